@@ -1,0 +1,138 @@
+"""One hook per role: the table of contents of saeviz.
+
+A hook yields specs; nothing is imported or built until a run asks for a component by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from saeviz.specs import (
+    EmbeddingProviderSpec,
+    FeatureExtractorSpec,
+    FeatureStoreSpec,
+    ImageProviderSpec,
+    LabelerSpec,
+    ReporterSpec,
+    ScorerSpec,
+    SelectorSpec,
+)
+
+PROJECT = "saeviz"
+API_VERSION = 1
+"""Plugins may say `SAEVIZ_API = 1`; one made for a newer API is left out with a message."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def saeviz_image_providers() -> Iterable[ImageProviderSpec]:  # type: ignore[empty-body]
+    """Where images and ratings come from.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_image_providers():
+            yield saeviz.ImageProviderSpec(
+                name="iiif", summary="images of a IIIF manifest", options=IIIFOptions,
+                factory="saeviz_iiif.provider:IIIFImages")
+    """
+
+
+@hookspec
+def saeviz_feature_extractors() -> Iterable[FeatureExtractorSpec]:  # type: ignore[empty-body]
+    """Models whose activations become sparse features.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_feature_extractors():
+            yield saeviz.FeatureExtractorSpec(
+                name="siglip-sae", summary="SigLIP with SAEs", options=SiglipOptions,
+                factory="saeviz_siglip.extractor:SiglipExtractor", needs=("torch",), install="saeviz[models]")
+    """
+
+
+@hookspec
+def saeviz_feature_stores() -> Iterable[FeatureStoreSpec]:  # type: ignore[empty-body]
+    """Where features are kept.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_feature_stores():
+            yield saeviz.FeatureStoreSpec(
+                name="lance", summary="LanceDB table", options=LanceOptions,
+                factory="saeviz_lance.store:LanceStore", needs=("lancedb",), install="saeviz-lance")
+    """
+
+
+@hookspec
+def saeviz_embedding_providers() -> Iterable[EmbeddingProviderSpec]:  # type: ignore[empty-body]
+    """Independent image embeddings, the yardstick of monosemanticity.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_embedding_providers():
+            yield saeviz.EmbeddingProviderSpec(
+                name="mean-colour", summary="mean RGB of the picture", factory=MeanColour)
+    """
+
+
+@hookspec
+def saeviz_scorers() -> Iterable[ScorerSpec]:  # type: ignore[empty-body]
+    """Numbers about features.
+
+    ::
+
+        class Coverage:
+            def __init__(self, options, context): ...
+            def score(self, data):
+                yield saeviz.ScoreColumn("coverage", data.space, data.features.count_active() / data.n_items)
+
+        @saeviz.hookimpl
+        def saeviz_scorers():
+            yield saeviz.ScorerSpec(name="coverage", summary="share of images it fires on", factory=Coverage)
+    """
+
+
+@hookspec
+def saeviz_selectors() -> Iterable[SelectorSpec]:  # type: ignore[empty-body]
+    """Which features are worth a name.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_selectors():
+            yield saeviz.SelectorSpec(name="first", summary="the first features", factory=FirstFeatures)
+    """
+
+
+@hookspec
+def saeviz_labelers() -> Iterable[LabelerSpec]:  # type: ignore[empty-body]
+    """Who names features.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_labelers():
+            yield saeviz.LabelerSpec(
+                name="my-vlm", summary="our in-house vision-language model", options=MyVLMOptions,
+                factory="my_vlm.labeler:MyVLM")
+    """
+
+
+@hookspec
+def saeviz_reporters() -> Iterable[ReporterSpec]:  # type: ignore[empty-body]
+    """How a finished run is shown.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_reporters():
+            yield saeviz.ReporterSpec(name="markdown", summary="a Markdown page", factory=MarkdownReport)
+    """

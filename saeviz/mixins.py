@@ -1,0 +1,62 @@
+"""The one-item calls that people know, on top of the batched ones. Mixed into a store or an embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from saeviz.types import FeatureBatch, FeatureSpace, ImageItem, Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from saeviz.context import Context
+    from saeviz.roles import FeatureStore
+    from saeviz.types import Float32Array
+
+
+class OneItemStore:
+    """Adds `save_features` and `load_features` to a feature store."""
+
+    def save_features(
+        self: FeatureStore, item_id: str, features: ArrayLike, layer: int, tokens: Tokens = "cls"
+    ) -> None:
+        """Keep the dense features `[n_features]` of one item."""
+        import numpy as np
+        from scipy.sparse import csr_array
+
+        row = np.asarray(features, dtype=np.float32).reshape(1, -1)
+        self.write(FeatureBatch(FeatureSpace(layer, tokens, row.shape[1]), (item_id,), csr_array(row)))
+
+    def load_features(self: FeatureStore, item_id: str, layer: int, tokens: Tokens = "cls") -> Float32Array | None:
+        """Dense float32 `[n_features]`, or None where the item is not kept."""
+        import numpy as np
+
+        for space in self.spaces():
+            if (space.layer, space.tokens) == (layer, tokens) and item_id in self.item_ids(space):
+                batch = next(self.read(space, [item_id]))
+                return np.asarray(batch.matrix.toarray()[0], dtype=np.float32)
+        return None
+
+
+class _Embedder(Protocol):
+    context: Context
+
+    def embed(self, items: Sequence[ImageItem]) -> Float32Array: ...
+
+
+class OneItemEmbeddings:
+    """Adds `get_embedding` to an embedding provider that keeps its context as `self.context`."""
+
+    def get_embedding(self: _Embedder, item: ImageItem | str) -> Float32Array | None:
+        """Float32 `[dim]`, or None where there is no such image or it cannot be read.
+
+        An item id is looked up among the images of the run that the provider is part of.
+        """
+        import numpy as np
+
+        found = self.context.peer("images").get_image(item) if isinstance(item, str) else item
+        if found is None:
+            return None
+        row = self.embed([found])[0]
+        return row if np.isfinite(row).all() else None

@@ -1,0 +1,201 @@
+"""What each kind of component must be able to do, and what it may be able to do besides.
+
+A role grows by an optional capability (a protocol of its own, looked for with `isinstance`), never by a
+new required method: so a plugin written for an earlier saeviz keeps working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from saeviz.results import Run
+    from saeviz.scoring import ScoreInput
+    from saeviz.types import (
+        FeatureBatch,
+        FeatureLabel,
+        FeatureSpace,
+        Float32Array,
+        ImageItem,
+        LabelRequest,
+        SAEFeatureResult,
+        ScoreColumn,
+        ScoreFact,
+        ScoreTable,
+        Selected,
+        SpatialFeatures,
+    )
+
+
+@runtime_checkable
+class ImageProvider(Protocol):
+    """Where images and their ratings come from."""
+
+    def get_image(self, item_id: str) -> ImageItem | None:
+        """The image with this id, or None."""
+        ...
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
+        """All images in a stable order, not decoded; with `filter_labeled` only those that have a rating."""
+        ...
+
+
+@runtime_checkable
+class ReportsNotes(Protocol):
+    """Optional for an image provider: sentences about the data that the user should read."""
+
+    def notes(self) -> Sequence[str]:
+        """For instance how many rows of the ratings table have no image. Called after `iter_images`."""
+        ...
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """Images to sparse SAE features."""
+
+    @property
+    def spaces(self) -> Sequence[FeatureSpace]:
+        """The spaces it fills, known without running the model."""
+        ...
+
+    def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
+        """Features of the items: for each chunk of them one batch per space, all with the same ids.
+
+        An image that cannot be read is reported with `context.failed(item_id, error)` and left out.
+        """
+        ...
+
+
+@runtime_checkable
+class SingleImageExtractor(Protocol):
+    """Optional for an extractor: one image by itself, for heatmaps and notebooks."""
+
+    def extract_from_image(
+        self, image: Image | ImageItem | Path, layer: int | None = None, top_k: int = 20
+    ) -> SAEFeatureResult:
+        """CLS features of one image at `layer` (default: the last one configured)."""
+        ...
+
+    def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
+        """Features of every patch of one image at `layer` (default: the last one configured)."""
+        ...
+
+
+@runtime_checkable
+class TextAligned(Protocol):
+    """Optional for an extractor: the model's joint space of images and texts, rows of unit length."""
+
+    def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
+        """`[n, dim]`; an unreadable image gives a row of NaN."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32Array:
+        """`[n, dim]`."""
+        ...
+
+
+@runtime_checkable
+class FeatureStore(Protocol):
+    """Keeps sparse features. Whatever `write` returned from is there after a crash, whole."""
+
+    def write(self, batch: FeatureBatch) -> None:
+        """Keep a batch; an item that is already there is replaced."""
+        ...
+
+    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
+        """Stream the batches of a space in bounded memory.
+
+        With `item_ids`: exactly these, in this order; an absent one raises `DataError` naming it.
+        """
+        ...
+
+    def item_ids(self, space: FeatureSpace) -> list[str]:
+        """The items kept for a space, in the order they came in."""
+        ...
+
+    def spaces(self) -> list[FeatureSpace]:
+        """The spaces that hold at least one item, sorted."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingProvider(Protocol):
+    """An image embedding that is independent of the model whose features are judged."""
+
+    @property
+    def dim(self) -> int:
+        """Length of one embedding."""
+        ...
+
+    def embed(self, items: Sequence[ImageItem]) -> Float32Array:
+        """`[len(items), dim]` float32, a row per item; an unreadable image is reported and gives NaN."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Gives every feature of a space a number (or several)."""
+
+    def score(self, data: ScoreInput) -> Iterable[ScoreColumn | ScoreFact]:
+        """The columns of one space. Called once per space of the run."""
+        ...
+
+
+@runtime_checkable
+class FamilyScorer(Protocol):
+    """Optional for a scorer: columns that need all spaces at once, such as adjusted p-values."""
+
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterable[ScoreColumn | ScoreFact]:
+        """Further columns, from all that this scorer's `score` gave over all spaces."""
+        ...
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Chooses the features worth a name."""
+
+    def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
+        """At most `limit` features, best first, none twice."""
+        ...
+
+
+@runtime_checkable
+class Labeler(Protocol):
+    """Names a feature."""
+
+    def label(self, request: LabelRequest) -> FeatureLabel:
+        """The name; raises `LabelError` where none can be given."""
+        ...
+
+
+@runtime_checkable
+class LabelJudge(Protocol):
+    """Optional for a labeler: tell from a label's words alone where it applies."""
+
+    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
+        """`[n]` in [0, 1], higher where the label applies."""
+        ...
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """Shows a finished run."""
+
+    def write(self, run: Run) -> Path:
+        """Write the report and give the file to open."""
+        ...

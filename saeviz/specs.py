@@ -1,0 +1,117 @@
+"""What a plugin's hook yields: a name, a sentence, the options, and where the code is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Options(BaseModel):
+    """Base of every component's options: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentSpec:
+    """One component that a plugin offers.
+
+    `factory` is called as `factory(options, context)`; written as text, `"package.module:Class"`, the
+    module is imported only when the component is built. `needs` are the modules it imports that plain
+    saeviz does not install, `install` what to `pip install` to get them.
+    """
+
+    role: ClassVar[str]
+    hook: ClassVar[str]
+
+    name: str
+    summary: str
+    factory: str | Callable[..., Any]
+    options: type[Options] = Options
+    needs: tuple[str, ...] = ()
+    install: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageProviderSpec(ComponentSpec):
+    """Offers an `ImageProvider`.
+
+    `example` is a run file, `"package:path/in/package.toml"`, that shows the provider at work;
+    `saeviz demo` runs it.
+    """
+
+    role = "images"
+    hook = "saeviz_image_providers"
+    example: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureExtractorSpec(ComponentSpec):
+    """Offers a `FeatureExtractor`."""
+
+    role = "extractor"
+    hook = "saeviz_feature_extractors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStoreSpec(ComponentSpec):
+    """Offers a `FeatureStore`."""
+
+    role = "store"
+    hook = "saeviz_feature_stores"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingProviderSpec(ComponentSpec):
+    """Offers an `EmbeddingProvider`."""
+
+    role = "embeddings"
+    hook = "saeviz_embedding_providers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerSpec(ComponentSpec):
+    """Offers a `Scorer`."""
+
+    role = "scorer"
+    hook = "saeviz_scorers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectorSpec(ComponentSpec):
+    """Offers a `Selector`."""
+
+    role = "selector"
+    hook = "saeviz_selectors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelerSpec(ComponentSpec):
+    """Offers a `Labeler`."""
+
+    role = "labeler"
+    hook = "saeviz_labelers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReporterSpec(ComponentSpec):
+    """Offers a `Reporter`."""
+
+    role = "reporter"
+    hook = "saeviz_reporters"
+
+
+SPEC_TYPES: tuple[type[ComponentSpec], ...] = (
+    ImageProviderSpec,
+    FeatureExtractorSpec,
+    FeatureStoreSpec,
+    EmbeddingProviderSpec,
+    ScorerSpec,
+    SelectorSpec,
+    LabelerSpec,
+    ReporterSpec,
+)
+ROLES: dict[str, type[ComponentSpec]] = {spec_type.role: spec_type for spec_type in SPEC_TYPES}

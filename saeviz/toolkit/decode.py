@@ -1,0 +1,57 @@
+"""Decode pictures in threads, ahead of the model that consumes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from saeviz.context import Context
+from saeviz.errors import ImageError
+from saeviz.types import ImageItem
+
+T = TypeVar("T")
+
+
+def decode_ahead(
+    items: Iterable[ImageItem],
+    transform: Callable[[ImageItem], T],
+    *,
+    batch_size: int,
+    context: Context,
+    workers: int = 2,
+) -> Iterator[tuple[list[ImageItem], list[T]]]:
+    """Batches of items with what `transform` made of them, in order.
+
+    `transform` runs in `workers` threads, at most two batches ahead, so memory stays bounded. Where it
+    raises `ImageError` the item is reported through `context.failed` and left out; a batch is never empty.
+    """
+    source = iter(items)
+    waiting: deque[tuple[ImageItem, Future[T]]] = deque()
+    ready_items: list[ImageItem] = []
+    ready: list[T] = []
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="saeviz-decode")
+
+    def fill() -> None:
+        for item in islice(source, 2 * batch_size + workers - len(waiting)):
+            waiting.append((item, pool.submit(transform, item)))
+
+    try:
+        fill()
+        while waiting:
+            item, future = waiting.popleft()
+            try:
+                ready.append(future.result())
+                ready_items.append(item)
+            except ImageError as error:
+                context.failed(item.item_id, str(error))
+            fill()
+            if len(ready) == batch_size:
+                yield ready_items, ready
+                ready_items, ready = [], []
+        if ready:
+            yield ready_items, ready
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
