@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
     from PIL.Image import Image
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array as CSR
 
-    CSR = csr_array
     FloatArray = NDArray[np.float64]
     Float32Array = NDArray[np.float32]
 
