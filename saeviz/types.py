@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
     from PIL.Image import Image
-    from scipy.sparse import csr_array as CSR
 
+    CSR = Any  # a scipy.sparse.csr_array; SciPy ships no types
     FloatArray = NDArray[np.float64]
     Float32Array = NDArray[np.float32]
 
