@@ -2,23 +2,131 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saeviz.config import (
+    Layer,
+    RunConfig,
+    assignment_layer,
+    check_needs,
+    environment_layer,
+    plugin_words,
+    read_run_file,
+    resolve,
+)
 from saeviz.context import Context
+from saeviz.errors import ConfigError
+from saeviz.files import explain_disk_errors
+from saeviz.manager import Manager, PluginChoice
+from saeviz.pipeline import Plan, run_stages
 from saeviz.results import Run
+from saeviz.rundir import RunDir
+from saeviz.session import Session
 
 
-def component(role: str, name: str, *, context: Context | None = None, **options: Any) -> Any:
-    """Build one component by name, to use by itself: `saeviz.component("extractor", "vit-sae", ...)`."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Prepared:
+    """A checked run, ready to go."""
+
+    config: RunConfig
+    manager: Manager
+    directory: Path
 
 
-def run(source: str | Path | dict[str, Any], **overrides: Any) -> Run:
-    """Do everything that a run file asks for and give the finished run."""
-    raise NotImplementedError
+def component(
+    role: str, name: str, *, context: Context | None = None, plugins: Sequence[str] = (), **options: Any
+) -> Any:
+    """Build one component by name, to use by itself.
+
+    ::
+
+        extractor = saeviz.component("extractor", "clip-b32-prisma", layers=[11])
+
+    `role` is one of images, extractor, store, embeddings, scorer, selector, labeler, reporter; `plugins` as in
+    `--plugins`. Raises `ConfigError` for an unknown name or a wrong option, `PluginError` where the
+    component's packages are not installed.
+    """
+    manager = Manager.discover(choose_plugins(plugins or None, []))
+    return manager.build(role, name, options, context or Context())
+
+
+def run(
+    source: str | Path | Mapping[str, Any],
+    *,
+    settings: Sequence[str] = (),
+    plugins: Sequence[str] | None = None,
+    plan: Plan | None = None,
+    limit: int | None = None,
+) -> Run:
+    """Do everything that a run file, or a dictionary shaped like one, asks for, and give the finished run.
+
+    `settings` are assignments as in `--set`. What could not be used is in `run.failures`.
+    """
+    base = Path.cwd()
+    layer = Layer(source, base, "the settings") if isinstance(source, Mapping) else read_run_file(Path(source))
+    layers = [layer, assignment_layer(settings, base)]
+    return execute(prepare(layers, plugins), plan or Plan(), limit=limit)
 
 
 def open_run(directory: str | Path) -> Run:
-    """Open a run directory for reading."""
-    raise NotImplementedError
+    """Open a run directory for reading; raises `ConfigError` where there is none."""
+    return Run(RunDir.open(Path(directory)))
+
+
+def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Prepared:
+    """Check everything that can be checked without loading a model; raises `ConfigError` listing all mistakes.
+
+    Of `layers` later ones win, and the environment comes right after the first, the run file.
+    """
+    layers = [*layers[:1], environment_layer(os.environ, Path.cwd()), *layers[1:]]
+    manager = Manager.discover(choose_plugins(plugins, layers))
+    config = resolve(layers, manager)
+    check_needs(config, manager)
+    if config.run.dir is None:
+        raise ConfigError("run.dir: say where the run goes, in the run file or with --out")
+    return Prepared(config, manager, config.run.dir)
+
+
+def execute(prepared: Prepared, plan: Plan, *, limit: int | None = None, show_progress: bool = False) -> Run:
+    """Run the stages of a prepared run and open it."""
+    rundir = RunDir.create(prepared.directory)
+    session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
+    with rundir.locked(), _log_to(rundir.log):
+        try:
+            run_stages(session, plan)
+        finally:
+            session.close()
+    return Run(rundir)
+
+
+def choose_plugins(plugins: Sequence[str] | None, layers: Sequence[Layer]) -> PluginChoice:
+    """The nearest source wins: flag, environment, run file."""
+    if plugins is not None:
+        return PluginChoice.parse(plugins, Path.cwd())
+    if "SAEVIZ_PLUGINS" in os.environ:
+        return PluginChoice.parse([os.environ["SAEVIZ_PLUGINS"]], Path.cwd())
+    return PluginChoice.parse(*(plugin_words(layers) or ([], Path.cwd())))
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    logger = logging.getLogger("saeviz")
+    with explain_disk_errors(path):
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setLevel(logging.DEBUG)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeviz.errors import ConfigError, DataError
+from saeviz.labels import read_labels
+from saeviz.roles import SingleImageExtractor
+from saeviz.rundir import RunDir
+from saeviz.selection import read_selected
 from saeviz.types import (
     Failure,
     Feature,
@@ -20,72 +26,156 @@ from saeviz.types import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from saeviz.session import Session
     from saeviz.types import Float32Array
 
 
 class Run:
-    """The results of a run directory. Tables are read on first use and kept."""
+    """The results of a run directory.
 
-    dir: Path
+    Tables are read on first use and kept; images, store and model are opened only by what needs them.
+    A table of a stage that has not run raises `RunDirError` naming the stage.
+    """
+
+    def __init__(self, rundir: RunDir, session: Session | None = None) -> None:
+        self._rundir = rundir
+        self._given_session = session
+
+    def __repr__(self) -> str:
+        done = [name for name, record in self.manifest["stages"].items() if "finished" in record]
+        return f"Run({str(self.dir)!r}, finished: {', '.join(done) or 'nothing yet'})"
 
     @property
+    def dir(self) -> Path:
+        """The run directory."""
+        return self._rundir.path
+
+    @cached_property
     def manifest(self) -> Mapping[str, Any]:
         """`run.json`: configuration without secrets, versions, a digest, counts and seconds per stage."""
-        raise NotImplementedError
+        return self._rundir.read_manifest()
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Figures about the whole run that scorers left, by name."""
-        raise NotImplementedError
+        facts: Mapping[str, Any] = self.manifest["stages"].get("score", {}).get("facts", {})
+        return facts
 
-    @property
+    @cached_property
     def spaces(self) -> list[FeatureSpace]:
         """The feature spaces of the run."""
-        raise NotImplementedError
+        return [FeatureSpace(**space) for space in self.manifest["stages"].get("extract", {}).get("spaces", [])]
 
     @property
     def ratings(self) -> list[str]:
         """The names of the ratings, in their order."""
-        raise NotImplementedError
+        rated = self.manifest["stages"].get("score", {}).get("counts", {}).get("rated")
+        return list(rated) if rated is not None else self._session.ratings()
 
-    @property
+    @cached_property
     def items(self) -> Sequence[ImageItem]:
         """Every image of the run that has features."""
-        raise NotImplementedError
+        return self._session.extracted()
 
-    @property
+    @cached_property
     def scores(self) -> pd.DataFrame:
         """A row per (layer, tokens, feature)."""
-        raise NotImplementedError
+        return self._rundir.read_table(self._rundir.scores, "score")
 
-    @property
+    @cached_property
     def correlations(self) -> pd.DataFrame:
         """A row per (layer, tokens, feature, rating)."""
-        raise NotImplementedError
+        return self._rundir.read_table(self._rundir.correlations, "score")
 
-    @property
+    @cached_property
     def selected(self) -> list[Selected]:
         """The selected features, best first."""
-        raise NotImplementedError
+        return read_selected(self._rundir)
 
-    @property
+    @cached_property
     def labels(self) -> Mapping[Feature, FeatureLabel]:
         """Names of features; empty in a run without a labeler."""
-        raise NotImplementedError
+        return {feature: line.label for feature, line in read_labels(self._rundir.labels).items()}
 
-    @property
+    @cached_property
     def failures(self) -> list[Failure]:
         """What was left out."""
-        raise NotImplementedError
+        return self._rundir.failures()
 
     def features(self, space: FeatureSpace | str) -> FeatureBatch:
         """All features of a space as one batch: `.item_ids` and CSR `.matrix`."""
-        raise NotImplementedError
+        import numpy as np
+        from scipy.sparse import csr_array, vstack
+
+        space = self._space(str(space))
+        batches = list(self._session.store.read(space))
+        if not batches:
+            return FeatureBatch(space, (), csr_array(np.zeros((0, space.n_features), dtype=np.float32)))
+        ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
+        return FeatureBatch(space, ids, vstack([batch.matrix for batch in batches], format="csr"))
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
-        """The images on which a feature fires most, strongest first."""
-        raise NotImplementedError
+        """The images on which a feature fires most, strongest first; at most as many as the run kept."""
+        feature = self._feature(feature)
+        rows = self._top_images.get((feature.layer, feature.tokens, feature.index))
+        if rows is None:
+            return []
+        rows = rows.sort_values("rank").head(k)
+        return [
+            TopImage(self._items_by_id[row.item_id], float(row.activation))
+            for row in rows.itertuples()
+            if row.item_id in self._items_by_id
+        ]
 
     def heatmap(self, feature: Feature | str, item_id: str) -> Float32Array:
         """Where on an image a feature fires: float32 `[rows, cols]`."""
-        raise NotImplementedError
+        feature = self._feature(feature)
+        item = self._session.images.get_image(item_id)
+        if item is None:
+            raise DataError(f"this run has no image {item_id!r}")
+        extractor = self._session.extractor
+        if not isinstance(extractor, SingleImageExtractor):
+            raise DataError(f"the extractor {self._session.config.extractor.use} cannot look at single images")
+        return extractor.extract_spatial(item, layer=feature.layer).heatmap(feature.index)
+
+    @cached_property
+    def _session(self) -> Session:
+        return self._given_session or _reading_session(self._rundir)
+
+    @cached_property
+    def _items_by_id(self) -> dict[str, ImageItem]:
+        return {item.item_id: item for item in self._session.items}
+
+    @cached_property
+    def _top_images(self) -> dict[tuple[int, str, int], pd.DataFrame]:
+        table = self._rundir.read_table(self._rundir.top_images, "score")
+        return dict(iter(table.groupby(["layer", "tokens", "feature"], observed=True)))
+
+    def _space(self, text: str) -> FeatureSpace:
+        for space in self.spaces:
+            if str(space) == text:
+                return space
+        raise ConfigError(f"this run has no space {text!r}; there are: {', '.join(map(str, self.spaces))}")
+
+    def _feature(self, feature: Feature | str) -> Feature:
+        found = Feature.parse(feature) if isinstance(feature, str) else feature
+        space = self._space(f"layer{found.layer}.{found.tokens}")
+        if not found.index < space.n_features:
+            raise ConfigError(f"{space} has {space.n_features} features, so there is no {found}")
+        return found
+
+
+def _reading_session(rundir: RunDir) -> Session:
+    """The components that reading needs, as the manifest has them; scorers, labelers and so on are left out."""
+    from saeviz.config import Layer, resolve
+    from saeviz.manager import Manager, PluginChoice
+    from saeviz.session import Session
+
+    manifest = rundir.read_manifest()
+    if "config" not in manifest:
+        raise ConfigError(f"{rundir.manifest_file} has no configuration: the run was never started")
+    tables = {name: manifest["config"][name] for name in ("run", "images", "extractor", "store")}
+    tables |= {"embeddings": {"use": "none"}, "scorers": [], "reporters": []}
+    manager = Manager.discover(PluginChoice.parse(manifest.get("use_plugins", []), Path()))
+    config = resolve([Layer(tables, Path(), str(rundir.manifest_file))], manager)
+    return Session(config, manager, rundir, manifest.get("limit"))

@@ -6,6 +6,7 @@ new required method: so a plugin written for an earlier saeviz keeps working.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -199,3 +200,21 @@ class Reporter(Protocol):
     def write(self, run: Run) -> Path:
         """Write the report and give the file to open."""
         ...
+
+
+PROTOCOLS: dict[str, type] = {
+    "images": ImageProvider,
+    "extractor": FeatureExtractor,
+    "store": FeatureStore,
+    "embeddings": EmbeddingProvider,
+    "scorer": Scorer,
+    "selector": Selector,
+    "labeler": Labeler,
+    "reporter": Reporter,
+}
+
+
+def missing_members(component: object, role: str) -> list[str]:
+    """The methods and properties of its role that a component lacks; no property is evaluated."""
+    names = [name for name in vars(PROTOCOLS[role]) if not name.startswith("_")]
+    return [name for name in names if inspect.getattr_static(component, name, None) is None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from saeviz.errors import DataError
 from saeviz.topk import TopImages, stream_top_images
 from saeviz.types import FeatureBatch, FeatureSpace
 
@@ -36,12 +37,10 @@ class FeatureStream:
     def matrix(self) -> CSR:
         """Everything as one CSR float32 `[n_items, n_features]`. Memory grows with the data."""
         import numpy as np
-        from scipy.sparse import csr_array, vstack
+        from scipy.sparse import csr_array
 
         parts = [batch.matrix for batch in self.batches()]
-        if not parts:
-            return csr_array(np.zeros((0, self.space.n_features), dtype=np.float32))
-        return csr_array(vstack(parts, format="csr"))
+        return _stack(parts) if parts else csr_array((0, self.space.n_features), dtype=np.float32)
 
     def count_active(self) -> NDArray[np.int64]:
         """On how many images each feature is above zero, `[n_features]`."""
@@ -61,12 +60,21 @@ class FeatureStream:
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Per feature, `[n_features]` each, over all images; a feature that never fires has max and mean 0."""
+    """Per feature, `[n_features]` each, over all images: on how many it is above zero, its extremes, its mean.
+
+    A feature that is never stored has extremes and mean 0, and so has every feature of a stream without images.
+    """
 
     n_active: NDArray[np.int64]
     maximum: FloatArray
     minimum: FloatArray
     mean: FloatArray
+
+
+def _stack(parts: list[CSR]) -> CSR:
+    from scipy.sparse import csr_array, vstack
+
+    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
 def _statistics(stream: FeatureStream) -> FeatureStatistics:
@@ -76,11 +84,11 @@ def _statistics(stream: FeatureStream) -> FeatureStatistics:
     n_active = np.zeros(n_features, dtype=np.int64)
     n_stored = np.zeros(n_features, dtype=np.int64)
     total = np.zeros(n_features)
-    maximum = np.full(n_features, -np.inf)
-    minimum = np.full(n_features, np.inf)
+    maximum = np.full(n_features, -np.inf, dtype=np.float32)
+    minimum = np.full(n_features, np.inf, dtype=np.float32)
     n_items = 0
     for batch in stream.batches():
-        columns, values = batch.matrix.indices, batch.matrix.data
+        columns, values = batch.matrix.indices.astype(np.intp), batch.matrix.data
         n_items += len(batch)
         n_stored += np.bincount(columns, minlength=n_features)
         n_active += np.bincount(columns[values > 0], minlength=n_features)
@@ -91,8 +99,8 @@ def _statistics(stream: FeatureStream) -> FeatureStatistics:
     maximum[has_zero] = np.maximum(maximum[has_zero], 0.0)
     minimum[has_zero] = np.minimum(minimum[has_zero], 0.0)
     if not n_items:
-        maximum, minimum = np.zeros(n_features), np.zeros(n_features)
-    return FeatureStatistics(n_active, maximum, minimum, total / max(n_items, 1))
+        maximum[:] = minimum[:] = 0.0
+    return FeatureStatistics(n_active, maximum.astype(float), minimum.astype(float), total / max(n_items, 1))
 
 
 @dataclass(frozen=True)
@@ -114,3 +122,32 @@ class ScoreInput:
     def n_items(self) -> int:
         """How many images."""
         return len(self.item_ids)
+
+    def chunks(self, n_entries: int = 1 << 20) -> Iterator[tuple[slice, CSR]]:
+        """Stream the features as (rows, CSR of these rows), whatever the size of the stored batches.
+
+        `rows` is the place in `item_ids`, `embeddings` and `ratings`. A chunk ends with the batch that
+        brings it to `n_entries` stored values. Raises `DataError` where the stream does not hold exactly
+        `item_ids`, in order.
+        """
+        waiting: list[CSR] = []
+        n_waiting, start, stop = 0, 0, 0
+        for batch in self.features.batches():
+            self._expect(batch, stop)
+            waiting.append(batch.matrix)
+            n_waiting, stop = n_waiting + batch.matrix.nnz, stop + len(batch)
+            if n_waiting >= n_entries:
+                yield slice(start, stop), _stack(waiting)
+                waiting, n_waiting, start = [], 0, stop
+        if stop != self.n_items:
+            raise DataError(f"{self.space}: the store gave features of {stop} images where {self.n_items} belong")
+        if waiting:
+            yield slice(start, stop), _stack(waiting)
+
+    def _expect(self, batch: FeatureBatch, start: int) -> None:
+        expected = self.item_ids[start : start + len(batch)]
+        if batch.item_ids != expected:
+            pairs = zip(batch.item_ids, (*expected, *[None] * len(batch)), strict=False)
+            got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
+            place = f"where {belongs!r} belongs" if belongs is not None else "after the last image"
+            raise DataError(f"{self.space}: the store gave features of item {got!r} {place}")

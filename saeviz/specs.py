@@ -4,15 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+PATH: dict[str, Any] = {"json_schema_extra": {"path": True}}
+"""`Field(..., **PATH)` marks an option that holds a path (or a table or list of paths).
+
+In a run file it is relative to the file. An option that may also be text of another kind, such as a hub
+id, is typed `str` and taken as a path where something exists there or it begins with a dot.
+"""
 
 
 class Options(BaseModel):
     """Base of every component's options: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def secret_fields(model: type[BaseModel]) -> list[str]:
+    """The options that hold a secret: typed `SecretStr`."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    ]
+
+
+def path_fields(model: type[BaseModel]) -> dict[str, bool]:
+    """The options that hold paths, and whether they can hold nothing else (typed `Path`)."""
+    found = {}
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("path"):
+            found[name] = Path in (field.annotation, *get_args(field.annotation))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from saeviz.types import FeatureBatch, Float32Array
 
+    Entries = tuple[NDArray[np.int64], NDArray[np.int64], Float32Array]  # columns, rows, values
+
 
 @dataclass(frozen=True)
 class TopImages:
@@ -37,27 +39,37 @@ class TopImages:
 def stream_top_images(batches: Iterable[FeatureBatch], n_features: int, k: int) -> TopImages:
     """The `k` images with the largest positive activation, per feature.
 
-    Keeps k candidates per feature; an entry below a feature's k-th best is dropped at once, the others
-    are gathered and merged when they are about as many as the candidates themselves.
+    Keeps k candidates per feature; an entry not above a feature's k-th best is dropped at once, the others
+    wait and are merged when they are about as many as the candidates themselves.
     """
     import numpy as np
 
-    best = TopImages(np.full((n_features, k), -1, np.int64), np.zeros((n_features, k), np.float32))
-    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64], Float32Array]] = []
+    best = _empty(n_features, k)
+    floor = np.zeros(n_features, np.float32)
+    waiting: list[Entries] = []
     n_waiting, first_row = 0, 0
     for batch in batches:
         matrix = batch.matrix
-        rows = np.repeat(np.arange(first_row, first_row + len(batch)), np.diff(matrix.indptr))
+        places = np.flatnonzero(matrix.data > floor[matrix.indices])
+        rows = first_row + np.searchsorted(matrix.indptr, places, side="right") - 1
+        waiting.append((matrix.indices[places], rows, matrix.data[places]))
         first_row += len(batch)
-        promising = matrix.data > best.values[matrix.indices, k - 1]
-        waiting.append((matrix.indices[promising].astype(np.int64), rows[promising], matrix.data[promising]))
-        n_waiting += int(promising.sum())
+        n_waiting += places.size
         if n_waiting > n_features * k:
-            best, waiting, n_waiting = _merge(best, waiting), [], 0
+            best = _merge(best, waiting)
+            floor = best.values[:, -1].copy()
+            waiting, n_waiting = [], 0
     return _merge(best, waiting) if waiting else best
 
 
-def _merge(best: TopImages, waiting: list[tuple[NDArray[np.int64], NDArray[np.int64], Float32Array]]) -> TopImages:
+def _empty(n_features: int, k: int) -> TopImages:
+    import numpy as np
+
+    return TopImages(np.full((n_features, k), -1, np.int64), np.zeros((n_features, k), np.float32))
+
+
+def _merge(best: TopImages, waiting: list[Entries]) -> TopImages:
+    """The best of both. Entries come in the order of their rows, which a stable sort keeps among ties."""
     import numpy as np
 
     n_features, k = best.rows.shape
@@ -65,12 +77,20 @@ def _merge(best: TopImages, waiting: list[tuple[NDArray[np.int64], NDArray[np.in
     columns = np.concatenate([np.nonzero(kept)[0], *(part[0] for part in waiting)])
     rows = np.concatenate([best.rows[kept], *(part[1] for part in waiting)])
     values = np.concatenate([best.values[kept], *(part[2] for part in waiting)])
-    order = np.lexsort((rows, -values, columns))
-    columns, rows, values = columns[order], rows[order], values[order]
-    starts = np.searchsorted(columns, np.arange(n_features))
-    rank = np.arange(columns.size) - starts[columns]
-    within = rank < k
-    merged = TopImages(np.full((n_features, k), -1, np.int64), np.zeros((n_features, k), np.float32))
-    merged.rows[columns[within], rank[within]] = rows[within]
-    merged.values[columns[within], rank[within]] = values[within]
+    order = np.argsort(_by_column_then_largest(columns, values), kind="stable")
+    columns = columns[order]
+    rank = np.arange(columns.size) - np.searchsorted(columns, np.arange(n_features))[columns]
+    leading = rank < k
+    columns, rank, order = columns[leading], rank[leading], order[leading]
+    merged = _empty(n_features, k)
+    merged.rows[columns, rank] = rows[order]
+    merged.values[columns, rank] = values[order]
     return merged
+
+
+def _by_column_then_largest(columns: NDArray[np.int64], values: Float32Array) -> NDArray[np.uint64]:
+    """One number per entry to sort by: positive floats have the order of their bits, here turned around."""
+    import numpy as np
+
+    bits = values.astype(np.float32, copy=False).view(np.uint32)
+    return (columns.astype(np.uint64) << np.uint64(32)) | ~bits

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from saeviz.context import Context
 from saeviz.errors import DataError
+
+UNREACHABLE = "cannot be had because the hub cannot be reached"
 
 
 def fetch(
@@ -44,6 +47,14 @@ def _looks_like_a_path(source: str | Path) -> bool:
     return isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1 or "\\" in text
 
 
+def commit_of(path: Path) -> str | None:
+    """The commit that a file of the hub's cache belongs to, None for any other file."""
+    for folder in path.absolute().parents:
+        if folder.parent.name == "snapshots":
+            return folder.name
+    return None
+
+
 def _download(repo_id: str, names: Sequence[str], *, context: Context, revision: str | None, option: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -54,20 +65,24 @@ def _download(repo_id: str, names: Sequence[str], *, context: Context, revision:
         OfflineModeIsEnabled,
     )
 
+    # Its bases include the error of whichever HTTP client this version of the hub library uses.
+    failures = cast("tuple[type[Exception], ...]", (HFValidationError, *HfHubHTTPError.__bases__, OSError))
     wanted = " or ".join(names)
+    missing = f"{option}: {repo_id} is no folder here, and {wanted}"
     elsewhere = f"get {wanted} of https://huggingface.co/{repo_id} on another machine and set {option} to its folder"
+    unreached: Exception | None = None
     for name in names:
         try:
             return Path(hf_hub_download(repo_id, name, revision=revision, local_files_only=context.offline))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            if context.offline and name != names[-1]:
-                continue
-            why = "offline was asked for and it is not in the cache" if context.offline else "the hub cannot be reached"
-            raise DataError(f"{option}: {wanted} of {repo_id}: {why}; {elsewhere}") from error
+            unreached = error
         except EntryNotFoundError:
             continue
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{option}: {wanted} of {repo_id} cannot be had ({reason}); {elsewhere}") from error
+        except failures as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DataError(f"{missing} cannot be had from the hub ({reason}); {elsewhere}") from error
+    if unreached is not None:
+        why = "is not in the hub's cache, and offline was asked for" if context.offline else UNREACHABLE
+        raise DataError(f"{missing} {why}; {elsewhere}") from unreached
     at = f" at revision {revision}" if revision else ""
     raise DataError(f"{option}: {repo_id}{at} has no {wanted}")

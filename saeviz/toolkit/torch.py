@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from saeviz.context import Context
+from saeviz.context import Context, Precision
 from saeviz.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def torch_device(context: Context) -> torch.device:
     return device
 
 
-def torch_dtype(context: Context) -> torch.dtype:
-    """`context.precision` as a torch dtype."""
+def torch_dtype(context: Context, precision: Precision | None = None) -> torch.dtype:
+    """`precision` as a torch dtype, by default the run's."""
     import torch
 
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[context.precision]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision or context.precision]

@@ -1,0 +1,73 @@
+"""What several commands share: flags, the log on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from saeviz.manager import Manager
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLUGINS_HELP = (
+    "Which plugins take part (repeatable, comma lists): NAME only this third-party plugin, no:NAME without it, "
+    "./file.py or module:pkg.mod also this one, '' only the bundled ones."
+)
+
+
+def plugins_option(command: F) -> F:
+    """The flag `--plugins`."""
+    return click.option("--plugins", "plugin_words", multiple=True, metavar="WORDS", help=PLUGINS_HELP)(command)
+
+
+def chosen(plugin_words: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None where the flag was not given, so that the environment or the run file decides."""
+    return plugin_words or None
+
+
+def settings_options(command: F) -> F:
+    """The flags that say what a run is made of."""
+    for option in reversed(
+        [
+            click.option("--images", metavar="DIR", help="Folder of images: images.path."),
+            click.option("--ratings", metavar="FILE", help="Table of ratings: images.ratings."),
+            click.option("--out", metavar="DIR", help="The run directory: run.dir."),
+            click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps: run.device."),
+            click.option(
+                "--set",
+                "assignments",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="One value, as in extractor.layers=[11].",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def tell_problems(manager: Manager) -> None:
+    """A line on stderr for each plugin that is left out because it is broken."""
+    for problem in manager.problems:
+        click.echo(f"saeviz: {problem}", err=True)
+
+
+class _StderrHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+
+
+def log_to_stderr(*, quiet: bool) -> None:
+    """Show what the run says as it goes on; warnings only where `quiet`."""
+    logger = logging.getLogger("saeviz")
+    handler = _StderrHandler(logging.WARNING if quiet else logging.INFO)
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

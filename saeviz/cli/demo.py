@@ -1,0 +1,50 @@
+"""`saeviz demo`: the whole job on pictures and a model that come with saeviz."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from saeviz.api import prepare
+from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
+from saeviz.cli.run import carry_out, stage_options
+from saeviz.config import Layer, assignment_layer, read_run_file
+from saeviz.errors import PluginError
+from saeviz.manager import Manager
+from saeviz.pipeline import Plan
+from saeviz.specs import ImageProviderSpec
+
+DEMO = "gallery"
+
+
+@click.command()
+@click.option("--out", default="runs/demo", show_default=True, metavar="DIR", help="The run directory.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One value, as in images.count=200.")
+@plugins_option
+@stage_options
+def demo(
+    out: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], limit: int | None, quiet: bool, **stages: Any
+) -> int:
+    """Run everything on a built-in gallery whose truth is known: offline, no key, about two minutes."""
+    log_to_stderr(quiet=quiet)
+    here = Path.cwd()
+    layers = [
+        read_run_file(example_of(DEMO)),
+        assignment_layer(assignments, here),
+        Layer({"run": {"dir": out}}, here, "the flags"),
+    ]
+    prepared = prepare(layers, chosen(plugin_words))
+    tell_problems(prepared.manager)
+    return carry_out(prepared, Plan(stages["first"], stages["last"], stages["redo"]), limit)
+
+
+def example_of(provider: str) -> Path:
+    """The run file that an image provider shows itself with."""
+    spec = Manager.discover().offer("images", provider).spec
+    if not isinstance(spec, ImageProviderSpec) or not spec.example:
+        raise PluginError(f"the image provider {provider!r} has no example to run")
+    package, _, path = spec.example.partition(":")
+    return Path(str(files(package).joinpath(path)))

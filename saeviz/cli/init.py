@@ -1,0 +1,95 @@
+"""`saeviz init`: a commented run file, written from what the plugins declare."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from saeviz.api import choose_plugins
+from saeviz.cli.common import chosen, plugins_option, tell_problems
+from saeviz.config import DEFAULT_USE, LISTS, RunSettings
+from saeviz.errors import ConfigError, ExitCode
+from saeviz.files import write_atomic
+from saeviz.manager import Manager
+
+HEAD = """\
+# A run of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.
+# Paths are relative to this file. A line that begins with # shows a default;
+# `saeviz plugins` lists what may stand behind `use`, `saeviz plugins ROLE:NAME` its options.
+"""
+
+ASKED: dict[str, dict[str, str]] = {"images": {"path": "images", "ratings": "ratings.csv"}}
+"""What a newcomer has to fill in."""
+
+
+@click.command()
+@click.argument("run_file", default="saeviz.toml", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@plugins_option
+def init(run_file: Path, force: bool, plugin_words: tuple[str, ...]) -> int:
+    """Write a commented run file with the default components."""
+    if run_file.exists() and not force:
+        raise ConfigError(f"{run_file} is there already; choose another name, or replace it with --force")
+    manager = Manager.discover(choose_plugins(chosen(plugin_words), []))
+    tell_problems(manager)
+    write_atomic(run_file, "\n".join(_lines(manager, run_file.name)) + "\n")
+    click.echo(run_file)
+    return ExitCode.DONE
+
+
+def _lines(manager: Manager, name: str) -> Iterator[str]:
+    yield HEAD.format(name=name)
+    yield from _table("[run]", None, RunSettings, {})
+    for role in ("images", "extractor", "store", "embeddings"):
+        yield from _component(manager, f"[{role}]", role, DEFAULT_USE[role])
+    for use in LISTS["scorers"][1]:
+        yield from _component(manager, "[[scorers]]", "scorer", use)
+    yield from _component(manager, "[selector]", "selector", DEFAULT_USE["selector"])
+    yield "# Names for the selected features; without this table they keep their numbers."
+    yield f"# One of: {', '.join(manager.names('labeler'))}"
+    yield "# [labeler]"
+    yield f'# use = "{next(iter(manager.names("labeler")), "")}"\n'
+    for use in LISTS["reporters"][1]:
+        yield from _component(manager, "[[reporters]]", "reporter", use)
+
+
+def _component(manager: Manager, header: str, role: str, use: str) -> Iterator[str]:
+    spec = manager.offer(role, use).spec
+    yield f"# {spec.summary}"
+    yield from _table(header, use, spec.options, ASKED.get(role, {}))
+
+
+def _table(header: str, use: str | None, options: type[BaseModel], asked: dict[str, str]) -> Iterator[str]:
+    yield header
+    if use:
+        yield f'use = "{use}"'
+    for name, field in options.model_fields.items():
+        yield from textwrap.wrap(
+            field.description or "", 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        )
+        yield f"{name} = {_toml(asked[name])}" if name in asked else _example(name, field)
+    yield ""
+
+
+def _example(name: str, field: FieldInfo) -> str:
+    if field.is_required():
+        return f"{name} = "
+    default = field.get_default(call_default_factory=True)
+    return f"# {name} = {_toml(default)}" if default is not None else f"# {name} ="
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(str(key))} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,111 @@
+"""`saeviz plugins`: what there is, where it comes from, and why something is left out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from saeviz.api import choose_plugins
+from saeviz.cli.common import chosen, plugins_option
+from saeviz.errors import ConfigError, ExitCode, PluginError
+from saeviz.manager import Manager, Offer, missing_needs
+from saeviz.specs import ROLES
+
+
+@click.command()
+@click.argument("component", required=False, metavar="[ROLE:NAME]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--check", is_flag=True, help="Also import every component's module.")
+@plugins_option
+def plugins(component: str | None, as_json: bool, check: bool, plugin_words: tuple[str, ...]) -> int:
+    """List all components, or one with its options."""
+    manager = Manager.discover(choose_plugins(chosen(plugin_words), []), strict=False)
+    if component:
+        _show_one(manager, component, as_json=as_json)
+        return ExitCode.DONE
+    failing = _failing(manager) if check else {}
+    if as_json:
+        click.echo(json.dumps(_listing(manager, failing), indent=2))
+    else:
+        _show_all(manager, failing)
+    return ExitCode.PLUGIN if manager.problems or failing else ExitCode.DONE
+
+
+def _failing(manager: Manager) -> dict[str, str]:
+    found = {}
+    for (role, name), offer in manager.offers.items():
+        try:
+            manager.factory(offer)
+        except PluginError as error:
+            found[f"{role}:{name}"] = str(error)
+    return found
+
+
+def _show_all(manager: Manager, failing: dict[str, str]) -> None:
+    width = max((len(name) for _, name in manager.offers), default=0)
+    for role in ROLES:
+        click.echo(role)
+        for name in manager.names(role):
+            offer = manager.offer(role, name)
+            from_whom = "" if offer.source.bundled else f"  [{offer.source.name}: {offer.source.origin}]"
+            missing = missing_needs(offer.spec)
+            lacks = f"  (lacks {', '.join(missing)}: pip install '{offer.spec.install}')" if missing else ""
+            click.echo(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
+    for source in manager.left_out:
+        click.echo(f"saeviz: {source} is left out, as asked", err=True)
+    for problem in manager.problems:
+        click.echo(f"saeviz: {problem}", err=True)
+        if problem.details:
+            click.echo(problem.details, err=True)
+    for reason in failing.values():
+        click.echo(f"saeviz: {reason}", err=True)
+
+
+def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
+    return {
+        "components": [
+            {
+                "role": role,
+                "name": name,
+                "summary": offer.spec.summary,
+                "plugin": offer.source.name,
+                "from": offer.source.origin,
+                "bundled": offer.source.bundled,
+                "missing": missing_needs(offer.spec),
+                "problem": failing.get(f"{role}:{name}"),
+            }
+            for (role, name), offer in manager.offers.items()
+        ],
+        "left_out": [
+            *({"plugin": source.name, "from": source.origin, "reason": "as asked"} for source in manager.left_out),
+            *(
+                {"plugin": problem.source.name, "from": problem.source.origin, "reason": problem.reason}
+                for problem in manager.problems
+            ),
+        ],
+    }
+
+
+def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
+    role, separator, name = component.partition(":")
+    if not separator:
+        raise ConfigError(f"write ROLE:NAME, for instance store:npz; the roles are {', '.join(ROLES)}")
+    offer = manager.offer(role, name)
+    schema = offer.spec.options.model_json_schema()
+    if as_json:
+        click.echo(json.dumps({"role": role, "name": name, "options": schema}, indent=2))
+        return
+    click.echo(f"{role}:{name}  {offer.spec.summary}")
+    click.echo(f"from {offer.source}")
+    for line in _option_lines(offer):
+        click.echo(line)
+
+
+def _option_lines(offer: Offer) -> list[str]:
+    lines = []
+    for name, field in offer.spec.options.model_fields.items():
+        default = "required" if field.is_required() else f"default {json.dumps(field.get_default(), default=str)}"
+        lines.append(f"  {name}: {field.description or ''} ({default})")
+    return lines or ["  it has no options"]

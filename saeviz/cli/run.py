@@ -1,0 +1,105 @@
+"""`saeviz run`: the whole job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from saeviz.api import Prepared, execute, prepare
+from saeviz.cli.common import chosen, log_to_stderr, plugins_option, settings_options, tell_problems
+from saeviz.config import Layer, assignment_layer, read_run_file
+from saeviz.errors import ConfigError, ExitCode
+from saeviz.pipeline import Plan
+from saeviz.results import Run
+from saeviz.stages import STAGE_NAMES
+
+
+def stage_options(command: Any) -> Any:
+    """The flags that say how much of a run is done."""
+    for option in reversed(
+        [
+            click.option("--from", "first", type=click.Choice(STAGE_NAMES), default=STAGE_NAMES[0], help="Begin here."),
+            click.option("--until", "last", type=click.Choice(STAGE_NAMES), default=STAGE_NAMES[-1], help="End here."),
+            click.option(
+                "--redo", multiple=True, type=click.Choice(STAGE_NAMES), help="Run a stage anew (repeatable)."
+            ),
+            click.option("--limit", type=click.IntRange(min=1), help="Only the first N images."),
+            click.option("-q", "--quiet", is_flag=True, help="Only warnings."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("run_file", required=False, type=click.Path(path_type=Path))
+@settings_options
+@plugins_option
+@stage_options
+def run(
+    run_file: Path | None,
+    plugin_words: tuple[str, ...],
+    first: str,
+    last: str,
+    redo: tuple[str, ...],
+    limit: int | None,
+    quiet: bool,
+    **settings: Any,
+) -> int:
+    """Do everything RUN_FILE asks for, or the default run over --images DIR --ratings FILE.
+
+    An interrupted run goes on where it was; what is up to date is skipped.
+    """
+    log_to_stderr(quiet=quiet)
+    prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
+    tell_problems(prepared.manager)
+    return carry_out(prepared, Plan(first, last, redo), limit)
+
+
+def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:
+    """Run, say on stdout where the report is, and give the exit code."""
+    finished = execute(prepared, plan, limit=limit, show_progress=sys.stderr.isatty())
+    for path in _reports(finished):
+        click.echo(path)
+    failures = finished.failures
+    if failures:
+        click.echo(f"saeviz: {len(failures)} left out; see {prepared.directory / 'failures.jsonl'}", err=True)
+        return ExitCode.PARTIAL
+    return ExitCode.DONE
+
+
+def layers_of(
+    run_file: Path | None,
+    images: str | None,
+    ratings: str | None,
+    out: str | None,
+    device: str | None,
+    assignments: tuple[str, ...],
+) -> list[Layer]:
+    """Run file, `--set` and flags, the nearer ones last."""
+    if run_file is None and images is None and not any(text.startswith("images.") for text in assignments):
+        raise ConfigError("say what to run: a run file (`saeviz init` writes one) or --images DIR --ratings FILE")
+    here = Path.cwd()
+    flags: dict[str, dict[str, str]] = {"images": {}, "run": {}}
+    for table, key, value in (
+        ("images", "path", images),
+        ("images", "ratings", ratings),
+        ("run", "dir", out),
+        ("run", "device", device),
+    ):
+        if value is not None:
+            flags[table][key] = value
+    bottom = read_run_file(run_file) if run_file else Layer(_default_dir(images), here, "the defaults")
+    return [bottom, assignment_layer(assignments, here), Layer(flags, here, "the flags")]
+
+
+def _default_dir(images: str | None) -> dict[str, Any]:
+    return {"run": {"dir": f"runs/{Path(images or 'images').resolve().name or 'images'}"}}
+
+
+def _reports(finished: Run) -> list[Path]:
+    files = finished.manifest["stages"].get("report", {}).get("files", [])
+    return [finished.dir / path for path in files]

@@ -1,0 +1,93 @@
+"""`saeviz show`: all that a run knows of one feature."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from saeviz.api import open_run
+from saeviz.errors import ConfigError, ExitCode
+from saeviz.results import Run
+from saeviz.types import Feature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@click.command()
+@click.argument("feature")
+@click.option(
+    "--run", "directory", type=click.Path(path_type=Path), help="The run directory (default: the latest here)."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(feature: str, directory: Path | None, as_json: bool) -> int:
+    """Show one FEATURE, written like layer11.cls/4711: its label, scores, correlations and top images."""
+    run = open_run(directory or _latest_run(Path.cwd()))
+    found = _collect(run, feature)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    return ExitCode.DONE
+
+
+def _latest_run(here: Path) -> Path:
+    runs = [path.parent for path in (*here.glob("run.json"), *here.glob("runs/*/run.json"))]
+    if not runs:
+        raise ConfigError(f"there is no run in {here} or {here / 'runs'}; say which with --run DIR")
+    return max(runs, key=lambda path: (path / "run.json").stat().st_mtime)
+
+
+def _collect(run: Run, text: str) -> dict[str, Any]:
+    top = run.top_images(text)
+    feature = Feature.parse(text)
+    label = run.labels.get(feature)
+    choice = next((choice for choice in run.selected if choice.feature == feature), None)
+    return {
+        "run": str(run.dir),
+        "feature": str(feature),
+        "label": label.label if label else None,
+        "description": label.description if label else None,
+        "confidence": label.confidence if label else None,
+        "tier": choice.tier if choice else None,
+        "reason": choice.reason if choice else None,
+        "scores": next(iter(_rows(run.scores, feature)), {}),
+        "correlations": _rows(run.correlations, feature),
+        "top_images": [{"item_id": image.item.item_id, "activation": image.activation} for image in top],
+    }
+
+
+def _rows(table: pd.DataFrame, feature: Feature) -> list[dict[str, Any]]:
+    mine = (table["layer"] == feature.layer) & (table["tokens"] == feature.tokens) & (table["feature"] == feature.index)
+    rows = table[mine].drop(columns=["layer", "tokens", "feature"]).to_dict("records")
+    return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print(found: dict[str, Any]) -> None:
+    click.echo(f"{found['feature']}  {found['label'] or '(no label)'}")
+    for name in ("description", "confidence", "tier", "reason"):
+        if found[name] not in (None, ""):
+            click.echo(f"  {name}: {_text(found[name])}")
+    for name, value in found["scores"].items():
+        click.echo(f"  {name}: {_text(value)}")
+    for row in found["correlations"]:
+        values = ", ".join(f"{name} {_text(value)}" for name, value in row.items() if name != "rating")
+        click.echo(f"  {row['rating']}: {values}")
+    click.echo("  top images:")
+    for image in found["top_images"]:
+        click.echo(f"    {_text(image['activation']):>8}  {image['item_id']}")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "not scored"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,325 @@
+"""The run file: read, completed from environment and flags, checked against what the plugins declare."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from saeviz.context import Precision
+from saeviz.errors import ConfigError
+from saeviz.manager import Manager, explain, missing_needs, suggest
+from saeviz.specs import Options, path_fields, secret_fields
+
+DEFAULT_USE = {
+    "images": "folder",
+    "extractor": "clip-b32-prisma",
+    "store": "npz",
+    "embeddings": "dinov2",
+    "selector": "tiered",
+}
+"""What a table without `use` means, and a run file without the table."""
+
+OPTIONAL = ("embeddings", "labeler")
+"""Roles that `use = "none"` leaves out; there is no default labeler."""
+
+LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh")), "reporters": ("reporter", ("html",))}
+"""Tables that hold several components: the role and the defaults."""
+
+TABLES = ("run", "images", "extractor", "store", "embeddings", "scorers", "selector", "labeler", "reporters", "plugins")
+ENVIRONMENT_PREFIX = "SAEVIZ_"
+
+
+class RunSettings(Options):
+    """The table `[run]`."""
+
+    dir: Path | None = Field(None, description="the run directory", json_schema_extra={"path": True})
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Precision = Field("float32", description="float32 or bfloat16, in the models")
+    seed: int = Field(0, description="seed of everything that is drawn at random", ge=0)
+    offline: bool = Field(False, description="never use the network")
+    top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
+    cache_dir: Path | None = Field(
+        None, description="where plugins keep what runs share", json_schema_extra={"path": True}
+    )
+
+
+@dataclass(frozen=True)
+class ComponentConfig:
+    """One component of a run: its name and checked options. `secrets` names the options from the environment."""
+
+    role: str
+    place: str
+    use: str
+    options: Options
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As in a run file; a secret is the name of its environment variable."""
+        options = self.options.model_dump(mode="json", exclude=set(secret_fields(type(self.options))))
+        return {"use": self.use, **options, **{name: {"env": env} for name, env in self.secrets.items()}}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run, every option known and checked."""
+
+    run: RunSettings
+    images: ComponentConfig
+    extractor: ComponentConfig
+    store: ComponentConfig
+    embeddings: ComponentConfig | None
+    scorers: tuple[ComponentConfig, ...]
+    selector: ComponentConfig
+    labeler: ComponentConfig | None
+    reporters: tuple[ComponentConfig, ...]
+
+    def component(self, role: str) -> ComponentConfig | None:
+        """The configuration of a role that a run has at most one of."""
+        found: ComponentConfig | None = getattr(self, role)
+        return found
+
+    def components(self) -> Iterator[ComponentConfig]:
+        """All of them."""
+        single = (self.images, self.extractor, self.store, self.embeddings, self.selector, self.labeler)
+        yield from (config for config in single if config is not None)
+        yield from self.scorers
+        yield from self.reporters
+
+    def as_json(self) -> dict[str, Any]:
+        """The resolved run file without secrets; `resolve` reads it again."""
+        tables: dict[str, Any] = {"run": self.run.model_dump(mode="json")}
+        for role in ("images", "extractor", "store", "embeddings", "selector", "labeler"):
+            config = self.component(role)
+            tables[role] = config.as_json() if config else {"use": "none"}
+        tables["scorers"] = [config.as_json() for config in self.scorers]
+        tables["reporters"] = [config.as_json() for config in self.reporters]
+        return tables
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place. Relative paths in them are relative to `base`."""
+
+    tables: Mapping[str, Any]
+    base: Path
+    name: str
+
+
+def read_run_file(path: Path) -> Layer:
+    """The tables of a TOML run file; raises `ConfigError` where it cannot be read.
+
+    Without `run.dir` the run goes to `runs/NAME` beside a file `NAME.toml`.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no run file {path}; `saeviz init {path}` writes one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the run file {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the run file {path} is not valid TOML: {error}") from error
+    settings = tables.setdefault("run", {})
+    if isinstance(settings, dict):
+        settings.setdefault("dir", f"runs/{path.stem}")
+    return Layer(tables, path.resolve().parent, str(path))
+
+
+def environment_layer(environment: Mapping[str, str], base: Path) -> Layer:
+    """`SAEVIZ_RUN__DEVICE=cpu` stands for `run.device = "cpu"`."""
+    assignments = [
+        f"{name.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"
+        for name, value in sorted(environment.items())
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name
+    ]
+    return assignment_layer(assignments, base, "the environment")
+
+
+def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set") -> Layer:
+    """`extractor.layers=[11]`: a dotted key and a TOML value (plain text needs no quotes)."""
+    tables: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        parts = key.strip().split(".")
+        if not separator or len(parts) < 2 or not all(parts):
+            raise ConfigError(f"{name} {assignment!r}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
+        target = tables
+        for part in parts[:-1]:
+            target = target.setdefault(part, {})
+        target[parts[-1]] = _toml_value(text.strip())
+    return Layer(tables, base, name)
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def plugin_words(layers: Sequence[Layer]) -> tuple[list[str], Path] | None:
+    """`[plugins] use` of the nearest layer that has it, and what its files are relative to."""
+    for layer in reversed(layers):
+        table = layer.tables.get("plugins", {})
+        if not isinstance(table, Mapping) or set(table) - {"use"}:
+            raise ConfigError(f"{layer.name}: the table [plugins] knows only `use`")
+        if "use" in table:
+            words = table["use"]
+            words = [words] if isinstance(words, str) else words
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise ConfigError(f"{layer.name}: plugins.use must be a list of text")
+            return words, layer.base
+    return None
+
+
+def resolve(layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str] = os.environ) -> RunConfig:
+    """One checked configuration; later layers win. Raises one `ConfigError` that lists every mistake."""
+    return _Resolver(layers, manager, environment).resolve()
+
+
+class _Resolver:
+    def __init__(self, layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str]) -> None:
+        self.layers = layers
+        self.manager = manager
+        self.environment = environment
+        self.mistakes: list[str] = []
+
+    def resolve(self) -> RunConfig:
+        for layer in self.layers:
+            for name in layer.tables:
+                if name not in TABLES:
+                    hint = suggest(name, TABLES) or f"; there are: {', '.join(TABLES)}"
+                    self.mistakes.append(f"{layer.name}: there is no table [{name}]{hint}")
+        run = self._run_settings()
+        single = {
+            role: self._component(role, role, self._tables(role))
+            for role in ("images", "extractor", "store", "embeddings", "selector", "labeler")
+        }
+        several = {name: self._components(name) for name in LISTS}
+        if self.mistakes:
+            raise ConfigError("\n".join(self.mistakes))
+        return RunConfig(run=run, **single, **several)  # type: ignore[arg-type]
+
+    def _tables(self, name: str) -> list[tuple[Mapping[str, Any], Path]]:
+        found = []
+        for layer in self.layers:
+            table = layer.tables.get(name, {})
+            if isinstance(table, Mapping):
+                found.append((table, layer.base))
+            else:
+                self.mistakes.append(f"{layer.name}: [{name}] must be a table")
+        return found
+
+    def _run_settings(self) -> RunSettings:
+        values = _merge([_with_absolute_paths(table, RunSettings, base) for table, base in self._tables("run")])
+        try:
+            return RunSettings.model_validate(values)
+        except ValidationError as error:
+            self.mistakes += explain(error, RunSettings, "run")
+            return RunSettings()
+
+    def _components(self, name: str) -> tuple[ComponentConfig, ...]:
+        role, defaults = LISTS[name]
+        entries: list[list[tuple[Mapping[str, Any], Path]]] = [[({"use": use}, Path())] for use in defaults]
+        for layer in self.layers:
+            given = layer.tables.get(name)
+            if isinstance(given, Mapping):  # scorers.0.alpha=0.1 changes one entry
+                for number, table in given.items():
+                    if number.isdecimal() and int(number) < len(entries) and isinstance(table, Mapping):
+                        entries[int(number)].append((table, layer.base))
+                    else:
+                        self.mistakes.append(f"{layer.name}: there is no {name}[{number}] to change")
+            elif isinstance(given, list) and all(isinstance(table, Mapping) for table in given):
+                entries = [[(table, layer.base)] for table in given]
+            elif given is not None:
+                self.mistakes.append(f"{layer.name}: write [[{name}]], a list of tables")
+        found = [self._component(role, f"{name}[{number}]", tables) for number, tables in enumerate(entries)]
+        return tuple(config for config in found if config is not None)
+
+    def _component(
+        self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
+    ) -> ComponentConfig | None:
+        uses = [table["use"] for table, _ in tables if "use" in table]
+        use = uses[-1] if uses else DEFAULT_USE.get(role)
+        if (use is None and not any(table for table, _ in tables)) or (use == "none" and role in OPTIONAL):
+            return None
+        if not isinstance(use, str):
+            self.mistakes.append(f'{place}: say which one, for instance use = "{self._example(role)}"')
+            return None
+        try:
+            model = self.manager.offer(role, use, place).spec.options
+        except ConfigError as error:
+            self.mistakes.append(str(error))
+            return None
+        values = _merge([_with_absolute_paths(table, model, base) for table, base in tables])
+        values.pop("use", None)
+        secrets = self._secrets(values, model, place)
+        try:
+            return ComponentConfig(role, place, use, model.model_validate(values), secrets)
+        except ValidationError as error:
+            self.mistakes += explain(error, model, place)
+            return None
+
+    def _example(self, role: str) -> str:
+        return next(iter(self.manager.names(role)), "...")
+
+    def _secrets(self, values: dict[str, Any], model: type[Options], place: str) -> dict[str, str]:
+        """Put secrets in from the environment and give the names of their variables."""
+        names = {}
+        for name in secret_fields(model):
+            if values.get(name) is None:
+                continue
+            given = values.pop(name)
+            if not (isinstance(given, Mapping) and set(given) == {"env"} and isinstance(given["env"], str)):
+                self.mistakes.append(f'{place}.{name}: a secret is not written here; give {{ env = "VARIABLE" }}')
+            elif not self.environment.get(given["env"]):
+                self.mistakes.append(f"{place}.{name}: the environment variable {given['env']} is not set")
+            else:
+                values[name] = self.environment[given["env"]]
+                names[name] = given["env"]
+        return names
+
+
+def check_needs(config: RunConfig, manager: Manager) -> None:
+    """Raise one `ConfigError` that lists every package the run's components lack; nothing is imported."""
+    lacking = []
+    for component in config.components():
+        spec = manager.offer(component.role, component.use).spec
+        missing = missing_needs(spec)
+        if missing:
+            lacking.append(
+                f"{component.place}: {component.use} needs {', '.join(missing)}, which is not installed: "
+                f"pip install '{spec.install or ' '.join(missing)}'"
+            )
+    if lacking:
+        raise ConfigError("\n".join(lacking))
+
+
+def _merge(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for table in tables:
+        merged.update(table)
+    return merged
+
+
+def _with_absolute_paths(table: Mapping[str, Any], model: type[BaseModel], base: Path) -> dict[str, Any]:
+    always = path_fields(model)
+    return {
+        name: _absolute(value, base, always=always[name]) if name in always else value for name, value in table.items()
+    }
+
+
+def _absolute(value: Any, base: Path, *, always: bool) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _absolute(entry, base, always=always) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_absolute(entry, base, always=always) for entry in value]
+    if not isinstance(value, str) or not value:
+        return value
+    path = base / Path(value).expanduser()
+    return str(path.resolve()) if always or value.startswith((".", "~")) or path.exists() else value

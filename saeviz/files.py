@@ -1,0 +1,133 @@
+"""Writing to disk so that a crash leaves the old or the new, never half of either."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from saeviz.errors import RunDirError
+
+_TEMPORARY = ".saeviz-"
+_NEXT_STEP = {
+    errno.ENOSPC: "free some space and run again; what is finished is kept",
+    errno.EDQUOT: "your quota is used up: free some space and run again; what is finished is kept",
+    errno.EACCES: "change its permissions or choose another folder",
+    errno.EPERM: "change its permissions or choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a file is in the way: choose another folder",
+    errno.EEXIST: "a file is in the way: choose another folder",
+    errno.EISDIR: "a folder is in the way: move it or choose another place",
+}
+
+
+@contextmanager
+def explain_disk_errors(path: Path, doing: str = "written") -> Iterator[None]:
+    """Turn an `OSError` of the block into a `RunDirError`: `path` cannot be `doing`, why, and the next step."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        step = _NEXT_STEP.get(error.errno or 0)
+        raise RunDirError(f"{path} cannot be {doing}: {reason}" + (f"; {step}" if step else "")) from error
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it becomes `path` when the block ends well.
+
+    Missing folders are made. When the block raises, `path` stays as it was and nothing is left behind.
+    Raises `RunDirError` where the disk refuses.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}.tmp")
+    with explain_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace the whole of `path`; text is UTF-8. When this returns, the data is on the disk."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add one line, `text` without its end, to `path`. When this returns, the line is on the disk.
+
+    A torn last line, left by a crash, is cut off first.
+    """
+    if "\n" in text:
+        raise ValueError("a line cannot hold a line end")
+    with explain_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("a+b") as file:
+            _cut_torn_line(path, file.fileno())
+            file.write(text.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            sync_folder(path.parent)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The whole lines of `path` without their ends; none where there is no such file.
+
+    A last line without an end was torn by a crash and does not count. Raises `RunDirError` where the file
+    cannot be read or is not text.
+    """
+    with explain_disk_errors(path, "read"):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return []
+    try:
+        return _whole_lines(data)
+    except UnicodeDecodeError as error:
+        raise RunDirError(f"{path} is damaged: it is not UTF-8 text; remove it and run again") from error
+
+
+def _whole_lines(data: bytes) -> list[str]:
+    return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a killed `atomic_path` left in `folder` (not below it). Only for the folder's one writer."""
+    with explain_disk_errors(folder):
+        for leftover in folder.glob(f"{_TEMPORARY}*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable; Windows does that by itself and has no call for it."""
+    if os.name != "nt":
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(path: Path, descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        os.ftruncate(descriptor, file.read().rfind(b"\n") + 1)

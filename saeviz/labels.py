@@ -1,0 +1,64 @@
+"""`labels.jsonl`: a line per named feature, with a key that says what the name was made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from saeviz.errors import RunDirError
+from saeviz.files import append_line, read_lines, write_atomic
+from saeviz.types import Feature, FeatureLabel
+
+
+class LabelLine(NamedTuple):
+    """One label. Two requests with the same `key` ask for the same thing."""
+
+    feature: Feature
+    key: str
+    label: FeatureLabel
+
+    def as_text(self) -> str:
+        """One line of JSON."""
+        label = self.label
+        row = {
+            "layer": self.feature.layer,
+            "tokens": self.feature.tokens,
+            "feature": self.feature.index,
+            "label": label.label,
+            "description": label.description,
+            "elements": list(label.elements),
+            "why": label.why,
+            "confidence": label.confidence,
+            "details": dict(label.details),
+            "key": self.key,
+        }
+        return json.dumps(row, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> LabelLine:
+        """The label that a line holds."""
+        label = FeatureLabel(
+            row["label"], row["description"], tuple(row["elements"]), row["why"], row["confidence"], row["details"]
+        )
+        return cls(Feature(row["layer"], row["tokens"], row["feature"]), row["key"], label)
+
+
+def read_labels(path: Path) -> dict[Feature, LabelLine]:
+    """The labels by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
+    try:
+        lines = [LabelLine.from_json(json.loads(text)) for text in read_lines(path)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{path} is damaged ({error}); make it again with --redo label") from error
+    return {line.feature: line for line in lines}
+
+
+def append_label(path: Path, line: LabelLine) -> None:
+    """Keep one label; durable when this returns."""
+    append_line(path, line.as_text())
+
+
+def write_labels(path: Path, lines: Iterable[LabelLine]) -> None:
+    """Replace the file."""
+    write_atomic(path, "".join(f"{line.as_text()}\n" for line in lines))

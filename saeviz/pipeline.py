@@ -1,0 +1,121 @@
+"""Runs the stages: skips what is up to date, goes on where it was interrupted, keeps the manifest."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from saeviz.errors import ConfigError
+from saeviz.manager import suggest
+from saeviz.rundir import digest_of
+from saeviz.session import Session, logger
+from saeviz.stages import STAGE_NAMES, STAGES, Stage
+
+PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
+"""Packages whose version goes into the manifest because numbers may depend on it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which stages to run. `redo` runs them although nothing has changed."""
+
+    first: str = STAGE_NAMES[0]
+    last: str = STAGE_NAMES[-1]
+    redo: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in (self.first, self.last, *self.redo):
+            if name not in STAGE_NAMES:
+                hint = suggest(name, STAGE_NAMES) or f"; there are: {', '.join(STAGE_NAMES)}"
+                raise ConfigError(f"there is no stage {name!r}{hint}")
+        if STAGE_NAMES.index(self.first) > STAGE_NAMES.index(self.last):
+            raise ConfigError(f"--from {self.first} comes after --until {self.last}")
+
+    def stages(self) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+        """Those taken as they are, and those to run."""
+        first, last = STAGE_NAMES.index(self.first), STAGE_NAMES.index(self.last)
+        return STAGES[:first], STAGES[first : last + 1]
+
+
+def run_stages(session: Session, plan: Plan) -> int:
+    """Run the plan in a directory that this process holds the lock of; gives the number of failures."""
+    _describe(session)
+    taken, todo = plan.stages()
+    for stage in taken:
+        record = session.rundir.read_manifest()["stages"].get(stage.name, {})
+        if "finished" not in record:
+            raise ConfigError(
+                f"--from {plan.first}: the stage {stage.name} is not finished; start with --from {stage.name}"
+            )
+        session.digests[stage.name] = record["digest"]
+    for stage in todo:
+        _run_stage(stage, session, redo=stage.name in plan.redo)
+    return len(session.rundir.failures())
+
+
+def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
+    session.stage = stage.name
+    session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
+    record = session.rundir.read_manifest()["stages"].get(stage.name)
+    has_changed = record is not None and record["digest"] != digest
+    if record and not redo and not has_changed and _is_done(record) and stage.is_complete(session):
+        logger.info("%s: up to date", stage.name)
+        return
+    if redo or has_changed:
+        logger.info("%s: runs again, %s", stage.name, "as asked" if redo else "since what it depends on has changed")
+        stage.reset(session)
+    session.rundir.forget_failures(stage.name)
+    if has_changed or record is None or redo:
+        _record(session, stage.name, {"digest": digest})
+    started = time.monotonic()
+    results = dict(stage.run(session))
+    results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures())
+    results["seconds"] = round(time.monotonic() - started, 2)
+    _record(session, stage.name, {"digest": digest, "finished": _now(), **results})
+
+
+def _is_done(record: dict[str, Any]) -> bool:
+    return "finished" in record and not record.get("failed")
+
+
+def _record(session: Session, name: str, record: dict[str, Any]) -> None:
+    manifest = session.rundir.read_manifest()
+    manifest["stages"][name] = record
+    session.rundir.write_manifest(manifest)
+
+
+def _describe(session: Session) -> None:
+    """Keep in the manifest what this run is made of; secrets are never part of it."""
+    manifest = session.rundir.read_manifest()
+    sources = {
+        component.place: session.manager.offer(component.role, component.use).source
+        for component in session.config.components()
+    }
+    manifest |= {
+        "config": session.config.as_json(),
+        "limit": session.limit,
+        "use_plugins": list(session.manager.choice.words),
+        "plugins": {place: {"plugin": source.name, "from": source.origin} for place, source in sources.items()},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "started": manifest.get("started", _now()),
+    }
+    session.rundir.write_manifest(manifest)
+
+
+def _versions() -> dict[str, str]:
+    found = {"saeviz": version("saeviz")}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,159 @@
+"""The run directory: its files, its manifest, its lock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.errors import ConfigError, RunDirError
+from saeviz.files import append_line, atomic_path, explain_disk_errors, read_lines, remove_temporaries, write_atomic
+from saeviz.types import Failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+
+class RunDir:
+    """The files of one run. Every write is atomic; tables are Parquet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest_file = path / "run.json"
+        self.features = path / "features"
+        self.embeddings = path / "embeddings"
+        self.items = path / "items.parquet"
+        self.scores = path / "scores.parquet"
+        self.correlations = path / "correlations.parquet"
+        self.top_images = path / "top_images.parquet"
+        self.selected = path / "selected.csv"
+        self.labels = path / "labels.jsonl"
+        self.failures_file = path / "failures.jsonl"
+        self.log = path / "log.txt"
+
+    @classmethod
+    def create(cls, path: Path) -> RunDir:
+        """A new run directory, or one to go on with; raises `ConfigError` for a folder that is neither."""
+        cls.check(path)
+        with explain_disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """Raise `ConfigError` for a folder in which no run can be; nothing is written."""
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"run.dir: {path} is a file; choose a folder")
+        if path.is_dir() and not (path / "run.json").exists() and _holds_foreign_files(path):
+            raise ConfigError(
+                f"run.dir: {path} has files in it but is not a run directory; choose a new or empty folder"
+            )
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """An existing run directory; raises `ConfigError` where there is none."""
+        if not (path / "run.json").is_file():
+            raise ConfigError(f"{path} is not a run directory: it has no run.json")
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; raises `RunDirError` where another run has it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with explain_disk_errors(self.path):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise RunDirError(
+                    f"another run is at work in {self.path}; wait for it, or choose another dir"
+                ) from error
+        try:
+            remove_temporaries(self.path)
+            yield
+        finally:
+            lock.release()
+
+    def read_manifest(self) -> dict[str, Any]:
+        """`run.json`, or an empty manifest; raises `RunDirError` where it is damaged or too new."""
+        if not self.manifest_file.exists():
+            return {"format": FORMAT, "stages": {}}
+        try:
+            manifest = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunDirError(f"{self.manifest_file} cannot be read: {error}; choose another run.dir") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "stages" not in manifest:
+            raise RunDirError(f"{self.manifest_file} is not a manifest of this saeviz; choose another run.dir")
+        return manifest
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace `run.json`."""
+        write_atomic(self.manifest_file, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+    def failures(self) -> list[Failure]:
+        """What was left out, in order."""
+        try:
+            return [Failure(**json.loads(line)) for line in read_lines(self.failures_file)]
+        except (ValueError, TypeError) as error:
+            raise RunDirError(f"{self.failures_file} is damaged ({error}); remove it and run again") from error
+
+    def add_failure(self, failure: Failure) -> None:
+        """Append a line to `failures.jsonl`."""
+        append_line(self.failures_file, _line(failure))
+
+    def forget_failures(self, stage: str) -> None:
+        """Remove a stage's lines: it starts anew."""
+        failures = self.failures()
+        kept = [failure for failure in failures if failure.stage != stage]
+        if len(kept) != len(failures):
+            write_atomic(self.failures_file, "".join(f"{_line(failure)}\n" for failure in kept))
+
+    def write_table(self, path: Path, table: pd.DataFrame) -> None:
+        """Replace a Parquet table."""
+        with atomic_path(path) as temporary:
+            table.to_parquet(temporary, index=False)
+
+    def read_table(self, path: Path, stage: str) -> pd.DataFrame:
+        """A Parquet table; raises `RunDirError` naming the stage that writes it where there is none."""
+        import pandas as pd
+
+        return _read(path, stage, pd.read_parquet)
+
+    def write_csv(self, path: Path, table: pd.DataFrame) -> None:
+        """Replace a CSV table."""
+        write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+
+    def read_csv(self, path: Path, stage: str) -> pd.DataFrame:
+        """A CSV table, text as it stands."""
+        import pandas as pd
+
+        return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False))
+
+
+def _line(failure: Failure) -> str:
+    return json.dumps(failure._asdict(), ensure_ascii=False)
+
+
+def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
+    try:
+        return reader(path)
+    except FileNotFoundError as error:
+        raise RunDirError(f"{path} is not there yet: run the stage {stage!r} first") from error
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read ({error}); make it again with --redo {stage}") from error
+
+
+def _holds_foreign_files(path: Path) -> bool:
+    return any(not entry.name.startswith(".") and entry.name != "log.txt" for entry in path.iterdir())
+
+
+def digest_of(value: Any) -> str:
+    """16 hex digits that stand for a JSON-able value."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,201 @@
+"""One run in progress: its configuration, its directory, and its components, each built once when first used."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from saeviz.config import ComponentConfig, RunConfig
+from saeviz.context import Context
+from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
+from saeviz.manager import Manager
+from saeviz.roles import ReportsNotes, missing_members
+from saeviz.rundir import RunDir, digest_of
+from saeviz.specs import ROLES
+from saeviz.types import Failure, FeatureSpace, ImageItem
+
+if TYPE_CHECKING:
+    from saeviz.roles import EmbeddingProvider, FeatureExtractor, FeatureStore, ImageProvider
+
+T = TypeVar("T")
+logger = logging.getLogger("saeviz")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass
+class Session:
+    """What the stages work with."""
+
+    config: RunConfig
+    manager: Manager
+    rundir: RunDir
+    limit: int | None = None
+    show_progress: bool = False
+    stage: str = ""
+    digests: dict[str, str] = field(default_factory=dict)
+    _built: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> ImageProvider:
+        """The image provider."""
+        provider: ImageProvider = self.component("images")
+        return provider
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """The feature extractor."""
+        extractor: FeatureExtractor = self.component("extractor")
+        return extractor
+
+    @property
+    def store(self) -> FeatureStore:
+        """The feature store."""
+        store: FeatureStore = self.component("store")
+        return store
+
+    @property
+    def embedder(self) -> EmbeddingProvider:
+        """The embedding provider of a run that has one."""
+        embedder: EmbeddingProvider = self.component("embeddings")
+        return embedder
+
+    def component(self, role: str) -> Any:
+        """The run's component of a role that it has at most one of; raises `ConfigError` where it has none."""
+        if role not in self._built:
+            config = self.config.component(role) if role in ROLES and hasattr(self.config, role) else None
+            if config is None:
+                raise ConfigError(f"this run has no {role}")
+            self._built[role] = self.build(config)
+        return self._built[role]
+
+    def build(self, config: ComponentConfig) -> Any:
+        """A component that is checked against its role."""
+        with self.blaming(config):
+            component = self.manager.build(config.role, config.use, config.options, self.context(config.role))
+        lacking = missing_members(component, config.role)
+        if lacking:
+            raise PluginError(f"{config.place}: the {config.role} {config.use!r} lacks {', '.join(lacking)}")
+        return component
+
+    @contextmanager
+    def blaming(self, config: ComponentConfig) -> Iterator[None]:
+        """Turn whatever a component's code raises into a `PluginError` that names it; the traceback is logged."""
+        try:
+            yield
+        except (SaevizError, MemoryError):
+            raise
+        except Exception as error:  # foreign code may fail in any way
+            logger.debug("%s: %s fails", config.place, config.use, exc_info=True)
+            source = self.manager.offer(config.role, config.use).source
+            raise PluginError(
+                f"{config.place}: {config.use} of {source} fails with {type(error).__name__}: {error}; "
+                f"the traceback is in {self.rundir.log}"
+            ) from error
+
+    def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
+        """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
+        iterator = iter(results)
+        while True:
+            with self.blaming(config):
+                try:
+                    result = next(iterator)
+                except StopIteration:
+                    return
+            yield result
+
+    def context(self, role: str) -> Context:
+        """The surroundings of a component of this run."""
+        settings = self.config.run
+        return Context(
+            device=settings.device,
+            precision=settings.precision,
+            seed=settings.seed,
+            workdir=self.rundir.features if role == "store" else self.rundir.path / role,
+            cache_dir=settings.cache_dir or Path.home() / ".cache" / "saeviz",
+            offline=settings.offline,
+            failed=self.failed,
+            progress=self.progress,
+            peer=self.component,
+        )
+
+    def identity(self, config: ComponentConfig | None) -> Any:
+        """What an outcome depends on of a component: its name, its options, who offers it in which version."""
+        if config is None:
+            return None
+        source = self.manager.offer(config.role, config.use).source
+        return [config.as_json(), source.name, source.version]
+
+    def failed(self, subject: str, error: str) -> None:
+        """List something that is left out, and go on."""
+        logger.warning("%s: %s: left out: %s", self.stage, subject, error)
+        self.rundir.add_failure(Failure(self.stage, subject, error))
+
+    def progress(self, items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
+        """Pass items on; for whatever takes longer, a bar on a terminal and else a line now and then."""
+        from tqdm import tqdm
+
+        if self.show_progress:
+            yield from tqdm(items, total=total, desc=label, delay=2, leave=False)
+            return
+        said = time.monotonic()
+        for number, item in enumerate(items):
+            if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+                logger.info("%s: %d of %s", label, number, total if total is not None else "?")
+                said = time.monotonic()
+            yield item
+
+    @cached_property
+    def items(self) -> list[ImageItem]:
+        """Every image of the run; raises `DataError` where there is none or an id comes twice."""
+        items = list(self.guarded(self.config.images, self.images.iter_images(limit=self.limit)))
+        if isinstance(self.images, ReportsNotes):
+            for note in self.images.notes():
+                logger.warning("images: %s", note)
+        if not items:
+            raise DataError(
+                f"images: {self.config.images.use} has no images; look at the table [images] of the run file"
+            )
+        twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
+        if twice:
+            raise DataError(f"images: the item id {twice[0]!r} comes more than once; ids must be unique")
+        return items
+
+    @cached_property
+    def spaces(self) -> list[FeatureSpace]:
+        """The feature spaces of the run, as the manifest has them or else as the extractor says."""
+        record = self.rundir.read_manifest()["stages"].get("extract", {})
+        if record.get("digest") == self.digests.get("extract") and "spaces" in record:
+            return [FeatureSpace(**space) for space in record["spaces"]]
+        return sorted(self.extractor.spaces)
+
+    def extracted(self) -> list[ImageItem]:
+        """The images that have features in every space, in the order of the image provider."""
+        kept = [set(self.store.item_ids(space)) for space in self.spaces]
+        done = set.intersection(*kept) if kept else set()
+        return [item for item in self.items if item.item_id in done]
+
+    def ratings(self) -> list[str]:
+        """The names of the ratings, in the order in which they first come."""
+        return list(dict.fromkeys(name for item in self.items for name in item.ratings))
+
+    def data_digest(self) -> str:
+        """Stands for the images that have features, their ratings and their metadata."""
+        return digest_of(
+            [[item.item_id, item.fingerprint, dict(item.ratings), dict(item.metadata)] for item in self.extracted()]
+        )
+
+    def close(self) -> None:
+        """Release what components hold."""
+        for component in self._built.values():
+            close = getattr(component, "close", None)
+            if callable(close):
+                with suppress(OSError):
+                    close()
+        self._built.clear()

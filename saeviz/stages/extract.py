@@ -1,0 +1,113 @@
+"""Images to sparse features in the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from saeviz.errors import ConfigError, DataError, PluginError
+from saeviz.session import Session, logger
+from saeviz.types import ImageItem
+
+
+class Extract:
+    """Runs the extractor over the images that the store does not have."""
+
+    name = "extract"
+
+    def identity(self, session: Session) -> Any:
+        """The extractor and the store; images come and go without making the others anew."""
+        settings = session.config.run
+        return [
+            session.identity(session.config.extractor),
+            session.identity(session.config.store),
+            settings.precision,
+        ]
+
+    def is_complete(self, session: Session) -> bool:
+        """No image is waiting."""
+        return not _pending(session)
+
+    def reset(self, session: Session) -> None:
+        """Empty the store."""
+        session.store.clear()
+        session.rundir.items.unlink(missing_ok=True)
+
+    def run(self, session: Session) -> Mapping[str, Any]:
+        """Extract what is pending, each batch kept before the next is made."""
+        _refuse_another_runs_store(session)
+        spaces = session.spaces
+        pending = _pending(session)
+        logger.info("extract: %d of %d images to do in %s", len(pending), len(session.items), _names(spaces))
+        _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
+        batches = session.extractor.extract(session.progress(pending, len(pending), "extract"))
+        for batch in session.guarded(session.config.extractor, batches):
+            if batch.space not in spaces:
+                raise PluginError(
+                    f"extractor {session.config.extractor.use} gave {batch.space}, which it never declared"
+                )
+            with session.blaming(session.config.store):
+                session.store.write(batch)
+        done = session.extracted()
+        if not done:
+            raise DataError(
+                f"none of the {len(session.items)} images could be used; "
+                f"{session.rundir.failures_file} says why for each"
+            )
+        _remember_fingerprints(session, still_to_do=set())
+        return {
+            "counts": {"images": len(session.items), "extracted": len(done)},
+            "spaces": [dataclasses.asdict(space) for space in spaces],
+        }
+
+
+def _pending(session: Session) -> list[ImageItem]:
+    done = {item.item_id for item in session.extracted()}
+    before = _fingerprints(session)
+    changed = {item.item_id for item in session.items if before.get(item.item_id, item.fingerprint) != item.fingerprint}
+    return [item for item in session.items if item.item_id not in done or item.item_id in changed]
+
+
+def _fingerprints(session: Session) -> dict[str, str]:
+    if not session.rundir.items.exists():
+        return {}
+    table = session.rundir.read_table(session.rundir.items, "extract")
+    return dict(zip(table["item_id"], table["fingerprint"], strict=True))
+
+
+def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
+    """Record which picture each item's features belong to.
+
+    A changed picture keeps its old fingerprint until it is extracted again, so that a crash in between
+    cannot make old features pass for new ones.
+    """
+    import pandas as pd
+
+    before = _fingerprints(session)
+    now = {
+        item.item_id: before.get(item.item_id, item.fingerprint) if item.item_id in still_to_do else item.fingerprint
+        for item in session.items
+    }
+    table = pd.DataFrame({"item_id": list(now), "fingerprint": list(now.values())}, dtype="str")
+    session.rundir.write_table(session.rundir.items, table)
+
+
+def _refuse_another_runs_store(session: Session) -> None:
+    kept = {item_id for space in session.store.spaces() for item_id in session.store.item_ids(space)}
+    if not kept:
+        return
+    if not session.rundir.items.exists():
+        raise ConfigError(
+            f"store: {session.config.store.use} already holds features of {len(kept)} images that this run did "
+            "not write; use an empty one, or throw them away with --redo extract"
+        )
+    if kept.isdisjoint(item.item_id for item in session.items):
+        raise ConfigError(
+            f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
+            f"{min(kept)!r}); choose another run.dir, or throw them away with --redo extract"
+        )
+
+
+def _names(spaces: Iterable[Any]) -> str:
+    return ", ".join(map(str, spaces))

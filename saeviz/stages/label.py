@@ -1,0 +1,194 @@
+"""Selected features to names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from saeviz.config import ComponentConfig
+from saeviz.errors import LabelError, PluginError
+from saeviz.labels import LabelLine, append_label, read_labels, write_labels
+from saeviz.roles import Labeler
+from saeviz.rundir import digest_of
+from saeviz.selection import read_selected
+from saeviz.session import Session, logger
+from saeviz.types import (
+    Feature,
+    FeatureLabel,
+    FeatureSpace,
+    ImageItem,
+    LabelRequest,
+    Relation,
+    Selected,
+    TopImage,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_CONTRAST = 9
+"""Silent images shown beside the top ones."""
+
+
+class Label:
+    """Runs the labeler over the selected features; every name is kept at once."""
+
+    name = "label"
+
+    def identity(self, session: Session) -> Any:
+        """The labeler and the selection."""
+        return [session.identity(session.config.labeler), session.digests["select"]]
+
+    def is_complete(self, session: Session) -> bool:
+        """The file is there, or none is wanted."""
+        return session.config.labeler is None or session.rundir.labels.exists()
+
+    def reset(self, session: Session) -> None:
+        """Nothing: each line knows what it was made from, and one that no longer holds is not used again."""
+
+    def run(self, session: Session) -> Mapping[str, Any]:
+        """Name what has no name yet. A feature that cannot be named is listed and left without."""
+        path = session.rundir.labels
+        if session.config.labeler is None:
+            path.unlink(missing_ok=True)
+            return {"counts": {"labeled": 0}}
+        made_by = [session.identity(session.config.labeler), session.data_digest()]
+        requests = {_key(made_by, request): request for request in _requests(session)}
+        known = read_labels(path)
+        kept = {
+            key: known[request.feature]
+            for key, request in requests.items()
+            if request.feature in known and known[request.feature].key == key
+        }
+        write_labels(path, kept.values())
+        waiting = {key: request for key, request in requests.items() if key not in kept}
+        logger.info("label: %d of %d features to name with %s", len(waiting), len(requests), session.config.labeler.use)
+        if waiting:
+            labeler = session.component("labeler")
+            for key, request in session.progress(waiting.items(), len(waiting), "label"):
+                label = _name(labeler, request, session, session.config.labeler)
+                if label is not None:
+                    kept[key] = LabelLine(request.feature, key, label)
+                    append_label(path, kept[key])
+        write_labels(path, [kept[key] for key in requests if key in kept])
+        return {"counts": {"labeled": sum(bool(line.label.label) for line in kept.values()), "new": len(waiting)}}
+
+
+def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel | None:
+    try:
+        with session.blaming(config):
+            label = labeler.label(request)
+    except LabelError as error:
+        session.failed(str(request.feature), str(error))
+        return None
+    if not isinstance(label, FeatureLabel):
+        raise PluginError(f"the labeler gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
+    return label
+
+
+def _key(made_by: Any, request: LabelRequest) -> str:
+    """Stands for all that a name is made from, so that an unchanged request is not paid for twice."""
+    return digest_of(
+        [
+            made_by,
+            str(request.feature),
+            [[top.item.item_id, round(top.activation, 4)] for top in request.top],
+            [item.item_id for item in request.contrast],
+            [[relation.rating, f"{relation.r:.4f}"] for relation in request.relations],
+            {name: f"{value:.4f}" for name, value in request.scores.items()},
+        ]
+    )
+
+
+def _requests(session: Session) -> Iterator[LabelRequest]:
+    rundir = session.rundir
+    selected = read_selected(rundir)
+    dataset = session.extracted()
+    by_id = {item.item_id: item for item in dataset}
+    keys = ["layer", "tokens", "feature"]
+    top_images = dict(iter(rundir.read_table(rundir.top_images, "score").pipe(_only, selected).groupby(keys)))
+    scores = dict(iter(rundir.read_table(rundir.scores, "score").pipe(_only, selected).groupby(keys)))
+    correlations = dict(iter(rundir.read_table(rundir.correlations, "score").pipe(_only, selected).groupby(keys)))
+    contrast = _contrast(session, selected, dataset)
+    for choice in selected:
+        feature = choice.feature
+        key = (feature.layer, feature.tokens, feature.index)
+        top = top_images[key].sort_values("rank") if key in top_images else None
+        yield LabelRequest(
+            feature=feature,
+            tier=choice.tier,
+            top=() if top is None else tuple(_top_images(top, by_id)),
+            contrast=contrast[feature],
+            scores=_numbers(scores[key]),
+            relations=_relations(correlations.get(key)),
+            dataset=dataset,
+        )
+
+
+def _only(table: pd.DataFrame, selected: Sequence[Selected]) -> pd.DataFrame:
+    """The rows of the selected features; the tables have a row for each of millions."""
+    import pandas as pd
+
+    wanted = pd.MultiIndex.from_tuples(
+        [(choice.feature.layer, choice.feature.tokens, choice.feature.index) for choice in selected],
+        names=["layer", "tokens", "feature"],
+    )
+    return table[pd.MultiIndex.from_frame(table[["layer", "tokens", "feature"]]).isin(wanted)]
+
+
+def _top_images(rows: pd.DataFrame, by_id: Mapping[str, ImageItem]) -> Iterator[TopImage]:
+    for row in rows.itertuples():
+        yield TopImage(by_id[row.item_id], float(row.activation))
+
+
+def _numbers(row: pd.DataFrame) -> dict[str, float]:
+    numbers = row.drop(columns=["layer", "tokens", "feature"]).select_dtypes("number")
+    return {str(name): float(values.iloc[0]) for name, values in numbers.items()}
+
+
+def _relations(rows: pd.DataFrame | None) -> tuple[Relation, ...]:
+    if rows is None or not {"r", "p", "q", "n"} <= set(rows.columns):
+        return ()
+    relations = [
+        Relation(str(row.rating), float(row.r), float(row.p), float(row.q), int(row.n)) for row in rows.itertuples()
+    ]
+    return tuple(sorted(relations, key=lambda relation: -abs(relation.r) if relation.r == relation.r else 1.0))
+
+
+def _contrast(
+    session: Session, selected: Sequence[Selected], dataset: Sequence[ImageItem]
+) -> dict[Feature, tuple[ImageItem, ...]]:
+    """For every selected feature some images, drawn at random, on which it is silent."""
+    import numpy as np
+
+    found: dict[Feature, tuple[ImageItem, ...]] = {}
+    for space in session.spaces:
+        features = [choice.feature for choice in selected if _belongs(choice.feature, space)]
+        active = _active_rows(session, space, features, dataset)
+        for feature, is_active in zip(features, active, strict=True):
+            silent = np.flatnonzero(~is_active)
+            generator = np.random.default_rng([session.config.run.seed, feature.layer, feature.index])
+            drawn = generator.choice(silent, size=min(N_CONTRAST, silent.size), replace=False)
+            found[feature] = tuple(dataset[row] for row in sorted(drawn))
+    return found
+
+
+def _belongs(feature: Feature, space: FeatureSpace) -> bool:
+    return (feature.layer, feature.tokens) == (space.layer, space.tokens)
+
+
+def _active_rows(
+    session: Session, space: FeatureSpace, features: Sequence[Feature], dataset: Sequence[ImageItem]
+) -> Any:
+    """Bool `[len(features), len(dataset)]`, from one pass over the store."""
+    import numpy as np
+
+    active = np.zeros((len(features), len(dataset)), dtype=bool)
+    if not features:
+        return active
+    columns = [feature.index for feature in features]
+    start = 0
+    for batch in session.store.read(space, [item.item_id for item in dataset]):
+        active[:, start : start + len(batch)] = (batch.matrix[:, columns] > 0).toarray().T
+        start += len(batch)
+    return active

@@ -1,0 +1,41 @@
+"""A finished run to something to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saeviz.results import Run
+from saeviz.session import Session, logger
+
+
+class Report:
+    """Runs the reporters."""
+
+    name = "report"
+
+    def identity(self, session: Session) -> Any:
+        """The reporters and all that came before them."""
+        return [[session.identity(config) for config in session.config.reporters], session.digests["label"]]
+
+    def is_complete(self, session: Session) -> bool:
+        """Every file that was written is still there."""
+        record = session.rundir.read_manifest()["stages"].get(self.name, {})
+        return all((session.rundir.path / path).exists() for path in record.get("files", []))
+
+    def reset(self, session: Session) -> None:
+        """Nothing: a reporter replaces its files."""
+
+    def run(self, session: Session) -> Mapping[str, Any]:
+        """Write every report."""
+        run = Run(session.rundir, session)
+        files = []
+        for config in session.config.reporters:
+            reporter = session.build(config)
+            with session.blaming(config):
+                path = Path(reporter.write(run))
+            logger.info("report: %s", path)
+            files.append(path)
+        root = session.rundir.path
+        return {"files": [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in files]}

@@ -1,0 +1,168 @@
+"""Features, embeddings and ratings to numbers about features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from saeviz.embeddings import EmbeddingFiles
+from saeviz.errors import PluginError
+from saeviz.roles import FamilyScorer
+from saeviz.scoring import FeatureStream, ScoreInput
+from saeviz.session import Session, logger
+from saeviz.types import FeatureSpace, ImageItem, ScoreColumn, ScoreFact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from saeviz.types import FloatArray
+
+KEYS = ("layer", "tokens", "feature")
+
+
+class Score:
+    """Runs the scorers over every space and keeps each feature's top images."""
+
+    name = "score"
+
+    def identity(self, session: Session) -> Any:
+        """The scorers, and the images, ratings, features and embeddings they see."""
+        return [
+            [session.identity(config) for config in session.config.scorers],
+            session.config.run.top_images,
+            session.config.run.seed,
+            session.digests["extract"],
+            session.digests["embed"],
+            session.data_digest(),
+        ]
+
+    def is_complete(self, session: Session) -> bool:
+        """All three tables are there."""
+        rundir = session.rundir
+        return all(path.exists() for path in (rundir.scores, rundir.correlations, rundir.top_images))
+
+    def reset(self, session: Session) -> None:
+        """Nothing: the tables are replaced whole."""
+
+    def run(self, session: Session) -> Mapping[str, Any]:
+        """Score space by space, then what needs all spaces at once."""
+        items = session.extracted()
+        inputs = [_score_input(session, space, items) for space in session.spaces]
+        logger.info("score: %d images, %d spaces, ratings: %s", len(items), len(inputs), _names(session.ratings()))
+        columns: list[ScoreColumn] = []
+        facts: dict[str, Any] = {}
+        for config in session.config.scorers:
+            for result in session.guarded(config, _run_scorer(session.build(config), inputs)):
+                if isinstance(result, ScoreFact):
+                    facts[result.name] = result.value
+                elif isinstance(result, ScoreColumn):
+                    columns.append(result)
+                else:
+                    raise PluginError(f"{config.place}: {config.use} gave {type(result).__name__}, not a ScoreColumn")
+        _refuse_double_columns(columns)
+        rundir = session.rundir
+        rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
+        rundir.write_table(rundir.scores, _scores_table(inputs, columns))
+        rundir.write_table(rundir.correlations, _correlations_table(session, columns))
+        counts = {
+            "images": len(items),
+            "rated": {name: sum(name in item.ratings for item in items) for name in session.ratings()},
+            "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
+        }
+        return {"counts": counts, "facts": facts}
+
+
+def _score_input(session: Session, space: FeatureSpace, items: list[ImageItem]) -> ScoreInput:
+    ids = tuple(item.item_id for item in items)
+    embeddings = EmbeddingFiles(session.rundir.embeddings).read(items) if session.config.embeddings else None
+    ratings = {name: _rating(name, items) for name in session.ratings()}
+    stream = FeatureStream(space, partial(session.store.read, space, ids))
+    return ScoreInput(space, ids, stream, embeddings, ratings)
+
+
+def _rating(name: str, items: list[ImageItem]) -> FloatArray:
+    import numpy as np
+
+    return np.array([item.ratings.get(name, np.nan) for item in items], dtype=np.float64)
+
+
+def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn | ScoreFact]:
+    given: list[ScoreColumn] = []
+    for data in inputs:
+        for result in scorer.score(data):
+            if isinstance(result, ScoreColumn):
+                given.append(result)
+            yield result
+    if isinstance(scorer, FamilyScorer):
+        yield from scorer.combine(given)
+
+
+def _refuse_double_columns(columns: list[ScoreColumn]) -> None:
+    seen: set[tuple[str, str, str | None]] = set()
+    for column in columns:
+        key = column.name, str(column.space), column.target
+        if key in seen or (column.target is None and column.name in (*KEYS, "n_active", "max", "mean")):
+            raise PluginError(f"scorers: the column {column.name!r} of {column.space} is given more than once")
+        seen.add(key)
+
+
+def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.DataFrame:
+    import pandas as pd
+
+    tables = []
+    for data in inputs:
+        statistics = data.features.statistics
+        values: dict[str, Any] = {
+            **_keys(data.space),
+            "n_active": statistics.n_active,
+            "max": statistics.maximum,
+            "mean": statistics.mean,
+        }
+        values |= {column.name: column.values for column in columns if column.space == data.space and not column.target}
+        tables.append(pd.DataFrame(values))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.DataFrame:
+    import pandas as pd
+
+    tables = []
+    for space in session.spaces:
+        for rating in session.ratings():
+            values = {
+                column.name: column.values for column in columns if (column.space, column.target) == (space, rating)
+            }
+            if values:
+                tables.append(pd.DataFrame({**_keys(space), "rating": rating, **values}))
+    if not tables:
+        return pd.DataFrame({**{key: [] for key in KEYS}, "rating": []})
+    return pd.concat(tables, ignore_index=True)
+
+
+def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[ImageItem]) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    ids = pd.Index([item.item_id for item in items])
+    tables = []
+    for data in inputs:
+        top = data.features.top_images(session.config.run.top_images)
+        feature, rank = np.nonzero(top.rows >= 0)
+        table = pd.DataFrame(
+            {"layer": data.space.layer, "tokens": data.space.tokens, "feature": feature, "rank": rank + 1}
+        )
+        table["item_id"] = pd.Categorical.from_codes(top.rows[feature, rank], categories=ids)
+        table["activation"] = top.values[feature, rank]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _keys(space: FeatureSpace) -> dict[str, Any]:
+    import numpy as np
+
+    return {"layer": space.layer, "tokens": space.tokens, "feature": np.arange(space.n_features)}
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,58 @@
+"""Numbers about features to the features that matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from saeviz.errors import PluginError
+from saeviz.selection import write_selected
+from saeviz.session import Session, logger
+from saeviz.types import ScoreTable, Selected
+
+
+class Select:
+    """Runs the selector."""
+
+    name = "select"
+
+    def identity(self, session: Session) -> Any:
+        """The selector and the scores it sees."""
+        return [session.identity(session.config.selector), session.digests["score"]]
+
+    def is_complete(self, session: Session) -> bool:
+        """The list is there."""
+        return session.rundir.selected.exists()
+
+    def reset(self, session: Session) -> None:
+        """Nothing: the list is replaced whole."""
+
+    def run(self, session: Session) -> Mapping[str, Any]:
+        """Choose, and write `selected.csv`, best first."""
+        rundir = session.rundir
+        table = ScoreTable(
+            rundir.read_table(rundir.scores, "score"),
+            rundir.read_table(rundir.correlations, "score"),
+            tuple(session.spaces),
+        )
+        with session.blaming(session.config.selector):
+            selected = session.component("selector").select(table)
+        _refuse_nonsense(selected, session)
+        write_selected(rundir, selected)
+        tiers = Counter(choice.tier for choice in selected)
+        logger.info(
+            "select: %d features (%s)", len(selected), ", ".join(f"tier {t}: {tiers[t]}" for t in sorted(tiers))
+        )
+        return {"counts": {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}}
+
+
+def _refuse_nonsense(selected: list[Selected], session: Session) -> None:
+    sizes = {(space.layer, space.tokens): space.n_features for space in session.spaces}
+    features = [choice.feature for choice in selected]
+    use = session.config.selector.use
+    for feature in features:
+        if not 0 <= feature.index < sizes.get((feature.layer, feature.tokens), 0):
+            raise PluginError(f"selector {use} chose {feature}, which this run does not have")
+    if len(set(features)) < len(features):
+        raise PluginError(f"selector {use} chose a feature more than once")

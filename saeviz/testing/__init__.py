@@ -1,0 +1,54 @@
+"""Contract suites, one per role, and fakes that need no model. Shipped for the authors of plugins.
+
+A component's test is a subclass of its role's contract with one fixture::
+
+    from saeviz.testing import FeatureStoreContract
+
+    class TestMyStore(FeatureStoreContract):
+        @pytest.fixture
+        def open_store(self, tmp_path):
+            return lambda: MyStore(MyOptions(path=tmp_path), saeviz.Context())
+
+The suites need pytest; `saeviz.testing.fakes` and `saeviz.testing.data` do not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saeviz.testing.embedders import EmbeddingProviderContract
+    from saeviz.testing.images import ImageProviderContract
+    from saeviz.testing.labelers import LabelerContract
+    from saeviz.testing.scorers import ScorerContract
+    from saeviz.testing.selectors import SelectorContract
+    from saeviz.testing.stores import FeatureStoreContract
+
+_HOMES = {
+    "EmbeddingProviderContract": "embedders",
+    "FeatureStoreContract": "stores",
+    "ImageProviderContract": "images",
+    "LabelerContract": "labelers",
+    "ScorerContract": "scorers",
+    "SelectorContract": "selectors",
+}
+
+__all__ = [
+    "EmbeddingProviderContract",
+    "FeatureStoreContract",
+    "ImageProviderContract",
+    "LabelerContract",
+    "ScorerContract",
+    "SelectorContract",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    module = f"{__name__}.{_HOMES[name]}"
+    pytest.register_assert_rewrite(module)
+    return getattr(import_module(module), name)

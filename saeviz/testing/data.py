@@ -1,0 +1,200 @@
+"""Small made-up data in the shapes that components are given. The same seed gives the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.context import Context
+from saeviz.errors import ConfigError
+from saeviz.scoring import FeatureStream, ScoreInput
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions, FakeImages, FakeImagesOptions
+from saeviz.types import FeatureBatch, FeatureSpace, ImageItem, LabelRequest, Relation, ScoreTable, TopImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HOSTILE_IDS = (
+    "a/b",
+    "a\\b",
+    "../x",
+    "/etc/passwd",
+    ".",
+    "..",
+    " ",
+    " a",
+    "a ",
+    "a",
+    "A",
+    "0",
+    "00",
+    "nan",
+    "null",
+    "con",
+    "two\nlines",
+    "tab\tand\rreturn",
+    "nul\x00inside",
+    "nul at the end\x00",
+    "\"quoted\" and 'quoted'",
+    "x'); DROP TABLE features; --",
+    "100%_of*[them]?",
+    "{item}",
+    "caf\u00e9",
+    "cafe\u0301",
+    "\u732b \U0001f408",
+    "\u202eright to left",
+    "\ufeffbom",
+    "\u2028line separator",
+    "long " * 200,
+)
+"""Item ids that are legal and have broken stores before; no two are equal."""
+
+
+@dataclass
+class Surroundings:
+    """A context for one component, and what the component did with it."""
+
+    workdir: Path
+    items: Sequence[ImageItem] = ()
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def context(self) -> Context:
+        """On the CPU and offline; its peers are a `FakeExtractor` and the provider of `items`."""
+        return Context(
+            device="cpu",
+            workdir=self.workdir / "work",
+            cache_dir=self.workdir / "cache",
+            offline=True,
+            failed=lambda subject, error: self.failures.append((subject, error)),
+            peer=self._peer,
+        )
+
+    def _peer(self, role: str) -> Any:
+        if role == "extractor":
+            return FakeExtractor(FakeExtractorOptions(), self.context)
+        if role == "images":
+            return _Items({item.item_id: item for item in self.items})
+        raise ConfigError(f"the contract suite has no {role}")
+
+
+@dataclass(frozen=True)
+class _Items:
+    items: dict[str, ImageItem]
+
+    def get_image(self, item_id: str) -> ImageItem | None:
+        return self.items.get(item_id)
+
+
+def pictures(n: int = 8, **options: Any) -> list[ImageItem]:
+    """Pictures of `FakeImages`, with its options."""
+    return list(FakeImages(FakeImagesOptions(n=n, **options), Context()).iter_images())
+
+
+def random_batch(
+    space: FeatureSpace, item_ids: Sequence[str], seed: int | Sequence[int] = 0, density: float = 0.2
+) -> FeatureBatch:
+    """Features of these items, none of them zero everywhere unless `density` is small."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    generator = np.random.default_rng(seed)
+    shape = (len(item_ids), space.n_features)
+    active = generator.random(shape) < density
+    return FeatureBatch(space, tuple(item_ids), csr_array(generator.gamma(2.0, size=shape) * active))
+
+
+def score_input(
+    n_items: int = 40,
+    n_features: int = 12,
+    *,
+    rows_per_batch: int = 16,
+    with_embeddings: bool = True,
+    ratings: Sequence[str] = ("liking", "calm"),
+    seed: int = 0,
+) -> ScoreInput:
+    """Random features of which feature 0 never fires and feature 1 is the same on every image.
+
+    Feature 2 makes up most of the first rating. Every fifth rating is missing, and so is the embedding of
+    the last image where there are more than three.
+    """
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    generator = np.random.default_rng(seed)
+    dense = generator.gamma(2.0, size=(n_items, n_features)) * (generator.random((n_items, n_features)) < 0.5)
+    dense[:, 0], dense[:, 1] = 0, 1
+    space = FeatureSpace(3, "cls", n_features)
+    ids = tuple(f"item/{number}" for number in range(n_items))
+    rated = {name: generator.normal(size=n_items) for name in ratings}
+    for order, values in enumerate(rated.values()):
+        values += 2 * dense[:, 2] if order == 0 else 0
+        values[4::5] = np.nan
+    embeddings = generator.normal(size=(n_items, 6)).astype(np.float32)
+    if n_items > 3:
+        embeddings[-1] = np.nan
+
+    def read() -> Any:
+        for start in range(0, n_items, rows_per_batch):
+            rows = slice(start, start + rows_per_batch)
+            yield FeatureBatch(space, ids[rows], csr_array(dense[rows]))
+
+    return ScoreInput(space, ids, FeatureStream(space, read), embeddings if with_embeddings else None, rated)
+
+
+def score_table(
+    n_features: int = 30, *, ratings: Sequence[str] = ("liking", "calm"), scored: bool = True, seed: int = 0
+) -> ScoreTable:
+    """Scores as the bundled scorers leave them, over two spaces; with `scored=False` all of them are NaN.
+
+    `scores` has n_active, max, mean and monosemanticity, `correlations` n, r, p, q. A fifth of the rows is NaN.
+    """
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(seed)
+    spaces = (FeatureSpace(1, "cls", n_features), FeatureSpace(2, "patch-max", n_features))
+    keys = pd.DataFrame(
+        [(space.layer, space.tokens, index) for space in spaces for index in range(n_features)],
+        columns=["layer", "tokens", "feature"],
+    )
+    column = partial(_random_column, generator, scored)
+    scores = keys.assign(
+        n_active=generator.integers(0, 50, len(keys)),
+        max=generator.gamma(2.0, size=len(keys)),
+        mean=generator.random(len(keys)),
+        monosemanticity=column(len(keys), generator.random),
+    )
+    parts = [keys.assign(rating=name) for name in ratings]
+    relations = pd.concat(parts, ignore_index=True) if parts else keys.assign(rating="").head(0)
+    r = column(len(relations), lambda n: generator.uniform(-0.6, 0.6, n))
+    q = np.exp(-20 * np.abs(r))
+    return ScoreTable(scores, relations.assign(n=50, r=r, p=q / 2, q=q), spaces)
+
+
+def _random_column(
+    generator: np.random.Generator, scored: bool, n: int, draw: Callable[[int], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    import numpy as np
+
+    values = np.asarray(draw(n), dtype=np.float64)
+    values[generator.random(n) < (0.2 if scored else 1.1)] = np.nan
+    return values
+
+
+def label_request(items: Sequence[ImageItem], *, n_top: int = 4) -> LabelRequest:
+    """A request about a feature that fires on the first `n_top` items and on none of the others."""
+    top = [TopImage(item, float(n_top - rank)) for rank, item in enumerate(items[:n_top])]
+    return LabelRequest(
+        feature=FeatureSpace(2, "cls", 32).feature(5),
+        tier=1,
+        top=top,
+        contrast=list(items[n_top : 2 * n_top]),
+        scores={"monosemanticity": 0.6, "n_active": float(n_top), "coverage": float("nan")},
+        relations=[Relation("liking", 0.4, 0.001, 0.01, 50), Relation("calm", *[float("nan")] * 3, 0)],
+        dataset=list(items),
+    )

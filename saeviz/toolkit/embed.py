@@ -1,0 +1,126 @@
+"""What torch image embeddings share: the files of a model, the model made ready, the loop over batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saeviz.context import Context
+from saeviz.errors import DataError
+from saeviz.mixins import OneItemEmbeddings
+from saeviz.toolkit.decode import decode_ahead
+from saeviz.toolkit.hub import fetch
+from saeviz.toolkit.images import to_rgb
+from saeviz.toolkit.torch import torch_device, torch_dtype
+from saeviz.types import ImageItem
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from saeviz.types import Float32Array
+
+    Transform = Callable[[Image], torch.Tensor]
+    Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files `names` of one model in a local folder or a hub repository, each fetched when it is needed.
+
+    `option` is the option that named the `source`, for error texts.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    option: str
+    context: Context
+    revision: str | None = None
+
+    def folder_with(self, name: str) -> Path:
+        """The local folder that holds the file. Raises `DataError` that lists all files where it cannot be had."""
+        try:
+            file = fetch(self.source, [name], context=self.context, revision=self.revision, option=self.option)
+        except DataError as error:
+            raise DataError(f"{error} (all that is needed: {', '.join(self.names)})") from error
+        if file.name != name:
+            raise DataError(f"{self.option}: {file} is a file; give a folder with {', '.join(self.names)}")
+        return file.parent
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns what libraries raise over unusable files into `DataError`."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = next(iter(str(error).strip().splitlines()), "")
+            raise DataError(
+                f"{self.option}: {self.source} cannot be loaded ({type(error).__name__}: {reason}); "
+                f"it must hold {', '.join(self.names)} that belong together"
+            ) from error
+
+
+class TorchEmbeddings(OneItemEmbeddings, ABC):
+    """An embedding provider around a torch model; a subclass says how long a row is and what computes it."""
+
+    def __init__(self, batch_size: int, context: Context) -> None:
+        self.batch_size = batch_size
+        self.context = context
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Length of one embedding, known without the weights."""
+
+    @abstractmethod
+    def load(self) -> tuple[Transform, Forward]:
+        """What prepares a picture and what embeds a batch. Called once, at the first image.
+
+        The first gets a picture in RGB and gives `[channels, height, width]`; it runs in threads. The second maps
+        `[n, channels, height, width]`, on the device and in the precision of the context, to `[n, dim]`.
+        """
+
+    def embed(self, items: Sequence[ImageItem]) -> Float32Array:
+        """`[n, dim]` float32, a row per item, not normalised; an unreadable picture is reported and gives NaN.
+
+        Raises `DataError` where the model gives another shape.
+        """
+        import numpy as np
+
+        transform, forward = self._loaded
+        embeddings = np.full((len(items), self.dim), np.nan, dtype=np.float32)
+        rows = iter(enumerate(items))
+        for readable, pictures in decode_ahead(
+            items, lambda item: transform(to_rgb(item.open())), batch_size=self.batch_size, context=self.context
+        ):
+            # A batch keeps the order of the items and leaves out the unreadable ones.
+            kept = [next(row for row, candidate in rows if candidate is item) for item in readable]
+            embeddings[kept] = self._forward(forward, pictures)
+        return embeddings
+
+    @cached_property
+    def _loaded(self) -> tuple[Transform, Forward]:
+        return self.load()
+
+    def _forward(self, forward: Forward, pictures: Sequence[torch.Tensor]) -> Float32Array:
+        import torch
+
+        pixels = torch.stack(list(pictures)).to(torch_device(self.context), torch_dtype(self.context))
+        with torch.inference_mode():
+            output = forward(pixels)
+        if output.shape != (len(pictures), self.dim):
+            raise DataError(f"the model gives embeddings of shape {(*output.shape,)}, not {(len(pictures), self.dim)}")
+        rows: Float32Array = output.float().cpu().numpy()
+        return rows
+
+
+def to_inference(model: torch.nn.Module, context: Context) -> torch.nn.Module:
+    """The model on the device and in the precision of the context, without dropout and gradients."""
+    return model.eval().requires_grad_(False).to(torch_device(context), torch_dtype(context))

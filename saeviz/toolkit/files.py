@@ -1,0 +1,14 @@
+"""Write files so that a crash leaves the old or the new, never half of either."""
+
+from __future__ import annotations
+
+from saeviz.files import (
+    append_line,
+    atomic_path,
+    explain_disk_errors,
+    read_lines,
+    remove_temporaries,
+    write_atomic,
+)
+
+__all__ = ["append_line", "atomic_path", "explain_disk_errors", "read_lines", "remove_temporaries", "write_atomic"]

@@ -1,0 +1,299 @@
+"""A feature store of files: each write becomes a shard, and a line in an index is what makes it count.
+
+    layer_11/cls/index.jsonl          which items are in which shard, in the order they were written
+    layer_11/cls/batch_000001.npz     the features of some items
+
+A shard is on the disk, whole, before its line is added, so a crash leaves at most a shard that no line names;
+the next writer removes it. An item written again is named by a later line, which wins. A shard whose items have
+all moved on is removed; so small shards are merged by writing their items once more, as one. One process may
+write at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from saeviz.context import Context
+from saeviz.errors import DataError, RunDirError
+from saeviz.files import append_line, atomic_path, explain_disk_errors, read_lines, remove_temporaries, sync_folder
+from saeviz.mixins import OneItemStore
+from saeviz.types import FeatureBatch, FeatureSpace
+
+if TYPE_CHECKING:
+    from saeviz.types import CSR
+
+WINDOW_BYTES = 32 * 2**20
+"""How much of a space `read` holds at once, about."""
+_BYTES_PER_VALUE = 8
+_INDEX = "index.jsonl"
+
+
+class ShardStore(OneItemStore, ABC):
+    """A `FeatureStore` in `folder`. A subclass says how one shard is written and read.
+
+    Shards hold at least `shard_rows` items, once there are so many, and less than twice that.
+    """
+
+    suffix: ClassVar[str]
+
+    def __init__(self, folder: Path, shard_rows: int, context: Context) -> None:
+        self.folder = folder
+        self.shard_rows = shard_rows
+        self.context = context
+
+    @abstractmethod
+    def save_shard(self, path: Path, batch: FeatureBatch) -> None:
+        """Write a batch to `path`, which does not exist."""
+
+    @abstractmethod
+    def load_shard(self, path: Path, space: FeatureSpace, item_ids: Sequence[str]) -> CSR:
+        """The matrix of a shard; row i belongs to `item_ids[i]`, as it was saved.
+
+        Raises `ValueError`, `KeyError` or `OSError` where the file is not such a shard.
+        """
+
+    def write(self, batch: FeatureBatch) -> None:
+        """Keep a batch; an item that is already there is replaced and keeps its place.
+
+        Raises `DataError` where the layer and tokens are kept with another number of features.
+        """
+        _refuse_ids_that_are_not_text(batch.item_ids)
+        if not len(batch):
+            return
+        index = self._index_to_write(batch.space)
+        for start in range(0, len(batch), self.shard_rows):
+            self._commit(index, _rows(batch, start, start + self.shard_rows))
+            self._merge_small(index)
+
+    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
+        """Stream the batches of a space; with `item_ids` exactly these, in this order."""
+        index = self._index(space)
+        if index is None:
+            if item_ids:
+                raise DataError(f"{space}: the store has no item {item_ids[0]!r}")
+            return
+        wanted = list(index.places) if item_ids is None else list(item_ids)
+        missing = next((item_id for item_id in wanted if item_id not in index.places), None)
+        if missing is not None:
+            raise DataError(f"{space}: the store has no item {missing!r}")
+        window = max(self.shard_rows, WINDOW_BYTES // max(index.bytes_per_item, 1))
+        for start in range(0, len(wanted), window):
+            ids = tuple(wanted[start : start + window])
+            matrix = self._gather(index, ids)
+            for first in range(0, len(ids), self.shard_rows):
+                rows = slice(first, first + self.shard_rows)
+                yield FeatureBatch(space, ids[rows], matrix[rows])
+
+    def item_ids(self, space: FeatureSpace) -> list[str]:
+        """The items kept for a space, in the order they came in."""
+        index = self._index(space)
+        return list(index.places) if index else []
+
+    def spaces(self) -> list[FeatureSpace]:
+        """The spaces that hold at least one item, sorted."""
+        return sorted(index.space for index in self._indexes.values() if index.places)
+
+    def clear(self) -> None:
+        """Forget everything. Only files of the store are removed, whatever else is in its folder."""
+        for index in self._indexes.values():
+            with explain_disk_errors(index.folder, "emptied"):
+                (index.folder / _INDEX).unlink(missing_ok=True)
+                sync_folder(index.folder)
+        for folder in self._space_folders():
+            self._remove(folder.glob(f"batch_*{self.suffix}"))
+            remove_temporaries(folder)
+            _remove_if_empty(folder)
+            _remove_if_empty(folder.parent)
+        self._indexes.clear()
+
+    def close(self) -> None:
+        """Nothing to release: no file stays open."""
+
+    @cached_property
+    def _indexes(self) -> dict[Path, _Index]:
+        found = (_load_index(folder) for folder in self._space_folders())
+        indexes = {index.folder: index for index in found if index is not None}
+        for index in indexes.values():
+            self._drop_lost_shards(index)
+        return indexes
+
+    def _space_folders(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("layer_*/*") if path.is_dir())
+
+    def _folder(self, space: FeatureSpace) -> Path:
+        return self.folder / f"layer_{space.layer}" / space.tokens
+
+    def _index(self, space: FeatureSpace) -> _Index | None:
+        index = self._indexes.get(self._folder(space))
+        return index if index is not None and index.space == space else None
+
+    def _index_to_write(self, space: FeatureSpace) -> _Index:
+        folder = self._folder(space)
+        index = self._indexes.get(folder)
+        if index is not None and index.space != space:
+            raise DataError(
+                f"{space}: {folder} holds {index.space.n_features} features of this layer, not {space.n_features}; "
+                "remove it, or use another folder for another SAE"
+            )
+        if index is None:
+            header = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
+            append_line(folder / _INDEX, json.dumps(header))
+            index = self._indexes[folder] = _Index(folder, space)
+        if not index.is_clean:
+            remove_temporaries(folder)
+            shards = folder.glob(f"batch_*{self.suffix}")
+            counted = {self._path(index, number) for number in index.shards}
+            self._remove(path for path in shards if path not in counted)
+            index.is_clean = True
+        return index
+
+    def _commit(self, index: _Index, batch: FeatureBatch) -> None:
+        number = index.last_number + 1
+        path = self._path(index, number)
+        with atomic_path(path) as temporary:
+            self.save_shard(temporary, batch)
+        n_active = int(batch.matrix.nnz)
+        line = {"batch": number, "n_active": n_active, "items": batch.item_ids}
+        append_line(index.folder / _INDEX, json.dumps(line))
+        index.add(number, batch.item_ids, n_active)
+        self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
+
+    def _merge_small(self, index: _Index) -> None:
+        small = [number for number, shard in index.shards.items() if shard.n_live < self.shard_rows]
+        ids = [item_id for number in small for item_id in index.live_items(number)]
+        if len(small) > 1 and len(ids) >= self.shard_rows:
+            self._commit(index, FeatureBatch(index.space, tuple(ids), self._gather(index, ids)))
+
+    def _gather(self, index: _Index, item_ids: Sequence[str]) -> CSR:
+        import numpy as np
+        from scipy.sparse import csr_array, vstack
+
+        places = [index.places[item_id] for item_id in item_ids]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        parts = []
+        for number, positions in groupby(order, key=lambda position: places[position][0]):
+            parts.append(self._load(index, number)[[places[position][1] for position in positions]])
+        stacked = csr_array(vstack(parts, format="csr"))
+        return stacked if order == list(range(len(order))) else stacked[np.argsort(order)]
+
+    def _load(self, index: _Index, number: int) -> CSR:
+        from zipfile import BadZipFile
+
+        path, items = self._path(index, number), index.shards[number].items
+        try:
+            matrix = self.load_shard(path, index.space, items)
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise DataError(f"{path} cannot be read: {error}; remove it and run again to get its items anew") from error
+        if matrix.shape != (len(items), index.space.n_features):
+            raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to get its items anew")
+        return matrix
+
+    def _path(self, index: _Index, number: int) -> Path:
+        return index.folder / f"batch_{number:06d}{self.suffix}"
+
+    def _drop_lost_shards(self, index: _Index) -> None:
+        lost = [number for number in index.shards if not self._path(index, number).exists()]
+        for number in lost:
+            items = index.drop(number)
+            path = self._path(index, number)
+            self.context.logger.warning("%s is missing: its %d items count as not extracted", path, items)
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            with explain_disk_errors(path, "removed"):
+                path.unlink(missing_ok=True)
+
+
+@dataclass
+class _Shard:
+    items: tuple[str, ...]
+    n_active: int
+    n_live: int
+
+
+@dataclass
+class _Index:
+    """Where the items of one space are: `places[item_id]` is (number of the shard, row)."""
+
+    folder: Path
+    space: FeatureSpace
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    shards: dict[int, _Shard] = field(default_factory=dict)
+    last_number: int = 0
+    is_clean: bool = False
+
+    def add(self, number: int, items: tuple[str, ...], n_active: int) -> None:
+        for row, item_id in enumerate(items):
+            before = self.places.get(item_id)
+            if before is not None:
+                self.shards[before[0]].n_live -= 1
+            self.places[item_id] = (number, row)
+        self.shards[number] = _Shard(items, n_active, len(items))
+        self.last_number = max(self.last_number, number)
+
+    def live_items(self, number: int) -> list[str]:
+        items = self.shards[number].items
+        return [item_id for row, item_id in enumerate(items) if self.places[item_id] == (number, row)]
+
+    def pop_emptied(self) -> list[int]:
+        emptied = [number for number, shard in self.shards.items() if not shard.n_live]
+        for number in emptied:
+            del self.shards[number]
+        return emptied
+
+    def drop(self, number: int) -> int:
+        lost = self.live_items(number)
+        for item_id in lost:
+            del self.places[item_id]
+        del self.shards[number]
+        return len(lost)
+
+    @property
+    def bytes_per_item(self) -> int:
+        shards = self.shards.values()
+        n_items = sum(len(shard.items) for shard in shards)
+        return _BYTES_PER_VALUE * sum(shard.n_active for shard in shards) // max(n_items, 1)
+
+
+def _load_index(folder: Path) -> _Index | None:
+    path = folder / _INDEX
+    lines = read_lines(path)
+    if not lines:
+        return None
+    try:
+        header = json.loads(lines[0])
+        index = _Index(folder, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
+        for line in lines[1:]:
+            entry = json.loads(line)
+            index.add(entry["batch"], tuple(entry["items"]), entry["n_active"])
+    except (ValueError, KeyError, TypeError, DataError) as error:
+        raise RunDirError(f"{path} is damaged ({error}); remove {folder} and run again") from error
+    index.pop_emptied()
+    return index
+
+
+def _rows(batch: FeatureBatch, start: int, stop: int) -> FeatureBatch:
+    if start == 0 and stop >= len(batch):
+        return batch
+    return FeatureBatch(batch.space, batch.item_ids[start:stop], batch.matrix[start:stop])
+
+
+def _refuse_ids_that_are_not_text(item_ids: Sequence[str]) -> None:
+    for item_id in item_ids:
+        try:
+            item_id.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"item id {item_id!r} is not valid unicode text (a lone surrogate)") from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with explain_disk_errors(folder, "removed"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
