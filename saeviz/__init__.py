@@ -37,6 +37,7 @@ from saeviz.roles import (
 )
 from saeviz.scoring import FeatureStatistics, FeatureStream, ScoreInput
 from saeviz.specs import (
+    PATH,
     ComponentSpec,
     EmbeddingProviderSpec,
     FeatureExtractorSpec,
@@ -73,6 +74,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "API_VERSION",
+    "PATH",
     "TOKENS",
     "ComponentSpec",
     "ConfigError",

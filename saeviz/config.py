@@ -141,12 +141,17 @@ def environment_layer(environment: Mapping[str, str], base: Path) -> Layer:
 
 
 def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set") -> Layer:
-    """`extractor.layers=[11]`: a dotted key and a TOML value (plain text needs no quotes)."""
+    """`extractor.layers=[11]`: a dotted key and a TOML value (plain text needs no quotes).
+
+    A list of components is replaced as a whole, `scorers=[{ use = "pearson-bh" }]`, or one entry changed by its
+    number, `scorers.0.alpha=0.01`.
+    """
     tables: dict[str, Any] = {}
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         parts = key.strip().split(".")
-        if not separator or len(parts) < 2 or not all(parts):
+        is_list = len(parts) == 1 and parts[0] in LISTS
+        if not separator or not all(parts) or not (len(parts) > 1 or is_list):
             raise ConfigError(f"{name} {assignment!r}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
         target = tables
         for part in parts[:-1]:
@@ -244,8 +249,7 @@ class _Resolver:
     def _component(
         self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
     ) -> ComponentConfig | None:
-        uses = [table["use"] for table, _ in tables if "use" in table]
-        use = uses[-1] if uses else DEFAULT_USE.get(role)
+        use, tables = _last_choice(tables, DEFAULT_USE.get(role))
         if (use is None and not any(table for table, _ in tables)) or (use == "none" and role in OPTIONAL):
             return None
         if not isinstance(use, str):
@@ -298,6 +302,20 @@ def check_needs(config: RunConfig, manager: Manager) -> None:
             )
     if lacking:
         raise ConfigError("\n".join(lacking))
+
+
+def _last_choice(
+    tables: Sequence[tuple[Mapping[str, Any], Path]], default: str | None
+) -> tuple[Any, list[tuple[Mapping[str, Any], Path]]]:
+    """The component that is used, and the tables that speak of it: options of one that was replaced go with it."""
+    use: Any = default
+    kept: list[tuple[Mapping[str, Any], Path]] = []
+    for table, base in tables:
+        if table.get("use", use) != use:
+            use = table["use"]
+            kept = []
+        kept.append((table, base))
+    return use, kept
 
 
 def _merge(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from saeviz.errors import RunDirError
 from saeviz.files import append_line, read_lines, write_atomic
+from saeviz.plain import plain
 from saeviz.types import Feature, FeatureLabel
 
 
@@ -30,8 +31,8 @@ class LabelLine(NamedTuple):
             "description": label.description,
             "elements": list(label.elements),
             "why": label.why,
-            "confidence": label.confidence,
-            "details": dict(label.details),
+            "confidence": plain(label.confidence),
+            "details": plain(label.details),
             "key": self.key,
         }
         return json.dumps(row, ensure_ascii=False)

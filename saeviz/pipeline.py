@@ -44,6 +44,7 @@ class Plan:
 
 def run_stages(session: Session, plan: Plan) -> int:
     """Run the plan in a directory that this process holds the lock of; gives the number of failures."""
+    logger.info("images: %d, ratings: %s", len(session.items), ", ".join(session.ratings()) or "none")
     _describe(session)
     taken, todo = plan.stages()
     for stage in taken:
@@ -96,13 +97,15 @@ def _describe(session: Session) -> None:
         component.place: session.manager.offer(component.role, component.use).source
         for component in session.config.components()
     }
-    manifest |= {
+    manifest = {
+        "format": manifest["format"],
         "config": session.config.as_json(),
         "limit": session.limit,
         "use_plugins": list(session.manager.choice.words),
         "plugins": {place: {"plugin": source.name, "from": source.origin} for place, source in sources.items()},
         "versions": {"python": platform.python_version(), **_versions()},
         "started": manifest.get("started", _now()),
+        "stages": manifest["stages"],
     }
     session.rundir.write_manifest(manifest)
 

@@ -163,7 +163,7 @@ class ImageItem:
 
 
 def _decode(source: ImageSource, item_id: str) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         if callable(source):
@@ -173,7 +173,9 @@ def _decode(source: ImageSource, item_id: str) -> Image:
         return ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         place = f" ({source})" if isinstance(source, Path) else ""
-        raise ImageError(f"image {item_id!r}{place} cannot be read: {error}") from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it is not in an image format that Pillow knows" if unknown else error
+        raise ImageError(f"image {item_id!r}{place} cannot be read: {reason}") from error
 
 
 @dataclass(frozen=True)

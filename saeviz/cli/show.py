@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from saeviz.api import open_run
 from saeviz.errors import ConfigError, ExitCode
+from saeviz.plain import plain
 from saeviz.results import Run
 from saeviz.types import Feature
 
@@ -64,12 +64,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
 def _rows(table: pd.DataFrame, feature: Feature) -> list[dict[str, Any]]:
     mine = (table["layer"] == feature.layer) & (table["tokens"] == feature.tokens) & (table["feature"] == feature.index)
     rows = table[mine].drop(columns=["layer", "tokens", "feature"]).to_dict("records")
-    return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return [plain(row) for row in rows]
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
+from saeviz.plain import plain
 from saeviz.roles import FamilyScorer
 from saeviz.scoring import FeatureStream, ScoreInput
 from saeviz.session import Session, logger
@@ -49,13 +50,13 @@ class Score:
         """Score space by space, then what needs all spaces at once."""
         items = session.extracted()
         inputs = [_score_input(session, space, items) for space in session.spaces]
-        logger.info("score: %d images, %d spaces, ratings: %s", len(items), len(inputs), _names(session.ratings()))
+        logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.spaces)))
         columns: list[ScoreColumn] = []
         facts: dict[str, Any] = {}
         for config in session.config.scorers:
             for result in session.guarded(config, _run_scorer(session.build(config), inputs)):
                 if isinstance(result, ScoreFact):
-                    facts[result.name] = result.value
+                    facts[result.name] = plain(result.value)
                 elif isinstance(result, ScoreColumn):
                     columns.append(result)
                 else:
@@ -162,7 +163,3 @@ def _keys(space: FeatureSpace) -> dict[str, Any]:
     import numpy as np
 
     return {"layer": space.layer, "tokens": space.tokens, "feature": np.arange(space.n_features)}
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"

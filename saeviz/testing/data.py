@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,10 +131,11 @@ def score_input(
     dense[:, 0], dense[:, 1] = 0, 1
     space = FeatureSpace(3, "cls", n_features)
     ids = tuple(f"item/{number}" for number in range(n_items))
-    rated = {name: generator.normal(size=n_items) for name in ratings}
-    for order, values in enumerate(rated.values()):
-        values += 2 * dense[:, 2] if order == 0 else 0
-        values[4::5] = np.nan
+    weights = [2.0] + [0.0] * len(ratings)
+    rated = {
+        name: np.where(np.arange(n_items) % 5 == 4, np.nan, generator.normal(size=n_items) + weight * dense[:, 2])
+        for name, weight in zip(ratings, weights, strict=False)
+    }
     embeddings = generator.normal(size=(n_items, 6)).astype(np.float32)
     if n_items > 3:
         embeddings[-1] = np.nan
@@ -194,7 +196,7 @@ def label_request(items: Sequence[ImageItem], *, n_top: int = 4) -> LabelRequest
         tier=1,
         top=top,
         contrast=list(items[n_top : 2 * n_top]),
-        scores={"monosemanticity": 0.6, "n_active": float(n_top), "coverage": float("nan")},
-        relations=[Relation("liking", 0.4, 0.001, 0.01, 50), Relation("calm", *[float("nan")] * 3, 0)],
+        scores={"monosemanticity": 0.6, "n_active": float(n_top), "coverage": nan},
+        relations=[Relation("liking", 0.4, 0.001, 0.01, 50), Relation("calm", nan, nan, nan, 0)],
         dataset=list(items),
     )

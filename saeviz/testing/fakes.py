@@ -418,7 +418,7 @@ class FakeLabeler:
         fail_every = self.options.fail_every
         if fail_every and request.feature.index % fail_every == 0:
             raise LabelError(f"{request.feature}: fake-labeler was told to fail here")
-        colours = [image.item.metadata.get("colour", "unknown") for image in request.top]
+        colours = [colour for image in request.top if (colour := image.item.metadata.get("colour")) in COLOURS]
         if not colours:
             return FeatureLabel("")
         colour = max(sorted(set(colours)), key=colours.count)

@@ -111,7 +111,7 @@ class FeatureStoreContract:
 
     @pytest.mark.parametrize("wanted", [["absent"], ["there", "absent"]])
     def test_an_absent_item_is_named(self, store: FeatureStore, wanted: list[str]) -> None:
-        with pytest.raises(DataError, match="absent"):
+        with pytest.raises(DataError, match=wanted[0]):
             list(store.read(SPACE, wanted))
         store.write(random_batch(SPACE, ["there"]))
         store.write(random_batch(OTHERS[1], ["absent"]))
@@ -213,19 +213,19 @@ class FeatureStoreContract:
     def test_dense_features_of_one_item(self, store: FeatureStore) -> None:
         if not isinstance(store, OneItemStore):
             pytest.skip("the store does not use saeviz.OneItemStore")
-        store.save_features("a/b", [0.0, 0.5, 0.0, 2.0], layer=3, tokens="patch-max")  # type: ignore[misc]
-        loaded = store.load_features("a/b", layer=3, tokens="patch-max")  # type: ignore[misc]
+        store.save_features("a/b", [0.0, 0.5, 0.0, 2.0], layer=3, tokens="patch-max")
+        loaded = store.load_features("a/b", layer=3, tokens="patch-max")
         assert loaded is not None
         assert loaded.tolist() == [0.0, 0.5, 0.0, 2.0]
-        assert store.load_features("absent", layer=3, tokens="patch-max") is None  # type: ignore[misc]
-        assert store.load_features("a/b", layer=3) is None  # type: ignore[misc]
+        assert store.load_features("absent", layer=3, tokens="patch-max") is None
+        assert store.load_features("a/b", layer=3) is None
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", range(2))
     def test_is_like_a_dictionary(self, open_store: OpenStore, seed: int) -> None:
         chance = random.Random(seed)
         expected: dict[FeatureSpace, dict[str, int]] = {SPACE: {}, OTHERS[0]: {}}
         store = open_store()
-        for version in range(60):
+        for version in range(40):
             space = chance.choice(list(expected))
             ids = chance.sample([f"item {number}" for number in range(30)], chance.choice([1, 1, 2, 7, 20]))
             store.write(versioned(space, ids, version))
@@ -233,7 +233,7 @@ class FeatureStoreContract:
             if self.durable and chance.random() < 0.2:
                 store.close()
                 store = open_store()
-            if chance.random() < 0.3:
+            if chance.random() < 0.2:
                 assert_kept(store, expected)
         assert_kept(store, expected)
         store.close()
@@ -257,7 +257,7 @@ class FeatureStoreContract:
         self._needs_durability()
         chance = random.Random(per_batch)
         acknowledged: dict[str, int] = {}
-        for version in range(6):
+        for version in range(5):
             acknowledged.update(write_until_killed(open_store, version, per_batch, chance))
             store = open_store()
             kept = store.item_ids(SPACE)
@@ -288,9 +288,10 @@ def dense_batch(space: FeatureSpace, item_ids: Sequence[str], rows: Sequence[Seq
 def versioned(space: FeatureSpace, item_ids: Sequence[str], version: int = 0) -> FeatureBatch:
     """A batch whose rows follow from the item ids and the version alone."""
     import numpy as np
+    from scipy.sparse import csr_array
 
     rows = [versioned_row(item_id, version, space.n_features) for item_id in item_ids]
-    return dense_batch(space, item_ids, np.array(rows).reshape(-1, space.n_features).tolist())
+    return FeatureBatch(space, tuple(item_ids), csr_array(np.array(rows).reshape(-1, space.n_features)))
 
 
 def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features) -> Float32Array:

@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from os import cpu_count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from saeviz.context import Context
 from saeviz.errors import ImageError
 from saeviz.types import ImageItem
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 T = TypeVar("T")
 WORKERS = min(8, max(2, cpu_count() or 1))
@@ -60,26 +57,3 @@ def decode_ahead(
             yield ready_items, ready
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def plain_mode(image: Image) -> Image:
-    """The picture in a mode that image transforms cope with, otherwise unchanged.
-
-    Pixels of 16 bits and more are scaled to 8 bits: converting them to RGB, as transforms do, would clip them to
-    white. Floating-point pixels count as 0 to 1 when none is larger, else as 0 to 255.
-    """
-    import numpy as np
-    from PIL import Image as Pillow
-
-    if image.mode == "PA":
-        return image.convert("RGBA")
-    if image.mode != "F" and not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    largest = values.max(initial=0.0)
-    if image.mode == "F":
-        scale = 255.0 if largest <= 1 else 1.0
-    else:
-        scale = 1.0 if image.mode == "I" and largest <= 255 else 255 / 65535
-    scaled = np.nan_to_num(values * scale, nan=0.0)
-    return Pillow.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))

@@ -59,7 +59,7 @@ class ModelFiles:
 
         try:
             yield
-        except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             reason = next(iter(str(error).strip().splitlines()), "")
             raise DataError(
                 f"{self.option}: {self.source} cannot be loaded ({type(error).__name__}: {reason}); "

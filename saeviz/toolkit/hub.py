@@ -19,11 +19,13 @@ def fetch(
     context: Context,
     revision: str | None = None,
     option: str,
+    needed: str = "",
 ) -> Path:
     """The local path of the first of `names` that `source` holds.
 
     `source` is a folder, a file (taken as it is) or a hub id `owner/repository`; `option` is the option
-    that named it (`extractor.saes`), for the error text. Raises `DataError` where it cannot be had.
+    that named it (`extractor.saes.7`), `needed` all files that are wanted of the repository in the end (default:
+    one of `names`), both for the error text. Raises `DataError` where it cannot be had.
     """
     local = Path(source).expanduser()
     if local.is_file():
@@ -32,7 +34,7 @@ def fetch(
         return _first_of(local, names, option)
     if _looks_like_a_path(source):
         raise DataError(f"{option}: there is no file or folder {source}")
-    return _download(str(source), names, context=context, revision=revision, option=option)
+    return _download(str(source), names, context=context, revision=revision, option=option, needed=needed)
 
 
 def _first_of(folder: Path, names: Sequence[str], option: str) -> Path:
@@ -55,7 +57,9 @@ def commit_of(path: Path) -> str | None:
     return None
 
 
-def _download(repo_id: str, names: Sequence[str], *, context: Context, revision: str | None, option: str) -> Path:
+def _download(
+    repo_id: str, names: Sequence[str], *, context: Context, revision: str | None, option: str, needed: str
+) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -69,11 +73,15 @@ def _download(repo_id: str, names: Sequence[str], *, context: Context, revision:
     failures = cast("tuple[type[Exception], ...]", (HFValidationError, *HfHubHTTPError.__bases__, OSError))
     wanted = " or ".join(names)
     missing = f"{option}: {repo_id} is no folder here, and {wanted}"
-    elsewhere = f"get {wanted} of https://huggingface.co/{repo_id} on another machine and set {option} to its folder"
+    elsewhere = (
+        f"get {needed or wanted} of https://huggingface.co/{repo_id} on another machine "
+        f"into a folder and set {option} to it"
+    )
     unreached: Exception | None = None
     for name in names:
         try:
-            return Path(hf_hub_download(repo_id, name, revision=revision, local_files_only=context.offline))
+            only_cache = context.offline or unreached is not None
+            return Path(hf_hub_download(repo_id, name, revision=revision, local_files_only=only_cache))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             unreached = error
         except EntryNotFoundError:

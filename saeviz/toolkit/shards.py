@@ -56,7 +56,7 @@ class ShardStore(OneItemStore, ABC):
     def load_shard(self, path: Path, space: FeatureSpace, item_ids: Sequence[str]) -> CSR:
         """The matrix of a shard; row i belongs to `item_ids[i]`, as it was saved.
 
-        Raises `ValueError`, `KeyError` or `OSError` where the file is not such a shard.
+        A built-in error of any kind says that the file is not such a shard.
         """
 
     def write(self, batch: FeatureBatch) -> None:
@@ -189,7 +189,8 @@ class ShardStore(OneItemStore, ABC):
         path, items = self._path(index, number), index.shards[number].items
         try:
             matrix = self.load_shard(path, index.space, items)
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            matrix.check_format(full_check=True)
+        except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile) as error:
             raise DataError(f"{path} cannot be read: {error}; remove it and run again to get its items anew") from error
         if matrix.shape != (len(items), index.space.n_features):
             raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to get its items anew")

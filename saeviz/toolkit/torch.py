@@ -36,3 +36,20 @@ def torch_dtype(context: Context, precision: Precision | None = None) -> torch.d
     import torch
 
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision or context.precision]
+
+
+def loading_errors() -> tuple[type[Exception], ...]:
+    """What torch, safetensors and the libraries on top of them raise for files that are not the weights they want."""
+    import struct
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+
+    of_files = (OSError, EOFError, UnpicklingError, SafetensorError, struct.error)
+    of_content = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError)
+    return (*of_files, *of_content, ImportError, MemoryError)
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of an error's text; such libraries tell stories of a hundred lines."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,45 @@
+"""Names a feature by the words of a vocabulary that CLIP finds in its top images more than in random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+import saeviz
+
+Template = Annotated[str, StringConstraints(pattern=r"\{\}")]
+
+
+class ClipVocabularyOptions(saeviz.Options):
+    """Options of `clip-vocabulary`."""
+
+    vocabulary: Path | None = Field(
+        None,
+        description="text file with one term a line; default: a built-in list of some 500 visual concepts",
+        json_schema_extra={"path": True},
+    )
+    templates: tuple[Template, ...] = Field(
+        ("{}", "a photo of {}", "a picture with {}"),
+        min_length=1,
+        description="texts in which a term is shown to CLIP at the place of {}; their embeddings are averaged",
+    )
+    clip_checkpoint: str | None = Field(
+        None,
+        description="open_clip tag or checkpoint file of the CLIP to use; default: the CLIP of the run's extractor",
+        json_schema_extra={"path": True},
+    )
+    random_images: int = Field(200, ge=2, description="how many random images of the data to compare with")
+
+
+@saeviz.hookimpl
+def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
+    """`clip-vocabulary`."""
+    yield saeviz.LabelerSpec(
+        name="clip-vocabulary",
+        summary="names features by CLIP from a list of words; no network, no key",
+        options=ClipVocabularyOptions,
+        factory="saeviz_clip_vocabulary.labeler:ClipVocabulary",
+    )

@@ -1,0 +1,35 @@
+"""Embeddings by DINOv2, the yardstick of the published monosemanticity scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+import saeviz
+
+
+class Dinov2Options(saeviz.Options):
+    """Options of `dinov2`."""
+
+    model: str = Field(
+        "facebook/dinov2-base",
+        min_length=1,
+        description="hub id, or a folder with config.json, preprocessor_config.json and model.safetensors",
+        json_schema_extra={"path": True},
+    )
+    revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
+    batch_size: int = Field(32, ge=1, description="images per forward pass")
+
+
+@saeviz.hookimpl
+def saeviz_embedding_providers() -> Iterator[saeviz.EmbeddingProviderSpec]:
+    """`dinov2`."""
+    yield saeviz.EmbeddingProviderSpec(
+        name="dinov2",
+        summary="DINOv2 class token (transformers, facebook/dinov2-base or a local folder)",
+        options=Dinov2Options,
+        factory="saeviz_dinov2.embeddings:Dinov2Embeddings",
+        needs=("torch", "torchvision", "transformers", "safetensors", "huggingface_hub"),
+        install="saeviz[models]",
+    )

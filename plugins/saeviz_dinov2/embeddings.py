@@ -1,0 +1,104 @@
+"""The class token of DINOv2 after its final LayerNorm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+from saeviz.toolkit.embed import ModelFiles, TorchEmbeddings, to_inference
+from saeviz_dinov2 import Dinov2Options
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from saeviz.toolkit.embed import Forward, Transform
+
+MODEL_TYPES = ("dinov2", "dinov2_with_registers")
+
+
+class Dinov2Embeddings(TorchEmbeddings):
+    """The class token after the final LayerNorm (`pooler_output` of transformers).
+
+    The configuration is read at first need, the weights at the first image.
+    """
+
+    def __init__(self, options: Dinov2Options, context: saeviz.Context) -> None:
+        super().__init__(options.batch_size, context)
+        names = ("config.json", "preprocessor_config.json", "model.safetensors")
+        self._files = ModelFiles(options.model, names, "embeddings.model", context, options.revision)
+
+    @property
+    def dim(self) -> int:
+        """The model's width, from its configuration alone."""
+        return int(self._config.hidden_size)
+
+    def load(self) -> tuple[Transform, Forward]:
+        """The image processor and the model of the same folder."""
+        processor, model = self._processor(), self._model()
+
+        def prepare(image: Image) -> torch.Tensor:
+            pixels: torch.Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+            return pixels
+
+        def class_token(pixels: torch.Tensor) -> torch.Tensor:
+            token: torch.Tensor = model(pixel_values=pixels).pooler_output
+            return token
+
+        return prepare, class_token
+
+    @cached_property
+    def _config(self) -> Any:
+        from transformers import AutoConfig
+
+        folder = self._files.folder_with("config.json")
+        with self._files.explained():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if config.model_type not in MODEL_TYPES:
+            raise saeviz.ConfigError(
+                f"embeddings.model: {self._files.source} is a {config.model_type!r} model, not DINOv2; "
+                "for others use the embeddings 'timm'"
+            )
+        return config
+
+    def _processor(self) -> Any:
+        from transformers import AutoImageProcessor
+
+        folder = self._files.folder_with("preprocessor_config.json")
+        with self._files.explained():
+            settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+            if "image_mean" not in settings or "image_std" not in settings:
+                raise ValueError("preprocessor_config.json has no image_mean or no image_std")
+            return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+
+    def _model(self) -> torch.nn.Module:
+        from transformers import AutoModel
+
+        folder = self._files.folder_with("model.safetensors")
+        with self._files.explained(), _no_progress_bar():
+            model, info = AutoModel.from_pretrained(
+                folder, config=self._config, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+        if info["missing_keys"]:
+            missing = min(info["missing_keys"])
+            raise saeviz.DataError(f"embeddings.model: {folder / 'model.safetensors'} has no weights for {missing}")
+        return to_inference(model, self.context)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """The run shows its own progress; the library's bar would also go to logs and pipes."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()

@@ -1,0 +1,182 @@
+"""Find the image that each row of a table is about."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import saeviz
+from saeviz_folder.ratings import choose_rating_columns, note_non_numbers, to_number
+from saeviz_folder.scan import is_image_name, relative_name
+from saeviz_folder.table import Table, cell_text
+
+if TYPE_CHECKING:
+    from saeviz_folder import FolderOptions
+
+FILE_COLUMNS = ("file", "filename", "file_name", "path", "file_path", "image", "image_path")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one image; `file` and `item_id` are '' where it does not name them."""
+
+    number: int
+    file: str
+    item_id: str
+    ratings: Mapping[str, float]
+    metadata: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{(self.item_id or self.file)!r} (row {self.number})"
+
+
+def join(
+    table: Table, folder: Path, images: Sequence[Path], options: FolderOptions
+) -> tuple[dict[Path, Row], list[str]]:
+    """The row of each image that has one, in the order of the table, and notes on what did not fit.
+
+    Raises `ConfigError` for a column that is not there, `DataError` for two rows about one image or with one
+    item id, and where no row fits any image.
+    """
+    file_column, item_column = _file_column(table, options), options.item_column
+    names, notes = choose_rating_columns(table, options.rating_columns, {file_column, item_column})
+    finder = _Finder(table.path.resolve().parent, folder, images)
+    matched: dict[Path, Row] = {}
+    lost: list[Row] = []
+    for row in _rows(table, file_column, item_column, names):
+        path = finder.by_file(row.file) or finder.by_id(row)
+        if path is None or (item_column and not row.item_id):
+            lost.append(row)
+            continue
+        if path in matched:
+            raise _two_rows(table, matched[path], row, f"the image {relative_name(path, folder)}")
+        matched[path] = row
+    _refuse_two_rows_with_one_id(table, [*matched.values(), *lost])
+    without_row = [relative_name(image, folder) for image in images if image not in matched]
+    if not matched:
+        example = f"; the first image is {without_row[0]}" if without_row else ""
+        raise saeviz.DataError(
+            f"images.ratings: no row of {table.path.name} fits an image, the first names {lost[0]}{example}; "
+            "set images.file_column or images.item_column"
+        )
+    if without_row:
+        have = "image has" if len(without_row) == 1 else "images have"
+        notes.append(f"{len(without_row)} {have} no row in {table.path.name}: {_first_of(without_row)}")
+    if lost:
+        fit = "row of {} fits" if len(lost) == 1 else "rows of {} fit"
+        notes.append(f"{len(lost)} {fit.format(table.path.name)} no image: {_first_of(lost)}")
+    return matched, notes + [note for name in names for note in note_non_numbers(table, name)]
+
+
+def _file_column(table: Table, options: FolderOptions) -> str | None:
+    if options.file_column is not None:
+        table.column(options.file_column, "file_column")
+        return options.file_column
+    by_lower = {name.lower(): name for name in table.columns}
+    found = next((by_lower[name] for name in FILE_COLUMNS if name in by_lower), None)
+    if found is None and options.item_column is None:
+        raise saeviz.ConfigError(
+            f"images.file_column: which column of {table.path.name} has the image files? None is called "
+            f"{', '.join(FILE_COLUMNS)}; it has {', '.join(table.columns)}"
+        )
+    return found
+
+
+def _rows(table: Table, file_column: str | None, item_column: str | None, ratings: Sequence[str]) -> Iterator[Row]:
+    files = table.column(file_column, "file_column") if file_column else [None] * len(table)
+    item_ids = table.column(item_column, "item_column") if item_column else [None] * len(table)
+    others = [name for name in table.columns if name and name not in {*ratings, file_column, item_column}]
+    for index, (file, item_id) in enumerate(zip(files, item_ids, strict=True)):
+        numbers = {name: to_number(table.columns[name][index]) for name in ratings}
+        texts = {name: cell_text(table.columns[name][index]) for name in others}
+        yield Row(
+            number=table.first_row + index,
+            file=cell_text(file),
+            item_id=cell_text(item_id),
+            ratings={name: number for name, number in numbers.items() if number is not None},
+            metadata={name: text for name, text in texts.items() if text},
+        )
+
+
+class _Finder:
+    """Looks for images by what a table calls them."""
+
+    def __init__(self, table_folder: Path, folder: Path, images: Sequence[Path]) -> None:
+        self.folders = (table_folder, folder)
+        self.folder = folder
+        self.images = frozenset(images)
+
+    def by_file(self, name: str) -> Path | None:
+        """The image file with this path from the table's folder or the images' folder."""
+        if not name:
+            return None
+        for spelling in dict.fromkeys([name, name.replace("\\", "/")]):
+            for folder in self.folders:
+                path = Path(os.path.normpath(folder / spelling))
+                if path in self.images:
+                    return path
+                if is_image_name(path) and _is_file(path):
+                    real = path.resolve()
+                    return real if real in self.images else path
+        return None
+
+    def by_id(self, row: Row) -> Path | None:
+        """The image that is called like the item: by its path or its name, with or without its ending."""
+        for named in self._by_name if row.item_id else ():
+            found = named.get(row.item_id, [])
+            if len(found) > 1:
+                shown = ", ".join(str(path) for path in found[:2])
+                raise saeviz.DataError(
+                    f"images.item_column: {row} fits {len(found)} images ({shown}); name the files in a column "
+                    "and set images.file_column"
+                )
+            if found:
+                return found[0]
+        return None
+
+    @cached_property
+    def _by_name(self) -> list[dict[str, list[Path]]]:
+        ways_to_name: tuple[Callable[[Path], str], ...] = (
+            lambda image: relative_name(image, self.folder),
+            lambda image: relative_name(image.with_suffix(""), self.folder),
+            lambda image: image.name,
+            lambda image: image.stem,
+        )
+        all_names = []
+        for name_of in ways_to_name:
+            named: dict[str, list[Path]] = defaultdict(list)
+            for image in sorted(self.images):
+                named[name_of(image)].append(image)
+            all_names.append(dict(named))
+        return all_names
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _refuse_two_rows_with_one_id(table: Table, rows: Sequence[Row]) -> None:
+    seen: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.item_id in seen:
+            raise _two_rows(table, seen[row.item_id], row, f"the item {row.item_id!r}")
+        if row.item_id:
+            seen[row.item_id] = row
+
+
+def _two_rows(table: Table, one: Row, other: Row, about: str) -> saeviz.DataError:
+    return saeviz.DataError(
+        f"images.ratings: rows {one.number} and {other.number} of {table.path.name} are both about {about}; keep one"
+    )
+
+
+def _first_of(things: Sequence[object]) -> str:
+    return ", ".join(str(thing) for thing in things[:3]) + (", ..." if len(things) > 3 else "")

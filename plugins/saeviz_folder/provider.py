@@ -1,0 +1,94 @@
+"""A folder of images, joined with a table of ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import saeviz
+from saeviz_folder.join import Row, join
+from saeviz_folder.scan import SUFFIXES, find_images, relative_name
+from saeviz_folder.table import read_table
+
+if TYPE_CHECKING:
+    from saeviz_folder import FolderOptions
+
+
+class FolderImages:
+    """The image files below a folder, in the order of their paths; then those that only the table names.
+
+    An item's id is the file's path from the folder (`a/b.jpg`), or what the table says in `item_column`. A table
+    may name files anywhere (`../images/x.jpg`), but nothing that does not end like an image is taken for one.
+    Columns of the table that are not ratings become metadata. Nothing is read before the first call.
+    """
+
+    def __init__(self, options: FolderOptions, context: saeviz.Context) -> None:  # noqa: ARG002
+        self.options = options
+
+    def get_image(self, item_id: str) -> saeviz.ImageItem | None:
+        """The image with this id, or None."""
+        return self._catalogue.items.get(item_id)
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        """All images, not decoded; with `filter_labeled` only those that have a rating.
+
+        Raises `DataError` where there are none, or where no row of the table fits an image.
+        """
+        items = self._catalogue.items.values()
+        return islice((item for item in items if item.ratings or not filter_labeled), limit)
+
+    def notes(self) -> Sequence[str]:
+        """What did not fit: images without a row, rows without an image, cells that are not numbers."""
+        return self._catalogue.notes
+
+    @cached_property
+    def _catalogue(self) -> _Catalogue:
+        return _make_catalogue(self.options)
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    items: Mapping[str, saeviz.ImageItem]
+    notes: Sequence[str]
+
+
+def _make_catalogue(options: FolderOptions) -> _Catalogue:
+    folder = _existing_folder(options.path)
+    images, unreadable = find_images(folder)
+    notes = [f"the folder {relative_name(path, folder)} cannot be read" for path in unreadable]
+    rows: dict[Path, Row] = {}
+    if options.ratings is not None:
+        table = read_table(options.ratings)
+        rows, more_notes = join(table, folder, images, options)
+        notes += [*table.notes, *more_notes]
+    files = list(dict.fromkeys([*images, *rows]))
+    if not files:
+        looked_for = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise saeviz.DataError(f"images.path: no images in {folder} (looked for {looked_for})")
+    return _Catalogue(_make_items(files, rows, folder), notes)
+
+
+def _existing_folder(path: Path) -> Path:
+    try:
+        if path.is_dir():
+            return path.resolve()
+        reason = "is a file, not a folder" if path.exists() else "does not exist"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    raise saeviz.DataError(f"images.path: {path} {reason}")
+
+
+def _make_items(files: Sequence[Path], rows: Mapping[Path, Row], folder: Path) -> dict[str, saeviz.ImageItem]:
+    items: dict[str, saeviz.ImageItem] = {}
+    for file in files:
+        row = rows.get(file) or Row(0, "", "", {}, {})
+        item_id = row.item_id or relative_name(file, folder)
+        if item_id in items:
+            other = items[item_id].source
+            raise saeviz.DataError(f"two images have the id {item_id!r}: {other!s} and {file}")
+        items[item_id] = saeviz.ImageItem(item_id, file, row.ratings, row.metadata)
+    return items

@@ -1,0 +1,32 @@
+"""The built-in gallery: pictures drawn on the spot, rated by a simulated panel whose taste is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+import saeviz
+
+
+class GalleryOptions(saeviz.Options):
+    """Options of the image provider `gallery`."""
+
+    count: int = Field(480, ge=1, le=100_000, description="How many pictures.")
+    seed: int = Field(0, ge=0, description="Another seed gives other pictures and other raters of the same taste.")
+    size: int = Field(192, ge=16, le=2048, description="Width and height of a picture in pixels.")
+    shuffle_ratings: bool = Field(
+        False, description="Deal the ratings out to the wrong pictures: a control in which there is nothing to find."
+    )
+
+
+@saeviz.hookimpl
+def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
+    """The provider `gallery`."""
+    yield saeviz.ImageProviderSpec(
+        name="gallery",
+        summary="pictures drawn on the spot, with a simulated panel of raters whose taste is known",
+        options=GalleryOptions,
+        factory="saeviz_gallery.provider:Gallery",
+        example="saeviz_gallery:demo/run.toml",
+    )

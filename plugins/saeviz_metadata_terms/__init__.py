@@ -1,0 +1,40 @@
+"""Names a feature by the words that stand with its top images more often than with all images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+import saeviz
+
+
+class MetadataTermsOptions(saeviz.Options):
+    """Options of `metadata-terms`."""
+
+    columns: tuple[str, ...] = Field(
+        (),
+        description="metadata columns to read, in upper or lower case; default: those of title, tags, theme, caption, "
+        "keywords, concepts and description that exist",
+    )
+    max_words: int = Field(3, ge=1, le=5, description="words in a label at most")
+    min_count: int = Field(2, ge=1, description="a word must stand with at least this many of the top images")
+    prior: float = Field(10.0, gt=0, description="strength of the prior, in images")
+    min_confidence: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="leave out words below this confidence; at 0.9 fewer than 1 in 10 random groups of images get a name",
+    )
+    stopwords: tuple[str, ...] = Field((), description="words never to use, besides the usual English ones")
+
+
+@saeviz.hookimpl
+def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
+    """`metadata-terms`."""
+    yield saeviz.LabelerSpec(
+        name="metadata-terms",
+        summary="names features by over-represented words of titles, tags or captions; no model, no network",
+        options=MetadataTermsOptions,
+        factory="saeviz_metadata_terms.labeler:MetadataTerms",
+    )

@@ -1,0 +1,50 @@
+"""Scorer `monosemanticity`: how alike the images are on which a feature fires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+import saeviz
+
+Definition = Literal["top-k", "global", "top-k-global-weights"]
+Thresholds = Literal["document", "calibrated"]
+
+
+class MonosemanticityOptions(saeviz.Options):
+    """Options of `monosemanticity`."""
+
+    definition: Definition = Field(
+        default="top-k",
+        description=(
+            "`top-k`: the top_k most activating images, weights min-max scaled within them; `global`: all images, "
+            "weights min-max scaled over them all; `top-k-global-weights`: images of the first, weights of the second"
+        ),
+    )
+    top_k: int = Field(
+        default=20, ge=3, description="images per feature, of which the last has weight 0; `global` takes all"
+    )
+    thresholds: Thresholds = Field(
+        default="document",
+        description=(
+            "cut-offs of ms_class: `document` 0.35 and 0.50; `calibrated` one and two standard deviations above the "
+            "mean cosine of random pairs of this run's images"
+        ),
+    )
+    include_self_pairs: bool = Field(
+        default=False,
+        description="also count each image's similarity with itself, always 1, as the plain double sum does",
+    )
+
+
+@saeviz.hookimpl
+def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
+    """Offer `monosemanticity`."""
+    yield saeviz.ScorerSpec(
+        name="monosemanticity",
+        summary="activation-weighted mean similarity of the images that a feature fires on",
+        options=MonosemanticityOptions,
+        factory="saeviz_monosemanticity.scorer:Monosemanticity",
+    )

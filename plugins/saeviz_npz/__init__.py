@@ -1,0 +1,30 @@
+"""The store `npz`: sparse shards that `scipy.sparse.load_npz` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+import saeviz
+
+
+class NpzOptions(saeviz.Options):
+    """Options of the store `npz`."""
+
+    path: Path | None = Field(
+        None, description="folder of the features; default: in the run directory", json_schema_extra={"path": True}
+    )
+    shard_rows: int = Field(512, ge=1, description="items per file at least, once there are so many")
+
+
+@saeviz.hookimpl
+def saeviz_feature_stores() -> Iterator[saeviz.FeatureStoreSpec]:
+    """The store `npz`."""
+    yield saeviz.FeatureStoreSpec(
+        name="npz",
+        summary="sparse matrices in .npz files with an index; compact and exact",
+        options=NpzOptions,
+        factory="saeviz_npz.store:NpzStore",
+    )

@@ -1,0 +1,55 @@
+"""From a run to `report/index.html` and the thumbnails beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import saeviz
+from saeviz.toolkit.files import write_atomic
+from saeviz_report import HtmlOptions
+from saeviz_report.page import render
+from saeviz_report.rows import feature_table
+from saeviz_report.summary import summarise
+from saeviz_report.thumbnails import remove_other_thumbnails, write_thumbnails
+
+
+class HtmlReport:
+    """Writes the page of a run."""
+
+    def __init__(self, options: HtmlOptions, context: saeviz.Context) -> None:
+        self.options = options
+        self.context = context
+
+    def write(self, run: saeviz.Run) -> Path:
+        """The path of the page. A page of an earlier run of the stage stays whole until the new one is.
+
+        An image that cannot be read any more is reported, listed on the page and shown as a placeholder.
+        Raises `RunDirError` where the disk refuses.
+        """
+        page = run.dir / "report" / "index.html"
+        images = page.parent / "images"
+        top_images = {
+            chosen.feature: run.top_images(chosen.feature, self.options.top_images) for chosen in run.selected
+        }
+        items = {shown.item.item_id: shown.item for top in top_images.values() for shown in top}
+        unreadable: list[saeviz.Failure] = []
+
+        def failed(subject: str, error: str) -> None:
+            unreadable.append(saeviz.Failure("report", subject, error))
+            self.context.failed(subject, error)
+
+        thumbnails = write_thumbnails(
+            list(items.values()), images, self.options.thumbnail_size, replace(self.context, failed=failed)
+        )
+        failures = [failure for failure in run.failures if failure.stage != "report"] + unreadable
+        html = render(
+            title=self.options.title or run.dir.resolve().name,
+            summary=summarise(run),
+            table=feature_table(run, top_images),
+            thumbnails=thumbnails,
+            failures=failures,
+        )
+        write_atomic(page, html)
+        remove_other_thumbnails(images, thumbnails.values())
+        return page

@@ -1,0 +1,127 @@
+"""The table of selected features, as values: what the page shows of each, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ["layer", "tokens", "feature"]
+_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "monosemanticity", "ms_class"}
+_RELATION_COLUMNS = {*KEYS, "rating", "n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"}
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """One selected feature.
+
+    `scores` is its row of the score table, `relations` its row of the correlations for each rating; what was not
+    given is None or absent.
+    """
+
+    rank: int
+    feature: saeviz.Feature
+    tier: int
+    reason: str
+    label: saeviz.FeatureLabel
+    scores: Record
+    relations: Mapping[str, Record]
+    images: Sequence[saeviz.TopImage]
+
+    @property
+    def space(self) -> str:
+        """The feature's space, as text."""
+        return str(self.feature).partition("/")[0]
+
+    @property
+    def searchable(self) -> str:
+        """What a reader may look for: the names it has, and what is known of its images, a line each."""
+        label = self.label
+        lines = [str(self.feature), label.label, label.description, *label.elements, label.why]
+        for item, _ in self.images:
+            lines += [item.item_id, *item.metadata.values()]
+        return "\n".join(filter(None, lines))
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """All selected features, best first, and which columns they have.
+
+    `ratings` are those with a correlation, `score_columns` and `relation_columns` those that further
+    scorers added; `r_limit` is the end of the scale on which every r and its interval fit.
+    """
+
+    rows: Sequence[FeatureRow]
+    has_monosemanticity: bool
+    ratings: Sequence[str]
+    score_columns: Sequence[str]
+    relation_columns: Sequence[str]
+    r_limit: float
+
+
+def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[saeviz.TopImage]]) -> FeatureTable:
+    """The table of a run's selected features; empty where none was selected."""
+    chosen = [selected.feature for selected in run.selected]
+    scores = {_feature(record): record for record in _records(run.scores, chosen)}
+    relations: dict[saeviz.Feature, dict[str, Record]] = {feature: {} for feature in chosen}
+    for record in _records(run.correlations, chosen):
+        relations[_feature(record)][record["rating"]] = record
+    rows = [
+        FeatureRow(
+            rank=rank,
+            feature=selected.feature,
+            tier=selected.tier,
+            reason=selected.reason,
+            label=run.labels.get(selected.feature, saeviz.FeatureLabel("")),
+            scores=scores.get(selected.feature, {}),
+            relations=relations[selected.feature],
+            images=top_images[selected.feature],
+        )
+        for rank, selected in enumerate(run.selected, start=1)
+    ]
+    return FeatureTable(
+        rows=rows,
+        has_monosemanticity="monosemanticity" in run.scores,
+        ratings=[rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)],
+        score_columns=[name for name in run.scores if name not in _SHOWN_ELSEWHERE],
+        relation_columns=[name for name in run.correlations if name not in _RELATION_COLUMNS],
+        r_limit=_r_limit(rows),
+    )
+
+
+def _records(table: pd.DataFrame, features: Sequence[saeviz.Feature]) -> list[Record]:
+    import pandas as pd
+
+    if table.empty or not features:
+        return []
+    wanted = pd.DataFrame([(f.layer, f.tokens, f.index) for f in features], columns=KEYS)
+    found = table.merge(wanted, on=KEYS)
+    return [{name: _none_if_nan(value) for name, value in record.items()} for record in found.to_dict("records")]
+
+
+def _none_if_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _feature(record: Record) -> saeviz.Feature:
+    return saeviz.Feature(int(record["layer"]), record["tokens"], int(record["feature"]))
+
+
+def _r_limit(rows: Sequence[FeatureRow]) -> float:
+    sizes = [
+        abs(relation[name])
+        for row in rows
+        for relation in row.relations.values()
+        for name in ("r", "ci_low", "ci_high")
+        if relation.get(name) is not None
+    ]
+    tenths = math.ceil(round(10 * max(sizes, default=1.0), 6))
+    return min(max(tenths, 1), 10) / 10

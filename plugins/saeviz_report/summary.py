@@ -1,0 +1,161 @@
+"""What is said about the run as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import saeviz
+
+
+@dataclass(frozen=True)
+class RatingSummary:
+    """One rating: its distribution over the images, and how many features go along with it.
+
+    `tested` counts the features in the family of tests, `positive` and `negative` the significant ones
+    by sign; `strongest` is the r of the largest size. All are None where no scorer gave them.
+    """
+
+    name: str
+    n_images: int
+    mean: float | None
+    sd: float | None
+    tested: int | None
+    positive: int | None
+    negative: int | None
+    strongest: float | None
+
+
+@dataclass(frozen=True)
+class SpaceSummary:
+    """One feature space: how many features it has, fire on an image at all, and were selected."""
+
+    name: str
+    n_features: int
+    n_live: int | None
+    n_selected: int
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """One stage of the run as the manifest tells it, its plain counts only; None and empty where it does not."""
+
+    name: str
+    seconds: float | None
+    counts: Mapping[str, Any]
+    finished: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The run at a glance. `notes` say in a sentence each what the run lacks, why, and what would add it."""
+
+    n_images: int
+    tiers: Mapping[int, int]
+    n_labelled: int
+    ratings: Sequence[RatingSummary]
+    spaces: Sequence[SpaceSummary]
+    facts: Mapping[str, Any]
+    stages: Sequence[StageSummary]
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    notes: Sequence[str]
+
+
+def summarise(run: saeviz.Run) -> Summary:
+    """The summary of a run whose features were selected; what its manifest does not tell is left out."""
+    config = run.manifest.get("config") or {}
+    labelled = sum(1 for selected in run.selected if _has_name(run, selected.feature))
+    return Summary(
+        n_images=len(run.items),
+        tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
+        n_labelled=labelled,
+        ratings=[_rating(run, name) for name in run.ratings],
+        spaces=[_space(run, space) for space in run.spaces],
+        facts=run.facts,
+        stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
+        config=config,
+        versions=run.manifest.get("versions") or {},
+        notes=_notes(run, config, labelled),
+    )
+
+
+def component_of(config: Mapping[str, Any], role: str) -> str:
+    """The name of the component that fills a role, '' where none does."""
+    table = config.get(role)
+    name = str(table.get("use") or "") if isinstance(table, Mapping) else ""
+    return "" if name == "none" else name
+
+
+def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
+    label = run.labels.get(feature)
+    return label is not None and bool(label.label)
+
+
+def _rating(run: saeviz.Run, name: str) -> RatingSummary:
+    values = [item.ratings[name] for item in run.items if name in item.ratings]
+    n = len(values)
+    mean = math.fsum(values) / n if n else None
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if mean is not None and n > 1 else None
+    if "r" not in run.correlations:
+        return RatingSummary(name, n, mean, sd, None, None, None, None)
+    related = run.correlations[run.correlations["rating"] == name]
+    # What has no q was left out of the family: too few active images.
+    tested = related[related["q" if "q" in related else "r"].notna()]
+    r = tested["r"]
+    significant = r[tested["significant"] == 1] if "significant" in tested else None
+    return RatingSummary(
+        name=name,
+        n_images=n,
+        mean=mean,
+        sd=sd,
+        tested=len(r),
+        positive=None if significant is None else int((significant > 0).sum()),
+        negative=None if significant is None else int((significant < 0).sum()),
+        strongest=float(r[r.abs().idxmax()]) if len(r) else None,
+    )
+
+
+def _space(run: saeviz.Run, space: saeviz.FeatureSpace) -> SpaceSummary:
+    live = None
+    if "n_active" in run.scores:
+        own = (run.scores["layer"] == space.layer) & (run.scores["tokens"] == space.tokens)
+        live = int((run.scores["n_active"][own] > 0).sum())
+    chosen = [s for s in run.selected if (s.feature.layer, s.feature.tokens) == (space.layer, space.tokens)]
+    return SpaceSummary(str(space), space.n_features, live, len(chosen))
+
+
+def _stage(name: str, entry: Mapping[str, Any]) -> StageSummary:
+    return StageSummary(
+        name=name,
+        seconds=entry.get("seconds"),
+        counts={name: count for name, count in (entry.get("counts") or {}).items() if not isinstance(count, Mapping)},
+        finished=str(entry.get("finished") or "").replace("T", " ").replace("+00:00", " UTC"),
+    )
+
+
+def _notes(run: saeviz.Run, config: Mapping[str, Any], labelled: int) -> list[str]:
+    notes = []
+    if not run.items:
+        notes.append("No image has features: see the failures below, and images.path in the run file.")
+    if not run.ratings:
+        notes.append("The images carry no ratings, so nothing could be correlated with them.")
+    elif "r" not in run.correlations:
+        notes.append("No scorer correlated features with the ratings. The scorer pearson-bh does.")
+    if "monosemanticity" not in run.scores:
+        notes.append(
+            "Monosemanticity was not measured: no scorer of the run gives it."
+            if component_of(config, "embeddings")
+            else "Monosemanticity was not measured: it needs an independent embedding of the images, "
+            "and the run file has no [embeddings] table."
+        )
+    if not run.selected:
+        notes.append("No feature was selected: none passed the selector, or the run stopped before it.")
+    elif not component_of(config, "labeler"):
+        notes.append("Features carry their numbers: the run file has no [labeler] table, so nothing named them.")
+    elif not labelled:
+        notes.append(f"The labeler {component_of(config, 'labeler')} found a name for none of the features.")
+    return notes

@@ -1,0 +1,90 @@
+"""Small copies of the pictures that the page shows, one file per picture however often it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import saeviz
+from saeviz.toolkit.decode import decode_ahead
+from saeviz.toolkit.files import explain_disk_errors, remove_temporaries, write_atomic
+
+_SUFFIX = ".webp"
+_BATCH = 16
+
+
+class Thumbnail(NamedTuple):
+    """A file in the folder of thumbnails and its size in pixels."""
+
+    file: str
+    width: int
+    height: int
+
+
+def write_thumbnails(
+    items: Sequence[saeviz.ImageItem], folder: Path, size: int, context: saeviz.Context
+) -> dict[str, Thumbnail]:
+    """The thumbnail of every item that can be read, by item id: at most `size` high and twice as wide.
+
+    Files that an earlier report left are taken again where the picture is still the same.
+    """
+    files = {item.item_id: _file_name(item, size) for item in items}
+    thumbnails: dict[str, Thumbnail] = {}
+    to_make = []
+    for item in items:
+        there = _open_earlier(folder / files[item.item_id]) if item.fingerprint else None
+        if there:
+            thumbnails[item.item_id] = there
+        else:
+            to_make.append(item)
+    progress = context.progress(to_make, len(to_make), "thumbnails")
+    batches = decode_ahead(progress, lambda item: _shrink(item, size), batch_size=_BATCH, context=context)
+    for made, pictures in batches:
+        for item, (data, width, height) in zip(made, pictures, strict=True):
+            write_atomic(folder / files[item.item_id], data)
+            thumbnails[item.item_id] = Thumbnail(files[item.item_id], width, height)
+    return thumbnails
+
+
+def remove_other_thumbnails(folder: Path, keep: Iterable[Thumbnail]) -> None:
+    """Remove the thumbnails that no page shows any more."""
+    kept = {thumbnail.file for thumbnail in keep}
+    with explain_disk_errors(folder):
+        for path in folder.glob(f"*{_SUFFIX}"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+    remove_temporaries(folder)
+
+
+def _file_name(item: saeviz.ImageItem, size: int) -> str:
+    identity = "\0".join([item.item_id, item.fingerprint, str(size)])
+    return sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:24] + _SUFFIX
+
+
+def _open_earlier(path: Path) -> Thumbnail | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return Thumbnail(path.name, image.width, image.height)
+    except OSError:
+        return None
+
+
+def _shrink(item: saeviz.ImageItem, size: int) -> tuple[bytes, int, int]:
+    from PIL import Image
+
+    image = item.open()
+    try:
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        image = image.convert("RGB")
+        image.thumbnail((2 * size, size))
+        buffer = BytesIO()
+        image.save(buffer, "WEBP", quality=80)
+    except (OSError, ValueError) as error:
+        raise saeviz.ImageError(f"image {item.item_id!r} cannot be made small: {error}") from error
+    return buffer.getvalue(), image.width, image.height

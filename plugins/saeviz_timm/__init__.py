@@ -1,0 +1,36 @@
+"""Embeddings by any model of timm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+import saeviz
+
+
+class TimmOptions(saeviz.Options):
+    """Options of `timm`."""
+
+    model: str = Field(
+        "vit_small_patch16_224.dino",
+        min_length=1,
+        description="name of a timm model, a hub id owner/repository, or a folder with config.json and "
+        "model.safetensors; the default learned from images alone, without labels or texts",
+        json_schema_extra={"path": True},
+    )
+    revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
+    batch_size: int = Field(32, ge=1, description="images per forward pass")
+
+
+@saeviz.hookimpl
+def saeviz_embedding_providers() -> Iterator[saeviz.EmbeddingProviderSpec]:
+    """`timm`."""
+    yield saeviz.EmbeddingProviderSpec(
+        name="timm",
+        summary="pooled features of any timm model, by name or from a folder",
+        options=TimmOptions,
+        factory="saeviz_timm.embeddings:TimmEmbeddings",
+        needs=("torch", "torchvision", "timm", "safetensors", "huggingface_hub"),
+        install="saeviz[models]",
+    )

@@ -1,0 +1,225 @@
+"""CLIP through open_clip: the image tower for the SAEs, both towers for words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz import ConfigError, Context, DataError, ImageItem, PluginError
+from saeviz.toolkit.decode import decode_ahead
+from saeviz.toolkit.hub import commit_of, fetch
+from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
+from saeviz_vit.binding import BaseModel
+from saeviz_vit.extractor import Activations, SAEExtractor
+from saeviz_vit.options import ClipOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from saeviz.types import Float32Array
+
+OPTION = "extractor.clip_checkpoint"
+ARCHITECTURE = "ViT-B-32"
+HUB_IDS = {"datacomp_xl_s13b_b90k": "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"}
+"""The tag that the Prisma SAEs belong to; open_clip, which knows them all, takes seconds to import."""
+WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
+NEEDED = "open_clip_config.json and open_clip_model.safetensors"
+TEXTS_PER_BATCH = 256
+
+
+class ClipExtractor(SAEExtractor):
+    """The extractor `clip-b32-prisma`, see `saeviz.FeatureExtractor`, `SingleImageExtractor` and `TextAligned`."""
+
+    def __init__(self, options: ClipOptions, context: Context) -> None:
+        self._clip = OpenClip(options, context)
+        super().__init__(options, context, self._clip)
+
+    def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
+        """Unit rows `[n, dim]` of CLIP's joint space; an unreadable image is reported and gives a row of NaN."""
+        import numpy as np
+
+        self._clip.load()
+        rows: dict[str, Float32Array] = {}
+        for chunk, pixels in decode_ahead(
+            items, self._pixels, batch_size=self.options.batch_size, context=self.context
+        ):
+            embedded = self._clip.embed_pixels(pixels)
+            rows.update(zip((item.item_id for item in chunk), embedded, strict=True))
+        missing = np.full(self._clip.embed_dim, np.nan, dtype=np.float32)
+        return np.array([rows.get(item.item_id, missing) for item in items], np.float32).reshape(
+            len(items), self._clip.embed_dim
+        )
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32Array:
+        """Unit rows `[n, dim]` of CLIP's joint space."""
+        import numpy as np
+
+        starts = range(0, len(texts), TEXTS_PER_BATCH)
+        parts = [self._clip.embed_texts(list(texts[start : start + TEXTS_PER_BATCH])) for start in starts]
+        return np.concatenate(parts) if parts else np.zeros((0, self._clip.embed_dim), np.float32)
+
+
+class OpenClip:
+    """A CLIP model of open_clip: by tag, from a weights file of ViT-B-32, or from a folder in its own layout."""
+
+    def __init__(self, options: ClipOptions, context: Context) -> None:
+        self._source = options.clip_checkpoint
+        self._path = Path(self._source).expanduser()
+        self._precision = options.precision
+        self._context = context
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """What it is, from its config. Raises `DataError` where it is no vision transformer."""
+        if self._path.is_dir():
+            vision = _read_config(self._path / "open_clip_config.json")["vision_cfg"]
+            name = self._path.resolve().name
+            return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"])
+        if self._path.is_file():
+            return BaseModel(f"{ARCHITECTURE} of {self._source}", (), False, 768, 12)
+        hub_id = HUB_IDS.get(str(self._source)) or self._tag["hf_hub"].strip("/")
+        return BaseModel(f"open_clip's {ARCHITECTURE} {self._source} ({hub_id})", (hub_id,), True, 768, 12)
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub, once the weights are there; None for local files."""
+        return commit_of(self._weights) if "_weights" in self.__dict__ else None
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of an embedding in the joint space."""
+        return int(self._model.visual.output_dim)
+
+    def load(self) -> None:
+        """Load weights and transform now, before threads ask for them."""
+        _ = self._model, self._transform
+
+    def transform(self, image: Image) -> Tensor:
+        """The validation transform of open_clip, which resizes before it converts to RGB."""
+        pixels: Tensor = self._transform(image)
+        return pixels
+
+    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
+        """The outputs of some blocks; those behind the last of them are not computed."""
+        import torch
+
+        visual = self._model.visual
+        seen = visual.forward_intermediates(
+            self._move(pixels),
+            indices=list(layers),
+            stop_early=True,
+            intermediates_only=True,
+            output_fmt="NLC",
+            output_extra_tokens=True,
+        )
+        pairs = zip(seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True)
+        states = [torch.cat(pair, dim=1) for pair in pairs]
+        rows, columns = visual.grid_size
+        expected = (len(pixels), 1 + rows * columns, self.base.width)
+        for state in states:
+            if tuple(state.shape) != expected:
+                raise PluginError(f"open_clip gives activations of shape {tuple(state.shape)} where {expected} belongs")
+        return Activations(dict(zip(layers, states, strict=True)), (rows, columns))
+
+    def embed_pixels(self, pixels: Sequence[Tensor]) -> Float32Array:
+        """Unit rows `[n, dim]`, from the whole image tower."""
+        import torch
+
+        with torch.inference_mode():
+            return _as_numpy(self._model.encode_image(self._move(torch.stack(list(pixels))), normalize=True))
+
+    def embed_texts(self, texts: list[str]) -> Float32Array:
+        """Unit rows `[n, dim]`, from the text tower."""
+        import torch
+
+        with torch.inference_mode():
+            tokens = self._tokenizer(texts).to(torch_device(self._context))
+            return _as_numpy(self._model.encode_text(tokens, normalize=True))
+
+    def _move(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch_device(self._context), torch_dtype(self._context, self._precision))
+
+    @cached_property
+    def _name(self) -> str:
+        return f"local-dir:{self._path}" if self._path.is_dir() else ARCHITECTURE
+
+    @cached_property
+    def _model(self) -> Any:
+        tag = {} if self._path.exists() else self._tag
+        weights = self._weights
+        try:
+            model = _open_clip().create_model(
+                self._name,
+                pretrained=None if self._path.is_dir() else str(weights),
+                force_quick_gelu=tag.get("quick_gelu", False),
+                force_preprocess_cfg={key: tag[key] for key in PREPROCESS_KEYS if key in tag},
+                require_pretrained=True,
+            )
+        except loading_errors() as error:
+            reason = first_line(error)
+            raise DataError(f"{OPTION}: {self._source} is not a CLIP that open_clip can load ({reason})") from error
+        return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision))
+
+    @cached_property
+    def _transform(self) -> Any:
+        open_clip = _open_clip()
+        config = open_clip.transform.PreprocessCfg(**self._model.visual.preprocess_cfg)
+        return open_clip.transform.image_transform_v2(config, is_train=False)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return _open_clip().get_tokenizer(self._name)
+
+    @cached_property
+    def _weights(self) -> Path:
+        if self._path.exists():
+            return fetch(self._path, WEIGHTS_NAMES, context=self._context, option=OPTION)
+        owner, name, *file = self._tag["hf_hub"].strip("/").split("/")
+        return fetch(f"{owner}/{name}", file or WEIGHTS_NAMES, context=self._context, option=OPTION, needed=NEEDED)
+
+    @cached_property
+    def _tag(self) -> dict[str, Any]:
+        """What open_clip knows of a tag. Raises `ConfigError` for one it does not know."""
+        import difflib
+
+        if isinstance(self._source, Path) or set(self._source) & set("/\\~"):
+            raise DataError(f"{OPTION}: there is no file or folder {self._source}")
+        open_clip = _open_clip()
+        known: dict[str, Any] | None = open_clip.get_pretrained_cfg(ARCHITECTURE, self._source)
+        if not known or not known.get("hf_hub"):
+            tags = open_clip.list_pretrained_tags_by_model(ARCHITECTURE)
+            near = difflib.get_close_matches(self._source, tags, 3) or tags
+            raise ConfigError(
+                f"{OPTION} = {self._source!r} is neither a file nor a folder nor an open_clip tag of {ARCHITECTURE}; "
+                f"did you mean {', '.join(near)}?"
+            )
+        return known
+
+
+def _open_clip() -> Any:
+    try:
+        import open_clip
+    except RuntimeError as error:
+        raise PluginError(f"open_clip cannot be imported; install torch and torchvision together: {error}") from error
+    return open_clip
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
+        sizes = [config["vision_cfg"][key] for key in ("width", "layers")]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DataError(f"{OPTION}: {path} is not the config of an open_clip model: {error!r}") from error
+    if not all(isinstance(size, int) for size in sizes):
+        raise DataError(f"{OPTION}: {path} describes no vision transformer (vision_cfg.layers is no number)")
+    return config
+
+
+def _as_numpy(rows: Tensor) -> Float32Array:
+    array: Float32Array = rows.float().cpu().numpy()
+    return array

@@ -1,0 +1,227 @@
+"""Images to sparse features: one forward pass per batch, then the SAE of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from saeviz import (
+    ConfigError,
+    Context,
+    DataError,
+    FeatureBatch,
+    FeatureSpace,
+    ImageItem,
+    SAEFeatureResult,
+    SpatialFeatures,
+    Tokens,
+)
+from saeviz.toolkit.decode import decode_ahead
+from saeviz.toolkit.torch import torch_device
+from saeviz_vit.binding import KINDS, BaseModel, check_binding, untrained
+from saeviz_vit.options import SAEOptions
+from saeviz_vit.pixels import prepare
+from saeviz_vit.pooling import pool, to_csr
+from saeviz_vit.sae import SAE, SAEConfig
+from saeviz_vit.sources import SAESource
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from saeviz.types import Float32Array
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Outputs of blocks: per layer `[n, tokens, width]`, the patches last and row-major over `grid`."""
+
+    layers: Mapping[int, Tensor]
+    grid: tuple[int, int]
+
+    @property
+    def n_patches(self) -> int:
+        """How many of the tokens are patches."""
+        return self.grid[0] * self.grid[1]
+
+    def cls(self, layer: int) -> Tensor:
+        """The class token `[n, width]`. Raises `DataError` for a model that has none."""
+        tokens = self.layers[layer]
+        if tokens.shape[1] <= self.n_patches:
+            raise DataError("extractor.tokens: this vision model has no class token; use patch-max or patch-mean")
+        return tokens[:, 0]
+
+    def patches(self, layer: int) -> Tensor:
+        """The patch tokens `[n, patches, width]`."""
+        return self.layers[layer][:, -self.n_patches :]
+
+
+class VisionModel(Protocol):
+    """A vision transformer. Its weights are loaded on first use of `transform` or `activations`."""
+
+    @property
+    def base(self) -> BaseModel:
+        """What it is, known without its weights."""
+        ...
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub that it came from, None for local files."""
+        ...
+
+    def load(self) -> None:
+        """Load everything now, before threads ask for it."""
+        ...
+
+    def transform(self, image: Image) -> Tensor:
+        """The picture as the model wants it, `[3, height, width]`."""
+        ...
+
+    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
+        """The outputs of some blocks, from one pass that ends behind the last of them."""
+        ...
+
+
+class SAEExtractor:
+    """What `clip-b32-prisma` and `vit-sae` share. Models load when the first image comes."""
+
+    def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
+        self.options = options
+        self.context = context
+        self._model = model
+        self._sources = {
+            layer: SAESource(layer, source, options.revision, context) for layer, source in options.sources.items()
+        }
+        self._saes: dict[int, SAE] = {}
+
+    @property
+    def spaces(self) -> list[FeatureSpace]:
+        """The spaces, by layer and then as `tokens` lists them. Needs the configs, not the weights.
+
+        Raises `DataError` where an SAE and the model do not belong together.
+        """
+        return [
+            FeatureSpace(layer, tokens, config.d_sae)
+            for layer, config in self._configs.items()
+            for tokens in self.options.tokens
+        ]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Which files the features come from, JSON-able: hub commits where there are some."""
+        return {
+            "model": self._model.base.label,
+            "model_commit": self._model.commit,
+            "saes": {
+                str(layer): {"source": str(source.source), "commit": source.commit}
+                for layer, source in self._sources.items()
+            },
+        }
+
+    def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
+        """Batches of features, see `saeviz.FeatureExtractor`; the values do not depend on `batch_size`."""
+        items = iter(items)
+        first = next(items, None)
+        if first is None:
+            return
+        saes = {layer: self._sae(layer) for layer in self._sources}
+        self._model.load()
+        for chunk, pixels in decode_ahead(
+            chain([first], items), self._pixels, batch_size=self.options.batch_size, context=self.context
+        ):
+            ids = tuple(item.item_id for item in chunk)
+            activations = self._activations(pixels, list(saes))
+            for layer, sae in saes.items():
+                pooled = pool(sae, activations, layer, self.options.tokens)
+                for tokens, features in pooled.items():
+                    yield FeatureBatch(FeatureSpace(layer, tokens, features.shape[1]), ids, to_csr(features))
+
+    def extract_from_image(
+        self, image: Image | ImageItem | Path, layer: int | None = None, top_k: int = 20
+    ) -> SAEFeatureResult:
+        """CLS features of one image at `layer` (default: the last one configured).
+
+        Raises `ImageError` for a picture that cannot be read.
+        """
+        import numpy as np
+
+        layer, sae = self._sae_for(layer, "cls")
+        x = self._activations([self._pixels(image)], [layer]).cls(layer)
+        encoded = sae.encode(x)
+        features = encoded[0].cpu().numpy()
+
+        def reconstruct() -> Float32Array:
+            estimate: Float32Array = sae.decode(encoded, x)[0].numpy()
+            return estimate
+
+        order = np.argsort(-features, kind="stable")[: min(top_k, int((features > 0).sum()))]
+        return SAEFeatureResult(
+            space=FeatureSpace(layer, "cls", features.size),
+            features=features,
+            num_active=int((features > 0).sum()),
+            top_indices=order,
+            top_values=features[order],
+            reconstruct=reconstruct,
+        )
+
+    def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
+        """Features of every patch of one image at `layer` (default: the last one configured).
+
+        Raises `ImageError` for a picture that cannot be read.
+        """
+        layer, sae = self._sae_for(layer, "patch-max")
+        activations = self._activations([self._pixels(image)], [layer])
+        features = sae.encode(activations.patches(layer)[0])
+        return SpatialFeatures(layer, features.cpu().numpy(), activations.grid)
+
+    @cached_property
+    def _configs(self) -> dict[int, SAEConfig]:
+        """The config of every SAE, all of them checked against the model and the options."""
+        base = self._model.base
+        for layer, source in self._sources.items():
+            check_binding(
+                source.config,
+                base,
+                layer=layer,
+                tokens=self.options.tokens,
+                source=str(source.source),
+                insist=self.options.insist,
+                context=self.context,
+            )
+        return {layer: source.config for layer, source in self._sources.items()}
+
+    def _sae(self, layer: int) -> SAE:
+        if layer not in self._saes:
+            config, source = self._configs[layer], self._sources[layer]
+            weights, device = source.read_weights(), torch_device(self.context)
+            try:
+                self._saes[layer] = SAE(config, weights, formula=self.options.formula, device=device)
+            except DataError as error:
+                raise DataError(f"extractor.saes.{layer} ({source.source}): {error}") from error
+        return self._saes[layer]
+
+    def _sae_for(self, layer: int | None, tokens: Tokens) -> tuple[int, SAE]:
+        layer = max(self._sources) if layer is None else layer
+        if layer not in self._sources:
+            raise ConfigError(f"layer {layer} is not among extractor.layers = {list(self._sources)}")
+        config = self._configs[layer]
+        if untrained(config, [tokens]) and not self.options.insist:
+            kind = "the class token" if tokens == "cls" else "patches"
+            raise DataError(
+                f"extractor.saes.{layer} was trained on {KINDS[config.trained_on]}, so it says nothing about {kind}; "
+                "set extractor.insist = true to use it all the same"
+            )
+        return layer, self._sae(layer)
+
+    def _pixels(self, image: Image | ImageItem | Path) -> Tensor:
+        return prepare(image, self._model.transform)
+
+    def _activations(self, pixels: Sequence[Tensor], layers: Sequence[int]) -> Activations:
+        import torch
+
+        with torch.inference_mode():
+            return self._model.activations(torch.stack(list(pixels)), layers)

@@ -1,0 +1,109 @@
+"""A sparse autoencoder: what it was made for, its weights, and its forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from saeviz import DataError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Formula = Literal["published", "document"]
+
+
+@dataclass(frozen=True)
+class SAEConfig:
+    """What an SAE was trained on and how it computes, whatever format it is stored in.
+
+    `hook` is the place inside block `layer`; `trained_on` the tokens it has seen; `k` the number of
+    features a token keeps, None for a plain ReLU.
+    """
+
+    model_name: str
+    layer: int
+    hook: str
+    d_in: int
+    d_sae: int
+    trained_on: Literal["all", "cls", "patches"]
+    normalization: Literal["layer_norm", "constant_norm_rescale"] | None
+    k: int | None
+
+
+@dataclass(frozen=True)
+class SAEWeights:
+    """`W_enc` `[d_in, d_sae]`, `b_enc` `[d_sae]`, `W_dec` `[d_sae, d_in]`, `b_dec` `[d_in]`, of any float type."""
+
+    W_enc: Tensor
+    b_enc: Tensor
+    W_dec: Tensor
+    b_dec: Tensor
+
+
+class SAE:
+    """The forward pass of ViT-Prisma's StandardSparseAutoencoder, in float32.
+
+    `f = act((norm(x) - b_dec) @ W_enc + b_enc)` and `x_hat = denorm(f @ W_dec + b_dec)`, where act is ReLU,
+    for top-k SAEs of the k largest only. With the formula `document` b_dec is not subtracted.
+    Raises `DataError` where weights and config do not fit.
+    """
+
+    def __init__(self, config: SAEConfig, weights: SAEWeights, *, formula: Formula, device: torch.device) -> None:
+        _check_weights(config, weights)
+        self.config = config
+        self._w_enc = weights.W_enc.float().contiguous().to(device)
+        self._w_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
+        bias = weights.b_enc.float()
+        if formula == "published":
+            bias = bias - self._b_dec @ weights.W_enc.float()
+        self._bias = bias.to(device)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Features float32 `[n, d_sae]` of activations `[n, d_in]`; none is negative."""
+        import torch
+
+        shift, scale = self._statistics(x)
+        features = torch.addmm(self._bias, (x.float() - shift) / scale, self._w_enc)
+        return features.relu_() if self.config.k is None else _keep_largest(features, self.config.k)
+
+    def decode(self, features: Tensor, x: Tensor) -> Tensor:
+        """The estimate `[n, d_in]` of activations `x`, on the CPU; `x` gives back what the normalisation took."""
+        shift, scale = self._statistics(x.cpu())
+        if self.config.normalization == "layer_norm":
+            scale = scale - LAYER_NORM_EPS
+        return (features.cpu() @ self._w_dec + self._b_dec) * scale + shift
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """What the normalisation subtracts and then divides by, per token."""
+        x = x.float()
+        if self.config.normalization == "layer_norm":
+            return x.mean(-1, keepdim=True), x.std(-1, keepdim=True) + LAYER_NORM_EPS
+        if self.config.normalization == "constant_norm_rescale":
+            return 0.0, x.norm(dim=-1, keepdim=True) / self.config.d_in**0.5
+        return 0.0, 1.0
+
+
+LAYER_NORM_EPS = 1e-5
+"""Added to the standard deviation on the way in and not on the way out, as published."""
+
+
+def _keep_largest(features: Tensor, k: int) -> Tensor:
+    import torch
+
+    largest = features.topk(k, dim=-1)
+    return torch.zeros_like(features).scatter_(-1, largest.indices, largest.values.relu_())
+
+
+def _check_weights(config: SAEConfig, weights: SAEWeights) -> None:
+    d_in, d_sae = config.d_in, config.d_sae
+    for name, shape in {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}.items():
+        found: Tensor = getattr(weights, name)
+        if tuple(found.shape) != shape:
+            raise DataError(
+                f"{name} has shape {list(found.shape)}, but the config says d_in = {d_in} and d_sae = {d_sae}, "
+                f"that is {list(shape)}"
+            )
+        if not found.is_floating_point() or not bool(found.isfinite().all()):
+            raise DataError(f"{name} holds values that are not finite floating-point numbers")

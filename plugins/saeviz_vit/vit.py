@@ -1,0 +1,199 @@
+"""Any vision transformer of the transformers library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz import Context, DataError, PluginError
+from saeviz.toolkit.hub import commit_of, fetch
+from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
+from saeviz_vit.binding import BaseModel
+from saeviz_vit.extractor import Activations, SAEExtractor
+from saeviz_vit.options import VitOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+OPTION = "extractor.model"
+WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+NEEDED = "config.json, model.safetensors and preprocessor_config.json"
+UNUSED = {"pooler", "mask_token", "text_model", "text_projection", "visual_projection", "logit_scale"}
+"""Parts of a model that its files may lack: transformers fills them at random, and no block reads them."""
+
+
+class VitExtractor(SAEExtractor):
+    """The extractor `vit-sae`, see `saeviz.FeatureExtractor` and `saeviz.SingleImageExtractor`."""
+
+    def __init__(self, options: VitOptions, context: Context) -> None:
+        super().__init__(options, context, TransformersVit(options, context))
+
+
+class TransformersVit:
+    """A vision transformer from a folder or the hub, cut off behind the last layer that is read."""
+
+    def __init__(self, options: VitOptions, context: Context) -> None:
+        self._source = options.model
+        self._revision = options.model_revision
+        self._last = max(options.sources)
+        self._precision = options.precision
+        self._context = context
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """What it is, from its config. Raises `DataError` where it is no vision transformer."""
+        local = self._config_path.parent if Path(self._source).expanduser().exists() else None
+        names = (local.resolve().name, str(self._config.get("_name_or_path", ""))) if local else (str(self._source),)
+        width, n_blocks = self._vision.get("hidden_size"), self._vision.get("num_hidden_layers")
+        if not isinstance(width, int) or not isinstance(n_blocks, int):
+            raise DataError(
+                f"{OPTION}: {self._config_path} describes no vision transformer "
+                "(it has no hidden_size and num_hidden_layers)"
+            )
+        return BaseModel(str(self._source), tuple(filter(None, names)), local is None, width, n_blocks)
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub that it came from; None for local files."""
+        return commit_of(self._config_path)
+
+    def load(self) -> None:
+        """Load weights and image processor now, before threads ask for them."""
+        _ = self._blocks, self._processor
+
+    def transform(self, image: Image) -> Tensor:
+        """What the model's own image processor makes of the picture."""
+        pixels: Tensor = self._processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
+        """The outputs of some blocks; those behind the last configured layer do not exist any more."""
+        seen: dict[int, Tensor] = {}
+
+        def keep(layer: int) -> Any:
+            def hook(_block: Any, _inputs: Any, output: Any) -> None:
+                seen[layer] = output[0] if isinstance(output, tuple) else output
+
+            return hook
+
+        handles = [self._blocks[layer].register_forward_hook(keep(layer)) for layer in layers]
+        try:
+            self._model(pixel_values=self._move(pixels))
+        finally:
+            for handle in handles:
+                handle.remove()
+        grid = self._grid(pixels)
+        for layer in layers:
+            self._check(seen[layer], len(pixels), grid)
+        return Activations(seen, grid)
+
+    def _check(self, states: Tensor, n: int, grid: tuple[int, int]) -> None:
+        shape = tuple(states.shape)
+        fits = len(shape) == 3 and shape[0] == n and shape[1] >= grid[0] * grid[1] and shape[2] == self.base.width
+        if not fits:
+            raise DataError(
+                f"{OPTION}: blocks of {self._source} give {shape} for {n} images of {grid[0]} x {grid[1]} patches, "
+                f"where (images, tokens, {self.base.width}) belongs; only plain vision transformers are supported"
+            )
+
+    def _grid(self, pixels: Tensor) -> tuple[int, int]:
+        size = self._vision.get("patch_size")
+        rows, columns = size if isinstance(size, list) else (size, size)
+        if not isinstance(rows, int) or not isinstance(columns, int):
+            raise DataError(f"{OPTION}: {self._config_path} has no patch_size")
+        return pixels.shape[-2] // rows, pixels.shape[-1] // columns
+
+    def _move(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch_device(self._context), torch_dtype(self._context, self._precision))
+
+    @cached_property
+    def _config_path(self) -> Path:
+        return self._fetch(("config.json",), self._revision)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        try:
+            config = json.loads(self._config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{OPTION}: {self._config_path} cannot be read as JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise DataError(f"{OPTION}: {self._config_path} is not the config of a model")
+        return config
+
+    @property
+    def _vision(self) -> dict[str, Any]:
+        vision = self._config.get("vision_config", self._config)
+        return vision if isinstance(vision, dict) else {}
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where config, weights and image processor lie together."""
+        weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
+        if weights.suffix == ".json":
+            for shard in sorted(set(json.loads(weights.read_text(encoding="utf-8"))["weight_map"].values())):
+                self._fetch((shard,), self.commit or self._revision)
+        self._fetch(("preprocessor_config.json",), self.commit or self._revision)
+        return self._config_path.parent
+
+    def _fetch(self, names: Sequence[str], revision: str) -> Path:
+        return fetch(self._source, names, context=self._context, revision=revision, option=OPTION, needed=NEEDED)
+
+    @cached_property
+    def _model(self) -> Any:
+        from transformers import AutoModel
+
+        try:
+            with _no_progress_bar():
+                model, info = AutoModel.from_pretrained(self._folder, local_files_only=True, output_loading_info=True)
+        except loading_errors() as error:
+            raise DataError(f"{OPTION}: transformers cannot load {self._source} ({first_line(error)})") from error
+        missing = sorted(key for key in info["missing_keys"] if not UNUSED & set(key.split(".")))
+        if missing:
+            raise DataError(f"{OPTION}: the weights of {self._source} lack {len(missing)} arrays such as {missing[0]}")
+        model = getattr(model, "vision_model", model)
+        blocks = _blocks(model, self.base)
+        del blocks[self._last + 1 :]
+        return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision))
+
+    @cached_property
+    def _blocks(self) -> Any:
+        return _blocks(self._model, self.base)
+
+    @cached_property
+    def _processor(self) -> Any:
+        from transformers import AutoImageProcessor
+
+        try:
+            return AutoImageProcessor.from_pretrained(self._folder, local_files_only=True)
+        except loading_errors() as error:
+            raise DataError(
+                f"{OPTION}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
+            ) from error
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def _blocks(model: Any, base: BaseModel) -> Any:
+    """The model's list of transformer blocks, whole or cut off: its longest list of modules."""
+    from torch.nn import ModuleList
+
+    lists = [module for module in model.modules() if isinstance(module, ModuleList)]
+    if not lists:
+        raise PluginError(f"{OPTION}: {base.label} has no list of transformer blocks; only plain ViTs are supported")
+    return max(lists, key=len)

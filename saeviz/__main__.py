@@ -1,0 +1,5 @@
+"""`python -m saeviz` is `saeviz`."""
+
+from saeviz.cli import main
+
+main()

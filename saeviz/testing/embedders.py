@@ -1,0 +1,134 @@
+"""What every embedding provider must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from saeviz.context import Context
+from saeviz.mixins import OneItemEmbeddings
+from saeviz.roles import EmbeddingProvider
+from saeviz.testing.data import Surroundings, pictures
+from saeviz.types import ImageItem
+
+MakeEmbedder = Callable[[Context], EmbeddingProvider]
+
+
+class EmbeddingProviderContract:
+    """Subclass it and give the fixture `make`: a function of a context that builds the embedder."""
+
+    tolerance: ClassVar[float] = 1e-4
+    """How far rows of the same image may differ, relative to the largest value of a row."""
+
+    @pytest.fixture
+    def make(self) -> MakeEmbedder:
+        """Builds the embedder under test."""
+        raise NotImplementedError("give the fixture make")
+
+    @pytest.fixture
+    def surroundings(self, tmp_path: Path) -> Surroundings:
+        """Where it is, and what it reports as failed."""
+        return Surroundings(tmp_path, [*pictures(5), unreadable()])
+
+    @pytest.fixture
+    def embedder(self, make: MakeEmbedder, surroundings: Surroundings) -> EmbeddingProvider:
+        """The embedder."""
+        return make(surroundings.context)
+
+    def test_is_an_embedding_provider(self, embedder: EmbeddingProvider) -> None:
+        assert isinstance(embedder, EmbeddingProvider)
+        assert isinstance(embedder.dim, int)
+        assert embedder.dim >= 1
+
+    def test_gives_a_finite_float32_row_per_item(self, embedder: EmbeddingProvider) -> None:
+        import numpy as np
+
+        rows = embedder.embed(pictures(5))
+        assert rows.shape == (5, embedder.dim)
+        assert rows.dtype == np.float32
+        assert np.isfinite(rows).all()
+
+    def test_no_items_give_no_rows(self, embedder: EmbeddingProvider) -> None:
+        assert embedder.embed([]).shape == (0, embedder.dim)
+
+    def test_different_pictures_differ_and_the_same_one_does_not(self, embedder: EmbeddingProvider) -> None:
+        first, second = pictures(2)
+        again = ImageItem("another id", first.source)
+        rows = embedder.embed([first, second, again])
+        assert self.is_close(rows[0], rows[2])
+        assert not self.is_close(rows[0], rows[1])
+
+    def test_a_row_depends_on_its_own_picture_only(self, embedder: EmbeddingProvider) -> None:
+        items = pictures(5)
+        together = embedder.embed(items)
+        for row, item in enumerate(items):
+            assert self.is_close(embedder.embed([item])[0], together[row])
+        assert self.is_close(embedder.embed(items[::-1])[::-1], together)
+
+    def test_an_unreadable_picture_is_reported_and_gives_nan(
+        self, embedder: EmbeddingProvider, surroundings: Surroundings
+    ) -> None:
+        import numpy as np
+
+        one, two = pictures(2)
+        rows = embedder.embed([one, unreadable(), two])
+        assert np.isfinite(rows).all(axis=1).tolist() == [True, False, True]
+        assert np.isnan(rows[1]).all()
+        assert self.is_close(rows[[0, 2]], embedder.embed([one, two]))
+        assert [subject for subject, _ in surroundings.failures] == ["unreadable"]
+
+    def test_nothing_but_unreadable_pictures_is_all_nan(self, embedder: EmbeddingProvider) -> None:
+        import numpy as np
+
+        rows = embedder.embed([unreadable()])
+        assert rows.shape == (1, embedder.dim)
+        assert np.isnan(rows).all()
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+    def test_takes_pictures_of_any_mode(self, embedder: EmbeddingProvider, mode: str) -> None:
+        import numpy as np
+
+        assert np.isfinite(embedder.embed([blank(mode, (40, 30))])).all()
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 200), (300, 2)])
+    def test_takes_pictures_of_any_size(self, embedder: EmbeddingProvider, size: tuple[int, int]) -> None:
+        import numpy as np
+
+        assert np.isfinite(embedder.embed([blank("RGB", size)])).all()
+
+    def test_embeds_one_item(self, embedder: EmbeddingProvider) -> None:
+        if not isinstance(embedder, OneItemEmbeddings):
+            pytest.skip("the embedder does not use saeviz.OneItemEmbeddings")
+        get_embedding: Callable[[ImageItem | str], object] = embedder.get_embedding  # type: ignore[misc]
+        items = pictures(5)
+        row = get_embedding(items[3])
+        assert row is not None
+        assert self.is_close(row, embedder.embed(items)[3])
+        assert self.is_close(get_embedding(items[3].item_id), row)
+        assert get_embedding("absent") is None
+        assert get_embedding("unreadable") is None
+
+    def is_close(self, found: object, expected: object) -> bool:
+        """Whether rows are the same picture's."""
+        import numpy as np
+
+        one, other = np.asarray(found), np.asarray(expected)
+        return bool(np.abs(one - other).max() <= self.tolerance * np.abs(other).max())
+
+
+def unreadable() -> ImageItem:
+    """An item that is not a picture."""
+    return ImageItem("unreadable", b"not a picture")
+
+
+def blank(mode: str, size: tuple[int, int]) -> ImageItem:
+    """A picture of one shade as a TIFF, which has all modes but `LA` and `P`'s palette; these are PNG."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.new(mode, size, 1).save(buffer, "png" if mode in {"LA", "P"} else "tiff")
+    return ImageItem(f"{mode} {size}", buffer.getvalue())

@@ -1,0 +1,108 @@
+"""What every image provider must do."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import pytest
+
+from saeviz.errors import ImageError
+from saeviz.roles import ImageProvider, ReportsNotes
+from saeviz.testing.data import HOSTILE_IDS
+from saeviz.types import ImageItem
+
+
+class ImageProviderContract:
+    """Subclass it and give the fixture `provider`: a provider of at least two images, better some more.
+
+    `n_images` says how many there are, where that is known. The suite is worth most when some of the images
+    are not rated and some cannot be read.
+    """
+
+    n_images: ClassVar[int | None] = None
+
+    @pytest.fixture
+    def provider(self) -> ImageProvider:
+        """The provider under test."""
+        raise NotImplementedError("give the fixture provider")
+
+    @pytest.fixture
+    def items(self, provider: ImageProvider) -> list[ImageItem]:
+        """All of its images."""
+        return list(provider.iter_images())
+
+    def test_is_an_image_provider(self, provider: ImageProvider) -> None:
+        assert isinstance(provider, ImageProvider)
+
+    def test_gives_all_images(self, items: list[ImageItem]) -> None:
+        assert len(items) >= 2
+        assert self.n_images is None or len(items) == self.n_images
+        assert all(isinstance(item, ImageItem) for item in items)
+
+    def test_ids_are_unique_text(self, items: list[ImageItem]) -> None:
+        ids = [item.item_id for item in items]
+        assert len(set(ids)) == len(ids)
+        assert [item_id.encode().decode() for item_id in ids] == ids
+
+    def test_the_order_is_stable(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        assert [known_of(item) for item in provider.iter_images()] == [known_of(item) for item in items]
+
+    def test_two_iterations_do_not_disturb_each_other(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        pairs = list(zip(provider.iter_images(), provider.iter_images(), strict=True))
+        assert [(one.item_id, two.item_id) for one, two in pairs] == [(item.item_id, item.item_id) for item in items]
+
+    def test_every_image_is_found_by_its_id(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        for item in items:
+            found = provider.get_image(item.item_id)
+            assert found is not None
+            assert known_of(found) == known_of(item)
+
+    def test_an_unknown_id_is_none(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        known = {item.item_id for item in items}
+        near = {f"{item_id}x" for item_id in known} | {item_id.upper() for item_id in known}
+        for item_id in {"", *HOSTILE_IDS, *near} - known:
+            assert provider.get_image(item_id) is None
+
+    def test_limit_cuts_the_end_off(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        ids = [item.item_id for item in items]
+        for limit in (0, 1, len(ids) - 1, len(ids), len(ids) + 1):
+            assert [item.item_id for item in provider.iter_images(limit=limit)] == ids[:limit]
+
+    def test_filter_labeled_keeps_those_with_a_rating(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        rated = [item.item_id for item in items if item.ratings]
+        assert [item.item_id for item in provider.iter_images(filter_labeled=True)] == rated
+        assert [item.item_id for item in provider.iter_images(filter_labeled=True, limit=1)] == rated[:1]
+
+    def test_ratings_are_finite_numbers_and_metadata_is_text(self, items: list[ImageItem]) -> None:
+        for item in items:
+            assert all(isinstance(name, str) and name for name in [*item.ratings, *item.metadata])
+            assert all(isinstance(value, float) and math.isfinite(value) for value in item.ratings.values())
+            assert all(isinstance(value, str) for value in item.metadata.values())
+            assert not set(item.ratings) & set(item.metadata)
+
+    def test_images_open_or_say_that_they_do_not(self, items: list[ImageItem]) -> None:
+        n_opened = 0
+        for item in items[:20]:
+            try:
+                picture = item.open()
+            except ImageError as error:
+                assert item.item_id in str(error)  # noqa: PT017
+                continue
+            assert min(picture.size) >= 1
+            assert picture.convert("RGB").tobytes() == item.open().convert("RGB").tobytes()
+            n_opened += 1
+        assert n_opened, "none of the first 20 images can be read"
+
+    def test_notes_are_sentences(self, provider: ImageProvider, items: list[ImageItem]) -> None:
+        if not isinstance(provider, ReportsNotes):
+            pytest.skip("the provider has no notes (saeviz.ReportsNotes)")
+        notes = list(provider.notes())
+        assert all(isinstance(note, str) and note.strip() for note in notes)
+        list(provider.iter_images())
+        assert list(provider.notes()) == notes
+
+
+def known_of(item: ImageItem) -> tuple[str, dict[str, float], dict[str, str], str]:
+    """What is known of an item without decoding it."""
+    return item.item_id, dict(item.ratings), dict(item.metadata), item.fingerprint

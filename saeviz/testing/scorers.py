@@ -1,0 +1,153 @@
+"""What every scorer must do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saeviz.context import Context
+from saeviz.errors import SaevizError
+from saeviz.roles import FamilyScorer, Scorer
+from saeviz.scoring import ScoreInput
+from saeviz.testing.data import Surroundings, score_input
+from saeviz.types import ScoreColumn, ScoreFact
+
+MakeScorer = Callable[[Context], Scorer]
+
+
+class ScorerContract:
+    """Subclass it and give the fixture `make`: a function of a context that builds the scorer."""
+
+    @pytest.fixture
+    def make(self) -> MakeScorer:
+        """Builds the scorer under test."""
+        raise NotImplementedError("give the fixture make")
+
+    @pytest.fixture
+    def scorer(self, make: MakeScorer, tmp_path: Path) -> Scorer:
+        """The scorer."""
+        return make(Surroundings(tmp_path).context)
+
+    def test_is_a_scorer(self, scorer: Scorer) -> None:
+        assert isinstance(scorer, Scorer)
+
+    def test_gives_columns_of_the_space_and_facts(self, scorer: Scorer) -> None:
+        data = score_input()
+        results = list(scorer.score(data))
+        assert all(isinstance(result, ScoreColumn | ScoreFact) for result in results)
+        columns = columns_of(results)
+        assert columns, "a scorer that scores nothing"
+        assert all(column.space == data.space for column in columns)
+        assert all(column.target is None or column.target in data.ratings for column in columns)
+        keys = [(column.name, column.target) for column in columns]
+        assert len(set(keys)) == len(keys)
+
+    def test_scores_are_numbers_nan_or_text(self, scorer: Scorer) -> None:
+        import numpy as np
+
+        for column in all_columns(scorer, [score_input()]):
+            assert column.values.dtype.kind in "biufU"
+            assert column.values.dtype.kind == "U" or not np.isinf(column.values).any()
+
+    def test_says_the_same_twice(self, make: MakeScorer, scorer: Scorer, tmp_path: Path) -> None:
+        first = all_columns(scorer, [score_input()])
+        assert_same_scores(all_columns(scorer, [score_input()]), first)
+        assert_same_scores(all_columns(make(Surroundings(tmp_path).context), [score_input()]), first)
+
+    @pytest.mark.parametrize("rows_per_batch", [1, 7, 1000])
+    def test_does_not_depend_on_how_the_features_are_batched(self, scorer: Scorer, rows_per_batch: int) -> None:
+        batched = all_columns(scorer, [score_input(rows_per_batch=rows_per_batch)])
+        assert_same_scores(batched, all_columns(scorer, [score_input()]))
+
+    def test_does_not_change_what_it_was_given(self, scorer: Scorer) -> None:
+        import numpy as np
+
+        data, same = score_input(), score_input()
+        all_columns(scorer, [data])
+        np.testing.assert_array_equal(data.features.matrix().toarray(), same.features.matrix().toarray())
+        np.testing.assert_array_equal(np.asarray(data.embeddings), np.asarray(same.embeddings))
+        for name, values in same.ratings.items():
+            np.testing.assert_array_equal(data.ratings[name], values)
+
+    @pytest.mark.parametrize(
+        "there_is",
+        [
+            {"n_items": 1},
+            {"n_items": 2},
+            {"n_items": 3, "n_features": 3},
+            {"with_embeddings": False},
+            {"ratings": ()},
+            {"with_embeddings": False, "ratings": ()},
+        ],
+        ids=["one image", "two images", "three images", "no embeddings", "no ratings", "features only"],
+    )
+    def test_takes_what_there_is_or_says_what_is_missing(self, scorer: Scorer, there_is: dict[str, Any]) -> None:
+        import numpy as np
+
+        data = score_input(**there_is)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            try:
+                columns = all_columns(scorer, [data])
+            except SaevizError:
+                return
+        for column in columns:
+            assert column.target is None or column.target in data.ratings
+            assert column.values.dtype.kind == "U" or not np.isinf(column.values).any()
+
+    def test_a_rating_that_nobody_gave_or_that_never_varies_is_no_error(self, scorer: Scorer) -> None:
+        import numpy as np
+
+        data = score_input(ratings=("liking", "unrated", "constant"))
+        data.ratings["unrated"][:] = np.nan
+        data.ratings["constant"][:] = 3.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            all_columns(scorer, [data])
+
+    def test_several_spaces_stay_apart(self, scorer: Scorer) -> None:
+        one, two = score_input(), score_input(n_features=9, seed=1)
+        alone = columns_of(scorer.score(two))
+        columns_of(scorer.score(one))
+        assert_same_scores(columns_of(scorer.score(two)), alone)
+
+    def test_further_columns_of_the_family(self, scorer: Scorer) -> None:
+        if not isinstance(scorer, FamilyScorer):
+            pytest.skip("the scorer has no family (saeviz.FamilyScorer)")
+        inputs = [score_input(), score_input(n_features=9, seed=1)]
+        columns = [column for data in inputs for column in columns_of(scorer.score(data))]
+        further = columns_of(scorer.combine(columns))
+        assert {column.space for column in further} <= {data.space for data in inputs}
+        keys = [(column.name, column.target, column.space) for column in [*columns, *further]]
+        assert len(set(keys)) == len(keys)
+        assert_same_scores(columns_of(scorer.combine(columns)), further)
+        list(scorer.combine([]))
+
+
+def columns_of(results: Iterable[ScoreColumn | ScoreFact]) -> list[ScoreColumn]:
+    """The columns among what a scorer gave."""
+    return [result for result in results if isinstance(result, ScoreColumn)]
+
+
+def all_columns(scorer: Scorer, inputs: Sequence[ScoreInput]) -> list[ScoreColumn]:
+    """What a run gets from the scorer over these spaces."""
+    columns = [column for data in inputs for column in columns_of(scorer.score(data))]
+    return [*columns, *(columns_of(scorer.combine(columns)) if isinstance(scorer, FamilyScorer) else [])]
+
+
+def assert_same_scores(found: Sequence[ScoreColumn], expected: Sequence[ScoreColumn]) -> None:
+    """The same columns with the same values, up to rounding."""
+    import numpy as np
+
+    assert [(column.name, column.target, column.space) for column in found] == [
+        (column.name, column.target, column.space) for column in expected
+    ]
+    for one, other in zip(found, expected, strict=True):
+        if other.values.dtype.kind == "U":
+            assert one.values.tolist() == other.values.tolist()
+        else:
+            np.testing.assert_allclose(one.values, other.values, rtol=1e-5, atol=1e-7, err_msg=one.name)

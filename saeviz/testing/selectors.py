@@ -1,0 +1,105 @@
+"""What every selector must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from saeviz.context import Context
+from saeviz.errors import SaevizError
+from saeviz.roles import Selector
+from saeviz.testing.data import Surroundings, score_table
+from saeviz.types import Feature, ScoreTable, Selected
+
+MakeSelector = Callable[[Context], Selector]
+
+
+class SelectorContract:
+    """Subclass it and give the fixture `make`: a function of a context that builds the selector.
+
+    It must find at least five features worth a name among those of `saeviz.testing.data.score_table`.
+    """
+
+    @pytest.fixture
+    def make(self) -> MakeSelector:
+        """Builds the selector under test."""
+        raise NotImplementedError("give the fixture make")
+
+    @pytest.fixture
+    def selector(self, make: MakeSelector, tmp_path: Path) -> Selector:
+        """The selector."""
+        return make(Surroundings(tmp_path).context)
+
+    def test_is_a_selector(self, selector: Selector) -> None:
+        assert isinstance(selector, Selector)
+
+    def test_selects_features_of_the_table_none_twice(self, selector: Selector) -> None:
+        table = score_table()
+        selected = selector.select(table)
+        assert len(selected) >= 5
+        assert all(isinstance(one, Selected) for one in selected)
+        features = [one.feature for one in selected]
+        assert len(set(features)) == len(features)
+        assert set(features) <= features_of(table)
+
+    def test_the_best_come_first_and_each_says_why(self, selector: Selector) -> None:
+        selected = selector.select(score_table())
+        tiers = [one.tier for one in selected]
+        assert tiers == sorted(tiers)
+        assert tiers[0] >= 1
+        assert all(one.reason.strip() for one in selected)
+
+    @pytest.mark.parametrize("limit", [0, 1, 5])
+    def test_keeps_to_the_limit(self, selector: Selector, limit: int) -> None:
+        assert len(selector.select(score_table(), limit)) == limit
+
+    def test_a_limit_above_all_features_is_no_error(self, selector: Selector) -> None:
+        table = score_table()
+        assert {one.feature for one in selector.select(table, 10_000)} <= features_of(table)
+
+    def test_says_the_same_twice(self, make: MakeSelector, selector: Selector, tmp_path: Path) -> None:
+        first = selector.select(score_table(), 8)
+        assert selector.select(score_table(), 8) == first
+        assert make(Surroundings(tmp_path).context).select(score_table(), 8) == first
+
+    def test_does_not_change_the_table(self, selector: Selector) -> None:
+        table, same = score_table(), score_table()
+        selector.select(table)
+        assert table.scores.equals(same.scores)
+        assert table.correlations.equals(same.correlations)
+
+    def test_more_columns_do_not_matter(self, selector: Selector) -> None:
+        table = score_table()
+        wider = replace(table, scores=table.scores.assign(colour="red", shade=1.0))
+        assert selector.select(wider) == selector.select(table)
+
+    @pytest.mark.parametrize("lacking", ["ratings", "scores", "features", "monosemanticity", "correlations"])
+    def test_selects_from_what_there_is_or_says_what_is_missing(self, selector: Selector, lacking: str) -> None:
+        table = table_without(lacking)
+        try:
+            selected = selector.select(table, 5)
+        except SaevizError:
+            return
+        assert len(selected) <= 5
+        assert {one.feature for one in selected} <= features_of(table)
+
+
+def table_without(lacking: str) -> ScoreTable:
+    """A table in which something is missing that a run may not have."""
+    table = score_table(ratings=() if lacking == "ratings" else ("liking", "calm"), scored=lacking != "scores")
+    if lacking == "features":
+        return replace(table, scores=table.scores.head(0), correlations=table.correlations.head(0))
+    if lacking == "monosemanticity":
+        return replace(table, scores=table.scores.drop(columns="monosemanticity"))
+    if lacking == "correlations":
+        return replace(table, correlations=table.correlations[["layer", "tokens", "feature", "rating"]])
+    return table
+
+
+def features_of(table: ScoreTable) -> set[Feature]:
+    """The features that a table has a row for."""
+    keys = zip(table.scores["layer"], table.scores["tokens"], table.scores["feature"], strict=True)
+    return {Feature(int(layer), tokens, int(index)) for layer, tokens, index in keys}

@@ -1,0 +1,108 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import saeviz.cli
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+FAKES = "module:saeviz.testing.fakes"
+
+FAKE_RUN = """
+[images]
+use = "fake-images"
+n = 24
+[extractor]
+use = "fake-extractor"
+[store]
+use = "npz"
+[embeddings]
+use = "fake-embeddings"
+[[scorers]]
+use = "monosemanticity"
+[[scorers]]
+use = "pearson-bh"
+[labeler]
+use = "fake-labeler"
+[[reporters]]
+use = "fake-reporter"
+[plugins]
+use = ["module:saeviz.testing.fakes"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's own reaches a test; a broken bundled plugin is an error."""
+    for name in [name for name in os.environ if name.startswith("SAEVIZ_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Real photographs and weights that lie beside the repository where it is developed."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of real photographs and weights is not beside the repository")
+    return SHARED
+
+
+class Outcome:
+    """How a command ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def json(self) -> dict:
+        return json.loads(self.out)
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+@pytest.fixture
+def saeviz_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Run a command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            saeviz.cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def run_process(*arguments: str | Path, cwd: Path, **environment: str) -> Outcome:
+    """Run a command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "saeviz", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def fake_run(tmp_path: Path) -> Path:
+    """A run file that needs no model; its run directory is `runs/fake` beside it."""
+    path = tmp_path / "fake.toml"
+    path.write_text(FAKE_RUN)
+    return path

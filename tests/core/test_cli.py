@@ -1,0 +1,232 @@
+"""The command line as a newcomer meets it: clear sentences, the right exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from saeviz import ExitCode
+from saeviz.config import Layer, resolve
+from saeviz.manager import Manager
+from tests.conftest import FAKES, run_process
+
+
+def test_run_says_where_the_report_is(saeviz_command, fake_run):
+    ended = saeviz_command("run", fake_run)
+    assert ended.code == ExitCode.DONE, ended
+    assert [Path(line).is_file() for line in ended.out.splitlines()] == [True]
+    assert "extract: 24 of 24 images" in ended.err
+
+
+def test_quiet_says_nothing_but_warnings(saeviz_command, fake_run):
+    assert saeviz_command("run", "-q", fake_run).err == ""
+
+
+def test_partial(saeviz_command, fake_run):
+    ended = saeviz_command("run", fake_run, "--set", "images.broken=1")
+    assert ended.code == ExitCode.PARTIAL
+    assert "1 left out" in ended.err
+    lines = (fake_run.parent / "runs/fake/failures.jsonl").read_text().splitlines()
+    assert [json.loads(line)["subject"] for line in lines] == ["picture/23"]
+
+
+def test_flags_win_over_set_environment_and_file(saeviz_command, fake_run, monkeypatch):
+    fake_run.write_text(fake_run.read_text() + "\n[run]\nseed = 1\n")
+
+    def seed(*flags: str) -> int:
+        assert saeviz_command("run", fake_run, "--until", "extract", *flags).code == ExitCode.DONE
+        return json.loads((fake_run.parent / "runs/fake/run.json").read_text())["config"]["run"]["seed"]
+
+    assert seed() == 1
+    monkeypatch.setenv("SAEVIZ_RUN__SEED", "2")
+    assert seed() == 2
+    assert seed("--set", "run.seed=3") == 3
+    monkeypatch.setenv("SAEVIZ_RUN__DEVICE", "meta")
+    assert saeviz_command("check", fake_run, "--device", "cpu").code == ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "say what to run"),
+        (["run", "none.toml"], "no run file none.toml; `saeviz init none.toml` writes one"),
+        (["run", "fake.toml", "--set", "scorers.1.alpa=1"], "scorers[1].alpa: there is no such option; did you mean"),
+        (["run", "fake.toml", "--set", "store.use=npx"], "no plugin offers the store 'npx'; did you mean 'npz'?"),
+        (["run", "fake.toml", "--plugins", "nope"], "no installed plugin is called 'nope'"),
+        (["run", "fake.toml", "--set", "images.n=0"], "has no images"),
+        (["run", "fake.toml", "--from", "score"], "the stage extract is not finished"),
+        (["run", "fake.toml", "--until", "everything"], "everything"),
+        (["run", "fake.toml", "--limit", "0"], "0"),
+        (["run", "--images", "no-such-folder"], "no-such-folder"),
+        (["plugins", "store"], "write ROLE:NAME"),
+        (["plugins", "shop:npz"], "there is no role 'shop'"),
+        (["plugins", "store:npx"], "did you mean 'npz'"),
+        (["show", "layer1.cls/0"], "there is no run in"),
+        (["show", "layer1.cls/0", "--run", "nowhere"], "nowhere is not a run directory"),
+        (["frobnicate"], "No such command"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_a_sentence_and_its_exit_code(saeviz_command, fake_run, arguments, message):
+    ended = saeviz_command(*arguments)
+    assert message in ended.err.replace("\n", " "), ended
+    assert ended.code == (
+        ExitCode.FAILED if "has no images" in message or "--images" in arguments else ExitCode.USAGE
+    ), ended
+
+
+def test_a_broken_plugin_is_one_line_and_does_not_disturb(saeviz_command, fake_run, tmp_path, monkeypatch):
+    monkeypatch.delenv("SAEVIZ_STRICT_PLUGINS")
+    (tmp_path / "broken.py").write_text("raise OSError('out of tune')")
+    ended = saeviz_command("run", fake_run, "--plugins", FAKES, "--plugins", "./broken.py")
+    assert ended.code == ExitCode.DONE, ended
+    assert sum("out of tune" in line for line in ended.err.splitlines()) == 1
+
+
+def test_a_dependency_that_is_missing_says_how_to_get_it(saeviz_command, fake_run, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import saeviz\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='needy', summary='needs much', factory='needy:X', needs=('no_such_thing',),\n"
+        "                            install='saeviz-needy')\n"
+    )
+    ended = saeviz_command("run", fake_run, "--plugins", f"{FAKES},./mine.py", "--set", 'scorers=[{use="needy"}]')
+    assert ended.code == ExitCode.USAGE
+    assert "needs no_such_thing, which is not installed: pip install 'saeviz-needy'" in ended.err
+
+
+def test_an_in_house_scorer_is_one_file(saeviz_command, fake_run, tmp_path):
+    (tmp_path / "my_scorers.py").write_text(
+        "import saeviz\n"
+        "class Coverage:\n"
+        "    def __init__(self, options, context): ...\n"
+        "    def score(self, data):\n"
+        "        yield saeviz.ScoreColumn('coverage', data.space, data.features.count_active() / data.n_items)\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='coverage', summary='share of images it fires on', factory=Coverage)\n"
+    )
+    scorers = 'scorers=[{use="monosemanticity"}, {use="pearson-bh"}, {use="coverage"}]'
+    words = ["--plugins", FAKES, "--plugins", "./my_scorers.py", "--set", scorers, "--set", 'reporters=[{use="html"}]']
+    ended = saeviz_command("run", fake_run, *words)
+    assert ended.code == ExitCode.DONE, ended
+    assert "coverage" in Path(ended.out.strip()).read_text()
+    feature = (fake_run.parent / "runs/fake/selected.csv").read_text().splitlines()[1].split(",")
+    shown = saeviz_command("show", f"layer{feature[0]}.{feature[1]}/{feature[2]}", "--json").json()
+    assert shown["scores"]["coverage"] == pytest.approx(shown["scores"]["n_active"] / 24)
+
+
+def test_check_writes_nothing(saeviz_command, fake_run):
+    ended = saeviz_command("check", fake_run, "--set", "images.unrated=4")
+    assert ended.code == ExitCode.DONE
+    assert "warmth: 20 images" in ended.out
+    assert "4 images have no ratings" in ended.err
+    assert not (fake_run.parent / "runs").exists()
+
+
+def test_plugins_lists_one_component_with_its_options(saeviz_command):
+    shown = saeviz_command("plugins", "scorer:pearson-bh")
+    assert "alpha" in shown.out
+    assert "0.05" in shown.out
+    schema = saeviz_command("plugins", "scorer:pearson-bh", "--json").json()
+    assert schema["options"]["properties"]["min_active"]["default"] == 10
+
+
+def test_plugins_as_json(saeviz_command):
+    listing = saeviz_command("plugins", "--json", "--check", "--plugins", "").json()
+    assert {"role": "store", "name": "npz"}.items() <= next(
+        c for c in listing["components"] if c["name"] == "npz"
+    ).items()
+    assert all(component["bundled"] and component["problem"] is None for component in listing["components"])
+    assert listing["left_out"] == []
+
+
+def test_init_writes_a_run_file_that_check_accepts(saeviz_command, tmp_path):
+    from PIL import Image
+
+    assert saeviz_command("init", "art.toml").code == ExitCode.DONE
+    tables = tomllib.loads((tmp_path / "art.toml").read_text())
+    assert tables["extractor"] == {"use": "clip-b32-prisma"}
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "ratings.csv").write_text("file,joy\na.png,3\n")
+    assert saeviz_command("check", "art.toml").code == ExitCode.DONE
+    again = saeviz_command("init", "art.toml")
+    assert again.code == ExitCode.USAGE
+    assert "there already" in again.err
+
+
+def test_the_defaults_that_init_shows_are_the_defaults(saeviz_command, tmp_path):
+    saeviz_command("init", "art.toml")
+    text = (tmp_path / "art.toml").read_text()
+    spelled_out = re.sub(r"^# (\w+ = .+|\[labeler\])$", r"\1", text, flags=re.MULTILINE)
+    assert tomllib.loads(spelled_out)["scorers"][1]["alpha"] == 0.05
+    manager = Manager.discover()
+    short, long = (
+        resolve([Layer(tomllib.loads(content), tmp_path, "art.toml")], manager).as_json()
+        for content in (text, spelled_out)
+    )
+    assert long.pop("labeler") != short.pop("labeler")
+    assert long == short
+
+
+def test_show_tells_all_about_a_feature(saeviz_command, fake_run):
+    saeviz_command("run", fake_run)
+    layer, tokens, number, *_ = (fake_run.parent / "runs/fake/selected.csv").read_text().splitlines()[1].split(",")
+    name = f"layer{layer}.{tokens}/{number}"
+    text = saeviz_command("show", name).out
+    assert text.startswith(name)
+    found = saeviz_command("show", name, "--json").json()
+    assert {row["rating"] for row in found["correlations"]} == {"warmth", "noise"}
+    assert found["top_images"][0]["item_id"] in text
+    assert found["label"] in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_a_directory_that_cannot_be_written(tmp_path, fake_run):
+    """Root may write everywhere, so the directory is put below a file system that nobody may write to."""
+    if not Path("/proc/1").exists():
+        pytest.skip("there is no /proc here")
+    ended = run_process("run", fake_run, "--out", "/proc/saeviz", cwd=tmp_path)
+    assert ended.code == ExitCode.FAILED, ended
+    assert "/proc/saeviz cannot be written" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_no_space_left(tmp_path, fake_run):
+    """A file-size limit of the process stands in for a full disk: every large write fails in the system call."""
+    script = (
+        "import resource, signal, runpy, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); sys.argv[0] = 'saeviz';"
+        "runpy.run_module('saeviz', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script, "run", str(fake_run)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.FAILED, done.stderr
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run_process("run", fake_run, cwd=tmp_path).code == ExitCode.DONE, "with space again the run goes on"
+
+
+def test_output_into_a_closed_pipe_is_no_error(tmp_path):
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash for a pipeline")
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; '{sys.executable}' -m saeviz plugins --json | head -1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0

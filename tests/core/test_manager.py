@@ -1,0 +1,222 @@
+"""Plugins: who takes part, what a broken one says, and the three ways in which a component can be out of reach."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import saeviz
+from saeviz.manager import Manager, PluginChoice, Source
+
+GOOD_FILE = """
+import saeviz
+
+class Ones:
+    def __init__(self, options, context): pass
+    def score(self, data):
+        yield saeviz.ScoreColumn("ones", data.space, data.features.count_active() * 0 + 1)
+
+@saeviz.hookimpl
+def saeviz_scorers():
+    yield saeviz.ScorerSpec(name="ones", summary="always one", factory=Ones)
+"""
+
+
+def add(manager: Manager, load, name: str = "mine") -> None:
+    manager.add(Source(name, "a test", "1", bundled=False, load=load))
+
+
+def plugin(**members) -> ModuleType:
+    module = ModuleType("a_plugin")
+    vars(module).update(members)
+    return module
+
+
+def scorers(*specs):
+    @saeviz.hookimpl
+    def saeviz_scorers():
+        yield from specs
+
+    return saeviz_scorers
+
+
+def scorer(name: str, **details) -> saeviz.ScorerSpec:
+    return saeviz.ScorerSpec(name=name, summary="a scorer", **{"factory": dict, **details})
+
+
+def test_bundled_plugins_are_all_whole():
+    manager = Manager.discover(PluginChoice.parse([""], Path()), strict=False)
+    assert manager.problems == []
+    assert all(source.bundled for source in manager.sources)
+    assert {"npz", "json"} <= set(manager.names("store"))
+
+
+def test_every_bundled_component_can_be_imported():
+    manager = Manager.discover(PluginChoice.parse([""], Path()))
+    for offer in manager.offers.values():
+        assert callable(manager.factory(offer))
+
+
+def test_a_plugin_is_a_generator_of_specs():
+    manager = Manager()
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("one"), scorer("two"))))
+    assert manager.problems == []
+    assert manager.names("scorer") == ["one", "two"]
+
+
+def broken_import():
+    raise RuntimeError("no such planet")
+
+
+def leaves():
+    sys.exit(3)
+
+
+@saeviz.hookimpl
+def saeviz_scorrers():
+    return []
+
+
+@saeviz.hookimpl
+def saeviz_stores():
+    yield scorer("x")
+
+
+@saeviz.hookimpl(specname="saeviz_scorers")
+def fails_when_called():
+    raise ZeroDivisionError("in the hook")
+
+
+def saeviz_scorers():
+    return []
+
+
+class NotOptions:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("load", "reason"),
+    [
+        (broken_import, "RuntimeError: no such planet"),
+        (leaves, "SystemExit: 3"),
+        (
+            lambda: plugin(saeviz_scorrers=saeviz_scorrers),
+            "saeviz_scorrers, which is no hook; did you mean 'saeviz_scorers'",
+        ),
+        (lambda: plugin(saeviz_scorers=saeviz_scorers), "saeviz_scorers lacks the marker @saeviz.hookimpl"),
+        (plugin, "implements no hook"),
+        (lambda: plugin(SAEVIZ_API=2, saeviz_scorers=scorers()), "plugin API 2, this saeviz has 1; upgrade saeviz"),
+        (lambda: plugin(saeviz_scorers=scorers("coverage")), "yields str where ScorerSpec belongs"),
+        (lambda: plugin(saeviz_scorers=scorers(scorer("../x"))), "yields the name '../x'"),
+        (lambda: plugin(saeviz_scorers=scorers(scorer("x", options=NotOptions))), "not a subclass of saeviz.Options"),
+        (lambda: plugin(saeviz_scorers=scorers(scorer("x"), scorer("x"))), "scorer 'x' is already offered by"),
+    ],
+)
+def test_a_broken_plugin_is_left_out_whole_with_its_reason(load, reason):
+    manager = Manager()
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("before"))), name="before")
+    add(manager, load, name="broken")
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("after"))), name="after")
+    assert [problem.source.name for problem in manager.problems] == ["broken"]
+    assert reason in str(manager.problems[0])
+    assert manager.names("scorer") == ["before", "after"]
+
+
+def test_a_hook_that_raises_withdraws_everything_of_its_plugin():
+    @saeviz.hookimpl
+    def saeviz_selectors():
+        yield saeviz.SelectorSpec(name="fine", summary="fine", factory=dict)
+
+    @saeviz.hookimpl
+    def saeviz_scorers():
+        raise ZeroDivisionError("in the hook")
+
+    manager = Manager()
+    add(manager, lambda: plugin(saeviz_selectors=saeviz_selectors, saeviz_scorers=saeviz_scorers))
+    assert manager.offers == {}
+    assert "ZeroDivisionError: in the hook" in manager.problems[0].reason
+    assert "saeviz_scorers" in manager.problems[0].details
+
+
+def test_a_taken_name_names_both_sides():
+    manager = Manager.discover(PluginChoice.parse([""], Path()))
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("pearson-bh"), scorer("other"))), name="greedy")
+    message = str(manager.problems[0])
+    assert "greedy" in message
+    assert "plugin correlation (saeviz " in message
+    assert "other" not in manager.names("scorer")
+
+
+def test_strict_makes_a_broken_plugin_an_error(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("1/0")
+    with pytest.raises(saeviz.PluginError, match="ZeroDivisionError"):
+        Manager.discover(PluginChoice.parse([str(file)], tmp_path), strict=True)
+    assert len(Manager.discover(PluginChoice.parse([str(file)], tmp_path), strict=False).problems) == 1
+
+
+def test_a_file_is_a_plugin(tmp_path):
+    (tmp_path / "my_scorers.py").write_text(GOOD_FILE)
+    manager = Manager.discover(PluginChoice.parse(["./my_scorers.py"], tmp_path))
+    assert "ones" in manager.names("scorer")
+
+
+def test_an_edited_file_has_another_version(tmp_path):
+    file = tmp_path / "my_scorers.py"
+    file.write_text(GOOD_FILE)
+    before = PluginChoice.parse(["./my_scorers.py"], tmp_path).extra[0].version
+    file.write_text(GOOD_FILE + "\n")
+    assert PluginChoice.parse(["./my_scorers.py"], tmp_path).extra[0].version != before
+
+
+def test_the_words_of_a_choice():
+    choice = PluginChoice.parse(["lance, clip2", "no:slow", "module:my.plugin"], Path("/base"))
+    assert choice.only == {"lance", "clip2"}
+    assert choice.without == {"slow"}
+    assert [source.name for source in choice.extra] == ["my.plugin"]
+    assert PluginChoice.parse(["no:slow"], Path()).only is None
+    assert PluginChoice.parse([""], Path()).only == frozenset()
+
+
+def test_a_bundled_plugin_stays_unless_it_is_left_out_by_name():
+    assert "npz" in Manager.discover(PluginChoice.parse(["json"], Path())).names("store")
+    without = Manager.discover(PluginChoice.parse(["no:npz"], Path()))
+    assert "npz" not in without.names("store")
+    assert [source.name for source in without.left_out if source.bundled] == ["npz"]
+
+
+@pytest.mark.parametrize(("word", "message"), [("jsn", "did you mean 'json'"), ("./none.py", "there is no file")])
+def test_an_unknown_plugin_is_a_usage_error(word, message):
+    with pytest.raises(saeviz.ConfigError, match=message):
+        Manager.discover(PluginChoice.parse([word], Path()))
+
+
+def test_unknown_missing_dependency_and_failing_module_are_three_messages(tmp_path, monkeypatch):
+    (tmp_path / "failing_module.py").write_text("raise ImportError('half an install')")
+    monkeypatch.syspath_prepend(tmp_path)
+    manager = Manager()
+    specs = (
+        scorer("lacking", factory="json:loads", needs=("no_such_package",), install="saeviz-lacking"),
+        scorer("failing", factory="failing_module:Scorer"),
+        scorer("absent", factory="json:Scorer"),
+    )
+    add(manager, lambda: plugin(saeviz_scorers=scorers(*specs)))
+    with pytest.raises(saeviz.ConfigError, match="no plugin offers the scorer 'laking'; did you mean 'lacking'"):
+        manager.offer("scorer", "laking")
+    with pytest.raises(saeviz.PluginError, match=r"needs no_such_package.*pip install .saeviz-lacking."):
+        manager.build("scorer", "lacking", {}, saeviz.Context())
+    with pytest.raises(saeviz.PluginError, match="ImportError: half an install"):
+        manager.build("scorer", "failing", {}, saeviz.Context())
+    with pytest.raises(saeviz.PluginError, match="json:Scorer fails with AttributeError"):
+        manager.build("scorer", "absent", {}, saeviz.Context())
+
+
+def test_an_unknown_component_mentions_plugins_that_were_left_out():
+    manager = Manager()
+    add(manager, broken_import, name="lance")
+    with pytest.raises(saeviz.ConfigError, match="left out as broken: lance"):
+        manager.offer("store", "lance")

@@ -1,0 +1,307 @@
+"""A run: what is up to date is skipped, what has changed runs again, what fails is listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import saeviz
+from saeviz.pipeline import Plan
+
+STAGES = ["extract", "embed", "score", "select", "label", "report"]
+
+
+def log_of(run: saeviz.Run) -> list[str]:
+    """What the latest run said, by stage."""
+    return (run.dir / "log.txt").read_text().splitlines()
+
+
+def stages_that_ran(run_file: Path, *settings: str, **more) -> list[str]:
+    log = run_file.parent / "runs" / "fake" / "log.txt"
+    before = len(log.read_text().splitlines()) if log.exists() else 0
+    run = saeviz.run(run_file, settings=settings, **more)
+    lines = [line.split(" INFO ")[-1] for line in log_of(run)[before:]]
+    return [stage for stage in STAGES if not any(line == f"{stage}: up to date" for line in lines)]
+
+
+def test_a_run_leaves_the_files_of_the_contract(fake_run):
+    run = saeviz.run(fake_run)
+    names = {path.name for path in run.dir.iterdir() if not path.name.startswith(".")}
+    assert {
+        "run.json", "features", "embeddings", "scores.parquet", "correlations.parquet", "top_images.parquet",
+        "selected.csv", "labels.jsonl", "log.txt",
+    } <= names  # fmt: skip
+    assert {"layer", "tokens", "feature", "n_active", "max", "mean", "monosemanticity"} <= set(run.scores)
+    assert {"layer", "tokens", "feature", "rating", "n", "r", "p", "q", "ci_low", "ci_high"} <= set(run.correlations)
+    assert list(run.manifest["stages"]) == STAGES
+    assert run.failures == []
+    n_features = sum(space.n_features for space in run.spaces)
+    assert len(run.scores) == n_features
+    assert len(run.correlations) == n_features * len(run.ratings)
+
+
+def test_the_tables_agree_with_the_features(fake_run):
+    run = saeviz.run(fake_run)
+    for space in run.spaces:
+        batch = run.features(space)
+        mine = run.scores[(run.scores["layer"] == space.layer) & (run.scores["tokens"] == space.tokens)]
+        assert mine["n_active"].tolist() == (batch.matrix > 0).sum(axis=0).tolist()
+        dense = batch.matrix.toarray()
+        feature = int(dense.max(axis=0).argmax())
+        top = run.top_images(space.feature(feature))
+        expected = sorted(dense[:, feature][dense[:, feature] > 0], reverse=True)[:20]
+        assert [image.activation for image in top] == pytest.approx(expected)
+        assert top[0].item.item_id == batch.item_ids[int(dense[:, feature].argmax())]
+
+
+def test_the_same_run_again_does_nothing(fake_run):
+    assert stages_that_ran(fake_run) == STAGES
+    assert stages_that_ran(fake_run) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "ran"),
+    [
+        ("reporters=[]", ["report"]),
+        ("labeler.use=metadata-terms", ["label", "report"]),
+        ("selector.limit=3", ["select", "label", "report"]),
+        ("scorers.1.alpha=0.01", ["score", "select", "label", "report"]),
+        ("embeddings.seconds_per_item=0.001", ["embed", "score", "select", "label", "report"]),
+        ("extractor.layers=[1]", STAGES[:1] + STAGES[2:]),
+        ("run.device=cpu", []),
+    ],
+)
+def test_a_changed_option_runs_its_stage_and_what_follows(fake_run, setting, ran):
+    saeviz.run(fake_run)
+    assert stages_that_ran(fake_run, setting) == ran
+
+
+def test_new_images_are_added_without_extracting_the_others_again(fake_run, monkeypatch):
+    saeviz.run(fake_run)
+    seen = []
+    from saeviz.testing import fakes
+
+    original = fakes.FakeExtractor.extract
+
+    def watched(self, items):
+        def passing():
+            for item in items:
+                seen.append(item.item_id)
+                yield item
+
+        return original(self, passing())
+
+    monkeypatch.setattr(fakes.FakeExtractor, "extract", watched)
+    run = saeviz.run(fake_run, settings=["images.n=27"])
+    assert seen == ["picture/24", "picture/25", "picture/26"]
+    assert len(run.items) == 27
+    assert run.manifest["stages"]["score"]["counts"]["images"] == 27
+
+
+def test_a_picture_that_changed_is_extracted_and_embedded_again(tmp_path, fake_run):
+    import numpy as np
+
+    from saeviz.testing.fakes import draw_rectangle
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number, colour in enumerate(["red", "green", "blue", "white"]):
+        (folder / f"{number}.png").write_bytes(draw_rectangle(colour, generator))
+    settings = ["images.use=folder", f"images.path={folder}", "labeler.use=none"]
+    text = fake_run.read_text().replace("n = 24\n", "").replace('use = "fake-images"', 'use = "folder"')
+    fake_run.write_text(text)
+    before = saeviz.run(fake_run, settings=settings).features("layer1.cls").matrix.toarray()
+    (folder / "2.png").write_bytes((folder / "0.png").read_bytes())
+    after = saeviz.run(fake_run, settings=settings)
+    rows = dict(zip(after.features("layer1.cls").item_ids, after.features("layer1.cls").matrix.toarray(), strict=True))
+    assert (rows["2.png"] == rows["0.png"]).all()
+    assert (rows["1.png"] == before[1]).all()
+    assert after.manifest["stages"]["embed"]["counts"]["embedded"] == 4
+
+
+def test_redo_from_and_until(fake_run):
+    assert (
+        stages_that_ran(fake_run, plan=Plan(last="score")) == STAGES
+    )  # the log says nothing of what was not asked for
+    run = saeviz.open_run(fake_run.parent / "runs" / "fake")
+    assert list(run.manifest["stages"]) == STAGES[:3]
+    with pytest.raises(saeviz.RunDirError, match="run the stage 'select' first"):
+        _ = run.selected
+    assert stages_that_ran(fake_run, plan=Plan(first="select")) == STAGES
+    again = saeviz.run(fake_run, plan=Plan(redo=("score",)))
+    assert any("score: runs again, as asked" in line for line in log_of(again))
+    assert sum("extract: up to date" in line for line in log_of(again)) == 1
+
+
+def test_from_needs_what_comes_before(fake_run):
+    with pytest.raises(saeviz.ConfigError, match="the stage extract is not finished; start with --from extract"):
+        saeviz.run(fake_run, plan=Plan(first="score"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"first": "scor"}, "did you mean 'score'"),
+        ({"redo": ("x",)}, "there are: extract"),
+        ({"first": "label", "last": "embed"}, "--from label comes after --until embed"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(plan, message):
+    with pytest.raises(saeviz.ConfigError, match=message):
+        Plan(**plan)
+
+
+def test_what_is_broken_is_listed_and_the_rest_goes_on(fake_run):
+    run = saeviz.run(fake_run, settings=["images.broken=2"])
+    assert [(failure.stage, failure.subject) for failure in run.failures] == [
+        ("extract", "picture/22"),
+        ("extract", "picture/23"),
+    ]
+    assert len(run.items) == 22
+    again = saeviz.run(fake_run, settings=["images.broken=2"])
+    assert again.failures == run.failures, "tried again, listed once"
+    repaired = saeviz.run(fake_run)
+    assert repaired.failures == []
+    assert len(repaired.items) == 24
+
+
+def test_a_feature_without_a_name_is_listed_and_tried_again(fake_run, monkeypatch):
+    from saeviz.testing.fakes import FakeLabeler
+
+    original = FakeLabeler.label
+    asked: list[str] = []
+
+    def refuses_the_second(self, request):
+        asked.append(str(request.feature))
+        if len(asked) == 2:
+            raise saeviz.LabelError("no idea")
+        return original(self, request)
+
+    monkeypatch.setattr(FakeLabeler, "label", refuses_the_second)
+    run = saeviz.run(fake_run)
+    refused = str(run.selected[1].feature)
+    assert [(failure.stage, failure.subject, failure.error) for failure in run.failures] == [
+        ("label", refused, "no idea")
+    ]
+    assert len(run.labels) == len(run.selected) - 1
+    first = len(asked)
+    again = saeviz.run(fake_run)
+    assert asked[first:] == [refused]
+    assert again.failures == []
+    assert list(again.labels) == [choice.feature for choice in again.selected]
+
+
+def test_labels_are_not_made_again_for_an_unchanged_request(fake_run, monkeypatch):
+    from saeviz.testing.fakes import FakeLabeler
+
+    first = saeviz.run(fake_run)
+    asked = []
+    original = FakeLabeler.label
+    monkeypatch.setattr(FakeLabeler, "label", lambda self, request: asked.append(request) or original(self, request))
+    fewer = saeviz.run(fake_run, settings=["selector.limit=3"])
+    assert asked == []
+    assert len(fewer.labels) == 3
+    assert set(fewer.labels.items()) <= set(first.labels.items())
+
+
+def test_a_run_without_labeler_embeddings_and_ratings_is_a_run(fake_run):
+    run = saeviz.run(
+        fake_run,
+        settings=["labeler.use=none", "embeddings.use=none", "images.unrated=24", "scorers=[]", "reporters=[]"],
+    )
+    assert run.labels == {}
+    assert run.ratings == []
+    assert len(run.correlations) == 0
+    assert "monosemanticity" not in run.scores
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_images_are_a_run_without_correlations(fake_run, n):
+    run = saeviz.run(fake_run, settings=[f"images.n={n}"])
+    assert len(run.items) == n
+    assert run.correlations["q"].isna().all()
+
+
+def test_no_images_at_all(fake_run):
+    with pytest.raises(saeviz.DataError, match="fake-images has no images"):
+        saeviz.run(fake_run, settings=["images.n=0"])
+
+
+def test_nothing_but_broken_images(fake_run):
+    with pytest.raises(saeviz.DataError, match=r"none of the 3 images could be used; .*failures\.jsonl"):
+        saeviz.run(fake_run, settings=["images.n=3", "images.broken=3"])
+
+
+def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import saeviz\n"
+        "class Bad:\n"
+        "    def __init__(self, options, context): pass\n"
+        "    def score(self, data):\n"
+        "        yield 1 / 0\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='bad', summary='fails', factory=Bad)\n"
+    )
+    words = ["module:saeviz.testing.fakes", str(tmp_path / "mine.py")]
+    with pytest.raises(saeviz.PluginError, match=r"scorers\[0\]: bad of plugin mine .* ZeroDivisionError"):
+        saeviz.run(fake_run, settings=['scorers=[{ use = "bad" }]'], plugins=words)
+    assert "yield 1 / 0" in (tmp_path / "runs" / "fake" / "log.txt").read_text()
+
+
+def test_two_scorers_with_the_same_column_are_refused(fake_run):
+    twice = 'scorers=[{ use = "pearson-bh" }, { use = "pearson-bh" }]'
+    with pytest.raises(saeviz.PluginError, match="is given more than once"):
+        saeviz.run(fake_run, settings=[twice])
+
+
+def test_a_run_directory_of_other_images_is_refused(fake_run):
+    saeviz.run(fake_run)
+    with pytest.raises(saeviz.ConfigError, match=r"holds features of 24 other images.*--redo extract"):
+        saeviz.run(fake_run, settings=["images.use=gallery", "images.count=3"])
+
+
+def test_a_folder_that_is_no_run_directory_is_refused(fake_run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"precious")
+    with pytest.raises(saeviz.ConfigError, match="not a run directory"):
+        saeviz.run(fake_run, settings=[f"run.dir={tmp_path / 'photos'}"])
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["holiday.jpg"]
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": 99, "stages": {}}', "[]"])
+def test_a_damaged_manifest_is_refused(fake_run, content):
+    run = saeviz.run(fake_run)
+    (run.dir / "run.json").write_text(content)
+    with pytest.raises(saeviz.RunDirError, match=r"run\.json"):
+        saeviz.run(fake_run)
+
+
+def test_a_damaged_table_names_the_stage_that_makes_it_again(fake_run):
+    run = saeviz.run(fake_run)
+    (run.dir / "scores.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(saeviz.RunDirError, match="--redo score"):
+        _ = saeviz.open_run(run.dir).scores
+
+
+def test_two_runs_at_once_in_one_directory(fake_run):
+    from saeviz.rundir import RunDir
+
+    run = saeviz.run(fake_run)
+    with RunDir(run.dir).locked(), pytest.raises(saeviz.RunDirError, match="another run is at work"):
+        saeviz.run(fake_run)
+
+
+def test_an_open_run_looks_at_single_images(fake_run):
+    run = saeviz.open_run(saeviz.run(fake_run).dir)
+    feature = run.selected[0].feature
+    item = run.top_images(feature, k=1)[0].item
+    assert run.heatmap(feature, item.item_id).ndim == 2
+    with pytest.raises(saeviz.DataError, match="no image 'nobody'"):
+        run.heatmap(feature, "nobody")
+    with pytest.raises(saeviz.ConfigError, match="features, so there is no"):
+        run.top_images("layer1.cls/99999")
+    with pytest.raises(saeviz.ConfigError, match=r"no space 'layer9\.cls'; there are: layer1\.cls"):
+        run.features("layer9.cls")

@@ -1,0 +1,150 @@
+"""Model files from folders and from a hub: a small server of our own on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from saeviz import Context, DataError
+from saeviz.toolkit.hub import commit_of, fetch
+
+SERVER = Path(__file__).parent.parent / "hub_server.py"
+COMMIT = "c0ffee" * 6 + "c0ff"
+NAMES = ["weights.pt", "weights_2.pt"]
+
+
+class Hub:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.process = subprocess.Popen([sys.executable, SERVER, root], stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
+
+    def add(self, repo: str, **files: str) -> None:
+        folder = self.root / repo
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / f"{name}.pt").write_text(content)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    (tmp_path / "served").mkdir()
+    hub = Hub(tmp_path / "served")
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    yield hub
+    hub.stop()
+
+
+def get(source, names=NAMES, *, offline=False, revision="main", needed=""):
+    return fetch(
+        source, names, context=Context(offline=offline), revision=revision, option="extractor.saes.7", needed=needed
+    )
+
+
+# -- on this machine ----------------------------------------------------------------------------------------------
+
+
+def test_the_first_name_that_a_folder_holds(tmp_path):
+    (tmp_path / "weights_2.pt").touch()
+    assert get(tmp_path) == tmp_path / "weights_2.pt"
+    (tmp_path / "weights.pt").touch()
+    assert get(str(tmp_path)) == tmp_path / "weights.pt"
+
+
+def test_a_file_is_taken_as_it_is(tmp_path):
+    (tmp_path / "mine.bin").touch()
+    assert get(tmp_path / "mine.bin") == tmp_path / "mine.bin"
+
+
+def test_a_relative_folder_wins_over_a_hub_id(tmp_path, monkeypatch):
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    (tmp_path / "owner" / "name" / "weights.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    assert get("owner/name").is_file()
+
+
+def test_a_folder_without_the_file(tmp_path):
+    with pytest.raises(DataError, match=r"extractor\.saes\.7: .* has no weights\.pt or weights_2\.pt"):
+        get(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["./a/b", "/a/b", "~/a", "a", "a/b/c", Path("owner/name"), "a\\b"])
+def test_what_looks_like_a_path_is_not_asked_of_the_hub(source, hub):
+    hub.stop()
+    with pytest.raises(DataError, match=r"extractor\.saes\.7: there is no file or folder"):
+        get(source)
+
+
+# -- on the hub ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_the_hub_and_its_commit(hub):
+    hub.add("owner/name", weights_2="two")
+    path = get("owner/name")
+    assert path.read_text() == "two"
+    assert commit_of(path) == COMMIT
+    assert commit_of(hub.root / "owner/name/weights_2.pt") is None
+
+
+def test_what_was_fetched_once_is_there_without_the_hub(hub):
+    hub.add("owner/name", weights_2="two")
+    first = get("owner/name")
+    hub.stop()
+    assert get("owner/name") == get("owner/name", offline=True) == get("owner/name", revision=COMMIT) == first
+
+
+def test_a_commit_pins(hub):
+    hub.add("owner/name", weights="one")
+    assert commit_of(get("owner/name", revision=COMMIT)) == COMMIT
+    with pytest.raises(DataError, match=r"owner/name.*weights\.pt.*cannot be had"):
+        get("owner/name", revision="f" * 40)
+
+
+def test_a_repository_without_the_file(hub):
+    hub.add("owner/name", other="x")
+    with pytest.raises(DataError, match=r"owner/name at revision main has no weights\.pt or weights_2\.pt"):
+        get("owner/name")
+
+
+def test_no_such_repository(hub):
+    with pytest.raises(
+        DataError, match=r"owner/nobody is no folder here, and weights\.pt .* cannot be had from the hub"
+    ):
+        get("owner/nobody")
+
+
+def test_the_hub_is_down(hub):
+    hub.stop()
+    with pytest.raises(DataError) as caught:
+        get("owner/name", needed="config.json and weights.pt")
+    text = str(caught.value)
+    assert "the hub cannot be reached" in text
+    assert "get config.json and weights.pt of https://huggingface.co/owner/name" in text
+    assert text.endswith("into a folder and set extractor.saes.7 to it")
+
+
+def test_offline_asks_nobody(hub):
+    hub.add("owner/name", weights="one")
+    with pytest.raises(DataError, match=r"not in the hub's cache, and offline was asked for"):
+        get("owner/name", offline=True)
+
+
+def test_an_id_that_the_hub_would_not_accept():
+    with pytest.raises(DataError, match=r"extractor\.saes\.7: owner/na me is no folder here"):
+        get("owner/na me")

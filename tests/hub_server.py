@@ -1,0 +1,57 @@
+"""A stand-in for the Hugging Face hub: serves the folders of a directory and prints its port.
+
+`python hub_server.py ROOT`: the file `ROOT/owner/name/file` is `file` of the repository `owner/name`, whose only
+commit is `COMMIT`, reachable as `main` and as itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+
+
+class Hub(BaseHTTPRequestHandler):
+    root: Path
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.answer())
+
+    def answer(self) -> bytes:
+        owner, name, _, revision, file = (*self.path.strip("/").split("/", 4), *[""] * 5)[:5]
+        repository = self.root / owner / name
+        problem = (
+            "RepoNotFound"
+            if not repository.is_dir()
+            else "RevisionNotFound"
+            if revision not in ("main", COMMIT)
+            else "EntryNotFound"
+            if not (repository / file).is_file()
+            else ""
+        )
+        content = b"" if problem else (repository / file).read_bytes()
+        self.send_response(404 if problem else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(content)))
+        if problem:
+            self.send_header("X-Error-Code", problem)
+        else:
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.end_headers()
+        return content
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    Hub.root = Path(sys.argv[1])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    print(server.server_port, flush=True)
+    server.serve_forever()

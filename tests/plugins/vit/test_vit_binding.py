@@ -1,0 +1,181 @@
+"""SAE, model and options must belong together; what does not is refused before the first image."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+
+import pytest
+from saeviz_vit import ClipOptions, VitOptions
+from saeviz_vit.clip import ClipExtractor
+from saeviz_vit.vit import VitExtractor
+
+import saeviz
+from saeviz import ConfigError, DataError, ImageItem
+
+
+@pytest.fixture
+def vit(vit_folder, make, tmp_path):
+    def build(layer=1, options=None, **config):
+        folder = make.sae(tmp_path / "sae", **config)
+        return VitExtractor(
+            VitOptions(model=vit_folder, saes={layer: folder}, **(options or {})), saeviz.Context(device="cpu")
+        )
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"d_in": 384}, "takes d_in = 384, but .*tiny has width 64"),
+        ({"hook_point_layer": 2}, "trained on layer 2, but is used for layer 1.*insist"),
+        ({"layer_subtype": "hook_mlp_out"}, "trained on hook_mlp_out, but blocks are read at hook_resid_post.*insist"),
+        ({"use_patches_only": True}, "trained on patch tokens only, but tokens asks for cls.*insist"),
+    ],
+)
+def test_a_mismatch_names_both_sides(vit, config, says):
+    with pytest.raises(DataError, match=rf"extractor\.saes\.1 \(.*sae\): .*{says}"):
+        _ = vit(**config).spaces
+
+
+def test_a_mismatch_stops_extraction_before_the_first_image(vit):
+    opened = []
+    item = ImageItem("a", lambda: opened.append(1))
+    with pytest.raises(DataError, match="d_in"):
+        list(vit(d_in=384).extract([item]))
+    assert not opened
+
+
+def test_all_mismatches_are_told_at_once(vit):
+    with pytest.raises(DataError, match=r"d_in = 384.*layer 2.*patch tokens only") as caught:
+        _ = vit(d_in=384, hook_point_layer=2, use_patches_only=True).spaces
+    assert "insist" not in str(caught.value)
+
+
+def test_a_layer_that_the_model_does_not_have(vit):
+    with pytest.raises(DataError, match=r"layer 3 is asked for, but .*tiny has blocks 0 to 2"):
+        _ = vit(layer=3, hook_point_layer=3).spaces
+
+
+@pytest.mark.parametrize("tokens", ["patch-max", "patch-mean"])
+def test_patches_from_an_sae_of_class_tokens(vit, tokens):
+    with pytest.raises(DataError, match=f"trained on the class token only, but tokens asks for {tokens}"):
+        _ = vit(options={"tokens": ["cls", tokens]}, cls_token_only=True).spaces
+
+
+def test_insisting_turns_a_refusal_into_a_warning(vit, caplog):
+    extractor = vit(options={"insist": True, "tokens": ["patch-max"]}, cls_token_only=True, hook_point_layer=0)
+    with caplog.at_level(logging.WARNING, "saeviz"):
+        assert len(extractor.spaces) == 1
+    assert {"layer 0", "class token only"} <= set(re.findall("layer 0|class token only", caplog.text))
+
+
+def test_a_width_cannot_be_insisted_on(vit):
+    with pytest.raises(DataError, match="d_in = 384"):
+        _ = vit(options={"insist": True}, d_in=384).spaces
+
+
+def test_single_images_are_bound_by_the_tokens_as_well(vit, images):
+    extractor = vit(options={"tokens": ["cls"]}, cls_token_only=True)
+    assert extractor.extract_from_image(images[0]).features.any()
+    with pytest.raises(DataError, match="trained on the class token only, so it says nothing about patches"):
+        extractor.extract_spatial(images[0])
+
+
+# -- which model --------------------------------------------------------------------------------------------------
+
+
+def test_a_local_folder_of_another_name_is_warned_of(vit, caplog):
+    with caplog.at_level(logging.WARNING, "saeviz"):
+        assert vit(model_name="facebook/dino-vitb16").spaces
+    assert "was trained on 'facebook/dino-vitb16'; make sure that" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["tiny", "owner/tiny", "open-clip:owner/Tiny"])
+def test_a_folder_named_like_the_model_is_that_model(vit, caplog, name):
+    with caplog.at_level(logging.WARNING, "saeviz"):
+        assert vit(model_name=name).spaces
+    assert not caplog.text
+
+
+def clip_of_hub(make, tmp_path, *, name, tag="datacomp_xl_s13b_b90k", **options):
+    folder = make.sae(tmp_path / "sae", d_in=768, hook_point_layer=11, model_name=name)
+    options = ClipOptions(layers=[11], saes={11: folder}, clip_checkpoint=tag, **options)
+    return ClipExtractor(options, saeviz.Context(device="cpu", offline=True))
+
+
+def test_the_published_saes_fit_the_default_clip(make, tmp_path, caplog):
+    name = "open-clip:laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"
+    assert clip_of_hub(make, tmp_path, name=name).spaces
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("openai/clip-vit-base-patch32", "datacomp_xl_s13b_b90k"),
+        ("open-clip:laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "laion2b_s34b_b79k"),
+    ],
+)
+def test_weights_of_another_clip_are_refused(make, tmp_path, name, tag):
+    with pytest.raises(DataError, match=rf"trained on '{name}', but the model is open_clip's ViT-B-32 {tag}.*insist"):
+        _ = clip_of_hub(make, tmp_path, name=name, tag=tag).spaces
+    assert clip_of_hub(make, tmp_path, name=name, tag=tag, insist=True).spaces
+
+
+# -- which file ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_tag_gets_a_suggestion(make, tmp_path):
+    with pytest.raises(ConfigError, match=r"clip_checkpoint = 'datacomp_xl'.*did you mean .*datacomp_xl_s13b_b90k"):
+        _ = clip_of_hub(make, tmp_path, name="x", tag="datacomp_xl").spaces
+
+
+@pytest.mark.parametrize("path", ["./weights.bin", "/nowhere/clip"])
+def test_a_path_that_is_not_there_is_not_taken_for_a_tag(make, tmp_path, path):
+    with pytest.raises(DataError, match=rf"clip_checkpoint: there is no file or folder {path}"):
+        _ = clip_of_hub(make, tmp_path, name="x", tag=path).spaces
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({}, "is not the config of an open_clip model"),
+        ({"model_cfg": {"vision_cfg": {"layers": [3, 4, 6, 3], "width": 64}}}, "describes no vision transformer"),
+    ],
+)
+def test_a_clip_folder_that_is_none(make, tmp_path, config, says):
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=says):
+        _ = clip_of_hub(make, tmp_path, name="x", tag=tmp_path / "clip").spaces
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "cannot be read as JSON"), ("[]", "is not the config"), ("{}", "no hidden_size and num_hidden_layers")],
+)
+def test_a_vit_folder_that_is_none(vit_folder, make, tmp_path, text, says):
+    folder = shutil.copytree(vit_folder, tmp_path / "vit")
+    (folder / "config.json").write_text(text)
+    options = VitOptions(model=folder, saes={1: make.sae(tmp_path / "sae")})
+    with pytest.raises(DataError, match=rf"extractor\.model: .*{says}"):
+        _ = VitExtractor(options, saeviz.Context()).spaces
+
+
+def test_a_vit_without_its_image_processor(vit_folder, make, tmp_path):
+    folder = shutil.copytree(vit_folder, tmp_path / "tiny")
+    (folder / "preprocessor_config.json").unlink()
+    options = VitOptions(model=folder, saes={1: make.sae(tmp_path / "sae")})
+    with pytest.raises(DataError, match=r"extractor\.model: .*tiny has no preprocessor_config\.json"):
+        list(VitExtractor(options, saeviz.Context()).extract([ImageItem("a", b"")]))
+
+
+def test_an_sae_folder_without_config(vit_folder, tmp_path):
+    (tmp_path / "sae").mkdir()
+    options = VitOptions(model=vit_folder, saes={1: tmp_path / "sae"})
+    with pytest.raises(DataError, match=r"extractor\.saes\.1: .*sae has no config\.json"):
+        _ = VitExtractor(options, saeviz.Context()).spaces

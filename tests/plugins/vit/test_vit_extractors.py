@@ -1,0 +1,487 @@
+"""Both extractors from picture to sparse batch, against NumPy and the libraries' own activations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from saeviz_vit import ClipOptions, VitOptions
+from saeviz_vit.clip import ClipExtractor
+from saeviz_vit.vit import VitExtractor
+
+import saeviz
+from saeviz import ConfigError, DataError, ImageItem
+
+
+class Failures(list):
+    def __call__(self, subject, error):
+        self.append((subject, error))
+
+
+def context(**changes):
+    return saeviz.Context(device="cpu", **changes)
+
+
+@pytest.fixture(scope="module")
+def saes(make, tmp_path_factory):
+    """SAEs of all three layers, with weights of their own; keys as TOML has them."""
+    root = tmp_path_factory.mktemp("saes")
+    return {
+        str(layer): str(make.sae(root / str(layer), make.weights(layer), hook_point_layer=layer))
+        for layer in range(make.blocks)
+    }
+
+
+@pytest.fixture(params=["clip", "vit"])
+def build(request, saes):
+    """Makes the extractor, for tests that both must pass."""
+    folder = request.getfixturevalue(f"{request.param}_folder")
+
+    def build(context=None, **options):
+        context = context or saeviz.Context(device="cpu")
+        options = {"saes": saes, "layers": [0, 2], **options}
+        if request.param == "clip":
+            return ClipExtractor(ClipOptions(clip_checkpoint=folder, **options), context)
+        return VitExtractor(VitOptions(model=folder, **options), context)
+
+    build.folder, build.kind = folder, request.param
+    return build
+
+
+def clip_states(folder: Path, images) -> list[torch.Tensor]:
+    """Outputs of all blocks of the tiny CLIP, from plain hooks on a model of our own."""
+    import open_clip
+
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    states = []
+    for block in model.eval().visual.transformer.resblocks:
+        block.register_forward_hook(lambda _m, _i, output: states.append(output))
+    with torch.no_grad():
+        model.visual(torch.stack([transform(item.open()) for item in images]))
+    return states
+
+
+def vit_states(folder: Path, images) -> list[torch.Tensor]:
+    from transformers import AutoImageProcessor, AutoModel
+
+    pictures = [item.open().convert("RGB") for item in images]
+    pixels = AutoImageProcessor.from_pretrained(folder)(pictures, return_tensors="pt")
+    with torch.no_grad():
+        return AutoModel.from_pretrained(folder).eval()(**pixels, output_hidden_states=True).hidden_states[1:]
+
+
+def reference(build, images, make) -> dict[str, np.ndarray]:
+    states = {"clip": clip_states, "vit": vit_states}[build.kind](build.folder, images)
+    expected = {}
+    for layer in (0, 2):
+        n, n_tokens, width = states[layer].shape
+        features, _ = make.encode(states[layer].reshape(-1, width), make.weights(layer))
+        features = features.reshape(n, n_tokens, -1)
+        expected[f"layer{layer}.cls"] = features[:, 0]
+        expected[f"layer{layer}.patch-max"] = features[:, 1:].max(1)
+        expected[f"layer{layer}.patch-mean"] = features[:, 1:].mean(1)
+    return expected
+
+
+def collect(batches) -> dict[str, tuple[list[str], np.ndarray]]:
+    found: dict[str, tuple[list[str], list[np.ndarray]]] = {}
+    for batch in batches:
+        ids, rows = found.setdefault(str(batch.space), ([], []))
+        ids.extend(batch.item_ids)
+        rows.append(batch.matrix.toarray())
+    return {space: (ids, np.concatenate(rows)) for space, (ids, rows) in found.items()}
+
+
+# -- what comes out -----------------------------------------------------------------------------------------------
+
+
+def test_every_space_equals_the_reference(build, images, make):
+    extractor = build(tokens=["patch-max", "cls", "patch-mean"], batch_size=4)
+    found = collect(extractor.extract(images))
+    expected = reference(build, images, make)
+
+    assert [str(space) for space in extractor.spaces] == list(found)
+    assert [str(space) for space in extractor.spaces][:3] == ["layer0.patch-max", "layer0.cls", "layer0.patch-mean"]
+    for space, (ids, rows) in found.items():
+        assert ids == [item.item_id for item in images]
+        np.testing.assert_allclose(rows, expected[space], atol=2e-4)
+        assert 0 < (rows > 0).mean() < 1
+
+
+def test_results_do_not_depend_on_the_batch_size(build, images):
+    tokens = ["cls", "patch-max"]
+    one, many = (collect(build(tokens=tokens, batch_size=n).extract(images)) for n in (1, 32))
+    for space in one:
+        np.testing.assert_allclose(one[space][1], many[space][1], atol=2e-5)
+
+
+def test_each_chunk_gives_every_space_with_the_same_images(build, images):
+    batches = list(build(tokens=["cls", "patch-max"], batch_size=4).extract(iter(images)))
+    chunks = [batches[i : i + 4] for i in range(0, len(batches), 4)]
+    assert [len(chunk[0]) for chunk in chunks] == [4, 4, 3]
+    for chunk in chunks:
+        assert len({batch.item_ids for batch in chunk}) == 1
+        assert len({batch.space for batch in chunk}) == 4
+
+
+def test_memory_bounded_chunks_of_patches_give_the_same(build, images, monkeypatch):
+    whole = collect(build(tokens=["patch-max", "patch-mean"]).extract(images))
+    monkeypatch.setattr("saeviz_vit.pooling.CHUNK_VALUES", 1)
+    for space, (_, rows) in collect(build(tokens=["patch-max", "patch-mean"]).extract(images)).items():
+        np.testing.assert_allclose(rows, whole[space][1], atol=2e-5)
+
+
+def test_a_broken_image_is_reported_and_the_rest_goes_on(build, images):
+    failed = Failures()
+    broken = [ImageItem("no picture", b"\x00" * 9), ImageItem("gone", Path("nowhere.png"))]
+    ids, _ = collect(build(context(failed=failed), batch_size=3).extract([*broken, *images]))["layer0.cls"]
+    assert ids == [item.item_id for item in images]
+    assert [subject for subject, _ in failed] == ["no picture", "gone"]
+    assert all("cannot be read" in error for _, error in failed)
+
+
+def test_a_picture_like_a_thread_is_reported_before_it_fills_the_memory(build):
+    from PIL import Image
+
+    failed = Failures()
+    thread = ImageItem("thread", lambda: Image.new("RGB", (30_000, 1)))
+    assert list(build(context(failed=failed)).extract([thread])) == []
+    assert failed == [("thread", "image 'thread' cannot be prepared for the model: 30000 x 1 is too long and narrow")]
+
+
+def test_16_bit_greyscale_is_not_clipped_to_white(build):
+    from PIL import Image
+
+    values = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
+    wide = Image.fromarray(values.astype(np.uint16))
+    narrow = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    white = Image.new("L", (64, 64), 255)
+    rows = [build().extract_from_image(image).features for image in (wide, narrow, white)]
+    np.testing.assert_allclose(rows[0], rows[1], atol=0.05)
+    assert not np.allclose(rows[0], rows[2], atol=0.05)
+
+
+def test_no_images_loads_no_model(build, monkeypatch):
+    extractor = build()
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("weights were read"))
+    assert list(extractor.extract([])) == []
+
+
+def test_spaces_need_no_weights(saes, clip_folder, vit_folder, tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for name in ("open_clip_config.json", "config.json"):
+        source = clip_folder if (clip_folder / name).exists() else vit_folder
+        shutil.copy(source / name, folder)
+    shutil.copy(Path(saes["1"]) / "config.json", tmp_path)
+    options = {"saes": {1: tmp_path}, "layers": [1]}
+    for extractor in (
+        ClipExtractor(ClipOptions(clip_checkpoint=folder, **options), context()),
+        VitExtractor(VitOptions(model=folder, **options), context()),
+    ):
+        assert [(space.layer, space.tokens, space.n_features) for space in extractor.spaces] == [(1, "cls", 256)]
+        with pytest.raises(DataError, match=r"has no (weights\.pt|open_clip_model|model\.safe)"):
+            list(extractor.extract([ImageItem("a", b"")]))
+
+
+# -- blocks that are not asked for --------------------------------------------------------------------------------
+
+
+def test_blocks_behind_the_last_layer_are_not_computed(build, images, monkeypatch, make):
+    from open_clip.transformer import ResidualAttentionBlock
+    from transformers.models.vit.modeling_vit import ViTLayer
+
+    calls = []
+    for block in (ResidualAttentionBlock, ViTLayer):
+        forward = block.forward
+        monkeypatch.setattr(
+            block, "forward", lambda self, *a, _f=forward, **k: calls.append(id(self)) or _f(self, *a, **k)
+        )
+    list(build(layers=[0, 1], batch_size=32).extract(images))
+    assert len(calls) == len(set(calls)) == 2 < make.blocks
+
+
+def test_one_file_instead_of_a_folder(build, images, saes, make):
+    as_files = {layer: str(Path(folder) / "weights.pt") for layer, folder in saes.items()}
+    one, other = (collect(build(saes=table).extract(images[:2])) for table in (saes, as_files))
+    for space in one:
+        np.testing.assert_array_equal(one[space][1], other[space][1])
+
+
+def test_the_other_published_file_name(build, images, saes, make, tmp_path):
+    folder = make.sae(tmp_path, make.weights(1), file="n_images_2600058.pt")
+    table = ({1: folder}, {1: saes["1"]})
+    rows = [collect(build(saes=saes_, layers=[1]).extract(images[:2]))["layer1.cls"][1] for saes_ in table]
+    np.testing.assert_array_equal(*rows)
+
+
+def test_the_documents_formula_and_bfloat16_are_options(build, images):
+    rows = {
+        name: collect(build(**options).extract(images))["layer2.cls"][1]
+        for name, options in {
+            "published": {},
+            "document": {"formula": "document"},
+            "bfloat16": {"precision": "bfloat16"},
+            "run": {"context": context(precision="bfloat16")},
+        }.items()
+    }
+    assert np.abs(rows["document"] - rows["published"]).mean() > 0.05
+    np.testing.assert_array_equal(rows["bfloat16"], rows["run"])
+    assert 0 < np.abs(rows["bfloat16"] - rows["published"]).max() < 0.5
+
+
+# -- one image ----------------------------------------------------------------------------------------------------
+
+
+def test_one_image_by_itself(build, images, make, tmp_path):
+    extractor = build(tokens=["patch-max"])
+    image = images[0].open()
+    image.save(tmp_path / "one.png")
+    expected = reference(build, images[:1], make)["layer2.cls"][0]
+
+    assert isinstance(extractor, saeviz.SingleImageExtractor)
+    for source in (image, images[0], tmp_path / "one.png"):
+        result = extractor.extract_from_image(source, top_k=5)
+        np.testing.assert_allclose(result.features, expected, atol=2e-4)
+        assert str(result.space) == "layer2.cls"
+        assert result.num_active == (result.features > 0).sum()
+        assert list(result.top_indices) == sorted(range(make.d_sae), key=lambda i: -result.features[i])[:5]
+        np.testing.assert_array_equal(result.top_values, result.features[result.top_indices])
+
+
+def test_top_indices_hold_active_features_only(build, images):
+    result = build().extract_from_image(images[0], top_k=10_000)
+    assert len(result.top_indices) == result.num_active < result.features.size
+    assert (result.top_values > 0).all()
+
+
+def test_reconstruction_of_one_image(build, images, make):
+    states = {"clip": clip_states, "vit": vit_states}[build.kind](build.folder, images[:1])
+    _, expected = make.encode(states[0][:, 0], make.weights(0))
+    found = build().extract_from_image(images[0], layer=0).reconstruct()
+    np.testing.assert_allclose(found, expected[0], atol=2e-3)
+
+
+def test_where_a_feature_fires(build, images, make):
+    spatial = build().extract_spatial(images[3], layer=0)
+    side = 7 if build.kind == "clip" else 4
+    assert spatial.features.shape == (side * side, make.d_sae)
+    expected = reference(build, images[3:4], make)["layer0.patch-max"][0]
+    for feature in range(0, make.d_sae, 37):
+        heat = spatial.heatmap(feature)
+        assert heat.shape == (side, side)
+        assert heat.max() == pytest.approx(expected[feature], abs=2e-4)
+
+
+def test_patches_are_row_major(clip_folder, saes):
+    """A lone bright patch in the second row, last column, is where the picture differs from a black one."""
+    from PIL import Image
+
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0]), context())
+    black = Image.new("RGB", (56, 56))
+    marked = black.copy()
+    marked.paste((255, 255, 255), (48, 8, 56, 16))
+    difference = np.abs(extractor.extract_spatial(marked).features - extractor.extract_spatial(black).features).sum(1)
+    assert np.unravel_index(difference.argmax(), (7, 7)) == (1, 6)
+
+
+def test_a_layer_that_is_not_configured(build, images):
+    with pytest.raises(ConfigError, match=r"layer 1 is not among extractor\.layers = \[0, 2\]"):
+        build().extract_from_image(images[0], layer=1)
+
+
+def test_an_unreadable_single_image(build):
+    with pytest.raises(saeviz.ImageError, match="nowhere"):
+        build().extract_spatial(Path("nowhere.png"))
+
+
+# -- words --------------------------------------------------------------------------------------------------------
+
+
+def test_images_and_texts_in_one_space(clip_folder, saes, images):
+    import open_clip
+
+    failed = Failures()
+    extractor = ClipExtractor(
+        ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0], batch_size=4), context(failed=failed)
+    )
+    assert isinstance(extractor, saeviz.TextAligned)
+    found = extractor.embed_images([images[0], ImageItem("bad", b""), *images[1:]])
+    texts = extractor.embed_texts(["a red square", "stripes", ""])
+
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
+    tokens = open_clip.get_tokenizer(f"local-dir:{clip_folder}")(["a red square", "stripes", ""])
+    with torch.no_grad():
+        pixels = torch.stack([transform(item.open()) for item in images])
+        expected = model.eval().encode_image(pixels, normalize=True).numpy()
+        np.testing.assert_allclose(texts, model.encode_text(tokens, normalize=True).numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.delete(found, 1, axis=0), expected, atol=1e-5)
+    assert np.isnan(found[1]).all()
+    assert [subject for subject, _ in failed] == ["bad"]
+    assert found.dtype == texts.dtype == np.float32
+    assert extractor.embed_images([]).shape == extractor.embed_texts([]).shape == (0, 32)
+
+
+def test_more_texts_than_one_batch(clip_folder, saes, monkeypatch):
+    monkeypatch.setattr("saeviz_vit.clip.TEXTS_PER_BATCH", 2)
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0]), context())
+    words = ["one", "two", "three", "four", "five"]
+    together = extractor.embed_texts(words)
+    np.testing.assert_allclose(together, np.concatenate([extractor.embed_texts([word]) for word in words]), atol=1e-5)
+
+
+# -- other places for weights -------------------------------------------------------------------------------------
+
+
+def test_safetensors_in_the_clip_folder(clip_folder, saes, images, tmp_path):
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    shutil.copy(clip_folder / "open_clip_config.json", folder)
+    state = torch.load(clip_folder / "open_clip_pytorch_model.bin", weights_only=True)
+    save_file(state, folder / "open_clip_model.safetensors")
+    rows = [
+        collect(
+            ClipExtractor(ClipOptions(clip_checkpoint=where, saes=saes, layers=[2]), context()).extract(images[:3])
+        )["layer2.cls"][1]
+        for where in (clip_folder, str(folder))
+    ]
+    np.testing.assert_array_equal(*rows)
+
+
+def test_a_weights_file_of_another_architecture(clip_folder, saes, make, tmp_path):
+    folder = make.sae(tmp_path, d_in=768)
+    options = ClipOptions(clip_checkpoint=clip_folder / "open_clip_pytorch_model.bin", saes={1: folder}, layers=[1])
+    extractor = ClipExtractor(options, context())
+    assert extractor.spaces
+    with pytest.raises(DataError, match=r"extractor\.saes\.1 .*W_enc has shape \[64, 256\], .* d_in = 768"):
+        list(extractor.extract([ImageItem("a", b"")]))
+    with pytest.raises(
+        DataError, match=r"clip_checkpoint: .*\.bin is not a CLIP that open_clip can load \(.{1,300}\)$"
+    ):
+        extractor.embed_texts(["a"])
+
+
+@pytest.mark.parametrize("kind", ["clip", "vit"])
+@pytest.mark.parametrize("content", ["garbage", "evil"])
+def test_model_weights_are_never_unpickled_freely(clip_folder, vit_folder, saes, tmp_path, kind, content):
+    victim, folder = tmp_path / "victim", tmp_path / "tiny"
+    shutil.copytree(clip_folder if kind == "clip" else vit_folder, folder)
+    (folder / "model.safetensors").unlink(missing_ok=True)
+
+    class Evil:
+        def __reduce__(self):
+            return open, (str(victim), "w")
+
+    file = folder / ("open_clip_pytorch_model.bin" if kind == "clip" else "pytorch_model.bin")
+    torch.save({"a": Evil()}, file) if content == "evil" else file.write_bytes(b"garbage")
+    options = {"saes": saes, "layers": [1]}
+    if kind == "clip":
+        extractor = ClipExtractor(ClipOptions(clip_checkpoint=folder, **options), context())
+    else:
+        extractor = VitExtractor(VitOptions(model=folder, **options), context())
+    with pytest.raises(DataError, match="load"):
+        list(extractor.extract([ImageItem("a", b"")]))
+    assert not victim.exists()
+
+
+def test_a_model_with_missing_blocks_is_not_filled_up_at_random(vit_folder, saes, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(vit_folder, tmp_path / "tiny")
+    file = tmp_path / "tiny" / "model.safetensors"
+    state = {name: array for name, array in load_file(file).items() if "attention" not in name}
+    save_file(state, file, metadata={"format": "pt"})
+    extractor = VitExtractor(VitOptions(model=tmp_path / "tiny", saes=saes, layers=[1]), context())
+    with pytest.raises(DataError, match=r"the weights of .* lack \d+ arrays such as .*attention"):
+        list(extractor.extract([ImageItem("a", b"")]))
+
+
+def test_register_tokens_are_not_patches(saes, tmp_path, images, make):
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    vit = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    model = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**vit, num_register_tokens=4))
+    model.save_pretrained(tmp_path / "tiny")
+    processor = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}
+    (tmp_path / "tiny" / "preprocessor_config.json").write_text(json.dumps(processor))
+    extractor = VitExtractor(VitOptions(model=tmp_path / "tiny", saes=saes, layers=[1]), context())
+
+    states = vit_states(tmp_path / "tiny", images[:1])[1][0]
+    expected, _ = make.encode(states, make.weights(1))
+    assert len(expected) == 1 + 4 + 16
+    np.testing.assert_allclose(extractor.extract_spatial(images[0]).features, expected[5:], atol=2e-4)
+    np.testing.assert_allclose(extractor.extract_from_image(images[0]).features, expected[0], atol=2e-4)
+
+
+def test_the_image_half_of_a_transformers_clip(saes, tmp_path, images, make):
+    from transformers import CLIPConfig, CLIPModel
+
+    vision = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99}
+    model = CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=8))
+    model.save_pretrained(tmp_path / "tiny")
+    processor = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}
+    (tmp_path / "tiny" / "preprocessor_config.json").write_text(json.dumps(processor))
+    extractor = VitExtractor(VitOptions(model=tmp_path / "tiny", saes=saes, layers=[2]), context())
+    assert extractor.extract_spatial(images[0]).grid == (4, 4)
+    assert extractor.extract_from_image(images[0]).num_active > 0
+
+
+# -- options ------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_saes_are_the_published_ones():
+    assert ClipOptions().sources == {
+        layer: f"Prisma-Multimodal/sparse-autoencoder-clip-b-32-sae-vanilla-x64-layer-{layer}-hook_resid_post-l1-1e-05"
+        for layer in (7, 8, 11)
+    }
+    assert ClipOptions(layers=[2]).sources[2].endswith("layer-2-hook_resid_post-l1-5e-05")
+    assert ClipOptions(layers=range(12), saes={"3": "x/y"}).sources[3] == "x/y"
+
+
+def test_layers_come_sorted_and_once_tokens_as_given():
+    options = ClipOptions(layers=[11, 7, 7], tokens=["patch-mean", "cls", "cls"])
+    assert (options.layers, options.tokens) == ((7, 11), ("patch-mean", "cls"))
+    assert list(VitOptions(model="m", saes={"9": "a/b", "2": "a/c"}).sources) == [2, 9]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"layers": [12]}, "layers asks for 12, for which saes names no SAE"),
+        ({"layers": []}, "layers"),
+        ({"layers": [-1]}, "layers"),
+        ({"tokens": []}, "tokens"),
+        ({"tokens": ["CLS"]}, "tokens"),
+        ({"saes": {"seven": "x"}}, "saes"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"precision": "float16"}, "precision"),
+        ({"layer": [7]}, "layer"),
+    ],
+)
+def test_options_that_make_no_sense(options, says):
+    with pytest.raises(ValueError, match=says):
+        ClipOptions(**options)
+
+
+def test_vit_needs_an_sae_for_every_layer():
+    with pytest.raises(ValueError, match=r"layers asks for 9, for which saes names no SAE \(it has 8"):
+        VitOptions(model="m", saes={8: "s"}, layers=[8, 9])
+
+
+def test_the_hook_offers_both_and_every_option_is_explained():
+    import saeviz_vit
+
+    specs = {spec.name: spec for spec in saeviz_vit.saeviz_feature_extractors()}
+    assert set(specs) == {"clip-b32-prisma", "vit-sae"}
+    for spec in specs.values():
+        fields = spec.options.model_fields
+        assert [name for name, field in fields.items() if not field.description] == []
+        paths = {name for name, field in fields.items() if (field.json_schema_extra or {}).get("path")}
+        assert paths == {"saes", "clip_checkpoint" if spec.name == "clip-b32-prisma" else "model"}
