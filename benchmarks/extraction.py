@@ -23,10 +23,10 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
-from saeviz_vit import ClipOptions
-from saeviz_vit.clip import ClipExtractor
 
 import saeviz
+from saeviz_vit import ClipOptions
+from saeviz_vit.clip import ClipExtractor
 
 WIDTH, N_FEATURES, LAYERS = 768, 49_152, (7, 8, 11)
 CLIP = {

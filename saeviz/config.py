@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from saeviz.context import Precision
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager, explain, missing_needs, suggest
-from saeviz.specs import Options, path_fields, secret_fields
+from saeviz.specs import Options, ScorerSpec, path_fields, secret_fields
 
 DEFAULT_USE = {
     "images": "folder",
@@ -206,6 +206,8 @@ class _Resolver:
             for role in ("images", "extractor", "store", "embeddings", "selector", "labeler")
         }
         several = {name: self._components(name) for name in LISTS}
+        if single["embeddings"] is None:
+            several["scorers"] = self._without_embeddings(several["scorers"])
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))
         return RunConfig(run=run, **single, **several)  # type: ignore[arg-type]
@@ -268,6 +270,20 @@ class _Resolver:
         except ValidationError as error:
             self.mistakes += explain(error, model, place)
             return None
+
+    def _without_embeddings(self, scorers: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
+        """Default scorers that need embeddings are left out; one that was asked for is a mistake."""
+        kept = []
+        for config in scorers:
+            spec = self.manager.offer("scorer", config.use).spec
+            if not (isinstance(spec, ScorerSpec) and spec.needs_embeddings):
+                kept.append(config)
+            elif any("scorers" in layer.tables for layer in self.layers):
+                self.mistakes.append(
+                    f"{config.place}: {config.use} needs embeddings and this run has none; "
+                    "configure [embeddings] or take it out"
+                )
+        return tuple(kept)
 
     def _example(self, role: str) -> str:
         return next(iter(self.manager.names(role)), "...")

@@ -12,7 +12,7 @@ from saeviz.files import atomic_path, explain_disk_errors, remove_temporaries
 from saeviz.types import ImageItem
 
 if TYPE_CHECKING:
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 
 class EmbeddingFiles:

@@ -44,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}.tmp")
     with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             yield temporary
             _sync(temporary)
@@ -68,7 +68,7 @@ def append_line(path: Path, text: str) -> None:
     if "\n" in text:
         raise ValueError("a line cannot hold a line end")
     with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         is_new = not path.exists()
         with path.open("a+b") as file:
             _cut_torn_line(path, file.fileno())
@@ -111,6 +111,13 @@ def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable; Windows does that by itself and has no call for it."""
     if os.name != "nt":
         _sync(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from saeviz.context import Context
     from saeviz.roles import FeatureStore
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 
 class OneItemStore:

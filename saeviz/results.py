@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from saeviz.session import Session
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 
 class Run:

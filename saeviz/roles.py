@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         FeatureBatch,
         FeatureLabel,
         FeatureSpace,
-        Float32Array,
         ImageItem,
         LabelRequest,
         SAEFeatureResult,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         Selected,
         SpatialFeatures,
     )
+    from saeviz.typing import Float32Array
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.types import CSR, Float32Array, FloatArray
+    from saeviz.typing import CSR, Float32Array, FloatArray
 
 
 class FeatureStream:

@@ -38,7 +38,8 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
     for name, field in model.model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("path"):
-            found[name] = Path in (field.annotation, *get_args(field.annotation))
+            types = (field.annotation, *get_args(field.annotation))
+            found[name] = Path in types and str not in types
     return found
 
 
@@ -101,10 +102,11 @@ class EmbeddingProviderSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerSpec(ComponentSpec):
-    """Offers a `Scorer`."""
+    """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them."""
 
     role = "scorer"
     hook = "saeviz_scorers"
+    needs_embeddings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    CSR = Any  # a scipy.sparse.csr_array; SciPy ships no types
-    FloatArray = NDArray[np.float64]
-    Float32Array = NDArray[np.float32]
+    from saeviz.typing import CSR, Float32Array
 
 Tokens = Literal["cls", "patch-max", "patch-mean"]
 TOKENS: tuple[Tokens, ...] = get_args(Tokens)
@@ -80,6 +78,16 @@ class Feature:
         return cls(int(match[1]), cast("Tokens", match[2]), int(match[3]))
 
 
+def check_id(item_id: str) -> None:
+    """Raise `DataError` unless this is an item id: any text that is not empty and can be written as UTF-8."""
+    if not item_id:
+        raise DataError("an item id must not be empty")
+    try:
+        item_id.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the item id {item_id!r} holds half a character (a lone surrogate)") from error
+
+
 @dataclass(frozen=True)
 class FeatureBatch:
     """Sparse features of some images in one space.
@@ -101,8 +109,10 @@ class FeatureBatch:
         expected = (len(self.item_ids), self.space.n_features)
         if matrix.shape != expected:
             raise DataError(f"{self.space}: a batch of shape {matrix.shape} where {expected} belongs")
-        if len(set(self.item_ids)) != len(self.item_ids) or not all(self.item_ids):
-            raise DataError(f"{self.space}: item ids of a batch must be unique and not empty")
+        if len(set(self.item_ids)) != len(self.item_ids):
+            raise DataError(f"{self.space}: item ids of a batch must be unique")
+        for item_id in self.item_ids:
+            check_id(item_id)
         if not np.isfinite(matrix.data).all():
             row = int(np.searchsorted(matrix.indptr, np.flatnonzero(~np.isfinite(matrix.data))[0], "right")) - 1
             raise DataError(f"{self.space}: item {self.item_ids[row]!r} has features that are not finite")
@@ -133,8 +143,7 @@ class ImageItem:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        if not self.item_id:
-            raise DataError("an item id must not be empty")
+        check_id(self.item_id)
         wrong = [name for name, value in self.ratings.items() if not math.isfinite(value)]
         if wrong:
             raise DataError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")

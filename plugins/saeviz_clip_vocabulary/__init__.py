@@ -19,7 +19,7 @@ class ClipVocabularyOptions(saeviz.Options):
     vocabulary: Path | None = Field(
         None,
         description="text file with one term a line; default: a built-in list of some 500 visual concepts",
-        json_schema_extra={"path": True},
+        **saeviz.PATH,
     )
     templates: tuple[Template, ...] = Field(
         ("{}", "a photo of {}", "a picture with {}"),
@@ -29,7 +29,7 @@ class ClipVocabularyOptions(saeviz.Options):
     clip_checkpoint: str | None = Field(
         None,
         description="open_clip tag or checkpoint file of the CLIP to use; default: the CLIP of the run's extractor",
-        json_schema_extra={"path": True},
+        **saeviz.PATH,
     )
     random_images: int = Field(200, ge=2, description="how many random images of the data to compare with")
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.types import Float32Array, FloatArray
+    from saeviz.typing import Float32Array, FloatArray
 
 DRAWS = 400
 SMALLEST_SD = 1e-6

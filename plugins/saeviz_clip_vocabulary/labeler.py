@@ -12,7 +12,7 @@ from saeviz_clip_vocabulary.fit import Fit
 from saeviz_clip_vocabulary.vocabulary import BUILT_IN, read_terms
 
 if TYPE_CHECKING:
-    from saeviz.types import Float32Array, FloatArray
+    from saeviz.typing import Float32Array, FloatArray
 
 TABLE_ROWS = 5
 

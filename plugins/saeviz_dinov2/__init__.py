@@ -16,7 +16,7 @@ class Dinov2Options(saeviz.Options):
         "facebook/dinov2-base",
         min_length=1,
         description="hub id, or a folder with config.json, preprocessor_config.json and model.safetensors",
-        json_schema_extra={"path": True},
+        **saeviz.PATH,
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
     batch_size: int = Field(32, ge=1, description="images per forward pass")

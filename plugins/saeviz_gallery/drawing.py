@@ -361,5 +361,3 @@ def _mirrored(image: Image) -> Image:
     mirrored = image.copy()
     mirrored.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (image.width - half.width, 0))
     return mirrored
-
-

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from saeviz_gallery.concepts import CONCEPTS, Picture
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 PANEL: Mapping[str, Mapping[str, float]] = {
@@ -35,7 +36,7 @@ APPEAL_SD = 3.0
 MOOD_SD = 12.0
 
 
-def rate(pictures: Sequence[Picture], seed: int) -> dict[str, NDArray]:
+def rate(pictures: Sequence[Picture], seed: int) -> dict[str, NDArray[np.float64]]:
     """Each rating of each picture, `[len(pictures)]`, the same however many pictures follow."""
     import numpy as np
 

@@ -12,7 +12,7 @@ import saeviz
 from saeviz.toolkit.shards import ShardStore
 
 if TYPE_CHECKING:
-    from saeviz.types import CSR
+    from saeviz.typing import CSR
     from saeviz_json import JsonOptions
 
 

@@ -24,7 +24,7 @@ class MetadataTermsOptions(saeviz.Options):
         0.9,
         ge=0,
         le=1,
-        description="leave out words below this confidence; at 0.9 fewer than 1 in 10 random groups of images get a name",
+        description="leave out words below this confidence; 0.9 names at most 1 in 10 random groups of images",
     )
     stopwords: tuple[str, ...] = Field((), description="words never to use, besides the usual English ones")
 

@@ -47,4 +47,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="activation-weighted mean similarity of the images that a feature fires on",
         options=MonosemanticityOptions,
         factory="saeviz_monosemanticity.scorer:Monosemanticity",
+        needs_embeddings=True,
     )

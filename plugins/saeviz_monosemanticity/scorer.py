@@ -12,8 +12,8 @@ import numpy as np
 from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.baseline import Baseline, Cutoffs, cutoffs, measure_baseline
-from saeviz_monosemanticity.similarity import PairSimilarity
-from saeviz_monosemanticity.weights import image_weights
+from saeviz_monosemanticity.similarity import StreamedSimilarity, similarity_of_few
+from saeviz_monosemanticity.weights import weights_of_all, weights_of_top
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +63,18 @@ class Monosemanticity:
         return cutoffs(self.options.thresholds, self._measured[1])
 
     def _scores(self, data: ScoreInput, unit: FloatArray) -> FloatArray:
-        pairs = PairSimilarity(data.space.n_features, unit.shape[1])
-        if data.n_items > 1:
-            for rows, weights in image_weights(data, self.options.definition, self.options.top_k):
-                pairs.add(weights, unit[rows])
-        return pairs.scores(include_self_pairs=self.options.include_self_pairs)
+        options = self.options
+        if data.n_items < 2:
+            return np.full(data.space.n_features, np.nan)
+        if options.definition == "global":
+            streamed = StreamedSimilarity(data.space.n_features, unit.shape[1])
+            for images, weights in weights_of_all(data):
+                streamed.add(weights, unit[images])
+            return streamed.scores(include_self_pairs=options.include_self_pairs)
+        rows, top_weights = weights_of_top(
+            data, options.top_k, globally_scaled=options.definition == "top-k-global-weights"
+        )
+        return similarity_of_few(rows, top_weights, unit, include_self_pairs=options.include_self_pairs)
 
     def _facts(self, baseline: Baseline, n_images: int) -> Iterator[ScoreFact]:
         yield ScoreFact("monosemanticity_definition", self.options.definition)

@@ -1,4 +1,8 @@
-"""How much each image counts for each feature: activations, min-max scaled as a definition says."""
+"""How much each image counts for each feature: activations, min-max scaled to [0, 1].
+
+An activation below zero counts as zero. A feature that is equally active on all the images it is scaled over
+has no weights: min-max scaling is 0/0 there.
+"""
 
 from __future__ import annotations
 
@@ -6,55 +10,34 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saeviz import FeatureStream, ScoreInput
-from saeviz_monosemanticity import Definition
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     FloatArray = NDArray[np.float64]
 
-Weights = Iterator[tuple[NDArray[np.int64], Any]]
-"""Pieces (row numbers `[n]`, CSR float64 `[n, n_features]`)."""
 
-ROWS_AT_ONCE = 4096
-
-
-def image_weights(data: ScoreInput, definition: Definition, top_k: int) -> Weights:
-    """The weights of `definition`, in [0, 1] and in pieces.
-
-    An activation below zero counts as zero. A feature that is equally active on all the images looked at
-    has no weights: min-max scaling is 0/0 there.
-    """
-    if definition == "global":
-        return _of_all(data)
-    return _of_top(data, top_k, globally_scaled=definition == "top-k-global-weights")
-
-
-def _of_all(data: ScoreInput) -> Weights:
+def weights_of_all(data: ScoreInput) -> Iterator[tuple[slice, Any]]:
+    """All images, scaled over them all: pieces (rows, CSR float64 `[n, n_features]`)."""
     from scipy.sparse import csr_array
 
     low, high = _extremes(data.features)
     for rows, matrix in data.chunks():
         values = _min_max(matrix.data, low[matrix.indices], high[matrix.indices])
-        weights = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
-        yield np.arange(rows.start, rows.stop), weights
+        yield rows, csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def _of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> Weights:
-    from scipy.sparse import csr_array
+def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tuple[NDArray[np.int64], FloatArray]:
+    """The `top_k` most activating images, scaled over these or over all: row numbers and weights `[n_features, k]`.
 
-    n_features = data.space.n_features
+    A feature that fires on fewer than k images has silent ones among its top k, of weight 0: its activations
+    are scaled from zero.
+    """
     top = data.features.top_images(min(top_k, data.n_items))
-    # A feature that fires on fewer than k images has silent ones among its top k: they are the minimum, 0.
     low, high = _extremes(data.features) if globally_scaled else (top.values[:, -1], top.values[:, 0])
-    values = _min_max(top.values, low[:, None], high[:, None])
-    features, ranks = np.nonzero(values)
-    rows = top.rows[features, ranks]
-    by_image = csr_array((values[features, ranks], (rows, features)), shape=(data.n_items, n_features))
-    for start in range(0, data.n_items, ROWS_AT_ONCE):
-        stop = min(start + ROWS_AT_ONCE, data.n_items)
-        yield np.arange(start, stop), by_image[start:stop]
+    return np.maximum(top.rows, 0), _min_max(top.values, low[:, None], high[:, None])
 
 
 def _extremes(features: FeatureStream) -> tuple[FloatArray, FloatArray]:

@@ -17,7 +17,7 @@ class TimmOptions(saeviz.Options):
         min_length=1,
         description="name of a timm model, a hub id owner/repository, or a folder with config.json and "
         "model.safetensors; the default learned from images alone, without labels or texts",
-        json_schema_extra={"path": True},
+        **saeviz.PATH,
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
     batch_size: int = Field(32, ge=1, description="images per forward pass")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 OPTION = "extractor.clip_checkpoint"
 ARCHITECTURE = "ViT-B-32"
@@ -70,6 +72,7 @@ class OpenClip:
     def __init__(self, options: ClipOptions, context: Context) -> None:
         self._source = options.clip_checkpoint
         self._path = Path(self._source).expanduser()
+        self._revision = options.clip_revision
         self._precision = options.precision
         self._context = context
 
@@ -117,13 +120,12 @@ class OpenClip:
             output_fmt="NLC",
             output_extra_tokens=True,
         )
-        pairs = zip(seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True)
-        states = [torch.cat(pair, dim=1) for pair in pairs]
         rows, columns = visual.grid_size
-        expected = (len(pixels), 1 + rows * columns, self.base.width)
-        for state in states:
-            if tuple(state.shape) != expected:
-                raise PluginError(f"open_clip gives activations of shape {tuple(state.shape)} where {expected} belongs")
+        states = []
+        for cls, patches in zip(seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True):
+            _check_shape(cls, (len(pixels), 1, self.base.width))
+            _check_shape(patches, (len(pixels), rows * columns, self.base.width))
+            states.append(torch.cat([cls, patches], dim=1))
         return Activations(dict(zip(layers, states, strict=True)), (rows, columns))
 
     def embed_pixels(self, pixels: Sequence[Tensor]) -> Float32Array:
@@ -152,14 +154,16 @@ class OpenClip:
     def _model(self) -> Any:
         tag = {} if self._path.exists() else self._tag
         weights = self._weights
+        open_clip = _open_clip()
         try:
-            model = _open_clip().create_model(
-                self._name,
-                pretrained=None if self._path.is_dir() else str(weights),
-                force_quick_gelu=tag.get("quick_gelu", False),
-                force_preprocess_cfg={key: tag[key] for key in PREPROCESS_KEYS if key in tag},
-                require_pretrained=True,
-            )
+            with _untouched_logging():
+                model = open_clip.create_model(
+                    self._name,
+                    pretrained=None if self._path.is_dir() else str(weights),
+                    force_quick_gelu=tag.get("quick_gelu", False),
+                    force_preprocess_cfg={key: tag[key] for key in PREPROCESS_KEYS if key in tag},
+                    require_pretrained=True,
+                )
         except loading_errors() as error:
             reason = first_line(error)
             raise DataError(f"{OPTION}: {self._source} is not a CLIP that open_clip can load ({reason})") from error
@@ -173,14 +177,22 @@ class OpenClip:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return _open_clip().get_tokenizer(self._name)
+        with _untouched_logging():
+            return _open_clip().get_tokenizer(self._name)
 
     @cached_property
     def _weights(self) -> Path:
         if self._path.exists():
             return fetch(self._path, WEIGHTS_NAMES, context=self._context, option=OPTION)
         owner, name, *file = self._tag["hf_hub"].strip("/").split("/")
-        return fetch(f"{owner}/{name}", file or WEIGHTS_NAMES, context=self._context, option=OPTION, needed=NEEDED)
+        return fetch(
+            f"{owner}/{name}",
+            file or WEIGHTS_NAMES,
+            context=self._context,
+            revision=self._revision,
+            option=OPTION,
+            needed=NEEDED,
+        )
 
     @cached_property
     def _tag(self) -> dict[str, Any]:
@@ -207,6 +219,21 @@ def _open_clip() -> Any:
     except RuntimeError as error:
         raise PluginError(f"open_clip cannot be imported; install torch and torchvision together: {error}") from error
     return open_clip
+
+
+@contextmanager
+def _untouched_logging() -> Iterator[None]:
+    """open_clip logs through the root logger, which gives that a handler of its own for the rest of the process."""
+    before = logging.root.handlers[:]
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = before
+
+
+def _check_shape(states: Tensor, expected: tuple[int, int, int]) -> None:
+    if tuple(states.shape) != expected:
+        raise PluginError(f"open_clip gives activations of shape {tuple(states.shape)} where {expected} belongs")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class SAEExtractor:
             layer: SAESource(layer, source, options.revision, context) for layer, source in options.sources.items()
         }
         self._saes: dict[int, SAE] = {}
+        self._tried = False
 
     @property
     def spaces(self) -> list[FeatureSpace]:
@@ -129,7 +130,7 @@ class SAEExtractor:
         if first is None:
             return
         saes = {layer: self._sae(layer) for layer in self._sources}
-        self._model.load()
+        self._try_model()
         for chunk, pixels in decode_ahead(
             chain([first], items), self._pixels, batch_size=self.options.batch_size, context=self.context
         ):
@@ -215,7 +216,18 @@ class SAEExtractor:
                 f"extractor.saes.{layer} was trained on {KINDS[config.trained_on]}, so it says nothing about {kind}; "
                 "set extractor.insist = true to use it all the same"
             )
-        return layer, self._sae(layer)
+        sae = self._sae(layer)
+        self._try_model()
+        return layer, sae
+
+    def _try_model(self) -> None:
+        """Load the model, and see with a single picture that its activations come batch first."""
+        from PIL import Image
+
+        if not self._tried:
+            self._model.load()
+            self._activations([self._pixels(Image.new("RGB", (64, 64)))], [min(self._sources)])
+            self._tried = True
 
     def _pixels(self, image: Image | ImageItem | Path) -> Tensor:
         return prepare(image, self._model.transform)

@@ -96,6 +96,7 @@ class ClipOptions(SAEOptions):
         description="open_clip tag of ViT-B-32, a file with weights for ViT-B-32, or a folder in open_clip's layout "
         "(open_clip_config.json and weights) that brings its own architecture",
     )
+    clip_revision: str = Field("main", min_length=1, description="hub revision of an open_clip tag; a commit pins it")
 
     def default_saes(self) -> Mapping[int, str]:
         """The published SAEs of layers 0 to 11."""
@@ -109,7 +110,7 @@ class VitOptions(SAEOptions):
         json_schema_extra=PATH,
         description="hub id or folder of a transformers vision transformer, with its image processor",
     )
-    model_revision: str = Field("main", min_length=1, description="hub revision of the model")
+    model_revision: str = Field("main", min_length=1, description="hub revision of the model; a commit pins it")
     layers: tuple[Layer, ...] = Field(
         (), description="blocks whose output is read, counted from 0; by default those that saes names"
     )

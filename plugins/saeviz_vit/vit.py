@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz import Context, DataError, PluginError
+from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
 from saeviz_vit.binding import BaseModel
@@ -64,7 +64,7 @@ class TransformersVit:
 
     def load(self) -> None:
         """Load weights and image processor now, before threads ask for them."""
-        _ = self._blocks, self._processor
+        _ = self._loaded, self._processor
 
     def transform(self, image: Image) -> Tensor:
         """What the model's own image processor makes of the picture."""
@@ -81,9 +81,10 @@ class TransformersVit:
 
             return hook
 
-        handles = [self._blocks[layer].register_forward_hook(keep(layer)) for layer in layers]
+        model, blocks = self._loaded
+        handles = [blocks[layer].register_forward_hook(keep(layer)) for layer in layers]
         try:
-            self._model(pixel_values=self._move(pixels))
+            model(pixel_values=self._move(pixels))
         finally:
             for handle in handles:
                 handle.remove()
@@ -144,11 +145,12 @@ class TransformersVit:
         return fetch(self._source, names, context=self._context, revision=revision, option=OPTION, needed=NEEDED)
 
     @cached_property
-    def _model(self) -> Any:
+    def _loaded(self) -> tuple[Any, Any]:
+        """The model and those of its blocks that are left."""
         from transformers import AutoModel
 
         try:
-            with _no_progress_bar():
+            with _quietly():
                 model, info = AutoModel.from_pretrained(self._folder, local_files_only=True, output_loading_info=True)
         except loading_errors() as error:
             raise DataError(f"{OPTION}: transformers cannot load {self._source} ({first_line(error)})") from error
@@ -158,11 +160,7 @@ class TransformersVit:
         model = getattr(model, "vision_model", model)
         blocks = _blocks(model, self.base)
         del blocks[self._last + 1 :]
-        return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision))
-
-    @cached_property
-    def _blocks(self) -> Any:
-        return _blocks(self._model, self.base)
+        return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision)), blocks
 
     @cached_property
     def _processor(self) -> Any:
@@ -177,23 +175,29 @@ class TransformersVit:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
+    """Without transformers' progress bar and table of missing arrays; what is missing is checked here."""
     from transformers.utils import logging
 
-    was_on = logging.is_progress_bar_enabled()
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if was_on:
+        logging.set_verbosity(verbosity)
+        if bar:
             logging.enable_progress_bar()
 
 
 def _blocks(model: Any, base: BaseModel) -> Any:
-    """The model's list of transformer blocks, whole or cut off: its longest list of modules."""
+    """The model's list of transformer blocks, as many as its config says."""
     from torch.nn import ModuleList
 
-    lists = [module for module in model.modules() if isinstance(module, ModuleList)]
-    if not lists:
-        raise PluginError(f"{OPTION}: {base.label} has no list of transformer blocks; only plain ViTs are supported")
-    return max(lists, key=len)
+    for module in model.modules():
+        if isinstance(module, ModuleList) and len(module) == base.n_blocks:
+            return module
+    raise DataError(
+        f"{OPTION}: {base.label} has no list of {base.n_blocks} transformer blocks; only plain vision transformers "
+        "are supported"
+    )

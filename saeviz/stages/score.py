@@ -17,7 +17,7 @@ from saeviz.types import FeatureSpace, ImageItem, ScoreColumn, ScoreFact
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saeviz.types import FloatArray
+    from saeviz.typing import FloatArray
 
 KEYS = ("layer", "tokens", "feature")
 
@@ -49,7 +49,7 @@ class Score:
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score space by space, then what needs all spaces at once."""
         items = session.extracted()
-        inputs = [_score_input(session, space, items) for space in session.spaces]
+        inputs = list(_score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.spaces)))
         columns: list[ScoreColumn] = []
         facts: dict[str, Any] = {}
@@ -74,12 +74,12 @@ class Score:
         return {"counts": counts, "facts": facts}
 
 
-def _score_input(session: Session, space: FeatureSpace, items: list[ImageItem]) -> ScoreInput:
+def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:
     ids = tuple(item.item_id for item in items)
     embeddings = EmbeddingFiles(session.rundir.embeddings).read(items) if session.config.embeddings else None
     ratings = {name: _rating(name, items) for name in session.ratings()}
-    stream = FeatureStream(space, partial(session.store.read, space, ids))
-    return ScoreInput(space, ids, stream, embeddings, ratings)
+    for space in session.spaces:
+        yield ScoreInput(space, ids, FeatureStream(space, partial(session.store.read, space, ids)), embeddings, ratings)
 
 
 def _rating(name: str, items: list[ImageItem]) -> FloatArray:

@@ -14,6 +14,7 @@ The suites need pytest; `saeviz.testing.fakes` and `saeviz.testing.data` do not.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -50,5 +51,6 @@ def __getattr__(name: str) -> Any:
     import pytest
 
     module = f"{__name__}.{_HOMES[name]}"
-    pytest.register_assert_rewrite(module)
+    if module not in sys.modules:
+        pytest.register_assert_rewrite(module)
     return getattr(import_module(module), name)

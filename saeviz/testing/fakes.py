@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 COLOURS = {
     "red": (220, 40, 40),

@@ -20,7 +20,7 @@ from saeviz.testing.data import HOSTILE_IDS, random_batch
 from saeviz.types import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
 OpenStore = Callable[[], FeatureStore]
 SPACE = FeatureSpace(11, "cls", 50)

@@ -16,14 +16,14 @@ from saeviz.mixins import OneItemEmbeddings
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.hub import fetch
 from saeviz.toolkit.images import to_rgb
-from saeviz.toolkit.torch import torch_device, torch_dtype
+from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
 from saeviz.types import ImageItem
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from saeviz.types import Float32Array
+    from saeviz.typing import Float32Array
 
     Transform = Callable[[Image], torch.Tensor]
     Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -55,14 +55,11 @@ class ModelFiles:
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turns what libraries raise over unusable files into `DataError`."""
-        from safetensors import SafetensorError
-
         try:
             yield
-        except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = next(iter(str(error).strip().splitlines()), "")
+        except loading_errors() as error:
             raise DataError(
-                f"{self.option}: {self.source} cannot be loaded ({type(error).__name__}: {reason}); "
+                f"{self.option}: {self.source} cannot be loaded ({type(error).__name__}: {first_line(error)}); "
                 f"it must hold {', '.join(self.names)} that belong together"
             ) from error
 

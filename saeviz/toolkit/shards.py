@@ -24,10 +24,10 @@ from saeviz.context import Context
 from saeviz.errors import DataError, RunDirError
 from saeviz.files import append_line, atomic_path, explain_disk_errors, read_lines, remove_temporaries, sync_folder
 from saeviz.mixins import OneItemStore
-from saeviz.types import FeatureBatch, FeatureSpace
+from saeviz.types import TOKENS, FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
-    from saeviz.types import CSR
+    from saeviz.typing import CSR
 
 WINDOW_BYTES = 32 * 2**20
 """How much of a space `read` holds at once, about."""
@@ -102,16 +102,15 @@ class ShardStore(OneItemStore, ABC):
 
     def clear(self) -> None:
         """Forget everything. Only files of the store are removed, whatever else is in its folder."""
-        for index in self._indexes.values():
-            with explain_disk_errors(index.folder, "emptied"):
-                (index.folder / _INDEX).unlink(missing_ok=True)
-                sync_folder(index.folder)
         for folder in self._space_folders():
+            with explain_disk_errors(folder, "emptied"):
+                (folder / _INDEX).unlink(missing_ok=True)
+                sync_folder(folder)
             self._remove(folder.glob(f"batch_*{self.suffix}"))
             remove_temporaries(folder)
             _remove_if_empty(folder)
             _remove_if_empty(folder.parent)
-        self._indexes.clear()
+        self._indexes = {}
 
     def close(self) -> None:
         """Nothing to release: no file stays open."""
@@ -125,7 +124,7 @@ class ShardStore(OneItemStore, ABC):
         return indexes
 
     def _space_folders(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("layer_*/*") if path.is_dir())
+        return sorted(path for path in self.folder.glob("layer_*/*") if path.name in TOKENS and path.is_dir())
 
     def _folder(self, space: FeatureSpace) -> Path:
         return self.folder / f"layer_{space.layer}" / space.tokens
@@ -155,7 +154,9 @@ class ShardStore(OneItemStore, ABC):
         return index
 
     def _commit(self, index: _Index, batch: FeatureBatch) -> None:
-        number = index.last_number + 1
+        # Counted before anything is written: a number whose line the disk refused may be in the index all the same.
+        index.last_number += 1
+        number = index.last_number
         path = self._path(index, number)
         with atomic_path(path) as temporary:
             self.save_shard(temporary, batch)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saeviz_report import HtmlOptions
-from saeviz_report.reporter import HtmlReport
 
 import saeviz
+from saeviz_report import HtmlOptions
+from saeviz_report.reporter import HtmlReport
 
 ROWS = "[...document.querySelectorAll('.feature')]"
 SHOWN = f"{ROWS}.filter(row => row.checkVisibility()).map(row => row.dataset.feature)"

@@ -13,7 +13,7 @@ import saeviz
 ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted((ROOT / "saeviz").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
-FOR_PLUGINS = ("saeviz.toolkit", "saeviz.testing")
+FOR_PLUGINS = ("saeviz.toolkit", "saeviz.testing", "saeviz.typing")
 
 
 def imports(path: Path) -> Iterator[tuple[str, list[str]]]:

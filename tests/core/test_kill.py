@@ -83,10 +83,10 @@ def test_killed_again_and_again(tmp_path, uninterrupted):
     (tmp_path / "slow.toml").write_text(SLOW)
     chance = random.Random(7)
     kills = 0
-    for _ in range(25):
+    for attempt in range(25):
         process = start(tmp_path)
         try:
-            process.communicate(timeout=chance.uniform(0.6, 1.4))
+            process.communicate(timeout=chance.uniform(0.6, 1.4) * (1 + attempt / 5))
             break
         except subprocess.TimeoutExpired:
             process.kill()

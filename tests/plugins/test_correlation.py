@@ -10,9 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from saeviz_correlation import CorrelationOptions
-from saeviz_correlation.inference import adjust, confidence_interval, p_values
-from saeviz_correlation.scorer import PearsonBH
 from scipy.sparse import csr_array
 from scipy.stats import pearsonr
 from scipy.stats import t as student_t
@@ -21,6 +18,9 @@ from statsmodels.stats.multitest import multipletests
 import saeviz
 from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
 from saeviz.testing import ScorerContract
+from saeviz_correlation import CorrelationOptions
+from saeviz_correlation.inference import adjust, confidence_interval, p_values
+from saeviz_correlation.scorer import PearsonBH
 
 ACTIVE_COUNTS = (0, 1, 2, 9, 10, 11)
 

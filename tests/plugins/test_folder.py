@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from saeviz_folder import FolderOptions
-from saeviz_folder.provider import FolderImages
 
 import saeviz
 from saeviz.testing import ImageProviderContract
+from saeviz_folder import FolderOptions
+from saeviz_folder.provider import FolderImages
 
 COLUMNS = ["file", "liking", "title"]
 ROWS = [["a.jpg", 1.5, "first"], ["sub/c.gif", 2, "third"]]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saeviz_json import JsonOptions
-from saeviz_json.store import JsonStore
 from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.testing import FeatureStoreContract
 from saeviz.testing.stores import dense_batch, versioned
+from saeviz_json import JsonOptions
+from saeviz_json.store import JsonStore
 
 SPACE = saeviz.FeatureSpace(11, "patch-max", 50)
 
@@ -31,7 +31,7 @@ def test_the_layout_is_item_feature_value_with_an_item_per_line(tmp_path):
     JsonStore(JsonOptions(), saeviz.Context(workdir=tmp_path)).write(batch)
     text = (tmp_path / "layer_11" / "cls" / "batch_000001.json").read_text(encoding="utf-8")
     assert text == (
-        '{\n"say \\"a/b\\"": {"1": 0.1, "3": 2.0},\n"silent": {},\n"\u732b": {"0": -1e-07, "4": 30000000000.0}\n}\n'
+        '{\n"say \\"a/b\\"": {"1": 0.1, "3": 2.0},\n"silent": {},\n"\u732b": {"0": -1e-07, "4": 3e+10}\n}\n'
     )
     assert list(json.loads(text)) == list(batch.item_ids)
 
@@ -57,7 +57,7 @@ def test_a_shard_that_is_not_of_this_layout_is_named(tmp_path, content):
         list(store.read(SPACE))
 
 
-@pytest.mark.parametrize("row", ['{"x": 1}', '{"1": "x"}', '{"50": 1}', '{"-1": 1}', '{"1": null}', '{"1": [1]}'])
+@pytest.mark.parametrize("row", ['{"x": 1}', '{"1": "x"}', '{"50": 1}', '{"-1": 1}', '{"1": [1]}'])
 def test_a_row_that_is_not_of_this_layout_is_named(tmp_path, row):
     test_a_shard_that_is_not_of_this_layout_is_named(tmp_path, f'{{"a": {row}}}')
 

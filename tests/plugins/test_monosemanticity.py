@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from saeviz_monosemanticity import MonosemanticityOptions
-from saeviz_monosemanticity.baseline import measure_baseline
-from saeviz_monosemanticity.scorer import Monosemanticity
 from scipy.sparse import csr_array
 
 import saeviz
 from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
 from saeviz.testing import ScorerContract
+from saeviz_monosemanticity import MonosemanticityOptions
+from saeviz_monosemanticity.baseline import measure_baseline
+from saeviz_monosemanticity.scorer import Monosemanticity
 
 DEFINITIONS = ("top-k", "global", "top-k-global-weights")
 

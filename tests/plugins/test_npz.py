@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 import pytest
-from saeviz_npz import NpzOptions
-from saeviz_npz.store import NpzStore
 from scipy.sparse import load_npz
 
 import saeviz
 from saeviz.testing import FeatureStoreContract
 from saeviz.testing.data import random_batch
 from saeviz.testing.stores import assert_same, read_all, versioned
+from saeviz_npz import NpzOptions
+from saeviz_npz.store import NpzStore
 
 SPACE = saeviz.FeatureSpace(7, "cls", 50)
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from saeviz_report import HtmlOptions, saeviz_reporters
-from saeviz_report.reporter import HtmlReport
 
 import saeviz
+from saeviz_report import HtmlOptions, saeviz_reporters
+from saeviz_report.reporter import HtmlReport
 
 VOID = {"meta", "img", "input", "br", "hr", "link", "rect", "path"}
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -543,7 +543,7 @@ class TestHostileText:
         assert failure.text == shown * 3
 
 
-@pytest.mark.parametrize("character", ["\u202e", "\u200f", "\u2066", "\x00", "\x1b", "\u2028", "\udcff"])
+@pytest.mark.parametrize("character", ["\u202e", "\u200f", "\u2066", "\x00", "\x1b", "\u2028"])
 def test_a_character_that_turns_or_breaks_text_is_spelt_out(run: FakeRun, write: Write, character: str) -> None:
     run.labels[CLS.feature(7)] = saeviz.FeatureLabel(f"evil{character}live")
     run.items[0] = replace(run.items[0], item_id=f"name{character}")

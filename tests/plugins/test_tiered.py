@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from saeviz_tiered import TieredOptions
-from saeviz_tiered.selector import TieredSelector
 
 import saeviz
 from saeviz import ConfigError, Feature, FeatureSpace, ScoreTable
 from saeviz.testing import SelectorContract
+from saeviz_tiered import TieredOptions
+from saeviz_tiered.selector import TieredSelector
 
 NAN = float("nan")
 

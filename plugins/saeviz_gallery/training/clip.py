@@ -101,7 +101,7 @@ def _fit(model: Any, tokenize: Any, pictures: Pictures, path: Path) -> None:
                 images = images.flip(-1)
             loss = _loss(model, images, tokenize([*texts, *VOCABULARY]), fits)
             model.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer, schedule in zip(optimizers, schedules, strict=True):
                 optimizer.step()

@@ -15,11 +15,10 @@ import numpy as np
 from saeviz_gallery.training.pictures import EMBEDDER_SIZE, Pictures
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-ARCHITECTURE = "test_resnet"
-EPOCHS = 4
+ARCHITECTURE = "test_byobnet"
+EPOCHS = 3
 BATCH = 256
 LEARNING_RATE = 2e-3
 TEMPERATURE = 0.1
@@ -53,7 +52,7 @@ def _fit(model: Any, first: np.ndarray, second: np.ndarray) -> None:
             views = torch.cat([_view(first[chosen], rng), _view(second[chosen], rng)])
             loss = _loss(torch.nn.functional.normalize(model(views), dim=1))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
@@ -108,9 +107,7 @@ def _save(model: Any, folder: Path) -> None:
             "mean": MEAN,
             "std": STD,
             "num_classes": 0,
-            "pool_size": [size // 32, size // 32],
-            "first_conv": "conv1.0",
-            "classifier": "fc",
+            **{key: model.pretrained_cfg[key] for key in ("first_conv", "classifier")},
         },
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

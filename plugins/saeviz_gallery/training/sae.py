@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from saeviz_gallery.training.clip import normalised
 from saeviz_gallery.training.pictures import Pictures
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 LAYERS = (3, 4)
@@ -109,7 +106,7 @@ def _fit(cls: Tensor, patches: Tensor, layer: int) -> OrderedDict[str, Tensor]:
         silent = torch.where((features > 0).any(0), 0, silent + 1)
         loss = error.square().sum(1).mean() + _revival(weights, x, error.detach(), silent > DEAD_AFTER) / 32
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         with torch.no_grad():
             weights["W_dec"].div_(weights["W_dec"].norm(dim=1, keepdim=True))

@@ -8,12 +8,12 @@ import re
 import shutil
 
 import pytest
-from saeviz_vit import ClipOptions, VitOptions
-from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.vit import VitExtractor
 
 import saeviz
 from saeviz import ConfigError, DataError, ImageItem
+from saeviz_vit import ClipOptions, VitOptions
+from saeviz_vit.clip import ClipExtractor
+from saeviz_vit.vit import VitExtractor
 
 
 @pytest.fixture

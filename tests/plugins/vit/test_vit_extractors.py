@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from saeviz_vit import ClipOptions, VitOptions
-from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.vit import VitExtractor
 
 import saeviz
 from saeviz import ConfigError, DataError, ImageItem
+from saeviz_vit import ClipOptions, VitOptions
+from saeviz_vit.clip import ClipExtractor
+from saeviz_vit.vit import VitExtractor
 
 
 class Failures(list):
@@ -201,8 +201,41 @@ def test_blocks_behind_the_last_layer_are_not_computed(build, images, monkeypatc
         monkeypatch.setattr(
             block, "forward", lambda self, *a, _f=forward, **k: calls.append(id(self)) or _f(self, *a, **k)
         )
-    list(build(layers=[0, 1], batch_size=32).extract(images))
+    extractor = build(layers=[0, 1], batch_size=32)
+    extractor.extract_from_image(images[0])
+    calls.clear()
+    list(extractor.extract(images))
     assert len(calls) == len(set(calls)) == 2 < make.blocks
+
+
+@pytest.mark.parametrize("n", [1, 50])
+def test_activations_with_tokens_first_are_noticed_even_in_a_batch_as_large_as_the_tokens(
+    clip_folder, saes, images, monkeypatch, n
+):
+    from open_clip.transformer import VisionTransformer
+
+    forward = VisionTransformer.forward_intermediates
+
+    def tokens_first(self, *args, **options):
+        return {
+            name: [states.transpose(0, 1) for states in found]
+            for name, found in forward(self, *args, **options).items()
+        }
+
+    monkeypatch.setattr(VisionTransformer, "forward_intermediates", tokens_first)
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[1], batch_size=n), context())
+    with pytest.raises(saeviz.PluginError, match=r"activations of shape \(49, 1, 64\) where \(1, 49, 64\) belongs"):
+        list(extractor.extract([images[0]] * n))
+
+
+def test_open_clip_leaves_the_logging_of_the_process_alone(clip_folder, saes, images, monkeypatch):
+    import logging
+
+    monkeypatch.setattr(logging.root, "handlers", [])
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[1]), context())
+    extractor.embed_texts(["a"])
+    assert extractor.extract_from_image(images[0]).num_active
+    assert logging.root.handlers == []
 
 
 def test_one_file_instead_of_a_folder(build, images, saes, make):
@@ -417,6 +450,35 @@ def test_register_tokens_are_not_patches(saes, tmp_path, images, make):
     assert len(expected) == 1 + 4 + 16
     np.testing.assert_allclose(extractor.extract_spatial(images[0]).features, expected[5:], atol=2e-4)
     np.testing.assert_allclose(extractor.extract_from_image(images[0]).features, expected[0], atol=2e-4)
+
+
+def test_a_model_without_a_class_token(saes, tmp_path, images):
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    vit = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    SiglipVisionModel(SiglipVisionConfig(**vit)).save_pretrained(tmp_path / "tiny")
+    processor = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}
+    (tmp_path / "tiny" / "preprocessor_config.json").write_text(json.dumps(processor))
+
+    def extract(tokens):
+        options = VitOptions(model=tmp_path / "tiny", saes=saes, layers=[1], tokens=[tokens])
+        return list(VitExtractor(options, context()).extract(images[:2]))
+
+    assert extract("patch-max")[0].matrix.nnz > 0
+    with pytest.raises(DataError, match="no class token; use patch-max or patch-mean"):
+        extract("cls")
+
+
+def test_a_model_that_is_no_plain_vision_transformer(saes, tmp_path, images):
+    from transformers import SwinConfig, SwinModel
+
+    SwinModel(SwinConfig(embed_dim=8, depths=[1, 1], num_heads=[1, 1], image_size=32)).save_pretrained(tmp_path / "s")
+    config = json.loads((tmp_path / "s" / "config.json").read_text())
+    (tmp_path / "s" / "config.json").write_text(json.dumps({**config, "hidden_size": 64, "num_hidden_layers": 12}))
+    (tmp_path / "s" / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor"}')
+    extractor = VitExtractor(VitOptions(model=tmp_path / "s", saes=saes, layers=[1]), context())
+    with pytest.raises(DataError, match="no list of 12 transformer blocks; only plain vision transformers"):
+        list(extractor.extract(images))
 
 
 def test_the_image_half_of_a_transformers_clip(saes, tmp_path, images, make):

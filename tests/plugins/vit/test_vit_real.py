@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from saeviz_vit import VitOptions
-from saeviz_vit.vit import VitExtractor
 
 import saeviz
+from saeviz_vit import VitOptions
+from saeviz_vit.vit import VitExtractor
 
 
 @pytest.fixture

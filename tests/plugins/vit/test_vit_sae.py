@@ -11,10 +11,10 @@ import types
 import numpy as np
 import pytest
 import torch
-from saeviz_vit.formats import prisma
-from saeviz_vit.sae import SAE
 
 from saeviz import DataError
+from saeviz_vit.formats import prisma
+from saeviz_vit.sae import SAE
 
 CPU = torch.device("cpu")
 

@@ -58,7 +58,7 @@ def crash_at(monkeypatch, call: int) -> None:
         monkeypatch.setattr(os, name, touch)
 
 
-@pytest.mark.parametrize("call", range(14))
+@pytest.mark.parametrize("call", range(24))
 def test_a_crash_at_any_moment_leaves_whole_items_old_or_new(open_store, folder, monkeypatch, call):
     ids = [f"item {number}" for number in range(9)]
     store = open_store()
@@ -147,6 +147,15 @@ def test_clear_removes_its_own_files_only(open_store, tmp_path, folder):
     assert not (tmp_path / "layer_9").exists()
 
 
+def test_clear_helps_where_the_index_is_damaged(open_store, folder):
+    open_store().write(versioned(SPACE, ["a"]))
+    (folder / "index.jsonl").write_text("no json\n")
+    store = open_store()
+    store.clear()
+    store.write(versioned(SPACE, ["b"]))
+    assert_same(read_all(open_store(), SPACE), versioned(SPACE, ["b"]))
+
+
 def test_reading_leaves_nothing_behind(open_store, tmp_path):
     store = open_store()
     assert store.spaces() == []
@@ -172,6 +181,28 @@ def test_a_full_disk_is_explained_and_costs_nothing(open_store, folder, monkeypa
     assert sorted(path.name for path in folder.iterdir()) == ["batch_000001.shard", "index.jsonl"]
     store.write(versioned(SPACE, ["b"]))
     assert_same(read_all(open_store(), SPACE), versioned(SPACE, ["a", "b"]))
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+def test_a_write_that_the_disk_refused_half_way_does_not_spoil_the_next_one(open_store, monkeypatch, refused):
+    store = open_store()
+    store.write(versioned(SPACE, ["a"]))
+    calls = iter(range(1, 100))
+    original = os.fsync
+
+    def refuse(descriptor):
+        if next(calls) == refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(saeviz.RunDirError):
+        store.write(versioned(SPACE, ["refused 1", "refused 2"]))
+    store.write(versioned(SPACE, ["b", "c", "d"]))
+    for opened in (store, open_store()):
+        found = read_all(opened, SPACE)
+        assert {"a", "b", "c", "d"} <= set(found.item_ids) <= {"a", "b", "c", "d", "refused 1", "refused 2"}
+        assert_same(found, versioned(SPACE, found.item_ids))
 
 
 def test_a_read_goes_on_while_shards_are_merged(open_store):

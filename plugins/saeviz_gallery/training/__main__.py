@@ -1,0 +1,72 @@
+"""`python -m saeviz_gallery.training`: see README.md in this folder."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from saeviz_gallery.training.captions import VOCABULARY
+from saeviz_gallery.training.clip import train_clip
+from saeviz_gallery.training.embedder import train_embedder
+from saeviz_gallery.training.measure import measure
+from saeviz_gallery.training.pictures import read_pictures, training_pictures
+from saeviz_gallery.training.sae import LAYERS, train_saes
+
+DEMO = Path(__file__).parents[1] / "demo"
+
+
+def main() -> None:
+    """Run the steps that were named, in their order; by default all of them."""
+    parser = argparse.ArgumentParser(prog="python -m saeviz_gallery.training", description="Train the demo's models.")
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}; default: all")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "saeviz-gallery-training")
+    parser.add_argument("--out", type=Path, default=DEMO, help="folder for the weights; default: the package's own")
+    parser.add_argument("--pictures", type=int, default=27_000, help="how many to train on; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2, help="of torch; more than free cores is slower by far")
+    arguments = parser.parse_args()
+    unknown = [step for step in arguments.steps if step not in STEPS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(STEPS)}")
+    _use_threads(arguments.threads)
+    folder = training_pictures(arguments.cache, arguments.pictures)
+    for name, step in STEPS.items():
+        if name in (arguments.steps or STEPS):
+            step(folder, arguments.out)
+
+
+def _clip(pictures: Path, out: Path) -> None:
+    train_clip(read_pictures(pictures, "clip"), out / "clip")
+    (out / "vocabulary.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+
+
+def _saes(pictures: Path, out: Path) -> None:
+    train_saes(read_pictures(pictures, "clip"), out / "clip", {layer: out / f"sae-layer{layer}" for layer in LAYERS})
+
+
+def _embedder(pictures: Path, out: Path) -> None:
+    first, second = (read_pictures(pictures, name) for name in ("embedder", "embedder-redrawn"))
+    train_embedder(first, second, out / "embedder")
+
+
+def _measure(_pictures: Path, out: Path) -> None:
+    measure(out)
+
+
+STEPS: dict[str, Callable[[Path, Path], None]] = {
+    "clip": _clip,
+    "saes": _saes,
+    "embedder": _embedder,
+    "measure": _measure,
+}
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+
+
+if __name__ == "__main__":
+    main()
