@@ -7,8 +7,8 @@ new required method: so a plugin written for an earlier saeviz keeps working.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +86,16 @@ class SingleImageExtractor(Protocol):
 
     def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
         """Features of every patch of one image at `layer` (default: the last one configured)."""
+        ...
+
+
+@runtime_checkable
+class HasProvenance(Protocol):
+    """Optional for an extractor and an embedding provider: which files the numbers come from."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """For the manifest, JSON-able: for instance the commit that a hub revision stood for. Read after use."""
         ...
 
 
