@@ -135,12 +135,14 @@ class ImageItem:
 
     `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function
     that gives the decoded picture. `ratings` has finite numbers only: a missing rating is a missing key.
+    `version` is any text that changes when what a function draws changes, so that a run extracts it again.
     """
 
     item_id: str
     source: ImageSource = field(repr=False)
     ratings: Mapping[str, float] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    version: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         check_id(self.item_id)
@@ -157,7 +159,7 @@ class ImageItem:
 
     @property
     def fingerprint(self) -> str:
-        """Text that changes when the picture changes: size and time of a file, a digest of bytes, else ''."""
+        """Text that changes when the picture changes: size and time of a file, a digest of bytes, else `version`."""
         if isinstance(self.source, bytes):
             from hashlib import sha256
 
@@ -168,7 +170,7 @@ class ImageItem:
             except OSError:
                 return "missing"
             return f"{stat.st_size}-{stat.st_mtime_ns}"
-        return ""
+        return self.version
 
 
 def _decode(source: ImageSource, item_id: str) -> Image:

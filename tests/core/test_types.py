@@ -109,6 +109,7 @@ def test_the_fingerprint_changes_with_the_picture(tmp_path):
     assert ImageItem("x", path).fingerprint != before
     assert ImageItem("x", b"one").fingerprint != ImageItem("x", b"two").fingerprint
     assert ImageItem("x", Path("/nowhere.png")).fingerprint == "missing"
+    assert ImageItem("x", lambda: Image.new("L", (1, 1)), version="drawn 2").fingerprint == "drawn 2"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
