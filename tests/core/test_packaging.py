@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -31,3 +34,19 @@ def test_everything_that_imports_heavily_is_an_extra():
     for package in ("torch", "open_clip_torch", "transformers", "timm"):
         assert package not in base
         assert any(line.startswith(package) for line in PROJECT["project"]["optional-dependencies"]["models"])
+
+
+def test_the_wheel_holds_what_is_not_python_too(tmp_path):
+    """Templates, word lists and the demo's weights; nothing of the tests."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tracked = {
+        path.relative_to(ROOT / "plugins").as_posix()
+        for path in (ROOT / "plugins").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert tracked <= names
+    assert {"saeviz/py.typed", "saeviz_gallery/demo/run.toml", "saeviz/testing/stores.py"} <= names
+    assert not any(name.startswith(("tests/", "benchmarks/", "docs/")) for name in names)

@@ -34,13 +34,11 @@ def presence(items):
 def effects(items, rating):
     """Ordinary least squares of the rating on the concepts: effect by concept.
 
-    Every picture has one palette and one ground: the minimum-norm solution leaves the palettes' and the grounds'
-    common levels open, so each is read against the others of its kind that the panel does not care about.
+    Every picture has one palette and one ground, so each is measured against those of its kind that no rating is about.
     """
     present = presence(items).astype(float)
     ratings = np.array([item.ratings[rating] for item in items])
-    neutral = [("cold", "warm"), ("gradient", "stripes", "grid")]
-    columns = [c for c in CONCEPTS if c not in {name for group in neutral for name in group}]
+    columns = [c for c in CONCEPTS if c not in {"cold", "warm", "gradient", "stripes", "grid"}]
     design = np.c_[np.ones(len(items)), present[:, [CONCEPTS.index(c) for c in columns]]]
     solution = np.linalg.lstsq(design, ratings, rcond=None)[0]
     return dict(zip(columns, solution[1:], strict=True))
@@ -116,7 +114,7 @@ def test_palettes_are_what_they_say():
     assert red > blue + 60
     red, _, blue, _ = means["cold"]
     assert blue > red + 60
-    assert max(means["dark"][:3]) < 90 < 180 < min(means["pastel"][:3])
+    assert min(means["pastel"][:3]) > max(means["dark"][:3]) + 100
     assert means["monochrome"][3] == 0
     assert means["vivid"][3] == max(spread for *_, spread in means.values())
 
@@ -160,7 +158,9 @@ def test_the_panel_does_not_care_about_the_rest(rating):
 
 def test_ratings_stay_on_the_slider():
     ratings = [value for item in gallery().iter_images() for value in item.ratings.values()]
-    assert 0 <= min(ratings) < 40 < 60 < max(ratings) <= 100
+    assert min(ratings) >= 0
+    assert max(ratings) <= 100
+    assert np.std(ratings) > 4
 
 
 def test_shuffled_ratings_carry_nothing():

@@ -24,7 +24,9 @@ PREPROCESSING: dict[str, Any] = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-EPOCHS = 10
+CYCLES = 2
+EPOCHS = 6
+"""Of a cycle, in which the learning rate falls from its height to nothing."""
 BATCH = 128
 LEARNING_RATE = 3e-3
 
@@ -67,7 +69,9 @@ def train_clip(pictures: Pictures, folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     model = CLIP(**config["model_cfg"])
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    _fit(model, tokenize, pictures, folder / "open_clip_model.safetensors")
+    for cycle in range(CYCLES):
+        _fit(model, tokenize, pictures, cycle)
+        _save(model, folder / "open_clip_model.safetensors")
 
 
 def normalised(pixels: np.ndarray) -> Tensor:
@@ -79,7 +83,7 @@ def normalised(pixels: np.ndarray) -> Tensor:
     return (x - mean) / std
 
 
-def _fit(model: Any, tokenize: Any, pictures: Pictures, path: Path) -> None:
+def _fit(model: Any, tokenize: Any, pictures: Pictures, cycle: int) -> None:
     """Learn which texts fit which pictures: a caption of each, every concept's name, and the distractors."""
     import torch
 
@@ -88,7 +92,7 @@ def _fit(model: Any, tokenize: Any, pictures: Pictures, path: Path) -> None:
     concepts = [compose(STREAM, index).concepts for index in range(count)]
     optimizers = _optimizers(model)
     schedules = [_schedule(optimizer, EPOCHS * steps) for optimizer in optimizers]
-    dice, rng = Dice("captions"), np.random.default_rng(0)
+    dice, rng = Dice(f"captions/{cycle}"), np.random.default_rng(cycle)
     for epoch in range(EPOCHS):
         order = rng.permutation(count)
         losses = []
@@ -107,10 +111,7 @@ def _fit(model: Any, tokenize: Any, pictures: Pictures, path: Path) -> None:
                 optimizer.step()
                 schedule.step()
             losses.append(loss.item())
-            if step % 50 == 49:
-                print(f"   {step + 1}: {np.mean(losses[-50:]):.4f}", flush=True)
-        print(f"clip: epoch {epoch + 1} of {EPOCHS}, loss {np.mean(losses[-100:]):.4f}", flush=True)
-        _save(model, path)
+        print(f"clip: cycle {cycle + 1}, epoch {epoch + 1} of {EPOCHS}, loss {np.mean(losses[-100:]):.4f}", flush=True)
 
 
 def _optimizers(model: Any) -> list[torch.optim.Optimizer]:
