@@ -43,7 +43,7 @@ def significant(run: saeviz.Run, rating: str) -> dict[saeviz.Feature, float]:
     return {choice.feature: r[choice.feature] for choice in run.selected if choice.feature in r}
 
 
-@pytest.mark.parametrize(("rating", "concept", "points"), PLANTED, ids=lambda value: str(value))
+@pytest.mark.parametrize(("rating", "concept", "points"), PLANTED, ids=str)
 def test_every_planted_concept_is_found_with_the_right_sign(demo, rating, concept, points):
     """At least one selected feature is about the concept, and every such feature has the panel's sign."""
     found = {feature: r for feature, r in significant(demo, rating).items() if shows(demo, feature, concept) >= 0.9}
