@@ -18,6 +18,9 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Range = tuple[float, float]
 
+DRAWING = 1
+"""To be raised when a change makes `draw` give other pixels, so that runs extract the pictures again."""
+
 _OVERSAMPLING = 2
 _HUE_SATURATION_VALUE: dict[str, tuple[Range, Range, Range]] = {
     "warm": ((0.0, 0.14), (0.65, 1.0), (0.55, 1.0)),

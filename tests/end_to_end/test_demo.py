@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import binom
 
 import saeviz
 from saeviz import ExitCode
@@ -78,14 +80,35 @@ def test_nothing_was_downloaded_or_left_out(demo):
     assert not list(demo.dir.rglob("*.tmp"))
 
 
+def test_shuffled_ratings_give_a_discovery_no_more_often_than_alpha(demo):
+    """Where nothing is to be found, Benjamini-Hochberg finds something in at most alpha of all runs."""
+    scorer = saeviz.component("scorer", "pearson-bh")
+    batches = [demo.features(space) for space in demo.spaces]
+    ratings = {name: np.array([item.ratings[name] for item in demo.items]) for name in demo.ratings}
+    n_shuffles, n_with_discovery = 100, 0
+    for seed in range(n_shuffles):
+        order = np.random.default_rng(seed).permutation(len(demo.items))
+        shuffled = {name: values[order] for name, values in ratings.items()}
+        columns = [column for batch in batches for column in scorer.score(score_input(batch, shuffled))]
+        found = [result for result in scorer.combine(columns) if getattr(result, "name", "") == "significant"]
+        n_with_discovery += any((column.values == 1).any() for column in found)
+    assert n_with_discovery <= binom.ppf(0.999, n_shuffles, demo.facts["correlation_alpha"])
+
+
+def score_input(batch: saeviz.FeatureBatch, ratings: dict) -> saeviz.ScoreInput:
+    stream = saeviz.FeatureStream(batch.space, lambda: iter([batch]))
+    return saeviz.ScoreInput(batch.space, batch.item_ids, stream, None, ratings)
+
+
 def test_with_shuffled_ratings_nothing_is_significant(folder, demo):
-    """The same features, which need not be extracted again; only the ratings are dealt out anew."""
+    """The demo's own control. The features are the same and need not be extracted again."""
+    tested = demo.correlations["q"].notna().sum()
     ended = run_process("demo", "--set", "images.shuffle_ratings=true", "--set", "labeler.use=none", cwd=folder)
     assert ended.code == ExitCode.DONE, ended
     assert "extract: up to date" in ended.err
     shuffled = saeviz.open_run(folder / "runs" / "demo")
     assert (shuffled.correlations["significant"] == 1).sum() == 0
-    assert shuffled.correlations["q"].notna().sum() == demo.correlations["q"].notna().sum()
+    assert shuffled.correlations["q"].notna().sum() == tested
 
 
 def test_another_seed_draws_other_pictures_and_extracts_them(folder, demo):

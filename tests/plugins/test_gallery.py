@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import saeviz
 import saeviz_gallery
+from saeviz.testing.images import ImageProviderContract
 from saeviz_gallery import GalleryOptions
 from saeviz_gallery.concepts import CONCEPTS, PALETTES, Picture, compose
 from saeviz_gallery.drawing import draw
@@ -176,6 +177,21 @@ def test_shuffled_ratings_carry_nothing():
 
 
 # The role
+
+
+class TestGalleryKeepsToItsRole(ImageProviderContract):
+    n_images = 6
+
+    @pytest.fixture
+    def provider(self):
+        return gallery(count=6, size=32)
+
+
+def test_a_picture_of_another_seed_or_size_is_another_version():
+    versions = {next(gallery(**o).iter_images()).fingerprint for o in ({}, {"seed": 1}, {"size": 64})}
+    assert len(versions) == 3
+    (same,) = {next(gallery(count=n, shuffle_ratings=n == 9).iter_images()).fingerprint for n in (3, 9)}
+    assert same
 
 
 def test_images_come_in_order_and_by_id():

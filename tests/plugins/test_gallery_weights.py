@@ -144,7 +144,7 @@ def test_saes_explain_what_they_read_with_few_features(layer, seen):
     found = features(SAES[layer], x)
     for part in (slice(0, 1), slice(1, None)):
         error = (x - found @ weights["W_dec"] - weights["b_dec"])[:, part]
-        assert error.square().sum() < 0.2 * (x - x.mean(dim=0))[:, part].square().sum()
+        assert error.square().sum() < 0.25 * (x - x.mean(dim=0))[:, part].square().sum()
     assert (found > 0).sum(dim=-1).float().mean() < 0.05 * found.shape[-1]
     assert (found > 0).flatten(0, 1).any(dim=0).float().mean() > 0.8
 
@@ -188,5 +188,5 @@ def test_the_embedder_finds_pictures_alike_that_share_a_concept(items, present):
     pairs = ~np.eye(len(items), dtype=bool)
     for concept in PLANTED:
         here = present[:, CONCEPTS.index(concept)]
-        both = here[:, None] & here[None, :] & pairs
-        assert cosines[both].mean() > cosines[pairs].mean() + 0.25 * cosines[pairs].std(), concept
+        both, one = here[:, None] & here[None, :] & pairs, here[:, None] ^ here[None, :]
+        assert cosines[both].mean() > cosines[one].mean() + 0.1 * cosines[pairs].std(), concept

@@ -1,8 +1,8 @@
 """Train the embedder that judges monosemanticity: a small timm network that has never seen CLIP nor a caption.
 
 Contrastive (SimCLR, Chen et al., 2020) with two views of a picture: it and a second drawing of the same
-composition, both cropped and flipped at random, half of them without colour: colour alone would do otherwise, and
-the embedding would know nothing else.
+composition, both cropped and flipped at random. Half of the batches hold pictures of one palette, which colour
+does not tell apart: else the embedding would know of little but colour.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeviz_gallery.concepts import PALETTES
 from saeviz_gallery.training.pictures import EMBEDDER_SIZE, Pictures
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ARCHITECTURE = "test_byobnet"
-EPOCHS = 4
+EPOCHS = 3
 BATCH = 256
 LEARNING_RATE = 2e-3
 TEMPERATURE = 0.1
@@ -33,12 +34,12 @@ def train_embedder(first: Pictures, second: Pictures, folder: Path) -> None:
 
     torch.manual_seed(0)
     model = timm.create_model(ARCHITECTURE, num_classes=0)
-    _fit(model, first.pixels, second.pixels)
+    _fit(model, first.pixels, second.pixels, first.presence[:, : len(PALETTES)].argmax(axis=1))
     folder.mkdir(parents=True, exist_ok=True)
     _save(model, folder)
 
 
-def _fit(model: Any, first: np.ndarray, second: np.ndarray) -> None:
+def _fit(model: Any, first: np.ndarray, second: np.ndarray, palette: np.ndarray) -> None:
     import torch
 
     steps = len(first) // BATCH
@@ -46,10 +47,10 @@ def _fit(model: Any, first: np.ndarray, second: np.ndarray) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=EPOCHS * steps)
     rng = np.random.default_rng(0)
     for epoch in range(EPOCHS):
-        order = rng.permutation(len(first))
         losses = []
         for step in range(steps):
-            chosen = np.sort(order[step * BATCH : (step + 1) * BATCH])
+            pool = np.flatnonzero(palette == step // 2 % len(PALETTES)) if step % 2 else np.arange(len(first))
+            chosen = np.sort(rng.choice(pool, BATCH, replace=False))
             views = torch.cat([_view(first[chosen], rng), _view(second[chosen], rng)])
             loss = _loss(torch.nn.functional.normalize(model(views), dim=1))
             optimizer.zero_grad()
@@ -61,7 +62,7 @@ def _fit(model: Any, first: np.ndarray, second: np.ndarray) -> None:
 
 
 def _view(pixels: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Each picture cropped to 60 to 100 % of its sides, half of them flipped, half of them grey and some a negative."""
+    """Each picture cropped to 60 to 100 % of its sides, half of them flipped."""
     import torch
 
     n = len(pixels)
@@ -74,10 +75,7 @@ def _view(pixels: np.ndarray, rng: np.random.Generator) -> Tensor:
     theta[:, 0, 2] = slack * torch.from_numpy(rng.uniform(-1, 1, n))
     theta[:, 1, 2] = slack * torch.from_numpy(rng.uniform(-1, 1, n))
     grid = torch.nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
-    x = torch.nn.functional.grid_sample(x, grid, align_corners=False, padding_mode="reflection")
-    contrast = torch.from_numpy(rng.uniform(0.5, 1.0, n) * rng.choice((-1.0, 1.0), n)).float()
-    grey = (x.mean(dim=1) * contrast[:, None, None])[:, None].expand_as(x)
-    return torch.where(torch.from_numpy(rng.random(n) < 0.5)[:, None, None, None], grey, x)
+    return torch.nn.functional.grid_sample(x, grid, align_corners=False, padding_mode="reflection")
 
 
 def _loss(vectors: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LAYERS = (3, 4)
 EXPANSION = 8
 K = 16
-STEPS = 3000
+STEPS = 2000
 BATCH = 2048
 CLS_SHARE = 0.5
 """Of a batch: 50 tokens of a picture have one CLS, and CLS is what a run looks at."""
