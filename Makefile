@@ -7,7 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PYTEST_FLAGS ?=
+# a test file stays in one process, so that what it makes once is made once
+PYTEST_FLAGS ?= -n auto --dist loadfile
 
 .PHONY: demo test lint format clean
 
@@ -15,7 +16,7 @@ demo: $(INSTALLED)
 	$(BIN)/saeviz demo
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

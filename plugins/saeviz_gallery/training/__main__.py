@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from saeviz_gallery.training.captions import VOCABULARY
 from saeviz_gallery.training.clip import train_clip
 from saeviz_gallery.training.embedder import train_embedder
 from saeviz_gallery.training.measure import measure
-from saeviz_gallery.training.pictures import read_pictures, training_pictures
+from saeviz_gallery.training.pictures import Pictures, read_pictures, training_pictures
 from saeviz_gallery.training.sae import LAYERS, train_saes
 
+Rendering = Callable[[str], Pictures]
 DEMO = Path(__file__).parents[1] / "demo"
 
 
@@ -30,31 +32,33 @@ def main() -> None:
     if unknown:
         parser.error(f"{unknown[0]!r} is none of {', '.join(STEPS)}")
     _use_threads(arguments.threads)
-    folder = training_pictures(arguments.cache, arguments.pictures)
     for name, step in STEPS.items():
         if name in (arguments.steps or STEPS):
-            step(folder, arguments.out)
+            step(partial(_rendering, arguments.cache, arguments.pictures), arguments.out)
 
 
-def _clip(pictures: Path, out: Path) -> None:
-    train_clip(read_pictures(pictures, "clip"), out / "clip")
+def _rendering(cache: Path, count: int, name: str) -> Pictures:
+    return read_pictures(training_pictures(cache, count), name)
+
+
+def _clip(rendering: Rendering, out: Path) -> None:
+    train_clip(rendering("clip"), out / "clip")
     (out / "vocabulary.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
 
 
-def _saes(pictures: Path, out: Path) -> None:
-    train_saes(read_pictures(pictures, "clip"), out / "clip", {layer: out / f"sae-layer{layer}" for layer in LAYERS})
+def _saes(rendering: Rendering, out: Path) -> None:
+    train_saes(rendering("clip"), out / "clip", {layer: out / f"sae-layer{layer}" for layer in LAYERS})
 
 
-def _embedder(pictures: Path, out: Path) -> None:
-    first, second = (read_pictures(pictures, name) for name in ("embedder", "embedder-redrawn"))
-    train_embedder(first, second, out / "embedder")
+def _embedder(rendering: Rendering, out: Path) -> None:
+    train_embedder(rendering("embedder"), rendering("embedder-redrawn"), out / "embedder")
 
 
-def _measure(_pictures: Path, out: Path) -> None:
+def _measure(_rendering: Rendering, out: Path) -> None:
     measure(out)
 
 
-STEPS: dict[str, Callable[[Path, Path], None]] = {
+STEPS: dict[str, Callable[[Rendering, Path], None]] = {
     "clip": _clip,
     "saes": _saes,
     "embedder": _embedder,
