@@ -82,7 +82,7 @@ def _blend(shown: Image, heat: FloatArray, seen: NDArray[np.bool_]) -> NDArray[n
     under = pixels + GREYED * (grey - pixels)
     opacity = STRENGTH * heat[..., None]
     over = (1 - opacity) * under + opacity * colours(heat)
-    unseen = np.where(_around(seen)[..., None], OUTLINE, UNSEEN * pixels)
+    unseen = np.where(_around(seen)[..., None], OUTLINE, UNSEEN * under)
     blended: NDArray[np.uint8] = np.where(seen[..., None], over, unseen).round().astype(np.uint8)
     return blended
 
