@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.errors import ConfigError, DataError
+from saeviz.heatmaps import Box, draw_heatmap
 from saeviz.labels import read_labels
-from saeviz.roles import SingleImageExtractor
+from saeviz.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.rundir import RunDir
 from saeviz.selection import read_selected
 from saeviz.types import (
@@ -25,6 +26,7 @@ from saeviz.types import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL.Image import Image
 
     from saeviz.session import Session
     from saeviz.typing import Float32Array
@@ -127,16 +129,44 @@ class Run:
             if row.item_id in self._items_by_id
         ]
 
-    def heatmap(self, feature: Feature | str, item_id: str) -> Float32Array:
-        """Where on an image a feature fires: float32 `[rows, cols]`."""
-        feature = self._feature(feature)
-        item = self._session.images.get_image(item_id)
-        if item is None:
-            raise DataError(f"this run has no image {item_id!r}")
+    def heatmap(self, feature: Feature | str, item_id: str, *, fine: bool = False) -> Float32Array:
+        """Where on an image a feature fires: float32 `[rows, cols]` over the patches, see `field_of_view`.
+
+        For a feature of the class token it is where the same SAE feature fires on patches. `fine` gives a multiple of
+        rows and columns, with the same values in the middle of patches. Raises `DataError` where the extractor
+        cannot do that, or its SAE knows no patches.
+        """
+        feature, item = self._feature(feature), self._item(item_id)
         extractor = self._session.extractor
-        if not isinstance(extractor, SingleImageExtractor):
-            raise DataError(f"the extractor {self._session.config.extractor.use} cannot look at single images")
-        return extractor.extract_spatial(item, layer=feature.layer).heatmap(feature.index)
+        if isinstance(extractor, HeatmapExtractor):
+            found: Float32Array = extractor.heatmaps([item], feature.layer, [feature.index], fine)[0, 0]
+            return found
+        if isinstance(extractor, SingleImageExtractor) and not fine:
+            return extractor.extract_spatial(item, layer=feature.layer).heatmap(feature.index)
+        what = "make fine heatmaps" if fine else "look at single images"
+        raise DataError(f"the extractor {self._session.config.extractor.use} cannot {what}")
+
+    def heatmap_image(self, feature: Feature | str, item_id: str, *, smooth: bool = True, fine: bool = False) -> Image:
+        """The heatmap over its picture, RGB with a legend; dim where the model saw nothing of it.
+
+        `smooth` interpolates between the centres of cells. Raises `DataError` as `heatmap`, and where the extractor
+        does not say which part of a picture it sees.
+        """
+        box = self.field_of_view(item_id)
+        values = self.heatmap(feature, item_id, fine=fine)
+        return draw_heatmap(self._item(item_id).open(), values, box, smooth=smooth, caption=str(feature))
+
+    def field_of_view(self, item_id: str) -> Box:
+        """Which part of an image its heatmaps cover: left, top, right, bottom in pixels of the upright picture.
+
+        The model sees nothing of what is outside. It reaches beyond the picture where the model pads it.
+        """
+        extractor = self._session.extractor
+        if not isinstance(extractor, HeatmapExtractor):
+            raise DataError(
+                f"the extractor {self._session.config.extractor.use} does not say which part of a picture it sees"
+            )
+        return extractor.field_of_view(self._item(item_id))
 
     @cached_property
     def _session(self) -> Session:
@@ -150,6 +180,12 @@ class Run:
     def _top_images(self) -> dict[tuple[int, str, int], pd.DataFrame]:
         table = self._rundir.read_table(self._rundir.top_images, "score")
         return dict(iter(table.groupby(["layer", "tokens", "feature"], observed=True)))
+
+    def _item(self, item_id: str) -> ImageItem:
+        item = self._session.images.get_image(item_id)
+        if item is None:
+            raise DataError(f"this run has no image {item_id!r}")
+        return item
 
     def _space(self, text: str) -> FeatureSpace:
         for space in self.spaces:

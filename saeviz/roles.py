@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from saeviz.heatmaps import Box
     from saeviz.results import Run
     from saeviz.scoring import ScoreInput
     from saeviz.types import (
@@ -86,6 +87,28 @@ class SingleImageExtractor(Protocol):
 
     def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
         """Features of every patch of one image at `layer` (default: the last one configured)."""
+        ...
+
+
+@runtime_checkable
+class HeatmapExtractor(Protocol):
+    """Optional for an extractor: where chosen features fire, cheaper than `extract_spatial` and finer than patches."""
+
+    def heatmaps(
+        self, images: Sequence[Image | ImageItem | Path], layer: int, features: Sequence[int], fine: bool = False
+    ) -> Float32Array:
+        """`[n, n_features, rows, cols]`, the columns of `extract_spatial` that belong to `features`.
+
+        With `fine` an odd multiple of rows and columns over the same field of view, with the same value in the middle
+        cell of each patch. Raises `ImageError` for an image that cannot be read.
+        """
+        ...
+
+    def field_of_view(self, image: Image | ImageItem | Path) -> Box:
+        """What the map covers: left, top, right, bottom in pixels of the upright picture.
+
+        Reaches beyond the picture where the model pads it.
+        """
         ...
 
 

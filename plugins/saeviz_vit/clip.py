@@ -107,6 +107,20 @@ class OpenClip:
         pixels: Tensor = self._transform(image)
         return pixels
 
+    def whole(self, image: Image) -> Tensor:
+        """The same without its crop."""
+        result: Any = image
+        for step in self._transform.transforms:
+            result = result if "CenterCrop" in type(step).__name__ else step(result)
+        pixels: Tensor = result
+        return pixels
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Rows and columns of pixels in a patch."""
+        rows, columns = self._model.visual.patch_size
+        return rows, columns
+
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
         """The outputs of some blocks; those behind the last of them are not computed."""
         import torch

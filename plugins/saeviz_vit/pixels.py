@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from saeviz import ImageError, ImageItem
 from saeviz.toolkit.images import to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
+
+T = TypeVar("T")
 
 MAX_ASPECT = 100
 """Resizing the short edge to 224 blows a picture that is much longer than this up to gigabytes."""
 
 
-def prepare(source: Image | ImageItem | Path, transform: Callable[[Image], Tensor]) -> Tensor:
+def prepare(source: Image | ImageItem | Path, transform: Callable[[Image], T]) -> T:
     """The picture, transformed. Raises `ImageError` where it cannot be read or cannot be transformed."""
     item = ImageItem(str(source), source) if isinstance(source, Path) else source
     image = item.open() if isinstance(item, ImageItem) else item

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Formula = Literal["published", "document"]
+CHUNK_VALUES = 2**24
+"""Features of tokens held at once: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,18 @@ class SAE:
         shift, scale = self._statistics(x)
         features = torch.addmm(self._bias, (x.float() - shift) / scale, self._w_enc)
         return features.relu_() if self.config.k is None else _keep_largest(features, self.config.k)
+
+    def encode_only(self, x: Tensor, columns: Sequence[int]) -> Tensor:
+        """`encode(x)[:, columns]` at the cost of these features, where they do not depend on the others."""
+        import torch
+
+        chosen = torch.tensor(columns, dtype=torch.int64, device=self._bias.device)
+        if self.config.k is not None:
+            parts = torch.split(x, max(1, CHUNK_VALUES // self.config.d_sae))
+            return torch.cat([self.encode(part)[:, chosen] for part in parts])
+        narrow = copy(self)
+        narrow._w_enc, narrow._bias = self._w_enc[:, chosen], self._bias[chosen]
+        return narrow.encode(x)
 
     def decode(self, features: Tensor, x: Tensor) -> Tensor:
         """The estimate `[n, d_in]` of activations `x`, on the CPU; `x` gives back what the normalisation took."""

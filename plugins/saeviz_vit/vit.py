@@ -68,8 +68,21 @@ class TransformersVit:
 
     def transform(self, image: Image) -> Tensor:
         """What the model's own image processor makes of the picture."""
-        pixels: Tensor = self._processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
-        return pixels
+        return self._process(image)
+
+    def whole(self, image: Image) -> Tensor:
+        """The same without its crop."""
+        crops = getattr(self._processor, "do_center_crop", False)
+        return self._process(image, **({"do_center_crop": False} if crops else {}))
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Rows and columns of pixels in a patch."""
+        size = self._vision.get("patch_size")
+        rows, columns = size if isinstance(size, list) else (size, size)
+        if not isinstance(rows, int) or not isinstance(columns, int):
+            raise DataError(f"{OPTION}: {self._config_path} has no patch_size")
+        return rows, columns
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
         """The outputs of some blocks; those behind the last configured layer do not exist any more."""
@@ -103,11 +116,12 @@ class TransformersVit:
             )
 
     def _grid(self, pixels: Tensor) -> tuple[int, int]:
-        size = self._vision.get("patch_size")
-        rows, columns = size if isinstance(size, list) else (size, size)
-        if not isinstance(rows, int) or not isinstance(columns, int):
-            raise DataError(f"{OPTION}: {self._config_path} has no patch_size")
+        rows, columns = self.patch
         return pixels.shape[-2] // rows, pixels.shape[-1] // columns
+
+    def _process(self, image: Image, **changes: Any) -> Tensor:
+        pixels: Tensor = self._processor(image.convert("RGB"), return_tensors="pt", **changes)["pixel_values"][0]
+        return pixels
 
     def _move(self, pixels: Tensor) -> Tensor:
         return pixels.to(torch_device(self._context), torch_dtype(self._context, self._precision))

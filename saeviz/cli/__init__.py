@@ -10,6 +10,7 @@ import click
 
 from saeviz.cli.check import check
 from saeviz.cli.demo import demo
+from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
 from saeviz.cli.plugins import plugins
 from saeviz.cli.run import run
@@ -23,7 +24,7 @@ def saeviz() -> None:
     """Find, name and show the visual concepts inside a vision model that predict what people feel about images."""
 
 
-for command in (run, demo, check, plugins, init, show):
+for command in (run, demo, check, plugins, init, show, heatmap):
     saeviz.add_command(command)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from saeviz.errors import ConfigError
 from saeviz.manager import Manager
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,6 +56,14 @@ def tell_problems(manager: Manager) -> None:
     """A line on stderr for each plugin that is left out because it is broken."""
     for problem in manager.problems:
         click.echo(f"saeviz: {problem}", err=True)
+
+
+def latest_run(here: Path) -> Path:
+    """The run directory that was worked on last, of those in `here` and in `runs` below it."""
+    runs = [path.parent for path in (*here.glob("run.json"), *here.glob("runs/*/run.json"))]
+    if not runs:
+        raise ConfigError(f"there is no run in {here} or {here / 'runs'}; say which with --run DIR")
+    return max(runs, key=lambda path: (path / "run.json").stat().st_mtime)
 
 
 class _StderrHandler(logging.Handler):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saeviz.api import open_run
-from saeviz.errors import ConfigError, ExitCode
+from saeviz.cli.common import latest_run
+from saeviz.errors import ExitCode
 from saeviz.plain import plain
 from saeviz.results import Run
 from saeviz.types import Feature
@@ -26,20 +27,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(feature: str, directory: Path | None, as_json: bool) -> int:
     """Show one FEATURE, written like layer11.cls/4711: its label, scores, correlations and top images."""
-    run = open_run(directory or _latest_run(Path.cwd()))
+    run = open_run(directory or latest_run(Path.cwd()))
     found = _collect(run, feature)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _print(found)
     return ExitCode.DONE
-
-
-def _latest_run(here: Path) -> Path:
-    runs = [path.parent for path in (*here.glob("run.json"), *here.glob("runs/*/run.json"))]
-    if not runs:
-        raise ConfigError(f"there is no run in {here} or {here / 'runs'}; say which with --run DIR")
-    return max(runs, key=lambda path: (path / "run.json").stat().st_mtime)
 
 
 def _collect(run: Run, text: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from saeviz.heatmaps import Box
     from saeviz.typing import Float32Array
 
 COLOURS = {
@@ -203,6 +204,21 @@ class FakeExtractor:
         """Features of every patch of one picture."""
         layer = self._layer(layer)
         return SpatialFeatures(layer, _encode(_patches(_picture(image)), layer, self.options.n_features), (GRID, GRID))
+
+    def heatmaps(
+        self, images: Sequence[Image | ImageItem | Path], layer: int, features: Sequence[int], fine: bool = False
+    ) -> Float32Array:
+        """The columns of `extract_spatial`; there is nothing finer in them, so a patch is 3 x 3 equal cells then."""
+        import numpy as np
+
+        maps = [[self.extract_spatial(image, layer).heatmap(feature) for feature in features] for image in images]
+        found = np.array(maps, np.float32)
+        return found.repeat(3, axis=-1).repeat(3, axis=-2) if fine else found
+
+    def field_of_view(self, image: Image | ImageItem | Path) -> Box:
+        """All of the picture, which is squeezed into a square."""
+        width, height = _picture(image).size
+        return 0.0, 0.0, float(width), float(height)
 
     def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
         """Unit vectors `[n, 3]`: the direction of the mean colour from grey; NaN where unreadable."""

@@ -1,0 +1,142 @@
+"""Where features fire: which part of a picture the patches cover, and windows between them for finer maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from saeviz import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from saeviz.typing import Float32Array
+
+FINER = 5
+"""Cells of a fine map along a side of a patch. Odd, so that the patch's own value lies in the middle one."""
+
+
+class Framing(Protocol):
+    """A vision model that can say what it cuts off."""
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        ...
+
+    def transform(self, image: Image) -> Tensor:
+        """The picture as the model wants it, `[3, height, width]`."""
+        ...
+
+    def whole(self, image: Image) -> Tensor:
+        """The same before the crop, `[3, height, width]` of the whole picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of `size` (width, height), the `pixels` that a model takes and the `whole` that they are cut from."""
+
+    size: tuple[int, int]
+    pixels: Tensor
+    whole: Tensor
+    patch: tuple[int, int]
+
+    @classmethod
+    def of(cls, image: Image, model: Framing) -> Frame:
+        """The picture framed by the model's own transform."""
+        return cls(image.size, model.transform(image), model.whole(image), model.patch)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of all patches together, in pixels of the picture."""
+        (top, left), (height, width), (patch_height, patch_width) = self._corner, self._shape, self.patch
+        down, across = self.size[1] / self.whole.shape[-2], self.size[0] / self.whole.shape[-1]
+        bottom, right = top + height // patch_height * patch_height, left + width // patch_width * patch_width
+        return left * across, top * down, right * across, bottom * down
+
+    def windows(self) -> Iterator[Tensor]:
+        """The crop moved by fifths of a patch, rows of places from top left; the one in the middle is not moved.
+
+        What lies beyond the crop comes from the whole picture, and beyond that from its nearest pixel.
+        """
+        source, (top, left) = self._surroundings
+        height, width = self._shape
+        for down in _shifts(self.patch[0]):
+            rows = _nearest(top + down, height, source.shape[-2])
+            for across in _shifts(self.patch[1]):
+                yield source[:, rows][:, :, _nearest(left + across, width, source.shape[-1])]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.pixels.shape[-2], self.pixels.shape[-1]
+
+    @cached_property
+    def _corner(self) -> tuple[int, int]:
+        """Top and left of the crop in the whole; negative where the model pads.
+
+        Libraries round the middle of an odd rest in their own ways, so the crop is found rather than computed.
+        """
+        import torch
+
+        height, width = self._shape
+        for top in _middles(self.whole.shape[-2], height):
+            for left in _middles(self.whole.shape[-1], width):
+                inside = self.whole[:, max(top, 0) : top + height, max(left, 0) : left + width]
+                rows, columns = inside.shape[-2:]
+                mine = self.pixels[:, max(-top, 0) :, max(-left, 0) :][:, :rows, :columns]
+                if torch.equal(mine, inside):
+                    return top, left
+        raise DataError("the model's transform takes something else than the middle of a picture; there is no heatmap")
+
+    @property
+    def _surroundings(self) -> tuple[Tensor, tuple[int, int]]:
+        """What windows are cut from and where the crop lies in it; padding of the model's own goes on."""
+        padded = any(mine > all_ for mine, all_ in zip(self._shape, self.whole.shape[-2:], strict=True))
+        return (self.pixels, (0, 0)) if padded else (self.whole, self._corner)
+
+
+def _middles(whole: int, part: int) -> list[int]:
+    """Where a part in the middle begins."""
+    rest = whole - part
+    return sorted({rest // 2, -(-rest // 2)})
+
+
+def _shifts(patch: int) -> list[int]:
+    """Fifths of a patch to both sides, in whole pixels."""
+    reach = FINER // 2
+    return [round(step * patch / FINER) for step in range(-reach, reach + 1)]
+
+
+def _nearest(start: int, length: int, available: int) -> Tensor:
+    import torch
+
+    return torch.arange(start, start + length).clamp(0, available - 1)
+
+
+def run_windows(
+    windows: Iterable[Tensor],
+    features_of: Callable[[Sequence[Tensor]], Tensor],
+    *,
+    batch_size: int,
+    per_side: int,
+) -> Float32Array:
+    """Maps `[n, n_features, rows, cols]` of n pictures, each of `per_side` squared windows.
+
+    `features_of` gives `[windows, rows, cols, n_features]`.
+    """
+    import numpy as np
+
+    source, parts = iter(windows), []
+    while chunk := list(islice(source, batch_size)):
+        parts.append(features_of(chunk).cpu().numpy())
+    found = np.concatenate(parts)
+    n_windows, rows, columns, n_features = found.shape
+    n = n_windows // per_side**2
+    apart = found.reshape(n, per_side, per_side, rows, columns, n_features)
+    maps: Float32Array = apart.transpose(0, 5, 3, 1, 4, 2).reshape(n, n_features, rows * per_side, columns * per_side)
+    return maps

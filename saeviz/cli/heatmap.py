@@ -1,0 +1,68 @@
+"""`saeviz heatmap`: where on an image a feature fires."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import click
+
+from saeviz.api import open_run
+from saeviz.cli.common import latest_run, log_to_stderr
+from saeviz.errors import ConfigError, ExitCode
+from saeviz.files import write_atomic
+from saeviz.plain import plain
+from saeviz.results import Run
+from saeviz.types import Feature
+
+DEFAULT = Path("heatmap.png")
+
+
+@click.command()
+@click.argument("feature")
+@click.argument("item")
+@click.option(
+    "--run", "directory", type=click.Path(path_type=Path), help="The run directory (default: the latest here)."
+)
+@click.option("--out", type=click.Path(path_type=Path), help=f"The PNG to write (default: {DEFAULT}).")
+@click.option("--smooth/--nearest", default=True, help="Interpolate between cells (default), or show each as it is.")
+@click.option("--fine", is_flag=True, help="5 x 5 cells for each patch, from 25 forward passes.")
+@click.option("--json", "as_json", is_flag=True, help="The numbers as JSON, and no picture.")
+def heatmap(feature: str, item: str, directory: Path | None, out: Path | None, **choices: bool) -> int:
+    """Show where on the image ITEM a FEATURE, written like layer11.cls/4711, fires: a picture of it."""
+    log_to_stderr(quiet=True)
+    as_json = choices.pop("as_json")
+    if as_json and out:
+        raise ConfigError("--json gives numbers and --out a picture; take one of them")
+    out = out or DEFAULT
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out: {out} must end in .png, which is what is written")
+    run = open_run(directory or latest_run(Path.cwd()))
+    if as_json:
+        click.echo(json.dumps(_numbers(run, feature, item, fine=choices["fine"]), ensure_ascii=False))
+    else:
+        picture = BytesIO()
+        run.heatmap_image(feature, item, **choices).save(picture, "png")
+        write_atomic(out, picture.getvalue())
+        click.echo(out)
+    if Feature.parse(feature).tokens == "cls":
+        click.echo(
+            f"saeviz: {feature} is read at the class token; the map shows where the same SAE feature fires on patches",
+            err=True,
+        )
+    return ExitCode.DONE
+
+
+def _numbers(run: Run, feature: str, item: str, *, fine: bool) -> dict[str, Any]:
+    box = run.field_of_view(item)
+    values = run.heatmap(feature, item, fine=fine)
+    return {
+        "run": str(run.dir),
+        "feature": str(Feature.parse(feature)),
+        "item_id": item,
+        "field_of_view": list(box),
+        "fine": fine,
+        "values": plain(values),
+    }
