@@ -22,7 +22,7 @@ from saeviz import (
 )
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.torch import torch_device
-from saeviz_vit.binding import KINDS, BaseModel, check_binding, untrained
+from saeviz_vit.binding import BaseModel, check_binding, kind_of, untrained
 from saeviz_vit.options import SAEOptions
 from saeviz_vit.pixels import prepare
 from saeviz_vit.pooling import pool, to_csr
@@ -213,7 +213,7 @@ class SAEExtractor:
         if untrained(config, [tokens]) and not self.options.insist:
             kind = "the class token" if tokens == "cls" else "patches"
             raise DataError(
-                f"extractor.saes.{layer} was trained on {KINDS[config.trained_on]}, so it says nothing about {kind}; "
+                f"extractor.saes.{layer} was trained on {kind_of(config)}, so it says nothing about {kind}; "
                 "set extractor.insist = true to use it all the same"
             )
         sae = self._sae(layer)

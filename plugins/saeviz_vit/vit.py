@@ -42,6 +42,7 @@ class TransformersVit:
         self._revision = options.model_revision
         self._last = max(options.sources)
         self._precision = options.precision
+        self._crops_centre = options.crops_centre
         self._context = context
 
     @cached_property
@@ -55,7 +56,10 @@ class TransformersVit:
                 f"{OPTION}: {self._config_path} describes no vision transformer "
                 "(it has no hidden_size and num_hidden_layers)"
             )
-        return BaseModel(str(self._source), tuple(filter(None, names)), local is None, width, n_blocks)
+        label, patch = str(self._source), self._vision.get("patch_size")
+        image = _edge(self._preprocessing, crops_centre=self._crops_centre)
+        patch = patch if isinstance(patch, int) else None
+        return BaseModel(label, tuple(filter(None, names)), local is None, width, n_blocks, image, patch)
 
     @property
     def commit(self) -> str | None:
@@ -67,7 +71,9 @@ class TransformersVit:
         _ = self._loaded, self._processor
 
     def transform(self, image: Image) -> Tensor:
-        """What the model's own image processor makes of the picture."""
+        """What the model's own image processor makes of the picture, or of its centre."""
+        if self._crops_centre:
+            image = _centre(image, self.base.image_size, OPTION)
         pixels: Tensor = self._processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
         return pixels
 
@@ -132,6 +138,16 @@ class TransformersVit:
         return vision if isinstance(vision, dict) else {}
 
     @cached_property
+    def _preprocessing(self) -> dict[str, Any]:
+        """What is known of the image processor before it is loaded; empty where it cannot be had."""
+        try:
+            path = self._fetch(("preprocessor_config.json",), self.commit or self._revision)
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (DataError, OSError, ValueError, RecursionError):  # loading the model will say what is wrong
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
     def _folder(self) -> Path:
         """Where config, weights and image processor lie together."""
         weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
@@ -172,6 +188,26 @@ class TransformersVit:
             raise DataError(
                 f"{OPTION}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
             ) from error
+
+
+def _edge(preprocessing: dict[str, Any], *, crops_centre: bool) -> int | None:
+    """The edge of the square picture that comes out, None where it is not square or not known."""
+    cropped = preprocessing.get("do_center_crop") and not crops_centre
+    size = preprocessing.get("crop_size" if cropped else "size")
+    if isinstance(size, dict):
+        size = size.get("height") if size.get("height") == size.get("width") else None
+    return size if isinstance(size, int) else None
+
+
+def _centre(image: Image, edge: int | None, option: str) -> Image:
+    """The short edge resized bicubically to `edge` and the centre cut out, before RGB, as ViT-Prisma does."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import center_crop, resize
+
+    if edge is None:
+        raise DataError(f"{option}: its preprocessor_config.json has no square size; set extractor.centre_crop = false")
+    square: Image = center_crop(resize(image, edge, InterpolationMode.BICUBIC), [edge, edge])
+    return square
 
 
 @contextmanager
