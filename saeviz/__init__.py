@@ -21,6 +21,7 @@ from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.results import Run
 from saeviz.roles import (
+    Checkable,
     EmbeddingProvider,
     FamilyScorer,
     FeatureExtractor,
@@ -58,6 +59,8 @@ from saeviz.types import (
     FeatureBatch,
     FeatureLabel,
     FeatureSpace,
+    Figure,
+    Health,
     ImageItem,
     LabelRequest,
     Relation,
@@ -77,6 +80,7 @@ __all__ = [
     "API_VERSION",
     "PATH",
     "TOKENS",
+    "Checkable",
     "ComponentSpec",
     "ConfigError",
     "Context",
@@ -96,7 +100,9 @@ __all__ = [
     "FeatureStore",
     "FeatureStoreSpec",
     "FeatureStream",
+    "Figure",
     "HasProvenance",
+    "Health",
     "ImageError",
     "ImageItem",
     "ImageProvider",

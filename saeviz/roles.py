@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         FeatureBatch,
         FeatureLabel,
         FeatureSpace,
+        Health,
         ImageItem,
         LabelRequest,
         SAEFeatureResult,
@@ -86,6 +87,18 @@ class SingleImageExtractor(Protocol):
 
     def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
         """Features of every patch of one image at `layer` (default: the last one configured)."""
+        ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """Optional for an extractor: find out on a few images whether the right weights are in the right place."""
+
+    def health(self, items: Sequence[ImageItem]) -> Iterable[Health]:
+        """Figures beside the published ones, and warnings. For `saeviz check --deep`; loads the model.
+
+        An image that cannot be read is reported with `context.failed(item_id, error)` and left out.
+        """
         ...
 
 

@@ -15,8 +15,8 @@ from saeviz_vit.registry import KnownSAE, find, suggestion
 from saeviz_vit.sae import SAEConfig, SAEWeights
 
 CONFIG_NAMES = tuple(dict.fromkeys(name for known in FORMATS for name in known.CONFIG_NAMES))
-NEEDED = " or ".join(
-    dict.fromkeys(f"{known.CONFIG_NAMES[0]} with {' or '.join(known.WEIGHTS_NAMES)}" for known in FORMATS)
+NEEDED = "; or ".join(
+    " with ".join(dict.fromkeys([known.CONFIG_NAMES[0], " or ".join(known.WEIGHTS_NAMES)])) for known in FORMATS
 )
 
 

@@ -19,7 +19,7 @@ from saeviz_vit.sae import SAEConfig, SAEWeights
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG_NAMES: tuple[str, ...] = ("sae.pth", "model.pth")
+CONFIG_NAMES: tuple[str, ...] = ("sae.pth",)
 WEIGHTS_NAMES: tuple[str, ...] = CONFIG_NAMES
 ACTIVATIONS = {
     "SAE": "relu",

@@ -42,7 +42,7 @@ class SaevConfig(BaseModel):
     d_model: PositiveInt
     d_sae: PositiveInt
     activation: Activation
-    schema_number: int = Field(ge=0, le=5)
+    schema_number: int = Field(alias="schema", ge=0, le=5)
 
     @property
     def has_threshold(self) -> bool:
@@ -101,7 +101,7 @@ def _header(path: Path) -> Header:
     schema = found.get("schema", 0)
     config = found if schema == 0 else found.get("cfg", {})
     if isinstance(config, dict):
-        config = {**_renamed(config), "schema_number": schema}
+        config = {**_renamed(config), "schema": schema}
         config.setdefault("activation", _former_activation(found, config) if schema in (0, 1) else None)
     return Header(checked(SaevConfig, config, path), len(line))
 
