@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,14 +11,9 @@ from pathlib import Path
 
 from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
-from saeviz_vit.formats import FORMATS, SAEFormat
+from saeviz_vit.formats import FORMATS, SAEFormat, prisma
 from saeviz_vit.registry import KnownSAE, find, suggestion
 from saeviz_vit.sae import SAEConfig, SAEWeights
-
-CONFIG_NAMES = tuple(dict.fromkeys(name for known in FORMATS for name in known.CONFIG_NAMES))
-NEEDED = "; or ".join(
-    " with ".join(dict.fromkeys([known.CONFIG_NAMES[0], " or ".join(known.WEIGHTS_NAMES)])) for known in FORMATS
-)
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,8 @@ class SAESource:
         """Its arrays, of the same commit as the config. Raises `DataError` where they cannot be had or read."""
         known, config = self._config_file
         given = Path(self.source).expanduser()
-        return known.read_weights(given if given.is_file() else self._fetch(known.WEIGHTS_NAMES, commit_of(config)))
+        is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
+        return known.read_weights(given if is_weights else self._fetch(known.WEIGHTS_NAMES, commit_of(config)))
 
     @property
     def commit(self) -> str | None:
@@ -60,26 +57,38 @@ class SAESource:
         """The format, and the file that its config is in."""
         seen = []
         for path in self._candidates():
-            for known in FORMATS:
+            for known in self._formats:
                 if known.claims(path):
                     return known, path
             seen.append(path.name)
         raise DataError(
-            f"{self._option}: {self.source} is an SAE of no known format (it has {', '.join(seen)}); needed: {NEEDED}"
+            f"{self._option}: {self.source} is an SAE of no known format (it has {', '.join(seen)}); "
+            f"needed: {self._needed}"
         )
 
     def _candidates(self) -> Iterator[Path]:
         """The files that are there and may hold a config, at least one."""
         given = Path(self.source).expanduser()
+        names = list(dict.fromkeys(name for known in self._formats for name in known.CONFIG_NAMES))
         if given.is_file():
             yield given
-            yield from (path for path in map(given.with_name, CONFIG_NAMES) if path.is_file())
+            yield from (path for path in map(given.with_name, names) if path.is_file())
             return
-        path = self._fetch(CONFIG_NAMES)
+        path = self._fetch(names)
         yield path
-        for name in CONFIG_NAMES[CONFIG_NAMES.index(path.name) + 1 :]:
+        for name in names[names.index(path.name) + 1 :]:
             with suppress(DataError):
                 yield self._fetch([name])
+
+    @property
+    def _formats(self) -> tuple[SAEFormat, ...]:
+        """Those that it may be in; all SAEs of the registry are Prisma's."""
+        return (prisma,) if self.known else FORMATS
+
+    @property
+    def _needed(self) -> str:
+        files = [[known.CONFIG_NAMES[0], " or ".join(known.WEIGHTS_NAMES)] for known in self._formats]
+        return "; or ".join(" with ".join(dict.fromkeys(names)) for names in files)
 
     def _fetch(self, names: Sequence[str], commit: str | None = None) -> Path:
         place, folder = self._place
@@ -90,14 +99,16 @@ class SAESource:
             context=self.context,
             revision=commit or self.revision or pinned or "main",
             option=self._option,
-            needed=NEEDED,
+            needed=self._needed,
         )
 
     @cached_property
     def _place(self) -> tuple[str | Path, str]:
         """A folder or repository, and the folder in it that is meant (`owner/repository:folder`)."""
-        text = str(self.source)
-        if isinstance(self.source, Path) or Path(text).expanduser().exists() or text.startswith((".", "~")):
+        text, given = str(self.source), Path(self.source).expanduser()
+        if given.is_file():
+            return given.parent, ""
+        if isinstance(self.source, Path) or given.exists() or text.startswith((".", "~")):
             return self.source, ""
         if self.known and text.lower() == self.known.name:
             return self.known.id, ""
@@ -105,13 +116,13 @@ class SAESource:
             raise DataError(
                 f"{self._option}: there is no file or folder {text}, nor a known SAE of that name{suggestion(text)}"
             )
-        repository, _, folder = text.partition(":")
-        return repository, folder.strip("/")
+        inside = re.fullmatch(r"([^/:\\]+/[^/:\\]+):(.+)", text)
+        if inside is None:
+            return text, ""
+        if ".." in inside[2].split("/"):
+            raise DataError(f"{self._option}: {text} leads out of the repository")
+        return inside[1], inside[2].strip("/")
 
     @property
     def _option(self) -> str:
         return f"extractor.saes.{self.layer}"
-
-
-def _format_of(path: Path) -> SAEFormat | None:
-    return next((known for known in FORMATS if known.claims(path)), None)

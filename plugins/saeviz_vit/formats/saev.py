@@ -61,8 +61,11 @@ def claims(path: Path) -> bool:
     """A file that begins like an object in JSON and is none by its name."""
     if path.suffix == ".json":
         return False
-    with path.open("rb") as file:
-        return file.read(2).strip() in (b"{", b'{"')
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"{"
+    except OSError:
+        return False
 
 
 def read_config(path: Path) -> SAEConfig:

@@ -546,6 +546,10 @@ def test_a_file_is_known_by_its_content_not_its_name(tmp_path, make, w):
     assert load(renamed).config.model_name == "tiny"
 
 
+def test_a_config_stands_for_the_weights_beside_it(tmp_path, make):
+    assert load(make.sae(tmp_path) / "config.json").config.model_name == "tiny"
+
+
 def test_what_no_format_claims(tmp_path, w):
     (tmp_path / "config.json").write_text('{"something": "else"}')
     torch.save(w, tmp_path / "weights.pt")

@@ -128,6 +128,12 @@ def test_a_folder_of_a_repository(asked):
     assert "layer_7/best/cfg.json" in names
 
 
+def test_a_folder_outside_of_it(asked):
+    with pytest.raises(DataError, match=r"extractor\.saes\.7: owner/saes:\.\./x leads out of the repository"):
+        _ = SAESource(7, "owner/saes:../x", None, saeviz.Context()).config
+    assert not asked
+
+
 def test_a_folder_of_the_same_name_comes_first(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make.sae(tmp_path / "prisma-x64-7", d_in=32)
