@@ -40,8 +40,9 @@ def known_saes() -> tuple[KnownSAE, ...]:
 
 
 def find(source: str | Path) -> KnownSAE | None:
-    """The known SAE of this short name or hub id, or whose repository this folder is a copy of by its name."""
-    last = str(source).replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
+    """The known SAE of this short name or hub id, or whose repository this folder or file is copied from."""
+    given = Path(source).expanduser()
+    last = str(given.parent if given.is_file() else source).replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
     return _by_name().get(last)
 
 

@@ -49,8 +49,7 @@ class SAESource:
     @cached_property
     def known(self) -> KnownSAE | None:
         """What is published about it, also where it is a local copy in a folder of the repository's name."""
-        given = Path(self.source).expanduser()
-        return find(given.parent if given.is_file() else self.source)
+        return find(self.source)
 
     @cached_property
     def _config_file(self) -> tuple[SAEFormat, Path]:

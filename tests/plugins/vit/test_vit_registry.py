@@ -92,6 +92,12 @@ def test_one_is_found_by_name_by_id_and_by_the_folder_it_was_copied_to(source):
     assert find(source).name == "prisma-x64-8"
 
 
+def test_a_weights_file_is_found_by_its_folder(make, tmp_path):
+    folder = make.sae(tmp_path / find("prisma-dino-b16-7").id.partition("/")[2])
+    assert find(folder / "weights.pt").name == "prisma-dino-b16-7"
+    assert VitOptions(model="m", saes={7: folder / "weights.pt"}).crops_centre
+
+
 def test_the_unknown_is_not_found():
     assert find("owner/other") is None
     assert find("") is None
