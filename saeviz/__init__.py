@@ -21,6 +21,7 @@ from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.results import Run
 from saeviz.roles import (
+    Checkable,
     EmbeddingProvider,
     FamilyScorer,
     FeatureExtractor,
@@ -59,6 +60,8 @@ from saeviz.types import (
     FeatureBatch,
     FeatureLabel,
     FeatureSpace,
+    Figure,
+    Health,
     ImageItem,
     LabelRequest,
     Relation,
@@ -78,6 +81,7 @@ __all__ = [
     "API_VERSION",
     "PATH",
     "TOKENS",
+    "Checkable",
     "ComponentSpec",
     "ConfigError",
     "Context",
@@ -97,7 +101,9 @@ __all__ = [
     "FeatureStore",
     "FeatureStoreSpec",
     "FeatureStream",
+    "Figure",
     "HasProvenance",
+    "Health",
     "HeatmapExtractor",
     "ImageError",
     "ImageItem",

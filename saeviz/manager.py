@@ -224,20 +224,38 @@ class Manager:
                 f"the {spec.role} {spec.name!r} needs {', '.join(missing)}, which is not installed: "
                 f"pip install '{install}'"
             )
-        if not isinstance(spec.factory, str):
-            return spec.factory
-        module_name, _, attribute = spec.factory.partition(":")
+        built: Callable[[Options, Context], Any] = self._load(offer, spec.factory)
+        return built
+
+    def notes(self, offer: Offer) -> list[str]:
+        """The lines of a component's `notes`, empty where it has none. Raises `PluginError` where they fail."""
+        if offer.spec.notes is None:
+            return []
         try:
-            factory = getattr(importlib.import_module(module_name), attribute)
+            return [str(line) for line in self._load(offer, offer.spec.notes)()]
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+            raise PluginError(
+                f"the notes of the {offer.spec.role} {offer.spec.name!r} of {offer.source} fail with "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _load(self, offer: Offer, reference: str | Callable[..., Any]) -> Callable[..., Any]:
+        """What a spec names as `package.module:name`."""
+        if not isinstance(reference, str):
+            return reference
+        spec = offer.spec
+        module_name, _, attribute = reference.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError, OSError, RuntimeError, SyntaxError) as error:
             raise PluginError(
                 f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: "
-                f"{spec.factory} fails with {type(error).__name__}: {error}"
+                f"{reference} fails with {type(error).__name__}: {error}"
             ) from error
-        if not callable(factory):
-            raise PluginError(f"the {spec.role} {spec.name!r} of {offer.source}: {spec.factory} cannot be called")
-        built: Callable[[Options, Context], Any] = factory
-        return built
+        if not callable(found):
+            raise PluginError(f"the {spec.role} {spec.name!r} of {offer.source}: {reference} cannot be called")
+        loaded: Callable[..., Any] = found
+        return loaded
 
     def build(self, role: str, name: str, options: Mapping[str, Any] | Options, context: Context) -> Any:
         """The component itself; raises `ConfigError` for wrong options."""

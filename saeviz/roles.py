@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         FeatureBatch,
         FeatureLabel,
         FeatureSpace,
+        Health,
         ImageItem,
         LabelRequest,
         SAEFeatureResult,
@@ -108,6 +109,18 @@ class HeatmapExtractor(Protocol):
         """What the map covers: left, top, right, bottom in pixels of the upright picture.
 
         Reaches beyond the picture where the model pads it.
+        """
+        ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """Optional for an extractor: find out on a few images whether the right weights are in the right place."""
+
+    def health(self, items: Sequence[ImageItem]) -> Iterable[Health]:
+        """Figures beside the published ones, and warnings. For `saeviz check --deep`; loads the model.
+
+        An image that cannot be read is reported with `context.failed(item_id, error)` and left out.
         """
         ...
 

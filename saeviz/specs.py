@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -49,7 +49,9 @@ class ComponentSpec:
 
     `factory` is called as `factory(options, context)`; written as text, `"package.module:Class"`, the
     module is imported only when the component is built. `needs` are the modules it imports that plain
-    saeviz does not install, `install` what to `pip install` to get them.
+    saeviz does not install, `install` what to `pip install` to get them. `notes`, written like a factory, is a
+    function without arguments that gives lines worth knowing, for instance published weights; `saeviz plugins
+    ROLE:NAME` prints them.
     """
 
     role: ClassVar[str]
@@ -61,6 +63,7 @@ class ComponentSpec:
     options: type[Options] = Options
     needs: tuple[str, ...] = ()
     install: str = ""
+    notes: str | Callable[[], Iterable[str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

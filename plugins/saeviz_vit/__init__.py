@@ -12,7 +12,7 @@ __all__ = ["ClipOptions", "VitOptions"]
 
 @saeviz.hookimpl
 def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
-    """CLIP ViT-B/32 with the published Prisma SAEs, and any transformers ViT with SAEs in that format."""
+    """CLIP ViT-B/32 with the published Prisma SAEs, and any transformers ViT with SAEs of your own."""
     yield saeviz.FeatureExtractorSpec(
         name="clip-b32-prisma",
         summary="CLIP ViT-B/32 (open_clip) with the Prisma SAEs",
@@ -20,6 +20,7 @@ def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
         factory="saeviz_vit.clip:ClipExtractor",
         needs=("torch", "torchvision", "open_clip", "huggingface_hub"),
         install="saeviz[models]",
+        notes="saeviz_vit.registry:clip_notes",
     )
     yield saeviz.FeatureExtractorSpec(
         name="vit-sae",
@@ -28,4 +29,5 @@ def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
         factory="saeviz_vit.vit:VitExtractor",
         needs=("torch", "torchvision", "transformers", "huggingface_hub"),
         install="saeviz[models]",
+        notes="saeviz_vit.registry:vit_notes",
     )

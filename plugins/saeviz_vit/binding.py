@@ -16,7 +16,8 @@ class BaseModel:
     """A vision model as its config describes it.
 
     `names` are what it is known by, none where that cannot be told (a weights file); `published` says that they
-    are hub ids rather than names of local folders.
+    are hub ids rather than names of local folders. `image_size` is the edge of the square picture that it is given and
+    `patch_size` that of a patch, in pixels, None where they are not known beforehand.
     """
 
     label: str
@@ -24,6 +25,13 @@ class BaseModel:
     published: bool
     width: int
     n_blocks: int
+    image_size: int | None = None
+    patch_size: int | None = None
+
+    @property
+    def n_patches(self) -> int | None:
+        """How many patches a picture has."""
+        return (self.image_size // self.patch_size) ** 2 if self.image_size and self.patch_size else None
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,22 @@ def check_binding(
         raise DataError(f"extractor.saes.{layer} ({source}): {'; '.join(m.text for m in refused)}{hint}")
     for mismatch in mismatches:
         context.logger.warning("extractor.saes.%s (%s): %s", layer, source, mismatch.text)
-    if not base.published and base.names and not _same_model(config.model_name, base.names):
-        context.logger.warning(
-            "extractor.saes.%s (%s) was trained on %r; make sure that %s is this model",
-            layer,
-            source,
-            config.model_name,
-            base.label,
-        )
+    for doubt in _doubts(config, base):
+        context.logger.warning("extractor.saes.%s (%s) %s", layer, source, doubt)
+
+
+def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
+    """What nobody can check but the user."""
+    said = {"model": config.model_name, "layer": config.layer, "hook point": config.hook, "tokens": config.trained_on}
+    unsaid = [name for name, value in said.items() if value is None]
+    if unsaid:
+        yield f"does not say what it was trained on ({', '.join(unsaid)}); make sure that it belongs to {base.label}"
+    if config.model_name is not None and not base.published and not _same_model(config.model_name, base.names):
+        yield f"was trained on {config.model_name!r}; make sure that {base.label} is this model"
+    # With or without the class token, which SAEs of patches may count.
+    fits = base.n_patches is None or config.n_tokens in (None, base.n_patches, base.n_patches + 1)
+    if not fits and config.trained_on != "cls":
+        yield f"was trained on {config.n_tokens} tokens of an image, but {base.label} has {base.n_patches} patches"
 
 
 def _mismatches(config: SAEConfig, base: BaseModel, layer: int, tokens: Sequence[Tokens]) -> Iterator[Mismatch]:
@@ -67,23 +83,29 @@ def _mismatches(config: SAEConfig, base: BaseModel, layer: int, tokens: Sequence
         yield Mismatch(f"layer {layer} is asked for, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)
     if config.d_in != base.width:
         yield Mismatch(f"it takes d_in = {config.d_in}, but {base.label} has width {base.width}", False)
-    if config.layer != layer:
+    if config.layer not in (layer, None):
         yield Mismatch(f"it was trained on layer {config.layer}, but is used for layer {layer}", True)
-    if config.hook != HOOK:
+    if config.hook not in (HOOK, None):
         yield Mismatch(f"it was trained on {config.hook}, but blocks are read at {HOOK}", True)
     wrong = untrained(config, tokens)
     if wrong:
-        yield Mismatch(f"it was trained on {KINDS[config.trained_on]}, but tokens asks for {', '.join(wrong)}", True)
-    if base.published and not _same_model(config.model_name, base.names):
+        yield Mismatch(f"it was trained on {kind_of(config)}, but tokens asks for {', '.join(wrong)}", True)
+    if config.model_name is not None and base.published and not _same_model(config.model_name, base.names):
         yield Mismatch(f"it was trained on {config.model_name!r}, but the model is {base.label}", True)
+    if config.image_size and base.image_size and config.image_size != base.image_size:
+        yield Mismatch(
+            f"it was trained on images of {config.image_size} pixels, but {base.label} is given {base.image_size}", True
+        )
 
 
-KINDS = {"all": "all tokens", "cls": "the class token only", "patches": "patch tokens only"}
+def kind_of(config: SAEConfig) -> str:
+    """The tokens that the SAE has seen, in words."""
+    return {"cls": "the class token only", "patches": "patch tokens only"}.get(config.trained_on or "", "all tokens")
 
 
 def untrained(config: SAEConfig, tokens: Sequence[Tokens]) -> list[Tokens]:
-    """Those of `tokens` that the SAE has never seen."""
-    if config.trained_on == "all":
+    """Those of `tokens` that the SAE has never seen; none where it is not known what it has seen."""
+    if config.trained_on in ("all", None):
         return []
     return [kind for kind in tokens if (kind == "cls") != (config.trained_on == "cls")]
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 OPTION = "extractor.clip_checkpoint"
 ARCHITECTURE = "ViT-B-32"
+SIZES = (768, 12, 224, 32)
+"""Width, blocks, edge of a picture and of a patch."""
+
 HUB_IDS = {"datacomp_xl_s13b_b90k": "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"}
 """The tag that the Prisma SAEs belong to; open_clip, which knows them all, takes seconds to import."""
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -82,11 +85,12 @@ class OpenClip:
         if self._path.is_dir():
             vision = _read_config(self._path / "open_clip_config.json")["vision_cfg"]
             name = self._path.resolve().name
-            return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"])
+            edges = (size if isinstance(size, int) else None for size in map(vision.get, ("image_size", "patch_size")))
+            return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"], *edges)
         if self._path.is_file():
-            return BaseModel(f"{ARCHITECTURE} of {self._source}", (), False, 768, 12)
+            return BaseModel(f"{ARCHITECTURE} of {self._source}", (), False, *SIZES)
         hub_id = HUB_IDS.get(str(self._source)) or self._tag["hf_hub"].strip("/")
-        return BaseModel(f"open_clip's {ARCHITECTURE} {self._source} ({hub_id})", (hub_id,), True, 768, 12)
+        return BaseModel(f"open_clip's {ARCHITECTURE} {self._source} ({hub_id})", (hub_id,), True, *SIZES)
 
     @property
     def commit(self) -> str | None:

@@ -15,6 +15,7 @@ from saeviz import (
     DataError,
     FeatureBatch,
     FeatureSpace,
+    Health,
     ImageItem,
     SAEFeatureResult,
     SpatialFeatures,
@@ -22,7 +23,8 @@ from saeviz import (
 )
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.torch import torch_device
-from saeviz_vit.binding import KINDS, BaseModel, check_binding, untrained
+from saeviz_vit.binding import BaseModel, check_binding, kind_of, untrained
+from saeviz_vit.health import Examination
 from saeviz_vit.options import SAEOptions
 from saeviz_vit.pixels import prepare
 from saeviz_vit.pooling import pool, to_csr
@@ -49,10 +51,14 @@ class Activations:
         """How many of the tokens are patches."""
         return self.grid[0] * self.grid[1]
 
+    def has_cls(self, layer: int) -> bool:
+        """Whether the model has a class token."""
+        return self.layers[layer].shape[1] > self.n_patches
+
     def cls(self, layer: int) -> Tensor:
         """The class token `[n, width]`. Raises `DataError` for a model that has none."""
         tokens = self.layers[layer]
-        if tokens.shape[1] <= self.n_patches:
+        if not self.has_cls(layer):
             raise DataError("extractor.tokens: this vision model has no class token; use patch-max or patch-mean")
         return tokens[:, 0]
 
@@ -207,6 +213,22 @@ class SAEExtractor:
         self._model.load()
         return self._frame(image).box
 
+    def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
+        """What each layer's SAE does to the activations of these images, see `saeviz.Checkable`."""
+        examinations = {layer: Examination(self._sae(layer)) for layer in self._sources}
+        self._try_model()
+        for _, pixels in decode_ahead(items, self._pixels, batch_size=self.options.batch_size, context=self.context):
+            activations = self._activations(pixels, list(examinations))
+            for layer, examination in examinations.items():
+                cls = activations.cls(layer) if activations.has_cls(layer) else None
+                examination.add(cls, activations.patches(layer).flatten(0, 1))
+        if not all(examination.n_tokens for examination in examinations.values()):
+            raise DataError(f"none of the {len(items)} images that were looked at can be read")
+        for layer, examination in examinations.items():
+            source = self._sources[layer]
+            name = source.known.name if source.known else source.source
+            yield examination.result(f"layer {layer} ({name})", source.known)
+
     @cached_property
     def _configs(self) -> dict[int, SAEConfig]:
         """The config of every SAE, all of them checked against the model and the options."""
@@ -241,7 +263,7 @@ class SAEExtractor:
         if untrained(config, [tokens]) and not self.options.insist:
             kind = "the class token" if tokens == "cls" else "patches"
             raise DataError(
-                f"extractor.saes.{layer} was trained on {KINDS[config.trained_on]}, so it says nothing about {kind}; "
+                f"extractor.saes.{layer} was trained on {kind_of(config)}, so it says nothing about {kind}; "
                 "set extractor.insist = true to use it all the same"
             )
         sae = self._sae(layer)

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from saeviz import Options, Tokens
+from saeviz_vit.registry import default_saes, find
 
 Layer = Annotated[int, Field(ge=0)]
 PATH: dict[str, JsonValue] = {"path": True}
-PRISMA_SAES: Mapping[int, str] = {
-    layer: "Prisma-Multimodal/sparse-autoencoder-clip-b-32-sae-vanilla-x64-"
-    f"layer-{layer}-hook_resid_post-l1-{'5e-05' if layer == 2 else '1e-05'}"
-    for layer in range(12)
-}
+SAES = (
+    "SAE per layer: a short name that `saeviz plugins` lists, a hub id (owner/repository or owner/repository:folder), "
+    "a folder with the files of a known format, or a weights file beside its config"
+)
 
 
 class SAEOptions(Options):
@@ -34,10 +34,11 @@ class SAEOptions(Options):
     precision: Literal["float32", "bfloat16"] | None = Field(
         None, description="precision of the vision model, by default the run's; the SAEs always compute in float32"
     )
-    revision: str = Field(
-        "main",
+    revision: str | None = Field(
+        None,
         min_length=1,
-        description="hub revision of the SAEs; a commit hash pins them (the manifest names the one that was used)",
+        description="hub revision of the SAEs, by default the pinned one of a known SAE and else main; a commit hash "
+        "pins them (the manifest names the one that was used)",
     )
     formula: Literal["published", "document"] = Field(
         "published",
@@ -45,7 +46,7 @@ class SAEOptions(Options):
         "document: without the subtraction of b_dec",
     )
     insist: bool = Field(
-        False, description="use SAEs whose config.json names another model, layer, hook point or kind of token"
+        False, description="use SAEs whose config names another model, layer, hook point, image size or kind of token"
     )
 
     @field_validator("layers")
@@ -87,8 +88,7 @@ class ClipOptions(SAEOptions):
     saes: dict[Layer, str | Path] = Field(
         {},
         json_schema_extra=PATH,
-        description="SAE per layer: a hub id, a folder with config.json and weights, or a weights file beside its "
-        "config.json; by default the Prisma x64 SAEs trained on all tokens",
+        description=f"{SAES}; by default the Prisma x64 SAEs trained on all tokens",
     )
     clip_checkpoint: str | Path = Field(
         "datacomp_xl_s13b_b90k",
@@ -100,7 +100,7 @@ class ClipOptions(SAEOptions):
 
     def default_saes(self) -> Mapping[int, str]:
         """The published SAEs of layers 0 to 11."""
-        return PRISMA_SAES
+        return default_saes()
 
 
 class VitOptions(SAEOptions):
@@ -111,12 +111,23 @@ class VitOptions(SAEOptions):
         description="hub id or folder of a transformers vision transformer, with its image processor",
     )
     model_revision: str = Field("main", min_length=1, description="hub revision of the model; a commit pins it")
+    centre_crop: bool | None = Field(
+        None,
+        description="cut the centre out of the picture, resized by its short edge, instead of what the model's image "
+        "processor does to make it square; by default where known SAEs were trained so",
+    )
     layers: tuple[Layer, ...] = Field(
         (), description="blocks whose output is read, counted from 0; by default those that saes names"
     )
     saes: dict[Layer, str | Path] = Field(
         min_length=1,
         json_schema_extra=PATH,
-        description="SAE per layer: a hub id, a folder with config.json and weights, or a weights file beside its "
-        "config.json",
+        description=SAES,
     )
+
+    @property
+    def crops_centre(self) -> bool:
+        """Whether the centre is cut out."""
+        if self.centre_crop is not None:
+            return self.centre_crop
+        return any(known is not None and known.centre_crop for known in map(find, self.sources.values()))

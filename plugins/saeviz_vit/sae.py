@@ -16,41 +16,53 @@ if TYPE_CHECKING:
 Formula = Literal["published", "document"]
 CHUNK_VALUES = 2**24
 """Features of tokens held at once: 64 MiB."""
+TrainedOn = Literal["all", "cls", "patches"]
+Normalization = Literal["layer_norm", "constant_norm_rescale"]
 
 
 @dataclass(frozen=True)
 class SAEConfig:
     """What an SAE was trained on and how it computes, whatever format it is stored in.
 
-    `hook` is the place inside block `layer`; `trained_on` the tokens it has seen; `k` the number of
-    features a token keeps, None for a plain ReLU.
+    `hook` is the place inside block `layer`; `trained_on` the tokens it has seen; `image_size` the edge of its
+    pictures in pixels, `n_tokens` how many tokens of a picture it saw. All of these are None where the format does
+    not say. `k` is the number of features a token keeps, None for a ReLU or JumpReLU; `subtracts_b_dec` tells
+    whether the decoder's bias is taken off before the encoder.
     """
 
-    model_name: str
-    layer: int
-    hook: str
     d_in: int
     d_sae: int
-    trained_on: Literal["all", "cls", "patches"]
-    normalization: Literal["layer_norm", "constant_norm_rescale"] | None
-    k: int | None
+    model_name: str | None = None
+    layer: int | None = None
+    hook: str | None = None
+    trained_on: TrainedOn | None = None
+    normalization: Normalization | None = None
+    k: int | None = None
+    subtracts_b_dec: bool = True
+    image_size: int | None = None
+    n_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class SAEWeights:
-    """`W_enc` `[d_in, d_sae]`, `b_enc` `[d_sae]`, `W_dec` `[d_sae, d_in]`, `b_dec` `[d_in]`, of any float type."""
+    """`W_enc` `[d_in, d_sae]`, `b_enc` `[d_sae]`, `W_dec` `[d_sae, d_in]`, `b_dec` `[d_in]`, of any float type.
+
+    `threshold` `[d_sae]` makes a JumpReLU: only what is above it fires, unchanged. None is a ReLU.
+    """
 
     W_enc: Tensor
     b_enc: Tensor
     W_dec: Tensor
     b_dec: Tensor
+    threshold: Tensor | None = None
 
 
 class SAE:
-    """The forward pass of ViT-Prisma's StandardSparseAutoencoder, in float32.
+    """The forward pass that ViT-Prisma's StandardSparseAutoencoder shares with the other formats, in float32.
 
     `f = act((norm(x) - b_dec) @ W_enc + b_enc)` and `x_hat = denorm(f @ W_dec + b_dec)`, where act is ReLU,
-    for top-k SAEs of the k largest only. With the formula `document` b_dec is not subtracted.
+    for top-k SAEs of the k largest only, for JumpReLU SAEs of what is above the threshold. SAEs that were trained so,
+    and all with the formula `document`, leave out the subtraction of b_dec.
     Raises `DataError` where weights and config do not fit.
     """
 
@@ -59,18 +71,23 @@ class SAE:
         self.config = config
         self._w_enc = weights.W_enc.float().contiguous().to(device)
         self._w_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
-        bias = weights.b_enc.float()
-        if formula == "published":
-            bias = bias - self._b_dec @ weights.W_enc.float()
-        self._bias = bias.to(device)
+        self._bias = weights.b_enc.float().to(device)
+        # Folded into the bias once, b_dec would cost five times the rounding where activations have massive dimensions.
+        subtracts = config.subtracts_b_dec and formula == "published"
+        self._taken_off = self._b_dec.to(device) if subtracts else 0.0
+        self._threshold = None if weights.threshold is None else weights.threshold.float().to(device)
 
     def encode(self, x: Tensor) -> Tensor:
         """Features float32 `[n, d_sae]` of activations `[n, d_in]`; none is negative."""
         import torch
 
         shift, scale = self._statistics(x)
-        features = torch.addmm(self._bias, (x.float() - shift) / scale, self._w_enc)
-        return features.relu_() if self.config.k is None else _keep_largest(features, self.config.k)
+        features = torch.addmm(self._bias, (x.float() - shift) / scale - self._taken_off, self._w_enc)
+        if self.config.k is not None:
+            return _keep_largest(features, self.config.k)
+        if self._threshold is not None:
+            features.masked_fill_(features <= self._threshold, 0.0)
+        return features.relu_()
 
     def encode_only(self, x: Tensor, columns: Sequence[int]) -> Tensor:
         """`encode(x)[:, columns]` at the cost of these features, where they do not depend on the others."""
@@ -82,6 +99,7 @@ class SAE:
             return torch.cat([self.encode(part)[:, chosen] for part in parts])
         narrow = copy(self)
         narrow._w_enc, narrow._bias = self._w_enc[:, chosen], self._bias[chosen]
+        narrow._threshold = None if self._threshold is None else self._threshold[chosen]
         return narrow.encode(x)
 
     def decode(self, features: Tensor, x: Tensor) -> Tensor:
@@ -114,8 +132,17 @@ def _keep_largest(features: Tensor, k: int) -> Tensor:
 
 def _check_weights(config: SAEConfig, weights: SAEWeights) -> None:
     d_in, d_sae = config.d_in, config.d_sae
-    for name, shape in {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}.items():
-        found: Tensor = getattr(weights, name)
+    shapes = {
+        "W_enc": (d_in, d_sae),
+        "b_enc": (d_sae,),
+        "W_dec": (d_sae, d_in),
+        "b_dec": (d_in,),
+        "threshold": (d_sae,),
+    }
+    for name, shape in shapes.items():
+        found: Tensor | None = getattr(weights, name)
+        if found is None:
+            continue
         if tuple(found.shape) != shape:
             raise DataError(
                 f"{name} has shape {list(found.shape)}, but the config says d_in = {d_in} and d_sae = {d_sae}, "

@@ -1,18 +1,19 @@
-"""Where the SAE of a layer lies: a folder, a weights file or a repository of the hub."""
+"""Where the SAE of a layer lies: a folder, a weights file, a repository of the hub, or a known SAE by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from saeviz import Context
+from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
-from saeviz_vit.formats import FORMATS, SAEFormat
+from saeviz_vit.formats import FORMATS, SAEFormat, prisma
+from saeviz_vit.registry import KnownSAE, find, suggestion
 from saeviz_vit.sae import SAEConfig, SAEWeights
-
-NEEDED = " or ".join(f"{known.CONFIG_NAMES[0]} and {' or '.join(known.WEIGHTS_NAMES)}" for known in FORMATS)
 
 
 @dataclass(frozen=True)
@@ -21,40 +22,106 @@ class SAESource:
 
     layer: int
     source: str | Path
-    revision: str
+    revision: str | None
     context: Context
 
     @cached_property
     def config(self) -> SAEConfig:
         """What it was made for. Raises `DataError` where it cannot be had or read."""
-        return self._format.read_config(self._config_path)
+        known, path = self._config_file
+        try:
+            return known.read_config(path)
+        except DataError as error:
+            raise DataError(f"{self._option}: {error}") from error
 
     def read_weights(self) -> SAEWeights:
         """Its arrays, of the same commit as the config. Raises `DataError` where they cannot be had or read."""
-        path = self._fetch(self.source, self._format.WEIGHTS_NAMES, self.commit or self.revision)
-        return self._format.read_weights(path)
+        known, config = self._config_file
+        given = Path(self.source).expanduser()
+        is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
+        return known.read_weights(given if is_weights else self._fetch(known.WEIGHTS_NAMES, commit_of(config)))
 
     @property
     def commit(self) -> str | None:
         """The commit of the hub that it came from, None for local files."""
-        return commit_of(self._config_path)
+        return commit_of(self._config_file[1])
 
     @cached_property
-    def _config_path(self) -> Path:
-        file = Path(self.source).expanduser()
-        folder = file.parent if file.is_file() else self.source
-        return self._fetch(folder, [name for known in FORMATS for name in known.CONFIG_NAMES], self.revision)
+    def known(self) -> KnownSAE | None:
+        """What is published about it, also where it is a local copy in a folder of the repository's name."""
+        return find(self.source)
+
+    @cached_property
+    def _config_file(self) -> tuple[SAEFormat, Path]:
+        """The format, and the file that its config is in."""
+        seen = []
+        for path in self._candidates():
+            for known in self._formats:
+                if known.claims(path):
+                    return known, path
+            seen.append(path.name)
+        raise DataError(
+            f"{self._option}: {self.source} is an SAE of no known format (it has {', '.join(seen)}); "
+            f"needed: {self._needed}"
+        )
+
+    def _candidates(self) -> Iterator[Path]:
+        """The files that are there and may hold a config, at least one."""
+        given = Path(self.source).expanduser()
+        names = list(dict.fromkeys(name for known in self._formats for name in known.CONFIG_NAMES))
+        if given.is_file():
+            yield given
+            yield from (path for path in map(given.with_name, names) if path.is_file())
+            return
+        path = self._fetch(names)
+        yield path
+        for name in names[names.index(path.name) + 1 :]:
+            with suppress(DataError):
+                yield self._fetch([name])
 
     @property
-    def _format(self) -> SAEFormat:
-        return next(known for known in FORMATS if self._config_path.name in known.CONFIG_NAMES)
+    def _formats(self) -> tuple[SAEFormat, ...]:
+        """Those that it may be in; all SAEs of the registry are Prisma's."""
+        return (prisma,) if self.known else FORMATS
 
-    def _fetch(self, source: str | Path, names: Sequence[str], revision: str) -> Path:
+    @property
+    def _needed(self) -> str:
+        files = [[known.CONFIG_NAMES[0], " or ".join(known.WEIGHTS_NAMES)] for known in self._formats]
+        return "; or ".join(" with ".join(dict.fromkeys(names)) for names in files)
+
+    def _fetch(self, names: Sequence[str], commit: str | None = None) -> Path:
+        place, folder = self._place
+        pinned = self.known.revision if self.known and self.known.id == place else None
         return fetch(
-            source,
-            names,
+            place,
+            [f"{folder}/{name}" if folder else name for name in names],
             context=self.context,
-            revision=revision,
-            option=f"extractor.saes.{self.layer}",
-            needed=NEEDED,
+            revision=commit or self.revision or pinned or "main",
+            option=self._option,
+            needed=self._needed,
         )
+
+    @cached_property
+    def _place(self) -> tuple[str | Path, str]:
+        """A folder or repository, and the folder in it that is meant (`owner/repository:folder`)."""
+        text, given = str(self.source), Path(self.source).expanduser()
+        if given.is_file():
+            return given.parent, ""
+        if isinstance(self.source, Path) or given.exists() or text.startswith((".", "~")):
+            return self.source, ""
+        if self.known and text.lower() == self.known.name:
+            return self.known.id, ""
+        if not set(text) & set("/\\"):
+            raise DataError(
+                f"{self._option}: there is no file or folder {text}, nor a known SAE of that name{suggestion(text)}"
+            )
+        inside = re.fullmatch(r"([^/:\\]+/[^/:\\]+):(.+)", text)
+        if inside is None:
+            return text, ""
+        if ".." in inside[2].split("/"):
+            raise DataError(f"{self._option}: {text} leads out of the repository")
+        return inside[1], inside[2].strip("/")
+
+    @property
+    def _option(self) -> str:
+        return f"extractor.saes.{self.layer}"

@@ -42,6 +42,7 @@ class TransformersVit:
         self._revision = options.model_revision
         self._last = max(options.sources)
         self._precision = options.precision
+        self._crops_centre = options.crops_centre
         self._context = context
 
     @cached_property
@@ -55,7 +56,10 @@ class TransformersVit:
                 f"{OPTION}: {self._config_path} describes no vision transformer "
                 "(it has no hidden_size and num_hidden_layers)"
             )
-        return BaseModel(str(self._source), tuple(filter(None, names)), local is None, width, n_blocks)
+        label, patch = str(self._source), self._vision.get("patch_size")
+        image = _edge(self._preprocessing, crops_centre=self._crops_centre)
+        patch = patch if isinstance(patch, int) else None
+        return BaseModel(label, tuple(filter(None, names)), local is None, width, n_blocks, image, patch)
 
     @property
     def commit(self) -> str | None:
@@ -67,13 +71,20 @@ class TransformersVit:
         _ = self._loaded, self._processor
 
     def transform(self, image: Image) -> Tensor:
-        """What the model's own image processor makes of the picture."""
+        """What the model's own image processor makes of the picture, or of its centre."""
+        if self._crops_centre:
+            from torchvision.transforms.functional import center_crop
+
+            edge = self._edge
+            return self._process(center_crop(_resized(image, edge), [edge, edge]), do_resize=False)
         return self._process(image)
 
     def whole(self, image: Image) -> Tensor:
         """The same without its crop."""
-        crops = getattr(self._processor, "do_center_crop", False)
-        return self._process(image, **({"do_center_crop": False} if crops else {}))
+        crops = {"do_center_crop": False} if getattr(self._processor, "do_center_crop", False) else {}
+        if self._crops_centre:
+            return self._process(_resized(image, self._edge), do_resize=False, **crops)
+        return self._process(image, **crops)
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -83,6 +94,14 @@ class TransformersVit:
         if not isinstance(rows, int) or not isinstance(columns, int):
             raise DataError(f"{OPTION}: {self._config_path} has no patch_size")
         return rows, columns
+
+    @property
+    def _edge(self) -> int:
+        if self.base.image_size is None:
+            raise DataError(
+                f"{OPTION}: its preprocessor_config.json has no square size; set extractor.centre_crop = false"
+            )
+        return self.base.image_size
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
         """The outputs of some blocks; those behind the last configured layer do not exist any more."""
@@ -146,6 +165,16 @@ class TransformersVit:
         return vision if isinstance(vision, dict) else {}
 
     @cached_property
+    def _preprocessing(self) -> dict[str, Any]:
+        """What is known of the image processor before it is loaded; empty where it cannot be had."""
+        try:
+            path = self._fetch(("preprocessor_config.json",), self.commit or self._revision)
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (DataError, OSError, ValueError, RecursionError):  # loading the model will say what is wrong
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
     def _folder(self) -> Path:
         """Where config, weights and image processor lie together."""
         weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
@@ -186,6 +215,24 @@ class TransformersVit:
             raise DataError(
                 f"{OPTION}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
             ) from error
+
+
+def _edge(preprocessing: dict[str, Any], *, crops_centre: bool) -> int | None:
+    """The edge of the square picture that comes out, None where it is not square or not known."""
+    cropped = preprocessing.get("do_center_crop") and not crops_centre
+    size = preprocessing.get("crop_size" if cropped else "size")
+    if isinstance(size, dict):
+        size = size.get("height") if size.get("height") == size.get("width") else None
+    return size if isinstance(size, int) else None
+
+
+def _resized(image: Image, edge: int) -> Image:
+    """The short edge resized bicubically to `edge`, before RGB, as ViT-Prisma does before it cuts the centre out."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import resize
+
+    resized: Image = resize(image, edge, InterpolationMode.BICUBIC)
+    return resized
 
 
 @contextmanager

@@ -1,39 +1,125 @@
-"""`saeviz check`: everything validated, no model loaded."""
+"""`saeviz check`: everything validated, no model loaded; with `--deep` the model too, on a few images."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
-from saeviz.api import prepare
+from saeviz.api import Prepared, prepare
 from saeviz.cli.common import chosen, log_to_stderr, plugins_option, settings_options, tell_problems
 from saeviz.cli.run import layers_of
-from saeviz.errors import ExitCode
+from saeviz.errors import ConfigError, ExitCode
+from saeviz.plain import plain
+from saeviz.roles import Checkable
 from saeviz.rundir import RunDir
-from saeviz.session import Session
+from saeviz.session import Session, logger
+from saeviz.types import Health, ImageItem
 
 
 @click.command()
 @click.argument("run_file", required=False, type=click.Path(path_type=Path))
 @settings_options
 @plugins_option
-def check(run_file: Path | None, plugin_words: tuple[str, ...], **settings: Any) -> int:
-    """Check a run: its options, plugins, packages, images and ratings. Nothing is written, no model is loaded."""
+@click.option("--deep", is_flag=True, help="Also load the model and measure on a few images how well the SAEs fit it.")
+@click.option("--sample", type=click.IntRange(min=1), default=32, show_default=True, help="How many images for --deep.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(
+    run_file: Path | None, plugin_words: tuple[str, ...], deep: bool, sample: int, as_json: bool, **settings: Any
+) -> int:
+    """Check a run: its options, plugins, packages, images and ratings. Nothing is written, no model is loaded.
+
+    With --deep the model is loaded, and the exit code is 1 where the figures of an SAE are far off.
+    """
     log_to_stderr(quiet=False)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
     tell_problems(prepared.manager)
     RunDir.check(prepared.directory)
-    session = Session(prepared.config, prepared.manager, RunDir(prepared.directory))
-    rated = Counter(name for item in session.items for name in item.ratings)
-    for component in prepared.config.components():
-        click.echo(f"{component.place:12} {component.use}")
-    click.echo(f"{'images':12} {len(session.items)}")
-    for name, count in rated.items():
-        click.echo(f"{'rating':12} {name}: {count} images")
-    if not rated:
+    session = _Look(prepared.config, prepared.manager, RunDir(prepared.directory))
+    found = _look(session, prepared)
+    if not as_json:
+        _print(found)
+    if not found["ratings"]:
         click.echo("saeviz: no image has a rating, so nothing will be correlated", err=True)
-    click.echo(f"{'run dir':12} {prepared.directory}")
-    return ExitCode.DONE
+    healths = _health(session, sample) if deep else []
+    if as_json:
+        deeper = {"health": [_as_json(health) for health in healths]} if deep else {}
+        click.echo(json.dumps({**found, **deeper}, indent=2, ensure_ascii=False))
+    else:
+        for line in chain.from_iterable(map(_table, healths)):
+            click.echo(line)
+    warnings = [warning for health in healths for warning in health.warnings]
+    for warning in warnings:
+        click.echo(f"saeviz: warning: {warning}", err=True)
+    return ExitCode.FAILED if warnings else ExitCode.DONE
+
+
+class _Look(Session):
+    """A session that writes nothing."""
+
+    def failed(self, subject: str, error: str) -> None:
+        """Say it; there is no list to put it in."""
+        logger.warning("%s: left out: %s", subject, error)
+
+
+def _look(session: Session, prepared: Prepared) -> dict[str, Any]:
+    rated = Counter(name for item in session.items for name in item.ratings)
+    return {
+        "components": [{"place": component.place, "use": component.use} for component in prepared.config.components()],
+        "images": len(session.items),
+        "ratings": dict(rated),
+        "run_dir": str(prepared.directory),
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    for component in found["components"]:
+        click.echo(f"{component['place']:12} {component['use']}")
+    click.echo(f"{'images':12} {found['images']}")
+    for name, count in found["ratings"].items():
+        click.echo(f"{'rating':12} {name}: {count} images")
+    click.echo(f"{'run dir':12} {found['run_dir']}")
+
+
+def _health(session: Session, sample: int) -> list[Health]:
+    config, extractor = session.config.extractor, session.extractor
+    if not isinstance(extractor, Checkable):
+        raise ConfigError(f"--deep: the extractor {config.use} cannot check itself")
+    items = _spread(session.items, sample)
+    logger.info("extractor: a look at %d of %d images", len(items), len(session.items))
+    try:
+        with session.blaming(config):
+            return list(extractor.health(items))
+    finally:
+        session.close()
+
+
+def _spread(items: Sequence[ImageItem], n: int) -> list[ImageItem]:
+    """At most `n` items from the whole list, always the same ones."""
+    n = min(n, len(items))
+    return [items[number * len(items) // n] for number in range(n)]
+
+
+def _table(health: Health) -> Iterator[str]:
+    width = max((len(figure.name) for figure in health.figures), default=0)
+    yield f"\n{health.subject}"
+    yield f"  {'':{width}}  measured  published"
+    for figure in health.figures:
+        yield f"  {figure.name:{width}}  {_text(figure.measured):>8}  {_text(figure.published):>9}"
+
+
+def _text(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _as_json(health: Health) -> Any:
+    figures = [figure._asdict() for figure in health.figures]
+    return plain({"subject": health.subject, "figures": figures, "warnings": health.warnings})

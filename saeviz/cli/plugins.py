@@ -93,13 +93,13 @@ def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
     if not separator:
         raise ConfigError(f"write ROLE:NAME, for instance store:npz; the roles are {', '.join(ROLES)}")
     offer = manager.offer(role, name)
-    schema = offer.spec.options.model_json_schema()
+    schema, notes = offer.spec.options.model_json_schema(), manager.notes(offer)
     if as_json:
-        click.echo(json.dumps({"role": role, "name": name, "options": schema}, indent=2))
+        click.echo(json.dumps({"role": role, "name": name, "options": schema, "notes": notes}, indent=2))
         return
     click.echo(f"{role}:{name}  {offer.spec.summary}")
     click.echo(f"from {offer.source}")
-    for line in _option_lines(offer):
+    for line in (*_option_lines(offer), *(("", *notes) if notes else ())):
         click.echo(line)
 
 

@@ -132,6 +132,107 @@ def test_check_writes_nothing(saeviz_command, fake_run):
     assert not (fake_run.parent / "runs").exists()
 
 
+def test_check_as_json(saeviz_command, fake_run):
+    found = saeviz_command("check", fake_run, "--json").json()
+    assert {"place": "scorers[1]", "use": "pearson-bh"} in found["components"]
+    assert (found["images"], found["ratings"]) == (24, {"warmth": 24, "noise": 24})
+    assert found["run_dir"].endswith("runs/fake")
+    assert "health" not in found
+
+
+CHECKABLE = """
+import saeviz
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
+
+class Checked(FakeExtractor):
+    def health(self, items):
+        for item in items:
+            try:
+                item.open()
+            except saeviz.ImageError as error:
+                self.context.failed(item.item_id, str(error))
+        wrong = (f"layer 1: it is off by far, on {len(items)} images",) if self.options.layers == (7,) else ()
+        ids = [int(item.item_id.rpartition("/")[2]) for item in items]
+        figures = saeviz.Figure("sum of ids", sum(ids), 276.0), saeviz.Figure("nothing", float("nan"))
+        yield saeviz.Health("layer 1", figures, wrong)
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(
+        name="checked", summary="checks itself", options=FakeExtractorOptions, factory=Checked)
+"""
+
+
+@pytest.fixture
+def deep(saeviz_command, fake_run, tmp_path):
+    """`check --deep` of a run whose extractor can check itself."""
+    (tmp_path / "checked.py").write_text(CHECKABLE)
+    words = ["--plugins", f"{FAKES},./checked.py", "--set", "extractor.use=checked", "--deep"]
+    return lambda *arguments: saeviz_command("check", fake_run, *words, *arguments)
+
+
+def test_check_deep_shows_what_the_extractor_measured(deep, tmp_path):
+    ended = deep()
+    assert ended.code == ExitCode.DONE, ended
+    assert "warmth: 24 images" in ended.out
+    assert "measured  published" in ended.out
+    assert re.search(r"sum of ids +276\.0 +276\.0", ended.out)
+    assert re.search(r"nothing +- +-", ended.out)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_deep_looks_at_a_few_images_from_everywhere(deep):
+    (health,) = deep("--sample", "4", "--json").json()["health"]
+    assert health == {
+        "subject": "layer 1",
+        "figures": [
+            {"name": "sum of ids", "measured": 0 + 6 + 12 + 18, "published": 276.0},
+            {"name": "nothing", "measured": None, "published": None},
+        ],
+        "warnings": [],
+    }
+
+
+def test_check_deep_fails_where_figures_are_far_off(deep):
+    ended = deep("--set", "extractor.layers=[7]")
+    assert ended.code == ExitCode.FAILED
+    assert "saeviz: warning: layer 1: it is off by far, on 24 images" in ended.err
+    assert json.loads(deep("--set", "extractor.layers=[7]", "--json").out)["health"][0]["warnings"]
+
+
+def test_check_deep_writes_nothing_of_an_unreadable_image_either(deep, tmp_path):
+    ended = deep("--set", "images.broken=1")
+    assert "picture/23: left out" in ended.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_deep_needs_an_extractor_that_can(saeviz_command, fake_run):
+    ended = saeviz_command("check", fake_run, "--deep")
+    assert ended.code == ExitCode.USAGE
+    assert "--deep: the extractor fake-extractor cannot check itself" in ended.err
+
+
+def test_notes_of_a_component_are_shown(saeviz_command, tmp_path):
+    (tmp_path / "noted.py").write_text(
+        "import saeviz\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='noted', summary='s', factory='x:y', notes=lambda: ['a note', 'another'])\n"
+        "    yield saeviz.ScorerSpec(name='broken', summary='s', factory='x:y', notes='no_such_module:notes')\n"
+        "    yield saeviz.ScorerSpec(name='failing', summary='s', factory='x:y', notes=lambda: 1 / [])\n"
+    )
+    ended = saeviz_command("plugins", "scorer:noted", "--plugins", "./noted.py")
+    assert ended.out.endswith("a note\nanother\n")
+    assert saeviz_command("plugins", "scorer:noted", "--json", "--plugins", "./noted.py").json()["notes"] == [
+        "a note",
+        "another",
+    ]
+    for name, says in (("broken", "no_such_module:notes fails"), ("failing", "notes of the scorer 'failing' of")):
+        ended = saeviz_command("plugins", f"scorer:{name}", "--plugins", "./noted.py")
+        assert ended.code == ExitCode.PLUGIN
+        assert says in ended.err
+
+
 def test_plugins_lists_one_component_with_its_options(saeviz_command):
     shown = saeviz_command("plugins", "scorer:pearson-bh")
     assert "alpha" in shown.out

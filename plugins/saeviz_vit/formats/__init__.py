@@ -1,7 +1,7 @@
 """The file formats of SAEs: one module each, one line in `FORMATS`.
 
-A format module has `CONFIG_NAMES` and `WEIGHTS_NAMES` (files to look for, best first),
-`read_config(path) -> SAEConfig` and `read_weights(path) -> SAEWeights`.
+A format module has `CONFIG_NAMES` and `WEIGHTS_NAMES` (files to look for, best first; the same where one file holds
+both) and the three functions of `SAEFormat`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from saeviz_vit.formats import prisma
+from saeviz_vit.formats import dictionary_learning, overcomplete, prisma, saelens, saev
 from saeviz_vit.sae import SAEConfig, SAEWeights
 
 
@@ -19,13 +19,23 @@ class SAEFormat(Protocol):
     CONFIG_NAMES: tuple[str, ...]
     WEIGHTS_NAMES: tuple[str, ...]
 
+    def claims(self, path: Path) -> bool:
+        """Whether this file, whatever it is, is a config of the format. Reads little of it and trusts nothing."""
+        ...
+
     def read_config(self, path: Path) -> SAEConfig:
-        """What the SAE was trained for."""
+        """What the SAE was trained for. Raises `DataError` for what is missing, unknown or not supported."""
         ...
 
     def read_weights(self, path: Path) -> SAEWeights:
-        """The four arrays."""
+        """The arrays; a config in a file of its own lies beside them."""
         ...
 
 
-FORMATS: tuple[SAEFormat, ...] = (prisma,)
+FORMATS: tuple[SAEFormat, ...] = (
+    prisma,
+    dictionary_learning,
+    saelens,
+    saev,
+    overcomplete,
+)

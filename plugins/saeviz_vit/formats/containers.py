@@ -1,7 +1,9 @@
-"""Arrays out of a file that torch saved, without running anything that the file brings along."""
+"""Arrays out of files, without running anything that the file brings along."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +18,54 @@ class Inert:
     """Stands in for a class of a pickle: holds what was stored, does nothing, has no methods."""
 
 
-def read_tensors(path: Path, *, inert: str) -> dict[str, Tensor]:
-    """The arrays by name, from a plain state dict or from `{"cfg": ..., "state_dict": ...}`.
+def load_inert(path: Path, *, foreign: Sequence[str] = (), start: int = 0) -> Any:
+    """What torch saved in a file, from byte `start` on, read by torch's restricted unpickler.
 
-    Only torch's restricted unpickler is used; `inert` is the full name of the one class of the file's own
-    that it may meet, and that class is not imported. Raises `DataError` for everything else.
+    `foreign` are full names of classes and functions that the file may refer to. None is imported: for each stands an
+    `Inert` class of the same short name. Raises `DataError` for everything else.
     """
     import torch
 
+    stand_ins: list[Any] = [(type(name.rpartition(".")[2], (Inert,), {}), name) for name in foreign]
     try:
-        with torch.serialization.safe_globals([(Inert, inert)]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(stand_ins):
+            source = BytesIO(path.read_bytes()[start:]) if start else path
+            return torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {first_line(error)}") from error
     except loading_errors() as error:
         raise DataError(f"{path} {_why(path, str(error))}") from error
-    return _tensors(path, content)
 
 
-def _tensors(path: Path, content: Any) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, foreign: Sequence[str] = (), start: int = 0) -> dict[str, Tensor]:
+    """The arrays by name, from a plain state dict or from `{"cfg": ..., "state_dict": ...}`; see `load_inert`."""
     import torch
 
+    content = load_inert(path, foreign=foreign, start=start)
     if isinstance(content, dict) and "state_dict" in content:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise DataError(f"{path} holds no state dict of arrays")
     return {str(name): value.detach() for name, value in content.items()}
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The arrays by name. Raises `DataError` where it is no such file."""
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except loading_errors() as error:
+        raise DataError(f"{path} cannot be read as safetensors: {first_line(error)}") from error
+
+
+def expect_arrays(
+    tensors: dict[str, Tensor], names: Collection[str], path: Path, kind: str, optional: Collection[str] = ()
+) -> None:
+    """Raises `DataError` unless the arrays are exactly `names`, and perhaps some of the `optional` ones."""
+    if set(tensors) - set(optional) != set(names) - set(optional) or not set(names) <= set(tensors):
+        found = ", ".join(sorted(tensors)) or "nothing"
+        raise DataError(f"{path} is not {kind}: it holds {found} where {', '.join(names)} belong")
 
 
 def _why(path: Path, message: str) -> str:

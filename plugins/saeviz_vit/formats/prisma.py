@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, StrictBool, StrictInt, model_validator
 
-from saeviz import DataError
-from saeviz_vit.formats.containers import read_tensors
-from saeviz_vit.sae import SAEConfig, SAEWeights
+from saeviz_vit.formats.containers import expect_arrays, read_tensors
+from saeviz_vit.formats.reading import checked, read_json
+from saeviz_vit.sae import SAEConfig, SAEWeights, TrainedOn
 
 CONFIG_NAMES: tuple[str, ...] = ("config.json",)
 WEIGHTS_NAMES: tuple[str, ...] = ("weights.pt", "n_images_2600058.pt")
@@ -39,11 +38,16 @@ class PrismaConfig(BaseModel):
     architecture: Literal["standard"] = "standard"
     """Left out by older files; that the weights are the four of a standard SAE is checked as well."""
 
-    context_size: StrictInt | None = None
+    is_transcoder: Literal[False] = False
+    """A transcoder has the same arrays, but estimates another place than it reads."""
+
+    context_size: PositiveInt | None = None
     """Tokens of an image that were used; 1 is the class token, whatever the flags say."""
 
+    image_size: PositiveInt | None = None
+
     @property
-    def trained_on(self) -> Literal["all", "cls", "patches"]:
+    def trained_on(self) -> TrainedOn:
         """The tokens that the SAE has seen."""
         if self.cls_token_only or self.context_size == 1:
             return "cls"
@@ -58,44 +62,33 @@ class PrismaConfig(BaseModel):
         return self
 
 
+def claims(path: Path) -> bool:
+    """A `config.json` with any of the needed keys; which are missing is said when it is read."""
+    needed = {name for name, field in PrismaConfig.model_fields.items() if field.is_required()}
+    return path.name in CONFIG_NAMES and not needed.isdisjoint(read_json(path))
+
+
 def read_config(path: Path) -> SAEConfig:
     """Raises `DataError` that names the file and the key where something is missing or unknown."""
-    try:
-        config = PrismaConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path}: {_explain(error)}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    config = checked(PrismaConfig, read_json(path), path)
     top_k = config.activation_fn_kwargs if config.activation_fn_str == "topk" else None
     return SAEConfig(
         model_name=config.model_name,
         layer=config.hook_point_layer,
-        hook=config.layer_subtype,
+        # The DINO repositories write resid_post, all others hook_resid_post.
+        hook=f"hook_{config.layer_subtype.removeprefix('hook_')}",
         d_in=config.d_in,
         d_sae=config.d_sae,
         trained_on=config.trained_on,
         normalization=None if config.normalize_activations == "none" else config.normalize_activations,
         k=top_k["k"] if top_k else None,
+        image_size=config.image_size,
+        n_tokens=config.context_size,
     )
 
 
 def read_weights(path: Path) -> SAEWeights:
     """Raises `DataError` where the file does not hold exactly the arrays of a standard SAE."""
-    tensors = read_tensors(path, inert=CONFIG_CLASS)
-    if set(tensors) != set(ARRAYS):
-        found = ", ".join(sorted(tensors)) or "nothing"
-        raise DataError(f"{path} is not a standard SAE: it holds {found} where {', '.join(ARRAYS)} belong")
+    tensors = read_tensors(path, foreign=[CONFIG_CLASS])
+    expect_arrays(tensors, ARRAYS, path, "a standard SAE")
     return SAEWeights(**tensors)
-
-
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for detail in error.errors():
-        key = ".".join(map(str, detail["loc"]))
-        if detail["type"] == "missing":
-            problems.append(f"the key {key!r} is missing, and a default would be a guess; add it")
-        else:
-            reason = detail["msg"].removeprefix("Value error, ")
-            shown = f" (found {detail['input']!r:.60})" if key else ""
-            problems.append(f"{key}: {reason}{shown}" if key else reason)
-    return "; ".join(problems)

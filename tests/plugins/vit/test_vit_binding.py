@@ -15,11 +15,13 @@ from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
 from saeviz_vit.vit import VitExtractor
 
+DATACOMP = "open-clip:laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"
+
 
 @pytest.fixture
 def vit(vit_folder, make, tmp_path):
     def build(layer=1, options=None, **config):
-        folder = make.sae(tmp_path / "sae", **config)
+        folder = make.sae(tmp_path / "sae", **{"context_size": 17, **config})
         return VitExtractor(
             VitOptions(model=vit_folder, saes={layer: folder}, **(options or {})), saeviz.Context(device="cpu")
         )
@@ -101,6 +103,14 @@ def test_a_folder_named_like_the_model_is_that_model(vit, caplog, name):
     assert not caplog.text
 
 
+def test_a_weights_file_cannot_be_told_so_it_is_warned_of(clip_folder, make, tmp_path, caplog):
+    folder = make.sae(tmp_path / "sae", d_in=768, model_name="laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K")
+    file = clip_folder / "open_clip_pytorch_model.bin"
+    with caplog.at_level(logging.WARNING, "saeviz"):
+        assert ClipExtractor(ClipOptions(clip_checkpoint=file, saes={1: folder}, layers=[1]), saeviz.Context()).spaces
+    assert "was trained on 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K'; make sure that ViT-B-32 of" in caplog.text
+
+
 def clip_of_hub(make, tmp_path, *, name, tag="datacomp_xl_s13b_b90k", **options):
     folder = make.sae(tmp_path / "sae", d_in=768, hook_point_layer=11, model_name=name)
     options = ClipOptions(layers=[11], saes={11: folder}, clip_checkpoint=tag, **options)
@@ -108,8 +118,7 @@ def clip_of_hub(make, tmp_path, *, name, tag="datacomp_xl_s13b_b90k", **options)
 
 
 def test_the_published_saes_fit_the_default_clip(make, tmp_path, caplog):
-    name = "open-clip:laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"
-    assert clip_of_hub(make, tmp_path, name=name).spaces
+    assert clip_of_hub(make, tmp_path, name=DATACOMP).spaces
     assert not caplog.text
 
 
@@ -117,13 +126,80 @@ def test_the_published_saes_fit_the_default_clip(make, tmp_path, caplog):
     ("name", "tag"),
     [
         ("openai/clip-vit-base-patch32", "datacomp_xl_s13b_b90k"),
-        ("open-clip:laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "laion2b_s34b_b79k"),
+        (DATACOMP, "laion2b_s34b_b79k"),
+        (DATACOMP, "openai"),
     ],
 )
 def test_weights_of_another_clip_are_refused(make, tmp_path, name, tag):
     with pytest.raises(DataError, match=rf"trained on '{name}', but the model is open_clip's ViT-B-32 {tag}.*insist"):
         _ = clip_of_hub(make, tmp_path, name=name, tag=tag).spaces
     assert clip_of_hub(make, tmp_path, name=name, tag=tag, insist=True).spaces
+
+
+# -- which pictures -----------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_another_size_are_refused(vit):
+    with pytest.raises(DataError, match=r"trained on images of 224 pixels, but .*tiny is given 32; set .*insist"):
+        _ = vit(image_size=224).spaces
+    assert vit(image_size=32).spaces
+    assert vit(image_size=224, options={"insist": True}).spaces
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "size"),
+    [
+        ({"size": {"height": 48, "width": 48}}, 48),
+        ({"size": 48}, 48),
+        ({"size": {"shortest_edge": 99}, "do_center_crop": True, "crop_size": {"height": 48, "width": 48}}, 48),
+        ({"size": {"shortest_edge": 99}, "do_center_crop": True, "crop_size": 48}, 48),
+        ({"size": {"shortest_edge": 48}}, None),
+        ({"size": {"height": 48, "width": 64}}, None),
+        ([], None),
+    ],
+)
+def test_the_size_of_pictures_is_what_the_image_processor_gives(vit_folder, make, tmp_path, preprocessor, size):
+    folder = shutil.copytree(vit_folder, tmp_path / "tiny")
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+
+    def spaces(image_size):
+        sae = make.sae(tmp_path / "sae", image_size=image_size)
+        return VitExtractor(VitOptions(model=folder, saes={1: sae}), saeviz.Context()).spaces
+
+    assert spaces(48)
+    if size is None:
+        assert spaces(224), "what is not known beforehand is not refused"
+    else:
+        with pytest.raises(DataError, match=r"images of 224 pixels, but .* is given 48"):
+            spaces(224)
+
+
+def test_clip_is_given_pictures_of_its_own_size(clip_folder, make, tmp_path):
+    sae = make.sae(tmp_path, image_size=224)
+    with pytest.raises(DataError, match=r"images of 224 pixels, but the CLIP in .* is given 56"):
+        _ = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes={1: sae}, layers=[1]), saeviz.Context()).spaces
+    other = make.sae(tmp_path / "b", d_in=768, hook_point_layer=11, image_size=336, model_name=DATACOMP)
+    with pytest.raises(DataError, match=r"images of 336 pixels, but open_clip's ViT-B-32 .* is given 224"):
+        _ = ClipExtractor(ClipOptions(layers=[11], saes={11: other}), saeviz.Context(offline=True)).spaces
+
+
+@pytest.mark.parametrize(
+    ("config", "warned"),
+    [
+        ({"context_size": 17}, False),
+        ({"context_size": ...}, False),
+        ({"context_size": 16, "use_patches_only": True}, False),
+        ({"context_size": 17, "use_patches_only": True}, False),
+        ({"context_size": 50}, True),
+        ({"context_size": 49, "use_patches_only": True}, True),
+        ({"context_size": 1}, False),
+    ],
+)
+def test_another_number_of_tokens_is_warned_of(vit, caplog, config, warned):
+    tokens = ["patch-max"] if "use_patches_only" in config else ["cls"]
+    with caplog.at_level(logging.WARNING, "saeviz"):
+        assert vit(options={"tokens": tokens}, **config).spaces
+    assert ("tokens of an image, but" in caplog.text) is warned
 
 
 # -- which file ---------------------------------------------------------------------------------------------------

@@ -272,7 +272,7 @@ class TestCommandLine:
         assert ended.code == saeviz.ExitCode.DONE, ended
         with Image.open("heatmap.png") as picture:
             assert picture.size == (600, 400 + 28)
-        assert ended.err.count("\n") == 1
+        assert sum("layer0.cls/3" in line for line in ended.err.splitlines()) == 1
         assert "where the same SAE feature fires on patches" in ended.err
 
     def test_none_for_an_sae_of_the_class_token_only(self, command):
@@ -375,3 +375,28 @@ def test_a_fine_map_of_a_real_model_finds_dots_better(shared):
         error[fine] = np.linalg.norm(found - places, axis=1).mean()
     assert error[True] < 0.5 * error[False]
     assert error[True] < 14 / 5 / 2, "within half a fine cell on average"
+
+
+def test_chosen_features_of_a_jumprelu_sae_keep_their_own_thresholds():
+    import torch
+
+    from saeviz_vit.sae import SAE, SAEConfig, SAEWeights
+
+    generator = torch.Generator().manual_seed(0)
+    weights = SAEWeights(
+        torch.randn(8, 32, generator=generator),
+        torch.zeros(32),
+        torch.randn(32, 8, generator=generator),
+        torch.randn(8, generator=generator),
+        torch.rand(32, generator=generator) * 4,
+    )
+    config = SAEConfig(
+        model_name="m", layer=0, hook="hook_resid_post", d_in=8, d_sae=32, trained_on="all", normalization=None, k=None
+    )
+    sae = SAE(config, weights, formula="published", device=torch.device("cpu"))
+    x = torch.randn(50, 8, generator=generator)
+    chosen = [31, 0, 7]
+    expected = sae.encode(x)[:, chosen]
+    assert (expected > 0).any()
+    assert not torch.equal(expected, (x @ weights.W_enc)[:, chosen].relu())
+    torch.testing.assert_close(sae.encode_only(x, chosen), expected)

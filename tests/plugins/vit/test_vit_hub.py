@@ -18,10 +18,10 @@ import saeviz
 from saeviz_vit import VitOptions
 from saeviz_vit.vit import VitExtractor
 
-extractor = VitExtractor(VitOptions(model="owner/tiny", saes={"1": "owner/sae"}), saeviz.Context(device="cpu"))
+saes = {"1": "owner/sae", "2": "owner/lens:layer_2/best"}
+extractor = VitExtractor(VitOptions(model="owner/tiny", saes=saes), saeviz.Context(device="cpu"))
 item = saeviz.ImageItem("grey", lambda: Image.new("RGB", (40, 40), (90, 90, 90)))
-[batch] = extractor.extract([item])
-print(json.dumps({"n": int(batch.matrix.nnz), **extractor.provenance}))
+print(json.dumps({"n": [int(batch.matrix.nnz) for batch in extractor.extract([item])], **extractor.provenance}))
 """
 
 
@@ -36,16 +36,31 @@ def run(tmp_path, port):
     return json.loads(done.stdout)
 
 
-def test_model_and_sae_from_the_hub(tmp_path, vit_folder, make):
+def write_saelens(folder, make):
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    metadata = {"model_name": "owner/tiny", "hook_name": "blocks.2.hook_resid_post"}
+    config = {"d_in": make.width, "d_sae": make.d_sae, "architecture": "standard", "metadata": metadata}
+    config |= {"apply_b_dec_to_input": True, "normalize_activations": "none"}
+    (folder / "cfg.json").write_text(json.dumps(config))
+    save_file(make.weights(), folder / "sae_weights.safetensors")
+
+
+def test_model_and_saes_from_the_hub(tmp_path, vit_folder, make):
+    write_saelens(tmp_path / "served" / "owner" / "lens" / "layer_2" / "best", make)
     shutil.copytree(vit_folder, tmp_path / "served" / "owner" / "tiny")
     make.sae(tmp_path / "served" / "owner" / "sae", file="n_images_2600058.pt")
     server = subprocess.Popen([sys.executable, SERVER, tmp_path / "served"], stdout=subprocess.PIPE, text=True)
     port = server.stdout.readline().strip()
     try:
         found = run(tmp_path, port)
-        assert found["n"] > 0
+        assert all(found["n"])
         assert found["model_commit"] == COMMIT
-        assert found["saes"] == {"1": {"source": "owner/sae", "commit": COMMIT}}
+        assert found["saes"] == {
+            "1": {"source": "owner/sae", "commit": COMMIT},
+            "2": {"source": "owner/lens:layer_2/best", "commit": COMMIT},
+        }
     finally:
         server.terminate()
         server.wait()

@@ -1,0 +1,92 @@
+"""The SAEs that are known by name, from `registry.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from saeviz_vit.sae import TrainedOn
+
+REGISTRY = Path(__file__).with_name("registry.toml")
+
+
+@dataclass(frozen=True)
+class KnownSAE:
+    """A line of the registry; a published figure that is not known is None."""
+
+    name: str
+    id: str
+    extractor: str
+    layer: int
+    tokens: TrainedOn
+    architecture: str
+    explained_variance: float | None = None
+    l0: float | None = None
+    l0_cls: float | None = None
+    revision: str | None = None
+    default: bool = False
+    centre_crop: bool = False
+
+
+@cache
+def known_saes() -> tuple[KnownSAE, ...]:
+    """All of them, in the order of the file."""
+    with REGISTRY.open("rb") as file:
+        return tuple(KnownSAE(**entry) for entry in tomllib.load(file)["sae"])
+
+
+def find(source: str | Path) -> KnownSAE | None:
+    """The known SAE of this short name or hub id, or whose repository this folder or file is copied from."""
+    given = Path(source).expanduser()
+    last = str(given.parent if given.is_file() else source).replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
+    return _by_name().get(last)
+
+
+def suggestion(name: str) -> str:
+    """`; did you mean ...?` with short names that are close, or how to see them all."""
+    near = difflib.get_close_matches(name.lower(), [known.name for known in known_saes()], 3)
+    if near:
+        return f"; did you mean {', '.join(near)}?"
+    return "; `saeviz plugins extractor:clip-b32-prisma` lists them"
+
+
+def default_saes() -> dict[int, str]:
+    """The hub id that `clip-b32-prisma` takes for each layer."""
+    return {known.layer: known.id for known in known_saes() if known.default}
+
+
+def clip_notes() -> Iterator[str]:
+    """The table of known SAEs of CLIP ViT-B/32, a line each."""
+    return _table("clip-b32-prisma")
+
+
+def vit_notes() -> Iterator[str]:
+    """The table of known SAEs of DINO ViT-B/16 (`model = "facebook/dino-vitb16"`), a line each."""
+    yield 'SAEs of DINO ViT-B/16, model = "facebook/dino-vitb16":'
+    yield from _table("vit-sae")
+
+
+def _table(extractor: str) -> Iterator[str]:
+    mine = [known for known in known_saes() if known.extractor == extractor]
+    width = max(len(known.name) for known in mine)
+    yield f"{'known SAE':{width}}  layer  tokens   kind     expl. var.    L0  L0 of cls  repository"
+    for known in mine:
+        variance = f"{known.explained_variance:.1%}" if known.explained_variance is not None else "-"
+        yield (
+            f"{known.name:{width}}  {known.layer:5}  {known.tokens:7}  {known.architecture:7}  {variance:>10}"
+            f"  {_count(known.l0):>4}  {_count(known.l0_cls):>9}  {known.id}"
+        )
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+@cache
+def _by_name() -> dict[str, KnownSAE]:
+    found = {known.id.partition("/")[2].lower(): known for known in known_saes()}
+    return {**found, **{known.name: known for known in known_saes()}}
