@@ -23,11 +23,12 @@ from saeviz.config import (
 from saeviz.context import Context
 from saeviz.errors import ConfigError
 from saeviz.files import explain_disk_errors
-from saeviz.manager import Manager, PluginChoice
+from saeviz.manager import Manager
 from saeviz.pipeline import Plan, run_stages
 from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
+from saeviz.sources import PluginChoice
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from saeviz.context import Precision
 from saeviz.errors import ConfigError
-from saeviz.manager import Manager, explain, missing_needs, suggest
+from saeviz.manager import Manager, missing_needs
+from saeviz.mistakes import explain, suggest
 from saeviz.specs import Options, ScorerSpec, path_fields, secret_fields
 
 DEFAULT_USE = {

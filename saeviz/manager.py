@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
 import re
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from types import FunctionType, ModuleType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import pluggy
@@ -24,24 +19,11 @@ from pydantic import ValidationError
 from saeviz import hookspecs
 from saeviz.context import Context
 from saeviz.errors import ConfigError, PluginError
-from saeviz.specs import ROLES, SPEC_TYPES, ComponentSpec, Options, secret_fields
+from saeviz.mistakes import explain, suggest
+from saeviz.sources import PluginChoice, Source, installed
+from saeviz.specs import ROLES, SPEC_TYPES, ComponentSpec, Options
 
-GROUP = "saeviz"
 HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a plugin comes from; it is not imported before `load`."""
-
-    name: str
-    origin: str
-    version: str
-    bundled: bool
-    load: Callable[[], object] = field(repr=False)
-
-    def __str__(self) -> str:
-        return f"plugin {self.name} ({self.origin})"
 
 
 @dataclass(frozen=True)
@@ -62,42 +44,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.source} is left out: {self.reason}"
-
-
-@dataclass(frozen=True)
-class PluginChoice:
-    """What `--plugins` asked for.
-
-    `only` restricts the third-party plugins to these names (None = all of them), `without` leaves names
-    out before they are imported, `extra` are files and modules to load besides. `words` is how it was
-    asked for, with absolute paths, so that a run can be opened again with the same plugins.
-    """
-
-    only: frozenset[str] | None = None
-    without: frozenset[str] = frozenset()
-    extra: tuple[Source, ...] = ()
-    words: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, values: Sequence[str], base: Path) -> PluginChoice:
-        """From the words of `--plugins`, `SAEVIZ_PLUGINS` or `[plugins] use`; files are relative to `base`."""
-        only: set[str] | None = None
-        without: set[str] = set()
-        extra: list[Source] = []
-        words: list[str] = []
-        for given in (part.strip() for value in values for part in value.split(",")):
-            word = given
-            if word.startswith("no:"):
-                without.add(word.removeprefix("no:"))
-            elif word.startswith("module:"):
-                extra.append(_module_source(word.removeprefix("module:")))
-            elif word.endswith(".py") or "/" in word or "\\" in word:
-                word = str((base / Path(word).expanduser()).resolve())
-                extra.append(_file_source(Path(word)))
-            else:
-                only = (only or set()) | ({word} if word else set())
-            words.append(word)
-        return cls(frozenset(only) if only is not None else None, frozenset(without), tuple(extra), tuple(words))
 
 
 class Manager:
@@ -124,7 +70,7 @@ class Manager:
         strict = bool(os.environ.get("SAEVIZ_STRICT_PLUGINS")) if strict is None else strict
         manager = cls()
         manager.choice = choice
-        found = sorted(_installed(), key=lambda source: (not source.bundled, source.name))
+        found = sorted(installed(), key=lambda source: (not source.bundled, source.name))
         _refuse_unknown_names(choice, [source.name for source in found])
         for source in found:
             unwanted = not source.bundled and choice.only is not None and source.name not in choice.only
@@ -273,33 +219,6 @@ def validate_options(spec: ComponentSpec, options: Mapping[str, Any], place: str
         raise ConfigError("\n".join(explain(error, spec.options, place))) from error
 
 
-def explain(error: ValidationError, model: type[Options], place: str) -> list[str]:
-    """A line per mistake: the place, what is wrong, and a suggestion for a misspelt name.
-
-    The offending value is not quoted where its field is a secret.
-    """
-    lines = []
-    secrets = {(name,) for name in secret_fields(model)}
-    for mistake in error.errors():
-        where = ".".join([place, *(str(part) for part in mistake["loc"])])
-        if mistake["type"] == "extra_forbidden":
-            names = list(model.model_fields)
-            hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
-            lines.append(f"{where}: there is no such option{hint}")
-        else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets
-            given = "" if silent else f", not {mistake['input']!r}"
-            lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")
-    return lines
-
-
-def suggest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def missing_needs(spec: ComponentSpec) -> list[str]:
     """The modules in `spec.needs` that are not installed; nothing is imported."""
     return [name for name in spec.needs if not _is_installed(name)]
@@ -310,60 +229,6 @@ def _is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _installed() -> Iterator[Source]:
-    seen: set[tuple[str, str]] = set()
-    for entry_point in entry_points(group=GROUP):
-        if (entry_point.name, entry_point.value) not in seen:
-            seen.add((entry_point.name, entry_point.value))
-            yield _entry_point_source(entry_point)
-
-
-def _entry_point_source(entry_point: EntryPoint) -> Source:
-    dist = entry_point.dist
-    origin, version = (dist.name, dist.version) if dist else ("unknown distribution", "?")
-    return Source(entry_point.name, f"{origin} {version}", version, bundled=origin == "saeviz", load=entry_point.load)
-
-
-def _module_source(name: str) -> Source:
-    return Source(
-        name, f"module {name}", _version_of_module(name), bundled=False, load=lambda: importlib.import_module(name)
-    )
-
-
-def _file_source(path: Path) -> Source:
-    if not path.is_file():
-        raise ConfigError(f"--plugins: there is no file {path}")
-    version = _version_of_file(path)
-    return Source(path.stem, f"file {path}", version, bundled=False, load=lambda: _import_file(path))
-
-
-def _version_of_module(name: str) -> str:
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return "in-house"  # loading it will say what is wrong
-    return _version_of_file(Path(spec.origin)) if spec and spec.origin else "in-house"
-
-
-def _version_of_file(path: Path) -> str:
-    """A file has no version; its content stands for one, so that a stage runs again when it is edited."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    except OSError:
-        return "in-house"
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = f"saeviz_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _refuse_unknown_names(choice: PluginChoice, known: list[str]) -> None:

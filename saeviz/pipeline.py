@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from saeviz.errors import ConfigError
-from saeviz.manager import suggest
+from saeviz.mistakes import suggest
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
 from saeviz.stages import STAGE_NAMES, STAGES, Stage

@@ -204,8 +204,9 @@ class Run:
 def _reading_session(rundir: RunDir) -> Session:
     """The components that reading needs, as the manifest has them; scorers, labelers and so on are left out."""
     from saeviz.config import Layer, resolve
-    from saeviz.manager import Manager, PluginChoice
+    from saeviz.manager import Manager
     from saeviz.session import Session
+    from saeviz.sources import PluginChoice
 
     manifest = rundir.read_manifest()
     if "config" not in manifest:

@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 import saeviz
-from saeviz.manager import Manager, PluginChoice, Source
+from saeviz.manager import Manager
+from saeviz.sources import PluginChoice, Source
 
 GOOD_FILE = """
 import saeviz

@@ -1,0 +1,37 @@
+"""How a mistake is told: where it is, what is wrong, and what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from saeviz.specs import Options, secret_fields
+
+
+def explain(error: ValidationError, model: type[Options], place: str) -> list[str]:
+    """A line per mistake: the place, what is wrong, and a suggestion for a misspelt name.
+
+    The offending value is not quoted where its field is a secret.
+    """
+    lines = []
+    secrets = {(name,) for name in secret_fields(model)}
+    for mistake in error.errors():
+        where = ".".join([place, *(str(part) for part in mistake["loc"])])
+        if mistake["type"] == "extra_forbidden":
+            names = list(model.model_fields)
+            hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
+            lines.append(f"{where}: there is no such option{hint}")
+        else:
+            message = mistake["msg"].removeprefix("Value error, ")
+            silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets
+            given = "" if silent else f", not {mistake['input']!r}"
+            lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")
+    return lines
+
+
+def suggest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or nothing."""
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

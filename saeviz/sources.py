@@ -1,0 +1,122 @@
+"""Where plugins come from: installed distributions, and the files and modules of `--plugins`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+
+from saeviz.errors import ConfigError, PluginError
+
+GROUP = "saeviz"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from; it is not imported before `load`."""
+
+    name: str
+    origin: str
+    version: str
+    bundled: bool
+    load: Callable[[], object] = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"plugin {self.name} ({self.origin})"
+
+
+@dataclass(frozen=True)
+class PluginChoice:
+    """What `--plugins` asked for.
+
+    `only` restricts the third-party plugins to these names (None = all of them), `without` leaves names
+    out before they are imported, `extra` are files and modules to load besides. `words` is how it was
+    asked for, with absolute paths, so that a run can be opened again with the same plugins.
+    """
+
+    only: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+    extra: tuple[Source, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, values: Sequence[str], base: Path) -> PluginChoice:
+        """From the words of `--plugins`, `SAEVIZ_PLUGINS` or `[plugins] use`; files are relative to `base`."""
+        only: set[str] | None = None
+        without: set[str] = set()
+        extra: list[Source] = []
+        words: list[str] = []
+        for given in (part.strip() for value in values for part in value.split(",")):
+            word = given
+            if word.startswith("no:"):
+                without.add(word.removeprefix("no:"))
+            elif word.startswith("module:"):
+                extra.append(_module_source(word.removeprefix("module:")))
+            elif word.endswith(".py") or "/" in word or "\\" in word:
+                word = str((base / Path(word).expanduser()).resolve())
+                extra.append(_file_source(Path(word)))
+            else:
+                only = (only or set()) | ({word} if word else set())
+            words.append(word)
+        return cls(frozenset(only) if only is not None else None, frozenset(without), tuple(extra), tuple(words))
+
+
+def installed() -> Iterator[Source]:
+    """Every plugin that an installed distribution declares, each once."""
+    seen: set[tuple[str, str]] = set()
+    for entry_point in entry_points(group=GROUP):
+        if (entry_point.name, entry_point.value) not in seen:
+            seen.add((entry_point.name, entry_point.value))
+            yield _entry_point_source(entry_point)
+
+
+def _entry_point_source(entry_point: EntryPoint) -> Source:
+    dist = entry_point.dist
+    origin, version = (dist.name, dist.version) if dist else ("unknown distribution", "?")
+    return Source(entry_point.name, f"{origin} {version}", version, bundled=origin == "saeviz", load=entry_point.load)
+
+
+def _module_source(name: str) -> Source:
+    return Source(
+        name, f"module {name}", _version_of_module(name), bundled=False, load=lambda: importlib.import_module(name)
+    )
+
+
+def _file_source(path: Path) -> Source:
+    if not path.is_file():
+        raise ConfigError(f"--plugins: there is no file {path}")
+    version = _version_of_file(path)
+    return Source(path.stem, f"file {path}", version, bundled=False, load=lambda: _import_file(path))
+
+
+def _version_of_module(name: str) -> str:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return "in-house"  # loading it will say what is wrong
+    return _version_of_file(Path(spec.origin)) if spec and spec.origin else "in-house"
+
+
+def _version_of_file(path: Path) -> str:
+    """A file has no version; its content stands for one, so that a stage runs again when it is edited."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "in-house"
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"saeviz_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
