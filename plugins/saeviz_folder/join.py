@@ -59,7 +59,7 @@ def join(
     _refuse_two_rows_with_one_id(table, [*matched.values(), *lost])
     without_row = [relative_name(image, folder) for image in images if image not in matched]
     if not matched:
-        example = f"; the first image is {without_row[0]}" if without_row else ""
+        example = f"; the first image is {without_row[0]}" if without_row else "; the folder holds no images"
         raise saeviz.DataError(
             f"images.ratings: no row of {table.path.name} fits an image, the first names {lost[0]}{example}; "
             "set images.file_column or images.item_column"

@@ -305,6 +305,12 @@ def test_an_item_id_that_fits_two_images_is_refused(tmp_path):
     assert "fits 2 images" in error_of(saeviz.DataError, tmp_path, ratings=table, item_column="id")
 
 
+def test_a_table_for_an_empty_folder_is_refused_for_being_empty(tmp_path):
+    (tmp_path / "empty").mkdir()
+    table = write(tmp_path / "r.csv", "file,liking\nzebra.jpg,1\n")
+    assert "the folder holds no images" in error_of(saeviz.DataError, tmp_path / "empty", ratings=table)
+
+
 def test_a_table_of_other_images_is_refused(three):
     table = write(three / "r.csv", "file,liking\nzebra.jpg,1\nlion.jpg,2\n")
     message = error_of(saeviz.DataError, three, ratings=table)
