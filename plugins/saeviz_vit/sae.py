@@ -53,7 +53,7 @@ class SAE:
     def __init__(self, config: SAEConfig, weights: SAEWeights, *, formula: Formula, device: torch.device) -> None:
         _check_weights(config, weights)
         self.config = config
-        self._w_enc = weights.W_enc.float().contiguous().to(device)
+        self._encoder = weights.W_enc.float().T.contiguous().to(device)
         self._w_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
         bias = weights.b_enc.float()
         if formula == "published":
@@ -61,12 +61,24 @@ class SAE:
         self._bias = bias.to(device)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Features float32 `[n, d_sae]` of activations `[n, d_in]`; none is negative."""
+        """Features float32 `[..., d_sae]` of activations `[..., d_in]`; none is negative."""
+        if self.config.k is None:
+            return self.encode_normal(self.normalize(x), slice(None))
+        return _keep_largest(self._linear(self.normalize(x), slice(None)), self.config.k)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """What the encoder is applied to, float32 `[..., d_in]`."""
+        shift, scale = self._statistics(x)
+        return (x.float() - shift) / scale
+
+    def encode_normal(self, x: Tensor, columns: slice) -> Tensor:
+        """Some of the features of normalised activations, where a feature does not depend on the others (no top-k)."""
+        return self._linear(x, columns).relu_()
+
+    def _linear(self, x: Tensor, columns: slice) -> Tensor:
         import torch
 
-        shift, scale = self._statistics(x)
-        features = torch.addmm(self._bias, (x.float() - shift) / scale, self._w_enc)
-        return features.relu_() if self.config.k is None else _keep_largest(features, self.config.k)
+        return torch.nn.functional.linear(x, self._encoder[columns], self._bias[columns])
 
     def decode(self, features: Tensor, x: Tensor) -> Tensor:
         """The estimate `[n, d_in]` of activations `x`, on the CPU; `x` gives back what the normalisation took."""
