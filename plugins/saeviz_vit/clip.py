@@ -17,6 +17,7 @@ from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch
 from saeviz_vit.binding import BaseModel
 from saeviz_vit.extractor import Activations, SAEExtractor
 from saeviz_vit.options import ClipOptions
+from saeviz_vit.pixels import ByTable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -167,7 +168,8 @@ class OpenClip:
     def _transform(self) -> Any:
         open_clip = _open_clip()
         config = open_clip.transform.PreprocessCfg(**self._model.visual.preprocess_cfg)
-        return open_clip.transform.image_transform_v2(config, is_train=False)
+        *shape, to_numbers, normalize = open_clip.transform.image_transform_v2(config, is_train=False).transforms
+        return open_clip.transform.Compose([*shape, ByTable([to_numbers, normalize])])
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -233,6 +233,20 @@ def test_spaces_need_no_weights(saes, clip_folder, vit_folder, tmp_path):
             list(extractor.extract([ImageItem("a", b"")]))
 
 
+def test_pixels_are_those_of_open_clips_own_transform_to_the_last_bit(clip_folder, saes, images):
+    import open_clip
+    from PIL import Image
+
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0]), context())
+    _, _, transform = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
+    values = np.arange(56 * 56 * 3, dtype=np.uint32).reshape(56, 56, 3)
+    every_value = Image.fromarray((values * 7 % 256).astype(np.uint8))
+    for image in (every_value, *(item.open() for item in images)):
+        found, expected = extractor._model.transform(image), transform(image)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+
+
 # -- blocks that are not asked for --------------------------------------------------------------------------------
 
 
