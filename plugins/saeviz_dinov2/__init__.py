@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 import saeviz
+from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
 
 
 class Dinov2Options(saeviz.Options):
@@ -20,6 +21,7 @@ class Dinov2Options(saeviz.Options):
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
     batch_size: int = Field(32, ge=1, description="images per forward pass")
+    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
 
 
 @saeviz.hookimpl

@@ -28,7 +28,7 @@ class Dinov2Embeddings(TorchEmbeddings):
     """
 
     def __init__(self, options: Dinov2Options, context: saeviz.Context) -> None:
-        super().__init__(options.batch_size, context)
+        super().__init__(options.batch_size, context, options.engine)
         names = ("config.json", "preprocessor_config.json", "model.safetensors")
         self._files = ModelFiles(options.model, names, "embeddings.model", context, options.revision)
 
@@ -37,19 +37,19 @@ class Dinov2Embeddings(TorchEmbeddings):
         """The model's width, from its configuration alone."""
         return int(self._config.hidden_size)
 
-    def load(self) -> tuple[Transform, Forward]:
+    def load(self) -> tuple[Transform, torch.nn.Module, Forward]:
         """The image processor and the model of the same folder."""
-        processor, model = self._processor(), self._model()
+        processor = self._processor()
 
         def prepare(image: Image) -> torch.Tensor:
             pixels: torch.Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
             return pixels
 
-        def class_token(pixels: torch.Tensor) -> torch.Tensor:
+        def class_token(model: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
             token: torch.Tensor = model(pixel_values=pixels).pooler_output
             return token
 
-        return prepare, class_token
+        return prepare, self._model(), class_token
 
     @cached_property
     def _config(self) -> Any:

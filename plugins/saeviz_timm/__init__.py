@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 import saeviz
+from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
 
 
 class TimmOptions(saeviz.Options):
@@ -21,6 +22,7 @@ class TimmOptions(saeviz.Options):
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
     batch_size: int = Field(32, ge=1, description="images per forward pass")
+    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
 
 
 @saeviz.hookimpl

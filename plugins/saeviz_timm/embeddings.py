@@ -24,7 +24,7 @@ class TimmEmbeddings(TorchEmbeddings):
     """
 
     def __init__(self, options: TimmOptions, context: saeviz.Context) -> None:
-        super().__init__(options.batch_size, context)
+        super().__init__(options.batch_size, context, options.engine)
         self.options = options
 
     @cached_property
@@ -32,18 +32,18 @@ class TimmEmbeddings(TorchEmbeddings):
         """Length of the pooled features, from the architecture alone."""
         return int(self._build(pretrained=False).head_hidden_size)
 
-    def load(self) -> tuple[Transform, Forward]:
+    def load(self) -> tuple[Transform, torch.nn.Module, Forward]:
         """The model with its weights, and its own transform."""
         from timm.data import create_transform, resolve_data_config
 
         self._files.folder_with("model.safetensors")
         model: Any = to_inference(self._build(pretrained=True), self.context)
 
-        def pooled(pixels: torch.Tensor) -> torch.Tensor:
+        def pooled(model: Any, pixels: torch.Tensor) -> torch.Tensor:
             features: torch.Tensor = model.forward_head(model.forward_features(pixels), pre_logits=True)
             return features
 
-        return create_transform(**resolve_data_config({}, model=model)), pooled
+        return create_transform(**resolve_data_config({}, model=model)), model, pooled
 
     def _build(self, *, pretrained: bool) -> Any:
         import timm

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch
 from saeviz_vit.binding import BaseModel
 from saeviz_vit.extractor import Activations, SAEExtractor
 from saeviz_vit.options import ClipOptions
+from saeviz_vit.pixels import ByTable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from saeviz.toolkit.openvino import Forward
     from saeviz.typing import Float32Array
 
 OPTION = "extractor.clip_checkpoint"
@@ -127,24 +129,17 @@ class OpenClip:
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
         """The outputs of some blocks; those behind the last of them are not computed."""
-        import torch
+        visual, forward = self.tap(layers)
+        return Activations(dict(zip(layers, forward(visual, self._move(pixels)), strict=True)), self.grid(pixels))
 
-        visual = self._model.visual
-        seen = visual.forward_intermediates(
-            self._move(pixels),
-            indices=list(layers),
-            stop_early=True,
-            intermediates_only=True,
-            output_fmt="NLC",
-            output_extra_tokens=True,
-        )
-        rows, columns = visual.grid_size
-        states = []
-        for cls, patches in zip(seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True):
-            _check_shape(cls, (len(pixels), 1, self.base.width))
-            _check_shape(patches, (len(pixels), rows * columns, self.base.width))
-            states.append(torch.cat([cls, patches], dim=1))
-        return Activations(dict(zip(layers, states, strict=True)), (rows, columns))
+    def grid(self, pixels: Tensor) -> tuple[int, int]:  # noqa: ARG002
+        """Rows and columns of patches, the same for all pictures."""
+        rows, columns = self._model.visual.grid_size
+        return rows, columns
+
+    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """The image tower, and what gives the outputs of its blocks."""
+        return self._model.visual, partial(block_outputs, layers=layers, cls_only=cls_only)
 
     def embed_pixels(self, pixels: Sequence[Tensor]) -> Float32Array:
         """Unit rows `[n, dim]`, from the whole image tower."""
@@ -191,7 +186,8 @@ class OpenClip:
     def _transform(self) -> Any:
         open_clip = _open_clip()
         config = open_clip.transform.PreprocessCfg(**self._model.visual.preprocess_cfg)
-        return open_clip.transform.image_transform_v2(config, is_train=False)
+        *shape, to_numbers, normalize = open_clip.transform.image_transform_v2(config, is_train=False).transforms
+        return open_clip.transform.Compose([*shape, ByTable([to_numbers, normalize])])
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -249,9 +245,51 @@ def _untouched_logging() -> Iterator[None]:
         logging.root.handlers[:] = before
 
 
-def _check_shape(states: Tensor, expected: tuple[int, int, int]) -> None:
-    if tuple(states.shape) != expected:
-        raise PluginError(f"open_clip gives activations of shape {tuple(states.shape)} where {expected} belongs")
+def block_outputs(visual: Any, pixels: Tensor, layers: Sequence[int], cls_only: bool) -> list[Tensor]:
+    """Per layer `[n, tokens, width]`, with `cls_only` `[n, 1, width]`. Layers come in order.
+
+    Blocks behind the last layer are not computed; for the class token alone the last block is computed for it alone.
+    """
+    last = layers[-1]
+    block = visual.transformer.resblocks[last]
+    shortened = cls_only and last > 0 and hasattr(block, "attention")
+    read = sorted({*layers[:-1], last - 1}) if shortened else list(layers)
+    seen = visual.forward_intermediates(
+        pixels,
+        indices=read,
+        stop_early=True,
+        intermediates_only=True,
+        output_fmt="NLC",
+        output_extra_tokens=True,
+    )
+    states = {
+        layer: _all_tokens(visual, len(pixels), cls, patches)
+        for layer, cls, patches in zip(
+            read, seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True
+        )
+    }
+    if shortened:
+        states[last] = _class_token_after(block, states[last - 1])
+    return [states[layer][:, :1] if cls_only else states[layer] for layer in layers]
+
+
+def _class_token_after(block: Any, x: Tensor) -> Tensor:
+    """The class token behind a residual attention block: it looks at all tokens, and nothing else is kept."""
+    normal = block.ln_1(x)
+    cls = x[:, :1] + block.ls_1(block.attention(normal[:, :1], normal, normal))
+    after: Tensor = cls + block.ls_2(block.mlp(block.ln_2(cls)))
+    return after
+
+
+def _all_tokens(visual: Any, n: int, cls: Tensor, patches: Tensor) -> Tensor:
+    import torch
+
+    (rows, columns), width = visual.grid_size, visual.conv1.out_channels
+    for states, tokens in ((cls, 1), (patches, rows * columns)):
+        found, expected = tuple(states.shape), (n, tokens, width)
+        if found != expected:
+            raise PluginError(f"open_clip gives activations of shape {found} where {expected} belongs")
+    return torch.cat([cls, patches], dim=1)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

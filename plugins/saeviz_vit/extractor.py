@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from saeviz import (
     ConfigError,
@@ -22,12 +22,13 @@ from saeviz import (
     Tokens,
 )
 from saeviz.toolkit.decode import decode_ahead
+from saeviz.toolkit.engine import Runner
 from saeviz.toolkit.torch import torch_device
 from saeviz_vit.binding import BaseModel, check_binding, kind_of, untrained
 from saeviz_vit.health import Examination
 from saeviz_vit.options import SAEOptions
 from saeviz_vit.pixels import prepare
-from saeviz_vit.pooling import pool, to_csr
+from saeviz_vit.pooling import Pooler, to_csr
 from saeviz_vit.sae import SAE, SAEConfig
 from saeviz_vit.sources import SAESource
 from saeviz_vit.spatial import FINER, Frame, Framing, run_windows
@@ -35,13 +36,18 @@ from saeviz_vit.spatial import FINER, Frame, Framing, run_windows
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+    from torch.nn import Module
 
+    from saeviz.toolkit.openvino import Forward
     from saeviz.typing import Float32Array
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Outputs of blocks: per layer `[n, tokens, width]`, the patches last and row-major over `grid`."""
+    """Outputs of blocks: per layer `[n, tokens, width]`, the patches last and row-major over `grid`.
+
+    The grid is (0, 0) where these are class tokens only.
+    """
 
     layers: Mapping[int, Tensor]
     grid: tuple[int, int]
@@ -84,8 +90,19 @@ class VisionModel(Framing, Protocol):
         """Load everything now, before threads ask for it."""
         ...
 
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches of such pictures."""
+        ...
+
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """The outputs of some blocks, from one pass that ends behind the last of them."""
+        """The outputs of some blocks, from one pass through torch that ends behind the last of them."""
+        ...
+
+    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """For an engine: the torch module, and what computes from it and pixels the outputs of some blocks.
+
+        They are `[n, tokens, width]` per layer in order, with `cls_only` `[n, 1, width]`.
+        """
         ...
 
 
@@ -101,6 +118,8 @@ class SAEExtractor:
         }
         self._saes: dict[int, SAE] = {}
         self._tried = False
+        self._runner: Runner | None = None
+        self._poolers: dict[int, Pooler] = {}
 
     @property
     def spaces(self) -> list[FeatureSpace]:
@@ -116,8 +135,9 @@ class SAEExtractor:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Which files the features come from, JSON-able: hub commits where there are some."""
+        """What the features come from, JSON-able: what ran the model, and hub commits where there are some."""
         return {
+            "engine": self._runner and self._runner.engine,
             "model": self._model.base.label,
             "model_commit": self._model.commit,
             "saes": {
@@ -132,16 +152,15 @@ class SAEExtractor:
         first = next(items, None)
         if first is None:
             return
-        saes = {layer: self._sae(layer) for layer in self._sources}
+        poolers = {layer: self._pooler(layer) for layer in self._sources}
         self._try_model()
         for chunk, pixels in decode_ahead(
             chain([first], items), self._pixels, batch_size=self.options.batch_size, context=self.context
         ):
             ids = tuple(item.item_id for item in chunk)
-            activations = self._activations(pixels, list(saes))
-            for layer, sae in saes.items():
-                pooled = pool(sae, activations, layer, self.options.tokens)
-                for tokens, features in pooled.items():
+            activations = self._run(pixels)
+            for layer, pooler in poolers.items():
+                for tokens, features in pooler(activations, layer).items():
                     yield FeatureBatch(FeatureSpace(layer, tokens, features.shape[1]), ids, to_csr(features))
 
     def extract_from_image(
@@ -276,7 +295,10 @@ class SAEExtractor:
 
         if not self._tried:
             self._model.load()
-            self._activations([self._pixels(Image.new("RGB", (64, 64)))], [min(self._sources)])
+            layer = min(self._sources)
+            activations = self._activations([self._pixels(Image.new("RGB", (64, 64)))], [layer])
+            if "cls" in self.options.tokens:
+                activations.cls(layer)
             self._tried = True
 
     def _pixels(self, image: Image | ImageItem | Path) -> Tensor:
@@ -293,3 +315,38 @@ class SAEExtractor:
 
         with torch.inference_mode():
             return self._model.activations(torch.stack(list(pixels)), layers)
+
+    def _run(self, pixels: Sequence[Tensor]) -> Activations:
+        """The outputs of the layers that were asked for, from the engine that was asked for."""
+        import torch
+
+        layers, cls_only = list(self._sources), set(self.options.tokens) == {"cls"}
+        if self._runner is None:
+            module, forward = self._model.tap(layers, cls_only=cls_only)
+            self._runner = self._engine(module, forward, "the model", self.options.precision)
+        batch = torch.stack(list(pixels))
+        states = dict(zip(layers, self._runner(batch), strict=True))
+        return Activations(states, (0, 0) if cls_only else self._model.grid(batch))
+
+    def _pooler(self, layer: int) -> Pooler:
+        import torch
+
+        def make_runner(encode: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
+            return self._engine(torch.nn.Module(), lambda _, x: encode(x), f"the SAE of layer {layer}", "float32")
+
+        if layer not in self._poolers:
+            self._poolers[layer] = Pooler(self._sae(layer), self.options.tokens, make_runner)
+        return self._poolers[layer]
+
+    def _engine(
+        self, module: Module, forward: Forward, name: str, precision: Literal["float32", "bfloat16"] | None
+    ) -> Runner:
+        return Runner(
+            module,
+            forward,
+            choice=self.options.engine,
+            option="extractor.engine",
+            context=self.context,
+            precision=precision,
+            name=name,
+        )

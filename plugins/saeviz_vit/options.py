@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from saeviz import Options, Tokens
+from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
 from saeviz_vit.registry import default_saes, find
 
 Layer = Annotated[int, Field(ge=0)]
@@ -34,6 +35,7 @@ class SAEOptions(Options):
     precision: Literal["float32", "bfloat16"] | None = Field(
         None, description="precision of the vision model, by default the run's; the SAEs always compute in float32"
     )
+    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
     revision: str | None = Field(
         None,
         min_length=1,

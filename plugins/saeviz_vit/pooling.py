@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeviz import Tokens
@@ -10,35 +11,68 @@ from saeviz import Tokens
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from saeviz.toolkit.engine import Runner
     from saeviz_vit.extractor import Activations
     from saeviz_vit.sae import SAE
 
+    MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
+
+CACHED_TOKENS, CACHED_FEATURES = 400, 1024
+"""On the CPU so many features of so many tokens (at least those of one image) are pooled while the cache holds them."""
 CHUNK_VALUES = 2**24
-"""Patch features held at once, at least those of one image: 64 MiB."""
+"""On other devices, and of top-k SAEs, so many features of tokens are held at once: 64 MiB."""
+POOLS: Mapping[Tokens, Callable[[Tensor], Tensor]] = {
+    "patch-max": lambda features: features.amax(1),
+    "patch-mean": lambda features: features.mean(1),
+}
 
 
-def pool(sae: SAE, activations: Activations, layer: int, tokens: Sequence[Tokens]) -> dict[Tokens, Tensor]:
-    """Dense features `[n, d_sae]` for each of `tokens`, in their order."""
-    found: dict[Tokens, Tensor] = {}
-    if "cls" in tokens:
-        found["cls"] = sae.encode(activations.cls(layer))
-    if set(tokens) != {"cls"}:
-        found.update(_pool_patches(sae, activations.patches(layer), tokens))
-    return {kind: found[kind] for kind in tokens}
+class Pooler:
+    """The features of images by one SAE, for each of `tokens`."""
+
+    def __init__(self, sae: SAE, tokens: Sequence[Tokens], make_runner: MakeRunner) -> None:
+        self._sae = sae
+        self._tokens = tokens
+        self._pools = [kind for kind in tokens if kind in POOLS]
+        self._cls = make_runner(lambda x: [sae.encode(x)])
+        self._patches = make_runner(partial(pool_patches, sae, self._pools))
+
+    def __call__(self, activations: Activations, layer: int) -> dict[Tokens, Tensor]:
+        """Dense float32 `[n, d_sae]` for each of the tokens, in their order."""
+        import torch
+
+        found: dict[Tokens, Tensor] = {}
+        if "cls" in self._tokens:
+            (found["cls"],) = self._cls(activations.cls(layer).float())
+        if self._pools:
+            patches = activations.patches(layer).float()
+            chunks = [self._patches(chunk) for chunk in torch.split(patches, _images_at_once(self._sae, patches))]
+            found.update(zip(self._pools, map(torch.cat, zip(*chunks, strict=True)), strict=True))
+        return {kind: found[kind] for kind in self._tokens}
 
 
-def _pool_patches(sae: SAE, patches: Tensor, tokens: Sequence[Tokens]) -> dict[Tokens, Tensor]:
+def pool_patches(sae: SAE, kinds: Sequence[Tokens], patches: Tensor) -> list[Tensor]:
+    """Float32 `[n, d_sae]` for each of `kinds`, of patch tokens `[n, patches, d_in]`."""
     import torch
 
-    pools = {"patch-max": lambda features: features.amax(1), "patch-mean": lambda features: features.mean(1)}
-    per_chunk = max(1, CHUNK_VALUES // (patches.shape[1] * sae.config.d_sae))
-    pooled: dict[Tokens, list[Tensor]] = {kind: [] for kind in tokens if kind in pools}
-    for start in range(0, len(patches), per_chunk):
-        chunk = patches[start : start + per_chunk]
-        features = sae.encode(chunk.flatten(0, 1)).view(*chunk.shape[:2], -1)
-        for kind, parts in pooled.items():
-            parts.append(pools[kind](features))
-    return {kind: torch.cat(parts) for kind, parts in pooled.items()}
+    if sae.config.k is not None:
+        features = sae.encode(patches)
+        return [POOLS[kind](features) for kind in kinds]
+    x, d_sae = sae.normalize(patches), sae.config.d_sae
+    step = CACHED_FEATURES if patches.device.type == "cpu" else d_sae
+    parts: dict[Tokens, list[Tensor]] = {kind: [] for kind in kinds}
+    for start in range(0, d_sae, step):
+        features = sae.encode_normal(x, slice(start, start + step))
+        for kind, pooled in parts.items():
+            pooled.append(POOLS[kind](features))
+    return [torch.cat(pooled, dim=-1) for pooled in parts.values()]
+
+
+def _images_at_once(sae: SAE, patches: Tensor) -> int:
+    n_patches = patches.shape[1]
+    if patches.device.type == "cpu" and sae.config.k is None:
+        return max(1, CACHED_TOKENS // n_patches)
+    return max(1, CHUNK_VALUES // (n_patches * sae.config.d_sae))
 
 
 def to_csr(features: Tensor) -> Any:
@@ -46,8 +80,14 @@ def to_csr(features: Tensor) -> Any:
     import numpy as np
     from scipy.sparse import csr_array
 
-    rows, columns = features.nonzero(as_tuple=True)
-    values = features[rows, columns].cpu().numpy()
-    starts = np.zeros(features.shape[0] + 1, dtype=np.int64)
-    np.cumsum(features.count_nonzero(dim=1).cpu().numpy(), out=starts[1:])
-    return csr_array((values, columns.cpu().numpy().astype(np.int32), starts), shape=tuple(features.shape))
+    n, width = features.shape
+    if features.device.type == "cpu":
+        dense = features.numpy().reshape(-1)
+        # A comparison makes bytes, in which NumPy finds what is set several times faster than in floats.
+        flat = np.flatnonzero(dense != 0)
+        values = dense[flat]
+    else:
+        found = features.flatten().nonzero().squeeze(1)
+        flat, values = found.cpu().numpy(), features.flatten()[found].cpu().numpy()
+    starts = np.searchsorted(flat, np.arange(n + 1) * width)
+    return csr_array((values, (flat % width).astype(np.int32), starts), shape=(n, width))

@@ -69,7 +69,7 @@ class SAE:
     def __init__(self, config: SAEConfig, weights: SAEWeights, *, formula: Formula, device: torch.device) -> None:
         _check_weights(config, weights)
         self.config = config
-        self._w_enc = weights.W_enc.float().contiguous().to(device)
+        self._encoder = weights.W_enc.float().T.contiguous().to(device)
         self._w_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
         self._bias = weights.b_enc.float().to(device)
         # Folded into the bias once, b_dec would cost five times the rounding where activations have massive dimensions.
@@ -78,15 +78,28 @@ class SAE:
         self._threshold = None if weights.threshold is None else weights.threshold.float().to(device)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Features float32 `[n, d_sae]` of activations `[n, d_in]`; none is negative."""
+        """Features float32 `[..., d_sae]` of activations `[..., d_in]`; none is negative."""
+        if self.config.k is None:
+            return self.encode_normal(self.normalize(x), slice(None))
+        return _keep_largest(self._linear(self.normalize(x), slice(None)), self.config.k)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """What the encoder is applied to, float32 `[..., d_in]`."""
+        shift, scale = self._statistics(x)
+        return (x.float() - shift) / scale - self._taken_off
+
+    def encode_normal(self, x: Tensor, columns: slice) -> Tensor:
+        """Some of the features of normalised activations, where a feature does not depend on the others (no top-k)."""
+        return self._act(self._linear(x, columns), columns)
+
+    def _linear(self, x: Tensor, columns: slice) -> Tensor:
         import torch
 
-        shift, scale = self._statistics(x)
-        features = torch.addmm(self._bias, (x.float() - shift) / scale - self._taken_off, self._w_enc)
-        if self.config.k is not None:
-            return _keep_largest(features, self.config.k)
+        return torch.nn.functional.linear(x, self._encoder[columns], self._bias[columns])
+
+    def _act(self, features: Tensor, columns: slice) -> Tensor:
         if self._threshold is not None:
-            features.masked_fill_(features <= self._threshold, 0.0)
+            features.masked_fill_(features <= self._threshold[columns], 0.0)
         return features.relu_()
 
     def encode_only(self, x: Tensor, columns: Sequence[int]) -> Tensor:
@@ -98,7 +111,7 @@ class SAE:
             parts = torch.split(x, max(1, CHUNK_VALUES // self.config.d_sae))
             return torch.cat([self.encode(part)[:, chosen] for part in parts])
         narrow = copy(self)
-        narrow._w_enc, narrow._bias = self._w_enc[:, chosen], self._bias[chosen]
+        narrow._encoder, narrow._bias = self._encoder[chosen], self._bias[chosen]
         narrow._threshold = None if self._threshold is None else self._threshold[chosen]
         return narrow.encode(x)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from saeviz_vit.options import VitOptions
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+
+    from saeviz.toolkit.openvino import Forward
 
 OPTION = "extractor.model"
 WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -105,25 +107,17 @@ class TransformersVit:
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
         """The outputs of some blocks; those behind the last configured layer do not exist any more."""
-        seen: dict[int, Tensor] = {}
-
-        def keep(layer: int) -> Any:
-            def hook(_block: Any, _inputs: Any, output: Any) -> None:
-                seen[layer] = output[0] if isinstance(output, tuple) else output
-
-            return hook
-
-        model, blocks = self._loaded
-        handles = [blocks[layer].register_forward_hook(keep(layer)) for layer in layers]
-        try:
-            model(pixel_values=self._move(pixels))
-        finally:
-            for handle in handles:
-                handle.remove()
-        grid = self._grid(pixels)
-        for layer in layers:
-            self._check(seen[layer], len(pixels), grid)
+        model, forward = self.tap(layers)
+        seen = dict(zip(layers, forward(model, self._move(pixels)), strict=True))
+        grid = self.grid(pixels)
+        for states in seen.values():
+            self._check(states, len(pixels), grid)
         return Activations(seen, grid)
+
+    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """The model, and what gives the outputs of its blocks."""
+        model, blocks = self._loaded
+        return model, partial(block_outputs, blocks=blocks, layers=layers, cls_only=cls_only)
 
     def _check(self, states: Tensor, n: int, grid: tuple[int, int]) -> None:
         shape = tuple(states.shape)
@@ -134,7 +128,8 @@ class TransformersVit:
                 f"where (images, tokens, {self.base.width}) belongs; only plain vision transformers are supported"
             )
 
-    def _grid(self, pixels: Tensor) -> tuple[int, int]:
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches."""
         rows, columns = self.patch
         return pixels.shape[-2] // rows, pixels.shape[-1] // columns
 
@@ -188,8 +183,8 @@ class TransformersVit:
         return fetch(self._source, names, context=self._context, revision=revision, option=OPTION, needed=NEEDED)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        """The model and those of its blocks that are left."""
+    def _loaded(self) -> tuple[Any, str]:
+        """The model without the blocks that are not needed, and the name of the list of those that are."""
         from transformers import AutoModel
 
         try:
@@ -202,7 +197,7 @@ class TransformersVit:
             raise DataError(f"{OPTION}: the weights of {self._source} lack {len(missing)} arrays such as {missing[0]}")
         model = getattr(model, "vision_model", model)
         blocks = _blocks(model, self.base)
-        del blocks[self._last + 1 :]
+        del model.get_submodule(blocks)[self._last + 1 :]
         return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision)), blocks
 
     @cached_property
@@ -251,14 +246,34 @@ def _quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _blocks(model: Any, base: BaseModel) -> Any:
-    """The model's list of transformer blocks, as many as its config says."""
+def _blocks(model: Any, base: BaseModel) -> str:
+    """The name of the model's list of transformer blocks, as many as its config says."""
     from torch.nn import ModuleList
 
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, ModuleList) and len(module) == base.n_blocks:
-            return module
+            return str(name)
     raise DataError(
         f"{OPTION}: {base.label} has no list of {base.n_blocks} transformer blocks; only plain vision transformers "
         "are supported"
     )
+
+
+def block_outputs(model: Any, pixels: Tensor, *, blocks: str, layers: Sequence[int], cls_only: bool) -> list[Tensor]:
+    """Per layer `[n, tokens, width]`, with `cls_only` the first token `[n, 1, width]`."""
+    seen: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Any:
+        def hook(_block: Any, _inputs: Any, output: Any) -> None:
+            seen[layer] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    module = model.get_submodule(blocks)
+    handles = [module[layer].register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        model(pixel_values=pixels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [seen[layer][:, :1] if cls_only else seen[layer] for layer in layers]

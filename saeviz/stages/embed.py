@@ -8,6 +8,7 @@ from typing import Any
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
 from saeviz.session import Session, logger
+from saeviz.stages.stage import provenance
 from saeviz.types import ImageItem
 
 CHUNK = 128
@@ -52,7 +53,10 @@ class Embed:
             good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
             if good.size:
                 files.append([chunk[row] for row in good], vectors[good])
-        return {"counts": {"embedded": len(session.extracted()) - len(_pending(session))}}
+        return {
+            "counts": {"embedded": len(session.extracted()) - len(_pending(session))},
+            **provenance(session, session.config.embeddings, session.embedder),
+        }
 
 
 def _pending(session: Session) -> list[ImageItem]:

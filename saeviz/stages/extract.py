@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from saeviz.errors import ConfigError, DataError, PluginError
-from saeviz.plain import plain
-from saeviz.roles import HasProvenance
 from saeviz.session import Session, logger
+from saeviz.stages.stage import provenance
 from saeviz.types import ImageItem
 
 
@@ -61,7 +60,7 @@ class Extract:
         return {
             "counts": {"images": len(session.items), "extracted": len(done)},
             "spaces": [dataclasses.asdict(space) for space in spaces],
-            **_provenance(session),
+            **provenance(session, session.config.extractor, session.extractor),
         }
 
 
@@ -110,13 +109,6 @@ def _refuse_another_runs_store(session: Session) -> None:
             f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
             f"{min(kept)!r}); choose another run.dir, or throw them away with --redo extract"
         )
-
-
-def _provenance(session: Session) -> dict[str, Any]:
-    """Which weights were used, where the extractor can tell."""
-    with session.blaming(session.config.extractor):
-        extractor = session.extractor
-        return {"provenance": plain(extractor.provenance)} if isinstance(extractor, HasProvenance) else {}
 
 
 def _names(spaces: Iterable[Any]) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from saeviz.config import ComponentConfig
+from saeviz.plain import plain
+from saeviz.roles import HasProvenance
 from saeviz.session import Session
 
 
@@ -28,3 +31,9 @@ class Stage(Protocol):
     def run(self, session: Session) -> Mapping[str, Any]:
         """Do what is left to do and give what the manifest shall say of it."""
         ...
+
+
+def provenance(session: Session, config: ComponentConfig, component: Any) -> dict[str, Any]:
+    """For the manifest: what a component's numbers come from, where it can tell."""
+    with session.blaming(config):
+        return {"provenance": plain(component.provenance)} if isinstance(component, HasProvenance) else {}

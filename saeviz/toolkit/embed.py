@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saeviz.context import Context
 from saeviz.errors import DataError
 from saeviz.mixins import OneItemEmbeddings
 from saeviz.toolkit.decode import decode_ahead
+from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.hub import fetch
 from saeviz.toolkit.images import to_rgb
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array
 
     Transform = Callable[[Image], torch.Tensor]
-    Forward = Callable[[torch.Tensor], torch.Tensor]
+    Forward = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
+
+ENGINE_OPTION = "embeddings.engine"
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,10 @@ class ModelFiles:
 class TorchEmbeddings(OneItemEmbeddings, ABC):
     """An embedding provider around a torch model; a subclass says how long a row is and what computes it."""
 
-    def __init__(self, batch_size: int, context: Context) -> None:
+    def __init__(self, batch_size: int, context: Context, engine: EngineChoice = "auto") -> None:
         self.batch_size = batch_size
         self.context = context
+        self.engine = engine
 
     @property
     @abstractmethod
@@ -77,12 +81,18 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
         """Length of one embedding, known without the weights."""
 
     @abstractmethod
-    def load(self) -> tuple[Transform, Forward]:
-        """What prepares a picture and what embeds a batch. Called once, at the first image.
+    def load(self) -> tuple[Transform, torch.nn.Module, Forward]:
+        """What prepares a picture, the model, and what embeds a batch with it. Called once, at the first image.
 
-        The first gets a picture in RGB and gives `[channels, height, width]`; it runs in threads. The second maps
-        `[n, channels, height, width]`, on the device and in the precision of the context, to `[n, dim]`.
+        The first gets a picture in RGB and gives `[channels, height, width]`; it runs in threads. The model is on the
+        device and in the precision of the context; the last maps it and `[n, channels, height, width]` to `[n, dim]`
+        by torch operations.
         """
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What ran the model, None before the first image."""
+        return {"engine": self._loaded[1].engine if "_loaded" in self.__dict__ else None}
 
     def embed(self, items: Sequence[ImageItem]) -> Float32Array:
         """`[n, dim]` float32, a row per item, not normalised; an unreadable picture is reported and gives NaN.
@@ -91,7 +101,7 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
         """
         import numpy as np
 
-        transform, forward = self._loaded
+        transform, runner = self._loaded
         embeddings = np.full((len(items), self.dim), np.nan, dtype=np.float32)
         rows = iter(enumerate(items))
         for readable, pictures in decode_ahead(
@@ -99,19 +109,25 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
         ):
             # A batch keeps the order of the items and leaves out the unreadable ones.
             kept = [next(row for row, candidate in rows if candidate is item) for item in readable]
-            embeddings[kept] = self._forward(forward, pictures)
+            embeddings[kept] = self._rows(runner, pictures)
         return embeddings
 
     @cached_property
-    def _loaded(self) -> tuple[Transform, Forward]:
-        return self.load()
+    def _loaded(self) -> tuple[Transform, Runner]:
+        transform, model, forward = self.load()
+        runner = Runner(
+            model,
+            lambda model, pixels: [forward(model, pixels)],
+            choice=self.engine,
+            option=ENGINE_OPTION,
+            context=self.context,
+        )
+        return transform, runner
 
-    def _forward(self, forward: Forward, pictures: Sequence[torch.Tensor]) -> Float32Array:
+    def _rows(self, runner: Runner, pictures: Sequence[torch.Tensor]) -> Float32Array:
         import torch
 
-        pixels = torch.stack(list(pictures)).to(torch_device(self.context), torch_dtype(self.context))
-        with torch.inference_mode():
-            output = forward(pixels)
+        (output,) = runner(torch.stack(list(pictures)))
         if output.shape != (len(pictures), self.dim):
             raise DataError(f"the model gives embeddings of shape {(*output.shape,)}, not {(len(pictures), self.dim)}")
         rows: Float32Array = output.float().cpu().numpy()

@@ -41,6 +41,15 @@ def test_a_run_leaves_the_files_of_the_contract(fake_run):
     assert len(run.correlations) == n_features * len(run.ratings)
 
 
+def test_the_manifest_says_what_the_embeddings_came_from(fake_run, monkeypatch):
+    from saeviz.testing.fakes import FakeEmbeddings
+
+    assert "provenance" not in saeviz.run(fake_run).manifest["stages"]["embed"]
+    monkeypatch.setattr(FakeEmbeddings, "provenance", {"engine": "abacus 2"}, raising=False)
+    run = saeviz.run(fake_run, plan=Plan(redo=("embed",)))
+    assert run.manifest["stages"]["embed"]["provenance"] == {"engine": "abacus 2"}
+
+
 def test_the_tables_agree_with_the_features(fake_run):
     run = saeviz.run(fake_run)
     for space in run.spaces:

@@ -56,7 +56,7 @@ def copy(model, tmp_path):
 
 
 def embeddings(model, context=OFFLINE, **options):
-    return Dinov2Embeddings(Dinov2Options(model=str(model), **options), context)
+    return Dinov2Embeddings(Dinov2Options(model=str(model), **{"engine": "torch", **options}), context)
 
 
 class TestContract(EmbeddingProviderContract):
@@ -96,9 +96,43 @@ def test_bfloat16_is_close_to_float32_and_comes_as_float32(model):
     assert 0 < np.abs(fast - precise).max() < 0.1 * np.abs(precise).max()
 
 
-def test_says_nothing_on_the_console(model, capfd):
-    embeddings(model).embed(pictures(2))
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_openvino_gives_the_same_in_batches_of_any_size(model, engine):
+    items = pictures(7)
+    expected = embeddings(model).embed(items)
+    embedder = embeddings(model, engine=engine, batch_size=4)
+    assert embedder.provenance == {"engine": None}
+    for n in (7, 1, 3):
+        found = embedder.embed(items[:n])
+        np.testing.assert_allclose(found, expected[:n], atol=1e-5 * np.abs(expected).max())
+    assert isinstance(embedder, saeviz.HasProvenance)
+    assert embedder.provenance["engine"].startswith("openvino 20")
+
+
+def test_bfloat16_on_openvino_is_close_to_float32(model):
+    context = saeviz.Context(device="cpu", offline=True, precision="bfloat16")
+    precise, fast = (
+        embeddings(model).embed(pictures(2)),
+        embeddings(model, context, engine="openvino").embed(pictures(2)),
+    )
+    assert fast.dtype == np.float32
+    assert 0 < np.abs(fast - precise).max() < 0.1 * np.abs(precise).max()
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_says_nothing_on_the_console(model, capfd, engine):
+    embeddings(model, engine=engine).embed(pictures(2))
     assert capfd.readouterr() == ("", "")
+
+
+def test_pictures_of_several_sizes_without_a_crop(copy):
+    from PIL import Image
+
+    (copy / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, "do_center_crop": False}))
+    items = [saeviz.ImageItem(f"{w}", lambda w=w: Image.new("RGB", (w, 40), (w, 9, 90))) for w in (40, 80, 40)]
+    expected = embeddings(copy, batch_size=1).embed(items)
+    found = embeddings(copy, batch_size=1, engine="openvino").embed(items)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_the_default_without_a_network_says_what_to_get_and_where_to_put_it(monkeypatch, tmp_path):

@@ -43,7 +43,7 @@ def copy(model, tmp_path):
 
 
 def embeddings(model, context=OFFLINE, **options):
-    return TimmEmbeddings(TimmOptions(model=str(model), **options), context)
+    return TimmEmbeddings(TimmOptions(model=str(model), **{"engine": "torch", **options}), context)
 
 
 class TestContract(EmbeddingProviderContract):
@@ -231,6 +231,29 @@ class TestRealModel:
             pixels = torch.stack([transform(item.open()) for item in photographs[:4]])
             expected = reference.global_pool(reference.forward_features(pixels)).numpy()
         np.testing.assert_allclose(rows[:4], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_openvino_gives_the_same_in_batches_of_any_size(model, engine):
+    items = pictures(7)
+    expected = embeddings(model).embed(items)
+    embedder = embeddings(model, engine=engine, batch_size=4)
+    assert embedder.provenance == {"engine": None}
+    for n in (7, 1, 3):
+        found = embedder.embed(items[:n])
+        np.testing.assert_allclose(found, expected[:n], atol=1e-5 * np.abs(expected).max())
+    assert isinstance(embedder, saeviz.HasProvenance)
+    assert embedder.provenance["engine"].startswith("openvino 20")
+
+
+def test_bfloat16_on_openvino_is_close_to_float32(model):
+    context = saeviz.Context(device="cpu", offline=True, precision="bfloat16")
+    precise, fast = (
+        embeddings(model).embed(pictures(2)),
+        embeddings(model, context, engine="openvino").embed(pictures(2)),
+    )
+    assert fast.dtype == np.float32
+    assert 0 < np.abs(fast - precise).max() < 0.1 * np.abs(precise).max()
 
 
 def test_says_nothing_on_the_console(model, capfd, caplog):

@@ -43,7 +43,7 @@ def build(request, saes):
 
     def build(context=None, **options):
         context = context or saeviz.Context(device="cpu")
-        options = {"saes": saes, "layers": [0, 2], **options}
+        options = {"saes": saes, "layers": [0, 2], "engine": "torch", **options}
         if request.param == "clip":
             return ClipExtractor(ClipOptions(clip_checkpoint=folder, **options), context)
         return VitExtractor(VitOptions(model=folder, **options), context)
@@ -99,8 +99,9 @@ def collect(batches) -> dict[str, tuple[list[str], np.ndarray]]:
 # -- what comes out -----------------------------------------------------------------------------------------------
 
 
-def test_every_space_equals_the_reference(build, images, make):
-    extractor = build(tokens=["patch-max", "cls", "patch-mean"], batch_size=4)
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_every_space_equals_the_reference(build, images, make, engine):
+    extractor = build(tokens=["patch-max", "cls", "patch-mean"], batch_size=4, engine=engine)
     found = collect(extractor.extract(images))
     expected = reference(build, images, make)
 
@@ -112,11 +113,49 @@ def test_every_space_equals_the_reference(build, images, make):
         assert 0 < (rows > 0).mean() < 1
 
 
-def test_results_do_not_depend_on_the_batch_size(build, images):
-    tokens = ["cls", "patch-max"]
-    one, many = (collect(build(tokens=tokens, batch_size=n).extract(images)) for n in (1, 32))
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("tokens", [["cls"], ["cls", "patch-max"]])
+def test_results_do_not_depend_on_the_batch_size(build, images, tokens, engine):
+    one, many = (collect(build(tokens=tokens, batch_size=n, engine=engine).extract(images)) for n in (1, 8))
     for space in one:
         np.testing.assert_allclose(one[space][1], many[space][1], atol=2e-5)
+
+
+@pytest.mark.parametrize("layers", [[0], [2], [0, 1, 2]])
+def test_the_class_token_alone_is_what_it_is_beside_the_patches(build, images, layers):
+    for engine in ("torch", "openvino"):
+        alone = collect(build(tokens=["cls"], layers=layers, engine=engine).extract(images))
+        beside = collect(build(tokens=["cls", "patch-max"], layers=layers).extract(images))
+        assert list(alone) == [f"layer{layer}.cls" for layer in layers]
+        for space, (ids, rows) in alone.items():
+            assert ids == beside[space][0]
+            np.testing.assert_allclose(rows, beside[space][1], atol=2e-5)
+
+
+def test_the_manifest_learns_what_ran(build, images):
+    for engine, name in (
+        ("auto", "openvino 20"),
+        ("openvino", "openvino 20"),
+        ("torch", f"torch {torch.__version__[:4]}"),
+    ):
+        extractor = build(engine=engine)
+        assert extractor.provenance["engine"] is None
+        list(extractor.extract(images[:1]))
+        assert extractor.provenance["engine"].startswith(name)
+
+
+def test_a_model_without_class_token_is_noticed_by_every_engine(build, images, monkeypatch):
+    tap = type(build()._model).tap
+
+    def patches_only(self, layers, *, cls_only=False):
+        module, forward = tap(self, layers)
+        return module, lambda module, pixels: [states[:, 1:] for states in forward(module, pixels)]
+
+    monkeypatch.setattr(type(build()._model), "tap", patches_only)
+    monkeypatch.setattr(type(build()._model), "_check", lambda *_: None, raising=False)
+    for engine in ("torch", "openvino"):
+        with pytest.raises(DataError, match=r"extractor\.tokens: this vision model has no class token"):
+            list(build(engine=engine).extract(images))
 
 
 def test_each_chunk_gives_every_space_with_the_same_images(build, images):
@@ -128,11 +167,17 @@ def test_each_chunk_gives_every_space_with_the_same_images(build, images):
         assert len({batch.space for batch in chunk}) == 4
 
 
-def test_memory_bounded_chunks_of_patches_give_the_same(build, images, monkeypatch):
-    whole = collect(build(tokens=["patch-max", "patch-mean"]).extract(images))
-    monkeypatch.setattr("saeviz_vit.pooling.CHUNK_VALUES", 1)
-    for space, (_, rows) in collect(build(tokens=["patch-max", "patch-mean"]).extract(images)).items():
-        np.testing.assert_allclose(rows, whole[space][1], atol=2e-5)
+@pytest.mark.parametrize("top_k", [None, 9])
+def test_patches_that_are_pooled_in_parts_give_the_same(build, images, make, tmp_path, monkeypatch, top_k):
+    kind = {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": top_k}} if top_k else {}
+    sae = make.sae(tmp_path, make.weights(1), **kind)
+    options = {"tokens": ["patch-max", "patch-mean"], "layers": [1], "saes": {1: sae}}
+    whole = collect(build(**options).extract(images))
+    for name, size in (("CACHED_TOKENS", 1), ("CACHED_FEATURES", 100), ("CHUNK_VALUES", 1)):
+        monkeypatch.setattr(f"saeviz_vit.pooling.{name}", size)
+    for engine in ("torch", "openvino"):
+        for space, (_, rows) in collect(build(**options, engine=engine).extract(images)).items():
+            np.testing.assert_allclose(rows, whole[space][1], atol=2e-5)
 
 
 def test_a_broken_image_is_reported_and_the_rest_goes_on(build, images):
@@ -188,24 +233,41 @@ def test_spaces_need_no_weights(saes, clip_folder, vit_folder, tmp_path):
             list(extractor.extract([ImageItem("a", b"")]))
 
 
+def test_pixels_are_those_of_open_clips_own_transform_to_the_last_bit(clip_folder, saes, images):
+    import open_clip
+    from PIL import Image
+
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0]), context())
+    _, _, transform = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
+    values = np.arange(56 * 56 * 3, dtype=np.uint32).reshape(56, 56, 3)
+    every_value = Image.fromarray((values * 7 % 256).astype(np.uint8))
+    for image in (every_value, *(item.open() for item in images)):
+        found, expected = extractor._model.transform(image), transform(image)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+
+
 # -- blocks that are not asked for --------------------------------------------------------------------------------
 
 
-def test_blocks_behind_the_last_layer_are_not_computed(build, images, monkeypatch, make):
-    from open_clip.transformer import ResidualAttentionBlock
-    from transformers.models.vit.modeling_vit import ViTLayer
+@pytest.mark.parametrize(("tokens", "in_the_last"), [(["cls"], 1), (["cls", "patch-max"], None)])
+def test_what_no_output_needs_is_not_computed(build, images, tokens, in_the_last):
+    """Blocks behind the last layer are left out, and open_clip's last one is computed for the class token alone."""
+    from torch.nn.modules.module import register_module_forward_hook
 
-    calls = []
-    for block in (ResidualAttentionBlock, ViTLayer):
-        forward = block.forward
-        monkeypatch.setattr(
-            block, "forward", lambda self, *a, _f=forward, **k: calls.append(id(self)) or _f(self, *a, **k)
-        )
-    extractor = build(layers=[0, 1], batch_size=32)
+    extractor = build(layers=[0, 1], tokens=tokens)
     extractor.extract_from_image(images[0])
-    calls.clear()
+    seen = []
+
+    def count_tokens(module, inputs, _output):
+        if "GELU" in type(module).__name__:
+            seen.append(inputs[0].shape[1])
+
+    handle = register_module_forward_hook(count_tokens)
     list(extractor.extract(images))
-    assert len(calls) == len(set(calls)) == 2 < make.blocks
+    handle.remove()
+    n_tokens = 50 if build.kind == "clip" else 17
+    assert seen == [n_tokens, in_the_last if build.kind == "clip" and in_the_last else n_tokens]
 
 
 @pytest.mark.parametrize("n", [1, 50])
