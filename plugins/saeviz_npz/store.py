@@ -30,18 +30,21 @@ class NpzStore(ShardStore):
         self.encoding = options.encoding
 
     def save_shard(self, path: Path, batch: saeviz.FeatureBatch) -> None:
-        """In the encoding of the options; a shard with less than an entry per feature is never packed.
-
-        It will be merged soon, and the list of features would be longer than what it is about.
-        """
-        import numpy as np
+        """Plain: it will soon be merged with others."""
         from scipy.sparse import save_npz
 
         with path.open("wb") as file:
-            if self.encoding == "packed" and batch.matrix.nnz >= batch.space.n_features:
-                np.savez(file, **pack(batch.matrix))
-            else:
-                save_npz(file, batch.matrix, compressed=False)
+            save_npz(file, batch.matrix, compressed=False)
+
+    def save_settled(self, path: Path, batch: saeviz.FeatureBatch) -> None:
+        """In the encoding of the options."""
+        import numpy as np
+
+        if self.encoding == "scipy":
+            self.save_shard(path, batch)
+            return
+        with path.open("wb") as file:
+            np.savez(file, **pack(batch.matrix))
 
     def load_shard(self, path: Path, space: saeviz.FeatureSpace, item_ids: Sequence[str]) -> CSR:  # noqa: ARG002
         """The matrix as it was saved, in whichever encoding."""

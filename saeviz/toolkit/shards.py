@@ -58,6 +58,10 @@ class ShardStore(OneItemStore, ABC):
     def save_shard(self, path: Path, batch: FeatureBatch) -> None:
         """Write a batch to `path`, which does not exist."""
 
+    def save_settled(self, path: Path, batch: FeatureBatch) -> None:
+        """Write a shard that is large enough to stay, or the last of a run. Override it to spend more on it."""
+        self.save_shard(path, batch)
+
     @abstractmethod
     def load_shard(self, path: Path, space: FeatureSpace, item_ids: Sequence[str]) -> CSR:
         """The matrix of a shard; row i belongs to `item_ids[i]`, as it was saved.
@@ -75,7 +79,7 @@ class ShardStore(OneItemStore, ABC):
             return
         index = self._index_to_write(batch.space)
         for part in _cut(batch, self.shard_rows):
-            self._commit(index, part)
+            self._commit(index, part, settled=self._is_full(len(part), part.matrix.nnz))
             self._merge_small(index)
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
@@ -118,9 +122,9 @@ class ShardStore(OneItemStore, ABC):
         self._indexes = {}
 
     def close(self) -> None:
-        """Merge what is left in small shards, where this process wrote some. No file is open in between."""
+        """Merge what this process has left in small shards. No file is open in between."""
         for index in self.__dict__.get("_indexes", {}).values():
-            if index.is_clean:
+            if index.has_unsettled:
                 try:
                     self._merge_small(index, however_few=True)
                 except RunDirError as error:
@@ -164,28 +168,32 @@ class ShardStore(OneItemStore, ABC):
             index.is_clean = True
         return index
 
-    def _commit(self, index: _Index, batch: FeatureBatch) -> None:
+    def _commit(self, index: _Index, batch: FeatureBatch, *, settled: bool) -> None:
         # Counted before anything is written: a number whose line the disk refused may be in the index all the same.
         index.last_number += 1
         number = index.last_number
         path = self._path(index, number)
         with atomic_path(path) as temporary:
-            self.save_shard(temporary, batch)
+            (self.save_settled if settled else self.save_shard)(temporary, batch)
         n_active = int(batch.matrix.nnz)
         line = {"batch": number, "n_active": n_active, "items": batch.item_ids}
         append_line(index.folder / _INDEX, json.dumps(line))
         index.add(number, batch.item_ids, n_active)
+        index.has_unsettled |= not settled
         self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
 
     def _merge_small(self, index: _Index, *, however_few: bool = False) -> None:
-        small = [number for number, shard in index.shards.items() if not self._is_full([shard])]
-        if len(small) > 1 and (however_few or self._is_full([index.shards[number] for number in small])):
+        small = {n: shard for n, shard in index.shards.items() if not self._is_full(shard.n_live, shard.n_values)}
+        n_items = sum(shard.n_live for shard in small.values())
+        n_values = sum(shard.n_values for shard in small.values())
+        if small and (however_few or self._is_full(n_items, n_values)):
             ids = [item_id for number in small for item_id in index.live_items(number)]
-            self._commit(index, FeatureBatch(index.space, tuple(ids), _stacked(self._gather(index, ids))))
+            merged = FeatureBatch(index.space, tuple(ids), _stacked(self._gather(index, ids)))
+            self._commit(index, merged, settled=True)
+            index.has_unsettled = False
 
-    def _is_full(self, shards: Sequence[_Shard]) -> bool:
-        n_live = sum(shard.n_live for shard in shards)
-        return n_live >= self.shard_rows or sum(shard.n_values for shard in shards) >= SHARD_VALUES
+    def _is_full(self, n_items: int, n_values: int) -> bool:
+        return n_items >= self.shard_rows or n_values >= SHARD_VALUES
 
     def _gather(self, index: _Index, item_ids: Sequence[str]) -> list[CSR]:
         """Matrices whose rows, one after the other, are the items in this order."""
@@ -250,6 +258,7 @@ class _Index:
     shards: dict[int, _Shard] = field(default_factory=dict)
     last_number: int = 0
     is_clean: bool = False
+    has_unsettled: bool = False
 
     def add(self, number: int, items: tuple[str, ...], n_active: int) -> None:
         for row, item_id in enumerate(items):
@@ -302,15 +311,14 @@ def _load_index(folder: Path) -> _Index | None:
 
 
 def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:
-    """The batch in parts of at most so many rows and at most `SHARD_VALUES` non-zeros, or a single row."""
+    """The batch in parts that end with their `shard_rows`th row or their `SHARD_VALUES`th non-zero."""
     import numpy as np
 
     starts = batch.matrix.indptr
     start = 0
     while start < len(batch):
-        fitting = int(np.searchsorted(starts, starts[start] + SHARD_VALUES, side="right")) - 1
-        stop = min(max(fitting, start + 1), start + shard_rows)
-        whole = start == 0 and stop >= len(batch)
+        stop = min(int(np.searchsorted(starts, starts[start] + SHARD_VALUES)), start + shard_rows, len(batch))
+        whole = start == 0 and stop == len(batch)
         yield batch if whole else FeatureBatch(batch.space, batch.item_ids[start:stop], batch.matrix[start:stop])
         start = stop
 

@@ -58,11 +58,11 @@ def test_keeps_its_files_in_the_folder_of_the_run_unless_told_otherwise(tmp_path
     assert found == ["run/layer_7/cls/batch_000001.npz", "run/layer_7/cls/index.jsonl"]
 
 
-@pytest.mark.parametrize(("encoding", "n_items"), [("scipy", 40), ("packed", 2)])
-def test_scipy_reads_a_shard_in_its_encoding_and_one_too_small_to_be_packed(tmp_path, encoding, n_items):
-    ids = ["a/\u732b", *(f"item {number}" for number in range(1, n_items))]
+@pytest.mark.parametrize(("encoding", "shard_rows"), [("scipy", 3), ("packed", 4)])
+def test_scipy_reads_a_shard_in_its_encoding_and_one_that_will_be_merged(tmp_path, encoding, shard_rows):
+    ids = ["b", "a/\u732b", "c"]
     batch = random_batch(SPACE, ids)
-    open_npz(tmp_path, encoding=encoding).write(batch)
+    open_npz(tmp_path, encoding=encoding, shard_rows=shard_rows).write(batch)
     matrix = load_npz(tmp_path / "layer_7" / "cls" / "batch_000001.npz")
     assert matrix.format == "csr"
     assert matrix.dtype == np.float32
@@ -74,7 +74,7 @@ def test_scipy_reads_a_shard_in_its_encoding_and_one_too_small_to_be_packed(tmp_
 
 def test_numpy_reads_a_packed_shard_as_the_docs_say(tmp_path):
     batch = random_batch(SPACE, [f"item {number}" for number in range(300)])
-    open_npz(tmp_path).write(batch)
+    open_npz(tmp_path, shard_rows=300).write(batch)
     shard = tmp_path / "layer_7" / "cls" / "batch_000001.npz"
     with pytest.raises(ValueError, match="does not contain a sparse array"):
         load_npz(shard)
@@ -94,14 +94,14 @@ def test_both_encodings_lie_side_by_side(tmp_path):
 
 @pytest.mark.parametrize("n_items", [1, 40])
 def test_a_shard_holds_no_pickle(tmp_path, n_items):
-    open_npz(tmp_path).write(versioned(SPACE, list(map(str, range(n_items)))))
+    open_npz(tmp_path, shard_rows=40).write(versioned(SPACE, list(map(str, range(n_items)))))
     with np.load(tmp_path / "layer_7" / "cls" / "batch_000001.npz", allow_pickle=False) as arrays:
         assert all(arrays[name].dtype.kind != "O" for name in arrays.files)
 
 
 @pytest.mark.parametrize("n_items", [1, 200])
 def test_a_shard_that_is_damaged_is_named(tmp_path, n_items):
-    store = open_npz(tmp_path)
+    store = open_npz(tmp_path, shard_rows=200)
     store.write(versioned(SPACE, list(map(str, range(n_items)))))
     shard = tmp_path / "layer_7" / "cls" / "batch_000001.npz"
     whole = shard.read_bytes()
@@ -117,7 +117,7 @@ def test_a_shard_that_is_damaged_is_named(tmp_path, n_items):
     ("name", "value", "message"),
     [
         ("packed", 2, "packed in format 2, and this saeviz knows format 1"),
-        ("shape", np.array([7, 50]), "do not belong together"),
+        ("shape", np.array([7, 50]), "more than it has room for"),
         ("shape", np.array([60, 49]), ""),
         ("gaps", ..., "gaps"),
         ("lengths", np.arange(6), ""),
@@ -180,6 +180,8 @@ def test_what_is_left_in_small_shards_is_merged_at_the_end(tmp_path):
     store.close()
     store.close()
     assert shards(tmp_path) == ["batch_000051.npz"]
+    with np.load(tmp_path / "layer_7" / "cls" / "batch_000051.npz") as arrays:
+        assert "packed" in arrays
     assert_same(read_all(open_npz(tmp_path), SPACE), versioned(SPACE, ids))
 
 
@@ -201,7 +203,7 @@ def test_a_full_disk_at_the_end_costs_nothing(tmp_path, monkeypatch, caplog):
     def refuse(path, batch):
         raise OSError("no space")
 
-    monkeypatch.setattr(store, "save_shard", refuse)
+    monkeypatch.setattr(store, "save_settled", refuse)
     with caplog.at_level(logging.WARNING):
         store.close()
     assert "the small shards are kept as they are" in caplog.text
@@ -313,3 +315,21 @@ def test_shards_are_cut_by_non_zeros_too(tmp_path, monkeypatch):
     assert max(sizes) < 2 * 1000
     assert len([size for size in sizes if size >= 1000]) == 6
     assert read_all(store, SPACE).item_ids == ids
+
+
+def test_closing_after_everything_was_replaced(tmp_path):
+    store = open_npz(tmp_path, shard_rows=3)
+    store.write(versioned(SPACE, ["a", "b"]))
+    store.write(versioned(SPACE, ["a", "b", "c"], version=1))
+    store.close()
+    assert shards(tmp_path) == ["batch_000002.npz"]
+    assert_same(read_all(open_npz(tmp_path), SPACE), versioned(SPACE, ["a", "b", "c"], version=1))
+
+
+def test_a_few_non_zeros_among_many_features_take_little_room(tmp_path):
+    space = saeviz.FeatureSpace(7, "cls", 49_152)
+    store = open_npz(tmp_path)
+    store.save_features("one", np.eye(1, space.n_features, 3)[0], layer=7)
+    store.close()
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.npz")) < 3000
+    assert read_all(open_npz(tmp_path), space).matrix.indices.tolist() == [3]
