@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+MAX_ASPECT = 100
+"""Resizing the short edge of a picture much longer than this blows it up to gigabytes."""
+
+
+def check_shape(image: Image) -> None:
+    """Raise `ImageError` for a picture that is more than 100 times as long as it is wide, or the other way round."""
+    if max(image.size) > MAX_ASPECT * max(min(image.size), 1):
+        raise ImageError(f"a picture of {image.width} x {image.height} is too long and narrow for a vision model")
+
+
 def to_rgb(image: Image) -> Image:
     """The picture in mode RGB, of the same size.
 
