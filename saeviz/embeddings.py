@@ -25,14 +25,17 @@ class EmbeddingFiles:
         """The items that have an embedding."""
         return {item_id: fingerprint for keys, _ in self._parts(with_vectors=False) for item_id, fingerprint in keys}
 
-    def append(self, items: Sequence[ImageItem], vectors: Float32Array) -> None:
-        """Keep `vectors` float32 `[len(items), dim]`; durable when this returns."""
+    def append(self, keys: Sequence[tuple[str, str]], vectors: Float32Array) -> None:
+        """Keep `vectors` float32 `[len(keys), dim]` of these items and fingerprints; durable when this returns."""
         import numpy as np
 
-        keys = json.dumps([[item.item_id, item.fingerprint] for item in items]).encode()
         number = max((int(path.stem) for path in self._files()), default=-1) + 1
         with atomic_path(self.folder / f"{number:06d}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, keys=np.frombuffer(keys, dtype=np.uint8), vectors=np.asarray(vectors, dtype=np.float32))
+            np.savez(
+                file,
+                keys=np.frombuffer(json.dumps(keys).encode(), dtype=np.uint8),
+                vectors=np.asarray(vectors, dtype=np.float32),
+            )
 
     def read(self, items: Sequence[ImageItem]) -> Float32Array | None:
         """Float32 `[len(items), dim]`, a row of NaN for an item without embedding; None without any."""

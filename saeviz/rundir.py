@@ -104,8 +104,8 @@ class RunDir:
             raise RunDirError(f"{self.failures_file} is damaged ({error}); remove it and run again") from error
 
     def add_failure(self, failure: Failure) -> None:
-        """Append a line to `failures.jsonl`."""
-        append_line(self.failures_file, _line(failure))
+        """Append a line to `failures.jsonl`. What fails is tried and listed again, so the line need not be durable."""
+        append_line(self.failures_file, _line(failure), durable=False)
 
     def forget_failures(self, stage: str) -> None:
         """Remove a stage's lines: it starts anew."""

@@ -168,6 +168,11 @@ class Session:
         return items
 
     @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Which picture each item was when the run began: one that changes meanwhile is made anew by the next run."""
+        return {item.item_id: item.fingerprint for item in self.items}
+
+    @cached_property
     def spaces(self) -> list[FeatureSpace]:
         """The feature spaces of the run, as the manifest has them or else as the extractor says."""
         record = self.rundir.read_manifest()["stages"].get("extract", {})
@@ -176,9 +181,11 @@ class Session:
         return sorted(self.extractor.spaces)
 
     def extracted(self) -> list[ImageItem]:
-        """The images that have features in every space, in the order of the image provider."""
+        """The images that have features in every space and are not left out, in the order of the image provider."""
         kept = [set(self.store.item_ids(space)) for space in self.spaces]
         done = set.intersection(*kept) if kept else set()
+        # A picture that changed and can no longer be read still has its old features in the store.
+        done -= {failure.subject for failure in self.rundir.failures() if failure.stage == "extract"}
         return [item for item in self.items if item.item_id in done]
 
     def ratings(self) -> list[str]:
@@ -188,7 +195,10 @@ class Session:
     def data_digest(self) -> str:
         """Stands for the images that have features, their ratings and their metadata."""
         return digest_of(
-            [[item.item_id, item.fingerprint, dict(item.ratings), dict(item.metadata)] for item in self.extracted()]
+            [
+                [item.item_id, self.fingerprints[item.item_id], dict(item.ratings), dict(item.metadata)]
+                for item in self.extracted()
+            ]
         )
 
     def close(self) -> None:

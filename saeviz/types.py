@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -174,19 +176,38 @@ class ImageItem:
 
 
 def _decode(source: ImageSource, item_id: str) -> Image:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        if callable(source):
-            return source()
-        image = Image.open(BytesIO(source) if isinstance(source, bytes) else source)
-        image.load()
-        return ImageOps.exif_transpose(image)
+        return source() if callable(source) else _read(source)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         place = f" ({source})" if isinstance(source, Path) else ""
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "it is not in an image format that Pillow knows" if unknown else error
         raise ImageError(f"image {item_id!r}{place} cannot be read: {reason}") from error
+
+
+def _read(source: Path | bytes) -> Image:
+    """Raises `ValueError` for whatever Pillow's readers raise over broken files, which they hardly check."""
+    from PIL import Image, ImageOps
+
+    try:
+        image = Image.open(BytesIO(source) if isinstance(source, bytes) else source)
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except (
+        RuntimeError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        MemoryError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -107,9 +107,9 @@ class _Finder:
     """Looks for images by what a table calls them."""
 
     def __init__(self, table_folder: Path, folder: Path, images: Sequence[Path]) -> None:
-        self.folders = (table_folder, folder)
+        self.folders = (os.fspath(table_folder), os.fspath(folder))
         self.folder = folder
-        self.images = frozenset(images)
+        self.images = {os.fspath(image): image for image in images}
 
     def by_file(self, name: str) -> Path | None:
         """The image file with this path from the table's folder or the images' folder."""
@@ -117,12 +117,14 @@ class _Finder:
             return None
         for spelling in dict.fromkeys([name, name.replace("\\", "/")]):
             for folder in self.folders:
-                path = Path(os.path.normpath(folder / spelling))
-                if path in self.images:
-                    return path
+                # As text: a Path for each of many rows takes longer than all the rest.
+                text = os.path.normpath(os.path.join(folder, spelling))  # noqa: PTH118
+                if text in self.images:
+                    return self.images[text]
+                path = Path(text)
                 if is_image_name(path) and _is_file(path):
                     real = path.resolve()
-                    return real if real in self.images else path
+                    return self.images.get(os.fspath(real), path)
         return None
 
     def by_id(self, row: Row) -> Path | None:
@@ -150,7 +152,7 @@ class _Finder:
         all_names = []
         for name_of in ways_to_name:
             named: dict[str, list[Path]] = defaultdict(list)
-            for image in sorted(self.images):
+            for image in sorted(self.images.values()):
                 named[name_of(image)].append(image)
             all_names.append(dict(named))
         return all_names

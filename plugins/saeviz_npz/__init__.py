@@ -1,9 +1,10 @@
-"""The store `npz`: sparse shards that `scipy.sparse.load_npz` reads."""
+"""The store `npz`: sparse shards in NumPy's own file format."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,7 +17,11 @@ class NpzOptions(saeviz.Options):
     path: Path | None = Field(
         None, description="folder of the features; default: in the run directory", json_schema_extra={"path": True}
     )
-    shard_rows: int = Field(512, ge=1, description="items per file at least, once there are so many")
+    encoding: Literal["scipy", "packed"] = Field(
+        "scipy",
+        description="both are exact; scipy is read by scipy.sparse.load_npz, packed takes half the space",
+    )
+    shard_rows: int = Field(1024, ge=1, description="items per file at least, once there are so many")
 
 
 @saeviz.hookimpl

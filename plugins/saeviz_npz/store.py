@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz.toolkit.shards import ShardStore
+from saeviz_npz.packing import pack, unpack
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR
@@ -15,25 +16,42 @@ if TYPE_CHECKING:
 
 
 class NpzStore(ShardStore):
-    """Shards `layer_{L}/{tokens}/batch_{n}.npz`, float32 kept exactly.
+    """Shards `layer_{L}/{tokens}/batch_{n}.npz`, float32 kept exactly; the line of `index.jsonl` with its number names
+    the rows.
 
-    `scipy.sparse.load_npz` reads a shard as a CSR array; the line of `index.jsonl` with its number names the rows.
+    `docs/storage.md` has the format of a packed shard; one in the encoding `scipy` is read by `scipy.sparse.load_npz`.
+    Both may lie side by side.
     """
 
     suffix = ".npz"
 
     def __init__(self, options: NpzOptions, context: saeviz.Context) -> None:
         super().__init__(options.path or context.workdir, options.shard_rows, context)
+        self.encoding = options.encoding
 
     def save_shard(self, path: Path, batch: saeviz.FeatureBatch) -> None:
-        """Uncompressed: reading is several times faster, and noise hardly gets smaller."""
+        """Plain: it will soon be merged with others."""
         from scipy.sparse import save_npz
 
         with path.open("wb") as file:
             save_npz(file, batch.matrix, compressed=False)
 
+    def save_settled(self, path: Path, batch: saeviz.FeatureBatch) -> None:
+        """In the encoding of the options."""
+        import numpy as np
+
+        if self.encoding == "scipy":
+            self.save_shard(path, batch)
+            return
+        with path.open("wb") as file:
+            np.savez(file, **pack(batch.matrix))
+
     def load_shard(self, path: Path, space: saeviz.FeatureSpace, item_ids: Sequence[str]) -> CSR:  # noqa: ARG002
-        """The matrix as it was saved."""
+        """The matrix as it was saved, in whichever encoding."""
+        import numpy as np
         from scipy.sparse import load_npz
 
+        with np.load(path, allow_pickle=False) as arrays:
+            if "packed" in arrays:
+                return unpack(arrays)
         return load_npz(path)

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz import ImageError, ImageItem
-from saeviz.toolkit.images import to_rgb
+from saeviz.toolkit.images import check_shape, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
 T = TypeVar("T")
-
-MAX_ASPECT = 100
-"""Resizing the short edge to 224 blows a picture that is much longer than this up to gigabytes."""
 
 
 def prepare(source: Image | ImageItem | Path, transform: Callable[[Image], T]) -> T:
@@ -25,10 +22,9 @@ def prepare(source: Image | ImageItem | Path, transform: Callable[[Image], T]) -
     image = item.open() if isinstance(item, ImageItem) else item
     name = item.item_id if isinstance(item, ImageItem) else "given"
     try:
-        if max(image.size) > MAX_ASPECT * max(min(image.size), 1):
-            raise ValueError(f"{image.width} x {image.height} is too long and narrow")
+        check_shape(image)
         return transform(to_rgb(image) if _is_wide(image) else image)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImageError) as error:
         raise ImageError(f"image {name!r} cannot be prepared for the model: {error}") from error
 
 

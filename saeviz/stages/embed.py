@@ -52,7 +52,8 @@ class Embed:
                 )
             good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
             if good.size:
-                files.append([chunk[row] for row in good], vectors[good])
+                ids = [chunk[row].item_id for row in good]
+                files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
         return {
             "counts": {"embedded": len(session.extracted()) - len(_pending(session))},
             **provenance(session, session.config.embeddings, session.embedder),
@@ -63,4 +64,5 @@ def _pending(session: Session) -> list[ImageItem]:
     if session.config.embeddings is None:
         return []
     known = EmbeddingFiles(session.rundir.embeddings).fingerprints()
-    return [item for item in session.extracted() if known.get(item.item_id) != item.fingerprint]
+    now = session.fingerprints
+    return [item for item in session.extracted() if known.get(item.item_id) != now[item.item_id]]

@@ -9,7 +9,7 @@ from typing import Any
 from saeviz.errors import ConfigError, DataError, PluginError
 from saeviz.session import Session, logger
 from saeviz.stages.stage import provenance
-from saeviz.types import ImageItem
+from saeviz.types import FeatureSpace, ImageItem
 
 
 class Extract:
@@ -43,6 +43,7 @@ class Extract:
         logger.info("extract: %d of %d images to do in %s", len(pending), len(session.items), _names(spaces))
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         batches = session.extractor.extract(session.progress(pending, len(pending), "extract"))
+        written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
         for batch in session.guarded(session.config.extractor, batches):
             if batch.space not in spaces:
                 raise PluginError(
@@ -50,13 +51,15 @@ class Extract:
                 )
             with session.blaming(session.config.store):
                 session.store.write(batch)
+            written[batch.space].update(batch.item_ids)
         done = session.extracted()
         if not done:
             raise DataError(
                 f"none of the {len(session.items)} images could be used; "
                 f"{session.rundir.failures_file} says why for each"
             )
-        _remember_fingerprints(session, still_to_do=set())
+        new = set.intersection(*written.values())
+        _remember_fingerprints(session, still_to_do={item.item_id for item in pending} - new)
         return {
             "counts": {"images": len(session.items), "extracted": len(done)},
             "spaces": [dataclasses.asdict(space) for space in spaces],
@@ -66,9 +69,12 @@ class Extract:
 
 def _pending(session: Session) -> list[ImageItem]:
     done = {item.item_id for item in session.extracted()}
-    before = _fingerprints(session)
-    changed = {item.item_id for item in session.items if before.get(item.item_id, item.fingerprint) != item.fingerprint}
-    return [item for item in session.items if item.item_id not in done or item.item_id in changed]
+    before, now = _fingerprints(session), session.fingerprints
+    return [
+        item
+        for item in session.items
+        if item.item_id not in done or before.get(item.item_id, now[item.item_id]) != now[item.item_id]
+    ]
 
 
 def _fingerprints(session: Session) -> dict[str, str]:
@@ -81,15 +87,15 @@ def _fingerprints(session: Session) -> dict[str, str]:
 def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
     """Record which picture each item's features belong to.
 
-    A changed picture keeps its old fingerprint until it is extracted again, so that a crash in between
-    cannot make old features pass for new ones.
+    A changed picture keeps its old fingerprint until it is extracted again, so that neither a crash in between nor a
+    picture that cannot be read can make old features pass for new ones.
     """
     import pandas as pd
 
     before = _fingerprints(session)
     now = {
-        item.item_id: before.get(item.item_id, item.fingerprint) if item.item_id in still_to_do else item.fingerprint
-        for item in session.items
+        item_id: before.get(item_id, fingerprint) if item_id in still_to_do else fingerprint
+        for item_id, fingerprint in session.fingerprints.items()
     }
     table = pd.DataFrame({"item_id": list(now), "fingerprint": list(now.values())}, dtype="str")
     session.rundir.write_table(session.rundir.items, table)

@@ -16,7 +16,7 @@ from saeviz.mixins import OneItemEmbeddings
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.hub import fetch
-from saeviz.toolkit.images import to_rgb
+from saeviz.toolkit.images import check_shape, to_rgb
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
 from saeviz.types import ImageItem
 
@@ -105,7 +105,7 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
         embeddings = np.full((len(items), self.dim), np.nan, dtype=np.float32)
         rows = iter(enumerate(items))
         for readable, pictures in decode_ahead(
-            items, lambda item: transform(to_rgb(item.open())), batch_size=self.batch_size, context=self.context
+            items, lambda item: _prepared(item, transform), batch_size=self.batch_size, context=self.context
         ):
             # A batch keeps the order of the items and leaves out the unreadable ones.
             kept = [next(row for row, candidate in rows if candidate is item) for item in readable]
@@ -132,6 +132,12 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
             raise DataError(f"the model gives embeddings of shape {(*output.shape,)}, not {(len(pictures), self.dim)}")
         rows: Float32Array = output.float().cpu().numpy()
         return rows
+
+
+def _prepared(item: ImageItem, transform: Transform) -> torch.Tensor:
+    image = item.open()
+    check_shape(image)
+    return transform(to_rgb(image))
 
 
 def to_inference(model: torch.nn.Module, context: Context) -> torch.nn.Module:

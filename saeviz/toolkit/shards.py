@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,8 +30,12 @@ from saeviz.types import TOKENS, FeatureBatch, FeatureSpace
 if TYPE_CHECKING:
     from saeviz.typing import CSR
 
+SHARD_VALUES = 2**19
+"""Non-zeros that make a shard large enough, however few items they belong to: 4 MiB in memory."""
 WINDOW_BYTES = 32 * 2**20
 """How much of a space `read` holds at once, about."""
+READERS = 2
+"""Shards decoded at the same time."""
 _BYTES_PER_VALUE = 8
 _INDEX = "index.jsonl"
 
@@ -38,7 +43,8 @@ _INDEX = "index.jsonl"
 class ShardStore(OneItemStore, ABC):
     """A `FeatureStore` in `folder`. A subclass says how one shard is written and read.
 
-    Shards hold at least `shard_rows` items, once there are so many, and less than twice that.
+    Shards hold at least `shard_rows` items or `SHARD_VALUES` non-zeros, once there are so many, and less than
+    twice that.
     """
 
     suffix: ClassVar[str]
@@ -51,6 +57,10 @@ class ShardStore(OneItemStore, ABC):
     @abstractmethod
     def save_shard(self, path: Path, batch: FeatureBatch) -> None:
         """Write a batch to `path`, which does not exist."""
+
+    def save_settled(self, path: Path, batch: FeatureBatch) -> None:
+        """Write a shard that is large enough to stay, or the last of a run. Override it to spend more on it."""
+        self.save_shard(path, batch)
 
     @abstractmethod
     def load_shard(self, path: Path, space: FeatureSpace, item_ids: Sequence[str]) -> CSR:
@@ -68,8 +78,8 @@ class ShardStore(OneItemStore, ABC):
         if not len(batch):
             return
         index = self._index_to_write(batch.space)
-        for start in range(0, len(batch), self.shard_rows):
-            self._commit(index, _rows(batch, start, start + self.shard_rows))
+        for part in _cut(batch, self.shard_rows):
+            self._commit(index, part, settled=self._is_full(len(part), part.matrix.nnz))
             self._merge_small(index)
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
@@ -83,13 +93,12 @@ class ShardStore(OneItemStore, ABC):
         missing = next((item_id for item_id in wanted if item_id not in index.places), None)
         if missing is not None:
             raise DataError(f"{space}: the store has no item {missing!r}")
-        window = max(self.shard_rows, WINDOW_BYTES // max(index.bytes_per_item, 1))
+        window = max(1, WINDOW_BYTES // max(index.bytes_per_item, 1))
         for start in range(0, len(wanted), window):
-            ids = tuple(wanted[start : start + window])
-            matrix = self._gather(index, ids)
-            for first in range(0, len(ids), self.shard_rows):
-                rows = slice(first, first + self.shard_rows)
-                yield FeatureBatch(space, ids[rows], matrix[rows])
+            ids = iter(wanted[start : start + window])
+            for matrix in self._gather(index, wanted[start : start + window]):
+                for rows in _slices(matrix, self.shard_rows):
+                    yield FeatureBatch(space, tuple(islice(ids, rows.shape[0])), rows)
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
         """The items kept for a space, in the order they came in."""
@@ -113,7 +122,13 @@ class ShardStore(OneItemStore, ABC):
         self._indexes = {}
 
     def close(self) -> None:
-        """Nothing to release: no file stays open."""
+        """Merge what this process has left in small shards. No file is open in between."""
+        for index in self.__dict__.get("_indexes", {}).values():
+            if index.has_unsettled:
+                try:
+                    self._merge_small(index, however_few=True)
+                except RunDirError as error:
+                    self.context.logger.warning("the small shards are kept as they are: %s", error)
 
     @cached_property
     def _indexes(self) -> dict[Path, _Index]:
@@ -153,36 +168,44 @@ class ShardStore(OneItemStore, ABC):
             index.is_clean = True
         return index
 
-    def _commit(self, index: _Index, batch: FeatureBatch) -> None:
+    def _commit(self, index: _Index, batch: FeatureBatch, *, settled: bool) -> None:
         # Counted before anything is written: a number whose line the disk refused may be in the index all the same.
         index.last_number += 1
         number = index.last_number
         path = self._path(index, number)
         with atomic_path(path) as temporary:
-            self.save_shard(temporary, batch)
+            (self.save_settled if settled else self.save_shard)(temporary, batch)
         n_active = int(batch.matrix.nnz)
         line = {"batch": number, "n_active": n_active, "items": batch.item_ids}
         append_line(index.folder / _INDEX, json.dumps(line))
         index.add(number, batch.item_ids, n_active)
+        index.has_unsettled |= not settled
         self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
 
-    def _merge_small(self, index: _Index) -> None:
-        small = [number for number, shard in index.shards.items() if shard.n_live < self.shard_rows]
-        ids = [item_id for number in small for item_id in index.live_items(number)]
-        if len(small) > 1 and len(ids) >= self.shard_rows:
-            self._commit(index, FeatureBatch(index.space, tuple(ids), self._gather(index, ids)))
+    def _merge_small(self, index: _Index, *, however_few: bool = False) -> None:
+        small = {n: shard for n, shard in index.shards.items() if not self._is_full(shard.n_live, shard.n_values)}
+        n_items = sum(shard.n_live for shard in small.values())
+        n_values = sum(shard.n_values for shard in small.values())
+        if small and (however_few or self._is_full(n_items, n_values)):
+            ids = [item_id for number in small for item_id in index.live_items(number)]
+            merged = FeatureBatch(index.space, tuple(ids), _stacked(self._gather(index, ids)))
+            self._commit(index, merged, settled=True)
+            index.has_unsettled = False
 
-    def _gather(self, index: _Index, item_ids: Sequence[str]) -> CSR:
+    def _is_full(self, n_items: int, n_values: int) -> bool:
+        return n_items >= self.shard_rows or n_values >= SHARD_VALUES
+
+    def _gather(self, index: _Index, item_ids: Sequence[str]) -> list[CSR]:
+        """Matrices whose rows, one after the other, are the items in this order."""
         import numpy as np
-        from scipy.sparse import csr_array, vstack
 
         places = [index.places[item_id] for item_id in item_ids]
         order = sorted(range(len(places)), key=places.__getitem__)
-        parts = []
-        for number, positions in groupby(order, key=lambda position: places[position][0]):
-            parts.append(self._load(index, number)[[places[position][1] for position in positions]])
-        stacked = csr_array(vstack(parts, format="csr"))
-        return stacked if order == list(range(len(order))) else stacked[np.argsort(order)]
+        shards = groupby((places[position] for position in order), key=lambda place: place[0])
+        wanted = [(number, [row for _, row in found]) for number, found in shards]
+        with ThreadPoolExecutor(READERS) as pool:
+            parts = list(pool.map(lambda part: _take(self._load(index, part[0]), part[1]), wanted))
+        return parts if order == list(range(len(order))) else [_stacked(parts)[np.argsort(order)]]
 
     def _load(self, index: _Index, number: int) -> CSR:
         from zipfile import BadZipFile
@@ -219,6 +242,11 @@ class _Shard:
     n_active: int
     n_live: int
 
+    @property
+    def n_values(self) -> int:
+        """Non-zeros of the live items, about."""
+        return self.n_active * self.n_live // len(self.items)
+
 
 @dataclass
 class _Index:
@@ -230,6 +258,7 @@ class _Index:
     shards: dict[int, _Shard] = field(default_factory=dict)
     last_number: int = 0
     is_clean: bool = False
+    has_unsettled: bool = False
 
     def add(self, number: int, items: tuple[str, ...], n_active: int) -> None:
         for row, item_id in enumerate(items):
@@ -281,10 +310,33 @@ def _load_index(folder: Path) -> _Index | None:
     return index
 
 
-def _rows(batch: FeatureBatch, start: int, stop: int) -> FeatureBatch:
-    if start == 0 and stop >= len(batch):
-        return batch
-    return FeatureBatch(batch.space, batch.item_ids[start:stop], batch.matrix[start:stop])
+def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:
+    """The batch in parts that end with their `shard_rows`th row or their `SHARD_VALUES`th non-zero."""
+    import numpy as np
+
+    starts = batch.matrix.indptr
+    start = 0
+    while start < len(batch):
+        stop = min(int(np.searchsorted(starts, starts[start] + SHARD_VALUES)), start + shard_rows, len(batch))
+        whole = start == 0 and stop == len(batch)
+        yield batch if whole else FeatureBatch(batch.space, batch.item_ids[start:stop], batch.matrix[start:stop])
+        start = stop
+
+
+def _take(matrix: CSR, rows: list[int]) -> CSR:
+    return matrix if rows == list(range(matrix.shape[0])) else matrix[rows]
+
+
+def _slices(matrix: CSR, n_rows: int) -> Iterator[CSR]:
+    if matrix.shape[0] <= n_rows:
+        return iter([matrix])
+    return (matrix[start : start + n_rows] for start in range(0, matrix.shape[0], n_rows))
+
+
+def _stacked(parts: list[CSR]) -> CSR:
+    from scipy.sparse import csr_array, vstack
+
+    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
 def _refuse_ids_that_are_not_text(item_ids: Sequence[str]) -> None:
