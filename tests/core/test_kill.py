@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 
 import saeviz
+from saeviz.pipeline import Plan
 from tests.conftest import FAKE_RUN
 
 N_IMAGES = 40
@@ -96,6 +98,108 @@ def test_killed_again_and_again(tmp_path, uninterrupted):
         raise AssertionError("25 attempts without getting to the end: nothing was kept from one to the next")
     assert kills > 0, "the run was never killed"
     assert_same(saeviz.open_run(tmp_path / "runs" / "slow"), uninterrupted)
+
+
+RANDOM_KILLS = """
+import os, random, signal, sys, time
+from pathlib import Path
+
+import pandas, pyarrow.parquet, scipy.sparse, tqdm, filelock  # once, for all the processes that are forked and killed
+
+import saeviz
+import saeviz.testing.fakes
+from saeviz.pipeline import Plan
+from saeviz_npz.store import NpzStore
+
+run_file, directory, n_kills, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+plan = Plan(last="extract")
+
+
+def extract(tell):
+    write = NpzStore.write
+
+    def told(store, batch):
+        os.write(tell, b"x")
+        write(store, batch)
+
+    NpzStore.write = told
+    saeviz.run(run_file, settings=[f"run.dir={directory}"], plan=plan)
+    os._exit(0)
+
+
+chance = random.Random(seed)
+kills = 0
+while True:
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            extract(writing)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    for _ in range(chance.randint(1, 6)):
+        os.read(reading, 1)
+    if kills < n_kills:
+        time.sleep(chance.uniform(0, 0.03))
+        os.kill(process, signal.SIGKILL)
+    status = os.waitpid(process, 0)[1]
+    os.close(reading)
+    if os.WIFSIGNALED(status):
+        kills += 1
+    elif os.WEXITSTATUS(status):
+        sys.exit("the run failed by itself")
+    elif os.WIFEXITED(status):
+        break
+print(kills)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_killed_thirty_times_while_extracting(tmp_path):
+    """Each process is killed at a random moment soon after it began one of its next writes."""
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(
+        FAKE_RUN.replace("n = 24", "n = 180\nbroken = 2")
+        .replace('use = "fake-extractor"', 'use = "fake-extractor"\nseconds_per_item = 0.002')
+        .replace('use = "npz"', 'use = "npz"\nshard_rows = 16')
+    )
+    plan = Plan(last="extract")
+    expected = saeviz.run(run_file, settings=[f"run.dir={tmp_path / 'whole'}"], plan=plan)
+    kills = 0
+    for attempt in range(10):
+        directory = tmp_path / f"killed {attempt}"
+        command = [sys.executable, "-c", RANDOM_KILLS, run_file, directory, str(30 - kills), str(attempt)]
+        done = subprocess.run(
+            list(map(str, command)),
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        kills += int(done.stdout)
+        assert_same_features(saeviz.open_run(directory), expected)
+        if kills == 30:
+            return
+    raise AssertionError(f"only {kills} kills")
+
+
+def assert_same_features(run: saeviz.Run, expected: saeviz.Run) -> None:
+    for space in expected.spaces:
+        mine, theirs = run.features(space), expected.features(space)
+        assert mine.item_ids == theirs.item_ids
+        assert mine.matrix.indices.tolist() == theirs.matrix.indices.tolist()
+        assert mine.matrix.data.tobytes() == theirs.matrix.data.tobytes()
+    assert run.failures == expected.failures
+    assert list(run.dir.rglob("*.tmp")) == []
+    shards = set((run.dir / "features").rglob("batch_*"))
+    lines = [
+        (path.parent, json.loads(line))
+        for path in (run.dir / "features").rglob("index.jsonl")
+        for line in path.read_text().splitlines()[1:]
+    ]
+    assert shards <= {folder / f"batch_{line['batch']:06d}.npz" for folder, line in lines}
 
 
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import saeviz
+from saeviz.embeddings import EmbeddingFiles
 from saeviz.pipeline import Plan
 
 STAGES = ["extract", "embed", "score", "select", "label", "report"]
@@ -109,8 +111,6 @@ def test_new_images_are_added_without_extracting_the_others_again(fake_run, monk
 
 
 def test_a_picture_that_changed_is_extracted_and_embedded_again(tmp_path, fake_run):
-    import numpy as np
-
     from saeviz.testing.fakes import draw_rectangle
 
     folder = tmp_path / "pictures"
@@ -128,6 +128,78 @@ def test_a_picture_that_changed_is_extracted_and_embedded_again(tmp_path, fake_r
     assert (rows["2.png"] == rows["0.png"]).all()
     assert (rows["1.png"] == before[1]).all()
     assert after.manifest["stages"]["embed"]["counts"]["embedded"] == 4
+
+
+@pytest.fixture
+def folder_run(tmp_path, fake_run):
+    """A run over four files, `pictures/0.png` to `pictures/3.png`; the file and the folder."""
+    from saeviz.testing.fakes import draw_rectangle
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number, colour in enumerate(["red", "green", "blue", "white"]):
+        (folder / f"{number}.png").write_bytes(draw_rectangle(colour, generator))
+    text = fake_run.read_text().replace("n = 24\n", f'path = "{folder}"\n').replace('"fake-images"', '"folder"')
+    fake_run.write_text(text.replace('[labeler]\nuse = "fake-labeler"', '[labeler]\nuse = "none"'))
+    return fake_run, folder
+
+
+def rows_of(run):
+    batch = run.features("layer1.cls")
+    return dict(zip(batch.item_ids, batch.matrix.toarray().tolist(), strict=True))
+
+
+def test_a_picture_that_changed_and_cannot_be_read_is_left_out_until_it_can(folder_run):
+    run_file, folder = folder_run
+    whole = (folder / "2.png").read_bytes()
+    before = saeviz.run(run_file)
+    (folder / "2.png").write_bytes(whole[:-30])
+    for _ in range(2):
+        broken = saeviz.run(run_file)
+        assert [(failure.stage, failure.subject) for failure in broken.failures] == [("extract", "2.png")]
+        assert [item.item_id for item in broken.items] == ["0.png", "1.png", "3.png"]
+        assert broken.manifest["stages"]["score"]["counts"]["images"] == 3
+    (folder / "2.png").write_bytes((folder / "0.png").read_bytes())
+    repaired = saeviz.run(run_file)
+    assert repaired.failures == []
+    assert rows_of(repaired) == {**rows_of(before), "2.png": rows_of(before)["0.png"]}
+    assert repaired.manifest["stages"]["embed"]["counts"]["embedded"] == 4
+
+
+def test_a_run_with_nothing_to_do_looks_at_each_picture_once(folder_run, monkeypatch):
+    run_file, _ = folder_run
+    saeviz.run(run_file)
+    looked_at = []
+    fingerprint = saeviz.ImageItem.fingerprint.fget
+    monkeypatch.setattr(
+        saeviz.ImageItem, "fingerprint", property(lambda item: looked_at.append(item.item_id) or fingerprint(item))
+    )
+    assert stages_that_ran(run_file) == []
+    assert looked_at == ["0.png", "1.png", "2.png", "3.png"]
+
+
+@pytest.mark.parametrize("during", ["extract", "embed"])
+def test_a_picture_that_changes_while_the_run_is_on_is_made_anew_by_the_next(folder_run, monkeypatch, during):
+    from saeviz.testing.fakes import FakeEmbeddings, FakeExtractor
+
+    run_file, folder = folder_run
+    fake = FakeExtractor if during == "extract" else FakeEmbeddings
+    original = getattr(fake, during)
+
+    def then_changed(self, items):
+        found = list(original(self, items))
+        (folder / "1.png").write_bytes((folder / "3.png").read_bytes())
+        return found if during == "extract" else np.array(found)
+
+    monkeypatch.setattr(fake, during, then_changed)
+    saeviz.run(run_file)
+    monkeypatch.undo()
+    after = saeviz.run(run_file)
+    assert rows_of(after)["1.png"] == rows_of(after)["3.png"]
+    one, _, other = EmbeddingFiles(after.dir / "embeddings").read(after.items)[1:]
+    assert one.tolist() == other.tolist()
+    assert stages_that_ran(run_file) == []
 
 
 def test_redo_from_and_until(fake_run):

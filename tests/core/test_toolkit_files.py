@@ -96,6 +96,16 @@ def test_a_torn_last_line_does_not_count_and_is_cut_off(tmp_path, whole, torn):
     assert read_lines(path) == [*whole, "next"]
 
 
+def test_a_line_that_need_not_be_durable_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / "lines"
+    append_line(path, "one")
+    with path.open("a") as file:
+        file.write("torn")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("it waited"))
+    append_line(path, "two", durable=False)
+    assert read_lines(path) == ["one", "two"]
+
+
 def test_a_line_cannot_hold_two(tmp_path):
     with pytest.raises(ValueError, match="line end"):
         append_line(tmp_path / "lines", "one\ntwo")
