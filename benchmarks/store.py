@@ -145,7 +145,7 @@ def tabulate(kinds: dict[str, Callable[[], csr_array]]) -> None:
     for name, make in kinds.items():
         matrix = make()
         with tempfile.TemporaryDirectory() as folder:
-            write(STORES["npz"](Path(folder)), matrix)
+            write(STORES["npz, encoding packed"](Path(folder)), matrix)
             print(f"{name:45} {size_of(Path(folder)) / matrix.nnz:5.2f}   {bound(matrix):5.2f}")
 
 
@@ -159,7 +159,7 @@ def main() -> None:
     active = matrix.nnz / matrix.shape[0]
     print(f"{matrix.shape[0]} images, {active:.0f} of {N_FEATURES:,} features active, best of {arguments.rounds}")
     compare(matrix, arguments.rounds)
-    print(f"\n{'bytes a non-zero':45} {'npz':>5}   {'bound':>5}")
+    print(f"\n{'bytes a non-zero':45} {'packed':>6}  {'bound':>5}")
     tabulate(
         {
             "random SAE, all features alike": lambda: matrix,
