@@ -29,7 +29,7 @@ def saeviz_feature_stores() -> Iterator[saeviz.FeatureStoreSpec]:
     """The store `npz`."""
     yield saeviz.FeatureStoreSpec(
         name="npz",
-        summary="sparse matrices in .npz files with an index; compact and exact",
+        summary="sparse matrices in .npz files with an index; exact",
         options=NpzOptions,
         factory="saeviz_npz.store:NpzStore",
     )

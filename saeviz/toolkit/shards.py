@@ -127,7 +127,7 @@ class ShardStore(OneItemStore, ABC):
             if index.has_unsettled:
                 try:
                     self._merge_small(index, however_few=True)
-                except RunDirError as error:
+                except (RunDirError, DataError) as error:
                     self.context.logger.warning("the small shards are kept as they are: %s", error)
 
     @cached_property
