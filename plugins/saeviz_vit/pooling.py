@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
 
 CACHED_TOKENS, CACHED_FEATURES = 400, 1024
-"""On the CPU so many features of so many tokens (at least those of one image) are pooled while the cache holds them."""
+"""On the CPU a thread pools so many features of so many tokens (at least of one image) while its cache holds them."""
 CHUNK_VALUES = 2**24
 """On other devices, and of top-k SAEs, so many features of tokens are held at once: 64 MiB."""
 POOLS: Mapping[Tokens, Callable[[Tensor], Tensor]] = {
@@ -69,9 +69,11 @@ def pool_patches(sae: SAE, kinds: Sequence[Tokens], patches: Tensor) -> list[Ten
 
 
 def _images_at_once(sae: SAE, patches: Tensor) -> int:
+    import torch
+
     n_patches = patches.shape[1]
     if patches.device.type == "cpu" and sae.config.k is None:
-        return max(1, CACHED_TOKENS // n_patches)
+        return max(1, CACHED_TOKENS * torch.get_num_threads() // n_patches)
     return max(1, CHUNK_VALUES // (n_patches * sae.config.d_sae))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeviz.context import Precision
-from saeviz.toolkit.torch import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     Forward = Callable[[torch.nn.Module, Tensor], Sequence[Tensor]]
 
 PACKAGE, TELEMETRY = "openvino", "openvino_telemetry"
+ITEMS_PER_STREAM = 4
+"""Threads that share a batch out among them need not wait for each other, but all of them read all weights."""
 HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -38,10 +39,12 @@ class OpenVino:
         self.item_shape = batch.shape[1:]
         # Not as many images as in the batch, so that a trace that depends on their number is found out with it.
         example = torch.zeros(3 if len(batch) == 2 else 2, *self.item_shape)
+        n_threads = torch.get_num_threads()
+        n_streams = max(1, min(n_threads, len(batch) // ITEMS_PER_STREAM))
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": n_threads,
+            "NUM_STREAMS": n_streams,
         }
         try:
             with warnings.catch_warnings(), torch.no_grad():
@@ -51,31 +54,40 @@ class OpenVino:
                 )
                 graph = openvino.convert_model(trace, example_input=example)
             graph.reshape([-1, *self.item_shape])
-            self._request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+            compiled = openvino.Core().compile_model(graph, "CPU", settings)
+            self._requests = [compiled.create_infer_request() for _ in range(n_streams)]
+            self._n_outputs = len(compiled.outputs)
         except _errors(openvino) as error:
-            raise OpenVinoError(first_line(error)) from error
+            raise OpenVinoError(_reason(error)) from error
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
         """The outputs, float32 with n rows each."""
         import torch
 
+        parts = [part.contiguous().numpy() for part in batch.chunk(len(self._requests))]
+        requests = self._requests[: len(parts)]
         try:
-            found = self._request.infer([batch.contiguous().numpy()], share_inputs=True)
+            for request, part in zip(requests, parts, strict=True):
+                request.start_async([part], share_inputs=True)
+            for request in requests:
+                request.wait()
         except RuntimeError as error:
-            raise OpenVinoError(f"it fails on {len(batch)} images: {first_line(error)}") from error
-        return [torch.from_numpy(found[number]) for number in range(len(found))]
+            raise OpenVinoError(f"it fails on {len(batch)} images: {_reason(error)}") from error
+        return [
+            torch.cat([torch.from_numpy(request.get_output_tensor(number).data) for request in requests])
+            for number in range(self._n_outputs)
+        ]
 
 
 def _module(model: torch.nn.Module, forward: Forward) -> torch.nn.Module:
+    """A module without parts, for a trace looks into every attribute of a module's parts, and some speak up then."""
     import torch
 
-    class Whole(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
+    model.requires_grad_(False)
 
+    class Whole(torch.nn.Module):
         def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-            return tuple(forward(self.model, batch))
+            return tuple(forward(model, batch))
 
     return Whole().eval()
 
@@ -88,7 +100,7 @@ def import_openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise OpenVinoError(f"it cannot be imported: {first_line(error)}") from error
+        raise OpenVinoError(f"it cannot be imported: {_reason(error)}") from error
     finally:
         if silence:
             del sys.modules[TELEMETRY]
@@ -100,3 +112,9 @@ def _errors(openvino: Any) -> tuple[type[Exception], ...]:
     kinds = ("General", "Initialization", "NotImplemented", "OpConversion", "OpValidation")
     own = tuple(getattr(openvino.frontend, f"{kind}Failure") for kind in kinds)
     return (*own, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+
+
+def _reason(error: Exception) -> str:
+    """The last line: those before it say where in OpenVINO's source the error came by."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
