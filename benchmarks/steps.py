@@ -91,7 +91,7 @@ def steps(batch: int, folder: Path) -> dict[str, Step]:
     ours = open_clip.transform.Compose([*shape, ByTable([to_numbers, normalize])])
     visual = open_clip.CLIP(**CLIP).visual.eval().requires_grad_(False)
     pixels, x = torch.randn(batch, 3, 224, 224), torch.randn(batch, WIDTH)
-    n = CACHED_TOKENS // PATCHES
+    n = CACHED_TOKENS * torch.get_num_threads() // PATCHES
     patches, sae = torch.randn(n, PATCHES, WIDTH), make_sae()
     dense = sae.encode(x)
     encode = 2 * WIDTH * N_FEATURES
@@ -101,6 +101,16 @@ def steps(batch: int, folder: Path) -> dict[str, Step]:
         "open_clip's transform": Step(lambda: [transform(image) for image in images], batch),
         "the same by table": Step(lambda: [ours(image) for image in images], batch),
     }
+    weights = torch.randn(N_FEATURES, WIDTH)
+    all_patches = n * PATCHES * encode
+    found |= {
+        "patches, the bare product": Step(lambda: patches.flatten(0, 1) @ weights.T, n, all_patches),
+        "patches, all features, then pooled": Step(
+            lambda: [pool(dim=1) for features in [sae.encode(patches)] for pool in (features.amax, features.mean)],
+            n,
+            all_patches,
+        ),
+    }
     for engine in ("torch", "openvino"):
         none = torch.nn.Module()
         model = on(engine, visual, tower, pixels)
@@ -109,7 +119,7 @@ def steps(batch: int, folder: Path) -> dict[str, Step]:
         found |= {
             f"image tower, {engine}": Step(partial(model, pixels), batch, batch * tower_operations()),
             f"one SAE on CLS, {engine}": Step(partial(cls, x), batch, batch * encode, 4 * WIDTH * N_FEATURES),
-            f"one SAE, patches pooled, {engine}": Step(partial(pooled, patches), n, n * PATCHES * encode),
+            f"one SAE, patches pooled, {engine}": Step(partial(pooled, patches), n, all_patches),
         }
     found["dense to sparse"] = Step(lambda: to_csr(dense), batch, 0, dense.nbytes)
     store = saeviz.component("store", "npz", context=saeviz.Context(workdir=folder))

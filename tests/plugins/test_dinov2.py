@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -120,8 +121,9 @@ def test_bfloat16_on_openvino_is_close_to_float32(model):
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_says_nothing_on_the_console(model, capfd, engine):
-    embeddings(model, engine=engine).embed(pictures(2))
+def test_says_nothing_on_the_console(model, capfd, caplog, engine):
+    with caplog.at_level(logging.WARNING, logger="saeviz"):
+        embeddings(model, engine=engine).embed(pictures(2))
     assert capfd.readouterr() == ("", "")
 
 

@@ -257,7 +257,7 @@ def test_bfloat16_on_openvino_is_close_to_float32(model):
 
 
 def test_says_nothing_on_the_console(model, capfd, caplog):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="saeviz"):
         embeddings(model).embed(pictures(2))
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""
