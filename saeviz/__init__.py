@@ -26,6 +26,8 @@ from saeviz.roles import (
     FamilyScorer,
     FeatureExtractor,
     FeatureStore,
+    HasActivations,
+    HasDecoder,
     HasProvenance,
     HeatmapExtractor,
     ImageProvider,
@@ -38,7 +40,7 @@ from saeviz.roles import (
     SingleImageExtractor,
     TextAligned,
 )
-from saeviz.scoring import FeatureStatistics, FeatureStream, ScoreInput
+from saeviz.scoring import FeatureStatistics, FeatureStream, IndividualRatings, ScoreInput
 from saeviz.specs import (
     PATH,
     ComponentSpec,
@@ -102,6 +104,8 @@ __all__ = [
     "FeatureStoreSpec",
     "FeatureStream",
     "Figure",
+    "HasActivations",
+    "HasDecoder",
     "HasProvenance",
     "Health",
     "HeatmapExtractor",
@@ -109,6 +113,7 @@ __all__ = [
     "ImageItem",
     "ImageProvider",
     "ImageProviderSpec",
+    "IndividualRatings",
     "LabelError",
     "LabelJudge",
     "LabelRequest",

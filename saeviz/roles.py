@@ -136,6 +136,27 @@ class HasProvenance(Protocol):
 
 
 @runtime_checkable
+class HasActivations(Protocol):
+    """Optional for an extractor: what the SAEs are made from, to compare features with."""
+
+    def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
+        """`[n, d_in]`: the model's own activations at the layer and tokens of `space`; patches as their mean.
+
+        An image that cannot be read gives a row of NaN.
+        """
+        ...
+
+
+@runtime_checkable
+class HasDecoder(Protocol):
+    """Optional for an extractor: the directions that features stand for."""
+
+    def decoder(self, space: FeatureSpace) -> Float32Array:
+        """`W_dec` of the SAE of `space`, `[n_features, d_in]`."""
+        ...
+
+
+@runtime_checkable
 class TextAligned(Protocol):
     """Optional for an extractor: the model's joint space of images and texts, rows of unit length."""
 

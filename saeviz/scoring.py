@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -104,12 +104,27 @@ def _statistics(stream: FeatureStream) -> FeatureStatistics:
 
 
 @dataclass(frozen=True)
+class IndividualRatings:
+    """What every rater said, one rating a place: rater `raters[i]` gave the image of row `rows[i]` the `values[i]`.
+
+    int64, int64 and float64 `[n]`, in the order of rows; `raters` counts into `names`, the raters' ids. Nobody
+    rates an image twice.
+    """
+
+    rows: NDArray[np.int64]
+    raters: NDArray[np.int64]
+    values: FloatArray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ScoreInput:
     """One space of a run, as a scorer sees it.
 
     `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, a row of NaN where
     an image has none, or None in a run without embeddings. `ratings` maps a rating's name to float64
-    `[n_items]`, NaN where an image is not rated.
+    `[n_items]`, NaN where an image is not rated; `individual` maps it to the single ratings behind these, where they
+    are known. `metadata` maps a name to text of every image, '' where there is none.
     """
 
     space: FeatureSpace
@@ -117,6 +132,8 @@ class ScoreInput:
     features: FeatureStream
     embeddings: Float32Array | None
     ratings: Mapping[str, FloatArray]
+    individual: Mapping[str, IndividualRatings] = field(default_factory=dict)
+    metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:

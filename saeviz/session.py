@@ -196,7 +196,13 @@ class Session:
         """Stands for the images that have features, their ratings and their metadata."""
         return digest_of(
             [
-                [item.item_id, self.fingerprints[item.item_id], dict(item.ratings), dict(item.metadata)]
+                [
+                    item.item_id,
+                    self.fingerprints[item.item_id],
+                    dict(item.ratings),
+                    dict(item.metadata),
+                    {name: dict(given) for name, given in item.individual.items()},
+                ]
                 for item in self.extracted()
             ]
         )

@@ -137,6 +137,7 @@ class ImageItem:
 
     `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function
     that gives the decoded picture. `ratings` has finite numbers only: a missing rating is a missing key.
+    `individual` has, where they are known, the single ratings that a rating is the mean of, by rating and rater.
     `version` is any text that changes when what a function draws changes, so that a run extracts it again.
     """
 
@@ -145,12 +146,14 @@ class ImageItem:
     ratings: Mapping[str, float] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     version: str = field(default="", repr=False)
+    individual: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         check_id(self.item_id)
-        wrong = [name for name, value in self.ratings.items() if not math.isfinite(value)]
-        if wrong:
-            raise DataError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")
+        for ratings in (self.ratings, *self.individual.values()):
+            wrong = [name for name, value in ratings.items() if not math.isfinite(value)]
+            if wrong:
+                raise DataError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")
 
     def open(self) -> Image:
         """The decoded picture, upright (EXIF orientation applied), in its own mode.

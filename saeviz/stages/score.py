@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
 from saeviz.plain import plain
 from saeviz.roles import FamilyScorer
-from saeviz.scoring import FeatureStream, ScoreInput
+from saeviz.scoring import FeatureStream, IndividualRatings, ScoreInput
 from saeviz.session import Session, logger
 from saeviz.types import FeatureSpace, ImageItem, ScoreColumn, ScoreFact
 
@@ -78,14 +78,36 @@ def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInp
     ids = tuple(item.item_id for item in items)
     embeddings = EmbeddingFiles(session.rundir.embeddings).read(items) if session.config.embeddings else None
     ratings = {name: _rating(name, items) for name in session.ratings()}
+    individual = {name: _individual(name, items) for name in _names(item.individual for item in items)}
+    metadata = {
+        name: [item.metadata.get(name, "") for item in items] for name in _names(item.metadata for item in items)
+    }
     for space in session.spaces:
-        yield ScoreInput(space, ids, FeatureStream(space, partial(session.store.read, space, ids)), embeddings, ratings)
+        features = FeatureStream(space, partial(session.store.read, space, ids))
+        yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata)
+
+
+def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 
 def _rating(name: str, items: list[ImageItem]) -> FloatArray:
     import numpy as np
 
     return np.array([item.ratings.get(name, np.nan) for item in items], dtype=np.float64)
+
+
+def _individual(name: str, items: list[ImageItem]) -> IndividualRatings:
+    import numpy as np
+
+    given = [(row, *pair) for row, item in enumerate(items) for pair in item.individual.get(name, {}).items()]
+    raters = {rater: code for code, rater in enumerate(dict.fromkeys(rater for _, rater, _ in given))}
+    return IndividualRatings(
+        np.array([row for row, _, _ in given], dtype=np.int64),
+        np.array([raters[rater] for _, rater, _ in given], dtype=np.int64),
+        np.array([value for _, _, value in given], dtype=np.float64),
+        tuple(raters),
+    )
 
 
 def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn | ScoreFact]:
