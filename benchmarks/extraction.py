@@ -3,9 +3,11 @@
 Baseline is open_clip's ViT-B-32 image tower (`model.visual`, torch, float32) on ready pixels, at the same batch size.
 Against it stands `clip-b32-prisma` for CLS at layers 7, 8 and 11 with 49,152 features each, from pictures of 640 x 480.
 All weights are random, about 800 features of an image are active. In every round all of them run once, one after
-another; printed are the median time and the median of the ratios within a round.
+another; printed are the median time and the median of the ratios within a round. With `--cpu-time` the time of all
+threads is added up, which other work on the machine disturbs less; give it a single thread.
 
     python benchmarks/extraction.py [--images 64] [--batch 32] [--rounds 7] [--patches]
+    OMP_NUM_THREADS=1 python benchmarks/extraction.py --cpu-time
 """
 
 from __future__ import annotations
@@ -96,14 +98,16 @@ def pictures(n: int) -> tuple[list[saeviz.ImageItem], list[saeviz.ImageItem]]:
     return decoded, encoded
 
 
-def interleaved(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    works: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of every round for every work; what happens to the machine happens to all of them."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = clock()
             work()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return times
 
 
@@ -112,6 +116,7 @@ def ratio(times: Mapping[str, list[float]], name: str, baseline: str) -> float:
     return statistics.median(mine / other for mine, other in zip(times[name], times[baseline], strict=True))
 
 
+CPU_TIME = "measure the processor's time instead of the wall clock's"
 TOWER = "bare image tower, torch"
 OPENVINO = "openvino"
 TORCH = "torch"
@@ -134,6 +139,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--patches", action="store_true", help="also patch-max and patch-mean of all three layers")
+    parser.add_argument("--cpu-time", action="store_true", help=CPU_TIME)
     arguments = parser.parse_args()
     logging.disable()
     with tempfile.TemporaryDirectory() as name:
@@ -166,7 +172,7 @@ def main() -> None:
             for tokens in ("patch-max", "patch-mean"):
                 works[f"openvino, {tokens}"] = partial(extract, build(engine="openvino", tokens=(tokens,)), decoded)
         active = [work() for work in works.values()][1]
-        times = interleaved(works, arguments.rounds)
+        times = interleaved(works, arguments.rounds, time.process_time if arguments.cpu_time else time.perf_counter)
 
     print(f"{arguments.images} images, batch {arguments.batch}, CLS at layers {LAYERS} of {N_FEATURES:,} features each")
     print(f"{active:.0f} features of an image active, {torch.get_num_threads()} threads, median of {arguments.rounds}")

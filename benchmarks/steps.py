@@ -5,6 +5,7 @@ OpenVINO) and bytes a second of reading and of copying. A step's floor is its op
 whichever takes longer. ViT-B-32 with random weights, three SAEs of 49,152 features, float32.
 
     python benchmarks/steps.py [--batch 32] [--rounds 9]
+    OMP_NUM_THREADS=1 python benchmarks/steps.py --cpu-time
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import logging
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import NamedTuple
 
 import open_clip
 import torch
-from extraction import CLIP, LAYERS, N_FEATURES, THRESHOLD, WIDTH, interleaved, pictures
+from extraction import CLIP, CPU_TIME, LAYERS, N_FEATURES, THRESHOLD, WIDTH, interleaved, pictures
 from PIL import Image
 
 import saeviz
@@ -73,12 +75,12 @@ def on(engine: str, module: torch.nn.Module, forward: Callable[..., object], bat
     return runner
 
 
-def limits(rounds: int) -> tuple[float, float]:
+def limits(rounds: int, clock: Callable[[], float]) -> tuple[float, float]:
     """Operations a second of a large product, bytes a second of reading."""
     a, b, much = torch.randn(1600, WIDTH), torch.randn(4 * WIDTH, WIDTH), torch.randn(2**26)
     other = on("openvino", torch.nn.Module(), lambda _, x: [x @ b.T], a)
     works = {"torch": lambda: a @ b.T, "openvino": lambda: other(a), "read": much.sum}
-    best = {name: min(seconds) for name, seconds in interleaved(works, 3 * rounds).items()}
+    best = {name: min(seconds) for name, seconds in interleaved(works, 3 * rounds, clock).items()}
     return 2 * a.numel() * len(b) / min(best["torch"], best["openvino"]), much.nbytes / best["read"]
 
 
@@ -133,15 +135,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cpu-time", action="store_true", help=CPU_TIME)
     arguments = parser.parse_args()
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     logging.disable()
     torch.manual_seed(0)
-    per_second, bytes_per_second = limits(arguments.rounds)
+    per_second, bytes_per_second = limits(arguments.rounds, clock)
     print(f"{torch.get_num_threads()} threads, batch {arguments.batch}", end=": ")
     print(f"a product runs at {per_second / 1e9:.0f} GFLOP/s, memory is read at {bytes_per_second / 1e9:.1f} GB/s\n")
     with tempfile.TemporaryDirectory() as name:
         found = steps(arguments.batch, Path(name))
-        times = interleaved({label: step.work for label, step in found.items()}, arguments.rounds)
+        times = interleaved({label: step.work for label, step in found.items()}, arguments.rounds, clock)
     print("| step | GFLOP | MB | floor, ms | measured, ms | x |")
     print("|---|---|---|---|---|---|")
     for label, step in found.items():
