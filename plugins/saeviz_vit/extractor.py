@@ -22,7 +22,7 @@ from saeviz import (
     Tokens,
 )
 from saeviz.toolkit.decode import decode_ahead
-from saeviz.toolkit.engine import Runner
+from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.torch import torch_device
 from saeviz_vit.binding import BaseModel, check_binding, kind_of, untrained
 from saeviz_vit.health import Examination
@@ -323,7 +323,7 @@ class SAEExtractor:
         layers, cls_only = list(self._sources), set(self.options.tokens) == {"cls"}
         if self._runner is None:
             module, forward = self._model.tap(layers, cls_only=cls_only)
-            self._runner = self._engine(module, forward, "the model", self.options.precision)
+            self._runner = self._engine(module, forward, "the model", self.options.precision, self.options.engine)
         batch = torch.stack(list(pixels))
         states = dict(zip(layers, self._runner(batch), strict=True))
         return Activations(states, (0, 0) if cls_only else self._model.grid(batch))
@@ -331,20 +331,30 @@ class SAEExtractor:
     def _pooler(self, layer: int) -> Pooler:
         import torch
 
+        sae = self._sae(layer)
+
         def make_runner(encode: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
-            return self._engine(torch.nn.Module(), lambda _, x: encode(x), f"the SAE of layer {layer}", "float32")
+            # An engine that rounds otherwise would come out otherwise where an SAE jumps: that is always torch's.
+            choice = "torch" if sae.jumps else self.options.engine
+            name = f"the SAE of layer {layer}"
+            return self._engine(torch.nn.Module(), lambda _, x: encode(x), name, "float32", choice)
 
         if layer not in self._poolers:
-            self._poolers[layer] = Pooler(self._sae(layer), self.options.tokens, make_runner)
+            self._poolers[layer] = Pooler(sae, self.options.tokens, make_runner)
         return self._poolers[layer]
 
     def _engine(
-        self, module: Module, forward: Forward, name: str, precision: Literal["float32", "bfloat16"] | None
+        self,
+        module: Module,
+        forward: Forward,
+        name: str,
+        precision: Literal["float32", "bfloat16"] | None,
+        choice: EngineChoice,
     ) -> Runner:
         return Runner(
             module,
             forward,
-            choice=self.options.engine,
+            choice=choice,
             option="extractor.engine",
             context=self.context,
             precision=precision,

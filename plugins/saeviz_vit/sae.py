@@ -77,6 +77,11 @@ class SAE:
         self._taken_off = self._b_dec.to(device) if subtracts else 0.0
         self._threshold = None if weights.threshold is None else weights.threshold.float().to(device)
 
+    @property
+    def jumps(self) -> bool:
+        """Whether a feature can go from nothing to a large value where its input changes by a rounding error."""
+        return self.config.k is not None
+
     def encode(self, x: Tensor) -> Tensor:
         """Features float32 `[..., d_sae]` of activations `[..., d_in]`; none is negative."""
         if self.config.k is None:

@@ -144,6 +144,16 @@ def test_the_manifest_learns_what_ran(build, images):
         assert extractor.provenance["engine"].startswith(name)
 
 
+def test_features_that_jump_are_left_to_torch(build, images, make, tmp_path, caplog):
+    """Where two engines round differently another feature can be among the largest k."""
+    sae = make.sae(tmp_path, make.weights(1), activation_fn_str="topk", activation_fn_kwargs={"k": 3})
+    with caplog.at_level("INFO", logger="saeviz"):
+        list(build(saes={1: sae}, layers=[1], engine="openvino").extract(images[:2]))
+    model, of_layer_1 = caplog.messages
+    assert model.startswith("extractor.engine: the model runs on openvino")
+    assert of_layer_1.startswith("extractor.engine: the SAE of layer 1 runs on torch")
+
+
 def test_a_model_without_class_token_is_noticed_by_every_engine(build, images, monkeypatch):
     tap = type(build()._model).tap
 
