@@ -248,6 +248,26 @@ class SAEExtractor:
             name = source.known.name if source.known else source.source
             yield examination.result(f"layer {layer} ({name})", source.known)
 
+    def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
+        """What the SAE of `space` reads of every image, `[n, d_in]`, see `saeviz.HasActivations`."""
+        import numpy as np
+
+        rows = np.full((len(items), self._configs[space.layer].d_in), np.nan, np.float32)
+        row_of = {item.item_id: row for row, item in enumerate(items)}
+        self._try_model()
+        for chunk, pixels in decode_ahead(
+            items, self._pixels, batch_size=self.options.batch_size, context=self.context
+        ):
+            found = self._activations(pixels, [space.layer])
+            x = found.cls(space.layer) if space.tokens == "cls" else found.patches(space.layer).mean(1)
+            rows[[row_of[item.item_id] for item in chunk]] = x.float().cpu().numpy()
+        return rows
+
+    def decoder(self, space: FeatureSpace) -> Float32Array:
+        """`W_dec` of the SAE of `space`, `[n_features, d_in]`."""
+        directions: Float32Array = self._sae(space.layer).W_dec.numpy()
+        return directions
+
     @cached_property
     def _configs(self) -> dict[int, SAEConfig]:
         """The config of every SAE, all of them checked against the model and the options."""
@@ -334,7 +354,7 @@ class SAEExtractor:
         sae = self._sae(layer)
 
         def make_runner(encode: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
-            # An engine that rounds otherwise would come out otherwise where an SAE jumps: that is always torch's.
+            # Where an SAE jumps, an engine that rounds differently would give other features: that is always torch's.
             choice = "torch" if sae.jumps else self.options.engine
             name = f"the SAE of layer {layer}"
             return self._engine(torch.nn.Module(), lambda _, x: encode(x), name, "float32", choice)

@@ -62,7 +62,8 @@ class SAE:
 
     `f = act((norm(x) - b_dec) @ W_enc + b_enc)` and `x_hat = denorm(f @ W_dec + b_dec)`, where act is ReLU,
     for top-k SAEs of the k largest only, for JumpReLU SAEs of what is above the threshold. SAEs that were trained so,
-    and all with the formula `document`, leave out the subtraction of b_dec.
+    and all with the formula `document`, leave out the subtraction of b_dec. `W_dec` are the directions that features
+    stand for, `[d_sae, d_in]`.
     Raises `DataError` where weights and config do not fit.
     """
 
@@ -70,7 +71,7 @@ class SAE:
         _check_weights(config, weights)
         self.config = config
         self._encoder = weights.W_enc.float().T.contiguous().to(device)
-        self._w_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
+        self.W_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
         self._bias = weights.b_enc.float().to(device)
         # Folded into the bias once, b_dec would cost five times the rounding where activations have massive dimensions.
         subtracts = config.subtracts_b_dec and formula == "published"
@@ -80,7 +81,7 @@ class SAE:
     @property
     def jumps(self) -> bool:
         """Whether a feature can go from nothing to a large value where its input changes by a rounding error."""
-        return self.config.k is not None
+        return self.config.k is not None or self._threshold is not None
 
     def encode(self, x: Tensor) -> Tensor:
         """Features float32 `[..., d_sae]` of activations `[..., d_in]`; none is negative."""
@@ -125,7 +126,7 @@ class SAE:
         shift, scale = self._statistics(x.cpu())
         if self.config.normalization == "layer_norm":
             scale = scale - LAYER_NORM_EPS
-        return (features.cpu() @ self._w_dec + self._b_dec) * scale + shift
+        return (features.cpu() @ self.W_dec + self._b_dec) * scale + shift
 
     def _statistics(self, x: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """What the normalisation subtracts and then divides by, per token."""

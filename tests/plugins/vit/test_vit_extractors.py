@@ -149,9 +149,34 @@ def test_features_that_jump_are_left_to_torch(build, images, make, tmp_path, cap
     sae = make.sae(tmp_path, make.weights(1), activation_fn_str="topk", activation_fn_kwargs={"k": 3})
     with caplog.at_level("INFO", logger="saeviz"):
         list(build(saes={1: sae}, layers=[1], engine="openvino").extract(images[:2]))
-    model, of_layer_1 = caplog.messages
-    assert model.startswith("extractor.engine: the model runs on openvino")
-    assert of_layer_1.startswith("extractor.engine: the SAE of layer 1 runs on torch")
+    runs_on = [message for message in caplog.messages if " runs on " in message]
+    assert runs_on[0].startswith("extractor.engine: the model runs on openvino")
+    assert runs_on[1].startswith("extractor.engine: the SAE of layer 1 runs on torch")
+
+
+def test_activations_are_what_the_saes_read(build, images):
+    """Class tokens as they are, patches as their mean; a picture that cannot be read leaves a row of NaN."""
+    failures = Failures()
+    extractor = build(context(failed=failures), batch_size=2)
+    assert isinstance(extractor, saeviz.HasActivations)
+    state = {"clip": clip_states, "vit": vit_states}[build.kind](build.folder, images)[2].numpy()
+    broken = [images[0], ImageItem("broken", b"no picture"), *images[1:]]
+
+    cls = extractor.activations(broken, saeviz.FeatureSpace(2, "cls", 1))
+    patches = extractor.activations(images, saeviz.FeatureSpace(2, "patch-max", 1))
+
+    assert cls.dtype == patches.dtype == np.float32
+    assert np.isnan(cls[1]).all()
+    assert [subject for subject, _ in failures] == ["broken"]
+    np.testing.assert_allclose(np.delete(cls, 1, axis=0), state[:, 0], atol=2e-5)
+    np.testing.assert_allclose(patches, state[:, 1:].mean(1), atol=2e-5)
+
+
+def test_the_decoder_has_a_direction_for_every_feature(build, make):
+    extractor = build()
+    assert isinstance(extractor, saeviz.HasDecoder)
+    for space in extractor.spaces:
+        np.testing.assert_array_equal(extractor.decoder(space), make.weights(space.layer)["W_dec"].numpy())
 
 
 def test_a_model_without_class_token_is_noticed_by_every_engine(build, images, monkeypatch):

@@ -129,6 +129,8 @@ def test_saelens_jumprelu(tmp_path, w, x, subtract):
     expected = jump(pre(x, w, subtract), threshold.double().numpy())
     check(sae, x, expected, decode(expected, w))
     assert (expected > 0).sum() < (pre(x, w, subtract) > 0).sum()
+    assert sae.jumps
+    assert not load(write_lens(tmp_path / "standard", lens_config(), w)).jumps
 
 
 @pytest.mark.parametrize("rescale", [True, False])
