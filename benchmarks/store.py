@@ -30,7 +30,7 @@ N_FEATURES, N_ACTIVE, WIDTH, BATCH = 49_152, 800, 768, 32
 SPACE = saeviz.FeatureSpace(11, "cls", N_FEATURES)
 STORES = {
     "npz": lambda folder: NpzStore(NpzOptions(path=folder), saeviz.Context()),
-    "npz, encoding packed": lambda folder: NpzStore(NpzOptions(path=folder, encoding="packed"), saeviz.Context()),
+    "npz, encoding scipy": lambda folder: NpzStore(NpzOptions(path=folder, encoding="scipy"), saeviz.Context()),
     "json": lambda folder: JsonStore(JsonOptions(path=folder), saeviz.Context()),
 }
 
@@ -145,7 +145,7 @@ def tabulate(kinds: dict[str, Callable[[], csr_array]]) -> None:
     for name, make in kinds.items():
         matrix = make()
         with tempfile.TemporaryDirectory() as folder:
-            write(STORES["npz, encoding packed"](Path(folder)), matrix)
+            write(STORES["npz"](Path(folder)), matrix)
             print(f"{name:45} {size_of(Path(folder)) / matrix.nnz:5.2f}   {bound(matrix):5.2f}")
 
 

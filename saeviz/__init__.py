@@ -42,6 +42,7 @@ from saeviz.roles import (
 )
 from saeviz.scoring import FeatureStatistics, FeatureStream, IndividualRatings, ScoreInput
 from saeviz.specs import (
+    NEUTRAL,
     PATH,
     ComponentSpec,
     EmbeddingProviderSpec,
@@ -81,6 +82,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "API_VERSION",
+    "NEUTRAL",
     "PATH",
     "TOKENS",
     "Checkable",

@@ -15,7 +15,7 @@ from saeviz.context import Precision
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager, missing_needs
 from saeviz.mistakes import explain, suggest
-from saeviz.specs import Options, ScorerSpec, path_fields, secret_fields
+from saeviz.specs import Options, ScorerSpec, neutral_fields, path_fields, secret_fields
 
 DEFAULT_USE = {
     "images": "folder",
@@ -59,6 +59,11 @@ class ComponentConfig:
     use: str
     options: Options
     secrets: Mapping[str, str] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """What its outcome depends on: `as_json` without the options that are neutral to it."""
+        neutral = neutral_fields(type(self.options))
+        return {name: value for name, value in self.as_json().items() if name not in neutral}
 
     def as_json(self) -> dict[str, Any]:
         """As in a run file; a secret is the name of its environment variable."""

@@ -60,8 +60,9 @@ def run_stages(session: Session, plan: Plan) -> int:
 
 
 def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
-    session.stage = stage.name
-    session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
+    session.stage, session.redo = stage.name, redo
+    identity = stage.identity(session)
+    session.digests[stage.name] = digest = digest_of([stage.name, identity])
     record = session.rundir.read_manifest()["stages"].get(stage.name)
     has_changed = record is not None and record["digest"] != digest
     if record and not redo and not has_changed and _is_done(record) and stage.is_complete(session):
@@ -72,12 +73,12 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
         stage.reset(session)
     session.rundir.forget_failures(stage.name)
     if has_changed or record is None or redo:
-        _record(session, stage.name, {"digest": digest})
+        _record(session, stage.name, {"digest": digest, "identity": identity})
     started = time.monotonic()
     results = dict(stage.run(session))
     results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures())
     results["seconds"] = round(time.monotonic() - started, 2)
-    _record(session, stage.name, {"digest": digest, "finished": _now(), **results})
+    _record(session, stage.name, {"digest": digest, "identity": identity, "finished": _now(), **results})
 
 
 def _is_done(record: dict[str, Any]) -> bool:

@@ -81,12 +81,12 @@ class SingleImageExtractor(Protocol):
     """Optional for an extractor: one image by itself, for heatmaps and notebooks."""
 
     def extract_from_image(
-        self, image: Image | ImageItem | Path, layer: int | None = None, top_k: int = 20
+        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
         """CLS features of one image at `layer` (default: the last one configured)."""
         ...
 
-    def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
+    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
         """Features of every patch of one image at `layer` (default: the last one configured)."""
         ...
 
@@ -96,7 +96,7 @@ class HeatmapExtractor(Protocol):
     """Optional for an extractor: where chosen features fire, cheaper than `extract_spatial` and finer than patches."""
 
     def heatmaps(
-        self, images: Sequence[Image | ImageItem | Path], layer: int, features: Sequence[int], fine: bool = False
+        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
         """`[n, n_features, rows, cols]`, the columns of `extract_spatial` that belong to `features`.
 
@@ -105,7 +105,7 @@ class HeatmapExtractor(Protocol):
         """
         ...
 
-    def field_of_view(self, image: Image | ImageItem | Path) -> Box:
+    def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
         """What the map covers: left, top, right, bottom in pixels of the upright picture.
 
         Reaches beyond the picture where the model pads it.

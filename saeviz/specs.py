@@ -16,6 +16,12 @@ In a run file it is relative to the file. An option that may also be text of ano
 id, is typed `str` and taken as a path where something exists there or it begins with a dot.
 """
 
+NEUTRAL: dict[str, Any] = {"json_schema_extra": {"neutral": True}}
+"""`Field(..., **NEUTRAL)` marks an option on which no outcome depends, for instance a batch size or a time-out.
+
+A run in which it has changed does not do its work again.
+"""
+
 
 class Options(BaseModel):
     """Base of every component's options: unknown keys are refused, values do not change."""
@@ -41,6 +47,15 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
             types = (field.annotation, *get_args(field.annotation))
             found[name] = Path in types and str not in types
     return found
+
+
+def neutral_fields(model: type[BaseModel]) -> list[str]:
+    """The options on which no outcome depends."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("neutral")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

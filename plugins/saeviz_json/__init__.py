@@ -16,7 +16,7 @@ class JsonOptions(saeviz.Options):
     path: Path | None = Field(
         None, description="folder of the features; default: in the run directory", json_schema_extra={"path": True}
     )
-    shard_rows: int = Field(32, ge=1, description="items per file at least, once there are so many")
+    shard_rows: int = Field(32, ge=1, description="items per file at least, once there are so many", **saeviz.NEUTRAL)
 
 
 @saeviz.hookimpl

@@ -17,11 +17,12 @@ class NpzOptions(saeviz.Options):
     path: Path | None = Field(
         None, description="folder of the features; default: in the run directory", json_schema_extra={"path": True}
     )
-    encoding: Literal["scipy", "packed"] = Field(
-        "scipy",
-        description="both are exact; scipy is read by scipy.sparse.load_npz, packed takes half the space",
+    encoding: Literal["packed", "scipy"] = Field(
+        "packed",
+        description="both are exact; packed takes half the space, scipy is what scipy.sparse.load_npz reads",
+        **saeviz.NEUTRAL,
     )
-    shard_rows: int = Field(1024, ge=1, description="items per file at least, once there are so many")
+    shard_rows: int = Field(1024, ge=1, description="items per file at least, once there are so many", **saeviz.NEUTRAL)
 
 
 @saeviz.hookimpl

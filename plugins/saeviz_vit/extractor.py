@@ -164,7 +164,7 @@ class SAEExtractor:
                     yield FeatureBatch(FeatureSpace(layer, tokens, features.shape[1]), ids, to_csr(features))
 
     def extract_from_image(
-        self, image: Image | ImageItem | Path, layer: int | None = None, top_k: int = 20
+        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
         """CLS features of one image at `layer` (default: the last one configured).
 
@@ -191,7 +191,7 @@ class SAEExtractor:
             reconstruct=reconstruct,
         )
 
-    def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
+    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
         """Features of every patch of one image at `layer` (default: the last one configured).
 
         Raises `ImageError` for a picture that cannot be read.
@@ -202,7 +202,7 @@ class SAEExtractor:
         return SpatialFeatures(layer, features.cpu().numpy(), activations.grid)
 
     def heatmaps(
-        self, images: Sequence[Image | ImageItem | Path], layer: int, features: Sequence[int], fine: bool = False
+        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
         """Where some features fire, `[n, n_features, rows, cols]`, see `saeviz.HeatmapExtractor`.
 
@@ -227,7 +227,7 @@ class SAEExtractor:
         per_side = FINER if fine else 1
         return run_windows(windows, features_of, batch_size=self.options.batch_size, per_side=per_side)
 
-    def field_of_view(self, image: Image | ImageItem | Path) -> tuple[float, float, float, float]:
+    def field_of_view(self, image: Image | ImageItem | Path | str) -> tuple[float, float, float, float]:
         """What the patches of an image cover: left, top, right, bottom in its pixels."""
         self._model.load()
         return self._frame(image).box
@@ -321,13 +321,13 @@ class SAEExtractor:
                 activations.cls(layer)
             self._tried = True
 
-    def _pixels(self, image: Image | ImageItem | Path) -> Tensor:
+    def _pixels(self, image: Image | ImageItem | Path | str) -> Tensor:
         return prepare(image, self._model.transform)
 
-    def _windows(self, image: Image | ImageItem | Path, fine: bool) -> Iterable[Tensor]:
+    def _windows(self, image: Image | ImageItem | Path | str, fine: bool) -> Iterable[Tensor]:
         return self._frame(image).windows() if fine else [self._pixels(image)]
 
-    def _frame(self, image: Image | ImageItem | Path) -> Frame:
+    def _frame(self, image: Image | ImageItem | Path | str) -> Frame:
         return prepare(image, lambda picture: Frame.of(picture, self._model))
 
     def _activations(self, pixels: Sequence[Tensor], layers: Sequence[int]) -> Activations:

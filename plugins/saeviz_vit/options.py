@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from saeviz import Options, Tokens
+from saeviz import NEUTRAL, Options, Tokens
 from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
 from saeviz_vit.registry import default_saes, find
 
@@ -31,7 +31,7 @@ class SAEOptions(Options):
         description="which features to keep of an image: cls (class token), patch-max or patch-mean "
         "(each feature pooled over the patches, after the SAE)",
     )
-    batch_size: int = Field(32, ge=1, description="images per forward pass")
+    batch_size: int = Field(32, ge=1, description="images per forward pass", **NEUTRAL)
     precision: Literal["float32", "bfloat16"] | None = Field(
         None, description="precision of the vision model, by default the run's; the SAEs always compute in float32"
     )

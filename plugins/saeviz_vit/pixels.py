@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def prepare(source: Image | ImageItem | Path, transform: Callable[[Image], T]) -> T:
+def prepare(source: Image | ImageItem | Path | str, transform: Callable[[Image], T]) -> T:
     """The picture, transformed. Raises `ImageError` where it cannot be read or cannot be transformed."""
-    item = ImageItem(str(source), source) if isinstance(source, Path) else source
+    item = ImageItem(str(source), Path(source)) if isinstance(source, (Path, str)) else source
     image = item.open() if isinstance(item, ImageItem) else item
     name = item.item_id if isinstance(item, ImageItem) else "given"
     try:

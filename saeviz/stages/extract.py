@@ -31,7 +31,9 @@ class Extract:
         return not _pending(session)
 
     def reset(self, session: Session) -> None:
-        """Empty the store."""
+        """Empty the store, unless this run has never written to it and nobody asked."""
+        if not session.redo and not _is_store_of(session.rundir.read_manifest()["stages"][self.name], session):
+            _refuse_a_store_that_holds_something(session)
         session.store.clear()
         session.rundir.items.unlink(missing_ok=True)
 
@@ -44,7 +46,9 @@ class Extract:
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         batches = session.extractor.extract(session.progress(pending, len(pending), "extract"))
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
-        for batch in session.guarded(session.config.extractor, batches):
+        for number, batch in enumerate(session.guarded(session.config.extractor, batches)):
+            if number == 0:
+                _tell_of_other_provenance(session)
             if batch.space not in spaces:
                 raise PluginError(
                     f"extractor {session.config.extractor.use} gave {batch.space}, which it never declared"
@@ -101,20 +105,49 @@ def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
     session.rundir.write_table(session.rundir.items, table)
 
 
-def _refuse_another_runs_store(session: Session) -> None:
-    kept = {item_id for space in session.store.spaces() for item_id in session.store.item_ids(space)}
-    if not kept:
-        return
-    if not session.rundir.items.exists():
+def _is_store_of(record: Mapping[str, Any], session: Session) -> bool:
+    _, (store, *_), _ = record.get("identity") or (None, (None,), None)
+    return bool(store == session.config.store.identity())
+
+
+def _refuse_a_store_that_holds_something(session: Session) -> None:
+    kept = _kept(session)
+    if kept:
         raise ConfigError(
             f"store: {session.config.store.use} already holds features of {len(kept)} images that this run did "
             "not write; use an empty one, or throw them away with --redo extract"
         )
-    if kept.isdisjoint(item.item_id for item in session.items):
+
+
+def _kept(session: Session) -> set[str]:
+    return {item_id for space in session.store.spaces() for item_id in session.store.item_ids(space)}
+
+
+def _refuse_another_runs_store(session: Session) -> None:
+    if not session.rundir.items.exists():
+        _refuse_a_store_that_holds_something(session)
+    kept = _kept(session)
+    if kept and kept.isdisjoint(item.item_id for item in session.items):
         raise ConfigError(
             f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
             f"{min(kept)!r}); choose another run.dir, or throw them away with --redo extract"
         )
+
+
+def _tell_of_other_provenance(session: Session) -> None:
+    """Warn where earlier features of the run came from other files, as when a hub's branch has moved on."""
+    manifest = session.rundir.read_manifest()
+    record = manifest["stages"]["extract"]
+    found = provenance(session, session.config.extractor, session.extractor)
+    before, now = record.get("provenance", {}), found.get("provenance", {})
+    for name in before.keys() & now.keys():
+        if before[name] != now[name]:
+            logger.warning(
+                "extract: %s is now %s; it was %s for features that the run has already; "
+                "--redo extract makes them all alike", name, now[name], before[name]
+            )  # fmt: skip
+    manifest["stages"]["extract"] = {**record, **found}
+    session.rundir.write_manifest(manifest)
 
 
 def _names(spaces: Iterable[Any]) -> str:

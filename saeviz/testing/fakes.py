@@ -183,7 +183,7 @@ class FakeExtractor:
                 yield FeatureBatch(space, ids, csr_array(rows))
 
     def extract_from_image(
-        self, image: Image | ImageItem | Path, layer: int | None = None, top_k: int = 20
+        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
         """CLS features of one picture; what is reconstructed are the six statistics, where above zero."""
         import numpy as np
@@ -200,13 +200,13 @@ class FakeExtractor:
             reconstruct=features[:STATISTICS].copy,
         )
 
-    def extract_spatial(self, image: Image | ImageItem | Path, layer: int | None = None) -> SpatialFeatures:
+    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
         """Features of every patch of one picture."""
         layer = self._layer(layer)
         return SpatialFeatures(layer, _encode(_patches(_picture(image)), layer, self.options.n_features), (GRID, GRID))
 
     def heatmaps(
-        self, images: Sequence[Image | ImageItem | Path], layer: int, features: Sequence[int], fine: bool = False
+        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
         """The columns of `extract_spatial`; there is nothing finer in them, so a patch is 3 x 3 equal cells then."""
         import numpy as np
@@ -215,7 +215,7 @@ class FakeExtractor:
         found = np.array(maps, np.float32)
         return found.repeat(3, axis=-1).repeat(3, axis=-2) if fine else found
 
-    def field_of_view(self, image: Image | ImageItem | Path) -> Box:
+    def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
         """All of the picture, which is squeezed into a square."""
         width, height = _picture(image).size
         return 0.0, 0.0, float(width), float(height)
@@ -258,9 +258,9 @@ class FakeExtractor:
         return pooled
 
 
-def _picture(image: Image | ImageItem | Path) -> Image:
-    if isinstance(image, Path):
-        image = ImageItem(str(image), image)
+def _picture(image: Image | ImageItem | Path | str) -> Image:
+    if isinstance(image, (Path, str)):
+        image = ImageItem(str(image), Path(image))
     return image.open() if isinstance(image, ImageItem) else image
 
 

@@ -344,6 +344,50 @@ def test_a_run_directory_of_other_images_is_refused(fake_run):
         saeviz.run(fake_run, settings=["images.use=gallery", "images.count=3"])
 
 
+@pytest.mark.parametrize("first", ["of another run", "of this run before"])
+def test_a_store_that_this_run_did_not_write_is_not_emptied(fake_run, tmp_path, first):
+    """Neither at its first run nor when `store.path` changes to it later; what is in it stays."""
+    foreign = tmp_path / "foreign"
+    saeviz.run(fake_run, settings=[f"store.path={foreign}", "run.dir=runs/other"])
+    kept = sorted(path.read_bytes() for path in foreign.rglob("*.npz"))
+    if first == "of this run before":
+        saeviz.run(fake_run)
+    with pytest.raises(
+        saeviz.ConfigError, match=r"npz already holds features of 24 images that this run did not write"
+    ):
+        saeviz.run(fake_run, settings=[f"store.path={foreign}", "images.n=12"])
+    assert kept == sorted(path.read_bytes() for path in foreign.rglob("*.npz"))
+    again = saeviz.run(fake_run, settings=[f"store.path={foreign}", "images.n=12"], plan=Plan(redo=("extract",)))
+    assert len(again.features(again.spaces[0]).item_ids) == 12
+
+
+def test_a_store_may_move_to_an_empty_place(fake_run, tmp_path):
+    run = saeviz.run(fake_run)
+    moved = saeviz.run(fake_run, settings=[f"store.path={tmp_path / 'elsewhere'}"])
+    assert moved.features(moved.spaces[0]).item_ids == run.features(run.spaces[0]).item_ids
+    assert list((run.dir / "features").rglob("*.npz")), "what was there stays"
+
+
+@pytest.mark.parametrize("setting", ["store.encoding=scipy", "store.shard_rows=7"])
+def test_an_option_that_no_outcome_depends_on_runs_nothing_again(fake_run, setting):
+    saeviz.run(fake_run)
+    assert stages_that_ran(fake_run, setting) == []
+
+
+def test_features_from_other_files_than_before_are_told(fake_run, monkeypatch, caplog):
+    """As when the branch of a hub that a run names has moved on between two runs."""
+    from saeviz.testing.fakes import FakeExtractor
+
+    monkeypatch.setattr(FakeExtractor, "provenance", {"commit": "a1", "engine": "abacus"}, raising=False)
+    saeviz.run(fake_run, settings=["images.n=12"])
+    monkeypatch.setattr(FakeExtractor, "provenance", {"commit": "b2", "engine": "abacus"})
+    run = saeviz.run(fake_run)
+    log = (run.dir / "log.txt").read_text()
+    assert "extract: commit is now b2; it was a1 for features that the run has already; --redo extract" in log
+    assert "engine is now" not in log
+    assert run.manifest["stages"]["extract"]["provenance"]["commit"] == "b2"
+
+
 def test_a_folder_that_is_no_run_directory_is_refused(fake_run, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"precious")

@@ -35,17 +35,17 @@ class TestContractWithManyShards(FeatureStoreContract):
 
     @pytest.fixture
     def open_store(self, tmp_path):
-        return lambda: NpzStore(NpzOptions(path=tmp_path, shard_rows=12, encoding="packed"), saeviz.Context())
+        return lambda: NpzStore(NpzOptions(path=tmp_path, shard_rows=12), saeviz.Context())
 
 
-class TestContractPacked(FeatureStoreContract):
+class TestContractScipy(FeatureStoreContract):
     @pytest.fixture
     def open_store(self, tmp_path):
-        return lambda: NpzStore(NpzOptions(path=tmp_path, encoding="packed"), saeviz.Context())
+        return lambda: NpzStore(NpzOptions(path=tmp_path, encoding="scipy"), saeviz.Context())
 
 
 def open_npz(folder, **options):
-    return NpzStore(NpzOptions(path=folder, **{"encoding": "packed", **options}), saeviz.Context())
+    return NpzStore(NpzOptions(path=folder, **options), saeviz.Context())
 
 
 def shards(folder):

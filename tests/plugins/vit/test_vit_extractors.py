@@ -376,7 +376,7 @@ def test_one_image_by_itself(build, images, make, tmp_path):
     expected = reference(build, images[:1], make)["layer2.cls"][0]
 
     assert isinstance(extractor, saeviz.SingleImageExtractor)
-    for source in (image, images[0], tmp_path / "one.png"):
+    for source in (image, images[0], tmp_path / "one.png", str(tmp_path / "one.png")):
         result = extractor.extract_from_image(source, top_k=5)
         np.testing.assert_allclose(result.features, expected, atol=2e-4)
         assert str(result.space) == "layer2.cls"
