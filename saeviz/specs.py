@@ -18,9 +18,9 @@ id, is typed `str` and taken as a path where something exists there or it begins
 
 
 class Options(BaseModel):
-    """Base of every component's options: unknown keys are refused, values do not change."""
+    """Base of every component's options: unknown keys are refused, values do not change, errors quote none of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 def secret_fields(model: type[BaseModel]) -> list[str]:
