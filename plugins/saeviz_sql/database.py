@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,11 @@ def _postgres_url(place: str, text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+def _sha256(value: bytes | None) -> bytes | None:
+    """PostgreSQL has this function, SQLite has not."""
+    return None if value is None else sha256(value).digest()
+
+
 def _sqlite_engine(path: Path) -> Engine:
     from sqlalchemy import URL, create_engine, event
 
@@ -136,6 +142,7 @@ def _sqlite_engine(path: Path) -> Engine:
     def connected(connection: Any, _record: Any) -> None:
         # The driver would leave out BEGIN before SELECT and CREATE TABLE.
         connection.isolation_level = None
+        connection.create_function("sha256", 1, _sha256, deterministic=True)
         connection.execute("pragma synchronous = full")
 
     @event.listens_for(engine, "begin")
