@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -13,11 +16,13 @@ import pytest
 
 import saeviz
 import saeviz_sql.schema
+from saeviz.pipeline import Plan
 from saeviz.testing import FeatureStoreContract
 from saeviz.testing.data import random_batch
 from saeviz.testing.stores import OTHERS, SPACE, assert_same, read_all, versioned
 from saeviz_sql import SqlStoreOptions
 from saeviz_sql.store import ROWS_AT_ONCE, SqlStore
+from tests.conftest import FAKE_RUN
 
 pytest.importorskip("sqlalchemy", reason="needs pip install 'saeviz[sql]'")
 
@@ -288,3 +293,48 @@ def test_options_that_do_not_fit_are_refused_without_a_secret(options, sentence)
     with pytest.raises(saeviz.ConfigError, match=f"(?s){sentence}") as caught:
         saeviz.component("store", "sql", **options)
     assert PASSWORD not in told_by(caught.value)
+
+
+def run_in_other_process(folder, **environment):
+    command = [sys.executable, "-m", "saeviz", "run", "art.toml", "--until", "extract"]
+    return subprocess.Popen(command, cwd=folder, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
+    run_file = FAKE_RUN.replace("n = 24", "n = 200").replace(
+        '"fake-extractor"', '"fake-extractor"\nseconds_per_item = 0.005'
+    )
+    (tmp_path / "files.toml").write_text(run_file)
+    store = 'use = "sql"'
+    environment = {}
+    if database == "PostgreSQL":
+        store += '\nurl = { env = "SECRET_URL" }\nrun = "art"'
+        environment["SECRET_URL"] = request.getfixturevalue("database_url").replace(
+            "postgres:@", f"postgres:{PASSWORD}@"
+        )
+    (tmp_path / "art.toml").write_text(run_file.replace('use = "npz"', store))
+    process = run_in_other_process(tmp_path, **environment)
+    url = environment.get("SECRET_URL")
+    file = tmp_path / "runs" / "art" / "features" / "features.sqlite"
+    while not (open_postgres(url).spaces() if url else file.exists() and open_sqlite(file).spaces()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    resumed = run_in_other_process(tmp_path, **environment)
+    said = resumed.communicate()[1]
+    assert resumed.returncode == saeviz.ExitCode.DONE, said
+    n_left = int(re.search(r"extract: (\d+) of 200 images to do", said)[1])
+    assert 0 < n_left < 200
+    expected = saeviz.run(tmp_path / "files.toml", plan=Plan(last="extract"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        run = saeviz.open_run(tmp_path / "runs" / "art")
+        for space in expected.spaces:
+            assert_same(run.features(space), expected.features(space))
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "runs" / "art").rglob("*") if path.is_file())
+    assert PASSWORD.encode() not in everything
+    assert PASSWORD not in said
