@@ -51,7 +51,8 @@ class ComponentSpec:
     module is imported only when the component is built. `needs` are the modules it imports that plain
     saeviz does not install, `install` what to `pip install` to get them. `notes`, written like a factory, is a
     function without arguments that gives lines worth knowing, for instance published weights; `saeviz plugins
-    ROLE:NAME` prints them.
+    ROLE:NAME` prints them. `sql` is a file of the package, `"package:path/in/package.sql"`, that makes the tables which
+    the component needs; `saeviz plugins ROLE:NAME --sql` prints it.
     """
 
     role: ClassVar[str]
@@ -64,6 +65,7 @@ class ComponentSpec:
     needs: tuple[str, ...] = ()
     install: str = ""
     notes: str | Callable[[], Iterable[str]] | None = None
+    sql: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
