@@ -43,7 +43,7 @@ class RetryingTransport:
             try:
                 response = self._inner.handle_request(request)
                 response.read()
-            except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            except (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError) as error:
                 reason = f"{host} cannot be reached ({type(error).__name__}: {error})"
             else:
                 if response.status_code not in TRY_AGAIN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -28,17 +27,21 @@ def postgres_server() -> Iterator[object]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def _numbers() -> Iterator[int]:
-    return itertools.count()
+EMPTY = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid();
+    drop schema if exists auth cascade;
+    drop schema public cascade;
+    create schema public;
+    grant usage on schema public to public;
+"""
 
 
 @pytest.fixture
-def database_url(postgres_server, _numbers) -> str:
-    """The URL of a new, empty database."""
+def database_url(postgres_server) -> str:
+    """The URL of an empty database. It is emptied and not made anew: a database is 300 files."""
     import psycopg
 
-    name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    return postgres_server.get_uri(database=name)
+        connection.execute(EMPTY)
+    return postgres_server.get_uri()
