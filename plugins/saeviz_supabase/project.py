@@ -96,7 +96,7 @@ class Project:
         import httpx
 
         # A redirect would take the key to another host.
-        transport = RetryingTransport(httpx.HTTPTransport(), self.place, self._context.logger)
+        transport = RetryingTransport(httpx.HTTPTransport(), self.place, self._context.logger, self._without_secrets)
         return httpx.Client(transport=cast("httpx.BaseTransport", transport), timeout=TIMEOUT, follow_redirects=False)
 
     @cached_property
@@ -106,7 +106,10 @@ class Project:
             raise saeviz.ConfigError(
                 f"{self.place}.url: which project? Write url, or set the environment variable SUPABASE_URL"
             )
-        parts = urlsplit(given)
+        try:
+            parts = urlsplit(given)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
             raise saeviz.ConfigError(f"{self.place}.url: write the project's URL, https://PROJECT.supabase.co")
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

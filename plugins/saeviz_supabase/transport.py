@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -25,11 +26,15 @@ TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 52
 class RetryingTransport:
     """An httpx transport around another one; every request that saeviz makes may be made twice.
 
-    What is still refused after the last try raises `SaevizError`, a key that the project does not know `ConfigError`.
+    `clean` takes secrets out of what a server says. What is still refused after the last try raises `SaevizError`, a
+    key that the project does not know `ConfigError`.
     """
 
-    def __init__(self, inner: httpx.BaseTransport, place: str, logger: logging.Logger) -> None:
+    def __init__(
+        self, inner: httpx.BaseTransport, place: str, logger: logging.Logger, clean: Callable[[str], str]
+    ) -> None:
         self._inner = inner
+        self._clean = clean
         self._place = place
         self._logger = logger
 
@@ -49,7 +54,7 @@ class RetryingTransport:
                 if response.status_code not in TRY_AGAIN:
                     self._refuse_unknown_keys(response)
                     return response
-                reason = f"{host} answers with status {response.status_code}{_message(response)}"
+                reason = f"{host} answers with status {response.status_code}{self._message(response)}"
                 delay = max(delay, min(LONGEST_DELAY, _retry_after(response)))
             if attempt < TRIES - 1:
                 self._logger.info("supabase: %s; trying again in %.1f s", reason, delay)
@@ -62,12 +67,16 @@ class RetryingTransport:
         """Close the connections."""
         self._inner.close()
 
+    def _message(self, response: httpx.Response) -> str:
+        message = _body(response).get("message")
+        return f" ({self._clean(message)})" if isinstance(message, str) else ""
+
     def _refuse_unknown_keys(self, response: httpx.Response) -> None:
         # The gateway's refusals have no code; those of the database behind it, which are told elsewhere, have one.
         if response.status_code == 401 and not _body(response).get("code"):
             raise saeviz.ConfigError(
-                f"{self._place}.key: the project refuses the key{_message(response)}; look at its API settings, and at "
-                "the environment variable that holds the key"
+                f"{self._place}.key: the project refuses the key{self._message(response)}; look at its API "
+                "settings and at the environment variable that holds the key"
             )
 
 
@@ -80,11 +89,6 @@ def _retry_after(response: httpx.Response) -> float:
         return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
-
-
-def _message(response: httpx.Response) -> str:
-    message = _body(response).get("message")
-    return f" ({message})" if isinstance(message, str) else ""
 
 
 def _body(response: httpx.Response) -> dict[str, object]:

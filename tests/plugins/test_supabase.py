@@ -223,6 +223,21 @@ def test_a_wrong_key_is_told_and_not_shown(open_store, key, caplog):
     assert key not in caplog.text
 
 
+@pytest.mark.parametrize("status", [401, 400, 503])
+def test_a_server_that_repeats_the_key_is_not_quoted(project, open_store, status, caplog):
+    caplog.set_level(logging.DEBUG)
+    key = project.keys["service_role"]
+    project.faults.extend([Fault(status, f'{{"message": "no such key: {key}"}}')] * 6)
+    refused(open_store().spaces, saeviz.SaevizError, r"no such key: \*\*\*", key)
+    assert key not in caplog.text
+
+
+def test_a_redirect_is_not_followed(project, open_store):
+    project.faults.append(Fault(307, Location=f"{project.url}/elsewhere"))
+    refused(open_store().spaces, saeviz.SaevizError, "Temporary Redirect", project.keys["service_role"])
+    assert len(project.requests) == 1
+
+
 def test_no_log_has_the_key(project, open_store, caplog):
     caplog.set_level(logging.DEBUG)
     project.faults.extend([Fault(503), Fault(0)])
@@ -309,6 +324,7 @@ def test_something_else_that_answers_is_told(project, open_store):
         ({}, "store.url: which project.*SUPABASE_URL"),
         ({"url": "https://x.supabase.co"}, "store.key: set the environment variable SUPABASE_KEY"),
         ({"url": "x.supabase.co", "key": "k"}, "write the project's URL"),
+        ({"url": "https://[", "key": "k"}, "write the project's URL"),
         ({"url": "https://user:pw@x.supabase.co", "key": "k"}, "write the project's URL"),
     ],
 )
