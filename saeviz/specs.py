@@ -24,9 +24,9 @@ A run in which it has changed does not do its work again.
 
 
 class Options(BaseModel):
-    """Base of every component's options: unknown keys are refused, values do not change."""
+    """Base of every component's options: unknown keys are refused, values do not change, errors quote none of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 def secret_fields(model: type[BaseModel]) -> list[str]:
@@ -66,7 +66,8 @@ class ComponentSpec:
     module is imported only when the component is built. `needs` are the modules it imports that plain
     saeviz does not install, `install` what to `pip install` to get them. `notes`, written like a factory, is a
     function without arguments that gives lines worth knowing, for instance published weights; `saeviz plugins
-    ROLE:NAME` prints them.
+    ROLE:NAME` prints them. `sql` is a file of the package, `"package:path/in/package.sql"`, that makes the tables which
+    the component needs; `saeviz plugins ROLE:NAME --sql` prints it.
     """
 
     role: ClassVar[str]
@@ -79,6 +80,7 @@ class ComponentSpec:
     needs: tuple[str, ...] = ()
     install: str = ""
     notes: str | Callable[[], Iterable[str]] | None = None
+    sql: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

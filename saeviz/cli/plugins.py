@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from typing import Any
 
 import click
@@ -18,10 +19,14 @@ from saeviz.specs import ROLES
 @click.argument("component", required=False, metavar="[ROLE:NAME]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--check", is_flag=True, help="Also import every component's module.")
+@click.option("--sql", is_flag=True, help="Only the SQL that makes the tables of a component.")
 @plugins_option
-def plugins(component: str | None, as_json: bool, check: bool, plugin_words: tuple[str, ...]) -> int:
+def plugins(component: str | None, as_json: bool, check: bool, sql: bool, plugin_words: tuple[str, ...]) -> int:
     """List all components, or one with its options."""
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []), strict=False)
+    if sql:
+        click.echo(_sql_of(_find(manager, component or "")), nl=False)
+        return ExitCode.DONE
     if component:
         _show_one(manager, component, as_json=as_json)
         return ExitCode.DONE
@@ -88,16 +93,34 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
+def _find(manager: Manager, component: str) -> Offer:
     role, separator, name = component.partition(":")
     if not separator:
         raise ConfigError(f"write ROLE:NAME, for instance store:npz; the roles are {', '.join(ROLES)}")
-    offer = manager.offer(role, name)
+    return manager.offer(role, name)
+
+
+def _sql_of(offer: Offer) -> str:
+    if not offer.spec.sql:
+        raise ConfigError(f"the {offer.spec.role} {offer.spec.name} comes without SQL; it needs no tables made by hand")
+    package, _, path = offer.spec.sql.partition(":")
+    try:
+        return files(package).joinpath(path).read_text(encoding="utf-8")
+    except (ImportError, OSError) as error:
+        raise PluginError(
+            f"the SQL of the {offer.spec.role} {offer.spec.name!r} of {offer.source} is missing"
+        ) from error
+
+
+def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
+    offer = _find(manager, component)
     schema, notes = offer.spec.options.model_json_schema(), manager.notes(offer)
     if as_json:
-        click.echo(json.dumps({"role": role, "name": name, "options": schema, "notes": notes}, indent=2))
+        click.echo(
+            json.dumps({"role": offer.spec.role, "name": offer.spec.name, "options": schema, "notes": notes}, indent=2)
+        )
         return
-    click.echo(f"{role}:{name}  {offer.spec.summary}")
+    click.echo(f"{offer.spec.role}:{offer.spec.name}  {offer.spec.summary}")
     click.echo(f"from {offer.source}")
     for line in (*_option_lines(offer), *(("", *notes) if notes else ())):
         click.echo(line)

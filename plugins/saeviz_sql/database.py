@@ -1,0 +1,153 @@
+"""Connections to a SQLite file or a PostgreSQL database, with errors that can be read and hold no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+import saeviz
+from saeviz.toolkit.files import explain_disk_errors
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import URL
+
+BUSY_SECONDS = 60
+"""How long to wait for another process that writes to the same SQLite file."""
+_NEXT_STEP = {
+    "28P01": "check user and password; signs such as @ : / # in them are written %40 %3A %2F %23",
+    "3D000": "create it, or correct the name",
+    "42501": "grant the user the right to do this",
+    "53100": "free some space and run again; what is finished is kept",
+    "57014": "raise the server's statement_timeout",
+}
+
+
+class Database:
+    """The database at `url`, or else the SQLite file `path`. `place` is how the user calls it, for instance `store`.
+
+    Nothing is opened before the first use; `close` may be followed by another use.
+    """
+
+    def __init__(self, place: str, url: SecretStr | None, path: Path) -> None:
+        self.place = place
+        self._path = path
+        self._url = None if url is None else _postgres_url(place, url.get_secret_value())
+
+    def __str__(self) -> str:
+        if self._url is None:
+            return str(self._path)
+        host = f" on {self._url.host}" if self._url.host else ""
+        return f"{self.place}.url: the database {self._url.database}{host}"
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether it is PostgreSQL, else SQLite."""
+        return self._url is not None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database, as a context."""
+        with self._explained(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: all of the block is kept when it ends well, and nothing of it otherwise."""
+        with self._explained(), self._engine.connect() as connection:
+            connection.execution_options(saeviz_writes=True)
+            with connection.begin():
+                yield connection
+
+    def make_folder(self) -> None:
+        """Make the folder of a SQLite file."""
+        if self._url is None:
+            with explain_disk_errors(self._path.parent):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        engine: Engine | None = self.__dict__.pop("_engine", None)
+        if engine is not None:
+            engine.dispose()
+
+    @cached_property
+    def _engine(self) -> Engine:
+        if self._url is None:
+            return _sqlite_engine(self._path)
+        from sqlalchemy import create_engine
+
+        # Prepared statements break behind a pooler of transactions, such as PgBouncer and Supabase's.
+        arguments = {"prepare_threshold": None}
+        return create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the errors of the database into sentences; parameters and passwords are not among their words."""
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            yield
+        except DBAPIError as error:
+            message = str(error.orig).strip().splitlines()
+            reason = message[0] if message else type(error.orig).__name__
+            if self._url is None:
+                raise saeviz.RunDirError(f"{self._path}: SQLite says: {reason}") from None
+            step = _NEXT_STEP.get(getattr(error.orig, "sqlstate", None) or "")
+            raise saeviz.SaevizError(f"{self}: {reason}" + (f"; {step}" if step else "")) from None
+
+
+def _postgres_url(place: str, text: str) -> URL:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    example = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise saeviz.ConfigError(f"{place}.url: it is not the URL of a database; {example}") from None
+    if url.get_backend_name() not in {"postgresql", "postgres"}:
+        raise saeviz.ConfigError(
+            f"{place}.url: only PostgreSQL is reached by a URL; {example}, or name a SQLite file by {place}.path"
+        )
+    if "@" in (url.host or ""):
+        raise saeviz.ConfigError(f"{place}.url: it holds more than one @; write %40 for the one in the password")
+    if find_spec("psycopg") is None:
+        raise saeviz.PluginError(
+            f"{place}.url: PostgreSQL needs psycopg, which is not installed: pip install 'saeviz[postgres]'"
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _sha256(value: bytes | None) -> bytes | None:
+    """PostgreSQL has this function, SQLite has not."""
+    return None if value is None else sha256(value).digest()
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    from sqlalchemy import URL, create_engine, event
+
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        # The driver would leave out BEGIN before SELECT and CREATE TABLE.
+        connection.isolation_level = None
+        connection.create_function("sha256", 1, _sha256, deterministic=True)
+        connection.execute("pragma synchronous = full")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("saeviz_writes")
+        connection.exec_driver_sql("begin immediate" if writes else "begin")
+
+    return engine

@@ -1,0 +1,128 @@
+"""Images that a query finds: files by their paths, or pictures kept in the database itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+from saeviz.toolkit.records import RatingColumns, missing_picture, picture_at, require_column, unique_ids
+from saeviz_sql.database import Database
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from sqlalchemy import TextClause
+
+    from saeviz.toolkit.records import Record
+    from saeviz_sql import SqlImagesOptions
+
+RECORDS_AT_ONCE = 500
+
+
+class SqlImages:
+    """The records of a query, in the order of their ids.
+
+    Records are streamed. Of a picture in the database only a digest is read until it is opened, so that a changed one
+    is noticed. The query is only ever read from.
+    """
+
+    def __init__(self, options: SqlImagesOptions, context: saeviz.Context) -> None:  # noqa: ARG002
+        self.options = options
+        self._base = options.folder or (options.path.parent if options.path else Path())
+        self._database = Database("images", options.url, options.path or Path())
+
+    def get_image(self, item_id: str) -> saeviz.ImageItem | None:
+        """The image with this id, or None."""
+        if not item_id or "\0" in item_id or not _is_text(item_id):
+            return None
+        found = next(self._records(where="where cast({id} as text) = :item_id", values={"item_id": item_id}), None)
+        return None if found is None else self._item(*found)
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        """All images, not decoded; with `filter_labeled` only those that have a rating."""
+        items = (self._item(item_id, record) for item_id, record in self._records())
+        return islice((item for item in items if item.ratings or not filter_labeled), limit)
+
+    def notes(self) -> Sequence[str]:
+        """Rating columns with values that are not numbers."""
+        return self._ratings.notes()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def _records(self, where: str = "", values: dict[str, Any] | None = None) -> Iterator[tuple[str, Record]]:
+        """Ids and records, as the database sends them."""
+        options = self.options
+        columns = [f"q.{_quoted(name)}" for name in self._columns if name != options.image_column]
+        if options.image_column:
+            columns.append(f"sha256(q.{_quoted(options.image_column)}) as saeviz_digest")
+        number = f"q.{_quoted(options.id_column)}"
+        query = self._query(
+            f"cast({number} as text) as saeviz_id, {', '.join(columns)}",
+            f"{where.format(id=number)} order by {number}",
+        )
+        with self._database.reading() as connection:
+            streaming = connection.execution_options(stream_results=True, yield_per=RECORDS_AT_ONCE)
+            rows = streaming.execute(query, values or {})
+            yield from unique_ids(((row.saeviz_id, row._asdict()) for row in rows), "id_column")
+
+    def _item(self, item_id: str, record: Record) -> saeviz.ImageItem:
+        ratings, metadata = self._ratings.split(record)
+        options = self.options
+        if options.path_column:
+            path = record[options.path_column]
+            found = None if path is None else str(path)
+            source = picture_at(item_id, found, self._base, inside=options.folder is not None)
+            return saeviz.ImageItem(item_id, source, ratings, metadata)
+        digest: bytes | None = record["saeviz_digest"]
+        if digest is None:
+            return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has none"), ratings, metadata)
+        source = partial(self._picture, item_id, record[options.id_column])
+        return saeviz.ImageItem(item_id, source, ratings, metadata, version=digest.hex()[:16])
+
+    def _picture(self, item_id: str, number: Any) -> Image:
+        name, where = _quoted(self.options.image_column or ""), f"where q.{_quoted(self.options.id_column)} = :number"
+        with self._database.reading() as connection:
+            data = connection.execute(self._query(f"q.{name}", where), {"number": number}).scalar()
+        return saeviz.ImageItem(item_id, bytes(data or b"")).open()
+
+    def _query(self, columns: str, rest: str) -> TextClause:
+        from sqlalchemy import text
+
+        query = self.options.query.strip().rstrip(";").replace(":", r"\:")
+        return text(f"select {columns} from (\n{query}\n) as q {rest}")  # noqa: S608 - the query is the user's own
+
+    @cached_property
+    def _columns(self) -> tuple[str, ...]:
+        options = self.options
+        if options.path is not None and not options.path.is_file():
+            raise saeviz.DataError(f"images.path: there is no file {options.path}")
+        with self._database.reading() as connection:
+            columns = tuple(connection.execute(self._query("q.*", "limit 0")).keys())
+        for option in ("id_column", "path_column", "image_column"):
+            name = getattr(options, option)
+            if name is not None:
+                require_column(columns, name, option)
+        return columns
+
+    @cached_property
+    def _ratings(self) -> RatingColumns:
+        options = self.options
+        taken = {name for name in (options.id_column, options.path_column, options.image_column) if name}
+        return RatingColumns(self._columns, options.rating_columns, taken)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""').replace(":", r"\:") + '"'
+
+
+def _is_text(item_id: str) -> bool:
+    try:
+        item_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""The tables of the store, and how those of an earlier version become those of this one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import saeviz
+from saeviz_sql.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "create table saeviz_schema (version integer not null)",
+        "insert into saeviz_schema (version) values (0)",
+        """
+        create table saeviz_spaces (
+            id {number} primary key,
+            run text not null,
+            layer integer not null,
+            tokens text not null,
+            n_features integer not null,
+            unique (run, layer, tokens)
+        )
+        """,
+        """
+        create table saeviz_features (
+            place {number} primary key,
+            space_id bigint not null references saeviz_spaces (id),
+            item_id text {bytewise} not null,
+            features {bytes} not null,
+            activations {bytes} not null,
+            unique (space_id, item_id)
+        )
+        """,
+        "create index saeviz_features_in_order on saeviz_features (space_id, place)",
+    ),
+)
+"""Migration n makes version n + 1 of version n; an empty database has version 0. What was released stays as it is."""
+
+_SQLITE = {"number": "integer", "bytes": "blob", "bytewise": ""}
+_POSTGRES = {"number": "bigint generated always as identity", "bytes": "bytea", "bytewise": 'collate "C"'}
+_LOCK = 5_873_921_406_553
+"""Of all who make the tables in a PostgreSQL database at the same time, one does."""
+
+
+def bring_up_to_date(database: Database) -> None:
+    """Make the tables, or migrate older ones, in one transaction. Raises `ConfigError` for tables that are newer."""
+    with database.reading() as connection:
+        found = version_of(connection)
+    if found > len(MIGRATIONS):
+        raise saeviz.ConfigError(
+            f"{database} has tables of version {found}, and this saeviz knows version {len(MIGRATIONS)}; upgrade saeviz"
+        )
+    if found < len(MIGRATIONS):
+        with database.writing() as connection:
+            _migrate(connection, _POSTGRES if database.is_postgres else _SQLITE)
+
+
+def version_of(connection: Connection) -> int:
+    """The version of the tables, 0 where there are none."""
+    from sqlalchemy import inspect, text
+
+    if not inspect(connection).has_table("saeviz_schema"):
+        return 0
+    return int(connection.execute(text("select version from saeviz_schema")).scalar_one())
+
+
+def _migrate(connection: Connection, words: dict[str, str]) -> None:
+    from sqlalchemy import text
+
+    if words is _POSTGRES:
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    for migration in MIGRATIONS[version_of(connection) :]:
+        for statement in migration:
+            connection.exec_driver_sql(statement.format_map(words))
+    connection.execute(text("update saeviz_schema set version = :version"), {"version": len(MIGRATIONS)})

@@ -1,0 +1,169 @@
+"""Features in a database, a row per item and space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import saeviz
+from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of, key_of
+from saeviz_sql.database import Database
+from saeviz_sql.schema import bring_up_to_date
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from saeviz_sql import SqlStoreOptions
+
+ROWS_AT_ONCE = 256
+"""Rows that one query gives; the largest possible, of 49,152 active features, make 75 MB."""
+
+_UPSERT = """
+    insert into saeviz_features (space_id, item_id, features, activations)
+    values (:space, :key, :features, :activations)
+    on conflict (space_id, item_id) do update set features = excluded.features, activations = excluded.activations
+"""
+_NEXT_ROWS = """
+    select place, item_id, features, activations from saeviz_features
+    where space_id = :space and place > :after order by place limit :limit
+"""
+_THESE_ROWS = "select item_id, features, activations from saeviz_features where space_id = :space and item_id in :keys"
+_ITEM_IDS = "select item_id from saeviz_features where space_id = :space order by place"
+_ADD_SPACE = """
+    insert into saeviz_spaces (run, layer, tokens, n_features) values (:run, :layer, :tokens, :n_features)
+    on conflict (run, layer, tokens) do nothing
+"""
+_SPACE = "select id, n_features from saeviz_spaces where run = :run and layer = :layer and tokens = :tokens"
+_SPACES = "select layer, tokens, n_features from saeviz_spaces where run = :run"
+_CLEAR = (
+    "delete from saeviz_features where space_id in (select id from saeviz_spaces where run = :run)",
+    "delete from saeviz_spaces where run = :run",
+)
+
+
+class SqlStore(saeviz.OneItemStore):
+    """The tables `saeviz_spaces` and `saeviz_features` of one database; several runs may share them.
+
+    Every `write` is one transaction. Several processes may read, and write, at the same time; an item that is written
+    again keeps its place in the order.
+    """
+
+    def __init__(self, options: SqlStoreOptions, context: saeviz.Context) -> None:
+        self._new = Database("store", options.url, options.path or context.workdir / "features.sqlite")
+        self._run = options.run or "default"
+
+    def write(self, batch: saeviz.FeatureBatch) -> None:
+        """Keep a batch, whole or not at all; an item that is already there is replaced.
+
+        Raises `DataError` where the layer and tokens are kept with another number of features.
+        """
+        from sqlalchemy import text
+
+        if not len(batch):
+            return
+        rows = [row._asdict() for row in encode_rows(batch)]
+        with self._database.writing() as connection:
+            space = self._space_to_write(connection, batch.space)
+            connection.execute(text(_UPSERT), [{"space": space, **row} for row in rows])
+
+    def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
+        """Stream the batches of a space; with `item_ids` exactly these, in this order."""
+        with self._database.reading() as connection:
+            number = self._space(connection, space)
+        if item_ids is not None:
+            for start in range(0, len(item_ids), ROWS_AT_ONCE):
+                yield decode_rows(space, self._these(space, number, item_ids[start : start + ROWS_AT_ONCE]))
+        elif number is not None:
+            yield from self._all(space, number)
+
+    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
+        """The items kept for a space, in the order they came in."""
+        from sqlalchemy import text
+
+        with self._database.reading() as connection:
+            number = self._space(connection, space)
+            return [item_id_of(key) for key in connection.execute(text(_ITEM_IDS), {"space": number}).scalars()]
+
+    def spaces(self) -> list[saeviz.FeatureSpace]:
+        """The spaces of this run, sorted."""
+        from sqlalchemy import text
+
+        with self._database.reading() as connection:
+            return sorted(saeviz.FeatureSpace(*row) for row in connection.execute(text(_SPACES), {"run": self._run}))
+
+    def clear(self) -> None:
+        """Forget everything of this run; other runs in the database stay."""
+        from sqlalchemy import text
+
+        with self._database.writing() as connection:
+            for statement in _CLEAR:
+                connection.execute(text(statement), {"run": self._run})
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._new.close()
+
+    @cached_property
+    def _database(self) -> Database:
+        self._new.make_folder()
+        bring_up_to_date(self._new)
+        return self._new
+
+    def _found_space(self, connection: Connection, space: saeviz.FeatureSpace) -> _Space | None:
+        from sqlalchemy import text
+
+        names = {"run": self._run, "layer": space.layer, "tokens": space.tokens}
+        found = connection.execute(text(_SPACE), names).one_or_none()
+        return None if found is None else _Space(*found)
+
+    def _space(self, connection: Connection, space: saeviz.FeatureSpace) -> int | None:
+        found = self._found_space(connection, space)
+        return found.number if found is not None and found.n_features == space.n_features else None
+
+    def _space_to_write(self, connection: Connection, space: saeviz.FeatureSpace) -> int:
+        from sqlalchemy import text
+
+        found = self._found_space(connection, space)
+        if found is None:
+            values = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
+            connection.execute(text(_ADD_SPACE), {"run": self._run, **values})
+            found = self._found_space(connection, space)
+        assert found is not None  # noqa: S101 - it was added, here or by somebody else
+        if found.n_features != space.n_features:
+            raise saeviz.DataError(
+                f"{space}: {self._database} holds {found.n_features} features of this layer in run {self._run!r}, "
+                f"not {space.n_features}; set store.run to another name for another SAE"
+            )
+        return found.number
+
+    def _these(self, space: saeviz.FeatureSpace, number: int | None, item_ids: Sequence[str]) -> list[Row]:
+        from sqlalchemy import bindparam, text
+
+        keys = [key_of(item_id) for item_id in item_ids]
+        query = text(_THESE_ROWS).bindparams(bindparam("keys", expanding=True))
+        with self._database.reading() as connection:
+            found = {row[0]: Row(*row) for row in connection.execute(query, {"space": number, "keys": keys})}
+        missing = next((item_id for item_id, key in zip(item_ids, keys, strict=True) if key not in found), None)
+        if missing is not None:
+            raise saeviz.DataError(f"{space}: the store has no item {missing!r}")
+        return [found[key] for key in keys]
+
+    def _all(self, space: saeviz.FeatureSpace, number: int) -> Iterator[saeviz.FeatureBatch]:
+        """Each query takes up after the last row of the one before, so no connection is held in between."""
+        from sqlalchemy import text
+
+        after = -1
+        while True:
+            with self._database.reading() as connection:
+                values = {"space": number, "after": after, "limit": ROWS_AT_ONCE}
+                rows = connection.execute(text(_NEXT_ROWS), values).all()
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield decode_rows(space, [Row(*row[1:]) for row in rows])
+
+
+class _Space(NamedTuple):
+    number: int
+    n_features: int

@@ -1,0 +1,80 @@
+"""The store `supabase` and the image provider `supabase`: tables and files of a Supabase project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field, SecretStr
+
+import saeviz
+
+
+class ProjectOptions(saeviz.Options):
+    """Which project, and who asks."""
+
+    url: str | None = Field(
+        None, description="https://PROJECT.supabase.co; default: the environment variable SUPABASE_URL"
+    )
+    key: SecretStr | None = Field(
+        None, description="secret or publishable API key; default: the environment variable SUPABASE_KEY"
+    )
+    access_token: SecretStr | None = Field(
+        None,
+        description="token of a signed-in user, to whom row-level security then applies; default: the environment "
+        "variable SUPABASE_ACCESS_TOKEN, without it the key alone counts",
+    )
+
+
+class SupabaseStoreOptions(ProjectOptions):
+    """Options of the store `supabase`."""
+
+    run: str = Field(
+        min_length=1,
+        pattern=r"^[^\x00]+$",
+        description="name of this run's features in the project; several runs share the tables",
+    )
+
+
+class SupabaseImagesOptions(ProjectOptions):
+    """Options of the image provider `supabase`."""
+
+    table: str = Field(min_length=1, description="table or view with a row per image")
+    bucket: str = Field(min_length=1, description="storage bucket of the image files")
+    path_column: str = Field("path", description="column with the path of the file in the bucket")
+    id_column: str = Field("id", description="column with the item id; a primary key or otherwise unique")
+    version_column: str | None = Field(
+        None,
+        description="column that changes when the file does, for instance updated_at, so that a run extracts it again",
+    )
+    rating_columns: tuple[str, ...] | None = Field(
+        None,
+        description="columns that are ratings; default: every number, except in ids and in the spreads (x_sd) "
+        "and counts (x_n) of another column",
+    )
+
+
+@saeviz.hookimpl
+def saeviz_feature_stores() -> Iterator[saeviz.FeatureStoreSpec]:
+    """The store `supabase`."""
+    yield saeviz.FeatureStoreSpec(
+        name="supabase",
+        summary="tables of a Supabase project; exact",
+        options=SupabaseStoreOptions,
+        factory="saeviz_supabase.store:SupabaseStore",
+        needs=("supabase",),
+        install="saeviz[supabase]",
+        sql="saeviz_supabase:tables.sql",
+    )
+
+
+@saeviz.hookimpl
+def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
+    """The image provider `supabase`."""
+    yield saeviz.ImageProviderSpec(
+        name="supabase",
+        summary="rows of a Supabase table, with files in a storage bucket",
+        options=SupabaseImagesOptions,
+        factory="saeviz_supabase.images:SupabaseImages",
+        needs=("supabase",),
+        install="saeviz[supabase]",
+    )

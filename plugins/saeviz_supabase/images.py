@@ -1,0 +1,100 @@
+"""Images that the rows of a Supabase table are about, with their files in a storage bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+from saeviz.toolkit.records import RatingColumns, missing_picture, require_column, unique_ids
+from saeviz_supabase.project import Project, Record
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from saeviz_supabase import SupabaseImagesOptions
+
+RECORDS_AT_ONCE = 1000
+_CHECK_TABLE = "look at images.table; only tables and views of the schema public are there"
+
+
+class SupabaseImages:
+    """The rows of a table, in the order of their ids. Files are downloaded when they are opened."""
+
+    def __init__(self, options: SupabaseImagesOptions, context: saeviz.Context) -> None:
+        self.options = options
+        self._project = Project("images", options, context, _CHECK_TABLE)
+        self._ratings: RatingColumns | None = None
+
+    def get_image(self, item_id: str) -> saeviz.ImageItem | None:
+        """The image with this id, or None."""
+        name = self.options.id_column
+        try:
+            item_id.encode()
+            records = (
+                self._records(self._select().eq(name, item_id).limit(1)) if item_id and "\0" not in item_id else []
+            )
+        except UnicodeEncodeError:
+            return None
+        except saeviz.SaevizError as error:
+            if "22P02" in str(error) or "22003" in str(error):  # it is no number where ids are numbers
+                return None
+            raise
+        return self._item(item_id, records[0]) if records and str(records[0][name]) == item_id else None
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        """All images, not downloaded; with `filter_labeled` only those that have a rating."""
+        pairs = ((_text(record[self.options.id_column]), record) for record in self._rows())
+        items = (self._item(item_id, record) for item_id, record in unique_ids(pairs, "id_column"))
+        return islice((item for item in items if item.ratings or not filter_labeled), limit)
+
+    def notes(self) -> Sequence[str]:
+        """Rating columns with values that are not numbers."""
+        return self._ratings.notes() if self._ratings else []
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._project.close()
+
+    def _select(self) -> Any:
+        return self._project.client.table(self.options.table).select("*")
+
+    def _records(self, query: Any) -> list[Record]:
+        return self._project.records(query)
+
+    def _rows(self) -> Iterator[Record]:
+        """The rows. Each request takes up after the last id of the one before."""
+        name = self.options.id_column
+        query = self._select()
+        while records := self._records(query.order(name).limit(RECORDS_AT_ONCE)):
+            yield from records
+            query = self._select().gt(name, records[-1][name])
+
+    def _item(self, item_id: str, record: Mapping[str, Any]) -> saeviz.ImageItem:
+        options = self.options
+        if self._ratings is None:
+            columns = tuple(record)
+            for option in ("id_column", "path_column", "version_column"):
+                if getattr(options, option) is not None:
+                    require_column(columns, getattr(options, option), option)
+            self._ratings = RatingColumns(columns, options.rating_columns, {options.id_column, options.path_column})
+        ratings, metadata = self._ratings.split(record)
+        path = _text(record[options.path_column])
+        if not path:
+            return saeviz.ImageItem(item_id, missing_picture(item_id, "its row has no path"), ratings, metadata)
+        version = f"{path} {record[options.version_column]}" if options.version_column else path
+        return saeviz.ImageItem(item_id, partial(self._picture, item_id, path), ratings, metadata, version)
+
+    def _picture(self, item_id: str, path: str) -> Image:
+        if {".", ".."} & set(path.split("/")):
+            raise saeviz.ImageError(f"image {item_id!r} cannot be read: its path {path!r} leads out of the bucket")
+        data = self._project.download(self.options.bucket, path)
+        if data is None:
+            raise saeviz.ImageError(f"image {item_id!r} cannot be read: the bucket has no file {path!r}")
+        return saeviz.ImageItem(item_id, data).open()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,99 @@
+"""Requests that are tried again where that may help, and refusals of the key told at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import saeviz
+
+if TYPE_CHECKING:
+    import httpx
+
+TRIES = 6
+FIRST_DELAY = 0.5
+"""Seconds before the second try, about; each further one waits twice as long."""
+LONGEST_DELAY = 60.0
+TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+
+
+class RetryingTransport:
+    """An httpx transport around another one; every request that saeviz makes may be made twice.
+
+    `clean` takes secrets out of what a server says. What is still refused after the last try raises `SaevizError`, a
+    key that the project does not know `ConfigError`.
+    """
+
+    def __init__(
+        self, inner: httpx.BaseTransport, place: str, logger: logging.Logger, clean: Callable[[str], str]
+    ) -> None:
+        self._inner = inner
+        self._clean = clean
+        self._place = place
+        self._logger = logger
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The response, whole, or the reason why there is none."""
+        import httpx
+
+        host = request.url.host
+        for attempt in range(TRIES):
+            delay = min(LONGEST_DELAY, FIRST_DELAY * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
+            try:
+                response = self._inner.handle_request(request)
+                response.read()
+            except (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError) as error:
+                reason = f"{host} cannot be reached ({type(error).__name__}: {error})"
+            else:
+                if response.status_code not in TRY_AGAIN:
+                    self._refuse_unknown_keys(response)
+                    return response
+                reason = f"{host} answers with status {response.status_code}{self._message(response)}"
+                delay = max(delay, min(LONGEST_DELAY, _retry_after(response)))
+            if attempt < TRIES - 1:
+                self._logger.info("supabase: %s; trying again in %.1f s", reason, delay)
+                time.sleep(delay)
+        raise saeviz.SaevizError(
+            f"{self._place}: {reason}, after {TRIES} tries; run again later, what is finished is kept"
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+    def _message(self, response: httpx.Response) -> str:
+        message = _body(response).get("message")
+        return f" ({self._clean(message)})" if isinstance(message, str) else ""
+
+    def _refuse_unknown_keys(self, response: httpx.Response) -> None:
+        # The gateway's refusals have no code; those of the database behind it, which are told elsewhere, have one.
+        if response.status_code == 401 and not _body(response).get("code"):
+            raise saeviz.ConfigError(
+                f"{self._place}.key: the project refuses the key{self._message(response)}; look at its API "
+                "settings and at the environment variable that holds the key"
+            )
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """The seconds that the header `Retry-After` asks for, 0 where it does not."""
+    given = response.headers.get("retry-after", "")
+    if given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _body(response: httpx.Response) -> dict[str, object]:
+    try:
+        found = json.loads(response.content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

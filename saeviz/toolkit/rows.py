@@ -1,0 +1,81 @@
+"""Features as table rows: one row per item, for stores that are databases.
+
+A row has the numbers of the features that are not zero, in order, and their values: `features` as little-endian
+uint16 (uint32 in a space of more than 65,536 features) and `activations` as little-endian float32. Item ids are text
+that every database can hold. Compressing rows with zlib saves a sixth of the space and halves the speed, so they are
+not: the mantissas of activations are noise, and a row by itself has no structure that a matrix of many rows has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from saeviz.errors import DataError
+from saeviz.types import FeatureBatch, FeatureSpace, check_id
+
+if TYPE_CHECKING:
+    from saeviz.typing import CSR
+
+
+class Row(NamedTuple):
+    """One item of a space. `key` stands for its id, see `key_of`."""
+
+    key: str
+    features: bytes
+    activations: bytes
+
+
+def key_of(item_id: str) -> str:
+    r"""The item id as text without NUL, which PostgreSQL and JSON columns refuse: `\0` for it, `\\` for a backslash.
+
+    Raises `DataError` for what cannot be an item id.
+    """
+    check_id(item_id)
+    return item_id.replace("\\", "\\\\").replace("\0", "\\0")
+
+
+def item_id_of(key: str) -> str:
+    """The inverse of `key_of`."""
+    return re.sub(r"\\([\\0])", lambda found: "\0" if found[1] == "0" else "\\", key)
+
+
+def encode_rows(batch: FeatureBatch) -> Iterator[Row]:
+    """The rows of a batch, in its order."""
+    matrix = batch.matrix
+    features = matrix.indices.astype(_index_type(batch.space))
+    activations = matrix.data.astype("<f4", copy=False)
+    for number, item_id in enumerate(batch.item_ids):
+        part = slice(matrix.indptr[number], matrix.indptr[number + 1])
+        yield Row(key_of(item_id), features[part].tobytes(), activations[part].tobytes())
+
+
+def decode_rows(space: FeatureSpace, rows: Sequence[Row]) -> FeatureBatch:
+    """The batch that `encode_rows` was given, to the last bit. Raises `DataError` naming an item with damaged bytes."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    index_type = np.dtype(_index_type(space))
+    lengths = [len(row.features) // index_type.itemsize for row in rows]
+    for row, length in zip(rows, lengths, strict=True):
+        if len(row.features) != length * index_type.itemsize or len(row.activations) != length * 4:
+            raise _damaged(space, row)
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    features = np.frombuffer(b"".join(row.features for row in rows), index_type).astype(np.int32)
+    activations = np.frombuffer(b"".join(row.activations for row in rows), "<f4").astype(np.float32)
+    if features.size and int(features.max()) >= space.n_features:
+        place = int(np.argmax(features >= space.n_features))
+        raise _damaged(space, rows[int(np.searchsorted(starts, place, "right")) - 1])
+    matrix: CSR = csr_array((activations, features, starts), shape=(len(rows), space.n_features))
+    return FeatureBatch(space, tuple(item_id_of(row.key) for row in rows), matrix)
+
+
+def _index_type(space: FeatureSpace) -> str:
+    return "<u2" if space.n_features <= 2**16 else "<u4"
+
+
+def _damaged(space: FeatureSpace, row: Row) -> DataError:
+    return DataError(
+        f"{space}: the stored features of item {item_id_of(row.key)!r} are damaged; throw all away with --redo extract"
+    )

@@ -1,0 +1,236 @@
+"""The image provider `sql`, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import tracemalloc
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+import saeviz
+from saeviz.testing import ImageProviderContract
+from saeviz_sql import SqlImagesOptions
+from saeviz_sql.images import SqlImages
+
+pytest.importorskip("sqlalchemy", reason="needs pip install 'saeviz[sql]'")
+
+ROWS = [
+    # id, path, liking, calm, liking_sd, title
+    (10, "a.png", 4.5, 1, 0.5, "Nighthawks"),
+    (9, "sub/b.png", None, 2, 0.5, "Café: a study"),
+    (8, "c.png", None, None, None, None),
+    (7, "absent.png", 2.0, 3, 0.1, "  "),
+]
+
+
+def png(shade: int) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (6, 4), (shade % 256, 80, 120)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+class Tables:
+    """A database with the tables `paintings` and `pictures`; the files of the first are in `folder`."""
+
+    def __init__(self, folder, url=None):
+        self.folder = folder
+        self.where = {"url": url} if url else {"path": folder / "art.sqlite"}
+        self.url = url
+        self.execute(
+            "create table paintings (id integer, path text, liking real, calm integer, liking_sd real, title text)"
+        )
+        self.execute(f"create table pictures (id text, image {'bytea' if url else 'blob'}, liking real)")
+        self.fill("paintings", ROWS)
+        for number, (_, path, *_) in enumerate(ROWS[:3]):
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(png(number))
+
+    def execute(self, statement, *rows):
+        if self.url:
+            import psycopg
+
+            with psycopg.connect(self.url) as connection:
+                connection.cursor().executemany(statement.replace("?", "%s"), rows or [()])
+        else:
+            with sqlite3.connect(self.folder / "art.sqlite") as connection:
+                connection.executemany(statement, rows or [()])
+
+    def fill(self, table, rows):
+        self.execute(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", *rows)
+
+    def images(self, **options):
+        columns = {} if "image_column" in options else {"path_column": "path"}
+        options = {"query": "select * from paintings", "folder": self.folder, **columns, **options}
+        return SqlImages(SqlImagesOptions(**self.where, **options), saeviz.Context())
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def tables(request, tmp_path):
+    return Tables(tmp_path, request.getfixturevalue("database_url") if request.param == "PostgreSQL" else None)
+
+
+class TestContractWithPaths(ImageProviderContract):
+    n_images = 4
+
+    @pytest.fixture
+    def provider(self, tables):
+        return tables.images()
+
+
+class TestContractWithPictures(ImageProviderContract):
+    n_images = 4
+
+    @pytest.fixture
+    def provider(self, tables):
+        rows = [("b", png(1), 3.0), ("../x", png(2), None), ("É%s:x", b"broken", 1.0), ("B\\0", png(3), float("nan"))]
+        tables.fill("pictures", rows)
+        return tables.images(query="select * from pictures", image_column="image")
+
+
+def known(provider):
+    return {item.item_id: (dict(item.ratings), dict(item.metadata)) for item in provider.iter_images()}
+
+
+def test_numbers_are_ratings_and_text_is_metadata(tables):
+    assert known(tables.images()) == {
+        "7": ({"liking": 2.0, "calm": 3.0}, {"liking_sd": "0.1"}),
+        "8": ({}, {}),
+        "9": ({"calm": 2.0}, {"title": "Café: a study", "liking_sd": "0.5"}),
+        "10": ({"liking": 4.5, "calm": 1.0}, {"title": "Nighthawks", "liking_sd": "0.5"}),
+    }
+
+
+def test_the_order_is_that_of_the_ids_whatever_the_query_says(tables):
+    for order in ("", "order by title desc", "order by id desc"):
+        assert list(known(tables.images(query=f"select * from paintings {order}"))) == ["7", "8", "9", "10"]
+
+
+def test_the_query_chooses_rows_and_may_be_written_in_many_ways(tables):
+    query = """
+        -- only those with a rating
+        with rated as (select * from paintings where liking is not null and title like '%k%')
+        select id, path, 'a: b' as "note", liking as "how % much" from rated; """
+    assert known(tables.images(query=query)) == {"10": ({"how % much": 4.5}, {"note": "a: b"})}
+    assert tables.images(query=query.strip("; ") + " -- the end").get_image("10").ratings == {"how % much": 4.5}
+    assert tables.images(query=query).get_image("9") is None
+
+
+def test_named_ratings_may_be_text_and_what_is_no_number_is_told(tables):
+    tables.execute("create table marks (id text, path text, mark text, other integer)")
+    tables.fill(
+        "marks", [("a", "a.png", "1.5", 3), ("b", "b.png", "n/a", 4), ("c", "c.png", "2e1", 5), ("d", "", " ", 6)]
+    )
+    provider = tables.images(query="select * from marks", rating_columns=["mark"])
+    ratings = {item_id: ratings for item_id, (ratings, _) in known(provider).items()}
+    assert ratings == {"a": {"mark": 1.5}, "b": {}, "c": {"mark": 20.0}, "d": {}}
+    assert known(provider)["b"] == ({}, {"other": "4"})
+    assert provider.notes() == [
+        "the rating 'mark' has values that are not finite numbers and count as missing, such as 'n/a'"
+    ]
+
+
+def test_pictures_in_the_database_are_read_when_opened(tables):
+    tables.fill("pictures", [("a", png(1), 1.0), ("none", None, 1.0)])
+    provider = tables.images(query="select * from pictures", image_column="image")
+    item, none = provider.iter_images()
+    assert item.open().getpixel((0, 0)) == (1, 80, 120)
+    tables.execute("update pictures set image = ? where id = 'a'", (png(9),))
+    assert item.open().getpixel((0, 0)) == (9, 80, 120)
+    changed = provider.get_image("a")
+    assert changed.fingerprint != item.fingerprint
+    assert changed.fingerprint == provider.get_image("a").fingerprint
+    with pytest.raises(saeviz.ImageError, match="'none' cannot be read: its record has none"):
+        none.open()
+    tables.execute("delete from pictures")
+    with pytest.raises(saeviz.ImageError, match="'a'"):
+        item.open()
+
+
+def test_memory_does_not_grow_with_the_pictures(tables):
+    noise = [(f"{number:04}", bytes([number % 256]) * 500_000, 1.0) for number in range(60)]
+    tables.fill("pictures", noise)
+    provider = tables.images(query="select * from pictures", image_column="image")
+    provider.get_image("0000")
+    tracemalloc.start()
+    n_items = sum(1 for _ in provider.iter_images())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_items == 60
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "sub/../../secret.png", "/etc/passwd", "a.png\0.txt", "", None])
+def test_a_path_that_leads_out_of_the_folder_is_not_read(tmp_path, path):
+    (tmp_path / "secret.png").write_bytes(png(0))
+    (tmp_path / "in").mkdir()
+    tables = Tables(tmp_path / "in")
+    tables.execute("delete from paintings")
+    tables.fill("paintings", [("x", path, 1.0, 1, 1.0, "")])
+    (item,) = tables.images().iter_images()
+    with pytest.raises(saeviz.ImageError, match=r"leads out of images.folder|has no path"):
+        item.open()
+
+
+def test_without_a_folder_paths_are_relative_to_the_file_and_may_lead_anywhere(tmp_path):
+    (tmp_path / "elsewhere.png").write_bytes(png(5))
+    (tmp_path / "in").mkdir()
+    tables = Tables(tmp_path / "in")
+    tables.execute("update paintings set path = '../elsewhere.png' where id = 7")
+    assert tables.images(folder=None).get_image("7").open().getpixel((0, 0)) == (5, 80, 120)
+    assert tables.images(folder=None).get_image("9").open().getpixel((0, 0)) == (1, 80, 120)
+
+
+def test_a_url_is_refused(tables):
+    tables.execute("update paintings set path = 'https://example.org/x.png' where id = 9")
+    with pytest.raises(saeviz.DataError, match="item '9' is a URL"):
+        list(tables.images().iter_images())
+
+
+@pytest.mark.parametrize(("value", "sentence"), [(None, "record .* has no id"), (10, "'10' comes more than once")])
+def test_rows_need_ids_that_differ(tables, value, sentence):
+    tables.fill("paintings", [(value, "a.png", 1.0, 1, 1.0, "")])
+    with pytest.raises(saeviz.DataError, match=f"images.id_column: .*{sentence}"):
+        list(tables.images().iter_images())
+
+
+@pytest.mark.parametrize("option", ["id_column", "path_column", "image_column", "rating_columns"])
+def test_a_column_that_is_not_there_is_named(tables, option):
+    value = ["nothing"] if option == "rating_columns" else "nothing"
+    with pytest.raises(
+        saeviz.ConfigError, match=rf"images.{option}: there is no column 'nothing'; there are: id, path, li"
+    ):
+        list(tables.images(**{option: value}).iter_images())
+
+
+@pytest.mark.parametrize(
+    "query", ["select * from nowhere", "drop table paintings", "delete from paintings returning *"]
+)
+def test_a_query_that_gives_no_rows_is_explained_and_does_nothing(tables, query):
+    with pytest.raises(saeviz.SaevizError, match=r"nowhere|syntax error"):
+        list(tables.images(query=query).iter_images())
+    assert len(known(tables.images())) == 4
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path):
+    provider = SqlImages(
+        SqlImagesOptions(path=tmp_path / "no.sqlite", query="select 1", path_column="x"), saeviz.Context()
+    )
+    with pytest.raises(saeviz.DataError, match=r"there is no file .*no\.sqlite"):
+        list(provider.iter_images())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"path_column": "x"}, "which database"),
+        ({"url": "postgresql://h/d", "path": "x", "path_column": "x"}, "which database"),
+        ({"path": "x"}, "where are the pictures"),
+        ({"path": "x", "path_column": "x", "image_column": "y"}, "where are the pictures"),
+    ],
+)
+def test_options_say_which_database_and_where_the_pictures_are(options, sentence):
+    with pytest.raises(saeviz.ConfigError, match=sentence):
+        saeviz.component("images", "sql", query="select 1", **options)
