@@ -13,6 +13,7 @@ from saeviz.errors import (
     ExitCode,
     ImageError,
     LabelError,
+    LabelingPaused,
     PluginError,
     RunDirError,
     SaevizError,
@@ -22,6 +23,7 @@ from saeviz.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
+    ConcurrentLabeler,
     EmbeddingProvider,
     FamilyScorer,
     FeatureExtractor,
@@ -31,6 +33,7 @@ from saeviz.roles import (
     ImageProvider,
     Labeler,
     LabelJudge,
+    MeteredLabeler,
     Reporter,
     ReportsNotes,
     Scorer,
@@ -41,6 +44,7 @@ from saeviz.roles import (
 from saeviz.scoring import FeatureStatistics, FeatureStream, ScoreInput
 from saeviz.specs import (
     PATH,
+    TUNING,
     ComponentSpec,
     EmbeddingProviderSpec,
     FeatureExtractorSpec,
@@ -73,6 +77,7 @@ from saeviz.types import (
     SpatialFeatures,
     Tokens,
     TopImage,
+    Usage,
 )
 
 __version__ = "0.1.0"
@@ -81,8 +86,10 @@ __all__ = [
     "API_VERSION",
     "PATH",
     "TOKENS",
+    "TUNING",
     "Checkable",
     "ComponentSpec",
+    "ConcurrentLabeler",
     "ConfigError",
     "Context",
     "DataError",
@@ -114,6 +121,8 @@ __all__ = [
     "LabelRequest",
     "Labeler",
     "LabelerSpec",
+    "LabelingPaused",
+    "MeteredLabeler",
     "OneItemEmbeddings",
     "OneItemStore",
     "Options",
@@ -141,6 +150,7 @@ __all__ = [
     "Tokens",
     "TopImage",
     "TopImages",
+    "Usage",
     "component",
     "hookimpl",
     "open_run",

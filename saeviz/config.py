@@ -15,7 +15,7 @@ from saeviz.context import Precision
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager, missing_needs
 from saeviz.mistakes import explain, suggest
-from saeviz.specs import Options, ScorerSpec, path_fields, secret_fields
+from saeviz.specs import Options, ScorerSpec, path_fields, secret_fields, tuning_fields
 
 DEFAULT_USE = {
     "images": "folder",
@@ -64,6 +64,11 @@ class ComponentConfig:
         """As in a run file; a secret is the name of its environment variable."""
         options = self.options.model_dump(mode="json", exclude=set(secret_fields(type(self.options))))
         return {"use": self.use, **options, **{name: {"env": env} for name, env in self.secrets.items()}}
+
+    def outcome(self) -> dict[str, Any]:
+        """The part of `as_json` that what comes out depends on."""
+        tuning = tuning_fields(type(self.options))
+        return {name: value for name, value in self.as_json().items() if name not in tuning}
 
 
 @dataclass(frozen=True)

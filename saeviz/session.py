@@ -31,7 +31,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass
 class Session:
-    """What the stages work with."""
+    """What the stages work with. `redo` says that the user asked for the current stage anew."""
 
     config: RunConfig
     manager: Manager
@@ -39,6 +39,7 @@ class Session:
     limit: int | None = None
     show_progress: bool = False
     stage: str = ""
+    redo: bool = False
     digests: dict[str, str] = field(default_factory=dict)
     _built: dict[str, Any] = field(default_factory=dict)
 
@@ -130,7 +131,7 @@ class Session:
         if config is None:
             return None
         source = self.manager.offer(config.role, config.use).source
-        return [config.as_json(), source.name, source.version]
+        return [config.outcome(), source.name, source.version]
 
     def failed(self, subject: str, error: str) -> None:
         """List something that is left out, and go on."""

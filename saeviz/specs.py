@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, SecretStr
+
+if TYPE_CHECKING:
+    from saeviz.context import Context
 
 PATH: dict[str, Any] = {"json_schema_extra": {"path": True}}
 """`Field(..., **PATH)` marks an option that holds a path (or a table or list of paths).
@@ -17,10 +20,23 @@ id, is typed `str` and taken as a path where something exists there or it begins
 """
 
 
+TUNING: dict[str, Any] = {"json_schema_extra": {"tuning": True}}
+"""`Field(..., **TUNING)` marks an option that changes how the work is done but not what comes out.
+
+For instance a time-out or a budget. A run does nothing again because such an option has changed.
+"""
+
+
 class Options(BaseModel):
     """Base of every component's options: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def check_ready(self, context: Context) -> None:
+        """Raise `ConfigError` for what is missing around the component, for instance a key that is not set.
+
+        Called before a run that will use a labeler, long before it is built.
+        """
 
 
 def secret_fields(model: type[BaseModel]) -> list[str]:
@@ -41,6 +57,12 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
             types = (field.annotation, *get_args(field.annotation))
             found[name] = Path in types and str not in types
     return found
+
+
+def tuning_fields(model: type[BaseModel]) -> set[str]:
+    """The options that do not change what comes out, marked with `TUNING`."""
+    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    return {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("tuning")}
 
 
 @dataclass(frozen=True, kw_only=True)

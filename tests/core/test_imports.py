@@ -9,7 +9,8 @@ import pytest
 
 HEAVY = {
     *("torch", "torchvision", "open_clip", "transformers", "timm", "scipy.stats", "statsmodels", "pandas", "PIL"),
-    *("google", "numpy", "scipy", "pyarrow", "huggingface_hub", "jinja2"),
+    *("google.genai", "google.generativeai", "openai", "anthropic"),
+    *("numpy", "scipy", "pyarrow", "huggingface_hub", "jinja2"),
 }
 
 
