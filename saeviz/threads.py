@@ -14,9 +14,7 @@ R = TypeVar("R")
 _END = object()
 
 
-def outcomes(
-    call: Callable[[T], R], items: Iterable[T], n_threads: int, stop: Event
-) -> Iterator[tuple[T, Future[R]]]:
+def outcomes(call: Callable[[T], R], items: Iterable[T], n_threads: int, stop: Event) -> Iterator[tuple[T, Future[R]]]:
     """`call(item)` for every item, `n_threads` at once: each item with its settled future, first done first.
 
     After `stop` is set no further call begins; those that have begun are still given. Whoever leaves the iteration, for

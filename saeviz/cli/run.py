@@ -43,7 +43,7 @@ def stage_options(command: Any) -> Any:
 @plugins_option
 @stage_options
 @click.option("--dry-run", is_flag=True, help="Only say which stages would run and what the labeler would cost.")
-def run(
+def run(  # noqa: PLR0913, PLR0917  a flag each
     run_file: Path | None,
     plugin_words: tuple[str, ...],
     first: str,

@@ -8,7 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config import ComponentConfig
-from saeviz.errors import LabelError, LabelingPaused, PluginError, SaevizError
+from saeviz.errors import LabelError, PausedError, PluginError, SaevizError
 from saeviz.labels import LabelLine, append_label, read_labels, write_labels
 from saeviz.roles import ConcurrentLabeler, Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
@@ -128,7 +128,7 @@ def _names(
     Where the labeler pauses, or fails for good, no further call begins and the names under way are still given.
     """
     stop, n_settled = Event(), 0
-    paused: LabelingPaused | None = None
+    paused: PausedError | None = None
     failed: SaevizError | None = None
 
     def name(entry: tuple[str, LabelRequest]) -> FeatureLabel:
@@ -143,7 +143,7 @@ def _names(
         except LabelError as error:
             session.failed(str(request.feature), str(error))
             n_settled += 1
-        except LabelingPaused as error:
+        except PausedError as error:
             paused = paused or error
             stop.set()
         except SaevizError as error:

@@ -18,7 +18,9 @@ class Report:
 
     def identity(self, session: Session) -> Any:
         """The reporters and all that came before them."""
-        names = read_labels(session.rundir.labels)  # more of them may be there than when the labeler was last interrupted
+        names = read_labels(
+            session.rundir.labels
+        )  # more of them may be there than when the labeler was last interrupted
         return [
             [session.identity(config) for config in session.config.reporters],
             session.digests["label"],
