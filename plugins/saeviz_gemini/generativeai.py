@@ -24,6 +24,7 @@ class GenerativeAI:
         sdk = self._sdk
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import ParseError
         from requests.exceptions import RequestException
 
         parts = [
@@ -43,7 +44,13 @@ class GenerativeAI:
             raise _failure(error) from error
         except (GoogleAuthError, RequestException) as error:
             raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
-        except (ValueError, TypeError, AttributeError, LookupError) as error:  # a body that is not what is documented
+        except (
+            ParseError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            LookupError,
+        ) as error:  # a body that is not what is documented
             raise ServiceError(None, f"it sent what no client understands ({type(error).__name__})") from error
 
     def image_tokens(self, size: int) -> int:  # noqa: ARG002

@@ -36,14 +36,14 @@ class Pace:
     def wait(self) -> None:
         """Return when it is this caller's turn."""
         with self._lock:
-            start = max(self._next, time.monotonic())
+            start = max(self._next, clock())
             self._next = start + self._between
-        sleep(start - time.monotonic())
+        sleep(start - clock())
 
     def hold(self, seconds: float) -> None:
         """Let nobody begin for so long."""
         with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+            self._next = max(self._next, clock() + seconds)
 
 
 class Asker:
@@ -58,9 +58,8 @@ class Asker:
     def ask(self, question: Question, expected: Usage) -> Reply:
         """The answer.
 
-        Raises `UnansweredError` where the service fails at this question, `ConfigError` where it refuses the key or does
-        not know the model, `PausedError` where the budget is used up or the service answers nobody. No message and no
-        chained exception holds the key.
+        Raises `UnansweredError` where the service fails at this question, `ConfigError` where it refuses the key or the
+        model, `PausedError` where the budget is used up or the service answers nobody. No message holds the key.
         """
         retries = self._options.max_retries
         for attempt in range(retries + 1):
@@ -125,6 +124,11 @@ def backoff(attempt: int) -> float:
     """Seconds before the next attempt: doubled each time, between half and all of it at random."""
     longest = min(FIRST_WAIT * 2**attempt, LONGEST_BACKOFF)
     return SystemRandom().uniform(longest / 2, longest)
+
+
+def clock() -> float:
+    """Seconds since some moment in the past."""
+    return time.monotonic()
 
 
 def sleep(seconds: float) -> None:
