@@ -345,10 +345,11 @@ def test_an_answer_with_words_around_it_is_read(make, server, request_of_colours
         (says(label="one two three four five six"), "6 words"),
         (says(label=["red"]), "label is not text"),
         (says('{"label": "red things", "confidence": 1}'), "lacks description"),
+        (says('{"name": "red things"}'), "not a JSON object with a label"),
         (says(confidence="very"), "confidence"),
         (says(visual_elements=[{"name": "x"}]), "visual_elements"),
     ],
-    ids=["prose", "nothing", "cut off", "too long", "wrong type", "lacking", "no number", "no texts"],
+    ids=["prose", "nothing", "cut off", "too long", "wrong type", "lacking", "another object", "no number", "no texts"],
 )
 def test_an_answer_that_cannot_be_used_is_asked_for_again(make, server, request_of_colours, act, problem):
     server.script = [act]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import islice
 from typing import Any
 
 from saeviz.toolkit.vlm.prompt import printable
@@ -13,6 +14,8 @@ from saeviz.types import FeatureLabel
 MAX_WORDS = 5
 LONGEST = 600
 """Letters of one field; more is not a sentence or two."""
+MAX_BRACES = 100
+"""Places where the object is looked for; each costs time where a model has lost itself in braces."""
 
 
 def read_label(text: str) -> FeatureLabel:
@@ -35,16 +38,16 @@ def read_label(text: str) -> FeatureLabel:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """The first JSON object in the text that is whole."""
+    """The first JSON object in the text that has a label; a model may have thought aloud before."""
     decoder = json.JSONDecoder()
-    for match in re.finditer(r"\{", text):
+    for match in islice(re.finditer(r"\{", text), MAX_BRACES):
         try:
             found, _ = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict):
-            return found
-    raise ValueError("it is not a JSON object" if text.strip() else "it is empty")
+        if "label" in found:
+            return dict(found)
+    raise ValueError("it is not a JSON object with a label" if text.strip() else "it is empty")
 
 
 def _name(value: Any) -> str:
