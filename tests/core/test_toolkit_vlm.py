@@ -162,3 +162,13 @@ def test_calls_under_way_count_against_the_budget():
         count(Reply("", 700, 0))
     with pytest.raises(saeviz.PausedError, match=r"max_tokens = 1000 .* 700 are spent"), meter.call(expected):
         pass
+
+
+def test_no_call_is_counted_twice_while_it_ends():
+    meter = Meter(None, 2, None)
+    expected = saeviz.Usage(1, 1, 10, 10)
+    with meter.call(expected) as count:
+        count(Reply("", 10, 10))
+        with meter.call(expected) as count_another:
+            count_another(Reply("", 10, 10))
+    assert meter.usage == saeviz.Usage(2, 2, 20, 20)

@@ -39,11 +39,14 @@ class Meter:
         with self._lock:
             self._refuse_too_much(_sum(_sum(self.usage, self._under_way), expected))
             self._under_way = _sum(self._under_way, expected)
+        replies: list[Reply] = []
         try:
-            yield lambda reply: self._count(expected.images, reply)
+            yield replies.append
         finally:
             with self._lock:
                 self._under_way = _sum(self._under_way, expected, sign=-1)
+                for reply in replies:
+                    self._count(expected.images, reply)
 
     def _refuse_too_much(self, total: Usage) -> None:
         if self._max_calls is not None and total.calls > self._max_calls:
@@ -58,10 +61,9 @@ class Meter:
             )
 
     def _count(self, n_images: int, reply: Reply) -> None:
-        with self._lock:
-            self.usage = _sum(self.usage, Usage(1, n_images, reply.input_tokens, reply.output_tokens))
-            if self._path:
-                write_atomic(self._path, json.dumps(self.usage._asdict()) + "\n")
+        self.usage = _sum(self.usage, Usage(1, n_images, reply.input_tokens, reply.output_tokens))
+        if self._path:
+            write_atomic(self._path, json.dumps(self.usage._asdict()) + "\n")
 
 
 def _sum(one: Usage, other: Usage, sign: int = 1) -> Usage:
