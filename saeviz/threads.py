@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from itertools import repeat
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TypeVar
@@ -37,7 +36,7 @@ def _outcomes_of_threads(
     done: SimpleQueue[tuple[T, Future[R]] | None] = SimpleQueue()
 
     def work() -> None:
-        for _ in repeat(None):
+        while True:
             with lock:
                 item = _END if stop.is_set() else next(waiting, _END)
             if item is _END:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -68,9 +69,10 @@ class Label:
         usage = {}
         if wanted.waiting:
             labeler = session.component("labeler")
-            for key, label in _names(labeler, wanted.waiting, session, config):
-                kept[key] = LabelLine(wanted.waiting[key].feature, key, label)
-                append_label(path, kept[key])
+            with closing(_names(labeler, wanted.waiting, session, config)) as names:
+                for key, label in names:
+                    kept[key] = LabelLine(wanted.requests[key].feature, key, label)
+                    append_label(path, kept[key])
             usage = _usage(labeler)
         write_labels(path, [kept[key] for key in wanted.requests if key in kept])
         n_labeled = sum(bool(line.label.label) for line in kept.values())
@@ -122,7 +124,7 @@ def _usage(labeler: Labeler) -> dict[str, Any]:
 
 def _names(
     labeler: Labeler, waiting: Mapping[str, LabelRequest], session: Session, config: ComponentConfig
-) -> Iterator[tuple[str, FeatureLabel]]:
+) -> Generator[tuple[str, FeatureLabel]]:
     """Each name as soon as it is there. What cannot be named is listed.
 
     Where the labeler pauses, or fails for good, no further call begins and the names under way are still given.
@@ -136,19 +138,22 @@ def _names(
 
     n_threads = labeler.concurrency if isinstance(labeler, ConcurrentLabeler) else 1
     results = outcomes(name, waiting.items(), n_threads, stop)
-    for (key, request), future in session.progress(results, len(waiting), "label"):
-        try:
-            yield key, future.result()
-            n_settled += 1
-        except LabelError as error:
-            session.failed(str(request.feature), str(error))
-            n_settled += 1
-        except PausedError as error:
-            paused = paused or error
-            stop.set()
-        except SaevizError as error:
-            failed = failed or error
-            stop.set()
+    try:
+        for (key, request), future in session.progress(results, len(waiting), "label"):
+            try:
+                yield key, future.result()
+                n_settled += 1
+            except LabelError as error:
+                session.failed(str(request.feature), str(error))
+                n_settled += 1
+            except PausedError as error:
+                paused = paused or error
+                stop.set()
+            except SaevizError as error:
+                failed = failed or error
+                stop.set()
+    finally:
+        stop.set()
     if failed:
         raise failed
     if paused:

@@ -463,6 +463,8 @@ def test_no_error_quotes_the_key(make, server, waits, request_of_colours):
     assert failed.value.__suppress_context__
     server.otherwise = says(label=f"the {KEY}")
     assert KEY not in make().label(request_of_colours).label
+    server.otherwise = lambda asked: sends(json.loads(json.dumps(says()(asked).body).replace("gpt-5.4", KEY)))(asked)
+    assert KEY not in json.dumps(make().label(request_of_colours).details)
 
 
 def test_a_key_with_a_line_break_is_refused_unseen(make, server, request_of_colours):

@@ -72,7 +72,7 @@ class Asker:
                 failure = error
             else:
                 self._in_a_row = 0
-                return reply._replace(text=self._without_key(reply.text), refusal=self._without_key(reply.refusal))
+                return self._safe(reply)
             self._refuse_for_good(failure)
             if not is_passing(failure) or attempt == retries:
                 break
@@ -83,6 +83,11 @@ class Asker:
                 sleep(wait)
         raise self._give_up(failure)
 
+    def _safe(self, reply: Reply) -> Reply:
+        """Without the key, which a server may send back wherever it likes."""
+        text, refusal, model = map(self._without_key, (reply.text, reply.refusal, reply.model))
+        return reply._replace(text=text, refusal=refusal, model=model)
+
     def _refuse_for_good(self, failure: ServiceError) -> None:
         name, reason = self._service.name, self._told(failure)
         if failure.status in (401, 403):
@@ -92,7 +97,7 @@ class Asker:
                 f"labeler.model: {name} has no model {self._options.model!r}, or labeler.base_url is wrong: {reason}"
             )
         if failure.status == 402:
-            raise PausedError(f"{name} wants the account filled up first: {reason}")
+            raise PausedError(f"{name} answers this account no more for now: {reason}")
         if failure.wait is not None and failure.wait > LONGEST_WAIT:
             raise PausedError(f"{name} asks to wait {failure.wait:.0f} seconds: {reason}")
 

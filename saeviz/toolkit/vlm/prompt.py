@@ -110,7 +110,7 @@ def correction(problem: str) -> str:
 
 
 def printable(text: str, longest: int) -> str:
-    """On one line, without control characters, quotes or braces that could be taken for the end of something."""
+    """On one line, without control characters, and without the double quotes that mark its end in a sentence."""
     kept = "".join(letter if letter.isprintable() else " " for letter in text.replace('"', "'"))
     kept = " ".join(kept.split())
     return kept if len(kept) <= longest else kept[: longest - 1] + "…"
