@@ -13,6 +13,7 @@ from saeviz.errors import (
     ExitCode,
     ImageError,
     LabelError,
+    PausedError,
     PluginError,
     RunDirError,
     SaevizError,
@@ -22,6 +23,7 @@ from saeviz.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
+    ConcurrentLabeler,
     EmbeddingProvider,
     FamilyScorer,
     FeatureExtractor,
@@ -33,6 +35,7 @@ from saeviz.roles import (
     ImageProvider,
     Labeler,
     LabelJudge,
+    MeteredLabeler,
     Reporter,
     ReportsNotes,
     Scorer,
@@ -76,6 +79,7 @@ from saeviz.types import (
     SpatialFeatures,
     Tokens,
     TopImage,
+    Usage,
 )
 
 __version__ = "0.1.0"
@@ -87,6 +91,7 @@ __all__ = [
     "TOKENS",
     "Checkable",
     "ComponentSpec",
+    "ConcurrentLabeler",
     "ConfigError",
     "Context",
     "DataError",
@@ -121,9 +126,11 @@ __all__ = [
     "LabelRequest",
     "Labeler",
     "LabelerSpec",
+    "MeteredLabeler",
     "OneItemEmbeddings",
     "OneItemStore",
     "Options",
+    "PausedError",
     "PluginError",
     "Relation",
     "Reporter",
@@ -148,6 +155,7 @@ __all__ = [
     "Tokens",
     "TopImage",
     "TopImages",
+    "Usage",
     "component",
     "hookimpl",
     "open_run",

@@ -48,3 +48,12 @@ class RunDirError(SaevizError):
 
 class LabelError(SaevizError):
     """One feature could not be named; a run lists it in `failures.jsonl` and goes on."""
+
+
+class PausedError(SaevizError):
+    """No further feature can be named for now: a budget is used up, a service lets nobody in.
+
+    A run keeps the names it has, lists the rest as one failure, and goes on; the next run names the rest.
+    """
+
+    exit_code = ExitCode.PARTIAL

@@ -47,6 +47,8 @@ def run_stages(session: Session, plan: Plan) -> int:
     logger.info("images: %d, ratings: %s", len(session.items), ", ".join(session.ratings()) or "none")
     _describe(session)
     taken, todo = plan.stages()
+    if session.config.labeler and any(stage.name == "label" for stage in todo):
+        session.config.labeler.options.check_ready(session.context("labeler"))
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         if "finished" not in record:
@@ -59,13 +61,36 @@ def run_stages(session: Session, plan: Plan) -> int:
     return len(session.rundir.failures())
 
 
+def foresee(session: Session, plan: Plan) -> list[tuple[str, bool]]:
+    """Each stage of the plan, and whether it would run; nothing is done.
+
+    What comes after a stage that runs is counted as running too.
+    """
+    taken, todo = plan.stages()
+    records = session.rundir.read_manifest()["stages"]
+    session.digests.update({stage.name: records.get(stage.name, {}).get("digest", "") for stage in taken})
+    foreseen: list[tuple[str, bool]] = []
+    for stage in todo:
+        runs = any(runs for _, runs in foreseen)
+        if not runs:
+            session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
+            up_to_date = _is_up_to_date(stage, session, records.get(stage.name), digest)
+            runs = stage.name in plan.redo or not up_to_date
+        foreseen.append((stage.name, runs))
+    return foreseen
+
+
+def _is_up_to_date(stage: Stage, session: Session, record: dict[str, Any] | None, digest: str) -> bool:
+    return bool(record and record["digest"] == digest and _is_done(record) and stage.is_complete(session))
+
+
 def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     session.stage, session.redo = stage.name, redo
     identity = stage.identity(session)
     session.digests[stage.name] = digest = digest_of([stage.name, identity])
     record = session.rundir.read_manifest()["stages"].get(stage.name)
     has_changed = record is not None and record["digest"] != digest
-    if record and not redo and not has_changed and _is_done(record) and stage.is_complete(session):
+    if not redo and _is_up_to_date(stage, session, record, digest):
         logger.info("%s: up to date", stage.name)
         return
     if redo or has_changed:

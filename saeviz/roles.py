@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ScoreTable,
         Selected,
         SpatialFeatures,
+        Usage,
     )
     from saeviz.typing import Float32Array
 
@@ -248,6 +249,30 @@ class Labeler(Protocol):
 
     def label(self, request: LabelRequest) -> FeatureLabel:
         """The name; raises `LabelError` where none can be given."""
+        ...
+
+
+@runtime_checkable
+class ConcurrentLabeler(Protocol):
+    """Optional for a labeler: `label` may be called from several threads at once."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls at once do it good."""
+        ...
+
+
+@runtime_checkable
+class MeteredLabeler(Protocol):
+    """Optional for a labeler: what it costs, told before and after."""
+
+    def estimate(self, requests: Sequence[LabelRequest]) -> Usage:
+        """About what naming these would take; nothing is sent, no image is opened."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What was taken so far in this run directory, earlier runs included."""
         ...
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, SecretStr
+
+if TYPE_CHECKING:
+    from saeviz.context import Context
 
 PATH: dict[str, Any] = {"json_schema_extra": {"path": True}}
 """`Field(..., **PATH)` marks an option that holds a path (or a table or list of paths).
@@ -27,6 +30,12 @@ class Options(BaseModel):
     """Base of every component's options: unknown keys are refused, values do not change, errors quote none of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    def check_ready(self, context: Context) -> None:
+        """Raise `ConfigError` for what is missing around the component, for instance a key that is not set.
+
+        Called before a run that will use a labeler, long before it is built.
+        """
 
 
 def secret_fields(model: type[BaseModel]) -> list[str]:

@@ -349,6 +349,15 @@ class FeatureLabel:
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
+class Usage(NamedTuple):
+    """What naming features takes of a service that is paid for: requests, images in them, tokens in and out."""
+
+    calls: int = 0
+    images: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 class Figure(NamedTuple):
     """Something measured, beside what is published about it (None = nothing); NaN = cannot be measured here."""
 

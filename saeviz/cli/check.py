@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from saeviz.api import Prepared, prepare
-from saeviz.cli.common import chosen, log_to_stderr, plugins_option, settings_options, tell_problems
+from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, settings_options, tell_problems
 from saeviz.cli.run import layers_of
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.plain import plain
@@ -41,7 +41,9 @@ def check(
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
     tell_problems(prepared.manager)
     RunDir.check(prepared.directory)
-    session = _Look(prepared.config, prepared.manager, RunDir(prepared.directory))
+    session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
+    if session.config.labeler:
+        session.config.labeler.options.check_ready(session.context("labeler"))
     found = _look(session, prepared)
     if not as_json:
         _print(found)
@@ -58,14 +60,6 @@ def check(
     for warning in warnings:
         click.echo(f"saeviz: warning: {warning}", err=True)
     return ExitCode.FAILED if warnings else ExitCode.DONE
-
-
-class _Look(Session):
-    """A session that writes nothing."""
-
-    def failed(self, subject: str, error: str) -> None:
-        """Say it; there is no list to put it in."""
-        logger.warning("%s: left out: %s", subject, error)
 
 
 def _look(session: Session, prepared: Prepared) -> dict[str, Any]:

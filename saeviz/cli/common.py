@@ -12,6 +12,7 @@ import click
 
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager
+from saeviz.session import Session, logger
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +51,14 @@ def settings_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+class Look(Session):
+    """A session that writes nothing."""
+
+    def failed(self, subject: str, error: str) -> None:
+        """Say it; there is no list to put it in."""
+        logger.warning("%s: left out: %s", subject, error)
 
 
 def tell_problems(manager: Manager) -> None:

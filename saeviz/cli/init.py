@@ -55,7 +55,7 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield "# Names for the selected features; without this table they keep their numbers."
     yield f"# One of: {', '.join(manager.names('labeler'))}"
     yield "# [labeler]"
-    yield f'# use = "{next(iter(manager.names("labeler")), "")}"\n'
+    yield '# use = "clip-vocabulary"\n'
     for use in LISTS["reporters"][1]:
         yield from _component(manager, "[[reporters]]", "reporter", use)
 

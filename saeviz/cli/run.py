@@ -9,12 +9,15 @@ from typing import Any
 import click
 
 from saeviz.api import Prepared, execute, prepare
-from saeviz.cli.common import chosen, log_to_stderr, plugins_option, settings_options, tell_problems
+from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, settings_options, tell_problems
 from saeviz.config import Layer, assignment_layer, read_run_file
 from saeviz.errors import ConfigError, ExitCode
-from saeviz.pipeline import Plan
+from saeviz.pipeline import Plan, foresee
 from saeviz.results import Run
+from saeviz.rundir import RunDir
+from saeviz.session import Session
 from saeviz.stages import STAGE_NAMES
+from saeviz.stages.label import estimate
 
 
 def stage_options(command: Any) -> Any:
@@ -39,7 +42,8 @@ def stage_options(command: Any) -> Any:
 @settings_options
 @plugins_option
 @stage_options
-def run(
+@click.option("--dry-run", is_flag=True, help="Only say which stages would run and what the labeler would cost.")
+def run(  # noqa: PLR0913, PLR0917  a flag each
     run_file: Path | None,
     plugin_words: tuple[str, ...],
     first: str,
@@ -47,6 +51,7 @@ def run(
     redo: tuple[str, ...],
     limit: int | None,
     quiet: bool,
+    dry_run: bool,
     **settings: Any,
 ) -> int:
     """Do everything RUN_FILE asks for, or the default run over --images DIR --ratings FILE.
@@ -56,7 +61,40 @@ def run(
     log_to_stderr(quiet=quiet)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
     tell_problems(prepared.manager)
-    return carry_out(prepared, Plan(first, last, redo), limit)
+    plan = Plan(first, last, redo)
+    return tell(prepared, plan, limit) if dry_run else carry_out(prepared, plan, limit)
+
+
+def tell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
+    """Say on stdout what a run would do. Nothing is written, no model is run, nothing is sent."""
+    RunDir.check(prepared.directory)
+    session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
+    try:
+        for name, runs in foresee(session, plan):
+            click.echo(f"{name:8} {_labeling(session, plan) if runs and name == 'label' else _RUNS[runs]}")
+    finally:
+        session.close()
+    return ExitCode.DONE
+
+
+_RUNS = {True: "would run", False: "up to date"}
+
+
+def _labeling(session: Session, plan: Plan) -> str:
+    config = session.config.labeler
+    if config is None:
+        return "would run without a labeler"
+    record = session.rundir.read_manifest()["stages"].get("extract", {})
+    if record.get("digest") != session.digests["extract"] or not session.rundir.selected.exists():
+        return f"would run {config.use}; what it costs is known once features are selected: --until select"
+    n_waiting, n_features, usage = estimate(session, config, anew="label" in plan.redo)
+    known = f"{n_waiting} of {n_features} features to name with {config.use}"
+    if usage is None:
+        return known
+    return (
+        f"{known}: about {usage.calls} calls with {usage.images} images, "
+        f"{usage.input_tokens} tokens to send and {usage.output_tokens} to receive"
+    )
 
 
 def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:

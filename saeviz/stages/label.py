@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config import ComponentConfig
-from saeviz.errors import LabelError, PluginError
+from saeviz.errors import LabelError, PausedError, PluginError, SaevizError
 from saeviz.labels import LabelLine, append_label, read_labels, write_labels
-from saeviz.roles import Labeler
+from saeviz.roles import ConcurrentLabeler, Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
 from saeviz.selection import read_selected
 from saeviz.session import Session, logger
+from saeviz.threads import outcomes
 from saeviz.types import (
     Feature,
     FeatureLabel,
@@ -21,6 +25,7 @@ from saeviz.types import (
     Relation,
     Selected,
     TopImage,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -44,43 +49,120 @@ class Label:
         return session.config.labeler is None or session.rundir.labels.exists()
 
     def reset(self, session: Session) -> None:
-        """Nothing: each line knows what it was made from, and one that no longer holds is not used again."""
+        """Nothing, unless the user asked: each line knows what it was made from; one that no longer holds is not used.
+
+        Names that are asked for anew are forgotten. What they cost is not.
+        """
+        if session.redo:
+            session.rundir.labels.unlink(missing_ok=True)
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Name what has no name yet. A feature that cannot be named is listed and left without."""
-        path = session.rundir.labels
-        if session.config.labeler is None:
+        path, config = session.rundir.labels, session.config.labeler
+        if config is None:
             path.unlink(missing_ok=True)
             return {"counts": {"labeled": 0}}
-        made_by = [session.identity(session.config.labeler), session.data_digest()]
+        wanted = Wanted.of(session, config)
+        kept = dict(wanted.kept)
+        write_labels(path, kept.values())
+        logger.info("label: %d of %d features to name with %s", len(wanted.waiting), len(wanted.requests), config.use)
+        usage = {}
+        if wanted.waiting:
+            labeler = session.component("labeler")
+            with closing(_names(labeler, wanted.waiting, session, config)) as names:
+                for key, label in names:
+                    kept[key] = LabelLine(wanted.requests[key].feature, key, label)
+                    append_label(path, kept[key])
+            usage = _usage(labeler)
+        write_labels(path, [kept[key] for key in wanted.requests if key in kept])
+        n_labeled = sum(bool(line.label.label) for line in kept.values())
+        return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, **usage}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The names that a run wants: all of them by what they are made from, those it has, those that are waiting."""
+
+    requests: Mapping[str, LabelRequest]
+    kept: Mapping[str, LabelLine]
+
+    @property
+    def waiting(self) -> dict[str, LabelRequest]:
+        """What there is no name for yet."""
+        return {key: request for key, request in self.requests.items() if key not in self.kept}
+
+    @classmethod
+    def of(cls, session: Session, config: ComponentConfig) -> Wanted:
+        """As the run directory is now; raises `RunDirError` where the features are not selected yet."""
+        made_by = [session.identity(config), session.data_digest()]
         requests = {_key(made_by, request): request for request in _requests(session)}
-        known = read_labels(path)
+        known = read_labels(session.rundir.labels)
         kept = {
             key: known[request.feature]
             for key, request in requests.items()
             if request.feature in known and known[request.feature].key == key
         }
-        write_labels(path, kept.values())
-        waiting = {key: request for key, request in requests.items() if key not in kept}
-        logger.info("label: %d of %d features to name with %s", len(waiting), len(requests), session.config.labeler.use)
-        if waiting:
-            labeler = session.component("labeler")
-            for key, request in session.progress(waiting.items(), len(waiting), "label"):
-                label = _name(labeler, request, session, session.config.labeler)
-                if label is not None:
-                    kept[key] = LabelLine(request.feature, key, label)
-                    append_label(path, kept[key])
-        write_labels(path, [kept[key] for key in requests if key in kept])
-        return {"counts": {"labeled": sum(bool(line.label.label) for line in kept.values()), "new": len(waiting)}}
+        return cls(requests, kept)
 
 
-def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel | None:
+def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -> tuple[int, int, Usage | None]:
+    """How many features wait for a name, of how many, and what naming them takes: None where the labeler is free.
+
+    With `anew` all of them wait. Raises `RunDirError` where the features are not selected yet.
+    """
+    wanted = Wanted.of(session, config)
+    waiting = [*(wanted.requests if anew else wanted.waiting).values()]
+    labeler = session.component("labeler")
+    with session.blaming(config):
+        usage = labeler.estimate(waiting) if isinstance(labeler, MeteredLabeler) else None
+    return len(waiting), len(wanted.requests), usage
+
+
+def _usage(labeler: Labeler) -> dict[str, Any]:
+    return {"usage": labeler.usage._asdict()} if isinstance(labeler, MeteredLabeler) else {}
+
+
+def _names(
+    labeler: Labeler, waiting: Mapping[str, LabelRequest], session: Session, config: ComponentConfig
+) -> Generator[tuple[str, FeatureLabel]]:
+    """Each name as soon as it is there. What cannot be named is listed.
+
+    Where the labeler pauses, or fails for good, no further call begins and the names under way are still given.
+    """
+    stop, n_settled = Event(), 0
+    paused: PausedError | None = None
+    failed: SaevizError | None = None
+
+    def name(entry: tuple[str, LabelRequest]) -> FeatureLabel:
+        return _name(labeler, entry[1], session, config)
+
+    n_threads = labeler.concurrency if isinstance(labeler, ConcurrentLabeler) else 1
+    results = outcomes(name, waiting.items(), n_threads, stop)
     try:
-        with session.blaming(config):
-            label = labeler.label(request)
-    except LabelError as error:
-        session.failed(str(request.feature), str(error))
-        return None
+        for (key, request), future in session.progress(results, len(waiting), "label"):
+            try:
+                yield key, future.result()
+                n_settled += 1
+            except LabelError as error:
+                session.failed(str(request.feature), str(error))
+                n_settled += 1
+            except PausedError as error:
+                paused = paused or error
+                stop.set()
+            except SaevizError as error:
+                failed = failed or error
+                stop.set()
+    finally:
+        stop.set()
+    if failed:
+        raise failed
+    if paused:
+        session.failed(f"{len(waiting) - n_settled} features", f"not named yet: {paused}")
+
+
+def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:
+    with session.blaming(config):
+        label = labeler.label(request)
     if not isinstance(label, FeatureLabel):
         raise PluginError(f"the labeler gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
     return label

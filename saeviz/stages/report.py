@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saeviz.labels import read_labels
 from saeviz.results import Run
 from saeviz.session import Session, logger
 
@@ -17,7 +18,14 @@ class Report:
 
     def identity(self, session: Session) -> Any:
         """The reporters and all that came before them."""
-        return [[session.identity(config) for config in session.config.reporters], session.digests["label"]]
+        names = read_labels(
+            session.rundir.labels
+        )  # more of them may be there than when the labeler was last interrupted
+        return [
+            [session.identity(config) for config in session.config.reporters],
+            session.digests["label"],
+            [line.as_text() for line in names.values()],
+        ]
 
     def is_complete(self, session: Session) -> bool:
         """Every file that was written is still there."""

@@ -1,0 +1,37 @@
+"""Names features with Anthropic's Claude."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+import saeviz
+from saeviz.toolkit.vlm.options import VLMOptions
+
+
+class AnthropicOptions(VLMOptions):
+    """Options of `anthropic`."""
+
+    key_variables: ClassVar[tuple[str, ...]] = ("ANTHROPIC_API_KEY",)
+
+    model: str = Field("claude-haiku-5-5", min_length=1, description="name of a Claude model")
+    max_output_tokens: int = Field(4096, ge=64, description="limit of one answer, a model's thoughts included")
+
+    def package(self) -> tuple[str, str]:
+        """The client library and the extra that brings it."""
+        return "anthropic", "saeviz[anthropic]"
+
+
+@saeviz.hookimpl
+def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
+    """`anthropic`."""
+    yield saeviz.LabelerSpec(
+        name="anthropic",
+        summary="names features with Claude; sends images to Anthropic, needs a key",
+        options=AnthropicOptions,
+        factory="saeviz_anthropic.labeler:anthropic",
+        needs=("anthropic",),
+        install="saeviz[anthropic]",
+    )

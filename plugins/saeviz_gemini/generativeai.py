@@ -1,0 +1,101 @@
+"""Gemini through google-generativeai, for those who have pinned it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from saeviz.toolkit.vlm import Picture, Question, Reply, ServiceError
+from saeviz_gemini import GeminiOptions, reading
+
+
+class GenerativeAI:
+    """Asks `generateContent` of the Gemini API, over HTTP as the newer library does, not over gRPC."""
+
+    name = "Gemini"
+
+    def __init__(self, options: GeminiOptions) -> None:
+        self.options = options
+
+    def ask(self, question: Question) -> Reply:
+        """The answer to one question; raises `ServiceError`."""
+        sdk = self._sdk
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import ParseError
+        from requests.exceptions import RequestException
+
+        parts = [
+            {"mime_type": "image/jpeg", "data": part.jpeg} if isinstance(part, Picture) else part
+            for part in question.parts
+        ]
+        config: dict[str, Any] = {
+            "response_mime_type": "application/json",
+            "response_schema": _without_additional_properties(question.schema),
+            "max_output_tokens": self.options.max_output_tokens,
+        }
+        try:
+            model = sdk.GenerativeModel(self.options.model, system_instruction=question.instructions)
+            options = {"timeout": self.options.timeout, "retry": None}
+            return _reply(model.generate_content(parts, generation_config=config, request_options=options))
+        except GoogleAPIError as error:
+            raise _failure(error) from error
+        except (GoogleAuthError, RequestException) as error:
+            raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
+        except (
+            ParseError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            LookupError,
+        ) as error:  # a body that is not what is documented
+            raise ServiceError(None, f"it sent what no client understands ({type(error).__name__})") from error
+
+    def image_tokens(self, size: int) -> int:  # noqa: ARG002
+        """1120 for any picture with Gemini 3: this library cannot ask for less."""
+        return 1120
+
+    @cached_property
+    def _sdk(self) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # its end of life, which the labeler has told already
+            import google.generativeai as sdk
+
+        endpoint = {"api_endpoint": self.options.base_url.rstrip("/")} if self.options.base_url else None
+        sdk.configure(api_key=self.options.sent_key(), transport="rest", client_options=endpoint)
+        return sdk
+
+
+def _without_additional_properties(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema in the dialect of this library, which knows no `additionalProperties`."""
+    return {
+        name: _without_additional_properties(value) if isinstance(value, Mapping) else value
+        for name, value in schema.items()
+        if name != "additionalProperties"
+    }
+
+
+def _failure(error: Any) -> ServiceError:
+    response = getattr(error, "response", None)
+    try:
+        body = response.json() if response is not None else None
+    except ValueError:
+        body = None
+    headers = getattr(response, "headers", None) or {}
+    code = getattr(error, "code", None)
+    return reading.failure(int(code), body, headers, str(error)) if code else ServiceError(None, str(error))
+
+
+def _reply(response: Any) -> Reply:
+    feedback, usage = response.prompt_feedback, response.usage_metadata
+    candidate = response.candidates[0] if response.candidates else None
+    blocked = feedback.block_reason
+    return reading.reply(
+        text="".join(part.text for part in candidate.content.parts) if candidate else "",
+        finish=getattr(candidate.finish_reason, "name", str(candidate.finish_reason)) if candidate else "",
+        blocked=getattr(blocked, "name", str(blocked)) if blocked else "",
+        tokens=(usage.prompt_token_count, usage.candidates_token_count),
+        model="",
+    )

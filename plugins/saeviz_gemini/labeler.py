@@ -1,0 +1,20 @@
+"""The labeler, on whichever of Google's client libraries is asked for."""
+
+from __future__ import annotations
+
+import saeviz
+from saeviz.toolkit.vlm import VLMLabeler
+from saeviz_gemini import GeminiOptions
+from saeviz_gemini.genai import GenAI
+from saeviz_gemini.generativeai import GenerativeAI
+
+
+def gemini(options: GeminiOptions, context: saeviz.Context) -> VLMLabeler:
+    """A labeler that asks Gemini."""
+    if options.sdk == "google-genai":
+        return VLMLabeler(GenAI(options), options, context)
+    context.logger.warning(
+        "labeler: google-generativeai reached its end of life on 2025-11-30 and gets no more fixes; "
+        "pip install 'saeviz[gemini]' and take labeler.sdk out"
+    )
+    return VLMLabeler(GenerativeAI(options), options, context)

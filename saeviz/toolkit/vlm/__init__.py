@@ -1,0 +1,33 @@
+"""Naming features with a vision-language model behind a web service: everything but the service's own protocol.
+
+A plugin writes a `Service` and its options, a subclass of `VLMOptions`; `VLMLabeler` does the rest. See
+`docs/labeling.md` for what is sent and what happens when something goes wrong.
+"""
+
+from __future__ import annotations
+
+from saeviz.toolkit.vlm.labeler import VLMLabeler
+from saeviz.toolkit.vlm.options import VLMOptions
+from saeviz.toolkit.vlm.service import (
+    Part,
+    Picture,
+    Question,
+    Reply,
+    Service,
+    ServiceError,
+    http_reason,
+    seconds_to_wait,
+)
+
+__all__ = [
+    "Part",
+    "Picture",
+    "Question",
+    "Reply",
+    "Service",
+    "ServiceError",
+    "VLMLabeler",
+    "VLMOptions",
+    "http_reason",
+    "seconds_to_wait",
+]

@@ -1,0 +1,141 @@
+"""A question put to a service until it is answered, or it is clear that it will not be."""
+
+from __future__ import annotations
+
+import time
+from random import SystemRandom
+from threading import Lock
+
+from saeviz.errors import ConfigError, PausedError
+from saeviz.toolkit.vlm.meter import Meter
+from saeviz.toolkit.vlm.options import VLMOptions
+from saeviz.toolkit.vlm.prompt import printable
+from saeviz.toolkit.vlm.service import Question, Reply, Service, ServiceError
+from saeviz.types import Usage
+
+LONGEST_WAIT = 120.0
+"""Seconds. A service that wants more lets nobody in for a while: its limit of a day, say."""
+FIRST_WAIT, LONGEST_BACKOFF = 1.0, 60.0
+FAILURES_IN_A_ROW = 3
+"""After so many questions without an answer nothing more is asked in this run."""
+BUSY = (408, 409, 425, 429)
+
+
+class UnansweredError(Exception):
+    """The service fails at one question; it may answer others."""
+
+
+class Pace:
+    """When the next request may leave, for all threads together."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._between = 60 / per_minute if per_minute else 0.0
+        self._next = 0.0
+        self._lock = Lock()
+
+    def wait(self) -> None:
+        """Return when it is this caller's turn."""
+        with self._lock:
+            start = max(self._next, clock())
+            self._next = start + self._between
+        sleep(start - clock())
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody begin for so long."""
+        with self._lock:
+            self._next = max(self._next, clock() + seconds)
+
+
+class Asker:
+    """Asks a service, at its pace and within the budget, again where it is busy."""
+
+    def __init__(self, service: Service, options: VLMOptions, meter: Meter) -> None:
+        self._service, self._options, self._meter = service, options, meter
+        self._pace = Pace(options.requests_per_minute)
+        self._lock = Lock()
+        self._in_a_row = 0
+
+    def ask(self, question: Question, expected: Usage) -> Reply:
+        """The answer.
+
+        Raises `UnansweredError` where the service fails at this question, `ConfigError` where it refuses the key or the
+        model, `PausedError` where the budget is used up or the service answers nobody. No message holds the key.
+        """
+        retries = self._options.max_retries
+        for attempt in range(retries + 1):
+            self._pace.wait()
+            try:
+                with self._meter.call(expected) as count:
+                    reply = self._service.ask(question)
+                    count(reply)
+            except ServiceError as error:
+                failure = error
+            else:
+                self._in_a_row = 0
+                return self._safe(reply)
+            self._refuse_for_good(failure)
+            if not is_passing(failure) or attempt == retries:
+                break
+            wait = failure.wait if failure.wait is not None else backoff(attempt)
+            if failure.status == 429:
+                self._pace.hold(wait)
+            else:
+                sleep(wait)
+        raise self._give_up(failure)
+
+    def _safe(self, reply: Reply) -> Reply:
+        """Without the key, which a server may send back wherever it likes."""
+        text, refusal, model = map(self._without_key, (reply.text, reply.refusal, reply.model))
+        return reply._replace(text=text, refusal=refusal, model=model)
+
+    def _refuse_for_good(self, failure: ServiceError) -> None:
+        name, reason = self._service.name, self._told(failure)
+        if failure.status in (401, 403):
+            raise ConfigError(f"labeler.api_key: {name} refuses the key: {reason}")
+        if failure.status == 404:
+            raise ConfigError(
+                f"labeler.model: {name} has no model {self._options.model!r}, or labeler.base_url is wrong: {reason}"
+            )
+        if failure.status == 402:
+            raise PausedError(f"{name} answers this account no more for now: {reason}")
+        if failure.wait is not None and failure.wait > LONGEST_WAIT:
+            raise PausedError(f"{name} asks to wait {failure.wait:.0f} seconds: {reason}")
+
+    def _give_up(self, failure: ServiceError) -> Exception:
+        name, reason = self._service.name, self._told(failure)
+        if failure.status == 429:
+            return PausedError(f"{name} takes no more questions for now: {reason}; run again later")
+        with self._lock:
+            self._in_a_row += 1
+            if self._in_a_row >= FAILURES_IN_A_ROW:
+                return PausedError(f"{name} left {self._in_a_row} questions in a row unanswered, the last: {reason}")
+        return UnansweredError(f"{name} gives no answer: {reason}")
+
+    def _told(self, failure: ServiceError) -> str:
+        status = f" (HTTP {failure.status})" if failure.status else ""
+        return printable(self._without_key(failure.reason), 300) + status
+
+    def _without_key(self, text: str) -> str:
+        key = self._options.key()
+        return text.replace(key.get_secret_value(), "***") if key else text
+
+
+def is_passing(failure: ServiceError) -> bool:
+    """Whether the same question may be answered a little later."""
+    return failure.status is None or failure.status in BUSY or failure.status >= 500
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before the next attempt: doubled each time, between half and all of it at random."""
+    longest = min(FIRST_WAIT * 2**attempt, LONGEST_BACKOFF)
+    return SystemRandom().uniform(longest / 2, longest)
+
+
+def clock() -> float:
+    """Seconds since some moment in the past."""
+    return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(max(0.0, seconds))

@@ -1,0 +1,150 @@
+"""The labeler that all web services share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from saeviz.errors import ConfigError, LabelError
+from saeviz.roles import HeatmapExtractor
+from saeviz.toolkit.vlm import prompt
+from saeviz.toolkit.vlm.answer import read_label
+from saeviz.toolkit.vlm.asking import Asker, UnansweredError
+from saeviz.toolkit.vlm.meter import Meter
+from saeviz.toolkit.vlm.options import VLMOptions
+from saeviz.toolkit.vlm.pictures import open_picture, prepare, with_heatmap
+from saeviz.toolkit.vlm.service import Part, Picture, Question, Reply, Service
+from saeviz.types import FeatureLabel, Usage
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from saeviz.context import Context
+    from saeviz.types import ImageItem, LabelRequest
+
+T = TypeVar("T")
+TRIES = 3
+"""How often a question is asked whose answers cannot be used."""
+LETTERS_PER_TOKEN = 4
+OUTPUT_TOKENS = 500
+"""Expected of one answer: some 150 tokens of JSON, and what a model thinks before."""
+
+
+class VLMLabeler:
+    """Shows a model the images on which a feature fires most and asks what they share; may be called from threads.
+
+    `label` raises `LabelError` where the service declines to answer or gives no usable answer, `ConfigError` where it
+    refuses the key or the model, `PausedError` where the budget is used up. `details` of a label say which model
+    answered and how many images it saw.
+    """
+
+    def __init__(self, service: Service, options: VLMOptions, context: Context) -> None:
+        self.options, self.context = options, context
+        self._service = service
+        is_in_a_run = context.workdir != Path()
+        usage_file = context.workdir / f"usage-{service.name.lower()}.json" if is_in_a_run else None
+        self._meter = Meter(usage_file, options.max_calls, options.max_tokens)
+        self._asker = Asker(service, options, self._meter)
+        self._lock = Lock()
+
+    @property
+    def concurrency(self) -> int:
+        """As in the options."""
+        return self.options.concurrency
+
+    @property
+    def usage(self) -> Usage:
+        """What was answered so far in this run directory, earlier runs included."""
+        return self._meter.usage
+
+    def estimate(self, requests: Sequence[LabelRequest]) -> Usage:
+        """A call for each; tokens by the service's published rule for square images. Answers vary."""
+        total = Usage()
+        for request in requests:
+            n_images = self._n_images(request)
+            n_letters = len(prompt.INSTRUCTIONS + prompt.about(request)) + n_images * len(prompt.caption(1, 1.0, 1.0))
+            expected = self._expected(n_letters, n_images)
+            total = Usage(*map(sum, zip(total, expected, strict=True)))
+        return total
+
+    def label(self, request: LabelRequest) -> FeatureLabel:
+        """What the top images share, as the model sees it; '' where there are none."""
+        if not request.top:
+            return FeatureLabel("", "no image activates the feature", confidence=0.0)
+        self.options.check_ready(self.context)
+        parts = self._parts(request)
+        problem = ""
+        for _ in range(TRIES):
+            reply = self._ask(request, [*parts, prompt.correction(problem)] if problem else parts)
+            try:
+                label = read_label(reply.text)
+            except ValueError as error:
+                problem = f"{error}, as it was cut off at the limit of tokens" if reply.is_cut_off else str(error)
+                continue
+            return self._completed(label, reply, request, sum(isinstance(part, Picture) for part in parts))
+        raise LabelError(
+            f"{request.feature}: {self._service.name} gave no answer that can be used in {TRIES} tries: {problem}"
+        )
+
+    def _ask(self, request: LabelRequest, parts: Sequence[Part]) -> Reply:
+        question = Question(prompt.INSTRUCTIONS, parts, prompt.SCHEMA)
+        try:
+            reply = self._asker.ask(question, self._expected(question.n_letters, question.n_pictures))
+        except UnansweredError as error:
+            raise LabelError(f"{request.feature}: {error}") from None
+        if reply.refusal:
+            reason = prompt.printable(reply.refusal, 300)
+            raise LabelError(f"{request.feature}: {self._service.name} declines to answer: {reason}")
+        return reply
+
+    def _completed(self, label: FeatureLabel, reply: Reply, request: LabelRequest, n_pictures: int) -> FeatureLabel:
+        """With what it was made by; without a reason where there is no rating to be explained."""
+        model = prompt.printable(reply.model, 100) or self.options.model
+        details = {"service": self._service.name, "model": model, "images": n_pictures}
+        return replace(label, why=label.why if prompt.strongest(request.relations) else "", details=details)
+
+    def _parts(self, request: LabelRequest) -> list[Part]:
+        options = self.options
+        top = list(_readable(request.top, options.top_images, lambda one: one.item))
+        if not top:
+            raise LabelError(f"{request.feature}: none of its {len(request.top)} top images can be read")
+        contrast = list(_readable(request.contrast, options.contrast_images, lambda item: item))
+        parts: list[Part] = [prompt.about(request)]
+        for number, (one, image) in enumerate(top, start=1):
+            parts += [prompt.caption(number, one.activation, top[0][0].activation), prepare(image, options.image_size)]
+            if options.heatmaps:
+                overlay = self._overlay(one.item, image, request)
+                parts += [prompt.heatmap_caption(number), prepare(overlay, options.image_size)]
+        for number, (_, image) in enumerate(contrast, start=1):
+            parts += [prompt.contrast_caption(number), prepare(image, options.image_size)]
+        return parts
+
+    def _overlay(self, item: ImageItem, image: Image, request: LabelRequest) -> Image:
+        with self._lock:  # one model, and it may have to be loaded first
+            return with_heatmap(self._heatmapper, item, image, request.feature)
+
+    @cached_property
+    def _heatmapper(self) -> HeatmapExtractor:
+        extractor = self.context.peer("extractor")
+        if not isinstance(extractor, HeatmapExtractor):
+            raise ConfigError("labeler.heatmaps: the extractor of this run makes no heatmaps; take the option out")
+        return extractor
+
+    def _n_images(self, request: LabelRequest) -> int:
+        n_top = min(self.options.top_images, len(request.top))
+        return n_top * (2 if self.options.heatmaps else 1) + min(self.options.contrast_images, len(request.contrast))
+
+    def _expected(self, n_letters: int, n_images: int) -> Usage:
+        tokens = n_letters // LETTERS_PER_TOKEN + n_images * self._service.image_tokens(self.options.image_size)
+        return Usage(1, n_images, tokens, OUTPUT_TOKENS)
+
+
+def _readable(entries: Sequence[T], n: int, item_of: Callable[[T], ImageItem]) -> Iterator[tuple[T, Image]]:
+    """The first `n` entries whose picture can be read, with the picture."""
+    opened = ((entry, open_picture(item_of(entry))) for entry in entries)
+    return islice(((entry, image) for entry, image in opened if image is not None), n)

@@ -1,0 +1,127 @@
+"""What all labelers of a web service can be told, and the key they need."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from saeviz.errors import ConfigError
+from saeviz.specs import NEUTRAL, Options
+
+if TYPE_CHECKING:
+    from saeviz.context import Context
+
+NO_KEY = "none"
+"""Sent where a server of one's own wants no key; the client libraries insist on one."""
+
+
+class VLMOptions(Options):
+    """Options that the labelers of web services share."""
+
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    """Environment variables that hold the key where `api_key` does not say which, the first that is set counts."""
+
+    model: str = Field(min_length=1, description="name of the model")
+    api_key: SecretStr | None = Field(None, description="where the key is, written { env = 'VARIABLE' }", **NEUTRAL)
+    base_url: str | None = Field(
+        None,
+        description="another server that speaks the same protocol; the key of the environment is not sent there, "
+        "only one named by api_key",
+    )
+    top_images: int = Field(9, ge=1, le=50, description="how many of the images it fires on most are shown")
+    contrast_images: int = Field(0, ge=0, le=9, description="how many images on which it is silent are shown as well")
+    heatmaps: bool = Field(False, description="show each top image a second time with where the feature fires on it")
+    image_size: int = Field(512, ge=64, le=2048, description="longer side of the images that are sent, in pixels")
+    max_output_tokens: int | None = Field(
+        None, ge=64, description="limit of one answer, a model's thoughts included; default: the model's own"
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="how many questions are under way at once", **NEUTRAL)
+    requests_per_minute: float | None = Field(None, gt=0, description="ask no more often than this", **NEUTRAL)
+    timeout: float = Field(90.0, gt=0, description="seconds to wait for one answer", **NEUTRAL)
+    max_retries: int = Field(
+        5, ge=0, description="how often a question is sent again when the service is busy or fails", **NEUTRAL
+    )
+    max_calls: int | None = Field(
+        None, ge=0, description="budget: answers paid for in this run directory, all runs together", **NEUTRAL
+    )
+    max_tokens: int | None = Field(
+        None, ge=0, description="budget: tokens sent and received in this run directory, all runs together", **NEUTRAL
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_plain(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write an address such as http://localhost:11434/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("leave user, password and everything after ? out of it; a key belongs in api_key")
+        return url
+
+    def package(self) -> tuple[str, str]:
+        """The module that has to be installed, and what to `pip install` for it."""
+        raise NotImplementedError
+
+    def key(self) -> SecretStr | None:
+        """The key: of `api_key`, else of the environment unless there is a `base_url`; None where there is none.
+
+        Raises `ConfigError` for one that no service can have given.
+        """
+        if self.api_key is not None:
+            return _checked(self.api_key.get_secret_value(), "the key of labeler.api_key")
+        if self.base_url is None:
+            for name in self.key_variables:
+                if value := os.environ.get(name, "").strip():
+                    return _checked(value, f"the key in {name}")
+        return None
+
+    def check_ready(self, context: Context) -> None:
+        """Raise `ConfigError` where the package or the key is missing, or the run is offline."""
+        if context.offline and not self._is_local:
+            raise ConfigError(
+                "run.offline: this labeler asks a web service; take run.offline out, use a server on this machine "
+                "(labeler.base_url), or use the labeler clip-vocabulary or metadata-terms"
+            )
+        module, install = self.package()
+        if not _is_installed(module):
+            raise ConfigError(f"labeler: it needs {module}, which is not installed: pip install '{install}'")
+        if self.key() is None and self.base_url is None:
+            raise ConfigError(
+                f"labeler.api_key: there is no key; set the environment variable {' or '.join(self.key_variables)}, "
+                'or name another one: api_key = { env = "VARIABLE" }'
+            )
+
+    def sent_key(self) -> str:
+        """What the client library is given: the key, or `NO_KEY` for a server that wants none."""
+        key = self.key()
+        return key.get_secret_value() if key else NO_KEY
+
+    @property
+    def _is_local(self) -> bool:
+        host = urlsplit(self.base_url or "").hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+def _checked(text: str, what: str) -> SecretStr:
+    """A key with a line break in it would be quoted in the error messages of HTTP libraries."""
+    text = text.strip()
+    if not text or not all("!" <= letter <= "~" for letter in text):
+        raise ConfigError(f"labeler.api_key: {what} is empty or holds letters that no key has, such as a line break")
+    return SecretStr(text)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

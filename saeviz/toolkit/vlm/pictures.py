@@ -1,0 +1,48 @@
+"""Pictures made ready to be sent."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from saeviz.errors import ImageError
+from saeviz.heatmaps import draw_heatmap
+from saeviz.pictures import to_rgb
+from saeviz.roles import HeatmapExtractor
+from saeviz.toolkit.images import check_shape
+from saeviz.toolkit.vlm.service import Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from saeviz.types import Feature, ImageItem
+
+QUALITY = 85
+
+
+def open_picture(item: ImageItem) -> Image | None:
+    """The decoded picture, None where it cannot be read or no model could see anything on it."""
+    try:
+        image = item.open()
+        check_shape(image)
+        return to_rgb(image)
+    except ImageError:
+        return None
+
+
+def prepare(image: Image, size: int) -> Picture:
+    """RGB, the longer side at most `size` pixels, as a JPEG without any metadata."""
+    from PIL.Image import Resampling
+
+    small = image.copy()
+    small.info.clear()
+    small.thumbnail((size, size), Resampling.LANCZOS)
+    file = BytesIO()
+    small.save(file, "JPEG", quality=QUALITY)
+    return Picture(file.getvalue())
+
+
+def with_heatmap(extractor: HeatmapExtractor, item: ImageItem, image: Image, feature: Feature) -> Image:
+    """The picture with where the feature fires on it, brighter where it fires more."""
+    values = extractor.heatmaps([item], feature.layer, [feature.index])[0, 0]
+    return draw_heatmap(image, values, extractor.field_of_view(item))

@@ -1,0 +1,153 @@
+"""A whole run whose names come from a web service, in a process of its own, against a server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+import saeviz
+from saeviz.pipeline import Plan
+from tests.conftest import FAKE_RUN, run_process
+from tests.vlm_server import IN, KEY, VLMServer, fails, says, sends
+
+pytest.importorskip("google.genai")
+N_IMAGES = 24
+
+
+@pytest.fixture
+def server():
+    server = VLMServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def folder(tmp_path, server):
+    labeler = f"""
+use = "gemini"
+api_key = {{ env = "MY_SECRET" }}
+base_url = "{server.url("gemini")}"
+max_retries = 1
+"""
+    text = FAKE_RUN.replace('use = "fake-labeler"', labeler).replace('use = "fake-reporter"', 'use = "html"')
+    (tmp_path / "fake.toml").write_text(text + "[selector]\nlimit = 12\n")
+    return tmp_path
+
+
+def run(folder, *arguments):
+    return run_process("run", "fake.toml", *arguments, cwd=folder, MY_SECRET=KEY)
+
+
+def all_bytes(folder):
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_whole_run(folder, server):
+    server.otherwise = lambda asked: replace(says()(asked), seconds=0.1)
+    done = run(folder, "--set", "labeler.heatmaps=true", "--set", "labeler.contrast_images=2")
+    assert done.code == saeviz.ExitCode.DONE, done
+    finished = saeviz.open_run(folder / "runs" / "fake")
+    assert {label.label for label in finished.labels.values()} == {"red rectangles"}
+    n = len(finished.selected)
+    assert len(server.asked) == n > 3
+    assert server.most_at_once > 1
+    numbers = {text.split(",")[0] for asked in server.asked for text in asked.texts if text.startswith("Feature #")}
+    assert numbers == {f"Feature #{one.feature.index}" for one in finished.selected}
+    usage = finished.manifest["stages"]["label"]["usage"]
+    assert (usage["calls"], usage["input_tokens"]) == (n, n * IN)
+    assert usage["images"] == sum(len(asked.jpegs) for asked in server.asked)
+    assert finished.manifest["config"]["labeler"]["api_key"] == {"env": "MY_SECRET"}
+    assert "red rectangles" in (finished.dir / "report" / "index.html").read_text()
+
+
+def test_the_key_is_nowhere_whatever_happens(folder, server):
+    leaks = [
+        fails(500, f"internal error, request had key {KEY}"),
+        fails(500, f"internal error, request had key {KEY}"),
+        fails(400, f"bad request with {KEY}"),
+        sends(f"<html>{KEY}</html>".encode(), status=200),
+        sends(f"<html>{KEY}</html>".encode(), status=502),
+        sends({"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": KEY}}),
+        says(label=f"{KEY} things", description=f"key {KEY}"),
+        says(f"not JSON but {KEY}"),
+        says(),
+        fails(429, f"slow down, {KEY}", Retry_After="1"),
+    ]
+    server.script = leaks * 2
+    done = run(folder, "--set", "labeler.concurrency=1")
+    assert done.code == saeviz.ExitCode.PARTIAL, done
+    assert server.asked[0].key == KEY
+    server.otherwise = fails(404, f"no model for {KEY}")
+    missing = run(folder, "--set", "labeler.model=gemini-0")
+    assert missing.code == saeviz.ExitCode.USAGE, missing
+    assert missing.err.count("labeler.model") == 1
+    wrong = run_process("run", "fake.toml", "--redo", "label", cwd=folder, MY_SECRET="sk-wrong-4711")
+    assert wrong.code == saeviz.ExitCode.USAGE, wrong
+    assert "refuses the key" in wrong.err
+    everything = all_bytes(folder) + "".join([*map(repr, (done, missing, wrong))]).encode()
+    for secret in (KEY, "sk-wrong-4711"):
+        assert secret.encode() not in everything
+    assert b"Traceback" not in everything
+
+
+def test_hostile_answers_neither_run_in_the_report_nor_leave_the_directory(folder, server):
+    script = "</script><script>alert(1)</script>"
+    server.otherwise = says(
+        label="../../etc <img src=x>", description=script, why=script, visual_elements=[script, "../../x", "\x1b[31m"]
+    )
+    assert run(folder).code == saeviz.ExitCode.DONE
+    page = (folder / "runs" / "fake" / "report" / "index.html").read_text()
+    assert "etc" in page
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert b"\x1b[31m" not in (folder / "runs" / "fake" / "labels.jsonl").read_bytes()
+    assert {path.name for path in folder.iterdir()} == {"fake.toml", "runs"}
+
+
+def test_a_budget_over_several_runs(folder, server, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", KEY)
+    saeviz.run(folder / "fake.toml", plan=Plan(last="select"))
+    estimate = run(folder, "--dry-run")
+    n = int(estimate.out.split("about ")[1].split(" calls")[0])
+    assert server.asked == []
+    assert f"about {n} calls" in estimate.out
+    for budget, n_named in ((2, 2), (2, 2), (5, 5), (n, n), (n, n)):
+        finished = saeviz.run(folder / "fake.toml", settings=[f"labeler.max_calls={budget}"])
+        assert len(finished.labels) == len(server.asked) == n_named
+        assert [failure.subject for failure in finished.failures] == [f"{n - n_named} features"] * (n_named < n)
+    assert finished.manifest["stages"]["label"]["usage"]["calls"] == n
+
+
+def test_killed_while_asking(folder, server):
+    server.otherwise = lambda asked: (time.sleep(0.15), says()(asked))[1]
+    command = [sys.executable, "-m", "saeviz", "run", "fake.toml", "--set", "labeler.concurrency=2"]
+    kills = 0
+    for _ in range(20):
+        begun = len(server.asked)
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "MY_SECRET": KEY},
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        while process.poll() is None and len(server.asked) < begun + 4:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    assert process.returncode == saeviz.ExitCode.DONE
+    assert kills > 1
+    finished = saeviz.open_run(folder / "runs" / "fake")
+    n = len(finished.selected)
+    lines = [json.loads(line) for line in (finished.dir / "labels.jsonl").read_text().splitlines()]
+    assert len(lines) == n
+    assert len(server.asked) <= n + 2 * kills, "no more is asked twice than was under way"

@@ -1,0 +1,262 @@
+"""A stand-in for the web services that name features: speaks the protocols of Gemini, OpenAI and Anthropic.
+
+It answers one question after the other from a script, and well once that is at its end. What it is asked it checks
+against the documented form, and keeps.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+KEY = "sk-very-secret-0123456789"
+GOOD = {
+    "label": "red rectangles",
+    "description": "A red rectangle on grey.",
+    "visual_elements": ["rectangle", "grey ground"],
+    "why": "Red is warm.",
+    "confidence": 0.8,
+}
+IN, OUT = 1000, 90
+"""Tokens that every answer is said to have cost."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as it came in, in whichever protocol."""
+
+    api: str
+    model: str
+    key: str
+    texts: list[str]
+    jpegs: list[bytes]
+    body: dict[str, Any]
+    at: float
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+    def pictures(self) -> list[Image.Image]:
+        return [Image.open(BytesIO(jpeg)) for jpeg in self.jpegs]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the server does: after `seconds`, this status and body, of which it sends only a part where `is_cut`."""
+
+    body: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    is_cut: bool = False
+
+
+Act = Callable[[Asked], Response]
+
+
+def says(text: str | None = None, *, finish: str = "done", **changes: Any) -> Act:
+    """An answer: `text`, or the good one with some fields changed. `finish`: done, cut off, blocked."""
+    content = json.dumps({**GOOD, **changes}) if text is None else text
+    return lambda asked: Response(ANSWERS[asked.api](content, finish))
+
+
+def _gemini(text: str, finish: str) -> dict[str, Any]:
+    usage = {"promptTokenCount": IN, "candidatesTokenCount": OUT - 40, "totalTokenCount": IN + OUT}
+    reason = {"done": "STOP", "cut off": "MAX_TOKENS", "blocked": "SAFETY"}[finish]
+    content = {} if finish == "blocked" else {"content": {"parts": [{"text": text}], "role": "model"}}
+    return {
+        "candidates": [{**content, "finishReason": reason, "index": 0}],
+        "usageMetadata": {**usage, "thoughtsTokenCount": 40},
+        "modelVersion": "gemini-3-flash-002",
+    }
+
+
+def _openai(text: str, finish: str) -> dict[str, Any]:
+    reason = {"done": "stop", "cut off": "length", "blocked": "stop"}[finish]
+    refusal = "I can't help with that." if finish == "blocked" else None
+    message = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1741569952,
+        "model": "gpt-5.4-mini-2026-03-17",
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
+    }
+
+
+def _anthropic(text: str, finish: str) -> dict[str, Any]:
+    reason = {"done": "end_turn", "cut off": "max_tokens", "blocked": "refusal"}[finish]
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-5-5",
+        "content": [] if finish == "blocked" else [{"type": "text", "text": text}],
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": IN, "output_tokens": OUT},
+    }
+
+
+ANSWERS = {"gemini": _gemini, "openai": _openai, "anthropic": _anthropic}
+
+
+def fails(status: int, message: str = "it went wrong", kind: str = "", **headers: str) -> Act:
+    """An error in the form in which each service documents it; `kind` is its own word for what is wrong."""
+
+    def act(asked: Asked) -> Response:
+        bodies = {
+            "gemini": {"error": {"code": status, "message": message, "status": kind or "UNKNOWN"}},
+            "openai": {"error": {"message": message, "type": "error", "param": None, "code": kind or None}},
+            "anthropic": {"type": "error", "error": {"type": kind or "api_error", "message": message}},
+        }
+        return Response(bodies[asked.api], status, {name.replace("_", "-"): text for name, text in headers.items()})
+
+    return act
+
+
+def sends(body: Any, **how: Any) -> Act:
+    """Any response at all."""
+    return lambda _: Response(body, **how)
+
+
+def refuses_key(asked: Asked) -> Response:
+    """Each service's own way to say that a key is wrong; like OpenAI it quotes the key, and unlike it the whole key."""
+    if asked.api != "gemini":
+        return fails(401, f"Incorrect API key provided: {asked.key}", "invalid_api_key")(asked)
+    detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+    message = f"API key not valid. Please pass a valid API key. ({asked.key})"
+    error = {"code": 400, "message": message, "status": "INVALID_ARGUMENT", "details": [detail]}
+    return Response({"error": error}, 400)
+
+
+class VLMServer:
+    """On loopback, in threads of its own. `script` is what it does next; `asked` is what it was asked."""
+
+    def __init__(self) -> None:
+        self.script: list[Act] = []
+        self.otherwise: Act = says()
+        self.asked: list[Asked] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"server_state": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def url(self, api: str) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}" + ("/v1" if api == "openai" else "")
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def response_to(self, asked: Asked) -> Response:
+        with self.lock:
+            self.asked.append(asked)
+            act = self.script.pop(0) if self.script else self.otherwise
+        return refuses_key(asked) if asked.key != KEY else act(asked)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_state: VLMServer
+
+    def do_POST(self) -> None:
+        state = self.server_state
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        with state.lock:
+            state.at_once += 1
+            state.most_at_once = max(state.most_at_once, state.at_once)
+        try:
+            response = self._response(raw)
+            time.sleep(response.seconds)
+        finally:
+            with state.lock:
+                state.at_once -= 1
+        self._send(response)
+
+    def _response(self, raw: bytes) -> Response:
+        try:
+            asked = self._understand(json.loads(raw))
+        except (KeyError, ValueError, TypeError, AssertionError) as error:
+            return Response({"error": {"code": 400, "message": f"undocumented request: {error!r}"}}, 400)
+        return self.server_state.response_to(asked)
+
+    def _understand(self, body: dict[str, Any]) -> Asked:
+        key = self.headers.get("x-goog-api-key") or self.headers.get("x-api-key")
+        key = key or self.headers.get("authorization", "").removeprefix("Bearer ")
+        path = self.path.partition("?")[0]
+        if found := re.fullmatch(r"/v1(?:beta)?/models/([^:]+):generateContent", path):
+            return self._understand_gemini(found[1], key, body)
+        if path == "/v1/chat/completions":
+            return self._understand_openai(key, body)
+        assert path == "/v1/messages", path
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", self.headers["anthropic-version"])
+        return self._understand_anthropic(key, body)
+
+    def _understand_gemini(self, model: str, key: str, body: dict[str, Any]) -> Asked:
+        (content,) = body["contents"]
+        assert content["role"] == "user"
+        parts = content["parts"]
+        data = [part["inlineData"] for part in parts if "inlineData" in part]
+        # JSON of protocol buffers may write names in either style and base64 in either alphabet
+        assert all(one.get("mimeType", one.get("mime_type")) == "image/jpeg" for one in data)
+        jpegs = [b64decode(one["data"].replace("-", "+").replace("_", "/"), validate=True) for one in data]
+        config = body["generationConfig"]
+        assert config["responseMimeType"] == "application/json"
+        assert config.get("responseJsonSchema") or config["responseSchema"]
+        texts = [part["text"] for part in [*body["systemInstruction"]["parts"], *parts] if "text" in part]
+        return Asked("gemini", model, key, texts, jpegs, body, time.monotonic())
+
+    def _understand_openai(self, key: str, body: dict[str, Any]) -> Asked:
+        system, user = body["messages"]
+        assert (system["role"], user["role"]) == ("system", "user")
+        urls = [part["image_url"]["url"] for part in user["content"] if part["type"] == "image_url"]
+        texts = [system["content"], *(part["text"] for part in user["content"] if part["type"] == "text")]
+        jpegs = [b64decode(url.removeprefix("data:image/jpeg;base64,"), validate=True) for url in urls]
+        if "response_format" in body:
+            schema = body["response_format"]["json_schema"]["schema"]
+            assert schema["additionalProperties"] is False
+            assert set(schema["required"]) == set(schema["properties"])
+        return Asked("openai", body["model"], key, texts, jpegs, body, time.monotonic())
+
+    def _understand_anthropic(self, key: str, body: dict[str, Any]) -> Asked:
+        (user,) = body["messages"]
+        assert user["role"] == "user"
+        assert body["max_tokens"] > 0
+        assert body["output_config"]["format"]["type"] == "json_schema"
+        sources = [part["source"] for part in user["content"] if part["type"] == "image"]
+        assert all((one["type"], one["media_type"]) == ("base64", "image/jpeg") for one in sources)
+        texts = [body["system"], *(part["text"] for part in user["content"] if part["type"] == "text")]
+        jpegs = [b64decode(one["data"], validate=True) for one in sources]
+        return Asked("anthropic", body["model"], key, texts, jpegs, body, time.monotonic())
+
+    def _send(self, response: Response) -> None:
+        is_raw = isinstance(response.body, bytes)
+        data = response.body if is_raw else json.dumps(response.body).encode()
+        try:
+            self.send_response(response.status)
+            self.send_header("Content-Type", "text/html" if is_raw else "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            for name, text in response.headers.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if response.is_cut else data)
+        except OSError:  # the client has given up
+            pass
+
+    def log_message(self, *_: object) -> None:
+        pass
