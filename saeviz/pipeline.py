@@ -14,7 +14,7 @@ from saeviz.errors import ConfigError
 from saeviz.mistakes import suggest
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
-from saeviz.stages import STAGE_NAMES, STAGES, Stage
+from saeviz.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
 """Packages whose version goes into the manifest because numbers may depend on it."""
@@ -47,6 +47,9 @@ def run_stages(session: Session, plan: Plan) -> int:
     logger.info("images: %d, ratings: %s", len(session.items), ", ".join(session.ratings()) or "none")
     _describe(session)
     taken, todo = plan.stages()
+    if session.config.second_embeddings is None:
+        taken, todo = (tuple(stage for stage in part if stage.name != EMBED_SECOND) for part in (taken, todo))
+        session.rundir.forget_failures(EMBED_SECOND)
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         if "finished" not in record:

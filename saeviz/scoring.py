@@ -109,7 +109,7 @@ class ScoreInput:
 
     `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, a row of NaN where
     an image has none, or None in a run without embeddings. `ratings` maps a rating's name to float64
-    `[n_items]`, NaN where an image is not rated.
+    `[n_items]`, NaN where an image is not rated. `second_embeddings` are those of a second provider, if there is one.
     """
 
     space: FeatureSpace
@@ -117,6 +117,7 @@ class ScoreInput:
     features: FeatureStream
     embeddings: Float32Array | None
     ratings: Mapping[str, FloatArray]
+    second_embeddings: Float32Array | None = None
 
     @property
     def n_items(self) -> int:
