@@ -163,7 +163,7 @@ class Monosemanticity:
             yield ScoreFact("monosemanticity_thresholds", options.thresholds)
             yield ScoreFact("monosemanticity_cutoffs", list(cutoffs(options.thresholds, baseline)))
         draws = options.definition != "global" and options.draws
-        yield ScoreFact("monosemanticity_p", f"up to {draws} draws" if draws else "Pearson type III")
+        yield ScoreFact("monosemanticity_p", f"up to {draws:,} draws" if draws else "Pearson type III")
 
     def _facts_of_second(self) -> Iterator[ScoreFact]:
         yardstick = self._yardsticks["second"]
