@@ -38,7 +38,8 @@ class MonosemanticityOptions(saeviz.Options):
         ge=0,
         description=(
             "at most so many random choices of images behind ms_p; a feature whose score many of the first 1,000 reach "
-            "stops there. 0, and always with `global`: an approximation from the null's mean, spread and skewness"
+            "stops there. 0, and always with `global` or more than 100 images: an approximation from the null's mean, "
+            "spread and skewness"
         ),
     )
     include_self_pairs: bool = Field(

@@ -13,7 +13,7 @@ from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColum
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.agreement import correlations
 from saeviz_monosemanticity.baseline import Cutoffs, cutoffs
-from saeviz_monosemanticity.draws import draw_p_values
+from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
 from saeviz_monosemanticity.null import null_variance, tail_probability
 from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
 from saeviz_monosemanticity.weights import weights_of_all, weights_of_top
@@ -120,11 +120,12 @@ class Monosemanticity:
         mean = np.where(has_score, yardstick.cosines.mean, np.nan)
         sd = np.sqrt(np.where(has_score, null_variance(sums.powers, yardstick.cosines), np.nan))
         z = (scores - mean) / sd
-        if top_weights is None or not self.options.draws:
-            p = tail_probability(z, sums.powers, yardstick.cosines)
-        else:
+        draws = self._draws(len(yardstick.unit))
+        if top_weights is not None and draws:
             testable = np.where(np.isnan(z), np.nan, scores)
-            p = draw_p_values(top_weights, testable, yardstick.drawn_from, self.options.draws, self.context.seed)
+            p = draw_p_values(top_weights, testable, yardstick.drawn_from, draws, self.context.seed)
+        else:
+            p = tail_probability(z, sums.powers, yardstick.cosines)
         if self.options.include_self_pairs:  # z and p stay: these pairs have the same part in every draw
             with np.errstate(invalid="ignore"):
                 share = sums.weight_of_pairs / sums.powers[1] ** 2
@@ -149,6 +150,10 @@ class Monosemanticity:
             streamed.add(weights, yardstick.unit[images])
         return streamed.sums(), None
 
+    def _draws(self, n_images: int) -> int:
+        is_few = self.options.definition != "global" and min(self.options.top_k, n_images) <= MOST_IMAGES
+        return self.options.draws if is_few else 0
+
     def _facts(self) -> Iterator[ScoreFact]:
         options, yardstick = self.options, self._yardsticks["first"]
         baseline = yardstick.baseline
@@ -162,7 +167,7 @@ class Monosemanticity:
             yield ScoreFact("monosemanticity_baseline_pairs", baseline.n_pairs)
             yield ScoreFact("monosemanticity_thresholds", options.thresholds)
             yield ScoreFact("monosemanticity_cutoffs", list(cutoffs(options.thresholds, baseline)))
-        draws = options.definition != "global" and options.draws
+        draws = self._draws(len(yardstick.unit))
         yield ScoreFact("monosemanticity_p", f"up to {draws:,} draws" if draws else "Pearson type III")
 
     def _facts_of_second(self) -> Iterator[ScoreFact]:

@@ -181,6 +181,26 @@ def test_p_by_draws_counts_random_images_that_are_as_alike():
     np.testing.assert_allclose(more, found["ms_p"], atol=0.06)
 
 
+@pytest.mark.parametrize(
+    ("options", "by"),
+    [
+        ({"draws": 1000}, "up to 1,000 draws"),
+        ({"draws": 500}, "up to 500 draws"),
+        ({"draws": 0}, "Pearson type III"),
+        ({"top_k": 101}, "Pearson type III"),
+        ({"definition": "global"}, "Pearson type III"),
+    ],
+)
+def test_the_facts_say_where_p_comes_from(options, by):
+    generator = np.random.default_rng(22)
+    data = make_input(sparse_features(generator, 120, 3), clustered(generator, 120, 4, 5))
+    found = score(data, **options)
+
+    assert found["monosemanticity_p"] == by
+    multiples = found["ms_p"] * (options.get("draws", 1000) + 1)
+    assert np.allclose(multiples, multiples.round(), atol=1e-6) == ("draws" in by)
+
+
 def test_more_draws_are_spent_on_features_that_stand_out():
     generator = np.random.default_rng(9)
     embeddings = clustered(generator, 300, 8, 30)
