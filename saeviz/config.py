@@ -29,10 +29,16 @@ DEFAULT_USE = {
 OPTIONAL = ("embeddings", "labeler")
 """Roles that `use = "none"` leaves out; there is no default labeler."""
 
+ROLE_OF = {"second_embeddings": "embeddings"}
+"""Tables named otherwise than the role that they fill."""
+
 LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh")), "reporters": ("reporter", ("html",))}
 """Tables that hold several components: the role and the defaults."""
 
-TABLES = ("run", "images", "extractor", "store", "embeddings", "scorers", "selector", "labeler", "reporters", "plugins")
+SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
+"""Tables that hold one component."""
+
+TABLES = ("run", *SINGLE, *LISTS, "plugins")
 ENVIRONMENT_PREFIX = "SAEVIZ_"
 
 
@@ -80,19 +86,20 @@ class RunConfig:
     extractor: ComponentConfig
     store: ComponentConfig
     embeddings: ComponentConfig | None
+    second_embeddings: ComponentConfig | None
     scorers: tuple[ComponentConfig, ...]
     selector: ComponentConfig
     labeler: ComponentConfig | None
     reporters: tuple[ComponentConfig, ...]
 
-    def component(self, role: str) -> ComponentConfig | None:
-        """The configuration of a role that a run has at most one of."""
-        found: ComponentConfig | None = getattr(self, role)
+    def component(self, table: str) -> ComponentConfig | None:
+        """The configuration from a table that holds one component."""
+        found: ComponentConfig | None = getattr(self, table)
         return found
 
     def components(self) -> Iterator[ComponentConfig]:
         """All of them."""
-        single = (self.images, self.extractor, self.store, self.embeddings, self.selector, self.labeler)
+        single = map(self.component, SINGLE)
         yield from (config for config in single if config is not None)
         yield from self.scorers
         yield from self.reporters
@@ -100,9 +107,9 @@ class RunConfig:
     def as_json(self) -> dict[str, Any]:
         """The resolved run file without secrets; `resolve` reads it again."""
         tables: dict[str, Any] = {"run": self.run.model_dump(mode="json")}
-        for role in ("images", "extractor", "store", "embeddings", "selector", "labeler"):
-            config = self.component(role)
-            tables[role] = config.as_json() if config else {"use": "none"}
+        for table in SINGLE:
+            config = self.component(table)
+            tables[table] = config.as_json() if config else {"use": "none"}
         tables["scorers"] = [config.as_json() for config in self.scorers]
         tables["reporters"] = [config.as_json() for config in self.reporters]
         return tables
@@ -207,12 +214,11 @@ class _Resolver:
                     hint = suggest(name, TABLES) or f"; there are: {', '.join(TABLES)}"
                     self.mistakes.append(f"{layer.name}: there is no table [{name}]{hint}")
         run = self._run_settings()
-        single = {
-            role: self._component(role, role, self._tables(role))
-            for role in ("images", "extractor", "store", "embeddings", "selector", "labeler")
-        }
+        single = {table: self._component(ROLE_OF.get(table, table), table, self._tables(table)) for table in SINGLE}
         several = {name: self._components(name) for name in LISTS}
         if single["embeddings"] is None:
+            if single["second_embeddings"]:
+                self.mistakes.append("second_embeddings: there is no first; configure [embeddings]")
             several["scorers"] = self._without_embeddings(several["scorers"])
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))
@@ -257,7 +263,7 @@ class _Resolver:
     def _component(
         self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
     ) -> ComponentConfig | None:
-        use, tables = _last_choice(tables, DEFAULT_USE.get(role))
+        use, tables = _last_choice(tables, DEFAULT_USE.get(place))
         if (use is None and not any(table for table, _ in tables)) or (use == "none" and role in OPTIONAL):
             return None
         if not isinstance(use, str):

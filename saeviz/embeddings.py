@@ -72,4 +72,4 @@ class EmbeddingFiles:
                     keys = json.loads(part["keys"].tobytes())
                     yield keys, part["vectors"] if with_vectors else np.empty((0, 0), np.float32)
             except (OSError, ValueError, KeyError) as error:
-                raise RunDirError(f"{path} cannot be read ({error}); make it again with --redo embed") from error
+                raise RunDirError(f"{path} cannot be read ({error}); remove it and run again") from error

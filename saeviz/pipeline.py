@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +14,7 @@ from saeviz.errors import ConfigError
 from saeviz.mistakes import suggest
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
-from saeviz.stages import STAGE_NAMES, STAGES, Stage
+from saeviz.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
 """Packages whose version goes into the manifest because numbers may depend on it."""
@@ -46,7 +46,9 @@ def run_stages(session: Session, plan: Plan) -> int:
     """Run the plan in a directory that this process holds the lock of; gives the number of failures."""
     logger.info("images: %d, ratings: %s", len(session.items), ", ".join(session.ratings()) or "none")
     _describe(session)
-    taken, todo = plan.stages()
+    taken, todo = _stages(session, plan)
+    if session.config.second_embeddings is None:
+        session.rundir.forget_failures(EMBED_SECOND)
     if session.config.labeler and any(stage.name == "label" for stage in todo):
         session.config.labeler.options.check_ready(session.context("labeler"))
     for stage in taken:
@@ -61,12 +63,18 @@ def run_stages(session: Session, plan: Plan) -> int:
     return len(session.rundir.failures())
 
 
+def _stages(session: Session, plan: Plan) -> Iterator[tuple[Stage, ...]]:
+    """Those taken as they are and those to run, of the stages that this run has."""
+    for part in plan.stages():
+        yield tuple(stage for stage in part if stage.name != EMBED_SECOND or session.config.second_embeddings)
+
+
 def foresee(session: Session, plan: Plan) -> list[tuple[str, bool]]:
     """Each stage of the plan, and whether it would run; nothing is done.
 
     What comes after a stage that runs is counted as running too.
     """
-    taken, todo = plan.stages()
+    taken, todo = _stages(session, plan)
     records = session.rundir.read_manifest()["stages"]
     session.digests.update({stage.name: records.get(stage.name, {}).get("digest", "") for stage in taken})
     foreseen: list[tuple[str, bool]] = []

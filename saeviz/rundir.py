@@ -26,7 +26,6 @@ class RunDir:
         self.path = path
         self.manifest_file = path / "run.json"
         self.features = path / "features"
-        self.embeddings = path / "embeddings"
         self.items = path / "items.parquet"
         self.scores = path / "scores.parquet"
         self.correlations = path / "correlations.parquet"
@@ -60,6 +59,10 @@ class RunDir:
         if not (path / "run.json").is_file():
             raise ConfigError(f"{path} is not a run directory: it has no run.json")
         return cls(path)
+
+    def embeddings(self, table: str) -> Path:
+        """The folder of the embeddings that a table of the run file asks for."""
+        return self.path / table
 
     @contextmanager
     def locked(self) -> Iterator[None]:

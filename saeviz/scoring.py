@@ -125,6 +125,7 @@ class ScoreInput:
     an image has none, or None in a run without embeddings. `ratings` maps a rating's name to float64
     `[n_items]`, NaN where an image is not rated; `individual` maps it to the single ratings behind these, where they
     are known. `metadata` maps a name to text of every image, '' where there is none.
+    `second_embeddings` are those of a second provider, if there is one.
     """
 
     space: FeatureSpace
@@ -134,6 +135,7 @@ class ScoreInput:
     ratings: Mapping[str, FloatArray]
     individual: Mapping[str, IndividualRatings] = field(default_factory=dict)
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    second_embeddings: Float32Array | None = None
 
     @property
     def n_items(self) -> int:

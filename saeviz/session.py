@@ -12,17 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeviz.config import ComponentConfig, RunConfig
+from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.context import Context
 from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.manager import Manager
 from saeviz.roles import ReportsNotes, missing_members
 from saeviz.rundir import RunDir, digest_of
-from saeviz.specs import ROLES
 from saeviz.types import Failure, FeatureSpace, ImageItem
 
 if TYPE_CHECKING:
-    from saeviz.roles import EmbeddingProvider, FeatureExtractor, FeatureStore, ImageProvider
+    from saeviz.roles import FeatureExtractor, FeatureStore, ImageProvider
 
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")
@@ -61,25 +60,19 @@ class Session:
         store: FeatureStore = self.component("store")
         return store
 
-    @property
-    def embedder(self) -> EmbeddingProvider:
-        """The embedding provider of a run that has one."""
-        embedder: EmbeddingProvider = self.component("embeddings")
-        return embedder
-
-    def component(self, role: str) -> Any:
-        """The run's component of a role that it has at most one of; raises `ConfigError` where it has none."""
-        if role not in self._built:
-            config = self.config.component(role) if role in ROLES and hasattr(self.config, role) else None
+    def component(self, table: str) -> Any:
+        """The run's component from a table that holds one; raises `ConfigError` where it has none."""
+        if table not in self._built:
+            config = self.config.component(table) if table in SINGLE else None
             if config is None:
-                raise ConfigError(f"this run has no {role}")
-            self._built[role] = self.build(config)
-        return self._built[role]
+                raise ConfigError(f"this run has no {table}")
+            self._built[table] = self.build(config)
+        return self._built[table]
 
     def build(self, config: ComponentConfig) -> Any:
         """A component that is checked against its role."""
         with self.blaming(config):
-            component = self.manager.build(config.role, config.use, config.options, self.context(config.role))
+            component = self.manager.build(config.role, config.use, config.options, self.context(config))
         lacking = missing_members(component, config.role)
         if lacking:
             raise PluginError(f"{config.place}: the {config.role} {config.use!r} lacks {', '.join(lacking)}")
@@ -111,14 +104,15 @@ class Session:
                     return
             yield result
 
-    def context(self, role: str) -> Context:
+    def context(self, config: ComponentConfig) -> Context:
         """The surroundings of a component of this run."""
         settings = self.config.run
+        folder = config.place if config.place in SINGLE else config.role
         return Context(
             device=settings.device,
             precision=settings.precision,
             seed=settings.seed,
-            workdir=self.rundir.features if role == "store" else self.rundir.path / role,
+            workdir=self.rundir.features if folder == "store" else self.rundir.path / folder,
             cache_dir=settings.cache_dir or Path.home() / ".cache" / "saeviz",
             offline=settings.offline,
             failed=self.failed,

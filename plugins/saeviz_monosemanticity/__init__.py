@@ -33,6 +33,15 @@ class MonosemanticityOptions(saeviz.Options):
             "mean cosine of random pairs of this run's images"
         ),
     )
+    draws: int = Field(
+        default=10_000,
+        ge=0,
+        description=(
+            "at most so many random choices of images behind ms_p; a feature whose score many of the first 1,000 reach "
+            "stops there. 0, and always with `global` or more than 100 images: an approximation from the null's mean, "
+            "spread and skewness"
+        ),
+    )
     include_self_pairs: bool = Field(
         default=False,
         description="also count each image's similarity with itself, always 1, as the plain double sum does",

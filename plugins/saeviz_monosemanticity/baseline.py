@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeviz_monosemanticity import Thresholds
+from saeviz_monosemanticity.embeddings import UnitVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
-
 N_PAIRS = 50_000
-PAIRS_AT_ONCE = 4096
+PAIRS_AT_ONCE = 2048
 
 
 class Baseline(NamedTuple):
@@ -32,8 +31,8 @@ class Cutoffs(NamedTuple):
     monosemantic: float
 
 
-def measure_baseline(unit: FloatArray, seed: int) -> Baseline:
-    """Draw 50,000 pairs of different rows of `unit`, whose length is 1; all pairs where there are no more."""
+def measure_baseline(unit: UnitVectors, seed: int) -> Baseline:
+    """Draw 50,000 pairs of different images; all pairs where there are no more."""
     left, right = _pairs(len(unit), seed)
     if not left.size:
         return Baseline(np.nan, np.nan, 0)

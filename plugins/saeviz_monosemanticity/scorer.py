@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -11,29 +11,44 @@ import numpy as np
 
 from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_monosemanticity import MonosemanticityOptions
-from saeviz_monosemanticity.baseline import Baseline, Cutoffs, cutoffs, measure_baseline
-from saeviz_monosemanticity.similarity import StreamedSimilarity, similarity_of_few
+from saeviz_monosemanticity.agreement import correlations
+from saeviz_monosemanticity.baseline import Cutoffs, cutoffs
+from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
+from saeviz_monosemanticity.null import null_variance, tail_probability
+from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
 from saeviz_monosemanticity.weights import weights_of_all, weights_of_top
+from saeviz_monosemanticity.yardstick import Yardstick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
 
+ALPHA = 0.05
+FEWEST_IMAGES = 3
+"""Of two images the min-max scaling leaves one without weight."""
+
 
 class Monosemanticity:
     """The mean cosine of independent embeddings over pairs of different images, weighted by activation.
 
-    Column `monosemanticity` is in [-1, 1], or NaN where fewer than two images have weight; `ms_class` is
-    `polysemantic`, `moderate`, `monosemantic`, or '' for NaN. Images without an embedding, or with one of
-    length zero, are left out as if the run did not have them. Sources: SAE-for-VLM (NeurIPS 2025) for
-    `global`, the project's source document for `top-k`, visaebench for `top-k-global-weights`.
+    Column `monosemanticity` is in [-1, 1], or NaN where fewer than two images have weight, and `ms_note` then says
+    why; `ms_class` is `polysemantic`, `moderate`, `monosemantic`, or '' for NaN. `ms_baseline_mean` and
+    `ms_baseline_sd`, the same for every feature, are of random pairs of the run's images. The null gives every image
+    of the run the same chance to be where the feature's weights are: `ms_null_mean` and `ms_null_sd` (exact),
+    `ms_z`, `ms_p` (one-sided: random images are as alike) and `ms_q` (Benjamini-Hochberg over the run), NaN where
+    the score cannot vary. With a second embedding, `monosemanticity_2` and `ms_class_2` by it, the class always by
+    calibrated cut-offs, because those of the document belong to another embedding.
+
+    Images without an embedding, or with one of length zero, are left out as if the run did not have them. Sources:
+    SAE-for-VLM (NeurIPS 2025) for `global`, the project's source document for `top-k`, visaebench for
+    `top-k-global-weights`.
     """
 
     def __init__(self, options: MonosemanticityOptions, context: Context) -> None:
         self.options = options
         self.context = context
-        self._measured: tuple[Any, Baseline] | None = None
+        self._yardsticks: dict[str, Yardstick] = {}
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
         """The columns of one space and, with the first, the run's baseline and the cut-offs in force."""
@@ -42,65 +57,152 @@ class Monosemanticity:
                 "scorers.monosemanticity: the run has no embeddings to compare images by; add an [embeddings] table "
                 'to the run file, for instance with use = "dinov2", or leave this scorer out'
             )
-        usable, unit = _with_embedding(data, data.embeddings)
-        limits = yield from self._cutoffs(data.embeddings, unit)
-        values = self._scores(usable, unit)
-        yield ScoreColumn("monosemanticity", data.space, values)
-        yield ScoreColumn("ms_class", data.space, _classes(values, limits))
+        if self._is_new("first", data, data.embeddings):
+            yield from self._facts()
+        for name, values in self._columns(data).items():
+            yield ScoreColumn(name, data.space, values)
+        if data.second_embeddings is not None:
+            if self._is_new("second", data, data.second_embeddings):
+                yield from self._facts_of_second()
+            for name, values in self._second_columns(data).items():
+                yield ScoreColumn(name, data.space, values)
 
-    def _cutoffs(self, embeddings: Any, unit: FloatArray) -> Generator[ScoreFact, None, Cutoffs]:
-        """Measured once for all spaces whose images share their embeddings, with the facts about it."""
-        if self._measured is None or self._measured[0] is not embeddings:
-            self._measured = embeddings, measure_baseline(unit, self.context.seed)
-            yield from self._facts(self._measured[1], len(unit))
-            if len(unit) < 2:
-                self.context.logger.warning(
-                    "monosemanticity: %d of %d images have a usable embedding and no feature can be scored; "
-                    "it takes two images",
-                    len(unit),
-                    len(embeddings),
-                )
-        return cutoffs(self.options.thresholds, self._measured[1])
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+        """`ms_q` of every feature, and how far two embeddings agree, from the columns of all spaces."""
+        tested = [column for column in columns if column.name == "ms_p"]
+        adjusted = _adjust(np.concatenate([column.values for column in tested] or [np.zeros(0)]))
+        start = 0
+        for column in tested:
+            yield ScoreColumn("ms_q", column.space, adjusted[start : start + column.values.size])
+            start += column.values.size
+        yield ScoreFact("monosemanticity_family_size", int(np.isfinite(adjusted).sum()))
+        yield ScoreFact("monosemanticity_above_chance", int((adjusted <= ALPHA).sum()))
+        if any(column.name == "monosemanticity_2" for column in columns):
+            yield from self._agreement(columns)
 
-    def _scores(self, data: ScoreInput, unit: FloatArray) -> FloatArray:
-        options = self.options
-        if data.n_items < 2:
-            return np.full(data.space.n_features, np.nan)
-        if options.definition == "global":
-            streamed = StreamedSimilarity(data.space.n_features, unit.shape[1])
-            for images, weights in weights_of_all(data):
-                streamed.add(weights, unit[images])
-            return streamed.scores(include_self_pairs=options.include_self_pairs)
-        rows, top_weights = weights_of_top(
-            data, options.top_k, globally_scaled=options.definition == "top-k-global-weights"
-        )
-        return similarity_of_few(rows, top_weights, unit, include_self_pairs=options.include_self_pairs)
+    def _is_new(self, which: str, data: ScoreInput, embeddings: Any) -> bool:
+        """Measure an embedding, once for all spaces whose images share it."""
+        known = self._yardsticks.get(which)
+        if known and known.embeddings is embeddings:
+            return False
+        self._yardsticks[which] = measured = Yardstick(embeddings, data.item_ids, self.context.seed)
+        if len(measured.unit) < FEWEST_IMAGES:
+            self.context.logger.warning(
+                "monosemanticity: %d of %d images have a usable %s and no feature can be scored; it takes three images",
+                len(measured.unit),
+                data.n_items,
+                "embedding" if which == "first" else "second embedding",
+            )
+        return True
 
-    def _facts(self, baseline: Baseline, n_images: int) -> Iterator[ScoreFact]:
-        yield ScoreFact("monosemanticity_definition", self.options.definition)
-        if self.options.definition != "global":
-            yield ScoreFact("monosemanticity_top_k", self.options.top_k)
-        yield ScoreFact("monosemanticity_images", n_images)
+    def _columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
+        yardstick = self._yardsticks["first"]
+        data = _with_embedding(data, yardstick)
+        sums, top_weights = self._sums(data, yardstick)
+        scores = sums.scores()
+        shown = sums.scores_with_self_pairs() if self.options.include_self_pairs else scores
+        n_features = data.space.n_features
+        return {
+            "monosemanticity": shown,
+            "ms_class": _classes(shown, cutoffs(self.options.thresholds, yardstick.baseline)),
+            "ms_note": _notes(data, shown, sums),
+            "ms_baseline_mean": np.full(n_features, yardstick.baseline.mean),
+            "ms_baseline_sd": np.full(n_features, yardstick.baseline.sd),
+            **self._null_columns(scores, sums, top_weights, yardstick),
+        }
+
+    def _null_columns(
+        self, scores: FloatArray, sums: WeightedSums, top_weights: FloatArray | None, yardstick: Yardstick
+    ) -> Mapping[str, FloatArray]:
+        if len(yardstick.unit) < FEWEST_IMAGES:
+            return dict.fromkeys(("ms_null_mean", "ms_null_sd", "ms_z", "ms_p"), np.full(scores.shape, np.nan))
+        has_score = np.isfinite(scores)
+        mean = np.where(has_score, yardstick.cosines.mean, np.nan)
+        sd = np.sqrt(np.where(has_score, null_variance(sums.powers, yardstick.cosines), np.nan))
+        z = (scores - mean) / sd
+        draws = self._draws(len(yardstick.unit))
+        if top_weights is not None and draws:
+            testable = np.where(np.isnan(z), np.nan, scores)
+            p = draw_p_values(top_weights, testable, yardstick.drawn_from, draws, self.context.seed)
+        else:
+            p = tail_probability(z, sums.powers, yardstick.cosines)
+        if self.options.include_self_pairs:  # z and p stay: these pairs have the same part in every draw
+            with np.errstate(invalid="ignore"):
+                share = sums.weight_of_pairs / sums.powers[1] ** 2
+            mean, sd = mean * share + (1 - share), sd * share
+        return {"ms_null_mean": mean, "ms_null_sd": sd, "ms_z": z, "ms_p": p}
+
+    def _second_columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
+        yardstick = self._yardsticks["second"]
+        sums, _ = self._sums(_with_embedding(data, yardstick), yardstick)
+        scores = sums.scores_with_self_pairs() if self.options.include_self_pairs else sums.scores()
+        classes = _classes(scores, cutoffs("calibrated", yardstick.baseline))
+        return {"monosemanticity_2": scores, "ms_class_2": classes}
+
+    def _sums(self, data: ScoreInput, yardstick: Yardstick) -> tuple[WeightedSums, FloatArray | None]:
+        """Over the images that count, and for the top-k definitions each feature's weights `[n_features, k]`."""
+        if self.options.definition != "global" and data.n_items >= FEWEST_IMAGES:
+            globally_scaled = self.options.definition == "top-k-global-weights"
+            rows, top_weights = weights_of_top(data, self.options.top_k, globally_scaled=globally_scaled)
+            return sums_of_few(rows, top_weights, yardstick.unit), top_weights
+        streamed = StreamedSums(data.space.n_features, yardstick.unit.dim)
+        for images, weights in weights_of_all(data) if data.n_items >= FEWEST_IMAGES else ():
+            streamed.add(weights, yardstick.unit[images])
+        return streamed.sums(), None
+
+    def _draws(self, n_images: int) -> int:
+        is_few = self.options.definition != "global" and min(self.options.top_k, n_images) <= MOST_IMAGES
+        return self.options.draws if is_few else 0
+
+    def _facts(self) -> Iterator[ScoreFact]:
+        options, yardstick = self.options, self._yardsticks["first"]
+        baseline = yardstick.baseline
+        yield ScoreFact("monosemanticity_definition", options.definition)
+        if options.definition != "global":
+            yield ScoreFact("monosemanticity_top_k", options.top_k)
+        yield ScoreFact("monosemanticity_images", len(yardstick.unit))
         if baseline.n_pairs:
             yield ScoreFact("monosemanticity_baseline_mean", baseline.mean)
             yield ScoreFact("monosemanticity_baseline_sd", baseline.sd)
             yield ScoreFact("monosemanticity_baseline_pairs", baseline.n_pairs)
-            limits = cutoffs(self.options.thresholds, baseline)
-            yield ScoreFact("monosemanticity_thresholds", self.options.thresholds)
-            yield ScoreFact("monosemanticity_cutoffs", list(limits))
+            yield ScoreFact("monosemanticity_thresholds", options.thresholds)
+            yield ScoreFact("monosemanticity_cutoffs", list(cutoffs(options.thresholds, baseline)))
+        draws = self._draws(len(yardstick.unit))
+        yield ScoreFact("monosemanticity_p", f"up to {draws:,} draws" if draws else "Pearson type III")
+
+    def _facts_of_second(self) -> Iterator[ScoreFact]:
+        yardstick = self._yardsticks["second"]
+        yield ScoreFact("monosemanticity_second_images", len(yardstick.unit))
+        if yardstick.baseline.n_pairs:
+            yield ScoreFact("monosemanticity_second_baseline_mean", yardstick.baseline.mean)
+            yield ScoreFact("monosemanticity_second_baseline_sd", yardstick.baseline.sd)
+            yield ScoreFact("monosemanticity_second_cutoffs", list(cutoffs("calibrated", yardstick.baseline)))
+
+    def _agreement(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact]:
+        """Over the features that have both scores: correlations, and the share in the same calibrated class."""
+        by_name = {
+            name: np.concatenate([column.values for column in columns if column.name == name])
+            for name in ("monosemanticity", "monosemanticity_2", "ms_class_2")
+        }
+        one, other = by_name["monosemanticity"], by_name["monosemanticity_2"]
+        both = np.isfinite(one) & np.isfinite(other)
+        yield ScoreFact("monosemanticity_agreement_features", int(both.sum()))
+        if both.any():
+            pearson, spearman = correlations(one[both], other[both])
+            classes = _classes(one[both], cutoffs("calibrated", self._yardsticks["first"].baseline))
+            yield ScoreFact("monosemanticity_agreement_pearson", pearson)
+            yield ScoreFact("monosemanticity_agreement_spearman", spearman)
+            same_class = float((classes == by_name["ms_class_2"][both]).mean())
+            yield ScoreFact("monosemanticity_agreement_same_class", same_class)
 
 
-def _with_embedding(data: ScoreInput, embeddings: Any) -> tuple[ScoreInput, FloatArray]:
-    """The images that have an embedding, and these, each of length 1: float64 `[n, dim]`."""
-    length = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
-    is_usable = np.isfinite(length) & (length > 0)
-    unit = embeddings[is_usable].astype(np.float64)
-    unit /= length[is_usable, None]
+def _with_embedding(data: ScoreInput, yardstick: Yardstick) -> ScoreInput:
+    """The images that have an embedding."""
+    is_usable = yardstick.unit.is_usable
     if is_usable.all():
-        return data, unit
+        return data
     features = FeatureStream(data.space, partial(_batches_of, data, is_usable))
-    ids = tuple(compress(data.item_ids, is_usable))
-    return ScoreInput(data.space, ids, features, None, {}), unit
+    return ScoreInput(data.space, tuple(compress(data.item_ids, is_usable)), features, None, {})
 
 
 def _batches_of(data: ScoreInput, wanted: NDArray[np.bool_]) -> Iterator[FeatureBatch]:
@@ -112,3 +214,23 @@ def _batches_of(data: ScoreInput, wanted: NDArray[np.bool_]) -> Iterator[Feature
 def _classes(scores: FloatArray, limits: Cutoffs) -> NDArray[np.str_]:
     conditions = [np.isnan(scores), scores >= limits.monosemantic, scores >= limits.moderate]
     return np.select(conditions, ["", "monosemantic", "moderate"], default="polysemantic")
+
+
+def _notes(data: ScoreInput, scores: FloatArray, sums: WeightedSums) -> NDArray[np.str_]:
+    """Why a feature has no score, '' where it has one."""
+    if data.n_items < FEWEST_IMAGES:
+        return np.full(scores.shape, "fewer than three images have an embedding")
+    conditions = [np.isfinite(scores), data.features.count_active() < 2, sums.powers[0] == 0]
+    reasons = ["", "fires on fewer than two images", "fires equally on all images that it is scaled over"]
+    return np.select(conditions, reasons, default="one image has nearly all the weight")
+
+
+def _adjust(p: FloatArray) -> FloatArray:
+    """Benjamini-Hochberg over the p that are there; NaN stays NaN and is no member of the family."""
+    from scipy.stats import false_discovery_control
+
+    q = np.full(p.shape, np.nan)
+    is_member = np.isfinite(p)
+    if is_member.any():
+        q[is_member] = false_discovery_control(p[is_member])
+    return q

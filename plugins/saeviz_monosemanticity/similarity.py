@@ -7,9 +7,11 @@ off both sums. Everything is float64, because for a feature that one image domin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from saeviz_monosemanticity.embeddings import UnitVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,58 +20,79 @@ if TYPE_CHECKING:
 
 FEATURES_AT_ONCE = 1024
 """Features per step of a sparse product: their sums stay in the processor's cache."""
+NUMBERS_AT_ONCE = 1 << 17
+"""Numbers of the embeddings taken at once: they stay in the cache, too."""
 NEGLIGIBLE = 1e-10
 """Share of the weight below which rounding would decide the score."""
+EXPONENTS = range(7)
 
 
-class StreamedSimilarity:
+class WeightedSums(NamedTuple):
+    """Per feature `squared_length`, |S|^2, and `powers` `[7, n_features]`.
+
+    The latter are sums of the weights to the powers 0 to 6; the power 0 counts the images that have weight.
+    """
+
+    squared_length: FloatArray
+    powers: FloatArray
+
+    @property
+    def weight_of_pairs(self) -> FloatArray:
+        """The weights a_n a_m of all pairs n != m, added up."""
+        weight: FloatArray = self.powers[1] ** 2 - self.powers[2]
+        return weight
+
+    def scores(self) -> FloatArray:
+        """The weighted mean similarity `[n_features]`; NaN where no pair has weight, or next to none."""
+        weight = self.weight_of_pairs
+        scores = np.full(weight.shape, np.nan)
+        has_weight = weight > NEGLIGIBLE * self.powers[1] ** 2
+        np.divide(self.squared_length - self.powers[2], weight, out=scores, where=has_weight)
+        return scores
+
+    def scores_with_self_pairs(self) -> FloatArray:
+        """The same with the pairs n = m, whose similarity is 1; NaN where no image has weight."""
+        weight = self.powers[1] ** 2
+        scores = np.full(weight.shape, np.nan)
+        np.divide(self.squared_length, weight, out=scores, where=weight > 0)
+        return scores
+
+
+class StreamedSums:
     """Takes in images piece by piece. Memory is `n_features * dim`, whatever the number of images."""
 
     def __init__(self, n_features: int, dim: int) -> None:
         self._vectors = np.zeros((n_features, dim))
-        self._sum = np.zeros(n_features)
-        self._squares = np.zeros(n_features)
+        self._powers = np.zeros((len(EXPONENTS), n_features))
 
     def add(self, weights: Any, unit: FloatArray) -> None:
         """Take in images: `weights` CSR float64 `[n, n_features]`, no weight negative, and their unit vectors."""
-        n_features = self._sum.size
-        columns, values = weights.indices.astype(np.intp), weights.data
-        self._sum += np.bincount(columns, values, n_features)
-        self._squares += np.bincount(columns, values * values, n_features)
+        n_features = len(self._vectors)
+        columns, power = weights.indices.astype(np.intp), (weights.data > 0).astype(np.float64)
+        for exponent in EXPONENTS:
+            self._powers[exponent] += np.bincount(columns, power, n_features)
+            power *= weights.data
         by_feature = weights.T.tocsr()
-        for some in _blocks(n_features):
+        for start in range(0, n_features, FEATURES_AT_ONCE):
+            some = slice(start, start + FEATURES_AT_ONCE)
             self._vectors[some] += by_feature[some] @ unit
 
-    def scores(self, *, include_self_pairs: bool) -> FloatArray:
-        """The weighted mean similarity `[n_features]`; NaN where no pair has weight, or next to none."""
-        return _mean(_squared_length(self._vectors), self._sum, self._squares, include_self_pairs)
+    def sums(self) -> WeightedSums:
+        """Over all images taken in."""
+        return WeightedSums(_squared_length(self._vectors), self._powers)
 
 
-def similarity_of_few(
-    rows: NDArray[np.int64], weights: FloatArray, unit: FloatArray, *, include_self_pairs: bool
-) -> FloatArray:
-    """The same where each feature has the same number of images: row numbers and weights `[n_features, k]`."""
-    from scipy.sparse import csr_array
-
-    n_features, k = rows.shape
-    similarity = np.zeros(n_features)
-    for some in _blocks(n_features):
-        entries = weights[some].ravel(), rows[some].ravel(), np.arange(0, weights[some].size + 1, k)
-        similarity[some] = _squared_length(csr_array(entries, shape=(len(rows[some]), len(unit))) @ unit)
-    return _mean(similarity, weights.sum(axis=1), _squared_length(weights), include_self_pairs)
+def sums_of_few(rows: NDArray[np.int64], weights: FloatArray, unit: UnitVectors) -> WeightedSums:
+    """Where each feature has the same number of images: their row numbers and weights `[n_features, k]`."""
+    squared_length = np.empty(len(rows))
+    at_once = max(1, NUMBERS_AT_ONCE // (rows.shape[1] * unit.dim))
+    for start in range(0, len(rows), at_once):
+        some = slice(start, start + at_once)
+        vectors = unit[rows[some].ravel()].reshape(*rows[some].shape, unit.dim)
+        squared_length[some] = _squared_length((weights[some, None, :] @ vectors)[:, 0])
+    powers = [(weights > 0).sum(axis=1), *((weights**exponent).sum(axis=1) for exponent in EXPONENTS[1:])]
+    return WeightedSums(squared_length, np.array(powers, dtype=np.float64))
 
 
-def _blocks(n_features: int) -> list[slice]:
-    return [slice(start, start + FEATURES_AT_ONCE) for start in range(0, n_features, FEATURES_AT_ONCE)]
-
-
-def _squared_length(vectors: Any) -> Any:
-    return np.einsum("ij,ij->i", vectors, vectors)
-
-
-def _mean(similarity: FloatArray, total: FloatArray, squares: FloatArray, include_self_pairs: bool) -> FloatArray:
-    own = 0.0 if include_self_pairs else squares
-    weight = total**2
-    scores = np.full(weight.shape, np.nan)
-    np.divide(similarity - own, weight - own, out=scores, where=weight - own > NEGLIGIBLE * weight)
-    return scores
+def _squared_length(vectors: FloatArray) -> FloatArray:
+    return np.asarray(np.einsum("ij,ij->i", vectors, vectors))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeviz import FeatureStream, ScoreInput
+from saeviz_monosemanticity.embeddings import IMAGES_AT_ONCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,10 @@ def weights_of_all(data: ScoreInput) -> Iterator[tuple[slice, Any]]:
     low, high = _extremes(data.features)
     for rows, matrix in data.chunks():
         values = _min_max(matrix.data, low[matrix.indices], high[matrix.indices])
-        yield rows, csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+        weights = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+        for start in range(0, matrix.shape[0], IMAGES_AT_ONCE):
+            piece = weights[start : start + IMAGES_AT_ONCE]
+            yield slice(rows.start + start, rows.start + start + piece.shape[0]), piece
 
 
 def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tuple[NDArray[np.int64], FloatArray]:

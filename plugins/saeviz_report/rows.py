@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ["layer", "tokens", "feature"]
-_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "monosemanticity", "ms_class"}
+_MONOSEMANTICITY = {
+    "monosemanticity", "ms_class", "ms_note", "ms_baseline_mean", "ms_baseline_sd", "ms_null_mean", "ms_null_sd",
+    "ms_z", "ms_p", "ms_q", "monosemanticity_2", "ms_class_2",
+}  # fmt: skip
+_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", *_MONOSEMANTICITY}
 _RELATION_COLUMNS = {*KEYS, "rating", "n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"}
 
 Record = Mapping[str, Any]

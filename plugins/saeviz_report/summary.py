@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import saeviz
+from saeviz_report.text import NO_VALUE, plain
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,18 @@ class StageSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """The run at a glance. `notes` say in a sentence each what the run lacks, why, and what would add it."""
+    """The run at a glance.
+
+    `notes` say in a sentence each what the run lacks, why, and what would add it; `monosemanticity` in a sentence each
+    by what its scores are to be judged.
+    """
 
     n_images: int
     tiers: Mapping[int, int]
     n_labelled: int
     ratings: Sequence[RatingSummary]
     spaces: Sequence[SpaceSummary]
+    monosemanticity: Sequence[str]
     facts: Mapping[str, Any]
     stages: Sequence[StageSummary]
     config: Mapping[str, Any]
@@ -75,6 +81,7 @@ def summarise(run: saeviz.Run) -> Summary:
         n_labelled=labelled,
         ratings=[_rating(run, name) for name in run.ratings],
         spaces=[_space(run, space) for space in run.spaces],
+        monosemanticity=_monosemanticity(run.facts),
         facts=run.facts,
         stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
         config=config,
@@ -135,6 +142,39 @@ def _stage(name: str, entry: Mapping[str, Any]) -> StageSummary:
         counts={name: count for name, count in (entry.get("counts") or {}).items() if not isinstance(count, Mapping)},
         finished=str(entry.get("finished") or "").replace("T", " ").replace("+00:00", " UTC"),
     )
+
+
+def _monosemanticity(facts: Mapping[str, Any]) -> list[str]:
+    fact = {
+        name.removeprefix("monosemanticity_"): plain(value)
+        for name, value in facts.items()
+        if name.startswith("monosemanticity_")
+    }
+    sentences = []
+    if "baseline_mean" in fact and "baseline_sd" in fact:
+        sentences.append(
+            f"Two random images of this run have a similarity of {fact['baseline_mean']} (SD {fact['baseline_sd']}, "
+            f"{fact.get('baseline_pairs', 'some')} pairs)."
+        )
+    if "cutoffs" in fact:
+        moderate, _, monosemantic = fact["cutoffs"].partition(", ")
+        sentences.append(
+            f"A feature is called moderate from {moderate}, monosemantic from {monosemantic} "
+            f"(cut-offs: {fact.get('thresholds', 'given')}; definition: {fact.get('definition', 'not given')})."
+        )
+    if "above_chance" in fact and "family_size" in fact:
+        sentences.append(
+            f"{fact['above_chance']} of {fact['family_size']} features are more alike than random images with the same "
+            f"weights (q ≤ 0.05; p from {fact.get('p', 'the null')})."
+        )
+    if "agreement_spearman" in fact:
+        sentences.append(
+            f"With the second embedding the scores of {fact.get('agreement_features', 'the')} features agree with "
+            f"Spearman's r {fact['agreement_spearman']} and Pearson's r {fact.get('agreement_pearson', NO_VALUE)}; the "
+            f"share of features in the same class, each by its own calibrated cut-offs, is "
+            f"{fact.get('agreement_same_class', NO_VALUE)}."
+        )
+    return sentences
 
 
 def _notes(run: saeviz.Run, config: Mapping[str, Any], labelled: int) -> list[str]:

@@ -49,6 +49,10 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield from _table("[run]", None, RunSettings, {})
     for role in ("images", "extractor", "store", "embeddings"):
         yield from _component(manager, f"[{role}]", role, DEFAULT_USE[role])
+    yield "# Another embedding: monosemanticity by it too, and how far the two agree."
+    yield f"# One of: {', '.join(manager.names('embeddings'))}"
+    yield "# [second_embeddings]"
+    yield f'# use = "{next((name for name in manager.names("embeddings") if name != DEFAULT_USE["embeddings"]), "")}"\n'
     for use in LISTS["scorers"][1]:
         yield from _component(manager, "[[scorers]]", "scorer", use)
     yield from _component(manager, "[selector]", "selector", DEFAULT_USE["selector"])

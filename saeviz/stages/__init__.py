@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saeviz.stages.embed import Embed
+from saeviz.stages.embed import EMBED_SECOND, Embed
 from saeviz.stages.extract import Extract
 from saeviz.stages.label import Label
 from saeviz.stages.report import Report
@@ -10,7 +10,15 @@ from saeviz.stages.score import Score
 from saeviz.stages.select import Select
 from saeviz.stages.stage import Stage
 
-STAGES: tuple[Stage, ...] = (Extract(), Embed(), Score(), Select(), Label(), Report())
+STAGES: tuple[Stage, ...] = (
+    Extract(),
+    Embed("embed", "embeddings"),
+    Embed(EMBED_SECOND, "second_embeddings"),
+    Score(),
+    Select(),
+    Label(),
+    Report(),
+)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
-__all__ = ["STAGES", "STAGE_NAMES", "Stage"]
+__all__ = ["EMBED_SECOND", "STAGES", "STAGE_NAMES", "Stage"]

@@ -5,64 +5,75 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from saeviz.config import ComponentConfig
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
 from saeviz.session import Session, logger
 from saeviz.stages.stage import provenance
 from saeviz.types import ImageItem
 
+EMBED_SECOND = "embed-second"
+"""The stage that only a run with a second embedding has: adding one leaves the first as it is."""
 CHUNK = 128
 """Images between two writes: what a crash can cost."""
 
 
 class Embed:
-    """Runs the embedding provider over the images that have features and no embedding."""
+    """Runs the embedding provider of a table over the images that have features and no embedding of it."""
 
-    name = "embed"
+    def __init__(self, name: str, table: str) -> None:
+        self.name = name
+        self.table = table
 
     def identity(self, session: Session) -> Any:
         """The embedding provider; images come and go without making the others anew."""
-        return [session.identity(session.config.embeddings), session.config.run.precision]
+        return [session.identity(self._config(session)), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
         """No image is waiting."""
-        return not _pending(session)
+        return not self._pending(session)
 
     def reset(self, session: Session) -> None:
         """Forget all embeddings."""
-        EmbeddingFiles(session.rundir.embeddings).clear()
+        self._files(session).clear()
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Embed what is pending."""
         import numpy as np
 
-        if session.config.embeddings is None:
+        config = self._config(session)
+        if config is None:
             return {"counts": {"embedded": 0}}
-        files = EmbeddingFiles(session.rundir.embeddings)
-        pending = _pending(session)
-        logger.info("embed: %d images to do with %s", len(pending), session.config.embeddings.use)
+        files, embedder = self._files(session), session.component(self.table)
+        pending = self._pending(session)
+        logger.info("%s: %d images to do with %s", self.name, len(pending), config.use)
         chunks = [pending[start : start + CHUNK] for start in range(0, len(pending), CHUNK)]
-        for chunk in session.progress(chunks, len(chunks), "embed"):
-            with session.blaming(session.config.embeddings):
-                vectors = session.embedder.embed(chunk)
-            if vectors.shape != (len(chunk), session.embedder.dim):
+        for chunk in session.progress(chunks, len(chunks), self.name):
+            with session.blaming(config):
+                vectors = embedder.embed(chunk)
+            if vectors.shape != (len(chunk), embedder.dim):
                 raise PluginError(
-                    f"embeddings {session.config.embeddings.use} gave shape {vectors.shape} for {len(chunk)} images "
-                    f"of dimension {session.embedder.dim}"
+                    f"{self.table} {config.use} gave shape {vectors.shape} for {len(chunk)} images "
+                    f"of dimension {embedder.dim}"
                 )
             good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
             if good.size:
                 ids = [chunk[row].item_id for row in good]
                 files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
         return {
-            "counts": {"embedded": len(session.extracted()) - len(_pending(session))},
-            **provenance(session, session.config.embeddings, session.embedder),
+            "counts": {"embedded": len(session.extracted()) - len(self._pending(session))},
+            **provenance(session, config, embedder),
         }
 
+    def _config(self, session: Session) -> ComponentConfig | None:
+        return session.config.component(self.table)
 
-def _pending(session: Session) -> list[ImageItem]:
-    if session.config.embeddings is None:
-        return []
-    known = EmbeddingFiles(session.rundir.embeddings).fingerprints()
-    now = session.fingerprints
-    return [item for item in session.extracted() if known.get(item.item_id) != now[item.item_id]]
+    def _files(self, session: Session) -> EmbeddingFiles:
+        return EmbeddingFiles(session.rundir.embeddings(self.table))
+
+    def _pending(self, session: Session) -> list[ImageItem]:
+        if self._config(session) is None:
+            return []
+        known = self._files(session).fingerprints()
+        now = session.fingerprints
+        return [item for item in session.extracted() if known.get(item.item_id) != now[item.item_id]]

@@ -12,12 +12,13 @@ from saeviz.plain import plain
 from saeviz.roles import FamilyScorer
 from saeviz.scoring import FeatureStream, IndividualRatings, ScoreInput
 from saeviz.session import Session, logger
+from saeviz.stages.embed import EMBED_SECOND
 from saeviz.types import FeatureSpace, ImageItem, ScoreColumn, ScoreFact
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import Float32Array, FloatArray
 
 KEYS = ("layer", "tokens", "feature")
 
@@ -35,6 +36,7 @@ class Score:
             session.config.run.seed,
             session.digests["extract"],
             session.digests["embed"],
+            *([session.digests[EMBED_SECOND]] if session.config.second_embeddings else []),
             session.data_digest(),
         ]
 
@@ -76,7 +78,9 @@ class Score:
 
 def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:
     ids = tuple(item.item_id for item in items)
-    embeddings = EmbeddingFiles(session.rundir.embeddings).read(items) if session.config.embeddings else None
+    embeddings, second_embeddings = (
+        _embeddings(session, items, table) for table in ("embeddings", "second_embeddings")
+    )
     ratings = {name: _rating(name, items) for name in session.ratings()}
     individual = {name: _individual(name, items) for name in _names(item.individual for item in items)}
     metadata = {
@@ -84,11 +88,15 @@ def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInp
     }
     for space in session.spaces:
         features = FeatureStream(space, partial(session.store.read, space, ids))
-        yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata)
+        yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata, second_embeddings)
 
 
 def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))
+
+
+def _embeddings(session: Session, items: list[ImageItem], table: str) -> Float32Array | None:
+    return EmbeddingFiles(session.rundir.embeddings(table)).read(items) if session.config.component(table) else None
 
 
 def _rating(name: str, items: list[ImageItem]) -> FloatArray:

@@ -268,14 +268,15 @@ def test_init_writes_a_run_file_that_check_accepts(saeviz_command, tmp_path):
 def test_the_defaults_that_init_shows_are_the_defaults(saeviz_command, tmp_path):
     saeviz_command("init", "art.toml")
     text = (tmp_path / "art.toml").read_text()
-    spelled_out = re.sub(r"^# (\w+ = .+|\[labeler\])$", r"\1", text, flags=re.MULTILINE)
+    spelled_out = re.sub(r"^# (\w+ = .+|\[labeler\]|\[second_embeddings\])$", r"\1", text, flags=re.MULTILINE)
     assert tomllib.loads(spelled_out)["scorers"][1]["alpha"] == 0.05
     manager = Manager.discover()
     short, long = (
         resolve([Layer(tomllib.loads(content), tmp_path, "art.toml")], manager).as_json()
         for content in (text, spelled_out)
     )
-    assert long.pop("labeler") != short.pop("labeler")
+    for table in ("labeler", "second_embeddings"):
+        assert long.pop(table) != short.pop(table)
     assert long == short
 
 

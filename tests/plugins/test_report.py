@@ -249,6 +249,25 @@ class TestFeatures:
         assert float(ms.attributes["data-value"]) == 0.6123
         assert "1,234" in column(page, "Active on")["layer8.patch-max/7"].text
 
+    def test_monosemanticity_comes_with_its_null_and_the_second_embedding(self, run: FakeRun, write: Write) -> None:
+        null = {"ms_baseline_mean": 0.2, "ms_baseline_sd": 0.1, "ms_null_mean": 0.195, "ms_null_sd": 0.0304}
+        test = {"ms_z": 13.74, "ms_p": 9.9e-5, "ms_q": 0.0123, "monosemanticity_2": 0.5411, "ms_class_2": "moderate"}
+        undefined = dict.fromkeys((*null, *test), np.nan) | {"ms_class_2": ""}
+        notes = ["", "fires on fewer than two images", "", "fires on fewer than two images"]
+        for name, value in {**null, **test}.items():
+            run.scores[name] = [value, undefined[name], undefined[name], undefined[name]]
+        run.scores["ms_note"] = notes
+        page = write()
+        assert "q = 0.012" in column(page, "MS")["layer8.cls/7"].text
+        assert "q" not in column(page, "MS")["layer8.patch-max/7"].text
+        first, second, third = entries(page).values()
+        details = first.one("details").text
+        assert "random 0.195 (SD 0.030), z +13.7, p 9.9e-05, q 0.012" in details.replace(MINUS, "-")
+        assert "0.54 moderate" in details
+        assert "fires on fewer than two images" in second.one("details").text
+        assert "random" not in third.one("details").text
+        assert not [header for header in page.one("table", id="selected").all("th") if header.text.startswith("ms_")]
+
     def test_r_has_its_sign_its_q_and_its_mark(self, write: Write) -> None:
         page = write()
         beauty, calm = column(page, "beauty"), column(page, "calm")
@@ -350,6 +369,34 @@ class TestSummary:
     def test_lists_the_figures_that_scorers_left(self, write: Write) -> None:
         facts = write().one("dl", id="facts")
         assert [value.text for value in facts.all("dd")] == ["0.35, 0.5", "6,000"]
+
+    def test_says_by_what_monosemanticity_is_to_be_judged(self, run: FakeRun, write: Write) -> None:
+        run.facts = {
+            "monosemanticity_definition": "top-k",
+            "monosemanticity_baseline_mean": 0.19512,
+            "monosemanticity_baseline_sd": 0.1541,
+            "monosemanticity_baseline_pairs": 50_000,
+            "monosemanticity_thresholds": "calibrated",
+            "monosemanticity_cutoffs": [0.349, 0.503],
+            "monosemanticity_p": "up to 10,000 draws",
+            "monosemanticity_family_size": 48_000,
+            "monosemanticity_above_chance": 12_345,
+            "monosemanticity_agreement_features": 47_000,
+            "monosemanticity_agreement_pearson": 0.81,
+            "monosemanticity_agreement_spearman": 0.76,
+            "monosemanticity_agreement_same_class": 0.7,
+        }
+        text = write().one("p", id="monosemanticity").text
+        assert "similarity of 0.195 (SD 0.154, 50,000 pairs)" in text
+        assert "moderate from 0.349, monosemantic from 0.503 (cut-offs: calibrated; definition: top-k)" in text
+        assert "12,345 of 48,000 features" in text
+        assert "p from up to 10,000 draws" in text
+        assert "Spearman's r 0.76 and Pearson's r 0.81" in text
+        assert text.rstrip(".").endswith("is 0.7")
+
+    def test_says_nothing_of_it_where_nothing_was_measured(self, run: FakeRun, write: Write) -> None:
+        run.facts = {"monosemanticity_images": 0}
+        assert not write().all("p", id="monosemanticity")
 
     def test_tells_the_stages_components_and_versions(self, write: Write) -> None:
         run_section = write().one("section", id="run")

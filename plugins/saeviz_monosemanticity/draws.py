@@ -1,0 +1,86 @@
+"""The null of a score by drawing: how often random images are as alike as the feature's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz_monosemanticity.embeddings import UnitVectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
+FIRST_DRAWS = 1000
+ENOUGH = 10
+"""So many draws as high as the score settle a p; only features with fewer are drawn for again, ten times as often."""
+MOST_IMAGES = 100
+"""Time grows with the pairs of images, and with so many the approximation is good."""
+NUMBERS_AT_ONCE = 1 << 22
+NUMBERS_IN_CACHE = 1 << 19
+AS_HIGH = 1e-5
+"""Rounding of the float32 products: a draw this little below the score counts as high as it."""
+
+
+def draw_p_values(weights: FloatArray, scores: FloatArray, unit: UnitVectors, draws: int, seed: int) -> FloatArray:
+    """P(null score >= score) as (b + 1) / (m + 1) when b of m draws are as high, `[n_features]`; NaN where no score.
+
+    `weights` is `[n_features, k]`. A draw is a set of k random images, the same for all features. m is 1,000, then ten
+    times as many and so on, up to `draws`, for a feature while b < 10. That m depends on b does no harm: under the
+    null P(p <= x) <= x for x from 11/1001 on by what 1,000 draws say, below by what 10,000 would say of every feature,
+    and so on.
+    """
+    random = np.random.default_rng(seed)
+    p = np.full(scores.shape, np.nan)
+    higher = np.zeros(scores.shape, dtype=np.int64)
+    drawn = 0
+    going = np.flatnonzero(np.isfinite(scores))
+    while going.size and drawn < draws:
+        more = min(draws, max(FIRST_DRAWS, 10 * drawn)) - drawn
+        higher[going] += _count_as_high(weights[going], scores[going], unit, more, random)
+        drawn += more
+        p[going] = (higher[going] + 1) / (drawn + 1)
+        going = going[higher[going] < ENOUGH]
+    return p
+
+
+def random_sets(random: np.random.Generator, n: int, k: int, count: int) -> Indices:
+    """`count` times k different numbers below n, in random order: `[count, k]`. Floyd's algorithm for all at once."""
+    chosen = np.empty((count, k), dtype=np.int64)
+    for place, last in enumerate(range(n - k, n)):
+        drawn = random.integers(last + 1, size=count)
+        is_taken = (chosen[:, :place] == drawn[:, None]).any(axis=1)
+        chosen[:, place] = np.where(is_taken, last, drawn)
+    return random.permuted(chosen, axis=1)
+
+
+def _count_as_high(
+    weights: FloatArray, scores: FloatArray, unit: UnitVectors, draws: int, random: np.random.Generator
+) -> Indices:
+    n_features, k = weights.shape
+    one, other = np.triu_indices(k, 1)
+    features_at_once = max(1, NUMBERS_AT_ONCE // max(one.size, FIRST_DRAWS))
+    counts = np.zeros(n_features, dtype=np.int64)
+    for start in range(0, draws, FIRST_DRAWS):
+        cosines = _draw_cosines(unit, k, min(FIRST_DRAWS, draws - start), random)[:, one, other]
+        for first in range(0, n_features, features_at_once):
+            some = slice(first, first + features_at_once)
+            pairs = weights[some][:, one] * weights[some][:, other]
+            pairs /= pairs.sum(axis=1, keepdims=True)
+            drawn = pairs.astype(np.float32) @ cosines.T
+            counts[some] += np.count_nonzero(drawn >= (scores[some] - AS_HIGH).astype(np.float32)[:, None], axis=1)
+    return counts
+
+
+def _draw_cosines(unit: UnitVectors, k: int, draws: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Float32 `[draws, k, k]`: the cosines within random sets of k images."""
+    cosines = np.empty((draws, k, k), dtype=np.float32)
+    at_once = max(1, NUMBERS_IN_CACHE // (k * unit.dim))
+    for start in range(0, draws, at_once):
+        sets = random_sets(random, len(unit), k, min(at_once, draws - start))
+        vectors = unit[sets.ravel()].astype(np.float32).reshape(*sets.shape, unit.dim)
+        cosines[start : start + at_once] = vectors @ vectors.transpose(0, 2, 1)
+    return cosines
