@@ -50,7 +50,7 @@ def run_stages(session: Session, plan: Plan) -> int:
     if session.config.second_embeddings is None:
         session.rundir.forget_failures(EMBED_SECOND)
     if session.config.labeler and any(stage.name == "label" for stage in todo):
-        session.config.labeler.options.check_ready(session.context("labeler"))
+        session.config.labeler.options.check_ready(session.context(session.config.labeler))
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         if "finished" not in record:

@@ -43,7 +43,7 @@ def check(
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
     if session.config.labeler:
-        session.config.labeler.options.check_ready(session.context("labeler"))
+        session.config.labeler.options.check_ready(session.context(session.config.labeler))
     found = _look(session, prepared)
     if not as_json:
         _print(found)
