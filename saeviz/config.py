@@ -29,7 +29,7 @@ DEFAULT_USE = {
 OPTIONAL = ("embeddings", "labeler")
 """Roles that `use = "none"` leaves out; there is no default labeler."""
 
-LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh")), "reporters": ("reporter", ("html",))}
+LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")), "reporters": ("reporter", ("html",))}
 """Tables that hold several components: the role and the defaults."""
 
 TABLES = ("run", "images", "extractor", "store", "embeddings", "scorers", "selector", "labeler", "reporters", "plugins")

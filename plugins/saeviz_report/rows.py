@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ["layer", "tokens", "feature"]
-_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "monosemanticity", "ms_class"}
+_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "monosemanticity", "ms_class", "cluster", "cluster_size"}
 _RELATION_COLUMNS = {*KEYS, "rating", "n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"}
 
 Record = Mapping[str, Any]
@@ -24,7 +24,7 @@ class FeatureRow:
     """One selected feature.
 
     `scores` is its row of the score table, `relations` its row of the correlations for each rating; what was not
-    given is None or absent.
+    given is None or absent. `companions` fire together with it.
     """
 
     rank: int
@@ -35,6 +35,7 @@ class FeatureRow:
     scores: Record
     relations: Mapping[str, Record]
     images: Sequence[saeviz.TopImage]
+    companions: Sequence[saeviz.Feature] = ()
 
     @property
     def space(self) -> str:
@@ -46,6 +47,7 @@ class FeatureRow:
         """What a reader may look for: the names it has, and what is known of its images, a line each."""
         label = self.label
         lines = [str(self.feature), label.label, label.description, *label.elements, label.why]
+        lines += map(str, self.companions)
         for item, _ in self.images:
             lines += [item.item_id, *item.metadata.values()]
         return "\n".join(filter(None, lines))
@@ -84,6 +86,7 @@ def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[
             scores=scores.get(selected.feature, {}),
             relations=relations[selected.feature],
             images=top_images[selected.feature],
+            companions=run.companions(selected.feature),
         )
         for rank, selected in enumerate(run.selected, start=1)
     ]
