@@ -28,6 +28,11 @@ def join(parts: Sequence[Pairs]) -> Pairs:
     return Pairs(np.concatenate([part.later for part in parts]), np.concatenate([part.earlier for part in parts]))
 
 
+def take(pairs: Pairs, wanted: NDArray[np.bool_]) -> Pairs:
+    """Those that are wanted."""
+    return Pairs(pairs.later[wanted], pairs.earlier[wanted])
+
+
 def similar_rows(one: Float32Array, other: Float32Array, lowest: float) -> tuple[Indices, Indices]:
     """Which rows of `one` and `other`, all of length 1, have a cosine of at least `lowest`.
 

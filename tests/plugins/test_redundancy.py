@@ -13,6 +13,7 @@ import saeviz
 from saeviz import ConfigError, DataError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
 from saeviz.testing import ScorerContract
 from saeviz_redundancy import RedundancyOptions, clusters
+from saeviz_redundancy.coactivation import CoActivation
 from saeviz_redundancy.scorer import Redundancy
 
 
@@ -211,15 +212,33 @@ def test_pairs_just_above_the_threshold_are_found():
     assert (found[:n_pairs] != found[n_pairs:]).sum() <= 1
 
 
+@pytest.mark.parametrize("few", [0, 20])
 @pytest.mark.parametrize(("max_waiting", "ranks_at_once"), [(0, 7), (50, 16), (10**9, 3)])
-def test_many_candidates_are_told_in_several_goes_with_the_same_outcome(monkeypatch, max_waiting, ranks_at_once):
+def test_many_candidates_are_told_in_several_goes_with_the_same_outcome(monkeypatch, max_waiting, ranks_at_once, few):
     dense = np.column_stack([families(6), families(6)])
     expected = cluster(make_input(dense), threshold=0.7)[0]
     monkeypatch.setattr(clusters, "MAX_WAITING", max_waiting)
     monkeypatch.setattr(clusters, "RANKS_AT_ONCE", ranks_at_once)
+    monkeypatch.setattr(clusters, "FEW", few)
 
     np.testing.assert_array_equal(cluster(make_input(dense), threshold=0.7)[0], expected)
     np.testing.assert_array_equal(expected, by_all_pairs(dense, 0.7))
+
+
+def test_of_thousands_of_copies_few_pairs_are_told_exactly(monkeypatch):
+    """Their pairs are millions; once one is a leader, those among its members are needless."""
+    generator = np.random.default_rng(8)
+    dense = sparse_features(generator, 100, 1, 0.5) * generator.uniform(1, 2, 3000)
+    told = []
+    similarity = CoActivation.similarity
+    monkeypatch.setattr(
+        CoActivation, "similarity", lambda self, pairs: told.append(pairs.later.size) or similarity(self, pairs)
+    )
+
+    found, size, _ = cluster(make_input(dense))
+
+    assert (set(found), set(size)) == ({0}, {3000})
+    assert sum(told) <= 2 * clusters.FEW
 
 
 class Decoder:
