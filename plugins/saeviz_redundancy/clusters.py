@@ -21,6 +21,8 @@ MAX_WAITING = 2_000_000
 """Pairs that wait for their similarity to be told, about."""
 FEW = 100_000
 """As many pairs are told in one go. Of more, those with a sure leader come first: they make most others needless."""
+WORTHWHILE = 0.9
+"""Share of the pairs that may be left after such a step for another one, which takes a pass over the images."""
 TOLERANCE = 1e-9
 """What rounding may take off a similarity: the order of the images must not decide."""
 
@@ -81,7 +83,9 @@ class _Leaders:
 
     def settle(self, pairs: Pairs) -> None:
         """Let the later ones join leaders among the earlier ones."""
-        while pairs.later.size > FEW:
+        n_before = np.inf
+        while FEW < pairs.later.size < WORTHWHILE * n_before:
+            n_before = pairs.later.size
             undecided = np.zeros(self.of.size, dtype=np.bool_)
             undecided[pairs.later] = True
             has_sure_leader = ~undecided[pairs.earlier]
