@@ -32,7 +32,7 @@ OPTIONAL = ("embeddings", "labeler")
 ROLE_OF = {"second_embeddings": "embeddings"}
 """Tables named otherwise than the role that they fill."""
 
-LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh")), "reporters": ("reporter", ("html",))}
+LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")), "reporters": ("reporter", ("html",))}
 """Tables that hold several components: the role and the defaults."""
 
 SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")

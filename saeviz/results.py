@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from saeviz.session import Session
     from saeviz.typing import Float32Array
 
+KEYS = ["layer", "tokens", "feature"]
+
 
 class Run:
     """The results of a run directory.
@@ -88,6 +90,21 @@ class Run:
     def correlations(self) -> pd.DataFrame:
         """A row per (layer, tokens, feature, rating)."""
         return self._rundir.read_table(self._rundir.correlations, "score")
+
+    def companions(self, feature: Feature | str) -> list[Feature]:
+        """The other features of its cluster, which fire together with it, most active first.
+
+        Empty where it has none, or no scorer looked for any; the scorer `redundancy` does.
+        """
+        found, scores = self._feature(feature), self.scores
+        if "cluster" not in scores:
+            return []
+        is_it = (
+            (scores["layer"] == found.layer) & (scores["tokens"] == found.tokens) & (scores["feature"] == found.index)
+        )
+        others = scores[scores["cluster"].isin(scores["cluster"][is_it].dropna()) & ~is_it]
+        others = others.sort_values(["n_active", *KEYS], ascending=[False, True, True, True])
+        return [Feature(int(row.layer), row.tokens, int(row.feature)) for row in others[KEYS].itertuples()]
 
     @cached_property
     def selected(self) -> list[Selected]:

@@ -17,7 +17,7 @@ _MONOSEMANTICITY = {
     "monosemanticity", "ms_class", "ms_note", "ms_baseline_mean", "ms_baseline_sd", "ms_null_mean", "ms_null_sd",
     "ms_z", "ms_p", "ms_q", "monosemanticity_2", "ms_class_2",
 }  # fmt: skip
-_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", *_MONOSEMANTICITY}
+_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "cluster", "cluster_size", *_MONOSEMANTICITY}
 _RELATION_COLUMNS = {*KEYS, "rating", "n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"}
 
 Record = Mapping[str, Any]
@@ -28,7 +28,7 @@ class FeatureRow:
     """One selected feature.
 
     `scores` is its row of the score table, `relations` its row of the correlations for each rating; what was not
-    given is None or absent.
+    given is None or absent. `companions` fire together with it.
     """
 
     rank: int
@@ -39,6 +39,7 @@ class FeatureRow:
     scores: Record
     relations: Mapping[str, Record]
     images: Sequence[saeviz.TopImage]
+    companions: Sequence[saeviz.Feature] = ()
 
     @property
     def space(self) -> str:
@@ -50,6 +51,7 @@ class FeatureRow:
         """What a reader may look for: the names it has, and what is known of its images, a line each."""
         label = self.label
         lines = [str(self.feature), label.label, label.description, *label.elements, label.why]
+        lines += map(str, self.companions)
         for item, _ in self.images:
             lines += [item.item_id, *item.metadata.values()]
         return "\n".join(filter(None, lines))
@@ -88,6 +90,7 @@ def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[
             scores=scores.get(selected.feature, {}),
             relations=relations[selected.feature],
             images=top_images[selected.feature],
+            companions=run.companions(selected.feature),
         )
         for rank, selected in enumerate(run.selected, start=1)
     ]

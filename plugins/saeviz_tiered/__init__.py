@@ -26,6 +26,10 @@ class TieredOptions(saeviz.Options):
     min_active: int = Field(
         default=10, ge=1, description="leave out features that fire on fewer images: their scores are chance"
     )
+    one_per_cluster: bool = Field(
+        default=True,
+        description="of features that fire together (scorer redundancy) select only the best, whatever its tier",
+    )
 
 
 @saeviz.hookimpl

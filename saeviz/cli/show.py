@@ -18,6 +18,8 @@ from saeviz.types import Feature
 if TYPE_CHECKING:
     import pandas as pd
 
+NAMES_SHOWN = 10
+
 
 @click.command()
 @click.argument("feature")
@@ -49,6 +51,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "confidence": label.confidence if label else None,
         "tier": choice.tier if choice else None,
         "reason": choice.reason if choice else None,
+        "fires_together_with": [str(other) for other in run.companions(feature)],
         "scores": next(iter(_rows(run.scores, feature)), {}),
         "correlations": _rows(run.correlations, feature),
         "top_images": [{"item_id": image.item.item_id, "activation": image.activation} for image in top],
@@ -66,14 +69,22 @@ def _print(found: dict[str, Any]) -> None:
     for name in ("description", "confidence", "tier", "reason"):
         if found[name] not in (None, ""):
             click.echo(f"  {name}: {_text(found[name])}")
+    if found["fires_together_with"]:
+        click.echo(f"  fires together with: {_first_few(found['fires_together_with'])}")
     for name, value in found["scores"].items():
-        click.echo(f"  {name}: {_text(value)}")
+        if name != "cluster":  # a number that means something only beside that of another feature
+            click.echo(f"  {name}: {_text(value)}")
     for row in found["correlations"]:
         values = ", ".join(f"{name} {_text(value)}" for name, value in row.items() if name != "rating")
         click.echo(f"  {row['rating']}: {values}")
     click.echo("  top images:")
     for image in found["top_images"]:
         click.echo(f"    {_text(image['activation']):>8}  {image['item_id']}")
+
+
+def _first_few(names: list[str]) -> str:
+    left = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {left} more" if left > 0 else "")
 
 
 def _text(value: Any) -> str:

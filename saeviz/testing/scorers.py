@@ -38,6 +38,8 @@ class ScorerContract:
     def test_gives_columns_of_the_space_and_facts(self, scorer: Scorer) -> None:
         data = score_input()
         results = list(scorer.score(data))
+        if isinstance(scorer, FamilyScorer):
+            results += scorer.combine(columns_of(results))
         assert all(isinstance(result, ScoreColumn | ScoreFact) for result in results)
         columns = columns_of(results)
         assert columns, "a scorer that scores nothing"

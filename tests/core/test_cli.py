@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import saeviz
 from saeviz import ExitCode
 from saeviz.config import Layer, resolve
 from saeviz.manager import Manager
@@ -290,6 +291,38 @@ def test_show_tells_all_about_a_feature(saeviz_command, fake_run):
     assert {row["rating"] for row in found["correlations"]} == {"warmth", "noise"}
     assert found["top_images"][0]["item_id"] in text
     assert found["label"] in text
+
+
+def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake_run, tmp_path):
+    """An in-house scorer that puts every third feature of all spaces into one cluster."""
+    (tmp_path / "thirds.py").write_text(
+        "import numpy as np, saeviz\n"
+        "class Thirds:\n"
+        "    def __init__(self, options, context): ...\n"
+        "    def score(self, data):\n"
+        "        numbers = np.arange(data.space.n_features)\n"
+        "        yield saeviz.ScoreColumn('cluster', data.space, np.where(numbers % 3, np.nan, 7.0))\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='thirds', summary='every third feature', factory=Thirds)\n"
+    )
+    words = ["--plugins", FAKES, "--plugins", "./thirds.py", "--set", 'scorers=[{use="thirds"}]']
+    assert saeviz_command("run", fake_run, *words).code == ExitCode.DONE
+    run = saeviz.open_run(tmp_path / "runs/fake")
+    thirds = {str(space.feature(number)) for space in run.spaces for number in range(0, space.n_features, 3)}
+
+    first = str(run.spaces[0].feature(3))
+    found = saeviz_command("show", first, "--json").json()
+    assert set(found["fires_together_with"]) == thirds - {first}
+    n_active = run.scores.set_index(["layer", "tokens", "feature"])["n_active"]
+    counts = [n_active[other.layer, other.tokens, other.index] for other in run.companions(first)]
+    assert counts == sorted(counts, reverse=True)
+    text = saeviz_command("show", first).out
+    assert f"fires together with: {found['fires_together_with'][0]}, " in text
+    assert f" and {len(thirds) - 11} more\n" in text
+    assert "cluster: " not in text
+    assert run.companions(run.spaces[0].feature(4)) == []
+    assert "fires together" not in saeviz_command("show", str(run.spaces[0].feature(4))).out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")

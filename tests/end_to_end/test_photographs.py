@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
@@ -40,6 +41,8 @@ use = "monosemanticity"
 thresholds = "calibrated"
 [[scorers]]
 use = "pearson-bh"
+[[scorers]]
+use = "redundancy"
 [labeler]
 use = "metadata-terms"
 columns = ["theme"]
@@ -102,6 +105,20 @@ def test_the_baseline_is_that_of_the_embedding(run):
     """Mean and sd of the cosine of two different images, published over all 216,811 pairs."""
     assert run.facts["monosemanticity_baseline_mean"] == pytest.approx(0.2329, abs=0.002)
     assert run.facts["monosemanticity_baseline_sd"] == pytest.approx(0.0791, abs=0.002)
+
+
+def test_clusters_are_those_of_all_pairs(run):
+    """Every member correlates with its leader; of no two leaders one could have joined the other."""
+    features = np.hstack([run.features(space).matrix.toarray() for space in run.spaces]).astype(float)
+    cluster = run.scores["cluster"].to_numpy()
+    considered = np.flatnonzero(~np.isnan(cluster))
+    assert len(considered) == 105 + 3069
+    leaders, members = (considered[(cluster[considered] == considered) == lead] for lead in (True, False))
+    assert len(members) >= 5
+    r = np.corrcoef(features[:, leaders].T)
+    assert np.max(r - np.eye(len(r))) < 0.8
+    for member in members:
+        assert np.corrcoef(features[:, member], features[:, int(cluster[member])])[0, 1] >= 0.8
 
 
 def test_labels_say_what_is_on_the_top_images(run):

@@ -114,9 +114,13 @@ class FakeRun:
     failures: list[saeviz.Failure]
     manifest: dict[str, Any]
     facts: dict[str, Any]
+    together: dict[saeviz.Feature, list[saeviz.Feature]] = field(default_factory=dict)
 
     def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
         return self.top[feature][:k]
+
+    def companions(self, feature: saeviz.Feature) -> list[saeviz.Feature]:
+        return self.together.get(feature, [])
 
 
 def score(feature: saeviz.Feature, **values: Any) -> dict[str, Any]:
@@ -320,6 +324,21 @@ class TestFeatures:
         text = entries(write())["layer8.cls/7"].text
         for part in ("A barn.", "roof, door", "People like barns.", "clear and predictive"):
             assert part in text
+
+    def test_says_which_features_fire_together_with_it_and_finds_it_by_them(self, run: FakeRun, write: Write) -> None:
+        feature = run.selected[0].feature
+        run.together = {feature: [PATCH.feature(number) for number in range(30, 55)]}
+        run.scores = run.scores.assign(cluster=3.0, cluster_size=26.0)
+        page = write()
+        entry = entries(page)[str(feature)]
+        assert "fires together with 25 more" in entry.one("th", class_="name").text
+        assert "layer8.patch-max/30, layer8.patch-max/31" in entry.one("dd", class_="companions").text
+        assert entry.one("dd", class_="companions").text.endswith("layer8.patch-max/49 and 5 more")
+        assert "layer8.patch-max/54" in entry["data-searchable"]
+        assert "fires together" not in entries(page)[str(run.selected[1].feature)].text
+        assert "cluster" not in [
+            header.text for header in page.one("table", id="selected").all("th", role="columnheader")
+        ]
 
     def test_columns_of_further_scorers_are_columns_of_the_table(self, run: FakeRun, write: Write) -> None:
         run.scores["kind"] = ["texture", "", "object", ""]

@@ -227,6 +227,67 @@ def test_the_limit_of_the_call_goes_before_the_option():
     assert select(table, 0) == []
 
 
+def with_clusters(table, clusters):
+    """The table with the column `cluster`, by feature; NaN for the others."""
+    return ScoreTable(
+        table.scores.assign(cluster=table.scores["feature"].map(clusters).astype(float)),
+        table.correlations,
+        table.spaces,
+    )
+
+
+def test_of_features_that_fire_together_only_the_best_is_selected_in_all_tiers():
+    ms = {0: 0.55, 1: 0.60, 2: 0.40, 3: 0.30, 4: 0.45, 5: 0.44, 6: 0.32, 7: 0.31, 8: 0.30, 9: 0.20}
+    r = {0: 0.3, 1: 0.3}
+    table = make_table(
+        [(7, feature, 50, value) for feature, value in ms.items()],
+        [(7, feature, "liking", value, 0.01) for feature, value in r.items()],
+    )
+    clusters = {0: 100, 1: 100, 2: 100, 3: 100, 4: 40, 5: 40, 6: 60, 7: 60, 9: 9}
+
+    chosen = select(with_clusters(table, clusters))
+
+    assert [(choice.feature.index, choice.tier) for choice in chosen] == [(1, 1), (4, 2), (6, 3), (8, 3), (9, 3)]
+    assert [choice.reason for choice in chosen[:2]] == [
+        "MS 0.60, r 0.30 with liking (q 0.01); stands for 3 more that fire with it",
+        "MS 0.45; stands for 1 more that fire with it",
+    ]
+    assert chosen[2].reason.endswith("images; stands for 1 more that fire with it")
+    assert not any("stands for" in choice.reason for choice in chosen[3:])
+    assert select(with_clusters(table, clusters), one_per_cluster=False) == select(table)
+
+
+def test_features_without_a_cluster_are_each_their_own():
+    table = random_table(1)
+    assert select(with_clusters(table, {})) == select(table)
+
+
+def test_a_cluster_reaches_over_layers_and_room_that_copies_took_goes_to_others():
+    table = make_table([(layer, feature, 50, 0.4) for layer in (7, 11) for feature in range(20)])
+    chosen = select(with_clusters(table, {feature: feature // 2 for feature in range(20)}), 10)
+
+    assert len(chosen) == 10
+    assert {choice.feature for choice in chosen} == {Feature(7, "cls", 2 * number) for number in range(10)}
+    assert all("stands for 3 more" in choice.reason for choice in chosen)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 500), limit=st.integers(0, 100))
+def test_any_clusters_give_one_of_each_and_tier_3_nothing_that_a_better_tier_has(seed, limit):
+    table = random_table(seed, n_features=40)
+    cluster = np.random.default_rng(seed).integers(0, 25, 80).astype(float)
+    table = ScoreTable(table.scores.assign(cluster=cluster), table.correlations, table.spaces)
+    of_feature = dict(zip(table.scores[["layer", "feature"]].itertuples(index=False, name=None), cluster, strict=True))
+    found = [of_feature[choice.feature.layer, choice.feature.index] for choice in select(table, limit)]
+    plain = select(table, 80, one_per_cluster=False)
+    better = {of_feature[c.feature.layer, c.feature.index] for c in plain if c.tier < 3}
+
+    assert len(set(found)) == len(found)
+    assert {of_feature[c.feature.layer, c.feature.index] for c in select(table, limit) if c.tier == 3}.isdisjoint(
+        better
+    )
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 500), limit=st.integers(0, 700), share=st.floats(0, 1))
 def test_any_table_gives_the_limit_or_all_there_is_each_once_and_in_the_order_of_tiers(seed, limit, share):

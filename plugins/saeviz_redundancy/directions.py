@@ -1,0 +1,60 @@
+"""Features of a layer that point the same way: the cosine of their rows of the SAE's decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz_redundancy.pairs import Pairs, join, similar_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeviz_redundancy.pairs import Indices
+
+    FloatArray = NDArray[np.float64]
+    Float32Array = NDArray[np.float32]
+
+ROUNDING = 1e-5
+"""What float32 may lose of a cosine; the pairs found are told in float64."""
+PAIRS_AT_ONCE = 4096
+
+
+class Directions:
+    """`layers` and `features` int64 `[n]`, in order of activity; `decoders` by layer, float32 `[n_features, d_in]`."""
+
+    def __init__(
+        self, layers: Indices, features: Indices, decoders: Mapping[int, Float32Array], threshold: float
+    ) -> None:
+        self.threshold = threshold
+        self._layers = layers
+        self._features = features
+        self._decoders = decoders
+
+    def candidates(self, ranks: Indices, others: Indices) -> Pairs:
+        """The pairs of one of `ranks` and an earlier one of `others` that belong together."""
+        return join([self._candidates(ranks, others, layer) for layer in self._decoders])
+
+    def _candidates(self, ranks: Indices, others: Indices, layer: int) -> Pairs:
+        ranks, others = ranks[self._layers[ranks] == layer], others[self._layers[others] == layer]
+        decoder = self._decoders[layer]
+        rows, columns = similar_rows(
+            decoder[self._features[ranks]], decoder[self._features[others]], self.threshold - ROUNDING
+        )
+        later, earlier = ranks[rows], others[columns]
+        ordered = earlier < later
+        return Pairs(later[ordered], earlier[ordered])
+
+    def similarity(self, pairs: Pairs) -> FloatArray:
+        """The cosine of each pair; NaN where it is not of one layer."""
+        cosines = np.full(pairs.later.size, np.nan)
+        of_layer = np.where(self._layers[pairs.later] == self._layers[pairs.earlier], self._layers[pairs.later], -1)
+        for layer, decoder in self._decoders.items():
+            mine = np.flatnonzero(of_layer == layer)
+            for start in range(0, mine.size, PAIRS_AT_ONCE):
+                some = mine[start : start + PAIRS_AT_ONCE]
+                one, other = (decoder[self._features[ranks[some]]].astype(np.float64) for ranks in pairs)
+                cosines[some] = np.einsum("ij,ij->i", one, other)
+        return cosines

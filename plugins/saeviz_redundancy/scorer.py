@@ -1,0 +1,102 @@
+"""Puts features that are copies of one another into clusters, over all spaces of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz import ConfigError, Context, DataError, FeatureSpace, HasDecoder, ScoreColumn, ScoreFact, ScoreInput
+from saeviz_redundancy import RedundancyOptions
+from saeviz_redundancy.clusters import Evidence, blocks, find_leaders
+from saeviz_redundancy.coactivation import CoActivation
+from saeviz_redundancy.directions import Directions
+from saeviz_redundancy.sketch import Sketch, sketch, unit_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Indices = NDArray[np.int64]
+
+
+class Redundancy:
+    """Clusters of features whose activations correlate, across layers and tokens.
+
+    A cluster is a leader, its most active member, and features that correlate with it at least as much as `threshold`
+    says (or whose decoder direction is as like its own as `decoder_threshold` says). Columns: `cluster`, the row of
+    the leader in the score table, the same for all members, for a feature alone its own; `cluster_size`. Both are NaN
+    for a feature that fires on fewer than `min_active` images or (within 1 in 10,000) never changes.
+    """
+
+    def __init__(self, options: RedundancyOptions, context: Context) -> None:
+        self.options = options
+        self.context = context
+        self._sketches: dict[FeatureSpace, Sketch] = {}
+
+    def score(self, data: ScoreInput) -> Sequence[ScoreColumn]:
+        """Nothing yet: clusters reach over spaces. Keeps what `combine` needs, 512 bytes a feature."""
+        self._sketches[data.space] = sketch(data, min_active=self.options.min_active, seed=self.context.seed)
+        return ()
+
+    def combine(self, _columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+        """The columns of all spaces, and how many clusters there are.
+
+        Raises `ConfigError` where decoders are to be compared and the extractor has none to show.
+        """
+        if not self._sketches:
+            return
+        sketches = list(self._sketches.values())
+        if len({sketch.data.item_ids for sketch in sketches}) > 1:
+            raise DataError("scorers.redundancy: the spaces have features of different images")
+        starts = np.cumsum([0, *(space.n_features for space in self._sketches)])
+        rows = np.concatenate([sketch.features + start for sketch, start in zip(sketches, starts, strict=False)])
+        n_active = np.concatenate([sketch.n_active for sketch in sketches])
+        order = np.lexsort((rows, -n_active))
+        portions = blocks(order.size)
+        leader = find_leaders(
+            self.context.progress(portions, len(portions), "redundancy"), self._evidence(sketches, order)
+        )
+        cluster, size = np.full(starts[-1], np.nan), np.full(starts[-1], np.nan)
+        sizes = np.bincount(leader, minlength=order.size)
+        cluster[rows[order]] = rows[order][leader]
+        size[rows[order]] = sizes[leader]
+        for space, start in zip(self._sketches, starts, strict=False):
+            own = slice(start, start + space.n_features)
+            yield ScoreColumn("cluster", space, cluster[own])
+            yield ScoreColumn("cluster_size", space, size[own])
+        yield from self._facts(sizes)
+
+    def _evidence(self, sketches: Sequence[Sketch], order: Indices) -> list[Evidence]:
+        evidence: list[Evidence] = [CoActivation(sketches, order, self.options.threshold)]
+        if self.options.decoder_threshold is not None:
+            layers = np.concatenate([np.full(one.features.size, one.data.space.layer) for one in sketches])
+            features = np.concatenate([one.features for one in sketches])
+            evidence.append(
+                Directions(layers[order], features[order], self._decoders(), self.options.decoder_threshold)
+            )
+        return evidence
+
+    def _decoders(self) -> Mapping[int, NDArray[np.float32]]:
+        """By layer, rows of length 1."""
+        extractor = self.context.peer("extractor")
+        if not isinstance(extractor, HasDecoder):
+            raise ConfigError(
+                "scorers.redundancy.decoder_threshold: the extractor of this run shows no decoder directions; "
+                "leave this option out, and co-activation alone decides"
+            )
+        by_layer = {space.layer: space for space in self._sketches}
+        return {
+            layer: unit_rows(np.array(extractor.decoder(space), dtype=np.float32)) for layer, space in by_layer.items()
+        }
+
+    def _facts(self, sizes: Indices) -> Iterator[ScoreFact]:
+        """`sizes` is that of the cluster of every leader, 0 for the features that are none."""
+        shared = sizes[sizes > 1]
+        yield ScoreFact("redundancy_threshold", self.options.threshold)
+        if self.options.decoder_threshold is not None:
+            yield ScoreFact("redundancy_decoder_threshold", self.options.decoder_threshold)
+        yield ScoreFact("redundancy_features", int(sizes.sum()))
+        yield ScoreFact("redundancy_clusters", int(shared.size))
+        yield ScoreFact("redundancy_features_in_clusters", int(shared.sum()))
+        yield ScoreFact("redundancy_largest_cluster", int(sizes.max(initial=0)))

@@ -1,0 +1,85 @@
+"""A space in short: 128 numbers per feature from which correlations can be told roughly, in one pass.
+
+Every image gets 128 random signs. A feature's centred activations, multiplied by the signs of their images and
+added up, are a vector whose cosine with that of another feature estimates the correlation of the two (Achlioptas 2003,
+Database-friendly random projections). The signs come from the item id and the seed: the order of the
+images and their batches change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz import ScoreInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    Float32Array = NDArray[np.float32]
+
+WIDTH = 128
+FEATURES_AT_ONCE = 1024
+"""Features per step of a sparse product: their sums stay in the processor's cache."""
+NEGLIGIBLE = 1e-8
+"""Share of the sum of squares below which rounding would decide a variance."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The features of a space that can be compared: those that fire often enough and do not stay the same.
+
+    `features` are their numbers, int64 `[m]`; `unit` float32 `[m, 128]` has rows of length 1; `n_active`, `mean` and
+    `variation`, the sum of squared deviations from the mean, are `[m]`.
+    """
+
+    data: ScoreInput
+    features: NDArray[np.int64]
+    unit: Float32Array
+    n_active: NDArray[np.int64]
+    mean: FloatArray
+    variation: FloatArray
+
+
+def sketch(data: ScoreInput, *, min_active: int, seed: int) -> Sketch:
+    """One pass over the images. Memory is that of the sketch, whatever their number."""
+    n_features = data.space.n_features
+    vectors = np.zeros((n_features, WIDTH), dtype=np.float32)
+    sign_sum = np.zeros(WIDTH, dtype=np.float32)
+    total, squares = np.zeros(n_features), np.zeros(n_features)
+    for rows, matrix in data.chunks():
+        columns, values = matrix.indices.astype(np.intp), matrix.data.astype(np.float64)
+        total += np.bincount(columns, values, n_features)
+        squares += np.bincount(columns, values * values, n_features)
+        signs = _signs(data.item_ids[rows], seed)
+        sign_sum += signs.sum(axis=0)
+        by_feature = matrix.T.tocsr()
+        for start in range(0, n_features, FEATURES_AT_ONCE):
+            some = slice(start, start + FEATURES_AT_ONCE)
+            vectors[some] += by_feature[some] @ signs
+    n_active = data.features.statistics.n_active
+    mean = total / max(data.n_items, 1)
+    variation = squares - total * mean
+    features = np.flatnonzero((n_active >= min_active) & (variation > NEGLIGIBLE * squares))
+    centred = vectors[features]
+    centred -= np.outer(mean[features].astype(np.float32), sign_sum)
+    return Sketch(data, features, unit_rows(centred), n_active[features], mean[features], variation[features])
+
+
+def unit_rows(vectors: Float32Array) -> Float32Array:
+    """The rows at length 1, in place; a row of zeros stays as it is."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    vectors /= np.where(length > 0, length, 1)[:, None]
+    return vectors
+
+
+def _signs(item_ids: Sequence[str], seed: int) -> Float32Array:
+    """+1 and -1, float32 `[n, 128]`."""
+    digests = [blake2b(f"{seed} {item_id}".encode(), digest_size=WIDTH // 8).digest() for item_id in item_ids]
+    bits = np.unpackbits(np.frombuffer(b"".join(digests), dtype=np.uint8)).reshape(-1, WIDTH)
+    return 1 - 2 * bits.astype(np.float32)
