@@ -70,7 +70,7 @@ def from_single_ratings(given: saeviz.IndividualRatings, splits: int, seed: int)
 
 
 def from_published(means: FloatArray, sd: FloatArray, n: FloatArray) -> Reliability:
-    """1 - mean(sd^2 / n) / var(means) over the images that have all three: the error of means against their variance."""
+    """1 - mean(sd^2 / n) / var(means), over the images that have all three."""
     usable = np.isfinite(means) & np.isfinite(sd) & (sd >= 0) & np.isfinite(n) & (n >= 1)
     means, sd, n = means[usable], sd[usable], n[usable]
     varies = means.size > 1 and means.max() > means.min()
