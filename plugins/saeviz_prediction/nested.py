@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeviz_prediction.folds import Accuracy, fold_rows, others
-from saeviz_prediction.lasso import PENALTIES, Images, path
+from saeviz_prediction.lasso import PENALTIES, Images, Step, path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_array
 
     FloatArray = NDArray[np.float64]
+    Rows = NDArray[np.int64]
+
+PATIENCE = 3
+"""A path ends where the error on images left out has not become smaller for so many penalties."""
 
 
 def nested_lasso(
@@ -22,45 +28,43 @@ def nested_lasso(
     """Accuracy on images left out; standardised weights `[n_features]` of a fit to all; how many are not 0.
 
     The inner folds of a fold are the other folds, so that each fit without two of them serves both. The fit to all
-    images takes the penalty that was best over the folds.
+    images takes the penalty that was best over all inner folds.
     """
-    tests = fold_rows(len(ratings), folds)
     rows = features.tocsr()
+    tests = fold_rows(len(ratings), folds)
 
-    def predict(*left_out: int) -> list[FloatArray]:
-        """What is predicted of these folds `[n_test, n_penalties]` from all others."""
-        train = others(len(ratings), *(tests[fold] for fold in left_out))
-        images = Images(rows[train].tocsc(), ratings[train], min_active)
-        steps = list(path(images))
-        predicted = []
-        for fold in left_out:
-            new = np.full((tests[fold].size, PENALTIES.size), np.nan)
-            columns = rows[tests[fold]].tocsc()
-            for number, step in enumerate(steps):
-                new[:, number] = images.predict(columns, step)
-            predicted.append(new)
-        return predicted
-
-    def errors(fold: int, predicted: FloatArray) -> FloatArray:
-        """By penalty; infinite where the path had ended."""
-        squares = np.sum((predicted - ratings[tests[fold], None]) ** 2, axis=0)
-        return np.where(np.isnan(squares), np.inf, squares)
+    def fit(left_out: Rows) -> tuple[Images, Rows]:
+        train = others(len(ratings), left_out)
+        return Images(rows[train].tocsc(), ratings[train], min_active), train
 
     inner = np.zeros((folds, PENALTIES.size))
     for one in range(folds):
         for other in range(one):
-            of_one, of_other = predict(one, other)
-            inner[other] += errors(one, of_one)
-            inner[one] += errors(other, of_other)
-    accuracy, outer = Accuracy(), np.zeros(PENALTIES.size)
+            images, _ = fit(np.concatenate([tests[one], tests[other]]))
+            errors = _errors(images, [(rows[tests[fold]].tocsc(), ratings[tests[fold]]) for fold in (one, other)])
+            inner[[other, one]] += errors
+    accuracy = Accuracy()
     for fold, test in enumerate(tests):
-        (predicted,) = predict(fold)
-        outer += errors(fold, predicted)
-        best = np.argmin(np.where(np.isnan(predicted[0]), np.inf, inner[fold]))
-        accuracy.add(ratings[test], predicted[:, best], float(ratings[others(len(ratings), test)].mean()))
+        images, train = fit(test)
+        step = _step(images, int(np.argmin(inner[fold])))
+        accuracy.add(ratings[test], images.predict(rows[test].tocsc(), step), float(ratings[train].mean()))
     images = Images(features, ratings, min_active)
-    steps = list(path(images))
-    step = steps[min(int(np.argmin(outer)), len(steps) - 1)]
+    step = _step(images, int(np.argmin(inner.sum(axis=0))))
     weights = np.where(images.considered, 0.0, np.nan)
     weights[step.kept] = step.weights
     return accuracy, weights, step.kept.size
+
+
+def _errors(images: Images, left_out: Sequence[tuple[csc_array, FloatArray]]) -> FloatArray:
+    """Squared error `[n_left_out, n_penalties]` on folds that were not fitted; infinite where the path had ended."""
+    errors = np.full((len(left_out), PENALTIES.size), np.inf)
+    for number, step in enumerate(path(images)):
+        errors[:, number] = [np.sum((images.predict(new, step) - truth) ** 2) for new, truth in left_out]
+        if number - int(np.argmin(errors.sum(axis=0))) >= PATIENCE:
+            break
+    return errors
+
+
+def _step(images: Images, number: int) -> Step:
+    """The step of this number, or the last one where the path ends before."""
+    return list(islice(path(images), number + 1))[-1]

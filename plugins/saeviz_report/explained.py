@@ -12,6 +12,23 @@ KEPT_SHOWN = 12
 
 Entry = Mapping[str, Any]
 
+_KEYS = {
+    "reliability": frozenset(
+        {
+            "model",
+            "n_images",
+            "n_raters",
+            "ratings_per_image",
+            "of_one",
+            "of_mean",
+            "split_half",
+            "reliability",
+            "ceiling_r",
+        }
+    ),
+    "prediction": frozenset({"method", "source", "space", "n_images", "r2", "r2_sd"}),
+}
+
 
 @dataclass(frozen=True)
 class SpaceRow:
@@ -56,15 +73,23 @@ class Explained:
 
 def explained(run: saeviz.Run) -> Explained:
     """Of a run whose scorers were `raters`, `prediction` or others that leave the same facts."""
-    found = {name: value for name in ("reliability", "prediction") if isinstance(value := run.facts.get(name), Mapping)}
+    found = {name: value for name, value in run.facts.items() if name in _KEYS and _has_our_shape(value, _KEYS[name])}
     reliabilities: Mapping[str, Entry] = found.get("reliability", {})
-    predictions = found.get("prediction", {})
+    predictions: Mapping[str, Sequence[Entry]] = found.get("prediction", {})
     return Explained(
         reliabilities=reliabilities,
         predictions=[_rows(name, entries, reliabilities.get(name, {})) for name, entries in predictions.items()],
         kept=_kept(run),
         facts=frozenset(found),
     )
+
+
+def _has_our_shape(value: Any, keys: frozenset[str]) -> bool:
+    """Whether it is an entry or a list of them for each rating; a scorer of someone else may use the same name."""
+    if not isinstance(value, Mapping):
+        return False
+    entries = [entry for found in value.values() for entry in (found if isinstance(found, list) else [found])]
+    return all(isinstance(entry, Mapping) and keys <= entry.keys() for entry in entries)
 
 
 def _rows(rating: str, entries: Sequence[Entry], reliability: Entry) -> RatingRows:
