@@ -113,7 +113,6 @@ def _solve(images: Images, columns: Rows, penalty: float, start: Step) -> tuple[
             coef_init=initial,
             tol=1e-6,
             max_iter=5000,
-            check_input=False,
         )
     found = np.asarray(weights[:, 0])
     kept = found != 0
