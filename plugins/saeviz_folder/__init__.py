@@ -18,7 +18,8 @@ class FolderOptions(saeviz.Options):
     )
     ratings: Path | None = Field(
         None,
-        description="table with a row per image: .csv, .tsv, .json (records or columns) or .parquet",
+        description="table with a row per image, or per image and rater: .csv, .tsv, .json (records or columns) or "
+        ".parquet",
         json_schema_extra={"path": True},
     )
     file_column: str | None = Field(
@@ -30,6 +31,11 @@ class FolderOptions(saeviz.Options):
         None,
         description="column with the item id; without a file column the id is the file's path or name, "
         "with or without its ending",
+    )
+    rater_column: str | None = Field(
+        None,
+        description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
+        "is then the mean over its raters",
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,

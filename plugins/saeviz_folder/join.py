@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz_folder.ratings import choose_rating_columns, note_non_numbers, to_number
+from saeviz_folder.raters import long_rows
+from saeviz_folder.ratings import choose_rating_columns, note_non_numbers
+from saeviz_folder.rows import JoinColumns, Row, wide_rows
 from saeviz_folder.scan import is_image_name, relative_name
-from saeviz_folder.table import Table, cell_text
+from saeviz_folder.table import Table
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "file_path", "image", "image_path")
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the table says of one image; `file` and `item_id` are '' where it does not name them."""
-
-    number: int
-    file: str
-    item_id: str
-    ratings: Mapping[str, float]
-    metadata: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return f"{(self.item_id or self.file)!r} (row {self.number})"
 
 
 def join(
@@ -43,20 +30,26 @@ def join(
     Raises `ConfigError` for a column that is not there, `DataError` for two rows about one image or with one
     item id, and where no row fits any image.
     """
-    file_column, item_column = _file_column(table, options), options.item_column
-    names, notes = choose_rating_columns(table, options.rating_columns, {file_column, item_column})
+    columns = _join_columns(table, options)
+    names, notes = choose_rating_columns(table, options.rating_columns, {columns.file, columns.item, columns.rater})
+    rows: Iterable[Row]
+    if columns.rater is None:
+        rows = wide_rows(table, columns, names)
+    else:
+        rows, names, more_notes = long_rows(table, columns, names, chosen=options.rating_columns is not None)
+        notes += more_notes
     finder = _Finder(table.path.resolve().parent, folder, images)
     matched: dict[Path, Row] = {}
     lost: list[Row] = []
-    for row in _rows(table, file_column, item_column, names):
+    for row in rows:
         path = finder.by_file(row.file) or finder.by_id(row)
-        if path is None or (item_column and not row.item_id):
+        if path is None or (columns.item and not row.item_id):
             lost.append(row)
             continue
         if path in matched:
-            raise _two_rows(table, matched[path], row, f"the image {relative_name(path, folder)}")
+            raise _two_rows(columns, table, matched[path], row, f"the image {relative_name(path, folder)}")
         matched[path] = row
-    _refuse_two_rows_with_one_id(table, [*matched.values(), *lost])
+    _refuse_two_rows_with_one_id(columns, table, [*matched.values(), *lost])
     without_row = [relative_name(image, folder) for image in images if image not in matched]
     if not matched:
         example = f"; the first image is {without_row[0]}" if without_row else "; the folder holds no images"
@@ -68,9 +61,18 @@ def join(
         have = "image has" if len(without_row) == 1 else "images have"
         notes.append(f"{len(without_row)} {have} no row in {table.path.name}: {_first_of(without_row)}")
     if lost:
-        fit = "row of {} fits" if len(lost) == 1 else "rows of {} fit"
-        notes.append(f"{len(lost)} {fit.format(table.path.name)} no image: {_first_of(lost)}")
+        one, many = ("row of", "rows of") if columns.rater is None else ("name in", "names in")
+        fit = f"{one} {table.path.name} fits" if len(lost) == 1 else f"{many} {table.path.name} fit"
+        notes.append(f"{len(lost)} {fit} no image: {_first_of(lost)}")
     return matched, notes + [note for name in names for note in note_non_numbers(table, name)]
+
+
+def _join_columns(table: Table, options: FolderOptions) -> JoinColumns:
+    if options.item_column is not None:
+        table.column(options.item_column, "item_column")
+    if options.rater_column is not None:
+        table.column(options.rater_column, "rater_column")
+    return JoinColumns(_file_column(table, options), options.item_column, options.rater_column)
 
 
 def _file_column(table: Table, options: FolderOptions) -> str | None:
@@ -85,22 +87,6 @@ def _file_column(table: Table, options: FolderOptions) -> str | None:
             f"{', '.join(FILE_COLUMNS)}; it has {', '.join(table.columns)}"
         )
     return found
-
-
-def _rows(table: Table, file_column: str | None, item_column: str | None, ratings: Sequence[str]) -> Iterator[Row]:
-    files = table.column(file_column, "file_column") if file_column else [None] * len(table)
-    item_ids = table.column(item_column, "item_column") if item_column else [None] * len(table)
-    others = [name for name in table.columns if name and name not in {*ratings, file_column, item_column}]
-    for index, (file, item_id) in enumerate(zip(files, item_ids, strict=True)):
-        numbers = {name: to_number(table.columns[name][index]) for name in ratings}
-        texts = {name: cell_text(table.columns[name][index]) for name in others}
-        yield Row(
-            number=table.first_row + index,
-            file=cell_text(file),
-            item_id=cell_text(item_id),
-            ratings={name: number for name, number in numbers.items() if number is not None},
-            metadata={name: text for name, text in texts.items() if text},
-        )
 
 
 class _Finder:
@@ -165,18 +151,23 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _refuse_two_rows_with_one_id(table: Table, rows: Sequence[Row]) -> None:
+def _refuse_two_rows_with_one_id(columns: JoinColumns, table: Table, rows: Sequence[Row]) -> None:
     seen: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: row.number):
         if row.item_id in seen:
-            raise _two_rows(table, seen[row.item_id], row, f"the item {row.item_id!r}")
+            raise _two_rows(columns, table, seen[row.item_id], row, f"the item {row.item_id!r}")
         if row.item_id:
             seen[row.item_id] = row
 
 
-def _two_rows(table: Table, one: Row, other: Row, about: str) -> saeviz.DataError:
+def _two_rows(columns: JoinColumns, table: Table, one: Row, other: Row, about: str) -> saeviz.DataError:
+    step = (
+        "keep one, or name the column of the raters in images.rater_column"
+        if columns.rater is None
+        else "call an image the same in all of its rows"
+    )
     return saeviz.DataError(
-        f"images.ratings: rows {one.number} and {other.number} of {table.path.name} are both about {about}; keep one"
+        f"images.ratings: rows {one.number} and {other.number} of {table.path.name} are both about {about}; {step}"
     )
 
 

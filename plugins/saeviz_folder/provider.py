@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz_folder.join import Row, join
+from saeviz_folder.join import join
+from saeviz_folder.rows import Row
 from saeviz_folder.scan import SUFFIXES, find_images, relative_name
 from saeviz_folder.table import read_table
 
@@ -90,5 +91,5 @@ def _make_items(files: Sequence[Path], rows: Mapping[Path, Row], folder: Path) -
         if item_id in items:
             other = items[item_id].source
             raise saeviz.DataError(f"two images have the id {item_id!r}: {other!s} and {file}")
-        items[item_id] = saeviz.ImageItem(item_id, file, row.ratings, row.metadata)
+        items[item_id] = saeviz.ImageItem(item_id, file, row.ratings, row.metadata, individual=row.individual)
     return items

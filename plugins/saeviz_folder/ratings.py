@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 import saeviz
 from saeviz_folder.table import Cell, Table, cell_text, is_missing
@@ -18,10 +19,19 @@ _IDS = frozenset({"", "id", "index", "row", "item", "item_id", "image_id", "unna
 def to_number(cell: Cell) -> float | None:
     """The finite number in a cell, or None."""
     if isinstance(cell, str):
-        if not _NUMBER.fullmatch(cell.strip()):
-            return None
-    elif isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
+        return _parse(cell)
+    if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
         return None
+    return _finite(cell)
+
+
+@lru_cache(1 << 14)
+def _parse(text: str) -> float | None:
+    """Remembers, as a million ratings are often of seven kinds."""
+    return _finite(text) if _NUMBER.fullmatch(text.strip()) else None
+
+
+def _finite(cell: Cell) -> float | None:
     try:
         number = float(cell)
     except OverflowError:

@@ -61,7 +61,8 @@ def cell_text(cell: Cell) -> str:
         return ""
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
-    return str(cell).strip().encode("utf-8", "replace").decode()
+    text = str(cell).strip()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def is_missing(cell: Cell) -> bool:

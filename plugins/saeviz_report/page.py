@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz_report import text
+from saeviz_report.explained import Explained
 from saeviz_report.rows import FeatureTable
 from saeviz_report.summary import Summary, component_of
 from saeviz_report.thumbnails import Thumbnail
@@ -26,6 +27,7 @@ def render(
     title: str,
     summary: Summary,
     table: FeatureTable,
+    explained: Explained,
     thumbnails: Mapping[str, Thumbnail],
     failures: Sequence[saeviz.Failure],
 ) -> str:
@@ -40,6 +42,7 @@ def render(
             title=title,
             summary=summary,
             table=table,
+            explained=explained,
             thumbnails=thumbnails,
             failures=failures,
             failures_shown=FAILURES_SHOWN,

@@ -8,6 +8,7 @@ from pathlib import Path
 import saeviz
 from saeviz.toolkit.files import write_atomic
 from saeviz_report import HtmlOptions
+from saeviz_report.explained import explained
 from saeviz_report.page import render
 from saeviz_report.rows import feature_table
 from saeviz_report.summary import summarise
@@ -47,6 +48,7 @@ class HtmlReport:
             title=self.options.title or run.dir.resolve().name,
             summary=summarise(run),
             table=feature_table(run, top_images),
+            explained=explained(run),
             thumbnails=thumbnails,
             failures=failures,
         )

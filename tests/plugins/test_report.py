@@ -770,3 +770,83 @@ def test_the_plugin_offers_the_reporter_html() -> None:
     [spec] = saeviz_reporters()
     assert (spec.name, spec.role, spec.options) == ("html", "reporter", HtmlOptions)
     assert isinstance(HtmlReport(HtmlOptions(), saeviz.Context()), saeviz.Reporter)
+
+
+RELIABILITY = {
+    "model": "one-way",
+    "n_images": 6,
+    "n_raters": 31,
+    "ratings_per_image": 4.5,
+    "of_one": 0.2,
+    "of_mean": 0.64,
+    "split_half": None,
+    "reliability": 0.64,
+    "ceiling_r": 0.8,
+}
+
+
+def prediction(method: str, source: str, space: str, r2: float | None, **more: Any) -> dict[str, Any]:
+    known = {"method": method, "source": source, "space": space, "n_images": 6, "n_inputs": 9}
+    return {**known, "r2": r2, "r2_sd": 0.05, "r": 0.3, **more}
+
+
+class TestRatingsAsAWhole:
+    @pytest.fixture
+    def run(self, run: FakeRun) -> FakeRun:
+        run.facts["reliability"] = {"beauty": RELIABILITY}
+        run.facts["prediction"] = {
+            "beauty": [
+                prediction("ridge", "features", "layer8.cls", 0.31),
+                prediction("lasso", "features", "layer8.cls", 0.21, n_kept=3),
+                prediction("ridge", "activations", "layer8.cls", 0.41),
+                prediction("ridge", "embeddings", "", 0.51),
+                prediction("ridge", "features", "all", None, r2_sd=None),
+            ],
+            "calm": [prediction("ridge", "features", "layer8.cls", -0.02, r2_sd=None)],
+        }
+        return run
+
+    def test_reliability_and_its_ceiling(self, write):
+        [row] = write().one("table", id="reliability").one("tbody").all("tr")
+        assert [cell.text for cell in row.children if isinstance(cell, Element)] == [
+            *("beauty", "6", "31", "4.5", "0.20", "0.640", DASH, "0.640", "0.800", "one-way")
+        ]
+
+    def test_what_features_explain_beside_everything_else(self, write):
+        rows = write().one("table", id="prediction").one("tbody").all("tr")
+        texts = [[cell.text for cell in row.children if isinstance(cell, Element)] for row in rows]
+        assert texts == [
+            ["beauty", "6", "layer8.cls", "0.31 ± 0.05", "0.21 ± 0.05", "3", "0.41 ± 0.05", "0.51 ± 0.05", "0.64"],
+            ["all together", DASH, DASH, DASH, DASH],
+            ["calm", "6", "layer8.cls", f"{MINUS}0.02", DASH, DASH, DASH, DASH, DASH],
+        ]
+
+    def test_the_features_that_lasso_keeps_strongest_first_with_their_names(self, run, write):
+        weights = {(7, "cls", "beauty"): -0.3, (7, "patch-max", "beauty"): 0.1, (42, "patch-max", "beauty"): 0.2}
+        keys = zip(run.correlations["feature"], run.correlations["tokens"], run.correlations["rating"], strict=True)
+        run.correlations["lasso_weight"] = [weights.get(key, 0.0 if key[0] == 7 else np.nan) for key in keys]
+        kept = write().one("dl", id="kept")
+        assert [(term.text, found.text) for term, found in zip(kept.all("dt"), kept.all("dd"), strict=True)] == [
+            ("beauty, layer8.cls, 1 kept", f"{MINUS}0.30 red barn (7)"),
+            ("beauty, layer8.patch-max, 2 kept", "+0.20 42; +0.10 7"),
+        ]
+
+    def test_these_facts_are_not_listed_a_second_time(self, write):
+        names = [term.text for term in write().one("dl", id="facts").all("dt")]
+        assert names == ["monosemanticity cutoffs", "family size"]
+
+    @pytest.mark.parametrize("foreign", [0.7, {"beauty": 0.7}, {"beauty": [{"r2": 1}]}, {"beauty": {"model": "mine"}}])
+    def test_facts_of_the_same_name_by_someone_else_are_listed_as_any_other(self, run, write, foreign):
+        run.facts = {"reliability": foreign, "prediction": foreign}
+        page = write()
+        assert [term.text for term in page.one("dl", id="facts").all("dt")] == ["reliability", "prediction"]
+        assert not page.all("section", id="explained")
+
+    def test_a_hostile_name_of_a_rating_stays_text(self, run, write):
+        name = "<script>alert(1)</script>"
+        run.facts["reliability"] = {name: RELIABILITY}
+        run.facts["prediction"] = {name: run.facts["prediction"]["calm"]}
+        page = write()
+        for table in ("reliability", "prediction"):
+            assert "<script>alert" in page.one("table", id=table).one("tbody").text
+        assert len(page.all("script")) == 1

@@ -1,0 +1,169 @@
+"""Tables with a row for each image and rater: the mean of every image, and the ratings that it is the mean of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from saeviz_folder.ratings import to_number
+from saeviz_folder.rows import JoinColumns, Row, named_images, other_columns
+from saeviz_folder.table import Cell, Table, cell_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.int64]
+    FloatArray = NDArray[np.float64]
+
+T = TypeVar("T", bound=Hashable)
+
+
+class _Single(NamedTuple):
+    """Single ratings in the order of images: rater `raters[i]` gave the image `images[i]` the `values[i]`."""
+
+    images: Codes
+    raters: Codes
+    values: FloatArray
+
+
+def long_rows(
+    table: Table, join: JoinColumns, ratings: Sequence[str], *, chosen: bool
+) -> tuple[list[Row], list[str], list[str]]:
+    """One row for all that name the same image, in the order of the first of them; the ratings; notes.
+
+    A rating is the mean over raters, each of whom counts once. Unless the ratings were `chosen` by the user, what is
+    the same in all rows of each rater (an age) is none of them, and what is the same in all rows of each image is a
+    rating that has no raters. Metadata are the columns that are the same in all filled rows of each image.
+    """
+    images, image_of_row = _codes(named_images(table, join))
+    raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
+    has_rater = np.array([bool(rater) for rater in raters])[rater_of_row]
+    numbers = {name: np.array([to_number(cell) for cell in table.columns[name]], dtype=np.float64) for name in ratings}
+    notes: list[str] = []
+    of_raters = [] if chosen else [n for n in ratings if _tells_only(numbers[n], rater_of_row, image_of_row)]
+    if of_raters:
+        notes.append(
+            f"{table.path.name}: no ratings, since the same in all rows of a rater: {', '.join(of_raters)}; "
+            "name the ratings in images.rating_columns to change that"
+        )
+    kept = [name for name in ratings if name not in of_raters]
+    means: list[dict[str, float]] = [{} for _ in images]
+    individual: list[dict[str, dict[str, float]]] = [{} for _ in images]
+    nameless, again = np.zeros((2, len(table)), dtype=bool)
+    for name in kept:
+        given = np.isfinite(numbers[name])
+        single, repeated = _one_per_rater(numbers[name], given & has_rater, image_of_row, rater_of_row)
+        nameless |= given & ~has_rater
+        again |= repeated
+        _add_means(means, name, single)
+        if chosen or not _is_known_of_images(numbers[name], image_of_row):
+            _add_individual(individual, name, single, raters)
+    notes += _note_rows(table, nameless, "with a rating but no rater: left out")
+    notes += _note_rows(table, again, "about an image that its rater has rated before: their mean counts as one rating")
+    metadata, more_notes = _metadata(table, other_columns(table, join, ratings), image_of_row, len(images))
+    first_rows = (np.unique(image_of_row, return_index=True)[1] + table.first_row).tolist()
+    rows = [
+        Row(first_rows[image], file, item_id, means[image], metadata[image], individual[image])
+        for image, (file, item_id) in enumerate(images)
+    ]
+    return rows, kept, notes + more_notes
+
+
+def _codes(things: Iterable[T]) -> tuple[list[T], Codes]:
+    """The different things as they come, and for each thing its place among them."""
+    places: dict[T, int] = {}
+    codes = np.array([places.setdefault(thing, len(places)) for thing in things], dtype=np.int64)
+    return list(places), codes
+
+
+def _varies_within(values: FloatArray | Codes, groups: Codes) -> bool:
+    """Whether some group has two different values."""
+    if not values.size:
+        return False
+    order = np.lexsort((values, groups))
+    same_group = np.diff(groups[order]) == 0
+    return bool((same_group & (np.diff(values[order]) != 0)).any())
+
+
+def _has_two(groups: Codes) -> bool:
+    return np.unique(groups).size < groups.size
+
+
+def _tells_only(numbers: FloatArray, raters: Codes, images: Codes) -> bool:
+    """Whether a column tells raters apart and nothing else."""
+    given = np.isfinite(numbers)
+    numbers, raters, images = numbers[given], raters[given], images[given]
+    return _has_two(raters) and not _varies_within(numbers, raters) and _varies_within(numbers, images)
+
+
+def _is_known_of_images(numbers: FloatArray, images: Codes) -> bool:
+    given = np.isfinite(numbers)
+    return _has_two(images[given]) and not _varies_within(numbers[given], images[given])
+
+
+def _one_per_rater(
+    numbers: FloatArray, rated: NDArray[np.bool_], images: Codes, raters: Codes
+) -> tuple[_Single, NDArray[np.bool_]]:
+    """The mean of what each rater said of each image, and the rows that repeat an earlier one."""
+    rows = np.flatnonzero(rated)
+    n_raters = int(raters.max()) + 1
+    pairs, first, pair_of_row, count = np.unique(
+        images[rows] * n_raters + raters[rows], return_index=True, return_inverse=True, return_counts=True
+    )
+    repeated = rated.copy()
+    repeated[rows[first]] = False
+    values = np.bincount(pair_of_row, numbers[rows], pairs.size) / count
+    return _Single(pairs // n_raters, pairs % n_raters, values), repeated
+
+
+def _add_means(means: list[dict[str, float]], name: str, single: _Single) -> None:
+    count = np.bincount(single.images, minlength=len(means))
+    total = np.bincount(single.images, single.values, len(means))
+    for image in np.flatnonzero(count).tolist():
+        means[image][name] = float(total[image] / count[image])
+
+
+def _add_individual(
+    individual: list[dict[str, dict[str, float]]], name: str, single: _Single, raters: Sequence[str]
+) -> None:
+    bounds = np.searchsorted(single.images, np.arange(len(individual) + 1)).tolist()
+    names, values = [raters[rater] for rater in single.raters.tolist()], single.values.tolist()
+    for ratings, start, stop in zip(individual, bounds, bounds[1:], strict=False):
+        if stop > start:
+            ratings[name] = dict(zip(names[start:stop], values[start:stop], strict=True))
+
+
+def _metadata(
+    table: Table, names: Sequence[str], image_of_row: Codes, n_images: int
+) -> tuple[list[dict[str, str]], list[str]]:
+    metadata: list[dict[str, str]] = [{} for _ in range(n_images)]
+    differ = []
+    for name in names:
+        filled, texts, codes = _filled(table.columns[name])
+        images = image_of_row[filled]
+        if _varies_within(codes, images):
+            differ.append(name)
+            continue
+        for image, code in zip(images.tolist(), codes.tolist(), strict=True):
+            metadata[image][name] = texts[code]
+    if not differ:
+        return metadata, []
+    verb = "differs" if len(differ) == 1 else "differ"
+    return metadata, [f"{table.path.name}: {', '.join(differ)} {verb} between rows of an image and cannot be metadata"]
+
+
+def _filled(cells: Sequence[Cell]) -> tuple[NDArray[np.bool_], list[str], Codes]:
+    """Which cells hold something, the different texts in them, and which of these each has."""
+    texts, codes = _codes(cell_text(cell) for cell in cells)
+    filled = np.array([bool(text) for text in texts])[codes]
+    return filled, texts, codes[filled]
+
+
+def _note_rows(table: Table, rows: NDArray[np.bool_], what: str) -> list[str]:
+    places = np.flatnonzero(rows)
+    if not places.size:
+        return []
+    noun = "row" if places.size == 1 else "rows"
+    return [f"{table.path.name}: {places.size} {noun} {what}; the first is row {table.first_row + int(places[0])}"]

@@ -1,0 +1,63 @@
+"""What a table says of each image, a row of the table each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from saeviz_folder.ratings import to_number
+from saeviz_folder.table import Table, cell_text
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one image; `file` and `item_id` are '' where it does not name them.
+
+    `number` is that of its first row; `individual` has the ratings of single raters, by rating and rater.
+    """
+
+    number: int
+    file: str
+    item_id: str
+    ratings: Mapping[str, float]
+    metadata: Mapping[str, str]
+    individual: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{(self.item_id or self.file)!r} (row {self.number})"
+
+
+@dataclass(frozen=True)
+class JoinColumns:
+    """Which columns say what a row is about, and by whom."""
+
+    file: str | None
+    item: str | None
+    rater: str | None
+
+
+def named_images(table: Table, join: JoinColumns) -> Iterator[tuple[str, str]]:
+    """What each row calls its image: file and item id, '' where it does not say."""
+    files = table.columns[join.file] if join.file else [None] * len(table)
+    item_ids = table.columns[join.item] if join.item else [None] * len(table)
+    return ((cell_text(file), cell_text(item_id)) for file, item_id in zip(files, item_ids, strict=True))
+
+
+def other_columns(table: Table, join: JoinColumns, ratings: Sequence[str]) -> list[str]:
+    """The columns that may be metadata."""
+    return [name for name in table.columns if name and name not in {*ratings, join.file, join.item, join.rater}]
+
+
+def wide_rows(table: Table, join: JoinColumns, ratings: Sequence[str]) -> Iterator[Row]:
+    """A row for an image."""
+    others = other_columns(table, join, ratings)
+    for index, (file, item_id) in enumerate(named_images(table, join)):
+        numbers = {name: to_number(table.columns[name][index]) for name in ratings}
+        texts = {name: cell_text(table.columns[name][index]) for name in others}
+        yield Row(
+            number=table.first_row + index,
+            file=file,
+            item_id=item_id,
+            ratings={name: number for name, number in numbers.items() if number is not None},
+            metadata={name: text for name, text in texts.items() if text},
+        )

@@ -1,0 +1,34 @@
+"""How much of a rating do features explain together, beside the model they come from and an independent embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+import saeviz
+
+
+class PredictionOptions(saeviz.Options):
+    """Options of the scorer `prediction`."""
+
+    ratings: tuple[str, ...] | None = Field(None, description="the ratings to predict (default: all)")
+    folds: int = Field(5, ge=3, le=20, description="parts of the images, each predicted from the others")
+    max_images: int = Field(5000, ge=100, description="of more rated images take so many, by chance and seed")
+    min_active: int = Field(10, ge=1, description="lasso leaves out features that fire on fewer of these images")
+    raw_model: bool = Field(
+        True, description="predict from the model's own activations, too; runs the model over the images once more"
+    )
+
+
+@saeviz.hookimpl
+def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
+    """The scorer `prediction`."""
+    yield saeviz.ScorerSpec(
+        name="prediction",
+        summary="cross-validated ridge and lasso of each rating on all features, against the raw model",
+        options=PredictionOptions,
+        factory="saeviz_prediction.scorer:Prediction",
+        needs=("sklearn",),
+        install="saeviz[statistics]",
+    )

@@ -1,0 +1,70 @@
+"""Which images take part and in which fold: by a hash of their ids, so that their order changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    Rows = NDArray[np.int64]
+
+
+def in_random_order(item_ids: Sequence[str], rows: Rows, seed: int) -> Rows:
+    """The same rows, shuffled by seed and id."""
+    return np.array(sorted(rows.tolist(), key=lambda row: _hash(seed, item_ids[row])), dtype=np.int64)
+
+
+def _hash(seed: int, item_id: str) -> bytes:
+    return sha256(f"{seed}:{item_id}".encode()).digest()
+
+
+def fold_rows(n: int, folds: int) -> list[Rows]:
+    """The rows of each fold: of `n` in random order every so manieth, so that sizes differ by one at most."""
+    return [np.arange(fold, n, folds) for fold in range(folds)]
+
+
+def others(n: int, *left_out: Rows) -> Rows:
+    """The rows of `n` that are in none of these folds."""
+    return np.setdiff1d(np.arange(n), np.concatenate(left_out))
+
+
+class Accuracy:
+    """How well images are predicted that took no part in fitting, from one fold after the other."""
+
+    def __init__(self) -> None:
+        self._errors: list[float] = []
+        self._squares: list[float] = []
+        self._r: list[float] = []
+
+    def add(self, truth: FloatArray, predicted: FloatArray, mean: float) -> None:
+        """A fold; `mean` is the mean rating of the images that were fitted."""
+        self._errors.append(float(np.sum((truth - predicted) ** 2)))
+        self._squares.append(float(np.sum((truth - mean) ** 2)))
+        x, y = predicted - predicted.mean(), truth - truth.mean()
+        scale = float(np.sqrt((x @ x) * (y @ y)))
+        # A prediction that is the same for all images within rounding has no r.
+        if scale > 0 and float(x @ x) > 1e-20 * float(predicted @ predicted):
+            self._r.append(float(x @ y) / scale)
+
+    @property
+    def r2(self) -> float:
+        """1 - squared error / squared distance from the mean of the fitted images: 0 is as good as knowing nothing."""
+        return 1 - sum(self._errors) / sum(self._squares) if sum(self._squares) > 0 else np.nan
+
+    @property
+    def r2_sd(self) -> float:
+        """Standard deviation of R^2 over folds."""
+        pairs = zip(self._errors, self._squares, strict=True)
+        of_folds = [1 - error / square for error, square in pairs if square > 0]
+        return float(np.std(of_folds, ddof=1)) if len(of_folds) > 1 else np.nan
+
+    @property
+    def r(self) -> float:
+        """Mean over folds of the correlation with the truth; NaN where every prediction is a constant."""
+        return float(np.mean(self._r)) if self._r else np.nan

@@ -1,0 +1,70 @@
+"""Lasso with its penalty chosen inside the images that are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz_prediction.folds import Accuracy, fold_rows, others
+from saeviz_prediction.lasso import PENALTIES, Images, Step, path
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csc_array
+
+    FloatArray = NDArray[np.float64]
+    Rows = NDArray[np.int64]
+
+PATIENCE = 3
+"""A path ends where the error on images left out has not become smaller for so many penalties."""
+
+
+def nested_lasso(
+    features: csc_array, ratings: FloatArray, folds: int, min_active: int
+) -> tuple[Accuracy, FloatArray, int]:
+    """Accuracy on images left out; standardised weights `[n_features]` of a fit to all; how many are not 0.
+
+    The inner folds of a fold are the other folds, so that each fit without two of them serves both. The fit to all
+    images takes the penalty that was best over all inner folds.
+    """
+    rows = features.tocsr()
+    tests = fold_rows(len(ratings), folds)
+
+    def fit(left_out: Rows) -> tuple[Images, Rows]:
+        train = others(len(ratings), left_out)
+        return Images(rows[train].tocsc(), ratings[train], min_active), train
+
+    inner = np.zeros((folds, PENALTIES.size))
+    for one in range(folds):
+        for other in range(one):
+            images, _ = fit(np.concatenate([tests[one], tests[other]]))
+            errors = _errors(images, [(rows[tests[fold]].tocsc(), ratings[tests[fold]]) for fold in (one, other)])
+            inner[[other, one]] += errors
+    accuracy = Accuracy()
+    for fold, test in enumerate(tests):
+        images, train = fit(test)
+        step = _step(images, int(np.argmin(inner[fold])))
+        accuracy.add(ratings[test], images.predict(rows[test].tocsc(), step), float(ratings[train].mean()))
+    images = Images(features, ratings, min_active)
+    step = _step(images, int(np.argmin(inner.sum(axis=0))))
+    weights = np.where(images.considered, 0.0, np.nan)
+    weights[step.kept] = step.weights
+    return accuracy, weights, step.kept.size
+
+
+def _errors(images: Images, left_out: Sequence[tuple[csc_array, FloatArray]]) -> FloatArray:
+    """Squared error `[n_left_out, n_penalties]` on folds that were not fitted; infinite where the path had ended."""
+    errors = np.full((len(left_out), PENALTIES.size), np.inf)
+    for number, step in enumerate(path(images)):
+        errors[:, number] = [np.sum((images.predict(new, step) - truth) ** 2) for new, truth in left_out]
+        if number - int(np.argmin(errors.sum(axis=0))) >= PATIENCE:
+            break
+    return errors
+
+
+def _step(images: Images, number: int) -> Step:
+    """The step of this number, or the last one where the path ends before."""
+    return list(islice(path(images), number + 1))[-1]

@@ -1,0 +1,105 @@
+"""The images that take part, in an order that depends on their ids alone, and all that predicts their ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz import Context, ScoreInput
+from saeviz_prediction import PredictionOptions
+from saeviz_prediction.activations import raw_activations
+from saeviz_prediction.folds import in_random_order
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    FloatArray = NDArray[np.float64]
+    Rows = NDArray[np.int64]
+
+IMAGES_PER_FOLD = 4
+"""With fewer nothing is predicted."""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """The images of a sample that have one rating, `[n]` rows of it, and this rating of theirs."""
+
+    name: str
+    rows: Rows
+    values: FloatArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images with a rating, an activation and an embedding, where there are such; `rows` are theirs in the data.
+
+    `vectors` are float64 `[n, dim]` by where they come from: `activations` and `embeddings`.
+    """
+
+    item_ids: tuple[str, ...]
+    rows: Rows
+    vectors: Mapping[str, FloatArray]
+    ratings: Mapping[str, FloatArray]
+
+    def rated(self, folds: int) -> tuple[list[Rated], dict[str, str]]:
+        """The ratings that can be predicted, and why not the others."""
+        usable, reasons = [], {}
+        for name, ratings in self.ratings.items():
+            rows = np.flatnonzero(np.isfinite(ratings))
+            values = ratings[rows]
+            if rows.size < IMAGES_PER_FOLD * folds:
+                reasons[name] = f"only {rows.size} images have it, {IMAGES_PER_FOLD * folds} are needed"
+            elif values.max() == values.min():
+                reasons[name] = "it is the same on all images"
+            else:
+                usable.append(Rated(name, rows, values))
+        return usable, reasons
+
+
+def draw_sample(data: ScoreInput, names: Sequence[str], options: PredictionOptions, context: Context) -> Sample:
+    """At most `max_images` of those that have a rating. Runs the model where its activations are not kept yet."""
+    ratings = {name: np.asarray(data.ratings[name], dtype=np.float64) for name in names}
+    is_rated = np.any([np.isfinite(values) for values in ratings.values()] or [np.zeros(data.n_items, bool)], axis=0)
+    rows = in_random_order(data.item_ids, np.flatnonzero(is_rated), context.seed)[: options.max_images]
+    vectors = dict(_vectors(data, rows, options, context))
+    complete = np.ones(rows.size, dtype=bool)
+    for values in vectors.values():
+        complete &= np.isfinite(values).all(axis=1)
+    return Sample(
+        item_ids=tuple(data.item_ids[row] for row in rows[complete]),
+        rows=rows[complete],
+        vectors={source: values[complete] for source, values in vectors.items()},
+        ratings={name: values[rows[complete]] for name, values in ratings.items()},
+    )
+
+
+def _vectors(
+    data: ScoreInput, rows: Rows, options: PredictionOptions, context: Context
+) -> Iterator[tuple[str, FloatArray]]:
+    """Those that at least one image has."""
+    if options.raw_model and rows.size:
+        activations = raw_activations([data.item_ids[row] for row in rows], data.space, context)
+        if activations is not None and np.isfinite(activations).all(axis=1).any():
+            yield "activations", activations.astype(np.float64)
+    if data.embeddings is not None and np.isfinite(data.embeddings[rows]).all(axis=1).any():
+        yield "embeddings", data.embeddings[rows].astype(np.float64)
+
+
+def features_of(data: ScoreInput, rows: Rows) -> csr_array:
+    """The features of some images in float64, in the order of `rows`."""
+    from scipy.sparse import csr_array, vstack
+
+    order = np.argsort(rows)
+    wanted = rows[order]
+    parts = []
+    for chunk, matrix in data.chunks():
+        inside = wanted[np.searchsorted(wanted, chunk.start) : np.searchsorted(wanted, chunk.stop)]
+        parts.append(matrix[inside - chunk.start].astype(np.float64))
+    stacked = csr_array(vstack(parts, format="csr"))
+    back = np.empty(order.size, dtype=np.int64)
+    back[order] = np.arange(order.size)
+    return stacked[back]

@@ -1,0 +1,162 @@
+"""The scorer `prediction`: ratings from all features at once, on images that took no part in fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz_prediction import PredictionOptions
+from saeviz_prediction.folds import Accuracy, fold_rows, others
+from saeviz_prediction.nested import nested_lasso
+from saeviz_prediction.ridge import Spectrum, gram, spectrum_of_gram, spectrum_of_vectors
+from saeviz_prediction.sample import Rated, Sample, draw_sample, features_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    Rows = NDArray[np.int64]
+
+MakeSpectrum = Callable[["Rows", "Rows"], Spectrum]
+Entry = dict[str, Any]
+
+
+class Prediction:
+    """Out-of-fold R^2 of each rating from all features of a space, the model's activations, and the embeddings.
+
+    The fact `prediction` has for each rating a list of predictors with `method` (`ridge` or `lasso`), `source`
+    (`features`, `activations` or `embeddings`), `space` (`all` for the features of all spaces together, '' for
+    embeddings), `n_images`, `n_inputs`, `r2`, `r2_sd` over folds, mean `r` over folds, and for lasso `n_kept`, the
+    features kept when fitted to all images. The column `lasso_weight` has the weights of that fit, in standard
+    deviations of the rating per standard deviation of the feature: 0 = not kept, NaN = not considered, since it is
+    active on fewer than `min_active` of the images.
+    """
+
+    def __init__(self, options: PredictionOptions, context: Context) -> None:
+        self.options = options
+        self.context = context
+        self._found: dict[FeatureSpace, dict[str, list[Entry]]] = {}
+        self._together = _Together()
+
+    def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
+        """The columns of one space; its figures come with `combine`."""
+        names = self._chosen(data.ratings)
+        sample = draw_sample(data, names, self.options, self.context)
+        usable, reasons = sample.rated(self.options.folds)
+        for name, reason in reasons.items():
+            self.context.logger.warning("prediction: rating %r is not predicted: %s", name, reason)
+        found: dict[str, list[Entry]] = {rated.name: [] for rated in usable}
+        is_first = not self._found.keys() - {data.space}
+        self._found[data.space] = found
+        if not usable:
+            return
+        columns = features_of(data, sample.rows)
+        products = gram(columns)
+        self._together.add(data.space, sample, products)
+        columns = columns.tocsc()
+        space = str(data.space)
+        self._add_ridge(found, usable, _of_gram(products), source="features", space=space, n_inputs=columns.shape[1])
+        for rated in self.context.progress(usable, len(usable), f"lasso of {space}"):
+            accuracy, weights, n_kept = nested_lasso(
+                columns[rated.rows], rated.values, self.options.folds, self.options.min_active
+            )
+            entry = {"method": "lasso", "source": "features", "space": space, "n_inputs": columns.shape[1]}
+            found[rated.name].append(entry | _figures(rated, accuracy) | {"n_kept": n_kept})
+            yield ScoreColumn("lasso_weight", data.space, weights, target=rated.name)
+        for source, vectors in sample.vectors.items():
+            if source == "activations" or is_first:  # embeddings are the same in all spaces
+                of_space = space if source == "activations" else ""
+                n_inputs = vectors.shape[1]
+                self._add_ridge(found, usable, _of_vectors(vectors), source=source, space=of_space, n_inputs=n_inputs)
+
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact]:
+        """The fact `prediction`, with what all spaces predict together."""
+        spaces = list(dict.fromkeys(column.space for column in columns))
+        if not spaces:
+            return
+        figures: dict[str, list[Entry]] = {}
+        for space in spaces:
+            for name, entries in self._found[space].items():
+                figures.setdefault(name, []).extend(entries)
+        if len(spaces) > 1 and self._together.spaces == spaces and self._together.sample is not None:
+            usable, _ = self._together.sample.rated(self.options.folds)
+            n_inputs = sum(space.n_features for space in spaces)
+            spectrum = _of_gram(self._together.products)
+            self._add_ridge(figures, usable, spectrum, source="features", space="all", n_inputs=n_inputs)
+        yield ScoreFact("prediction", figures)
+        yield ScoreFact("prediction_folds", self.options.folds)
+        yield ScoreFact("prediction_max_images", self.options.max_images)
+
+    def _add_ridge(
+        self,
+        found: dict[str, list[Entry]],
+        usable: Sequence[Rated],
+        spectrum: MakeSpectrum,
+        *,
+        source: str,
+        space: str,
+        n_inputs: int,
+    ) -> None:
+        accuracies = _ridge(usable, spectrum, self.options.folds)
+        for rated, accuracy in zip(usable, accuracies, strict=True):
+            entry = {"method": "ridge", "source": source, "space": space, "n_inputs": n_inputs}
+            found[rated.name].append(entry | _figures(rated, accuracy))
+
+    def _chosen(self, ratings: Mapping[str, FloatArray]) -> list[str]:
+        for name in self.options.ratings or ():
+            if name not in ratings:
+                near = get_close_matches(name, ratings, n=1)
+                known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, ratings)) or 'none'}"
+                raise ConfigError(f"scorers.prediction.ratings: the images have no rating {name!r}; {known}")
+        if not ratings:
+            self.context.logger.warning("prediction: the images have no ratings, so there is nothing to predict")
+        return list(ratings if self.options.ratings is None else self.options.ratings)
+
+
+class _Together:
+    """The inner products of images in the features of all spaces so far, as long as these have the same images."""
+
+    def __init__(self) -> None:
+        self.spaces: list[FeatureSpace] = []
+        self.sample: Sample | None = None
+        self.products: FloatArray = np.zeros((0, 0))
+
+    def add(self, space: FeatureSpace, sample: Sample, products: FloatArray) -> None:
+        if self.sample is None or space in self.spaces or self.sample.item_ids != sample.item_ids:
+            self.spaces, self.products = [], np.zeros_like(products)
+        self.spaces.append(space)
+        self.sample = sample
+        self.products += products
+
+
+def _of_gram(products: FloatArray) -> MakeSpectrum:
+    return lambda train, test: spectrum_of_gram(products, train, test)
+
+
+def _of_vectors(vectors: FloatArray) -> MakeSpectrum:
+    return lambda train, test: spectrum_of_vectors(vectors, train, test)
+
+
+def _figures(rated: Rated, accuracy: Accuracy) -> Entry:
+    return {"n_images": rated.rows.size, "r2": accuracy.r2, "r2_sd": accuracy.r2_sd, "r": accuracy.r}
+
+
+def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum, folds: int) -> list[Accuracy]:
+    """An accuracy for each rating. Ratings of the same images share what is costly."""
+    accuracies = [Accuracy() for _ in usable]
+    by_images: dict[bytes, list[int]] = {}
+    for place, rated in enumerate(usable):
+        by_images.setdefault(rated.rows.tobytes(), []).append(place)
+    for places in by_images.values():
+        rows = usable[places[0]].rows
+        for test in fold_rows(rows.size, folds):
+            train = others(rows.size, test)
+            fitted = spectrum(rows[train], rows[test])
+            for place in places:
+                ratings = usable[place].values
+                accuracies[place].add(ratings[test], fitted.predict(ratings[train]), float(ratings[train].mean()))
+    return accuracies

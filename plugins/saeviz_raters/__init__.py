@@ -1,0 +1,49 @@
+"""What single ratings tell: how reliable their mean is, and which relations hold for new raters, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import Field, model_validator
+
+import saeviz
+
+
+class RatersOptions(saeviz.Options):
+    """Options of the scorer `raters`."""
+
+    ratings: tuple[str, ...] | None = Field(None, description="the ratings to look at (default: all)")
+    sd: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="where single ratings are not known: for a rating the column with its standard deviation over "
+        "raters, for instance { valence = 'valence_sd' }",
+    )
+    n: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="to each of sd the column with the number of raters, { valence = 'valence_n' }",
+    )
+    splits: int = Field(100, ge=1, description="how many random halves of the raters are correlated")
+    alpha: float = Field(
+        0.05, gt=0, lt=1, description="false discovery rate; a pair of feature and rating with q at most this counts"
+    )
+    min_active: int = Field(
+        10, ge=1, description="a feature that fires on fewer of the rated images is no member of the family of tests"
+    )
+
+    @model_validator(mode="after")
+    def _same_ratings(self) -> RatersOptions:
+        lone = sorted(set(self.sd) ^ set(self.n))
+        if lone:
+            raise ValueError(f"sd and n belong together: {lone[0]!r} is in one of them only")
+        return self
+
+
+@saeviz.hookimpl
+def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
+    """The scorer `raters`."""
+    yield saeviz.ScorerSpec(
+        name="raters",
+        summary="reliability of the mean rating, and relations that hold for new raters and images",
+        options=RatersOptions,
+        factory="saeviz_raters.scorer:Raters",
+    )

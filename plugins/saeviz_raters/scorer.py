@@ -1,0 +1,139 @@
+"""The scorer `raters`: reliability of every rating, and relations that respect who gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeviz import ConfigError, Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz_raters import RatersOptions
+from saeviz_raters.relation import relations
+from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
+from saeviz_raters.sums import make_design, sum_features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+
+class Raters:
+    """Reliability of the ratings, and per feature what holds for raters and images in general.
+
+    The fact `reliability` has for each rating the figures of `Reliability`, from the single ratings or, where `sd` and
+    `n` name columns for it, from these. Columns where single ratings are known: `rater_n` (raters among whose images
+    the feature varies), `rater_r` (correlation of single ratings with the feature within raters), `rater_sd` (how much
+    raters differ in it), `rater_p` (images and raters random), then `rater_q` and `rater_significant` by
+    Benjamini-Hochberg over all features, ratings and spaces of the run. A feature that fires on fewer than
+    `min_active` of the rated images has no p and is no member of the family.
+    """
+
+    def __init__(self, options: RatersOptions, context: Context) -> None:
+        self.options = options
+        self.context = context
+        self._known: tuple[Mapping[str, IndividualRatings], dict[str, Any]] | None = None
+
+    def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
+        """The reliabilities, and the columns of one space."""
+        names = self._chosen(data)
+        yield ScoreFact("reliability", self._reliabilities(data, names))
+        for name in names:
+            if name in data.individual:
+                yield from self._columns(data, name)
+
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn]:
+        """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
+        from scipy.stats import false_discovery_control
+
+        tests = [column for column in columns if column.name == "rater_p"]
+        p = np.concatenate([column.values for column in tests] or [np.zeros(0)])
+        member = ~np.isnan(p)
+        q = np.full(p.size, np.nan)
+        if member.any():
+            q[member] = false_discovery_control(p[member], method="bh")
+        significant = np.where(member, (q <= self.options.alpha).astype(float), np.nan)
+        stop = 0
+        for column in tests:
+            start, stop = stop, stop + column.space.n_features
+            yield ScoreColumn("rater_q", column.space, q[start:stop], target=column.target)
+            yield ScoreColumn("rater_significant", column.space, significant[start:stop], target=column.target)
+
+    def _columns(self, data: ScoreInput, name: str) -> Iterator[ScoreColumn]:
+        design = make_design(data.individual[name], data.n_items)
+        sums = sum_features(data, design)
+        found = relations(sums, design)
+        values = {
+            "rater_n": sums.n_raters,
+            "rater_r": found.r,
+            "rater_sd": found.spread,
+            "rater_p": np.where(sums.n_active >= self.options.min_active, found.p, np.nan),
+        }
+        for column, of_features in values.items():
+            yield ScoreColumn(column, data.space, of_features, target=name)
+
+    def _reliabilities(self, data: ScoreInput, names: Sequence[str]) -> dict[str, Any]:
+        """The same for all spaces of a run, so made once."""
+        if self._known is None or self._known[0] is not data.individual:
+            found = {name: _as_fact(self._reliability(data, name)) for name in names if self._has_raters(data, name)}
+            self._known = data.individual, found
+        return self._known[1]
+
+    def _has_raters(self, data: ScoreInput, name: str) -> bool:
+        return name in self.options.sd or name in data.individual
+
+    def _reliability(self, data: ScoreInput, name: str) -> Reliability:
+        if name in self.options.sd:
+            sd = self._numbers(data, self.options.sd[name], "sd")
+            n = self._numbers(data, self.options.n[name], "n")
+            found = from_published(np.asarray(data.ratings[name], dtype=np.float64), sd, n)
+        else:
+            found = from_single_ratings(data.individual[name], self.options.splits, self.context.seed)
+        if np.isnan(found.reliability):
+            self.context.logger.warning(
+                "raters: the reliability of %r cannot be estimated: it never varies, or fewer than 2 images or no "
+                "image with 2 raters have it",
+                name,
+            )
+        return found
+
+    def _numbers(self, data: ScoreInput, column: str, option: str) -> FloatArray:
+        """A column of the ratings table, whether it became a rating or metadata."""
+        if column in data.ratings:
+            return np.asarray(data.ratings[column], dtype=np.float64)
+        if column not in data.metadata:
+            known = [*data.ratings, *data.metadata]
+            raise ConfigError(f"scorers.raters.{option}: the images have no {column!r}; {_hint(column, known)}")
+        return np.array([_to_number(text) for text in data.metadata[column]])
+
+    def _chosen(self, data: ScoreInput) -> list[str]:
+        for option, names in (("ratings", self.options.ratings or ()), ("sd", self.options.sd)):
+            for name in names:
+                if name not in data.ratings:
+                    hint = _hint(name, list(data.ratings))
+                    raise ConfigError(f"scorers.raters.{option}: the images have no rating {name!r}; {hint}")
+        chosen = list(data.ratings if self.options.ratings is None else self.options.ratings)
+        if not any(self._has_raters(data, name) for name in chosen):
+            self.context.logger.warning(
+                "raters: no single ratings are known; name the column of the raters in images.rater_column, or columns "
+                "with their standard deviation and number in sd and n"
+            )
+        return chosen
+
+
+def _as_fact(found: Reliability) -> dict[str, Any]:
+    return {**vars(found), "ceiling_r": found.ceiling_r}
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known)) or 'none'}"
+
+
+def _to_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

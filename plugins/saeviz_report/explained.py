@@ -1,0 +1,134 @@
+"""How reliable ratings are, and how much of them all features explain together: from facts that scorers left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import saeviz
+
+KEPT_SHOWN = 12
+
+Entry = Mapping[str, Any]
+
+_KEYS = {
+    "reliability": frozenset(
+        {
+            "model",
+            "n_images",
+            "n_raters",
+            "ratings_per_image",
+            "of_one",
+            "of_mean",
+            "split_half",
+            "reliability",
+            "ceiling_r",
+        }
+    ),
+    "prediction": frozenset({"method", "source", "space", "n_images", "r2", "r2_sd"}),
+}
+
+
+@dataclass(frozen=True)
+class SpaceRow:
+    """What the features of one space predict of a rating, `all` being all spaces together; None = not tried."""
+
+    space: str
+    ridge: Entry | None
+    lasso: Entry | None
+    activations: Entry | None
+
+
+@dataclass(frozen=True)
+class RatingRows:
+    """The predictors of one rating, `ceiling` the R^2 that its reliability allows."""
+
+    rating: str
+    n_images: int
+    spaces: Sequence[SpaceRow]
+    embeddings: Entry | None
+    ceiling: float | None
+
+
+@dataclass(frozen=True)
+class KeptFeatures:
+    """The features of a space that lasso keeps for a rating: how many, and the strongest with weight and name."""
+
+    rating: str
+    space: str
+    n_kept: int
+    strongest: Sequence[tuple[saeviz.Feature, float, str]]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Empty where no scorer gave the facts; `facts` are the names of those that are shown here."""
+
+    reliabilities: Mapping[str, Entry]
+    predictions: Sequence[RatingRows]
+    kept: Sequence[KeptFeatures]
+    facts: frozenset[str]
+
+
+def explained(run: saeviz.Run) -> Explained:
+    """Of a run whose scorers were `raters`, `prediction` or others that leave the same facts."""
+    found = {name: value for name, value in run.facts.items() if name in _KEYS and _has_our_shape(value, _KEYS[name])}
+    reliabilities: Mapping[str, Entry] = found.get("reliability", {})
+    predictions: Mapping[str, Sequence[Entry]] = found.get("prediction", {})
+    return Explained(
+        reliabilities=reliabilities,
+        predictions=[_rows(name, entries, reliabilities.get(name, {})) for name, entries in predictions.items()],
+        kept=_kept(run),
+        facts=frozenset(found),
+    )
+
+
+def _has_our_shape(value: Any, keys: frozenset[str]) -> bool:
+    """Whether it is an entry or a list of them for each rating; a scorer of someone else may use the same name."""
+    if not isinstance(value, Mapping):
+        return False
+    entries = [entry for found in value.values() for entry in (found if isinstance(found, list) else [found])]
+    return all(isinstance(entry, Mapping) and keys <= entry.keys() for entry in entries)
+
+
+def _rows(rating: str, entries: Sequence[Entry], reliability: Entry) -> RatingRows:
+    def entry(method: str, source: str, space: str) -> Entry | None:
+        wanted = {"method": method, "source": source, "space": space}
+        return next((entry for entry in entries if wanted.items() <= entry.items()), None)
+
+    ceiling = reliability.get("ceiling_r")
+    return RatingRows(
+        rating=rating,
+        n_images=max((entry["n_images"] for entry in entries), default=0),
+        spaces=[
+            SpaceRow(
+                space,
+                entry("ridge", "features", space),
+                entry("lasso", "features", space),
+                entry("ridge", "activations", space),
+            )
+            for space in dict.fromkeys(entry["space"] for entry in entries if entry["source"] == "features")
+        ],
+        embeddings=entry("ridge", "embeddings", ""),
+        ceiling=None if ceiling is None else ceiling**2,
+    )
+
+
+def _kept(run: saeviz.Run) -> list[KeptFeatures]:
+    table = run.correlations
+    if "lasso_weight" not in table:
+        return []
+    kept = table[table["lasso_weight"].fillna(0) != 0]
+    kept = kept.iloc[kept["lasso_weight"].abs().argsort(kind="stable")[::-1]]
+    found = []
+    for rating in run.ratings:
+        for space in run.spaces:
+            own = kept[(kept["rating"] == rating) & (kept["layer"] == space.layer) & (kept["tokens"] == space.tokens)]
+            features = [space.feature(int(index)) for index in own["feature"][:KEPT_SHOWN]]
+            names = [run.labels[feature].label if feature in run.labels else "" for feature in features]
+            weights = own["lasso_weight"][:KEPT_SHOWN].tolist()
+            if features:
+                strongest = list(zip(features, weights, names, strict=True))
+                found.append(KeptFeatures(rating, str(space), len(own), strongest))
+    return found
