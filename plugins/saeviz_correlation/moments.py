@@ -52,12 +52,11 @@ class RatedSums:
 
     def __init__(self, targets: Targets, n_features: int) -> None:
         self.targets = targets
-        self._against = np.hstack([targets.values, targets.basis])
+        self._against = np.hstack([targets.values, targets.basis, targets.rated[:, None]])
         self._cross = np.zeros((n_features, self._against.shape[1]))
         self._shift: FloatArray | None = None
         self._stored = np.zeros(n_features, dtype=np.int64)
         self._active = np.zeros(n_features, dtype=np.int64)
-        self._sum = np.zeros(n_features)
         self._squares = np.zeros(n_features)
 
     def add(self, rows: slice, matrix: CSR) -> None:
@@ -77,9 +76,8 @@ class RatedSums:
             self._shift = _shift(matrix, values, stored)
         if self._shift.any():
             values -= self._shift[matrix.indices]
-        ones = np.ones(matrix.shape[0])
-        self._sum += _with_values(matrix, values).T @ ones
-        self._squares += _with_values(matrix, values * values).T @ ones
+        np.square(values, out=values)
+        self._squares += _with_values(matrix, values).T @ np.ones(matrix.shape[0])
 
     def correlations(self) -> Correlations:
         """Pearson's r, partial where the targets have controls."""
@@ -87,14 +85,12 @@ class RatedSums:
         n, n_targets = targets.n, targets.values.shape[1]
         if self._shift is None or targets.df < 1:
             nothing = np.full(self._cross.shape, np.nan)
-            return Correlations(targets, self._active, nothing[:, :n_targets], np.full(self._sum.shape, np.nan))
-        silent = n - self._stored
-        shifted_sum = self._sum - silent * self._shift
-        shifted_squares = self._squares + silent * self._shift**2
-        total = shifted_sum + n * self._shift
+            return Correlations(targets, self._active, nothing[:, :n_targets], nothing[:, -1])
+        total = self._cross[:, -1]
+        shifted_squares = self._squares + (n - self._stored) * self._shift**2
+        all_variation = shifted_squares - (total - n * self._shift) ** 2 / n
         # the targets add up to zero only within rounding, which a feature with a large mean would magnify
-        cross = self._cross - np.outer(total, self._against.sum(axis=0) / n)
-        all_variation = shifted_squares - shifted_sum**2 / n
+        cross = self._cross[:, :-1] - np.outer(total, self._against[:, :-1].sum(axis=0) / n)
         variation = all_variation - np.square(cross[:, n_targets:]).sum(axis=1)
         varies = (shifted_squares > 0) & (variation > NOTHING_LEFT * all_variation)
         spread = np.sqrt(variation, out=np.full(variation.shape, np.nan), where=varies)

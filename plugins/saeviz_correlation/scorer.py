@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.moments import Correlations, RatedSums
-from saeviz_correlation.permutation import LargestCorrelations, Permutations
+from saeviz_correlation.permutation import WORKERS, LargestCorrelations, Permutations
 from saeviz_correlation.targets import Targets, finding_images, make_targets
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ class CorrelationScorer:
         groups = families(tests, self.options.family)
         verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._smallest_p)]
         for verdict in verdicts:
-            for column, values in verdict.columns.items():
-                yield ScoreColumn(self.prefix + column, verdict.tests.space, values, target=verdict.tests.rating)
+            yield from self._of_rating(verdict.tests.space, verdict.tests.rating, verdict.columns)
         sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
         for name, value in self._facts(sizes, verdicts).items():
             yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
@@ -119,28 +119,22 @@ class CorrelationScorer:
         return [LargestCorrelations(one, permutations) for one in targets]
 
     def _columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
-        for rating, r in zip(found.targets.names, np.ascontiguousarray(found.r.T), strict=True):
+        for rating, r, p in _by_rating(found):
             low, high = self.interval(r, found.targets.df)
-            values = {
-                "n": np.full(space.n_features, found.targets.n),
-                "n_active": found.n_active,
-                "r": r,
-                "p": p_values(r, found.targets.df),
-                "ci_low": low,
-                "ci_high": high,
-            }
-            for name, column in values.items():
-                yield ScoreColumn(self.prefix + name, space, column, target=rating)
+            n = np.full(space.n_features, found.targets.n)
+            values = {"n": n, "n_active": found.n_active, "r": r, "p": p, "ci_low": low, "ci_high": high}
+            yield from self._of_rating(space, rating, values)
 
     def _held_out_columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
-        for rating, r in zip(found.targets.names, np.ascontiguousarray(found.r.T), strict=True):
-            values = {
-                "n_held_out": np.full(space.n_features, found.targets.n),
-                "r_held_out": r,
-                "p_held_out": p_values(r, found.targets.df),
-            }
-            for name, column in values.items():
-                yield ScoreColumn(self.prefix + name, space, column, target=rating)
+        for rating, r, p in _by_rating(found):
+            n = np.full(space.n_features, found.targets.n)
+            yield from self._of_rating(space, rating, {"n_held_out": n, "r_held_out": r, "p_held_out": p})
+
+    def _of_rating(
+        self, space: FeatureSpace, rating: str, columns: Mapping[str, NDArray[Any]]
+    ) -> Iterator[ScoreColumn]:
+        for name, values in columns.items():
+            yield ScoreColumn(self.prefix + name, space, values, target=rating)
 
     def _facts(self, sizes: Mapping[str, int], verdicts: Sequence[Verdict]) -> dict[str, object]:
         options = self.options
@@ -198,6 +192,14 @@ class PointBiserial(CorrelationScorer):
 
         active = (matrix.data > 0).astype(np.float32)
         return csr_array((active, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _by_rating(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Each rating's name, r and p."""
+    columns = np.ascontiguousarray(found.r.T)
+    with ThreadPoolExecutor(WORKERS) as pool:  # SciPy's functions let other threads work
+        p = pool.map(lambda r: p_values(r, found.targets.df), columns)
+        yield from zip(found.targets.names, columns, p, strict=True)
 
 
 def _counts(column: str, verdicts: Sequence[Verdict]) -> dict[str, object]:

@@ -38,12 +38,12 @@ class Targets:
     @property
     def n(self) -> int:
         """How many images."""
-        return len(np.flatnonzero(self.rated))
+        return int(np.count_nonzero(self.rated))
 
     @property
     def df(self) -> int:
         """Degrees of freedom of a correlation with them."""
-        return self.n - 2 - self.basis.shape[1]
+        return self.n - 2 - int(self.basis.shape[1])
 
 
 def make_targets(
