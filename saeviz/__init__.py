@@ -19,6 +19,7 @@ from saeviz.errors import (
 )
 from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
+from saeviz.relations import main_relation, relation_prefixes
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
@@ -148,7 +149,9 @@ __all__ = [
     "TopImages",
     "component",
     "hookimpl",
+    "main_relation",
     "open_run",
+    "relation_prefixes",
     "run",
     "stream_top_images",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz_report import text
+from saeviz_report.method import Method
 from saeviz_report.rows import FeatureTable
 from saeviz_report.summary import Summary, component_of
 from saeviz_report.thumbnails import Thumbnail
@@ -25,6 +26,7 @@ def render(
     *,
     title: str,
     summary: Summary,
+    method: Method,
     table: FeatureTable,
     thumbnails: Mapping[str, Thumbnail],
     failures: Sequence[saeviz.Failure],
@@ -39,6 +41,7 @@ def render(
         .render(
             title=title,
             summary=summary,
+            method=method,
             table=table,
             thumbnails=thumbnails,
             failures=failures,
