@@ -142,7 +142,7 @@ def test_ranks_of_ties_zeros_and_negative_values_are_those_of_scipy(seed, n, lev
 
 
 def test_ranking_in_pieces_changes_nothing(monkeypatch):
-    features, _, data = data_with_controls()
+    data = data_with_controls()[2]
     whole, _ = score(data, scorer=Spearman)
     monkeypatch.setattr(ranks, "MAX_ENTRIES", 50)
     pieces, _ = score(data, scorer=Spearman)
@@ -179,7 +179,7 @@ def test_features_are_streamed_and_never_loaded_whole(name):
 
 
 def test_the_interval_of_spearman_is_that_of_bonett_and_wright():
-    features, ratings, data = data_with_controls()
+    _, ratings, data = data_with_controls()
     columns, _ = score(data, scorer=Spearman)
     r, n = columns["spearman_r", "gappy"], np.isfinite(ratings["gappy"]).sum()
     half = stats.norm.ppf(0.975) * np.sqrt((1 + r**2 / 2) / (n - 3))
@@ -250,7 +250,9 @@ def test_a_column_is_numbers_where_every_cell_is_and_empty_cells_are_left_out(ca
 def test_a_name_or_an_id_is_no_category():
     data = make_input(np.eye(150), {"liking": np.arange(150.0)}, metadata={"artist": [f"a{i}" for i in range(150)]})
 
-    with pytest.raises(ConfigError, match=r"scorers\.partial\.control: 'artist' has 150 different values, such as 'a0'"):
+    with pytest.raises(
+        ConfigError, match=r"scorers\.partial\.control: 'artist' has 150 different values, such as 'a0'"
+    ):
         partial(data, "artist")
 
 
