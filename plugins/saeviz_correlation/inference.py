@@ -49,7 +49,10 @@ def adjust(p: FloatArray, method: str) -> FloatArray:
         return np.minimum(p * p.size, 1.0)
     from scipy.stats import false_discovery_control
 
-    return np.asarray(false_discovery_control(p, method=method))
+    order = np.argsort(p)  # much faster than the stable sort in SciPy, which then finds nothing to do
+    q = np.empty_like(p)
+    q[order] = false_discovery_control(p[order], method=method)
+    return q
 
 
 def adjust_by_permutation(p: FloatArray, smallest: FloatArray) -> FloatArray:

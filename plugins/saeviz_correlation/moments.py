@@ -68,9 +68,11 @@ class RatedSums:
             matrix = matrix[rated]
         values = matrix.data.astype(np.float64)
         stored = np.bincount(matrix.indices, minlength=self._stored.size)
-        positive = values > 0
         self._stored += stored
-        self._active += stored if positive.all() else np.bincount(matrix.indices[positive], minlength=stored.size)
+        if values.size and values.min() > 0:
+            self._active += stored
+        else:
+            self._active += np.bincount(matrix.indices[values > 0], minlength=stored.size)
         self._cross += _with_values(matrix, values).T @ self._against[rows][rated]
         if self._shift is None:
             self._shift = _shift(matrix, values, stored)

@@ -12,14 +12,14 @@ from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.inference import confidence_interval
 from saeviz_correlation.moments import Correlations, RatedSums, joined
 from saeviz_correlation.permutation import LargestCorrelations
-from saeviz_correlation.ranks import rank_features
+from saeviz_correlation.ranks import pieces, rank_features
 from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import CSR, FloatArray
 
 
 class Spearman(CorrelationScorer):
@@ -46,13 +46,18 @@ class Spearman(CorrelationScorer):
         for _, block in feature_blocks(data, self.prepare) if targets else ():
             for place, one in enumerate(targets):
                 ranks = rank_features(block, one.rated)
-                sums = RatedSums(one, ranks.shape[0])
-                sums.add(slice(None), ranks.T.tocsr())
-                parts[place].append(sums.correlations())
+                found = joined([_correlations(one, ranks[features]) for features in pieces(ranks)])
+                parts[place].append(found)
                 if place < len(largest):
-                    largest[place].add(ranks, parts[place][-1].spread_of_active(self.options.min_active))
+                    largest[place].add(ranks, found.spread_of_active(self.options.min_active))
         return [joined(of_targets) for of_targets in parts]
 
     def interval(self, r: FloatArray, df: int) -> tuple[FloatArray, FloatArray]:
         """Bonett and Wright's."""
         return confidence_interval(r, df, inflation=1 + r**2 / 2)
+
+
+def _correlations(targets: Targets, ranks: CSR) -> Correlations:
+    sums = RatedSums(targets, ranks.shape[0])
+    sums.add(slice(None), ranks.T.tocsr())
+    return sums.correlations()
