@@ -60,7 +60,7 @@ def made_up(n_images: int) -> tuple[saeviz.ScoreInput, list[int]]:
             yield saeviz.FeatureBatch(SPACE, ids[start : start + n], matrix)
 
     features = saeviz.FeatureStream(SPACE, read)
-    return saeviz.ScoreInput(SPACE, ids, features, None, ratings, {}, metadata), reads
+    return saeviz.ScoreInput(SPACE, ids, features, None, ratings, metadata=metadata), reads
 
 
 def measure(name: str, n_images: int) -> None:

@@ -34,6 +34,8 @@ def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> tuple
             raise ConfigError(f"{place}: the images have no rating or metadata {name!r}; {_known(data, name)}")
         cells = list(data.metadata[name])
         numbers = _numbers(cells)
+        if numbers is not None and np.isinf(numbers).any():
+            raise ConfigError(f"{place}: {name!r} has an infinite cell; leave it empty where there is no number")
         if numbers is not None:
             columns.append(numbers[:, None])
             words.append(f"{name} (number)")
@@ -45,12 +47,11 @@ def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> tuple
 
 
 def _numbers(cells: Sequence[str]) -> FloatArray | None:
-    """The cells as numbers, NaN for an empty one or `nan`; None unless all of them are finite numbers."""
+    """The cells as numbers, NaN for an empty one or `nan`; None where one is something else."""
     try:
-        values = np.array([float(cell) if cell.strip() else math.nan for cell in cells])
+        return np.array([float(cell) if cell.strip() else math.nan for cell in cells])
     except ValueError:
         return None
-    return None if np.isinf(values).any() else values
 
 
 def _dummies(cells: Sequence[str], name: str, place: str) -> FloatArray:

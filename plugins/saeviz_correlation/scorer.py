@@ -110,7 +110,7 @@ class CorrelationScorer:
                 names = ", ".join(map(repr, data.ratings)) or "none"
                 known = f"did you mean {near[0]!r}?" if near else f"there are {names}"
                 raise ConfigError(f"scorers.{self.name}.ratings: the images have no rating {name!r}; {known}")
-        return tuple(data.ratings) if self.options.ratings is None else self.options.ratings
+        return tuple(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
 
     def _largest(self, data: ScoreInput, targets: Sequence[Targets]) -> list[LargestCorrelations]:
         if self.options.correction != "max-t" or not targets:

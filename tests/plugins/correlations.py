@@ -23,7 +23,7 @@ def make_input(dense, ratings, size=64, layer=7, metadata=None, ids=None):
             rows = slice(start, start + size)
             yield FeatureBatch(space, ids[rows], csr_array(dense[rows]))
 
-    return ScoreInput(space, ids, FeatureStream(space, read), None, ratings, {}, metadata or {})
+    return ScoreInput(space, ids, FeatureStream(space, read), None, ratings, metadata=metadata or {})
 
 
 def make_scorer(scorer=PearsonBH, seed=0, options=CorrelationOptions, **values):

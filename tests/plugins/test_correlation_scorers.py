@@ -171,7 +171,9 @@ def test_features_are_streamed_and_never_loaded_whole(name):
         passes.append(1)
         return data.features.batches()
 
-    streamed = ScoreInput(data.space, data.item_ids, FeatureStream(data.space, read), None, ratings, {}, data.metadata)
+    streamed = ScoreInput(
+        data.space, data.item_ids, FeatureStream(data.space, read), None, ratings, metadata=data.metadata
+    )
     streamed.features.matrix = None  # is never asked for
     score(streamed, **SCORERS[name])
 
@@ -221,7 +223,7 @@ def test_a_confounder_is_taken_out():
 def test_doubled_and_constant_controls_cost_no_degree_of_freedom():
     _, _, data = data_with_controls()
     metadata = {**data.metadata, "shade again": data.metadata["shade"], "same": ["1"] * data.n_items}
-    data = ScoreInput(data.space, data.item_ids, data.features, None, data.ratings, {}, metadata)
+    data = ScoreInput(data.space, data.item_ids, data.features, None, data.ratings, metadata=metadata)
     once, _ = partial(data, "shade")
     thrice, _ = partial(data, "shade", "shade again", "same")
 
@@ -254,6 +256,22 @@ def test_a_name_or_an_id_is_no_category():
         ConfigError, match=r"scorers\.partial\.control: 'artist' has 150 different values, such as 'a0'"
     ):
         partial(data, "artist")
+
+
+def test_an_infinite_control_is_refused():
+    data = make_input(np.eye(4), {"liking": np.arange(4.0)}, metadata={"shade": ["1", "inf", "", "2"]})
+
+    with pytest.raises(ConfigError, match="'shade' has an infinite cell"):
+        partial(data, "shade")
+
+
+def test_a_rating_asked_for_twice_is_correlated_once():
+    _, _, data = data_with_controls()
+    once, _ = score(data, ratings=["steps"])
+    twice, _ = score(data, ratings=["steps", "steps"])
+
+    assert twice.keys() == once.keys()
+    np.testing.assert_array_equal(twice["q", "steps"], once["q", "steps"])
 
 
 def test_an_unknown_control_is_refused_with_the_nearest_name():
