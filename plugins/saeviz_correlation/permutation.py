@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from os import cpu_count
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from saeviz.typing import CSR, Float32Array, FloatArray
     from saeviz_correlation.targets import Targets
 
-COLUMNS = 64  # permuted ratings per product: 1.3 MB at 5,000 images, which stays in the cache
+COLUMNS = 64  # permuted ratings per product
+IMAGES = 6000  # at most so many at once: what is multiplied with, 1.5 MB, stays in the cache
 WORKERS = min(4, cpu_count() or 1)
 LARGE_MEAN = 10.0  # against the spread; a feature silent on a share f of the images stays below sqrt((1 - f) / f)
 ROUNDING = 1e-5  # relative, of float32 sums: a permutation that ties with what was observed has reached it
@@ -77,12 +79,11 @@ class LargestCorrelations:
 
     def add(self, block: CSR, spread: FloatArray) -> None:
         """Take in features, CSR `[n_features, n_items]`; those whose `spread` is NaN are left out."""
-        members = np.isfinite(spread)
-        if not members.any():
+        if not self.targets.rated.all():
+            block = block[:, self.targets.rated]
+        if not np.isfinite(spread).any():
             return
-        rated = self.targets.rated
-        block = block[members] if rated.all() else block[members][:, rated]
-        parts = _unit_rows(block, spread[members])
+        parts = _unit_rows(block, spread)
         n_draws = max(1, COLUMNS // self._largest.shape[1])
         starts = range(0, self._permutations.count, n_draws)
 
@@ -91,7 +92,7 @@ class LargestCorrelations:
             draws = range(start, min(start + n_draws, self._permutations.count))
             permuted = self._permutations.permuted(self.targets, draws)
             for part in parts:
-                r = part @ permuted
+                r = sum(of_images @ permuted[images] for images, of_images in part)
                 found = np.maximum(r.max(axis=0), -r.min(axis=0)).reshape(len(draws), -1)
                 np.maximum(self._largest[rows], found, out=self._largest[rows])
 
@@ -104,25 +105,32 @@ class LargestCorrelations:
         return p_values(reached, self.targets.df)
 
 
-def _unit_rows(block: CSR, spread: FloatArray) -> list[Any]:
-    """The features, float32 and of length 1, as a sparse and perhaps a dense matrix.
+def _unit_rows(block: CSR, spread: FloatArray) -> list[list[tuple[slice, Any]]]:
+    """The features, float32 and of length 1, as a sparse and perhaps a dense matrix, each by ranges of images.
 
     A large mean would wear float32 away. A feature has one only if it fires on nearly every image, so it can be
     centred and kept dense.
     """
-    mean = np.asarray(block @ np.ones(block.shape[1])) / block.shape[1]
-    high = np.abs(mean) * np.sqrt(block.shape[1]) > LARGE_MEAN * spread
-    parts = [_divided(block if not high.any() else block[~high], spread[~high])]
+    n_images = block.shape[1]
+    mean = block @ np.ones(n_images, dtype=np.float32) / n_images
+    high = np.abs(mean) * np.sqrt(n_images) > LARGE_MEAN * spread
+    low = np.isfinite(spread) & ~high
+    cuts = np.linspace(0, n_images, -(-n_images // IMAGES) + 1).astype(int).tolist()
+    ranges = [slice(start, stop) for start, stop in pairwise(cuts)]
+    parts = []
+    if low.any():
+        parts.append([(images, _divided(block[:, images][low], spread[low])) for images in ranges])
     if high.any():
-        dense = block[high].toarray()
-        dense -= mean[high, None].astype(np.float32)
-        parts.append(np.divide(dense, spread[high, None], out=dense, dtype=np.float64, casting="unsafe"))
-    return [part for part in parts if part.shape[0]]
+        parts.append([(images, _centred(block[:, images][high], mean[high], spread[high])) for images in ranges])
+    return parts
 
 
 def _divided(block: CSR, spread: FloatArray) -> CSR:
-    from scipy.sparse import csr_array
+    by = np.repeat(spread, np.diff(block.indptr))
+    np.divide(block.data, by, out=block.data, dtype=np.float64, casting="unsafe")
+    return block
 
-    data = np.empty(block.nnz, dtype=np.float32)
-    np.divide(block.data, np.repeat(spread, np.diff(block.indptr)), out=data, dtype=np.float64, casting="unsafe")
-    return csr_array((data, block.indices, block.indptr), shape=block.shape)
+
+def _centred(block: CSR, mean: Float32Array, spread: FloatArray) -> Float32Array:
+    dense: Float32Array = block.toarray() - mean[:, None]
+    return np.divide(dense, spread[:, None], out=dense, dtype=np.float64, casting="unsafe")

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.sparse import csr_array
 
-from saeviz_correlation import PartialOptions
+from saeviz_correlation import PartialOptions, permutation
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.permutation import LargestCorrelations, Permutations
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
@@ -234,6 +234,16 @@ def test_a_feature_with_a_large_mean_is_as_exact_as_any():
     high.add(csr_array((wave + 2048).T.astype(np.float32)), spread)
 
     np.testing.assert_allclose(high.smallest_p(), low.smallest_p(), rtol=1e-3)
+
+
+def test_images_a_part_at_a_time_add_up(monkeypatch):
+    data = one_space(missing=0.1)
+    whole, _ = max_t(data)
+    monkeypatch.setattr(permutation, "IMAGES", 7)
+    parts, _ = max_t(data)
+
+    for name in data.ratings:
+        np.testing.assert_array_equal(parts["q", name], whole["q", name])
 
 
 def test_blocks_of_features_add_up():
