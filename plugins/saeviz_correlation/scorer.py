@@ -56,13 +56,13 @@ class CorrelationScorer:
         held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
         largest = self._largest(data, found_on)
         correlations = self.correlate(data, [*found_on, *held_out], largest)
+        for one in largest:
+            for name, smallest in zip(one.targets.names, one.smallest_p().T, strict=True):
+                self._smallest_p[data.space, name] = smallest
         for of_targets in correlations[: len(found_on)]:
             yield from self._columns(data.space, of_targets)
         for of_targets in correlations[len(found_on) :]:
             yield from self._held_out_columns(data.space, of_targets)
-        for one in largest:
-            for name, smallest in zip(one.targets.names, one.smallest_p().T, strict=True):
-                self._smallest_p[data.space, name] = smallest
 
     def targets(self, data: ScoreInput, ratings: Sequence[str], images: NDArray[np.bool_]) -> list[Targets]:
         """The ratings on these images, as they are correlated with."""
