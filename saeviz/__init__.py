@@ -20,6 +20,7 @@ from saeviz.errors import (
 )
 from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
+from saeviz.relations import main_relation, relation_prefixes
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
@@ -158,7 +159,9 @@ __all__ = [
     "Usage",
     "component",
     "hookimpl",
+    "main_relation",
     "open_run",
+    "relation_prefixes",
     "run",
     "stream_top_images",
 ]

@@ -1,18 +1,27 @@
-"""Scorer `pearson-bh`: which features go along with which human ratings."""
+"""Scorers that ask which features go along with which human ratings.
+
+`pearson-bh`, `spearman`, `point-biserial` and `partial`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import saeviz
 
+Family = Literal["run", "space", "rating"]
+Correction = Literal["bh", "by", "bonferroni", "max-t"]
+
 
 class CorrelationOptions(saeviz.Options):
-    """Options of `pearson-bh`."""
+    """Options of every scorer of this plugin."""
 
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="false discovery rate that `significant` keeps to")
+    alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="the error rate that `significant` keeps to, see `correction`"
+    )
     min_active: int = Field(
         default=10,
         ge=1,
@@ -21,14 +30,82 @@ class CorrelationOptions(saeviz.Options):
     ratings: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="the ratings to correlate with; default all"
     )
+    family: Family = Field(
+        default="run",
+        description="which tests are adjusted together: all of the `run`, those of a feature `space`, of a `rating`",
+    )
+    correction: Correction = Field(
+        default="bh",
+        description=(
+            "`bh` (Benjamini-Hochberg) and `by` (Benjamini-Yekutieli, under any dependence) keep the false discovery "
+            "rate; `bonferroni` and `max-t` (permuted ratings, keeps the dependence between features) the chance of "
+            "any false one"
+        ),
+    )
+    permutations: int = Field(default=1000, ge=1, description="how often `max-t` permutes the ratings")
+    split: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description=(
+            "share of the images on which relations are found, the rest tests those again; default: all images find "
+            "and none are held out"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _permutations_suffice(self) -> CorrelationOptions:
+        if self.correction == "max-t" and 1 / (1 + self.permutations) > self.alpha:
+            raise ValueError(
+                f"{self.permutations} permutations give no p below {1 / (1 + self.permutations):.2g}, so nothing could "
+                f"be significant at alpha = {self.alpha:g}; raise permutations"
+            )
+        return self
+
+
+class PartialOptions(CorrelationOptions):
+    """Options of `partial`."""
+
+    control: tuple[str, ...] = Field(
+        min_length=1,
+        description=(
+            "what to hold constant: ratings and columns of the images' metadata; a column is a number where all its "
+            "cells are, else a category"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _controls_are_not_correlated_with(self) -> PartialOptions:
+        both = [name for name in self.ratings or () if name in self.control]
+        if both:
+            raise ValueError(f"{both[0]!r} is in ratings and in control; what is held constant correlates with nothing")
+        return self
 
 
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
-    """Offer `pearson-bh`."""
+    """Offer the four."""
     yield saeviz.ScorerSpec(
         name="pearson-bh",
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
         options=CorrelationOptions,
         factory="saeviz_correlation.scorer:PearsonBH",
+    )
+    yield saeviz.ScorerSpec(
+        name="spearman",
+        summary="rank correlation with every rating",
+        options=CorrelationOptions,
+        factory="saeviz_correlation.spearman:Spearman",
+    )
+    yield saeviz.ScorerSpec(
+        name="point-biserial",
+        summary="correlation of firing at all with every rating",
+        options=CorrelationOptions,
+        factory="saeviz_correlation.scorer:PointBiserial",
+    )
+    yield saeviz.ScorerSpec(
+        name="partial",
+        summary="Pearson correlation with every rating, other ratings or metadata held constant",
+        options=PartialOptions,
+        factory="saeviz_correlation.partial:Partial",
     )

@@ -9,40 +9,57 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 
-def p_values(r: FloatArray, n: int) -> FloatArray:
-    """Two-sided p of r over n pairs, Student's t with n - 2 degrees of freedom; NaN where r is.
+def p_values(r: FloatArray, df: int) -> FloatArray:
+    """Two-sided p of r, Student's t with `df` degrees of freedom (n - 2, less one per control); NaN where r is.
 
     P(|T| >= |t|) = I_x(df/2, 1/2), x = df / (df + t^2) = 1 - r^2, the regularised incomplete beta function:
-    accurate relative to p however small it is.
+    accurate relative to p however small it is. NaN throughout below one degree of freedom.
     """
     from scipy.special import betainc
 
-    if n < 3:
+    if df < 1:
         return np.full(r.shape, np.nan)
     size = np.abs(r)
-    return np.asarray(betainc((n - 2) / 2, 0.5, (1 - size) * (1 + size)))
+    return np.asarray(betainc(df / 2, 0.5, (1 - size) * (1 + size)))
 
 
-def confidence_interval(r: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-    """The 95 % interval of r by Fisher's z; -1 to 1 for n = 3, which says nothing; NaN where r is."""
+def confidence_interval(r: FloatArray, df: int, inflation: FloatArray | float = 1.0) -> tuple[FloatArray, FloatArray]:
+    """The 95 % interval of r by Fisher's z, whose variance is `inflation` / (df - 1).
+
+    -1 to 1, which says nothing, below two degrees of freedom; NaN where r is.
+    """
     from scipy.special import ndtri
 
-    if n <= 3:
+    if df <= 1:
         unknown = np.where(np.isnan(r), np.nan, 1.0)
         return -unknown, unknown
-    half_width = float(ndtri(0.975)) / np.sqrt(n - 3)
-    with np.errstate(divide="ignore"):  # r = 1 has z = inf and the interval 1 to 1
-        z = np.arctanh(r)
-    return np.tanh(z - half_width), np.tanh(z + half_width)
+    # tanh(artanh(r) - h) = (r - tanh(h)) / (1 - r tanh(h)), which has no infinity at r = 1
+    width = np.tanh(ndtri(0.975) * np.sqrt(inflation / (df - 1)))
+    return (r - width) / (1 - r * width), (r + width) / (1 + r * width)
 
 
-def adjust(p: FloatArray) -> FloatArray:
-    """Benjamini-Hochberg adjusted p-values of one family, in the order of `p`, which has no NaN."""
+def adjust(p: FloatArray, method: str) -> FloatArray:
+    """Adjusted p-values of one family by `bh`, `by` or `bonferroni`, in the order of `p`, which has no NaN."""
     if not p.size:
         return p
+    if method == "bonferroni":
+        return np.minimum(p * p.size, 1.0)
     from scipy.stats import false_discovery_control
 
-    return np.asarray(false_discovery_control(p, method="bh"))
+    order = np.argsort(p)  # much faster than the stable sort in SciPy, which then finds nothing to do
+    q = np.empty_like(p)
+    q[order] = false_discovery_control(p[order], method=method)
+    return q
+
+
+def adjust_by_permutation(p: FloatArray, smallest: FloatArray) -> FloatArray:
+    """Single-step adjusted p-values of one family (Westfall & Young 1993).
+
+    `smallest` has, for each permutation of the ratings, the smallest p of the family. The observed order counts
+    as one permutation more, so that no p is 0.
+    """
+    reached: NDArray[np.int64] = np.searchsorted(np.sort(smallest), p, side="right")
+    return (1 + reached) / (1 + smallest.size)

@@ -2,93 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import CSR, FloatArray
+    from saeviz_correlation.targets import Targets
+
+# Of a feature, the share of its variation that controls must leave for a correlation not to be rounding.
+NOTHING_LEFT = 1e-10
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Of every feature with `targets`, over their images.
+
+    `n_active` `[n_features]` says on how many of them it fires, `r` is `[n_features, n_targets]`, `spread`
+    `[n_features]` the length of the feature's values less their mean and what is held constant. NaN in `r` and
+    `spread` where the feature does not vary, in `r` where the rating does not, and without a degree of freedom.
+    """
+
+    targets: Targets
+    n_active: NDArray[np.int64]
+    r: FloatArray
+    spread: FloatArray
+
+    def spread_of_active(self, min_active: int) -> FloatArray:
+        """`spread`, NaN also for a feature that fires on fewer than `min_active` images."""
+        return np.where(self.n_active >= min_active, self.spread, np.nan)
+
+
+def joined(parts: Sequence[Correlations]) -> Correlations:
+    """The correlations of some features, then of others, with the same targets."""
+    return Correlations(
+        parts[0].targets,
+        np.concatenate([part.n_active for part in parts]),
+        np.concatenate([part.r for part in parts]),
+        np.concatenate([part.spread for part in parts]),
+    )
 
 
 class RatedSums:
-    """Sums of every feature, and of it times each of `ratings`, over the images that have these ratings.
+    """Sums of every feature, and of it times each of `targets`, over the images of these."""
 
-    `ratings` is float64 `[n_items, n_ratings]`; a row is rated throughout or NaN throughout.
-    """
-
-    def __init__(self, ratings: FloatArray, n_features: int) -> None:
-        self.rated = np.isfinite(ratings[:, 0])
-        self.n = int(self.rated.sum())
-        self.n_active = np.zeros(n_features, dtype=np.int64)
-        self._centred, self._rating_squares = _centre(ratings, self.rated)
+    def __init__(self, targets: Targets, n_features: int) -> None:
+        self.targets = targets
+        self._against = np.hstack([targets.values, targets.basis, targets.rated[:, None]])
+        self._cross = np.zeros((n_features, self._against.shape[1]))
         self._shift: FloatArray | None = None
         self._stored = np.zeros(n_features, dtype=np.int64)
-        self._sum = np.zeros(n_features)
+        self._active = np.zeros(n_features, dtype=np.int64)
         self._squares = np.zeros(n_features)
-        self._cross = np.zeros((n_features, ratings.shape[1]))
 
-    def add(self, rows: slice, matrix: csr_array) -> None:
+    def add(self, rows: slice, matrix: CSR) -> None:
         """Take in the features of the images `rows`."""
-        from scipy.sparse import csr_array
-
-        rated = self.rated[rows]
+        rated = self.targets.rated[rows]
         if not rated.any():
             return
         if not rated.all():
             matrix = matrix[rated]
+        values = matrix.data.astype(np.float64)
+        stored = np.bincount(matrix.indices, minlength=self._stored.size)
+        self._stored += stored
+        if values.size and values.min() > 0:
+            self._active += stored
+        else:
+            self._active += np.bincount(matrix.indices[values > 0], minlength=stored.size)
+        self._cross += _with_values(matrix, values).T @ self._against[rows][rated]
         if self._shift is None:
-            # Each feature is shifted by one of its own values: the variance of an always-on feature survives
-            # the subtraction of squares, and a constant feature gives exactly zero.
-            self._shift = matrix[[0]].toarray()[0].astype(np.float64)
-        n_features = self._sum.size
-        columns, values = matrix.indices.astype(np.intp), matrix.data.astype(np.float64)
-        shifted = values - self._shift[columns]
-        self._stored += np.bincount(columns, minlength=n_features)
-        self.n_active += np.bincount(columns[values > 0], minlength=n_features)
-        self._sum += np.bincount(columns, shifted, n_features)
-        self._squares += np.bincount(columns, shifted * shifted, n_features)
-        precise = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
-        self._cross += precise.T @ self._centred[rows][rated]
+            self._shift = _shift(matrix, values, stored)
+        if self._shift.any():
+            values -= self._shift[matrix.indices]
+        np.square(values, out=values)
+        self._squares += _with_values(matrix, values).T @ np.ones(matrix.shape[0])
 
-    def correlations(self) -> FloatArray:
-        """Pearson's r `[n_features, n_ratings]`.
-
-        NaN where the feature or the rating is the same on all rated images, or fewer than 3 are rated.
-        """
-        r = np.full(self._cross.shape, np.nan)
-        if self.n < 3 or self._shift is None:
-            return r
-        silent = self.n - self._stored
-        shifted_sum = self._sum - silent * self._shift
-        shifted_squares = self._squares + silent * self._shift**2
-        variation = shifted_squares - shifted_sum**2 / self.n
-        total = shifted_sum + self.n * self._shift
-        # the centred ratings add up to zero only within rounding, which a feature with a large mean would magnify
-        covariation = self._cross - np.outer(total, self._centred.sum(axis=0) / self.n)
-        scale = np.sqrt(np.outer(variation, self._rating_squares))
-        defined = np.outer(shifted_squares > 0, self._rating_squares > 0)
-        np.divide(covariation, scale, out=r, where=defined)
-        return np.clip(r, -1.0, 1.0, out=r)
+    def correlations(self) -> Correlations:
+        """Pearson's r, partial where the targets have controls."""
+        targets = self.targets
+        n, n_targets = targets.n, targets.values.shape[1]
+        if self._shift is None or targets.df < 1:
+            nothing = np.full(self._cross.shape, np.nan)
+            return Correlations(targets, self._active, nothing[:, :n_targets], nothing[:, -1])
+        total = self._cross[:, -1]
+        shifted_squares = self._squares + (n - self._stored) * self._shift**2
+        all_variation = shifted_squares - (total - n * self._shift) ** 2 / n
+        # the targets add up to zero only within rounding, which a feature with a large mean would magnify
+        cross = self._cross[:, :-1] - np.outer(total, self._against[:, :-1].sum(axis=0) / n)
+        variation = all_variation - np.square(cross[:, n_targets:]).sum(axis=1)
+        varies = (shifted_squares > 0) & (variation > NOTHING_LEFT * all_variation)
+        spread = np.sqrt(variation, out=np.full(variation.shape, np.nan), where=varies)
+        r = np.clip(cross[:, :n_targets] / spread[:, None], -1.0, 1.0)
+        r[:, ~targets.values.any(axis=0)] = np.nan
+        return Correlations(targets, self._active, r, spread)
 
 
-def _centre(ratings: FloatArray, rated: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Ratings minus their mean, zero where missing, and their sums of squares: exactly 0 for a constant one."""
-    centred = np.zeros_like(ratings)
-    if not rated.any():
-        return centred, np.zeros(ratings.shape[1])
-    present = ratings[rated]
-    varies = present.max(axis=0) > present.min(axis=0)
-    centred[rated] = np.where(varies, present - present.mean(axis=0), 0.0)
-    return centred, np.einsum("ij,ij->j", centred, centred)
+def _shift(matrix: CSR, values: FloatArray, stored: NDArray[np.int64]) -> FloatArray:
+    """One of its own values for each feature that is seldom zero, 0 for the others.
+
+    Subtracting it keeps the variance of an always-on feature through the subtraction of squares, and gives a
+    constant one exactly zero. Silent images alone do the first for the others: they make the variance large.
+    """
+    shift = np.zeros(stored.size)
+    often = 2 * stored > matrix.shape[0]
+    if often.any():
+        shift[matrix.indices] = values
+        shift[~often] = 0.0
+    return shift
 
 
-def group_by_missing(ratings: Mapping[str, FloatArray]) -> list[Sequence[str]]:
-    """Names of ratings that are missing on the same images, together: they share the sums of the features."""
-    groups: dict[bytes, list[str]] = {}
-    for name, values in ratings.items():
-        groups.setdefault(np.isfinite(values).tobytes(), []).append(name)
-    return list(groups.values())
+def _with_values(matrix: CSR, values: FloatArray) -> CSR:
+    from scipy.sparse import csr_array
+
+    return csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)

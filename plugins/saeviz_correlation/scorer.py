@@ -3,112 +3,218 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import CorrelationOptions
-from saeviz_correlation.inference import adjust, confidence_interval, p_values
-from saeviz_correlation.moments import RatedSums, group_by_missing
+from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
+from saeviz_correlation.inference import confidence_interval, p_values
+from saeviz_correlation.moments import Correlations, RatedSums
+from saeviz_correlation.permutation import WORKERS, LargestCorrelations, Permutations
+from saeviz_correlation.targets import Targets, finding_images, make_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
-
-Test = tuple[FeatureSpace, str]
+    from saeviz.typing import CSR, FloatArray
 
 
-class PearsonBH:
-    """Pearson's r between a feature's activation and a rating, over the images that have this rating.
+class CorrelationScorer:
+    """What the scorers of this plugin share; each says what it correlates.
 
-    Columns per rating, over its rated images: `n`, `n_active` (on how many of them the feature fires),
-    `r`, `p` (two-sided, Student's t), `ci_low` and `ci_high` (95 %, Fisher's z), then `q` and `significant`
-    (1 or 0) from Benjamini-Hochberg over all features, ratings and spaces of the run. r is NaN for a feature or
-    rating that does not vary and below 3 images. A feature that fires on fewer than `min_active` of the
-    rated images is no member of the family: its r and p stand, its q and `significant` are NaN.
+    Columns per rating, over its rated images, each name after the scorer's `prefix`: `n`, `n_active` (on how many of
+    them the feature fires), `r`, `p` (two-sided, Student's t), `ci_low` and `ci_high` (95 %, Fisher's z), then `q`,
+    the adjusted p, and `significant` (1 or 0). r is NaN for a feature or rating that does not vary and below 3
+    images. A feature that fires on fewer than `min_active` of the rated images is no member of the family: its
+    r and p stand, its q and `significant` are NaN.
+
+    With `split` these are of the images that find; `n_held_out`, `r_held_out` and `p_held_out` are of the others. For
+    what was significant, `q_held_out` is the p there, adjusted over these tests only, and `replicated` is 1 where
+    that is at most alpha and r has the same sign, else 0; both are NaN for everything else.
     """
+
+    name: ClassVar[str]
+    prefix: ClassVar[str]
+    measure: ClassVar[str]
+    why_silent: ClassVar[str] = "fewer than 3 images have it, or it never varies"
 
     def __init__(self, options: CorrelationOptions, context: Context) -> None:
         self.options = options
         self.context = context
+        self._smallest_p: dict[Key, FloatArray] = {}  # of max-t, from `score` to `combine`
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
-        """The columns of one space, from one pass over its features."""
-        ratings = self._chosen(data.ratings)
-        groups = {
-            tuple(names): RatedSums(np.column_stack([ratings[name] for name in names]), data.space.n_features)
-            for names in group_by_missing(ratings)
-        }
-        for rows, matrix in data.chunks() if groups else ():
-            for sums in groups.values():
-                sums.add(rows, matrix)
-        for names, sums in groups.items():
-            for name, r in zip(names, sums.correlations().T, strict=True):
-                yield from _columns(data.space, name, sums, r)
+        """The columns of one space."""
+        names = self._chosen(data)
+        finding = finding_images(data.item_ids, self.options.split, self.context.seed)
+        found_on = self.targets(data, names, finding)
+        held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
+        largest = self._largest(data, found_on)
+        correlations = self.correlate(data, [*found_on, *held_out], largest)
+        for one in largest:
+            for name, smallest in zip(one.targets.names, one.smallest_p().T, strict=True):
+                self._smallest_p[data.space, name] = smallest
+        for of_targets in correlations[: len(found_on)]:
+            yield from self._columns(data.space, of_targets)
+        for of_targets in correlations[len(found_on) :]:
+            yield from self._held_out_columns(data.space, of_targets)
+
+    def targets(self, data: ScoreInput, ratings: Sequence[str], images: NDArray[np.bool_]) -> list[Targets]:
+        """The ratings on these images, as they are correlated with."""
+        return list(make_targets(data, ratings, images))
+
+    def prepare(self, matrix: CSR) -> CSR:
+        """Features of some images, as they are correlated."""
+        return matrix
+
+    def correlate(
+        self, data: ScoreInput, targets: Sequence[Targets], largest: Sequence[LargestCorrelations]
+    ) -> list[Correlations]:
+        """A result for each of the targets, from one pass over the features; `largest` belong to the first of them."""
+        sums = [RatedSums(one, data.space.n_features) for one in targets]
+        for rows, matrix in data.chunks() if sums else ():
+            prepared = self.prepare(matrix)
+            for one in sums:
+                one.add(rows, prepared)
+        correlations = [one.correlations() for one in sums]
+        for features, block in feature_blocks(data, self.prepare) if largest else ():
+            for permuted, observed in zip(largest, correlations, strict=False):
+                permuted.add(block, observed.spread_of_active(self.options.min_active)[features])
+        return correlations
+
+    def interval(self, r: FloatArray, df: int) -> tuple[FloatArray, FloatArray]:
+        """The 95 % interval of r."""
+        return confidence_interval(r, df)
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
-        """`q` and `significant` of every pair of feature and rating, from the columns of all spaces."""
-        r, p, n_active = (_by_test(columns, name) for name in ("r", "p", "n_active"))
-        self._warn_of_silence(r)
-        members = {test: ~np.isnan(r[test]) & (n_active[test] >= self.options.min_active) for test in r}
-        family = np.concatenate([p[test][member] for test, member in members.items()] or [np.zeros(0)])
-        adjusted = adjust(family)
-        found = dict.fromkeys((rating for _, rating in members), 0)
-        start = 0
-        for (space, rating), member in members.items():
-            stop = start + int(member.sum())
-            q = np.full(space.n_features, np.nan)
-            q[member] = adjusted[start:stop]
-            start = stop
-            significant = np.where(member, (q <= self.options.alpha).astype(float), np.nan)
-            found[rating] += int(np.nansum(significant))
-            yield ScoreColumn("q", space, q, target=rating)
-            yield ScoreColumn("significant", space, significant, target=rating)
-        yield ScoreFact("correlation_family_size", family.size)
-        yield ScoreFact("correlation_alpha", self.options.alpha)
-        yield ScoreFact("correlation_min_active", self.options.min_active)
-        for rating, count in found.items():
-            yield ScoreFact(f"correlation_significant_{rating}", count)
+        """What needs all spaces: `q`, `significant` and, with `split`, what became of it on the held-out images."""
+        tests = tests_of(columns, self.prefix, self.options.min_active)
+        self._warn_of_silence(tests)
+        groups = families(tests, self.options.family)
+        verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._smallest_p)]
+        for verdict in verdicts:
+            yield from self._of_rating(verdict.tests.space, verdict.tests.rating, verdict.columns)
+        sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
+        for name, value in self._facts(sizes, verdicts).items():
+            yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
 
-    def _chosen(self, ratings: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    def _chosen(self, data: ScoreInput) -> tuple[str, ...]:
         for name in self.options.ratings or ():
-            if name not in ratings:
-                near = get_close_matches(name, ratings, n=1)
-                known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, ratings)) or 'none'}"
-                raise ConfigError(f"scorers.pearson-bh.ratings: the images have no rating {name!r}; {known}")
-        names = ratings if self.options.ratings is None else self.options.ratings
-        return {name: np.asarray(ratings[name], dtype=np.float64) for name in names}
+            if name not in data.ratings:
+                near = get_close_matches(name, data.ratings, n=1)
+                names = ", ".join(map(repr, data.ratings)) or "none"
+                known = f"did you mean {near[0]!r}?" if near else f"there are {names}"
+                raise ConfigError(f"scorers.{self.name}.ratings: the images have no rating {name!r}; {known}")
+        return tuple(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
 
-    def _warn_of_silence(self, r: Mapping[Test, FloatArray]) -> None:
-        if not r:
-            self.context.logger.warning("pearson-bh: the images have no ratings, so there is nothing to correlate with")
-        for rating in dict.fromkeys(rating for _, rating in r):
-            if all(np.isnan(values).all() for (_, name), values in r.items() if name == rating):
-                self.context.logger.warning(
-                    "pearson-bh: rating %r has no correlations: fewer than 3 images have it, or it never varies", rating
-                )
+    def _largest(self, data: ScoreInput, targets: Sequence[Targets]) -> list[LargestCorrelations]:
+        if self.options.correction != "max-t" or not targets:
+            return []
+        permutations = Permutations(data.item_ids, self.options.permutations, self.context.seed)
+        return [LargestCorrelations(one, permutations) for one in targets]
+
+    def _columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
+        for rating, r, p in _by_rating(found):
+            low, high = self.interval(r, found.targets.df)
+            n = np.full(space.n_features, found.targets.n)
+            values = {"n": n, "n_active": found.n_active, "r": r, "p": p, "ci_low": low, "ci_high": high}
+            yield from self._of_rating(space, rating, values)
+
+    def _held_out_columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
+        for rating, r, p in _by_rating(found):
+            n = np.full(space.n_features, found.targets.n)
+            yield from self._of_rating(space, rating, {"n_held_out": n, "r_held_out": r, "p_held_out": p})
+
+    def _of_rating(
+        self, space: FeatureSpace, rating: str, columns: Mapping[str, NDArray[Any]]
+    ) -> Iterator[ScoreColumn]:
+        for name, values in columns.items():
+            yield ScoreColumn(self.prefix + name, space, values, target=rating)
+
+    def _facts(self, sizes: Mapping[str, int], verdicts: Sequence[Verdict]) -> dict[str, object]:
+        options = self.options
+        facts: dict[str, object] = {
+            "measure": self.measure,
+            "correction": options.correction,
+            "family": options.family,
+            "family_size": sizes["run"] if options.family == "run" else [f"{name}: {n}" for name, n in sizes.items()],
+            "alpha": options.alpha,
+            "min_active": options.min_active,
+        }
+        if options.correction == "max-t":
+            facts["permutations"] = options.permutations
+        facts |= _counts("significant", verdicts)
+        if options.split is not None:
+            facts["split"] = options.split
+            facts |= _counts("replicated", verdicts)
+            facts |= _agreement(verdicts)
+        return facts
+
+    def _warn_of_silence(self, tests: Sequence[Tests]) -> None:
+        logger = self.context.logger
+        if not tests:
+            logger.warning("%s: the images have no ratings, so there is nothing to correlate with", self.name)
+        for rating in dict.fromkeys(one.rating for one in tests):
+            own = [one for one in tests if one.rating == rating]
+            if all(np.isnan(one.p).all() for one in own):
+                logger.warning("%s: rating %r has no correlations: %s", self.name, rating, self.why_silent)
+            elif all(one.held_out is not None and np.isnan(one.held_out[1]).all() for one in own):
+                where = "cannot be tested on the held-out images"
+                logger.warning("%s: rating %r %s: %s", self.name, rating, where, self.why_silent)
 
 
-def _columns(space: FeatureSpace, rating: str, sums: RatedSums, r: FloatArray) -> Iterator[ScoreColumn]:
-    low, high = confidence_interval(r, sums.n)
-    values = {
-        "n": np.full(space.n_features, sums.n),
-        "n_active": sums.n_active,
-        "r": r,
-        "p": p_values(r, sums.n),
-        "ci_low": low,
-        "ci_high": high,
-    }
-    for name, column in values.items():
-        yield ScoreColumn(name, space, column, target=rating)
+class PearsonBH(CorrelationScorer):
+    """Pearson's r between a feature's activation and a rating; see `CorrelationScorer` for the columns."""
+
+    name = "pearson-bh"
+    prefix = ""
+    measure = "Pearson's r"
 
 
-def _by_test(columns: Sequence[ScoreColumn], name: str) -> dict[Test, FloatArray]:
-    return {
-        (column.space, column.target): column.values
-        for column in columns
-        if column.name == name and column.target is not None
-    }
+class PointBiserial(CorrelationScorer):
+    """Pearson's r between a feature's being active (1, else 0) and a rating: the point-biserial correlation.
+
+    It asks whether the feature fires, not how much. The interval is Fisher's, as for any r.
+    """
+
+    name = "point-biserial"
+    prefix = "point_biserial_"
+    measure = "point-biserial r"
+
+    def prepare(self, matrix: CSR) -> CSR:
+        """1 where a feature is active."""
+        from scipy.sparse import csr_array
+
+        active = (matrix.data > 0).astype(np.float32)
+        return csr_array((active, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _by_rating(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Each rating's name, r and p."""
+    columns = np.ascontiguousarray(found.r.T)
+    with ThreadPoolExecutor(WORKERS) as pool:  # SciPy's functions let other threads work
+        p = pool.map(lambda r: p_values(r, found.targets.df), columns)
+        yield from zip(found.targets.names, columns, p, strict=True)
+
+
+def _counts(column: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
+    ratings = dict.fromkeys(verdict.tests.rating for verdict in verdicts)
+    return {f"{column}_{name}": sum(v.count(column) for v in verdicts if v.tests.rating == name) for name in ratings}
+
+
+def _agreement(verdicts: Sequence[Verdict]) -> dict[str, object]:
+    """How the r of both halves correlate over what was found; nothing where that cannot be said."""
+    pairs = []
+    for verdict in verdicts:
+        if verdict.tests.held_out is not None:
+            tested = np.isfinite(verdict.columns["q_held_out"])
+            pairs.append(np.stack([verdict.tests.r[tested], verdict.tests.held_out[0][tested]]))
+    both: FloatArray = np.hstack(pairs) if pairs else np.zeros((2, 0))
+    if both.shape[1] < 3 or not np.ptp(both, axis=1).all():
+        return {}
+    return {"agreement_of_halves": float(np.asarray(np.corrcoef(both))[0, 1])}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import saeviz
 from saeviz_report import text
 from saeviz_report.explained import Explained
+from saeviz_report.method import Method
 from saeviz_report.rows import FeatureTable
 from saeviz_report.summary import Summary, component_of
 from saeviz_report.thumbnails import Thumbnail
@@ -26,6 +27,7 @@ def render(
     *,
     title: str,
     summary: Summary,
+    method: Method,
     table: FeatureTable,
     explained: Explained,
     thumbnails: Mapping[str, Thumbnail],
@@ -41,6 +43,7 @@ def render(
         .render(
             title=title,
             summary=summary,
+            method=method,
             table=table,
             explained=explained,
             thumbnails=thumbnails,

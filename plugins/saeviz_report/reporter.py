@@ -9,6 +9,7 @@ import saeviz
 from saeviz.toolkit.files import write_atomic
 from saeviz_report import HtmlOptions
 from saeviz_report.explained import explained
+from saeviz_report.method import method_of
 from saeviz_report.page import render
 from saeviz_report.rows import feature_table
 from saeviz_report.summary import summarise
@@ -44,10 +45,12 @@ class HtmlReport:
             list(items.values()), images, self.options.thumbnail_size, replace(self.context, failed=failed)
         )
         failures = [failure for failure in run.failures if failure.stage != "report"] + unreadable
+        method = method_of(run)
         html = render(
             title=self.options.title or run.dir.resolve().name,
-            summary=summarise(run),
-            table=feature_table(run, top_images),
+            summary=summarise(run, method.correlations),
+            method=method,
+            table=feature_table(run, method, top_images),
             explained=explained(run),
             thumbnails=thumbnails,
             failures=failures,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz_report.method import Method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,8 @@ _MONOSEMANTICITY = {
     "ms_z", "ms_p", "ms_q", "monosemanticity_2", "ms_class_2",
 }  # fmt: skip
 _SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "cluster", "cluster_size", *_MONOSEMANTICITY}
-_RELATION_COLUMNS = {*KEYS, "rating", "n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"}
+_OF_A_RELATION = ["n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"]
+_HELD_OUT = ["n_held_out", "r_held_out", "p_held_out", "q_held_out", "replicated"]
 
 Record = Mapping[str, Any]
 
@@ -73,12 +75,14 @@ class FeatureTable:
     r_limit: float
 
 
-def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[saeviz.TopImage]]) -> FeatureTable:
-    """The table of a run's selected features; empty where none was selected."""
+def feature_table(
+    run: saeviz.Run, method: Method, top_images: Mapping[saeviz.Feature, Sequence[saeviz.TopImage]]
+) -> FeatureTable:
+    """The table of a run's selected features, with its correlations; empty where none was selected."""
     chosen = [selected.feature for selected in run.selected]
     scores = {_feature(record): record for record in _records(run.scores, chosen)}
     relations: dict[saeviz.Feature, dict[str, Record]] = {feature: {} for feature in chosen}
-    for record in _records(run.correlations, chosen):
+    for record in _records(method.correlations, chosen):
         relations[_feature(record)][record["rating"]] = record
     rows = [
         FeatureRow(
@@ -94,12 +98,13 @@ def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[
         )
         for rank, selected in enumerate(run.selected, start=1)
     ]
+    shown = {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT)}
     return FeatureTable(
         rows=rows,
         has_monosemanticity="monosemanticity" in run.scores,
         ratings=[rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)],
         score_columns=[name for name in run.scores if name not in _SHOWN_ELSEWHERE],
-        relation_columns=[name for name in run.correlations if name not in _RELATION_COLUMNS],
+        relation_columns=[name for name in method.correlations if name not in {*KEYS, "rating"} | shown],
         r_limit=_r_limit(rows),
     )
 
@@ -127,7 +132,7 @@ def _r_limit(rows: Sequence[FeatureRow]) -> float:
         abs(relation[name])
         for row in rows
         for relation in row.relations.values()
-        for name in ("r", "ci_low", "ci_high")
+        for name in ("r", "ci_low", "ci_high", "r_held_out")
         if relation.get(name) is not None
     ]
     tenths = math.ceil(round(10 * max(sizes, default=1.0), 6))

@@ -6,10 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz_report.text import NO_VALUE, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class RatingSummary:
     """One rating: its distribution over the images, and how many features go along with it.
 
     `tested` counts the features in the family of tests, `positive` and `negative` the significant ones
-    by sign; `strongest` is the r of the largest size. All are None where no scorer gave them.
+    by sign, `replicated` those of them that held-out images confirm; `strongest` is the r of the largest size. All
+    are None where no scorer gave them.
     """
 
     name: str
@@ -28,6 +32,7 @@ class RatingSummary:
     positive: int | None
     negative: int | None
     strongest: float | None
+    replicated: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,22 +76,25 @@ class Summary:
     notes: Sequence[str]
 
 
-def summarise(run: saeviz.Run) -> Summary:
-    """The summary of a run whose features were selected; what its manifest does not tell is left out."""
+def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
+    """The summary of a run whose features were selected, with the main of its correlations.
+
+    What its manifest does not tell is left out.
+    """
     config = run.manifest.get("config") or {}
     labelled = sum(1 for selected in run.selected if _has_name(run, selected.feature))
     return Summary(
         n_images=len(run.items),
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
         n_labelled=labelled,
-        ratings=[_rating(run, name) for name in run.ratings],
+        ratings=[_rating(run, correlations, name) for name in run.ratings],
         spaces=[_space(run, space) for space in run.spaces],
         monosemanticity=_monosemanticity(run.facts),
         facts=run.facts,
         stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
         config=config,
         versions=run.manifest.get("versions") or {},
-        notes=_notes(run, config, labelled),
+        notes=_notes(run, correlations, config, labelled),
     )
 
 
@@ -102,14 +110,14 @@ def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
     return label is not None and bool(label.label)
 
 
-def _rating(run: saeviz.Run, name: str) -> RatingSummary:
+def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSummary:
     values = [item.ratings[name] for item in run.items if name in item.ratings]
     n = len(values)
     mean = math.fsum(values) / n if n else None
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if mean is not None and n > 1 else None
-    if "r" not in run.correlations:
+    if "r" not in correlations:
         return RatingSummary(name, n, mean, sd, None, None, None, None)
-    related = run.correlations[run.correlations["rating"] == name]
+    related = correlations[correlations["rating"] == name]
     # What has no q was left out of the family: too few active images.
     tested = related[related["q" if "q" in related else "r"].notna()]
     r = tested["r"]
@@ -123,6 +131,7 @@ def _rating(run: saeviz.Run, name: str) -> RatingSummary:
         positive=None if significant is None else int((significant > 0).sum()),
         negative=None if significant is None else int((significant < 0).sum()),
         strongest=float(r[r.abs().idxmax()]) if len(r) else None,
+        replicated=int((tested["replicated"] == 1).sum()) if "replicated" in tested else None,
     )
 
 
@@ -177,13 +186,13 @@ def _monosemanticity(facts: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _notes(run: saeviz.Run, config: Mapping[str, Any], labelled: int) -> list[str]:
+def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any], labelled: int) -> list[str]:
     notes = []
     if not run.items:
         notes.append("No image has features: see the failures below, and images.path in the run file.")
     if not run.ratings:
         notes.append("The images carry no ratings, so nothing could be correlated with them.")
-    elif "r" not in run.correlations:
+    elif "r" not in correlations:
         notes.append("No scorer correlated features with the ratings. The scorer pearson-bh does.")
     if "monosemanticity" not in run.scores:
         notes.append(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import ConfigError, ScoreTable
+from saeviz import ConfigError, ScoreTable, main_relation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ def gather_evidence(table: ScoreTable, *, min_active: int, require_significant: 
     scores = table.scores[table.scores["n_active"] >= min_active]
     features = scores[[*KEYS, "n_active", "max"]].copy()
     features["ms"] = scores["monosemanticity"].astype(float) if "monosemanticity" in scores else np.nan
-    strongest = _strongest(table.correlations, require_significant=require_significant)
+    strongest = _strongest(main_relation(table.correlations), require_significant=require_significant)
     if strongest is None or strongest.empty:
         return features.assign(r=np.nan, size=np.nan, q=np.nan, rating=None)
     return features.merge(strongest, on=KEYS, how="left", validate="one_to_one")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config import ComponentConfig
 from saeviz.errors import LabelError, PausedError, PluginError, SaevizError
 from saeviz.labels import LabelLine, append_label, read_labels, write_labels
+from saeviz.relations import main_relation
 from saeviz.roles import ConcurrentLabeler, Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
 from saeviz.selection import read_selected
@@ -190,7 +191,8 @@ def _requests(session: Session) -> Iterator[LabelRequest]:
     keys = ["layer", "tokens", "feature"]
     top_images = dict(iter(rundir.read_table(rundir.top_images, "score").pipe(_only, selected).groupby(keys)))
     scores = dict(iter(rundir.read_table(rundir.scores, "score").pipe(_only, selected).groupby(keys)))
-    correlations = dict(iter(rundir.read_table(rundir.correlations, "score").pipe(_only, selected).groupby(keys)))
+    relations = main_relation(rundir.read_table(rundir.correlations, "score").pipe(_only, selected))
+    correlations = dict(iter(relations.groupby(keys)))
     contrast = _contrast(session, selected, dataset)
     for choice in selected:
         feature = choice.feature

@@ -10,74 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy.sparse import csr_array
 from scipy.stats import pearsonr
 from scipy.stats import t as student_t
 from statsmodels.stats.multitest import multipletests
 
-import saeviz
-from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
+from saeviz import ConfigError, FeatureStream, ScoreInput
 from saeviz.testing import ScorerContract
 from saeviz_correlation import CorrelationOptions
 from saeviz_correlation.inference import adjust, confidence_interval, p_values
 from saeviz_correlation.scorer import PearsonBH
-
-ACTIVE_COUNTS = (0, 1, 2, 9, 10, 11)
-
-
-def make_input(dense, ratings, size=64, layer=7):
-    dense = np.asarray(dense, dtype=np.float32)
-    space = FeatureSpace(layer, "cls", dense.shape[1])
-    ids = tuple(f"image {i}" for i in range(len(dense)))
-
-    def read():
-        for start in range(0, len(dense), size):
-            rows = slice(start, start + size)
-            yield FeatureBatch(space, ids[rows], csr_array(dense[rows]))
-
-    return ScoreInput(space, ids, FeatureStream(space, read), None, ratings)
+from tests.plugins.correlations import ACTIVE_COUNTS, hard_data, make_input, make_scorer, score
 
 
-def make_scorer(**options):
-    return PearsonBH(CorrelationOptions(**options), saeviz.Context())
-
-
-def score(*inputs, **options):
-    """Columns by (name, rating) for one input, by (name, rating, layer) for several; facts by name."""
-    scorer = make_scorer(**options)
-    columns = [column for data in inputs for column in scorer.score(data)]
-    results = [*columns, *scorer.combine(columns)]
-    found = {
-        (r.name, r.target, r.space.layer)[: 2 if len(inputs) == 1 else 3]: r.values
-        for r in results
-        if isinstance(r, ScoreColumn)
-    }
-    return found, {r.name: r.value for r in results if not isinstance(r, ScoreColumn)}
-
-
-@pytest.fixture
-def hard_data():
-    """Features and ratings with everything that has made correlations go wrong."""
-    generator = np.random.default_rng(0)
-    n = 120
-    features = generator.exponential(size=(n, 20)) * (generator.random((n, 20)) < 0.3)
-    for feature, count in enumerate(ACTIVE_COUNTS):
-        features[:, feature] = 0
-        features[generator.choice(n, count, replace=False), feature] = generator.exponential(size=count)
-    features[:, 6] = 0.1  # constant but on
-    features[:, 7] = 3000 + 0.01 * generator.normal(size=n)  # always on, hardly varies
-    features[:, 8] = generator.integers(0, 3, n)  # ties
-    features[:, 9] = 1e-30 * features[:, 10]
-    features = features.astype(np.float32).astype(np.float64)
-    ratings = {
-        "complete": features[:, 8] + generator.normal(size=n),
-        "gappy": np.where(generator.random(n) < 0.3, np.nan, features[:, 10] + 1e6),
-        "steps": np.where(generator.random(n) < 0.2, np.nan, generator.integers(1, 6, n).astype(float)),
-        "constant": np.full(n, 0.1),
-        "pair": np.where(np.arange(n) < 2, np.arange(n), np.nan),
-        "nobody": np.full(n, np.nan),
-    }
-    return features, ratings
+@pytest.fixture(name="hard_data")
+def _hard_data():
+    return hard_data()
 
 
 def scipy_pair(feature, rating):
@@ -167,9 +114,9 @@ def test_p_values_equal_the_closed_forms_that_small_samples_have():
     r = np.array([-1 + 1e-9, -0.7, 0.0, 1e-9, 0.3, 0.95])
     size = np.abs(r)
 
-    np.testing.assert_allclose(p_values(r, 3), 2 / np.pi * np.arccos(size), rtol=1e-6)
-    np.testing.assert_allclose(p_values(r, 4), 1 - size, rtol=1e-8)
-    np.testing.assert_allclose(p_values(r, 6), (1 - size) ** 2 * (2 + size) / 2, rtol=1e-8)
+    np.testing.assert_allclose(p_values(r, 1), 2 / np.pi * np.arccos(size), rtol=1e-6)
+    np.testing.assert_allclose(p_values(r, 2), 1 - size, rtol=1e-8)
+    np.testing.assert_allclose(p_values(r, 4), (1 - size) ** 2 * (2 + size) / 2, rtol=1e-8)
 
 
 @pytest.mark.parametrize("n", [20, 5000])
@@ -179,14 +126,14 @@ def test_tiny_p_values_keep_their_relative_precision(n):
     expected = 2 * student_t(n - 2).sf(t)
 
     assert expected[2] < 1e-100 or n < 5000
-    np.testing.assert_allclose(p_values(r, n), expected, rtol=1e-6, atol=0)
+    np.testing.assert_allclose(p_values(r, n - 2), expected, rtol=1e-6, atol=0)
 
 
 def test_a_perfect_correlation_has_p_zero_and_a_closed_interval():
     one = np.array([1.0, -1.0])
 
-    np.testing.assert_array_equal(p_values(one, 10), [0, 0])
-    np.testing.assert_array_equal(np.array(confidence_interval(one, 10)), [[1, -1], [1, -1]])
+    np.testing.assert_array_equal(p_values(one, 8), [0, 0])
+    np.testing.assert_array_equal(np.array(confidence_interval(one, 8)), [[1, -1], [1, -1]])
 
 
 def test_q_and_significant_are_benjamini_hochberg_over_all_features_ratings_and_spaces(hard_data):
@@ -240,7 +187,7 @@ def test_ratings_without_relation_are_rarely_significant():
 def test_adjusting_equals_statsmodels(p):
     expected = multipletests(p, method="fdr_bh")[1] if p else []
 
-    np.testing.assert_allclose(adjust(np.array(p)), expected, rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(adjust(np.array(p), "bh"), expected, rtol=1e-12, atol=1e-300)
 
 
 def test_only_the_ratings_asked_for():

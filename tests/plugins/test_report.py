@@ -360,6 +360,94 @@ class TestFeatures:
         assert [row.all("td")[-1].text for row in table.one("tbody").all("tr")] == ["0.123", DASH]
 
 
+def hold_out(run: FakeRun, **facts: Any) -> None:
+    """The run tells that relations were found on one part and tested again on the other."""
+    again = {"n_held_out": 5, "p_held_out": 0.01, "r_held_out": [0.4, -0.2, 0.8, np.nan, np.nan, 0.1, 0.6]}
+    nothing = [np.nan] * 4
+    run.correlations = run.correlations.assign(
+        **again, q_held_out=[0.02, 0.3, *nothing, 0.4], replicated=[1.0, 0.0, *nothing, 0.0]
+    )
+    run.facts |= {"correlation_measure": "Pearson's r", "correlation_split": 0.5, **facts}
+
+
+class TestHeldOut:
+    def test_each_r_has_its_held_out_r_beside_it_and_says_whether_it_was_confirmed(
+        self, run: FakeRun, write: Write
+    ) -> None:
+        hold_out(run)
+        page = write()
+        shown = {
+            (feature, rating): cell.one("div", class_="held-out").text
+            for rating in ("beauty", "calm")
+            for feature, cell in column(page, rating).items()
+        }
+        assert shown["layer8.cls/7", "beauty"] == "held out +0.40 ✓ replicated"
+        assert shown["layer8.cls/7", "calm"] == f"held out {MINUS}0.20 ✗ not replicated"
+        assert shown["layer8.patch-max/7", "beauty"] == "held out +0.80"
+        assert shown["layer8.patch-max/7", "calm"] == f"held out {DASH}"
+
+    def test_it_is_a_mark_on_the_bar_whose_scale_has_room_for_it(self, run: FakeRun, write: Write) -> None:
+        hold_out(run)
+        bar = column(write(), "beauty")["layer8.patch-max/7"].one("svg")
+        # 0.8 on a scale that ends at 1.0, for the r of 0.99
+        assert bar.one("path", class_="held-out")["d"] == "M80.0 -8V8"
+
+    def test_the_summary_tells_how_many_of_how_many_were_confirmed(self, run: FakeRun, write: Write) -> None:
+        hold_out(run)
+        rows = write().one("table", id="ratings").one("tbody").all("tr")
+        assert [row.all("td")[-2].text for row in rows] == ["1 of 2", "0 of 1"]
+
+    def test_all_figures_have_both_parts(self, run: FakeRun, write: Write) -> None:
+        hold_out(run)
+        first = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")[0]
+        assert [cell.text for cell in first.all("td")][-4:] == ["+0.4000", "0.01", "0.02", "5"]
+
+    def test_without_held_out_images_nothing_is_said_of_them(self, write: Write) -> None:
+        text = write().one("main").text.lower()
+        assert "held out" not in text
+        assert "held-out" not in text
+
+
+class TestMethod:
+    @pytest.mark.parametrize(
+        ("facts", "said"),
+        [
+            ({"measure": "Pearson's r"}, "Pearson's correlation"),
+            ({"measure": "partial r"}, "held constant"),
+            ({"correction": "by"}, "Benjamini and Yekutieli"),
+            ({"correction": "max-t", "alpha": 0.01}, "even one pair with q up to 0.01 is an accident is at most 1 %"),
+            ({"correction": "bh", "alpha": 0.1}, "up to 0.1, at most about 10 % are expected to be chance"),
+            ({"family": "rating", "correction": "bh"}, "with the same rating"),
+            ({"family": "space", "correction": "bh"}, "of the same layer and tokens"),
+            ({}, "The correlation of the feature's activation with the rating"),
+        ],
+    )
+    def test_the_page_explains_the_correlation_and_correction_that_were_used(
+        self, run: FakeRun, write: Write, facts: dict[str, Any], said: str
+    ) -> None:
+        run.facts = {f"correlation_{name}": value for name, value in facts.items()}
+        assert said in write().one("section", id="reading").text
+
+    def test_a_run_with_another_correlation_only_shows_that(self, run: FakeRun, write: Write) -> None:
+        keys = ["layer", "tokens", "feature", "rating"]
+        plain = write()
+        run.correlations = run.correlations.rename(columns=lambda name: name if name in keys else f"spearman_{name}")
+        run.facts = {"spearman_measure": "Spearman's rho", "spearman_correction": "bonferroni"}
+        page = write()
+        assert [cell.text for cell in column(page, "beauty").values()] == [
+            cell.text for cell in column(plain, "beauty").values()
+        ]
+        assert "The bar is Spearman's rho" in page.text
+        assert "adjusted by Bonferroni" in page.text
+
+    def test_a_second_correlation_is_a_row_of_its_own_among_all_figures(self, run: FakeRun, write: Write) -> None:
+        run.correlations = run.correlations.assign(partial_r=-0.125, partial_p=0.5, partial_q=0.75, partial_n=4)
+        run.facts |= {"correlation_measure": "Pearson's r", "partial_measure": "partial r"}
+        rows = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")
+        assert [row.all("td")[0].text for row in rows] == ["Pearson's r", "partial r"] * 2
+        assert [cell.text for cell in rows[1].all("td")][1:] == [f"{MINUS}0.1250", DASH, "0.5", "0.75", "4"]
+
+
 class TestSummary:
     def test_counts_images_tiers_names_and_failures(self, write: Write) -> None:
         page = write()

@@ -1,0 +1,77 @@
+"""Ranks of features without making them dense: the zeros of a column share one rank, which is subtracted."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeviz.typing import CSR
+
+MAX_ENTRIES = 1 << 20
+
+
+def rank_features(block: CSR, rated: NDArray[np.bool_]) -> CSR:
+    """Each value's rank among the feature's values on the rated images, less the rank that a zero has.
+
+    `block` is CSR float32 `[n_features, n_items]` without stored zeros, and so is the result; it stores nothing
+    for other images. Ties have the mean of their ranks. What is stored has the sign that the value has.
+    """
+    from scipy.sparse import csr_array
+
+    if not rated.all():
+        block = _only(block, rated)
+    n_rated = int(np.count_nonzero(rated))
+    ranks = np.empty_like(block.data)
+    for features in pieces(block):
+        entries = slice(block.indptr[features.start], block.indptr[features.stop])
+        ranks[entries] = _rank(block.data[entries], np.diff(block.indptr[features.start : features.stop + 1]), n_rated)
+    return csr_array((ranks, block.indices, block.indptr), shape=block.shape)
+
+
+def _only(block: CSR, rated: NDArray[np.bool_]) -> CSR:
+    from scipy.sparse import csr_array
+
+    keep = rated[block.indices]
+    before = np.concatenate([[0], np.cumsum(keep)])
+    return csr_array((block.data[keep], block.indices[keep], before[block.indptr]), shape=block.shape)
+
+
+def pieces(block: CSR) -> list[slice]:
+    """Its rows in pieces with about a million stored values each, so that what is made from one stays small."""
+    n_pieces = int(block.indptr[-1]) // MAX_ENTRIES + 1
+    cuts = np.searchsorted(block.indptr, np.linspace(0, block.indptr[-1], n_pieces + 1)[1:-1])
+    return [slice(start, stop) for start, stop in pairwise(sorted({0, *cuts.tolist(), block.shape[0]}))]
+
+
+def _rank(values: NDArray[np.float32], stored: NDArray[np.int64], n_rated: int) -> NDArray[np.float64]:
+    """Of the values of some features, `stored` of each, one after the other."""
+    feature = np.repeat(np.arange(len(stored)), stored)
+    negative = np.bincount(feature[values < 0], minlength=len(stored))
+    zeros = n_rated - stored
+    key = (feature.astype(np.uint64) << np.uint64(32)) | _sortable(values)
+    order = np.argsort(key)  # which leaves the features in their order
+    place = _mean_place_of_ties(key[order]) - (np.cumsum(stored) - stored)[feature]
+    below = zeros[feature] * (values[order] > 0)
+    zero_rank = negative + (zeros + 1) / 2
+    ranks = np.empty(len(values))
+    ranks[order] = place + 1 + below - zero_rank[feature]
+    return ranks
+
+
+def _sortable(values: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Whole numbers in the order of the values, equal where they are."""
+    bits = values.view(np.uint32)
+    negative = np.signbit(values)
+    return np.where(negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+
+
+def _mean_place_of_ties(key: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """For sorted keys, the mean of the places of all that are equal."""
+    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))[: len(key)]
+    sizes = np.diff(np.append(first, len(key)))
+    return np.repeat(first + (sizes - 1) / 2, sizes)

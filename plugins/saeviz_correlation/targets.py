@@ -1,0 +1,123 @@
+"""Ratings made ready to be correlated with: centred, freed of what is held constant, of unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeviz import ScoreInput
+    from saeviz.typing import FloatArray
+
+    Mask = NDArray[np.bool_]
+
+# What is left of a rating or a control after another is taken out is rounding below this share of its length.
+NOTHING_LEFT = 1e-10
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ratings that exactly the same images have.
+
+    `rated` says which, `[n_items]`. `values` is float64 `[n_items, len(names)]`, zero on the other images: each
+    column has mean 0 and length 1, or is 0 throughout where the rating does not vary (any more). `basis`,
+    `[n_items, n_controls]`, spans what is held constant: orthonormal, with mean 0, and orthogonal to `values`.
+    """
+
+    names: tuple[str, ...]
+    rated: Mask
+    values: FloatArray
+    basis: FloatArray
+
+    @property
+    def n(self) -> int:
+        """How many images."""
+        return int(np.count_nonzero(self.rated))
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of a correlation with them."""
+        return self.n - 2 - int(self.basis.shape[1])
+
+
+def make_targets(
+    data: ScoreInput,
+    ratings: Sequence[str],
+    images: Mask,
+    *,
+    controls: FloatArray | None = None,
+    by_rank: bool = False,
+) -> Iterator[Targets]:
+    """These ratings on the given images, grouped by which of them have one: a group shares the sums of features.
+
+    `controls` is `[n_items, n]`, NaN where missing: such an image is left out. `by_rank` replaces ratings by their
+    ranks, ties by the mean of theirs.
+    """
+    usable = images if controls is None else images & np.isfinite(controls).all(axis=1)
+    for names, rated in _group_by_missing(data.ratings, ratings, usable):
+        present = np.column_stack([np.asarray(data.ratings[name], dtype=np.float64)[rated] for name in names])
+        if by_rank and present.size:
+            from scipy.stats import rankdata
+
+            present = rankdata(present, axis=0)
+        basis = np.zeros((len(present), 0)) if controls is None else _basis(controls[rated])
+        yield Targets(names, rated, _everywhere(unit_columns(present, basis), rated), _everywhere(basis, rated))
+
+
+def unit_columns(columns: FloatArray, basis: FloatArray) -> FloatArray:
+    """Columns less their mean and their part in `basis`, of length 1; exactly 0 where nothing is left."""
+    if not len(columns):
+        return columns
+    largest = np.abs(columns).max(axis=0)
+    scaled = columns / np.where(largest > 0, largest, 1.0)  # so that no square overflows
+    varies = scaled.max(axis=0) > scaled.min(axis=0)
+    centred = np.where(varies, scaled - scaled.mean(axis=0), 0.0)
+    before = np.linalg.norm(centred, axis=0)
+    for _ in range(2 if basis.shape[1] else 0):  # once more removes the rounding of the first time
+        centred = centred - basis @ (basis.T @ centred)
+    length = np.linalg.norm(centred, axis=0)
+    left = length > NOTHING_LEFT * before
+    return np.where(left, centred / np.where(left, length, 1.0), 0.0)
+
+
+def _basis(controls: FloatArray) -> FloatArray:
+    """An orthonormal basis, without the constant, of what these columns span; doubled ones count once."""
+    columns = unit_columns(controls, np.zeros((len(controls), 0)))
+    if not columns.size:
+        return np.zeros((len(controls), 0))
+    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    return left[:, sizes > NOTHING_LEFT * max(sizes[0], 1.0)]
+
+
+def _everywhere(values: FloatArray, rated: Mask) -> FloatArray:
+    everywhere = np.zeros((len(rated), values.shape[1]))
+    everywhere[rated] = values
+    return everywhere
+
+
+def _group_by_missing(
+    values: Mapping[str, FloatArray], names: Sequence[str], usable: Mask
+) -> Iterator[tuple[tuple[str, ...], Mask]]:
+    groups: dict[bytes, tuple[list[str], Mask]] = {}
+    for name in names:
+        rated = np.isfinite(values[name]) & usable
+        groups.setdefault(rated.tobytes(), ([], rated))[0].append(name)
+    for together, rated in groups.values():
+        yield tuple(together), rated
+
+
+def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> Mask:
+    """The images on which relations are found, about `share` of all, `[n_items]`; all of them for None.
+
+    A hash of seed and id decides for each image by itself, whatever its place and the other images are.
+    """
+    if share is None:
+        return np.ones(len(item_ids), dtype=bool)
+    hashes = [blake2b(f"{seed} {item_id}".encode(), digest_size=8).digest() for item_id in item_ids]
+    return np.frombuffer(b"".join(hashes), dtype="<u8") < np.uint64(share * 2**64)

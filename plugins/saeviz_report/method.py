@@ -1,0 +1,96 @@
+"""Which correlation the page shows, and how it is to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MEANING = {
+    "Pearson's r": "Pearson's correlation of the feature's activation with the rating",
+    "Spearman's rho": "Spearman's rank correlation of the feature's activation with the rating",
+    "point-biserial r": "The correlation of whether the feature is active, not how much, with the rating",
+    "partial r": "The correlation of the feature's activation with the rating, other columns of the ratings table "
+    "held constant",
+}
+_CORRECTION = {
+    "bh": "adjusted by Benjamini and Hochberg",
+    "by": "adjusted by Benjamini and Yekutieli",
+    "bonferroni": "adjusted by Bonferroni",
+    "max-t": "adjusted by permuting the ratings: how often the largest correlation of the family is then as large",
+}
+_FAMILY = {
+    "run": "the whole family of this run: every tested feature with every rating, in all layers and tokens together",
+    "space": "every tested feature of the same layer and tokens, with every rating",
+    "rating": "every tested feature, in all layers and tokens, with the same rating",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """The main correlation of a run: its table, and in words what it is and how it is adjusted.
+
+    `measures` has the name of every kind of correlation by what stands before the names of its columns, '' for the
+    main one. `share_found_on` is the share of images that found relations where others were held out.
+    """
+
+    correlations: pd.DataFrame
+    measures: Mapping[str, str]
+    meaning: str
+    adjustment: str
+    promise: str
+    share_found_on: float | None
+
+    @property
+    def measure(self) -> str:
+        """The name of the main correlation."""
+        return self.measures.get("", "r")
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether it was tested again on images that were held out."""
+        return "r_held_out" in self.correlations
+
+
+def method_of(run: saeviz.Run) -> Method:
+    """The correlation that the page shows; what its scorer does not tell of itself is said in general words."""
+    prefixes = saeviz.relation_prefixes(run.correlations)
+    facts = _facts(run, prefixes[0] if prefixes else "")
+    measures = {
+        prefix if place else "": str(_facts(run, prefix).get("measure", f"{prefix}r".replace("_", " ")))
+        for place, prefix in enumerate(prefixes)
+    }
+    return Method(
+        correlations=saeviz.main_relation(run.correlations),
+        measures=measures,
+        meaning=_MEANING.get(measures.get("", ""), "The correlation of the feature's activation with the rating"),
+        adjustment=_adjustment(facts),
+        promise=_promise(facts),
+        share_found_on=facts.get("split"),
+    )
+
+
+def _facts(run: saeviz.Run, prefix: str) -> dict[str, Any]:
+    """What the scorer behind a prefix left about itself."""
+    start = prefix or "correlation_"
+    return {name.removeprefix(start): value for name, value in run.facts.items() if name.startswith(start)}
+
+
+def _adjustment(facts: Mapping[str, Any]) -> str:
+    correction = _CORRECTION.get(str(facts.get("correction")), "adjusted for having asked so often")
+    family = _FAMILY.get(str(facts.get("family")), "the tests of this run")
+    return f"{correction} over {family}"
+
+
+def _promise(facts: Mapping[str, Any]) -> str:
+    alpha = facts.get("alpha")
+    if alpha is None or facts.get("correction") not in _CORRECTION:
+        return ""
+    if facts["correction"] in ("bh", "by"):
+        return f"Among all pairs with q up to {alpha:g}, at most about {100 * alpha:g} % are expected to be chance."
+    return f"The chance that even one pair with q up to {alpha:g} is an accident is at most {100 * alpha:g} %."

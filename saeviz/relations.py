@@ -1,0 +1,34 @@
+"""Which of the correlations in a run's table is meant where only one can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:
+    """The table with the main correlation under plain names: `n`, `n_active`, `r`, `p`, `q`, `significant` ...
+
+    A scorer that gives `r` is the main one; else the first whose columns share a prefix, such as `spearman_r` and
+    `spearman_p`, and these lose it. Other columns keep their name, but for one that a column of the main correlation
+    takes. A table without any correlation is given back as it is.
+    """
+    prefix = next(iter(relation_prefixes(correlations.columns)), "")
+    if not prefix:
+        return correlations
+    plain = {name: name.removeprefix(prefix) for name in correlations if name.startswith(prefix)}
+    others = correlations.drop(columns=[name for name in plain.values() if name in correlations])
+    return others.rename(columns=plain)
+
+
+def relation_prefixes(names: Iterable[str]) -> list[str]:
+    """What stands before `r` in the names of columns, once for each kind of correlation, the main one first.
+
+    '' for a plain `r`; another prefix counts where it stands before `p`, too.
+    """
+    known = list(names)
+    prefixes = [name.removesuffix("r") for name in known if name.endswith("_r")]
+    return [""] * ("r" in known) + [prefix for prefix in prefixes if f"{prefix}p" in known]

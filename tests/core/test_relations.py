@@ -1,0 +1,75 @@
+"""Which correlation is meant where only one can be shown."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import saeviz
+from saeviz.testing.fakes import FakeLabeler
+
+KEYS = {"layer": [1, 1], "tokens": ["cls", "cls"], "feature": [0, 1], "rating": ["liking", "liking"]}
+SPEARMAN = {"spearman_n": [5, 5], "spearman_r": [0.1, 0.2], "spearman_p": [0.5, 0.4], "spearman_r_held_out": [0, 0]}
+PARTIAL = {"partial_r": [0.3, 0.4], "partial_p": [0.3, 0.2]}
+
+
+def test_a_plain_r_is_the_main_one_wherever_it_stands():
+    table = pd.DataFrame({**KEYS, **SPEARMAN, "r": [0.5, 0.6], "p": [0.1, 0.1]})
+
+    assert saeviz.main_relation(table).equals(table)
+    assert saeviz.relation_prefixes(table) == ["", "spearman_"]
+
+
+def test_else_the_first_prefix_is_taken_off():
+    table = pd.DataFrame({**KEYS, **SPEARMAN, **PARTIAL})
+    main = saeviz.main_relation(table)
+
+    assert list(main) == [*KEYS, "n", "r", "p", "r_held_out", *PARTIAL]
+    assert main["r"].tolist() == [0.1, 0.2]
+    assert list(table) == [*KEYS, *SPEARMAN, *PARTIAL]
+
+
+def test_a_column_in_the_way_gives_way():
+    main = saeviz.main_relation(pd.DataFrame({**KEYS, "n": [0, 0], **SPEARMAN}))
+
+    assert main["n"].tolist() == [5, 5]
+    assert main.columns.is_unique
+
+
+@pytest.mark.parametrize("further", [{}, {"colour_r": [1, 2]}, {"p": [0.1, 0.2]}, {"per": [1, 2]}])
+def test_without_a_correlation_nothing_is_renamed(further):
+    table = pd.DataFrame({**KEYS, **further})
+
+    assert saeviz.main_relation(table).equals(table)
+    assert saeviz.relation_prefixes(table) == []
+
+
+@pytest.mark.parametrize(
+    ("scorer", "prefix"),
+    [
+        ('{use = "spearman", split = 0.5}', "spearman_"),
+        ('{use = "point-biserial"}', "point_biserial_"),
+        ('{use = "partial", control = ["colour"], correction = "max-t", permutations = 99}', "partial_"),
+    ],
+)
+def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_run, monkeypatch, scorer, prefix):
+    requests = []
+    label = FakeLabeler.label
+    monkeypatch.setattr(FakeLabeler, "label", lambda self, request: (requests.append(request), label(self, request))[1])
+    settings = [f"scorers=[{scorer}]", "selector.use=tiered", "selector.min_active=3", 'reporters=[{use = "html"}]']
+    run = saeviz.run(fake_run, settings=settings)
+
+    assert {f"{prefix}{name}" for name in ("n", "r", "p", "q", "ci_low", "ci_high", "significant")} <= set(
+        run.correlations
+    )
+    row = run.correlations.set_index(["layer", "tokens", "feature", "rating"])
+    related = [(request.feature, relation) for request in requests for relation in request.relations]
+    assert related
+    for feature, relation in related:
+        here = row.loc[(feature.layer, feature.tokens, feature.index, relation.rating)]
+        expected = (here[f"{prefix}r"], here[f"{prefix}p"], here[f"{prefix}q"], here[f"{prefix}n"])
+        assert relation[1:] == pytest.approx(expected, nan_ok=True)
+    assert any(choice.tier < 3 for choice in run.selected)
+    page = (run.dir / "report" / "index.html").read_text()
+    assert run.facts[f"{prefix}measure"].replace("'", "&#39;") in page
+    assert ("held out" in page) == (prefix == "spearman_")
