@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config import (
     ComponentConfig,
     Layer,
+    assignment_layer,
     environment_layer,
     plugin_words,
     read_run_file,
@@ -29,6 +30,8 @@ from saeviz.specs import secret_fields
 if TYPE_CHECKING:
     from saeviz.roles import FeatureStore
 
+PLACES = ("path", "url")
+"""The options that say where a store is."""
 FORMS = "a run directory, a run file, or NAME:PATH, for instance npz:features"
 
 
@@ -45,8 +48,10 @@ class Place:
     rundir: RunDir | None = None
 
     def __str__(self) -> str:
-        where = next((value for name in ("path", "url") if (value := getattr(self.config.options, name, None))), None)
-        return f"{self.config.use}:{where or self.workdir}"
+        if not _has_place(self.config):
+            return self.config.use
+        given = [getattr(self.config.options, name, None) for name in PLACES]
+        return f"{self.config.use}:{next((where for where in given if where is not None), self.workdir)}"
 
     def open(self) -> FeatureStore:
         """The store itself, new with each call; raises `PluginError` where it is no store."""
@@ -59,11 +64,17 @@ class Place:
 
 
 class Places:
-    """Finds stores by what the user calls them; `settings` has the tables of `--set`, by place."""
+    """Finds stores by what the user calls them.
 
-    def __init__(self, words: Sequence[str] | None, settings: Layer) -> None:
+    `words` are those of `--plugins`, `assignments` those of `--set`, each for one of the places `names`.
+    """
+
+    def __init__(self, words: Sequence[str] | None, assignments: Sequence[str], *names: str) -> None:
         self.words = words
-        self.settings = settings
+        self.settings = assignment_layer(assignments, Path.cwd())
+        wrong = [name for name in self.settings.tables if name not in names]
+        if wrong:
+            raise ConfigError(f"--set {wrong[0]}: write {' or '.join(f'{name}.OPTION=VALUE' for name in names)}")
 
     def source(self, text: str, place: str = "from") -> Place:
         """The store to read: a run means the one that has its features."""
@@ -145,8 +156,11 @@ class Places:
 
 def _is_somewhere(config: ComponentConfig) -> bool:
     """Whether the options say where the store is, if it is one that has a place."""
-    places = [getattr(config.options, name) for name in ("path", "url") if hasattr(config.options, name)]
-    return not places or any(place is not None for place in places)
+    return not _has_place(config) or any(getattr(config.options, name, None) is not None for name in PLACES)
+
+
+def _has_place(config: ComponentConfig) -> bool:
+    return any(hasattr(config.options, name) for name in PLACES)
 
 
 def _is_run_file(text: str) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
-from saeviz.config import ComponentConfig, assignment_layer
+from saeviz.config import ComponentConfig
 from saeviz.copying import Copied, copy_features
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.places import Place, Places
@@ -47,14 +46,14 @@ def copy(
     were copied can go on with the copy.
     """
     log_to_stderr(quiet=quiet)
-    places = _places(assignments, plugin_words, "from", "to")
+    places = Places(chosen(plugin_words), assignments, "from", "to")
     origin = places.source(source)
     copy_to = places.target(target, origin.rundir.features if origin.rundir else None)
     for place in (origin, copy_to):
         tell_problems(place.manager)
-    if str(origin) == str(copy_to):
+    if (origin.config.identity(), origin.workdir) == (copy_to.config.identity(), copy_to.workdir):
         raise ConfigError(f"{origin} would be copied to itself")
-    with origin.rundir.locked() if origin.rundir else _nothing():
+    with origin.rundir.locked() if origin.rundir else nullcontext():
         copied = _copy(origin, copy_to)
         if origin.rundir is not None:
             _accept(origin.rundir, copy_to.config)
@@ -72,7 +71,7 @@ def copy(
 def info(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], as_json: bool) -> int:
     """Say which feature spaces STORE holds, and how many items of each."""
     log_to_stderr(quiet=True)
-    place = _places(assignments, plugin_words, "store").source(source, "store")
+    place = Places(chosen(plugin_words), assignments, "store").source(source, "store")
     tell_problems(place.manager)
     opened = place.open()
     try:
@@ -89,14 +88,6 @@ def info(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...
         for space in found:
             click.echo(f"{space['space']}: {space['items']} items, {space['n_features']} features")
     return ExitCode.DONE
-
-
-def _places(assignments: tuple[str, ...], plugin_words: tuple[str, ...], *names: str) -> Places:
-    settings = assignment_layer(assignments, Path.cwd())
-    wrong = [name for name in settings.tables if name not in names]
-    if wrong:
-        raise ConfigError(f"--set {wrong[0]}: write {' or '.join(f'{name}.OPTION=VALUE' for name in names)}")
-    return Places(chosen(plugin_words), settings)
 
 
 def _copy(origin: Place, copy_to: Place) -> list[Copied]:
@@ -135,7 +126,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{name} = {_toml(entry)}" for name, entry in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _nothing() -> AbstractContextManager[None]:
-    return nullcontext()
