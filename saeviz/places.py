@@ -105,7 +105,10 @@ class Places:
         if stored is None:
             raise ConfigError(f"{directory} has no features yet; `saeviz run` makes them")
         manager = self._manager(manifest.get("use_plugins", []), Path())
-        config = self._component(manager, place, stored)
+        configured = manifest["config"]["store"]  # has what the identity leaves out, a token for instance
+        config = self._component(manager, place, configured if configured["use"] == stored["use"] else stored)
+        if config.identity() != stored:
+            config = self._component(manager, place, stored)
         return Place(config, manager, rundir.features, rundir if config.identity() == stored else None)
 
     def _named(self, text: str, place: str, workdir: Path | None = None) -> Place:

@@ -138,6 +138,25 @@ def test_a_whole_run_with_a_service_for_everything(of_a_run, stored, tmp_path, m
     assert b"THE_TOKEN" in written
 
 
+def test_a_run_moves_to_a_service_and_back(stored, fake_run, saeviz_command, monkeypatch):
+    monkeypatch.setenv("THE_TOKEN", TOKEN)
+    HttpStore(options(stored.url), saeviz.Context()).clear()
+    run = saeviz.run(fake_run)
+    token = '{ env = "THE_TOKEN" }'
+    moved = saeviz_command("store", "copy", run.dir, f"http:{stored.url}", "--set", f"to.token={token}")
+    assert moved.code == saeviz.ExitCode.DONE, moved
+    assert f"token = {token}" in moved.err
+    assert TOKEN not in moved.err + moved.out
+    saeviz.run(fake_run, settings=["store.use=http", f"store.url={stored.url}", f"store.token={token}"])
+    log = (run.dir / "log.txt").read_text()
+    assert log.count("extract: up to date") == log.count("report: up to date") == 1
+    run = saeviz.run(
+        fake_run, settings=["store.use=http", f"store.url={stored.url}", f"store.token={token}", "images.n=25"]
+    )
+    back = saeviz_command("store", "copy", run.dir, "json:back", "--json")
+    assert [space["items"] for space in back.json()["spaces"]] == [25, 25]
+
+
 def test_a_large_batch_is_sent_in_parts(stored, monkeypatch):
     store = HttpStore(options(stored.url), saeviz.Context())
     store.clear()
