@@ -19,10 +19,10 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, Recur
 
 def row_texts(batch: saeviz.FeatureBatch) -> Iterator[str]:
     """An object per item; every value is the shortest number that gives its float32 again."""
-    features = batch.matrix.indices.astype(str).tolist()
-    values = batch.matrix.data.astype(str).tolist()
     for start, stop in pairwise(batch.matrix.indptr.tolist()):
-        pairs = (f'"{name}": {value}' for name, value in zip(features[start:stop], values[start:stop], strict=True))
+        features = batch.matrix.indices[start:stop].tolist()
+        values = batch.matrix.data[start:stop].astype(str).tolist()
+        pairs = (f'"{feature}": {value}' for feature, value in zip(features, values, strict=True))
         yield "{" + ", ".join(pairs) + "}"
 
 
