@@ -224,6 +224,12 @@ class _Resolver:
             raise ConfigError("\n".join(self.mistakes))
         return RunConfig(run=run, **single, **several)  # type: ignore[arg-type]
 
+    def one(self, role: str, place: str) -> ComponentConfig:
+        found = self._component(role, place, self._tables(place))
+        if self.mistakes or found is None:
+            raise ConfigError("\n".join(self.mistakes) or f"{place}: say which {role}")
+        return found
+
     def _tables(self, name: str) -> list[tuple[Mapping[str, Any], Path]]:
         found = []
         for layer in self.layers:
@@ -315,6 +321,13 @@ class _Resolver:
                 values[name] = self.environment[given["env"]]
                 names[name] = given["env"]
         return names
+
+
+def resolve_component(
+    role: str, place: str, layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str] = os.environ
+) -> ComponentConfig:
+    """One checked component from the tables called `place` of the layers, outside a run. Raises as `resolve`."""
+    return _Resolver(layers, manager, environment).one(role, place)
 
 
 def check_needs(config: RunConfig, manager: Manager) -> None:

@@ -94,8 +94,7 @@ def _is_up_to_date(stage: Stage, session: Session, record: dict[str, Any] | None
 
 def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     session.stage, session.redo = stage.name, redo
-    identity = stage.identity(session)
-    session.digests[stage.name] = digest = digest_of([stage.name, identity])
+    session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
     record = session.rundir.read_manifest()["stages"].get(stage.name)
     has_changed = record is not None and record["digest"] != digest
     if not redo and _is_up_to_date(stage, session, record, digest):
@@ -106,12 +105,12 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
         stage.reset(session)
     session.rundir.forget_failures(stage.name)
     if has_changed or record is None or redo:
-        _record(session, stage.name, {"digest": digest, "identity": identity})
+        _record(session, stage.name, {"digest": digest})
     started = time.monotonic()
     results = dict(stage.run(session))
     results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures())
     results["seconds"] = round(time.monotonic() - started, 2)
-    _record(session, stage.name, {"digest": digest, "identity": identity, "finished": _now(), **results})
+    _record(session, stage.name, {"digest": digest, "finished": _now(), **results})
 
 
 def _is_done(record: dict[str, Any]) -> bool:

@@ -187,7 +187,7 @@ class Run:
 
     @cached_property
     def _session(self) -> Session:
-        return self._given_session or _reading_session(self._rundir)
+        return self._given_session or reading_session(self._rundir)
 
     @cached_property
     def _items_by_id(self) -> dict[str, ImageItem]:
@@ -218,8 +218,8 @@ class Run:
         return found
 
 
-def _reading_session(rundir: RunDir) -> Session:
-    """The components that reading needs, as the manifest has them; scorers, labelers and so on are left out."""
+def reading_session(rundir: RunDir, *also: str) -> Session:
+    """The components that reading needs and those of `also`, as the manifest has them; the others are left out."""
     from saeviz.config import Layer, resolve
     from saeviz.manager import Manager
     from saeviz.session import Session
@@ -228,8 +228,8 @@ def _reading_session(rundir: RunDir) -> Session:
     manifest = rundir.read_manifest()
     if "config" not in manifest:
         raise ConfigError(f"{rundir.manifest_file} has no configuration: the run was never started")
-    tables = {name: manifest["config"][name] for name in ("run", "images", "extractor", "store")}
-    tables |= {"embeddings": {"use": "none"}, "scorers": [], "reporters": []}
+    tables = {"embeddings": {"use": "none"}, "scorers": [], "reporters": []}
+    tables |= {name: manifest["config"][name] for name in ("run", "images", "extractor", "store", *also)}
     manager = Manager.discover(PluginChoice.parse(manifest.get("use_plugins", []), Path()))
     config = resolve([Layer(tables, Path(), str(rundir.manifest_file))], manager)
     return Session(config, manager, rundir, manifest.get("limit"))

@@ -203,6 +203,16 @@ class FeatureStore(Protocol):
 
 
 @runtime_checkable
+class SaysDurability(Protocol):
+    """Optional for a feature store; one that does not say is durable."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what it keeps is there when the process has ended."""
+        ...
+
+
+@runtime_checkable
 class EmbeddingProvider(Protocol):
     """An image embedding that is independent of the model whose features are judged."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.context import Context
 from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.manager import Manager
+from saeviz.progress import watched
 from saeviz.roles import ReportsNotes, missing_members
 from saeviz.rundir import RunDir, digest_of
 from saeviz.types import Failure, FeatureSpace, ImageItem
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")
-SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass
@@ -134,17 +133,7 @@ class Session:
 
     def progress(self, items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
         """Pass items on; for whatever takes longer, a bar on a terminal and else a line now and then."""
-        from tqdm import tqdm
-
-        if self.show_progress:
-            yield from tqdm(items, total=total, desc=label, delay=2, leave=False)
-            return
-        said = time.monotonic()
-        for number, item in enumerate(items):
-            if time.monotonic() - said > SECONDS_BETWEEN_LINES:
-                logger.info("%s: %d of %s", label, number, total if total is not None else "?")
-                said = time.monotonic()
-            yield item
+        return watched(items, total, label, as_bar=self.show_progress)
 
     @cached_property
     def items(self) -> list[ImageItem]:

@@ -1,49 +1,62 @@
-"""Features as `{item: {feature: value}}`, an item per line."""
+"""Features as JSON, in files with some items each or a file per item."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz.toolkit.shards import ShardStore
+from saeviz_json.batches import BatchFiles
+from saeviz_json.items import ItemFiles, remove_features, space_folders
 
 if TYPE_CHECKING:
-    from saeviz.typing import CSR
     from saeviz_json import JsonOptions
 
 
-class JsonStore(ShardStore):
-    """Shards `layer_{L}/{tokens}/batch_{n}.json`; every value is the shortest number that gives its float32 again."""
+class JsonStore(saeviz.OneItemStore):
+    """Folders of two kinds: `BatchFiles`, and `ItemFiles`, which also reads what other programs left.
 
-    suffix = ".json"
+    A folder goes on in the layout that it has; `layout` is what a new one gets.
+    """
 
     def __init__(self, options: JsonOptions, context: saeviz.Context) -> None:
-        super().__init__(options.path or context.workdir, options.shard_rows, context)
+        self.folder = options.path or context.workdir
+        self._items = ItemFiles(self.folder, options.n_features, context)
+        self._batches = BatchFiles(self.folder, options.shard_rows, context)
+        self._by_item = options.layout == "item"
 
-    def save_shard(self, path: Path, batch: saeviz.FeatureBatch) -> None:
-        """One JSON object, an item per line."""
-        features = batch.matrix.indices.astype(str).tolist()
-        values = batch.matrix.data.astype(str).tolist()
-        lines = []
-        for item_id, (start, stop) in zip(batch.item_ids, pairwise(batch.matrix.indptr.tolist()), strict=True):
-            pairs = (
-                f'"{feature}": {value}' for feature, value in zip(features[start:stop], values[start:stop], strict=True)
-            )
-            lines.append(f"{json.dumps(item_id, ensure_ascii=False)}: {{{', '.join(pairs)}}}")
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
+    def write(self, batch: saeviz.FeatureBatch) -> None:
+        """Keep a batch; an item that is already there is replaced and keeps its place.
 
-    def load_shard(self, path: Path, space: saeviz.FeatureSpace, item_ids: Sequence[str]) -> CSR:
-        """The rows of `item_ids`, looked up by name."""
-        import numpy as np
-        from scipy.sparse import csr_array
+        Raises `DataError` where the layer and tokens are kept with another number of features.
+        """
+        self._keeper(batch.space).write(batch)
 
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = [content[item_id] for item_id in item_ids]
-        indptr = np.cumsum([0, *map(len, rows)])
-        indices = np.array([int(feature) for row in rows for feature in row], dtype=np.int32)
-        data = np.array([value for row in rows for value in row.values()], dtype=np.float32)
-        return csr_array((data, indices, indptr), shape=(len(rows), space.n_features))
+    def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
+        """Stream the batches of a space; with `item_ids` exactly these, in this order."""
+        return self._keeper(space).read(space, item_ids)
+
+    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
+        """The items kept for a space, in the order they came in."""
+        return self._keeper(space).item_ids(space)
+
+    def spaces(self) -> list[saeviz.FeatureSpace]:
+        """The spaces that hold at least one item, sorted."""
+        return sorted([*self._items.spaces(), *self._batches.spaces()])
+
+    def clear(self) -> None:
+        """Remove the feature files and indexes of every space."""
+        for path in space_folders(self.folder):
+            remove_features(path)  # before any index: files without one would look like another program's
+        self._batches.clear()
+        self._items.forget()
+
+    def close(self) -> None:
+        """Merge what this process has left in small files."""
+        self._batches.close()
+
+    def _keeper(self, space: saeviz.FeatureSpace) -> ItemFiles | BatchFiles:
+        if self._items.has_folder(space):
+            return self._items
+        is_new = not any((str(kept) == str(space)) for kept in self._batches.spaces())
+        return self._items if is_new and self._by_item else self._batches

@@ -14,7 +14,9 @@ from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
 from saeviz.cli.plugins import plugins
 from saeviz.cli.run import run
+from saeviz.cli.serve import serve
 from saeviz.cli.show import show
+from saeviz.cli.store import store
 from saeviz.errors import ExitCode, SaevizError
 
 
@@ -24,7 +26,7 @@ def saeviz() -> None:
     """Find, name and show the visual concepts inside a vision model that predict what people feel about images."""
 
 
-for command in (run, demo, check, plugins, init, show, heatmap):
+for command in (run, demo, check, plugins, init, show, heatmap, store, serve):
     saeviz.add_command(command)
 
 

@@ -100,7 +100,7 @@ def _labeling(session: Session, plan: Plan) -> str:
 def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     """Run, say on stdout where the report is, and give the exit code."""
     finished = execute(prepared, plan, limit=limit, show_progress=sys.stderr.isatty())
-    for path in _reports(finished):
+    for path in reports(finished):
         click.echo(path)
     failures = finished.failures
     if failures:
@@ -138,6 +138,7 @@ def _default_dir(images: str | None) -> dict[str, Any]:
     return {"run": {"dir": f"runs/{Path(images or 'images').resolve().name or 'images'}"}}
 
 
-def _reports(finished: Run) -> list[Path]:
+def reports(finished: Run) -> list[Path]:
+    """What the reporters wrote."""
     files = finished.manifest["stages"].get("report", {}).get("files", [])
     return [finished.dir / path for path in files]

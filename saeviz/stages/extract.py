@@ -18,21 +18,16 @@ class Extract:
     name = "extract"
 
     def identity(self, session: Session) -> Any:
-        """The extractor and the store; images come and go without making the others anew."""
-        settings = session.config.run
-        return [
-            session.identity(session.config.extractor),
-            session.identity(session.config.store),
-            settings.precision,
-        ]
+        """The extractor; images come and go without making the others anew, and features are the same in any store."""
+        return [session.identity(session.config.extractor), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
-        """No image is waiting."""
-        return not _pending(session)
+        """The features are in the run's store or a verified copy of it, and no image is waiting."""
+        return _holds_features_of_this_run(session) and not _pending(session)
 
     def reset(self, session: Session) -> None:
         """Empty the store, unless this run has never written to it and nobody asked."""
-        if not session.redo and not _is_store_of(session.rundir.read_manifest()["stages"][self.name], session):
+        if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
         session.store.clear()
         session.rundir.items.unlink(missing_ok=True)
@@ -40,6 +35,7 @@ class Extract:
     def run(self, session: Session) -> Mapping[str, Any]:
         """Extract what is pending, each batch kept before the next is made."""
         _refuse_another_runs_store(session)
+        _settle_in_store(session)
         spaces = session.spaces
         pending = _pending(session)
         logger.info("extract: %d of %d images to do in %s", len(pending), len(session.items), _names(spaces))
@@ -65,6 +61,7 @@ class Extract:
         new = set.intersection(*written.values())
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending} - new)
         return {
+            "store": session.config.store.identity(),
             "counts": {"images": len(session.items), "extracted": len(done)},
             "spaces": [dataclasses.asdict(space) for space in spaces],
             **provenance(session, session.config.extractor, session.extractor),
@@ -105,9 +102,21 @@ def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
     session.rundir.write_table(session.rundir.items, table)
 
 
-def _is_store_of(record: Mapping[str, Any], session: Session) -> bool:
-    _, (store, *_), _ = record.get("identity") or (None, (None,), None)
-    return bool(store == session.config.store.identity())
+def _holds_features_of_this_run(session: Session) -> bool:
+    """Whether this run wrote to the configured store, or to one that it was copied from since."""
+    record = session.rundir.read_manifest()["stages"].get("extract", {})
+    return session.config.store.identity() in [record.get("store"), *record.get("copies", [])]
+
+
+def _settle_in_store(session: Session) -> None:
+    """Say where the features are before any is written; what is written now is not in the copies."""
+    manifest = session.rundir.read_manifest()
+    record = manifest["stages"]["extract"]
+    if "finished" in record and not _kept(session):
+        logger.info("extract: the store %s has no features of this run: all are made anew", session.config.store.use)
+    record["store"] = session.config.store.identity()
+    record.pop("copies", None)
+    session.rundir.write_manifest(manifest)
 
 
 def _refuse_a_store_that_holds_something(session: Session) -> None:
@@ -115,7 +124,8 @@ def _refuse_a_store_that_holds_something(session: Session) -> None:
     if kept:
         raise ConfigError(
             f"store: {session.config.store.use} already holds features of {len(kept)} images that this run did "
-            "not write; use an empty one, or throw them away with --redo extract"
+            f"not write; use an empty one, copy this run's features with `saeviz store copy {session.rundir.path} TO`, "
+            "or throw what is there away with --redo extract"
         )
 
 
@@ -124,7 +134,7 @@ def _kept(session: Session) -> set[str]:
 
 
 def _refuse_another_runs_store(session: Session) -> None:
-    if not session.rundir.items.exists():
+    if not _holds_features_of_this_run(session):
         _refuse_a_store_that_holds_something(session)
     kept = _kept(session)
     if kept and kept.isdisjoint(item.item_id for item in session.items):

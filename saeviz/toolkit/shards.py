@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +25,7 @@ from saeviz.context import Context
 from saeviz.errors import DataError, RunDirError
 from saeviz.files import append_line, atomic_path, explain_disk_errors, read_lines, remove_temporaries, sync_folder
 from saeviz.mixins import OneItemStore
-from saeviz.types import TOKENS, FeatureBatch, FeatureSpace
+from saeviz.types import TOKENS, FeatureBatch, FeatureSpace, Tokens
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR
@@ -37,7 +37,6 @@ WINDOW_BYTES = 32 * 2**20
 READERS = 2
 """Shards decoded at the same time."""
 _BYTES_PER_VALUE = 8
-_INDEX = "index.jsonl"
 
 
 class ShardStore(OneItemStore, ABC):
@@ -48,6 +47,9 @@ class ShardStore(OneItemStore, ABC):
     """
 
     suffix: ClassVar[str]
+    index_name: ClassVar[str] = "index.jsonl"
+    folder_names: ClassVar[Mapping[Tokens, str]] = {tokens: tokens for tokens in TOKENS}
+    """What the folder of a space is called; stores with other names and indexes can share a folder."""
 
     def __init__(self, folder: Path, shard_rows: int, context: Context) -> None:
         self.folder = folder
@@ -113,7 +115,7 @@ class ShardStore(OneItemStore, ABC):
         """Forget everything. Only files of the store are removed, whatever else is in its folder."""
         for folder in self._space_folders():
             with explain_disk_errors(folder, "emptied"):
-                (folder / _INDEX).unlink(missing_ok=True)
+                (folder / self.index_name).unlink(missing_ok=True)
                 sync_folder(folder)
             self._remove(folder.glob(f"batch_*{self.suffix}"))
             remove_temporaries(folder)
@@ -132,17 +134,18 @@ class ShardStore(OneItemStore, ABC):
 
     @cached_property
     def _indexes(self) -> dict[Path, _Index]:
-        found = (_load_index(folder) for folder in self._space_folders())
+        found = (_load_index(folder / self.index_name) for folder in self._space_folders())
         indexes = {index.folder: index for index in found if index is not None}
         for index in indexes.values():
             self._drop_lost_shards(index)
         return indexes
 
     def _space_folders(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("layer_*/*") if path.name in TOKENS and path.is_dir())
+        names = set(self.folder_names.values())
+        return sorted(path for path in self.folder.glob("layer_*/*") if path.name in names and path.is_dir())
 
     def _folder(self, space: FeatureSpace) -> Path:
-        return self.folder / f"layer_{space.layer}" / space.tokens
+        return self.folder / f"layer_{space.layer}" / self.folder_names[space.tokens]
 
     def _index(self, space: FeatureSpace) -> _Index | None:
         index = self._indexes.get(self._folder(space))
@@ -158,8 +161,9 @@ class ShardStore(OneItemStore, ABC):
             )
         if index is None:
             header = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
-            append_line(folder / _INDEX, json.dumps(header))
-            index = self._indexes[folder] = _Index(folder, space)
+            path = folder / self.index_name
+            append_line(path, json.dumps(header))
+            index = self._indexes[folder] = _Index(path, space)
         if not index.is_clean:
             remove_temporaries(folder)
             shards = folder.glob(f"batch_*{self.suffix}")
@@ -177,7 +181,7 @@ class ShardStore(OneItemStore, ABC):
             (self.save_settled if settled else self.save_shard)(temporary, batch)
         n_active = int(batch.matrix.nnz)
         line = {"batch": number, "n_active": n_active, "items": batch.item_ids}
-        append_line(index.folder / _INDEX, json.dumps(line))
+        append_line(index.path, json.dumps(line))
         index.add(number, batch.item_ids, n_active)
         index.has_unsettled |= not settled
         self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
@@ -252,13 +256,17 @@ class _Shard:
 class _Index:
     """Where the items of one space are: `places[item_id]` is (number of the shard, row)."""
 
-    folder: Path
+    path: Path
     space: FeatureSpace
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     shards: dict[int, _Shard] = field(default_factory=dict)
     last_number: int = 0
     is_clean: bool = False
     has_unsettled: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
 
     def add(self, number: int, items: tuple[str, ...], n_active: int) -> None:
         for row, item_id in enumerate(items):
@@ -293,19 +301,18 @@ class _Index:
         return _BYTES_PER_VALUE * sum(shard.n_active for shard in shards) // max(n_items, 1)
 
 
-def _load_index(folder: Path) -> _Index | None:
-    path = folder / _INDEX
+def _load_index(path: Path) -> _Index | None:
     lines = read_lines(path)
     if not lines:
         return None
     try:
         header = json.loads(lines[0])
-        index = _Index(folder, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
+        index = _Index(path, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
         for line in lines[1:]:
             entry = json.loads(line)
             index.add(entry["batch"], tuple(entry["items"]), entry["n_active"])
     except (ValueError, KeyError, TypeError, DataError) as error:
-        raise RunDirError(f"{path} is damaged ({error}); remove {folder} and run again") from error
+        raise RunDirError(f"{path} is damaged ({error}); remove {path.parent} and run again") from error
     index.pop_emptied()
     return index
 

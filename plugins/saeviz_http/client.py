@@ -1,0 +1,217 @@
+"""Requests to a saeviz service: tried again where that may help, and every failure a sentence."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import saeviz
+
+if TYPE_CHECKING:
+    import httpx
+
+    from saeviz_http import HttpOptions
+
+VERSION = 1
+MOST_BYTES = 256 * 2**20
+"""An answer that is longer is not read to its end."""
+TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 30.0
+"""Seconds; each pause is about twice the one before."""
+
+
+class Refused(saeviz.DataError):
+    """The service says that what it was sent, or asked for, is wrong."""
+
+
+class Client:
+    """One service. `place` is how messages call the component, for instance `store`.
+
+    Every request may be repeated without harm, so all are tried again after what may pass. May be used by several
+    threads. Raises `ConfigError` where the user has to change something, `DataError` for what the service says is wrong
+    with the data, and for a service that is out of reach or answers with nonsense.
+    """
+
+    def __init__(self, options: HttpOptions, context: saeviz.Context, place: str) -> None:
+        self.url = options.url
+        self.place = place
+        self._options = options
+        self._logger = context.logger
+        host = urlsplit(self.url).hostname or ""
+        self._is_here = _is_loopback(host)
+        if context.offline and not self._is_here:
+            raise saeviz.ConfigError(f"{place}.url: {self.url} is on the network, and run.offline forbids to use it")
+        if options.token is not None and self.url.startswith("http:") and not self._is_here:
+            self._logger.warning("%s.url: the token goes to %s in the clear; https would hide it", place, host)
+
+    def get(self, path: str, **parameters: str | int) -> Any:
+        """The JSON object at a path, or None where there is no such thing."""
+        status, body = self._request("GET", path, parameters)
+        return None if status == 404 else self._json(body)
+
+    def get_bytes(self, path: str, **parameters: str | int) -> bytes | None:
+        """The file at a path, or None where there is no such thing."""
+        status, body = self._request("GET", path, parameters)
+        return None if status == 404 else body
+
+    def send(self, method: str, path: str, body: bytes | Mapping[str, Any] = b"", **parameters: str | int) -> bytes:
+        """What the service answers to a body, a mapping as JSON; raises where the path is not there."""
+        status, found = self._request(method, path, parameters, body if isinstance(body, bytes) else _encoded(body))
+        if status == 404:
+            raise saeviz.ConfigError(f"{self.place}.url: {self.url}: {self._reason(found)}")
+        return found
+
+    def nonsense(self, about: object) -> saeviz.DataError:
+        """For an answer that is not what the service's description says."""
+        return saeviz.DataError(f"{self.place}: {self.url} gives an answer that makes no sense: {about}")
+
+    def needs(self, what: str) -> None:
+        """Raise `ConfigError` unless the service is one that has `what`, in a version that is known here."""
+        found = self._description
+        if not found.get(what):
+            raise saeviz.ConfigError(f"{self.place}.url: the service at {self.url} has no {what}")
+
+    @cached_property
+    def most_bytes(self) -> int:
+        """How long a request may be."""
+        limits = self._description.get("limits")
+        found = limits.get("bytes") if isinstance(limits, dict) else None
+        return found if isinstance(found, int) and found > 0 else 2**20
+
+    def close(self) -> None:
+        """Close the connections; another request opens one again."""
+        if "_http" in self.__dict__:
+            self.__dict__.pop("_http").close()
+
+    @cached_property
+    def _description(self) -> Mapping[str, Any]:
+        status, body = self._request("GET", "/", {})
+        try:
+            found = json.loads(body) if status == 200 else None
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or found.get("service") != "saeviz":
+            raise saeviz.ConfigError(f"{self.place}.url: what answers at {self.url} is not a saeviz service")
+        versions = found.get("versions")
+        if not isinstance(versions, list) or VERSION not in versions:
+            raise saeviz.ConfigError(
+                f"{self.place}.url: the service at {self.url} speaks version {versions}, and this saeviz {VERSION}; "
+                "upgrade the older of the two"
+            )
+        return found
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        import httpx
+
+        token = self._options.token
+        return httpx.Client(
+            headers={"Authorization": f"Bearer {token.get_secret_value()}"} if token is not None else {},
+            timeout=httpx.Timeout(self._options.timeout, connect=min(10.0, self._options.timeout)),
+            trust_env=not self._is_here,
+        )
+
+    def _request(
+        self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Status 2xx or 404 and the body; anything else is raised, after some tries where it may pass."""
+        reason, pause = "", 0.0
+        for attempt in range(self._options.retries + 1):
+            if attempt:
+                self._logger.info("%s: %s: %s; trying again in %.1f s", self.place, self.url, reason, pause)
+                time.sleep(pause)
+            status, reason, asked_pause, found = self._try(method, path, parameters, body)
+            if status is not None and status not in TRY_AGAIN:
+                return self._checked(status, found)
+            pause = asked_pause or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.7, 1.3)  # noqa: S311
+        tries = f" after {attempt + 1} tries" if attempt else ""
+        raise saeviz.DataError(
+            f"{self.place}: {self.url} cannot be used{tries}: {reason}; "
+            "is `saeviz serve --api` running there? the same command goes on where it was"
+        )
+
+    def _try(
+        self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes
+    ) -> tuple[int | None, str, float, bytes]:
+        """Status, what is wrong, for how long the service wants to be left alone, the body."""
+        import httpx
+
+        try:
+            with self._http.stream(method, f"{self.url}{path}", params=dict(parameters), content=body) as response:
+                found = self._limited(response)
+        except httpx.TimeoutException:
+            return None, "it does not answer in time", 0.0, b""
+        except httpx.TransportError as error:
+            return None, f"it cannot be reached ({str(error) or type(error).__name__})", 0.0, b""
+        asked = response.headers.get("retry-after", "")
+        pause = min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else 0.0
+        return response.status_code, f"it answers {response.status_code}: {self._reason(found)}", pause, found
+
+    def _limited(self, response: httpx.Response) -> bytes:
+        parts, size = [], 0
+        for part in response.iter_bytes():
+            size += len(part)
+            if size > MOST_BYTES:
+                raise self.nonsense(f"more than {MOST_BYTES >> 20} MiB")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _checked(self, status: int, body: bytes) -> tuple[int, bytes]:
+        if 200 <= status < 300 or status == 404:
+            return status, body
+        if status == 401:
+            how = "refuses this token" if self._options.token is not None else 'wants one; give { env = "VARIABLE" }'
+            raise saeviz.ConfigError(f"{self.place}.token: the service at {self.url} {how}")
+        if status in (301, 302, 303, 307, 308):
+            raise saeviz.ConfigError(f"{self.place}.url: {self.url} sends elsewhere; give the address that it sends to")
+        message = f"{self.place}: {self.url}: {self._reason(body)}"
+        raise Refused(message) if status in (400, 413, 422) else saeviz.ConfigError(message)
+
+    def _json(self, body: bytes) -> Any:
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise self.nonsense(error) from error
+        if not isinstance(found, dict):
+            raise self.nonsense("it is no JSON object")
+        return found
+
+    def _reason(self, body: bytes) -> str:
+        """What the service says is wrong, cut short and without what would upset a terminal."""
+        try:
+            said = json.loads(body)["error"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            said = body[:200].decode(errors="replace")
+        return "".join(character if character.isprintable() else " " for character in str(said)[:500]) or "nothing else"
+
+
+def pages(read: Callable[[int], Mapping[str, Any]], name: str, client: Client) -> Any:
+    """The list `name` of page after page; `read` gets one that begins with the item of a number."""
+    start = 0
+    while True:
+        page = read(start)
+        found, total = page.get(name), page.get("total")
+        if not isinstance(found, list) or not isinstance(total, int):
+            raise client.nonsense(f"no {name} and total")
+        yield from found
+        start += len(found)
+        if not found or start >= total:
+            return
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,251 @@
+"""A file per item, `{feature: value}`, and folders of other programs that have no index."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+from saeviz.toolkit.files import append_line, explain_disk_errors, read_lines, remove_temporaries, write_atomic
+from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded, space_folder
+from saeviz_json.rows import UNREADABLE, read_json, row_texts, to_matrix
+
+if TYPE_CHECKING:
+    from saeviz.typing import CSR
+
+WINDOW = 128
+"""Items that `read` gives at once."""
+
+
+@dataclass
+class _Folder:
+    """The items of one space: `files[item_id]` is the file that has its features, relative to `path`.
+
+    A file of `batches` has several items.
+    """
+
+    path: Path
+    space: saeviz.FeatureSpace
+    files: dict[str, str] = field(default_factory=dict)
+    batches: set[str] = field(default_factory=set)
+    is_indexed: bool = False
+    is_clean: bool = False
+
+    @cached_property
+    def taken(self) -> dict[str, str]:
+        return {folded(name): item_id for item_id, name in self.files.items()}
+
+
+class ItemFiles:
+    """`layer_{L}/{cls|spatial|patch-mean}/{item}.json`, with `items.jsonl` that says which file is whose.
+
+    A folder without an index, as other programs leave it, is read as it is: `{item}.json` and
+    `batch_{n}.json`; the first is preferred where an item is in both. It gets an index when it is written to.
+    """
+
+    def __init__(self, root: Path, n_features: int, context: saeviz.Context) -> None:
+        self.root = root
+        self.n_features = n_features
+        self.context = context
+
+    def has_folder(self, space: saeviz.FeatureSpace) -> bool:
+        """Whether the layer and tokens are kept here, with however many features."""
+        return space_folder(self.root, space) in self._folders
+
+    def write(self, batch: saeviz.FeatureBatch) -> None:
+        """Keep a batch, file by file; each is replaced as a whole, and new ones count with the line in the index."""
+        if not len(batch):
+            return
+        folder = self._folder_to_write(batch.space)
+        new: dict[str, str] = {}
+        for item_id, row in zip(batch.item_ids, row_texts(batch), strict=True):
+            name = folder.files.get(item_id)
+            if name is None or name in folder.batches:
+                name = new[item_id] = file_name(item_id, folder.taken)
+                folder.taken[folded(name)] = item_id
+            write_atomic(folder.path / name, f"{row}\n")
+        if new:
+            append_line(folder.path / ITEMS, json.dumps({"items": new}))
+            folder.files.update(new)
+
+    def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
+        """Stream the batches of a space; with `item_ids` exactly these, in this order."""
+        folder = self._folder(space) or _Folder(space_folder(self.root, space), space)
+        wanted = list(folder.files) if item_ids is None else list(item_ids)
+        missing = next((item_id for item_id in wanted if item_id not in folder.files), None)
+        if missing is not None:
+            raise saeviz.DataError(f"{space}: the store has no item {missing!r}")
+        for start in range(0, len(wanted), WINDOW):
+            yield self._gather(folder, tuple(wanted[start : start + WINDOW]))
+
+    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
+        """The items kept for a space, in the order they came in; without an index by file."""
+        folder = self._folder(space)
+        return list(folder.files) if folder else []
+
+    def spaces(self) -> list[saeviz.FeatureSpace]:
+        """The spaces that hold at least one item."""
+        return [folder.space for folder in self._folders.values() if folder.files]
+
+    def forget(self) -> None:
+        """Take no notice of what was read so far, as the files have been removed."""
+        self.__dict__.pop("_folders", None)
+
+    @cached_property
+    def _folders(self) -> dict[Path, _Folder]:
+        found = (self._load(path) for path in space_folders(self.root))
+        return {folder.path: folder for folder in found if folder is not None}
+
+    def _load(self, path: Path) -> _Folder | None:
+        if (path / ITEMS).exists():
+            folder = _read_index(path)
+            for item_id in [item_id for item_id, name in folder.files.items() if not (path / name).exists()]:
+                name = folder.files.pop(item_id)
+                self.context.logger.warning("%s is missing: its item counts as not extracted", path / name)
+            return folder
+        return None if (path / BATCHES).exists() else self._scan(path)
+
+    def _scan(self, path: Path) -> _Folder | None:
+        """A folder without an index; its files say what is in it."""
+        tokens = next(tokens for tokens, name in FOLDERS.items() if name == path.name)
+        folder = _Folder(path, saeviz.FeatureSpace(int(path.parent.name[6:]), tokens, self.n_features))
+        single: dict[str, str] = {}
+        for file in sorted(path.rglob("*.json"), key=_in_order):
+            name = file.relative_to(path).as_posix()
+            items = _items_of_batch(file) if file.name.startswith("batch_") else None
+            if items is None:
+                single[name.removesuffix(".json")] = name
+            else:
+                folder.files.update(dict.fromkeys(items, name))
+                folder.batches.add(name)
+        folder.files.update(single)
+        return folder if folder.files else None
+
+    def _folder(self, space: saeviz.FeatureSpace) -> _Folder | None:
+        folder = self._folders.get(space_folder(self.root, space))
+        return folder if folder is not None and folder.space == space else None
+
+    def _folder_to_write(self, space: saeviz.FeatureSpace) -> _Folder:
+        path = space_folder(self.root, space)
+        folder = self._folders.get(path)
+        if folder is None:
+            folder = self._folders[path] = _Folder(path, space)
+        if folder.space != space:
+            raise saeviz.DataError(
+                f"{space}: {path} holds {folder.space.n_features} features of this layer, not {space.n_features}; "
+                "remove it, or use another folder for another SAE"
+            )
+        if not folder.is_indexed:
+            write_atomic(path / ITEMS, "".join(f"{json.dumps(line)}\n" for line in _index_lines(folder)))
+            folder.is_indexed = True
+        if not folder.is_clean:
+            remove_temporaries(path)
+            folder.is_clean = True
+        return folder
+
+    def _gather(self, folder: _Folder, item_ids: tuple[str, ...]) -> saeviz.FeatureBatch:
+        import numpy as np
+
+        by_file: dict[str, list[int]] = {}
+        for row, item_id in enumerate(item_ids):
+            by_file.setdefault(folder.files[item_id], []).append(row)
+        parts = [self._load_file(folder, name, [item_ids[row] for row in rows]) for name, rows in by_file.items()]
+        order = [row for rows in by_file.values() for row in rows]
+        return saeviz.FeatureBatch(folder.space, item_ids, _stacked(parts)[np.argsort(order)])
+
+    def _load_file(self, folder: _Folder, name: str, item_ids: Sequence[str]) -> CSR:
+        path = folder.path / name
+        try:
+            content = read_json(path)
+            rows = [content[item_id] for item_id in item_ids] if name in folder.batches else [content]
+            return to_matrix(rows, folder.space.n_features)
+        except UNREADABLE as error:
+            raise _damaged(path, error) from error
+
+
+def space_folders(root: Path) -> list[Path]:
+    """The folders that may hold the features of a space."""
+    names = set(FOLDERS.values())
+    return sorted(
+        path
+        for path in root.glob("layer_*/*")
+        if path.name in names and re.fullmatch(r"layer_\d+", path.parent.name, re.ASCII) and path.is_dir()
+    )
+
+
+def remove_features(path: Path) -> None:
+    """Remove every feature file of a space's folder, then its index, then what is empty."""
+    with explain_disk_errors(path, "emptied"):
+        for file in path.rglob("*.json"):
+            file.unlink(missing_ok=True)
+        (path / ITEMS).unlink(missing_ok=True)
+        remove_temporaries(path)
+        for folder in (
+            *sorted((entry for entry in path.rglob("*") if entry.is_dir()), reverse=True),
+            path,
+            path.parent,
+        ):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _items_of_batch(path: Path) -> list[str] | None:
+    """The items of a batch file, or None for a file that has the features of an item called `batch_...`."""
+    try:
+        content = read_json(path)
+        if isinstance(content, dict) and not any(isinstance(value, (int, float)) for value in content.values()):
+            return list(content)
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    return None
+
+
+def _damaged(path: Path, error: Exception) -> saeviz.DataError:
+    return saeviz.DataError(f"{path} cannot be read: {error}; remove it and run again to get its items anew")
+
+
+def _in_order(path: Path) -> tuple[bool, int, str]:
+    """Batches first, by number."""
+    number = re.fullmatch(r"batch_(\d+)", path.stem, re.ASCII)
+    return not path.name.startswith("batch_"), int(number[1]) if number else 0, path.as_posix()
+
+
+def _index_lines(folder: _Folder) -> Iterator[dict[str, Any]]:
+    space = folder.space
+    yield {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
+    if folder.files:
+        yield {"items": folder.files}
+    if folder.batches:
+        yield {"batches": sorted(folder.batches)}
+
+
+def _read_index(path: Path) -> _Folder:
+    index = path / ITEMS
+    try:
+        header, *lines = map(json.loads, read_lines(index))
+        folder = _Folder(path, saeviz.FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
+        for line in lines:
+            folder.files.update(line.get("items", {}))
+            folder.batches.update(line.get("batches", ()))
+        for name in folder.files.values():
+            if not name.endswith(".json") or "\\" in name or ":" in name or not _stays_inside(PurePosixPath(name)):
+                raise ValueError(f"{name!r} is not a file of this folder")
+    except (*UNREADABLE, saeviz.DataError) as error:
+        raise saeviz.DataError(f"{index} is damaged ({error}); remove {path} and run again") from error
+    folder.is_indexed = True
+    return folder
+
+
+def _stays_inside(name: PurePosixPath) -> bool:
+    return not name.is_absolute() and ".." not in name.parts
+
+
+def _stacked(parts: Sequence[CSR]) -> CSR:
+    from scipy.sparse import csr_array, vstack
+
+    return csr_array(vstack(parts, format="csr"))

@@ -1,0 +1,114 @@
+"""`saeviz serve`: a report for the browser, or with `--api` features, images and embeddings for other machines."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from saeviz.api import open_run
+from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
+from saeviz.cli.run import reports
+from saeviz.errors import ConfigError, ExitCode, PluginError
+from saeviz.places import Places
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@click.command()
+@click.argument("source", metavar="RUN_OR_STORE")
+@click.option("--api", is_flag=True, help="Serve features, images and embeddings; docs/http.md describes it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
+@click.option(
+    "--token-env", metavar="VARIABLE", default=TOKEN, show_default=True, help="The environment variable with the token."
+)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option, as in store.layout=item.")
+@plugins_option
+def serve(
+    source: str,
+    api: bool,
+    host: str,
+    port: int,
+    token_env: str,
+    assignments: tuple[str, ...],
+    plugin_words: tuple[str, ...],
+) -> int:
+    """Serve the report of a run on this machine, or with --api a run or a store (npz:PATH) to others.
+
+    A store can be written to, a run cannot. Prints the address on stdout and serves until it is interrupted.
+    """
+    log_to_stderr(quiet=False)
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise PluginError(f"serve needs {', '.join(missing)}, which is not installed: pip install 'saeviz[serve]'")
+    from saeviz.serving.guard import Guard, is_loopback
+
+    token = _token(token_env) if api else None
+    if token is None and not is_loopback(host):
+        step = f"put a token into the environment variable {token_env}" if api else "a report is for 127.0.0.1 only"
+        raise ConfigError(f"--host {host}: other machines could reach it; {step}")
+    listening = _listen(host, port)
+    with listening:
+        app = _api(source, assignments, plugin_words) if api else _report(source)
+        address = f"[{host}]" if ":" in host else host
+        click.echo(f"http://{address}:{listening.getsockname()[1]}")
+        whom = "those who have the token" if token else "this machine only"
+        click.echo(f"saeviz: serving {source} for {whom}; stop with Ctrl-C", err=True)
+        _run(Guard(app, token), listening)
+    return ExitCode.DONE
+
+
+def _token(variable: str) -> str | None:
+    token = os.environ.get(variable)
+    if token is None and variable != TOKEN:
+        raise ConfigError(f"--token-env: the environment variable {variable} is not set")
+    if token is not None and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
+        raise ConfigError(f"{variable}: a token is at least 16 printable ASCII characters without a space")
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=128)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 takes any free one") from error
+
+
+def _api(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...]) -> ASGIApp:
+    from saeviz.serving.app import make_app
+    from saeviz.serving.service import Service
+
+    place = Places(chosen(plugin_words), assignments, "store").source(source, "store")
+    tell_problems(place.manager)
+    return make_app(Service(place))
+
+
+def _report(source: str) -> ASGIApp:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
+
+    pages = [path for path in map(Path, reports(open_run(source))) if path.suffix == ".html" and path.is_file()]
+    if not pages:
+        raise ConfigError(f"{source} has no HTML report; `saeviz run --until report` writes one, --api serves the rest")
+    return Starlette(routes=[Mount("/", StaticFiles(directory=pages[0].parent, html=True))])
+
+
+def _run(app: Any, listening: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, limit_concurrency=64)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        click.echo("saeviz: stopped", err=True)

@@ -1,0 +1,128 @@
+"""`saeviz store`: what a store holds, and its features copied to another one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import click
+
+from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
+from saeviz.config import ComponentConfig
+from saeviz.copying import Copied, copy_features
+from saeviz.errors import ConfigError, ExitCode
+from saeviz.places import Place, Places
+from saeviz.progress import watched
+from saeviz.rundir import RunDir
+
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of a store, as in to.layout=item."
+)
+
+
+@click.group()
+def store() -> None:
+    """Look into feature stores and copy from one to another."""
+
+
+@store.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@set_option
+@plugins_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings.")
+def copy(
+    source: str, target: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], as_json: bool, quiet: bool
+) -> int:
+    """Copy all features FROM one store TO another, and read them back.
+
+    A store is a run directory, a run file, or NAME:PATH such as npz:features; its options are given with
+    --set from.OPTION=VALUE and --set to.OPTION=VALUE. An interrupted copy goes on where it was. A run whose features
+    were copied can go on with the copy.
+    """
+    log_to_stderr(quiet=quiet)
+    places = Places(chosen(plugin_words), assignments, "from", "to")
+    origin = places.source(source)
+    copy_to = places.target(target, origin.rundir.features if origin.rundir else None)
+    for place in (origin, copy_to):
+        tell_problems(place.manager)
+    if (origin.config.identity(), origin.workdir) == (copy_to.config.identity(), copy_to.workdir):
+        raise ConfigError(f"{origin} would be copied to itself")
+    with origin.rundir.locked() if origin.rundir else nullcontext():
+        copied = _copy(origin, copy_to)
+        if origin.rundir is not None:
+            _accept(origin.rundir, copy_to.config)
+    _tell(copied, copy_to, as_json=as_json)
+    if origin.rundir is not None and not quiet:
+        click.echo(f"saeviz: the run goes on with the copy when its run file says\n{_table(copy_to.config)}", err=True)
+    return ExitCode.DONE
+
+
+@store.command()
+@click.argument("source", metavar="STORE")
+@set_option
+@plugins_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def info(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], as_json: bool) -> int:
+    """Say which feature spaces STORE holds, and how many items of each."""
+    log_to_stderr(quiet=True)
+    place = Places(chosen(plugin_words), assignments, "store").source(source, "store")
+    tell_problems(place.manager)
+    opened = place.open()
+    try:
+        found = [
+            {"space": str(space), "n_features": space.n_features, "items": len(opened.item_ids(space))}
+            for space in opened.spaces()
+        ]
+    finally:
+        opened.close()
+    if as_json:
+        click.echo(json.dumps({"store": str(place), "spaces": found}, indent=2, ensure_ascii=False))
+    else:
+        click.echo(place)
+        for space in found:
+            click.echo(f"{space['space']}: {space['items']} items, {space['n_features']} features")
+    return ExitCode.DONE
+
+
+def _copy(origin: Place, copy_to: Place) -> list[Copied]:
+    opened = origin.open()
+    try:
+        return copy_features(opened, copy_to.open, partial(watched, as_bar=sys.stderr.isatty()))
+    finally:
+        opened.close()
+
+
+def _accept(rundir: RunDir, config: ComponentConfig) -> None:
+    """From now on the run takes this store for its own, until it writes to one of them."""
+    manifest = rundir.read_manifest()
+    record = manifest["stages"]["extract"]
+    record["copies"] = [*(copy for copy in record.get("copies", []) if copy != config.identity()), config.identity()]
+    rundir.write_manifest(manifest)
+
+
+def _tell(copied: list[Copied], copy_to: Place, *, as_json: bool) -> None:
+    if as_json:
+        spaces = [{"space": str(part.space), "items": part.items, "written": part.written} for part in copied]
+        click.echo(json.dumps({"store": str(copy_to), "verified": True, "spaces": spaces}, ensure_ascii=False))
+        return
+    for part in copied:
+        click.echo(f"{part.space}: {part.items} items, {part.written} of them written now, all of them equal")
+
+
+def _table(config: ComponentConfig) -> str:
+    """`[store]` of a run file; options that have their default are left out."""
+    defaults = {name: field.get_default() for name, field in type(config.options).model_fields.items()}
+    options = {name: value for name, value in config.as_json().items() if value != defaults.get(name)}
+    return "\n".join(["  [store]", *(f"  {name} = {_toml(value)}" for name, value in options.items())])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml(entry)}" for name, entry in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

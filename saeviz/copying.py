@@ -1,0 +1,129 @@
+"""Features from one store to another: in bounded memory, resumable, and read back bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from saeviz.errors import ConfigError, DataError
+from saeviz.roles import SaysDurability
+from saeviz.types import FeatureBatch, FeatureSpace
+
+if TYPE_CHECKING:
+    from saeviz.roles import FeatureStore
+
+CHUNK = 1024
+"""Items asked for at once; a store streams them in smaller batches if they are large."""
+Progress = Callable[[Iterable[Sequence[str]], int | None, str], Iterator[Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a copy has of one space: `items` in all, `written` of them just now."""
+
+    space: FeatureSpace
+    items: int
+    written: int
+
+
+def copy_features(
+    source: FeatureStore,
+    open_target: Callable[[], FeatureStore],
+    progress: Progress,
+) -> list[Copied]:
+    """Make a target hold what `source` holds, in the same order, and nothing else.
+
+    What is there already and equal is skipped, so an interrupted copy goes on. Raises `ConfigError`, before anything
+    is written, where the target holds something else or forgets, and `DataError` where what was written does not
+    come back equal to the last bit.
+    """
+    target = open_target()
+    try:
+        _refuse_one_that_forgets(target)
+        missing = {space: _missing(source, target, space, progress) for space in _spaces(source, target)}
+        for space, item_ids in missing.items():
+            for chunk in _chunks(item_ids, progress, f"copy {space}"):
+                for batch in source.read(space, chunk):
+                    target.write(batch)
+    finally:
+        target.close()
+    target = open_target()  # closing may have rewritten what was kept
+    try:
+        return [_verified(source, target, space, item_ids, progress) for space, item_ids in missing.items()]
+    finally:
+        target.close()
+
+
+def _refuse_one_that_forgets(target: FeatureStore) -> None:
+    if isinstance(target, SaysDurability) and not target.durable:
+        raise ConfigError("to: this store keeps features only as long as the process lives; copy to one that lasts")
+
+
+def _spaces(source: FeatureStore, target: FeatureStore) -> list[FeatureSpace]:
+    spaces = source.spaces()
+    if not spaces:
+        raise ConfigError("from: the store is empty, there is nothing to copy")
+    other = [space for space in target.spaces() if space not in spaces]
+    if other:
+        raise ConfigError(
+            f"to: the store already holds {other[0]} with {other[0].n_features} features, which is not part of what is "
+            "copied; use an empty one"
+        )
+    return spaces
+
+
+def _missing(source: FeatureStore, target: FeatureStore, space: FeatureSpace, progress: Progress) -> list[str]:
+    """The items that the target lacks. Those that it has must be equal."""
+    item_ids = source.item_ids(space)
+    there = set(target.item_ids(space))
+    other = there.difference(item_ids)
+    if other:
+        raise ConfigError(
+            f"to: the store already holds other items of {space}, such as {min(other)!r}; use an empty one"
+        )
+    different = _first_difference(source, target, space, [item for item in item_ids if item in there], progress)
+    if different is not None:
+        raise ConfigError(f"to: the store already holds other features of {different!r} in {space}; use an empty one")
+    return [item_id for item_id in item_ids if item_id not in there]
+
+
+def _verified(
+    source: FeatureStore, target: FeatureStore, space: FeatureSpace, written: list[str], progress: Progress
+) -> Copied:
+    item_ids = source.item_ids(space)
+    lost = set(item_ids).symmetric_difference(target.item_ids(space))
+    wrong = min(lost) if lost else _first_difference(source, target, space, written, progress)
+    if wrong is not None:
+        raise DataError(
+            f"to: the features of {wrong!r} in {space} do not come back as they were written; this store does not "
+            "keep them exactly, or something else writes to one of the two"
+        )
+    return Copied(space, len(item_ids), len(written))
+
+
+def _first_difference(
+    one: FeatureStore, other: FeatureStore, space: FeatureSpace, item_ids: Sequence[str], progress: Progress
+) -> str | None:
+    """The first of these items, which both have, whose features differ in any bit."""
+    for chunk in _chunks(item_ids, progress, f"compare {space}"):
+        pairs = zip_longest(_rows(one.read(space, chunk)), _rows(other.read(space, chunk)))
+        for item_id, (mine, theirs) in zip(chunk, pairs, strict=True):
+            if mine != theirs:
+                return item_id
+    return None
+
+
+def _rows(batches: Iterable[FeatureBatch]) -> Iterator[tuple[str, bytes, bytes]]:
+    """Each item with the bytes of its features and values."""
+    for batch in batches:
+        starts = batch.matrix.indptr
+        for row, item_id in enumerate(batch.item_ids):
+            part = slice(starts[row], starts[row + 1])
+            yield item_id, batch.matrix.indices[part].astype("<i8").tobytes(), batch.matrix.data[part].tobytes()
+
+
+def _chunks(item_ids: Sequence[str], progress: Progress, label: str) -> Iterator[Sequence[str]]:
+    chunks = [item_ids[start : start + CHUNK] for start in range(0, len(item_ids), CHUNK)]
+    return progress(chunks, len(chunks), label)

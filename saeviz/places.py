@@ -1,0 +1,170 @@
+"""Stores as a command line names them: a run directory, a run file, or a store and where it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.config import (
+    ComponentConfig,
+    Layer,
+    assignment_layer,
+    environment_layer,
+    plugin_words,
+    read_run_file,
+    resolve,
+    resolve_component,
+)
+from saeviz.context import Context
+from saeviz.errors import ConfigError, PluginError
+from saeviz.manager import Manager
+from saeviz.roles import missing_members
+from saeviz.rundir import RunDir
+from saeviz.sources import PluginChoice
+from saeviz.specs import secret_fields
+
+if TYPE_CHECKING:
+    from saeviz.roles import FeatureStore
+
+PLACES = ("path", "url")
+"""The options that say where a store is."""
+FORMS = "a run directory, a run file, or NAME:PATH, for instance npz:features"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One store: which one, and the folder that it is in unless its options say otherwise.
+
+    `rundir` is the run whose features it has.
+    """
+
+    config: ComponentConfig
+    manager: Manager
+    workdir: Path
+    rundir: RunDir | None = None
+
+    def __str__(self) -> str:
+        if not _has_place(self.config):
+            return self.config.use
+        given = [getattr(self.config.options, name, None) for name in PLACES]
+        return f"{self.config.use}:{next((where for where in given if where is not None), self.workdir)}"
+
+    def open(self) -> FeatureStore:
+        """The store itself, new with each call; raises `PluginError` where it is no store."""
+        config = self.config
+        store: FeatureStore = self.manager.build(config.role, config.use, config.options, Context(workdir=self.workdir))
+        lacking = missing_members(store, config.role)
+        if lacking:
+            raise PluginError(f"{config.place}: the store {config.use!r} lacks {', '.join(lacking)}")
+        return store
+
+
+class Places:
+    """Finds stores by what the user calls them.
+
+    `words` are those of `--plugins`, `assignments` those of `--set`, each for one of the places `names`.
+    """
+
+    def __init__(self, words: Sequence[str] | None, assignments: Sequence[str], *names: str) -> None:
+        self.words = words
+        self.settings = assignment_layer(assignments, Path.cwd())
+        wrong = [name for name in self.settings.tables if name not in names]
+        if wrong:
+            raise ConfigError(f"--set {wrong[0]}: write {' or '.join(f'{name}.OPTION=VALUE' for name in names)}")
+
+    def source(self, text: str, place: str = "from") -> Place:
+        """The store to read: a run means the one that has its features."""
+        if _is_run_file(text):
+            directory = self._resolved(text)[0]
+            if directory is None or not (directory / "run.json").is_file():
+                raise ConfigError(f"the run file {text} was never run: there is nothing in {directory}")
+            return self._run(directory, place)
+        return self._run(Path(text), place) if (Path(text) / "run.json").is_file() else self._named(text, place)
+
+    def target(self, text: str, workdir: Path | None) -> Place:
+        """The store to write: of a run file the one that it names. `workdir` is where one without a path is."""
+        if (Path(text) / "run.json").is_file():
+            raise ConfigError(
+                f"{text} is a run, and only its own stages write to it; copy to a run file, or to NAME:PATH"
+            )
+        if not _is_run_file(text):
+            return self._named(text, "to", workdir)
+        directory, config, manager = self._resolved(text)
+        if directory is None:
+            raise ConfigError(f"run.dir: {text} does not say where the run goes")
+        return Place(config, manager, RunDir(directory).features)
+
+    def _run(self, directory: Path, place: str) -> Place:
+        rundir = RunDir.open(directory.resolve())
+        manifest = rundir.read_manifest()
+        stored = manifest["stages"].get("extract", {}).get("store")
+        if stored is None:
+            raise ConfigError(f"{directory} has no features yet; `saeviz run` makes them")
+        manager = self._manager(manifest.get("use_plugins", []), Path())
+        configured = manifest["config"]["store"]  # has what the identity leaves out, a token for instance
+        config = self._component(manager, place, configured if configured["use"] == stored["use"] else stored)
+        if config.identity() != stored:
+            config = self._component(manager, place, stored)
+        return Place(config, manager, rundir.features, rundir if config.identity() == stored else None)
+
+    def _named(self, text: str, place: str, workdir: Path | None = None) -> Place:
+        name, _, rest = text.partition(":")
+        manager = self._manager([], Path())
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or ("store", name) not in manager.offers:
+            raise ConfigError(f"{text!r} is no store; write {FORMS}; there are: {', '.join(manager.names('store'))}")
+        table: dict[str, Any] = {"use": name}
+        if rest:
+            table[self._option_for(manager, name, rest)] = rest
+        config = self._component(manager, place, table)
+        if (
+            workdir is None
+            and getattr(config.options, "path", ...) is None
+            and getattr(config.options, "url", None) is None
+        ):
+            raise ConfigError(f"say where the store is: {name}:PATH")
+        return Place(config, manager, workdir or Path.cwd())
+
+    def _option_for(self, manager: Manager, name: str, rest: str) -> str:
+        model = manager.offer("store", name).spec.options
+        option = "url" if "://" in rest and "url" in model.model_fields else "path"
+        if option in secret_fields(model):
+            raise ConfigError(
+                f"{name}: its {option} may hold a password and is not written on a command line; put it into the "
+                f"environment and give --set '{{from,to}}.{option}={{ env = \"VARIABLE\" }}'"
+            )
+        if option not in model.model_fields:
+            raise ConfigError(f"{name}:{rest}: the store {name} has no {option}; write {name}")
+        return option
+
+    def _component(self, manager: Manager, place: str, table: Mapping[str, Any]) -> ComponentConfig:
+        return resolve_component("store", place, [Layer({place: table}, Path.cwd(), place), self.settings], manager)
+
+    def _resolved(self, text: str) -> tuple[Path | None, ComponentConfig, Manager]:
+        layers = [read_run_file(Path(text)), environment_layer(os.environ, Path.cwd())]
+        manager = self._manager(*(plugin_words(layers) or ([], Path.cwd())))
+        config = resolve(layers, manager)
+        return config.run.dir, config.store, manager
+
+    def _manager(self, words: Sequence[str], base: Path) -> Manager:
+        if self.words is not None:
+            words, base = self.words, Path.cwd()
+        elif "SAEVIZ_PLUGINS" in os.environ:
+            words, base = [os.environ["SAEVIZ_PLUGINS"]], Path.cwd()
+        return Manager.discover(PluginChoice.parse(words, base))
+
+
+def _is_somewhere(config: ComponentConfig) -> bool:
+    """Whether the options say where the store is, if it is one that has a place."""
+    return not _has_place(config) or any(getattr(config.options, name, None) is not None for name in PLACES)
+
+
+def _has_place(config: ComponentConfig) -> bool:
+    return any(hasattr(config.options, name) for name in PLACES)
+
+
+def _is_run_file(text: str) -> bool:
+    return text.endswith(".toml")

@@ -1,0 +1,26 @@
+"""Showing how far something is: a bar on a terminal, and else a line now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+logger = logging.getLogger("saeviz")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def watched(items: Iterable[Any], total: int | None, label: str, *, as_bar: bool) -> Iterator[Any]:
+    """Pass items on; for whatever takes longer, a bar or else a line in the log now and then."""
+    from tqdm import tqdm
+
+    if as_bar:
+        yield from tqdm(items, total=total, desc=label, delay=2, leave=False)
+        return
+    said = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            logger.info("%s: %d of %s", label, number, total if total is not None else "?")
+            said = time.monotonic()
+        yield item

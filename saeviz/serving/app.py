@@ -1,0 +1,216 @@
+"""The service over HTTP; `docs/http.md` is its description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from saeviz.errors import DataError, SaevizError
+from saeviz.serving.service import MOST_BYTES, MOST_ITEMS, Service, image_file
+from saeviz.types import FeatureSpace, ImageItem
+from saeviz.wire import NPZ, unpack_features
+
+VERSIONS = [1]
+PAGE = 1000
+"""Images and ids in one answer, at most ten times as many ids."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(service: Service) -> Starlette:
+    """The whole service, without any guard before it."""
+    handlers = _Handlers(service)
+
+    @asynccontextmanager
+    async def closing(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(service.close)
+
+    return Starlette(
+        routes=[
+            Route("/", handlers.describe),
+            Route("/v1/features", handlers.spaces),
+            Route("/v1/features", handlers.clear, methods=["DELETE"]),
+            Route("/v1/features/{space}", handlers.write, methods=["PUT"]),
+            Route("/v1/features/{space}/items", handlers.item_ids),
+            Route("/v1/features/{space}/read", handlers.read, methods=["POST"]),
+            Route("/v1/images", handlers.images),
+            Route("/v1/images/item", handlers.image),
+            Route("/v1/images/file", handlers.file),
+            Route("/v1/embeddings", handlers.embedder),
+            Route("/v1/embeddings", handlers.embed, methods=["POST"]),
+        ],
+        exception_handlers={
+            HTTPException: _http_error,
+            SaevizError: _our_error,
+            ClientDisconnect: _gone,
+        },
+        lifespan=closing,
+    )
+
+
+class _Handlers:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def describe(self, _: Request) -> Response:
+        from importlib.metadata import version
+
+        return JSONResponse(
+            {
+                "service": "saeviz",
+                "versions": VERSIONS,
+                "saeviz": version("saeviz"),
+                "features": True,
+                "writable": self.service.writable,
+                "images": self.service.has_images,
+                "embeddings": self.service.has_embeddings,
+                "limits": {"bytes": MOST_BYTES, "items": MOST_ITEMS},
+            }
+        )
+
+    async def spaces(self, _: Request) -> Response:
+        spaces = await run_in_threadpool(self.service.spaces)
+        return JSONResponse({"spaces": [{"space": str(space), "n_features": space.n_features} for space in spaces]})
+
+    async def item_ids(self, request: Request) -> Response:
+        space = _space(request)
+        start, stop = _page(request, 10 * PAGE)
+        item_ids = await run_in_threadpool(self.service.item_ids, space)
+        return JSONResponse({"total": len(item_ids), "item_ids": item_ids[start:stop]})
+
+    async def read(self, request: Request) -> Response:
+        space = _space(request)
+        asked = await _json(request)
+        item_ids = asked.get("item_ids") if isinstance(asked, dict) else None
+        if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
+            raise HTTPException(400, 'the body must be {"item_ids": [...]}, a list of texts')
+        return Response(await run_in_threadpool(self.service.read, space, item_ids), media_type=NPZ)
+
+    async def write(self, request: Request) -> Response:
+        self._needs_to_be_writable()
+        space = _space(request)
+        body = await _body(request)
+        await run_in_threadpool(lambda: self.service.write(unpack_features(body, space)))
+        return Response(status_code=204)
+
+    async def clear(self, _: Request) -> Response:
+        self._needs_to_be_writable()
+        await run_in_threadpool(self.service.clear)
+        return Response(status_code=204)
+
+    async def images(self, request: Request) -> Response:
+        _needs(self.service.has_images, "images")
+        start, stop = _page(request, PAGE)
+        items = await run_in_threadpool(self.service.items)
+        page = await run_in_threadpool(lambda: [_known(item) for item in items[start:stop]])
+        return JSONResponse({"total": len(items), "items": page})
+
+    async def image(self, request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(_known, await self._item(request)))
+
+    async def file(self, request: Request) -> Response:
+        item = await self._item(request)
+        return Response(
+            await run_in_threadpool(image_file, item),
+            media_type="application/octet-stream",
+            headers={"X-Content-Type-Options": "nosniff"},
+        )
+
+    async def embedder(self, _: Request) -> Response:
+        _needs(self.service.has_embeddings, "embeddings")
+        return JSONResponse(await run_in_threadpool(self.service.embedder))
+
+    async def embed(self, request: Request) -> Response:
+        _needs(self.service.has_embeddings, "embeddings")
+        body = await _body(request)
+        return Response(await run_in_threadpool(self.service.embed, body), media_type=NPZ)
+
+    async def _item(self, request: Request) -> ImageItem:
+        _needs(self.service.has_images, "images")
+        item = await run_in_threadpool(self.service.item, request.query_params.get("item_id", ""))
+        if item is None:
+            raise HTTPException(404, "there is no such image")
+        return item
+
+    def _needs_to_be_writable(self) -> None:
+        if not self.service.writable:
+            raise HTTPException(403, "these are the features of a run, which only the run itself writes")
+
+
+def _known(item: ImageItem) -> dict[str, Any]:
+    return {
+        "item_id": item.item_id,
+        "ratings": dict(item.ratings),
+        "individual": {name: dict(given) for name, given in item.individual.items()},
+        "metadata": dict(item.metadata),
+        "version": item.fingerprint,
+    }
+
+
+def _needs(there: bool, what: str) -> None:
+    if not there:
+        raise HTTPException(404, f"this service has no {what}")
+
+
+def _space(request: Request) -> FeatureSpace:
+    try:
+        n_features = int(request.query_params.get("n_features", ""))
+        return FeatureSpace.parse(request.path_params["space"], n_features)
+    except (ValueError, DataError) as error:
+        raise HTTPException(400, "write /v1/features/layer11.cls...?n_features=49152") from error
+
+
+def _page(request: Request, most: int) -> tuple[int, int]:
+    try:
+        start = int(request.query_params.get("start", "0"))
+        limit = int(request.query_params.get("limit", str(most)))
+    except ValueError as error:
+        raise HTTPException(400, "start and limit must be whole numbers") from error
+    if start < 0 or limit < 1:
+        raise HTTPException(400, "start must be 0 or more, limit 1 or more")
+    return start, start + min(limit, most)
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body; one that is too long is not read to its end."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise HTTPException(413, f"a request may have {MOST_BYTES} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return json.loads(await _body(request))
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "the body must be JSON") from error
+
+
+def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    return _error(error.status_code, error.detail)
+
+
+def _our_error(_: Request, error: Exception) -> Response:
+    return _error(422, str(error))
+
+
+def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)

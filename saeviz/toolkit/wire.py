@@ -1,0 +1,29 @@
+"""Features, pictures and embeddings as bytes that travel; `docs/http.md` has the formats."""
+
+from __future__ import annotations
+
+from saeviz.wire import (
+    EMBEDDINGS,
+    NPZ,
+    pack_arrays,
+    pack_features,
+    pack_pictures,
+    pack_text,
+    unpack_arrays,
+    unpack_features,
+    unpack_pictures,
+    unpack_text,
+)
+
+__all__ = [
+    "EMBEDDINGS",
+    "NPZ",
+    "pack_arrays",
+    "pack_features",
+    "pack_pictures",
+    "pack_text",
+    "unpack_arrays",
+    "unpack_features",
+    "unpack_pictures",
+    "unpack_text",
+]

@@ -1,0 +1,130 @@
+"""Arrays that travel between machines: `.npz` without pickles or compression, checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+from saeviz.errors import DataError
+from saeviz.types import FeatureBatch, FeatureSpace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NPZ = "application/x-npz"
+FEATURES = {"item_ids": ("u1", 1), "indptr": ("<i8", 1), "indices": ("<i4", 1), "values": ("<f4", 1)}
+"""The arrays of a batch of features, with their types and dimensions. `item_ids` is a list in JSON, as UTF-8."""
+PICTURES = {"lengths": ("<i8", 1), "files": ("u1", 1)}
+"""Image files one after the other, and how many bytes each has."""
+EMBEDDINGS = {"vectors": ("<f4", 2), "errors": ("u1", 1)}
+"""Rows of embeddings, and as JSON a list with null or a reason for each."""
+
+
+def pack_arrays(**arrays: NDArray[Any]) -> bytes:
+    """An `.npz` file with these arrays."""
+    import numpy as np
+
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpack_arrays(data: bytes, expected: Mapping[str, tuple[str, int]]) -> dict[str, NDArray[Any]]:
+    """The `expected` arrays of an `.npz` file, by name with type and number of dimensions.
+
+    Raises `DataError` for anything else in it. No more memory is used than `data` has bytes.
+    """
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            names = [f"{name}.npy" for name in expected]
+            if sorted(archive.namelist()) != sorted(names):
+                raise ValueError(f"it does not have just the arrays {', '.join(expected)}")
+            if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed")
+            return {name: _array(archive.read(f"{name}.npy"), *kind) for name, kind in expected.items()}
+    except (BadZipFile, OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"this is not the .npz file that belongs here: {error}") from error
+
+
+def _array(data: bytes, dtype: str, n_dimensions: int) -> NDArray[Any]:
+    import numpy as np
+
+    stream = BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("its arrays are not in the .npy format 1.0")
+    shape, is_fortran, found = np.lib.format.read_array_header_1_0(stream)
+    if found != np.dtype(dtype) or len(shape) != n_dimensions or is_fortran:
+        raise ValueError(f"it has an array {found}{list(shape)} where {dtype} of {n_dimensions} dimensions belongs")
+    if math.prod(shape) * found.itemsize != len(data) - stream.tell():
+        raise ValueError("an array is longer or shorter than it says")
+    return np.frombuffer(data, found, offset=stream.tell()).reshape(shape)
+
+
+def pack_features(batch: FeatureBatch) -> bytes:
+    """A batch without its space."""
+    import numpy as np
+
+    matrix = batch.matrix
+    return pack_arrays(
+        item_ids=pack_text(batch.item_ids),
+        indptr=matrix.indptr.astype("<i8"),
+        indices=matrix.indices.astype("<i4"),
+        values=np.asarray(matrix.data, "<f4"),
+    )
+
+
+def unpack_features(data: bytes, space: FeatureSpace) -> FeatureBatch:
+    """The batch; raises `DataError` where it is damaged or belongs to another space."""
+    from scipy.sparse import csr_array
+
+    arrays = unpack_arrays(data, FEATURES)
+    item_ids = unpack_text(arrays["item_ids"])
+    if not all(isinstance(item_id, str) for item_id in item_ids):
+        raise DataError("an item id is not text")
+    try:
+        shape = (len(item_ids), space.n_features)
+        matrix = csr_array((arrays["values"], arrays["indices"], arrays["indptr"]), shape=shape)
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise DataError(f"these are not features of {space}: {error}") from error
+    return FeatureBatch(space, tuple(item_ids), matrix.copy())
+
+
+def pack_text(values: Sequence[str | None]) -> NDArray[Any]:
+    """A list of texts as an array of bytes."""
+    import numpy as np
+
+    return np.frombuffer(json.dumps(list(values)).encode(), dtype=np.uint8)
+
+
+def unpack_text(array: NDArray[Any]) -> list[Any]:
+    """A list that `pack_text` made."""
+    try:
+        values = json.loads(array.tobytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"a list of texts is not JSON: {error}") from error
+    if not isinstance(values, list):
+        raise DataError("a list of texts is no list")
+    return values
+
+
+def pack_pictures(files: Sequence[bytes]) -> bytes:
+    """Image files in one body."""
+    import numpy as np
+
+    lengths = np.array([len(file) for file in files], dtype="<i8")
+    return pack_arrays(lengths=lengths, files=np.frombuffer(b"".join(files), dtype=np.uint8))
+
+
+def unpack_pictures(data: bytes) -> list[bytes]:
+    """The image files; raises `DataError` where the lengths are wrong."""
+    arrays = unpack_arrays(data, PICTURES)
+    lengths = arrays["lengths"].tolist()
+    if any(length < 0 for length in lengths) or sum(lengths) != arrays["files"].size:
+        raise DataError("the lengths of the files do not fit the files")
+    stream = BytesIO(arrays["files"].tobytes())
+    return [stream.read(length) for length in lengths]

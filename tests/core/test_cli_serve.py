@@ -1,0 +1,278 @@
+"""`saeviz serve` as seen from the other side of the wire: who may come in, what is refused, the report."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+import saeviz
+from saeviz import ExitCode, wire
+from saeviz.testing.stores import versioned
+from tests.conftest import FAKE_RUN
+from tests.service import TOKEN, Served
+
+SPACE = saeviz.FeatureSpace(11, "cls", 50)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
+WRITE = "/v1/features/layer11.cls?n_features=50"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    served = Served("--api", f"npz:{tmp_path_factory.mktemp('served')}")
+    yield served
+    said = served.stop()
+    assert "Traceback" not in said
+    assert TOKEN not in said
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/features", "/nowhere"])
+@pytest.mark.parametrize(
+    "given",
+    [None, "", TOKEN, f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"bearer {TOKEN}"],
+)
+def test_nothing_is_shown_without_the_token(served, path, given):
+    headers = {} if given is None else {"Authorization": given}
+    answer = httpx.get(served.url + path, headers=headers, trust_env=False)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "wants a token" in answer.json()["error"]
+
+
+def test_says_what_it_is(client):
+    found = client.get("/").json()
+    assert (found["service"], found["versions"], found["writable"], found["images"]) == ("saeviz", [1], True, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/images", 404),
+        ("GET", "/v1/images/item?item_id=a", 404),
+        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/features", 405),
+        ("GET", "/v1/features/layer11.cls/items", 400),
+        ("GET", "/v1/features/layer11.cls/items?n_features=x", 400),
+        ("GET", "/v1/features/layer11.cls/items?n_features=0", 400),
+        ("GET", "/v1/features/..%2f..%2fetc/items?n_features=50", 404),
+        ("GET", "/v1/features/layer11.head/items?n_features=50", 400),
+        ("GET", "/v1/features/layer11.cls/items?n_features=50&start=-1", 400),
+        ("GET", "/v1/features/layer11.cls/items?n_features=50&limit=0", 400),
+        ("POST", "/v1/features/layer11.cls/read?n_features=50", 400),
+    ],
+)
+def test_a_request_that_makes_no_sense_gets_a_sentence(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("body", [{}, [], {"item_ids": "a"}, {"item_ids": [1]}, {"item_ids": ["absent"]}])
+def test_reading_something_that_is_not_there(client, body):
+    answer = client.post("/v1/features/layer11.cls/read?n_features=50", json=body)
+    assert answer.status_code == (422 if body == {"item_ids": ["absent"]} else 400)
+
+
+def archive(compression=zipfile.ZIP_STORED, **arrays) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=True)
+            file.writestr(f"{name}.npy", array if isinstance(array, bytes) else content.getvalue())
+    return buffer.getvalue()
+
+
+def parts(**changes):
+    good = {
+        "item_ids": np.frombuffer(b'["a"]', np.uint8),
+        "indptr": np.array([0, 1], "<i8"),
+        "indices": np.array([3], "<i4"),
+        "values": np.array([1], "<f4"),
+    }
+    return {name: array for name, array in {**good, **changes}.items() if array is not None}
+
+
+def claiming(shape: tuple[int, ...]) -> bytes:
+    """A file that says that it is much longer than it is."""
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return content.getvalue()
+
+
+BAD = {
+    "nothing": b"",
+    "no zip": b"hello",
+    "an array missing": archive(**parts(values=None)),
+    "an array too many": archive(**parts(more=np.zeros(1))),
+    "compressed": archive(zipfile.ZIP_DEFLATED, **parts()),
+    "a pickle": archive(**parts(values=np.array([{"a": 1}], dtype=object))),
+    "another type": archive(**parts(values=np.array([1.0]))),
+    "another shape": archive(**parts(values=np.array([[1]], "<f4"))),
+    "longer than it is": archive(**parts(values=claiming((2**60,)))),
+    "negative": archive(**parts(values=claiming((-1,)))),
+    "no array": archive(**parts(values=b"hello")),
+    "a feature too large": archive(**parts(indices=np.array([50], "<i4"))),
+    "a negative feature": archive(**parts(indices=np.array([-1], "<i4"))),
+    "rows that do not fit": archive(**parts(indptr=np.array([0, 2], "<i8"))),
+    "rows that go back": archive(**parts(indptr=np.array([1, 0], "<i8"))),
+    "not a number": archive(**parts(values=np.array([np.nan], "<f4"))),
+    "no ids": archive(**parts(item_ids=np.frombuffer(b"[]", np.uint8))),
+    "ids that are none": archive(**parts(item_ids=np.frombuffer(b"[7]", np.uint8))),
+    "ids that are no list": archive(**parts(item_ids=np.frombuffer(b'"a"', np.uint8))),
+    "an empty id": archive(**parts(item_ids=np.frombuffer(b'[""]', np.uint8))),
+    "half a character": archive(**parts(item_ids=np.frombuffer(b'["\\ud800"]', np.uint8))),
+}
+
+
+def test_the_good_one_is_good(client):
+    assert client.put(WRITE, content=archive(**parts())).status_code == 204
+    assert client.delete("/v1/features").status_code == 204
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_body_that_is_not_what_it_should_be_is_refused_and_nothing_is_written(client, name):
+    answer = client.put(WRITE, content=BAD[name])
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]
+    assert client.get("/v1/features").json() == {"spaces": []}
+
+
+@pytest.mark.parametrize("with_length", [True, False])
+def test_a_body_that_is_too_long_is_not_read(client, monkeypatch, with_length):
+    def body():
+        for _ in range(70):
+            yield bytes(2**20)
+
+    answer = client.put(WRITE, content=bytes(70 * 2**20) if with_length else body())
+    assert answer.status_code == 413
+
+
+def test_another_number_of_features_is_refused(client):
+    client.put(WRITE, content=wire.pack_features(versioned(SPACE, ["a"])))
+    wider = saeviz.FeatureSpace(11, "cls", 51)
+    answer = client.put("/v1/features/layer11.cls?n_features=51", content=wire.pack_features(versioned(wider, ["a"])))
+    assert answer.status_code == 422
+    assert "50 features" in answer.json()["error"]
+    client.delete("/v1/features")
+
+
+def test_ids_come_in_pages(client):
+    client.put(WRITE, content=wire.pack_features(versioned(SPACE, [f"item {n}" for n in range(30)])))
+    page = client.get("/v1/features/layer11.cls/items?n_features=50&start=10&limit=5").json()
+    assert page == {"total": 30, "item_ids": [f"item {n}" for n in range(10, 15)]}
+    client.delete("/v1/features")
+
+
+def test_the_example_of_the_docs(client):
+    [code] = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    names = {"url": str(client.base_url).rstrip("/"), "headers": dict(client.headers)}
+    exec(code, names)
+    assert names["values"].tolist() == [1, 2]
+    client.delete("/v1/features")
+
+
+def test_many_at_once(client):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def write(number):
+        return client.put(WRITE, content=wire.pack_features(versioned(SPACE, [f"{number}-{k}" for k in range(5)])))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status_code for answer in pool.map(write, range(24))} == {204}
+    assert client.get("/v1/features/layer11.cls/items?n_features=50").json()["total"] == 120
+    client.delete("/v1/features")
+
+
+# ---- without a token
+
+
+def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
+    served = Served("--api", f"npz:{tmp_path}", token=None)
+    for host, status in (
+        (f"127.0.0.1:{served.port}", 200),
+        ("localhost", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil", 403),
+    ):
+        answer = httpx.get(f"{served.url}/", headers={"Host": host}, trust_env=False)
+        assert answer.status_code == status, host
+    served.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "token", "message"),
+    [
+        (["--api", "npz:s", "--host", "0.0.0.0"], None, "other machines could reach it; put a token into"),
+        (["runs/fake", "--host", "0.0.0.0"], TOKEN, "a report is for 127.0.0.1 only"),
+        (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token is at least 16"),
+        (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token is at least 16"),
+        (["--api", "npz:s", "--token-env", "NOT_SET"], None, "the environment variable NOT_SET is not set"),
+        (["--api", "npx:s"], None, "'npx:s' is no store"),
+        (["--api", "npz:s", "--set", "stor.path=x"], None, "--set stor: write store.OPTION=VALUE"),
+        (["nowhere"], None, "nowhere is not a run directory"),
+        (["runs/fake"], None, "runs/fake has no HTML report"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(saeviz_command, fake_run, monkeypatch, arguments, token, message):
+    if "runs/fake" in arguments:
+        saeviz.run(fake_run)
+    if token:
+        monkeypatch.setenv("SAEVIZ_TOKEN", token)
+    ended = saeviz_command("serve", *arguments, "--port", "0")
+    assert message in ended.err, ended
+    assert ended.code == ExitCode.USAGE
+    assert token is None or token not in ended.err
+
+
+def test_a_port_that_is_taken(saeviz_command, served, tmp_path):
+    ended = saeviz_command("serve", "--api", "npz:s", "--port", str(served.port))
+    assert "in use; --port 0 takes any free one" in ended.err
+    assert ended.code == ExitCode.USAGE
+
+
+# ---- the report
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "fake.toml").write_text(FAKE_RUN.replace('use = "fake-reporter"', 'use = "html"'))
+    saeviz.run(folder / "fake.toml")
+    served = Served(folder / "runs" / "fake", token=None)
+    yield served, folder / "runs" / "fake"
+    assert "Traceback" not in served.stop()
+
+
+def test_the_report_is_shown(report):
+    served, directory = report
+    answer = httpx.get(f"{served.url}/", trust_env=False)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.text == (directory / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("path", ["/../run.json", "/..%2frun.json", "/%2e%2e/run.json", "/run.json", "//etc/passwd"])
+def test_nothing_else_of_the_run_is_shown(report, path):
+    served, _ = report
+    done = subprocess.run(["curl", "-s", "--path-as-is", served.url + path], capture_output=True, text=True, check=True)
+    assert "stages" not in done.stdout
+    assert "root:" not in done.stdout
+    assert "Not Found" in done.stdout
+
+
+def test_the_report_is_for_this_machine_only(report):
+    served, _ = report
+    assert httpx.get(f"{served.url}/", headers={"Host": "evil.example"}, trust_env=False).status_code == 403
