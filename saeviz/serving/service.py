@@ -106,7 +106,7 @@ class Service:
         config = self._session.config.embeddings
         assert config is not None  # noqa: S101
         context = replace(
-            self._session.context("embeddings"), failed=lambda subject, error: self._failed.append((subject, error))
+            self._session.context(config), failed=lambda subject, error: self._failed.append((subject, error))
         )
         embedder: EmbeddingProvider = self._session.manager.build(config.role, config.use, config.options, context)
         return embedder
