@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz_folder.ratings import choose_rating_columns, note_non_numbers, to_number
+from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers, to_number
+from saeviz.toolkit.tables import Table, cell_text
 from saeviz_folder.scan import is_image_name, relative_name
-from saeviz_folder.table import Table, cell_text
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions
