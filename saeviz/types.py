@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 from saeviz.errors import DataError, ImageError
 
@@ -126,6 +126,18 @@ class FeatureBatch:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+
+@runtime_checkable
+class HasBytes(Protocol):
+    """Optional for the function that is the source of an image: the file that it decodes.
+
+    Runs can then share what they make of the picture. `ImageError` where it cannot be had.
+    """
+
+    def read_bytes(self) -> bytes:
+        """The whole file."""
+        ...
 
 
 ImageSource = Path | bytes | Callable[[], "Image"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
 from saeviz.session import Session, logger
-from saeviz.stages.stage import provenance
+from saeviz.stages.reuse import SharedEmbeddings
 from saeviz.types import ImageItem
 
 CHUNK = 128
@@ -42,22 +43,19 @@ class Embed:
         pending = _pending(session)
         logger.info("embed: %d images to do with %s", len(pending), session.config.embeddings.use)
         chunks = [pending[start : start + CHUNK] for start in range(0, len(pending), CHUNK)]
-        for chunk in session.progress(chunks, len(chunks), "embed"):
-            with session.blaming(session.config.embeddings):
-                vectors = session.embedder.embed(chunk)
-            if vectors.shape != (len(chunk), session.embedder.dim):
-                raise PluginError(
-                    f"embeddings {session.config.embeddings.use} gave shape {vectors.shape} for {len(chunk)} images "
-                    f"of dimension {session.embedder.dim}"
-                )
-            good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-            if good.size:
-                ids = [chunk[row].item_id for row in good]
-                files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
-        return {
-            "counts": {"embedded": len(session.extracted()) - len(_pending(session))},
-            **provenance(session, session.config.embeddings, session.embedder),
-        }
+        with closing(SharedEmbeddings(session, session.config.embeddings)) as shared:
+            for chunk in session.progress(chunks, len(chunks), "embed"):
+                vectors = shared.embed(chunk, session.embedder)
+                if vectors.shape != (len(chunk), session.embedder.dim):
+                    raise PluginError(
+                        f"embeddings {session.config.embeddings.use} gave shape {vectors.shape} for {len(chunk)} "
+                        f"images of dimension {session.embedder.dim}"
+                    )
+                good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+                if good.size:
+                    ids = [chunk[row].item_id for row in good]
+                    files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
+        return {"counts": {"embedded": len(session.extracted()) - len(_pending(session))}, **shared.provenance}
 
 
 def _pending(session: Session) -> list[ImageItem]:

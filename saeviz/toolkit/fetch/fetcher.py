@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from importlib.util import find_spec
 from io import BytesIO
-from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from saeviz.context import Context
+from saeviz.downloads import Downloads
 from saeviz.errors import ConfigError, ImageError
-from saeviz.files import write_atomic
 from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
-from saeviz.toolkit.fetch.urls import digest, redacted
+from saeviz.toolkit.fetch.urls import redacted
 from saeviz.types import ImageItem
 
 if TYPE_CHECKING:
@@ -62,7 +59,7 @@ class Fetcher:
     def __init__(self, options: FetchOptions, context: Context, upcoming: Sequence[str] = ()) -> None:
         if find_spec("urllib3") is None:
             raise ConfigError("images: fetching URLs needs urllib3, which is not installed: pip install 'saeviz[url]'")
-        self._kept = _Downloads(context.cache_dir / "downloads")
+        self._kept = Downloads(context.cache_dir)
         self._offline = context.offline
         self._stop = Event()
         self._limits = Limits(
@@ -89,8 +86,8 @@ class Fetcher:
         return data
 
     def version(self, url: str) -> str:
-        """For `ImageItem.version`: changes with the URL, and when that has come to show something else."""
-        return f"url-{digest(url)[:16]}{self._kept.change(url)}"
+        """For `ImageItem.version`, known without fetching."""
+        return self._kept.version(url)
 
     def close(self) -> None:
         """Fetch no more."""
@@ -140,57 +137,6 @@ class Fetcher:
                 if self._stop.wait(pause):
                     break
         raise RefusedError(ENDED)
-
-
-class _Downloads:
-    """What URLs show: `urls` has the digest of the content for each, `content` the content for each digest.
-
-    `changed` has a mark for each URL that was fetched again and had come to show something else.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def read(self, url: str) -> bytes | None:
-        """The content, None where it is not kept."""
-        try:
-            path = self._content(self._record(url).read_text())
-            os.utime(path)
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def has(self, url: str) -> bool:
-        """Whether it is kept."""
-        try:
-            return self._content(self._record(url).read_text()).is_file()
-        except FileNotFoundError:
-            return False
-
-    def keep(self, url: str, data: bytes) -> None:
-        """Keep what was fetched; readers and other writers see all of it or nothing."""
-        found = sha256(data).hexdigest()
-        record = self._record(url)
-        before = record.read_text() if record.is_file() else found
-        write_atomic(self._content(found), data)
-        if before != found:
-            write_atomic(self.folder / "changed" / digest(url), f"-{found[:8]}")
-        write_atomic(record, found)
-
-    def change(self, url: str) -> str:
-        """Its mark, '' for most."""
-        return self._changed.get(digest(url), "") if self._changed else ""
-
-    @cached_property
-    def _changed(self) -> dict[str, str]:
-        return {path.name: path.read_text() for path in (self.folder / "changed").glob("[0-9a-f]*")}
-
-    def _record(self, url: str) -> Path:
-        name = digest(url)
-        return self.folder / "urls" / name[:2] / name
-
-    def _content(self, name: str) -> Path:
-        return self.folder / "content" / name[:2] / name
 
 
 def _refuse_what_is_no_image(data: bytes) -> None:
