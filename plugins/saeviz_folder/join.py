@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import saeviz
 from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers, to_number
 from saeviz.toolkit.tables import Table, cell_text
-from saeviz_folder.scan import is_image_name, relative_name
+from saeviz_folder.scan import SUFFIXES, relative_name
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions
@@ -121,10 +121,8 @@ class _Finder:
                 text = os.path.normpath(os.path.join(folder, spelling))  # noqa: PTH118
                 if text in self.images:
                     return self.images[text]
-                path = Path(text)
-                if is_image_name(path) and _is_file(path):
-                    real = path.resolve()
-                    return self.images.get(os.fspath(real), path)
+                if os.path.splitext(text)[1].lower() in SUFFIXES and os.path.isfile(text):  # noqa: PTH113, PTH122
+                    return self.images.get(os.path.realpath(text), Path(text))
         return None
 
     def by_id(self, row: Row) -> Path | None:
@@ -156,13 +154,6 @@ class _Finder:
                 named[name_of(image)].append(image)
             all_names.append(dict(named))
         return all_names
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _refuse_two_rows_with_one_id(table: Table, rows: Sequence[Row]) -> None:
