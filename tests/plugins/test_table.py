@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import saeviz
-from saeviz.testing import ImageProviderContract
+from saeviz.pipeline import Plan
+from saeviz.testing import ImageProviderContract, fakes
 from saeviz_table import TableOptions, UrlOptions
 from saeviz_table.provider import TableImages, UrlImages
 from tests.conftest import FAKE_RUN
@@ -240,6 +241,17 @@ def test_a_run_over_urls_fetches_each_once_and_writes_no_secret(run_of_urls, sit
     assert len(written) > 15
     for path in written:
         assert not any(secret in path.read_bytes() for secret in (b"s3cr3t", b"hunter2", b"alice")), path
+
+
+def test_runs_share_what_they_make_of_fetched_pictures(run_of_urls, site, tmp_path, monkeypatch):
+    saeviz.run(run_of_urls, settings=["run.cache=true"], plan=Plan(last="embed"))
+    for kind in (fakes.FakeExtractor, fakes.FakeEmbeddings):
+        monkeypatch.setattr(kind, "embed" if kind is fakes.FakeEmbeddings else "extract", lambda self, items: 1 / 0)
+    site.answers.pop("/3.png")
+    settings = ["run.cache=true", f"run.dir={tmp_path / 'other'}", "images.path=four.csv"]
+    write(tmp_path / "four.csv", "".join((tmp_path / "urls.csv").read_text().splitlines(keepends=True)[:5]))
+    monkeypatch.chdir(tmp_path)
+    assert len(saeviz.run(run_of_urls, settings=settings, plan=Plan(last="embed")).items) == 4
 
 
 def test_a_run_without_network_has_what_was_fetched_before(run_of_urls, site, tmp_path):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from io import BytesIO
 from threading import Event, Lock
 from typing import TYPE_CHECKING
@@ -57,8 +56,10 @@ class Fetcher:
     """
 
     def __init__(self, options: FetchOptions, context: Context, upcoming: Sequence[str] = ()) -> None:
-        if find_spec("urllib3") is None:
-            raise ConfigError("images: fetching URLs needs urllib3, which is not installed: pip install 'saeviz[url]'")
+        try:
+            import urllib3  # noqa: F401  here, since threads that import it at the same time get halves of it
+        except ImportError as error:
+            raise ConfigError("images: URLs need urllib3, which is not installed: pip install 'saeviz[url]'") from error
         self._kept = Downloads(context.cache_dir)
         self._offline = context.offline
         self._stop = Event()
