@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,8 @@ class Downloads:
         """What the URL shows, None where it is not kept."""
         try:
             path = self._content(self._record(url).read_text())
-            os.utime(path)
+            with suppress(OSError):  # whoever may only read it may use it
+                os.utime(path)
             return path.read_bytes()
         except FileNotFoundError:
             return None

@@ -148,7 +148,7 @@ class ImageItem:
     """One picture, not yet decoded, and what is known about it.
 
     `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function
-    that gives the decoded picture, see `HasBytes`. `ratings` has finite numbers only: a missing rating is a missing key.
+    that gives the decoded picture (`HasBytes`). `ratings` has finite numbers only: a missing rating is a missing key.
     `individual` has, where they are known, the single ratings that a rating is the mean of, by rating and rater.
     `version` is any text that changes when what a function draws changes, so that a run extracts it again.
     """

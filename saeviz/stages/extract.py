@@ -72,11 +72,10 @@ def _extracted(
     session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]], shared: SharedFeatures
 ) -> Iterator[FeatureBatch]:
     """What the extractor makes of the images that have nothing yet when this is first asked."""
-    if shared.provenance:
-        _tell_of_other_provenance(session, shared.provenance)
     rest = [item for item in pending if not all(item.item_id in ids for ids in written.values())]
     if len(rest) < len(pending):
         logger.info("extract: %d images had their features made by another run", len(pending) - len(rest))
+        _tell_of_other_provenance(session, shared.provenance)
     if not rest:
         return
     batches = session.extractor.extract(session.progress(rest, len(rest), "extract"))
@@ -88,6 +87,7 @@ def _extracted(
             raise PluginError(f"extractor {session.config.extractor.use} gave {batch.space}, which it never declared")
         yield batch
         shared.keep(batch)
+    shared.provenance = provenance(session, session.config.extractor, session.extractor)
 
 
 def _pending(session: Session) -> list[ImageItem]:

@@ -219,6 +219,17 @@ def test_models_that_have_moved_on_are_told_of_and_kept_apart(run_file, made, tm
     assert made[0][seen:] == [f"{n}.png" for n in range(6)], "only what the newest commit made is taken"
 
 
+def test_what_was_kept_and_not_used_is_not_told_of(run_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes.FakeExtractor, "provenance", {"commit": "one"}, raising=False)
+    run(run_file, "one")
+    for number, colour in enumerate(["pink", "brown", "tan", "gold", "navy", "teal"]):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(picture(colour))
+    monkeypatch.setattr(fakes.FakeExtractor, "provenance", {"commit": "two"}, raising=False)
+    second = run(run_file, "two")
+    assert "commit is now two" not in (second.dir / "log.txt").read_text()
+    assert second.manifest["stages"]["extract"]["provenance"] == {"commit": "two"}
+
+
 @pytest.mark.parametrize("damage", [b"no database", b""])
 def test_a_cache_that_cannot_be_used_fails_no_run(run_file, made, tmp_path, damage):
     (tmp_path / "cache").mkdir()
