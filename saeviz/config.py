@@ -51,8 +51,13 @@ class RunSettings(Options):
     seed: int = Field(0, description="seed of everything that is drawn at random", ge=0)
     offline: bool = Field(False, description="never use the network")
     top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
+    cache: bool = Field(
+        True, description="keep features and embeddings for other runs over the same pictures: see `saeviz cache`"
+    )
     cache_dir: Path | None = Field(
-        None, description="where plugins keep what runs share", json_schema_extra={"path": True}
+        None,
+        description="where plugins keep what runs share; default: ~/.cache/saeviz",
+        json_schema_extra={"path": True},
     )
 
 

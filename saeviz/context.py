@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from saeviz.errors import ConfigError
 
 T = TypeVar("T")
+CACHE_DIR = Path("~", ".cache", "saeviz")
 Device = str
 Precision = Literal["float32", "bfloat16"]
 
@@ -42,7 +43,7 @@ class Context:
     precision: Precision = "float32"
     seed: int = 0
     workdir: Path = Path()
-    cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "saeviz")
+    cache_dir: Path = field(default_factory=CACHE_DIR.expanduser)
     offline: bool = False
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("saeviz"))
     failed: Callable[[str, str], None] = _log_failure

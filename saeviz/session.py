@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
-from saeviz.context import Context
+from saeviz.context import CACHE_DIR, Context
 from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.manager import Manager
 from saeviz.progress import watched
@@ -112,7 +111,7 @@ class Session:
             precision=settings.precision,
             seed=settings.seed,
             workdir=self.rundir.features if folder == "store" else self.rundir.path / folder,
-            cache_dir=settings.cache_dir or Path.home() / ".cache" / "saeviz",
+            cache_dir=settings.cache_dir or CACHE_DIR.expanduser(),
             offline=settings.offline,
             failed=self.failed,
             progress=self.progress,

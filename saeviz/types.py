@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 from saeviz.errors import DataError, ImageError
 
@@ -128,6 +128,18 @@ class FeatureBatch:
         return len(self.item_ids)
 
 
+@runtime_checkable
+class HasBytes(Protocol):
+    """Optional for the function that is the source of an image: the file that it decodes.
+
+    Runs can then share what they make of the picture. `ImageError` where it cannot be had.
+    """
+
+    def read_bytes(self) -> bytes:
+        """The whole file."""
+        ...
+
+
 ImageSource = Path | bytes | Callable[[], "Image"]
 
 
@@ -136,7 +148,7 @@ class ImageItem:
     """One picture, not yet decoded, and what is known about it.
 
     `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function
-    that gives the decoded picture. `ratings` has finite numbers only: a missing rating is a missing key.
+    that gives the decoded picture (`HasBytes`). `ratings` has finite numbers only: a missing rating is a missing key.
     `individual` has, where they are known, the single ratings that a rating is the mean of, by rating and rater.
     `version` is any text that changes when what a function draws changes, so that a run extracts it again.
     """

@@ -42,10 +42,11 @@ use = ["module:saeviz.testing.fakes"]
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the developer's own reaches a test; a broken bundled plugin is an error."""
+    """No setting of the developer's own reaches a test, nor what runs share; a broken bundled plugin is an error."""
     for name in [name for name in os.environ if name.startswith("SAEVIZ_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
+    monkeypatch.setenv("SAEVIZ_RUN__CACHE", "false")
 
 
 @pytest.fixture

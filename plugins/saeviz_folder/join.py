@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
+from saeviz.toolkit.tables import Table
 from saeviz_folder.raters import long_rows
-from saeviz_folder.ratings import choose_rating_columns, note_non_numbers
 from saeviz_folder.rows import JoinColumns, Row, wide_rows
-from saeviz_folder.scan import is_image_name, relative_name
-from saeviz_folder.table import Table
+from saeviz_folder.scan import SUFFIXES, relative_name
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions
@@ -107,10 +107,8 @@ class _Finder:
                 text = os.path.normpath(os.path.join(folder, spelling))  # noqa: PTH118
                 if text in self.images:
                     return self.images[text]
-                path = Path(text)
-                if is_image_name(path) and _is_file(path):
-                    real = path.resolve()
-                    return self.images.get(os.fspath(real), path)
+                if os.path.splitext(text)[1].lower() in SUFFIXES and os.path.isfile(text):  # noqa: PTH113, PTH122
+                    return self.images.get(os.path.realpath(text), Path(text))
         return None
 
     def by_id(self, row: Row) -> Path | None:
@@ -142,13 +140,6 @@ class _Finder:
                 named[name_of(image)].append(image)
             all_names.append(dict(named))
         return all_names
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _refuse_two_rows_with_one_id(columns: JoinColumns, table: Table, rows: Sequence[Row]) -> None:

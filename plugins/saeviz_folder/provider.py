@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.tables import read_table
 from saeviz_folder.join import join
 from saeviz_folder.rows import Row
 from saeviz_folder.scan import SUFFIXES, find_images, relative_name
-from saeviz_folder.table import read_table
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from saeviz_folder.ratings import to_number
+from saeviz.toolkit.ratings import to_number
+from saeviz.toolkit.tables import Cell, Table, cell_text
 from saeviz_folder.rows import JoinColumns, Row, named_images, other_columns
-from saeviz_folder.table import Cell, Table, cell_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from saeviz_folder.ratings import to_number
-from saeviz_folder.table import Table, cell_text
+from saeviz.toolkit.ratings import to_number
+from saeviz.toolkit.tables import Table, cell_text
 
 
 @dataclass(frozen=True)

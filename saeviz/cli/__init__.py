@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from saeviz.cli.cache import cache
 from saeviz.cli.check import check
 from saeviz.cli.demo import demo
 from saeviz.cli.heatmap import heatmap
@@ -26,7 +27,7 @@ def saeviz() -> None:
     """Find, name and show the visual concepts inside a vision model that predict what people feel about images."""
 
 
-for command in (run, demo, check, plugins, init, show, heatmap, store, serve):
+for command in (run, demo, check, plugins, init, show, heatmap, store, cache, serve):
     saeviz.add_command(command)
 
 

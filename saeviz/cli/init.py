@@ -52,7 +52,7 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield "# Another embedding: monosemanticity by it too, and how far the two agree."
     yield f"# One of: {', '.join(manager.names('embeddings'))}"
     yield "# [second_embeddings]"
-    yield f'# use = "{next((name for name in manager.names("embeddings") if name != DEFAULT_USE["embeddings"]), "")}"\n'
+    yield '# use = "timm"\n'
     for use in LISTS["scorers"][1]:
         yield from _component(manager, "[[scorers]]", "scorer", use)
     yield from _component(manager, "[selector]", "selector", DEFAULT_USE["selector"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from saeviz.config import ComponentConfig
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
 from saeviz.session import Session, logger
-from saeviz.stages.stage import provenance
+from saeviz.stages.reuse import SharedEmbeddings
 from saeviz.types import ImageItem
 
 EMBED_SECOND = "embed-second"
@@ -48,22 +49,19 @@ class Embed:
         pending = self._pending(session)
         logger.info("%s: %d images to do with %s", self.name, len(pending), config.use)
         chunks = [pending[start : start + CHUNK] for start in range(0, len(pending), CHUNK)]
-        for chunk in session.progress(chunks, len(chunks), self.name):
-            with session.blaming(config):
-                vectors = embedder.embed(chunk)
-            if vectors.shape != (len(chunk), embedder.dim):
-                raise PluginError(
-                    f"{self.table} {config.use} gave shape {vectors.shape} for {len(chunk)} images "
-                    f"of dimension {embedder.dim}"
-                )
-            good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-            if good.size:
-                ids = [chunk[row].item_id for row in good]
-                files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
-        return {
-            "counts": {"embedded": len(session.extracted()) - len(self._pending(session))},
-            **provenance(session, config, embedder),
-        }
+        with closing(SharedEmbeddings(session, config)) as shared:
+            for chunk in session.progress(chunks, len(chunks), self.name):
+                vectors = shared.embed(chunk, embedder)
+                if vectors.shape != (len(chunk), embedder.dim):
+                    raise PluginError(
+                        f"{self.table} {config.use} gave shape {vectors.shape} for {len(chunk)} images "
+                        f"of dimension {embedder.dim}"
+                    )
+                good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+                if good.size:
+                    ids = [chunk[row].item_id for row in good]
+                    files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
+        return {"counts": {"embedded": len(session.extracted()) - len(self._pending(session))}, **shared.provenance}
 
     def _config(self, session: Session) -> ComponentConfig | None:
         return session.config.component(self.table)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain
 from typing import Any
 
 from saeviz.errors import ConfigError, DataError, PluginError
 from saeviz.session import Session, logger
+from saeviz.stages.reuse import SharedFeatures
 from saeviz.stages.stage import provenance
-from saeviz.types import FeatureSpace, ImageItem
+from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
 
 
 class Extract:
@@ -40,18 +43,12 @@ class Extract:
         pending = _pending(session)
         logger.info("extract: %d of %d images to do in %s", len(pending), len(session.items), _names(spaces))
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
-        batches = session.extractor.extract(session.progress(pending, len(pending), "extract"))
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
-        for number, batch in enumerate(session.guarded(session.config.extractor, batches)):
-            if number == 0:
-                _tell_of_other_provenance(session)
-            if batch.space not in spaces:
-                raise PluginError(
-                    f"extractor {session.config.extractor.use} gave {batch.space}, which it never declared"
-                )
-            with session.blaming(session.config.store):
-                session.store.write(batch)
-            written[batch.space].update(batch.item_ids)
+        with closing(SharedFeatures(session, spaces)) as shared:
+            for batch in chain(shared.batches(pending), _extracted(session, pending, written, shared)):
+                with session.blaming(session.config.store):
+                    session.store.write(batch)
+                written[batch.space].update(batch.item_ids)
         done = session.extracted()
         if not done:
             raise DataError(
@@ -64,8 +61,30 @@ class Extract:
             "store": session.config.store.identity(),
             "counts": {"images": len(session.items), "extracted": len(done)},
             "spaces": [dataclasses.asdict(space) for space in spaces],
-            **provenance(session, session.config.extractor, session.extractor),
+            **shared.provenance,
         }
+
+
+def _extracted(
+    session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]], shared: SharedFeatures
+) -> Iterator[FeatureBatch]:
+    """What the extractor makes of the images that have nothing yet when this is first asked."""
+    rest = [item for item in pending if not all(item.item_id in ids for ids in written.values())]
+    if len(rest) < len(pending):
+        logger.info("extract: %d images had their features made by another run", len(pending) - len(rest))
+        _tell_of_other_provenance(session, shared.provenance)
+    if not rest:
+        return
+    batches = session.extractor.extract(session.progress(rest, len(rest), "extract"))
+    for number, batch in enumerate(session.guarded(session.config.extractor, batches)):
+        if number == 0:
+            shared.provenance = provenance(session, session.config.extractor, session.extractor)
+            _tell_of_other_provenance(session, shared.provenance)
+        if batch.space not in written:
+            raise PluginError(f"extractor {session.config.extractor.use} gave {batch.space}, which it never declared")
+        yield batch
+        shared.keep(batch)
+    shared.provenance = provenance(session, session.config.extractor, session.extractor)
 
 
 def _pending(session: Session) -> list[ImageItem]:
@@ -144,11 +163,10 @@ def _refuse_another_runs_store(session: Session) -> None:
         )
 
 
-def _tell_of_other_provenance(session: Session) -> None:
+def _tell_of_other_provenance(session: Session, found: Mapping[str, Any]) -> None:
     """Warn where earlier features of the run came from other files, as when a hub's branch has moved on."""
     manifest = session.rundir.read_manifest()
     record = manifest["stages"]["extract"]
-    found = provenance(session, session.config.extractor, session.extractor)
     before, now = record.get("provenance", {}), found.get("provenance", {})
     for name in before.keys() & now.keys():
         if before[name] != now[name]:

@@ -39,19 +39,28 @@ class Table:
         raise saeviz.ConfigError(f"images.{option}: {self.path.name} has no column {name!r}; {hint}")
 
 
-def read_table(path: Path) -> Table:
-    """The table in `path`; what it is, its ending says. Raises `DataError` where it is no table."""
-    read = _READERS.get(path.suffix.lower())
+def read_table(path: Path, option: str = "images.ratings") -> Table:
+    """The table in `path`, which `option` names; what it is, its ending says. Raises `DataError` where it is none."""
+    read = READERS.get(path.suffix.lower())
     if read is None:
-        raise saeviz.DataError(f"images.ratings: {path} is none of {', '.join(_READERS)}")
+        raise saeviz.DataError(f"{option}: {path} is none of {', '.join(READERS)}")
+    return _checked(read, path, option)
+
+
+def read_list(path: Path, option: str) -> Table:
+    """The lines of a text file as the column `image`; one that is empty or begins with # is a missing cell."""
+    return _checked(_read_list, path, option)
+
+
+def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
     try:
         table = read(path)
     except FileNotFoundError as error:
-        raise saeviz.DataError(f"images.ratings: there is no file {path}") from error
+        raise saeviz.DataError(f"{option}: there is no file {path}") from error
     except (OSError, ValueError, csv.Error, RecursionError) as error:
-        raise saeviz.DataError(f"images.ratings: {path} cannot be read: {error}") from error
+        raise saeviz.DataError(f"{option}: {path} cannot be read: {error}") from error
     if not table.columns or not len(table):
-        raise saeviz.DataError(f"images.ratings: {path} has no rows")
+        raise saeviz.DataError(f"{option}: {path} has no rows")
     return table
 
 
@@ -92,6 +101,12 @@ def _read_csv(path: Path) -> Table:
     return Table(path, columns, first_row=2, notes=notes)
 
 
+def _read_list(path: Path) -> Table:
+    text, notes = _decode(path)
+    lines = [line.strip() for line in text.splitlines()]
+    return Table(path, {"image": ["" if line.startswith("#") else line for line in lines]}, 1, notes)
+
+
 def _decode(path: Path) -> tuple[str, list[str]]:
     data = path.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -127,7 +142,7 @@ def _read_parquet(path: Path) -> Table:
     return Table(path, parquet.read_table(path).to_pydict(), first_row=1)
 
 
-_READERS: dict[str, Callable[[Path], Table]] = {
+READERS: dict[str, Callable[[Path], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".json": _read_json,

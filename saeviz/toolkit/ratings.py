@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 import saeviz
-from saeviz_folder.table import Cell, Table, cell_text, is_missing
+from saeviz.toolkit.tables import Cell, Table, cell_text, is_missing
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _SPREAD_OR_COUNT = re.compile(r"(.+)[_ .-](sd|std|se|sem|var|n|count)", re.IGNORECASE)

@@ -1,0 +1,41 @@
+"""Images of a data set that the library `datasets` can load, from a folder or from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+import saeviz
+
+
+class HuggingFaceOptions(saeviz.Options):
+    """Options of the image provider `huggingface`."""
+
+    path: str = Field(
+        description="hub id (owner/name), or a folder: of `save_to_disk`, of images (imagefolder), of Parquet files",
+        **saeviz.PATH,
+    )
+    config: str | None = Field(None, description="configuration of a data set that has several")
+    split: str = Field("train", description="split, or a part of it, as in train[:1000]")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub; a commit pins what is loaded")
+    image_column: str | None = Field(None, description="column with the images; default: the one that has images")
+    item_column: str | None = Field(None, description="column with the item id; default: the number of the row, from 0")
+    rating_columns: tuple[str, ...] | None = Field(
+        None,
+        description="columns that are ratings; default: every column of numbers, except ids and the spreads (x_sd) "
+        "and counts (x_n) of another column",
+    )
+
+
+@saeviz.hookimpl
+def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
+    """The provider `huggingface`."""
+    yield saeviz.ImageProviderSpec(
+        name="huggingface",
+        summary="a data set of the library datasets, from a folder or the Hugging Face hub",
+        options=HuggingFaceOptions,
+        factory="saeviz_huggingface.provider:HuggingFaceImages",
+        needs=("datasets",),
+        install="saeviz[huggingface]",
+    )

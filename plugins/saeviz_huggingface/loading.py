@@ -1,0 +1,83 @@
+"""Load a data set: real `datasets` calls, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import saeviz
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from saeviz_huggingface import HuggingFaceOptions
+
+MARKS_OF_SAVE_TO_DISK = ("state.json", "dataset_dict.json")
+
+
+def is_local(path: str) -> bool:
+    """Whether a path or hub id is something on this machine."""
+    return Path(path).expanduser().exists()
+
+
+def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
+    """The split that the options name, rows on the disk. No code of the data set is run.
+
+    Raises `DataError` where it cannot be had.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    folder = Path(options.path).expanduser()
+    try:
+        if any((folder / mark).is_file() for mark in MARKS_OF_SAVE_TO_DISK):
+            return _saved(folder, options.split)
+        if not folder.exists() and options.path.startswith((".", "/", "~")):
+            raise saeviz.DataError(f"images.path: there is no folder {options.path}")
+        with _without_network() if context.offline else nullcontext():
+            return load_dataset(
+                str(folder) if folder.exists() else options.path,
+                options.config,
+                split=options.split,
+                revision=None if folder.exists() else options.revision,
+            )
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise saeviz.DataError(
+            f"images.path: {options.path} cannot be loaded: {reason}{_step(folder, context)}"
+        ) from error
+
+
+def _saved(folder: Path, split: str) -> Dataset:
+    from datasets import DatasetDict, load_from_disk
+
+    found: Any = load_from_disk(str(folder))
+    if not isinstance(found, DatasetDict):
+        return found
+    if split not in found:
+        raise saeviz.DataError(f"images.split: {folder} has no split {split!r}; it has {', '.join(found)}")
+    return found[split]
+
+
+@contextmanager
+def _without_network() -> Iterator[None]:
+    """What HF_HUB_OFFLINE does, which both libraries read only when they are imported."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def _step(folder: Path, context: saeviz.Context) -> str:
+    if folder.exists():
+        return ""
+    if context.offline:
+        return "; offline was asked for, so it must be in the cache of datasets, or a folder"
+    return "; without the hub, load it on another machine, `save_to_disk` it and set images.path to that folder"

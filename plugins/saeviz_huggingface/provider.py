@@ -1,0 +1,179 @@
+"""The image provider `huggingface`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import saeviz
+from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers, to_number
+from saeviz.toolkit.tables import Table, cell_text
+from saeviz_huggingface.loading import is_local, load
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from PIL.Image import Image
+
+    from saeviz_huggingface import HuggingFaceOptions
+
+
+@dataclass(frozen=True)
+class Row:
+    """An `ImageItem.source`: the picture in one row, read from the disk when it is opened."""
+
+    pictures: Dataset = field(repr=False, hash=False, compare=False)
+    number: int
+    item_id: str
+
+    def __call__(self) -> Image:
+        """The decoded picture."""
+        return saeviz.ImageItem(self.item_id, self.read_bytes()).open()
+
+    def read_bytes(self) -> bytes:
+        """The file; raises `ImageError` where the row has none."""
+        (picture,) = self.pictures[self.number].values()
+        data: bytes | None = picture and picture["bytes"]
+        if data is None:
+            raise saeviz.ImageError(f"image {self.item_id!r} cannot be had: row {self.number} has no picture in it")
+        return data
+
+
+class HuggingFaceImages:
+    """The rows of a data set, in their order. They stay on the disk: only columns without images are read beforehand.
+
+    A class label counts as metadata, by its name, and so does text; lists and tables in a row are left out.
+    """
+
+    def __init__(self, options: HuggingFaceOptions, context: saeviz.Context) -> None:
+        self.options = options
+        self.context = context
+
+    def get_image(self, item_id: str) -> saeviz.ImageItem | None:
+        """The image with this id, or None."""
+        row = self._rows.get(item_id)
+        return None if row is None else self._item(item_id, row)
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        """All images, not decoded; with `filter_labeled` only those that have a rating."""
+        items = (self._item(item_id, row) for item_id, row in self._rows.items())
+        return islice((item for item in items if item.ratings or not filter_labeled), limit)
+
+    def notes(self) -> Sequence[str]:
+        """What the user should know of the columns."""
+        ratings, notes = self._ratings
+        return [*notes, *(note for name in ratings for note in note_non_numbers(self._table, name))]
+
+    @cached_property
+    def _data(self) -> Dataset:
+        data = load(self.options, self.context)
+        return data if data._indices is None else data.flatten_indices()
+
+    @cached_property
+    def _image_column(self) -> str:
+        from datasets import Image
+
+        columns = {str(name): feature for name, feature in self._data.features.items()}
+        with_images = [name for name, feature in columns.items() if isinstance(feature, Image)]
+        named = self.options.image_column
+        if named is None and len(with_images) == 1:
+            return with_images[0]
+        if named is not None and named in with_images:
+            return named
+        problem = "say which one" if named is None else f"{named!r} is none of them"
+        have = f"images are in {', '.join(with_images)}" if with_images else "no column has images"
+        raise saeviz.ConfigError(f"images.image_column: {problem}; {have}, the columns are {', '.join(columns)}")
+
+    @cached_property
+    def _pictures(self) -> Dataset:
+        """The column of images, undecoded."""
+        from datasets import Image
+
+        return self._data.select_columns([self._image_column]).cast_column(self._image_column, Image(decode=False))
+
+    @cached_property
+    def _files(self) -> list[str | None]:
+        """For each row the file of the picture, None where its bytes are in the data set. Reads no bytes."""
+        import pyarrow.compute as pc
+
+        pictures = self._pictures.data.column(self._image_column)
+        paths = pc.struct_field(pictures, "path").to_pylist()
+        inside = pc.is_valid(pc.struct_field(pictures, "bytes")).to_pylist()
+        return [None if has_bytes or not path else path for path, has_bytes in zip(paths, inside, strict=True)]
+
+    @cached_property
+    def _table(self) -> Table:
+        """The columns of numbers and texts."""
+        from datasets import ClassLabel, Value
+
+        features = self._data.features
+        names = [name for name, feature in features.items() if isinstance(feature, Value | ClassLabel)]
+        columns = self._data.select_columns(names)[:] if names else {}
+        for name in names:
+            if isinstance(features[name], ClassLabel):
+                label_of = features[name].int2str
+                columns[name] = [None if cell is None or cell < 0 else label_of(cell) for cell in columns[name]]
+            elif "binary" in features[name].dtype:
+                del columns[name]
+        return Table(Path(self.options.path), columns, first_row=0)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """The row of each item."""
+        column = self.options.item_column
+        given = self._table.column(column, "item_column") if column else range(len(self._data))
+        rows: dict[str, int] = {}
+        for row, cell in enumerate(given):
+            item_id = cell_text(cell)
+            if not item_id:
+                raise saeviz.DataError(f"images.item_column: row {row} has nothing in {column!r}")
+            if item_id in rows:
+                raise saeviz.DataError(
+                    f"images.item_column: rows {rows[item_id]} and {row} are both called {item_id!r}; "
+                    "leave it out to have them numbered"
+                )
+            rows[item_id] = row
+        return rows
+
+    @cached_property
+    def _ratings(self) -> tuple[list[str], list[str]]:
+        """The rating columns, and notes about the choice."""
+        if not self._table.columns:
+            return [], []
+        return choose_rating_columns(self._table, self.options.rating_columns, {self.options.item_column})
+
+    @cached_property
+    def _metadata(self) -> list[str]:
+        taken = {"", *self._ratings[0], self.options.item_column}
+        return [name for name in self._table.columns if name not in taken]
+
+    def _item(self, item_id: str, row: int) -> saeviz.ImageItem:
+        columns = self._table.columns
+        numbers = {name: to_number(columns[name][row]) for name in self._ratings[0]}
+        texts = {name: cell_text(columns[name][row]) for name in self._metadata}
+        ratings = {name: number for name, number in numbers.items() if number is not None}
+        metadata: Mapping[str, str] = {name: text for name, text in texts.items() if text}
+        file = self._files[row]
+        if file is not None and self._may_open(Path(file)):
+            return saeviz.ImageItem(item_id, Path(file), ratings, metadata)
+        source = Row(self._pictures, row, item_id)
+        return saeviz.ImageItem(item_id, source, ratings, metadata, version=f"{self._data._fingerprint}-{row}")
+
+    def _may_open(self, file: Path) -> bool:
+        """Whether a row may stand for this file: one from the hub only for files that came with it."""
+        return file.is_absolute() and (
+            self._is_local or any(file.resolve().is_relative_to(place) for place in _caches())
+        )
+
+    @cached_property
+    def _is_local(self) -> bool:
+        return is_local(self.options.path)
+
+
+def _caches() -> list[Path]:
+    from datasets import config
+
+    return [Path(place).resolve() for place in (config.HF_DATASETS_CACHE, config.HF_CACHE_HOME)]

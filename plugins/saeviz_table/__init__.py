@@ -1,0 +1,58 @@
+"""Images that a table or a list names, by path or by URL, with the ratings in its other columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+import saeviz
+from saeviz.toolkit.fetch import FetchOptions
+
+
+class UrlOptions(FetchOptions):
+    """Options of the image provider `url`."""
+
+    path: Path = Field(
+        description="table with a row per image (.csv, .tsv, .json, .parquet), or a text file with a line per image",
+        **saeviz.PATH,
+    )
+    image_column: str | None = Field(
+        None, description="column with the images; default: url, image_url, file, path or image, whichever there is"
+    )
+    item_column: str | None = Field(
+        None, description="column with the item id; default: the path, or the URL without what is secret in it"
+    )
+    rating_columns: tuple[str, ...] | None = Field(
+        None,
+        description="columns that are ratings; default: every numeric column, except ids and the spreads (x_sd) "
+        "and counts (x_n) of another column",
+    )
+
+
+class TableOptions(UrlOptions):
+    """Options of the image provider `table`."""
+
+    folder: Path | None = Field(
+        None, description="what relative paths are relative to; default: the table's folder", **saeviz.PATH
+    )
+
+
+@saeviz.hookimpl
+def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
+    """The providers `table` and `url`."""
+    yield saeviz.ImageProviderSpec(
+        name="table",
+        summary="a CSV, TSV, JSON or Parquet table of paths or URLs, ratings and metadata",
+        options=TableOptions,
+        factory="saeviz_table.provider:TableImages",
+    )
+    yield saeviz.ImageProviderSpec(
+        name="url",
+        summary="a list or table of URLs, fetched under limits and kept",
+        options=UrlOptions,
+        factory="saeviz_table.provider:UrlImages",
+        needs=("urllib3",),
+        install="saeviz[url]",
+    )

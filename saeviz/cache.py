@@ -1,0 +1,220 @@
+"""What runs share: features and embeddings, by the content of the picture and the identity of the model.
+
+One SQLite file, in its plain journal mode: any number of processes may use it at once, a crash leaves what was there
+before, and it does without the shared memory of the write-ahead log, which a home on a network drive does not have.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from itertools import accumulate
+from pathlib import Path
+
+from saeviz.errors import ImageError
+from saeviz.types import HasBytes, ImageItem
+
+FORMAT = 1
+SECONDS_TO_WAIT = 60.0
+DAY = 86_400
+LIMIT = 20 * 10**9
+"""Bytes that runs add up to; beyond, what was not used for longest goes."""
+
+_SCHEMA = f"""
+pragma auto_vacuum = incremental;
+begin immediate;
+create table if not exists model (
+    id integer primary key, digest text not null, provenance text not null, kind text not null, title text not null,
+    written real not null, unique (digest, provenance));
+create table if not exists entry (
+    id integer primary key, model integer not null, image blob not null, used integer not null, size integer not null,
+    data blob not null, unique (model, image));
+create index if not exists entry_by_use on entry (used, size, model);
+create table if not exists file (
+    path blob primary key, fingerprint text not null, image blob not null) without rowid;
+pragma user_version = {FORMAT};
+commit;
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What entries were made by. `digest` stands for everything that the outcome depends on, as far as known before."""
+
+    digest: str
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What is kept of one model, or of the pictures that were downloaded. `used` is in seconds since 1970."""
+
+    kind: str
+    title: str
+    images: int
+    size: int
+    used: float
+
+
+class SharedCache:
+    """Entries of bytes by model and by picture, a picture being the 32 bytes of its SHA-256.
+
+    Whoever uses it for a run must expect `sqlite3.Error`: the run goes on without.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = self.path_in(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT, isolation_level=None)
+        (version,) = self._connection.execute("pragma user_version").fetchone()
+        if version not in (0, FORMAT):
+            raise sqlite3.DatabaseError(f"it has format {version}, and this saeviz knows format {FORMAT}")
+        if version == 0:
+            self._connection.executescript(_SCHEMA)
+
+    @staticmethod
+    def path_in(folder: Path) -> Path:
+        """The file."""
+        return folder / "shared.sqlite3"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def provenance(self, model: Model) -> str | None:
+        """Where the model that was written to last came from, None where nothing is kept."""
+        newest = self._newest(model)
+        return newest[1] if newest else None
+
+    def get(self, model: Model, images: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The entries that are kept of these pictures. At most some hundred pictures at a time."""
+        newest = self._newest(model)
+        if newest is None or not images:
+            return {}
+        places = ", ".join("?" * len(images))
+        found = self._connection.execute(
+            f"select id, used, image, data from entry where model = ? and image in ({places})",  # noqa: S608
+            (newest[0], *images),
+        ).fetchall()
+        now = int(time.time())
+        self._touch([number for number, used, _, _ in found if used < now - DAY], now)
+        return {image: data for _, _, image, data in found}
+
+    def put(self, model: Model, provenance: str, entries: Mapping[bytes, bytes]) -> None:
+        """Keep entries; those of a picture that has one are replaced."""
+        now = time.time()
+        with self._writing():
+            self._connection.execute(
+                "insert into model (digest, provenance, kind, title, written) values (?, ?, ?, ?, ?) "
+                "on conflict (digest, provenance) do update set written = excluded.written, title = excluded.title",
+                (model.digest, provenance, model.kind, model.title, now),
+            )
+            (number,) = self._connection.execute(
+                "select id from model where digest = ? and provenance = ?", (model.digest, provenance)
+            ).fetchone()
+            self._connection.executemany(
+                "insert or replace into entry (model, image, used, size, data) values (?, ?, ?, ?, ?)",
+                [(number, image, int(now), len(data), data) for image, data in entries.items()],
+            )
+
+    def digests(self, fingerprints: Mapping[Path, str]) -> dict[Path, bytes]:
+        """The pictures in files that were read when they had these fingerprints. At most some hundred at a time."""
+        keys = {_key_of(path): path for path in fingerprints}
+        rows = self._connection.execute(
+            f"select path, fingerprint, image from file where path in ({', '.join('?' * len(keys))})",  # noqa: S608
+            list(keys),
+        ).fetchall()
+        return {keys[key]: image for key, fingerprint, image in rows if fingerprint == fingerprints[keys[key]]}
+
+    def remember(self, found: Mapping[Path, tuple[str, bytes]]) -> None:
+        """Keep which picture is in a file while it has a fingerprint, so that it need not be read again to know."""
+        rows = [(_key_of(path), fingerprint, image) for path, (fingerprint, image) in found.items()]
+        with self._writing():
+            self._connection.executemany(
+                "insert or replace into file (path, fingerprint, image) values (?, ?, ?)", rows
+            )
+
+    def usage(self) -> list[Usage]:
+        """What is kept, by kind and model."""
+        rows = self._connection.execute(
+            "select kind, title, digest, count(*), sum(entry.size), max(used) from entry "
+            "join model on model.id = entry.model group by model.id order by kind, title, digest"
+        )
+        return [
+            Usage(kind, f"{title} [{digest[:6]}]", images, size, used)
+            for kind, title, digest, images, size, used in rows
+        ]
+
+    def by_use(self) -> Iterator[tuple[float, int, int]]:
+        """When each entry was last used, its size and its number, longest ago first."""
+        yield from self._connection.execute("select used, size, id from entry order by used, id").fetchall()
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Remove entries, models without any, and give the room back to the disk."""
+        with self._writing():
+            self._connection.executemany("delete from entry where id = ?", [(number,) for number in numbers])
+            self._connection.execute("delete from model where id not in (select model from entry)")
+            if not self._connection.execute("select 1 from entry").fetchone():
+                self._connection.execute("delete from file")
+        self._connection.executescript("pragma incremental_vacuum")  # execute() would free a single page
+
+    def shrink(self, size: int) -> None:
+        """Remove what was not used for longest, until the file is no larger than `size` bytes."""
+        surplus = self.path.stat().st_size - size
+        if surplus <= 0:
+            return
+        before = accumulate((entry_size for _, entry_size, _ in self.by_use()), initial=0)
+        self.remove(number for gone, (_, _, number) in zip(before, self.by_use(), strict=False) if gone < surplus)
+
+    def _newest(self, model: Model) -> tuple[int, str] | None:
+        found: tuple[int, str] | None = self._connection.execute(
+            "select id, provenance from model where digest = ? order by written desc limit 1", (model.digest,)
+        ).fetchone()
+        return found
+
+    def _touch(self, numbers: Sequence[int], now: int) -> None:
+        if numbers:
+            with self._writing():
+                self._connection.executemany("update entry set used = ? where id = ?", [(now, n) for n in numbers])
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._connection.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
+
+
+def digest_of(item: ImageItem) -> bytes | None:
+    """SHA-256 of the picture's file or bytes, or of what `read_bytes` of its source gives; None where there is none.
+
+    None also for a file that changes meanwhile or cannot be read.
+    """
+    fingerprint, source = item.fingerprint, item.source
+    try:
+        if isinstance(source, bytes):
+            found = sha256(source)
+        elif isinstance(source, Path):
+            with source.open("rb") as file:
+                found = file_digest(file, "sha256")
+        elif isinstance(source, HasBytes):
+            found = sha256(source.read_bytes())
+        else:
+            return None
+    except (OSError, ImageError):
+        return None
+    return found.digest() if item.fingerprint == fingerprint else None
+
+
+def _key_of(path: Path) -> bytes:
+    """Stands for a file; where a user keeps things is not written down."""
+    return sha256(os.fsencode(path.absolute())).digest()[:16]

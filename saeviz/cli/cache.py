@@ -1,0 +1,146 @@
+"""`saeviz cache`: what runs share, how much it is, and less of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from saeviz.cache import SharedCache, Usage
+from saeviz.context import CACHE_DIR
+from saeviz.downloads import Downloads
+from saeviz.errors import RunDirError
+
+BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+cache_dir_option = click.option(
+    "--cache-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="SAEVIZ_RUN__CACHE_DIR",
+    default=CACHE_DIR,
+    show_default=True,
+    callback=lambda _context, _parameter, path: path.expanduser(),
+    help="Where it is: run.cache_dir.",
+)
+
+
+@click.group(invoke_without_command=True)
+@cache_dir_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def cache(context: click.Context, cache_dir: Path, as_json: bool) -> None:
+    """Show what runs share: features and embeddings by model, and pictures fetched by URL."""
+    context.obj = cache_dir
+    if context.invoked_subcommand is not None:
+        return
+    found = _usage(cache_dir)
+    if as_json:
+        click.echo(json.dumps({"cache_dir": str(cache_dir), "kept": [vars(usage) for usage in found]}, indent=2))
+        return
+    width = max((len(usage.title) for usage in found), default=0)
+    for usage in found:
+        used = datetime.fromtimestamp(usage.used).strftime("%Y-%m-%d")
+        click.echo(
+            f"{usage.kind:10}  {usage.title:{width}}  {usage.images:9} images  {_text(usage.size):>8}  used {used}"
+        )
+    click.echo(f"{_text(sum(usage.size for usage in found))} in {cache_dir}")
+
+
+def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | None]:
+    """Reads a number with one of the units."""
+
+    def read(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text or "", re.IGNORECASE)
+        if text is None:
+            return None
+        if match is None or match[2].lower() not in units:
+            raise click.BadParameter(f"{text!r} is none; write for instance {example}")
+        return float(match[1]) * units[match[2].lower()]
+
+    return read
+
+
+@cache.command()
+@click.option(
+    "--older-than", metavar="AGE", callback=_amount(SECONDS, "30d"), help="What was not used for so long: 12h, 30d, 8w."
+)
+@click.option(
+    "--max-size", metavar="SIZE", callback=_amount(BYTES, "10GB"), help="What was not used for longest, down to 10GB."
+)
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.pass_obj
+def prune(cache_dir: Path, older_than: float | None, max_size: float | None, everything: bool) -> None:
+    """Remove some of it. Runs have copies of their own: nothing that a run directory needs is lost."""
+    if older_than is None and max_size is None and not everything:
+        raise click.UsageError("say what to remove: --older-than, --max-size or --all")
+    cutoff = time.time() + 1 if everything else time.time() - older_than if older_than is not None else 0.0
+    if everything:
+        _remove_if_damaged(cache_dir)
+    with _opened(cache_dir) as shared:
+        parts: list[tuple[Any, Any]] = [(Downloads(cache_dir), [])]
+        if shared is not None:
+            parts.append((shared, []))
+        known = sorted(
+            (used, size, part, key) for part, (keeper, _) in enumerate(parts) for used, size, key in keeper.by_use()
+        )
+        left, removed = sum(size for _, size, _, _ in known), 0
+        for used, size, part, key in known:
+            if used < cutoff or (max_size is not None and left > max_size):
+                parts[part][1].append(key)
+                left -= size
+                removed += size
+        for keeper, keys in parts:
+            if keys:
+                keeper.remove(keys)
+    n = sum(len(keys) for _, keys in parts)
+    click.echo(f"removed {n} {'entry' if n == 1 else 'entries'}, {_text(removed)}; {_text(left)} left in {cache_dir}")
+
+
+def _usage(cache_dir: Path) -> list[Usage]:
+    with _opened(cache_dir) as shared:
+        found = shared.usage() if shared is not None else []
+    pictures = list(Downloads(cache_dir).by_use())
+    if pictures:
+        size = sum(size for _, size, _ in pictures)
+        found.append(Usage("downloads", "pictures fetched by URL", len(pictures), size, pictures[-1][0]))
+    return found
+
+
+@contextmanager
+def _opened(cache_dir: Path) -> Iterator[SharedCache | None]:
+    """The cache of features and embeddings, None where there is none; raises `RunDirError` where it is damaged."""
+    path = SharedCache.path_in(cache_dir)
+    if not path.exists():
+        yield None
+        return
+    try:
+        with closing(SharedCache(cache_dir)) as shared:
+            yield shared
+    except sqlite3.Error as error:
+        raise RunDirError(f"{path} cannot be used ({error}); `saeviz cache prune --all` starts anew") from error
+
+
+def _remove_if_damaged(cache_dir: Path) -> None:
+    path = SharedCache.path_in(cache_dir)
+    try:
+        with _opened(cache_dir) as shared:
+            for _ in shared.by_use() if shared else ():
+                break
+    except RunDirError as error:
+        if isinstance(error.__cause__, sqlite3.OperationalError):  # locked, not permitted, disk full
+            raise
+        path.unlink()
+
+
+def _text(size: float) -> str:
+    unit = next((unit for unit in ("GB", "MB", "kB") if size >= BYTES[unit.lower()]), None)
+    return f"{size / BYTES[unit.lower()]:.1f} {unit}" if unit else f"{size:.0f} B"

@@ -1,0 +1,170 @@
+"""What runs share, as stages use it: looked up before a model runs, added to after."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from saeviz import rundir
+from saeviz.cache import LIMIT, Model, SharedCache, digest_of
+from saeviz.config import ComponentConfig
+from saeviz.session import Session, logger
+from saeviz.specs import path_fields
+from saeviz.types import ImageItem
+
+T = TypeVar("T")
+CHUNK = 256
+AT_ONCE = 1024
+THREADS = 8
+
+
+class Shared:
+    """What a component made in this and other runs: for a picture one entry for each of `parts`, such as spaces.
+
+    Nothing of it can fail a run: where the cache cannot be used, a warning says so and the run does without.
+    `provenance` is where the entries that were found come from, as for the manifest.
+    """
+
+    def __init__(self, session: Session, config: ComponentConfig, kind: str, parts: Sequence[str]) -> None:
+        self.session = session
+        self.provenance: dict[str, Any] = {}
+        self._folder = session.context(config).cache_dir
+        self._cache: SharedCache | None = None
+        self._new: dict[tuple[Model, str], dict[bytes, bytes]] = {}
+        self._read: dict[Path, tuple[str, bytes]] = {}
+        if not session.config.run.cache:
+            return
+        identity = [session.identity(config), session.config.run.precision, _files(config), _code(session, config)]
+        self._models = [
+            Model(rundir.digest_of([kind, part, identity]), kind, f"{config.use} {part}".strip()) for part in parts
+        ]
+        try:
+            self._cache = SharedCache(self._folder)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def find(self, items: Sequence[ImageItem]) -> Iterator[dict[str, tuple[bytes, ...]]]:
+        """The entries of those items that have all parts, by id, some items at a time; none when a stage is redone."""
+        if self.session.redo or not self._try(self._takes_up, default=False):
+            return
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
+            found: dict[str, tuple[bytes, ...]] = self._try(self._entries, chunk, default={})
+            if found:
+                yield found
+
+    def add(self, items: Iterable[ImageItem], part: int, entries: Iterable[bytes], made_by: Mapping[str, Any]) -> None:
+        """Keep what was made of the items, unless a picture has changed since the run began."""
+        entry_of = {item.item_id: entry for item, entry in zip(items, entries, strict=True)}
+        digests: dict[str, bytes] = self._try(self._digests, items, default={})
+        if not digests:
+            return
+        new = self._new.setdefault((self._models[part], json.dumps(made_by, sort_keys=True)), {})
+        new.update({digest: entry_of[item_id] for item_id, digest in digests.items()})
+        if sum(map(len, self._new.values())) >= AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, keep the cache within its bounds, and close it."""
+        self._flush()
+        self._try(lambda cache: cache.shrink(LIMIT), default=None)
+        self._try(lambda cache: cache.close(), default=None)
+
+    def _flush(self) -> None:
+        """Write what has come together: a transaction for each image would take longer than all the rest."""
+        read, self._read = self._read, {}
+        self._try(lambda cache: cache.remember(read), default=None)
+        for (model, made_by), entries in self._new.items():
+            self._try(lambda cache, *new: cache.put(*new), model, made_by, entries, default=None)
+        self._new = {}
+
+    def _takes_up(self, cache: SharedCache) -> bool:
+        """Whether there is anything of this component: else pictures need not be read to know them."""
+        made_by = [cache.provenance(model) for model in self._models]
+        self.provenance = self.provenance or json.loads(made_by[0] or "{}")
+        return None not in made_by
+
+    def _entries(self, cache: SharedCache, chunk: Sequence[ImageItem]) -> dict[str, tuple[bytes, ...]]:
+        digests = self._digests(cache, chunk)
+        kept = [cache.get(model, list(set(digests.values()))) for model in self._models]
+        return {
+            item_id: tuple(entries[digest] for entries in kept)
+            for item_id, digest in digests.items()
+            if all(digest in entries for entries in kept)
+        }
+
+    def _digests(self, cache: SharedCache, items: Iterable[ImageItem]) -> dict[str, bytes]:
+        """Which pictures these are, without those that have changed since the run began.
+
+        A file that was read before, by whatever run, is not read again.
+        """
+        fingerprints = self.session.fingerprints
+        items = [item for item in items if item.fingerprint == fingerprints[item.item_id]]
+        paths = {item.item_id: item.source for item in items if isinstance(item.source, Path)}
+        wanted = {path: fingerprints[item_id] for item_id, path in paths.items()}
+        known = cache.digests(wanted)
+        known |= {path: self._read[path][1] for path in wanted if path in self._read}
+        found = {item_id: known[path] for item_id, path in paths.items() if path in known}
+        unread = [item for item in items if item.item_id not in found]
+        with ThreadPoolExecutor(THREADS) as pool:
+            for item, digest in zip(unread, pool.map(digest_of, unread), strict=True):
+                if digest is not None and item.fingerprint == fingerprints[item.item_id]:
+                    found[item.item_id] = digest
+                    if item.item_id in paths:
+                        self._read[paths[item.item_id]] = (fingerprints[item.item_id], digest)
+        return found
+
+    def _try(self, action: Callable[..., T], *arguments: Any, default: T) -> T:
+        if self._cache is None:
+            return default
+        try:
+            return action(self._cache, *arguments)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            return default
+
+    def _give_up(self, error: Exception) -> None:
+        self._cache = None
+        logger.warning(
+            "the cache in %s cannot be used, and the run goes on without it (%s); "
+            "`saeviz cache prune --all` empties it, cache = false in [run] leaves it alone", self._folder, error
+        )  # fmt: skip
+
+
+def _files(config: ComponentConfig) -> list[list[str]]:
+    """The files and folders that options name, such as weights, and when they changed last."""
+    named = [getattr(config.options, name) for name in path_fields(type(config.options))]
+    paths = {path for value in named for path in _paths_in(value) if path.exists()}
+    files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
+    return [[str(file), f"{file.stat().st_size}-{file.stat().st_mtime_ns}"] for file in sorted(files)]
+
+
+def _paths_in(value: Any) -> Iterator[Path]:
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _paths_in(part)
+    elif value and isinstance(value, str | Path):
+        yield Path(value)
+
+
+def _code(session: Session, config: ComponentConfig) -> str:
+    """Stands for the code of the component's package: while it is developed its version stays the same."""
+    factory = session.manager.offer(config.role, config.use).spec.factory
+    module = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        return ""
+    if spec is None or spec.origin is None:
+        return ""
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    return sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

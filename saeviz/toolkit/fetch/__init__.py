@@ -1,0 +1,26 @@
+"""Pictures from the web: fetched under limits, never from private addresses unless allowed, each URL once.
+
+`docs/images.md` says what is guarded against and how.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from saeviz.specs import NEUTRAL, Options
+
+
+class FetchOptions(Options):
+    """Options of whatever fetches images by URL; a component's own options may derive from it."""
+
+    allow_private: bool = Field(
+        False, description="also fetch from private, loopback and link-local addresses, such as 192.168.0.7", **NEUTRAL
+    )
+    max_megabytes: float = Field(50, gt=0, description="largest image that is fetched, in MB", **NEUTRAL)
+    max_redirects: int = Field(5, ge=0, description="redirects that are followed for one image", **NEUTRAL)
+    timeout: float = Field(
+        60, gt=0, description="seconds that one attempt to fetch an image may take, redirects and all", **NEUTRAL
+    )
+
+
+__all__ = ["FetchOptions"]

@@ -1,0 +1,55 @@
+"""Which addresses a host name stands for, and whether they belong to the public internet."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from saeviz.toolkit.fetch.errors import RefusedError, TransientError
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
+    """The addresses of a host, in the resolver's order.
+
+    Unless `allow_private`, raises `RefusedError` when any of them is not public: who controls a name could otherwise
+    mix one that passes with one that does not. Connect to these very addresses; a second look-up may differ.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            raise TransientError("its host name cannot be looked up at the moment") from None
+        raise RefusedError("its host name is not known") from None
+    except (UnicodeError, OSError):
+        raise RefusedError("its host name is not known") from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    private = [address for address in addresses if not is_public(address)]
+    if private and not allow_private:
+        raise RefusedError(
+            f"its host is at {private[0]}, which is not an address of the public internet; "
+            "images.allow_private = true permits that"
+        )
+    return addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet, and so is the IPv4 address inside it, if there is one."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address):
+        inner = _inner(ip)
+        if inner is not None:
+            return is_public(str(inner))
+        if ip.is_site_local:
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+def _inner(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that packets to this one end up at."""
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    if ip.teredo is not None:
+        return ip.teredo[1]
+    return ip.ipv4_mapped or ip.sixtofour

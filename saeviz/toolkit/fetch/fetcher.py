@@ -1,0 +1,149 @@
+"""URLs to bytes, each fetched once and then kept for every run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from threading import Event, Lock
+from typing import TYPE_CHECKING
+
+from saeviz.context import Context
+from saeviz.downloads import Downloads
+from saeviz.errors import ConfigError, ImageError
+from saeviz.toolkit.fetch import FetchOptions
+from saeviz.toolkit.fetch.errors import RefusedError, TransientError
+from saeviz.toolkit.fetch.request import ENDED, Limits, get
+from saeviz.toolkit.fetch.urls import redacted
+from saeviz.types import ImageItem
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ATTEMPTS = 4
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 60.0
+AT_ONCE = 8
+AHEAD = 32
+
+
+@dataclass(frozen=True)
+class RemoteImage:
+    """An `ImageItem.source` that is fetched when it is opened."""
+
+    fetcher: Fetcher
+    url: str
+    item_id: str
+
+    def __call__(self) -> Image:
+        """The decoded picture."""
+        return ImageItem(self.item_id, self.read_bytes()).open()
+
+    def read_bytes(self) -> bytes:
+        """What the URL shows; raises `ImageError`."""
+        return self.fetcher.read(self.url, self.item_id)
+
+
+class Fetcher:
+    """Fetches URLs and keeps what they show in the folder `downloads` of the cache, by the digest of its content.
+
+    What is kept is not asked for again, and a URL that failed not before the next run. `upcoming` are the URLs that
+    will be wanted, in this order: while one is fetched those after it are, too. Raises `ConfigError` where urllib3 is
+    not installed.
+    """
+
+    def __init__(self, options: FetchOptions, context: Context, upcoming: Sequence[str] = ()) -> None:
+        try:
+            import urllib3  # noqa: F401  here, since threads that import it at the same time get halves of it
+        except ImportError as error:
+            raise ConfigError("images: URLs need urllib3, which is not installed: pip install 'saeviz[url]'") from error
+        self._kept = Downloads(context.cache_dir)
+        self._offline = context.offline
+        self._stop = Event()
+        self._limits = Limits(
+            options.timeout, int(options.max_megabytes * 1e6), options.max_redirects, options.allow_private, self._stop
+        )
+        self._upcoming = upcoming
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="saeviz-fetch")
+        self._lock = Lock()
+        self._fetching: dict[str, Future[None]] = {}
+        self._failed: dict[str, str] = {}
+
+    def read(self, url: str, item_id: str) -> bytes:
+        """What the URL shows, kept or fetched now. Raises `ImageError` that quotes nothing secret of the URL."""
+        data = self._kept.read(url)
+        if data is None:
+            if self._offline:
+                reason: str | None = "it is not in the cache, and offline was asked for"
+            else:
+                self._wait_for(url)
+                reason, data = self._failed.get(url), self._kept.read(url)
+            if data is None:
+                place = f"image {item_id!r} cannot be had from {redacted(url)}"
+                raise ImageError(f"{place}: {reason or ENDED}")
+        return data
+
+    def version(self, url: str) -> str:
+        """For `ImageItem.version`, known without fetching."""
+        return self._kept.version(url)
+
+    def close(self) -> None:
+        """Fetch no more."""
+        self._stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _wait_for(self, url: str) -> None:
+        if url in self._failed:
+            return
+        with self._lock:
+            if self._stop.is_set():
+                return
+            place = self._places.get(url, len(self._upcoming))
+            for one in (url, *self._upcoming[place + 1 : place + AHEAD]):
+                if one not in self._fetching and one not in self._failed:
+                    self._fetching[one] = self._pool.submit(self._fetch, one)
+            future = self._fetching[url]
+        try:
+            future.result()
+        except CancelledError:
+            return
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {url: place for place, url in enumerate(self._upcoming)}
+
+    def _fetch(self, url: str) -> None:
+        try:
+            if not self._kept.has(url):
+                data = self._insist(url)
+                _refuse_what_is_no_image(data)
+                self._kept.keep(url, data)
+        except (RefusedError, TransientError) as error:
+            self._failed[url] = str(error)
+        finally:
+            with self._lock:
+                del self._fetching[url]
+
+    def _insist(self, url: str) -> bytes:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return get(url, self._limits)
+            except TransientError as error:
+                pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1) if error.wait is None else error.wait  # noqa: S311
+                if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
+                    raise RefusedError(f"{error}; asked {attempt} times" if attempt > 1 else str(error)) from None
+                if self._stop.wait(pause):
+                    break
+        raise RefusedError(ENDED)
+
+
+def _refuse_what_is_no_image(data: bytes) -> None:
+    from PIL import Image
+
+    try:
+        Image.open(BytesIO(data)).close()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise RefusedError("what the server sends is not an image that Pillow can read") from None

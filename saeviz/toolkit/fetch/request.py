@@ -1,0 +1,219 @@
+"""One attempt to fetch one URL: redirects hop by hop, each connection to an address that was checked."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from importlib.metadata import version
+from threading import Event, Timer
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin
+
+from saeviz.toolkit.fetch.addresses import addresses_of
+from saeviz.toolkit.fetch.errors import RefusedError, TransientError
+from saeviz.toolkit.fetch.urls import redacted
+
+if TYPE_CHECKING:
+    from urllib3.connection import HTTPConnection
+    from urllib3.response import HTTPResponse
+    from urllib3.util import Url
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 20.0
+CHUNK = 1 << 16
+ENDED = "the run has ended"
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+NOT_TOLD = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+"""Content types of servers that do not know what they send."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one attempt may cost. It ends early when `stop` is set."""
+
+    seconds: float
+    n_bytes: int
+    redirects: int
+    allow_private: bool
+    stop: Event
+
+
+def get(url: str, limits: Limits) -> bytes:
+    """What the URL shows. Raises `RefusedError` or `TransientError`."""
+    deadline = time.monotonic() + limits.seconds
+    for _ in range(limits.redirects + 1):
+        answer = _ask(url, deadline, limits)
+        if isinstance(answer, bytes):
+            return answer
+        url = answer
+    raise RefusedError(f"it redirects more than {limits.redirects} times")
+
+
+def _ask(url: str, deadline: float, limits: Limits) -> bytes | str:
+    """What one request gives: the body, or where it is redirected to."""
+    from urllib3.exceptions import HTTPError
+
+    target = _parse(url)
+    try:
+        with _connection(target, deadline, limits) as connection, _cut_off_at(deadline, connection):
+            connection.request(
+                "GET", target.request_uri, headers=_headers(target), preload_content=False, decode_content=False
+            )
+            return _answer(connection.getresponse(), url, limits)
+    except ssl.SSLCertVerificationError as error:
+        raise RefusedError(f"its certificate is not trusted: {error.verify_message}") from None
+    except (HTTPError, HTTPException, OSError, ValueError) as error:
+        # The texts of these may quote the URL, and with it what is secret in it.
+        if time.monotonic() >= deadline:
+            raise TransientError(f"it takes longer than {limits.seconds:g} s") from None
+        raise TransientError(f"the connection fails ({_reason(error)})") from None
+
+
+def _parse(url: str) -> Url:
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
+    try:
+        target = parse_url(url)
+    except LocationParseError:
+        raise RefusedError("it is not a URL that can be understood") from None
+    if target.scheme not in ("http", "https"):
+        raise RefusedError("only http and https URLs are fetched")
+    if not target.host:
+        raise RefusedError("it names no host")
+    return target
+
+
+@contextmanager
+def _connection(target: Url, deadline: float, limits: Limits) -> Iterator[HTTPConnection]:
+    """Connected to the first of the host's addresses that answers, by the address and not by the name."""
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.exceptions import HTTPError
+
+    host = str(target.host).strip("[]")
+    port = target.port or (443 if target.scheme == "https" else 80)
+    failure: Exception = TimeoutError()
+    for address in addresses_of(host, port, allow_private=limits.allow_private):
+        seconds = min(CONNECT_SECONDS, deadline - time.monotonic())
+        if seconds <= 0 or limits.stop.is_set():
+            break
+        connection: HTTPConnection
+        if target.scheme == "https":
+            connection = HTTPSConnection(
+                address, port, timeout=seconds, cert_reqs="CERT_REQUIRED", server_hostname=host
+            )
+        else:
+            connection = HTTPConnection(address, port, timeout=seconds)
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError:
+            connection.close()
+            raise
+        except (HTTPError, OSError) as error:
+            connection.close()
+            failure = error
+            continue
+        connection.timeout = min(READ_SECONDS, max(deadline - time.monotonic(), 0.001))
+        try:
+            yield connection
+        finally:
+            connection.close()
+        return
+    raise failure
+
+
+@contextmanager
+def _cut_off_at(deadline: float, connection: HTTPConnection) -> Iterator[None]:
+    """End whatever waits for a byte: a server that sends one now and then never runs into a time-out of reading."""
+    timer = Timer(max(deadline - time.monotonic(), 0), _shut, [connection.sock])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+    finally:
+        timer.cancel()
+
+
+def _shut(connected: socket.socket) -> None:
+    with suppress(OSError, ValueError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+def _headers(target: Url) -> dict[str, str]:
+    from urllib3.util import make_headers
+
+    headers = {
+        "Host": target.netloc or "",
+        "User-Agent": f"saeviz/{version('saeviz')}",
+        "Accept": "image/*",
+        "Accept-Encoding": "identity",
+    }
+    return {**headers, **(make_headers(basic_auth=unquote(target.auth)) if target.auth else {})}
+
+
+def _answer(response: HTTPResponse, url: str, limits: Limits) -> bytes | str:
+    headers = response.headers
+    if response.status in REDIRECTS and headers.get("Location"):
+        return urljoin(url, headers["Location"])
+    if response.status in TRANSIENT:
+        raise TransientError(f"the server answers {response.status}", _retry_after(headers))
+    if response.status != 200:
+        raise RefusedError(f"the server answers {response.status}")
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not (kind.startswith("image/") or kind in NOT_TOLD):
+        raise RefusedError(f"the server sends {kind[:40]!r}, not an image")
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RefusedError("the server sends it compressed, although asked not to")
+    return _body(response, limits)
+
+
+def _body(response: HTTPResponse, limits: Limits) -> bytes:
+    too_large = f"it is larger than images.max_megabytes = {limits.n_bytes / 1e6:g}"
+    if response.length_remaining is not None and response.length_remaining > limits.n_bytes:
+        raise RefusedError(too_large)
+    body = bytearray()
+    for chunk in response.stream(CHUNK, decode_content=False):
+        body += chunk
+        if len(body) > limits.n_bytes:
+            raise RefusedError(too_large)
+        if limits.stop.is_set():
+            raise RefusedError(ENDED)
+    return bytes(body)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from a number of them or a date; None where the server does not say."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return (cause.strerror if isinstance(cause, OSError) else None) or type(error).__name__
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Of malformed headers urllib3 quotes the URL and what the server sent: keep the address and the kind of error."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(redacted(arg) if isinstance(arg, str) else type(arg).__name__ for arg in record.args)
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("urllib3.connection").addFilter(_without_secrets)
