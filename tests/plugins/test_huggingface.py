@@ -199,7 +199,7 @@ time.sleep = lambda seconds: None
 datasets.disable_progress_bars()
 offline, *more = sys.argv[1:]
 options = dict(pair.split("=") for pair in more)
-provider = saeviz.component("images", "huggingface", path="owner/art", plugins=["module:saeviz_huggingface"],
+provider = saeviz.component("images", "huggingface", path="owner/art",
                             context=saeviz.Context(offline=offline == "offline"), **options)
 try:
     for item in provider.iter_images():
