@@ -317,7 +317,11 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
     process = run_in_other_process(tmp_path, **environment)
     url = environment.get("SECRET_URL")
     file = tmp_path / "runs" / "art" / "features" / "features.sqlite"
-    while not (open_postgres(url).spaces() if url else file.exists() and open_sqlite(file).spaces()):
+
+    def both_spaces_have_items():
+        return len(open_postgres(url).spaces() if url else file.exists() and open_sqlite(file).spaces() or ()) == 2
+
+    while not both_spaces_have_items():
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
