@@ -319,7 +319,9 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
     file = tmp_path / "runs" / "art" / "features" / "features.sqlite"
 
     def both_spaces_have_items():
-        return len(open_postgres(url).spaces() if url else file.exists() and open_sqlite(file).spaces() or ()) == 2
+        if url:
+            return len(open_postgres(url).spaces()) == 2
+        return file.exists() and len(open_sqlite(file).spaces()) == 2
 
     while not both_spaces_have_items():
         assert process.poll() is None
