@@ -15,7 +15,7 @@ from saeviz.context import Precision
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager, missing_needs
 from saeviz.mistakes import explain, suggest
-from saeviz.specs import Options, ScorerSpec, neutral_fields, path_fields, secret_fields
+from saeviz.specs import LabelerSpec, Options, ScorerSpec, neutral_fields, path_fields, secret_fields
 
 DEFAULT_USE = {
     "images": "folder",
@@ -26,13 +26,19 @@ DEFAULT_USE = {
 }
 """What a table without `use` means, and a run file without the table."""
 
-OPTIONAL = ("embeddings", "labeler")
-"""Roles that `use = "none"` leaves out; there is no default labeler."""
+OPTIONAL = ("embeddings", "labeler", "judge")
+"""Tables that `use = "none"` leaves out; there is no default labeler."""
+
+JUDGED_BY_ITSELF = "labeler"
+"""`use` of a [judge] that is the run's own labeler."""
 
 LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh")), "reporters": ("reporter", ("html",))}
 """Tables that hold several components: the role and the defaults."""
 
-TABLES = ("run", "images", "extractor", "store", "embeddings", "scorers", "selector", "labeler", "reporters", "plugins")
+TABLES = (
+    *("run", "images", "extractor", "store", "embeddings", "scorers", "selector", "labeler", "judge", "reporters"),
+    "plugins",
+)
 ENVIRONMENT_PREFIX = "SAEVIZ_"
 
 
@@ -45,6 +51,12 @@ class RunSettings(Options):
     seed: int = Field(0, description="seed of everything that is drawn at random", ge=0)
     offline: bool = Field(False, description="never use the network")
     top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
+    judge_images: int = Field(
+        24,
+        description="held-out images on which a label is judged: half of them the feature fires on, half it does not",
+        ge=10,
+        le=1000,
+    )
     cache_dir: Path | None = Field(
         None, description="where plugins keep what runs share", json_schema_extra={"path": True}
     )
@@ -73,7 +85,7 @@ class ComponentConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run, every option known and checked."""
+    """A whole run, every option known and checked. `judge` is the same object as `labeler` where that judges itself."""
 
     run: RunSettings
     images: ComponentConfig
@@ -83,10 +95,11 @@ class RunConfig:
     scorers: tuple[ComponentConfig, ...]
     selector: ComponentConfig
     labeler: ComponentConfig | None
+    judge: ComponentConfig | None
     reporters: tuple[ComponentConfig, ...]
 
     def component(self, role: str) -> ComponentConfig | None:
-        """The configuration of a role that a run has at most one of."""
+        """The configuration of a role that a run has at most one of, or of `judge`."""
         found: ComponentConfig | None = getattr(self, role)
         return found
 
@@ -94,6 +107,8 @@ class RunConfig:
         """All of them."""
         single = (self.images, self.extractor, self.store, self.embeddings, self.selector, self.labeler)
         yield from (config for config in single if config is not None)
+        if self.judge is not None and self.judge is not self.labeler:
+            yield self.judge
         yield from self.scorers
         yield from self.reporters
 
@@ -103,9 +118,15 @@ class RunConfig:
         for role in ("images", "extractor", "store", "embeddings", "selector", "labeler"):
             config = self.component(role)
             tables[role] = config.as_json() if config else {"use": "none"}
+        tables["judge"] = self._judge_as_json()
         tables["scorers"] = [config.as_json() for config in self.scorers]
         tables["reporters"] = [config.as_json() for config in self.reporters]
         return tables
+
+    def _judge_as_json(self) -> dict[str, Any]:
+        if self.judge is None:
+            return {"use": "none"}
+        return {"use": JUDGED_BY_ITSELF} if self.judge is self.labeler else self.judge.as_json()
 
 
 @dataclass(frozen=True)
@@ -211,12 +232,13 @@ class _Resolver:
             role: self._component(role, role, self._tables(role))
             for role in ("images", "extractor", "store", "embeddings", "selector", "labeler")
         }
+        judge = self._judge(single["labeler"])
         several = {name: self._components(name) for name in LISTS}
         if single["embeddings"] is None:
             several["scorers"] = self._without_embeddings(several["scorers"])
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))
-        return RunConfig(run=run, **single, **several)  # type: ignore[arg-type]
+        return RunConfig(run=run, judge=judge, **single, **several)  # type: ignore[arg-type]
 
     def _tables(self, name: str) -> list[tuple[Mapping[str, Any], Path]]:
         found = []
@@ -235,6 +257,26 @@ class _Resolver:
         except ValidationError as error:
             self.mistakes += explain(error, RunSettings, "run")
             return RunSettings()
+
+    def _judge(self, labeler: ComponentConfig | None) -> ComponentConfig | None:
+        """Who judges the labels: as [judge] says, else the labeler itself where that costs nothing."""
+        tables = self._tables("judge")
+        use, chosen = _last_choice(tables, None)
+        if not any(table for table, _ in tables):
+            return labeler if labeler is not None and self._judges_itself(labeler) else None
+        if use == JUDGED_BY_ITSELF:
+            if any(set(table) - {"use"} for table, _ in chosen):
+                self.mistakes.append("judge: options of the labeler itself are written in [labeler]")
+            judge = labeler
+        else:
+            judge = self._component("labeler", "judge", tables)
+        if labeler is None and use != "none" and not self.mistakes:
+            self.mistakes.append("judge: this run has no labeler, so there are no labels to judge; take [judge] out")
+        return judge
+
+    def _judges_itself(self, labeler: ComponentConfig) -> bool:
+        spec = self.manager.offer("labeler", labeler.use).spec
+        return isinstance(spec, LabelerSpec) and spec.judges_itself
 
     def _components(self, name: str) -> tuple[ComponentConfig, ...]:
         role, defaults = LISTS[name]
@@ -258,7 +300,7 @@ class _Resolver:
         self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
     ) -> ComponentConfig | None:
         use, tables = _last_choice(tables, DEFAULT_USE.get(role))
-        if (use is None and not any(table for table, _ in tables)) or (use == "none" and role in OPTIONAL):
+        if (use is None and not any(table for table, _ in tables)) or (use == "none" and place in OPTIONAL):
             return None
         if not isinstance(use, str):
             self.mistakes.append(f'{place}: say which one, for instance use = "{self._example(role)}"')

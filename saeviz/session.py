@@ -68,9 +68,12 @@ class Session:
         return embedder
 
     def component(self, role: str) -> Any:
-        """The run's component of a role that it has at most one of; raises `ConfigError` where it has none."""
+        """The run's component of a role that it has at most one of, or its `judge`; `ConfigError` where it has none."""
+        if role == "judge" and self.config.judge is self.config.labeler:
+            role = "labeler"
         if role not in self._built:
-            config = self.config.component(role) if role in ROLES and hasattr(self.config, role) else None
+            is_known = role in (*ROLES, "judge") and hasattr(self.config, role)
+            config = self.config.component(role) if is_known else None
             if config is None:
                 raise ConfigError(f"this run has no {role}")
             self._built[role] = self.build(config)
@@ -79,7 +82,7 @@ class Session:
     def build(self, config: ComponentConfig) -> Any:
         """A component that is checked against its role."""
         with self.blaming(config):
-            component = self.manager.build(config.role, config.use, config.options, self.context(config.role))
+            component = self.manager.build(config.role, config.use, config.options, self.context(_folder_of(config)))
         lacking = missing_members(component, config.role)
         if lacking:
             raise PluginError(f"{config.place}: the {config.role} {config.use!r} lacks {', '.join(lacking)}")
@@ -111,14 +114,14 @@ class Session:
                     return
             yield result
 
-    def context(self, role: str) -> Context:
-        """The surroundings of a component of this run."""
+    def context(self, folder: str) -> Context:
+        """The surroundings of a component of this run; `folder` is its role, or `judge`."""
         settings = self.config.run
         return Context(
             device=settings.device,
             precision=settings.precision,
             seed=settings.seed,
-            workdir=self.rundir.features if role == "store" else self.rundir.path / role,
+            workdir=self.rundir.features if folder == "store" else self.rundir.path / folder,
             cache_dir=settings.cache_dir or Path.home() / ".cache" / "saeviz",
             offline=settings.offline,
             failed=self.failed,
@@ -216,3 +219,8 @@ class Session:
                 with suppress(OSError):
                     close()
         self._built.clear()
+
+
+def _folder_of(config: ComponentConfig) -> str:
+    """A judge that is not the labeler keeps its own count of what it has spent."""
+    return "judge" if config.place == "judge" else config.role

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from saeviz.stages.embed import Embed
 from saeviz.stages.extract import Extract
+from saeviz.stages.judge import Judge
 from saeviz.stages.label import Label
 from saeviz.stages.report import Report
 from saeviz.stages.score import Score
 from saeviz.stages.select import Select
 from saeviz.stages.stage import Stage
 
-STAGES: tuple[Stage, ...] = (Extract(), Embed(), Score(), Select(), Label(), Report())
+STAGES: tuple[Stage, ...] = (Extract(), Embed(), Score(), Select(), Label(), Judge(), Report())
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 __all__ = ["STAGES", "STAGE_NAMES", "Stage"]
