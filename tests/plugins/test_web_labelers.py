@@ -345,7 +345,7 @@ def test_an_answer_with_words_around_it_is_read(make, server, request_of_colours
         (says(label="one two three four five six"), "6 words"),
         (says(label=["red"]), "label is not text"),
         (says('{"label": "red things", "confidence": 1}'), "lacks description"),
-        (says('{"name": "red things"}'), "not a JSON object with a label"),
+        (says('{"name": "red things"}'), "not a JSON object with label"),
         (says(confidence="very"), "confidence"),
         (says(visual_elements=[{"name": "x"}]), "visual_elements"),
     ],
