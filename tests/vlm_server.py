@@ -93,13 +93,12 @@ def has_colour(words: str, picture: Image.Image) -> float:
     small = picture.convert("RGB").resize((8, 8))
     pixels = [small.getpixel((x, y)) for x in range(8) for y in range(8)]
     wanted = [rgb for name, rgb in COLOURS.items() if name in words.lower().split()]
-    return float(
-        any(sum(abs(a - b) for a, b in zip(pixel, rgb, strict=True)) < 90 for pixel in pixels for rgb in wanted)
-    )
+    distances = [sum(abs(a - b) for a, b in zip(pixel, rgb, strict=True)) for pixel in pixels for rgb in wanted]
+    return float(min(distances, default=255) < 90)
 
 
 def says(text: str | None = None, *, finish: str = "done", **changes: Any) -> Act:
-    """An answer: `text`, or the good one, with some fields changed where a name is asked for. `finish`: done, cut off, blocked."""
+    """An answer: `text`, or a good one, with some fields of a name changed. `finish`: done, cut off, blocked."""
     content = json.dumps({**GOOD, **changes}) if text is None else text
 
     def act(asked: Asked) -> Response:

@@ -25,7 +25,7 @@ from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.stages.label import Wanted
 from saeviz.stages.trials import Trial, trials
-from saeviz.types import Feature, FeatureLabel, Usage
+from saeviz.types import Feature, FeatureLabel, LabelRequest, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,8 @@ class Docket:
         wanted = Wanted.of(session, labeler) if labeler else Wanted({}, {})
         named = {key: line for key, line in wanted.kept.items() if line.label.label}
         made_by = [session.identity(config), session.data_digest()]
-        drawn = trials(session, [wanted.requests[key] for key in named])
+        n_seen = [_n_seen(line.label, wanted.requests[key]) for key, line in named.items()]
+        drawn = trials(session, [wanted.requests[key] for key in named], n_seen)
         cases = dict(_case(made_by, line, trial) for line, trial in zip(named.values(), drawn, strict=True))
         known = read_judgements(session.rundir.judged)
         kept = {key: known[case.feature] for key, case in cases.items() if _is_known(known.get(case.feature), key)}
@@ -130,7 +131,8 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
     labeler = session.config.labeler
     wanted = Wanted.of(session, labeler) if labeler else Wanted({}, {})
     requests = [*wanted.requests.values()]
-    n_images = {trial.feature: len(trial.images) for trial in trials(session, requests)}
+    n_seen = [_n_seen(wanted.kept[key].label, one) if key in wanted.kept else 0 for key, one in wanted.requests.items()]
+    n_images = {trial.feature: len(trial.images) for trial in trials(session, requests, n_seen)}
     settled = {line.feature for line in wanted.kept.values() if not line.label.label}
     if not anew:
         settled |= {one.feature for one in Docket.of(session, config).kept.values()}
@@ -145,6 +147,12 @@ def check_judge(session: Session, config: ComponentConfig) -> None:
     """Raise `ConfigError` for what is missing around the judge."""
     with _speaking_of(config):
         config.options.check_ready(session.context("judge"))
+
+
+def _n_seen(label: FeatureLabel, request: LabelRequest) -> int:
+    """How many of the top images the labeler looked at: what it says, else all."""
+    told = label.details.get("top_images")
+    return told if isinstance(told, int) and told >= 0 else len(request.top)
 
 
 def _case(made_by: Any, line: LabelLine, trial: Trial) -> tuple[str, Case]:

@@ -39,8 +39,8 @@ class Trial(NamedTuple):
     reason: str
 
 
-def trials(session: Session, requests: Sequence[LabelRequest]) -> Iterator[Trial]:
-    """For each request, as the labeler got it. Every image in it counts as seen.
+def trials(session: Session, requests: Sequence[LabelRequest], n_seen: Sequence[int]) -> Iterator[Trial]:
+    """For each request, of whose top images the labeler saw the first `n_seen`; all contrast images count as seen.
 
     Of `run.judge_images` half are active, the rest silent, and of these half `hard`: most similar to the top images by
     the run's embedding. A run without embeddings has no hard ones. What is drawn depends on `run.seed` and the feature.
@@ -52,10 +52,10 @@ def trials(session: Session, requests: Sequence[LabelRequest]) -> Iterator[Trial
     dataset = requests[0].dataset
     row_of = {item.item_id: row for row, item in enumerate(dataset)}
     embeddings = _unit_embeddings(session, dataset)
-    for request, activations in zip(requests, _activations(session, requests, dataset), strict=True):
+    for request, n_top, activations in zip(requests, n_seen, _activations(session, requests, dataset), strict=True):
         top = [row_of[one.item.item_id] for one in request.top]
         seen = np.zeros(len(dataset), dtype=bool)
-        seen[[*top, *(row_of[item.item_id] for item in request.contrast)]] = True
+        seen[[*top[:n_top], *(row_of[item.item_id] for item in request.contrast)]] = True
         likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], activations[top])
         yield _trial(request.feature, activations, seen, likeness, session, dataset)
 

@@ -12,6 +12,7 @@ from saeviz.testing import LabelerContract
 from saeviz.testing.data import pictures
 from saeviz.testing.fakes import COLOURS, FakeExtractor, FakeExtractorOptions
 from saeviz_clip_vocabulary import ClipVocabularyOptions
+from saeviz_clip_vocabulary.calibration import NAME_IS_RIGHT
 from saeviz_clip_vocabulary.labeler import ClipVocabulary
 from saeviz_clip_vocabulary.vocabulary import BUILT_IN, read_terms
 
@@ -149,7 +150,7 @@ def test_details_hold_the_best_terms_with_their_scores_and_chance(label):
     scores = [row["score"] for row in details["terms"]]
     assert details["terms"][0]["term"] == "dog"
     assert scores == sorted(scores, reverse=True)
-    assert found.confidence == pytest.approx(1 - details["chance"] / scores[0], abs=2e-3)
+    assert found.confidence == pytest.approx(float(NAME_IS_RIGHT(scores[0] - details["chance"])), abs=2e-2)
 
 
 def test_the_score_is_in_standard_deviations_over_random_images(vocabulary, clip, dataset):

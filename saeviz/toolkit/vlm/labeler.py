@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from saeviz.context import Context
-    from saeviz.types import ImageItem, LabelRequest
+    from saeviz.types import ImageItem, LabelRequest, TopImage
 
 T = TypeVar("T")
+Shown = tuple[tuple[int, "TopImage"], "Image"]
+"""A top image with its place, and its picture."""
 TRIES = 3
 """How often a question is asked whose answers cannot be used."""
 LETTERS_PER_TOKEN = 4
@@ -81,12 +83,17 @@ class VLMLabeler:
         if not request.top:
             return FeatureLabel("", "no image activates the feature", confidence=0.0)
         self.options.check_ready(self.context)
-        question = Question(prompt.INSTRUCTIONS, self._parts(request), prompt.SCHEMA)
+        shown = self._shown(request)
+        question = Question(prompt.INSTRUCTIONS, self._parts(request, shown), prompt.SCHEMA)
         try:
             label, reply = self._answer(question, read_label)
         except LabelError as error:
             raise LabelError(f"{request.feature}: {error}") from None
-        return self._completed(label, reply, request, question.n_pictures)
+        last = shown[-1][0][0]
+        details = {"service": self._service.name, "model": self._model_of(reply), "images": question.n_pictures}
+        # without a rating there is nothing to be explained
+        why = label.why if prompt.strongest(request.relations) else ""
+        return replace(label, why=why, details={**details, "top_images": last})
 
     def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
         """How likely the model thinks it that the words apply to each image; twelve images a question."""
@@ -94,7 +101,7 @@ class VLMLabeler:
 
         self.options.check_ready(self.context)
         scores = np.full(len(images), np.nan)
-        readable = _readable(list(enumerate(images)), len(images), lambda entry: entry[1])
+        readable = _readable(list(enumerate(images)), lambda entry: entry[1])
         prepared = ((place, prepare(image, self.options.image_size)) for (place, _), image in readable)
         while batch := list(islice(prepared, judging.AT_ONCE)):
             places, pictures = zip(*batch, strict=True)
@@ -123,27 +130,29 @@ class VLMLabeler:
             raise LabelError(f"{self._service.name} declines to answer: {prompt.printable(reply.refusal, 300)}")
         return reply
 
-    def _completed(self, label: FeatureLabel, reply: Reply, request: LabelRequest, n_pictures: int) -> FeatureLabel:
-        """With what it was made by; without a reason where there is no rating to be explained."""
-        model = prompt.printable(reply.model, 100) or self.options.model
-        details = {"service": self._service.name, "model": model, "images": n_pictures}
-        return replace(label, why=label.why if prompt.strongest(request.relations) else "", details=details)
+    def _model_of(self, reply: Reply) -> str:
+        return prompt.printable(reply.model, 100) or self.options.model
 
-    def _parts(self, request: LabelRequest) -> list[Part]:
+    def _parts(self, request: LabelRequest, top: Sequence[Shown]) -> list[Part]:
         options = self.options
-        top = list(_readable(request.top, options.top_images, lambda one: one.item))
         if not top:
             raise LabelError(f"{request.feature}: none of its {len(request.top)} top images can be read")
-        contrast = list(_readable(request.contrast, options.contrast_images, lambda item: item))
+        contrast = list(islice(_readable(request.contrast, lambda item: item), options.contrast_images))
         parts: list[Part] = [prompt.about(request)]
-        for number, (one, image) in enumerate(top, start=1):
-            parts += [prompt.caption(number, one.activation, top[0][0].activation), prepare(image, options.image_size)]
+        strongest = top[0][0][1].activation
+        for number, ((_, one), image) in enumerate(top, start=1):
+            parts += [prompt.caption(number, one.activation, strongest), prepare(image, options.image_size)]
             if options.heatmaps:
                 overlay = self._overlay(one.item, image, request)
                 parts += [prompt.heatmap_caption(number), prepare(overlay, options.image_size)]
         for number, (_, image) in enumerate(contrast, start=1):
             parts += [prompt.contrast_caption(number), prepare(image, options.image_size)]
         return parts
+
+    def _shown(self, request: LabelRequest) -> list[Shown]:
+        """The top images that are shown, each with its place from 1; an unreadable one makes room for the next."""
+        readable = _readable(list(enumerate(request.top, start=1)), lambda entry: entry[1].item)
+        return list(islice(readable, self.options.top_images))
 
     def _overlay(self, item: ImageItem, image: Image, request: LabelRequest) -> Image:
         with self._lock:  # one model, and it may have to be loaded first
@@ -174,7 +183,7 @@ def _total(usages: Iterable[Usage]) -> Usage:
     return Usage(*map(sum, zip(Usage(), *usages, strict=True)))
 
 
-def _readable(entries: Sequence[T], n: int, item_of: Callable[[T], ImageItem]) -> Iterator[tuple[T, Image]]:
-    """The first `n` entries whose picture can be read, with the picture."""
+def _readable(entries: Sequence[T], item_of: Callable[[T], ImageItem]) -> Iterator[tuple[T, Image]]:
+    """The entries whose picture can be read, with the picture."""
     opened = ((entry, open_picture(item_of(entry))) for entry in entries)
-    return islice(((entry, image) for entry, image in opened if image is not None), n)
+    return ((entry, image) for entry, image in opened if image is not None)
