@@ -18,7 +18,7 @@ class ClipVocabularyOptions(saeviz.Options):
 
     vocabulary: Path | None = Field(
         None,
-        description="text file with one term a line; default: a built-in list of some 1,000 visual concepts",
+        description="text file with one term a line; default: a built-in list of some 1,400 visual concepts",
         **saeviz.PATH,
     )
     terms: tuple[str, ...] = Field((), description="the vocabulary itself, in place of a file")

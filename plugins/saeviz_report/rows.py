@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz_report.judgements import judgements_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class FeatureRow:
     scores: Record
     relations: Mapping[str, Record]
     images: Sequence[saeviz.TopImage]
+    judgement: Record | None = None
 
     @property
     def space(self) -> str:
@@ -74,6 +76,7 @@ def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[
     relations: dict[saeviz.Feature, dict[str, Record]] = {feature: {} for feature in chosen}
     for record in _records(run.correlations, chosen):
         relations[_feature(record)][record["rating"]] = record
+    judgements = judgements_of(run)
     rows = [
         FeatureRow(
             rank=rank,
@@ -84,6 +87,7 @@ def feature_table(run: saeviz.Run, top_images: Mapping[saeviz.Feature, Sequence[
             scores=scores.get(selected.feature, {}),
             relations=relations[selected.feature],
             images=top_images[selected.feature],
+            judgement=judgements.get(selected.feature),
         )
         for rank, selected in enumerate(run.selected, start=1)
     ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import saeviz
+from saeviz_report.judgements import verdicts_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Summary:
     n_images: int
     tiers: Mapping[int, int]
     n_labelled: int
+    verdicts: Mapping[str, int]
     ratings: Sequence[RatingSummary]
     spaces: Sequence[SpaceSummary]
     facts: Mapping[str, Any]
@@ -73,6 +75,7 @@ def summarise(run: saeviz.Run) -> Summary:
         n_images=len(run.items),
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
         n_labelled=labelled,
+        verdicts=verdicts_of(run),
         ratings=[_rating(run, name) for name in run.ratings],
         spaces=[_space(run, space) for space in run.spaces],
         facts=run.facts,
@@ -158,4 +161,6 @@ def _notes(run: saeviz.Run, config: Mapping[str, Any], labelled: int) -> list[st
         notes.append("Features carry their numbers: the run file has no [labeler] table, so nothing named them.")
     elif not labelled:
         notes.append(f"The labeler {component_of(config, 'labeler')} found a name for none of the features.")
+    elif not component_of(config, "judge"):
+        notes.append("Nobody has judged whether the names are right: the run file has no [judge] table.")
     return notes
