@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import saeviz
+from saeviz.judgements import table_of
 from saeviz_report import HtmlOptions, saeviz_reporters
 from saeviz_report.reporter import HtmlReport
 
@@ -114,6 +115,7 @@ class FakeRun:
     failures: list[saeviz.Failure]
     manifest: dict[str, Any]
     facts: dict[str, Any]
+    judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
 
     def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
         return self.top[feature][:k]
