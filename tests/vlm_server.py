@@ -102,7 +102,7 @@ def says(text: str | None = None, *, finish: str = "done", **changes: Any) -> Ac
     content = json.dumps({**GOOD, **changes}) if text is None else text
 
     def act(asked: Asked) -> Response:
-        if text is None and asked.is_for_judge():
+        if text is None and finish == "done" and asked.is_for_judge():
             return judges(has_colour)(asked)
         return Response(ANSWERS[asked.api](content, finish))
 

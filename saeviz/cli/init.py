@@ -56,6 +56,9 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield f"# One of: {', '.join(manager.names('labeler'))}"
     yield "# [labeler]"
     yield '# use = "clip-vocabulary"\n'
+    yield "# Whether the names hold on images that the labeler has not seen; offline labelers judge themselves."
+    yield "# [judge]"
+    yield '# use = "labeler"\n'
     for use in LISTS["reporters"][1]:
         yield from _component(manager, "[[reporters]]", "reporter", use)
 

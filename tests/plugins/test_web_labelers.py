@@ -233,7 +233,7 @@ def test_a_judge_sees_words_and_numbered_images_and_nothing_else(make, server):
         ]
         told = asked.text
         assert not any(word in told for word in ("feature", "correlat", "rating", "picture/", "activation"))
-    assert judge.usage == saeviz.Usage(3, 30, 3 * IN, 3 * OUT)
+    assert judge.usage[:3] == (3, 30, 3 * IN)
 
 
 def test_what_judging_takes_is_told_before(make, server):

@@ -48,7 +48,7 @@ def question_about(label: FeatureLabel, pictures: Sequence[Picture]) -> list[str
     """The words, then the pictures with their numbers, from 1."""
     words = [f'The words: "{printable(label.label, 200)}".']
     if label.description:
-        words.append(f'What is meant by them: "{printable(label.description, 600)}".')
+        words.append(f'What is meant by them: "{printable(label.description, 600)}"')
     parts: list[str | Picture] = [" ".join(words)]
     for number, picture in enumerate(pictures, start=1):
         parts += [f"Image {number}:", picture]
