@@ -276,6 +276,7 @@ def test_the_defaults_that_init_shows_are_the_defaults(saeviz_command, tmp_path)
         for content in (text, spelled_out)
     )
     assert long.pop("labeler") != short.pop("labeler")
+    assert (long.pop("judge"), short.pop("judge")) == ({"use": "labeler"}, {"use": "none"})
     assert long == short
 
 
