@@ -15,7 +15,7 @@ from saeviz.context import Precision
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager, missing_needs
 from saeviz.mistakes import explain, suggest
-from saeviz.specs import Options, ScorerSpec, neutral_fields, path_fields, secret_fields
+from saeviz.specs import LabelerSpec, Options, ScorerSpec, neutral_fields, path_fields, secret_fields
 
 DEFAULT_USE = {
     "images": "folder",
@@ -26,8 +26,11 @@ DEFAULT_USE = {
 }
 """What a table without `use` means, and a run file without the table."""
 
-OPTIONAL = ("embeddings", "labeler")
-"""Roles that `use = "none"` leaves out; there is no default labeler."""
+OPTIONAL = ("embeddings", "second_embeddings", "labeler", "judge")
+"""Tables that `use = "none"` leaves out; there is no default labeler."""
+
+JUDGED_BY_ITSELF = "labeler"
+"""`use` of a [judge] that is the run's own labeler."""
 
 ROLE_OF = {"second_embeddings": "embeddings"}
 """Tables named otherwise than the role that they fill."""
@@ -36,9 +39,9 @@ LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")),
 """Tables that hold several components: the role and the defaults."""
 
 SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
-"""Tables that hold one component."""
+"""Tables that hold one component, besides [judge], which may name that of [labeler]."""
 
-TABLES = ("run", *SINGLE, *LISTS, "plugins")
+TABLES = ("run", *SINGLE, "judge", *LISTS, "plugins")
 ENVIRONMENT_PREFIX = "SAEVIZ_"
 
 
@@ -51,6 +54,12 @@ class RunSettings(Options):
     seed: int = Field(0, description="seed of everything that is drawn at random", ge=0)
     offline: bool = Field(False, description="never use the network")
     top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
+    judge_images: int = Field(
+        24,
+        description="held-out images on which a label is judged: half of them the feature fires on, half it does not",
+        ge=10,
+        le=1000,
+    )
     cache: bool = Field(
         True, description="keep features and embeddings for other runs over the same pictures: see `saeviz cache`"
     )
@@ -84,7 +93,7 @@ class ComponentConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run, every option known and checked."""
+    """A whole run, every option known and checked. `judge` is the same object as `labeler` where that judges itself."""
 
     run: RunSettings
     images: ComponentConfig
@@ -95,6 +104,7 @@ class RunConfig:
     scorers: tuple[ComponentConfig, ...]
     selector: ComponentConfig
     labeler: ComponentConfig | None
+    judge: ComponentConfig | None
     reporters: tuple[ComponentConfig, ...]
 
     def component(self, table: str) -> ComponentConfig | None:
@@ -106,6 +116,8 @@ class RunConfig:
         """All of them."""
         single = map(self.component, SINGLE)
         yield from (config for config in single if config is not None)
+        if self.judge is not None and self.judge is not self.labeler:
+            yield self.judge
         yield from self.scorers
         yield from self.reporters
 
@@ -115,9 +127,15 @@ class RunConfig:
         for table in SINGLE:
             config = self.component(table)
             tables[table] = config.as_json() if config else {"use": "none"}
+        tables["judge"] = self._judge_as_json()
         tables["scorers"] = [config.as_json() for config in self.scorers]
         tables["reporters"] = [config.as_json() for config in self.reporters]
         return tables
+
+    def _judge_as_json(self) -> dict[str, Any]:
+        if self.judge is None:
+            return {"use": "none"}
+        return {"use": JUDGED_BY_ITSELF} if self.judge is self.labeler else self.judge.as_json()
 
 
 @dataclass(frozen=True)
@@ -220,6 +238,7 @@ class _Resolver:
                     self.mistakes.append(f"{layer.name}: there is no table [{name}]{hint}")
         run = self._run_settings()
         single = {table: self._component(ROLE_OF.get(table, table), table, self._tables(table)) for table in SINGLE}
+        judge = self._judge(single["labeler"])
         several = {name: self._components(name) for name in LISTS}
         if single["embeddings"] is None:
             if single["second_embeddings"]:
@@ -227,7 +246,7 @@ class _Resolver:
             several["scorers"] = self._without_embeddings(several["scorers"])
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))
-        return RunConfig(run=run, **single, **several)  # type: ignore[arg-type]
+        return RunConfig(run=run, judge=judge, **single, **several)  # type: ignore[arg-type]
 
     def one(self, role: str, place: str) -> ComponentConfig:
         found = self._component(role, place, self._tables(place))
@@ -253,6 +272,26 @@ class _Resolver:
             self.mistakes += explain(error, RunSettings, "run")
             return RunSettings()
 
+    def _judge(self, labeler: ComponentConfig | None) -> ComponentConfig | None:
+        """Who judges the labels: as [judge] says, else the labeler itself where that costs nothing."""
+        tables = self._tables("judge")
+        use, chosen = _last_choice(tables, None)
+        if not any(table for table, _ in tables):
+            return labeler if labeler is not None and self._judges_itself(labeler) else None
+        if use == JUDGED_BY_ITSELF:
+            if any(set(table) - {"use"} for table, _ in chosen):
+                self.mistakes.append("judge: options of the labeler itself are written in [labeler]")
+            judge = labeler
+        else:
+            judge = self._component("labeler", "judge", tables)
+        if labeler is None and use != "none" and not self.mistakes:
+            self.mistakes.append("judge: this run has no labeler, so there are no labels to judge; take [judge] out")
+        return judge
+
+    def _judges_itself(self, labeler: ComponentConfig) -> bool:
+        spec = self.manager.offer("labeler", labeler.use).spec
+        return isinstance(spec, LabelerSpec) and spec.judges_itself
+
     def _components(self, name: str) -> tuple[ComponentConfig, ...]:
         role, defaults = LISTS[name]
         entries: list[list[tuple[Mapping[str, Any], Path]]] = [[({"use": use}, Path())] for use in defaults]
@@ -275,7 +314,9 @@ class _Resolver:
         self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
     ) -> ComponentConfig | None:
         use, tables = _last_choice(tables, DEFAULT_USE.get(place))
-        if (use is None and not any(table for table, _ in tables)) or (use == "none" and role in OPTIONAL):
+        if (use is None and not any(table for table, _ in tables)) or (
+            use == "none" and (place in OPTIONAL or role in OPTIONAL)
+        ):
             return None
         if not isinstance(use, str):
             self.mistakes.append(f'{place}: say which one, for instance use = "{self._example(role)}"')

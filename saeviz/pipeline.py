@@ -15,6 +15,7 @@ from saeviz.mistakes import suggest
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
 from saeviz.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
+from saeviz.stages.judge import check_judge
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
 """Packages whose version goes into the manifest because numbers may depend on it."""
@@ -51,6 +52,8 @@ def run_stages(session: Session, plan: Plan) -> int:
         session.rundir.forget_failures(EMBED_SECOND)
     if session.config.labeler and any(stage.name == "label" for stage in todo):
         session.config.labeler.options.check_ready(session.context(session.config.labeler))
+    if session.config.judge and any(stage.name == "judge" for stage in todo):
+        check_judge(session, session.config.judge)
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         if "finished" not in record:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.errors import ConfigError, DataError
 from saeviz.heatmaps import Box, draw_heatmap
+from saeviz.judgements import table_of
 from saeviz.labels import read_labels
 from saeviz.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.rundir import RunDir
@@ -115,6 +116,13 @@ class Run:
     def labels(self) -> Mapping[Feature, FeatureLabel]:
         """Names of features; empty in a run without a labeler."""
         return {feature: line.label for feature, line in read_labels(self._rundir.labels).items()}
+
+    @cached_property
+    def judgements(self) -> pd.DataFrame:
+        """A row per judged label: verdict, balanced accuracy with its interval; empty in a run without a judge."""
+        if not self._rundir.judgements.exists():
+            return table_of([])
+        return self._rundir.read_table(self._rundir.judgements, "judge")
 
     @cached_property
     def failures(self) -> list[Failure]:

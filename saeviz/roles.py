@@ -288,10 +288,26 @@ class MeteredLabeler(Protocol):
 
 @runtime_checkable
 class LabelJudge(Protocol):
-    """Optional for a labeler: tell from a label's words alone where it applies."""
+    """Optional for a labeler: tell from a label's words alone where it applies.
+
+    From 0.5 on it is taken to apply. What is wrong is told as by `label`. A `ConcurrentLabeler` may be asked from
+    several threads; of one that costs something, `usage` counts judgements as well.
+    """
 
     def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
-        """`[n]` in [0, 1], higher where the label applies."""
+        """`[n]` in [0, 1], higher where the label applies; NaN for an image that cannot be judged.
+
+        `label` has `label` and `description` only. Raises `LabelError` where the judge cannot tell at all.
+        """
+        ...
+
+
+@runtime_checkable
+class MeteredJudge(Protocol):
+    """Optional for a judge: what it costs, told before."""
+
+    def estimate_judging(self, n_images: Sequence[int]) -> Usage:
+        """About what judging labels would take, each on so many images; nothing is sent."""
         ...
 
 

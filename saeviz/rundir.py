@@ -32,6 +32,8 @@ class RunDir:
         self.top_images = path / "top_images.parquet"
         self.selected = path / "selected.csv"
         self.labels = path / "labels.jsonl"
+        self.judged = path / "judgements.jsonl"
+        self.judgements = path / "judgements.parquet"
         self.failures_file = path / "failures.jsonl"
         self.log = path / "log.txt"
 

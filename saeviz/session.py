@@ -60,8 +60,10 @@ class Session:
 
     def component(self, table: str) -> Any:
         """The run's component from a table that holds one; raises `ConfigError` where it has none."""
+        if table == "judge" and self.config.judge is self.config.labeler:
+            table = "labeler"
         if table not in self._built:
-            config = self.config.component(table) if table in SINGLE else None
+            config = self.config.component(table) if table in (*SINGLE, "judge") else None
             if config is None:
                 raise ConfigError(f"this run has no {table}")
             self._built[table] = self.build(config)
@@ -105,7 +107,8 @@ class Session:
     def context(self, config: ComponentConfig) -> Context:
         """The surroundings of a component of this run."""
         settings = self.config.run
-        folder = config.place if config.place in SINGLE else config.role
+        # A judge that is not the labeler keeps its own count of what it has spent.
+        folder = config.place if config.place in (*SINGLE, "judge") else config.role
         return Context(
             device=settings.device,
             precision=settings.precision,

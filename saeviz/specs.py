@@ -148,10 +148,13 @@ class SelectorSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelerSpec(ComponentSpec):
-    """Offers a `Labeler`."""
+    """Offers a `Labeler`. One that `judges_itself` is a `LabelJudge` that costs nothing: its labels are judged by it
+    unless the run file's [judge] says otherwise.
+    """
 
     role = "labeler"
     hook = "saeviz_labelers"
+    judges_itself: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -350,7 +350,8 @@ class FeatureLabel:
     """A feature's name.
 
     `label` is 1 to 5 words, '' when the labeler found nothing to say; `confidence` is in [0, 1] or
-    None when the labeler has no measure of it; `details` is JSON-able and specific to the labeler.
+    None when the labeler has no measure of it; `details` is JSON-able and specific to the labeler, except that
+    `details["top_images"]` says how many of the top images, the first ones, it was made from: where it is absent, all.
     """
 
     label: str

@@ -19,6 +19,8 @@ from typing import Any
 
 from PIL import Image
 
+from saeviz.testing.fakes import COLOURS
+
 KEY = "sk-very-secret-0123456789"
 GOOD = {
     "label": "red rectangles",
@@ -47,6 +49,13 @@ class Asked:
     def text(self) -> str:
         return "\n".join(self.texts)
 
+    def is_for_judge(self) -> bool:
+        return any(text.startswith("The words: ") for text in self.texts)
+
+    def words(self) -> str:
+        """The label that is to be judged."""
+        return next(text.split('"')[1] for text in self.texts if text.startswith("The words: "))
+
     def pictures(self) -> list[Image.Image]:
         return [Image.open(BytesIO(jpeg)) for jpeg in self.jpegs]
 
@@ -65,10 +74,39 @@ class Response:
 Act = Callable[[Asked], Response]
 
 
+def judges(applies: Callable[[str, Image.Image], float]) -> Act:
+    """An answer to a question of a judge: `applies` of the words and each picture."""
+
+    def act(asked: Asked) -> Response:
+        words = asked.words()
+        entries = [
+            {"image": number, "applies": applies(words, picture)}
+            for number, picture in enumerate(asked.pictures(), start=1)
+        ]
+        return says(json.dumps({"answers": entries}))(asked)
+
+    return act
+
+
+def has_colour(words: str, picture: Image.Image) -> float:
+    """Whether one of the words is a colour that stands out in a picture of `FakeImages`."""
+    small = picture.convert("RGB").resize((8, 8))
+    pixels = [small.getpixel((x, y)) for x in range(8) for y in range(8)]
+    wanted = [rgb for name, rgb in COLOURS.items() if name in words.lower().split()]
+    distances = [sum(abs(a - b) for a, b in zip(pixel, rgb, strict=True)) for pixel in pixels for rgb in wanted]
+    return float(min(distances, default=255) < 90)
+
+
 def says(text: str | None = None, *, finish: str = "done", **changes: Any) -> Act:
-    """An answer: `text`, or the good one with some fields changed. `finish`: done, cut off, blocked."""
+    """An answer: `text`, or a good one, with some fields of a name changed. `finish`: done, cut off, blocked."""
     content = json.dumps({**GOOD, **changes}) if text is None else text
-    return lambda asked: Response(ANSWERS[asked.api](content, finish))
+
+    def act(asked: Asked) -> Response:
+        if text is None and finish == "done" and asked.is_for_judge():
+            return judges(has_colour)(asked)
+        return Response(ANSWERS[asked.api](content, finish))
+
+    return act
 
 
 def _gemini(text: str, finish: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 import saeviz
 
@@ -18,9 +18,10 @@ class ClipVocabularyOptions(saeviz.Options):
 
     vocabulary: Path | None = Field(
         None,
-        description="text file with one term a line; default: a built-in list of some 500 visual concepts",
+        description="text file with one term a line; default: a built-in list of some 1,400 visual concepts",
         **saeviz.PATH,
     )
+    terms: tuple[str, ...] = Field((), description="the vocabulary itself, in place of a file")
     templates: tuple[Template, ...] = Field(
         ("{}", "a photo of {}", "a picture with {}"),
         min_length=1,
@@ -33,6 +34,12 @@ class ClipVocabularyOptions(saeviz.Options):
     )
     random_images: int = Field(200, ge=2, description="how many random images of the data to compare with")
 
+    @model_validator(mode="after")
+    def _is_one_vocabulary(self) -> ClipVocabularyOptions:
+        if self.vocabulary is not None and self.terms:
+            raise ValueError("give a vocabulary or terms, not both")
+        return self
+
 
 @saeviz.hookimpl
 def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
@@ -42,4 +49,5 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
         summary="names features by CLIP from a list of words; no network, no key",
         options=ClipVocabularyOptions,
         factory="saeviz_clip_vocabulary.labeler:ClipVocabulary",
+        judges_itself=True,
     )

@@ -28,7 +28,11 @@ class Fit:
         """`[n_terms]`: the weighted mean similarity of the top images `[n_top, n_terms]` less the mean similarity of
         random images, in standard deviations of a term's similarity over random images.
         """
-        scores: FloatArray = (weights @ top - self._mean) / self._sd
+        return self.standardised(weights @ top.astype(float))
+
+    def standardised(self, similarities: FloatArray) -> FloatArray:
+        """`[..., n_terms]`: how far similarities are above the mean of random images, in their standard deviations."""
+        scores: FloatArray = (similarities - self._mean) / self._sd
         return scores
 
     def chance(self, weights: FloatArray, generator: np.random.Generator) -> float:
@@ -42,5 +46,5 @@ class Fit:
         drawn: NDArray[np.int64] = generator.integers(n_random, size=(DRAWS, len(weights)))
         weight_of_image = np.zeros((DRAWS, n_random))
         np.add.at(weight_of_image, (np.arange(DRAWS)[:, None], drawn), weights)
-        scores = (weight_of_image @ self.random - self._mean) / self._sd
+        scores = self.standardised(weight_of_image @ self.random)
         return max(0.0, float(np.quantile(scores.max(axis=1), 0.95)))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz_clip_vocabulary import ClipVocabularyOptions
+from saeviz_clip_vocabulary.calibration import NAME_IS_RIGHT, TERM_APPLIES
 from saeviz_clip_vocabulary.fit import Fit
-from saeviz_clip_vocabulary.vocabulary import BUILT_IN, read_terms
+from saeviz_clip_vocabulary.vocabulary import BUILT_IN, read_terms, tidy
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
@@ -20,18 +21,22 @@ TABLE_ROWS = 5
 class ClipVocabulary:
     """Names a feature by the term whose text, to CLIP, fits its top images best compared with random images.
 
-    A term's score is `Fit.scores`, the top images weighted by their activation. `confidence` is 1 - chance / score
-    of the best term, not below 0, where chance is the score that the best of all terms exceeds for one in twenty
-    groups of random images: 0 says no better than chance, 0.75 four times as far from random images as chance gets.
+    A term's score is `Fit.scores`: with the similarity s(i, t) of image i and term t, the mean of s(i, t) over the top
+    images, weighted by activation, less its mean over random images, divided by its standard deviation over these.
+    Chance is the score that the best of all terms exceeds for one in twenty groups of random images. `confidence` is
+    the probability that the name is right, by how far its score is above chance; see `calibration`.
+
+    It judges by the same measure: how far one image's similarity to the words is above that of random images.
     """
 
     def __init__(self, options: ClipVocabularyOptions, context: saeviz.Context) -> None:
         self.options = options
         self.context = context
-        self._terms = read_terms(options.vocabulary or BUILT_IN)
+        self._terms = tidy(options.terms) or read_terms(options.vocabulary or BUILT_IN)
         self._clip = _clip(options.clip_checkpoint, context)
         self._vectors: dict[str, Float32Array] = {}
         self._fitted: tuple[Sequence[saeviz.ImageItem], Fit] | None = None
+        self._random: Float32Array | None = None
 
     def label(self, request: saeviz.LabelRequest) -> saeviz.FeatureLabel:
         """The best term; '' where it fits the top images no better than chance.
@@ -45,6 +50,23 @@ class ClipVocabulary:
         top, weights = self._top(request)
         scores = fit.scores(top @ self._texts.T, weights)
         return self._label(scores, fit.chance(weights, self._generator()))
+
+    def judge(self, label: saeviz.FeatureLabel, images: Sequence[saeviz.ImageItem]) -> FloatArray:
+        """`[n]`: the probability that the label's words apply, were half of the images such; NaN where unreadable.
+
+        The description is not looked at: it is too long for CLIP. Raises `LabelError` where no two random images of
+        the run can be read.
+        """
+        return TERM_APPLIES(self.closeness(label.label, images))
+
+    def closeness(self, words: str, images: Sequence[saeviz.ImageItem]) -> FloatArray:
+        """`[n]`: how far the similarity to the words is above that of random images, in their standard deviations."""
+        if self._random is None:
+            self._random = self._drawn(list(self.context.peer("images").iter_images()))
+        if len(self._random) < 2:
+            raise saeviz.LabelError("fewer than two random images to compare with can be read")
+        text = self._embed_terms([words]).T
+        return Fit(self._random @ text).standardised((self._embed(images) @ text).astype(float))[:, 0]
 
     def _label(self, scores: FloatArray, chance: float) -> saeviz.FeatureLabel:
         import numpy as np
@@ -63,7 +85,7 @@ class ClipVocabulary:
             label=term,
             description=f"“{term}” fits the top images {score:.1f} standard deviations better than random images",
             elements=tuple(term for term, _ in others),
-            confidence=1 - chance / score,
+            confidence=float(NAME_IS_RIGHT(score - chance)),
             details=details,
         )
 
@@ -81,17 +103,21 @@ class ClipVocabulary:
         return vectors[readable], weights / weights.sum()
 
     def _fit(self, request: saeviz.LabelRequest) -> Fit:
-        import numpy as np
-
         dataset = request.dataset
         if self._fitted is None or self._fitted[0] is not dataset:
-            drawn = self._generator().permutation(len(dataset))[: self.options.random_images]
-            embedded = self._embed([dataset[index] for index in drawn])
-            vectors = [vector for vector in embedded if np.isfinite(vector).all()]
+            vectors = self._drawn(dataset)
             if len(vectors) < 2:
                 raise saeviz.LabelError(f"{request.feature}: fewer than two random images to compare with can be read")
-            self._fitted = dataset, Fit(np.array(vectors) @ self._texts.T)
+            self._fitted = dataset, Fit(vectors @ self._texts.T)
         return self._fitted[1]
+
+    def _drawn(self, dataset: Sequence[saeviz.ImageItem]) -> Float32Array:
+        """Vectors of the readable ones of some random images, `[n, dim]`."""
+        import numpy as np
+
+        drawn = self._generator().permutation(len(dataset))[: self.options.random_images]
+        vectors = self._embed([dataset[index] for index in drawn])
+        return vectors[np.isfinite(vectors).all(axis=1)] if len(vectors) else vectors
 
     def _embed(self, items: Sequence[saeviz.ImageItem]) -> Float32Array:
         """`[n, dim]`; an image that several features share is embedded once."""
@@ -101,15 +127,19 @@ class ClipVocabulary:
         if new:
             vectors = self._clip.embed_images(new)
             self._vectors.update(zip((item.item_id for item in new), vectors, strict=True))
-        return np.array([self._vectors[item.item_id] for item in items], dtype=np.float32)
+        n_dims = self._texts.shape[1]
+        return np.array([self._vectors[item.item_id] for item in items], dtype=np.float32).reshape(-1, n_dims)
 
     @cached_property
     def _texts(self) -> Float32Array:
+        return self._embed_terms(self._terms)
+
+    def _embed_terms(self, terms: Sequence[str]) -> Float32Array:
         """`[n_terms, dim]`: per term the mean over the templates, of unit length."""
         import numpy as np
 
         total = sum(
-            self._clip.embed_texts([template.replace("{}", term) for term in self._terms])
+            self._clip.embed_texts([template.replace("{}", term) for term in terms])
             for template in self.options.templates
         )
         vectors = np.asarray(total, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import saeviz
@@ -20,8 +21,12 @@ def read_terms(path: Path) -> list[str]:
         raise saeviz.ConfigError(f"labeler.vocabulary: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise saeviz.ConfigError(f"labeler.vocabulary: {path} is not UTF-8 text: {error.reason}") from error
-    terms = [" ".join(line.split()) for line in lines]
-    kept = list(dict.fromkeys(term for term in terms if term and not term.startswith("#")))
+    kept = tidy(line for line in lines if not line.lstrip().startswith("#"))
     if not kept:
         raise saeviz.ConfigError(f"labeler.vocabulary: {path} has no terms; write one a line")
     return kept
+
+
+def tidy(terms: Iterable[str]) -> list[str]:
+    """The terms in order, each once, without blank ones and with single spaces."""
+    return list(dict.fromkeys(term for text in terms if (term := " ".join(text.split()))))

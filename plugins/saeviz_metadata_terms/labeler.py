@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
+from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz_metadata_terms import MetadataTermsOptions
 from saeviz_metadata_terms.log_odds import Term, confidence, over_represented
 from saeviz_metadata_terms.words import STOPWORDS, words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 COLUMNS = ("title", "tags", "theme", "caption", "keywords", "concepts", "description")
 TABLE_ROWS = 10
@@ -55,6 +60,20 @@ class MetadataTerms:
         terms = over_represented(counts, len(texts), every, n_all, prior=self.options.prior)
         return self._label(terms, texts, n_all, background)
 
+    def judge(self, label: saeviz.FeatureLabel, images: Sequence[saeviz.ImageItem]) -> NDArray[np.float64]:
+        """`[n]`: the share of the label's words that stand with an image; NaN where an image has no words.
+
+        Raises `LabelError` for a label without words of its own.
+        """
+        import numpy as np
+
+        wanted = set(words(label.label, self._stopwords))
+        if not wanted:
+            raise saeviz.LabelError(f"the label {label.label!r} has no word to look for")
+        columns = self._existing(images)
+        texts = [set(self._words(item, columns)) for item in images]
+        return np.array([len(wanted & text) / len(wanted) if text else np.nan for text in texts], dtype=np.float64)
+
     def _label(
         self, terms: list[Term], texts: list[list[str]], n_all: int, background: _Background
     ) -> saeviz.FeatureLabel:
@@ -97,8 +116,7 @@ class MetadataTerms:
         existing = {column for item in dataset for column in item.metadata}
         names = {column.casefold() for column in existing}
         absent = [column for column in self.options.columns if column.casefold() not in names]
-        wanted = {column.casefold() for column in self.options.columns or COLUMNS}
-        found = frozenset(column for column in existing if column.casefold() in wanted)
+        found = self._existing(dataset)
         if absent or not found:
             have = f"they have {', '.join(sorted(existing))}" if existing else "they have no metadata at all"
             missing = repr(absent[0]) if absent else " or ".join(COLUMNS)
@@ -106,6 +124,10 @@ class MetadataTerms:
                 f"labeler.columns: no image has a column {missing}; {have}; name some of these or use another labeler"
             )
         return found
+
+    def _existing(self, items: Sequence[saeviz.ImageItem]) -> frozenset[str]:
+        wanted = {column.casefold() for column in self.options.columns or COLUMNS}
+        return frozenset(column for item in items for column in item.metadata if column.casefold() in wanted)
 
     def _words(self, item: saeviz.ImageItem, columns: frozenset[str]) -> list[str]:
         texts = (text for column, text in sorted(item.metadata.items()) if column in columns)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz_report.judgements import judgements_of
 from saeviz_report.method import Method
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class FeatureRow:
     relations: Mapping[str, Record]
     images: Sequence[saeviz.TopImage]
     companions: Sequence[saeviz.Feature] = ()
+    judgement: Record | None = None
 
     @property
     def space(self) -> str:
@@ -84,6 +86,7 @@ def feature_table(
     relations: dict[saeviz.Feature, dict[str, Record]] = {feature: {} for feature in chosen}
     for record in _records(method.correlations, chosen):
         relations[_feature(record)][record["rating"]] = record
+    judgements = judgements_of(run)
     rows = [
         FeatureRow(
             rank=rank,
@@ -95,6 +98,7 @@ def feature_table(
             relations=relations[selected.feature],
             images=top_images[selected.feature],
             companions=run.companions(selected.feature),
+            judgement=judgements.get(selected.feature),
         )
         for rank, selected in enumerate(run.selected, start=1)
     ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz_report.judgements import verdicts_of
 from saeviz_report.text import NO_VALUE, plain
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Summary:
     n_images: int
     tiers: Mapping[int, int]
     n_labelled: int
+    verdicts: Mapping[str, int]
     ratings: Sequence[RatingSummary]
     spaces: Sequence[SpaceSummary]
     monosemanticity: Sequence[str]
@@ -87,6 +89,7 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         n_images=len(run.items),
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
         n_labelled=labelled,
+        verdicts=verdicts_of(run),
         ratings=[_rating(run, correlations, name) for name in run.ratings],
         spaces=[_space(run, space) for space in run.spaces],
         monosemanticity=_monosemanticity(run.facts),
@@ -207,4 +210,6 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
         notes.append("Features carry their numbers: the run file has no [labeler] table, so nothing named them.")
     elif not labelled:
         notes.append(f"The labeler {component_of(config, 'labeler')} found a name for none of the features.")
+    elif not component_of(config, "judge"):
+        notes.append("Nobody has judged whether the names are right: the run file has no [judge] table.")
     return notes

@@ -20,6 +20,7 @@ from saeviz.plain import plain
 from saeviz.roles import Checkable
 from saeviz.rundir import RunDir
 from saeviz.session import Session, logger
+from saeviz.stages.judge import check_judge
 from saeviz.types import Health, ImageItem
 
 
@@ -44,6 +45,8 @@ def check(
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
     if session.config.labeler:
         session.config.labeler.options.check_ready(session.context(session.config.labeler))
+    if session.config.judge:
+        check_judge(session, session.config.judge)
     found = _look(session, prepared)
     if not as_json:
         _print(found)

@@ -60,6 +60,7 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield f"# One of: {', '.join(manager.names('labeler'))}"
     yield "# [labeler]"
     yield '# use = "clip-vocabulary"\n'
+    yield '# With a table [judge] and use = "labeler" in it, names are tried on images that the labeler has not seen.\n'
     for use in LISTS["reporters"][1]:
         yield from _component(manager, "[[reporters]]", "reporter", use)
 

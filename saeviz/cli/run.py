@@ -17,7 +17,9 @@ from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
 from saeviz.stages import STAGE_NAMES
+from saeviz.stages.judge import estimate as estimate_judging
 from saeviz.stages.label import estimate
+from saeviz.types import Usage
 
 
 def stage_options(command: Any) -> Any:
@@ -42,7 +44,7 @@ def stage_options(command: Any) -> Any:
 @settings_options
 @plugins_option
 @stage_options
-@click.option("--dry-run", is_flag=True, help="Only say which stages would run and what the labeler would cost.")
+@click.option("--dry-run", is_flag=True, help="Only say which stages would run and what labels would cost.")
 def run(  # noqa: PLR0913, PLR0917  a flag each
     run_file: Path | None,
     plugin_words: tuple[str, ...],
@@ -71,7 +73,8 @@ def tell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
     try:
         for name, runs in foresee(session, plan):
-            click.echo(f"{name:8} {_labeling(session, plan) if runs and name == 'label' else _RUNS[runs]}")
+            say = _COSTLY.get(name) if runs else None
+            click.echo(f"{name:8} {say(session, plan) if say else _RUNS[runs]}")
     finally:
         session.close()
     return ExitCode.DONE
@@ -84,11 +87,32 @@ def _labeling(session: Session, plan: Plan) -> str:
     config = session.config.labeler
     if config is None:
         return "would run without a labeler"
-    record = session.rundir.read_manifest()["stages"].get("extract", {})
-    if record.get("digest") != session.digests["extract"] or not session.rundir.selected.exists():
-        return f"would run {config.use}; what it costs is known once features are selected: --until select"
+    if not _is_selected(session):
+        return f"would run {config.use}; {_LATER}"
     n_waiting, n_features, usage = estimate(session, config, anew="label" in plan.redo)
-    known = f"{n_waiting} of {n_features} features to name with {config.use}"
+    return _told(f"{n_waiting} of {n_features} features to name with {config.use}", usage)
+
+
+def _judging(session: Session, plan: Plan) -> str:
+    config = session.config.judge
+    if config is None:
+        return "would run without a judge"
+    if not _is_selected(session):
+        return f"would run {config.use}; {_LATER}"
+    n_waiting, n_features, usage = estimate_judging(session, config, anew={"label", "judge"} & set(plan.redo) != set())
+    return _told(f"labels of {n_waiting} of {n_features} features to judge with {config.use}", usage)
+
+
+_COSTLY = {"label": _labeling, "judge": _judging}
+_LATER = "what it costs is known once features are selected: --until select"
+
+
+def _is_selected(session: Session) -> bool:
+    record = session.rundir.read_manifest()["stages"].get("extract", {})
+    return record.get("digest") == session.digests["extract"] and session.rundir.selected.exists()
+
+
+def _told(known: str, usage: Usage | None) -> str:
     if usage is None:
         return known
     return (

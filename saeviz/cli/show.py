@@ -49,6 +49,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "label": label.label if label else None,
         "description": label.description if label else None,
         "confidence": label.confidence if label else None,
+        "judgement": next(iter(_rows(run.judgements, feature)), None),
         "tier": choice.tier if choice else None,
         "reason": choice.reason if choice else None,
         "fires_together_with": [str(other) for other in run.companions(feature)],
@@ -66,6 +67,8 @@ def _rows(table: pd.DataFrame, feature: Feature) -> list[dict[str, Any]]:
 
 def _print(found: dict[str, Any]) -> None:
     click.echo(f"{found['feature']}  {found['label'] or '(no label)'}")
+    if found["judgement"]:
+        click.echo(f"  {_judged(found['judgement'])}")
     for name in ("description", "confidence", "tier", "reason"):
         if found[name] not in (None, ""):
             click.echo(f"  {name}: {_text(found[name])}")
@@ -85,6 +88,16 @@ def _print(found: dict[str, Any]) -> None:
 def _first_few(names: list[str]) -> str:
     left = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {left} more" if left > 0 else "")
+
+
+def _judged(row: dict[str, Any]) -> str:
+    if row["balanced_accuracy"] is None:
+        return f"label not judged: {row['reason']}"
+    return (
+        f"label {row['verdict']}: balanced accuracy {row['balanced_accuracy']:.2f} "
+        f"({row['ci_low']:.2f} to {row['ci_high']:.2f}) on {row['n_active']} active and "
+        f"{row['n_silent']} silent images, {row['n_hard']} of these hard"
+    )
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from saeviz.stages.embed import EMBED_SECOND, Embed
 from saeviz.stages.extract import Extract
+from saeviz.stages.judge import Judge
 from saeviz.stages.label import Label
 from saeviz.stages.report import Report
 from saeviz.stages.score import Score
@@ -17,6 +18,7 @@ STAGES: tuple[Stage, ...] = (
     Score(),
     Select(),
     Label(),
+    Judge(),
     Report(),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config import ComponentConfig
-from saeviz.errors import LabelError, PausedError, PluginError, SaevizError
+from saeviz.errors import PluginError
 from saeviz.labels import LabelLine, append_label, read_labels, write_labels
 from saeviz.relations import main_relation
-from saeviz.roles import ConcurrentLabeler, Labeler, MeteredLabeler
+from saeviz.roles import Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
 from saeviz.selection import read_selected
 from saeviz.session import Session, logger
-from saeviz.threads import outcomes
+from saeviz.stages.calls import answers, usage_of
 from saeviz.types import (
     Feature,
     FeatureLabel,
@@ -70,11 +69,15 @@ class Label:
         usage = {}
         if wanted.waiting:
             labeler = session.component("labeler")
-            with closing(_names(labeler, wanted.waiting, session, config)) as names:
+
+            def name(request: LabelRequest) -> FeatureLabel:
+                return _name(labeler, request, session, config)
+
+            with closing(answers(name, wanted.waiting, labeler, session, "named")) as names:
                 for key, label in names:
                     kept[key] = LabelLine(wanted.requests[key].feature, key, label)
                     append_label(path, kept[key])
-            usage = _usage(labeler)
+            usage = usage_of(labeler)
         write_labels(path, [kept[key] for key in wanted.requests if key in kept])
         n_labeled = sum(bool(line.label.label) for line in kept.values())
         return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, **usage}
@@ -117,48 +120,6 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
     with session.blaming(config):
         usage = labeler.estimate(waiting) if isinstance(labeler, MeteredLabeler) else None
     return len(waiting), len(wanted.requests), usage
-
-
-def _usage(labeler: Labeler) -> dict[str, Any]:
-    return {"usage": labeler.usage._asdict()} if isinstance(labeler, MeteredLabeler) else {}
-
-
-def _names(
-    labeler: Labeler, waiting: Mapping[str, LabelRequest], session: Session, config: ComponentConfig
-) -> Generator[tuple[str, FeatureLabel]]:
-    """Each name as soon as it is there. What cannot be named is listed.
-
-    Where the labeler pauses, or fails for good, no further call begins and the names under way are still given.
-    """
-    stop, n_settled = Event(), 0
-    paused: PausedError | None = None
-    failed: SaevizError | None = None
-
-    def name(entry: tuple[str, LabelRequest]) -> FeatureLabel:
-        return _name(labeler, entry[1], session, config)
-
-    n_threads = labeler.concurrency if isinstance(labeler, ConcurrentLabeler) else 1
-    results = outcomes(name, waiting.items(), n_threads, stop)
-    try:
-        for (key, request), future in session.progress(results, len(waiting), "label"):
-            try:
-                yield key, future.result()
-                n_settled += 1
-            except LabelError as error:
-                session.failed(str(request.feature), str(error))
-                n_settled += 1
-            except PausedError as error:
-                paused = paused or error
-                stop.set()
-            except SaevizError as error:
-                failed = failed or error
-                stop.set()
-    finally:
-        stop.set()
-    if failed:
-        raise failed
-    if paused:
-        session.failed(f"{len(waiting) - n_settled} features", f"not named yet: {paused}")
 
 
 def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saeviz.judgements import read_judgements
 from saeviz.labels import read_labels
 from saeviz.results import Run
 from saeviz.session import Session, logger
@@ -23,8 +24,9 @@ class Report:
         )  # more of them may be there than when the labeler was last interrupted
         return [
             [session.identity(config) for config in session.config.reporters],
-            session.digests["label"],
+            session.digests["judge"],
             [line.as_text() for line in names.values()],
+            [one.as_text() for one in read_judgements(session.rundir.judged).values()],
         ]
 
     def is_complete(self, session: Session) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import nan
@@ -89,6 +89,9 @@ class _Items:
 
     def get_image(self, item_id: str) -> ImageItem | None:
         return self.items.get(item_id)
+
+    def iter_images(self) -> Iterator[ImageItem]:
+        return iter(self.items.values())
 
 
 def pictures(n: int = 8, **options: Any) -> list[ImageItem]:

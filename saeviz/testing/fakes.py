@@ -446,6 +446,13 @@ class FakeLabeler:
             details={"colours": colours},
         )
 
+    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
+        """1 where the picture's `colour` is in the label, else 0."""
+        import numpy as np
+
+        time.sleep(self.options.seconds_per_item)
+        return np.array([item.metadata.get("colour", "?") in label.label.split() for item in images], dtype=np.float64)
+
 
 class FakeReporter:
     """`report.txt`: a line per selected feature with its label."""

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from saeviz.accuracy import area_under_curve
 from saeviz.context import Context
 from saeviz.errors import ConfigError, LabelError
+from saeviz.judgements import APPLIES
 from saeviz.roles import Labeler, LabelJudge
 from saeviz.testing.data import Surroundings, label_request, pictures
-from saeviz.types import FeatureLabel, ImageItem, LabelRequest, TopImage
+from saeviz.testing.fakes import COLOURS
+from saeviz.types import FeatureLabel, LabelRequest, TopImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MakeLabeler = Callable[[Context], Labeler]
+HOSTILE_WORDS = ("<script>", "{label}", "\x00\n", "\U0001f408 \u732b", "x" * 5000, "the of", "'\"")
 
 
 class LabelerContract:
@@ -117,17 +126,76 @@ class LabelerContract:
         ]
         assert_label_or_reason(labeler, label_request(items))
 
-    def test_judges_in_0_to_1(self, labeler: Labeler, request_of_colours: LabelRequest) -> None:
+    @pytest.fixture
+    def judge(self, labeler: Labeler) -> LabelJudge:
+        """The labeler where it judges."""
         if not isinstance(labeler, LabelJudge):
             pytest.skip("the labeler does not judge (saeviz.LabelJudge)")
+        return labeler
+
+    def test_judges_its_own_label(self, judge: LabelJudge, labeler: Labeler, request_of_colours: LabelRequest) -> None:
+        label = labeler.label(request_of_colours)
+        images = list(request_of_colours.dataset)
+        assert_are_scores(judge.judge(FeatureLabel(label.label, label.description), images), len(images))
+        assert_are_scores(judge.judge(label, []), 0)
+
+    @pytest.mark.parametrize("colour", COLOURS)
+    def test_tells_where_words_apply(self, judge: LabelJudge, request_of_colours: LabelRequest, colour: str) -> None:
+        images = list(request_of_colours.dataset)
+        is_there = [item.metadata["colour"] == colour for item in images]
+        scores = judge.judge(FeatureLabel(colour), images)
+        right = [float(score) for score, there in zip(scores, is_there, strict=True) if there]
+        wrong = [float(score) for score, there in zip(scores, is_there, strict=True) if not there]
+        assert area_under_curve(right, wrong) > 0.9
+        assert sum(score >= APPLIES for score in right) > len(right) / 2
+        assert sum(score < APPLIES for score in wrong) > len(wrong) / 2
+
+    def test_judges_by_words_and_pictures_only(
+        self, make: MakeLabeler, judge: LabelJudge, surroundings: Surroundings, request_of_colours: LabelRequest
+    ) -> None:
+        """Not by the order of the images, by their ratings, or by what it was asked before."""
+        if not self.deterministic:
+            pytest.skip("the labeler says that it is not deterministic")
         import numpy as np
 
-        label = labeler.label(request_of_colours)
-        images: list[ImageItem] = [one.item for one in request_of_colours.top] + list(request_of_colours.contrast)
-        scores = np.asarray(labeler.judge(label, images))
-        assert scores.shape == (len(images),)
-        assert ((scores >= 0) & (scores <= 1)).all()
-        assert np.asarray(labeler.judge(label, [])).shape == (0,)
+        images = list(request_of_colours.dataset)
+        scores = judge.judge(FeatureLabel("red"), images)
+        judge.judge(FeatureLabel("blue"), images[:5])
+        unrated = [replace(item, ratings={}) for item in images]
+        another = make(surroundings.context)
+        assert isinstance(another, LabelJudge)
+        for again in (
+            judge.judge(FeatureLabel("red"), unrated[::-1]),
+            another.judge(FeatureLabel("red"), images[::-1]),
+        ):
+            np.testing.assert_allclose(again, scores[::-1], atol=1e-6)
+
+    def test_an_unreadable_picture_leaves_the_others_judged(
+        self, judge: LabelJudge, request_of_colours: LabelRequest
+    ) -> None:
+        images = list(request_of_colours.dataset)
+        broken = replace(images[3], item_id="broken", source=b"not a picture")
+        scores = judge.judge(FeatureLabel("red"), [*images[:3], broken, *images[4:]])
+        assert_are_scores(scores, len(images), may_lack=[3])
+
+    @pytest.mark.parametrize("text", HOSTILE_WORDS)
+    def test_judges_hostile_words_or_says_why_not(
+        self, judge: LabelJudge, request_of_colours: LabelRequest, text: str
+    ) -> None:
+        images = list(request_of_colours.dataset)
+        try:
+            scores = judge.judge(FeatureLabel(text, text), images)
+        except LabelError as error:
+            assert str(error)  # noqa: PT017
+        else:
+            assert_are_scores(scores, len(images))
+
+
+def assert_are_scores(scores: NDArray[np.float64], n: int, may_lack: Sequence[int] = ()) -> None:
+    """Whether there is a number from 0 to 1 for each of `n` images, or NaN for those it `may_lack`."""
+    assert len(scores) == n
+    for place, score in enumerate(scores):
+        assert 0 <= score <= 1 or (place in may_lack and isnan(score))
 
 
 def assert_is_label(label: FeatureLabel) -> None:

@@ -20,8 +20,11 @@ from saeviz.pipeline import Plan
 from tests.conftest import FAKE_RUN
 
 N_IMAGES = 40
-SLOW = FAKE_RUN.replace("n = 24", f"n = {N_IMAGES}\nbroken = 1").replace(
-    'use = "fake-extractor"', 'use = "fake-extractor"\nseconds_per_item = 0.02'
+JUDGED = '[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n'
+SLOW = (
+    (JUDGED + FAKE_RUN)
+    .replace("n = 24", f"n = {N_IMAGES}\nbroken = 1")
+    .replace('use = "fake-extractor"', 'use = "fake-extractor"\nseconds_per_item = 0.02')
 )
 SLOW = SLOW.replace('use = "fake-embeddings"', 'use = "fake-embeddings"\nseconds_per_item = 0.01')
 SLOW = SLOW.replace('use = "fake-labeler"', 'use = "fake-labeler"\nseconds_per_item = 0.02')
@@ -53,7 +56,8 @@ def uninterrupted(tmp_path_factory) -> saeviz.Run:
 def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
     pd.testing.assert_frame_equal(run.scores, expected.scores)
     pd.testing.assert_frame_equal(run.correlations, expected.correlations)
-    for name in ("selected.csv", "labels.jsonl", "failures.jsonl"):
+    pd.testing.assert_frame_equal(run.judgements, expected.judgements)
+    for name in ("selected.csv", "labels.jsonl", "judgements.jsonl", "failures.jsonl"):
         assert (run.dir / name).read_text() == (expected.dir / name).read_text(), name
     top, expected_top = (pd.read_parquet(one.dir / "top_images.parquet") for one in (run, expected))
     pd.testing.assert_frame_equal(top, expected_top)
@@ -66,7 +70,7 @@ def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
     assert leftovers == []
 
 
-@pytest.mark.parametrize("stage", ["extract", "embed", "score", "select", "label", "report"])
+@pytest.mark.parametrize("stage", ["extract", "embed", "score", "select", "label", "judge", "report"])
 def test_killed_in_each_stage(tmp_path, uninterrupted, stage):
     (tmp_path / "slow.toml").write_text(SLOW)
     process = start(tmp_path)

@@ -203,7 +203,7 @@ def test_a_dry_run_says_what_it_would_cost_and_does_nothing(saeviz_command, thre
 def test_a_dry_run_of_a_finished_run(saeviz_command, threads_run):
     saeviz_command("run", threads_run)
     told = saeviz_command("run", threads_run, "--dry-run").out
-    assert [line.split(maxsplit=1)[1] for line in told.splitlines()] == ["up to date"] * 6
+    assert [line.split(maxsplit=1)[1] for line in told.splitlines()] == ["up to date"] * 7
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")

@@ -11,7 +11,7 @@ import saeviz
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.pipeline import Plan
 
-STAGES = ["extract", "embed", "score", "select", "label", "report"]
+STAGES = ["extract", "embed", "score", "select", "label", "judge", "report"]
 
 
 def log_of(run: saeviz.Run) -> list[str]:
@@ -75,10 +75,10 @@ def test_the_same_run_again_does_nothing(fake_run):
     ("setting", "ran"),
     [
         ("reporters=[]", ["report"]),
-        ("labeler.use=metadata-terms", ["label", "report"]),
-        ("selector.limit=3", ["select", "label", "report"]),
-        ("scorers.1.alpha=0.01", ["score", "select", "label", "report"]),
-        ("embeddings.seconds_per_item=0.001", ["embed", "score", "select", "label", "report"]),
+        ("labeler.use=metadata-terms", ["label", "judge", "report"]),
+        ("selector.limit=3", ["select", "label", "judge", "report"]),
+        ("scorers.1.alpha=0.01", ["score", "select", "label", "judge", "report"]),
+        ("embeddings.seconds_per_item=0.001", ["embed", "score", "select", "label", "judge", "report"]),
         ("extractor.layers=[1]", STAGES[:1] + STAGES[2:]),
         ("run.device=cpu", []),
     ],

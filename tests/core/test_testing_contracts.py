@@ -437,7 +437,43 @@ class Numbers(fakes.FakeLabeler):
 
 class JudgesByLogit(fakes.FakeLabeler):
     def judge(self, label, images):
-        return np.linspace(-3, 3, len(images))
+        return 6 * super().judge(label, images) - 3
+
+
+class AlwaysAgrees(fakes.FakeLabeler):
+    def judge(self, label, images):
+        return np.ones(len(images))
+
+
+class JudgesByOrder(fakes.FakeLabeler):
+    def judge(self, label, images):
+        return super().judge(label, images) * np.linspace(0.6, 1, len(images))
+
+
+class JudgesByRating(fakes.FakeLabeler):
+    def judge(self, label, images):
+        return super().judge(label, images) * [0.5 + 0.5 * bool(item.ratings) for item in images]
+
+
+class RemembersWords(fakes.FakeLabeler):
+    last = ""
+
+    def judge(self, label, images):
+        scores = super().judge(label, images) * (0.9 if self.last else 1)
+        self.last = label.label
+        return scores
+
+
+class JudgeOpensAll(fakes.FakeLabeler):
+    def judge(self, label, images):
+        for item in images:
+            item.open()
+        return super().judge(label, images)
+
+
+class JudgeFormats(fakes.FakeLabeler):
+    def judge(self, label, images):
+        return super().judge(saeviz.FeatureLabel(label.label.format(red="red")), images)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +486,13 @@ class JudgesByLogit(fakes.FakeLabeler):
         (NeedsTopImages, "test_takes_what_there_is_or_says_why_not"),
         (Numbers, "test_says_the_same_twice"),
         (Numbers, "test_an_earlier_request_does_not_matter"),
-        (JudgesByLogit, "test_judges_in_0_to_1"),
+        (JudgesByLogit, "test_judges_its_own_label"),
+        (AlwaysAgrees, "test_tells_where_words_apply"),
+        (JudgesByOrder, "test_judges_by_words_and_pictures_only"),
+        (JudgesByRating, "test_judges_by_words_and_pictures_only"),
+        (RemembersWords, "test_judges_by_words_and_pictures_only"),
+        (JudgeOpensAll, "test_an_unreadable_picture_leaves_the_others_judged"),
+        (JudgeFormats, "test_judges_hostile_words_or_says_why_not"),
     ],
 )
 def test_a_faulty_labeler_is_found(tmp_path, labeler, test):
@@ -459,9 +501,11 @@ def test_a_faulty_labeler_is_found(tmp_path, labeler, test):
 
     def fixtures():
         surroundings = Surroundings(tmp_path, pictures(24))
+        built = make(surroundings.context)
         return {
             "make": make,
-            "labeler": make(surroundings.context),
+            "labeler": built,
+            "judge": built,
             "surroundings": surroundings,
             "request_of_colours": label_request(pictures(24)),
         }

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 import saeviz
 from saeviz import ExitCode
+from saeviz.judgements import read_judgements
 from saeviz_gallery.panel import PANEL
 from tests.conftest import run_process
 
@@ -73,6 +74,71 @@ def test_labels_are_true_of_the_images_they_name(demo):
     ]
     assert len(shares) >= 10
     assert sum(share >= 0.6 for share in shares) / len(shares) >= 0.75
+
+
+def test_labels_of_planted_concepts_pass_the_judge(demo):
+    """Those that are true of the images; the judge knows the words only, the truth is in the pictures' metadata."""
+    verdicts = {
+        saeviz.Feature(int(row.layer), row.tokens, int(row.feature)): row.verdict
+        for row in demo.judgements[demo.judgements["reason"] == ""].itertuples()
+    }
+    planted = {concept for _, concept, _ in PLANTED}
+    true = [
+        verdicts[feature]
+        for feature, label in demo.labels.items()
+        if feature in verdicts and label.label in planted and shows(demo, feature, label.label) == 1
+    ]
+    assert len(true) >= 15
+    assert true.count("confirmed") / len(true) >= 0.8
+    assert true.count("fails") / len(true) <= 0.1
+
+
+def test_wrong_labels_fail(folder, demo):
+    """The same features with each other's names, judged anew: seldom is one confirmed."""
+    judged = demo.judgements[demo.judgements["verdict"] == "confirmed"]
+    named = [(saeviz.Feature(int(row.layer), row.tokens, int(row.feature)), row.label) for row in judged.itertuples()]
+    images = {item.item_id: item for item in demo.items}
+    lines = read_judgements(demo.dir / "judgements.jsonl")
+    labeler = demo_labeler(demo)
+    verdicts = []
+    for number, (feature, name) in enumerate(named):
+        wrong = next(other for _, other in [*named[number:], *named] if differs(demo, feature, name, other))
+        trial = lines[feature].images
+        scores = labeler.judge(saeviz.FeatureLabel(wrong), [images[image.item_id] for image in trial])
+        again = tuple(image._replace(score=float(score)) for image, score in zip(trial, scores, strict=True))
+        verdicts.append(lines[feature]._replace(images=again).as_row()["verdict"])
+    assert len(verdicts) >= 20
+    assert verdicts.count("fails") / len(verdicts) >= 0.75
+    assert verdicts.count("confirmed") / len(verdicts) <= 0.05
+
+
+def differs(run: saeviz.Run, feature: saeviz.Feature, name: str, other: str) -> bool:
+    """Whether the other name is wrong of this feature: hardly any of its best images show it."""
+    return name != other and shows(run, feature, other) <= 0.1
+
+
+def demo_labeler(run: saeviz.Run):
+    """The demo's labeler by itself."""
+    config = run.manifest["config"]
+    extractor = saeviz.component("extractor", config["extractor"].pop("use"), **config["extractor"])
+    images = saeviz.component("images", config["images"].pop("use"), **config["images"])
+    peers = {"extractor": extractor, "images": images}
+    options = {name: value for name, value in config["labeler"].items() if name != "use"}
+    return saeviz.component("labeler", "clip-vocabulary", context=saeviz.Context(peer=peers.__getitem__), **options)
+
+
+def test_confidences_are_honest(demo):
+    """On pictures that the calibration has not seen: as many names are right as their confidences promise."""
+    named = {feature: label for feature, label in demo.labels.items() if label.label}
+    right = []
+    for feature, label in named.items():
+        top = demo.top_images(feature)
+        shown = sum(one.activation for one in top if label.label in one.item.metadata["concepts"].split(","))
+        right.append(shown >= 0.6 * sum(one.activation for one in top))
+    promised = np.array([label.confidence for label in named.values()])
+    assert len(named) >= 60
+    assert promised.mean() == pytest.approx(np.mean(right), abs=0.1)
+    assert np.mean((promised - right) ** 2) < np.mean(right) * (1 - np.mean(right))
 
 
 def test_nothing_was_downloaded_or_left_out(demo):

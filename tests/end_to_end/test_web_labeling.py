@@ -124,6 +124,52 @@ def test_a_budget_over_several_runs(folder, server, monkeypatch):
     assert finished.manifest["stages"]["label"]["usage"]["calls"] == n
 
 
+JUDGED = ["--set", "judge.use=labeler", "--set", "images.n=60", "--set", "run.top_images=5"]
+
+
+def test_names_are_judged_by_the_service_within_the_same_budget(folder, server):
+    paused = run(folder, *JUDGED, "--set", "labeler.max_calls=15")
+    assert paused.code == saeviz.ExitCode.PARTIAL, paused
+    assert len(server.asked) == 15
+    estimate = run(folder, *JUDGED, "--dry-run")
+    n_left = int(estimate.out.split("to judge with gemini: about ")[1].split(" calls")[0])
+    done = run(folder, *JUDGED)
+    assert done.code == saeviz.ExitCode.DONE, done
+    finished = saeviz.open_run(folder / "runs" / "fake")
+    questions = [asked for asked in server.asked if asked.is_for_judge()]
+    assert len(finished.labels) == len(server.asked) - len(questions) == 12
+    n_judged = int((finished.judgements["reason"] == "").sum())
+    assert n_judged >= 8
+    assert 15 + n_left - 1 <= len(server.asked) <= 15 + n_left, (
+        "the estimate holds; one label was cut in two by the pause"
+    )
+    assert {asked.words() for asked in questions} == {"red rectangles"}
+    colour_of = {item.item_id: item.metadata["colour"] for item in finished.items}
+    lines = (finished.dir / "judgements.jsonl").read_text().splitlines()
+    images = [image for line in lines for image in json.loads(line)["images"]]
+    assert all(image["score"] == (colour_of[image["item_id"]] == "red") for image in images)
+    assert finished.manifest["stages"]["judge"]["usage"]["calls"] == len(server.asked)
+    assert KEY.encode() not in all_bytes(folder)
+
+
+def test_another_service_judges_with_a_key_of_its_own(folder, server):
+    other = f"{{ use = 'gemini', api_key = {{ env = 'OTHER_SECRET' }}, base_url = '{server.url('gemini')}' }}"
+    text = (folder / "fake.toml").read_text()
+    (folder / "fake.toml").write_text(f"judge = {other}\n{text}")
+    done = run_process("run", "fake.toml", *JUDGED[2:], cwd=folder, MY_SECRET=KEY, OTHER_SECRET="sk-not-this-one")
+    assert done.code == saeviz.ExitCode.USAGE, done
+    assert "judge.api_key: Gemini refuses the key" in done.err
+    assert len(saeviz.open_run(folder / "runs" / "fake").labels) == 12, "the names are kept"
+    done = run_process("run", "fake.toml", *JUDGED[2:], cwd=folder, MY_SECRET=KEY, OTHER_SECRET=KEY)
+    assert done.code == saeviz.ExitCode.DONE, done
+    finished = saeviz.open_run(folder / "runs" / "fake")
+    usage = {name: finished.manifest["stages"][name].get("usage") for name in ("label", "judge")}
+    assert usage["judge"]["calls"] == sum(asked.is_for_judge() and asked.key == KEY for asked in server.asked)
+    everything = all_bytes(folder) + repr(done).encode()
+    assert KEY.encode() not in everything
+    assert b"sk-not-this-one" not in everything
+
+
 def test_killed_while_asking(folder, server):
     server.otherwise = lambda asked: (time.sleep(0.15), says()(asked))[1]
     command = [sys.executable, "-m", "saeviz", "run", "fake.toml", "--set", "labeler.concurrency=2"]

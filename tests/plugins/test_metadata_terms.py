@@ -239,3 +239,18 @@ def test_themes_of_real_photographs():
     assert label([*faces, *others[: 20 - len(faces)]], dataset).label == "sad face"
     assert label(others, dataset).label == ""
     assert label(dogs, dataset, columns=["category"]).label == "animal"
+
+
+def test_judges_by_the_share_of_the_words_that_stand_with_an_image():
+    judge = MetadataTerms(MetadataTermsOptions(), saeviz.Context())
+    images = [item("a", title="A lake in the woods"), item("b", tags="Lake;dog"), item("c", theme="dog"), item("d")]
+    words_of = saeviz.FeatureLabel("lake, woods", "“lake” in 12 of 20 top images")
+    np.testing.assert_equal(judge.judge(words_of, images), [1, 0.5, 0, np.nan])
+    with pytest.raises(saeviz.LabelError, match="no word to look for"):
+        judge.judge(saeviz.FeatureLabel("the of 12"), images)
+
+
+def test_judges_by_the_columns_that_were_asked_for():
+    judge = MetadataTerms(MetadataTermsOptions(columns=("Mood",)), saeviz.Context())
+    images = [item("a", mood="calm", title="lake"), item("b", title="calm")]
+    np.testing.assert_equal(judge.judge(saeviz.FeatureLabel("calm"), images), [1, np.nan])

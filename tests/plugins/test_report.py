@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import saeviz
+from saeviz.judgements import JudgedImage, Judgement, table_of
 from saeviz_report import HtmlOptions, saeviz_reporters
 from saeviz_report.reporter import HtmlReport
 
@@ -115,6 +116,7 @@ class FakeRun:
     manifest: dict[str, Any]
     facts: dict[str, Any]
     together: dict[saeviz.Feature, list[saeviz.Feature]] = field(default_factory=dict)
+    judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
 
     def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
         return self.top[feature][:k]
@@ -448,6 +450,54 @@ class TestMethod:
         assert [cell.text for cell in rows[1].all("td")][1:] == [f"{MINUS}0.1250", DASH, "0.5", "0.75", "4"]
 
 
+def judged(n_found: int, n_passed_over: int, *, n_hard_passed_over: int = 4, reason: str = "") -> pd.DataFrame:
+    """The name of the first feature judged on 12 active and 12 silent images, 4 of these hard."""
+    scores: dict[str, list[float]] = {
+        "active": [1.0] * n_found + [0.0] * (12 - n_found),
+        "silent": [0.0] * (n_passed_over - 4) + [1.0] * (12 - n_passed_over),
+        "hard": [0.0] * n_hard_passed_over + [1.0] * (4 - n_hard_passed_over),
+    }
+    images = tuple(
+        JudgedImage(f"{kind} {number}", kind, 0.0, score)  # type: ignore[arg-type]
+        for kind, given in scores.items()
+        for number, score in enumerate(given)
+    )
+    feature = saeviz.Feature(8, "cls", 7)
+    return table_of([Judgement(feature, "red barn", () if reason else images, reason, "key")])
+
+
+class TestJudgement:
+    def test_a_name_that_holds_is_confirmed(self, run: FakeRun, write: Write) -> None:
+        run.judgements = judged(12, 11)
+        entry = entries(write())["layer8.cls/7"]
+        assert entry.one("span", class_="judged").text == "name confirmed 0.96 (0.78 to 0.99)"
+        assert "doubtful" not in entry.one("b", class_="label")["class"]
+        figures = {one.one("dt").text: one.one("dd").text for one in entry.one("dl").all("div")}
+        assert figures["Found of 12 images on which it fires"] == "100 %"
+        assert figures["Passed over of 12 on which it is silent"] == "92 %"
+        assert figures["Of these, of 4 look-alikes"] == "100 %"
+
+    def test_a_name_that_fails_is_marked(self, run: FakeRun, write: Write) -> None:
+        run.judgements = judged(5, 7)
+        entry = entries(write())["layer8.cls/7"]
+        assert "fails" in entry.one("span", class_="judged").text
+        assert "doubtful" in entry.one("b", class_="label")["class"]
+
+    def test_a_name_that_also_fits_look_alikes_is_too_broad(self, run: FakeRun, write: Write) -> None:
+        run.judgements = judged(12, 12, n_hard_passed_over=1)
+        assert entries(write())["layer8.cls/7"].one("span", class_="judged").text.endswith(", too broad")
+
+    def test_a_name_that_could_not_be_judged_says_why(self, run: FakeRun, write: Write) -> None:
+        run.judgements = judged(0, 4, reason="only <2> images")
+        entry = entries(write())["layer8.cls/7"]
+        assert entry.one("span", class_="judged").text == "name not judged: only <2> images"
+
+    def test_without_a_judge_nothing_is_claimed(self, write: Write) -> None:
+        page = write()
+        assert page.all("span", class_="judged") == []
+        assert any("Nobody has judged" in note.text for note in page.all("p", class_="note"))
+
+
 class TestSummary:
     def test_counts_images_tiers_names_and_failures(self, write: Write) -> None:
         page = write()
@@ -455,6 +505,11 @@ class TestSummary:
         assert figures == {
             "Images": "6", "Selected features": "3", "Tier 1": "1", "Tier 2": "2", "Named": "1", "Left out": "1",
         }  # fmt: skip
+
+    def test_counts_verdicts_where_names_were_judged(self, run: FakeRun, write: Write) -> None:
+        run.judgements = judged(12, 12)
+        figures = [entry.one("dt").text for entry in write().one("dl", class_="figures").all("div")]
+        assert figures[-4:] == ["Names confirmed", "Names that fail", "Names undecided", "Left out"]
 
     def test_tells_of_each_rating_how_many_features_of_the_whole_run_go_along_with_it(self, write: Write) -> None:
         rows = write().one("table", id="ratings").one("tbody").all("tr")

@@ -215,6 +215,61 @@ def test_threads_together_keep_to_the_budget(make, server, request_of_colours):
     assert server.most_at_once > 1
 
 
+# judging
+
+RED = saeviz.FeatureLabel("red rectangles", "A red rectangle on grey.")
+
+
+def test_a_judge_sees_words_and_numbered_images_and_nothing_else(make, server):
+    items = pictures(30)
+    judge = make()
+    scores = judge.judge(RED, items)
+    assert scores.tolist() == [float(item.metadata["colour"] == "red") for item in items]
+    assert [len(asked.jpegs) for asked in server.asked] == [12, 12, 6]
+    for asked in server.asked:
+        assert 'The words: "red rectangles". What is meant by them: "A red rectangle on grey."' in asked.texts
+        assert [text for text in asked.texts if text.startswith("Image ")] == [
+            f"Image {number}:" for number in range(1, len(asked.jpegs) + 1)
+        ]
+        told = asked.text
+        assert not any(word in told for word in ("feature", "correlat", "rating", "picture/", "activation"))
+    assert judge.usage[:3] == (3, 30, 3 * IN)
+
+
+def test_what_judging_takes_is_told_before(make, server):
+    judge = make()
+    expected = judge.estimate_judging([30, 12, 13])
+    assert (expected.calls, expected.images) == (3 + 1 + 2, 55)
+    assert server.asked == []
+    named = judge.estimate([label_request(pictures(20), n_top=10)])
+    assert expected.input_tokens / 55 == pytest.approx(named.input_tokens / 9, rel=0.5)
+    assert judge.estimate_judging([]) == saeviz.Usage()
+
+
+def test_an_answer_of_a_judge_that_cannot_be_used_is_asked_for_again(make, server):
+    server.script = [says('{"answers": [{"image": 1, "applies": 1}]}')]
+    assert make().judge(RED, pictures(3)).shape == (3,)
+    first, second = server.asked
+    assert "it says nothing of image 2, 3" in second.texts[-1]
+    assert first.texts == second.texts[:-1]
+    server.otherwise = says("I cannot tell.")
+    with pytest.raises(saeviz.LabelError, match=r"3 tries: it is not a JSON object with answers"):
+        make().judge(RED, pictures(3))
+
+
+def test_judging_keeps_to_the_budget_and_hides_the_key(make, server, waits):
+    judge = make(max_calls=2)
+    with pytest.raises(saeviz.PausedError, match="max_calls"):
+        judge.judge(RED, pictures(30))
+    assert len(server.asked) == 2
+    server.otherwise = fails(500, f"cannot handle {KEY}")
+    with pytest.raises(saeviz.LabelError, match=r"cannot handle \*\*\*"):
+        make(max_retries=0).judge(RED, pictures(3))
+    server.otherwise = says(finish="blocked")
+    with pytest.raises(saeviz.LabelError, match="declines to answer"):
+        make().judge(RED, pictures(3))
+
+
 # when something goes wrong
 
 
@@ -345,7 +400,7 @@ def test_an_answer_with_words_around_it_is_read(make, server, request_of_colours
         (says(label="one two three four five six"), "6 words"),
         (says(label=["red"]), "label is not text"),
         (says('{"label": "red things", "confidence": 1}'), "lacks description"),
-        (says('{"name": "red things"}'), "not a JSON object with a label"),
+        (says('{"name": "red things"}'), "not a JSON object with label"),
         (says(confidence="very"), "confidence"),
         (says(visual_elements=[{"name": "x"}]), "visual_elements"),
     ],

@@ -24,7 +24,7 @@ def read_label(text: str) -> FeatureLabel:
     Repaired are: text or a code fence around the object, a list given as text with commas, a confidence in percent or
     as text, quotation marks and a full stop around the label.
     """
-    fields = _object(text)
+    fields = first_object(text, "label")
     missing = [name for name in ("label", "description", "confidence") if fields.get(name) in (None, "")]
     if missing:
         raise ValueError(f"it lacks {' and '.join(missing)}")
@@ -33,21 +33,21 @@ def read_label(text: str) -> FeatureLabel:
         description=_sentence(fields["description"], "description"),
         elements=_elements(fields.get("visual_elements") or []),
         why=_sentence(fields.get("why") or "", "why"),
-        confidence=_confidence(fields["confidence"]),
+        confidence=read_share(fields["confidence"], "confidence"),
     )
 
 
-def _object(text: str) -> dict[str, Any]:
-    """The first JSON object in the text that has a label; a model may have thought aloud before."""
+def first_object(text: str, field: str) -> dict[str, Any]:
+    """The first JSON object in the text that has this field; a model may have thought aloud before."""
     decoder = json.JSONDecoder()
     for match in islice(re.finditer(r"\{", text), MAX_BRACES):
         try:
             found, _ = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             continue
-        if "label" in found:
+        if field in found:
             return dict(found)
-    raise ValueError("it is not a JSON object with a label" if text.strip() else "it is empty")
+    raise ValueError(f"it is not a JSON object with {field}" if text.strip() else "it is empty")
 
 
 def _name(value: Any) -> str:
@@ -76,7 +76,8 @@ def _elements(value: Any) -> tuple[str, ...]:
     return tuple(element for element in elements if element)[:20]
 
 
-def _confidence(value: Any) -> float:
+def read_share(value: Any, field: str) -> float:
+    """A number from 0 to 1, given so, as text, or in percent; raises `ValueError` for what is none."""
     if isinstance(value, str):
         is_percent = value.strip().endswith("%")
         try:
@@ -88,4 +89,4 @@ def _confidence(value: Any) -> float:
             return float(value)
         if 10 <= value <= 100:
             return value / 100
-    raise ValueError("confidence is not a number from 0 to 1")
+    raise ValueError(f"{field} is not a number from 0 to 1")

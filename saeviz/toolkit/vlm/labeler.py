@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -12,27 +12,33 @@ from typing import TYPE_CHECKING, TypeVar
 
 from saeviz.errors import ConfigError, LabelError
 from saeviz.roles import HeatmapExtractor
-from saeviz.toolkit.vlm import prompt
+from saeviz.toolkit.vlm import judging, prompt
 from saeviz.toolkit.vlm.answer import read_label
 from saeviz.toolkit.vlm.asking import Asker, UnansweredError
 from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.pictures import open_picture, prepare, with_heatmap
-from saeviz.toolkit.vlm.service import Part, Picture, Question, Reply, Service
+from saeviz.toolkit.vlm.service import Part, Question, Reply, Service
 from saeviz.types import FeatureLabel, Usage
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from saeviz.context import Context
-    from saeviz.types import ImageItem, LabelRequest
+    from saeviz.types import ImageItem, LabelRequest, TopImage
 
 T = TypeVar("T")
+Shown = tuple[tuple[int, "TopImage"], "Image"]
+"""A top image with its place, and its picture."""
 TRIES = 3
 """How often a question is asked whose answers cannot be used."""
 LETTERS_PER_TOKEN = 4
+LETTERS_OF_WORDS = 400
+"""Of a label and its description, and what stands before the images."""
 OUTPUT_TOKENS = 500
-"""Expected of one answer: some 150 tokens of JSON, and what a model thinks before."""
+"""Expected of one answer: some 150 to 200 tokens of JSON, and what a model thinks before."""
 
 
 class VLMLabeler:
@@ -64,65 +70,89 @@ class VLMLabeler:
 
     def estimate(self, requests: Sequence[LabelRequest]) -> Usage:
         """A call for each; tokens by the service's published rule for square images. Answers vary."""
-        total = Usage()
-        for request in requests:
-            n_images = self._n_images(request)
-            n_letters = len(prompt.INSTRUCTIONS + prompt.about(request)) + n_images * len(prompt.caption(1, 1.0, 1.0))
-            expected = self._expected(n_letters, n_images)
-            total = Usage(*map(sum, zip(total, expected, strict=True)))
-        return total
+        return _total(self._expected_of(request) for request in requests)
+
+    def estimate_judging(self, n_images: Sequence[int]) -> Usage:
+        """A call for every twelve images of a label."""
+        batches = [min(judging.AT_ONCE, n - start) for n in n_images for start in range(0, n, judging.AT_ONCE)]
+        n_letters = len(judging.INSTRUCTIONS) + LETTERS_OF_WORDS
+        return _total(self._expected(n_letters, n) for n in batches)
 
     def label(self, request: LabelRequest) -> FeatureLabel:
         """What the top images share, as the model sees it; '' where there are none."""
         if not request.top:
             return FeatureLabel("", "no image activates the feature", confidence=0.0)
         self.options.check_ready(self.context)
-        parts = self._parts(request)
+        shown = self._shown(request)
+        question = Question(prompt.INSTRUCTIONS, self._parts(request, shown), prompt.SCHEMA)
+        try:
+            label, reply = self._answer(question, read_label)
+        except LabelError as error:
+            raise LabelError(f"{request.feature}: {error}") from None
+        last = shown[-1][0][0]
+        details = {"service": self._service.name, "model": self._model_of(reply), "images": question.n_pictures}
+        # without a rating there is nothing to be explained
+        why = label.why if prompt.strongest(request.relations) else ""
+        return replace(label, why=why, details={**details, "top_images": last})
+
+    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
+        """How likely the model thinks it that the words apply to each image; twelve images a question."""
+        import numpy as np
+
+        self.options.check_ready(self.context)
+        scores = np.full(len(images), np.nan)
+        readable = _readable(list(enumerate(images)), lambda entry: entry[1])
+        prepared = ((place, prepare(image, self.options.image_size)) for (place, _), image in readable)
+        while batch := list(islice(prepared, judging.AT_ONCE)):
+            places, pictures = zip(*batch, strict=True)
+            question = Question(judging.INSTRUCTIONS, judging.question_about(label, pictures), judging.SCHEMA)
+            scores[list(places)], _ = self._answer(question, partial(judging.read_answers, n=len(batch)))
+        return scores
+
+    def _answer(self, question: Question, read: Callable[[str], T]) -> tuple[T, Reply]:
+        """What `read` makes of the answer; asked again, with what was wrong, where it raises `ValueError`."""
         problem = ""
         for _ in range(TRIES):
-            reply = self._ask(request, [*parts, prompt.correction(problem)] if problem else parts)
+            again = [*question.parts, prompt.correction(problem)] if problem else question.parts
+            reply = self._ask(replace(question, parts=again))
             try:
-                label = read_label(reply.text)
+                return read(reply.text), reply
             except ValueError as error:
                 problem = f"{error}, as it was cut off at the limit of tokens" if reply.is_cut_off else str(error)
-                continue
-            return self._completed(label, reply, request, sum(isinstance(part, Picture) for part in parts))
-        raise LabelError(
-            f"{request.feature}: {self._service.name} gave no answer that can be used in {TRIES} tries: {problem}"
-        )
+        raise LabelError(f"{self._service.name} gave no answer that can be used in {TRIES} tries: {problem}")
 
-    def _ask(self, request: LabelRequest, parts: Sequence[Part]) -> Reply:
-        question = Question(prompt.INSTRUCTIONS, parts, prompt.SCHEMA)
+    def _ask(self, question: Question) -> Reply:
         try:
             reply = self._asker.ask(question, self._expected(question.n_letters, question.n_pictures))
         except UnansweredError as error:
-            raise LabelError(f"{request.feature}: {error}") from None
+            raise LabelError(str(error)) from None
         if reply.refusal:
-            reason = prompt.printable(reply.refusal, 300)
-            raise LabelError(f"{request.feature}: {self._service.name} declines to answer: {reason}")
+            raise LabelError(f"{self._service.name} declines to answer: {prompt.printable(reply.refusal, 300)}")
         return reply
 
-    def _completed(self, label: FeatureLabel, reply: Reply, request: LabelRequest, n_pictures: int) -> FeatureLabel:
-        """With what it was made by; without a reason where there is no rating to be explained."""
-        model = prompt.printable(reply.model, 100) or self.options.model
-        details = {"service": self._service.name, "model": model, "images": n_pictures}
-        return replace(label, why=label.why if prompt.strongest(request.relations) else "", details=details)
+    def _model_of(self, reply: Reply) -> str:
+        return prompt.printable(reply.model, 100) or self.options.model
 
-    def _parts(self, request: LabelRequest) -> list[Part]:
+    def _parts(self, request: LabelRequest, top: Sequence[Shown]) -> list[Part]:
         options = self.options
-        top = list(_readable(request.top, options.top_images, lambda one: one.item))
         if not top:
             raise LabelError(f"{request.feature}: none of its {len(request.top)} top images can be read")
-        contrast = list(_readable(request.contrast, options.contrast_images, lambda item: item))
+        contrast = list(islice(_readable(request.contrast, lambda item: item), options.contrast_images))
         parts: list[Part] = [prompt.about(request)]
-        for number, (one, image) in enumerate(top, start=1):
-            parts += [prompt.caption(number, one.activation, top[0][0].activation), prepare(image, options.image_size)]
+        strongest = top[0][0][1].activation
+        for number, ((_, one), image) in enumerate(top, start=1):
+            parts += [prompt.caption(number, one.activation, strongest), prepare(image, options.image_size)]
             if options.heatmaps:
                 overlay = self._overlay(one.item, image, request)
                 parts += [prompt.heatmap_caption(number), prepare(overlay, options.image_size)]
         for number, (_, image) in enumerate(contrast, start=1):
             parts += [prompt.contrast_caption(number), prepare(image, options.image_size)]
         return parts
+
+    def _shown(self, request: LabelRequest) -> list[Shown]:
+        """The top images that are shown, each with its place from 1; an unreadable one makes room for the next."""
+        readable = _readable(list(enumerate(request.top, start=1)), lambda entry: entry[1].item)
+        return list(islice(readable, self.options.top_images))
 
     def _overlay(self, item: ImageItem, image: Image, request: LabelRequest) -> Image:
         with self._lock:  # one model, and it may have to be loaded first
@@ -135,6 +165,11 @@ class VLMLabeler:
             raise ConfigError("labeler.heatmaps: the extractor of this run makes no heatmaps; take the option out")
         return extractor
 
+    def _expected_of(self, request: LabelRequest) -> Usage:
+        n_images = self._n_images(request)
+        n_letters = len(prompt.INSTRUCTIONS + prompt.about(request)) + n_images * len(prompt.caption(1, 1.0, 1.0))
+        return self._expected(n_letters, n_images)
+
     def _n_images(self, request: LabelRequest) -> int:
         n_top = min(self.options.top_images, len(request.top))
         return n_top * (2 if self.options.heatmaps else 1) + min(self.options.contrast_images, len(request.contrast))
@@ -144,7 +179,11 @@ class VLMLabeler:
         return Usage(1, n_images, tokens, OUTPUT_TOKENS)
 
 
-def _readable(entries: Sequence[T], n: int, item_of: Callable[[T], ImageItem]) -> Iterator[tuple[T, Image]]:
-    """The first `n` entries whose picture can be read, with the picture."""
+def _total(usages: Iterable[Usage]) -> Usage:
+    return Usage(*map(sum, zip(Usage(), *usages, strict=True)))
+
+
+def _readable(entries: Sequence[T], item_of: Callable[[T], ImageItem]) -> Iterator[tuple[T, Image]]:
+    """The entries whose picture can be read, with the picture."""
     opened = ((entry, open_picture(item_of(entry))) for entry in entries)
-    return islice(((entry, image) for entry, image in opened if image is not None), n)
+    return ((entry, image) for entry, image in opened if image is not None)

@@ -1,0 +1,173 @@
+"""`judgements.jsonl`: a line per judged label, with every image and its score; `judgements.parquet`: what follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from saeviz.accuracy import area_under_curve, mean_of, proportion
+from saeviz.errors import RunDirError
+from saeviz.files import append_line, read_lines, write_atomic
+from saeviz.plain import plain
+from saeviz.types import Feature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["active", "silent", "hard"]
+Verdict = Literal["confirmed", "fails", "undecided"]
+
+APPLIES = 0.5
+"""From this score on the judge is taken to say that the label applies."""
+CHANCE, GOOD = 0.5, 0.75
+"""Balanced accuracy of somebody who guesses, and half-way from there to always right."""
+FEWEST = 5
+"""Images of either kind below which a label is not judged."""
+
+COLUMNS = {
+    "layer": "int64",
+    "tokens": "str",
+    "feature": "int64",
+    "label": "str",
+    "verdict": "str",
+    "reason": "str",
+    "n_active": "int64",
+    "n_silent": "int64",
+    "n_hard": "int64",
+    "sensitivity": "float64",
+    "specificity": "float64",
+    "hard_specificity": "float64",
+    "balanced_accuracy": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "auc": "float64",
+}
+
+
+class JudgedImage(NamedTuple):
+    """A held-out image: whether the feature fires on it, how much, and what the judge gave.
+
+    `hard` ones are silent images most like those that the feature fires on most. A score of None: it cannot be judged.
+    """
+
+    item_id: str
+    kind: Kind
+    activation: float
+    score: float | None
+
+
+class Judgement(NamedTuple):
+    """What became of one label. Two with the same `key` were made from the same; `reason`: why there are no images."""
+
+    feature: Feature
+    label: str
+    images: tuple[JudgedImage, ...]
+    reason: str
+    key: str
+
+    def as_text(self) -> str:
+        """One line of JSON."""
+        row = {
+            "layer": self.feature.layer,
+            "tokens": self.feature.tokens,
+            "feature": self.feature.index,
+            "label": self.label,
+            "images": [plain(image._asdict()) for image in self.images],
+            "reason": self.reason,
+            "key": self.key,
+        }
+        return json.dumps(row, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Judgement:
+        """The judgement that a line holds."""
+        images = tuple(JudgedImage(**image) for image in row["images"])
+        return cls(
+            Feature(row["layer"], row["tokens"], row["feature"]), row["label"], images, row["reason"], row["key"]
+        )
+
+    def as_row(self) -> dict[str, Any]:
+        """Its row of the table: counts, and figures that are NaN where too few images could be judged.
+
+        `specificity` is that over all silent images, the hard ones among them; `hard_specificity` over these alone.
+        """
+        active, silent, hard = self._scores("active"), self._scores("silent", "hard"), self._scores("hard")
+        reason = self.reason or _too_few(len(active), len(silent))
+        figures = _figures(active, silent, hard) if not reason else {}
+        return {
+            "layer": self.feature.layer,
+            "tokens": self.feature.tokens,
+            "feature": self.feature.index,
+            "label": self.label,
+            "verdict": verdict(figures["ci_low"], figures["ci_high"]) if figures else "undecided",
+            "reason": reason,
+            "n_active": len(active),
+            "n_silent": len(silent),
+            "n_hard": len(hard),
+            **{name: figures.get(name, nan) for name, kind in COLUMNS.items() if kind == "float64"},
+        }
+
+    def _scores(self, *kinds: Kind) -> list[float]:
+        return [image.score for image in self.images if image.kind in kinds and image.score is not None]
+
+
+def verdict(ci_low: float, ci_high: float) -> Verdict:
+    """What an interval of the balanced accuracy says of a label.
+
+    Confirmed: better than chance. Fails: it may be chance, and is in any case not good. Undecided: it may be either.
+    """
+    if ci_low > CHANCE:
+        return "confirmed"
+    return "fails" if ci_high < GOOD else "undecided"
+
+
+def _too_few(n_active: int, n_silent: int) -> str:
+    for n, where in ((n_active, "fires"), (n_silent, "is silent")):
+        if n < FEWEST:
+            return f"only {n} held-out images on which it {where} can be judged, and {FEWEST} are needed"
+    return ""
+
+
+def _figures(active: Sequence[float], silent: Sequence[float], hard: Sequence[float]) -> dict[str, float]:
+    sensitivity = proportion(sum(score >= APPLIES for score in active), len(active))
+    specificity = proportion(sum(score < APPLIES for score in silent), len(silent))
+    balanced = mean_of(sensitivity, specificity)
+    return {
+        "sensitivity": sensitivity.value,
+        "specificity": specificity.value,
+        "hard_specificity": proportion(sum(score < APPLIES for score in hard), len(hard)).value,
+        "balanced_accuracy": balanced.value,
+        "ci_low": balanced.low,
+        "ci_high": balanced.high,
+        "auc": area_under_curve(active, silent),
+    }
+
+
+def table_of(judgements: Iterable[Judgement]) -> pd.DataFrame:
+    """A row per judged label."""
+    import pandas as pd
+
+    table = pd.DataFrame([one.as_row() for one in judgements], columns=list(COLUMNS))
+    return table.astype(COLUMNS)
+
+
+def read_judgements(path: Path) -> dict[Feature, Judgement]:
+    """The judgements by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
+    try:
+        found = [Judgement.from_json(json.loads(text)) for text in read_lines(path)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{path} is damaged ({error}); make it again with --redo judge") from error
+    return {one.feature: one for one in found}
+
+
+def append_judgement(path: Path, judgement: Judgement) -> None:
+    """Keep one judgement; durable when this returns."""
+    append_line(path, judgement.as_text())
+
+
+def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
+    """Replace the file."""
+    write_atomic(path, "".join(f"{one.as_text()}\n" for one in judgements))

@@ -1,0 +1,66 @@
+"""A labeler asked about one feature after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from threading import Event
+from typing import Any, Protocol, TypeVar
+
+from saeviz.errors import LabelError, PausedError, SaevizError
+from saeviz.roles import ConcurrentLabeler, MeteredLabeler
+from saeviz.session import Session
+from saeviz.threads import outcomes
+from saeviz.types import Feature
+
+
+class AboutFeature(Protocol):
+    """A question about one feature."""
+
+    @property
+    def feature(self) -> Feature:
+        """The feature."""
+        ...
+
+
+Q = TypeVar("Q", bound=AboutFeature)
+A = TypeVar("A")
+
+
+def answers(
+    ask: Callable[[Q], A], waiting: Mapping[str, Q], labeler: object, session: Session, done: str
+) -> Generator[tuple[str, A]]:
+    """Each answer as soon as it is there, with the key of its question. What fails with a `LabelError` is listed.
+
+    Where the labeler pauses, or fails for good, no further call begins and those under way are still given; what is not
+    `done` then is one failure. A labeler that allows it is asked from several threads.
+    """
+    stop, n_settled = Event(), 0
+    paused: PausedError | None = None
+    failed: SaevizError | None = None
+    n_threads = labeler.concurrency if isinstance(labeler, ConcurrentLabeler) else 1
+    results = outcomes(lambda entry: ask(entry[1]), waiting.items(), n_threads, stop)
+    try:
+        for (key, question), future in session.progress(results, len(waiting), session.stage):
+            try:
+                yield key, future.result()
+                n_settled += 1
+            except LabelError as error:
+                session.failed(str(question.feature), str(error))
+                n_settled += 1
+            except PausedError as error:
+                paused = paused or error
+                stop.set()
+            except SaevizError as error:
+                failed = failed or error
+                stop.set()
+    finally:
+        stop.set()
+    if failed:
+        raise failed
+    if paused:
+        session.failed(f"{len(waiting) - n_settled} features", f"not {done} yet: {paused}")
+
+
+def usage_of(labeler: object) -> dict[str, Any]:
+    """For the manifest: what a labeler that costs something has taken."""
+    return {"usage": labeler.usage._asdict()} if isinstance(labeler, MeteredLabeler) else {}

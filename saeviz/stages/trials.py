@@ -1,0 +1,169 @@
+"""Held-out images on which labels are judged: some that the feature fires on, some that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from saeviz.embeddings import EmbeddingFiles
+from saeviz.judgements import FEWEST, Kind
+from saeviz.session import Session
+from saeviz.types import Feature, FeatureSpace, ImageItem, LabelRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saeviz.typing import Float32Array
+
+ACTIVE_SHARE = 0.25
+"""Of the feature's maximum: where it fires less, a label need not apply."""
+BANDS = 4
+"""Of activation, equally wide, from which active images are drawn in turn, strongest band first."""
+
+
+class HeldOut(NamedTuple):
+    """An image that the labeler did not see."""
+
+    item: ImageItem
+    kind: Kind
+    activation: float
+
+
+class Trial(NamedTuple):
+    """The images of one feature in random order; none, and the reason, where there are too few."""
+
+    feature: Feature
+    images: tuple[HeldOut, ...]
+    reason: str
+
+
+def trials(session: Session, requests: Sequence[LabelRequest], n_seen: Sequence[int]) -> Iterator[Trial]:
+    """For each request, of whose top images the labeler saw the first `n_seen`; all contrast images count as seen.
+
+    Of `run.judge_images` half are active, the rest silent, and of these half `hard`: most similar to the top images by
+    the run's embedding. A run without embeddings has no hard ones. What is drawn depends on `run.seed` and the feature.
+    """
+    import numpy as np
+
+    if not requests:
+        return
+    dataset = requests[0].dataset
+    row_of = {item.item_id: row for row, item in enumerate(dataset)}
+    embeddings = _unit_embeddings(session, dataset)
+    for request, n_top, activations in zip(requests, n_seen, _activations(session, requests, dataset), strict=True):
+        top = [row_of[one.item.item_id] for one in request.top]
+        seen = np.zeros(len(dataset), dtype=bool)
+        seen[[*top[:n_top], *(row_of[item.item_id] for item in request.contrast)]] = True
+        likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], activations[top])
+        yield _trial(request.feature, activations, seen, likeness, session, dataset)
+
+
+def _trial(
+    feature: Feature,
+    activations: Float32Array,
+    seen: NDArray[np.bool_],
+    likeness: Float32Array | None,
+    session: Session,
+    dataset: Sequence[ImageItem],
+) -> Trial:
+    import numpy as np
+
+    settings = session.config.run
+    n_active = settings.judge_images // 2
+    n_silent = settings.judge_images - n_active
+    generator = np.random.default_rng([settings.seed, crc32(str(feature).encode())])
+    active = np.flatnonzero(~seen & (activations > 0) & (activations >= ACTIVE_SHARE * activations.max()))
+    silent = np.flatnonzero(~seen & (activations <= 0))
+    if reason := _too_few(len(active), len(silent)):
+        return Trial(feature, (), reason)
+    hard = _most_alike(silent, likeness, n_silent // 2)
+    easy = np.setdiff1d(silent, hard)
+    easy = generator.permutation(easy)[: n_silent - len(hard)]
+    kinds: Mapping[Kind, NDArray[np.int64]] = {
+        "active": _over_the_range(active, activations, n_active, generator),
+        "silent": easy,
+        "hard": hard,
+    }
+    drawn = [HeldOut(dataset[row], kind, float(activations[row])) for kind, rows in kinds.items() for row in rows]
+    return Trial(feature, tuple(drawn[place] for place in generator.permutation(len(drawn))), "")
+
+
+def _too_few(n_active: int, n_silent: int) -> str:
+    if n_active < FEWEST:
+        return (
+            f"{n_active} images that the labeler has not seen reach {ACTIVE_SHARE:.0%} of its maximum, "
+            f"and {FEWEST} are needed"
+        )
+    return "" if n_silent >= FEWEST else f"it is silent on {n_silent} unseen images, and {FEWEST} are needed"
+
+
+def _over_the_range(
+    rows: NDArray[np.int64], activations: Float32Array, n: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """`n` of the rows: drawn at random from each band of activation in turn, as long as it has any."""
+    import numpy as np
+
+    values = activations[rows]
+    edges = np.linspace(values.max(), values.min(), BANDS + 1)[1:-1]
+    band = (values[:, None] < edges).sum(axis=1)
+    shuffled = generator.permutation(len(rows))
+    turn = np.zeros(len(rows), dtype=np.int64)
+    for number in range(BANDS):
+        mine = shuffled[band[shuffled] == number]
+        turn[mine] = np.arange(len(mine))
+    return rows[np.lexsort((band, turn))[:n]]
+
+
+def _most_alike(rows: NDArray[np.int64], likeness: Float32Array | None, n: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    if likeness is None:
+        return rows[:0]
+    known = rows[np.isfinite(likeness[rows])]
+    return known[np.argsort(-likeness[known], kind="stable")[:n]]
+
+
+def _centre(vectors: Float32Array, weights: Float32Array) -> Float32Array:
+    """The mean of the vectors that are there, weighted; NaN without any."""
+    import numpy as np
+
+    known = np.isfinite(vectors).all(axis=1)
+    total: Float32Array = weights[known] @ vectors[known]
+    return total if known.any() else np.full(vectors.shape[1], np.nan, dtype=np.float32)
+
+
+def _unit_embeddings(session: Session, dataset: Sequence[ImageItem]) -> Float32Array | None:
+    """`[n, dim]`, a row of NaN where an image has none; None in a run without embeddings."""
+    import numpy as np
+
+    if session.config.embeddings is None:
+        return None
+    vectors = EmbeddingFiles(session.rundir.embeddings("embeddings")).read(dataset)
+    if vectors is None:
+        return None
+    unit: Float32Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
+
+
+def _activations(
+    session: Session, requests: Sequence[LabelRequest], dataset: Sequence[ImageItem]
+) -> list[Float32Array]:
+    """For each request `[len(dataset)]`, from one pass over the store for each space."""
+    import numpy as np
+
+    found: dict[Feature, Float32Array] = {}
+    for space in session.spaces:
+        features = [one.feature for one in requests if _belongs(one.feature, space)]
+        values = np.zeros((len(features), len(dataset)), dtype=np.float32)
+        columns, start = [feature.index for feature in features], 0
+        for batch in session.store.read(space, [item.item_id for item in dataset]) if features else ():
+            values[:, start : start + len(batch)] = batch.matrix[:, columns].toarray().T
+            start += len(batch)
+        found.update(zip(features, values, strict=True))
+    return [found[one.feature] for one in requests]
+
+
+def _belongs(feature: Feature, space: FeatureSpace) -> bool:
+    return (feature.layer, feature.tokens) == (space.layer, space.tokens)
