@@ -314,9 +314,7 @@ class _Resolver:
         self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
     ) -> ComponentConfig | None:
         use, tables = _last_choice(tables, DEFAULT_USE.get(place))
-        if (use is None and not any(table for table, _ in tables)) or (
-            use == "none" and (place in OPTIONAL or role in OPTIONAL)
-        ):
+        if (use is None and not any(table for table, _ in tables)) or (use == "none" and place in OPTIONAL):
             return None
         if not isinstance(use, str):
             self.mistakes.append(f'{place}: say which one, for instance use = "{self._example(role)}"')

@@ -141,7 +141,7 @@ def seen(run_file: Path, *settings: str) -> list[str]:
     return [line.split(" INFO ")[1] for line in log.read_text()[before:].splitlines() if " INFO " in line]
 
 
-STAGES = ("extract", "embed", "score", "select", "label", "report")
+STAGES = ("extract", "embed", "score", "select", "label", "judge", "report")
 UP_TO_DATE = [f"{stage}: up to date" for stage in STAGES]
 
 
