@@ -18,7 +18,7 @@ from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, Score
 from saeviz.testing import ScorerContract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
-from saeviz_prediction import PredictionOptions
+from saeviz_prediction import PredictionOptions, nested
 from saeviz_prediction.folds import Accuracy, fold_rows, in_random_order, others
 from saeviz_prediction.lasso import PENALTIES, Images, path
 from saeviz_prediction.ridge import gram, spectrum_of_gram, spectrum_of_vectors
@@ -164,6 +164,28 @@ def test_a_lasso_that_keeps_too_many_ends():
     )
     assert len(steps) < PENALTIES.size
     assert [step.kept.size > 20 for step in steps] == [False] * (len(steps) - 1) + [True]
+
+
+def test_what_a_fold_was_rated_has_no_part_in_its_prediction(monkeypatch):
+    """Not even by ending a path early."""
+    predictions = []
+
+    class Watched(Accuracy):
+        def add(self, truth, predicted, mean):
+            predictions.append(predicted)
+
+    monkeypatch.setattr(nested, "Accuracy", Watched)
+    monkeypatch.setattr(nested, "PATIENCE", 1)
+    for seed in range(10, 20):
+        generator = np.random.default_rng(seed)
+        x = sparse_features(generator, n=60, n_features=30)
+        ratings = 0.4 * x[:, 0] + generator.normal(size=60)
+        others = ratings.copy()
+        others[fold_rows(60, 3)[0]] = 1 + 3 * generator.normal(size=20)
+        for values in (ratings, others):
+            nested.nested_lasso(csc_array(x), values, 3, 3)
+        (first, *_), (again, *_) = predictions[-6:-3], predictions[-3:]
+        np.testing.assert_array_equal(first, again)
 
 
 def test_folds_share_the_images_out_evenly_and_by_id():
