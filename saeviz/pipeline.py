@@ -51,6 +51,8 @@ def run_stages(session: Session, plan: Plan) -> int:
         session.rundir.forget_failures(EMBED_SECOND)
     if session.config.labeler and any(stage.name == "label" for stage in todo):
         session.config.labeler.options.check_ready(session.context(session.config.labeler))
+    if any(stage.name == "score" for stage in todo):
+        session.check_scorers()
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         if "finished" not in record:

@@ -50,6 +50,8 @@ def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tu
 
 def _top_images_by_id(data: ScoreInput, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows and values of the top images; of those that tie with the last, the first by id, wherever they stand."""
+    from scipy.sparse import csr_array
+
     one_more = data.features.top_images(k + 1)
     top = one_more.first(k)
     last = top.values[:, -1]
@@ -63,9 +65,9 @@ def _top_images_by_id(data: ScoreInput, k: int) -> tuple[NDArray[np.int64], NDAr
     def tied_images() -> Iterator[FeatureBatch]:
         for rows, matrix in data.chunks():
             ties = is_tied[matrix.indices] & (matrix.data == last[matrix.indices])
-            matrix = matrix.copy()
-            matrix.data = np.where(ties, np.repeat(precedence[rows], np.diff(matrix.indptr)), np.float32(0))
-            yield FeatureBatch(data.space, data.item_ids[rows], matrix)
+            values = np.where(ties, np.repeat(precedence[rows], np.diff(matrix.indptr)), np.float32(0))
+            tied = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+            yield FeatureBatch(data.space, data.item_ids[rows], tied)
 
     first = FeatureStream(data.space, tied_images).top_images(k).rows
     place = np.arange(k) - (top.values > last[:, None]).sum(axis=1, keepdims=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import ConfigError, Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_raters import RatersOptions
 from saeviz_raters.relation import relations
 from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
@@ -86,8 +85,8 @@ class Raters:
 
     def _reliability(self, data: ScoreInput, name: str) -> Reliability:
         if name in self.options.sd:
-            sd = self._numbers(data, self.options.sd[name], "sd")
-            n = self._numbers(data, self.options.n[name], "n")
+            sd = self._numbers(data, self.options.sd[name])
+            n = self._numbers(data, self.options.n[name])
             found = from_published(np.asarray(data.ratings[name], dtype=np.float64), sd, n)
         else:
             found = from_single_ratings(data.individual[name], self.options.splits, self.context.seed)
@@ -99,22 +98,15 @@ class Raters:
             )
         return found
 
-    def _numbers(self, data: ScoreInput, column: str, option: str) -> FloatArray:
+    def _numbers(self, data: ScoreInput, column: str) -> FloatArray:
         """A column of the ratings table, whether it became a rating or metadata."""
         if column in data.ratings:
             return np.asarray(data.ratings[column], dtype=np.float64)
-        if column not in data.metadata:
-            known = [*data.ratings, *data.metadata]
-            raise ConfigError(f"scorers.raters.{option}: the images have no {column!r}; {_hint(column, known)}")
         return np.array([_to_number(text) for text in data.metadata[column]])
 
     def _chosen(self, data: ScoreInput) -> list[str]:
-        for option, names in (("ratings", self.options.ratings or ()), ("sd", self.options.sd)):
-            for name in names:
-                if name not in data.ratings:
-                    hint = _hint(name, list(data.ratings))
-                    raise ConfigError(f"scorers.raters.{option}: the images have no rating {name!r}; {hint}")
-        chosen = list(data.ratings if self.options.ratings is None else self.options.ratings)
+        self.options.check_data("scorers.raters", data.ratings, data.metadata)
+        chosen = list(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
         if not any(self._has_raters(data, name) for name in chosen):
             self.context.logger.warning(
                 "raters: no single ratings are known; name the column of the raters in images.rater_column, or columns "
@@ -125,11 +117,6 @@ class Raters:
 
 def _as_fact(found: Reliability) -> dict[str, Any]:
     return {**vars(found), "ceiling_r": found.ceiling_r}
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known)) or 'none'}"
 
 
 def _to_number(text: str) -> float:

@@ -44,6 +44,7 @@ def check(
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
     if session.config.labeler:
         session.config.labeler.options.check_ready(session.context(session.config.labeler))
+    session.check_scorers()
     found = _look(session, prepared)
     if not as_json:
         _print(found)

@@ -298,7 +298,10 @@ def test_the_family_is_what_was_tested():
     [
         ({"ratings": ("likng",)}, "scorers.raters.ratings: the images have no rating 'likng'; did you mean 'liking'?"),
         ({"sd": {"x": "a"}, "n": {"x": "a"}}, "scorers.raters.sd: the images have no rating 'x'"),
-        ({"sd": {"liking": "s"}, "n": {"liking": "m"}}, "scorers.raters.n: the images have no 'm'; there are"),
+        (
+            {"sd": {"liking": "s"}, "n": {"liking": "m"}},
+            "raters.n: the images have no rating or metadata 'm'; there are",
+        ),
     ],
 )
 def test_a_wrong_name_is_named(options, message):
