@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Raters:
     """Reliability of the ratings, and per feature what holds for raters and images in general.
 
-    The fact `reliability` has for each rating the figures of `Reliability`, from the single ratings or, where `sd` and
-    `n` name columns for it, from these. Columns where single ratings are known: `rater_n` (raters among whose images
-    the feature varies), `rater_r` (correlation of single ratings with the feature within raters), `rater_sd` (how much
-    raters differ in it), `rater_p` (images and raters random), then `rater_q` and `rater_significant` by
-    Benjamini-Hochberg over all features, ratings and spaces of the run. A feature that fires on fewer than
-    `min_active` of the rated images has no p and is no member of the family.
+    The fact `reliability` has for each rating the figures of `Reliability`, from the single ratings or, where `sd`
+    and `n` name columns for it, from these. Columns where single ratings are known: `rater_n` (images with ratings of
+    raters who gave two or more), `rater_n_raters` (raters among whose images the feature varies), `rater_r`
+    (correlation of single ratings with the feature within raters), `rater_sd` (how much raters differ in it),
+    `rater_p` (images and raters random), then `rater_q` and `rater_significant` by Benjamini-Hochberg over all
+    features, ratings and spaces of the run. A feature that fires on fewer than `min_active` of the rated images has
+    no p and is no member of the family.
     """
 
     def __init__(self, options: RatersOptions, context: Context) -> None:
@@ -43,7 +44,7 @@ class Raters:
             if name in data.individual:
                 yield from self._columns(data, name)
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
         from scipy.stats import false_discovery_control
 
@@ -55,6 +56,8 @@ class Raters:
             q[member] = false_discovery_control(p[member], method="bh")
         significant = np.where(member, (q <= self.options.alpha).astype(float), np.nan)
         stop = 0
+        if tests:
+            yield from self._facts(int(member.sum()))
         for column in tests:
             start, stop = stop, stop + column.space.n_features
             yield ScoreColumn("rater_q", column.space, q[start:stop], target=column.target)
@@ -65,13 +68,23 @@ class Raters:
         sums = sum_features(data, design)
         found = relations(sums, design)
         values = {
-            "rater_n": sums.n_raters,
+            "rater_n": np.full(data.space.n_features, np.count_nonzero(design.per_image)),
+            "rater_n_raters": sums.n_raters,
             "rater_r": found.r,
             "rater_sd": found.spread,
             "rater_p": np.where(sums.n_active >= self.options.min_active, found.p, np.nan),
         }
         for column, of_features in values.items():
             yield ScoreColumn(column, data.space, of_features, target=name)
+
+    def _facts(self, family_size: int) -> Iterator[ScoreFact]:
+        """How the relations are to be read, for a run in which they are the main ones."""
+        yield ScoreFact("rater_measure", "r within raters")
+        yield ScoreFact("rater_correction", "bh")
+        yield ScoreFact("rater_family", "run")
+        yield ScoreFact("rater_family_size", family_size)
+        yield ScoreFact("rater_alpha", self.options.alpha)
+        yield ScoreFact("rater_min_active", self.options.min_active)
 
     def _reliabilities(self, data: ScoreInput, names: Sequence[str]) -> dict[str, Any]:
         """The same for all spaces of a run, so made once."""

@@ -168,7 +168,10 @@ def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.Data
                 tables.append(pd.DataFrame({**_keys(space), "rating": rating, **values}))
     if not tables:
         return pd.DataFrame({**{key: [] for key in KEYS}, "rating": []})
-    return pd.concat(tables, ignore_index=True)
+    found = pd.concat(tables, ignore_index=True)
+    names = dict.fromkeys(column.name for column in columns if column.name in found)  # the first scorer's come first
+    order = [*KEYS, "rating", *names]
+    return found if list(found) == order else found[order]
 
 
 def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[ImageItem]) -> pd.DataFrame:

@@ -61,7 +61,8 @@ def score(data, **options):
     scorer = Raters(RatersOptions(**options), saeviz.Context())
     results = list(scorer.score(data))
     columns = [result for result in results if isinstance(result, ScoreColumn)]
-    columns += list(scorer.combine(columns))
+    results += scorer.combine(columns)
+    columns = [result for result in results if isinstance(result, ScoreColumn)]
     facts = {result.name: result.value for result in results if not isinstance(result, ScoreColumn)}
     return {(column.name, column.target): column.values for column in columns}, facts["reliability"]
 
@@ -231,7 +232,14 @@ def test_r_is_the_correlation_of_what_is_left_after_the_mean_of_each_rater():
         within = frame[["x", "y"]] - frame.groupby("rater")[["x", "y"]].transform("mean")
         assert columns["rater_r", "liking"][feature] == pytest.approx(within["x"].corr(within["y"]), abs=1e-9)
     varies = frame.groupby("rater")["x"].nunique() > 1
-    assert columns["rater_n", "liking"][4] == varies.sum()
+    assert columns["rater_n_raters", "liking"][4] == varies.sum()
+
+
+def test_images_that_only_raters_of_one_image_rated_do_not_count():
+    features, given = study(np.random.default_rng(3), n=30, n_raters=5, per_image=2)
+    lone = single([*given.rows, 30, 0], [*given.raters, 5, 6], [*given.values, 1.0, 2.0])
+    columns, _ = score(make_input(np.vstack([features, features[:1]]), {"liking": lone}))
+    assert set(columns["rater_n", "liking"]) == {30}
 
 
 @pytest.mark.parametrize(
