@@ -379,6 +379,35 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
     assert "yield 1 / 0" in (tmp_path / "runs" / "fake" / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("space", "target", "message"),
+    [
+        ("data.space", "'warmt'", "scorers[0]: mine gave 'x' for 'warmt', which is no rating of this run"),
+        (
+            "saeviz.FeatureSpace(9, 'cls', 1)",
+            None,
+            "scorers[0]: mine gave 'x' of layer9.cls, which is no space of this run",
+        ),
+    ],
+)
+def test_a_column_that_no_table_has_a_place_for_is_refused(fake_run, tmp_path, space, target, message):
+    (tmp_path / "mine.py").write_text(
+        "import saeviz\n"
+        "class Mine:\n"
+        "    def __init__(self, options, context): pass\n"
+        "    def score(self, data):\n"
+        f"        space = {space}\n"
+        f"        yield saeviz.ScoreColumn('x', space, [0.0] * space.n_features, target={target})\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='mine', summary='misspells', factory=Mine)\n"
+    )
+    words = ["module:saeviz.testing.fakes", str(tmp_path / "mine.py")]
+    with pytest.raises(saeviz.PluginError) as caught:
+        saeviz.run(fake_run, settings=['scorers=[{ use = "mine" }]'], plugins=words)
+    assert str(caught.value) == message
+
+
 def test_two_scorers_with_the_same_column_are_refused(fake_run):
     twice = 'scorers=[{ use = "pearson-bh" }, { use = "pearson-bh" }]'
     with pytest.raises(saeviz.PluginError, match="is given more than once"):

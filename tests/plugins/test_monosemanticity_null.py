@@ -357,6 +357,19 @@ def test_bad_embeddings_of_all_but_a_few_images(caplog, definition, bad, n_good)
         assert (p[np.isfinite(p)] >= 1 / 6).all()  # three images have six orders
 
 
+def test_images_without_a_usable_embedding_are_counted_in_a_warning(caplog):
+    generator = np.random.default_rng(15)
+    features, embeddings = sparse_features(generator, 9, 4), generator.normal(size=(9, 3))
+    score(make_input(features, embeddings))
+    assert not caplog.text
+    embeddings[[2, 5]] = 0
+    score(make_input(features, embeddings))
+    assert (
+        "7 of 9 images have a usable embedding; the others, whose embedding is missing, not finite or zero"
+        in caplog.text
+    )
+
+
 def test_the_baseline_is_in_the_table():
     generator = np.random.default_rng(17)
     found = score(make_input(sparse_features(generator, 50, 4), clustered(generator, 50, 5, 5)))
