@@ -274,6 +274,25 @@ def test_of_many_images_some_are_taken_by_seed():
     assert predict(data, max_images=100, context=saeviz.Context(seed=5))[0] != figures
 
 
+def test_ratings_of_any_size_are_predicted_alike():
+    generator = np.random.default_rng(20)
+    x = sparse_features(generator)
+    ratings = x[:, 0] + generator.normal(size=150)
+    usual, large = (predict(make_input(x, {"liking": size * ratings}))[0]["liking"] for size in (1.0, 1e100))
+    for place, entry in usual.items():
+        assert [large[place][name] for name in ("r2", "r")] == pytest.approx([entry["r2"], entry["r"]], nan_ok=True)
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0])
+def test_an_embedding_of_nothing_is_none(nothing):
+    generator = np.random.default_rng(21)
+    x = sparse_features(generator)
+    embeddings = generator.normal(size=(150, 4)).astype(np.float32)
+    embeddings[:30] = nothing
+    figures, _ = predict(make_input(x, {"liking": generator.normal(size=150)}, embeddings))
+    assert {entry["n_images"] for entry in figures["liking"].values()} == {120}
+
+
 def test_images_without_an_embedding_are_left_to_none_of_the_predictors():
     generator = np.random.default_rng(11)
     x = sparse_features(generator)

@@ -190,6 +190,11 @@ def test_what_cannot_be_estimated_is_nan_and_said(given, caplog):
     assert all(np.isnan(columns[name, "liking"]).all() for name in ("rater_r", "rater_p", "rater_q"))
 
 
+def test_reliability_does_not_depend_on_the_size_of_the_ratings():
+    small, large = (from_single_ratings(crossed(size * SHROUT_FLEISS), 50, 0) for size in (1.0, 1e100))
+    assert vars(large) == pytest.approx(vars(small))
+
+
 def test_raters_who_agree_on_nothing_have_a_ceiling_of_zero():
     table = np.array([[1.0, 2], [2, 1], [1, 2], [2, 1.2]])
     found = from_single_ratings(single(*np.indices(table.shape).reshape(2, -1)[:1], range(8), table.ravel()), 5, 0)
