@@ -136,10 +136,7 @@ class Session:
 
     @cached_property
     def items(self) -> list[ImageItem]:
-        """Every image of the run; raises `DataError` where there is none or an id comes twice.
-
-        Says what the image provider notes, and which ratings half of the images or more do not have.
-        """
+        """Every image of the run; raises `DataError` where there is none or an id comes twice."""
         items = list(self.guarded(self.config.images, self.images.iter_images(limit=self.limit)))
         if isinstance(self.images, ReportsNotes):
             for note in self.images.notes():
@@ -151,11 +148,6 @@ class Session:
         twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
         if twice:
             raise DataError(f"images: the item id {twice[0]!r} comes more than once; ids must be unique")
-        for name, count in Counter(name for item in items for name in item.ratings).items():
-            if 2 * count <= len(items):
-                logger.warning(
-                    "images: only %d of %d have the rating %r; it is judged by these", count, len(items), name
-                )
         return items
 
     @cached_property
@@ -184,11 +176,18 @@ class Session:
         return list(dict.fromkeys(name for item in self.items for name in item.ratings))
 
     def check_scorers(self) -> None:
-        """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has."""
+        """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.
+
+        Warns of ratings that half of the images or more do not have.
+        """
         metadata = list(dict.fromkeys(name for item in self.items for name in item.metadata))
         for config in self.config.scorers:
             with self.blaming(config):
                 config.options.check_data(config.place, self.ratings(), metadata)
+        n = len(self.items)
+        for name, count in Counter(name for item in self.items for name in item.ratings).items():
+            if 2 * count <= n:
+                logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
 
     def data_digest(self) -> str:
         """Stands for the images that have features, their ratings and their metadata."""
