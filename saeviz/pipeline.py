@@ -54,6 +54,8 @@ def run_stages(session: Session, plan: Plan) -> int:
         session.config.labeler.options.check_ready(session.context(session.config.labeler))
     if session.config.judge and any(stage.name == "judge" for stage in todo):
         check_judge(session, session.config.judge)
+    if any(stage.name == "score" for stage in todo):
+        session.check_scorers()
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         if "finished" not in record:

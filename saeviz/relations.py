@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:
     """The table with the main correlation under plain names: `n`, `n_active`, `r`, `p`, `q`, `significant` ...
 
-    A scorer that gives `r` is the main one; else the first whose columns share a prefix, such as `spearman_r` and
-    `spearman_p`, and these lose it. Other columns keep their name, but for one that a column of the main correlation
-    takes. A table without any correlation is given back as it is.
+    A scorer that gives `r` is the main one; else, in the order of the run's scorers, the first whose columns share a
+    prefix, such as `spearman_r` and `spearman_p` (or `rater_r` and `rater_p`), and these lose it. Other columns keep
+    their name, but for one that a column of the main correlation takes. A table without any correlation is given back
+    as it is.
     """
     prefix = next(iter(relation_prefixes(correlations.columns)), "")
     if not prefix:

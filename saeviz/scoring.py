@@ -121,11 +121,11 @@ class IndividualRatings:
 class ScoreInput:
     """One space of a run, as a scorer sees it.
 
-    `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, a row of NaN where
-    an image has none, or None in a run without embeddings. `ratings` maps a rating's name to float64
-    `[n_items]`, NaN where an image is not rated; `individual` maps it to the single ratings behind these, where they
-    are known. `metadata` maps a name to text of every image, '' where there is none.
-    `second_embeddings` are those of a second provider, if there is one.
+    `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, a row of NaN where an image has
+    none, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`, NaN where an
+    image is not rated (an infinity counts as that, too); `individual` maps it to the single ratings behind these,
+    where they are known. `metadata` maps a name to text of every image, '' where there is none. `second_embeddings`
+    are those of a second provider, if there is one.
     """
 
     space: FeatureSpace

@@ -178,6 +178,20 @@ class Session:
         """The names of the ratings, in the order in which they first come."""
         return list(dict.fromkeys(name for item in self.items for name in item.ratings))
 
+    def check_scorers(self) -> None:
+        """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.
+
+        Warns of ratings that half of the images or more do not have.
+        """
+        metadata = list(dict.fromkeys(name for item in self.items for name in item.metadata))
+        for config in self.config.scorers:
+            with self.blaming(config):
+                config.options.check_data(config.place, self.ratings(), metadata)
+        n = len(self.items)
+        for name, count in Counter(name for item in self.items for name in item.ratings).items():
+            if 2 * count <= n:
+                logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
+
     def data_digest(self) -> str:
         """Stands for the images that have features, their ratings and their metadata."""
         return digest_of(

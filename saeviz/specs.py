@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -35,6 +35,13 @@ class Options(BaseModel):
         """Raise `ConfigError` for what is missing around the component, for instance a key that is not set.
 
         Called before a run that will use a labeler, long before it is built.
+        """
+
+    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for the name of a rating, or of a column of metadata, that no image has.
+
+        `place` is where the options come from, the beginning of the message. Called for scorers before anything is
+        extracted: a misspelt name should not be found after hours.
         """
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -53,6 +53,12 @@ class CorrelationOptions(saeviz.Options):
         ),
     )
 
+    def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for a rating that no image has."""
+        from saeviz.toolkit.ratings import check_names
+
+        check_names(self.ratings or (), ratings, f"{place}.ratings")
+
     @model_validator(mode="after")
     def _permutations_suffice(self) -> CorrelationOptions:
         if self.correction == "max-t" and 1 / (1 + self.permutations) > self.alpha:
@@ -73,6 +79,13 @@ class PartialOptions(CorrelationOptions):
             "cells are, else a category"
         ),
     )
+
+    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for a rating or a control that no image has."""
+        from saeviz.toolkit.ratings import check_names
+
+        super().check_data(place, ratings, metadata)
+        check_names(self.control, [*ratings, *metadata], f"{place}.control", "rating or metadata")
 
     @model_validator(mode="after")
     def _controls_are_not_correlated_with(self) -> PartialOptions:

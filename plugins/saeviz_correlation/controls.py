@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,8 @@ def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> tuple
     """Numbers of every image, `[n_items, n_columns]`, NaN where one is missing, and in words how each was taken.
 
     A rating is a number; so is a metadata column all of whose cells are numbers. Any other is a category, with a
-    column of zeros and ones per value. Raises `ConfigError` for a name that is neither, and for more than
-    100 categories, which are no category but a name or an id.
+    column of zeros and ones per value. Raises `ConfigError` for more than 100 categories, which are no category but a
+    name or an id.
     """
     columns, words = [], []
     for name in names:
@@ -30,8 +29,6 @@ def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> tuple
             columns.append(np.asarray(data.ratings[name], dtype=np.float64)[:, None])
             words.append(f"{name} (rating)")
             continue
-        if name not in data.metadata:
-            raise ConfigError(f"{place}: the images have no rating or metadata {name!r}; {_known(data, name)}")
         cells = list(data.metadata[name])
         numbers = _numbers(cells)
         if numbers is not None and np.isinf(numbers).any():
@@ -70,9 +67,3 @@ def _dummies(cells: Sequence[str], name: str, place: str) -> FloatArray:
         else:
             dummies[row] = np.nan
     return dummies
-
-
-def _known(data: ScoreInput, name: str) -> str:
-    names = [*data.ratings, *data.metadata]
-    near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names)) or 'none'}"

@@ -112,7 +112,7 @@ def _unit_rows(block: CSR, spread: FloatArray) -> list[list[tuple[slice, Any]]]:
     centred and kept dense.
     """
     n_images = block.shape[1]
-    mean = block @ np.ones(n_images, dtype=np.float32) / n_images
+    mean = _sums(block) / n_images
     high = np.abs(mean) * np.sqrt(n_images) > LARGE_MEAN * spread
     low = np.isfinite(spread) & ~high
     cuts = np.linspace(0, n_images, -(-n_images // IMAGES) + 1).astype(int).tolist()
@@ -125,12 +125,21 @@ def _unit_rows(block: CSR, spread: FloatArray) -> list[list[tuple[slice, Any]]]:
     return parts
 
 
+def _sums(block: CSR) -> FloatArray:
+    """Of each row, in float64: the sum of numbers that float32 can hold may be one that it cannot."""
+    sums = np.zeros(block.shape[0])
+    filled = np.diff(block.indptr) > 0
+    if filled.any():
+        sums[filled] = np.add.reduceat(block.data, block.indptr[:-1][filled], dtype=np.float64)
+    return sums
+
+
 def _divided(block: CSR, spread: FloatArray) -> CSR:
     by = np.repeat(spread, np.diff(block.indptr))
     np.divide(block.data, by, out=block.data, dtype=np.float64, casting="unsafe")
     return block
 
 
-def _centred(block: CSR, mean: Float32Array, spread: FloatArray) -> Float32Array:
-    dense: Float32Array = block.toarray() - mean[:, None]
+def _centred(block: CSR, mean: FloatArray, spread: FloatArray) -> Float32Array:
+    dense: Float32Array = block.toarray() - mean.astype(np.float32)[:, None]
     return np.divide(dense, spread[:, None], out=dense, dtype=np.float64, casting="unsafe")

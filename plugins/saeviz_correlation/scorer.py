@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import CorrelationOptions
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
@@ -104,12 +103,7 @@ class CorrelationScorer:
             yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
 
     def _chosen(self, data: ScoreInput) -> tuple[str, ...]:
-        for name in self.options.ratings or ():
-            if name not in data.ratings:
-                near = get_close_matches(name, data.ratings, n=1)
-                names = ", ".join(map(repr, data.ratings)) or "none"
-                known = f"did you mean {near[0]!r}?" if near else f"there are {names}"
-                raise ConfigError(f"scorers.{self.name}.ratings: the images have no rating {name!r}; {known}")
+        self.options.check_data(f"scorers.{self.name}", data.ratings, data.metadata)
         return tuple(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
 
     def _largest(self, data: ScoreInput, targets: Sequence[Targets]) -> list[LargestCorrelations]:

@@ -87,12 +87,18 @@ class Monosemanticity:
             return False
         self._yardsticks[which] = measured = Yardstick(embeddings, data.item_ids, self.context.seed)
         if len(measured.unit) < FEWEST_IMAGES:
-            self.context.logger.warning(
-                "monosemanticity: %d of %d images have a usable %s and no feature can be scored; it takes three images",
-                len(measured.unit),
-                data.n_items,
-                "embedding" if which == "first" else "second embedding",
-            )
+            outcome = "no feature can be scored; it takes three images"
+        elif len(measured.unit) < data.n_items:
+            outcome = "the others, whose embedding is missing, not finite or zero, are left out"
+        else:
+            return True
+        self.context.logger.warning(
+            "monosemanticity: %d of %d images have a usable %s; %s",
+            len(measured.unit),
+            data.n_items,
+            "embedding" if which == "first" else "second embedding",
+            outcome,
+        )
         return True
 
     def _columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import FeatureStream, ScoreInput
+from saeviz import FeatureBatch, FeatureStream, ScoreInput
 from saeviz_monosemanticity.embeddings import IMAGES_AT_ONCE
 
 if TYPE_CHECKING:
@@ -39,9 +39,40 @@ def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tu
     A feature that fires on fewer than k images has silent ones among its top k, of weight 0: its activations
     are scaled from zero.
     """
-    top = data.features.top_images(min(top_k, data.n_items))
-    low, high = _extremes(data.features) if globally_scaled else (top.values[:, -1], top.values[:, 0])
-    return np.maximum(top.rows, 0), _min_max(top.values, low[:, None], high[:, None])
+    k = min(top_k, data.n_items)
+    if globally_scaled:
+        low, high = _extremes(data.features)
+        rows, values = _top_images_by_id(data, k)
+        return np.maximum(rows, 0), _min_max(values, low[:, None], high[:, None])
+    top = data.features.top_images(k)  # which images tie with the last does not matter: these have weight 0
+    return np.maximum(top.rows, 0), _min_max(top.values, top.values[:, -1:], top.values[:, :1])
+
+
+def _top_images_by_id(data: ScoreInput, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows and values of the top images; of those that tie with the last, the first by id, wherever they stand."""
+    from scipy.sparse import csr_array
+
+    one_more = data.features.top_images(k + 1)
+    top = one_more.first(k)
+    last = top.values[:, -1]
+    is_tied = (last > 0) & (one_more.values[:, k] == last)
+    if not is_tied.any():
+        return top.rows, top.values
+    by_id = sorted(range(data.n_items), key=data.item_ids.__getitem__)
+    precedence = np.empty(data.n_items, dtype=np.float32)
+    precedence[by_id] = np.arange(data.n_items, 0, -1)
+
+    def tied_images() -> Iterator[FeatureBatch]:
+        for rows, matrix in data.chunks():
+            ties = is_tied[matrix.indices] & (matrix.data == last[matrix.indices])
+            values = np.where(ties, np.repeat(precedence[rows], np.diff(matrix.indptr)), np.float32(0))
+            tied = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+            yield FeatureBatch(data.space, data.item_ids[rows], tied)
+
+    first = FeatureStream(data.space, tied_images).top_images(k).rows
+    place = np.arange(k) - (top.values > last[:, None]).sum(axis=1, keepdims=True)
+    among_tied = is_tied[:, None] & (place >= 0)
+    return np.where(among_tied, np.take_along_axis(first, np.maximum(place, 0), axis=1), top.rows), top.values
 
 
 def _extremes(features: FeatureStream) -> tuple[FloatArray, FloatArray]:

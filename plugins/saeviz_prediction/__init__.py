@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import Field
 
@@ -19,6 +19,12 @@ class PredictionOptions(saeviz.Options):
     raw_model: bool = Field(
         True, description="predict from the model's own activations, too; runs the model over the images once more"
     )
+
+    def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for a rating that no image has."""
+        from saeviz.toolkit.ratings import check_names
+
+        check_names(self.ratings or (), ratings, f"{place}.ratings")
 
 
 @saeviz.hookimpl

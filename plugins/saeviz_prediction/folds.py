@@ -47,7 +47,7 @@ class Accuracy:
         self._errors.append(float(np.sum((truth - predicted) ** 2)))
         self._squares.append(float(np.sum((truth - mean) ** 2)))
         x, y = predicted - predicted.mean(), truth - truth.mean()
-        scale = float(np.sqrt((x @ x) * (y @ y)))
+        scale = float(np.sqrt(x @ x) * np.sqrt(y @ y))  # a product of squares overflows early
         # A prediction that is the same for all images within rounding has no r.
         if scale > 0 and float(x @ x) > 1e-20 * float(predicted @ predicted):
             self._r.append(float(x @ y) / scale)

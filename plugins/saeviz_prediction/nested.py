@@ -56,12 +56,18 @@ def nested_lasso(
 
 
 def _errors(images: Images, left_out: Sequence[tuple[csc_array, FloatArray]]) -> FloatArray:
-    """Squared error `[n_left_out, n_penalties]` on folds that were not fitted; infinite where the path had ended."""
+    """Squared error `[n_left_out, n_penalties]` on folds that were not fitted; infinite where the path had ended.
+
+    It ends for each fold by itself: one is what the other's penalty is tested on, and must not have a say in it.
+    """
     errors = np.full((len(left_out), PENALTIES.size), np.inf)
     for number, step in enumerate(path(images)):
-        errors[:, number] = [np.sum((images.predict(new, step) - truth) ** 2) for new, truth in left_out]
-        if number - int(np.argmin(errors.sum(axis=0))) >= PATIENCE:
+        waiting = np.flatnonzero(number - np.argmin(errors, axis=1) <= PATIENCE)
+        if not waiting.size:
             break
+        for fold in waiting.tolist():
+            new, truth = left_out[fold]
+            errors[fold, number] = np.sum((images.predict(new, step) - truth) ** 2)
     return errors
 
 

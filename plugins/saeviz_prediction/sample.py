@@ -85,8 +85,11 @@ def _vectors(
         activations = raw_activations([data.item_ids[row] for row in rows], data.space, context)
         if activations is not None and np.isfinite(activations).all(axis=1).any():
             yield "activations", activations.astype(np.float64)
-    if data.embeddings is not None and np.isfinite(data.embeddings[rows]).all(axis=1).any():
-        yield "embeddings", data.embeddings[rows].astype(np.float64)
+    if data.embeddings is not None:
+        embeddings = data.embeddings[rows].astype(np.float64)
+        embeddings[~embeddings.any(axis=1)] = np.nan  # zeros are no embedding
+        if np.isfinite(embeddings).all(axis=1).any():
+            yield "embeddings", embeddings
 
 
 def features_of(data: ScoreInput, rows: Rows) -> csr_array:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_prediction import PredictionOptions
 from saeviz_prediction.folds import Accuracy, fold_rows, others
 from saeviz_prediction.nested import nested_lasso
@@ -44,7 +43,7 @@ class Prediction:
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space; its figures come with `combine`."""
-        names = self._chosen(data.ratings)
+        names = self._chosen(data)
         sample = draw_sample(data, names, self.options, self.context)
         usable, reasons = sample.rated(self.options.folds)
         for name, reason in reasons.items():
@@ -106,15 +105,11 @@ class Prediction:
             entry = {"method": "ridge", "source": source, "space": space, "n_inputs": n_inputs}
             found[rated.name].append(entry | _figures(rated, accuracy))
 
-    def _chosen(self, ratings: Mapping[str, FloatArray]) -> list[str]:
-        for name in self.options.ratings or ():
-            if name not in ratings:
-                near = get_close_matches(name, ratings, n=1)
-                known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, ratings)) or 'none'}"
-                raise ConfigError(f"scorers.prediction.ratings: the images have no rating {name!r}; {known}")
-        if not ratings:
+    def _chosen(self, data: ScoreInput) -> list[str]:
+        self.options.check_data("scorers.prediction", data.ratings, data.metadata)
+        if not data.ratings:
             self.context.logger.warning("prediction: the images have no ratings, so there is nothing to predict")
-        return list(ratings if self.options.ratings is None else self.options.ratings)
+        return list(data.ratings if self.options.ratings is None else self.options.ratings)
 
 
 class _Together:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,15 @@ class RatersOptions(saeviz.Options):
     min_active: int = Field(
         10, ge=1, description="a feature that fires on fewer of the rated images is no member of the family of tests"
     )
+
+    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for a rating or a column that no image has."""
+        from saeviz.toolkit.ratings import check_names
+
+        check_names(self.ratings or (), ratings, f"{place}.ratings")
+        check_names(self.sd, ratings, f"{place}.sd")
+        check_names(self.sd.values(), [*ratings, *metadata], f"{place}.sd", "rating or metadata")
+        check_names(self.n.values(), [*ratings, *metadata], f"{place}.n", "rating or metadata")
 
     @model_validator(mode="after")
     def _same_ratings(self) -> RatersOptions:

@@ -147,7 +147,7 @@ def _split_half(
             half[rank] = (np.arange(images.size) - start[images] + generator.integers(2, size=count.size)[images]) % 2
         means = [np.bincount(images, values * part) / np.bincount(images, part) for part in (half == 0, half == 1)]
         one, other = (mean - mean.mean() for mean in means)
-        scale = float(np.sqrt((one @ one) * (other @ other)))
+        scale = float(np.sqrt(one @ one) * np.sqrt(other @ other))  # a product of squares overflows early
         if scale > 0:
             found.append(float(one @ other) / scale)
     r = float(np.mean(found)) if found else np.nan

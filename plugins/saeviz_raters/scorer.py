@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import ConfigError, Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_raters import RatersOptions
 from saeviz_raters.relation import relations
 from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
 class Raters:
     """Reliability of the ratings, and per feature what holds for raters and images in general.
 
-    The fact `reliability` has for each rating the figures of `Reliability`, from the single ratings or, where `sd` and
-    `n` name columns for it, from these. Columns where single ratings are known: `rater_n` (raters among whose images
-    the feature varies), `rater_r` (correlation of single ratings with the feature within raters), `rater_sd` (how much
-    raters differ in it), `rater_p` (images and raters random), then `rater_q` and `rater_significant` by
-    Benjamini-Hochberg over all features, ratings and spaces of the run. A feature that fires on fewer than
-    `min_active` of the rated images has no p and is no member of the family.
+    The fact `reliability` has for each rating the figures of `Reliability`, from the single ratings or, where `sd`
+    and `n` name columns for it, from these. Columns where single ratings are known: `rater_n` (images with ratings of
+    raters who gave two or more), `rater_n_raters` (raters among whose images the feature varies), `rater_r`
+    (correlation of single ratings with the feature within raters), `rater_sd` (how much raters differ in it),
+    `rater_p` (images and raters random), then `rater_q` and `rater_significant` by Benjamini-Hochberg over all
+    features, ratings and spaces of the run. A feature that fires on fewer than `min_active` of the rated images has
+    no p and is no member of the family.
     """
 
     def __init__(self, options: RatersOptions, context: Context) -> None:
@@ -44,7 +44,7 @@ class Raters:
             if name in data.individual:
                 yield from self._columns(data, name)
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
         from scipy.stats import false_discovery_control
 
@@ -56,6 +56,8 @@ class Raters:
             q[member] = false_discovery_control(p[member], method="bh")
         significant = np.where(member, (q <= self.options.alpha).astype(float), np.nan)
         stop = 0
+        if tests:
+            yield from self._facts(int(member.sum()))
         for column in tests:
             start, stop = stop, stop + column.space.n_features
             yield ScoreColumn("rater_q", column.space, q[start:stop], target=column.target)
@@ -66,13 +68,23 @@ class Raters:
         sums = sum_features(data, design)
         found = relations(sums, design)
         values = {
-            "rater_n": sums.n_raters,
+            "rater_n": np.full(data.space.n_features, np.count_nonzero(design.per_image)),
+            "rater_n_raters": sums.n_raters,
             "rater_r": found.r,
             "rater_sd": found.spread,
             "rater_p": np.where(sums.n_active >= self.options.min_active, found.p, np.nan),
         }
         for column, of_features in values.items():
             yield ScoreColumn(column, data.space, of_features, target=name)
+
+    def _facts(self, family_size: int) -> Iterator[ScoreFact]:
+        """How the relations are to be read, for a run in which they are the main ones."""
+        yield ScoreFact("rater_measure", "r within raters")
+        yield ScoreFact("rater_correction", "bh")
+        yield ScoreFact("rater_family", "run")
+        yield ScoreFact("rater_family_size", family_size)
+        yield ScoreFact("rater_alpha", self.options.alpha)
+        yield ScoreFact("rater_min_active", self.options.min_active)
 
     def _reliabilities(self, data: ScoreInput, names: Sequence[str]) -> dict[str, Any]:
         """The same for all spaces of a run, so made once."""
@@ -86,8 +98,8 @@ class Raters:
 
     def _reliability(self, data: ScoreInput, name: str) -> Reliability:
         if name in self.options.sd:
-            sd = self._numbers(data, self.options.sd[name], "sd")
-            n = self._numbers(data, self.options.n[name], "n")
+            sd = self._numbers(data, self.options.sd[name])
+            n = self._numbers(data, self.options.n[name])
             found = from_published(np.asarray(data.ratings[name], dtype=np.float64), sd, n)
         else:
             found = from_single_ratings(data.individual[name], self.options.splits, self.context.seed)
@@ -99,22 +111,15 @@ class Raters:
             )
         return found
 
-    def _numbers(self, data: ScoreInput, column: str, option: str) -> FloatArray:
+    def _numbers(self, data: ScoreInput, column: str) -> FloatArray:
         """A column of the ratings table, whether it became a rating or metadata."""
         if column in data.ratings:
             return np.asarray(data.ratings[column], dtype=np.float64)
-        if column not in data.metadata:
-            known = [*data.ratings, *data.metadata]
-            raise ConfigError(f"scorers.raters.{option}: the images have no {column!r}; {_hint(column, known)}")
         return np.array([_to_number(text) for text in data.metadata[column]])
 
     def _chosen(self, data: ScoreInput) -> list[str]:
-        for option, names in (("ratings", self.options.ratings or ()), ("sd", self.options.sd)):
-            for name in names:
-                if name not in data.ratings:
-                    hint = _hint(name, list(data.ratings))
-                    raise ConfigError(f"scorers.raters.{option}: the images have no rating {name!r}; {hint}")
-        chosen = list(data.ratings if self.options.ratings is None else self.options.ratings)
+        self.options.check_data("scorers.raters", data.ratings, data.metadata)
+        chosen = list(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
         if not any(self._has_raters(data, name) for name in chosen):
             self.context.logger.warning(
                 "raters: no single ratings are known; name the column of the raters in images.rater_column, or columns "
@@ -125,11 +130,6 @@ class Raters:
 
 def _as_fact(found: Reliability) -> dict[str, Any]:
     return {**vars(found), "ceiling_r": found.ceiling_r}
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known)) or 'none'}"
 
 
 def _to_number(text: str) -> float:

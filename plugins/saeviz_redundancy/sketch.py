@@ -72,7 +72,9 @@ def sketch(data: ScoreInput, *, min_active: int, seed: int) -> Sketch:
 
 
 def unit_rows(vectors: Float32Array) -> Float32Array:
-    """The rows at length 1, in place; a row of zeros stays as it is."""
+    """The rows at length 1, in place, however large or small; a row of zeros stays as it is."""
+    largest = np.maximum(vectors.max(axis=1, initial=0), -vectors.min(axis=1, initial=0))
+    vectors /= np.where(largest > 0, largest, 1)[:, None]
     length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     vectors /= np.where(length > 0, length, 1)[:, None]
     return vectors

@@ -47,6 +47,7 @@ def check(
         session.config.labeler.options.check_ready(session.context(session.config.labeler))
     if session.config.judge:
         check_judge(session, session.config.judge)
+    session.check_scorers()
     found = _look(session, prepared)
     if not as_json:
         _print(found)

@@ -194,8 +194,9 @@ def _numbers(row: pd.DataFrame) -> dict[str, float]:
 def _relations(rows: pd.DataFrame | None) -> tuple[Relation, ...]:
     if rows is None or not {"r", "p", "q", "n"} <= set(rows.columns):
         return ()
+    known = rows[rows["n"].notna()]  # other ratings have correlations of another kind only
     relations = [
-        Relation(str(row.rating), float(row.r), float(row.p), float(row.q), int(row.n)) for row in rows.itertuples()
+        Relation(str(row.rating), float(row.r), float(row.p), float(row.q), int(row.n)) for row in known.itertuples()
     ]
     return tuple(sorted(relations, key=lambda relation: -abs(relation.r) if relation.r == relation.r else 1.0))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +55,13 @@ class Score:
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.spaces)))
         columns: list[ScoreColumn] = []
         facts: dict[str, Any] = {}
+        targets = {None, *session.ratings()}
         for config in session.config.scorers:
             for result in session.guarded(config, _run_scorer(session.build(config), inputs)):
                 if isinstance(result, ScoreFact):
                     facts[result.name] = plain(result.value)
                 elif isinstance(result, ScoreColumn):
+                    _refuse_foreign_column(result, session.spaces, targets, f"{config.place}: {config.use}")
                     columns.append(result)
                 else:
                     raise PluginError(f"{config.place}: {config.use} gave {type(result).__name__}, not a ScoreColumn")
@@ -129,6 +131,16 @@ def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn |
         yield from scorer.combine(given)
 
 
+def _refuse_foreign_column(
+    column: ScoreColumn, spaces: Collection[FeatureSpace], targets: Collection[str | None], who: str
+) -> None:
+    """No table has a place for it, so it would be lost."""
+    if column.space not in spaces:
+        raise PluginError(f"{who} gave {column.name!r} of {column.space}, which is no space of this run")
+    if column.target not in targets:
+        raise PluginError(f"{who} gave {column.name!r} for {column.target!r}, which is no rating of this run")
+
+
 def _refuse_double_columns(columns: list[ScoreColumn]) -> None:
     seen: set[tuple[str, str, str | None]] = set()
     for column in columns:
@@ -168,7 +180,10 @@ def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.Data
                 tables.append(pd.DataFrame({**_keys(space), "rating": rating, **values}))
     if not tables:
         return pd.DataFrame({**{key: [] for key in KEYS}, "rating": []})
-    return pd.concat(tables, ignore_index=True)
+    found = pd.concat(tables, ignore_index=True)
+    names = dict.fromkeys(column.name for column in columns if column.name in found)  # the first scorer's come first
+    order = [*KEYS, "rating", *names]
+    return found if list(found) == order else found[order]
 
 
 def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[ImageItem]) -> pd.DataFrame:

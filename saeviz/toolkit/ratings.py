@@ -1,11 +1,12 @@
-"""Which columns of a table are ratings, and their numbers."""
+"""Which columns of a table are ratings, their numbers, and whether a run has those that an option names."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import lru_cache
 
 import saeviz
@@ -37,6 +38,15 @@ def _finite(cell: Cell) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def check_names(names: Iterable[str], known: Collection[str], place: str, kind: str = "rating") -> None:
+    """Raise `ConfigError` for a name that is not among those the images have, with the nearest one."""
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known)) or 'none'}"
+            raise saeviz.ConfigError(f"{place}: the images have no {kind} {name!r}; {hint}")
 
 
 def choose_rating_columns(

@@ -305,6 +305,53 @@ def test_one_or_two_images_are_a_run_without_correlations(fake_run, n):
     assert run.correlations["q"].isna().all()
 
 
+@pytest.mark.parametrize(("unrated", "is_said"), [(11, False), (12, True)])
+def test_ratings_that_half_of_the_images_lack_are_said_once(fake_run, unrated, is_said):
+    run = saeviz.run(fake_run, settings=["images.n=24", f"images.unrated={unrated}"])
+    for name in ("warmth", "noise"):
+        word = f"images: only {24 - unrated} of 24 have the rating '{name}'; it is judged by these"
+        assert sum(line.endswith(word) for line in log_of(run)) == is_said
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (
+            'use = "pearson-bh", ratings = ["warmt"]',
+            "ratings: the images have no rating 'warmt'; did you mean 'warmth'?",
+        ),
+        (
+            'use = "partial", control = ["color"]',
+            "control: the images have no rating or metadata 'color'; did you mean",
+        ),
+        ('use = "prediction", ratings = ["x"]', "ratings: the images have no rating 'x'; there are 'warmth', 'noise'"),
+        (
+            'use = "raters", sd = {noise = "sd"}, n = {noise = "title"}',
+            "sd: the images have no rating or metadata 'sd'",
+        ),
+    ],
+)
+def test_a_misspelt_rating_or_column_is_found_before_anything_is_extracted(
+    fake_run, saeviz_command, monkeypatch, scorer, message
+):
+    from saeviz.testing.fakes import FakeExtractor
+
+    monkeypatch.setattr(FakeExtractor, "extract", lambda *_: pytest.fail("it extracts first"))
+    settings = f'scorers=[{{use = "monosemanticity"}}, {{{scorer}}}]'
+    with pytest.raises(saeviz.ConfigError) as caught:
+        saeviz.run(fake_run, settings=[settings])
+    assert str(caught.value).startswith(f"scorers[1].{message}")
+
+    ended = saeviz_command("check", fake_run, "--set", settings)
+    assert ended.code == saeviz.ExitCode.USAGE
+    assert f"scorers[1].{message}" in ended.err
+
+
+def test_a_run_that_does_not_score_does_not_ask_for_the_names_of_scorers(fake_run):
+    run = saeviz.run(fake_run, settings=['scorers=[{use = "pearson-bh", ratings = ["x"]}]'], plan=Plan(last="extract"))
+    assert list(run.manifest["stages"]) == ["extract"]
+
+
 def test_no_images_at_all(fake_run):
     with pytest.raises(saeviz.DataError, match="fake-images has no images"):
         saeviz.run(fake_run, settings=["images.n=0"])
@@ -330,6 +377,35 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
     with pytest.raises(saeviz.PluginError, match=r"scorers\[0\]: bad of plugin mine .* ZeroDivisionError"):
         saeviz.run(fake_run, settings=['scorers=[{ use = "bad" }]'], plugins=words)
     assert "yield 1 / 0" in (tmp_path / "runs" / "fake" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("space", "target", "message"),
+    [
+        ("data.space", "'warmt'", "scorers[0]: mine gave 'x' for 'warmt', which is no rating of this run"),
+        (
+            "saeviz.FeatureSpace(9, 'cls', 1)",
+            None,
+            "scorers[0]: mine gave 'x' of layer9.cls, which is no space of this run",
+        ),
+    ],
+)
+def test_a_column_that_no_table_has_a_place_for_is_refused(fake_run, tmp_path, space, target, message):
+    (tmp_path / "mine.py").write_text(
+        "import saeviz\n"
+        "class Mine:\n"
+        "    def __init__(self, options, context): pass\n"
+        "    def score(self, data):\n"
+        f"        space = {space}\n"
+        f"        yield saeviz.ScoreColumn('x', space, [0.0] * space.n_features, target={target})\n"
+        "@saeviz.hookimpl\n"
+        "def saeviz_scorers():\n"
+        "    yield saeviz.ScorerSpec(name='mine', summary='misspells', factory=Mine)\n"
+    )
+    words = ["module:saeviz.testing.fakes", str(tmp_path / "mine.py")]
+    with pytest.raises(saeviz.PluginError) as caught:
+        saeviz.run(fake_run, settings=['scorers=[{ use = "mine" }]'], plugins=words)
+    assert str(caught.value) == message
 
 
 def test_two_scorers_with_the_same_column_are_refused(fake_run):

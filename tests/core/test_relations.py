@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 import saeviz
-from saeviz.testing.fakes import FakeLabeler
+from saeviz.testing.fakes import FakeImages, FakeLabeler
 
 KEYS = {"layer": [1, 1], "tokens": ["cls", "cls"], "feature": [0, 1], "rating": ["liking", "liking"]}
 SPEARMAN = {"spearman_n": [5, 5], "spearman_r": [0.1, 0.2], "spearman_p": [0.5, 0.4], "spearman_r_held_out": [0, 0]}
@@ -44,6 +46,15 @@ def test_without_a_correlation_nothing_is_renamed(further):
     assert saeviz.relation_prefixes(table) == []
 
 
+@pytest.fixture
+def requests(monkeypatch):
+    """What the labeler is asked."""
+    asked = []
+    label = FakeLabeler.label
+    monkeypatch.setattr(FakeLabeler, "label", lambda self, request: (asked.append(request), label(self, request))[1])
+    return asked
+
+
 @pytest.mark.parametrize(
     ("scorer", "prefix"),
     [
@@ -52,10 +63,7 @@ def test_without_a_correlation_nothing_is_renamed(further):
         ('{use = "partial", control = ["colour"], correction = "max-t", permutations = 99}', "partial_"),
     ],
 )
-def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_run, monkeypatch, scorer, prefix):
-    requests = []
-    label = FakeLabeler.label
-    monkeypatch.setattr(FakeLabeler, "label", lambda self, request: (requests.append(request), label(self, request))[1])
+def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_run, requests, scorer, prefix):
     settings = [f"scorers=[{scorer}]", "selector.use=tiered", "selector.min_active=3", 'reporters=[{use = "html"}]']
     run = saeviz.run(fake_run, settings=settings)
 
@@ -73,3 +81,36 @@ def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_
     page = (run.dir / "report" / "index.html").read_text()
     assert run.facts[f"{prefix}measure"].replace("'", "&#39;") in page
     assert ("held out" in page) == (prefix == "spearman_")
+
+
+def test_scorers_of_different_ratings_are_a_run_and_the_first_one_of_the_file_is_the_main_one(fake_run, requests):
+    """`warmth`, the first rating, has correlations of the second scorer only."""
+    scorers = 'scorers=[{use = "spearman", ratings = ["noise"]}, {use = "point-biserial"}]'
+    run = saeviz.run(fake_run, settings=[scorers, 'reporters=[{use = "html"}]'])
+
+    assert saeviz.relation_prefixes(run.correlations) == ["spearman_", "point_biserial_"]
+    assert requests
+    assert {relation.rating for request in requests for relation in request.relations} == {"noise"}
+
+
+def test_a_run_of_raters_alone_shows_their_relations_by_the_number_of_images(fake_run, requests, monkeypatch):
+    draw = FakeImages._item
+
+    def with_raters(self, number):
+        item = draw(self, number)
+        given = {f"rater {n}": item.ratings["warmth"] + 0.1 * (n * number % 3) for n in range(4)}
+        return replace(item, individual={"warmth": given})
+
+    monkeypatch.setattr(FakeImages, "_item", with_raters)
+    settings = ['scorers=[{use = "raters", min_active = 3}]', "selector.use=tiered", "selector.min_active=3"]
+    run = saeviz.run(fake_run, settings=[*settings, 'reporters=[{use = "html"}]'])
+
+    row = run.correlations.set_index(["layer", "tokens", "feature", "rating"])
+    related = [(request.feature, relation) for request in requests for relation in request.relations]
+    assert related
+    for feature, relation in related:
+        here = row.loc[(feature.layer, feature.tokens, feature.index, relation.rating)]
+        assert relation[1:] == pytest.approx((here["rater_r"], here["rater_p"], here["rater_q"], 24), nan_ok=True)
+    page = (run.dir / "report" / "index.html").read_text()
+    assert "r within raters" in page
+    assert "Benjamini and Hochberg" in page

@@ -236,6 +236,18 @@ def test_a_feature_with_a_large_mean_is_as_exact_as_any():
     np.testing.assert_allclose(high.smallest_p(), low.smallest_p(), rtol=1e-3)
 
 
+@pytest.mark.parametrize("prefix", SCORERS)
+def test_a_feature_as_large_as_numbers_go_leaves_the_others_their_q(prefix):
+    generator = np.random.default_rng(11)
+    noise = generator.random((80, 6))
+    ratings = {"liking": generator.normal(size=80)}
+    shade = {"shade": [f"{v:.4f}" for v in generator.normal(size=80)]}
+    huge = np.where(np.arange(6) == 0, 3e38, 1.0) * noise
+    usual, large = (max_t(make_input(dense, ratings, metadata=shade), **SCORERS[prefix])[0] for dense in (noise, huge))
+
+    np.testing.assert_allclose(large[f"{prefix}q", "liking"], usual[f"{prefix}q", "liking"], atol=0.011)
+
+
 def test_images_a_part_at_a_time_add_up(monkeypatch):
     data = one_space(missing=0.1)
     whole, _ = max_t(data)

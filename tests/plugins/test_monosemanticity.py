@@ -22,7 +22,7 @@ DEFINITIONS = ("top-k", "global", "top-k-global-weights")
 def make_input(dense, embeddings, size=64, layer=7):
     dense = np.asarray(dense, dtype=np.float32)
     space = FeatureSpace(layer, "cls", dense.shape[1])
-    ids = tuple(f"image {i}" for i in range(len(dense)))
+    ids = tuple(f"image {i:03d}" for i in range(len(dense)))
 
     def read():
         for start in range(0, len(dense), size):

@@ -279,6 +279,22 @@ def test_neither_the_order_of_the_images_nor_the_batches_matter_to_anything(defi
             np.testing.assert_array_equal(other[name], values, err_msg=name)
 
 
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_of_images_that_tie_the_order_does_not_choose(definition):
+    generator = np.random.default_rng(14)
+    features = np.minimum(np.round(sparse_features(generator, 200, 30, 0.3), 1), 1.0)  # most of the top at 1
+    features[:, 0] = np.where(np.arange(200) < 25, 2.0 - 0.01 * np.arange(200), features[:, 0])  # no ties
+    embeddings = clustered(generator, 200, 6, 9)
+    ids = tuple(f"{number} ü" for number in generator.permutation(200))
+    order = generator.permutation(200)
+    one = score(make_input(features, embeddings, ids=ids), definition=definition)
+    shuffled = tuple(ids[place] for place in order)
+    other = score(make_input(features[order], embeddings[order], ids=shuffled, size=7), definition=definition)
+
+    for name in ("monosemanticity", "ms_z", "ms_p"):
+        np.testing.assert_allclose(other[name], one[name], rtol=1e-9, err_msg=name)
+
+
 def test_the_seed_decides_what_is_drawn():
     generator = np.random.default_rng(13)
     data = make_input(sparse_features(generator, 400, 30), clustered(generator, 400, 6, 9))
@@ -339,6 +355,19 @@ def test_bad_embeddings_of_all_but_a_few_images(caplog, definition, bad, n_good)
         assert found["ms_baseline_mean"][0] == found["monosemanticity_baseline_mean"]
         p = found["ms_p"]
         assert (p[np.isfinite(p)] >= 1 / 6).all()  # three images have six orders
+
+
+def test_images_without_a_usable_embedding_are_counted_in_a_warning(caplog):
+    generator = np.random.default_rng(15)
+    features, embeddings = sparse_features(generator, 9, 4), generator.normal(size=(9, 3))
+    score(make_input(features, embeddings))
+    assert not caplog.text
+    embeddings[[2, 5]] = 0
+    score(make_input(features, embeddings))
+    assert (
+        "7 of 9 images have a usable embedding; the others, whose embedding is missing, not finite or zero"
+        in caplog.text
+    )
 
 
 def test_the_baseline_is_in_the_table():

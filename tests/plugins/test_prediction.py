@@ -18,7 +18,7 @@ from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, Score
 from saeviz.testing import ScorerContract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
-from saeviz_prediction import PredictionOptions
+from saeviz_prediction import PredictionOptions, nested
 from saeviz_prediction.folds import Accuracy, fold_rows, in_random_order, others
 from saeviz_prediction.lasso import PENALTIES, Images, path
 from saeviz_prediction.ridge import gram, spectrum_of_gram, spectrum_of_vectors
@@ -166,6 +166,28 @@ def test_a_lasso_that_keeps_too_many_ends():
     assert [step.kept.size > 20 for step in steps] == [False] * (len(steps) - 1) + [True]
 
 
+def test_what_a_fold_was_rated_has_no_part_in_its_prediction(monkeypatch):
+    """Not even by ending a path early."""
+    predictions = []
+
+    class Watched(Accuracy):
+        def add(self, truth, predicted, mean):
+            predictions.append(predicted)
+
+    monkeypatch.setattr(nested, "Accuracy", Watched)
+    monkeypatch.setattr(nested, "PATIENCE", 1)
+    for seed in range(10, 20):
+        generator = np.random.default_rng(seed)
+        x = sparse_features(generator, n=60, n_features=30)
+        ratings = 0.4 * x[:, 0] + generator.normal(size=60)
+        others = ratings.copy()
+        others[fold_rows(60, 3)[0]] = 1 + 3 * generator.normal(size=20)
+        for values in (ratings, others):
+            nested.nested_lasso(csc_array(x), values, 3, 3)
+        (first, *_), (again, *_) = predictions[-6:-3], predictions[-3:]
+        np.testing.assert_array_equal(first, again)
+
+
 def test_folds_share_the_images_out_evenly_and_by_id():
     ids = [f"{number}" for number in range(103)]
     shuffled = in_random_order(ids, np.arange(103), seed=0)
@@ -250,6 +272,25 @@ def test_of_many_images_some_are_taken_by_seed():
     assert {entry["n_images"] for entry in figures["liking"].values()} == {100}
     assert predict(data, max_images=100)[0] == figures
     assert predict(data, max_images=100, context=saeviz.Context(seed=5))[0] != figures
+
+
+def test_ratings_of_any_size_are_predicted_alike():
+    generator = np.random.default_rng(20)
+    x = sparse_features(generator)
+    ratings = x[:, 0] + generator.normal(size=150)
+    usual, large = (predict(make_input(x, {"liking": size * ratings}))[0]["liking"] for size in (1.0, 1e100))
+    for place, entry in usual.items():
+        assert [large[place][name] for name in ("r2", "r")] == pytest.approx([entry["r2"], entry["r"]], nan_ok=True)
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0])
+def test_an_embedding_of_nothing_is_none(nothing):
+    generator = np.random.default_rng(21)
+    x = sparse_features(generator)
+    embeddings = generator.normal(size=(150, 4)).astype(np.float32)
+    embeddings[:30] = nothing
+    figures, _ = predict(make_input(x, {"liking": generator.normal(size=150)}, embeddings))
+    assert {entry["n_images"] for entry in figures["liking"].values()} == {120}
 
 
 def test_images_without_an_embedding_are_left_to_none_of_the_predictors():

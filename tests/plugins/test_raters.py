@@ -61,7 +61,8 @@ def score(data, **options):
     scorer = Raters(RatersOptions(**options), saeviz.Context())
     results = list(scorer.score(data))
     columns = [result for result in results if isinstance(result, ScoreColumn)]
-    columns += list(scorer.combine(columns))
+    results += scorer.combine(columns)
+    columns = [result for result in results if isinstance(result, ScoreColumn)]
     facts = {result.name: result.value for result in results if not isinstance(result, ScoreColumn)}
     return {(column.name, column.target): column.values for column in columns}, facts["reliability"]
 
@@ -189,6 +190,11 @@ def test_what_cannot_be_estimated_is_nan_and_said(given, caplog):
     assert all(np.isnan(columns[name, "liking"]).all() for name in ("rater_r", "rater_p", "rater_q"))
 
 
+def test_reliability_does_not_depend_on_the_size_of_the_ratings():
+    small, large = (from_single_ratings(crossed(size * SHROUT_FLEISS), 50, 0) for size in (1.0, 1e100))
+    assert vars(large) == pytest.approx(vars(small))
+
+
 def test_raters_who_agree_on_nothing_have_a_ceiling_of_zero():
     table = np.array([[1.0, 2], [2, 1], [1, 2], [2, 1.2]])
     found = from_single_ratings(single(*np.indices(table.shape).reshape(2, -1)[:1], range(8), table.ravel()), 5, 0)
@@ -231,7 +237,14 @@ def test_r_is_the_correlation_of_what_is_left_after_the_mean_of_each_rater():
         within = frame[["x", "y"]] - frame.groupby("rater")[["x", "y"]].transform("mean")
         assert columns["rater_r", "liking"][feature] == pytest.approx(within["x"].corr(within["y"]), abs=1e-9)
     varies = frame.groupby("rater")["x"].nunique() > 1
-    assert columns["rater_n", "liking"][4] == varies.sum()
+    assert columns["rater_n_raters", "liking"][4] == varies.sum()
+
+
+def test_images_that_only_raters_of_one_image_rated_do_not_count():
+    features, given = study(np.random.default_rng(3), n=30, n_raters=5, per_image=2)
+    lone = single([*given.rows, 30, 0], [*given.raters, 5, 6], [*given.values, 1.0, 2.0])
+    columns, _ = score(make_input(np.vstack([features, features[:1]]), {"liking": lone}))
+    assert set(columns["rater_n", "liking"]) == {30}
 
 
 @pytest.mark.parametrize(
@@ -298,7 +311,10 @@ def test_the_family_is_what_was_tested():
     [
         ({"ratings": ("likng",)}, "scorers.raters.ratings: the images have no rating 'likng'; did you mean 'liking'?"),
         ({"sd": {"x": "a"}, "n": {"x": "a"}}, "scorers.raters.sd: the images have no rating 'x'"),
-        ({"sd": {"liking": "s"}, "n": {"liking": "m"}}, "scorers.raters.n: the images have no 'm'; there are"),
+        (
+            {"sd": {"liking": "s"}, "n": {"liking": "m"}},
+            "raters.n: the images have no rating or metadata 'm'; there are",
+        ),
     ],
 )
 def test_a_wrong_name_is_named(options, message):

@@ -114,6 +114,16 @@ def test_copies_are_found_however_scaled_shifted_or_noisy_and_in_other_spaces():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("size", [1e-40, 1e-30, 1e30, 1e33])
+def test_how_large_the_activations_are_does_not_matter(size):
+    dense = families(4).astype(np.float32).astype(float)
+    dense = size * np.round(512 * dense / dense.max())  # exact in float32 at any size
+    found, _, facts = cluster(make_input(dense))
+
+    np.testing.assert_array_equal(found, by_all_pairs(dense / size, 0.8))
+    assert facts["clusters"] > 0
+
+
 def test_features_that_are_often_on_are_no_copies_for_that():
     """Their cosine is near 1 whatever they do; they do not go up and down together."""
     generator = np.random.default_rng(1)
