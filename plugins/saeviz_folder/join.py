@@ -151,8 +151,8 @@ def _no_row_fits(table: Table, first: Row, images: Sequence[str]) -> saeviz.Data
     called = " and ".join(repr(name) for name in dict.fromkeys([first.file, first.item_id]) if name) or "nothing"
     example = f"the first image is {images[0]}" if images else "the folder holds no images"
     return saeviz.DataError(
-        f"images.ratings: no row of {table.path.name} fits an image: row {first.number} names {called}, {example}; files "
-        "count from the table's folder or from images.path; set images.file_column or images.item_column"
+        f"images.ratings: no row of {table.path.name} fits an image: the first names {called} (row {first.number}), "
+        f"{example}; files count from the table's folder or from images.path; set images.file_column or images.item_column"
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.agreement import correlations
-from saeviz_monosemanticity.baseline import Cutoffs, cutoffs
+from saeviz_monosemanticity.baseline import Baseline, Cutoffs, cutoffs
 from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
 from saeviz_monosemanticity.null import null_variance, tail_probability
 from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
@@ -93,7 +93,21 @@ class Monosemanticity:
                 data.n_items,
                 "embedding" if which == "first" else "second embedding",
             )
+        elif which == "second" or self.options.thresholds == "calibrated":
+            self._warn_of_unreachable_class(which, measured.baseline)
         return True
+
+    def _warn_of_unreachable_class(self, which: str, baseline: Baseline) -> None:
+        highest = cutoffs("calibrated", baseline)[-1]
+        if highest >= 1:
+            self.context.logger.warning(
+                "monosemanticity: no feature can be monosemantic by the %s embedding: two random images have a "
+                "similarity of %.2f (SD %.2f), so that the calibrated cut-off is %.2f, and no score exceeds 1",
+                which,
+                baseline.mean,
+                baseline.sd,
+                highest,
+            )
 
     def _columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
         yardstick = self._yardsticks["first"]
