@@ -152,7 +152,8 @@ def _no_row_fits(table: Table, first: Row, images: Sequence[str]) -> saeviz.Data
     example = f"the first image is {images[0]}" if images else "the folder holds no images"
     return saeviz.DataError(
         f"images.ratings: no row of {table.path.name} fits an image: the first names {called} (row {first.number}), "
-        f"{example}; files count from the table's folder or from images.path; set images.file_column or images.item_column"
+        f"{example}; files count from the table's folder or from images.path; "
+        "set images.file_column or images.item_column"
     )
 
 
