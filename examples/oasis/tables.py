@@ -99,7 +99,17 @@ def monosemanticity(runs: Path) -> Iterator[Row]:
 
 def held_out(runs: Path) -> Iterator[Row]:
     """What half of the images find and the other half confirms."""
-    yield ("rating", "images", "found", "images held out", "replicated", "mean \\|r\\|", "held out", "same sign")
+    yield (
+        "rating",
+        "images",
+        "found",
+        "images held out",
+        "replicated",
+        "of the 10 strongest",
+        "mean \\|r\\|",
+        "held out",
+        "same sign",
+    )
     run = saeviz.open_run(runs / "oasis-held-out")
     for rating in run.ratings:
         table = run.correlations[run.correlations["rating"] == rating]
@@ -111,6 +121,7 @@ def held_out(runs: Path) -> Iterator[Row]:
             len(found),
             int(found["n_held_out"].iloc[0]),
             f"{found['replicated'].sum():.0f} ({found['replicated'].mean():.0%})",
+            int(strongest(run, rating)["replicated"].sum()),
             f"{found['r'].abs().mean():.3f}",
             f"{toward.mean():.3f}",
             f"{(toward > 0).mean():.3f}",
