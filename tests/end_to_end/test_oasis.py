@@ -51,7 +51,7 @@ RATING_PREDICTED = "valence"
 def folder(tmp_path_factory) -> Path:
     """The example's folder with the data where it expects them, and the ratings with their new column."""
     folder = tmp_path_factory.mktemp("oasis") / "example"
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("runs", "__pycache__"))
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("runs", "oasis", "models", "__pycache__"))
     for name in ("oasis", "models"):
         (folder / name).symlink_to(SHARED / name)
     subprocess.run([sys.executable, folder / "brightness.py"], check=True)
