@@ -52,11 +52,7 @@ def join(
     _refuse_two_rows_with_one_id(columns, table, [*matched.values(), *lost])
     without_row = [relative_name(image, folder) for image in images if image not in matched]
     if not matched:
-        example = f"; the first image is {without_row[0]}" if without_row else "; the folder holds no images"
-        raise saeviz.DataError(
-            f"images.ratings: no row of {table.path.name} fits an image, the first names {lost[0]}{example}; "
-            "set images.file_column or images.item_column"
-        )
+        raise _no_row_fits(table, lost[0], without_row)
     if without_row:
         have = "image has" if len(without_row) == 1 else "images have"
         notes.append(f"{len(without_row)} {have} no row in {table.path.name}: {_first_of(without_row)}")
@@ -149,6 +145,16 @@ def _refuse_two_rows_with_one_id(columns: JoinColumns, table: Table, rows: Seque
             raise _two_rows(columns, table, seen[row.item_id], row, f"the item {row.item_id!r}")
         if row.item_id:
             seen[row.item_id] = row
+
+
+def _no_row_fits(table: Table, first: Row, images: Sequence[str]) -> saeviz.DataError:
+    called = " and ".join(repr(name) for name in dict.fromkeys([first.file, first.item_id]) if name) or "nothing"
+    example = f"the first image is {images[0]}" if images else "the folder holds no images"
+    return saeviz.DataError(
+        f"images.ratings: no row of {table.path.name} fits an image: the first names {called} (row {first.number}), "
+        f"{example}; files count from the table's folder or from images.path; "
+        "set images.file_column or images.item_column"
+    )
 
 
 def _two_rows(columns: JoinColumns, table: Table, one: Row, other: Row, about: str) -> saeviz.DataError:

@@ -12,7 +12,7 @@ import numpy as np
 from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.agreement import correlations
-from saeviz_monosemanticity.baseline import Cutoffs, cutoffs
+from saeviz_monosemanticity.baseline import Baseline, Cutoffs, cutoffs
 from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
 from saeviz_monosemanticity.null import null_variance, tail_probability
 from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
@@ -87,19 +87,35 @@ class Monosemanticity:
             return False
         self._yardsticks[which] = measured = Yardstick(embeddings, data.item_ids, self.context.seed)
         if len(measured.unit) < FEWEST_IMAGES:
-            outcome = "no feature can be scored; it takes three images"
-        elif len(measured.unit) < data.n_items:
-            outcome = "the others, whose embedding is missing, not finite or zero, are left out"
-        else:
+            self._warn_of_images(which, measured, "no feature can be scored; it takes three images")
             return True
+        if len(measured.unit) < data.n_items:
+            left_out = "the others, whose embedding is missing, not finite or zero, are left out"
+            self._warn_of_images(which, measured, left_out)
+        if which == "second" or self.options.thresholds == "calibrated":
+            self._warn_of_unreachable_class(which, measured.baseline)
+        return True
+
+    def _warn_of_images(self, which: str, measured: Yardstick, outcome: str) -> None:
         self.context.logger.warning(
             "monosemanticity: %d of %d images have a usable %s; %s",
             len(measured.unit),
-            data.n_items,
+            measured.unit.is_usable.size,
             "embedding" if which == "first" else "second embedding",
             outcome,
         )
-        return True
+
+    def _warn_of_unreachable_class(self, which: str, baseline: Baseline) -> None:
+        highest = cutoffs("calibrated", baseline)[-1]
+        if highest >= 1:
+            self.context.logger.warning(
+                "monosemanticity: no feature can be monosemantic by the %s embedding: two random images have a "
+                "similarity of %.2f (SD %.2f), so that the calibrated cut-off is %.2f, and no score exceeds 1",
+                which,
+                baseline.mean,
+                baseline.sd,
+                highest,
+            )
 
     def _columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
         yardstick = self._yardsticks["first"]

@@ -77,12 +77,13 @@ def _look(session: Session, prepared: Prepared) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    for component in found["components"]:
-        click.echo(f"{component['place']:12} {component['use']}")
-    click.echo(f"{'images':12} {found['images']}")
-    for name, count in found["ratings"].items():
-        click.echo(f"{'rating':12} {name}: {count} images")
-    click.echo(f"{'run dir':12} {found['run_dir']}")
+    rows = [(component["place"], component["use"]) for component in found["components"]]
+    rows.append(("images", found["images"]))
+    rows += [("rating", f"{name}: {count} images") for name, count in found["ratings"].items()]
+    rows.append(("run dir", found["run_dir"]))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name:{width}} {value}")
 
 
 def _health(session: Session, sample: int) -> list[Health]:

@@ -49,4 +49,4 @@ def test_the_wheel_holds_what_is_not_python_too(tmp_path):
     }
     assert tracked <= names
     assert {"saeviz/py.typed", "saeviz_gallery/demo/run.toml", "saeviz/testing/stores.py"} <= names
-    assert not any(name.startswith(("tests/", "benchmarks/", "docs/")) for name in names)
+    assert not any(name.startswith(("tests/", "benchmarks/", "docs/", "examples/")) for name in names)

@@ -319,6 +319,14 @@ def test_a_table_of_other_images_is_refused(three):
     assert "a.jpg" in message
 
 
+def test_a_table_whose_files_lie_elsewhere_is_told_where_they_were_looked_for(three):
+    """It names the file, not only the item, since the file is what does not fit."""
+    table = write(three / "r.csv", "id,file,liking\n7,deeper/a.jpg,1\n")
+    message = error_of(saeviz.DataError, three, ratings=table, item_column="id")
+    assert "'deeper/a.jpg' and '7' (row 2)" in message
+    assert "images.path" in message
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

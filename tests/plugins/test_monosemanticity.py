@@ -250,6 +250,15 @@ def test_the_calibrated_cut_offs_are_one_and_two_deviations_above_the_run_s_own_
     np.testing.assert_array_equal(found["ms_class"] == "polysemantic", ms < low)
 
 
+@pytest.mark.parametrize(("thresholds", "warns"), [("calibrated", True), ("document", False)])
+def test_a_class_that_no_score_can_reach_is_said(caplog, thresholds, warns):
+    """Ten images alike and two of another kind: two standard deviations above the mean cosine is more than 1."""
+    embeddings = np.array([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 2)
+    found = score(make_input(np.eye(12), embeddings), thresholds=thresholds)
+    assert ("no feature can be monosemantic" in caplog.text) == warns
+    assert (found["monosemanticity_cutoffs"][1] > 1) == warns
+
+
 def test_the_facts_name_the_definition(hard_data):
     top, everything = (score(make_input(*hard_data), definition=name, top_k=7) for name in ("top-k", "global"))
 
