@@ -72,6 +72,8 @@ def test_says_what_it_is(client):
         ("GET", "/v1/features/layer11.cls/items?n_features=50&start=-1", 400),
         ("GET", "/v1/features/layer11.cls/items?n_features=50&limit=0", 400),
         ("POST", "/v1/features/layer11.cls/read?n_features=50", 400),
+        ("GET", "/v1/features/layer99999999999999999999.cls/items?n_features=50", 400),
+        ("GET", "/v1/features/layer11.cls/items?n_features=99999999999999999999", 400),
     ],
 )
 def test_a_request_that_makes_no_sense_gets_a_sentence(client, method, path, status):
@@ -113,6 +115,11 @@ def claiming(shape: tuple[int, ...]) -> bytes:
     return content.getvalue()
 
 
+def headed(text: str) -> bytes:
+    """An array whose header is this text, which NumPy parses as Python."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
 BAD = {
     "nothing": b"",
     "no zip": b"hello",
@@ -123,6 +130,9 @@ BAD = {
     "another type": archive(**parts(values=np.array([1.0]))),
     "another shape": archive(**parts(values=np.array([[1]], "<f4"))),
     "longer than it is": archive(**parts(values=claiming((2**60,)))),
+    "a header that is no end of brackets": archive(**parts(values=headed("(" * 900))),
+    "a header that is nested too deep": archive(**parts(values=headed("-" * 900 + "1"))),
+    "a header that is too long": archive(**parts(values=headed("-" * 9000 + "1"))),
     "negative": archive(**parts(values=claiming((-1,)))),
     "no array": archive(**parts(values=b"hello")),
     "a feature too large": archive(**parts(indices=np.array([50], "<i4"))),

@@ -393,6 +393,12 @@ def test_a_server_that_says_when_is_asked_then(site, open_fetcher, slept):
     assert any(pause and 25 < pause <= 30 for pause in slept)
 
 
+@pytest.mark.parametrize("when", ["soon", "Mon, 01 Jan 2024 00:00:00 +99999999999999", "Mon, 01 Jan 9" + "9" * 20])
+def test_a_server_that_says_nonsense_about_when_is_asked_later(site, open_fetcher, slept, when):
+    site.answers["/a.png"] = failing(site, lambda r: r.reply(503, b"", {"Retry-After": when}))
+    assert open_fetcher().read(site.url("/a.png"), "a") == RED
+
+
 def test_a_server_that_wants_an_hour_is_left(site, open_fetcher, slept):
     site.answers["/a.png"] = lambda r: r.reply(429, b"", {"Retry-After": "3600"})
     assert "answers 429" in refusal(open_fetcher(), site.url("/a.png"))

@@ -185,6 +185,7 @@ def test_clear_takes_the_files_of_another_program_for_features_too(tmp_path):
         ("batch_0.json", ""), ("batch_0.json", "{"), ("batch_0.json", '{"a": "x"}'), ("batch_0.json", "7"),
         ("a.json", "[]"), ("a.json", '{"x": 1}'), ("a.json", '{"50": 1}'), ("a.json", '{"-1": 1}'), ("a.json", "\xff"),
         ("a.json", "[" * 100_000), ("a.json", '{"1": [1]}'), ("a.json", '{"1": NaN}'),
+        ("a.json", '{"99999999999": 1}'), ("a.json", f'{{"1": {10**400}}}'),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_of_this_layout_is_named(tmp_path, name, content):

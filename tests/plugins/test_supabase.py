@@ -172,6 +172,11 @@ def test_a_server_that_says_when_is_left_alone_until_then(project, open_store):
     assert 1.0 <= time.monotonic() - start < 3
 
 
+def test_a_server_that_says_nonsense_about_when_is_asked_again(project, open_store):
+    project.faults.append(Fault(503, Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999999999"))
+    assert open_store().item_ids(SPACE) == []
+
+
 def test_delays_grow_and_differ(project, open_store, monkeypatch, caplog):
     delays = []
     monkeypatch.setattr(saeviz_supabase.transport, "FIRST_DELAY", 0.5)
