@@ -24,8 +24,10 @@ BUSY_SECONDS = 60
 _NEXT_STEP = {
     "28P01": "check user and password; signs such as @ : / # in them are written %40 %3A %2F %23",
     "3D000": "create it, or correct the name",
+    "42883": "an image_column has to be of type bytea",
     "42501": "grant the user the right to do this",
     "53100": "free some space and run again; what is finished is kept",
+    "54000": "an item id has more than the 2,600 bytes or so that PostgreSQL can index",
     "57014": "raise the server's statement_timeout",
 }
 
@@ -126,9 +128,9 @@ def _postgres_url(place: str, text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def _sha256(value: bytes | None) -> bytes | None:
-    """PostgreSQL has this function, SQLite has not."""
-    return None if value is None else sha256(value).digest()
+def _sha256(value: bytes | str | float | None) -> bytes | None:
+    """PostgreSQL has this function, SQLite has not. In a column of SQLite's there may be anything."""
+    return None if value is None else sha256(value if isinstance(value, bytes) else str(value).encode()).digest()
 
 
 def _sqlite_engine(path: Path) -> Engine:

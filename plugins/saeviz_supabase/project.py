@@ -32,6 +32,7 @@ _NEXT_STEP = {
     "PGRST301": "the access token is not valid in this project",
     "PGRST302": "an access token is needed",
     "PGRST303": "the access token has expired or is not for this project; sign in again",
+    "54000": "an item id has more than the 2,600 bytes or so that PostgreSQL can index",
     "57014": "the statement took longer than the project allows; raise statement_timeout for the role",
 }
 
@@ -53,7 +54,7 @@ class Project:
         with self._explained():
             data = query.execute().data
         if not isinstance(data, list):
-            raise saeviz.SaevizError(f"{self.place}.url: {self._url} does not answer like a Supabase project")
+            raise saeviz.SaevizError(f"{self.place}.url: {self.url} does not answer like a Supabase project")
         return data
 
     def download(self, bucket: str, path: str) -> bytes | None:
@@ -84,7 +85,7 @@ class Project:
             raise saeviz.ConfigError(f"{self.place}: supabase needs the network, and offline was asked for")
         from supabase import ClientOptions, create_client
 
-        url, key, token = self._url, self._secrets[0], self._secrets[1]
+        url, key, token = self.url, self._secrets[0], self._secrets[1]
         headers = {"Authorization": f"Bearer {token or key}"}
         options = ClientOptions(
             headers=headers, auto_refresh_token=False, persist_session=False, httpx_client=self._http
@@ -100,7 +101,8 @@ class Project:
         return httpx.Client(transport=cast("httpx.BaseTransport", transport), timeout=TIMEOUT, follow_redirects=False)
 
     @cached_property
-    def _url(self) -> str:
+    def url(self) -> str:
+        """Its address."""
         given = self._options.url or os.environ.get("SUPABASE_URL", "")
         if not given:
             raise saeviz.ConfigError(
@@ -110,7 +112,13 @@ class Project:
             parts = urlsplit(given)
         except ValueError:
             parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.username
+            or parts.password
+            or parts.query
+        ):
             raise saeviz.ConfigError(f"{self.place}.url: write the project's URL, https://PROJECT.supabase.co")
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             self._context.logger.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import sqlite3
@@ -206,6 +207,19 @@ def test_a_user_who_may_only_read_can_read(database_url):
     assert_same(read_all(reader, SPACE), versioned(SPACE, ["a"]))
     with pytest.raises(saeviz.SaevizError, match="permission denied for table saeviz_features; grant the user"):
         reader.write(versioned(SPACE, ["b"]))
+
+
+def test_an_item_id_beyond_what_postgres_can_index_is_told_and_a_long_one_is_kept(database_url, tmp_path):
+    noise = "".join(f"{number:x}" for number in random.Random(1).choices(range(16), k=20_000))
+    on_postgres = open_postgres(database_url)
+    on_sqlite = open_sqlite(tmp_path / "f.sqlite")
+    for store, item_id in ((on_postgres, noise[:2500]), (on_sqlite, noise)):
+        store.write(versioned(SPACE, [item_id]))
+        assert store.item_ids(SPACE) == [item_id]
+    with pytest.raises(saeviz.SaevizError, match=r"an item id has more than the 2,600 bytes"):
+        on_postgres.write(versioned(SPACE, ["good", noise]))
+    assert on_postgres.item_ids(SPACE) == [noise[:2500]]
+    on_postgres.close()
 
 
 def test_damaged_bytes_name_the_item(tmp_path):
