@@ -213,7 +213,8 @@ def test_info(saeviz_command, finished):
         (["runs/fake", "runs/fake"], "runs/fake is a run"),
         (["runs/fake", "npz"], "would be copied to itself"),
         (["runs/fake", "fake.toml"], "would be copied to itself"),
-        (["runs/fake", "npx:art"], "'npx:art' is no store; write a run directory, a run file, or NAME:PATH"),
+        (["runs/fake", "npx:art"], "'npx' is no store; write a run directory, a run file, or NAME:PATH"),
+        (["runs/fake", "postgresql://alice:hunter2@host/art"], "'postgresql' is no store"),
         (["runs/none", "npz:art"], "'runs/none' is no store"),
         (["none.toml", "npz:art"], "there is no run file none.toml"),
         (["npz:none", "npz:art"], "the store is empty"),
@@ -226,6 +227,7 @@ def test_info(saeviz_command, finished):
 def test_a_mistake_gets_a_sentence(saeviz_command, finished, arguments, message):
     ended = saeviz_command("store", "copy", *arguments)
     assert message in ended.err, ended
+    assert "hunter2" not in ended.err
     assert ended.code == ExitCode.USAGE
 
 

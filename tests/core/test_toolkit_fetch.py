@@ -412,6 +412,36 @@ def test_a_host_that_is_not_there(open_fetcher, slept):
     assert "refused" in text
 
 
+def test_a_host_that_never_answers_is_given_up(site, open_fetcher, slept):
+    site.answers["/good.png"] = RED
+    dead = [site.url(f"/{number}.png") for number in range(12)]
+    site.answers.update({f"/{number}.png": lambda r: r.reply(503) for number in range(12)})
+    one = open_fetcher()
+    texts = [refusal(one, url) for url in dead[: fetcher.FAILURES_IN_A_ROW]]
+    assert all("answers 503" in text for text in texts)
+    asked = len(site.asked)
+    assert "its host left 10 URLs in a row unanswered" in refusal(one, dead[10])
+    assert len(site.asked) == asked
+    assert one.read(site.url("/good.png", "localhost"), "a") == RED, "another host is asked"
+    assert "answers 503" in refusal(open_fetcher(), dead[11]), "the next run asks again"
+
+
+def test_a_host_that_answers_now_and_then_is_not_given_up(site, open_fetcher, slept):
+    one = open_fetcher()
+    for number in range(2 * fetcher.FAILURES_IN_A_ROW):
+        status = 404 if number % 5 == 4 else 503
+        site.answers[f"/{number}.png"] = lambda r, status=status: r.reply(status)
+        assert f"answers {status}" in refusal(one, site.url(f"/{number}.png"))
+
+
+def test_a_name_that_is_not_looked_up_in_time_is_left(site, open_fetcher, monkeypatch, slept):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: site.ended.wait(20))
+    monkeypatch.setattr(fetcher, "ATTEMPTS", 1)
+    started = time.monotonic()
+    assert "not looked up in time" in refusal(open_fetcher(timeout=0.2), site.url("/a.png", "slow.example"))
+    assert time.monotonic() - started < 2
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://", "http:///a.png", "http://a b/", "http://[::1/", "http://x:99999/", "http://" + "a" * 300 + ".example/"],

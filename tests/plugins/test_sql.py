@@ -352,3 +352,33 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
     everything = b"".join(path.read_bytes() for path in (tmp_path / "runs" / "art").rglob("*") if path.is_file())
     assert PASSWORD.encode() not in everything
     assert PASSWORD not in said
+
+
+@pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
+def test_a_run_goes_on_with_a_copy_in_a_database_and_its_copy_back(
+    tmp_path, fake_run, saeviz_command, request, database, monkeypatch
+):
+    run = saeviz.run(fake_run)
+    before = {space: run.features(space) for space in run.spaces}
+    place, where = "sql:art.sqlite", f"path={tmp_path / 'art.sqlite'}"
+    options = ["run=art"]
+    if database == "PostgreSQL":
+        monkeypatch.setenv("ART_URL", request.getfixturevalue("database_url"))
+        place, where = "sql", 'url={ env = "ART_URL" }'
+        options.append(where)
+    to, origin = ([word for option in options for word in ("--set", f"{end}.{option}")] for end in ("to", "from"))
+    copied = saeviz_command("store", "copy", run.dir, place, *to)
+    assert copied.code == saeviz.ExitCode.DONE, copied
+    settings = ["store.use=sql", f"store.{where}", "store.run=art"]
+    log = run.dir / "log.txt"
+    saeviz.run(fake_run, settings=settings)
+    assert log.read_text().count("extract: up to date") == 1
+    back = saeviz_command("store", "copy", place, "npz:back", *origin, "--json")
+    assert [space["items"] for space in back.json()["spaces"]] == [24, 24]
+    returned = saeviz.component("store", "npz", path=tmp_path / "back")
+    for space, expected in before.items():
+        assert_same(read_all(returned, space), expected)
+    saeviz.run(fake_run, settings=[*settings, "images.n=26"])
+    assert "extract: 2 of 26 images to do" in log.read_text()
+    more = saeviz_command("store", "copy", run.dir, "npz:all", "--json")
+    assert [space["written"] for space in more.json()["spaces"]] == [26, 26]
