@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 import saeviz
+from saeviz_supabase import is_project_url
 from saeviz_supabase.transport import RetryingTransport
 
 if TYPE_CHECKING:
@@ -108,18 +109,9 @@ class Project:
             raise saeviz.ConfigError(
                 f"{self.place}.url: which project? Write url, or set the environment variable SUPABASE_URL"
             )
-        try:
-            parts = urlsplit(given)
-        except ValueError:
-            parts = urlsplit("")
-        if (
-            parts.scheme not in {"http", "https"}
-            or not parts.hostname
-            or parts.username
-            or parts.password
-            or parts.query
-        ):
+        if not is_project_url(given):
             raise saeviz.ConfigError(f"{self.place}.url: write the project's URL, https://PROJECT.supabase.co")
+        parts = urlsplit(given)
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             self._context.logger.warning(
                 "%s.url: the key goes to %s unencrypted; use https", self.place, parts.hostname

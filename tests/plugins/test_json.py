@@ -59,7 +59,8 @@ def open_json(folder: Path, **options) -> JsonStore:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if not name.endswith(".saeviz-lock"))
 
 
 THREE = ['say "a/b"', "silent", "\u732b"], [[0, 0.1, 0, 2, 0], [0] * 5, [-1e-7, 0, 0, 0, 3e10]]
