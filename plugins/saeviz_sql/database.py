@@ -32,6 +32,15 @@ _NEXT_STEP = {
 }
 
 
+_NEXT_STEP_OF_SQLITE = {
+    "SQLITE_FULL": "free some space and run again; what is finished is kept",
+    "SQLITE_IOERR": "is the disk full, or gone? what is finished is kept",
+    "SQLITE_READONLY": "change the permissions of the file and its folder",
+    "SQLITE_CANTOPEN": "is its folder there, with the right to write to it?",
+    "SQLITE_BUSY": "another process has been writing to it for a minute; wait until it has ended",
+}
+
+
 class Database:
     """The database at `url`, or else the SQLite file `path`. `place` is how the user calls it, for instance `store`.
 
@@ -101,7 +110,11 @@ class Database:
             message = str(error.orig).strip().splitlines()
             reason = message[0] if message else type(error.orig).__name__
             if self._url is None:
-                raise saeviz.RunDirError(f"{self._path}: SQLite says: {reason}") from None
+                kind = "_".join(getattr(error.orig, "sqlite_errorname", "").split("_")[:2])
+                step = _NEXT_STEP_OF_SQLITE.get(kind)
+                raise saeviz.RunDirError(
+                    f"{self._path}: SQLite says: {reason}" + (f"; {step}" if step else "")
+                ) from None
             step = _NEXT_STEP.get(getattr(error.orig, "sqlstate", None) or "")
             raise saeviz.SaevizError(f"{self}: {reason}" + (f"; {step}" if step else "")) from None
 

@@ -217,6 +217,8 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         ("localhost", 200),
         ("evil.example", 403),
         ("127.0.0.1.evil", 403),
+        ("[::1]:80", 200),
+        ("[::1].evil.example", 403),
     ):
         answer = httpx.get(f"{served.url}/", headers={"Host": host}, trust_env=False)
         assert answer.status_code == status, host
@@ -281,6 +283,16 @@ def test_nothing_else_of_the_run_is_shown(report, path):
     assert "stages" not in done.stdout
     assert "root:" not in done.stdout
     assert "Not Found" in done.stdout
+
+
+def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(report):
+    """Every page that a browser has open may try; browsers do not ask whether it may."""
+    served, _ = report
+    upgrade = {
+        "Host": "evil.example", "Connection": "Upgrade", "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+    }  # fmt: skip
+    assert httpx.get(served.url, headers=upgrade, trust_env=False).status_code == 403
 
 
 def test_the_report_is_for_this_machine_only(report):

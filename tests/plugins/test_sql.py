@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import signal
 import sqlite3
 import stat
@@ -248,6 +249,23 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     path.write_text("not a database, but long enough to be looked at " * 40)
     with pytest.raises(saeviz.RunDirError, match=r"features.sqlite: SQLite says: file is not a database"):
         open_sqlite(path).spaces()
+
+
+def test_a_full_disk_says_what_to_do_and_leaves_what_was_there(tmp_path):
+    path = tmp_path / "features.sqlite"
+    store = open_sqlite(path)
+    store.write(versioned(SPACE, ["a"]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
+    try:
+        with pytest.raises(saeviz.RunDirError, match=r"features\.sqlite: SQLite says: .*; .*what is finished is kept"):
+            store.write(random_batch(SPACE, [f"{number} of many" for number in range(2000)]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    store.write(versioned(SPACE, ["b"]))
+    assert store.item_ids(SPACE) == ["a", "b"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
