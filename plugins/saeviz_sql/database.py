@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 60
 """How long to wait for another process that writes to the same SQLite file."""
+POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
+"""Seconds, unless the URL says otherwise: a server that has vanished would be waited for for hours."""
 _NEXT_STEP = {
     "28P01": "check user and password; signs such as @ : / # in them are written %40 %3A %2F %23",
     "3D000": "create it, or correct the name",
@@ -95,8 +97,9 @@ class Database:
             return _sqlite_engine(self._path)
         from sqlalchemy import create_engine
 
+        given = {name: value for name, value in POSTGRES.items() if name not in self._url.query}
         # Prepared statements break behind a pooler of transactions, such as PgBouncer and Supabase's.
-        arguments = {"prepare_threshold": None}
+        arguments = {"prepare_threshold": None, **given}
         return create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
 
     @contextmanager

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 TIMEOUT = 60.0
+CONNECT_TIMEOUT = 10.0
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NO_TABLE = {"PGRST205", "42P01"}
 _NEXT_STEP = {
@@ -99,7 +100,8 @@ class Project:
 
         # A redirect would take the key to another host.
         transport = RetryingTransport(httpx.HTTPTransport(), self.place, self._context.logger, self._without_secrets)
-        return httpx.Client(transport=cast("httpx.BaseTransport", transport), timeout=TIMEOUT, follow_redirects=False)
+        timeout = httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
+        return httpx.Client(transport=cast("httpx.BaseTransport", transport), timeout=timeout, follow_redirects=False)
 
     @cached_property
     def url(self) -> str:

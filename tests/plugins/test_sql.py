@@ -7,6 +7,7 @@ import random
 import re
 import resource
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import saeviz
+import saeviz_sql.database
 import saeviz_sql.schema
 from saeviz.pipeline import Plan
 from saeviz.testing import FeatureStoreContract
@@ -301,6 +303,18 @@ def test_a_url_that_leads_nowhere_is_explained_without_its_password(url, sentenc
     with pytest.raises(saeviz.SaevizError, match=f"store.url: .*{sentence}") as caught:
         open_postgres(url).spaces()
     assert PASSWORD not in told_by(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize("way", ["default", "url"])
+def test_a_server_that_accepts_and_says_nothing_is_left(monkeypatch, way):
+    monkeypatch.setitem(saeviz_sql.database.POSTGRES, "connect_timeout", 2 if way == "default" else 600)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/d"
+        started = time.monotonic()
+        with pytest.raises(saeviz.SaevizError, match=r"store.url: the database d on 127.0.0.1: .*timeout") as caught:
+            open_postgres(url + ("?connect_timeout=2" if way == "url" else "")).spaces()
+        assert time.monotonic() - started < 8
+    assert PASSWORD not in told_by(caught.value)
 
 
 def test_a_wrong_password_and_a_database_that_is_not_there(postgres_server, database_url):
