@@ -221,6 +221,26 @@ class TestLongTable(ImageProviderContract):
         return table(write(three, LONG + SAID), rater_column="rater")
 
 
+def test_a_hostile_id_forges_no_line_of_the_log_and_leaves_no_escape_in_it(tmp_path, saeviz_command):
+    ids = ["a\nb WARNING forged", "\x1b]0;owned\x07", "\u202egnp.exe", "x" * 10_000, "\U0001f600", "../../up", "c"]
+    (tmp_path / "a.png").write_bytes(RED)
+    files = ["a.png", *(f"absent{number}.png" for number in range(len(ids)))]
+    rows = [{"file": file, "id": item_id} for file, item_id in zip(files, ["good", *ids], strict=True)]
+    write(tmp_path / "t.json", json.dumps(rows))
+    write(
+        tmp_path / "art.toml",
+        FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "table"\npath = "t.json"\nitem_column = "id"'),
+    )
+    ended = saeviz_command("run", tmp_path / "art.toml", "--until", "extract")
+    said = (tmp_path / "runs" / "art" / "log.txt").read_text() + ended.err
+    assert not {"\x1b", "\x07", "\u202e"} & set(said)
+    assert not any(line.startswith("b WARNING") for line in said.splitlines())
+    assert r"a\nb WARNING forged: left out" in said
+    failures = (tmp_path / "runs" / "art" / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(line)["subject"] for line in failures] == ids
+    assert not (tmp_path.parent / "up").exists()
+
+
 def test_no_such_table(tmp_path):
     with pytest.raises(saeviz.DataError, match=r"images\.path: there is no file .*none\.csv"):
         list(table(tmp_path / "none.csv").iter_images())
