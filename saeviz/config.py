@@ -188,7 +188,8 @@ def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set"
         parts = key.strip().split(".")
         is_list = len(parts) == 1 and parts[0] in LISTS
         if not separator or not all(parts) or not (len(parts) > 1 or is_list):
-            raise ConfigError(f"{name} {assignment!r}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
+            # The value is not quoted: in the environment it may be anything.
+            raise ConfigError(f"{name} {key!r}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
         target = tables
         for part in parts[:-1]:
             target = target.setdefault(part, {})

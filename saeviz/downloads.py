@@ -60,8 +60,9 @@ class Downloads:
         """When each picture was last used, its size and its file, longest ago first."""
         found = []
         for path in (self.folder / "content").glob("*/[0-9a-f]*"):
-            status = path.stat()
-            found.append((status.st_mtime, status.st_size, path))
+            with suppress(FileNotFoundError):  # somebody else prunes it
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
         yield from sorted(found)
 
     def remove(self, paths: Iterable[Path]) -> None:

@@ -8,10 +8,15 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from saeviz.errors import RunDirError
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 _TEMPORARY = ".saeviz-"
+_LOCK = ".saeviz-lock"
 _NEXT_STEP = {
     errno.ENOSPC: "free some space and run again; what is finished is kept",
     errno.EDQUOT: "your quota is used up: free some space and run again; what is finished is kept",
@@ -107,6 +112,42 @@ def remove_temporaries(folder: Path) -> None:
     with explain_disk_errors(folder):
         for leftover in folder.glob(f"{_TEMPORARY}*.tmp"):
             leftover.unlink(missing_ok=True)
+
+
+class OneWriter:
+    """The right to write to a folder, which one process has at a time; it ends with the process at the latest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock: BaseFileLock | None = None
+
+    def claim(self) -> bool:
+        """Have it from now on; whether it is new, so that what was read before may be out of date.
+
+        Raises `RunDirError` where another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        if self._lock is not None:
+            return False
+        with explain_disk_errors(self._folder):
+            _make_folder(self._folder)
+            # One lock for all of this process, whichever thread or store writes.
+            lock = FileLock((self._folder / _LOCK).resolve(), timeout=0, thread_local=False, is_singleton=True)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise RunDirError(
+                    f"another process writes to {self._folder}; wait until it has ended, or stop it"
+                ) from error
+        self._lock = lock
+        return True
+
+    def release(self) -> None:
+        """Leave it to others."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 def sync_folder(folder: Path) -> None:

@@ -115,7 +115,7 @@ class Places:
         name, _, rest = text.partition(":")
         manager = self._manager([], Path())
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or ("store", name) not in manager.offers:
-            raise ConfigError(f"{text!r} is no store; write {FORMS}; there are: {', '.join(manager.names('store'))}")
+            raise ConfigError(f"{name!r} is no store; write {FORMS}; there are: {', '.join(manager.names('store'))}")
         table: dict[str, Any] = {"use": name}
         if rest:
             table[self._option_for(manager, name, rest)] = rest

@@ -1,4 +1,4 @@
-"""Values as JSON can hold them."""
+"""Values as JSON can hold them, and text as a terminal can show it."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def one_line(text: str) -> str:
+    """The text for a terminal or a log: nothing in it ends a line, moves the cursor or turns the writing round."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

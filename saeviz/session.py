@@ -14,6 +14,7 @@ from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.context import CACHE_DIR, Context
 from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.manager import Manager
+from saeviz.plain import one_line
 from saeviz.progress import watched
 from saeviz.roles import ReportsNotes, missing_members
 from saeviz.rundir import RunDir, digest_of
@@ -130,7 +131,7 @@ class Session:
 
     def failed(self, subject: str, error: str) -> None:
         """List something that is left out, and go on."""
-        logger.warning("%s: %s: left out: %s", self.stage, subject, error)
+        logger.warning("%s: %s: left out: %s", self.stage, one_line(subject), one_line(error))
         self.rundir.add_failure(Failure(self.stage, subject, error))
 
     def progress(self, items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:

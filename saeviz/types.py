@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Tokens = Literal["cls", "patch-max", "patch-mean"]
 TOKENS: tuple[Tokens, ...] = get_args(Tokens)
+_LARGEST = 2**31 - 1
+"""Layer and number of features: what fits every store's numbers."""
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +43,7 @@ class FeatureSpace:
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
             raise DataError(f"tokens {self.tokens!r} is none of {', '.join(TOKENS)}")
-        if self.layer < 0 or self.n_features < 1:
+        if not 0 <= self.layer <= _LARGEST or not 1 <= self.n_features <= _LARGEST:
             raise DataError(f"no such feature space: layer {self.layer}, {self.n_features} features")
 
     def __str__(self) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.raters import long_rows
 from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
+from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
 from saeviz.toolkit.tables import Table
-from saeviz_folder.raters import long_rows
-from saeviz_folder.rows import JoinColumns, Row, wide_rows
 from saeviz_folder.scan import SUFFIXES, relative_name
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.table_rows import Row
 from saeviz.toolkit.tables import read_table
 from saeviz_folder.join import join
-from saeviz_folder.rows import Row
 from saeviz_folder.scan import SUFFIXES, find_images, relative_name
 
 if TYPE_CHECKING:

@@ -112,8 +112,12 @@ class Client:
         import httpx
 
         token = self._options.token
+        # What is not compressed cannot unfold into more than was sent.
+        headers = {"Accept-Encoding": "identity"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         return httpx.Client(
-            headers={"Authorization": f"Bearer {token.get_secret_value()}"} if token is not None else {},
+            headers=headers,
             timeout=httpx.Timeout(self._options.timeout, connect=min(10.0, self._options.timeout)),
             trust_env=not self._is_here,
         )
@@ -155,8 +159,10 @@ class Client:
         return response.status_code, f"it answers {response.status_code}: {self._reason(found)}", pause, found
 
     def _limited(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise self.nonsense("it is compressed, although asked not to be")
         parts, size = [], 0
-        for part in response.iter_bytes():
+        for part in response.iter_raw():
             size += len(part)
             if size > MOST_BYTES:
                 raise self.nonsense(f"more than {MOST_BYTES >> 20} MiB")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BATCH = 32
 """Pictures in one request at most."""
+LONGEST = 2**20
+"""No model has longer embeddings."""
 _BYTES_BESIDES = 4096
 
 
@@ -33,7 +35,7 @@ class HttpEmbeddings(saeviz.OneItemEmbeddings):
     def dim(self) -> int:
         """Length of one embedding, as the service says."""
         dim = self._model.get("dim")
-        if not isinstance(dim, int) or dim < 1:
+        if type(dim) is not int or not 1 <= dim <= LONGEST:
             raise self._client.nonsense(f"embeddings of length {dim!r}")
         return dim
 

@@ -25,6 +25,8 @@ class HttpImages:
     def get_image(self, item_id: str) -> saeviz.ImageItem | None:
         """The image with this id, or None."""
         self._client.needs("images")
+        if _text(item_id) != item_id:
+            return None
         found = self._client.get("/v1/images/item", item_id=item_id)
         return None if found is None else self._item(found)
 
@@ -46,11 +48,11 @@ class HttpImages:
                 item_id=item_id,
                 source=partial(self._picture, item_id),
                 ratings=_numbers(known["ratings"]),
-                metadata={str(name): str(value) for name, value in known["metadata"].items()},
-                version=str(known["version"]),
-                individual={str(name): _numbers(given) for name, given in known["individual"].items()},
+                metadata={_text(name): _text(value) for name, value in known["metadata"].items()},
+                version=_text(known["version"]),
+                individual={_text(name): _numbers(given) for name, given in known["individual"].items()},
             )
-        except (LookupError, TypeError, ValueError, AttributeError, saeviz.DataError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, saeviz.DataError) as error:
             raise self._client.nonsense(error) from error
 
     def _picture(self, item_id: str) -> Image:
@@ -64,4 +66,9 @@ class HttpImages:
 
 
 def _numbers(values: Any) -> dict[str, float]:
-    return {str(name): float(value) for name, value in values.items()}
+    return {_text(name): float(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    """As text that can be written anywhere."""
+    return str(value).encode("utf-8", "replace").decode()

@@ -68,7 +68,7 @@ class HttpStore(saeviz.OneItemStore):
         try:
             found = self._client.get("/v1/features")["spaces"]
             return sorted(saeviz.FeatureSpace.parse(space["space"], space["n_features"]) for space in found)
-        except (LookupError, TypeError) as error:
+        except (LookupError, TypeError, saeviz.DataError) as error:
             raise self._client.nonsense(error) from error
 
     def clear(self) -> None:

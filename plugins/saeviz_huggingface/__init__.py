@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import saeviz
 
@@ -26,6 +26,13 @@ class HuggingFaceOptions(saeviz.Options):
         description="columns that are ratings; default: every column of numbers, except ids and the spreads (x_sd) "
         "and counts (x_n) of another column",
     )
+
+    @field_validator("path")
+    @classmethod
+    def _is_no_url(cls, path: str) -> str:
+        if "://" in path:
+            raise ValueError("write owner/name or a folder; a URL, which may hold a password, is not taken")
+        return path
 
 
 @saeviz.hookimpl

@@ -11,7 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.files import append_line, explain_disk_errors, read_lines, remove_temporaries, write_atomic
+from saeviz.toolkit.files import (
+    append_line,
+    explain_disk_errors,
+    read_lines,
+    remove_temporaries,
+    write_atomic,
+)
 from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded, space_folder
 from saeviz_json.rows import UNREADABLE, read_json, row_texts, to_matrix
 

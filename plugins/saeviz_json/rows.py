@@ -13,7 +13,7 @@ import saeviz
 if TYPE_CHECKING:
     from saeviz.typing import CSR
 
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading a file that is not of this layout may raise."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.files import OneWriter
 from saeviz_json.batches import BatchFiles
 from saeviz_json.items import ItemFiles, remove_features, space_folders
 
@@ -24,13 +25,16 @@ class JsonStore(saeviz.OneItemStore):
         self._items = ItemFiles(self.folder, options.n_features, context)
         self._batches = BatchFiles(self.folder, options.shard_rows, context)
         self._by_item = options.layout == "item"
+        self._writer = OneWriter(self.folder)
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Keep a batch; an item that is already there is replaced and keeps its place.
 
         Raises `DataError` where the layer and tokens are kept with another number of features.
         """
-        self._keeper(batch.space).write(batch)
+        if len(batch):
+            self._claim()
+            self._keeper(batch.space).write(batch)
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
@@ -46,14 +50,24 @@ class JsonStore(saeviz.OneItemStore):
 
     def clear(self) -> None:
         """Remove the feature files and indexes of every space."""
-        for path in space_folders(self.folder):
+        folders = space_folders(self.folder)
+        if folders:
+            self._claim()
+        for path in folders:
             remove_features(path)  # before any index: files without one would look like another program's
         self._batches.clear()
         self._items.forget()
 
     def close(self) -> None:
-        """Merge what this process has left in small files."""
+        """Merge what this process has left in small files, and let others write."""
         self._batches.close()
+        self._writer.release()
+
+    def _claim(self) -> None:
+        """Be the one that writes; what others wrote before is read then, whatever its layout."""
+        if self._writer.claim():
+            self._items.forget()
+            self._batches.claim()
 
     def _keeper(self, space: saeviz.FeatureSpace) -> ItemFiles | BatchFiles:
         if self._items.has_folder(space):

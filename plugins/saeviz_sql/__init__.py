@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 
 import saeviz
+from saeviz.toolkit.fetch import FetchOptions
 
 URL_HELP = "PostgreSQL database, postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
@@ -35,7 +36,7 @@ class SqlStoreOptions(saeviz.Options):
         return self
 
 
-class SqlImagesOptions(saeviz.Options):
+class SqlImagesOptions(FetchOptions):
     """Options of the image provider `sql`."""
 
     url: SecretStr | None = Field(None, description=f"{URL_HELP}; this or path")
@@ -44,8 +45,11 @@ class SqlImagesOptions(saeviz.Options):
         min_length=1, description="a SELECT that gives a row per image, for instance `select * from paintings`"
     )
     id_column: str = Field("id", description="column with the item id; its values differ")
-    path_column: str | None = Field(None, description="column with the path of the image file; this or image_column")
-    image_column: str | None = Field(None, description="column with the bytes of the image file; this or path_column")
+    path_column: str | None = Field(None, description="column with the path of the image file; one of the three")
+    url_column: str | None = Field(
+        None, description="column with the URL of the image, which is fetched under limits and kept; one of the three"
+    )
+    image_column: str | None = Field(None, description="column with the bytes of the image file; one of the three")
     folder: Path | None = Field(
         None,
         description="folder that paths are relative to, and that they may not leave; default: that of the SQLite "
@@ -62,8 +66,8 @@ class SqlImagesOptions(saeviz.Options):
     def _knows_where(self) -> SqlImagesOptions:
         if (self.url is None) == (self.path is None):
             raise ValueError("give one of url and path: which database?")
-        if (self.path_column is None) == (self.image_column is None):
-            raise ValueError("give one of path_column and image_column: where are the pictures?")
+        if sum(column is not None for column in (self.path_column, self.url_column, self.image_column)) != 1:
+            raise ValueError("give one of path_column, url_column and image_column: where are the pictures?")
         return self
 
 
@@ -72,7 +76,7 @@ def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
     """The image provider `sql`."""
     yield saeviz.ImageProviderSpec(
         name="sql",
-        summary="a query on a SQLite file or a PostgreSQL database, with paths or the pictures themselves",
+        summary="a query on a SQLite file or a PostgreSQL database, with paths, URLs or the pictures themselves",
         options=SqlImagesOptions,
         factory="saeviz_sql.images:SqlImages",
         needs=("sqlalchemy",),

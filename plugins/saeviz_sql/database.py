@@ -21,12 +21,25 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 60
 """How long to wait for another process that writes to the same SQLite file."""
+POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
+"""Seconds, unless the URL says otherwise: a server that has vanished would be waited for for hours."""
 _NEXT_STEP = {
     "28P01": "check user and password; signs such as @ : / # in them are written %40 %3A %2F %23",
     "3D000": "create it, or correct the name",
+    "42883": "an image_column has to be of type bytea",
     "42501": "grant the user the right to do this",
     "53100": "free some space and run again; what is finished is kept",
+    "54000": "an item id has more than the 2,600 bytes or so that PostgreSQL can index",
     "57014": "raise the server's statement_timeout",
+}
+
+
+_NEXT_STEP_OF_SQLITE = {
+    "SQLITE_FULL": "free some space and run again; what is finished is kept",
+    "SQLITE_IOERR": "is the disk full, or gone? what is finished is kept",
+    "SQLITE_READONLY": "change the permissions of the file and its folder",
+    "SQLITE_CANTOPEN": "is its folder there, with the right to write to it?",
+    "SQLITE_BUSY": "another process has been writing to it for a minute; wait until it has ended",
 }
 
 
@@ -84,8 +97,9 @@ class Database:
             return _sqlite_engine(self._path)
         from sqlalchemy import create_engine
 
+        given = {name: value for name, value in POSTGRES.items() if name not in self._url.query}
         # Prepared statements break behind a pooler of transactions, such as PgBouncer and Supabase's.
-        arguments = {"prepare_threshold": None}
+        arguments = {"prepare_threshold": None, **given}
         return create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
 
     @contextmanager
@@ -99,7 +113,11 @@ class Database:
             message = str(error.orig).strip().splitlines()
             reason = message[0] if message else type(error.orig).__name__
             if self._url is None:
-                raise saeviz.RunDirError(f"{self._path}: SQLite says: {reason}") from None
+                kind = "_".join(getattr(error.orig, "sqlite_errorname", "").split("_")[:2])
+                step = _NEXT_STEP_OF_SQLITE.get(kind)
+                raise saeviz.RunDirError(
+                    f"{self._path}: SQLite says: {reason}" + (f"; {step}" if step else "")
+                ) from None
             step = _NEXT_STEP.get(getattr(error.orig, "sqlstate", None) or "")
             raise saeviz.SaevizError(f"{self}: {reason}" + (f"; {step}" if step else "")) from None
 
@@ -126,9 +144,9 @@ def _postgres_url(place: str, text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def _sha256(value: bytes | None) -> bytes | None:
-    """PostgreSQL has this function, SQLite has not."""
-    return None if value is None else sha256(value).digest()
+def _sha256(value: bytes | str | float | None) -> bytes | None:
+    """PostgreSQL has this function, SQLite has not. In a column of SQLite's there may be anything."""
+    return None if value is None else sha256(value if isinstance(value, bytes) else str(value).encode()).digest()
 
 
 def _sqlite_engine(path: Path) -> Engine:

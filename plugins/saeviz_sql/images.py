@@ -1,4 +1,4 @@
-"""Images that a query finds: files by their paths, or pictures kept in the database itself."""
+"""Images that a query finds: files by their paths, URLs, or pictures kept in the database itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.records import RatingColumns, missing_picture, picture_at, require_column, unique_ids
+from saeviz.toolkit.sources import FileSource
 from saeviz_sql.database import Database
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from sqlalchemy import TextClause
 
     from saeviz.toolkit.records import Record
@@ -29,8 +30,9 @@ class SqlImages:
     is noticed. The query is only ever read from.
     """
 
-    def __init__(self, options: SqlImagesOptions, context: saeviz.Context) -> None:  # noqa: ARG002
+    def __init__(self, options: SqlImagesOptions, context: saeviz.Context) -> None:
         self.options = options
+        self.context = context
         self._base = options.folder or (options.path.parent if options.path else Path())
         self._database = Database("images", options.url, options.path or Path())
 
@@ -51,8 +53,10 @@ class SqlImages:
         return self._ratings.notes()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and fetch no more."""
         self._database.close()
+        if "_fetcher" in vars(self):
+            self._fetcher.close()
 
     def _records(self, where: str = "", values: dict[str, Any] | None = None) -> Iterator[tuple[str, Record]]:
         """Ids and records, as the database sends them."""
@@ -78,17 +82,35 @@ class SqlImages:
             found = None if path is None else str(path)
             source = picture_at(item_id, found, self._base, inside=options.folder is not None)
             return saeviz.ImageItem(item_id, source, ratings, metadata)
+        if options.url_column:
+            url = str(record[options.url_column] or "")
+            if not url:
+                return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has no URL"), ratings, metadata)
+            remote = RemoteImage(self._fetcher, url, item_id)
+            return saeviz.ImageItem(item_id, remote, ratings, metadata, version=self._fetcher.version(url))
         digest: bytes | None = record["saeviz_digest"]
         if digest is None:
             return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has none"), ratings, metadata)
-        source = partial(self._picture, item_id, record[options.id_column])
-        return saeviz.ImageItem(item_id, source, ratings, metadata, version=digest.hex()[:16])
+        stored = FileSource(item_id, partial(self._file, item_id, record[options.id_column]))
+        return saeviz.ImageItem(item_id, stored, ratings, metadata, version=digest.hex()[:16])
 
-    def _picture(self, item_id: str, number: Any) -> Image:
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        column = self.options.url_column or ""
+        urls = (record[column] for _, record in self._records())
+        return Fetcher(self.options, self.context, [str(url) for url in urls if url])
+
+    def _file(self, item_id: str, number: Any) -> bytes:
         name, where = _quoted(self.options.image_column or ""), f"where q.{_quoted(self.options.id_column)} = :number"
         with self._database.reading() as connection:
             data = connection.execute(self._query(f"q.{name}", where), {"number": number}).scalar()
-        return saeviz.ImageItem(item_id, bytes(data or b"")).open()
+        if not isinstance(data, bytes | memoryview):
+            what = "nothing" if data is None else f"a value of type {type(data).__name__}"
+            raise saeviz.ImageError(
+                f"image {item_id!r} cannot be read: its column {self.options.image_column!r} holds {what}, "
+                "not the bytes of an image file"
+            )
+        return bytes(data)
 
     def _query(self, columns: str, rest: str) -> TextClause:
         from sqlalchemy import text
@@ -103,7 +125,7 @@ class SqlImages:
             raise saeviz.DataError(f"images.path: there is no file {options.path}")
         with self._database.reading() as connection:
             columns = tuple(connection.execute(self._query("q.*", "limit 0")).keys())
-        for option in ("id_column", "path_column", "image_column"):
+        for option in ("id_column", "path_column", "url_column", "image_column"):
             name = getattr(options, option)
             if name is not None:
                 require_column(columns, name, option)
@@ -112,7 +134,8 @@ class SqlImages:
     @cached_property
     def _ratings(self) -> RatingColumns:
         options = self.options
-        taken = {name for name in (options.id_column, options.path_column, options.image_column) if name}
+        pictures = (options.path_column, options.url_column, options.image_column)
+        taken = {name for name in (options.id_column, *pictures) if name}
         return RatingColumns(self._columns, options.rating_columns, taken)
 
 

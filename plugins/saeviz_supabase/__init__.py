@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 import saeviz
 
@@ -23,6 +24,23 @@ class ProjectOptions(saeviz.Options):
         description="token of a signed-in user, to whom row-level security then applies; default: the environment "
         "variable SUPABASE_ACCESS_TOKEN, without it the key alone counts",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_plain(cls, url: str | None) -> str | None:
+        if url is not None and not is_project_url(url):
+            raise ValueError("write the project's URL, https://PROJECT.supabase.co, with no password or key in it")
+        return url
+
+
+def is_project_url(text: str) -> bool:
+    """Whether it can be the URL of a project; one with a user, a password or a query, which may hold a key, cannot."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_plain
 
 
 class SupabaseStoreOptions(ProjectOptions):

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz.toolkit.records import RatingColumns, missing_picture, require_column, unique_ids
+from saeviz.toolkit.sources import remote_source
 from saeviz_supabase.project import Project, Record
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from saeviz_supabase import SupabaseImagesOptions
 
 RECORDS_AT_ONCE = 1000
@@ -21,10 +20,14 @@ _CHECK_TABLE = "look at images.table; only tables and views of the schema public
 
 
 class SupabaseImages:
-    """The rows of a table, in the order of their ids. Files are downloaded when they are opened."""
+    """The rows of a table, in the order of their ids. Files are downloaded when they are opened.
+
+    Where a column tells their version they are kept in the cache, and runs share what they make of them.
+    """
 
     def __init__(self, options: SupabaseImagesOptions, context: saeviz.Context) -> None:
         self.options = options
+        self.context = context
         self._project = Project("images", options, context, _CHECK_TABLE)
         self._ratings: RatingColumns | None = None
 
@@ -84,16 +87,19 @@ class SupabaseImages:
         path = _text(record[options.path_column])
         if not path:
             return saeviz.ImageItem(item_id, missing_picture(item_id, "its row has no path"), ratings, metadata)
-        version = f"{path} {record[options.version_column]}" if options.version_column else path
-        return saeviz.ImageItem(item_id, partial(self._picture, item_id, path), ratings, metadata, version)
+        changed = _text(record[options.version_column]) if options.version_column else None
+        version = path if changed is None else f"{path} {changed}"
+        name = None if changed is None else f"supabase {self._project.url} {options.bucket} {version}"
+        source = remote_source(self.context, item_id, name, partial(self._file, item_id, path))
+        return saeviz.ImageItem(item_id, source, ratings, metadata, version)
 
-    def _picture(self, item_id: str, path: str) -> Image:
+    def _file(self, item_id: str, path: str) -> bytes:
         if {".", ".."} & set(path.split("/")):
             raise saeviz.ImageError(f"image {item_id!r} cannot be read: its path {path!r} leads out of the bucket")
         data = self._project.download(self.options.bucket, path)
         if data is None:
             raise saeviz.ImageError(f"image {item_id!r} cannot be read: the bucket has no file {path!r}")
-        return saeviz.ImageItem(item_id, data).open()
+        return data
 
 
 def _text(value: Any) -> str | None:

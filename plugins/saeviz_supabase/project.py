@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 import saeviz
+from saeviz_supabase import is_project_url
 from saeviz_supabase.transport import RetryingTransport
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 TIMEOUT = 60.0
+CONNECT_TIMEOUT = 10.0
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NO_TABLE = {"PGRST205", "42P01"}
 _NEXT_STEP = {
@@ -32,6 +34,7 @@ _NEXT_STEP = {
     "PGRST301": "the access token is not valid in this project",
     "PGRST302": "an access token is needed",
     "PGRST303": "the access token has expired or is not for this project; sign in again",
+    "54000": "an item id has more than the 2,600 bytes or so that PostgreSQL can index",
     "57014": "the statement took longer than the project allows; raise statement_timeout for the role",
 }
 
@@ -53,7 +56,7 @@ class Project:
         with self._explained():
             data = query.execute().data
         if not isinstance(data, list):
-            raise saeviz.SaevizError(f"{self.place}.url: {self._url} does not answer like a Supabase project")
+            raise saeviz.SaevizError(f"{self.place}.url: {self.url} does not answer like a Supabase project")
         return data
 
     def download(self, bucket: str, path: str) -> bytes | None:
@@ -84,7 +87,7 @@ class Project:
             raise saeviz.ConfigError(f"{self.place}: supabase needs the network, and offline was asked for")
         from supabase import ClientOptions, create_client
 
-        url, key, token = self._url, self._secrets[0], self._secrets[1]
+        url, key, token = self.url, self._secrets[0], self._secrets[1]
         headers = {"Authorization": f"Bearer {token or key}"}
         options = ClientOptions(
             headers=headers, auto_refresh_token=False, persist_session=False, httpx_client=self._http
@@ -97,21 +100,20 @@ class Project:
 
         # A redirect would take the key to another host.
         transport = RetryingTransport(httpx.HTTPTransport(), self.place, self._context.logger, self._without_secrets)
-        return httpx.Client(transport=cast("httpx.BaseTransport", transport), timeout=TIMEOUT, follow_redirects=False)
+        timeout = httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
+        return httpx.Client(transport=cast("httpx.BaseTransport", transport), timeout=timeout, follow_redirects=False)
 
     @cached_property
-    def _url(self) -> str:
+    def url(self) -> str:
+        """Its address."""
         given = self._options.url or os.environ.get("SUPABASE_URL", "")
         if not given:
             raise saeviz.ConfigError(
                 f"{self.place}.url: which project? Write url, or set the environment variable SUPABASE_URL"
             )
-        try:
-            parts = urlsplit(given)
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+        if not is_project_url(given):
             raise saeviz.ConfigError(f"{self.place}.url: write the project's URL, https://PROJECT.supabase.co")
+        parts = urlsplit(given)
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             self._context.logger.warning(
                 "%s.url: the key goes to %s unencrypted; use https", self.place, parts.hostname

@@ -87,7 +87,7 @@ def _retry_after(response: httpx.Response) -> float:
         return float(given)
     try:
         return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

@@ -15,7 +15,8 @@ class UrlOptions(FetchOptions):
     """Options of the image provider `url`."""
 
     path: Path = Field(
-        description="table with a row per image (.csv, .tsv, .json, .parquet), or a text file with a line per image",
+        description="table with a row per image, or per image and rater (.csv, .tsv, .json, .parquet), or a text file "
+        "with a line per image",
         **saeviz.PATH,
     )
     image_column: str | None = Field(
@@ -23,6 +24,11 @@ class UrlOptions(FetchOptions):
     )
     item_column: str | None = Field(
         None, description="column with the item id; default: the path, or the URL without what is secret in it"
+    )
+    rater_column: str | None = Field(
+        None,
+        description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
+        "is then the mean over its raters",
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import saeviz
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.fetch.urls import is_url, name_of
-from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers, to_number
-from saeviz.toolkit.tables import READERS, Table, cell_text, read_list, read_table
+from saeviz.toolkit.raters import long_rows
+from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
+from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, wide_rows
+from saeviz.toolkit.tables import READERS, Table, read_list, read_table
 
 if TYPE_CHECKING:
     from saeviz_table import UrlOptions
@@ -23,11 +25,19 @@ URL_COLUMNS = ("url", "image_url")
 LOOKED_AT = 100
 
 
+class _Said(NamedTuple):
+    """What a table says of its images, which ratings there are, and notes for the user."""
+
+    rows: list[Row]
+    ratings: list[str]
+    notes: list[str]
+
+
 class TableImages:
     """The images that a table or a list names, in the order of its rows; nothing is read before the first call.
 
     What begins with a scheme (`https://`) is fetched when the image is opened, anything else is a path. Other columns
-    are ratings and metadata. Raises `DataError` where two rows have the same id.
+    are ratings and metadata. Raises `DataError` where two rows have the same id, unless they are by different raters.
     """
 
     image_columns: ClassVar[Sequence[str]] = (*FILE_COLUMNS, *URL_COLUMNS)
@@ -48,13 +58,14 @@ class TableImages:
         return islice((item for item in items if item.ratings or not filter_labeled), limit)
 
     def notes(self) -> Sequence[str]:
-        """What did not fit: rows that name no image, cells that are not numbers."""
-        ratings, notes = self._ratings
-        nameless = len(self._table) - len(self._rows)
+        """What did not fit: rows that name no image, cells that are not numbers, raters that are not known."""
+        said = self._said
+        notes = list(said.notes)
+        nameless = sum(not self._is_named(*names) for names in named_images(self._table, self._columns))
         if nameless and len(self._table.columns) > 1:
             rows = "row is" if nameless == 1 else "rows are"
-            notes = [*notes, f"{nameless} {rows} without an image or an id in {self._table.path.name}"]
-        numbers = (note for name in ratings for note in note_non_numbers(self._table, name))
+            notes.append(f"{nameless} {rows} without an image or an id in {self._table.path.name}")
+        numbers = (note for name in said.ratings for note in note_non_numbers(self._table, name))
         return [*self._table.notes, *notes, *numbers]
 
     def close(self) -> None:
@@ -83,27 +94,44 @@ class TableImages:
         return found
 
     @cached_property
-    def _images(self) -> list[str]:
-        """The path or URL of each row, '' where there is none."""
-        return [cell_text(cell) for cell in self._table.columns[self._image_column]]
+    def _columns(self) -> JoinColumns:
+        for option in ("item_column", "rater_column"):
+            name = getattr(self.options, option)
+            if name is not None:
+                self._table.column(name, option)
+        return JoinColumns(self._image_column, self.options.item_column, self.options.rater_column)
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
-        """The row of each item."""
-        column = self.options.item_column
-        given = self._table.column(column, "item_column") if column else None
-        rows: dict[str, int] = {}
-        for row, image in enumerate(self._images):
-            item_id = cell_text(given[row]) if given else name_of(image) if is_url(image) else image
-            if image and item_id in rows:
-                numbers = " and ".join(str(self._table.first_row + one) for one in (rows[item_id], row))
+    def _said(self) -> _Said:
+        table, columns, named = self._table, self._columns, self.options.rating_columns
+        if list(table.columns) == [self._image_column]:
+            return _Said(list(wide_rows(table, columns, [])), [], [])
+        ratings, notes = choose_rating_columns(table, named, {columns.file, columns.item, columns.rater})
+        if columns.rater is None:
+            return _Said(list(wide_rows(table, columns, ratings)), ratings, notes)
+        rows, ratings, more_notes = long_rows(table, columns, ratings, chosen=named is not None)
+        return _Said(rows, ratings, notes + more_notes)
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        """What the table says of each item; `file` is its path or URL."""
+        rows: dict[str, Row] = {}
+        for row in self._said.rows:
+            if not self._is_named(row.file, row.item_id):
+                continue
+            item_id = row.item_id or (name_of(row.file) if is_url(row.file) else row.file)
+            if item_id in rows:
+                step = "keep one" if self._columns.rater is None else "call an image the same in all of its rows"
                 raise saeviz.DataError(
-                    f"images.path: rows {numbers} of {self._table.path.name} are both about {item_id!r}; keep one"
+                    f"images.path: rows {rows[item_id].number} and {row.number} of {self._table.path.name} are both "
+                    f"about {item_id!r}; {step}"
                 )
-            if image and item_id:
-                rows[item_id] = row
-        self._check([self._images[row] for row in rows.values()])
+            rows[item_id] = row
+        self._check([row.file for row in rows.values()])
         return rows
+
+    def _is_named(self, image: str, item_id: str) -> bool:
+        return bool(image and (item_id or self._columns.item is None))
 
     def _check(self, images: Sequence[str]) -> None:
         """Raise `DataError` where nothing can come of it."""
@@ -117,37 +145,16 @@ class TableImages:
             )
 
     @cached_property
-    def _ratings(self) -> tuple[list[str], list[str]]:
-        """The rating columns, and notes about the choice."""
-        if list(self._table.columns) == [self._image_column]:
-            return [], []
-        taken = {self._image_column, self.options.item_column}
-        return choose_rating_columns(self._table, self.options.rating_columns, taken)
-
-    @cached_property
-    def _metadata(self) -> list[str]:
-        taken = {"", *self._ratings[0], self._image_column, self.options.item_column}
-        return [name for name in self._table.columns if name not in taken]
-
-    @cached_property
     def _fetcher(self) -> Fetcher:
-        wanted = (self._images[row] for row in self._rows.values())
-        return Fetcher(self.options, self.context, [image for image in wanted if is_url(image)])
+        return Fetcher(self.options, self.context, [row.file for row in self._rows.values() if is_url(row.file)])
 
-    def _item(self, item_id: str, row: int) -> saeviz.ImageItem:
-        image, ratings, metadata = self._images[row], self._ratings_of(row), self._metadata_of(row)
-        if not is_url(image):
-            return saeviz.ImageItem(item_id, self._file(image), ratings, metadata)
-        source = RemoteImage(self._fetcher, image, item_id)
-        return saeviz.ImageItem(item_id, source, ratings, metadata, version=self._fetcher.version(image))
-
-    def _ratings_of(self, row: int) -> Mapping[str, float]:
-        numbers = {name: to_number(self._table.columns[name][row]) for name in self._ratings[0]}
-        return {name: number for name, number in numbers.items() if number is not None}
-
-    def _metadata_of(self, row: int) -> Mapping[str, str]:
-        texts = {name: cell_text(self._table.columns[name][row]) for name in self._metadata}
-        return {name: text for name, text in texts.items() if text}
+    def _item(self, item_id: str, row: Row) -> saeviz.ImageItem:
+        source: Path | RemoteImage
+        if is_url(row.file):
+            source, version = RemoteImage(self._fetcher, row.file, item_id), self._fetcher.version(row.file)
+        else:
+            source, version = self._file(row.file), ""
+        return saeviz.ImageItem(item_id, source, row.ratings, row.metadata, version, row.individual)
 
     def _file(self, name: str) -> Path:
         path = self.folder / name.replace("\0", "\ufffd")

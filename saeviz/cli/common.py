@@ -12,6 +12,7 @@ import click
 
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager
+from saeviz.plain import one_line
 from saeviz.session import Session, logger
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +59,7 @@ class Look(Session):
 
     def failed(self, subject: str, error: str) -> None:
         """Say it; there is no list to put it in."""
-        logger.warning("%s: left out: %s", subject, error)
+        logger.warning("%s: left out: %s", one_line(subject), one_line(error))
 
 
 def tell_problems(manager: Manager) -> None:

@@ -107,7 +107,9 @@ def _report(source: str) -> ASGIApp:
 def _run(app: Any, listening: socket.socket) -> None:
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, limit_concurrency=64)
+    config = uvicorn.Config(
+        app, ws="none", log_level="warning", access_log=False, server_header=False, limit_concurrency=64
+    )
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:

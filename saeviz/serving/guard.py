@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import re
 from hashlib import sha256
 from typing import Any
 
@@ -55,8 +56,8 @@ def _digest(value: bytes) -> bytes:
 
 
 def _name(host: bytes) -> str:
-    text = host.decode("latin-1").lower()
-    return text[: text.index("]") + 1] if "]" in text else text.partition(":")[0]
+    match = re.fullmatch(r"(\[[^]]*]|[^:]*)(:\d*)?", host.decode("latin-1").lower())
+    return match[1] if match else ""
 
 
 async def _refuse(send: Send, status: int, message: str) -> None:

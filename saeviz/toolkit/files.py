@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from saeviz.files import (
+    OneWriter,
     append_line,
     atomic_path,
     explain_disk_errors,
@@ -11,4 +12,12 @@ from saeviz.files import (
     write_atomic,
 )
 
-__all__ = ["append_line", "atomic_path", "explain_disk_errors", "read_lines", "remove_temporaries", "write_atomic"]
+__all__ = [
+    "OneWriter",
+    "append_line",
+    "atomic_path",
+    "explain_disk_errors",
+    "read_lines",
+    "remove_temporaries",
+    "write_atomic",
+]

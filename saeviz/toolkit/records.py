@@ -90,12 +90,15 @@ def picture_at(item_id: str, path: str | None, base: Path, *, inside: bool) -> P
     """The source of an item whose file is `path`, relative to `base`.
 
     With `inside` the file must lie in `base`: a picture that does not is one that cannot be read. So is one without a
-    path. Raises `DataError` for a URL.
+    path. Raises `DataError` for a URL, of which it quotes nothing: it may hold a password.
     """
     if not path:
         return missing_picture(item_id, "its record has no path")
     if _URL.match(path):
-        raise DataError(f"images.path_column: {path[:80]!r} of item {item_id!r} is a URL; paths of files belong here")
+        raise DataError(
+            f"images.path_column: item {item_id!r} has a URL there, not the path of a file; URLs belong into "
+            "images.url_column"
+        )
     file = Path(os.path.normpath(base / path))
     if "\0" in path or (inside and not file.is_relative_to(os.path.normpath(base))):
         return missing_picture(item_id, f"its path {path!r} leads out of images.folder")

@@ -6,7 +6,7 @@
 A shard is on the disk, whole, before its line is added, so a crash leaves at most a shard that no line names;
 the next writer removes it. An item written again is named by a later line, which wins. A shard whose items have
 all moved on is removed; so small shards are merged by writing their items once more, as one. One process may
-write at a time.
+write at a time, from its first `write` to `close`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.context import Context
 from saeviz.errors import DataError, RunDirError
-from saeviz.files import append_line, atomic_path, explain_disk_errors, read_lines, remove_temporaries, sync_folder
+from saeviz.files import (
+    OneWriter,
+    append_line,
+    atomic_path,
+    explain_disk_errors,
+    read_lines,
+    remove_temporaries,
+    sync_folder,
+)
 from saeviz.mixins import OneItemStore
 from saeviz.types import TOKENS, FeatureBatch, FeatureSpace, Tokens
 
@@ -55,6 +63,7 @@ class ShardStore(OneItemStore, ABC):
         self.folder = folder
         self.shard_rows = shard_rows
         self.context = context
+        self._writer = OneWriter(folder)
 
     @abstractmethod
     def save_shard(self, path: Path, batch: FeatureBatch) -> None:
@@ -79,6 +88,7 @@ class ShardStore(OneItemStore, ABC):
         _refuse_ids_that_are_not_text(batch.item_ids)
         if not len(batch):
             return
+        self.claim()
         index = self._index_to_write(batch.space)
         for part in _cut(batch, self.shard_rows):
             self._commit(index, part, settled=self._is_full(len(part), part.matrix.nnz))
@@ -113,6 +123,10 @@ class ShardStore(OneItemStore, ABC):
 
     def clear(self) -> None:
         """Forget everything. Only files of the store are removed, whatever else is in its folder."""
+        if not self._space_folders():
+            self._indexes = {}
+            return
+        self.claim()
         for folder in self._space_folders():
             with explain_disk_errors(folder, "emptied"):
                 (folder / self.index_name).unlink(missing_ok=True)
@@ -131,6 +145,15 @@ class ShardStore(OneItemStore, ABC):
                     self._merge_small(index, however_few=True)
                 except (RunDirError, DataError) as error:
                     self.context.logger.warning("the small shards are kept as they are: %s", error)
+        self._writer.release()
+
+    def claim(self) -> None:
+        """Be the one process that writes, until `close`; what others wrote before is read then.
+
+        Raises `RunDirError` where another process is.
+        """
+        if self._writer.claim():
+            self.__dict__.pop("_indexes", None)
 
     @cached_property
     def _indexes(self) -> dict[Path, _Index]:

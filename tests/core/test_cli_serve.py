@@ -72,6 +72,8 @@ def test_says_what_it_is(client):
         ("GET", "/v1/features/layer11.cls/items?n_features=50&start=-1", 400),
         ("GET", "/v1/features/layer11.cls/items?n_features=50&limit=0", 400),
         ("POST", "/v1/features/layer11.cls/read?n_features=50", 400),
+        ("GET", "/v1/features/layer99999999999999999999.cls/items?n_features=50", 400),
+        ("GET", "/v1/features/layer11.cls/items?n_features=99999999999999999999", 400),
     ],
 )
 def test_a_request_that_makes_no_sense_gets_a_sentence(client, method, path, status):
@@ -113,6 +115,11 @@ def claiming(shape: tuple[int, ...]) -> bytes:
     return content.getvalue()
 
 
+def headed(text: str) -> bytes:
+    """An array whose header is this text, which NumPy parses as Python."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
 BAD = {
     "nothing": b"",
     "no zip": b"hello",
@@ -123,6 +130,9 @@ BAD = {
     "another type": archive(**parts(values=np.array([1.0]))),
     "another shape": archive(**parts(values=np.array([[1]], "<f4"))),
     "longer than it is": archive(**parts(values=claiming((2**60,)))),
+    "a header that is no end of brackets": archive(**parts(values=headed("(" * 900))),
+    "a header that is nested too deep": archive(**parts(values=headed("-" * 900 + "1"))),
+    "a header that is too long": archive(**parts(values=headed("-" * 9000 + "1"))),
     "negative": archive(**parts(values=claiming((-1,)))),
     "no array": archive(**parts(values=b"hello")),
     "a feature too large": archive(**parts(indices=np.array([50], "<i4"))),
@@ -207,6 +217,8 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         ("localhost", 200),
         ("evil.example", 403),
         ("127.0.0.1.evil", 403),
+        ("[::1]:80", 200),
+        ("[::1].evil.example", 403),
     ):
         answer = httpx.get(f"{served.url}/", headers={"Host": host}, trust_env=False)
         assert answer.status_code == status, host
@@ -221,7 +233,7 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token is at least 16"),
         (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token is at least 16"),
         (["--api", "npz:s", "--token-env", "NOT_SET"], None, "the environment variable NOT_SET is not set"),
-        (["--api", "npx:s"], None, "'npx:s' is no store"),
+        (["--api", "npx:s"], None, "'npx' is no store"),
         (["--api", "npz:s", "--set", "stor.path=x"], None, "--set stor: write store.OPTION=VALUE"),
         (["nowhere"], None, "nowhere is not a run directory"),
         (["runs/fake"], None, "runs/fake has no HTML report"),
@@ -271,6 +283,16 @@ def test_nothing_else_of_the_run_is_shown(report, path):
     assert "stages" not in done.stdout
     assert "root:" not in done.stdout
     assert "Not Found" in done.stdout
+
+
+def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(report):
+    """Every page that a browser has open may try; browsers do not ask whether it may."""
+    served, _ = report
+    upgrade = {
+        "Host": "evil.example", "Connection": "Upgrade", "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+    }  # fmt: skip
+    assert httpx.get(served.url, headers=upgrade, trust_env=False).status_code == 403
 
 
 def test_the_report_is_for_this_machine_only(report):

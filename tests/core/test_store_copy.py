@@ -19,7 +19,7 @@ import saeviz
 from saeviz import ExitCode
 from saeviz.copying import copy_features
 from saeviz.testing.fakes import MemoryStore
-from saeviz.testing.stores import assert_same, read_all, versioned
+from saeviz.testing.stores import SPACE, assert_same, read_all, versioned
 
 SPACES = saeviz.FeatureSpace(1, "cls", 50), saeviz.FeatureSpace(2, "patch-max", 8)
 IDS = [f"item {number}" for number in range(30)]
@@ -213,7 +213,8 @@ def test_info(saeviz_command, finished):
         (["runs/fake", "runs/fake"], "runs/fake is a run"),
         (["runs/fake", "npz"], "would be copied to itself"),
         (["runs/fake", "fake.toml"], "would be copied to itself"),
-        (["runs/fake", "npx:art"], "'npx:art' is no store; write a run directory, a run file, or NAME:PATH"),
+        (["runs/fake", "npx:art"], "'npx' is no store; write a run directory, a run file, or NAME:PATH"),
+        (["runs/fake", "postgresql://alice:hunter2@host/art"], "'postgresql' is no store"),
         (["runs/none", "npz:art"], "'runs/none' is no store"),
         (["none.toml", "npz:art"], "there is no run file none.toml"),
         (["npz:none", "npz:art"], "the store is empty"),
@@ -226,6 +227,7 @@ def test_info(saeviz_command, finished):
 def test_a_mistake_gets_a_sentence(saeviz_command, finished, arguments, message):
     ended = saeviz_command("store", "copy", *arguments)
     assert message in ended.err, ended
+    assert "hunter2" not in ended.err
     assert ended.code == ExitCode.USAGE
 
 
@@ -273,3 +275,71 @@ def test_killed_and_started_again(saeviz_command, finished, fake_run, tmp_path, 
     assert 0 < sum(written) < 48
     assert seen(fake_run, "store.use=json", f"store.path={tmp_path / 'art'}")[1:] == UP_TO_DATE
     assert list((tmp_path / "art").rglob("*.tmp")) == []
+
+
+WRITES = """
+import sys
+import saeviz
+from saeviz.testing.stores import SPACE, versioned
+
+name, path, *item_ids = sys.argv[1:]
+store = saeviz.component("store", name, path=path, **({"layout": "item"} if name == "json" else {}))
+for item_id in item_ids:
+    store.write(versioned(SPACE, [item_id]))
+print("wrote", flush=True)
+sys.stdin.read()
+store.close()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Starts a process that writes items one by one and then waits; gives it."""
+    started = []
+
+    def start(name: str, *item_ids: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITES, name, str(tmp_path / "art"), *item_ids],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout.readline() == "wrote\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", ["npz", "json"])
+def test_two_processes_that_write_to_one_folder_do_not_mix(writer, tmp_path, name):
+    def open_store():
+        return saeviz.component("store", name, path=tmp_path / "art")
+
+    early = open_store()
+    assert early.item_ids(SPACE) == []
+    other = writer(name, "a", "b")
+    for attempt in (lambda: early.write(versioned(SPACE, ["c"])), early.clear):
+        with pytest.raises(saeviz.RunDirError, match=r"another process writes to .*art"):
+            attempt()
+    assert open_store().item_ids(SPACE) == ["a", "b"], "reading is free"
+    other.communicate("")
+    early.write(versioned(SPACE, ["c"]))
+    early.close()
+    assert open_store().item_ids(SPACE) == ["a", "b", "c"], "what others have written meanwhile is not written over"
+    killed = writer(name, "d")
+    killed.kill()
+    killed.wait()
+    early.write(versioned(SPACE, ["e"]))
+    early.close()
+    assert open_store().item_ids(SPACE) == ["a", "b", "c", "d", "e"]
+
+
+def test_stores_of_one_process_may_share_a_folder(tmp_path):
+    one, other = (saeviz.component("store", "npz", path=tmp_path) for _ in range(2))
+    one.write(versioned(SPACE, ["a"]))
+    other.write(versioned(SPACE, ["b"]))
+    one.close()
+    other.close()
+    assert saeviz.component("store", "npz", path=tmp_path).item_ids(SPACE) == ["a", "b"]

@@ -393,6 +393,12 @@ def test_a_server_that_says_when_is_asked_then(site, open_fetcher, slept):
     assert any(pause and 25 < pause <= 30 for pause in slept)
 
 
+@pytest.mark.parametrize("when", ["soon", "Mon, 01 Jan 2024 00:00:00 +99999999999999", "Mon, 01 Jan 9" + "9" * 20])
+def test_a_server_that_says_nonsense_about_when_is_asked_later(site, open_fetcher, slept, when):
+    site.answers["/a.png"] = failing(site, lambda r: r.reply(503, b"", {"Retry-After": when}))
+    assert open_fetcher().read(site.url("/a.png"), "a") == RED
+
+
 def test_a_server_that_wants_an_hour_is_left(site, open_fetcher, slept):
     site.answers["/a.png"] = lambda r: r.reply(429, b"", {"Retry-After": "3600"})
     assert "answers 429" in refusal(open_fetcher(), site.url("/a.png"))
@@ -404,6 +410,36 @@ def test_a_host_that_is_not_there(open_fetcher, slept):
         taken.bind(("127.0.0.1", 0))
         text = refusal(open_fetcher(), f"http://127.0.0.1:{taken.getsockname()[1]}/a.png")
     assert "refused" in text
+
+
+def test_a_host_that_never_answers_is_given_up(site, open_fetcher, slept):
+    site.answers["/good.png"] = RED
+    dead = [site.url(f"/{number}.png") for number in range(12)]
+    site.answers.update({f"/{number}.png": lambda r: r.reply(503) for number in range(12)})
+    one = open_fetcher()
+    texts = [refusal(one, url) for url in dead[: fetcher.FAILURES_IN_A_ROW]]
+    assert all("answers 503" in text for text in texts)
+    asked = len(site.asked)
+    assert "its host left 10 URLs in a row unanswered" in refusal(one, dead[10])
+    assert len(site.asked) == asked
+    assert one.read(site.url("/good.png", "localhost"), "a") == RED, "another host is asked"
+    assert "answers 503" in refusal(open_fetcher(), dead[11]), "the next run asks again"
+
+
+def test_a_host_that_answers_now_and_then_is_not_given_up(site, open_fetcher, slept):
+    one = open_fetcher()
+    for number in range(2 * fetcher.FAILURES_IN_A_ROW):
+        status = 404 if number % 5 == 4 else 503
+        site.answers[f"/{number}.png"] = lambda r, status=status: r.reply(status)
+        assert f"answers {status}" in refusal(one, site.url(f"/{number}.png"))
+
+
+def test_a_name_that_is_not_looked_up_in_time_is_left(site, open_fetcher, monkeypatch, slept):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: site.ended.wait(20))
+    monkeypatch.setattr(fetcher, "ATTEMPTS", 1)
+    started = time.monotonic()
+    assert "not looked up in time" in refusal(open_fetcher(timeout=0.2), site.url("/a.png", "slow.example"))
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

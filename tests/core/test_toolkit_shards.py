@@ -143,7 +143,8 @@ def test_clear_removes_its_own_files_only(open_store, tmp_path, folder):
     (folder / "mine.txt").write_text("keep")
     store.write(versioned(saeviz.FeatureSpace(9, "cls", 50), ["a"]))
     store.clear()
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["mine.txt", "mine.txt"]
+    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert files == [".saeviz-lock", "mine.txt", "mine.txt"]
     assert not (tmp_path / "layer_9").exists()
 
 

@@ -38,7 +38,9 @@ def test_what_is_not_a_feature_is_refused(text):
         Feature.parse(text)
 
 
-@pytest.mark.parametrize(("layer", "tokens", "n"), [(-1, "cls", 4), (1, "nose", 4), (1, "cls", 0)])
+@pytest.mark.parametrize(
+    ("layer", "tokens", "n"), [(-1, "cls", 4), (2**31, "cls", 4), (1, "nose", 4), (1, "cls", 0), (1, "cls", 2**31)]
+)
 def test_there_are_no_other_spaces(layer, tokens, n):
     with pytest.raises(saeviz.DataError):
         FeatureSpace(layer, tokens, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import threading
@@ -302,7 +303,7 @@ def quick(monkeypatch):
     return pauses
 
 
-GOOD = json.dumps({"service": "saeviz", "versions": [1], "features": True, "limits": {}}).encode()
+GOOD = json.dumps({"service": "saeviz", "versions": [1], "features": True, "images": True, "embeddings": True}).encode()
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -370,7 +371,16 @@ def test_what_is_not_the_service_that_is_meant(status, body, error, message):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"spaces": 7}', b'{"spaces": [{"space": "layer1.cls"}]}', b"\xff", b"{"]
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"spaces": 7}',
+        b'{"spaces": [{"space": "layer1.cls"}]}',
+        b'{"spaces": [{"space": "../x", "n_features": 9}]}',
+        b"\xff",
+        b"{",
+    ],
 )
 def test_an_answer_that_makes_no_sense(body):
     with (
@@ -387,6 +397,45 @@ def test_features_that_make_no_sense(body):
         pytest.raises(saeviz.DataError, match="makes no sense"),
     ):
         list(HttpStore(options(url), saeviz.Context()).read(SPACE, ["a"]))
+
+
+@pytest.mark.parametrize("body", [b"garbage", gzip.compress(GOOD)])
+def test_a_compressed_answer_is_refused_as_it_may_unfold_to_anything(body):
+    with (
+        answering(lambda handler, number: send(handler, 200, body, Content_Encoding="gzip")) as url,
+        pytest.raises(saeviz.DataError, match="makes no sense: it is compressed"),
+    ):
+        HttpStore(options(url), saeviz.Context()).spaces()
+
+
+def listing(**changes):
+    item = {"item_id": "a", "ratings": {}, "metadata": {}, "version": "", "individual": {}, **changes}
+    body = json.dumps({"total": 1, "items": [item]}).encode()
+    return answering(lambda handler, number: send(handler, 200, GOOD if number == 1 else body))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"item_id": 7}, {"item_id": "\ud800"}, {"ratings": {"joy": 10**400}}, {"ratings": {"joy": "NaN"}}]
+)
+def test_images_that_make_no_sense(changes):
+    with listing(**changes) as url, pytest.raises(saeviz.DataError, match="makes no sense"):
+        list(HttpImages(options(url), saeviz.Context()).iter_images())
+
+
+def test_text_that_cannot_be_written_is_made_so():
+    with listing(metadata={"title": "a\ud800b"}, ratings={"\udfff": 1}, version="\ud800") as url:
+        (item,) = HttpImages(options(url), saeviz.Context()).iter_images()
+    assert (item.metadata, item.ratings, item.version) == ({"title": "a?b"}, {"?": 1.0}, "?")
+
+
+@pytest.mark.parametrize("dim", [0, True, "8", 2**60])
+def test_embeddings_of_a_length_that_makes_no_sense(dim):
+    body = json.dumps({"dim": dim}).encode()
+    with (
+        answering(lambda handler, number: send(handler, 200, GOOD if number == 1 else body)) as url,
+        pytest.raises(saeviz.DataError, match="makes no sense: embeddings of length"),
+    ):
+        HttpEmbeddings(options(url), saeviz.Context()).embed([saeviz.ImageItem("a", b"")])
 
 
 def test_an_answer_that_is_too_long_is_not_read(monkeypatch):

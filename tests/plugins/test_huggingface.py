@@ -241,6 +241,12 @@ def hub(tmp_path):
 THREE = ["0 (255, 0, 0) {'liking': 1.0}", "1 (0, 128, 0) {'liking': 2.0}", "2 (0, 0, 255) {}"]
 
 
+def test_a_url_is_refused_and_not_quoted():
+    with pytest.raises(saeviz.ConfigError, match=r"a URL, which may hold a password, is not taken") as caught:
+        saeviz.component("images", "huggingface", path="https://alice:hunter2@host/art")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_data_set_of_the_hub_and_again_without_the_hub(hub):
     assert hub("online") == THREE
     hub.server.terminate()

@@ -55,7 +55,7 @@ def shards(folder):
 def test_keeps_its_files_in_the_folder_of_the_run_unless_told_otherwise(tmp_path):
     NpzStore(NpzOptions(), saeviz.Context(workdir=tmp_path / "run")).write(versioned(SPACE, ["a"]))
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert found == ["run/layer_7/cls/batch_000001.npz", "run/layer_7/cls/index.jsonl"]
+    assert found == ["run/.saeviz-lock", "run/layer_7/cls/batch_000001.npz", "run/layer_7/cls/index.jsonl"]
 
 
 @pytest.mark.parametrize(("encoding", "shard_rows"), [("scipy", 3), ("packed", 4)])

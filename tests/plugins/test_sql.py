@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import re
+import resource
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 
 import saeviz
+import saeviz_sql.database
 import saeviz_sql.schema
 from saeviz.pipeline import Plan
 from saeviz.testing import FeatureStoreContract
@@ -208,6 +212,19 @@ def test_a_user_who_may_only_read_can_read(database_url):
         reader.write(versioned(SPACE, ["b"]))
 
 
+def test_an_item_id_beyond_what_postgres_can_index_is_told_and_a_long_one_is_kept(database_url, tmp_path):
+    noise = "".join(f"{number:x}" for number in random.Random(1).choices(range(16), k=20_000))
+    on_postgres = open_postgres(database_url)
+    on_sqlite = open_sqlite(tmp_path / "f.sqlite")
+    for store, item_id in ((on_postgres, noise[:2500]), (on_sqlite, noise)):
+        store.write(versioned(SPACE, [item_id]))
+        assert store.item_ids(SPACE) == [item_id]
+    with pytest.raises(saeviz.SaevizError, match=r"an item id has more than the 2,600 bytes"):
+        on_postgres.write(versioned(SPACE, ["good", noise]))
+    assert on_postgres.item_ids(SPACE) == [noise[:2500]]
+    on_postgres.close()
+
+
 def test_damaged_bytes_name_the_item(tmp_path):
     path = tmp_path / "features.sqlite"
     store = open_sqlite(path)
@@ -234,6 +251,23 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     path.write_text("not a database, but long enough to be looked at " * 40)
     with pytest.raises(saeviz.RunDirError, match=r"features.sqlite: SQLite says: file is not a database"):
         open_sqlite(path).spaces()
+
+
+def test_a_full_disk_says_what_to_do_and_leaves_what_was_there(tmp_path):
+    path = tmp_path / "features.sqlite"
+    store = open_sqlite(path)
+    store.write(versioned(SPACE, ["a"]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
+    try:
+        with pytest.raises(saeviz.RunDirError, match=r"features\.sqlite: SQLite says: .*; .*what is finished is kept"):
+            store.write(random_batch(SPACE, [f"{number} of many" for number in range(2000)]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    store.write(versioned(SPACE, ["b"]))
+    assert store.item_ids(SPACE) == ["a", "b"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
@@ -269,6 +303,18 @@ def test_a_url_that_leads_nowhere_is_explained_without_its_password(url, sentenc
     with pytest.raises(saeviz.SaevizError, match=f"store.url: .*{sentence}") as caught:
         open_postgres(url).spaces()
     assert PASSWORD not in told_by(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize("way", ["default", "url"])
+def test_a_server_that_accepts_and_says_nothing_is_left(monkeypatch, way):
+    monkeypatch.setitem(saeviz_sql.database.POSTGRES, "connect_timeout", 2 if way == "default" else 600)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/d"
+        started = time.monotonic()
+        with pytest.raises(saeviz.SaevizError, match=r"store.url: the database d on 127.0.0.1: .*timeout") as caught:
+            open_postgres(url + ("?connect_timeout=2" if way == "url" else "")).spaces()
+        assert time.monotonic() - started < 8
+    assert PASSWORD not in told_by(caught.value)
 
 
 def test_a_wrong_password_and_a_database_that_is_not_there(postgres_server, database_url):
@@ -344,3 +390,33 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
     everything = b"".join(path.read_bytes() for path in (tmp_path / "runs" / "art").rglob("*") if path.is_file())
     assert PASSWORD.encode() not in everything
     assert PASSWORD not in said
+
+
+@pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
+def test_a_run_goes_on_with_a_copy_in_a_database_and_its_copy_back(
+    tmp_path, fake_run, saeviz_command, request, database, monkeypatch
+):
+    run = saeviz.run(fake_run)
+    before = {space: run.features(space) for space in run.spaces}
+    place, where = "sql:art.sqlite", f"path={tmp_path / 'art.sqlite'}"
+    options = ["run=art"]
+    if database == "PostgreSQL":
+        monkeypatch.setenv("ART_URL", request.getfixturevalue("database_url"))
+        place, where = "sql", 'url={ env = "ART_URL" }'
+        options.append(where)
+    to, origin = ([word for option in options for word in ("--set", f"{end}.{option}")] for end in ("to", "from"))
+    copied = saeviz_command("store", "copy", run.dir, place, *to)
+    assert copied.code == saeviz.ExitCode.DONE, copied
+    settings = ["store.use=sql", f"store.{where}", "store.run=art"]
+    log = run.dir / "log.txt"
+    saeviz.run(fake_run, settings=settings)
+    assert log.read_text().count("extract: up to date") == 1
+    back = saeviz_command("store", "copy", place, "npz:back", *origin, "--json")
+    assert [space["items"] for space in back.json()["spaces"]] == [24, 24]
+    returned = saeviz.component("store", "npz", path=tmp_path / "back")
+    for space, expected in before.items():
+        assert_same(read_all(returned, space), expected)
+    saeviz.run(fake_run, settings=[*settings, "images.n=26"])
+    assert "extract: 2 of 26 images to do" in log.read_text()
+    more = saeviz_command("store", "copy", run.dir, "npz:all", "--json")
+    assert [space["written"] for space in more.json()["spaces"]] == [26, 26]

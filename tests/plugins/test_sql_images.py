@@ -13,6 +13,7 @@ import saeviz
 from saeviz.testing import ImageProviderContract
 from saeviz_sql import SqlImagesOptions
 from saeviz_sql.images import SqlImages
+from tests.hostile_server import Site
 
 pytest.importorskip("sqlalchemy", reason="needs pip install 'saeviz[sql]'")
 
@@ -61,7 +62,7 @@ class Tables:
         self.execute(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", *rows)
 
     def images(self, **options):
-        columns = {} if "image_column" in options else {"path_column": "path"}
+        columns = {} if {"image_column", "url_column"} & set(options) else {"path_column": "path"}
         options = {"query": "select * from paintings", "folder": self.folder, **columns, **options}
         return SqlImages(SqlImagesOptions(**self.where, **options), saeviz.Context())
 
@@ -182,10 +183,73 @@ def test_without_a_folder_paths_are_relative_to_the_file_and_may_lead_anywhere(t
     assert tables.images(folder=None).get_image("9").open().getpixel((0, 0)) == (1, 80, 120)
 
 
-def test_a_url_is_refused(tables):
-    tables.execute("update paintings set path = 'https://example.org/x.png' where id = 9")
-    with pytest.raises(saeviz.DataError, match="item '9' is a URL"):
+def test_a_url_among_paths_is_refused_and_not_quoted(tables):
+    tables.execute("update paintings set path = ? where id = 9", ("https://alice:hunter2@example.org/x.png?s3cr3t",))
+    with pytest.raises(saeviz.DataError, match=r"item '9' has a URL there.*images\.url_column") as caught:
         list(tables.images().iter_images())
+    assert not any(secret in str(caught.value) for secret in ("hunter2", "s3cr3t"))
+
+
+@pytest.fixture
+def by_url(tables):
+    """Four records with URLs: a picture, another, one that is not there, none; and the server."""
+    site = Site()
+    site.answers.update({"/a.png": png(1), "/b.png": png(2)})
+    for number, path in ((7, "/a.png"), (8, "/b.png"), (9, "/c.png")):
+        address = site.url(f"{path}?key=s3cr3t", "alice:hunter2@127.0.0.1")
+        tables.execute("update paintings set path = ? where id = ?", (address, number))
+    tables.execute("update paintings set path = null where id = 10")
+
+    def provide(cache, **options):
+        chosen = {"query": "select * from paintings", "url_column": "path", "allow_private": True, **options}
+        return SqlImages(SqlImagesOptions(**tables.where, **chosen), saeviz.Context(cache_dir=cache))
+
+    yield provide, site
+    site.stop()
+
+
+def test_urls_are_fetched_when_opened_and_once_for_all(by_url, tmp_path):
+    provide, site = by_url
+    provider = provide(tmp_path / "cache")
+    a, b, absent, none = provider.iter_images()
+    assert site.asked == []
+    assert [item.open().getpixel((0, 0)) for item in (a, b)] == [(1, 80, 120), (2, 80, 120)]
+    assert isinstance(a.source, saeviz.HasBytes)
+    for item, sentence in ((absent, r"127\.0\.0\.1.*answers 404"), (none, "its record has no URL")):
+        with pytest.raises(saeviz.ImageError, match=sentence) as caught:
+            item.open()
+        assert not any(secret in str(caught.value) for secret in ("hunter2", "s3cr3t", "alice"))
+    provider.close()
+    asked = len(site.asked)
+    other = provide(tmp_path / "cache")
+    assert other.get_image("7").open().getpixel((0, 0)) == (1, 80, 120)
+    assert len(site.asked) == asked
+    assert not any("path" in item.metadata for item in other.iter_images()), "URLs may hold secrets"
+    other.close()
+
+
+def test_urls_are_fetched_under_the_limits(by_url, tmp_path):
+    provide, _ = by_url
+    for options, sentence in (
+        ({"allow_private": False}, "not an address of the public"),
+        ({"max_megabytes": 1e-5}, "larger"),
+    ):
+        provider = provide(tmp_path / "cache", **options)
+        with pytest.raises(saeviz.ImageError, match=sentence):
+            provider.get_image("7").open()
+        provider.close()
+
+
+def test_the_file_of_a_stored_picture_can_be_had_for_what_runs_share(tables):
+    tables.fill("pictures", [("a", png(1), 1.0), ("none", None, 1.0)])
+    item, none = tables.images(query="select * from pictures", image_column="image").iter_images()
+    assert item.source.read_bytes() == png(1)
+    assert not isinstance(none.source, saeviz.HasBytes)
+
+
+def test_a_column_that_holds_no_pictures_is_told(tables):
+    with pytest.raises(saeviz.SaevizError, match=r"'title' holds a value of type str, not the bytes|type bytea"):
+        [item.open() for item in tables.images(image_column="title").iter_images() if item.item_id == "10"]
 
 
 @pytest.mark.parametrize(("value", "sentence"), [(None, "record .* has no id"), (10, "'10' comes more than once")])
@@ -195,7 +259,7 @@ def test_rows_need_ids_that_differ(tables, value, sentence):
         list(tables.images().iter_images())
 
 
-@pytest.mark.parametrize("option", ["id_column", "path_column", "image_column", "rating_columns"])
+@pytest.mark.parametrize("option", ["id_column", "path_column", "image_column", "rating_columns", "url_column"])
 def test_a_column_that_is_not_there_is_named(tables, option):
     value = ["nothing"] if option == "rating_columns" else "nothing"
     with pytest.raises(
@@ -229,6 +293,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
         ({"url": "postgresql://h/d", "path": "x", "path_column": "x"}, "which database"),
         ({"path": "x"}, "where are the pictures"),
         ({"path": "x", "path_column": "x", "image_column": "y"}, "where are the pictures"),
+        ({"path": "x", "path_column": "x", "url_column": "y"}, "where are the pictures"),
     ],
 )
 def test_options_say_which_database_and_where_the_pictures_are(options, sentence):

@@ -22,6 +22,7 @@ import saeviz_supabase.project
 import saeviz_supabase.transport
 from saeviz_supabase import SupabaseStoreOptions
 from saeviz_supabase.store import ROWS_AT_ONCE, SupabaseStore
+from tests.conftest import FAKE_RUN
 from tests.supabase_server import Fault, SupabaseServer, token
 
 TABLES = files("saeviz_supabase").joinpath("tables.sql").read_text()
@@ -170,6 +171,11 @@ def test_a_server_that_says_when_is_left_alone_until_then(project, open_store):
     start = time.monotonic()
     assert open_store().item_ids(SPACE) == []
     assert 1.0 <= time.monotonic() - start < 3
+
+
+def test_a_server_that_says_nonsense_about_when_is_asked_again(project, open_store):
+    project.faults.append(Fault(503, Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999999999"))
+    assert open_store().item_ids(SPACE) == []
 
 
 def test_delays_grow_and_differ(project, open_store, monkeypatch, caplog):
@@ -323,14 +329,35 @@ def test_something_else_that_answers_is_told(project, open_store):
     [
         ({}, "store.url: which project.*SUPABASE_URL"),
         ({"url": "https://x.supabase.co"}, "store.key: set the environment variable SUPABASE_KEY"),
-        ({"url": "x.supabase.co", "key": "k"}, "write the project's URL"),
-        ({"url": "https://[", "key": "k"}, "write the project's URL"),
-        ({"url": "https://user:pw@x.supabase.co", "key": "k"}, "write the project's URL"),
     ],
 )
 def test_what_is_missing_is_asked_for(options, sentence):
     store = SupabaseStore(SupabaseStoreOptions(run="a", **options), saeviz.Context())
-    refused(store.spaces, saeviz.ConfigError, sentence, "pw@")
+    refused(store.spaces, saeviz.ConfigError, sentence)
+
+
+@pytest.mark.parametrize("url", ["x.supabase.co", "https://[", "https://user:pw@x.supabase.co"])
+def test_a_url_of_the_environment_that_is_none_is_not_shown(monkeypatch, url):
+    monkeypatch.setenv("SUPABASE_URL", url)
+    store = SupabaseStore(SupabaseStoreOptions(run="a", key="k"), saeviz.Context())
+    refused(store.spaces, saeviz.ConfigError, "write the project's URL", "pw@")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://:hunter2@x.supabase.co", "https://a:hunter2@x.supabase.co", "https://x.supabase.co/?apikey=hunter2",
+     "https://x.supabase.co/#hunter2", "postgresql://hunter2@x/y", "https://[hunter2"],
+)  # fmt: skip
+def test_a_url_with_a_secret_in_it_reaches_no_file(saeviz_command, tmp_path, url):
+    run_file = tmp_path / "art.toml"
+    run_file.write_text(FAKE_RUN)
+    ended = saeviz_command(
+        "run", run_file, "--set", "store.use=supabase", "--set", f"store.url={url}", "--set", "store.run=a"
+    )
+    assert ended.code == saeviz.ExitCode.USAGE
+    assert "store.url: write the project's URL" in ended.err
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"hunter2" not in written + (ended.out + ended.err).encode()
 
 
 def test_offline_means_offline(project):

@@ -47,11 +47,11 @@ def project(database_url, monkeypatch):
 
 
 @pytest.fixture
-def images(project):
+def images(project, tmp_path):
     def built(key="service_role", **options):
         values = {"table": "paintings", "bucket": "art", "path_column": "file", **options}
         chosen = SupabaseImagesOptions(url=project.url, key=project.keys[key], **values)
-        return SupabaseImages(chosen, saeviz.Context())
+        return SupabaseImages(chosen, saeviz.Context(cache_dir=tmp_path / "cache"))
 
     return built
 
@@ -125,6 +125,31 @@ def test_a_changed_file_is_noticed_by_the_version_column(images, project):
     project.sql("update paintings set seen = '2020-01-03' where id = 10")
     assert images().get_image("10").fingerprint == before[None]
     assert images(version_column="seen").get_image("10").fingerprint != before["seen"]
+
+
+def test_files_whose_version_is_known_are_kept_for_all_runs(images, project):
+    def of(item_id, **options):
+        return images(version_column="seen", **options).get_image(item_id)
+
+    item = of("10")
+    assert item.source.read_bytes() == png(1)
+    project.files["art"]["a.png"] = png(3)
+    assert of("10").open().getpixel((0, 0)) == (1, 80, 120), "nothing says that it changed"
+    project.sql("update paintings set seen = '2020-01-03' where id = 10")
+    assert of("10").open().getpixel((0, 0)) == (3, 80, 120)
+    for unknown in (of("9"), images().get_image("10")):
+        assert not isinstance(unknown.source, saeviz.HasBytes), "it would be downloaded again to know what it is"
+    project.files["art"]["a.png"] = png(4)
+    assert images().get_image("10").open().getpixel((0, 0)) == (4, 80, 120)
+
+
+def test_what_failed_is_not_kept(images, project):
+    item = images(version_column="seen").get_image("10")
+    data = project.files["art"].pop("a.png")
+    with pytest.raises(saeviz.ImageError, match="the bucket has no file"):
+        item.open()
+    project.files["art"]["a.png"] = data
+    assert item.open().getpixel((0, 0)) == (1, 80, 120)
 
 
 def test_a_bucket_that_is_not_there_ends_the_run(images, project):

@@ -177,6 +177,70 @@ def test_mistakes(tmp_path, text, options, says):
         list(table(write(tmp_path / "t.csv", text), **options).iter_images())
 
 
+LONG = "path,code,rater,liking,age,title\n"
+SAID = "images/a.png,A,x,1,30,one\nimages/b.png,B,x,4,30,two\nimages/a.png,A,y,3,50,one\nimages/a.png,A,12,5,20,\n"
+
+
+def test_a_table_may_have_a_row_for_each_rater(three):
+    write(three, LONG + SAID + ",,y,3,50,\n")
+    provider = table(three, rater_column="rater", item_column="code", rating_columns=("liking",))
+    a, b = provider.iter_images()
+    assert (a.item_id, a.ratings, a.individual) == ("A", {"liking": 3.0}, {"liking": {"x": 1.0, "y": 3.0, "12": 5.0}})
+    assert (b.ratings, b.individual) == ({"liking": 4.0}, {"liking": {"x": 4.0}})
+    assert a.metadata == {"title": "one"}
+    assert a.open().size == b.open().size == (8, 6)
+    assert provider.get_image("A").individual == a.individual
+    assert [note for note in provider.notes() if "without" in note or "age" in note] == [
+        "table.csv: age differs between rows of an image and cannot be metadata",
+        "1 row is without an image or an id in table.csv",
+    ]
+
+
+def test_what_is_known_of_raters_is_no_rating(three):
+    write(three, LONG + SAID + "images/b.png,B,y,2,50,two\n")
+    provider = table(three, rater_column="rater", item_column="code")
+    assert [dict(item.ratings) for item in provider.iter_images()] == [{"liking": 3.0}, {"liking": 3.0}]
+    assert any("same in all rows of a rater: age" in note for note in provider.notes())
+
+
+def test_raters_have_to_call_an_image_the_same(three):
+    write(three, LONG + SAID + "images/c.png,A,z,3,50,\n")
+    with pytest.raises(
+        saeviz.DataError, match=r"rows 2 and 6 of table\.csv are both about 'A'; call an image the same"
+    ):
+        list(table(three, rater_column="rater", item_column="code").iter_images())
+    with pytest.raises(saeviz.ConfigError, match=r"images\.rater_column: table\.csv has no column 'who'"):
+        list(table(three, rater_column="who").iter_images())
+
+
+class TestLongTable(ImageProviderContract):
+    n_images = 2
+
+    @pytest.fixture
+    def provider(self, three):
+        return table(write(three, LONG + SAID), rater_column="rater")
+
+
+def test_a_hostile_id_forges_no_line_of_the_log_and_leaves_no_escape_in_it(tmp_path, saeviz_command):
+    ids = ["a\nb WARNING forged", "\x1b]0;owned\x07", "\u202egnp.exe", "x" * 10_000, "\U0001f600", "../../up", "c"]
+    (tmp_path / "a.png").write_bytes(RED)
+    files = ["a.png", *(f"absent{number}.png" for number in range(len(ids)))]
+    rows = [{"file": file, "id": item_id} for file, item_id in zip(files, ["good", *ids], strict=True)]
+    write(tmp_path / "t.json", json.dumps(rows))
+    write(
+        tmp_path / "art.toml",
+        FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "table"\npath = "t.json"\nitem_column = "id"'),
+    )
+    ended = saeviz_command("run", tmp_path / "art.toml", "--until", "extract")
+    said = (tmp_path / "runs" / "art" / "log.txt").read_text() + ended.err
+    assert not {"\x1b", "\x07", "\u202e"} & set(said)
+    assert not any(line.startswith("b WARNING") for line in said.splitlines())
+    assert r"a\nb WARNING forged: left out" in said
+    failures = (tmp_path / "runs" / "art" / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(line)["subject"] for line in failures] == ids
+    assert not (tmp_path.parent / "up").exists()
+
+
 def test_no_such_table(tmp_path):
     with pytest.raises(saeviz.DataError, match=r"images\.path: there is no file .*none\.csv"):
         list(table(tmp_path / "none.csv").iter_images())

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from threading import Thread
+from typing import Any
 
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The addresses of a host, in the resolver's order.
+def addresses_of(host: str, port: int, *, allow_private: bool, seconds: float) -> list[str]:
+    """The addresses of a host, in the resolver's order, which may take so many `seconds`.
 
     Unless `allow_private`, raises `RefusedError` when any of them is not public: who controls a name could otherwise
     mix one that passes with one that does not. Connect to these very addresses; a second look-up may differ.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = _looked_up(host, port).result(max(seconds, 0))
+    except TimeoutError:
+        raise TransientError("its host name is not looked up in time") from None
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise TransientError("its host name cannot be looked up at the moment") from None
@@ -32,6 +37,20 @@ def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
             "images.allow_private = true permits that"
         )
     return addresses
+
+
+def _looked_up(host: str, port: int) -> Future[list[Any]]:
+    """What the resolver says, which knows no time-out; so it is asked in a thread that can be left."""
+    future: Future[list[Any]] = Future()
+
+    def look_up() -> None:
+        try:
+            future.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            future.set_exception(error)
+
+    Thread(target=look_up, name="saeviz-look-up", daemon=True).start()
+    return future
 
 
 def is_public(address: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from saeviz.errors import ConfigError, ImageError
 from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
-from saeviz.toolkit.fetch.urls import redacted
+from saeviz.toolkit.fetch.urls import host_of, redacted
 from saeviz.types import ImageItem
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
+FAILURES_IN_A_ROW = 10
+"""After so many URLs without an answer a host is asked no more: a dead one takes a minute for each."""
 AT_ONCE = 8
 AHEAD = 32
 
@@ -71,6 +74,7 @@ class Fetcher:
         self._lock = Lock()
         self._fetching: dict[str, Future[None]] = {}
         self._failed: dict[str, str] = {}
+        self._unanswered: Counter[str] = Counter()
 
     def read(self, url: str, item_id: str) -> bytes:
         """What the URL shows, kept or fetched now. Raises `ImageError` that quotes nothing secret of the URL."""
@@ -128,12 +132,22 @@ class Fetcher:
                 del self._fetching[url]
 
     def _insist(self, url: str) -> bytes:
+        host = host_of(url)
         for attempt in range(1, ATTEMPTS + 1):
+            if self._unanswered[host] >= FAILURES_IN_A_ROW:
+                raise RefusedError(f"its host left {FAILURES_IN_A_ROW} URLs in a row unanswered; this run asks no more")
             try:
-                return get(url, self._limits)
+                data = get(url, self._limits)
+                self._unanswered[host] = 0
+                return data
+            except RefusedError:
+                self._unanswered[host] = 0
+                raise
             except TransientError as error:
                 pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1) if error.wait is None else error.wait  # noqa: S311
                 if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
+                    with self._lock:
+                        self._unanswered[host] += 1
                     raise RefusedError(f"{error}; asked {attempt} times" if attempt > 1 else str(error)) from None
                 if self._stop.wait(pause):
                     break

@@ -102,7 +102,8 @@ def _connection(target: Url, deadline: float, limits: Limits) -> Iterator[HTTPCo
     host = str(target.host).strip("[]")
     port = target.port or (443 if target.scheme == "https" else 80)
     failure: Exception = TimeoutError()
-    for address in addresses_of(host, port, allow_private=limits.allow_private):
+    seconds = min(CONNECT_SECONDS, deadline - time.monotonic())
+    for address in addresses_of(host, port, allow_private=limits.allow_private, seconds=seconds):
         seconds = min(CONNECT_SECONDS, deadline - time.monotonic())
         if seconds <= 0 or limits.stop.is_set():
             break
@@ -199,7 +200,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text[:9])
     try:
         return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -21,6 +21,11 @@ def redacted(url: str) -> str:
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}{'?...' if question_mark else ''}"
 
 
+def host_of(url: str) -> str:
+    """The host, and the port where one is given; '' where there is none."""
+    return redacted(url).partition("://")[2].partition("/")[0].lower()
+
+
 def name_of(url: str) -> str:
     """An item id for what the URL shows: the URL without secrets, with a digest in place of a query."""
     shown = redacted(url)

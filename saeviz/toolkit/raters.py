@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from saeviz.toolkit.ratings import to_number
+from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, other_columns
 from saeviz.toolkit.tables import Cell, Table, cell_text
-from saeviz_folder.rows import JoinColumns, Row, named_images, other_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
