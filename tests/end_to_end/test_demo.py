@@ -94,7 +94,7 @@ def test_labels_of_planted_concepts_pass_the_judge(demo):
 
 
 def test_wrong_labels_fail(folder, demo):
-    """The same features with each other's names, judged anew. Now and then one is true of weaker images of the feature."""
+    """The same features with each other's names, judged anew. Now and then one is true of its weaker images."""
     judged = demo.judgements[demo.judgements["verdict"] == "confirmed"]
     named = [(saeviz.Feature(int(row.layer), row.tokens, int(row.feature)), row.label) for row in judged.itertuples()]
     images = {item.item_id: item for item in demo.items}
