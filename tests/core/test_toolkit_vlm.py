@@ -134,6 +134,7 @@ def test_retry_after_in_each_of_its_forms():
     assert seconds_to_wait({"retry-after": format_datetime(soon, usegmt=True)}) == pytest.approx(30, abs=2)
     assert seconds_to_wait({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
     assert seconds_to_wait({"retry-after": "later"}) is None
+    assert seconds_to_wait({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
     assert seconds_to_wait({}) is None
 
 
