@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +40,15 @@ use = ["module:saeviz.testing.fakes"]
 """
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
     """No setting of the developer's own reaches a test, nor what runs share; a broken bundled plugin is an error."""
-    for name in [name for name in os.environ if name.startswith("SAEVIZ_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
-    monkeypatch.setenv("SAEVIZ_RUN__CACHE", "false")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in [name for name in os.environ if name.startswith("SAEVIZ_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
+        monkeypatch.setenv("SAEVIZ_RUN__CACHE", "false")
+        yield
 
 
 @pytest.fixture
