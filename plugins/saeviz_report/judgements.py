@@ -9,6 +9,8 @@ from typing import Any
 
 import saeviz
 
+VERDICTS = ("confirmed", "fails", "undecided", "not judged")
+
 
 def judgements_of(run: saeviz.Run) -> dict[saeviz.Feature, Mapping[str, Any]]:
     """The judgement of each name that a judge looked at: its row of the table, None for what could not be measured."""
@@ -21,6 +23,7 @@ def judgements_of(run: saeviz.Run) -> dict[saeviz.Feature, Mapping[str, Any]]:
 
 
 def verdicts_of(run: saeviz.Run) -> dict[str, int]:
-    """How many names are confirmed, fail, or are undecided; empty where none was judged."""
-    counts = Counter(run.judgements["verdict"])
-    return {verdict: counts[verdict] for verdict in ("confirmed", "fails", "undecided")} if counts else {}
+    """How many names are confirmed, fail, are undecided, or could not be judged; empty without a judge."""
+    table = run.judgements
+    counts = Counter(table["verdict"].where(table["reason"] == "", "not judged"))
+    return {verdict: counts[verdict] for verdict in VERDICTS} if counts else {}

@@ -509,7 +509,12 @@ class TestSummary:
     def test_counts_verdicts_where_names_were_judged(self, run: FakeRun, write: Write) -> None:
         run.judgements = judged(12, 12)
         figures = [entry.one("dt").text for entry in write().one("dl", class_="figures").all("div")]
-        assert figures[-4:] == ["Names confirmed", "Names that fail", "Names undecided", "Left out"]
+        assert figures[-5:] == ["Names confirmed", "Names that fail", "Names undecided", "Names not judged", "Left out"]
+        run.judgements = judged(0, 4, reason="only 2 images")
+        counts = {
+            entry.one("dt").text: entry.one("dd").text for entry in write().one("dl", class_="figures").all("div")
+        }
+        assert (counts["Names undecided"], counts["Names not judged"]) == ("0", "1")
 
     def test_tells_of_each_rating_how_many_features_of_the_whole_run_go_along_with_it(self, write: Write) -> None:
         rows = write().one("table", id="ratings").one("tbody").all("tr")
