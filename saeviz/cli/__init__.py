@@ -48,6 +48,9 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("saeviz: interrupted; the same command goes on where it was", err=True)
+        # An interruption that came in code made from a string, as in some imports, stays noted until other such code
+        # runs, and `python -m saeviz` would die of the signal instead of leaving with this code.
+        exec("")  # noqa: S102
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
