@@ -94,7 +94,7 @@ def test_labels_of_planted_concepts_pass_the_judge(demo):
 
 
 def test_wrong_labels_fail(folder, demo):
-    """The same features with each other's names, judged anew. Now and then one is true of its weaker images."""
+    """The same features with each other's names, judged anew: seldom is one confirmed."""
     judged = demo.judgements[demo.judgements["verdict"] == "confirmed"]
     named = [(saeviz.Feature(int(row.layer), row.tokens, int(row.feature)), row.label) for row in judged.itertuples()]
     images = {item.item_id: item for item in demo.items}
@@ -102,19 +102,29 @@ def test_wrong_labels_fail(folder, demo):
     labeler = demo_labeler(demo)
     verdicts = []
     for number, (feature, name) in enumerate(named):
-        wrong = next(other for _, other in [*named[number:], *named] if differs(demo, feature, name, other))
         trial = lines[feature].images
+        pictures = [(images[image.item_id], image.kind == "active") for image in trial]
+        others = [other for _, other in [*named[number:], *named] if differs(demo, feature, name, other)]
+        wrong = next(other for other in others if tells_nothing(pictures, other))
         scores = labeler.judge(saeviz.FeatureLabel(wrong), [images[image.item_id] for image in trial])
         again = tuple(image._replace(score=float(score)) for image, score in zip(trial, scores, strict=True))
         verdicts.append(lines[feature]._replace(images=again).as_row()["verdict"])
     assert len(verdicts) >= 20
     assert verdicts.count("fails") / len(verdicts) >= 0.75
-    assert verdicts.count("confirmed") / len(verdicts) <= 0.1
+    assert verdicts.count("confirmed") / len(verdicts) <= 0.05
 
 
 def differs(run: saeviz.Run, feature: saeviz.Feature, name: str, other: str) -> bool:
     """Whether the other name is wrong of this feature: hardly any of its best images show it."""
     return name != other and shows(run, feature, other) <= 0.1
+
+
+def tells_nothing(pictures, name: str) -> bool:
+    """Whether the name is true of about as many pictures on which the feature fires as of others."""
+    true = {is_active: [] for is_active in (True, False)}
+    for item, is_active in pictures:
+        true[is_active].append(name in item.metadata["concepts"].split(","))
+    return np.mean(true[True]) - np.mean(true[False]) <= 0.2
 
 
 def demo_labeler(run: saeviz.Run):
