@@ -1,6 +1,6 @@
 # make demo    environment, install, the demo; says where its report is
 # make test    environment, install, lint, all tests
-# make lint    ruff and mypy
+# make lint    ruff, mypy, and whether every process collects the same tests
 # make clean   removes the environment and what tools leave behind
 
 PYTHON ?= python3
@@ -22,6 +22,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy saeviz plugins/*
+	$(BIN)/python tests/collect_twice.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

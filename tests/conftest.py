@@ -40,6 +40,11 @@ use = ["module:saeviz.testing.fakes"]
 """
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are no part of an id: what a compressor or encoder makes of the same input differs, by clock or version."""
+    return argname if isinstance(val, bytes | bytearray) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """No setting of the developer's own reaches a test, nor what runs share; a broken bundled plugin is an error."""
