@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from saeviz.columns import double_columns, name_mistake
 from saeviz.context import Precision
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager, missing_needs
@@ -72,13 +73,17 @@ class RunSettings(Options):
 
 @dataclass(frozen=True)
 class ComponentConfig:
-    """One component of a run: its name and checked options. `secrets` names the options from the environment."""
+    """One component of a run: its name and checked options. `secrets` names the options from the environment.
+
+    `name` is what stands before the columns of a scorer that was given a name.
+    """
 
     role: str
     place: str
     use: str
     options: Options
     secrets: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
     def identity(self) -> dict[str, Any]:
         """What its outcome depends on: `as_json` without the options that are neutral to it."""
@@ -88,7 +93,8 @@ class ComponentConfig:
     def as_json(self) -> dict[str, Any]:
         """As in a run file; a secret is the name of its environment variable."""
         options = self.options.model_dump(mode="json", exclude=set(secret_fields(type(self.options))))
-        return {"use": self.use, **options, **{name: {"env": env} for name, env in self.secrets.items()}}
+        named = {"name": self.name} if self.name else {}
+        return {"use": self.use, **named, **options, **{name: {"env": env} for name, env in self.secrets.items()}}
 
 
 @dataclass(frozen=True)
@@ -245,6 +251,7 @@ class _Resolver:
             if single["second_embeddings"]:
                 self.mistakes.append("second_embeddings: there is no first; configure [embeddings]")
             several["scorers"] = self._without_embeddings(several["scorers"])
+        self.mistakes += double_columns(several["scorers"], self.manager)
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))
         return RunConfig(run=run, judge=judge, **single, **several)  # type: ignore[arg-type]
@@ -327,12 +334,24 @@ class _Resolver:
             return None
         values = _merge([_with_absolute_paths(table, model, base) for table, base in tables])
         values.pop("use", None)
+        name = self._name(values, model, place) if role == "scorer" else ""
         secrets = self._secrets(values, model, place)
         try:
-            return ComponentConfig(role, place, use, model.model_validate(values), secrets)
+            return ComponentConfig(role, place, use, model.model_validate(values), secrets, name)
         except ValidationError as error:
             self.mistakes += explain(error, model, place)
             return None
+
+    def _name(self, values: dict[str, Any], model: type[Options], place: str) -> str:
+        """What a [[scorers]] table calls itself, unless `name` is an option of the scorer."""
+        if "name" not in values or "name" in model.model_fields:
+            return ""
+        name = values.pop("name")
+        mistake = name_mistake(name)
+        if mistake:
+            self.mistakes.append(f"{place}.name: {mistake}")
+            return ""
+        return str(name)
 
     def _without_embeddings(self, scorers: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
         """Default scorers that need embeddings are left out; one that was asked for is a mistake."""

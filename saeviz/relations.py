@@ -13,14 +13,18 @@ def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:
     """The table with the main correlation under plain names: `n`, `n_active`, `r`, `p`, `q`, `significant` ...
 
     A scorer that gives `r` is the main one; else, in the order of the run's scorers, the first whose columns share a
-    prefix, such as `spearman_r` and `spearman_p` (or `rater_r` and `rater_p`), and these lose it. Other columns keep
-    their name, but for one that a column of the main correlation takes. A table without any correlation is given back
-    as it is.
+    prefix, such as `spearman_r` and `spearman_p` (or `bh_r` and `bh_p` of a scorer with the name `bh`), and these lose
+    it. Other columns keep their name, but for one that a column of the main correlation takes. A table without any
+    correlation is given back as it is.
     """
-    prefix = next(iter(relation_prefixes(correlations.columns)), "")
+    prefixes = relation_prefixes(correlations.columns)
+    prefix = next(iter(prefixes), "")
     if not prefix:
         return correlations
-    plain = {name: name.removeprefix(prefix) for name in correlations if name.startswith(prefix)}
+    # Those of `a_b_r` are not those of `a_r`.
+    longer = tuple(other for other in prefixes if other.startswith(prefix) and other != prefix)
+    own = [name for name in correlations if name.startswith(prefix) and not (longer and name.startswith(longer))]
+    plain = {name: name.removeprefix(prefix) for name in own}
     others = correlations.drop(columns=[name for name in plain.values() if name in correlations])
     return others.rename(columns=plain)
 

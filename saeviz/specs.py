@@ -138,11 +138,16 @@ class EmbeddingProviderSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerSpec(ComponentSpec):
-    """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them."""
+    """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them.
+
+    `columns` are names of columns that it gives: two scorers of a run that share one are refused before anything is
+    computed, and not when the second of them gives it.
+    """
 
     role = "scorer"
     hook = "saeviz_scorers"
     needs_embeddings: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

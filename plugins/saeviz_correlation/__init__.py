@@ -95,6 +95,9 @@ class PartialOptions(CorrelationOptions):
         return self
 
 
+_COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant")
+
+
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     """Offer the four."""
@@ -103,22 +106,26 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
         options=CorrelationOptions,
         factory="saeviz_correlation.scorer:PearsonBH",
+        columns=_COLUMNS,
     )
     yield saeviz.ScorerSpec(
         name="spearman",
         summary="rank correlation with every rating",
         options=CorrelationOptions,
         factory="saeviz_correlation.spearman:Spearman",
+        columns=tuple(f"spearman_{column}" for column in _COLUMNS),
     )
     yield saeviz.ScorerSpec(
         name="point-biserial",
         summary="correlation of firing at all with every rating",
         options=CorrelationOptions,
         factory="saeviz_correlation.scorer:PointBiserial",
+        columns=tuple(f"point_biserial_{column}" for column in _COLUMNS),
     )
     yield saeviz.ScorerSpec(
         name="partial",
         summary="Pearson correlation with every rating, other ratings or metadata held constant",
         options=PartialOptions,
         factory="saeviz_correlation.partial:Partial",
+        columns=tuple(f"partial_{column}" for column in _COLUMNS),
     )

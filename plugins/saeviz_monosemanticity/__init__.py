@@ -56,5 +56,6 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="activation-weighted mean similarity of the images that a feature fires on",
         options=MonosemanticityOptions,
         factory="saeviz_monosemanticity.scorer:Monosemanticity",
+        columns=("monosemanticity", "ms_class", "ms_p", "ms_q"),
         needs_embeddings=True,
     )

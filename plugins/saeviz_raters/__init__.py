@@ -55,4 +55,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="reliability of the mean rating, and relations that hold for new raters and images",
         options=RatersOptions,
         factory="saeviz_raters.scorer:Raters",
+        columns=("rater_n", "rater_r", "rater_p", "rater_q", "rater_significant"),
     )

@@ -40,4 +40,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="clusters of features that fire together, across layers and tokens",
         options=RedundancyOptions,
         factory="saeviz_redundancy.scorer:Redundancy",
+        columns=("cluster", "cluster_size"),
     )

@@ -31,6 +31,10 @@ _FAMILY = {
 }
 
 
+_PLAIN = "correlation_"
+"""What stands before the facts of a scorer whose columns have no prefix."""
+
+
 @dataclass(frozen=True)
 class Method:
     """The main correlation of a run: its table, and in words what it is and how it is adjusted.
@@ -53,22 +57,28 @@ class Method:
 
     @property
     def has_held_out(self) -> bool:
-        """Whether it was tested again on images that were held out."""
+        """Whether the main one was tested again on images that were held out."""
         return "r_held_out" in self.correlations
+
+    @property
+    def any_held_out(self) -> bool:
+        """Whether any of them was."""
+        return any(f"{prefix}r_held_out" in self.correlations for prefix in self.measures)
 
 
 def method_of(run: saeviz.Run) -> Method:
     """The correlation that the page shows; what its scorer does not tell of itself is said in general words."""
     prefixes = saeviz.relation_prefixes(run.correlations)
     facts = _facts(run, prefixes[0] if prefixes else "")
-    measures = {
-        prefix if place else "": str(_facts(run, prefix).get("measure", f"{prefix}r".replace("_", " ")))
-        for place, prefix in enumerate(prefixes)
-    }
+    kinds = [str(_facts(run, prefix).get("measure", f"{prefix}r".replace("_", " "))) for prefix in prefixes]
+    told = [
+        f"{kind} ({prefix.removesuffix('_')})" if prefix and kinds.count(kind) > 1 else kind
+        for prefix, kind in zip(prefixes, kinds, strict=True)
+    ]
     return Method(
         correlations=saeviz.main_relation(run.correlations),
-        measures=measures,
-        meaning=_MEANING.get(measures.get("", ""), "The correlation of the feature's activation with the rating"),
+        measures=dict(zip(["", *prefixes[1:]], told, strict=False)),
+        meaning=_MEANING.get(next(iter(kinds), ""), "The correlation of the feature's activation with the rating"),
         adjustment=_adjustment(facts),
         promise=_promise(facts),
         share_found_on=facts.get("split"),
@@ -77,8 +87,10 @@ def method_of(run: saeviz.Run) -> Method:
 
 def _facts(run: saeviz.Run, prefix: str) -> dict[str, Any]:
     """What the scorer behind a prefix left about itself."""
-    start = prefix or "correlation_"
-    return {name.removeprefix(start): value for name, value in run.facts.items() if name.startswith(start)}
+    start = prefix or _PLAIN
+    own = {name.removeprefix(start): value for name, value in run.facts.items() if name.startswith(start)}
+    # A scorer of plain columns that was given a name has it before its facts, too: `bh_r`, `bh_correlation_measure`.
+    return {name.removeprefix(_PLAIN): value for name, value in own.items()}
 
 
 def _adjustment(facts: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from saeviz.columns import KEYS, GivenColumns, renamed
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
 from saeviz.plain import plain
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from saeviz.typing import Float32Array, FloatArray
-
-KEYS = ("layer", "tokens", "feature")
 
 
 class Score:
@@ -56,16 +55,18 @@ class Score:
         columns: list[ScoreColumn] = []
         facts: dict[str, Any] = {}
         targets = {None, *session.ratings()}
+        given = GivenColumns()
         for config in session.config.scorers:
             for result in session.guarded(config, _run_scorer(session.build(config), inputs)):
-                if isinstance(result, ScoreFact):
-                    facts[result.name] = plain(result.value)
-                elif isinstance(result, ScoreColumn):
-                    _refuse_foreign_column(result, session.spaces, targets, f"{config.place}: {config.use}")
-                    columns.append(result)
-                else:
+                if not isinstance(result, ScoreFact | ScoreColumn):
                     raise PluginError(f"{config.place}: {config.use} gave {type(result).__name__}, not a ScoreColumn")
-        _refuse_double_columns(columns)
+                named = renamed(result, config.name)
+                if isinstance(named, ScoreFact):
+                    facts[named.name] = plain(named.value)
+                else:
+                    _refuse_foreign_column(named, session.spaces, targets, f"{config.place}: {config.use}")
+                    given.add(named, config)
+                    columns.append(named)
         rundir = session.rundir
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
@@ -139,15 +140,6 @@ def _refuse_foreign_column(
         raise PluginError(f"{who} gave {column.name!r} of {column.space}, which is no space of this run")
     if column.target not in targets:
         raise PluginError(f"{who} gave {column.name!r} for {column.target!r}, which is no rating of this run")
-
-
-def _refuse_double_columns(columns: list[ScoreColumn]) -> None:
-    seen: set[tuple[str, str, str | None]] = set()
-    for column in columns:
-        key = column.name, str(column.space), column.target
-        if key in seen or (column.target is None and column.name in (*KEYS, "n_active", "max", "mean")):
-            raise PluginError(f"scorers: the column {column.name!r} of {column.space} is given more than once")
-        seen.add(key)
 
 
 def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.DataFrame:

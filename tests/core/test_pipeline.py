@@ -408,12 +408,6 @@ def test_a_column_that_no_table_has_a_place_for_is_refused(fake_run, tmp_path, s
     assert str(caught.value) == message
 
 
-def test_two_scorers_with_the_same_column_are_refused(fake_run):
-    twice = 'scorers=[{ use = "pearson-bh" }, { use = "pearson-bh" }]'
-    with pytest.raises(saeviz.PluginError, match="is given more than once"):
-        saeviz.run(fake_run, settings=[twice])
-
-
 def test_a_run_directory_of_other_images_is_refused(fake_run):
     saeviz.run(fake_run)
     with pytest.raises(saeviz.ConfigError, match=r"holds features of 24 other images.*--redo extract"):

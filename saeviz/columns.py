@@ -1,0 +1,95 @@
+"""Columns of several scorers side by side: the name that stands before them, and what no two may share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from saeviz.errors import PluginError
+from saeviz.plain import quoted
+from saeviz.specs import ScorerSpec
+from saeviz.types import ScoreColumn, ScoreFact
+
+if TYPE_CHECKING:
+    from saeviz.config import ComponentConfig
+    from saeviz.manager import Manager
+
+KEYS = ("layer", "tokens", "feature")
+OF_THE_CORE = (*KEYS, "n_active", "max", "mean")
+"""Columns of `scores.parquet` that no scorer gives."""
+
+LONGEST_NAME = 40
+
+
+def name_mistake(name: Any) -> str | None:
+    """What is wrong with the name of a scorer, None where it is fine."""
+    if isinstance(name, str) and re.fullmatch(rf"[A-Za-z][A-Za-z0-9_-]{{0,{LONGEST_NAME - 1}}}", name):
+        return None
+    return (
+        f"a letter, then letters, digits, '_' and '-', {LONGEST_NAME} at most, since it stands before the names of "
+        f"columns; not {quoted(name)}"
+    )
+
+
+def renamed(result: ScoreColumn | ScoreFact, name: str) -> ScoreColumn | ScoreFact:
+    """The same column or fact of a scorer that was given a name: `bh` makes `bh_r` of `r`."""
+    return replace(result, name=f"{name}_{result.name}") if name else result
+
+
+def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list[str]:
+    """A line for every two scorers that would give the same columns, as far as that is known before they run.
+
+    That is two of one kind, or two whose plugins declare a column of the same name.
+    """
+    lines = []
+    seen: list[tuple[ComponentConfig, frozenset[str]]] = []
+    for config in scorers:
+        columns = _declared(config, manager)
+        for other, known in seen:
+            if (config.use, config.name) == (other.use, other.name):
+                lines.append(
+                    f"{other.place} and {config.place} are both {config.use!r} and would give the same columns; "
+                    f"{_next_step(config)}"
+                )
+            elif columns & known:
+                lines.append(
+                    f"{other.place} ({other.use}) and {config.place} ({config.use}) would both give the column "
+                    f"{min(columns & known)!r}; {_next_step(config)}"
+                )
+        seen.append((config, columns))
+    return lines
+
+
+class GivenColumns:
+    """Who gave which column so far, so that one given twice is refused when it comes, not after everything else."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, str, str | None], ComponentConfig] = {}
+
+    def add(self, column: ScoreColumn, config: ComponentConfig) -> None:
+        """Note it; raises `PluginError` where the run has such a column already."""
+        key = column.name, str(column.space), column.target
+        what = f"the column {quoted(column.name)} of {column.space}"
+        if column.target is None and column.name in OF_THE_CORE:
+            raise PluginError(f"{config.place}: {config.use} gave {what}, which every run has; {_next_step(config)}")
+        other = self._given.get(key)
+        if other is config:
+            raise PluginError(f"{config.place}: {config.use} gave {what} more than once")
+        if other is not None:
+            raise PluginError(
+                f"{other.place} ({other.use}) and {config.place} ({config.use}) both gave {what}; {_next_step(config)}"
+            )
+        self._given[key] = config
+
+
+def _declared(config: ComponentConfig, manager: Manager) -> frozenset[str]:
+    spec = manager.offer("scorer", config.use).spec
+    columns: Iterable[str] = spec.columns if isinstance(spec, ScorerSpec) else ()
+    return frozenset(f"{config.name}_{column}" if config.name else column for column in columns)
+
+
+def _next_step(config: ComponentConfig) -> str:
+    example = "second" if config.name != "second" else "third"
+    return f'give {config.place} a name of its own, for instance name = "{example}", which stands before its columns'
