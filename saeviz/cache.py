@@ -2,6 +2,7 @@
 
 One SQLite file, in its plain journal mode: any number of processes may use it at once, a crash leaves what was there
 before, and it does without the shared memory of the write-ahead log, which a home on a network drive does not have.
+Each row has a checksum over what it says and what it says it of, so that damage, or another row's data, is noticed.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from itertools import accumulate
 from pathlib import Path
 
+from saeviz.damage import checksum
 from saeviz.errors import ImageError
 from saeviz.types import HasBytes, ImageItem
 
 FORMAT = 1
-SECONDS_TO_WAIT = 60.0
+SECONDS_TO_WAIT = 10.0
+"""For another process that writes; what takes longer has stopped half-way, and the run goes on without."""
 DAY = 86_400
 LIMIT = 20 * 10**9
 """Bytes that runs add up to; beyond, what was not used for longest goes."""
@@ -40,6 +43,8 @@ create table if not exists file (
 pragma user_version = {FORMAT};
 commit;
 """
+_CHECKED = ("entry", "file")
+"""Tables whose rows have a checksum; those of earlier versions have none and are not used."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,29 @@ class SharedCache:
     def __init__(self, folder: Path) -> None:
         self.path = self.path_in(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and not self.path.is_file():
+            raise sqlite3.DatabaseError(f"{self.path.name} is not a file")
         self._connection = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT, isolation_level=None)
+        try:
+            self._set_up()
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def _set_up(self) -> None:
         (version,) = self._connection.execute("pragma user_version").fetchone()
         if version not in (0, FORMAT):
             raise sqlite3.DatabaseError(f"it has format {version}, and this saeviz knows format {FORMAT}")
         if version == 0:
             self._connection.executescript(_SCHEMA)
+        if any(not self._has_checks(table) for table in _CHECKED):
+            with self._writing():
+                for table in _CHECKED:
+                    if not self._has_checks(table):
+                        self._connection.execute(f"alter table {table} add column checksum blob")
+
+    def _has_checks(self, table: str) -> bool:
+        return "checksum" in {row[1] for row in self._connection.execute(f"pragma table_info({table})")}
 
     @staticmethod
     def path_in(folder: Path) -> Path:
@@ -92,19 +114,29 @@ class SharedCache:
         newest = self._newest(model)
         return newest[1] if newest else None
 
-    def get(self, model: Model, images: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The entries that are kept of these pictures. At most some hundred pictures at a time."""
+    def get(self, model: Model, images: Sequence[bytes], largest: int = LIMIT) -> dict[bytes, bytes | None]:
+        """The entries that are kept of these pictures, None for one that is damaged, or has more than `largest` bytes.
+
+        At most some hundred pictures at a time.
+        """
         newest = self._newest(model)
         if newest is None or not images:
             return {}
+        number, provenance = newest
         places = ", ".join("?" * len(images))
-        found = self._connection.execute(
-            f"select id, used, image, data from entry where model = ? and image in ({places})",  # noqa: S608
-            (newest[0], *images),
+        rows = self._connection.execute(
+            "select id, cast(used as integer), image, "  # noqa: S608
+            "case when length(data) <= ? then cast(data as blob) end, checksum "
+            f"from entry where model = ? and checksum is not null and image in ({places})",
+            (largest, number, *images),
         ).fetchall()
         now = int(time.time())
-        self._touch([number for number, used, _, _ in found if used < now - DAY], now)
-        return {image: data for _, _, image, data in found}
+        with suppress(sqlite3.OperationalError):  # whoever may only read it may use it
+            self._touch([entry for entry, used, _, _, _ in rows if used < now - DAY], now)
+        return {
+            image: data if data is not None and check == _check_of(model, provenance, image, data) else None
+            for _, _, image, data, check in rows
+        }
 
     def put(self, model: Model, provenance: str, entries: Mapping[bytes, bytes]) -> None:
         """Keep entries; those of a picture that has one are replaced."""
@@ -119,25 +151,33 @@ class SharedCache:
                 "select id from model where digest = ? and provenance = ?", (model.digest, provenance)
             ).fetchone()
             self._connection.executemany(
-                "insert or replace into entry (model, image, used, size, data) values (?, ?, ?, ?, ?)",
-                [(number, image, int(now), len(data), data) for image, data in entries.items()],
+                "insert or replace into entry (model, image, used, size, data, checksum) values (?, ?, ?, ?, ?, ?)",
+                [
+                    (number, image, int(now), len(data), data, _check_of(model, provenance, image, data))
+                    for image, data in entries.items()
+                ],
             )
 
     def digests(self, fingerprints: Mapping[Path, str]) -> dict[Path, bytes]:
         """The pictures in files that were read when they had these fingerprints. At most some hundred at a time."""
         keys = {_key_of(path): path for path in fingerprints}
         rows = self._connection.execute(
-            f"select path, fingerprint, image from file where path in ({', '.join('?' * len(keys))})",  # noqa: S608
+            f"select path, image, checksum from file where path in ({', '.join('?' * len(keys))})",  # noqa: S608
             list(keys),
         ).fetchall()
-        return {keys[key]: image for key, fingerprint, image in rows if fingerprint == fingerprints[keys[key]]}
+        return {
+            keys[key]: image
+            for key, image, check in rows
+            if isinstance(image, bytes) and check == checksum(key, fingerprints[keys[key]], image)
+        }
 
     def remember(self, found: Mapping[Path, tuple[str, bytes]]) -> None:
         """Keep which picture is in a file while it has a fingerprint, so that it need not be read again to know."""
-        rows = [(_key_of(path), fingerprint, image) for path, (fingerprint, image) in found.items()]
+        known = [(_key_of(path), fingerprint, image) for path, (fingerprint, image) in found.items()]
         with self._writing():
             self._connection.executemany(
-                "insert or replace into file (path, fingerprint, image) values (?, ?, ?)", rows
+                "insert or replace into file (path, fingerprint, image, checksum) values (?, ?, ?, ?)",
+                [(*row, checksum(*row)) for row in known],
             )
 
     def usage(self) -> list[Usage]:
@@ -213,6 +253,10 @@ def digest_of(item: ImageItem) -> bytes | None:
     except (OSError, ImageError):
         return None
     return found.digest() if item.fingerprint == fingerprint else None
+
+
+def _check_of(model: Model, provenance: str, image: bytes, data: bytes) -> bytes:
+    return checksum(model.digest, provenance, image, data)
 
 
 def _key_of(path: Path) -> bytes:

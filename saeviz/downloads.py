@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -10,6 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from saeviz.files import write_atomic
+
+logger = logging.getLogger("saeviz")
+_DIGEST = re.compile("[0-9a-f]{64}")
+_VERSION = re.compile("[0-9a-f]{8}")
 
 
 class Downloads:
@@ -22,27 +28,33 @@ class Downloads:
         self.folder = cache_dir / "downloads"
 
     def read(self, url: str) -> bytes | None:
-        """What the URL shows, None where it is not kept."""
-        try:
-            path = self._content(self._record(url).read_text())
-            with suppress(OSError):  # whoever may only read it may use it
-                os.utime(path)
-            return path.read_bytes()
-        except FileNotFoundError:
+        """What the URL shows, None where it is not kept. What is damaged is removed, and not kept either."""
+        path = self._found(url)
+        if path is None:
             return None
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        if sha256(data).hexdigest() != path.name:
+            logger.warning("the cache has a damaged picture, which is fetched again: %s", path)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):  # whoever may only read it may use it
+            os.utime(path)
+        return data
 
     def has(self, url: str) -> bool:
-        """Whether what the URL shows is kept."""
-        try:
-            return self._content(self._record(url).read_text()).is_file()
-        except FileNotFoundError:
-            return False
+        """Whether what the URL shows is kept; `read` will say whether it is whole."""
+        path = self._found(url)
+        return path is not None and path.is_file()
 
     def keep(self, url: str, data: bytes) -> None:
         """Keep what was fetched; readers and other writers see all of it or nothing."""
         found = sha256(data).hexdigest()
         record = self._record(url)
-        before = record.read_text() if record.is_file() else found
+        before = _text_of(record, _DIGEST) or found
         write_atomic(self._content(found), data)
         if before != found:
             write_atomic(self.folder / "changed" / _digest(url), found[:8])
@@ -72,7 +84,13 @@ class Downloads:
 
     @cached_property
     def _changed(self) -> dict[str, str]:
-        return {path.name: path.read_text() for path in (self.folder / "changed").glob("[0-9a-f]*")}
+        found = {path.name: _text_of(path, _VERSION) for path in (self.folder / "changed").glob("[0-9a-f]*")}
+        return {name: text for name, text in found.items() if text}
+
+    def _found(self, url: str) -> Path | None:
+        """The file that is said to have what the URL shows."""
+        name = _text_of(self._record(url), _DIGEST)
+        return self._content(name) if name else None
 
     def _record(self, url: str) -> Path:
         name = _digest(url)
@@ -80,6 +98,15 @@ class Downloads:
 
     def _content(self, name: str) -> Path:
         return self.folder / "content" / name[:2] / name
+
+
+def _text_of(path: Path, kind: re.Pattern[str]) -> str | None:
+    """What a small file says, None where there is none or it says something else."""
+    try:
+        found = kind.fullmatch(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return found[0] if found else None
 
 
 def _digest(url: str) -> str:

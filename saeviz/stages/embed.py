@@ -8,7 +8,6 @@ from typing import Any
 
 from saeviz.config import ComponentConfig
 from saeviz.embeddings import EmbeddingFiles
-from saeviz.errors import PluginError
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedEmbeddings
 from saeviz.types import ImageItem
@@ -52,11 +51,6 @@ class Embed:
         with closing(SharedEmbeddings(session, config)) as shared:
             for chunk in session.progress(chunks, len(chunks), self.name):
                 vectors = shared.embed(chunk, embedder)
-                if vectors.shape != (len(chunk), embedder.dim):
-                    raise PluginError(
-                        f"{self.table} {config.use} gave shape {vectors.shape} for {len(chunk)} images "
-                        f"of dimension {embedder.dim}"
-                    )
                 good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
                 if good.size:
                     ids = [chunk[row].item_id for row in good]

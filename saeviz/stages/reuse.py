@@ -8,16 +8,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config import ComponentConfig
+from saeviz.errors import PluginError
 from saeviz.session import Session
 from saeviz.stages.shared import Shared
 from saeviz.stages.stage import provenance
 from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from saeviz.roles import EmbeddingProvider
     from saeviz.typing import Float32Array
+
+    _Row = tuple[Float32Array, NDArray[np.int64]]
 
 _COUNT = struct.Struct("<I")
 
@@ -38,6 +42,14 @@ class SharedFeatures(Shared):
             for space, rows in zip(self.spaces, zip(*found.values(), strict=True), strict=True):
                 yield FeatureBatch(space, tuple(found), _to_matrix(rows, space.n_features))
 
+    def largest(self, part: int) -> int:
+        """Of a row without any zero whose gaps could not be compressed."""
+        return _COUNT.size + 10 * self.spaces[part].n_features + 100
+
+    def load(self, part: int, entry: bytes) -> _Row:
+        """The row; raises `ValueError` where it is none of this space."""
+        return _to_row(entry, self.spaces[part].n_features)
+
     def keep(self, batch: FeatureBatch) -> None:
         """Keep what the extractor has made; `provenance` must say of what."""
         matrix = batch.matrix
@@ -54,31 +66,51 @@ class SharedEmbeddings(Shared):
     def __init__(self, session: Session, config: ComponentConfig) -> None:
         super().__init__(session, config, "embeddings", [""])
         self.config = config
+        self._dim = 0
 
     def embed(self, items: Sequence[ImageItem], embedder: EmbeddingProvider) -> Float32Array:
-        """As the provider's own `embed`, which is asked only for what there is not."""
+        """As the provider's own `embed`, which is asked only for what there is not.
+
+        Raises `PluginError` where it gives another shape than it says.
+        """
         import numpy as np
 
+        self._dim = embedder.dim
         found = {item_id: entry for part in self.find(items) for item_id, (entry,) in part.items()}
         missing = [item for item in items if item.item_id not in found]
-        if not found:
-            return self._embed(missing, embedder)
         rows = np.empty((len(items), embedder.dim), np.float32)
         made = iter(self._embed(missing, embedder) if missing else ())
         for row, item in zip(rows, items, strict=True):
-            row[:] = np.frombuffer(found[item.item_id], "<f4") if item.item_id in found else next(made)
+            row[:] = found[item.item_id] if item.item_id in found else next(made)
         return rows
+
+    def largest(self, part: int) -> int:  # noqa: ARG002
+        """Of a vector."""
+        return 4 * self._dim
+
+    def load(self, part: int, entry: bytes) -> Float32Array:  # noqa: ARG002
+        """The vector; raises `ValueError` where it is of another length or not finite."""
+        import numpy as np
+
+        vector = np.frombuffer(entry, "<f4")
+        if vector.shape != (self._dim,) or not np.isfinite(vector).all():
+            raise ValueError("it is no embedding of this model")
+        return vector.astype(np.float32, copy=False)
 
     def _embed(self, items: Sequence[ImageItem], embedder: EmbeddingProvider) -> Float32Array:
         import numpy as np
 
         with self.session.blaming(self.config):
-            vectors = embedder.embed(items)
+            vectors = np.asarray(embedder.embed(items), dtype=np.float32)
+        if vectors.shape != (len(items), embedder.dim):
+            raise PluginError(
+                f"{self.config.place} {self.config.use} gave shape {vectors.shape} for {len(items)} images "
+                f"of dimension {embedder.dim}"
+            )
         self.provenance = provenance(self.session, self.config, embedder)
-        if vectors.shape == (len(items), embedder.dim):
-            good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()
-            entries = (vectors[row].astype("<f4").tobytes() for row in good)
-            self.add([items[row] for row in good], 0, entries, self.provenance)
+        good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()
+        entries = (vectors[row].astype("<f4").tobytes() for row in good)
+        self.add([items[row] for row in good], 0, entries, self.provenance)
         return vectors
 
 
@@ -90,15 +122,35 @@ def _to_bytes(indices: NDArray[Any], values: Float32Array) -> bytes:
     return _COUNT.pack(len(values)) + values.astype("<f4").tobytes() + zlib.compress(gaps.tobytes(), level=1)
 
 
-def _to_matrix(rows: Sequence[bytes], n_features: int) -> Any:
+def _to_row(entry: bytes, n_features: int) -> _Row:
+    """The inverse of `_to_bytes`. Never unpacks more than such a row can have."""
+    import numpy as np
+
+    if len(entry) < _COUNT.size:
+        raise ValueError("it is cut")
+    (count,) = _COUNT.unpack_from(entry)
+    end = _COUNT.size + 4 * count
+    if count > n_features or len(entry) < end:
+        raise ValueError("it says that it has more values than it can have")
+    unpacker = zlib.decompressobj()
+    try:
+        gaps = unpacker.decompress(entry[end:], 4 * count + 1)
+    except zlib.error as error:
+        raise ValueError(f"its indices cannot be unpacked: {error}") from None
+    if len(gaps) != 4 * count or not unpacker.eof or unpacker.unused_data:
+        raise ValueError("it has another number of indices than of values")
+    values = np.frombuffer(entry[_COUNT.size : end], "<f4").astype(np.float32, copy=False)
+    steps = np.frombuffer(gaps, "<u4").astype(np.int64)
+    indices = np.cumsum(steps)
+    if not np.isfinite(values).all() or (count and ((steps[1:] < 1).any() or indices[-1] >= n_features)):
+        raise ValueError("it is no row of features of this space")
+    return values, indices
+
+
+def _to_matrix(rows: Sequence[_Row], n_features: int) -> Any:
     import numpy as np
     from scipy.sparse import csr_array
 
-    values, indices = [], []
-    for row in rows:
-        (count,) = _COUNT.unpack_from(row)
-        end = _COUNT.size + 4 * count
-        values.append(np.frombuffer(row[_COUNT.size : end], "<f4"))
-        indices.append(np.cumsum(np.frombuffer(zlib.decompress(row[end:]), "<u4"), dtype=np.int64))
-    starts = np.cumsum([0, *map(len, values)])
-    return csr_array((np.concatenate(values), np.concatenate(indices), starts), shape=(len(rows), n_features))
+    starts = np.cumsum([0, *(len(values) for values, _ in rows)])
+    values, indices = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
+    return csr_array((values, indices, starts), shape=(len(rows), n_features))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -22,13 +23,15 @@ T = TypeVar("T")
 CHUNK = 256
 AT_ONCE = 1024
 THREADS = 8
+UNUSABLE = (sqlite3.Error, OSError, TypeError, OverflowError, MemoryError)
+"""What a cache raises that is no database of ours; SQLite has values of any type in any column."""
 
 
-class Shared:
+class Shared(ABC):
     """What a component made in this and other runs: for a picture one entry for each of `parts`, such as spaces.
 
-    Nothing of it can fail a run: where the cache cannot be used, a warning says so and the run does without.
-    `provenance` is where the entries that were found come from, as for the manifest.
+    Nothing of it can fail a run: where the cache cannot be used, a warning says so and the run does without. An entry
+    that is damaged counts as none. `provenance` is where the entries that were found come from, as for the manifest.
     """
 
     def __init__(self, session: Session, config: ComponentConfig, kind: str, parts: Sequence[str]) -> None:
@@ -38,6 +41,7 @@ class Shared:
         self._cache: SharedCache | None = None
         self._new: dict[tuple[Model, str], dict[bytes, bytes]] = {}
         self._read: dict[Path, tuple[str, bytes]] = {}
+        self._has_told = False
         if not session.config.run.cache:
             return
         identity = [session.identity(config), session.config.run.precision, _files(config), _code(session, config)]
@@ -46,16 +50,24 @@ class Shared:
         ]
         try:
             self._cache = SharedCache(self._folder)
-        except (sqlite3.Error, OSError) as error:
+        except UNUSABLE as error:
             self._give_up(error)
 
-    def find(self, items: Sequence[ImageItem]) -> Iterator[dict[str, tuple[bytes, ...]]]:
-        """The entries of those items that have all parts, by id, some items at a time; none when a stage is redone."""
+    @abstractmethod
+    def largest(self, part: int) -> int:
+        """How many bytes an entry of a part can have."""
+
+    @abstractmethod
+    def load(self, part: int, entry: bytes) -> Any:
+        """What an entry says; raises `ValueError` where it cannot be one of this part."""
+
+    def find(self, items: Sequence[ImageItem]) -> Iterator[dict[str, tuple[Any, ...]]]:
+        """What the entries say of items that have all parts, by id, some at a time; none when a stage is redone."""
         if self.session.redo or not self._try(self._takes_up, default=False):
             return
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
-            found: dict[str, tuple[bytes, ...]] = self._try(self._entries, chunk, default={})
+            found: dict[str, tuple[Any, ...]] = self._try(self._entries, chunk, default={})
             if found:
                 yield found
 
@@ -87,17 +99,44 @@ class Shared:
     def _takes_up(self, cache: SharedCache) -> bool:
         """Whether there is anything of this component: else pictures need not be read to know them."""
         made_by = [cache.provenance(model) for model in self._models]
-        self.provenance = self.provenance or json.loads(made_by[0] or "{}")
-        return None not in made_by
+        if None in made_by:
+            return False
+        try:
+            provenance = json.loads(made_by[0] or "{}")
+        except (ValueError, RecursionError):
+            provenance = None
+        if not isinstance(provenance, dict):
+            self._tell_of_damage()
+            return False
+        self.provenance = self.provenance or provenance
+        return True
 
-    def _entries(self, cache: SharedCache, chunk: Sequence[ImageItem]) -> dict[str, tuple[bytes, ...]]:
+    def _entries(self, cache: SharedCache, chunk: Sequence[ImageItem]) -> dict[str, tuple[Any, ...]]:
         digests = self._digests(cache, chunk)
-        kept = [cache.get(model, list(set(digests.values()))) for model in self._models]
+        images = list(set(digests.values()))
+        kept = [
+            self._loaded(part, cache.get(model, images, self.largest(part))) for part, model in enumerate(self._models)
+        ]
         return {
             item_id: tuple(entries[digest] for entries in kept)
             for item_id, digest in digests.items()
             if all(digest in entries for entries in kept)
         }
+
+    def _loaded(self, part: int, entries: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
+        """What the entries say that are whole."""
+        found = {}
+        for image, entry in entries.items():
+            try:
+                found[image] = self.load(part, entry or b"")
+            except ValueError:
+                self._tell_of_damage()
+        return found
+
+    def _tell_of_damage(self) -> None:
+        if not self._has_told:
+            logger.warning("the cache in %s has damaged entries; what they were of is made anew", self._folder)
+        self._has_told = True
 
     def _digests(self, cache: SharedCache, items: Iterable[ImageItem]) -> dict[str, bytes]:
         """Which pictures these are, without those that have changed since the run began.
@@ -125,7 +164,7 @@ class Shared:
             return default
         try:
             return action(self._cache, *arguments)
-        except (sqlite3.Error, OSError) as error:
+        except UNUSABLE as error:
             self._give_up(error)
             return default
 

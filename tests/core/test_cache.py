@@ -397,12 +397,13 @@ def test_a_damaged_cache_is_said_and_replaced(saeviz_command, tmp_path, filled):
 
 
 def test_features_come_back_to_the_last_bit():
-    from saeviz.stages.reuse import _to_bytes, _to_matrix
+    from saeviz.stages.reuse import _to_bytes, _to_matrix, _to_row
 
     generator = np.random.default_rng(0)
     rows = [np.sort(generator.choice(49_152, size, replace=False)) for size in (0, 1, 800, 49_152)]
     values = [generator.exponential(size=row.size).astype(np.float32) for row in rows]
-    matrix = _to_matrix([_to_bytes(*pair) for pair in zip(rows, values, strict=True)], 49_152)
+    entries = [_to_bytes(*pair) for pair in zip(rows, values, strict=True)]
+    matrix = _to_matrix([_to_row(entry, 49_152) for entry in entries], 49_152)
     for number, (row, value) in enumerate(zip(rows, values, strict=True)):
         assert np.array_equal(matrix[[number]].indices, row)
         assert np.array_equal(matrix[[number]].data, value)
