@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+_OTHER_FILES = ("items.parquet", "log.txt", ".lock")
+
+
+def is_run_directory(path: Path) -> bool:
+    """Whether a folder is a run directory: by its `run.json`, or, where that is damaged, by what lies beside it."""
+    manifest = path / "run.json"
+    try:
+        if not manifest.is_file():
+            return False
+        content = json.loads(manifest.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return any((path / name).exists() for name in _OTHER_FILES)
+    return isinstance(content, dict) and {"format", "stages"} <= content.keys()
 
 
 class RunDir:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.images import IMAGE_ENDINGS
+from saeviz.toolkit.names import existing, same_form
 from saeviz.toolkit.raters import long_rows
 from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
 from saeviz.toolkit.tables import Table
-from saeviz_folder.scan import SUFFIXES, relative_name
+from saeviz_folder.scan import relative_name
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions
@@ -92,6 +94,7 @@ class _Finder:
         self.folders = (os.fspath(table_folder), os.fspath(folder))
         self.folder = folder
         self.images = {os.fspath(image): image for image in images}
+        self.alike = {same_form(text): image for text, image in self.images.items()}
 
     def by_file(self, name: str) -> Path | None:
         """The image file with this path from the table's folder or the images' folder."""
@@ -101,16 +104,19 @@ class _Finder:
             for folder in self.folders:
                 # As text: a Path for each of many rows takes longer than all the rest.
                 text = os.path.normpath(os.path.join(folder, spelling))  # noqa: PTH118
-                if text in self.images:
-                    return self.images[text]
-                if os.path.splitext(text)[1].lower() in SUFFIXES and os.path.isfile(text):  # noqa: PTH113, PTH122
-                    return self.images.get(os.path.realpath(text), Path(text))
+                image = self.images.get(text) or self.alike.get(same_form(text))
+                if image is not None:
+                    return image
+                if os.path.splitext(text)[1].lower() in IMAGE_ENDINGS:  # noqa: PTH122
+                    text = text if text.isascii() else os.fspath(existing(Path(text)))
+                    if os.path.isfile(text):  # noqa: PTH113
+                        return self.images.get(os.path.realpath(text), Path(text))
         return None
 
     def by_id(self, row: Row) -> Path | None:
         """The image that is called like the item: by its path or its name, with or without its ending."""
         for named in self._by_name if row.item_id else ():
-            found = named.get(row.item_id, [])
+            found = named.get(same_form(row.item_id), [])
             if len(found) > 1:
                 shown = ", ".join(str(path) for path in found[:2])
                 raise saeviz.DataError(
@@ -133,7 +139,7 @@ class _Finder:
         for name_of in ways_to_name:
             named: dict[str, list[Path]] = defaultdict(list)
             for image in sorted(self.images.values()):
-                named[name_of(image)].append(image)
+                named[same_form(name_of(image))].append(image)
             all_names.append(dict(named))
         return all_names
 

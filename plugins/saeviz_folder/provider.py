@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.images import IMAGE_ENDINGS
+from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table_rows import Row
 from saeviz.toolkit.tables import read_table
 from saeviz_folder.join import join
-from saeviz_folder.scan import SUFFIXES, find_images, relative_name
+from saeviz_folder.scan import find_images, relative_name
 
 if TYPE_CHECKING:
     from saeviz_folder import FolderOptions
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class FolderImages:
     """The image files below a folder, in the order of their paths; then those that only the table names.
 
-    An item's id is the file's path from the folder (`a/b.jpg`), or what the table says in `item_column`. A table
-    may name files anywhere (`../images/x.jpg`), but nothing that does not end like an image is taken for one.
+    An item's id is the file's path from the folder (`a/b.jpg`, in NFC), or what the table says in `item_column`. A
+    table may name files anywhere (`../images/x.jpg`), but nothing that does not end like an image is taken for one.
     Columns of the table that are not ratings become metadata. Nothing is read before the first call.
     """
 
@@ -59,17 +61,19 @@ class _Catalogue:
 
 def _make_catalogue(options: FolderOptions) -> _Catalogue:
     folder = _existing_folder(options.path)
-    images, unreadable = find_images(folder)
-    notes = [f"the folder {relative_name(path, folder)} cannot be read" for path in unreadable]
+    found = find_images(folder)
+    if found.runs == [folder]:
+        raise saeviz.DataError(f"images.path: {folder} is a run directory of saeviz, not a folder of images")
+    notes = list(found.notes([options.ratings] if options.ratings else []))
     rows: dict[Path, Row] = {}
     if options.ratings is not None:
         table = read_table(options.ratings)
-        rows, more_notes = join(table, folder, images, options)
+        rows, more_notes = join(table, folder, found.images, options)
         notes += [*table.notes, *more_notes]
-    files = list(dict.fromkeys([*images, *rows]))
+    files = list(dict.fromkeys([*found.images, *rows]))
     if not files:
-        looked_for = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise saeviz.DataError(f"images.path: no images in {folder} (looked for {looked_for})")
+        looked_for = ", ".join(sorted(ending[1:] for ending in IMAGE_ENDINGS))
+        raise saeviz.DataError("; ".join([f"images.path: no images in {folder} (looked for {looked_for})", *notes]))
     return _Catalogue(_make_items(files, rows, folder), notes)
 
 
@@ -87,7 +91,10 @@ def _make_items(files: Sequence[Path], rows: Mapping[Path, Row], folder: Path) -
     items: dict[str, saeviz.ImageItem] = {}
     for file in files:
         row = rows.get(file) or Row(0, "", "", {}, {})
-        item_id = row.item_id or relative_name(file, folder)
+        name = relative_name(file, folder)
+        item_id = row.item_id or same_form(name)
+        if item_id in items and not row.item_id:
+            item_id = name  # two files with names that only look alike
         if item_id in items:
             other = items[item_id].source
             raise saeviz.DataError(f"two images have the id {item_id!r}: {other!s} and {file}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import saeviz
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.fetch.urls import is_url, name_of
+from saeviz.toolkit.names import existing, is_there
 from saeviz.toolkit.raters import long_rows
 from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
 from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, wide_rows
@@ -138,7 +139,7 @@ class TableImages:
         if not images:
             raise saeviz.DataError(f"images.path: no row of {self._table.path} names an image")
         files = [self._file(image) for image in images[:LOOKED_AT] if not is_url(image)]
-        if files and not any(map(_exists, files)):
+        if files and not any(map(is_there, files)):
             raise saeviz.DataError(
                 f"images.path: of the first {len(files)} files that {self._table.path.name} names there is none, "
                 f"for instance {files[0]}; set images.folder to what its paths are relative to"
@@ -157,8 +158,8 @@ class TableImages:
         return saeviz.ImageItem(item_id, source, row.ratings, row.metadata, version, row.individual)
 
     def _file(self, name: str) -> Path:
-        path = self.folder / name.replace("\0", "\ufffd")
-        return path if "\\" not in name or _exists(path) else self.folder / name.replace("\\", os.sep)
+        path = existing(self.folder / name.replace("\0", "\ufffd"))
+        return path if "\\" not in name or is_there(path) else existing(self.folder / name.replace("\\", os.sep))
 
 
 class UrlImages(TableImages):
@@ -174,10 +175,3 @@ class UrlImages(TableImages):
                 'use = "table" takes paths, too'
             )
         super()._check(images)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False

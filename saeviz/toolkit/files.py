@@ -1,4 +1,4 @@
-"""Write files so that a crash leaves the old or the new, never half of either."""
+"""Write files so that a crash leaves the old or the new, never half of either; tell run directories from others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
+from saeviz.rundir import is_run_directory
 
 __all__ = [
     "OneWriter",
     "append_line",
     "atomic_path",
     "explain_disk_errors",
+    "is_run_directory",
     "read_lines",
     "remove_temporaries",
     "write_atomic",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeviz.errors import ConfigError, DataError, ImageError
+from saeviz.toolkit.names import existing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,7 +103,7 @@ def picture_at(item_id: str, path: str | None, base: Path, *, inside: bool) -> P
     file = Path(os.path.normpath(base / path))
     if "\0" in path or (inside and not file.is_relative_to(os.path.normpath(base))):
         return missing_picture(item_id, f"its path {path!r} leads out of images.folder")
-    return file
+    return existing(file)
 
 
 def missing_picture(item_id: str, reason: str) -> Callable[[], Image]:

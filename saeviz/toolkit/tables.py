@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import saeviz
+from saeviz.toolkit.names import same_form
 
 Cell = Any
 """Text, a number or None, as the file has it."""
@@ -71,7 +72,7 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     text = str(cell).strip()
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else same_form(text).encode("utf-8", "replace").decode()
 
 
 def is_missing(cell: Cell) -> bool:

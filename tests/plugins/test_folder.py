@@ -82,7 +82,10 @@ def test_finds_images_of_every_kind_in_the_whole_tree(tmp_path):
     provider = provide(tmp_path)
     assert ids(provider) == names
     assert [item.open().size for item in provider.iter_images()] == [(8, 6)] * len(names)
-    assert provider.notes() == []
+    assert provider.notes() == [
+        "2 hidden folders or images left out: .hidden, .hidden.jpg",
+        "1 file that is no image was passed over: 1 .txt",
+    ]
 
 
 def test_links_are_followed_and_loops_are_survived(tmp_path):
