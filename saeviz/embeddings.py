@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from saeviz.errors import RunDirError
 from saeviz.files import atomic_path, explain_disk_errors, remove_temporaries
+from saeviz.npz import read_npz
 from saeviz.types import ImageItem
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class EmbeddingFiles:
 
         for path in self._files():
             try:
-                with np.load(path, allow_pickle=False) as part:
-                    keys = json.loads(part["keys"].tobytes())
-                    yield keys, part["vectors"] if with_vectors else np.empty((0, 0), np.float32)
+                part = read_npz(path, "keys", *(["vectors"] if with_vectors else []))
+                keys = json.loads(part["keys"].tobytes())
+                yield keys, part["vectors"] if with_vectors else np.empty((0, 0), np.float32)
             except (OSError, ValueError, KeyError) as error:
                 raise RunDirError(f"{path} cannot be read ({error}); remove it and run again") from error

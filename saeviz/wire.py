@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from saeviz.errors import DataError
+from saeviz.npz import read_npz
 from saeviz.types import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NPZ = "application/x-npz"
-_LONGEST_HEADER = 1024
-"""Bytes that say what an array is; NumPy writes 118. They are parsed like Python, which nesting can exhaust."""
-UNREADABLE = (
-    BadZipFile,
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    TokenError,
-    RuntimeError,
-    MemoryError,
-)
-"""What reading an archive or the header of an array that is none may raise."""
 FEATURES = {"item_ids": ("u1", 1), "indptr": ("<i8", 1), "indices": ("<i4", 1), "values": ("<f4", 1)}
 """The arrays of a batch of features, with their types and dimensions. `item_ids` is a list in JSON, as UTF-8."""
 PICTURES = {"lengths": ("<i8", 1), "files": ("u1", 1)}
@@ -61,23 +45,19 @@ def unpack_arrays(data: bytes, expected: Mapping[str, tuple[str, int]]) -> dict[
                 raise ValueError(f"it does not have just the arrays {', '.join(expected)}")
             if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed")
-            return {name: _array(archive.read(f"{name}.npy"), *kind) for name, kind in expected.items()}
-    except UNREADABLE as error:
+        arrays = read_npz(data)
+        for name, (dtype, n_dimensions) in expected.items():
+            _refuse_another_kind(arrays[name], dtype, n_dimensions)
+        return arrays
+    except (ValueError, BadZipFile, OSError, EOFError, LookupError, RuntimeError) as error:
         raise DataError(f"this is not the .npz file that belongs here: {error}") from error
 
 
-def _array(data: bytes, dtype: str, n_dimensions: int) -> NDArray[Any]:
-    import numpy as np
-
-    stream = BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("its arrays are not in the .npy format 1.0")
-    shape, is_fortran, found = np.lib.format.read_array_header_1_0(stream, max_header_size=_LONGEST_HEADER)
-    if found != np.dtype(dtype) or len(shape) != n_dimensions or is_fortran:
-        raise ValueError(f"it has an array {found}{list(shape)} where {dtype} of {n_dimensions} dimensions belongs")
-    if math.prod(shape) * found.itemsize != len(data) - stream.tell():
-        raise ValueError("an array is longer or shorter than it says")
-    return np.frombuffer(data, found, offset=stream.tell()).reshape(shape)
+def _refuse_another_kind(array: NDArray[Any], dtype: str, n_dimensions: int) -> None:
+    if array.dtype != dtype or array.ndim != n_dimensions or not array.flags.c_contiguous:
+        raise ValueError(
+            f"it has an array {array.dtype}{list(array.shape)} where {dtype} of {n_dimensions} dimensions belongs"
+        )
 
 
 def pack_features(batch: FeatureBatch) -> bytes:

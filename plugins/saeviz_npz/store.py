@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.npz import read_npz
 from saeviz.toolkit.shards import ShardStore
 from saeviz_npz.packing import pack, unpack
 
@@ -48,10 +49,12 @@ class NpzStore(ShardStore):
 
     def load_shard(self, path: Path, space: saeviz.FeatureSpace, item_ids: Sequence[str]) -> CSR:  # noqa: ARG002
         """The matrix as it was saved, in whichever encoding."""
-        import numpy as np
-        from scipy.sparse import load_npz
+        from scipy.sparse import csr_array
 
-        with np.load(path, allow_pickle=False) as arrays:
-            if "packed" in arrays:
-                return unpack(arrays)
-        return load_npz(path)
+        arrays = read_npz(path)
+        if "packed" in arrays:
+            return unpack(arrays)
+        if arrays["format"].tolist() != b"csr":
+            raise ValueError(f"it holds no CSR matrix but {arrays['format']}")
+        values, columns, starts = (arrays[name].copy() for name in ("data", "indices", "indptr"))
+        return csr_array((values, columns, starts), shape=tuple(arrays["shape"].tolist()))

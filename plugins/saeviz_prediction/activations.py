@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 import saeviz
 from saeviz.toolkit.files import atomic_path
+from saeviz.toolkit.npz import read_npz
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,9 +57,9 @@ def _key(extractor: Any, items: Sequence[saeviz.ImageItem], context: saeviz.Cont
 def _read(path: Path, key: str) -> NDArray[np.float32] | None:
     """What was kept under this key; nothing where the file is another's or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            return np.asarray(kept["activations"], np.float32) if str(kept["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        kept = read_npz(path, "key", "activations")
+        return np.asarray(kept["activations"], np.float32) if str(kept["key"]) == key else None
+    except (OSError, ValueError):
         return None
 
 

@@ -1,0 +1,150 @@
+"""Reading `.npz` files: whatever NumPy writes, no pickles, no parser of Python, and damage told as such."""
+
+from __future__ import annotations
+
+import ast
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, save_npz
+
+import saeviz
+from saeviz.embeddings import EmbeddingFiles
+from saeviz.npz import read_npz, to_array
+from saeviz.testing.stores import versioned
+from saeviz.wire import pack_features, unpack_features
+
+SPACE = saeviz.FeatureSpace(7, "cls", 50)
+ARRAYS = {
+    "floats": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4),
+    "columns first": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    "big-endian": np.arange(3, dtype=">i8"),
+    "flags": np.array([True, False]),
+    "a number": np.array(7),
+    "text": np.array(["a", "\u732b"]),
+    "bytes": np.array(b"csr"),
+    "nothing": np.zeros((0, 5), np.float32),
+    "five dimensions": np.zeros((1, 2, 1, 3, 1), np.uint16),
+}
+
+
+def npz(save=np.savez, **arrays):
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_whatever_numpy_writes_is_read_from_a_file_or_bytes(tmp_path, save):
+    content = npz(save, **ARRAYS)
+    (tmp_path / "x.npz").write_bytes(content)
+    for found in (read_npz(content), read_npz(tmp_path / "x.npz"), read_npz(content, *ARRAYS)):
+        assert list(found) == list(ARRAYS)
+        for name, expected in ARRAYS.items():
+            assert found[name].dtype == expected.dtype
+            np.testing.assert_array_equal(found[name], expected, strict=True)
+
+
+def test_only_what_is_asked_for_is_read():
+    assert list(read_npz(npz(**ARRAYS), "flags")) == ["flags"]
+    with pytest.raises(ValueError, match="it has no array 'other'"):
+        read_npz(npz(**ARRAYS), "flags", "other")
+
+
+def npy(array=ARRAYS["floats"], *, pickled=False):
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=pickled)
+    return buffer.getvalue()
+
+
+def headed(text):
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"\x93NUMPY\x09\x00" + npy()[8:],
+        npy()[:-1],
+        npy() + b"\0",
+        npy()[:40],
+        npy(np.array([{}], dtype=object), pickled=True),
+        npy(np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f4")])),
+        headed("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"),
+        headed("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 5_000 + ",), }"),
+        headed("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000,), }"),
+        headed("{'descr': '<q9', 'fortran_order': False, 'shape': (), }"),
+        headed("{'descr': '|O', 'fortran_order': False, 'shape': (), }"),
+        headed("(" * 5_000),
+    ],
+)
+def test_any_other_array_is_a_value_error(content):
+    with pytest.raises(ValueError, match=r"arrays?|digits"):
+        to_array(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"hello" * 100, npz(**ARRAYS)[:-40], npz(**ARRAYS)[:300]])
+def test_what_is_no_archive_or_a_part_of_one_is_a_value_error(content):
+    with pytest.raises(ValueError, match="it is no"):
+        read_npz(content)
+
+
+def test_a_flipped_bit_is_noticed():
+    content = bytearray(npz(vectors=np.ones(1_000, np.float32)))
+    content[2_000] ^= 1
+    with pytest.raises(ValueError, match="damaged"):
+        read_npz(bytes(content))
+
+
+def test_an_archive_that_is_encrypted_says_so():
+    content = bytearray(npz(save=np.savez, a=np.ones(3)))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        directory = archive.start_dir
+    content[6] |= 1
+    content[directory + 8] |= 1
+    with pytest.raises(ValueError, match="encrypted"):
+        read_npz(bytes(content))
+
+
+def test_nothing_that_is_read_has_python_parse_it(tmp_path, monkeypatch):
+    """`ast` fails at random in threads on Python 3.11; so no file is read that way, whoever wrote it."""
+    batch = versioned(SPACE, [f"item {number}" for number in range(9)])
+    stores = [
+        saeviz.component("store", "npz", path=tmp_path / encoding, encoding=encoding, shard_rows=4)
+        for encoding in ("packed", "scipy")
+    ]
+    for store in stores:
+        store.write(batch)
+    item = saeviz.ImageItem("a", b"")
+    files = EmbeddingFiles(tmp_path / "embeddings")
+    files.append([("a", "")], np.ones((1, 4), np.float32))
+    sent = pack_features(batch)
+
+    def refuse(*_arguments, **_options):
+        raise AssertionError("something is parsed as Python")
+
+    for name in ("parse", "literal_eval"):
+        monkeypatch.setattr(ast, name, refuse)
+    for store in stores:
+        found = list(store.read(SPACE))
+        assert sum(map(len, found)) == 9
+    assert files.read([item]).tolist() == [[1, 1, 1, 1]]
+    assert unpack_features(sent, SPACE).item_ids == batch.item_ids
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_shard_that_scipy_wrote_is_read(tmp_path, compressed):
+    store = saeviz.component("store", "npz", path=tmp_path, encoding="scipy")
+    batch = versioned(SPACE, ["a", "b"])
+    store.write(batch)
+    (shard,) = tmp_path.rglob("*.npz")
+    save_npz(shard, csr_array(batch.matrix), compressed=compressed)
+    (found,) = store.read(SPACE)
+    assert (found.matrix != batch.matrix).nnz == 0
+    save_npz(shard, batch.matrix.tocsc(), compressed=compressed)
+    with pytest.raises(saeviz.DataError, match="it holds no CSR matrix but"):
+        list(store.read(SPACE))
