@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,3 +37,15 @@ def relation_prefixes(names: Iterable[str]) -> list[str]:
     known = list(names)
     prefixes = [name.removesuffix("r") for name in known if name.endswith("_r")]
     return [""] * ("r" in known) + [prefix for prefix in prefixes if f"{prefix}p" in known]
+
+
+def measure_of(prefix: str, facts: Mapping[str, Any]) -> str:
+    """What the correlation whose columns have this prefix is called: by a fact of its scorer, else by the prefix.
+
+    `facts` are those of the run: `correlation_measure` for columns without a prefix,
+    `spearman_measure` for `spearman_r`.
+    """
+    named = facts.get(f"{prefix or 'correlation_'}measure")
+    if isinstance(named, str) and named:
+        return named
+    return f"{prefix}r".replace("_", " ") if prefix else "Pearson's r"

@@ -320,13 +320,17 @@ class TopImage(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """How a feature relates to a rating: signed r, its p, the adjusted q, over n images. NaN = no value."""
+    """How a feature relates to a rating: signed r, its p, the adjusted q, over n images. NaN = no value.
+
+    `measure` is what kind of correlation r is, in words such as "Spearman's rho".
+    """
 
     rating: str
     r: float
     p: float
     q: float
     n: int
+    measure: str = "Pearson's r"
 
 
 @dataclass(frozen=True)

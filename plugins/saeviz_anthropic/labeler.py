@@ -7,7 +7,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.vlm import Part, Question, Reply, ServiceError, VLMLabeler, http_reason, seconds_to_wait
+from saeviz.toolkit.vlm import (
+    Extra,
+    Part,
+    Question,
+    Reply,
+    ServiceError,
+    VLMLabeler,
+    http_reason,
+    redirect_reason,
+    seconds_to_wait,
+    text_of,
+    tokens_of,
+)
 from saeviz_anthropic import AnthropicOptions
 
 if TYPE_CHECKING:
@@ -23,6 +35,7 @@ class Messages:
     """Asks `messages`."""
 
     name = "Anthropic"
+    extras = (Extra.SCHEMA,)
 
     def __init__(self, options: AnthropicOptions) -> None:
         self.options = options
@@ -34,7 +47,9 @@ class Messages:
         try:
             return _reply(self._client.messages.create(**self._body(question)))
         except anthropic.APIStatusError as error:
-            reason = http_reason(error.body, error.message)
+            if 300 <= error.status_code < 400:
+                raise ServiceError(error.status_code, redirect_reason(error.response.headers)) from error
+            reason = http_reason(error.response.content, error.message)
             if error.status_code == 400 and "content filtering" in reason:
                 return Reply("", 0, 0, refusal=f"blocked: {reason}")
             status = 402 if error.status_code == 400 and "credit balance" in reason else error.status_code
@@ -50,18 +65,25 @@ class Messages:
 
     @cached_property
     def _client(self) -> Anthropic:
-        from anthropic import Anthropic
+        from anthropic import Anthropic, DefaultHttpxClient
 
         options = self.options
-        return Anthropic(api_key=options.sent_key(), base_url=options.base_url, timeout=options.timeout, max_retries=0)
+        return Anthropic(
+            api_key=options.sent_key(),
+            base_url=options.base_url,
+            timeout=options.timeout,
+            max_retries=0,
+            http_client=DefaultHttpxClient(follow_redirects=False),
+        )
 
     def _body(self, question: Question) -> dict[str, Any]:
+        form = {"output_config": {"format": {"type": "json_schema", "schema": question.schema}}}
         return {
             "model": self.options.model,
             "max_tokens": self.options.max_output_tokens,
             "system": question.instructions,
             "messages": [{"role": "user", "content": [_content(part) for part in question.parts]}],
-            "output_config": {"format": {"type": "json_schema", "schema": question.schema}},
+            **(form if question.has(Extra.SCHEMA) else {}),
         }
 
 
@@ -73,14 +95,18 @@ def _content(part: Part) -> dict[str, Any]:
 
 
 def _reply(message: Any) -> Reply:
-    details = getattr(message.stop_details, "explanation", None) if message.stop_reason == "refusal" else None
-    usage = message.usage
-    cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
+    if isinstance(message, str):  # what is not JSON
+        raise ServiceError(None, f"it sent no answer: {http_reason(message, 'an empty one')}")
+    reason, usage = getattr(message, "stop_reason", None), getattr(message, "usage", None)
+    details = getattr(getattr(message, "stop_details", None), "explanation", None)
+    content = message.content
+    blocks = content if isinstance(content, str) else [block.to_dict() for block in content]
+    read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     return Reply(
-        text="".join(block.text for block in message.content if block.type == "text"),
-        input_tokens=(usage.input_tokens or 0) + cached,
-        output_tokens=usage.output_tokens or 0,
-        model=message.model or "",
-        is_cut_off=message.stop_reason == "max_tokens",
-        refusal=(details or "refusal") if message.stop_reason == "refusal" else "",
+        text=text_of(blocks),
+        input_tokens=sum(tokens_of(getattr(usage, name, None)) for name in read),
+        output_tokens=tokens_of(getattr(usage, "output_tokens", None)),
+        model=text_of(getattr(message, "model", "")),
+        is_cut_off=reason == "max_tokens",
+        refusal=(details or "refusal") if reason == "refusal" else "",
     )

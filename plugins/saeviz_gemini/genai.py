@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from saeviz.toolkit.vlm import Picture, Question, Reply, ServiceError
+from saeviz.toolkit.vlm import Extra, Picture, Question, Reply, ServiceError
 from saeviz_gemini import GeminiOptions, reading
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ class GenAI:
     """Asks `generateContent` of the Gemini API."""
 
     name = "Gemini"
+    extras = (Extra.SCHEMA, Extra.SYSTEM, Extra.RESOLUTION)
 
     def __init__(self, options: GeminiOptions) -> None:
         self.options = options
@@ -29,7 +30,7 @@ class GenAI:
             types.Part.from_bytes(data=part.jpeg, mime_type="image/jpeg")
             if isinstance(part, Picture)
             else types.Part.from_text(text=part)
-            for part in question.parts
+            for part in question.together
         ]
         try:
             response = self._client.models.generate_content(
@@ -38,7 +39,7 @@ class GenAI:
             return _reply(response)
         except errors.APIError as error:
             headers = getattr(error.response, "headers", None) or {}
-            raise reading.failure(error.code, error.details, headers, str(error.message or error)) from error
+            raise reading.failure(error.code, _body_of(error), headers, str(error.message or error)) from error
         except _transport_errors() as error:
             raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:  # a body that is not what is documented
@@ -53,19 +54,30 @@ class GenAI:
         from google import genai
         from google.genai.types import HttpOptions
 
-        http = HttpOptions(base_url=self.options.base_url, timeout=max(1, round(1000 * self.options.timeout)))
+        http = HttpOptions(
+            base_url=self.options.base_url,
+            timeout=max(1, round(1000 * self.options.timeout)),
+            client_args={"follow_redirects": False},
+        )
         return genai.Client(vertexai=False, api_key=self.options.sent_key(), http_options=http)
 
     def _config(self, question: Question) -> GenerateContentConfig:
         from google.genai import types
 
+        medium = types.MediaResolution.MEDIA_RESOLUTION_MEDIUM
         return types.GenerateContentConfig(
-            system_instruction=question.instructions,
-            response_mime_type="application/json",
-            response_json_schema=dict(question.schema),
+            system_instruction=question.apart or None,
+            response_mime_type="application/json" if question.has(Extra.SCHEMA) else None,
+            response_json_schema=dict(question.schema) if question.has(Extra.SCHEMA) else None,
             max_output_tokens=self.options.max_output_tokens,
-            media_resolution=types.MediaResolution.MEDIA_RESOLUTION_MEDIUM,
+            media_resolution=medium if question.has(Extra.RESOLUTION) else None,
         )
+
+
+def _body_of(error: Any) -> Any:
+    """The body as the server sent it; the library makes an object of its own where that is no JSON."""
+    text = getattr(error.response, "text", None)
+    return text if isinstance(text, str) and text else error.details
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

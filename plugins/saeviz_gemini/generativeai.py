@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from saeviz.toolkit.vlm import Picture, Question, Reply, ServiceError
+from saeviz.toolkit.vlm import Extra, Picture, Question, Reply, ServiceError
 from saeviz_gemini import GeminiOptions, reading
 
 
@@ -15,6 +15,7 @@ class GenerativeAI:
     """Asks `generateContent` of the Gemini API, over HTTP as the newer library does, not over gRPC."""
 
     name = "Gemini"
+    extras = (Extra.SCHEMA, Extra.SYSTEM)
 
     def __init__(self, options: GeminiOptions) -> None:
         self.options = options
@@ -29,20 +30,17 @@ class GenerativeAI:
 
         parts = [
             {"mime_type": "image/jpeg", "data": part.jpeg} if isinstance(part, Picture) else part
-            for part in question.parts
+            for part in question.together
         ]
-        config: dict[str, Any] = {
-            "response_mime_type": "application/json",
-            "response_schema": _without_additional_properties(question.schema),
-            "max_output_tokens": self.options.max_output_tokens,
-        }
+        config: dict[str, Any] = {"max_output_tokens": self.options.max_output_tokens}
+        if question.has(Extra.SCHEMA):
+            config["response_mime_type"] = "application/json"
+            config["response_schema"] = _without_additional_properties(question.schema)
         try:
-            model = sdk.GenerativeModel(self.options.model, system_instruction=question.instructions)
+            model = sdk.GenerativeModel(self.options.model, system_instruction=question.apart or None)
             options = {"timeout": self.options.timeout, "retry": None}
             return _reply(model.generate_content(parts, generation_config=config, request_options=options))
-        except GoogleAPIError as error:
-            raise _failure(error) from error
-        except (GoogleAuthError, RequestException) as error:
+        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
             raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
         except (
             ParseError,
@@ -65,7 +63,20 @@ class GenerativeAI:
 
         endpoint = {"api_endpoint": self.options.base_url.rstrip("/")} if self.options.base_url else None
         sdk.configure(api_key=self.options.sent_key(), transport="rest", client_options=endpoint)
+        _look_at_responses()
         return sdk
+
+
+def _look_at_responses() -> None:
+    """Before the library does: it takes key and images wherever it is redirected to, and reads Google's errors only."""
+    from google.generativeai.client import get_default_generative_client
+
+    get_default_generative_client()._transport._session.hooks["response"].append(_refuse)
+
+
+def _refuse(response: Any, **_: Any) -> None:
+    if response.status_code >= 300:
+        raise reading.failure(response.status_code, response.text, response.headers, f"HTTP {response.reason}")
 
 
 def _without_additional_properties(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,17 +86,6 @@ def _without_additional_properties(schema: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in schema.items()
         if name != "additionalProperties"
     }
-
-
-def _failure(error: Any) -> ServiceError:
-    response = getattr(error, "response", None)
-    try:
-        body = response.json() if response is not None else None
-    except ValueError:
-        body = None
-    headers = getattr(response, "headers", None) or {}
-    code = getattr(error, "code", None)
-    return reading.failure(int(code), body, headers, str(error)) if code else ServiceError(None, str(error))
 
 
 def _reply(response: Any) -> Reply:

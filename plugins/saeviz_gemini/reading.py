@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from saeviz.toolkit.vlm import Reply, ServiceError, http_reason, seconds_to_wait
+from saeviz.toolkit.vlm import Reply, ServiceError, http_reason, redirect_reason, seconds_to_wait
 
 FINISHED = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
 NO_MORE_TODAY = 402
@@ -21,7 +22,13 @@ def reply(text: str, finish: str, blocked: str, tokens: tuple[int, int], model: 
 
 
 def failure(status: int, body: Any, headers: Mapping[str, str], default: str) -> ServiceError:
-    """From the body of an error as the API writes it: `{"error": {"code", "message", "status", "details"}}`."""
+    """From the body of an error, decoded or not, as the API writes it.
+
+    That is `{"error": {"code", "message", "status", "details"}}`; other servers write less.
+    """
+    if 300 <= status < 400:
+        return ServiceError(status, redirect_reason(headers))
+    body = _decoded(body)
     error = body.get("error", body) if isinstance(body, Mapping) else {}
     details = error.get("details") if isinstance(error, Mapping) else None
     notes = [note for note in details or () if isinstance(note, Mapping)]
@@ -31,6 +38,13 @@ def failure(status: int, body: Any, headers: Mapping[str, str], default: str) ->
         status = NO_MORE_TODAY
     wait = seconds_to_wait(headers)
     return ServiceError(status, http_reason(body, default), _retry_delay(notes) if wait is None else wait)
+
+
+def _decoded(body: Any) -> Any:
+    try:
+        return json.loads(body) if isinstance(body, str | bytes) else body
+    except (ValueError, RecursionError):
+        return body
 
 
 def _quotas(notes: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -9,7 +9,19 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.vlm import Part, Question, Reply, ServiceError, VLMLabeler, http_reason, seconds_to_wait
+from saeviz.toolkit.vlm import (
+    Extra,
+    Part,
+    Question,
+    Reply,
+    ServiceError,
+    VLMLabeler,
+    http_reason,
+    redirect_reason,
+    seconds_to_wait,
+    text_of,
+    tokens_of,
+)
 from saeviz_openai import OpenAIOptions
 
 if TYPE_CHECKING:
@@ -31,23 +43,19 @@ class ChatCompletions:
 
     def __init__(self, options: OpenAIOptions) -> None:
         self.options = options
-        self._takes_schema = True
+        limit = (Extra.LIMIT,) if options.max_output_tokens else ()
+        self.extras = (Extra.SCHEMA, Extra.SYSTEM, *limit)
 
     def ask(self, question: Question) -> Reply:
-        """The answer to one question; raises `ServiceError`.
-
-        A server that does not know `json_schema` is asked without: the instructions describe the object as well.
-        """
+        """The answer to one question; raises `ServiceError`."""
         import openai
 
-        with_schema = self._takes_schema
         try:
-            return _reply(self._client.chat.completions.create(**self._body(question, with_schema)))
+            return _reply(self._client.chat.completions.create(**self._body(question)))
         except openai.APIStatusError as error:
-            reason = http_reason(error.body, error.message)
-            if with_schema and error.status_code in (400, 422) and _is_about_schema(reason):
-                self._takes_schema = False
-                return self.ask(question)
+            if 300 <= error.status_code < 400:
+                raise ServiceError(error.status_code, redirect_reason(error.response.headers)) from error
+            reason = http_reason(error.response.content, error.message)
             if error.code in BLOCKED:
                 return Reply("", 0, 0, refusal=f"blocked ({error.code}): {reason}")
             status = 402 if error.code in EMPTY_ACCOUNT else error.status_code
@@ -63,25 +71,29 @@ class ChatCompletions:
 
     @cached_property
     def _client(self) -> OpenAI:
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
         options = self.options
-        return OpenAI(api_key=options.sent_key(), base_url=options.base_url, timeout=options.timeout, max_retries=0)
+        return OpenAI(
+            api_key=options.sent_key(),
+            base_url=options.base_url,
+            timeout=options.timeout,
+            max_retries=0,
+            http_client=DefaultHttpxClient(follow_redirects=False),
+        )
 
-    def _body(self, question: Question, with_schema: bool) -> dict[str, Any]:
+    def _body(self, question: Question) -> dict[str, Any]:
+        system = [{"role": "system", "content": question.apart}] if question.apart else []
         body: dict[str, Any] = {
             "model": self.options.model,
-            "messages": [
-                {"role": "system", "content": question.instructions},
-                {"role": "user", "content": [_content(part) for part in question.parts]},
-            ],
+            "messages": [*system, {"role": "user", "content": [_content(part) for part in question.together]}],
         }
-        if with_schema:
+        if question.has(Extra.SCHEMA):
             schema = {"name": "feature", "strict": True, "schema": question.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        if self.options.max_output_tokens:  # other servers know the older name only
-            name = "max_tokens" if self.options.base_url else "max_completion_tokens"
-            body[name] = self.options.max_output_tokens
+        if self.options.max_output_tokens:  # OpenAI's own models know the newer name only, most other servers the older
+            is_older = bool(self.options.base_url) == question.has(Extra.LIMIT)
+            body["max_tokens" if is_older else "max_completion_tokens"] = self.options.max_output_tokens
         return body
 
 
@@ -92,23 +104,29 @@ def _content(part: Part) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def _is_about_schema(reason: str) -> bool:
-    return any(word in reason for word in ("response_format", "json_schema", "guided_json", "structured output"))
-
-
 def _reply(completion: Any) -> Reply:
     """Raises `ServiceError` for an error in a body that says all is well, as OpenRouter sends it."""
+    if isinstance(completion, str):  # what is not JSON
+        raise ServiceError(None, f"it sent no answer: {http_reason(completion, 'an empty one')}")
     if not completion.choices:
         error = getattr(completion, "error", None)
-        code = error.get("code") if isinstance(error, Mapping) else None
-        raise ServiceError(code if isinstance(code, int) else None, http_reason(error, "it sent no answer"))
-    choice, usage = completion.choices[0], completion.usage
-    blocked = "blocked (content_filter)" if choice.finish_reason == "content_filter" else ""
+        code = tokens_of(error.get("code")) if isinstance(error, Mapping) else 0
+        raise ServiceError(code or None, http_reason(completion.to_dict(), "it sent no answer"))
+    choice, usage = completion.choices[0], getattr(completion, "usage", None)
+    finish = getattr(choice, "finish_reason", None)
+    content = choice.message.content
     return Reply(
-        text=choice.message.content or "",
-        input_tokens=(usage.prompt_tokens or 0) if usage else 0,
-        output_tokens=(usage.completion_tokens or 0) if usage else 0,
-        model=completion.model or "",
-        is_cut_off=choice.finish_reason == "length",
-        refusal=choice.message.refusal or blocked,
+        text=text_of(content),
+        input_tokens=tokens_of(getattr(usage, "prompt_tokens", None)),
+        output_tokens=tokens_of(getattr(usage, "completion_tokens", None)),
+        model=text_of(getattr(completion, "model", "")),
+        is_cut_off=finish in ("length", "max_tokens"),
+        refusal=_refusal(choice.message, content) or ("blocked (content_filter)" if finish == "content_filter" else ""),
     )
+
+
+def _refusal(message: Any, content: Any) -> str:
+    """Why the model declines: a field of the message, or a part of its content."""
+    parts = content if isinstance(content, list) else []
+    said = [getattr(message, "refusal", None), *(part.get("refusal") for part in parts if isinstance(part, Mapping))]
+    return next((text for text in said if isinstance(text, str) and text), "")

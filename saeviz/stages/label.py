@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config import ComponentConfig
-from saeviz.errors import PluginError
+from saeviz.errors import LabelError, PluginError
 from saeviz.labels import LabelLine, append_label, read_labels, write_labels
-from saeviz.relations import main_relation
+from saeviz.naming import checked
+from saeviz.relations import main_relation, measure_of, relation_prefixes
 from saeviz.roles import Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
 from saeviz.selection import read_selected
@@ -127,7 +128,12 @@ def _name(labeler: Labeler, request: LabelRequest, session: Session, config: Com
         label = labeler.label(request)
     if not isinstance(label, FeatureLabel):
         raise PluginError(f"the labeler gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
-    return label
+    try:
+        return checked(label)
+    except TypeError as error:
+        raise PluginError(f"the labeler {config.use} gave a label of {request.feature} whose {error}") from None
+    except ValueError as error:
+        raise LabelError(f"the labeler {config.use} gave {request.feature} no usable name: {error}") from None
 
 
 def _key(made_by: Any, request: LabelRequest) -> str:
@@ -138,7 +144,7 @@ def _key(made_by: Any, request: LabelRequest) -> str:
             str(request.feature),
             [[top.item.item_id, round(top.activation, 4)] for top in request.top],
             [item.item_id for item in request.contrast],
-            [[relation.rating, f"{relation.r:.4f}"] for relation in request.relations],
+            [[relation.rating, f"{relation.r:.4f}", relation.measure] for relation in request.relations],
             {name: f"{value:.4f}" for name, value in request.scores.items()},
         ]
     )
@@ -152,8 +158,9 @@ def _requests(session: Session) -> Iterator[LabelRequest]:
     keys = ["layer", "tokens", "feature"]
     top_images = dict(iter(rundir.read_table(rundir.top_images, "score").pipe(_only, selected).groupby(keys)))
     scores = dict(iter(rundir.read_table(rundir.scores, "score").pipe(_only, selected).groupby(keys)))
-    relations = main_relation(rundir.read_table(rundir.correlations, "score").pipe(_only, selected))
-    correlations = dict(iter(relations.groupby(keys)))
+    relations = rundir.read_table(rundir.correlations, "score").pipe(_only, selected)
+    measure = _measure(relations, session)
+    correlations = dict(iter(main_relation(relations).groupby(keys)))
     contrast = _contrast(session, selected, dataset)
     for choice in selected:
         feature = choice.feature
@@ -165,7 +172,7 @@ def _requests(session: Session) -> Iterator[LabelRequest]:
             top=() if top is None else tuple(_top_images(top, by_id)),
             contrast=contrast[feature],
             scores=_numbers(scores[key]),
-            relations=_relations(correlations.get(key)),
+            relations=_relations(correlations.get(key), measure),
             dataset=dataset,
         )
 
@@ -191,12 +198,19 @@ def _numbers(row: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(values.iloc[0]) for name, values in numbers.items()}
 
 
-def _relations(rows: pd.DataFrame | None) -> tuple[Relation, ...]:
+def _measure(correlations: pd.DataFrame, session: Session) -> str:
+    """What the main correlation of the run is called."""
+    facts = session.rundir.read_manifest()["stages"].get("score", {}).get("facts", {})
+    return measure_of(next(iter(relation_prefixes(correlations.columns)), ""), facts)
+
+
+def _relations(rows: pd.DataFrame | None, measure: str) -> tuple[Relation, ...]:
     if rows is None or not {"r", "p", "q", "n"} <= set(rows.columns):
         return ()
     known = rows[rows["n"].notna()]  # other ratings have correlations of another kind only
     relations = [
-        Relation(str(row.rating), float(row.r), float(row.p), float(row.q), int(row.n)) for row in known.itertuples()
+        Relation(str(row.rating), float(row.r), float(row.p), float(row.q), int(row.n), measure)
+        for row in known.itertuples()
     ]
     return tuple(sorted(relations, key=lambda relation: -abs(relation.r) if relation.r == relation.r else 1.0))
 

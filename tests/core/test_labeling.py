@@ -274,3 +274,41 @@ def test_leaving_outcomes_waits_for_nothing():
         assert item == 0
         break
     assert time.monotonic() - began < 2
+
+
+MEASURES = """
+import saeviz
+
+
+class Curious:
+    def __init__(self, options, context):
+        self.seen = context.workdir / "measures.txt"
+
+    def label(self, request):
+        self.seen.parent.mkdir(parents=True, exist_ok=True)
+        with self.seen.open("a") as file:
+            file.write("".join(f"{relation.measure}\\n" for relation in request.relations))
+        return saeviz.FeatureLabel("a name")
+
+
+@saeviz.hookimpl
+def saeviz_labelers():
+    yield saeviz.LabelerSpec(name="curious", summary="for a test", factory=Curious)
+"""
+
+
+@pytest.mark.parametrize(
+    ("scorer", "measure"),
+    [
+        ("{use='pearson-bh'}", "Pearson's r"),
+        ("{use='spearman'}", "Spearman's rho"),
+        ("{use='point-biserial'}", "point-biserial r"),
+    ],
+)
+def test_a_labeler_is_told_which_correlation_it_is_shown(fake_run, tmp_path, scorer, measure):
+    plugin = tmp_path / "curious.py"
+    plugin.write_text(MEASURES)
+    settings = ["labeler.use=curious", f"scorers=[{{use='monosemanticity'}}, {scorer}]", "judge.use=none"]
+    run = saeviz.run(fake_run, settings=settings, plugins=[FAKES, str(plugin)], plan=Plan(last="label"))
+    told = (run.dir / "labeler" / "measures.txt").read_text().splitlines()
+    assert set(told) == {measure}

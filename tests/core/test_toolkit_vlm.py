@@ -25,6 +25,21 @@ def answer(**changes):
     return json.dumps({**GOOD, **changes})
 
 
+DRAFT = answer(label="a draft")
+THOUGHTS = [
+    f"<think>{DRAFT}</think>",
+    f"perhaps {DRAFT}</think>\n\n",
+    f"<think>{DRAFT}</think> or {DRAFT}</think>```json\n",
+    f"<thinking>{DRAFT}</thinking>",
+    f"<Reasoning effort='high'>{DRAFT}</Reasoning>",
+    f"<seed:think>{DRAFT}</seed:think>",
+    f"[THINK]{DRAFT}[/THINK]",
+    f"◁think▷{DRAFT}◁/think▷",
+    f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>",
+    f"<|channel>thought\n{DRAFT}<channel|>",
+]
+
+
 def relation(rating="calm", r=0.3, q=0.01):
     return saeviz.Relation(rating, r, q / 2, q, 120)
 
@@ -44,6 +59,14 @@ def test_the_strongest_relation_that_is_certain_is_told(request_):
     assert "lower" in text
     assert "120 images" in text
     assert '"a"' not in text
+
+
+@pytest.mark.parametrize("measure", ["Pearson's r", "Spearman's rho", "partial r", "r within raters"])
+def test_the_measure_is_called_by_its_name(request_, measure):
+    told = saeviz.Relation("calm", 0.3, 0.01, 0.02, 120, measure)
+    text = about(replace(request_, relations=[told]))
+    assert f"({measure}, 120 images)" in text
+    assert ("Pearson" in text) == (measure == "Pearson's r")
 
 
 def test_a_score_that_is_missing_is_not_told(request_):
@@ -82,8 +105,15 @@ def test_activations_are_told_as_shares_of_the_strongest():
         ("```json\n" + answer() + "\n```", "red doors"),
         ("{not this} but " + answer(), "red doors"),
         ('<think>{} {"a": {}}</think>' + answer(), "red doors"),
+        *[(before + answer(), "red doors") for before in THOUGHTS],
+        ("Draft: " + DRAFT + " Better: " + answer() + " Done.", "red doors"),
+        (answer() + "<think>Or " + DRAFT, "red doors"),
+        ("<think>perhaps " + DRAFT, ValueError),
+        ("perhaps " + DRAFT + "</think>", ValueError),
+        ("perhaps " + DRAFT + " or rather " + answer()[:40], ValueError),
+        ("{}" * 300 + answer(), "red doors"),
         (answer(label="red\ndoors\x00"), "red doors"),
-        (answer(label="<b>doors</b>"), "<b>doors</b>"),
+        (answer(label="<b>doors</b>"), "doors"),
         (answer(label=""), ValueError),
         (answer(label=None), ValueError),
         (answer(label=7), ValueError),

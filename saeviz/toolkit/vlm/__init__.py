@@ -9,6 +9,7 @@ from __future__ import annotations
 from saeviz.toolkit.vlm.labeler import VLMLabeler
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.service import (
+    Extra,
     Part,
     Picture,
     Question,
@@ -16,10 +17,14 @@ from saeviz.toolkit.vlm.service import (
     Service,
     ServiceError,
     http_reason,
+    redirect_reason,
     seconds_to_wait,
+    text_of,
+    tokens_of,
 )
 
 __all__ = [
+    "Extra",
     "Part",
     "Picture",
     "Question",
@@ -29,5 +34,8 @@ __all__ = [
     "VLMLabeler",
     "VLMOptions",
     "http_reason",
+    "redirect_reason",
     "seconds_to_wait",
+    "text_of",
+    "tokens_of",
 ]

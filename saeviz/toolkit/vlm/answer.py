@@ -5,26 +5,36 @@ from __future__ import annotations
 import json
 import math
 import re
-from itertools import islice
 from typing import Any
 
+from saeviz.naming import label_words
 from saeviz.toolkit.vlm.prompt import printable
 from saeviz.types import FeatureLabel
 
-MAX_WORDS = 5
 LONGEST = 600
 """Letters of one field; more is not a sentence or two."""
 MAX_BRACES = 100
-"""Places where the object is looked for; each costs time where a model has lost itself in braces."""
+"""Places where the object is looked for, the last ones; each costs time where a model has lost itself in braces."""
+
+_WORD = r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|analysis|scratchpad|monologue)"
+_THOUGHTS_END = re.compile(
+    rf"</\s*{_WORD}\s*>|◁/think▷|\[/THINK(?:ING)?\]|<\|channel\|>\s*final\b.*?<\|message\|>|<channel\|>|"
+    r"<\|(?:end_of_thought|/think|end_think|end_thinking|begin_of_solution)\|>|<unused95>",
+    re.IGNORECASE | re.DOTALL,
+)
+_THOUGHTS_BEGIN = re.compile(
+    rf"<\s*{_WORD}(?:\s[^<>]*)?>|◁think▷|\[THINK(?:ING)?\]|<\|channel\|?>|<\|(?:begin_of_thought|think)\|>|<unused94>",
+    re.IGNORECASE,
+)
 
 
 def read_label(text: str) -> FeatureLabel:
     """The label in an answer; raises `ValueError` that says what is wrong with it.
 
-    Repaired are: text or a code fence around the object, a list given as text with commas, a confidence in percent or
-    as text, quotation marks and a full stop around the label.
+    Repaired are: thoughts, text or a code fence around the object, a list given as text with commas, a confidence in
+    percent or as text; markup, line breaks, quotation marks and a full stop in the label.
     """
-    fields = first_object(text, "label")
+    fields = last_object(text, "label")
     missing = [name for name in ("label", "description", "confidence") if fields.get(name) in (None, "")]
     if missing:
         raise ValueError(f"it lacks {' and '.join(missing)}")
@@ -37,28 +47,44 @@ def read_label(text: str) -> FeatureLabel:
     )
 
 
-def first_object(text: str, field: str) -> dict[str, Any]:
-    """The first JSON object in the text that has this field; a model may have thought aloud before."""
-    decoder = json.JSONDecoder()
-    for match in islice(re.finditer(r"\{", text), MAX_BRACES):
+def last_object(text: str, field: str) -> dict[str, Any]:
+    """The last JSON object with this field in what stands behind a model's thoughts; others were drafts.
+
+    Raises `ValueError` where there is none, or a later one breaks off.
+    """
+    said = behind_thoughts(text)
+    decoder = json.JSONDecoder(strict=False)
+    last: dict[str, Any] | None = None
+    end = 0
+    for match in [*re.finditer(r"\{", said)][-MAX_BRACES:]:
+        if match.start() < end:
+            continue
         try:
-            found, _ = decoder.raw_decode(text, match.start())
+            found, stop = decoder.raw_decode(said, match.start())
         except (ValueError, RecursionError):
             continue
         if field in found:
-            return dict(found)
-    raise ValueError(f"it is not a JSON object with {field}" if text.strip() else "it is empty")
+            last, end = dict(found), stop
+    if last is None:
+        where = " behind the model's thoughts" if said != text else ""
+        raise ValueError(f"it is not a JSON object with {field}{where}" if said.strip() else f"it is empty{where}")
+    if re.search(rf'\{{\s*"{field}"\s*:', said[end:]):
+        raise ValueError(f"its last JSON object with {field} breaks off")
+    return last
+
+
+def behind_thoughts(text: str) -> str:
+    """What stands behind the last sign that thoughts end, whether one says where they begin or not."""
+    ends = [match.end() for match in _THOUGHTS_END.finditer(text)]
+    said = text[ends[-1] :] if ends else text
+    begin = _THOUGHTS_BEGIN.search(said)
+    return said[: begin.start()] if begin else said
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("label is not text")
-    name = printable(value, LONGEST).strip(" .'*`")
-    if not name:
-        raise ValueError("label is empty")
-    if len(name.split()) > MAX_WORDS:
-        raise ValueError(f"label has {len(name.split())} words where 2 to {MAX_WORDS} belong")
-    return name
+    return label_words(value)
 
 
 def _sentence(value: Any, field: str) -> str:

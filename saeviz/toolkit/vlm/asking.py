@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import replace
 from random import SystemRandom
 from threading import Lock
+from urllib.parse import quote
 
 from saeviz.errors import ConfigError, PausedError
+from saeviz.toolkit.vlm.extras import may_be_schema, named
 from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.prompt import printable
-from saeviz.toolkit.vlm.service import Question, Reply, Service, ServiceError
+from saeviz.toolkit.vlm.service import AdaptableService, Extra, Question, Reply, Service, ServiceError
 from saeviz.types import Usage
 
 LONGEST_WAIT = 120.0
@@ -47,41 +51,65 @@ class Pace:
 
 
 class Asker:
-    """Asks a service, at its pace and within the budget, again where it is busy."""
+    """Asks a service, at its pace and within the budget, again where it is busy, and without what it refuses.
 
-    def __init__(self, service: Service, options: VLMOptions, meter: Meter) -> None:
-        self._service, self._options, self._meter = service, options, meter
+    An extra that a server refuses is left out of all later questions as well.
+    """
+
+    def __init__(self, service: Service, options: VLMOptions, meter: Meter, logger: logging.Logger) -> None:
+        self._service, self._options, self._meter, self._logger = service, options, meter, logger
         self._pace = Pace(options.requests_per_minute)
         self._lock = Lock()
         self._in_a_row = 0
+        self._extras = frozenset(service.extras if isinstance(service, AdaptableService) else ())
+        self._refused: frozenset[Extra] = frozenset()
 
     def ask(self, question: Question, expected: Usage) -> Reply:
         """The answer.
 
         Raises `UnansweredError` where the service fails at this question, `ConfigError` where it refuses the key or the
-        model, `PausedError` where the budget is used up or the service answers nobody. No message holds the key.
+        model, or redirects, `PausedError` where the budget is used up or the service answers nobody. No message holds
+        the key.
         """
-        retries = self._options.max_retries
-        for attempt in range(retries + 1):
-            self._pace.wait()
-            try:
-                with self._meter.call(expected) as count:
-                    reply = self._service.ask(question)
-                    count(reply)
-            except ServiceError as error:
-                failure = error
-            else:
-                self._in_a_row = 0
-                return self._safe(reply)
+        attempt = 0
+        without = self._refused
+        while True:
+            failure = self._put(question, without, expected)
+            if isinstance(failure, Reply):
+                return failure
+            if extra := named(failure, self._extras - without):
+                without |= {extra}
+                continue
+            is_last = attempt == self._options.max_retries or not is_passing(failure)
+            if Extra.SCHEMA in self._extras - without and may_be_schema(failure, is_last=is_last):
+                guess = self._put(question, without | {Extra.SCHEMA}, expected)
+                if isinstance(guess, Reply):
+                    return guess
             self._refuse_for_good(failure)
-            if not is_passing(failure) or attempt == retries:
-                break
+            if is_last:
+                raise self._give_up(failure)
             wait = failure.wait if failure.wait is not None else backoff(attempt)
+            attempt += 1
             if failure.status == 429:
                 self._pace.hold(wait)
             else:
                 sleep(wait)
-        raise self._give_up(failure)
+
+    def _put(self, question: Question, without: frozenset[Extra], expected: Usage) -> Reply | ServiceError:
+        """One request. What was left out of one that is answered is left out of all that follow."""
+        self._pace.wait()
+        try:
+            with self._meter.call(expected) as count:
+                reply = self._service.ask(replace(question, without=without))
+                count(reply)
+        except ServiceError as error:
+            return error
+        with self._lock:
+            self._in_a_row = 0
+            new, self._refused = without - self._refused, self._refused | without
+        for extra in new:
+            self._logger.info("%s refuses %s; asked in another way from now on", self._service.name, extra.value)
+        return self._safe(reply)
 
     def _safe(self, reply: Reply) -> Reply:
         """Without the key, which a server may send back wherever it likes."""
@@ -90,6 +118,11 @@ class Asker:
 
     def _refuse_for_good(self, failure: ServiceError) -> None:
         name, reason = self._service.name, self._told(failure)
+        if failure.status is not None and 300 <= failure.status < 400:
+            raise ConfigError(
+                f"labeler.base_url: {name}: {reason}; redirects are not followed, as they would "
+                "take the key elsewhere; give the final address"
+            )
         if failure.status in (401, 403):
             raise ConfigError(f"labeler.api_key: {name} refuses the key: {reason}")
         if failure.status == 404:
@@ -117,7 +150,9 @@ class Asker:
 
     def _without_key(self, text: str) -> str:
         key = self._options.key()
-        return text.replace(key.get_secret_value(), "***") if key else text
+        for secret in (key.get_secret_value(), quote(key.get_secret_value(), safe="")) if key else ():
+            text = text.replace(secret, "***")
+        return text
 
 
 def is_passing(failure: ServiceError) -> bool:

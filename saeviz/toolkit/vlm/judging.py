@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saeviz.toolkit.vlm.answer import first_object, read_share
+from saeviz.toolkit.vlm.answer import last_object, read_share
 from saeviz.toolkit.vlm.prompt import printable
 from saeviz.toolkit.vlm.service import Picture
 from saeviz.types import FeatureLabel
@@ -60,7 +60,7 @@ def read_answers(text: str, n: int) -> list[float]:
 
     Repaired are: text or a code fence around the object, numbers as text or in percent, yes and no.
     """
-    entries = first_object(text, "answers")["answers"]
+    entries = last_object(text, "answers")["answers"]
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
         raise ValueError("answers is not a list of objects")
     found: dict[int, float] = {}

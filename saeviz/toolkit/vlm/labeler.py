@@ -55,7 +55,7 @@ class VLMLabeler:
         is_in_a_run = context.workdir != Path()
         usage_file = context.workdir / f"usage-{service.name.lower()}.json" if is_in_a_run else None
         self._meter = Meter(usage_file, options.max_calls, options.max_tokens)
-        self._asker = Asker(service, options, self._meter)
+        self._asker = Asker(service, options, self._meter, context.logger)
         self._lock = Lock()
 
     @property
@@ -111,7 +111,7 @@ class VLMLabeler:
 
     def _answer(self, question: Question, read: Callable[[str], T]) -> tuple[T, Reply]:
         """What `read` makes of the answer; asked again, with what was wrong, where it raises `ValueError`."""
-        problem = ""
+        problem, advice = "", ""
         for _ in range(TRIES):
             again = [*question.parts, prompt.correction(problem)] if problem else question.parts
             reply = self._ask(replace(question, parts=again))
@@ -119,7 +119,12 @@ class VLMLabeler:
                 return read(reply.text), reply
             except ValueError as error:
                 problem = f"{error}, as it was cut off at the limit of tokens" if reply.is_cut_off else str(error)
-        raise LabelError(f"{self._service.name} gave no answer that can be used in {TRIES} tries: {problem}")
+                advice = f"; {self._raise_limit()}" if reply.is_cut_off else ""
+        raise LabelError(f"{self._service.name} gave no answer that can be used in {TRIES} tries: {problem}{advice}")
+
+    def _raise_limit(self) -> str:
+        limit = self.options.max_output_tokens
+        return f"raise labeler.max_output_tokens{f', now {limit}' if limit else ' above the default of the server'}"
 
     def _ask(self, question: Question) -> Reply:
         try:

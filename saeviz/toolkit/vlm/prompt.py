@@ -68,10 +68,10 @@ _EXPLORE = (
 
 
 def _with_rating(relation: Relation) -> str:
-    rating = printable(relation.rating, 80)
+    rating, measure = printable(relation.rating, 80), printable(relation.measure, 80)
     direction = "higher" if relation.r > 0 else "lower"
     return (
-        f'It correlates {relation.r:+.2f} with the rating "{rating}" (Pearson, {relation.n} images): images on which '
+        f'It correlates {relation.r:+.2f} with the rating "{rating}" ({measure}, {relation.n} images): images on which '
         f'it fires more tend to be rated {direction} on "{rating}". In the field why, say in one sentence how what the '
         "images share might lead to that, or that nothing suggests itself."
     )

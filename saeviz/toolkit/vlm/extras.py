@@ -1,0 +1,60 @@
+"""Parts of a question that some servers refuse, and which of them a refusal is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from saeviz.toolkit.vlm.service import Extra, ServiceError
+
+NEVER = frozenset({401, 402, 403, 408, 409, 413, 425, 429})
+"""Statuses that are about the key, the account or the load, whatever their words are."""
+REFUSALS = frozenset({400, 404, 405, 406, 415, 422, 501})
+BROKEN = 500
+"""Some servers break over a schema; most that answer so are merely broken, so it is asked without last."""
+
+_SCHEMA = re.compile(
+    r"schema|grammar|gbnf|structured|guided|constrained|json.?(mode|object|output)|xgrammar|outlines|logits.?processor|"
+    r"response.?(format|mime)|output.?(config|format)",
+    re.IGNORECASE,
+)
+_NAMED = {
+    Extra.LIMIT: re.compile(r"max_(completion_)?tokens", re.IGNORECASE),
+    Extra.SYSTEM: re.compile(
+        r"(system|developer).{0,12}(role|message|prompt|instruction)|role.{0,20}(system|developer)|must alternate",
+        re.IGNORECASE,
+    ),
+    Extra.RESOLUTION: re.compile(r"media.?resolution", re.IGNORECASE),
+}
+_OTHER = re.compile(
+    # too much
+    r"context.{0,20}(length|window|size|limit)|maximum (context|length)|too (many|long|large|big)|n_ctx|"
+    r"exceeds?.{0,40}(token|context|limit)|reduce (the|your) (length|number|size)|"
+    # the model, the images, the account
+    r"(unknown|no such|invalid|missing) model|not a valid model|model_not_found|no models? (is )?loaded|"
+    r"(model|deployment)\b.{0,100}(not found|n[o']t exist|not exist|unknown|unavailable|not available|not loaded|pull)|"
+    r"\bimages?\b|image_url|vision|multi.?modal|content.?(policy|filter)|safety|moderation|blocked|"
+    r"api.?key|credential|unauthori[sz]ed|permission|forbidden|billing|credit|quota|rate.?limit|overloaded",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def named(failure: ServiceError, sent: Collection[Extra]) -> Extra | None:
+    """The extra that a refusal speaks of, None where it speaks of something else or is vague."""
+    if failure.status is None or failure.status in NEVER or failure.status < 400:
+        return None
+    if Extra.SCHEMA in sent and _SCHEMA.search(failure.reason):
+        return Extra.SCHEMA
+    if _OTHER.search(failure.reason):
+        return None
+    return next((extra for extra, words in _NAMED.items() if extra in sent and words.search(failure.reason)), None)
+
+
+def may_be_schema(failure: ServiceError, *, is_last: bool) -> bool:
+    """Whether a refusal that names nothing may be for the schema.
+
+    `is_last`: the same question will not be put again, which is when a server that is merely broken is asked without.
+    """
+    is_model = failure.status == 404 and re.search("model|deployment", failure.reason, re.IGNORECASE)
+    is_refusal = failure.status in REFUSALS or (failure.status == BROKEN and is_last)
+    return is_refusal and not is_model and not _OTHER.search(failure.reason)
