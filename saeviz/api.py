@@ -25,6 +25,7 @@ from saeviz.errors import ConfigError
 from saeviz.files import explain_disk_errors
 from saeviz.manager import Manager
 from saeviz.pipeline import Plan, run_stages
+from saeviz.plain import OneLineFormatter
 from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
@@ -89,6 +90,7 @@ def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Pr
     manager = Manager.discover(choose_plugins(plugins, layers))
     config = resolve(layers, manager)
     check_needs(config, manager)
+    manager.load_all((one.role, one.use, one.place) for one in config.components())
     if config.run.dir is None:
         raise ConfigError("run.dir: say where the run goes, in the run file or with --out")
     return Prepared(config, manager, config.run.dir)
@@ -121,7 +123,7 @@ def _log_to(path: Path) -> Iterator[None]:
     with explain_disk_errors(path):
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setLevel(logging.DEBUG)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
     level = logger.level
     logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,12 @@ from pydantic import BaseModel, Field, ValidationError
 from saeviz.columns import double_columns, name_mistake
 from saeviz.context import Precision
 from saeviz.errors import ConfigError
-from saeviz.manager import Manager, missing_needs
+from saeviz.manager import Manager, foreign_code, missing_needs
 from saeviz.mistakes import explain, suggest
+from saeviz.paths import absolute, exists
+from saeviz.plain import one_line, quoted, shortened
 from saeviz.specs import LabelerSpec, Options, ScorerSpec, neutral_fields, path_fields, secret_fields
+from saeviz.toml import check_values, parse_toml, read_toml
 
 DEFAULT_USE = {
     "images": "folder",
@@ -146,11 +148,17 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place. Relative paths in them are relative to `base`."""
+    """Settings from one place. Relative paths in them are relative to `base`.
+
+    Raises `ConfigError` for values that no option can take, such as a number of 10,000 digits.
+    """
 
     tables: Mapping[str, Any]
     base: Path
     name: str
+
+    def __post_init__(self) -> None:
+        check_values(self.tables, self.name)
 
 
 def read_run_file(path: Path) -> Layer:
@@ -159,13 +167,11 @@ def read_run_file(path: Path) -> Layer:
     Without `run.dir` the run goes to `runs/NAME` beside a file `NAME.toml`.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables = read_toml(path)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run file {path}; `saeviz init {path}` writes one") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the run file {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"the run file {path} is not valid TOML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"the run file {error}") from error
     settings = tables.setdefault("run", {})
     if isinstance(settings, dict):
         settings.setdefault("dir", f"runs/{path.stem}")
@@ -195,19 +201,41 @@ def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set"
         is_list = len(parts) == 1 and parts[0] in LISTS
         if not separator or not all(parts) or not (len(parts) > 1 or is_list):
             # The value is not quoted: in the environment it may be anything.
-            raise ConfigError(f"{name} {key!r}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
-        target = tables
-        for part in parts[:-1]:
-            target = target.setdefault(part, {})
-        target[parts[-1]] = _toml_value(text.strip())
+            raise ConfigError(f"{name} {quoted(key)}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
+        _assign(tables, parts, _toml_value(text.strip()), f"{name} {quoted(key)}")
     return Layer(tables, base, name)
+
+
+def _assign(tables: dict[str, Any], parts: Sequence[str], value: Any, where: str) -> None:
+    """Put the value under its dotted key, into what earlier assignments made."""
+    target: Any = tables
+    for depth, part in enumerate(parts):
+        above = ".".join(parts[:depth])
+        if not isinstance(target, dict | list):
+            raise ConfigError(f"{where}: {one_line(above)} has been given a value that has no keys")
+        number = _number(part, len(target)) if isinstance(target, list) else None
+        if isinstance(target, list) and number is None:
+            raise ConfigError(f"{where}: there is no {one_line(above)}[{one_line(part)}] to change")
+        place: Any = part if number is None else number
+        if depth == len(parts) - 1:
+            target[place] = value
+        elif isinstance(target, dict):
+            target = target.setdefault(place, {})
+        else:
+            target = target[place]
+
+
+def _number(text: str, n: int) -> int | None:
+    """Which of `n` entries the text numbers, None where there is none such."""
+    return int(text) if text.isdecimal() and len(text) <= len(str(n)) and int(text) < n else None
 
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tables = parse_toml(f"value = {text}")
+    except ValueError:
         return text
+    return tables["value"] if len(tables) == 1 else text
 
 
 def plugin_words(layers: Sequence[Layer]) -> tuple[list[str], Path] | None:
@@ -242,7 +270,7 @@ class _Resolver:
             for name in layer.tables:
                 if name not in TABLES:
                     hint = suggest(name, TABLES) or f"; there are: {', '.join(TABLES)}"
-                    self.mistakes.append(f"{layer.name}: there is no table [{name}]{hint}")
+                    self.mistakes.append(f"{layer.name}: there is no table [{shortened(name)}]{hint}")
         run = self._run_settings()
         single = {table: self._component(ROLE_OF.get(table, table), table, self._tables(table)) for table in SINGLE}
         judge = self._judge(single["labeler"])
@@ -273,7 +301,7 @@ class _Resolver:
         return found
 
     def _run_settings(self) -> RunSettings:
-        values = _merge([_with_absolute_paths(table, RunSettings, base) for table, base in self._tables("run")])
+        values = self._values(self._tables("run"), RunSettings, "run")
         try:
             return RunSettings.model_validate(values)
         except ValidationError as error:
@@ -307,10 +335,11 @@ class _Resolver:
             given = layer.tables.get(name)
             if isinstance(given, Mapping):  # scorers.0.alpha=0.1 changes one entry
                 for number, table in given.items():
-                    if number.isdecimal() and int(number) < len(entries) and isinstance(table, Mapping):
-                        entries[int(number)].append((table, layer.base))
+                    place = _number(number, len(entries))
+                    if place is not None and isinstance(table, Mapping):
+                        entries[place].append((table, layer.base))
                     else:
-                        self.mistakes.append(f"{layer.name}: there is no {name}[{number}] to change")
+                        self.mistakes.append(f"{layer.name}: there is no {name}[{one_line(number)}] to change")
             elif isinstance(given, list) and all(isinstance(table, Mapping) for table in given):
                 entries = [[(table, layer.base)] for table in given]
             elif given is not None:
@@ -332,15 +361,30 @@ class _Resolver:
         except ConfigError as error:
             self.mistakes.append(str(error))
             return None
-        values = _merge([_with_absolute_paths(table, model, base) for table, base in tables])
+        values = self._values(tables, model, place)
         values.pop("use", None)
         name = self._name(values, model, place) if role == "scorer" else ""
         secrets = self._secrets(values, model, place)
-        try:
-            return ComponentConfig(role, place, use, model.model_validate(values), secrets, name)
-        except ValidationError as error:
-            self.mistakes += explain(error, model, place)
-            return None
+        with foreign_code(f"{place}: the check of the options of {use} fails"):
+            try:
+                return ComponentConfig(role, place, use, model.model_validate(values), secrets, name)
+            except ValidationError as error:
+                self.mistakes += explain(error, model, place)
+        return None
+
+    def _values(
+        self, tables: Sequence[tuple[Mapping[str, Any], Path]], model: type[BaseModel], place: str
+    ) -> dict[str, Any]:
+        """The options of all tables, the last one's before the others', with absolute paths."""
+        always = path_fields(model)
+        values: dict[str, Any] = {}
+        for table, base in tables:
+            for name, value in table.items():
+                try:
+                    values[name] = _absolute(value, base, always=always[name]) if name in always else value
+                except ConfigError as error:
+                    self.mistakes.append(f"{place}.{name}: {error}")
+        return values
 
     def _name(self, values: dict[str, Any], model: type[Options], place: str) -> str:
         """What a [[scorers]] table calls itself, unless `name` is an option of the scorer."""
@@ -416,25 +460,11 @@ def _last_choice(
     use: Any = default
     kept: list[tuple[Mapping[str, Any], Path]] = []
     for table, base in tables:
-        if table.get("use", use) != use:
+        if "use" in table and table["use"] != use:
             use = table["use"]
             kept = []
         kept.append((table, base))
     return use, kept
-
-
-def _merge(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for table in tables:
-        merged.update(table)
-    return merged
-
-
-def _with_absolute_paths(table: Mapping[str, Any], model: type[BaseModel], base: Path) -> dict[str, Any]:
-    always = path_fields(model)
-    return {
-        name: _absolute(value, base, always=always[name]) if name in always else value for name, value in table.items()
-    }
 
 
 def _absolute(value: Any, base: Path, *, always: bool) -> Any:
@@ -444,5 +474,9 @@ def _absolute(value: Any, base: Path, *, always: bool) -> Any:
         return [_absolute(entry, base, always=always) for entry in value]
     if not isinstance(value, str) or not value:
         return value
-    path = base / Path(value).expanduser()
-    return str(path.resolve()) if always or value.startswith((".", "~")) or path.exists() else value
+    if always or value.startswith((".", "~")):
+        return str(absolute(value, base))
+    try:  # what is no path may be a hub id
+        return str(absolute(value, base)) if exists(base / value) else value
+    except (ConfigError, OSError):
+        return value

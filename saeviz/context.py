@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from saeviz.errors import ConfigError
+from saeviz.paths import default_cache_dir
 
 T = TypeVar("T")
-CACHE_DIR = Path("~", ".cache", "saeviz")
 Device = str
 Precision = Literal["float32", "bfloat16"]
 
@@ -43,7 +43,7 @@ class Context:
     precision: Precision = "float32"
     seed: int = 0
     workdir: Path = Path()
-    cache_dir: Path = field(default_factory=CACHE_DIR.expanduser)
+    cache_dir: Path = field(default_factory=default_cache_dir)
     offline: bool = False
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("saeviz"))
     failed: Callable[[str, str], None] = _log_failure

@@ -9,7 +9,9 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from types import FunctionType
 from typing import Any
 
@@ -18,12 +20,34 @@ from pydantic import ValidationError
 
 from saeviz import hookspecs
 from saeviz.context import Context
-from saeviz.errors import ConfigError, PluginError
+from saeviz.errors import ConfigError, PluginError, SaevizError
 from saeviz.mistakes import explain, suggest
+from saeviz.plain import quoted
 from saeviz.sources import PluginChoice, Source, installed
 from saeviz.specs import ROLES, SPEC_TYPES, ComponentSpec, Options
 
+MOST_NOTES = 1000
+"""Lines that are asked for; a plugin's generator may have no end."""
 HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
+
+
+class ForeignError(PluginError):
+    """A plugin's own code failed; `details` is the traceback."""
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+@contextmanager
+def foreign_code(what: str) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into a `PluginError` that begins with `what` fails."""
+    try:
+        yield
+    except (SaevizError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ForeignError(f"{what} with {type(error).__name__}: {error}", traceback.format_exc()) from error
 
 
 @dataclass(frozen=True)
@@ -87,13 +111,12 @@ class Manager:
     def add(self, source: Source) -> None:
         """Load one plugin and take up what it offers, or list it in `problems`."""
         try:
-            plugin = source.load()
-            offers = self._offers_of(plugin, source)
+            with foreign_code("it fails"):
+                offers = self._offers_of(source.load(), source)
+        except ForeignError as error:
+            self.problems.append(Problem(source, str(error), error.details))
         except PluginError as error:
             self.problems.append(Problem(source, str(error)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code may fail in any way
-            reason = f"it fails with {type(error).__name__}: {error}"
-            self.problems.append(Problem(source, reason, traceback.format_exc()))
         else:
             self.sources.append(source)
             self.offers.update({(offer.spec.role, offer.spec.name): offer for offer in offers})
@@ -155,7 +178,7 @@ class Manager:
         hint = suggest(name, names) or f"; there are: {', '.join(names) or 'none'}"
         withdrawn = [problem.source.name for problem in self.problems]
         excuse = f" (left out as broken: {', '.join(withdrawn)}; `saeviz plugins` says why)" if withdrawn else ""
-        raise ConfigError(f"{where}no plugin offers the {role} {name!r}{hint}{excuse}")
+        raise ConfigError(f"{where}no plugin offers the {role} {quoted(name)}{hint}{excuse}")
 
     def factory(self, offer: Offer) -> Callable[[Options, Context], Any]:
         """The callable that builds a component; its module is imported here.
@@ -177,13 +200,9 @@ class Manager:
         """The lines of a component's `notes`, empty where it has none. Raises `PluginError` where they fail."""
         if offer.spec.notes is None:
             return []
-        try:
-            return [str(line) for line in self._load(offer, offer.spec.notes)()]
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-            raise PluginError(
-                f"the notes of the {offer.spec.role} {offer.spec.name!r} of {offer.source} fail with "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        with foreign_code(f"the notes of the {offer.spec.role} {offer.spec.name!r} of {offer.source} fail"):
+            notes = self._load(offer, offer.spec.notes)()
+            return [str(line) for line in islice(notes, MOST_NOTES)]
 
     def _load(self, offer: Offer, reference: str | Callable[..., Any]) -> Callable[..., Any]:
         """What a spec names as `package.module:name`."""
@@ -191,17 +210,23 @@ class Manager:
             return reference
         spec = offer.spec
         module_name, _, attribute = reference.partition(":")
-        try:
+        with foreign_code(f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: {reference} fails"):
             found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, OSError, RuntimeError, SyntaxError) as error:
-            raise PluginError(
-                f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: "
-                f"{reference} fails with {type(error).__name__}: {error}"
-            ) from error
         if not callable(found):
             raise PluginError(f"the {spec.role} {spec.name!r} of {offer.source}: {reference} cannot be called")
         loaded: Callable[..., Any] = found
         return loaded
+
+    def load_all(self, components: Iterable[tuple[str, str, str]]) -> None:
+        """Import the modules of these (role, name, place); raises one `PluginError` that lists every one that fails."""
+        failing = []
+        for role, name, place in components:
+            try:
+                self.factory(self.offer(role, name))
+            except PluginError as error:
+                failing.append(f"{place}: {error}")
+        if failing:
+            raise PluginError("\n".join(failing))
 
     def build(self, role: str, name: str, options: Mapping[str, Any] | Options, context: Context) -> Any:
         """The component itself; raises `ConfigError` for wrong options."""
@@ -213,10 +238,11 @@ class Manager:
 
 def validate_options(spec: ComponentSpec, options: Mapping[str, Any], place: str) -> Options:
     """The options as the component's model; raises `ConfigError` with a line per mistake."""
-    try:
-        return spec.options.model_validate(dict(options))
-    except ValidationError as error:
-        raise ConfigError("\n".join(explain(error, spec.options, place))) from error
+    with foreign_code(f"{place}: the check of its options fails"):
+        try:
+            return spec.options.model_validate(dict(options))
+        except ValidationError as error:
+            raise ConfigError("\n".join(explain(error, spec.options, place))) from error
 
 
 def missing_needs(spec: ComponentSpec) -> list[str]:
@@ -235,7 +261,7 @@ def _refuse_unknown_names(choice: PluginChoice, known: list[str]) -> None:
     for name in sorted((choice.only or frozenset()) | choice.without):
         if name not in known:
             hint = suggest(name, known) or f"; there are: {', '.join(known)}"
-            raise ConfigError(f"--plugins: no installed plugin is called {name!r}{hint}")
+            raise ConfigError(f"--plugins: no installed plugin is called {quoted(name)}{hint}")
 
 
 def _check_api(plugin: object) -> None:

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
+from saeviz.plain import quoted, shortened
 from saeviz.specs import Options, secret_fields
+
+LONGEST_WORD = 100
+"""Of a word for which similar ones are looked for."""
 
 
 def explain(error: ValidationError, model: type[Options], place: str) -> list[str]:
@@ -18,7 +22,7 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
     lines = []
     secrets = {(name,) for name in secret_fields(model)}
     for mistake in error.errors():
-        where = ".".join([place, *(str(part) for part in mistake["loc"])])
+        where = ".".join([place, *(shortened(str(part)) for part in mistake["loc"])])
         if mistake["type"] == "extra_forbidden":
             names = list(model.model_fields)
             hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
@@ -26,12 +30,12 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets
-            given = "" if silent else f", not {mistake['input']!r}"
-            lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")
+            given = "" if silent else f", not {quoted(mistake['input'])}"
+            lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")
     return lines
 
 
 def suggest(word: str, words: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
+    close = difflib.get_close_matches(word[:LONGEST_WORD], list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -51,7 +51,7 @@ def run_stages(session: Session, plan: Plan) -> int:
     if session.config.second_embeddings is None:
         session.rundir.forget_failures(EMBED_SECOND)
     if session.config.labeler and any(stage.name == "label" for stage in todo):
-        session.config.labeler.options.check_ready(session.context(session.config.labeler))
+        session.check_ready(session.config.labeler)
     if session.config.judge and any(stage.name == "judge" for stage in todo):
         check_judge(session, session.config.judge)
     if any(stage.name == "score" for stage in todo):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import reprlib
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +44,12 @@ def quoted(value: Any, longest: int = 80) -> str:
     """A value from outside, named in a message: in quotes if it is text, on one line and not longer than it helps."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _MOST_BITS:
         return f"a number of about {value.bit_length() * 3 // 10:,} digits"
-    text = one_line(_bounded.repr(value))
+    return shortened(_bounded.repr(value), longest)
+
+
+def shortened(text: str, longest: int = 80) -> str:
+    """Text on one line, and no longer than it helps in a message."""
+    text = one_line(text)
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 4 :]}"
 
 
@@ -63,3 +71,35 @@ _bounded = _Bounded()
 
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def json_text(value: Any, *, encoding: str = "utf-8", indent: int | None = None) -> str:
+    """JSON that is safe to show: what `safe` would escape is a JSON escape, so nothing of the value is lost.
+
+    So is what `encoding`, that of the output, does not have.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=not encoding.lower().startswith("utf"))
+    shown = (letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
+    return "".join(shown)
+
+
+def csv_cell(text: str) -> str:
+    """A cell of a table for spreadsheets: one line, and never a formula (`=`, `+`, `-`, `@` get an apostrophe)."""
+    text = one_line(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+class OneLineFormatter(logging.Formatter):
+    """Log lines of which each is one: what comes from outside cannot forge another, nor steer a terminal.
+
+    A traceback follows its line, indented.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        """The line."""
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  logging's own name
+        """The traceback."""
+        return textwrap.indent(safe(super().formatException(ei)), "    ")

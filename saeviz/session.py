@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
-from saeviz.context import CACHE_DIR, Context
+from saeviz.context import Context
 from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.manager import Manager
+from saeviz.paths import default_cache_dir
 from saeviz.plain import one_line
 from saeviz.progress import watched
 from saeviz.roles import ReportsNotes, missing_members
@@ -115,7 +116,7 @@ class Session:
             precision=settings.precision,
             seed=settings.seed,
             workdir=self.rundir.features if folder == "store" else self.rundir.path / folder,
-            cache_dir=settings.cache_dir or CACHE_DIR.expanduser(),
+            cache_dir=settings.cache_dir or default_cache_dir(),
             offline=settings.offline,
             failed=self.failed,
             progress=self.progress,
@@ -178,6 +179,11 @@ class Session:
     def ratings(self) -> list[str]:
         """The names of the ratings, in the order in which they first come."""
         return list(dict.fromkeys(name for item in self.items for name in item.ratings))
+
+    def check_ready(self, config: ComponentConfig) -> None:
+        """Raise `ConfigError` for what is missing around a component, such as a key that is not set."""
+        with self.blaming(config):
+            config.options.check_ready(self.context(config))
 
     def check_scorers(self) -> None:
         """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.

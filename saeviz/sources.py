@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from saeviz.errors import ConfigError, PluginError
+from saeviz.paths import absolute
 
 GROUP = "saeviz"
 
@@ -59,7 +60,7 @@ class PluginChoice:
             elif word.startswith("module:"):
                 extra.append(_module_source(word.removeprefix("module:")))
             elif word.endswith(".py") or "/" in word or "\\" in word:
-                word = str((base / Path(word).expanduser()).resolve())
+                word = str(absolute(word, base))
                 extra.append(_file_source(Path(word)))
             else:
                 only = (only or set()) | ({word} if word else set())

@@ -8,19 +8,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
     from saeviz.context import Context
 
-PATH: dict[str, Any] = {"json_schema_extra": {"path": True}}
-"""`Field(..., **PATH)` marks an option that holds a path (or a table or list of paths).
+
+class Mark:
+    """Something that an option is, besides its type.
+
+    `Annotated[Path, PATH, NEUTRAL]` marks an option with one or several; in `Field(..., **PATH, **NEUTRAL)` each goes
+    by a keyword of its own.
+    """
+
+    def __init__(self, name: str, keyword: str, value: Any) -> None:
+        self.name = name
+        self._keyword = keyword
+        self._value = value
+
+    def keys(self) -> tuple[str]:
+        """Of the keyword arguments for pydantic's `Field`, with `__getitem__`."""
+        return (self._keyword,)
+
+    def __getitem__(self, keyword: str) -> Any:
+        if keyword != self._keyword:
+            raise KeyError(keyword)
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"saeviz.{self.name.upper()}"
+
+    def is_on(self, field: FieldInfo) -> bool:
+        """Whether the option has it."""
+        extra = field.json_schema_extra
+        by_schema = isinstance(extra, dict) and bool(extra.get(self.name))
+        by_keyword = self._keyword == "field_title_generator" and field.field_title_generator is self._value
+        inside = [mark for part in get_args(field.annotation) for mark in getattr(part, "__metadata__", ())]
+        return self in (*field.metadata, *inside) or by_schema or by_keyword
+
+
+def _neutral_title(name: str, _field: object) -> str:
+    return f"{name.replace('_', ' ').title()} (changes no outcome)"
+
+
+PATH = Mark("path", "json_schema_extra", {"path": True})
+"""Marks an option that holds a path (or a table or list of paths).
 
 In a run file it is relative to the file. An option that may also be text of another kind, such as a hub
 id, is typed `str` and taken as a path where something exists there or it begins with a dot.
 """
 
-NEUTRAL: dict[str, Any] = {"json_schema_extra": {"neutral": True}}
-"""`Field(..., **NEUTRAL)` marks an option on which no outcome depends, for instance a batch size or a time-out.
+NEUTRAL = Mark("neutral", "field_title_generator", _neutral_title)
+"""Marks an option on which no outcome depends, for instance a batch size or a time-out.
 
 A run in which it has changed does not do its work again.
 """
@@ -58,20 +97,16 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
     """The options that hold paths, and whether they can hold nothing else (typed `Path`)."""
     found = {}
     for name, field in model.model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("path"):
-            types = (field.annotation, *get_args(field.annotation))
+        if PATH.is_on(field):
+            parts = (field.annotation, *get_args(field.annotation))
+            types = [getattr(part, "__origin__", part) if hasattr(part, "__metadata__") else part for part in parts]
             found[name] = Path in types and str not in types
     return found
 
 
 def neutral_fields(model: type[BaseModel]) -> list[str]:
     """The options on which no outcome depends."""
-    return [
-        name
-        for name, field in model.model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("neutral")
-    ]
+    return [name for name, field in model.model_fields.items() if NEUTRAL.is_on(field)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from io import StringIO, TextIOWrapper
+from pathlib import Path
 
 import click
 
 from saeviz.cli.cache import cache
 from saeviz.cli.check import check
+from saeviz.cli.common import tell
 from saeviz.cli.demo import demo
 from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
@@ -18,13 +22,18 @@ from saeviz.cli.run import run
 from saeviz.cli.serve import serve
 from saeviz.cli.show import show
 from saeviz.cli.store import store
-from saeviz.errors import ExitCode, SaevizError
+from saeviz.errors import ConfigError, ExitCode, SaevizError
+from saeviz.plain import safe
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="saeviz")
 def saeviz() -> None:
     """Find, name and show the visual concepts inside a vision model that predict what people feel about images."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError("the current folder no longer exists; change to another one") from error
 
 
 for command in (run, demo, check, plugins, init, show, heatmap, store, cache, serve):
@@ -37,22 +46,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write is no failure
     try:
         code = saeviz.main(arguments, prog_name="saeviz", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except SaevizError as error:
-        click.echo(f"saeviz: {error}", err=True)
-        return error.exit_code
+        return _told(error, error.exit_code)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError), StringIO() as shown:
+            error.show(shown)
+            click.echo(safe(shown.getvalue()), err=True, nl=False)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("saeviz: interrupted; the same command goes on where it was", err=True)
+        code = _told("interrupted; the same command goes on where it was", ExitCode.INTERRUPTED)
         # An interruption that came in code made from a string, as in some imports, stays noted until other such code
         # runs, and `python -m saeviz` would die of the signal instead of leaving with this code.
         exec("")  # noqa: S102
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+        _write_nowhere()
+        code = ExitCode.DONE
+    except OSError as error:  # what nobody closer to it could explain better
+        code = _told(f"{error.filename or 'the output'}: {error.strerror or error}", ExitCode.FAILED)
+        _write_nowhere()
+    except MemoryError:
+        code = _told("there is not enough memory; close other programs, or take fewer images or features", 1)
     return int(code or ExitCode.DONE)
+
+
+def _told(message: object, code: int) -> int:
+    with suppress(OSError):
+        tell(message)
+    return code
+
+
+def _write_nowhere() -> None:
+    """So that Python does not try again at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

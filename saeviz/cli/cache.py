@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import time
@@ -15,9 +14,10 @@ from typing import Any
 import click
 
 from saeviz.cache import SharedCache, Usage
-from saeviz.context import CACHE_DIR
+from saeviz.cli.common import say, say_json
 from saeviz.downloads import Downloads
 from saeviz.errors import RunDirError
+from saeviz.paths import absolute, default_cache_dir
 
 BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -26,9 +26,8 @@ cache_dir_option = click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="SAEVIZ_RUN__CACHE_DIR",
-    default=CACHE_DIR,
-    show_default=True,
-    callback=lambda _context, _parameter, path: path.expanduser(),
+    show_default="~/.cache/saeviz",
+    callback=lambda _context, _parameter, path: absolute(str(path), Path()) if path else default_cache_dir(),
     help="Where it is: run.cache_dir.",
 )
 
@@ -44,15 +43,13 @@ def cache(context: click.Context, cache_dir: Path, as_json: bool) -> None:
         return
     found = _usage(cache_dir)
     if as_json:
-        click.echo(json.dumps({"cache_dir": str(cache_dir), "kept": [vars(usage) for usage in found]}, indent=2))
+        say_json({"cache_dir": str(cache_dir), "kept": [vars(usage) for usage in found]})
         return
     width = max((len(usage.title) for usage in found), default=0)
     for usage in found:
         used = datetime.fromtimestamp(usage.used).strftime("%Y-%m-%d")
-        click.echo(
-            f"{usage.kind:10}  {usage.title:{width}}  {usage.images:9} images  {_text(usage.size):>8}  used {used}"
-        )
-    click.echo(f"{_text(sum(usage.size for usage in found))} in {cache_dir}")
+        say(f"{usage.kind:10}  {usage.title:{width}}  {usage.images:9} images  {_text(usage.size):>8}  used {used}")
+    say(f"{_text(sum(usage.size for usage in found))} in {cache_dir}")
 
 
 def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | None]:
@@ -102,7 +99,7 @@ def prune(cache_dir: Path, older_than: float | None, max_size: float | None, eve
             if keys:
                 keeper.remove(keys)
     n = sum(len(keys) for _, keys in parts)
-    click.echo(f"removed {n} {'entry' if n == 1 else 'entries'}, {_text(removed)}; {_text(left)} left in {cache_dir}")
+    say(f"removed {n} {'entry' if n == 1 else 'entries'}, {_text(removed)}; {_text(left)} left in {cache_dir}")
 
 
 def _usage(cache_dir: Path) -> list[Usage]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,17 @@ from typing import Any
 import click
 
 from saeviz.api import Prepared, prepare
-from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, settings_options, tell_problems
+from saeviz.cli.common import (
+    Look,
+    chosen,
+    log_to_stderr,
+    plugins_option,
+    say,
+    say_json,
+    settings_options,
+    tell,
+    tell_problems,
+)
 from saeviz.cli.run import layers_of
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.plain import plain
@@ -44,7 +53,7 @@ def check(
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
     if session.config.labeler:
-        session.config.labeler.options.check_ready(session.context(session.config.labeler))
+        session.check_ready(session.config.labeler)
     if session.config.judge:
         check_judge(session, session.config.judge)
     session.check_scorers()
@@ -52,17 +61,17 @@ def check(
     if not as_json:
         _print(found)
     if not found["ratings"]:
-        click.echo("saeviz: no image has a rating, so nothing will be correlated", err=True)
+        tell("no image has a rating, so nothing will be correlated")
     healths = _health(session, sample) if deep else []
     if as_json:
         deeper = {"health": [_as_json(health) for health in healths]} if deep else {}
-        click.echo(json.dumps({**found, **deeper}, indent=2, ensure_ascii=False))
+        say_json({**found, **deeper})
     else:
         for line in chain.from_iterable(map(_table, healths)):
-            click.echo(line)
+            say(line)
     warnings = [warning for health in healths for warning in health.warnings]
     for warning in warnings:
-        click.echo(f"saeviz: warning: {warning}", err=True)
+        tell(f"warning: {warning}")
     return ExitCode.FAILED if warnings else ExitCode.DONE
 
 
@@ -83,7 +92,7 @@ def _print(found: dict[str, Any]) -> None:
     rows.append(("run dir", found["run_dir"]))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        click.echo(f"{name:{width}} {value}")
+        say(f"{name:{width}} {value}")
 
 
 def _health(session: Session, sample: int) -> list[Health]:
@@ -107,7 +116,8 @@ def _spread(items: Sequence[ImageItem], n: int) -> list[ImageItem]:
 
 def _table(health: Health) -> Iterator[str]:
     width = max((len(figure.name) for figure in health.figures), default=0)
-    yield f"\n{health.subject}"
+    yield ""
+    yield health.subject
     yield f"  {'':{width}}  measured  published"
     for figure in health.figures:
         yield f"  {figure.name:{width}}  {_text(figure.measured):>8}  {_text(figure.published):>9}"

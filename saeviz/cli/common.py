@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +13,10 @@ import click
 
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager
-from saeviz.plain import one_line
+from saeviz.plain import json_text, one_line, shortened
 from saeviz.session import Session, logger
 
+LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
@@ -62,10 +64,26 @@ class Look(Session):
         logger.warning("%s: left out: %s", one_line(subject), one_line(error))
 
 
+def say(text: object = "") -> None:
+    """A line of the command's result, on stdout; nothing in it steers the terminal."""
+    click.echo(one_line(str(text)))
+
+
+def say_json(value: Any, *, indent: int | None = 2) -> None:
+    """The command's result as JSON, on stdout."""
+    click.echo(json_text(value, encoding=getattr(sys.stdout, "encoding", None) or "utf-8", indent=indent))
+
+
+def tell(text: object) -> None:
+    """What is not the result, on stderr, in the name of saeviz; further lines are indented, endless ones cut."""
+    lines = (shortened(line, LONGEST_LINE) for line in str(text).split("\n"))
+    click.echo("saeviz: " + "\n  ".join(lines), err=True)
+
+
 def tell_problems(manager: Manager) -> None:
     """A line on stderr for each plugin that is left out because it is broken."""
     for problem in manager.problems:
-        click.echo(f"saeviz: {problem}", err=True)
+        tell(problem)
 
 
 def latest_run(here: Path) -> Path:
@@ -81,7 +99,9 @@ class _StderrHandler(logging.Handler):
         from tqdm import tqdm
 
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+        with suppress(OSError):  # a run does not end because nobody reads what it says
+            if sys.stderr is not None:
+                tqdm.write(prefix + one_line(record.getMessage()), file=sys.stderr)
 
 
 def log_to_stderr(*, quiet: bool) -> None:

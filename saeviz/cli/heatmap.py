@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import latest_run, log_to_stderr
+from saeviz.cli.common import latest_run, log_to_stderr, say, say_json, tell
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.files import write_atomic
 from saeviz.plain import plain
@@ -41,16 +40,15 @@ def heatmap(feature: str, item: str, directory: Path | None, out: Path | None, *
         raise ConfigError(f"--out: {out} must end in .png, which is what is written")
     run = open_run(directory or latest_run(Path.cwd()))
     if as_json:
-        click.echo(json.dumps(_numbers(run, feature, item, fine=choices["fine"]), ensure_ascii=False))
+        say_json(_numbers(run, feature, item, fine=choices["fine"]), indent=None)
     else:
         picture = BytesIO()
         run.heatmap_image(feature, item, **choices).save(picture, "png")
         write_atomic(out, picture.getvalue())
-        click.echo(out)
+        say(out)
     if Feature.parse(feature).tokens == "cls":
-        click.echo(
-            f"saeviz: {feature} is read at the class token; the map shows where the same SAE feature fires on patches",
-            err=True,
+        tell(
+            f"{feature} is read at the class token; the map shows where the same SAE feature fires on patches",
         )
     return ExitCode.DONE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from saeviz.api import choose_plugins
-from saeviz.cli.common import chosen, plugins_option, tell_problems
+from saeviz.cli.common import chosen, plugins_option, say, tell_problems
 from saeviz.config import DEFAULT_USE, LISTS, RunSettings
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.files import write_atomic
 from saeviz.manager import Manager
+from saeviz.toml import toml_key, toml_value
 
 HEAD = """\
 # A run of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.
@@ -40,7 +41,7 @@ def init(run_file: Path, force: bool, plugin_words: tuple[str, ...]) -> int:
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []))
     tell_problems(manager)
     write_atomic(run_file, "\n".join(_lines(manager, run_file.name)) + "\n")
-    click.echo(run_file)
+    say(run_file)
     return ExitCode.DONE
 
 
@@ -74,7 +75,7 @@ def _component(manager: Manager, header: str, role: str, use: str) -> Iterator[s
 def _table(header: str, use: str | None, options: type[BaseModel], asked: dict[str, str]) -> Iterator[str]:
     yield header
     if use:
-        yield f'use = "{use}"'
+        yield f"use = {toml_value(use)}"
     for name, field in options.model_fields.items():
         yield from textwrap.wrap(
             field.description or "", 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
@@ -84,6 +85,7 @@ def _table(header: str, use: str | None, options: type[BaseModel], asked: dict[s
 
 
 def _example(name: str, field: FieldInfo) -> str:
+    name = toml_key(name)
     if field.is_required():
         return f"{name} = "
     default = field.get_default(call_default_factory=True)
@@ -91,10 +93,4 @@ def _example(name: str, field: FieldInfo) -> str:
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    if isinstance(value, dict) and value:
-        return "{ " + ", ".join(f"{json.dumps(str(key))} = {_toml(entry)}" for key, entry in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return toml_value(to_jsonable_python(value))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 from importlib.resources import files
 from typing import Any
 
 import click
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from saeviz.api import choose_plugins
-from saeviz.cli.common import chosen, plugins_option
+from saeviz.cli.common import chosen, plugins_option, say, say_json, tell
 from saeviz.errors import ConfigError, ExitCode, PluginError
-from saeviz.manager import Manager, Offer, missing_needs
+from saeviz.manager import Manager, Offer, foreign_code, missing_needs
+from saeviz.plain import safe
 from saeviz.specs import ROLES
+from saeviz.toml import toml_value
 
 
 @click.command()
@@ -25,14 +29,14 @@ def plugins(component: str | None, as_json: bool, check: bool, sql: bool, plugin
     """List all components, or one with its options."""
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []), strict=False)
     if sql:
-        click.echo(_sql_of(_find(manager, component or "")), nl=False)
+        click.echo(safe(_sql_of(_find(manager, component or ""))), nl=False)
         return ExitCode.DONE
     if component:
         _show_one(manager, component, as_json=as_json)
         return ExitCode.DONE
     failing = _failing(manager) if check else {}
     if as_json:
-        click.echo(json.dumps(_listing(manager, failing), indent=2))
+        say_json(_listing(manager, failing))
     else:
         _show_all(manager, failing)
     return ExitCode.PLUGIN if manager.problems or failing else ExitCode.DONE
@@ -51,21 +55,21 @@ def _failing(manager: Manager) -> dict[str, str]:
 def _show_all(manager: Manager, failing: dict[str, str]) -> None:
     width = max((len(name) for _, name in manager.offers), default=0)
     for role in ROLES:
-        click.echo(role)
+        say(role)
         for name in manager.names(role):
             offer = manager.offer(role, name)
             from_whom = "" if offer.source.bundled else f"  [{offer.source.name}: {offer.source.origin}]"
             missing = missing_needs(offer.spec)
             lacks = f"  (lacks {', '.join(missing)}: pip install '{offer.spec.install}')" if missing else ""
-            click.echo(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
+            say(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
     for source in manager.left_out:
-        click.echo(f"saeviz: {source} is left out, as asked", err=True)
+        tell(f"{source} is left out, as asked")
     for problem in manager.problems:
-        click.echo(f"saeviz: {problem}", err=True)
+        tell(problem)
         if problem.details:
-            click.echo(problem.details, err=True)
+            click.echo(textwrap.indent(safe(problem.details), "  "), err=True)
     for reason in failing.values():
-        click.echo(f"saeviz: {reason}", err=True)
+        tell(reason)
 
 
 def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
@@ -114,21 +118,27 @@ def _sql_of(offer: Offer) -> str:
 
 def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
     offer = _find(manager, component)
-    schema, notes = offer.spec.options.model_json_schema(), manager.notes(offer)
+    with foreign_code(f"the options of {component} cannot be shown, which fails"):
+        schema = offer.spec.options.model_json_schema()
+    notes = manager.notes(offer)
     if as_json:
-        click.echo(
-            json.dumps({"role": offer.spec.role, "name": offer.spec.name, "options": schema, "notes": notes}, indent=2)
-        )
+        say_json({"role": offer.spec.role, "name": offer.spec.name, "options": schema, "notes": notes})
         return
-    click.echo(f"{offer.spec.role}:{offer.spec.name}  {offer.spec.summary}")
-    click.echo(f"from {offer.source}")
+    say(f"{offer.spec.role}:{offer.spec.name}  {offer.spec.summary}")
+    say(f"from {offer.source}")
     for line in (*_option_lines(offer), *(("", *notes) if notes else ())):
-        click.echo(line)
+        say(line)
+
+
+def _default(field: FieldInfo) -> str:
+    """As it is written in a run file."""
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else toml_value(to_jsonable_python(value, fallback=str))
 
 
 def _option_lines(offer: Offer) -> list[str]:
     lines = []
     for name, field in offer.spec.options.model_fields.items():
-        default = "required" if field.is_required() else f"default {json.dumps(field.get_default(), default=str)}"
+        default = "required" if field.is_required() else f"default {_default(field)}"
         lines.append(f"  {name}: {field.description or ''} ({default})")
     return lines or ["  it has no options"]

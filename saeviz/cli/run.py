@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from saeviz.api import Prepared, execute, prepare
-from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, settings_options, tell_problems
+from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
 from saeviz.config import Layer, assignment_layer, read_run_file
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.pipeline import Plan, foresee
@@ -64,17 +64,17 @@ def run(  # noqa: PLR0913, PLR0917  a flag each
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
     tell_problems(prepared.manager)
     plan = Plan(first, last, redo)
-    return tell(prepared, plan, limit) if dry_run else carry_out(prepared, plan, limit)
+    return foretell(prepared, plan, limit) if dry_run else carry_out(prepared, plan, limit)
 
 
-def tell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
+def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     """Say on stdout what a run would do. Nothing is written, no model is run, nothing is sent."""
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
     try:
         for name, runs in foresee(session, plan):
-            say = _COSTLY.get(name) if runs else None
-            click.echo(f"{name:8} {say(session, plan) if say else _RUNS[runs]}")
+            cost = _COSTLY.get(name) if runs else None
+            say(f"{name:8} {cost(session, plan) if cost else _RUNS[runs]}")
     finally:
         session.close()
     return ExitCode.DONE
@@ -125,10 +125,10 @@ def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     """Run, say on stdout where the report is, and give the exit code."""
     finished = execute(prepared, plan, limit=limit, show_progress=sys.stderr.isatty())
     for path in reports(finished):
-        click.echo(path)
+        say(path)
     failures = finished.failures
     if failures:
-        click.echo(f"saeviz: {len(failures)} left out; see {prepared.directory / 'failures.jsonl'}", err=True)
+        tell(f"{len(failures)} left out; see {prepared.directory / 'failures.jsonl'}")
         return ExitCode.PARTIAL
     return ExitCode.DONE
 

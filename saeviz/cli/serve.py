@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
+from saeviz.cli.common import chosen, log_to_stderr, plugins_option, say, tell, tell_problems
 from saeviz.cli.run import reports
 from saeviz.errors import ConfigError, ExitCode, PluginError
 from saeviz.places import Places
@@ -59,9 +59,9 @@ def serve(
     with listening:
         app = _api(source, assignments, plugin_words) if api else _report(source)
         address = f"[{host}]" if ":" in host else host
-        click.echo(f"http://{address}:{listening.getsockname()[1]}")
+        say(f"http://{address}:{listening.getsockname()[1]}")
         whom = "those who have the token" if token else "this machine only"
-        click.echo(f"saeviz: serving {source} for {whom}; stop with Ctrl-C", err=True)
+        tell(f"serving {source} for {whom}; stop with Ctrl-C")
         _run(Guard(app, token), listening)
     return ExitCode.DONE
 
@@ -113,4 +113,4 @@ def _run(app: Any, listening: socket.socket) -> None:
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
-        click.echo("saeviz: stopped", err=True)
+        tell("stopped")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import latest_run
+from saeviz.cli.common import latest_run, say, say_json
 from saeviz.errors import ExitCode
 from saeviz.plain import plain
+from saeviz.relations import relation_prefixes
 from saeviz.results import Run
 from saeviz.types import Feature
 
@@ -32,7 +34,7 @@ def show(feature: str, directory: Path | None, as_json: bool) -> int:
     run = open_run(directory or latest_run(Path.cwd()))
     found = _collect(run, feature)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
     else:
         _print(found)
     return ExitCode.DONE
@@ -66,23 +68,49 @@ def _rows(table: pd.DataFrame, feature: Feature) -> list[dict[str, Any]]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    click.echo(f"{found['feature']}  {found['label'] or '(no label)'}")
+    say(f"{found['feature']}  {found['label'] or '(no label)'}")
     if found["judgement"]:
-        click.echo(f"  {_judged(found['judgement'])}")
+        say(f"  {_judged(found['judgement'])}")
     for name in ("description", "confidence", "tier", "reason"):
         if found[name] not in (None, ""):
-            click.echo(f"  {name}: {_text(found[name])}")
+            for line in _wrapped(f"  {name}: ", _text(found[name]).split(), " "):
+                say(line)
     if found["fires_together_with"]:
-        click.echo(f"  fires together with: {_first_few(found['fires_together_with'])}")
+        say(f"  fires together with: {_first_few(found['fires_together_with'])}")
     for name, value in found["scores"].items():
         if name != "cluster":  # a number that means something only beside that of another feature
-            click.echo(f"  {name}: {_text(value)}")
+            say(f"  {name}: {_text(value)}")
     for row in found["correlations"]:
-        values = ", ".join(f"{name} {_text(value)}" for name, value in row.items() if name != "rating")
-        click.echo(f"  {row['rating']}: {values}")
-    click.echo("  top images:")
+        for line in _relations(row):
+            say(line)
+    say("  top images:")
     for image in found["top_images"]:
-        click.echo(f"    {_text(image['activation']):>8}  {image['item_id']}")
+        say(f"    {_text(image['activation']):>8}  {image['item_id']}")
+
+
+def _relations(row: dict[str, Any]) -> Iterator[str]:
+    """A rating's correlations: those of each scorer begin a line."""
+    names = [name for name in row if name != "rating"]
+    prefixes = sorted(relation_prefixes(names), key=len, reverse=True)
+    of = {name: next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names}
+    start = f"  {row['rating']}: "
+    for prefix in dict.fromkeys(of.values()):
+        entries = [f"{name} {_text(row[name])}" for name in names if of[name] == prefix]
+        yield from _wrapped(start, entries, ", ")
+        start = "    "
+
+
+def _wrapped(start: str, parts: Sequence[str], between: str) -> Iterator[str]:
+    """The parts on as many lines as the terminal needs, none of them cut in two."""
+    width = max(shutil.get_terminal_size((100, 24)).columns, 40)
+    line = start + (parts[0] if parts else "")
+    for part in parts[1:]:
+        if len(line) + len(between) + len(part) > width:
+            yield (line + between).rstrip()
+            line = "    " + part
+        else:
+            line += between + part
+    yield line
 
 
 def _first_few(names: list[str]) -> str:

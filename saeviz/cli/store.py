@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 import click
 
-from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
+from saeviz.cli.common import chosen, log_to_stderr, plugins_option, say, say_json, tell, tell_problems
 from saeviz.config import ComponentConfig
 from saeviz.copying import Copied, copy_features
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.places import Place, Places
 from saeviz.progress import watched
 from saeviz.rundir import RunDir
+from saeviz.toml import toml_value
 
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of a store, as in to.layout=item."
@@ -59,7 +57,7 @@ def copy(
             _accept(origin.rundir, copy_to.config)
     _tell(copied, copy_to, as_json=as_json)
     if origin.rundir is not None and not quiet:
-        click.echo(f"saeviz: the run goes on with the copy when its run file says\n{_table(copy_to.config)}", err=True)
+        tell(f"the run goes on with the copy when its run file says\n{_table(copy_to.config)}")
     return ExitCode.DONE
 
 
@@ -82,11 +80,11 @@ def info(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...
     finally:
         opened.close()
     if as_json:
-        click.echo(json.dumps({"store": str(place), "spaces": found}, indent=2, ensure_ascii=False))
+        say_json({"store": str(place), "spaces": found})
     else:
-        click.echo(place)
+        say(place)
         for space in found:
-            click.echo(f"{space['space']}: {space['items']} items, {space['n_features']} features")
+            say(f"{space['space']}: {space['items']} items, {space['n_features']} features")
     return ExitCode.DONE
 
 
@@ -109,20 +107,15 @@ def _accept(rundir: RunDir, config: ComponentConfig) -> None:
 def _tell(copied: list[Copied], copy_to: Place, *, as_json: bool) -> None:
     if as_json:
         spaces = [{"space": str(part.space), "items": part.items, "written": part.written} for part in copied]
-        click.echo(json.dumps({"store": str(copy_to), "verified": True, "spaces": spaces}, ensure_ascii=False))
+        say_json({"store": str(copy_to), "verified": True, "spaces": spaces}, indent=None)
         return
     for part in copied:
-        click.echo(f"{part.space}: {part.items} items, {part.written} of them written now, all of them equal")
+        say(f"{part.space}: {part.items} items, {part.written} of them written now, all of them equal")
 
 
 def _table(config: ComponentConfig) -> str:
     """`[store]` of a run file; options that have their default are left out."""
-    defaults = {name: field.get_default() for name, field in type(config.options).model_fields.items()}
+    fields = type(config.options).model_fields
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
     options = {name: value for name, value in config.as_json().items() if value != defaults.get(name)}
-    return "\n".join(["  [store]", *(f"  {name} = {_toml(value)}" for name, value in options.items())])
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{name} = {_toml(entry)}" for name, entry in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+    return "\n".join(["[store]", *(f"{name} = {toml_value(value)}" for name, value in options.items())])

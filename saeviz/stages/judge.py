@@ -146,7 +146,7 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
 def check_judge(session: Session, config: ComponentConfig) -> None:
     """Raise `ConfigError` for what is missing around the judge."""
     with _speaking_of(config):
-        config.options.check_ready(session.context(config))
+        session.check_ready(config)
 
 
 def _n_seen(label: FeatureLabel, request: LabelRequest) -> int:
