@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from saeviz.files import explain_disk_errors
 from saeviz.manager import Manager
 from saeviz.pipeline import Plan, run_stages
 from saeviz.plain import OneLineFormatter
+from saeviz.reading import Grants
 from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
@@ -76,9 +77,20 @@ def run(
     return execute(prepare(layers, plugins), plan or Plan(), limit=limit)
 
 
-def open_run(directory: str | Path) -> Run:
-    """Open a run directory for reading; raises `ConfigError` where there is none."""
-    return Run(RunDir.open(Path(directory)))
+def open_run(
+    directory: str | Path,
+    *,
+    plugins: Sequence[str] | None = None,
+    online: bool = False,
+    secrets: Collection[str] = (),
+) -> Run:
+    """Open a run directory for reading; raises `ConfigError` where there is none.
+
+    Whoever made it: its files are data. Of the components that it names only those are built that are asked for, from
+    installed plugins and `plugins`, as in `--plugins`. They may use the network where it is `online`, and see the
+    environment variables `secrets`.
+    """
+    return Run.read(RunDir.open(Path(directory)), Grants(plugins, online, secrets))
 
 
 def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Prepared:
@@ -105,16 +117,12 @@ def execute(prepared: Prepared, plan: Plan, *, limit: int | None = None, show_pr
             run_stages(session, plan)
         finally:
             session.close()
-    return Run(rundir)
+    return Run(rundir, lambda: Session(prepared.config, prepared.manager, rundir, limit))
 
 
 def choose_plugins(plugins: Sequence[str] | None, layers: Sequence[Layer]) -> PluginChoice:
     """The nearest source wins: flag, environment, run file."""
-    if plugins is not None:
-        return PluginChoice.parse(plugins, Path.cwd())
-    if "SAEVIZ_PLUGINS" in os.environ:
-        return PluginChoice.parse([os.environ["SAEVIZ_PLUGINS"]], Path.cwd())
-    return PluginChoice.parse(*(plugin_words(layers) or ([], Path.cwd())))
+    return PluginChoice.of_user(plugins) or PluginChoice.parse(*(plugin_words(layers) or ([], Path.cwd())))
 
 
 @contextmanager

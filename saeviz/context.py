@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -34,7 +35,8 @@ class Context:
 
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `workdir` a folder of its own to write to (made on
     first use by whoever writes); `cache_dir` for what may be shared between runs; `offline` forbids the
-    network. `failed(subject, error)` lists something that was left out, `progress(items, total, label)`
+    network; `environment` has the variables that may hold secrets, in a run that is read only those that its reader
+    grants. `failed(subject, error)` lists something that was left out, `progress(items, total, label)`
     passes items on and shows how far they are, `peer(role)` gives the run's own component of another role,
     for instance the extractor whose CLIP a labeler borrows; outside a run it raises `ConfigError`.
     """
@@ -47,5 +49,6 @@ class Context:
     offline: bool = False
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("saeviz"))
     failed: Callable[[str, str], None] = _log_failure
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]] = _no_progress
     peer: Callable[[str], Any] = _no_peer

@@ -150,6 +150,16 @@ class OneWriter:
             self._lock = None
 
 
+def links_in(folder: Path) -> Iterator[Path]:
+    """The symbolic links in a folder and those below it; none is followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from links_in(Path(entry.path))
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable; Windows does that by itself and has no call for it."""
     if os.name != "nt":

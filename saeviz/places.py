@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from saeviz.config import (
 from saeviz.context import Context
 from saeviz.errors import ConfigError, PluginError
 from saeviz.manager import Manager
+from saeviz.reading import Grants
 from saeviz.roles import missing_members
 from saeviz.rundir import RunDir
 from saeviz.sources import PluginChoice
@@ -39,13 +40,14 @@ FORMS = "a run directory, a run file, or NAME:PATH, for instance npz:features"
 class Place:
     """One store: which one, and the folder that it is in unless its options say otherwise.
 
-    `rundir` is the run whose features it has.
+    `rundir` is the run whose features it has, `grants` what its reader lets it have where a run's manifest names it.
     """
 
     config: ComponentConfig
     manager: Manager
     workdir: Path
     rundir: RunDir | None = None
+    grants: Grants | None = None
 
     def __str__(self) -> str:
         if not _has_place(self.config):
@@ -55,8 +57,11 @@ class Place:
 
     def open(self) -> FeatureStore:
         """The store itself, new with each call; raises `PluginError` where it is no store."""
-        config = self.config
-        store: FeatureStore = self.manager.build(config.role, config.use, config.options, Context(workdir=self.workdir))
+        config, context = self.config, Context(workdir=self.workdir)
+        if self.grants is not None:
+            self.grants.check(config)
+            context = self.grants.context(context)
+        store: FeatureStore = self.manager.build(config.role, config.use, config.options, context)
         lacking = missing_members(store, config.role)
         if lacking:
             raise PluginError(f"{config.place}: the store {config.use!r} lacks {', '.join(lacking)}")
@@ -66,11 +71,12 @@ class Place:
 class Places:
     """Finds stores by what the user calls them.
 
-    `words` are those of `--plugins`, `assignments` those of `--set`, each for one of the places `names`.
+    `grants` is what a run that is named may have, its plugins are those of `--plugins`; `assignments` are those of
+    `--set`, each for one of the places `names`.
     """
 
-    def __init__(self, words: Sequence[str] | None, assignments: Sequence[str], *names: str) -> None:
-        self.words = words
+    def __init__(self, grants: Grants, assignments: Sequence[str], *names: str) -> None:
+        self.grants = grants
         self.settings = assignment_layer(assignments, Path.cwd())
         wrong = [name for name in self.settings.tables if name not in names]
         if wrong:
@@ -79,9 +85,12 @@ class Places:
     def source(self, text: str, place: str = "from") -> Place:
         """The store to read: a run means the one that has its features."""
         if _is_run_file(text):
-            directory = self._resolved(text)[0]
+            directory, config, manager = self._resolved(text)
             if directory is None or not (directory / "run.json").is_file():
                 raise ConfigError(f"the run file {text} was never run: there is nothing in {directory}")
+            rundir = RunDir.open(directory.resolve())
+            if config.identity() == _stored(rundir) and place not in self.settings.tables:
+                return Place(config, manager, rundir.features, rundir)
             return self._run(directory, place)
         return self._run(Path(text), place) if (Path(text) / "run.json").is_file() else self._named(text, place)
 
@@ -100,16 +109,18 @@ class Places:
 
     def _run(self, directory: Path, place: str) -> Place:
         rundir = RunDir.open(directory.resolve())
-        manifest = rundir.read_manifest()
-        stored = manifest["stages"].get("extract", {}).get("store")
+        stored = _stored(rundir)
         if stored is None:
             raise ConfigError(f"{directory} has no features yet; `saeviz run` makes them")
-        manager = self._manager(manifest.get("use_plugins", []), Path())
-        configured = manifest["config"]["store"]  # has what the identity leaves out, a token for instance
-        config = self._component(manager, place, configured if configured["use"] == stored["use"] else stored)
+        grants = replace(self.grants, secrets=(*self.grants.secrets, *_named_secrets(self.settings.tables.get(place))))
+        manager, environment = grants.manager(rundir), grants.stand_ins()
+        configured = rundir.config().get("store")  # has what the identity leaves out, a token for instance
+        if not isinstance(configured, Mapping) or configured.get("use") != stored.get("use"):
+            configured = stored
+        config = self._component(manager, place, configured, environment)
         if config.identity() != stored:
-            config = self._component(manager, place, stored)
-        return Place(config, manager, rundir.features, rundir if config.identity() == stored else None)
+            config = self._component(manager, place, stored, environment)
+        return Place(config, manager, rundir.features, rundir if config.identity() == stored else None, grants)
 
     def _named(self, text: str, place: str, workdir: Path | None = None) -> Place:
         name, _, rest = text.partition(":")
@@ -140,8 +151,11 @@ class Places:
             raise ConfigError(f"{name}:{rest}: the store {name} has no {option}; write {name}")
         return option
 
-    def _component(self, manager: Manager, place: str, table: Mapping[str, Any]) -> ComponentConfig:
-        return resolve_component("store", place, [Layer({place: table}, Path.cwd(), place), self.settings], manager)
+    def _component(
+        self, manager: Manager, place: str, table: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+    ) -> ComponentConfig:
+        layers = [Layer({place: table}, Path.cwd(), place), self.settings]
+        return resolve_component("store", place, layers, manager, environment)
 
     def _resolved(self, text: str) -> tuple[Path | None, ComponentConfig, Manager]:
         layers = [read_run_file(Path(text)), environment_layer(os.environ, Path.cwd())]
@@ -150,16 +164,19 @@ class Places:
         return config.run.dir, config.store, manager
 
     def _manager(self, words: Sequence[str], base: Path) -> Manager:
-        if self.words is not None:
-            words, base = self.words, Path.cwd()
-        elif "SAEVIZ_PLUGINS" in os.environ:
-            words, base = [os.environ["SAEVIZ_PLUGINS"]], Path.cwd()
-        return Manager.discover(PluginChoice.parse(words, base))
+        return Manager.discover(PluginChoice.of_user(self.grants.plugins) or PluginChoice.parse(words, base))
 
 
-def _is_somewhere(config: ComponentConfig) -> bool:
-    """Whether the options say where the store is, if it is one that has a place."""
-    return not _has_place(config) or any(getattr(config.options, name, None) is not None for name in PLACES)
+def _stored(rundir: RunDir) -> Mapping[str, Any] | None:
+    """Which store has the features of a run, as its manifest says; None where it has none."""
+    stored = rundir.read_manifest()["stages"].get("extract", {}).get("store")
+    return stored if isinstance(stored, Mapping) else None
+
+
+def _named_secrets(table: Any) -> list[str]:
+    """The variables that the user's own `--set` names."""
+    values = table.values() if isinstance(table, Mapping) else ()
+    return [str(value["env"]) for value in values if isinstance(value, Mapping) and set(value) == {"env"}]
 
 
 def _has_place(config: ComponentConfig) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from saeviz.errors import ConfigError, DataError
 from saeviz.heatmaps import Box, draw_heatmap
 from saeviz.judgements import table_of
 from saeviz.labels import read_labels
+from saeviz.reading import Grants, reading_session
 from saeviz.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.rundir import RunDir
 from saeviz.selection import read_selected
@@ -42,9 +43,14 @@ class Run:
     A table of a stage that has not run raises `RunDirError` naming the stage.
     """
 
-    def __init__(self, rundir: RunDir, session: Session | None = None) -> None:
+    def __init__(self, rundir: RunDir, session: Callable[[], Session]) -> None:
         self._rundir = rundir
-        self._given_session = session
+        self._open_session = session
+
+    @classmethod
+    def read(cls, rundir: RunDir, grants: Grants) -> Run:
+        """A run that anybody may have made, within what its reader grants."""
+        return cls(rundir, partial(reading_session, rundir, grants))
 
     def __repr__(self) -> str:
         done = [name for name, record in self.manifest["stages"].items() if "finished" in record]
@@ -69,7 +75,7 @@ class Run:
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
         """The feature spaces of the run."""
-        return [FeatureSpace(**space) for space in self.manifest["stages"].get("extract", {}).get("spaces", [])]
+        return self._rundir.spaces()
 
     @property
     def ratings(self) -> list[str]:
@@ -143,16 +149,21 @@ class Run:
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
         """The images on which a feature fires most, strongest first; at most as many as the run kept."""
+        items = self._items_by_id
+        return [
+            TopImage(items[item_id], activation)
+            for item_id, activation in self.top_item_ids(feature, k)
+            if item_id in items
+        ]
+
+    def top_item_ids(self, feature: Feature | str, k: int | None = None) -> list[tuple[str, float]]:
+        """Ids and activations of `top_images` as the run kept them, also of images that are gone; nothing is opened."""
         feature = self._feature(feature)
         rows = self._top_images.get((feature.layer, feature.tokens, feature.index))
         if rows is None:
             return []
         rows = rows.sort_values("rank").head(k)
-        return [
-            TopImage(self._items_by_id[row.item_id], float(row.activation))
-            for row in rows.itertuples()
-            if row.item_id in self._items_by_id
-        ]
+        return [(row.item_id, float(row.activation)) for row in rows.itertuples()]
 
     def heatmap(self, feature: Feature | str, item_id: str, *, fine: bool = False) -> Float32Array:
         """Where on an image a feature fires: float32 `[rows, cols]` over the patches, see `field_of_view`.
@@ -195,7 +206,7 @@ class Run:
 
     @cached_property
     def _session(self) -> Session:
-        return self._given_session or reading_session(self._rundir)
+        return self._open_session()
 
     @cached_property
     def _items_by_id(self) -> dict[str, ImageItem]:
@@ -224,20 +235,3 @@ class Run:
         if not found.index < space.n_features:
             raise ConfigError(f"{space} has {space.n_features} features, so there is no {found}")
         return found
-
-
-def reading_session(rundir: RunDir, *also: str) -> Session:
-    """The components that reading needs and those of `also`, as the manifest has them; the others are left out."""
-    from saeviz.config import Layer, resolve
-    from saeviz.manager import Manager
-    from saeviz.session import Session
-    from saeviz.sources import PluginChoice
-
-    manifest = rundir.read_manifest()
-    if "config" not in manifest:
-        raise ConfigError(f"{rundir.manifest_file} has no configuration: the run was never started")
-    tables = {"embeddings": {"use": "none"}, "scorers": [], "reporters": []}
-    tables |= {name: manifest["config"][name] for name in ("run", "images", "extractor", "store", *also)}
-    manager = Manager.discover(PluginChoice.parse(manifest.get("use_plugins", []), Path()))
-    config = resolve([Layer(tables, Path(), str(rundir.manifest_file))], manager)
-    return Session(config, manager, rundir, manifest.get("limit"))

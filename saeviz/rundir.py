@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.errors import ConfigError, RunDirError
-from saeviz.files import append_line, atomic_path, explain_disk_errors, read_lines, remove_temporaries, write_atomic
-from saeviz.types import Failure
+from saeviz.errors import ConfigError, DataError, RunDirError
+from saeviz.files import (
+    append_line,
+    atomic_path,
+    explain_disk_errors,
+    links_in,
+    read_lines,
+    remove_temporaries,
+    write_atomic,
+)
+from saeviz.types import Failure, FeatureSpace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,9 +90,13 @@ class RunDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process; raises `RunDirError` where another run has it."""
+        """Hold the directory for this process, to write to it; raises `RunDirError` where another run has it.
+
+        Raises `ConfigError` where a link would have something written elsewhere: the directory may be a stranger's.
+        """
         from filelock import FileLock, Timeout
 
+        self._refuse_links()
         lock = FileLock(self.path / ".lock", timeout=0)
         with explain_disk_errors(self.path):
             try:
@@ -98,17 +111,50 @@ class RunDir:
         finally:
             lock.release()
 
+    def _refuse_links(self) -> None:
+        root = self.path.resolve()
+        with explain_disk_errors(self.path, "looked through"):
+            away = next(
+                (link for link in links_in(root) if not Path(os.path.realpath(link)).is_relative_to(root)), None
+            )
+        if away is not None:
+            raise ConfigError(
+                f"run.dir: {self.path / away.relative_to(root)} is a link that leads out of the run directory, "
+                "and a run writes nowhere else; remove it (features may be elsewhere: path in [store])"
+            )
+
     def read_manifest(self) -> dict[str, Any]:
         """`run.json`, or an empty manifest; raises `RunDirError` where it is damaged or too new."""
         if not self.manifest_file.exists():
             return {"format": FORMAT, "stages": {}}
         try:
             manifest = json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunDirError(f"{self.manifest_file} cannot be read: {error}; choose another run.dir") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "stages" not in manifest:
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not _has_stages(manifest):
             raise RunDirError(f"{self.manifest_file} is not a manifest of this saeviz; choose another run.dir")
         return manifest
+
+    def config(self) -> Mapping[str, Any]:
+        """The tables of the configuration in `run.json`; raises `ConfigError` where there are none."""
+        config = self.read_manifest().get("config")
+        if not isinstance(config, Mapping):
+            raise ConfigError(f"{self.manifest_file} has no configuration: the run was never started")
+        return config
+
+    def plugin_words(self) -> list[str]:
+        """What `--plugins` said when the run was made. Nothing is loaded because of it."""
+        words = self.read_manifest().get("use_plugins")
+        return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+
+    def spaces(self) -> list[FeatureSpace]:
+        """The feature spaces of the run as `run.json` has them, empty before they are known."""
+        try:
+            return [
+                FeatureSpace(**space) for space in self.read_manifest()["stages"].get("extract", {}).get("spaces", [])
+            ]
+        except (TypeError, DataError) as error:
+            raise RunDirError(f"{self.manifest_file}: its feature spaces are none: {error}") from error
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
@@ -152,6 +198,11 @@ class RunDir:
         import pandas as pd
 
         return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False))
+
+
+def _has_stages(manifest: Mapping[str, Any]) -> bool:
+    stages = manifest.get("stages")
+    return isinstance(stages, dict) and all(isinstance(record, dict) for record in stages.values())
 
 
 def _line(failure: Failure) -> str:

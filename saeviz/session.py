@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,10 +71,11 @@ class Session:
             self._built[table] = self.build(config)
         return self._built[table]
 
-    def build(self, config: ComponentConfig) -> Any:
-        """A component that is checked against its role."""
+    def build(self, config: ComponentConfig, **changes: Any) -> Any:
+        """A component that is checked against its role; `changes` are of its context."""
         with self.blaming(config):
-            component = self.manager.build(config.role, config.use, config.options, self.context(config))
+            context = replace(self.context(config), **changes)
+            component = self.manager.build(config.role, config.use, config.options, context)
         lacking = missing_members(component, config.role)
         if lacking:
             raise PluginError(f"{config.place}: the {config.role} {config.use!r} lacks {', '.join(lacking)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,13 @@ class PluginChoice:
     words: tuple[str, ...] = ()
 
     @classmethod
+    def of_user(cls, words: Sequence[str] | None) -> PluginChoice | None:
+        """What the words of `--plugins` say, or else the environment; None where neither says anything."""
+        if words is None and "SAEVIZ_PLUGINS" in os.environ:
+            words = [os.environ["SAEVIZ_PLUGINS"]]
+        return None if words is None else cls.parse(words, Path.cwd())
+
+    @classmethod
     def parse(cls, values: Sequence[str], base: Path) -> PluginChoice:
         """From the words of `--plugins`, `SAEVIZ_PLUGINS` or `[plugins] use`; files are relative to `base`."""
         only: set[str] | None = None
@@ -59,13 +67,18 @@ class PluginChoice:
                 without.add(word.removeprefix("no:"))
             elif word.startswith("module:"):
                 extra.append(_module_source(word.removeprefix("module:")))
-            elif word.endswith(".py") or "/" in word or "\\" in word:
+            elif names_code(word):
                 word = str(absolute(word, base))
                 extra.append(_file_source(Path(word)))
             else:
                 only = (only or set()) | ({word} if word else set())
             words.append(word)
         return cls(frozenset(only) if only is not None else None, frozenset(without), tuple(extra), tuple(words))
+
+
+def names_code(word: str) -> bool:
+    """Whether a word of `--plugins` is a file or a module to load, and not the name of an installed plugin."""
+    return word.startswith("module:") or word.endswith(".py") or "/" in word or "\\" in word
 
 
 def installed() -> Iterator[Source]:

@@ -33,7 +33,7 @@ def pack_arrays(**arrays: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_arrays(data: bytes, expected: Mapping[str, tuple[str, int]]) -> dict[str, NDArray[Any]]:
+def unpack_arrays(data: bytes | bytearray, expected: Mapping[str, tuple[str, int]]) -> dict[str, NDArray[Any]]:
     """The `expected` arrays of an `.npz` file, by name with type and number of dimensions.
 
     Raises `DataError` for anything else in it. No more memory is used than `data` has bytes.
@@ -73,7 +73,7 @@ def pack_features(batch: FeatureBatch) -> bytes:
     )
 
 
-def unpack_features(data: bytes, space: FeatureSpace) -> FeatureBatch:
+def unpack_features(data: bytes | bytearray, space: FeatureSpace) -> FeatureBatch:
     """The batch; raises `DataError` where it is damaged or belongs to another space."""
     from scipy.sparse import csr_array
 
@@ -116,7 +116,7 @@ def pack_pictures(files: Sequence[bytes]) -> bytes:
     return pack_arrays(lengths=lengths, files=np.frombuffer(b"".join(files), dtype=np.uint8))
 
 
-def unpack_pictures(data: bytes) -> list[bytes]:
+def unpack_pictures(data: bytes | bytearray) -> list[bytes]:
     """The image files; raises `DataError` where the lengths are wrong."""
     arrays = unpack_arrays(data, PICTURES)
     lengths = arrays["lengths"].tolist()

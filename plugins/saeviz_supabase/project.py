@@ -124,13 +124,13 @@ class Project:
     def _secrets(self) -> tuple[str, str]:
         """The key and the access token, '' where there is none."""
         options = self._options
-        key = _secret(options.key, "SUPABASE_KEY", f"{self.place}.key")
+        key = self._secret(options.key, "SUPABASE_KEY", "key")
         if not key:
             raise saeviz.ConfigError(
                 f"{self.place}.key: set the environment variable SUPABASE_KEY, or name another one: "
                 'key = { env = "VARIABLE" }'
             )
-        return key, _secret(options.access_token, "SUPABASE_ACCESS_TOKEN", f"{self.place}.access_token")
+        return key, self._secret(options.access_token, "SUPABASE_ACCESS_TOKEN", "access_token")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -153,9 +153,10 @@ class Project:
             text = text.replace(secret, "***") if secret else text
         return text
 
-
-def _secret(given: SecretStr | None, variable: str, option: str) -> str:
-    found = (given.get_secret_value() if given else os.environ.get(variable, "")).strip()
-    if not re.fullmatch(r"[\x21-\x7e]*", found):
-        raise saeviz.ConfigError(f"{option}: it holds spaces or signs that no key has; was it copied whole?")
-    return found
+    def _secret(self, given: SecretStr | None, variable: str, option: str) -> str:
+        found = (given.get_secret_value() if given else self._context.environment.get(variable, "")).strip()
+        if not re.fullmatch(r"[\x21-\x7e]*", found):
+            raise saeviz.ConfigError(
+                f"{self.place}.{option}: it holds spaces or signs that no key has; was it copied whole?"
+            )
+        return found

@@ -14,6 +14,7 @@ import click
 from saeviz.errors import ConfigError
 from saeviz.manager import Manager
 from saeviz.plain import json_text, one_line, shortened
+from saeviz.reading import Grants
 from saeviz.session import Session, logger
 
 LONGEST_LINE = 1500
@@ -33,6 +34,30 @@ def plugins_option(command: F) -> F:
 def chosen(plugin_words: tuple[str, ...]) -> tuple[str, ...] | None:
     """None where the flag was not given, so that the environment or the run file decides."""
     return plugin_words or None
+
+
+def reading_options(command: F) -> F:
+    """The flags that say what a run that is read may have: the plugins of the reader, the network, secrets."""
+    for option in reversed(
+        [
+            plugins_option,
+            click.option("--online", is_flag=True, help="Let what run.json names use the network."),
+            click.option(
+                "--secret",
+                "secrets",
+                multiple=True,
+                metavar="VARIABLE",
+                help="Let what run.json names see this environment variable (repeatable).",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def granted(plugin_words: tuple[str, ...], *, online: bool, secrets: tuple[str, ...]) -> Grants:
+    """What the flags of `reading_options` say."""
+    return Grants(chosen(plugin_words), online, secrets)
 
 
 def settings_options(command: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import latest_run, log_to_stderr, say, say_json, tell
+from saeviz.cli.common import chosen, latest_run, log_to_stderr, reading_options, say, say_json, tell
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.files import write_atomic
 from saeviz.plain import plain
@@ -29,7 +29,17 @@ DEFAULT = Path("heatmap.png")
 @click.option("--smooth/--nearest", default=True, help="Interpolate between cells (default), or show each as it is.")
 @click.option("--fine", is_flag=True, help="5 x 5 cells for each patch, from 25 forward passes.")
 @click.option("--json", "as_json", is_flag=True, help="The numbers as JSON, and no picture.")
-def heatmap(feature: str, item: str, directory: Path | None, out: Path | None, **choices: bool) -> int:
+@reading_options
+def heatmap(
+    feature: str,
+    item: str,
+    directory: Path | None,
+    out: Path | None,
+    plugin_words: tuple[str, ...],
+    online: bool,
+    secrets: tuple[str, ...],
+    **choices: bool,
+) -> int:
     """Show where on the image ITEM a FEATURE, written like layer11.cls/4711, fires: a picture of it."""
     log_to_stderr(quiet=True)
     as_json = choices.pop("as_json")
@@ -38,7 +48,7 @@ def heatmap(feature: str, item: str, directory: Path | None, out: Path | None, *
     out = out or DEFAULT
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out: {out} must end in .png, which is what is written")
-    run = open_run(directory or latest_run(Path.cwd()))
+    run = open_run(directory or latest_run(Path.cwd()), plugins=chosen(plugin_words), online=online, secrets=secrets)
     if as_json:
         say_json(_numbers(run, feature, item, fine=choices["fine"]), indent=None)
     else:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from saeviz.api import open_run
-from saeviz.cli.common import chosen, log_to_stderr, plugins_option, say, tell, tell_problems
-from saeviz.cli.run import reports
+from saeviz.cli.common import granted, log_to_stderr, reading_options, say, tell, tell_problems
 from saeviz.errors import ConfigError, ExitCode, PluginError
 from saeviz.places import Places
+from saeviz.reading import Grants
+from saeviz.rundir import RunDir
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -31,7 +30,7 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
     "--token-env", metavar="VARIABLE", default=TOKEN, show_default=True, help="The environment variable with the token."
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option, as in store.layout=item.")
-@plugins_option
+@reading_options
 def serve(
     source: str,
     api: bool,
@@ -39,7 +38,7 @@ def serve(
     port: int,
     token_env: str,
     assignments: tuple[str, ...],
-    plugin_words: tuple[str, ...],
+    **grants: Any,
 ) -> int:
     """Serve the report of a run on this machine, or with --api a run or a store (npz:PATH) to others.
 
@@ -49,20 +48,29 @@ def serve(
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise PluginError(f"serve needs {', '.join(missing)}, which is not installed: pip install 'saeviz[serve]'")
+    from saeviz.serving.connections import listen, serve_app
     from saeviz.serving.guard import Guard, is_loopback
+    from saeviz.serving.limits import Limited
 
     token = _token(token_env) if api else None
     if token is None and not is_loopback(host):
         step = f"put a token into the environment variable {token_env}" if api else "a report is for 127.0.0.1 only"
         raise ConfigError(f"--host {host}: other machines could reach it; {step}")
-    listening = _listen(host, port)
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 takes any free one") from error
     with listening:
-        app = _api(source, assignments, plugin_words) if api else _report(source)
+        app = _api(source, assignments, granted(**grants)) if api else _report(source)
         address = f"[{host}]" if ":" in host else host
         say(f"http://{address}:{listening.getsockname()[1]}")
         whom = "those who have the token" if token else "this machine only"
         tell(f"serving {source} for {whom}; stop with Ctrl-C")
-        _run(Guard(app, token), listening)
+        try:
+            serve_app(Guard(Limited(app), token), listening)
+        except KeyboardInterrupt:
+            tell("stopped")
     return ExitCode.DONE
 
 
@@ -75,42 +83,16 @@ def _token(variable: str) -> str | None:
     return token
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=128)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 takes any free one") from error
-
-
-def _api(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...]) -> ASGIApp:
+def _api(source: str, assignments: tuple[str, ...], grants: Grants) -> ASGIApp:
     from saeviz.serving.app import make_app
     from saeviz.serving.service import Service
 
-    place = Places(chosen(plugin_words), assignments, "store").source(source, "store")
+    place = Places(grants, assignments, "store").source(source, "store")
     tell_problems(place.manager)
     return make_app(Service(place))
 
 
 def _report(source: str) -> ASGIApp:
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
-    from starlette.staticfiles import StaticFiles
+    from saeviz.serving.pages import make_pages
 
-    pages = [path for path in map(Path, reports(open_run(source))) if path.suffix == ".html" and path.is_file()]
-    if not pages:
-        raise ConfigError(f"{source} has no HTML report; `saeviz run --until report` writes one, --api serves the rest")
-    return Starlette(routes=[Mount("/", StaticFiles(directory=pages[0].parent, html=True))])
-
-
-def _run(app: Any, listening: socket.socket) -> None:
-    import uvicorn
-
-    config = uvicorn.Config(
-        app, ws="none", log_level="warning", access_log=False, server_header=False, limit_concurrency=64
-    )
-    try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        tell("stopped")
+    return make_pages(RunDir.open(Path(source)))

@@ -41,7 +41,7 @@ def show(feature: str, directory: Path | None, as_json: bool) -> int:
 
 
 def _collect(run: Run, text: str) -> dict[str, Any]:
-    top = run.top_images(text)
+    top = run.top_item_ids(text)
     feature = Feature.parse(text)
     label = run.labels.get(feature)
     choice = next((choice for choice in run.selected if choice.feature == feature), None)
@@ -57,7 +57,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "fires_together_with": [str(other) for other in run.companions(feature)],
         "scores": next(iter(_rows(run.scores, feature)), {}),
         "correlations": _rows(run.correlations, feature),
-        "top_images": [{"item_id": image.item.item_id, "activation": image.activation} for image in top],
+        "top_images": [{"item_id": item_id, "activation": activation} for item_id, activation in top],
     }
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from saeviz.cli.common import chosen, log_to_stderr, plugins_option, say, say_json, tell, tell_problems
+from saeviz.cli.common import granted, log_to_stderr, reading_options, say, say_json, tell, tell_problems
 from saeviz.config import ComponentConfig
 from saeviz.copying import Copied, copy_features
 from saeviz.errors import ConfigError, ExitCode
@@ -31,12 +31,10 @@ def store() -> None:
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @set_option
-@plugins_option
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings.")
-def copy(
-    source: str, target: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], as_json: bool, quiet: bool
-) -> int:
+def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, quiet: bool, **grants: Any) -> int:
     """Copy all features FROM one store TO another, and read them back.
 
     A store is a run directory, a run file, or NAME:PATH such as npz:features; its options are given with
@@ -44,7 +42,7 @@ def copy(
     were copied can go on with the copy.
     """
     log_to_stderr(quiet=quiet)
-    places = Places(chosen(plugin_words), assignments, "from", "to")
+    places = Places(granted(**grants), assignments, "from", "to")
     origin = places.source(source)
     copy_to = places.target(target, origin.rundir.features if origin.rundir else None)
     for place in (origin, copy_to):
@@ -64,12 +62,12 @@ def copy(
 @store.command()
 @click.argument("source", metavar="STORE")
 @set_option
-@plugins_option
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def info(source: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], as_json: bool) -> int:
+def info(source: str, assignments: tuple[str, ...], as_json: bool, **grants: Any) -> int:
     """Say which feature spaces STORE holds, and how many items of each."""
     log_to_stderr(quiet=True)
-    place = Places(chosen(plugin_words), assignments, "store").source(source, "store")
+    place = Places(granted(**grants), assignments, "store").source(source, "store")
     tell_problems(place.manager)
     opened = place.open()
     try:

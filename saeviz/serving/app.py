@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,14 +16,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from saeviz.errors import DataError, SaevizError
+from saeviz.serving.limits import LONGEST_WAIT, Room, busy
 from saeviz.serving.service import MOST_BYTES, MOST_ITEMS, Service, image_file
 from saeviz.types import FeatureSpace, ImageItem
-from saeviz.wire import NPZ, unpack_features
+from saeviz.wire import NPZ
 
 VERSIONS = [1]
 PAGE = 1000
 """Images and ids in one answer, at most ten times as many ids."""
 
+_TOO_LONG = HTTPException(413, f"a request may have {MOST_BYTES} bytes")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -53,6 +56,7 @@ def make_app(service: Service) -> Starlette:
             HTTPException: _http_error,
             SaevizError: _our_error,
             ClientDisconnect: _gone,
+            TimeoutError: _waited,
         },
         lifespan=closing,
     )
@@ -61,6 +65,7 @@ def make_app(service: Service) -> Starlette:
 class _Handlers:
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.room = Room()
 
     async def describe(self, _: Request) -> Response:
         from importlib.metadata import version
@@ -90,17 +95,18 @@ class _Handlers:
 
     async def read(self, request: Request) -> Response:
         space = _space(request)
-        asked = await _json(request)
+        asked = await self._json(request)
         item_ids = asked.get("item_ids") if isinstance(asked, dict) else None
         if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
             raise HTTPException(400, 'the body must be {"item_ids": [...]}, a list of texts')
+        await self.room.take(request, MOST_BYTES)
         return Response(await run_in_threadpool(self.service.read, space, item_ids), media_type=NPZ)
 
     async def write(self, request: Request) -> Response:
         self._needs_to_be_writable()
         space = _space(request)
-        body = await _body(request)
-        await run_in_threadpool(lambda: self.service.write(unpack_features(body, space)))
+        body = await self._body(request)
+        await run_in_threadpool(self.service.write, body, space)
         return Response(status_code=204)
 
     async def clear(self, _: Request) -> Response:
@@ -120,6 +126,7 @@ class _Handlers:
 
     async def file(self, request: Request) -> Response:
         item = await self._item(request)
+        await self.room.take(request, MOST_BYTES)
         return Response(
             await run_in_threadpool(image_file, item),
             media_type="application/octet-stream",
@@ -132,7 +139,7 @@ class _Handlers:
 
     async def embed(self, request: Request) -> Response:
         _needs(self.service.has_embeddings, "embeddings")
-        body = await _body(request)
+        body = await self._body(request)
         return Response(await run_in_threadpool(self.service.embed, body), media_type=NPZ)
 
     async def _item(self, request: Request) -> ImageItem:
@@ -141,6 +148,26 @@ class _Handlers:
         if item is None:
             raise HTTPException(404, "there is no such image")
         return item
+
+    async def _body(self, request: Request) -> bytearray:
+        """The whole body, for which there is room until the answer is sent; one that is too long is not read."""
+        length = request.headers.get("content-length", "")
+        size = int(length) if length.isdecimal() else MOST_BYTES
+        if size > MOST_BYTES:
+            raise _TOO_LONG
+        await self.room.take(request, size)
+        body, parts = bytearray(), request.stream()
+        while part := await asyncio.wait_for(anext(parts, b""), LONGEST_WAIT):
+            body += part
+            if len(body) > MOST_BYTES:
+                raise _TOO_LONG
+        return body
+
+    async def _json(self, request: Request) -> Any:
+        try:
+            return json.loads(await self._body(request))
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, "the body must be JSON") from error
 
     def _needs_to_be_writable(self) -> None:
         if not self.service.writable:
@@ -181,24 +208,6 @@ def _page(request: Request, most: int) -> tuple[int, int]:
     return start, start + min(limit, most)
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body; one that is too long is not read to its end."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise HTTPException(413, f"a request may have {MOST_BYTES} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _json(request: Request) -> Any:
-    try:
-        return json.loads(await _body(request))
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "the body must be JSON") from error
-
-
 def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     return _error(error.status_code, error.detail)
@@ -206,6 +215,10 @@ def _http_error(_: Request, error: Exception) -> Response:
 
 def _our_error(_: Request, error: Exception) -> Response:
     return _error(422, str(error))
+
+
+def _waited(_: Request, __: Exception) -> Response:
+    return busy()
 
 
 def _gone(_: Request, __: Exception) -> Response:

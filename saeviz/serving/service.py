@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -15,9 +14,9 @@ from saeviz.errors import DataError, ImageError
 from saeviz.pictures import to_rgb
 from saeviz.places import Place
 from saeviz.plain import plain
-from saeviz.results import reading_session
+from saeviz.reading import Grants, reading_session
 from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
-from saeviz.wire import pack_arrays, pack_features, pack_text, unpack_pictures
+from saeviz.wire import pack_arrays, pack_features, pack_text, unpack_features, unpack_pictures
 
 if TYPE_CHECKING:
     from saeviz.roles import EmbeddingProvider
@@ -35,7 +34,8 @@ class Service:
     def __init__(self, place: Place) -> None:
         self.writable = place.rundir is None
         self._store = place.open()
-        self._session = reading_session(place.rundir, "embeddings") if place.rundir else None
+        grants = place.grants or Grants()
+        self._session = reading_session(place.rundir, grants, "embeddings") if place.rundir else None
         self._failed: list[tuple[str, str]] = []
         self._storing, self._looking, self._embedding = Lock(), Lock(), Lock()
 
@@ -71,14 +71,14 @@ class Service:
                 size += batch.matrix.data.nbytes * 2
                 if size > MOST_BYTES:
                     break
-        ids = tuple(item_id for batch in found for item_id in batch.item_ids)
-        matrix: Any = vstack([batch.matrix for batch in found], format="csr") if found else _empty(space)
-        return pack_features(FeatureBatch(space, ids, matrix))
+            ids = tuple(item_id for batch in found for item_id in batch.item_ids)
+            matrix: Any = vstack([batch.matrix for batch in found], format="csr") if found else _empty(space)
+            return pack_features(FeatureBatch(space, ids, matrix))
 
-    def write(self, batch: FeatureBatch) -> None:
-        """Keep a batch."""
+    def write(self, body: bytes | bytearray, space: FeatureSpace) -> None:
+        """Keep a packed batch. One at a time is unpacked: that takes several times its length."""
         with self._storing:
-            self._store.write(batch)
+            self._store.write(unpack_features(body, space))
 
     def clear(self) -> None:
         """Forget all features."""
@@ -105,10 +105,9 @@ class Service:
         assert self._session is not None  # noqa: S101 - asked for only where has_embeddings
         config = self._session.config.embeddings
         assert config is not None  # noqa: S101
-        context = replace(
-            self._session.context(config), failed=lambda subject, error: self._failed.append((subject, error))
+        embedder: EmbeddingProvider = self._session.build(
+            config, failed=lambda subject, error: self._failed.append((subject, error))
         )
-        embedder: EmbeddingProvider = self._session.manager.build(config.role, config.use, config.options, context)
         return embedder
 
     def embedder(self) -> dict[str, Any]:
@@ -118,14 +117,14 @@ class Service:
             assert self._session.config.embeddings is not None  # noqa: S101
             return {"dim": int(self._embedder.dim), "embedder": plain(self._session.config.embeddings.as_json())}
 
-    def embed(self, body: bytes) -> bytes:
+    def embed(self, body: bytes | bytearray) -> bytes:
         """Embeddings of packed image files, packed; a row of NaN and a reason where one cannot be read."""
         import numpy as np
 
-        items = [ImageItem(str(number), file) for number, file in enumerate(unpack_pictures(body))]
-        if len(items) > MOST_ITEMS:
-            raise DataError(f"{len(items)} pictures are too many at once; send at most {MOST_ITEMS}")
         with self._embedding:
+            items = [ImageItem(str(number), file) for number, file in enumerate(unpack_pictures(body))]
+            if len(items) > MOST_ITEMS:
+                raise DataError(f"{len(items)} pictures are too many at once; send at most {MOST_ITEMS}")
             self._failed.clear()
             vectors = np.asarray(self._embedder.embed(items), "<f4").reshape(len(items), self._embedder.dim)
             reasons = dict(self._failed)
@@ -140,21 +139,40 @@ class Service:
 
 
 def image_file(item: ImageItem) -> bytes:
-    """The file of an image; one that is drawn becomes a PNG. Raises `ImageError` where there is none."""
-    if isinstance(item.source, bytes):
-        return item.source
-    if isinstance(item.source, Path):
-        try:
-            with item.source.open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise ImageError(f"image {item.item_id!r} cannot be read: {error.strerror}") from error
-        if len(data) > MOST_BYTES:
-            raise ImageError(f"image {item.item_id!r} has more than {MOST_BYTES >> 20} MiB")
-        return data
-    picture, buffer = item.open(), BytesIO()
-    (picture if picture.mode in PNG_MODES else to_rgb(picture)).save(buffer, "png")
-    return buffer.getvalue()
+    """The file of an image; one that is drawn becomes a PNG. Raises `ImageError` where it is no image."""
+    if callable(item.source):
+        picture, buffer = item.open(), BytesIO()
+        (picture if picture.mode in PNG_MODES else to_rgb(picture)).save(buffer, "png")
+        return buffer.getvalue()
+    data = item.source if isinstance(item.source, bytes) else _read(item.item_id, item.source)
+    if not is_image(data):
+        raise ImageError(f"image {item.item_id!r} is no image")  # any file may be called one
+    return data
+
+
+def is_image(data: bytes) -> bool:
+    """Whether the content is that of an image."""
+    from PIL import Image
+
+    try:
+        Image.open(BytesIO(data)).close()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def _read(item_id: str, path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise ImageError(f"image {item_id!r} cannot be read: it is no file")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"image {item_id!r} cannot be read: {reason}") from error
+    if len(data) > MOST_BYTES:
+        raise ImageError(f"image {item_id!r} has more than {MOST_BYTES >> 20} MiB")
+    return data
 
 
 def _empty(space: FeatureSpace) -> Any:

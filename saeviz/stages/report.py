@@ -39,7 +39,7 @@ class Report:
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Write every report."""
-        run = Run(session.rundir, session)
+        run = Run(session.rundir, lambda: session)
         files = []
         for config in session.config.reporters:
             reporter = session.build(config)

@@ -17,9 +17,15 @@ RED = "layer1.cls/0"
 LEGEND = 28
 
 
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch):
+    """A run that is read has the plugins of its reader."""
+    monkeypatch.setenv("SAEVIZ_PLUGINS", FAKES)
+
+
 @pytest.fixture
 def run(fake_run) -> saeviz.Run:
-    return saeviz.open_run(saeviz.run(fake_run, plan=Plan(last="extract")).dir)
+    return saeviz.run(fake_run, plan=Plan(last="extract"))
 
 
 def test_writes_a_picture_and_says_where(saeviz_command, run):
@@ -145,7 +151,8 @@ def lesser(fake_run):
 
     def run_with(name: str) -> saeviz.Run:
         plugins, use = [FAKES, str(fake_run.parent / "lesser.py")], [f'extractor.use="{name}"']
-        return saeviz.open_run(saeviz.run(fake_run, settings=use, plugins=plugins, plan=Plan(last="extract")).dir)
+        made = saeviz.run(fake_run, settings=use, plugins=plugins, plan=Plan(last="extract"))
+        return saeviz.open_run(made.dir, plugins=plugins)
 
     return run_with
 

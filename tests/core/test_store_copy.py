@@ -20,6 +20,7 @@ from saeviz import ExitCode
 from saeviz.copying import copy_features
 from saeviz.testing.fakes import MemoryStore
 from saeviz.testing.stores import SPACE, assert_same, read_all, versioned
+from tests.conftest import FAKES
 
 SPACES = saeviz.FeatureSpace(1, "cls", 50), saeviz.FeatureSpace(2, "patch-max", 8)
 IDS = [f"item {number}" for number in range(30)]
@@ -157,7 +158,7 @@ def test_a_run_goes_on_with_a_copy_of_its_features(saeviz_command, finished, fak
     assert seen(fake_run)[1:] == UP_TO_DATE, "and with the first one, which is still the same"
     said = seen(fake_run, *moved, "images.n=26")
     assert "extract: 2 of 26 images to do in layer1.cls, layer2.cls" in said
-    assert len(saeviz.open_run(finished).features("layer1.cls").item_ids) == 26
+    assert len(saeviz.open_run(finished, plugins=[FAKES]).features("layer1.cls").item_ids) == 26
     with pytest.raises(saeviz.ConfigError, match=r"24 images that this run did not write.*saeviz store copy"):
         saeviz.run(fake_run, settings=["images.n=26"])
     assert seen(fake_run, *moved, "images.n=26")[1:] == UP_TO_DATE

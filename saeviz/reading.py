@@ -1,0 +1,157 @@
+"""A run that anybody may have made, opened for reading: what its `run.json` says is data, never code, never a key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from saeviz.config import ComponentConfig, Layer, environment_layer, resolve
+from saeviz.context import Context
+from saeviz.errors import ConfigError
+from saeviz.manager import Manager
+from saeviz.plain import one_line
+from saeviz.rundir import RunDir
+from saeviz.session import Session, logger
+from saeviz.sources import PluginChoice, names_code
+from saeviz.types import FeatureSpace
+
+SETTINGS = ("device", "precision", "seed")
+"""What counts of `[run]` in a manifest; the rest says where to write, or that the network may be used."""
+
+
+@dataclass(frozen=True)
+class Grants:
+    """What the reader of a run lets it have besides files of this machine.
+
+    `plugins` are the words of `--plugins`, None for what the environment says or else all that are installed; `online`
+    lets components use the network; `secrets` are the environment variables that they may see.
+    """
+
+    plugins: Sequence[str] | None = None
+    online: bool = False
+    secrets: Collection[str] = ()
+
+    def manager(self, rundir: RunDir) -> Manager:
+        """The plugins of the reader; a warning names the code that only the manifest names, which is left out."""
+        choice = PluginChoice.of_user(self.plugins) or PluginChoice()
+        left_out = [word for word in rundir.plugin_words() if names_code(word) and word not in choice.words]
+        if left_out:
+            words = one_line(",".join(left_out))
+            logger.warning(
+                "%s names code that reading it does not load: %s; if you trust it: --plugins '%s'",
+                rundir.manifest_file, words, words
+            )  # fmt: skip
+        return Manager.discover(choice)
+
+    def check(self, config: ComponentConfig) -> None:
+        """Raise `ConfigError` where a component would use a host or a secret that the reader has not allowed."""
+        hosts = [] if self.online else list(dict.fromkeys(_hosts(config.as_json())))
+        withheld = [variable for variable in config.secrets.values() if variable not in self.secrets]
+        if not hosts and not withheld:
+            return
+        wants = [f"to ask {host}" for host in hosts]
+        wants += [f"to be given the environment variable {variable}" for variable in withheld]
+        flags = [*(["--online"] if hosts else []), *(f"--secret {variable}" for variable in withheld)]
+        raise ConfigError(
+            one_line(
+                f"{config.place}: run.json wants {config.use} {' and '.join(wants)}; reading a run contacts no host "
+                f"and gives away no secret; if you trust it: {' '.join(flags)} (open_run(online=..., secrets=...))"
+            )
+        )
+
+    def context(self, context: Context) -> Context:
+        """The surroundings of a component that a manifest names."""
+        return replace(context, offline=not self.online, environment=_Environment(self.secrets))
+
+    def stand_ins(self) -> Mapping[str, str]:
+        """The environment for `resolve`: what is not granted is there, but not its value; `check` refuses it."""
+        return _Environment(self.secrets, stand_in="withheld from the run that is read")
+
+
+class _Environment(Mapping[str, str]):
+    """The granted variables; of another one that is set a value stands in for its own, or it raises `ConfigError`."""
+
+    def __init__(self, granted: Collection[str], stand_in: str = "") -> None:
+        self._granted = granted
+        self._stand_in = stand_in
+
+    def __getitem__(self, name: str) -> str:
+        if name in self._granted or (name not in os.environ and not self._stand_in):
+            return os.environ[name]
+        if self._stand_in:
+            return self._stand_in
+        raise ConfigError(f"reading a run gives away no secret; if you trust it: --secret {one_line(name)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._granted if name in os.environ)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass
+class ReadingSession(Session):
+    """The components of a run that is read, built when they are used, within what the reader grants; writes nothing."""
+
+    grants: Grants = field(default_factory=Grants)
+
+    def build(self, config: ComponentConfig, **changes: Any) -> Any:
+        """As `Session.build`; raises `ConfigError` for what is not granted."""
+        self.grants.check(config)
+        return super().build(config, **changes)
+
+    def context(self, config: ComponentConfig) -> Context:
+        """As `Session.context`, within what is granted."""
+        return self.grants.context(super().context(config))
+
+    def failed(self, subject: str, error: str) -> None:
+        """Say it."""
+        logger.warning("%s: left out: %s", one_line(subject), one_line(error))
+
+    @cached_property
+    def spaces(self) -> list[FeatureSpace]:
+        """As the manifest has them: no extractor is built to ask it."""
+        return self.rundir.spaces()
+
+
+def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSession:
+    """The components that reading needs and those of `also`, as the manifest has them; the others are left out."""
+    given = rundir.config()
+    tables: dict[str, Any] = {"embeddings": {"use": "none"}, "scorers": [], "reporters": []}
+    tables |= {name: given.get(name, {}) for name in ("images", "extractor", "store", *also)}
+    settings = given.get("run")
+    settings = settings if isinstance(settings, Mapping) else {}
+    tables["run"] = {name: settings[name] for name in SETTINGS if name in settings}
+    manager = grants.manager(rundir)
+    own = environment_layer(os.environ, Path.cwd()).tables.get("run", {})
+    layers = [Layer(tables, Path(), str(rundir.manifest_file)), Layer({"run": own}, Path.cwd(), "the environment")]
+    limit = rundir.read_manifest().get("limit")
+    return ReadingSession(
+        resolve(layers, manager, grants.stand_ins()), manager, rundir, limit if isinstance(limit, int) else None,
+        grants=grants,
+    )  # fmt: skip
+
+
+def _hosts(value: Any) -> Iterator[str]:
+    """Hosts in texts of options that are addresses: of the web, of databases, of shares."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _hosts(part)
+    elif isinstance(value, str) and ("://" in value or value.startswith(("//", "\\\\"))):
+        yield _host(value)
+
+
+def _host(address: str) -> str:
+    """Only the host: what is before an @, and the path, may hold a secret."""
+    text = address.replace("\\", "/")
+    try:
+        return urlsplit(text[text.index("//") :]).hostname or "the network"
+    except ValueError:
+        return "the network"

@@ -1,0 +1,92 @@
+"""Connections: none is waited for without end, none that is idle keeps another out, small answers leave at once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEADER_SECONDS = 10.0
+"""A connection has this long to send the head of a request."""
+STALLED_SECONDS = 60.0
+"""Whoever takes nothing of an answer for this long is hung up on."""
+MOST_IDLE = 256
+"""Of more connections on which nothing is in progress those that are idle longest are closed."""
+
+
+class Connection(H11Protocol):
+    """One connection."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it up; where too many are idle one of them is closed."""
+        super().connection_made(transport)
+        self._watch_head()
+        idle = [one for one in self.connections if isinstance(one, Connection) and one.waits_since is not None]
+        if len(idle) > MOST_IDLE:
+            min(idle, key=lambda one: one.waits_since or 0.0).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        super().connection_lost(exc)
+        for timer in (self._head_timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._stall_timer = None
+
+    def pause_writing(self) -> None:
+        """The other side is slow to read."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads on."""
+        super().resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when the head of a request is waited for, None while one is in progress."""
+        return self._head_timer.when() - HEADER_SECONDS if self._head_timer is not None else None
+
+    def _watch_head(self) -> None:
+        waits = self.conn.their_state is h11.IDLE
+        if waits and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+        elif not waits and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections; raises `OSError` where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
+    # asyncio sends small answers at once (TCP_NODELAY) only on sockets that say that they are TCP.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=made.detach())
+
+
+def serve_app(app: ASGIApp, listening: socket.socket) -> None:
+    """Serve until interrupted."""
+    config: Any = uvicorn.Config(
+        app, http=Connection, ws="none", log_level="warning", access_log=False, server_header=False
+    )
+    uvicorn.Server(config).run(sockets=[listening])

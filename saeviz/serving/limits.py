@@ -1,0 +1,96 @@
+"""How much is done at once: requests, and bytes of bodies and answers. Only those who were let in are counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+REQUESTS = 64
+"""Requests in progress; the surplus is told to come back."""
+BYTES = 128 * 2**20
+"""Of all bodies and answers in progress together; a request for which there is no room waits."""
+LONGEST_WAIT = 30.0
+"""Seconds that a request waits for room, and that a body may pause."""
+_STACK = "saeviz.until_sent"
+
+
+class Limited:
+    """An ASGI app that passes on at most `REQUESTS` at a time to another."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._in_progress = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or answer 503."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self._in_progress >= REQUESTS:
+            await busy()(scope, receive, send)
+            return
+        self._in_progress += 1
+        try:
+            async with AsyncExitStack() as until_sent:
+                await self.app({**scope, _STACK: until_sent}, receive, send)
+        finally:
+            self._in_progress -= 1
+
+
+def busy() -> JSONResponse:
+    """The answer for a request that is too many."""
+    return JSONResponse({"error": "too much is asked at once; try again"}, 503, {"Retry-After": "1"})
+
+
+class Room:
+    """Bytes that requests may hold; those that do not fit wait for their turn, first come first served."""
+
+    def __init__(self, size: int = BYTES) -> None:
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, request: Request, size: int) -> None:
+        """Hold `size` bytes until the answer is sent. Raises `TimeoutError` where there is no room for long."""
+        await request.scope[_STACK].enter_async_context(self._held(size))
+
+    @asynccontextmanager
+    async def _held(self, size: int) -> AsyncIterator[None]:
+        if self._waiting or size > self._free:
+            await self._turn(size)
+        else:
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._give(size)
+
+    async def _turn(self, size: int) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await asyncio.wait_for(turn, LONGEST_WAIT)
+        except BaseException:
+            with suppress(ValueError):
+                self._waiting.remove((size, turn))
+            if turn.done() and not turn.cancelled():
+                self._give(size)
+            else:
+                self._admit()
+            raise
+
+    def _give(self, size: int) -> None:
+        self._free += size
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._free:
+            size, turn = self._waiting.popleft()
+            if not turn.done():
+                self._free -= size
+                turn.set_result(None)

@@ -1,0 +1,41 @@
+"""The report of a run for a browser: the files of its folder, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from saeviz.errors import ConfigError
+from saeviz.rundir import RunDir
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline' data: blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""A page may use its own files, and no other host."""
+
+
+def make_pages(rundir: RunDir) -> Starlette:
+    """`report/` of a run. Raises `ConfigError` where it has no page, or lies elsewhere because of a link."""
+    folder = rundir.path.resolve() / "report"
+    page = folder / "index.html"
+    if not page.is_file():
+        raise ConfigError(
+            f"{rundir.path} has no HTML report; `saeviz run --until report` writes one, --api serves the rest"
+        )
+    if page.resolve() != page:
+        raise ConfigError(f"{rundir.path / 'report'} is a link that leads elsewhere; only files of the run are served")
+    return Starlette(routes=[Mount("/", _Pages(directory=folder, html=True, follow_symlink=False))])
+
+
+class _Pages(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(HEADERS)
+        return response
