@@ -28,14 +28,14 @@ _DAMAGE = (BadZipFile, EOFError, LookupError, RuntimeError, OverflowError, Memor
 """What an archive that is none, or is cut or encrypted, may raise besides `ValueError`."""
 
 
-def read_npz(source: Path | bytes, *names: str) -> dict[str, NDArray[Any]]:
+def read_npz(source: Path | bytes | bytearray, *names: str) -> dict[str, NDArray[Any]]:
     """The arrays of a file or its content by name, those of `names` or else all; they cannot be written to.
 
     May be called from several threads. Raises `OSError` where the file cannot be read, and `ValueError` for whatever
     is damaged, lacks one of `names`, or holds anything but arrays of numbers and text.
     """
     try:
-        with ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
+        with ZipFile(BytesIO(source) if isinstance(source, bytes | bytearray) else source) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             if lacking := [name for name in names if name not in found]:
                 raise ValueError(f"it has no array {lacking[0]!r}")
