@@ -54,7 +54,7 @@ class RunSettings(Options):
     dir: Path | None = Field(None, description="the run directory", json_schema_extra={"path": True})
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Precision = Field("float32", description="float32 or bfloat16, in the models")
-    seed: int = Field(0, description="seed of everything that is drawn at random", ge=0)
+    seed: int = Field(0, description="seed of everything that is drawn at random", ge=0, le=4_294_967_295)
     offline: bool = Field(False, description="never use the network")
     top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
     judge_images: int = Field(

@@ -38,7 +38,8 @@ class Context:
     network; `environment` has the variables that may hold secrets, in a run that is read only those that its reader
     grants. `failed(subject, error)` lists something that was left out, `progress(items, total, label)`
     passes items on and shows how far they are, `peer(role)` gives the run's own component of another role,
-    for instance the extractor whose CLIP a labeler borrows; outside a run it raises `ConfigError`.
+    for instance the extractor whose CLIP a labeler borrows; outside a run it raises `ConfigError`. `place` is where the
+    component stands in the run file, such as `second_embeddings`, its role outside a run; messages begin with it.
     """
 
     device: Device = "auto"
@@ -52,3 +53,4 @@ class Context:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]] = _no_progress
     peer: Callable[[str], Any] = _no_peer
+    place: str = ""

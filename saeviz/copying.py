@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from saeviz.errors import ConfigError, DataError
+from saeviz.progress import chunked
 from saeviz.roles import SaysDurability
 from saeviz.types import FeatureBatch, FeatureSpace
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Items asked for at once; a store streams them in smaller batches if they are large."""
-Progress = Callable[[Iterable[Sequence[str]], int | None, str], Iterator[Sequence[str]]]
+Progress = Callable[[Iterable[str], int | None, str], Iterator[str]]
 
 
 @dataclass(frozen=True)
@@ -125,5 +126,4 @@ def _rows(batches: Iterable[FeatureBatch]) -> Iterator[tuple[str, bytes, bytes]]
 
 
 def _chunks(item_ids: Sequence[str], progress: Progress, label: str) -> Iterator[Sequence[str]]:
-    chunks = [item_ids[start : start + CHUNK] for start in range(0, len(item_ids), CHUNK)]
-    return progress(chunks, len(chunks), label)
+    return chunked(progress(item_ids, len(item_ids), label), CHUNK)

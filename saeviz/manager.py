@@ -10,7 +10,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import FunctionType
 from typing import Any
@@ -233,7 +233,7 @@ class Manager:
         offer = self.offer(role, name)
         if not isinstance(options, Options):
             options = validate_options(offer.spec, options, place=f"{role} {name}")
-        return self.factory(offer)(options, context)
+        return self.factory(offer)(options, context if context.place else replace(context, place=role))
 
 
 def validate_options(spec: ComponentSpec, options: Mapping[str, Any], place: str) -> Options:

@@ -57,7 +57,7 @@ class Place:
 
     def open(self) -> FeatureStore:
         """The store itself, new with each call; raises `PluginError` where it is no store."""
-        config, context = self.config, Context(workdir=self.workdir)
+        config, context = self.config, Context(workdir=self.workdir, place=self.config.place)
         if self.grants is not None:
             self.grants.check(config)
             context = self.grants.context(context)

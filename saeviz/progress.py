@@ -5,10 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 logger = logging.getLogger("saeviz")
 SECONDS_BETWEEN_LINES = 10.0
+
+
+def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one shorter; what watches them still counts items."""
+    waiting = iter(items)
+    while chunk := list(islice(waiting, size)):
+        yield chunk
 
 
 def watched(items: Iterable[Any], total: int | None, label: str, *, as_bar: bool) -> Iterator[Any]:

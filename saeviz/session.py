@@ -122,6 +122,7 @@ class Session:
             failed=self.failed,
             progress=self.progress,
             peer=self.component,
+            place=config.place,
         )
 
     def identity(self, config: ComponentConfig | None) -> Any:

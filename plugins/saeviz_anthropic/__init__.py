@@ -17,7 +17,9 @@ class AnthropicOptions(VLMOptions):
     key_variables: ClassVar[tuple[str, ...]] = ("ANTHROPIC_API_KEY",)
 
     model: str = Field("claude-haiku-5-5", min_length=1, description="name of a Claude model")
-    max_output_tokens: int = Field(4096, ge=64, description="limit of one answer, a model's thoughts included")
+    max_output_tokens: int = Field(
+        4096, ge=64, le=1_000_000, description="limit of one answer, a model's thoughts included"
+    )
 
     def package(self) -> tuple[str, str]:
         """The client library and the extra that brings it."""

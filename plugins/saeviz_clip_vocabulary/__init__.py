@@ -32,7 +32,7 @@ class ClipVocabularyOptions(saeviz.Options):
         description="open_clip tag or checkpoint file of the CLIP to use; default: the CLIP of the run's extractor",
         **saeviz.PATH,
     )
-    random_images: int = Field(200, ge=2, description="how many random images of the data to compare with")
+    random_images: int = Field(200, ge=2, le=100_000, description="how many random images of the data to compare with")
 
     @model_validator(mode="after")
     def _is_one_vocabulary(self) -> ClipVocabularyOptions:

@@ -25,6 +25,7 @@ class CorrelationOptions(saeviz.Options):
     min_active: int = Field(
         default=10,
         ge=1,
+        le=1_000_000,
         description="a pair of feature and rating is tested when the feature fires on at least so many rated images",
     )
     ratings: tuple[str, ...] | None = Field(
@@ -42,7 +43,7 @@ class CorrelationOptions(saeviz.Options):
             "any false one"
         ),
     )
-    permutations: int = Field(default=1000, ge=1, description="how often `max-t` permutes the ratings")
+    permutations: int = Field(default=1000, ge=1, le=1_000_000, description="how often `max-t` permutes the ratings")
     split: float | None = Field(
         default=None,
         gt=0,

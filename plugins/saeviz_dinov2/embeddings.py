@@ -30,7 +30,7 @@ class Dinov2Embeddings(TorchEmbeddings):
     def __init__(self, options: Dinov2Options, context: saeviz.Context) -> None:
         super().__init__(options.batch_size, context, options.engine)
         names = ("config.json", "preprocessor_config.json", "model.safetensors")
-        self._files = ModelFiles(options.model, names, "embeddings.model", context, options.revision)
+        self._files = ModelFiles(options.model, names, f"{context.place}.model", context, options.revision)
 
     @property
     def dim(self) -> int:
@@ -60,7 +60,7 @@ class Dinov2Embeddings(TorchEmbeddings):
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if config.model_type not in MODEL_TYPES:
             raise saeviz.ConfigError(
-                f"embeddings.model: {self._files.source} is a {config.model_type!r} model, not DINOv2; "
+                f"{self._files.option}: {self._files.source} is a {config.model_type!r} model, not DINOv2; "
                 "for others use the embeddings 'timm'"
             )
         return config
@@ -85,7 +85,7 @@ class Dinov2Embeddings(TorchEmbeddings):
             )
         if info["missing_keys"]:
             missing = min(info["missing_keys"])
-            raise saeviz.DataError(f"embeddings.model: {folder / 'model.safetensors'} has no weights for {missing}")
+            raise saeviz.DataError(f"{self._files.option}: {folder / 'model.safetensors'} has no weights for {missing}")
         return to_inference(model, self.context)
 
 

@@ -13,7 +13,9 @@ class GalleryOptions(saeviz.Options):
     """Options of the image provider `gallery`."""
 
     count: int = Field(480, ge=1, le=100_000, description="How many pictures.")
-    seed: int = Field(0, ge=0, description="Another seed gives other pictures and other raters of the same taste.")
+    seed: int = Field(
+        0, ge=0, le=4_294_967_295, description="Another seed gives other pictures and other raters of the same taste."
+    )
     size: int = Field(192, ge=16, le=2048, description="Width and height of a picture in pixels.")
     shuffle_ratings: bool = Field(
         False, description="Deal the ratings out to the wrong pictures: a control in which there is nothing to find."

@@ -14,10 +14,11 @@ class HttpOptions(saeviz.Options):
 
     url: str = Field(description="address of the service, as `saeviz serve --api` prints it")
     token: SecretStr | None = Field(None, description="what the service wants to be shown", **saeviz.NEUTRAL)
-    timeout: float = Field(60.0, gt=0, description="seconds to wait for an answer", **saeviz.NEUTRAL)
+    timeout: float = Field(60.0, gt=0, le=86_400, description="seconds to wait for an answer", **saeviz.NEUTRAL)
     retries: int = Field(
         5,
         ge=0,
+        le=100,
         description="how often to try again after a time-out, 429 or 5xx, waiting longer each time",
         **saeviz.NEUTRAL,
     )

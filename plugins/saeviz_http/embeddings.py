@@ -29,7 +29,7 @@ class HttpEmbeddings(saeviz.OneItemEmbeddings):
 
     def __init__(self, options: HttpOptions, context: saeviz.Context) -> None:
         self.context = context
-        self._client = Client(options, context, "embeddings")
+        self._client = Client(options, context, context.place or "embeddings")
 
     @cached_property
     def dim(self) -> int:

@@ -21,10 +21,13 @@ class JsonOptions(saeviz.Options):
         **saeviz.NEUTRAL,
     )
     shard_rows: int = Field(
-        32, ge=1, description="items per batch file at least, once there are so many", **saeviz.NEUTRAL
+        32, ge=1, le=1_000_000, description="items per batch file at least, once there are so many", **saeviz.NEUTRAL
     )
     n_features: int = Field(
-        49_152, ge=1, description="features of a space in a folder that has no index and so does not say"
+        49_152,
+        ge=1,
+        le=100_000_000,
+        description="features of a space in a folder that has no index and so does not say",
     )
 
 

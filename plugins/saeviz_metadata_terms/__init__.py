@@ -18,8 +18,10 @@ class MetadataTermsOptions(saeviz.Options):
         "keywords, concepts and description that exist",
     )
     max_words: int = Field(3, ge=1, le=5, description="words in a label at most")
-    min_count: int = Field(2, ge=1, description="a word must stand with at least this many of the top images")
-    prior: float = Field(10.0, gt=0, description="strength of the prior, in images")
+    min_count: int = Field(
+        2, ge=1, le=1_000_000, description="a word must stand with at least this many of the top images"
+    )
+    prior: float = Field(10.0, gt=0, le=1_000_000, description="strength of the prior, in images")
     min_confidence: float = Field(
         0.9,
         ge=0,

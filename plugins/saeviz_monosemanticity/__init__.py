@@ -24,7 +24,10 @@ class MonosemanticityOptions(saeviz.Options):
         ),
     )
     top_k: int = Field(
-        default=20, ge=3, description="images per feature, of which the last has weight 0; `global` takes all"
+        default=20,
+        ge=3,
+        le=1_000_000,
+        description="images per feature, of which the last has weight 0; `global` takes all",
     )
     thresholds: Thresholds = Field(
         default="document",
@@ -36,6 +39,7 @@ class MonosemanticityOptions(saeviz.Options):
     draws: int = Field(
         default=10_000,
         ge=0,
+        le=10_000_000,
         description=(
             "at most so many random choices of images behind ms_p; a feature whose score many of the first 1,000 reach "
             "stops there. 0, and always with `global` or more than 100 images: an approximation from the null's mean, "

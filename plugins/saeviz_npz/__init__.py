@@ -22,7 +22,9 @@ class NpzOptions(saeviz.Options):
         description="both are exact; packed takes half the space, scipy is what scipy.sparse.load_npz reads",
         **saeviz.NEUTRAL,
     )
-    shard_rows: int = Field(1024, ge=1, description="items per file at least, once there are so many", **saeviz.NEUTRAL)
+    shard_rows: int = Field(
+        1024, ge=1, le=1_000_000, description="items per file at least, once there are so many", **saeviz.NEUTRAL
+    )
 
 
 @saeviz.hookimpl

@@ -14,8 +14,12 @@ class PredictionOptions(saeviz.Options):
 
     ratings: tuple[str, ...] | None = Field(None, description="the ratings to predict (default: all)")
     folds: int = Field(5, ge=3, le=20, description="parts of the images, each predicted from the others")
-    max_images: int = Field(5000, ge=100, description="of more rated images take so many, by chance and seed")
-    min_active: int = Field(10, ge=1, description="lasso leaves out features that fire on fewer of these images")
+    max_images: int = Field(
+        5000, ge=100, le=1_000_000, description="of more rated images take so many, by chance and seed"
+    )
+    min_active: int = Field(
+        10, ge=1, le=1_000_000, description="lasso leaves out features that fire on fewer of these images"
+    )
     raw_model: bool = Field(
         True, description="predict from the model's own activations, too; runs the model over the images once more"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def _compute(
     space: saeviz.FeatureSpace,
     context: saeviz.Context,
 ) -> NDArray[np.float32]:
-    starts = range(0, len(items), _BATCH)
-    progress = context.progress(starts, len(starts), f"activations of {space}")
-    parts = [np.asarray(extractor.activations(items[start : start + _BATCH], space)) for start in progress]
+    waiting = iter(context.progress(items, len(items), f"activations of {space}"))
+    batches = iter(lambda: list(islice(waiting, _BATCH)), [])
+    parts = [np.asarray(extractor.activations(batch, space)) for batch in batches]
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)

@@ -22,12 +22,15 @@ class RatersOptions(saeviz.Options):
         default_factory=dict,
         description="to each of sd the column with the number of raters, { valence = 'valence_n' }",
     )
-    splits: int = Field(100, ge=1, description="how many random halves of the raters are correlated")
+    splits: int = Field(100, ge=1, le=100_000, description="how many random halves of the raters are correlated")
     alpha: float = Field(
         0.05, gt=0, lt=1, description="false discovery rate; a pair of feature and rating with q at most this counts"
     )
     min_active: int = Field(
-        10, ge=1, description="a feature that fires on fewer of the rated images is no member of the family of tests"
+        10,
+        ge=1,
+        le=1_000_000,
+        description="a feature that fires on fewer of the rated images is no member of the family of tests",
     )
 
     def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:

@@ -28,7 +28,7 @@ class RedundancyOptions(saeviz.Options):
         ),
     )
     min_active: int = Field(
-        default=10, ge=1, description="leave out features that fire on fewer images: they agree by chance"
+        default=10, ge=1, le=1_000_000, description="leave out features that fire on fewer images: they agree by chance"
     )
 
 

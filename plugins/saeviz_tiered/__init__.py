@@ -12,7 +12,7 @@ import saeviz
 class TieredOptions(saeviz.Options):
     """Options of `tiered`. MS is the monosemanticity, |r| the strongest correlation with any rating."""
 
-    limit: int = Field(default=200, ge=1, description="how many features to select at most")
+    limit: int = Field(default=200, ge=1, le=100_000, description="how many features to select at most")
     ms_elite: float = Field(default=0.50, gt=0, le=1, description="tier 1 needs this MS and r_elite")
     r_elite: float = Field(default=0.25, gt=0, le=1, description="tier 1 needs this |r| and ms_elite")
     ms_good: float = Field(default=0.35, gt=0, le=1, description="tier 2 needs this MS or r_good")
@@ -24,7 +24,10 @@ class TieredOptions(saeviz.Options):
         default=0.2, ge=0, le=1, description="share of the limit kept for tier 3 even where tiers 1 and 2 could fill it"
     )
     min_active: int = Field(
-        default=10, ge=1, description="leave out features that fire on fewer images: their scores are chance"
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="leave out features that fire on fewer images: their scores are chance",
     )
     one_per_cluster: bool = Field(
         default=True,

@@ -21,7 +21,7 @@ class TimmOptions(saeviz.Options):
         **saeviz.PATH,
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
-    batch_size: int = Field(32, ge=1, description="images per forward pass", **saeviz.NEUTRAL)
+    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **saeviz.NEUTRAL)
     engine: EngineChoice = Field("auto", description=ENGINE_HELP)
 
 

@@ -55,24 +55,25 @@ class TimmEmbeddings(TorchEmbeddings):
     @cached_property
     def _files(self) -> ModelFiles:
         model = self.options.model
-        source = model if "/" in model or "\\" in model or Path(model).is_dir() else _hub_id(model)
+        option = f"{self.context.place}.model"
+        source = model if "/" in model or "\\" in model or Path(model).is_dir() else _hub_id(model, option)
         names = ("config.json", "model.safetensors")
-        return ModelFiles(source, names, "embeddings.model", self.context, self.options.revision)
+        return ModelFiles(source, names, option, self.context, self.options.revision)
 
 
-def _hub_id(name: str) -> str:
+def _hub_id(name: str, option: str) -> str:
     """The repository that timm itself takes the weights of this model from."""
     import timm
 
     if not timm.is_model(name):
         close = get_close_matches(name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise saeviz.ConfigError(f"embeddings.model: {name!r} is neither a folder nor a model of timm{hint}")
+        raise saeviz.ConfigError(f"{option}: {name!r} is neither a folder nor a model of timm{hint}")
     try:
         hub_id = timm.models.get_pretrained_cfg_value(name, "hf_hub_id")
     except RuntimeError as error:
         known = ", ".join(timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)) or "none"
-        raise saeviz.ConfigError(f"embeddings.model: {name!r} has no such weights; known: {known}") from error
+        raise saeviz.ConfigError(f"{option}: {name!r} has no such weights; known: {known}") from error
     if not hub_id:
-        raise saeviz.ConfigError(f"embeddings.model: {name!r} has no weights on the hub; give a folder")
+        raise saeviz.ConfigError(f"{option}: {name!r} has no weights on the hub; give a folder")
     return str(hub_id)

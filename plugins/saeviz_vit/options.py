@@ -12,7 +12,7 @@ from saeviz import NEUTRAL, Options, Tokens
 from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
 from saeviz_vit.registry import default_saes, find
 
-Layer = Annotated[int, Field(ge=0)]
+Layer = Annotated[int, Field(ge=0, le=1000)]
 PATH: dict[str, JsonValue] = {"path": True}
 SAES = (
     "SAE per layer: a short name that `saeviz plugins` lists, a hub id (owner/repository or owner/repository:folder), "
@@ -31,7 +31,7 @@ class SAEOptions(Options):
         description="which features to keep of an image: cls (class token), patch-max or patch-mean "
         "(each feature pooled over the patches, after the SAE)",
     )
-    batch_size: int = Field(32, ge=1, description="images per forward pass", **NEUTRAL)
+    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
     precision: Literal["float32", "bfloat16"] | None = Field(
         None, description="precision of the vision model, by default the run's; the SAEs always compute in float32"
     )

@@ -16,6 +16,7 @@ from saeviz.errors import ConfigError, ExitCode
 from saeviz.places import Place, Places
 from saeviz.progress import watched
 from saeviz.rundir import RunDir
+from saeviz.same_store import is_same_store
 from saeviz.toml import toml_value
 
 set_option = click.option(
@@ -48,8 +49,8 @@ def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, 
     copy_to = places.target(target, origin.rundir.features if origin.rundir else None)
     for place in (origin, copy_to):
         tell_problems(place.manager)
-    if (origin.config.identity(), origin.workdir) == (copy_to.config.identity(), copy_to.workdir):
-        raise ConfigError(f"{origin} would be copied to itself")
+    if is_same_store(origin, copy_to):
+        raise ConfigError(f"{origin} would be copied to itself; say where the copy goes, in a folder of its own")
     with origin.rundir.locked() if origin.rundir else nullcontext():
         copied = _copy(origin, copy_to)
         if origin.rundir is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from saeviz.config import ComponentConfig
 from saeviz.embeddings import EmbeddingFiles
+from saeviz.progress import chunked
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedEmbeddings
 from saeviz.types import ImageItem
@@ -47,9 +48,8 @@ class Embed:
         files, embedder = self._files(session), session.component(self.table)
         pending = self._pending(session)
         logger.info("%s: %d images to do with %s", self.name, len(pending), config.use)
-        chunks = [pending[start : start + CHUNK] for start in range(0, len(pending), CHUNK)]
         with closing(SharedEmbeddings(session, config)) as shared:
-            for chunk in session.progress(chunks, len(chunks), self.name):
+            for chunk in chunked(session.progress(pending, len(pending), self.name), CHUNK):
                 vectors = shared.embed(chunk, embedder)
                 good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
                 if good.size:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     Transform = Callable[[Image], torch.Tensor]
     Forward = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
 
-ENGINE_OPTION = "embeddings.engine"
-
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -119,7 +117,7 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
             model,
             lambda model, pixels: [forward(model, pixels)],
             choice=self.engine,
-            option=ENGINE_OPTION,
+            option=f"{self.context.place}.engine",
             context=self.context,
         )
         return transform, runner

@@ -38,19 +38,32 @@ class VLMOptions(Options):
     heatmaps: bool = Field(False, description="show each top image a second time with where the feature fires on it")
     image_size: int = Field(512, ge=64, le=2048, description="longer side of the images that are sent, in pixels")
     max_output_tokens: int | None = Field(
-        None, ge=64, description="limit of one answer, a model's thoughts included; default: the model's own"
+        None,
+        ge=64,
+        le=1_000_000,
+        description="limit of one answer, a model's thoughts included; default: the model's own",
     )
     concurrency: int = Field(4, ge=1, le=64, description="how many questions are under way at once", **NEUTRAL)
-    requests_per_minute: float | None = Field(None, gt=0, description="ask no more often than this", **NEUTRAL)
-    timeout: float = Field(90.0, gt=0, description="seconds to wait for one answer", **NEUTRAL)
+    requests_per_minute: float | None = Field(
+        None, gt=0, le=100_000, description="ask no more often than this", **NEUTRAL
+    )
+    timeout: float = Field(90.0, gt=0, le=86_400, description="seconds to wait for one answer", **NEUTRAL)
     max_retries: int = Field(
-        5, ge=0, description="how often a question is sent again when the service is busy or fails", **NEUTRAL
+        5, ge=0, le=100, description="how often a question is sent again when the service is busy or fails", **NEUTRAL
     )
     max_calls: int | None = Field(
-        None, ge=0, description="budget: answers paid for in this run directory, all runs together", **NEUTRAL
+        None,
+        ge=0,
+        le=1_000_000_000,
+        description="budget: answers paid for in this run directory, all runs together",
+        **NEUTRAL,
     )
     max_tokens: int | None = Field(
-        None, ge=0, description="budget: tokens sent and received in this run directory, all runs together", **NEUTRAL
+        None,
+        ge=0,
+        le=1_000_000_000_000,
+        description="budget: tokens sent and received in this run directory, all runs together",
+        **NEUTRAL,
     )
 
     @field_validator("base_url")
