@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +34,13 @@ def join(
     item id, and where no row fits any image.
     """
     columns = _join_columns(table, options)
-    names, notes = choose_rating_columns(table, options.rating_columns, {columns.file, columns.item, columns.rater})
+    chosen = choose_rating_columns(table, options.rating_columns, {columns.file, columns.item, columns.rater})
+    names, notes = list(chosen.ratings), chosen.notes
     rows: Iterable[Row]
     if columns.rater is None:
-        rows = wide_rows(table, columns, names)
+        rows = wide_rows(table, columns, chosen)
     else:
-        rows, names, more_notes = long_rows(table, columns, names, chosen=options.rating_columns is not None)
+        rows, names, more_notes = long_rows(table, columns, chosen, chosen=options.rating_columns is not None)
         notes += more_notes
     finder = _Finder(table.path.resolve().parent, folder, images)
     matched: dict[Path, Row] = {}
@@ -62,23 +64,23 @@ def join(
         one, many = ("row of", "rows of") if columns.rater is None else ("name in", "names in")
         fit = f"{one} {table.path.name} fits" if len(lost) == 1 else f"{many} {table.path.name} fit"
         notes.append(f"{len(lost)} {fit} no image: {_first_of(lost)}")
-    return matched, notes + [note for name in names for note in note_non_numbers(table, name)]
+    return matched, [*notes, *note_non_numbers(table, chosen, names)]
 
 
 def _join_columns(table: Table, options: FolderOptions) -> JoinColumns:
-    if options.item_column is not None:
-        table.column(options.item_column, "item_column")
-    if options.rater_column is not None:
-        table.column(options.rater_column, "rater_column")
-    return JoinColumns(_file_column(table, options), options.item_column, options.rater_column)
+    item, rater = (
+        None if name is None else table.name_of(name, option)
+        for option, name in (("item_column", options.item_column), ("rater_column", options.rater_column))
+    )
+    return JoinColumns(_file_column(table, options), item, rater)
 
 
 def _file_column(table: Table, options: FolderOptions) -> str | None:
     if options.file_column is not None:
-        table.column(options.file_column, "file_column")
-        return options.file_column
-    by_lower = {name.lower(): name for name in table.columns}
-    found = next((by_lower[name] for name in FILE_COLUMNS if name in by_lower), None)
+        return table.name_of(options.file_column, "file_column")
+    if options.item_column is not None and table.unread:
+        table = replace(table, unread={})
+    found = table.find(FILE_COLUMNS, "file_column", "the image files")
     if found is None and options.item_column is None:
         raise saeviz.ConfigError(
             f"images.file_column: which column of {table.path.name} has the image files? None is called "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers, to_number
-from saeviz.toolkit.tables import Table, cell_text
+from saeviz.toolkit.cells import cell_text
+from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
+from saeviz.toolkit.tables import Table
 from saeviz_huggingface.loading import is_local, load
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ class HuggingFaceImages:
 
     def notes(self) -> Sequence[str]:
         """What the user should know of the columns."""
-        ratings, notes = self._ratings
-        return [*notes, *(note for name in ratings for note in note_non_numbers(self._table, name))]
+        return [*self._columns.notes, *note_non_numbers(self._table, self._columns)]
 
     @cached_property
     def _data(self) -> Dataset:
@@ -118,7 +118,7 @@ class HuggingFaceImages:
                 columns[name] = [None if cell is None or cell < 0 else label_of(cell) for cell in columns[name]]
             elif "binary" in features[name].dtype:
                 del columns[name]
-        return Table(Path(self.options.path), columns, first_row=0)
+        return Table(Path(self.options.path), columns, range(len(self._data)))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -139,23 +139,16 @@ class HuggingFaceImages:
         return rows
 
     @cached_property
-    def _ratings(self) -> tuple[list[str], list[str]]:
-        """The rating columns, and notes about the choice."""
+    def _columns(self) -> Columns:
+        """The columns of ratings and of metadata."""
         if not self._table.columns:
-            return [], []
+            return Columns({}, [])
         return choose_rating_columns(self._table, self.options.rating_columns, {self.options.item_column})
 
-    @cached_property
-    def _metadata(self) -> list[str]:
-        taken = {"", *self._ratings[0], self.options.item_column}
-        return [name for name in self._table.columns if name not in taken]
-
     def _item(self, item_id: str, row: int) -> saeviz.ImageItem:
-        columns = self._table.columns
-        numbers = {name: to_number(columns[name][row]) for name in self._ratings[0]}
-        texts = {name: cell_text(columns[name][row]) for name in self._metadata}
-        ratings = {name: number for name, number in numbers.items() if number is not None}
-        metadata: Mapping[str, str] = {name: text for name, text in texts.items() if text}
+        columns = self._columns
+        known = (*columns.ratings, *columns.metadata)
+        ratings, metadata = columns.split({name: self._table.columns[name][row] for name in known})
         file = self._files[row]
         if file is not None and self._may_open(Path(file)):
             return saeviz.ImageItem(item_id, Path(file), ratings, metadata)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.cells import nested_kind
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
-from saeviz.toolkit.records import RatingColumns, missing_picture, picture_at, require_column, unique_ids
+from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.records import missing_picture, picture_at, rating_columns, require_column, unique_ids
 from saeviz.toolkit.sources import FileSource
 from saeviz_sql.database import Database
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from saeviz_sql import SqlImagesOptions
 
 RECORDS_AT_ONCE = 500
+LOOKED_AT = 20
+WHERE = "the query"
 
 
 class SqlImages:
@@ -49,8 +53,10 @@ class SqlImages:
         return islice((item for item in items if item.ratings or not filter_labeled), limit)
 
     def notes(self) -> Sequence[str]:
-        """Rating columns with values that are not numbers."""
-        return self._ratings.notes()
+        """What the user should know of the columns."""
+        unread = ", ".join(f"{name} ({kind})" for name, kind in self._unread.items())
+        notes = [f"{WHERE}: not read, since they are no single values: {unread}"] if unread else []
+        return [*notes, *self._ratings.notes]
 
     def close(self) -> None:
         """Close the connections and fetch no more."""
@@ -61,7 +67,7 @@ class SqlImages:
     def _records(self, where: str = "", values: dict[str, Any] | None = None) -> Iterator[tuple[str, Record]]:
         """Ids and records, as the database sends them."""
         options = self.options
-        columns = [f"q.{_quoted(name)}" for name in self._columns if name != options.image_column]
+        columns = [f"q.{_quoted(name)}" for name in self._read]
         if options.image_column:
             columns.append(f"sha256(q.{_quoted(options.image_column)}) as saeviz_digest")
         number = f"q.{_quoted(options.id_column)}"
@@ -132,11 +138,48 @@ class SqlImages:
         return columns
 
     @cached_property
-    def _ratings(self) -> RatingColumns:
+    def _unread(self) -> dict[str, str]:
+        """The columns that hold no single values but lists, structures or bytes, by a look at the first rows."""
+        columns = [name for name in self._columns if name not in self._taken]
+        if not columns:
+            return {}
+        with self._database.reading() as connection:
+            query = self._query(", ".join(f"q.{_quoted(name)}" for name in columns), f"limit {LOOKED_AT}")
+            rows = [tuple(row) for row in connection.execute(query)]
+        kinds = {
+            name: {nested_kind(row[place]) for row in rows if row[place] is not None}
+            for place, name in enumerate(columns)
+        }
+        return {name: sorted(found)[0] for name, found in kinds.items() if found and "" not in found}
+
+    @cached_property
+    def _read(self) -> list[str]:
+        """The columns that are read with every row."""
+        return [name for name in self._columns if name != self.options.image_column and name not in self._unread]
+
+    @property
+    def _taken(self) -> set[str]:
         options = self.options
-        pictures = (options.path_column, options.url_column, options.image_column)
-        taken = {name for name in (options.id_column, *pictures) if name}
-        return RatingColumns(self._columns, options.rating_columns, taken)
+        taken = (options.id_column, options.path_column, options.url_column, options.image_column)
+        return {name for name in taken if name}
+
+    @cached_property
+    def _ratings(self) -> Columns:
+        """What is made of the columns; for that all rows are read, but for the pictures."""
+        columns = [name for name in self._read if name not in self._taken]
+        for name in self.options.rating_columns or ():
+            require_column(self._columns, name, "rating_columns")
+            if name in self._unread:
+                raise saeviz.ConfigError(f"images.rating_columns: {name!r} holds {self._unread[name]}, not numbers")
+        named = self.options.rating_columns
+        if not columns and not named:
+            return Columns({}, [])
+        wanted = list(dict.fromkeys([*columns, *(named or ())]))
+        with self._database.reading() as connection:
+            streaming = connection.execution_options(stream_results=True, yield_per=RECORDS_AT_ONCE)
+            rows = streaming.execute(self._query(", ".join(f"q.{_quoted(name)}" for name in wanted), ""))
+            records = (dict(zip(wanted, row, strict=True)) for row in rows)
+            return rating_columns(records, wanted, named, self._taken, WHERE)
 
 
 def _quoted(name: str) -> str:

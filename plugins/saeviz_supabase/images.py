@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from itertools import islice
+from functools import cached_property, partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.records import RatingColumns, missing_picture, require_column, unique_ids
+from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.records import missing_picture, rating_columns, require_column, unique_ids
 from saeviz.toolkit.sources import remote_source
 from saeviz_supabase.project import Project, Record
 
@@ -29,7 +30,6 @@ class SupabaseImages:
         self.options = options
         self.context = context
         self._project = Project("images", options, context, _CHECK_TABLE)
-        self._ratings: RatingColumns | None = None
 
     def get_image(self, item_id: str) -> saeviz.ImageItem | None:
         """The image with this id, or None."""
@@ -54,8 +54,8 @@ class SupabaseImages:
         return islice((item for item in items if item.ratings or not filter_labeled), limit)
 
     def notes(self) -> Sequence[str]:
-        """Rating columns with values that are not numbers."""
-        return self._ratings.notes() if self._ratings else []
+        """What the user should know of the columns."""
+        return self._ratings.notes
 
     def close(self) -> None:
         """Close the connections."""
@@ -73,16 +73,12 @@ class SupabaseImages:
         query = self._select()
         while records := self._records(query.order(name).limit(RECORDS_AT_ONCE)):
             yield from records
+            if records[-1][name] is None:
+                return
             query = self._select().gt(name, records[-1][name])
 
     def _item(self, item_id: str, record: Mapping[str, Any]) -> saeviz.ImageItem:
         options = self.options
-        if self._ratings is None:
-            columns = tuple(record)
-            for option in ("id_column", "path_column", "version_column"):
-                if getattr(options, option) is not None:
-                    require_column(columns, getattr(options, option), option)
-            self._ratings = RatingColumns(columns, options.rating_columns, {options.id_column, options.path_column})
         ratings, metadata = self._ratings.split(record)
         path = _text(record[options.path_column])
         if not path:
@@ -92,6 +88,20 @@ class SupabaseImages:
         name = None if changed is None else f"supabase {self._project.url} {options.bucket} {version}"
         source = remote_source(self.context, item_id, name, partial(self._file, item_id, path))
         return saeviz.ImageItem(item_id, source, ratings, metadata, version)
+
+    @cached_property
+    def _ratings(self) -> Columns:
+        """What is made of the columns; for that all rows are read."""
+        options = self.options
+        rows = self._rows()
+        first = next(rows, None)
+        if first is None:
+            return Columns({}, [])
+        for option in ("id_column", "path_column", "version_column"):
+            if getattr(options, option) is not None:
+                require_column(tuple(first), getattr(options, option), option)
+        taken = {options.id_column, options.path_column}
+        return rating_columns(chain([first], rows), tuple(first), options.rating_columns, taken, options.table)
 
     def _file(self, item_id: str, path: str) -> bytes:
         if {".", ".."} & set(path.split("/")):

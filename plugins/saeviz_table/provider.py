@@ -14,9 +14,9 @@ from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.fetch.urls import is_url, name_of
 from saeviz.toolkit.names import existing, is_there
 from saeviz.toolkit.raters import long_rows
-from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
+from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
 from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, wide_rows
-from saeviz.toolkit.tables import READERS, Table, read_list, read_table
+from saeviz.toolkit.tables import Table, is_list, read_list, read_table
 
 if TYPE_CHECKING:
     from saeviz_table import UrlOptions
@@ -30,6 +30,7 @@ class _Said(NamedTuple):
     """What a table says of its images, which ratings there are, and notes for the user."""
 
     rows: list[Row]
+    columns: Columns
     ratings: list[str]
     notes: list[str]
 
@@ -66,7 +67,7 @@ class TableImages:
         if nameless and len(self._table.columns) > 1:
             rows = "row is" if nameless == 1 else "rows are"
             notes.append(f"{nameless} {rows} without an image or an id in {self._table.path.name}")
-        numbers = (note for name in said.ratings for note in note_non_numbers(self._table, name))
+        numbers = note_non_numbers(self._table, said.columns, said.ratings)
         return [*self._table.notes, *notes, *numbers]
 
     def close(self) -> None:
@@ -77,16 +78,14 @@ class TableImages:
     @cached_property
     def _table(self) -> Table:
         path = self.options.path
-        return (read_table if path.suffix.lower() in READERS else read_list)(path, "images.path")
+        return (read_list if is_list(path, "images.path") else read_table)(path, "images.path")
 
     @cached_property
     def _image_column(self) -> str:
         columns = self._table.columns
         if self.options.image_column is not None:
-            self._table.column(self.options.image_column, "image_column")
-            return self.options.image_column
-        by_lower = {name.lower(): name for name in columns}
-        found = next((by_lower[name] for name in self.image_columns if name in by_lower), None)
+            return self._table.name_of(self.options.image_column, "image_column")
+        found = self._table.find(self.image_columns, "image_column", "the images")
         if found is None:
             raise saeviz.ConfigError(
                 f"images.image_column: which column of {self._table.path.name} has the images? None is called "
@@ -96,22 +95,25 @@ class TableImages:
 
     @cached_property
     def _columns(self) -> JoinColumns:
-        for option in ("item_column", "rater_column"):
-            name = getattr(self.options, option)
-            if name is not None:
-                self._table.column(name, option)
-        return JoinColumns(self._image_column, self.options.item_column, self.options.rater_column)
+        item, rater = (
+            None if name is None else self._table.name_of(name, option)
+            for option, name in (
+                ("item_column", self.options.item_column),
+                ("rater_column", self.options.rater_column),
+            )
+        )
+        return JoinColumns(self._image_column, item, rater)
 
     @cached_property
     def _said(self) -> _Said:
-        table, columns, named = self._table, self._columns, self.options.rating_columns
-        if list(table.columns) == [self._image_column]:
-            return _Said(list(wide_rows(table, columns, [])), [], [])
-        ratings, notes = choose_rating_columns(table, named, {columns.file, columns.item, columns.rater})
-        if columns.rater is None:
-            return _Said(list(wide_rows(table, columns, ratings)), ratings, notes)
-        rows, ratings, more_notes = long_rows(table, columns, ratings, chosen=named is not None)
-        return _Said(rows, ratings, notes + more_notes)
+        table, join, named = self._table, self._columns, self.options.rating_columns
+        if list(table.columns) == [self._image_column] and not table.unread:
+            return _Said(list(wide_rows(table, join, Columns({}, []))), Columns({}, []), [], [])
+        columns = choose_rating_columns(table, named, {join.file, join.item, join.rater})
+        if join.rater is None:
+            return _Said(list(wide_rows(table, join, columns)), columns, list(columns.ratings), columns.notes)
+        rows, ratings, more_notes = long_rows(table, join, columns, chosen=named is not None)
+        return _Said(rows, columns, ratings, columns.notes + more_notes)
 
     @cached_property
     def _rows(self) -> dict[str, Row]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from saeviz.toolkit.ratings import to_number
-from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, other_columns
-from saeviz.toolkit.tables import Cell, Table, cell_text
+from saeviz.toolkit.cells import Cell, cell_text, metadata_text
+from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.table_rows import JoinColumns, Row, named_images
+from saeviz.toolkit.tables import Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class _Single(NamedTuple):
 
 
 def long_rows(
-    table: Table, join: JoinColumns, ratings: Sequence[str], *, chosen: bool
+    table: Table, join: JoinColumns, columns: Columns, *, chosen: bool
 ) -> tuple[list[Row], list[str], list[str]]:
     """One row for all that name the same image, in the order of the first of them; the ratings; notes.
 
@@ -40,15 +41,18 @@ def long_rows(
     images, image_of_row = _codes(named_images(table, join))
     raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
     has_rater = np.array([bool(rater) for rater in raters])[rater_of_row]
-    numbers = {name: np.array([to_number(cell) for cell in table.columns[name]], dtype=np.float64) for name in ratings}
+    numbers = {
+        name: np.array([reading.number(cell) for cell in table.columns[name]], dtype=np.float64)
+        for name, reading in columns.ratings.items()
+    }
     notes: list[str] = []
-    of_raters = [] if chosen else [n for n in ratings if _tells_only(numbers[n], rater_of_row, image_of_row)]
+    of_raters = [] if chosen else [n for n in numbers if _tells_only(numbers[n], rater_of_row, image_of_row)]
     if of_raters:
         notes.append(
             f"{table.path.name}: no ratings, since the same in all rows of a rater: {', '.join(of_raters)}; "
             "name the ratings in images.rating_columns to change that"
         )
-    kept = [name for name in ratings if name not in of_raters]
+    kept = [name for name in numbers if name not in of_raters]
     means: list[dict[str, float]] = [{} for _ in images]
     individual: list[dict[str, dict[str, float]]] = [{} for _ in images]
     nameless, again = np.zeros((2, len(table)), dtype=bool)
@@ -62,8 +66,8 @@ def long_rows(
             _add_individual(individual, name, single, raters)
     notes += _note_rows(table, nameless, "with a rating but no rater: left out")
     notes += _note_rows(table, again, "about an image that its rater has rated before: their mean counts as one rating")
-    metadata, more_notes = _metadata(table, other_columns(table, join, ratings), image_of_row, len(images))
-    first_rows = (np.unique(image_of_row, return_index=True)[1] + table.first_row).tolist()
+    metadata, more_notes = _metadata(table, columns.metadata, image_of_row, len(images))
+    first_rows = [table.rows[place] for place in np.unique(image_of_row, return_index=True)[1].tolist()]
     rows = [
         Row(first_rows[image], file, item_id, means[image], metadata[image], individual[image])
         for image, (file, item_id) in enumerate(images)
@@ -156,7 +160,7 @@ def _metadata(
 
 def _filled(cells: Sequence[Cell]) -> tuple[NDArray[np.bool_], list[str], Codes]:
     """Which cells hold something, the different texts in them, and which of these each has."""
-    texts, codes = _codes(cell_text(cell) for cell in cells)
+    texts, codes = _codes(map(metadata_text, cells))
     filled = np.array([bool(text) for text in texts])[codes]
     return filled, texts, codes[filled]
 
@@ -166,4 +170,4 @@ def _note_rows(table: Table, rows: NDArray[np.bool_], what: str) -> list[str]:
     if not places.size:
         return []
     noun = "row" if places.size == 1 else "rows"
-    return [f"{table.path.name}: {places.size} {noun} {what}; the first is row {table.first_row + int(places[0])}"]
+    return [f"{table.path.name}: {places.size} {noun} {what}; the first is row {table.rows[int(places[0])]}"]

@@ -1,43 +1,27 @@
-"""Which columns of a table are ratings, their numbers, and whether a run has those that an option names."""
+"""Which columns are ratings, how their numbers are written, and whether a run has those that an option names."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Collection, Iterable, Sequence
-from decimal import Decimal
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
+from itertools import islice
 
 import saeviz
-from saeviz.toolkit.tables import Cell, Table, cell_text, is_missing
+from saeviz.toolkit.cells import Cell, is_missing, metadata_text, nested_kind, shown
+from saeviz.toolkit.column_names import is_id, is_row_number, is_time, is_unnamed, statistics
+from saeviz.toolkit.numbers import Reading, Survey, commas, missing_codes
+from saeviz.toolkit.tables import Table
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_SPREAD_OR_COUNT = re.compile(r"(.+)[_ .-](sd|std|se|sem|var|n|count)", re.IGNORECASE)
-_IDS = frozenset({"", "id", "index", "row", "item", "item_id", "image_id", "unnamed: 0", "__index_level_0__"})
+_CHANGE = "name them in images.rating_columns to change that"
+LOOKED_AT = 100
+SHOWN = 12
 
 
 def to_number(cell: Cell) -> float | None:
-    """The finite number in a cell, or None."""
-    if isinstance(cell, str):
-        return _parse(cell)
-    if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
-        return None
-    return _finite(cell)
-
-
-@lru_cache(1 << 14)
-def _parse(text: str) -> float | None:
-    """Remembers, as a million ratings are often of seven kinds."""
-    return _finite(text) if _NUMBER.fullmatch(text.strip()) else None
-
-
-def _finite(cell: Cell) -> float | None:
-    try:
-        number = float(cell)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    """The finite number in a cell, or None; written with a decimal point."""
+    return Reading().number(cell)
 
 
 def check_names(names: Iterable[str], known: Collection[str], place: str, kind: str = "rating") -> None:
@@ -49,52 +33,248 @@ def check_names(names: Iterable[str], known: Collection[str], place: str, kind: 
             raise saeviz.ConfigError(f"{place}: the images have no {kind} {name!r}; {hint}")
 
 
-def choose_rating_columns(
-    table: Table, named: Sequence[str] | None, join_columns: Collection[str | None]
-) -> tuple[list[str], list[str]]:
-    """The rating columns and notes about the choice.
+@dataclass(frozen=True)
+class Columns:
+    """What is made of the columns of a table or a query.
 
-    Named ones must exist and hold numbers, else `ConfigError`. By default a column is one when most of what is
-    filled in are numbers, unless its name is that of an id or it is the spread or count of another column.
+    `ratings` are the rating columns and how their numbers are written, `metadata` those that may be metadata.
     """
+
+    ratings: Mapping[str, Reading]
+    metadata: Sequence[str]
+    notes: list[str] = field(default_factory=list)
+
+    def split(self, record: Mapping[str, Cell]) -> tuple[dict[str, float], dict[str, str]]:
+        """The ratings and the metadata of one record; what is missing is left out."""
+        numbers = {name: reading.number(record[name]) for name, reading in self.ratings.items()}
+        texts = {name: metadata_text(record[name]) for name in self.metadata}
+        return (
+            {name: number for name, number in numbers.items() if number is not None},
+            {name: text for name, text in texts.items() if text},
+        )
+
+
+def choose_rating_columns(table: Table, named: Sequence[str] | None, join_columns: Collection[str | None]) -> Columns:
+    """What is made of the columns of a table, see `choose`; `ConfigError` for a named column that is not there."""
     if named is not None:
-        for name in named:
-            cells = table.column(name, "rating_columns")
-            if all(to_number(cell) is None for cell in cells):
-                raise saeviz.ConfigError(
-                    f"images.rating_columns: {name!r} of {table.path.name} has no numbers, its first value is "
-                    f"{cell_text(cells[0])[:40]!r}"
-                )
-        return list(dict.fromkeys(named)), []
-    numeric = [name for name in table.columns if name not in join_columns and _is_numeric(table.columns[name])]
-    lowered = {name.lower() for name in numeric}
-    about_others = [
-        name for name in numeric if (match := _SPREAD_OR_COUNT.fullmatch(name)) and match[1].lower() in lowered
-    ]
-    chosen = [name for name in numeric if name not in about_others and name.lower() not in _IDS]
-    name_them = "name them in images.rating_columns to change that"
+        named = [table.name_of(name, "rating_columns") for name in named]
+    return choose(table.columns, named, join_columns, table.path.name, table.delimiter)
+
+
+def choose(
+    columns: Mapping[str, Sequence[Cell]],
+    named: Sequence[str] | None,
+    taken: Collection[str | None],
+    where: str,
+    delimiter: str = "",
+) -> Columns:
+    """What is made of columns, which messages call `where`; none of those that are `taken`.
+
+    `named` columns are ratings and must hold numbers, else `ConfigError`. By default a column is one when most of
+    what is filled in are numbers, unless it numbers rows, is an id or a time, says something about another column (its
+    spread, count, median or interval), or has what looks like a code for missing values. Every column with numbers that
+    is no rating is named in a note.
+    """
+    free = {name: cells for name, cells in columns.items() if name not in taken}
+    surveys = {name: Survey.of(cells) for name, cells in free.items()}
+    comma = commas(surveys.values(), delimiter)
+    if named is not None:
+        return _choose_named(columns, free, named, where, comma)
+    reasons = _Reasons()
+    found: dict[str, Reading] = {}
+    about = statistics([name for name, survey in surveys.items() if survey.numbers])
+    for name, survey in surveys.items():
+        reading = _reading(name, free[name], survey, comma, about, reasons)
+        if reading is not None:
+            found[name] = reading
+    notes = list(reasons.notes())
+    if not found:
+        notes.append(f"no column is taken for a rating; {_CHANGE}")
+    return Columns(found, _metadata(free, found), [f"{where}: {note}" for note in notes])
+
+
+def _choose_named(
+    columns: Mapping[str, Sequence[Cell]],
+    free: Mapping[str, Sequence[Cell]],
+    named: Sequence[str],
+    where: str,
+    comma: bool | None,
+) -> Columns:
+    ratings = {name: _named(name, columns[name], where, comma) for name in named}
     notes = []
-    if about_others:
-        columns = ", ".join(about_others)
-        notes.append(f"{table.path.name}: {columns} look like spreads and counts, not like ratings; {name_them}")
-    if not chosen:
-        notes.append(f"{table.path.name}: no column is taken for a rating; {name_them}")
-    return chosen, notes
+    for name, reading in ratings.items():
+        codes = missing_codes([number for number in map(reading.number, columns[name]) if number is not None])
+        if codes:
+            notes.append(
+                f"{where}: {name!r} has {_times(codes)}, which looks like a code for a missing value; it counts as a number"
+            )
+    return Columns(ratings, _metadata(free, ratings), notes)
 
 
-def note_non_numbers(table: Table, name: str) -> list[str]:
-    """A note about the cells of a rating column that are neither numbers nor empty."""
-    cells = table.columns[name]
-    wrong = [row for row, cell in enumerate(cells) if not is_missing(cell) and to_number(cell) is None]
+def note_non_numbers(table: Table, columns: Columns, names: Iterable[str] | None = None) -> Iterator[str]:
+    """Notes about the cells of rating columns that are neither numbers nor missing."""
+    for name in columns.ratings if names is None else names:
+        yield from non_numbers(name, columns.ratings[name], table.columns[name], table.path.name, table.rows)
+
+
+def non_numbers(
+    name: str, reading: Reading, cells: Sequence[Cell], where: str, rows: Sequence[int] | None = None
+) -> Iterator[str]:
+    """A note about the cells of a rating column that are neither numbers nor missing; `rows` are their numbers."""
+    wrong = [place for place, cell in enumerate(cells) if not is_missing(cell) and reading.number(cell) is None]
     if not wrong:
-        return []
+        return
     if len(wrong) == 1:
         what = f"1 value of {name!r} is not a finite number and counts as missing:"
     else:
         what = f"{len(wrong)} values of {name!r} are not finite numbers and count as missing, first"
-    return [f"{table.path.name}: {what} {cell_text(cells[wrong[0]])[:40]!r} in row {table.first_row + wrong[0]}"]
+    place = f" in row {rows[wrong[0]]}" if rows is not None else ""
+    yield f"{where}: {what} {shown(cells[wrong[0]])}{place}"
 
 
-def _is_numeric(cells: Sequence[Cell]) -> bool:
-    filled = [cell for cell in cells if not is_missing(cell)]
-    return 2 * sum(to_number(cell) is not None for cell in filled) > len(filled)
+@dataclass
+class _Reasons:
+    """Why columns with numbers are no ratings."""
+
+    unread: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    row_numbers: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    times: list[str] = field(default_factory=list)
+    statistics: dict[str, str] = field(default_factory=dict)
+    labelled: dict[str, str] = field(default_factory=dict)
+    partly: dict[str, str] = field(default_factory=dict)
+    unclear: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, str] = field(default_factory=dict)
+
+    def notes(self) -> Iterator[str]:
+        """A sentence for each reason."""
+        if self.unread:
+            yield f"not read, since they are no single values: {_named_with(self.unread)}"
+        if self.empty:
+            yield f"without any value: {_listed(self.empty)}"
+        for names, what in (
+            (self.row_numbers, ("looks like a row number", "look like row numbers")),
+            (self.ids, ("looks like an id", "look like ids")),
+            (self.times, ("looks like a time", "look like times")),
+        ):
+            if names:
+                yield f"{_listed(names)} {what[len(names) > 1]}, not like {_ratings(names)}; {_change(names)}"
+        if self.statistics:
+            names = list(self.statistics)
+            others = list(dict.fromkeys(filter(None, self.statistics.values())))
+            of = f" of {_listed(others)}" if others else ""
+            looks = (
+                "look like spreads, counts or other statistics"
+                if len(names) > 1
+                else ("looks like a spread, count or other statistic")
+            )
+            yield f"{_listed(names)} {looks}{of}, not like {_ratings(names)}; {_change(names)}"
+        for name, example in self.labelled.items():
+            yield (
+                f"{name!r} has words behind its numbers, such as {example}, and is not taken for a rating; name it in "
+                "images.rating_columns to take the numbers"
+            )
+        if self.partly:
+            names = list(self.partly)
+            are = "are not taken for ratings" if len(names) > 1 else "is not taken for a rating"
+            yield f"{_named_with(self.partly)} {are}, since at most half of the values are numbers; {_change(names)}"
+        for name, example in self.unclear.items():
+            yield (
+                f"{name!r} is not taken for a rating: {example} may be a decimal or a thousand; write its numbers "
+                "with a point, or without a mark for thousands"
+            )
+        for name, codes in self.codes.items():
+            yield (
+                f"{name!r} is not taken for a rating: {codes} looks like a code for a missing value; empty such "
+                "cells, or name the column in images.rating_columns to keep them as numbers"
+            )
+
+
+def _reading(
+    name: str, cells: Sequence[Cell], survey: Survey, comma: bool | None, about: Mapping[str, str], reasons: _Reasons
+) -> Reading | None:
+    """How the numbers of a rating are written; for a column that is none the reason is listed."""
+    if kind := _nested(cells):
+        reasons.unread[name] = kind
+        return None
+    if not survey.numbers:
+        if not survey.filled and not is_unnamed(name):
+            reasons.empty.append(name)
+        return None
+    reading = survey.reading(comma)
+    numbers = [number for number in map((reading or Reading()).number, cells) if number is not None]
+    mostly = 2 * len(numbers) > survey.filled
+    if mostly and is_row_number(name, numbers):
+        reasons.row_numbers.append(name)
+    elif mostly and is_id(name, numbers):
+        reasons.ids.append(name)
+    elif mostly and is_time(name, numbers):
+        reasons.times.append(name)
+    elif mostly and name in about:
+        reasons.statistics[name] = about[name]
+    elif reading is None:
+        reasons.unclear[name] = shown(next(cell for cell in cells if isinstance(cell, str) and "," in cell))
+    elif survey.labelled == survey.numbers:
+        reasons.labelled[name] = shown(next(cell for cell in cells if reading.number(cell) is not None))
+    elif not mostly:
+        other = next((c for c in cells if not is_missing(c) and reading.number(c) is None), None)
+        example = "" if other is None else f", others are like {shown(other)}"
+        reasons.partly[name] = f"{len(numbers)} of {survey.filled} values are numbers{example}"
+    elif codes := missing_codes(numbers):
+        reasons.codes[name] = _times(codes)
+    else:
+        return reading
+    return None
+
+
+def _named(name: str, cells: Sequence[Cell], where: str, comma: bool | None) -> Reading:
+    """How the numbers of a column are written that the user calls a rating."""
+    survey = Survey.of(cells)
+    if survey.numbers == 0:
+        first = next((cell for cell in cells if not is_missing(cell)), cells[0] if cells else None)
+        raise saeviz.ConfigError(
+            f"images.rating_columns: {name!r} of {where} has no numbers, its first value is {shown(first)}"
+        )
+    reading = survey.reading(comma)
+    if reading is None:
+        example = shown(next(cell for cell in cells if isinstance(cell, str) and "," in cell))
+        raise saeviz.ConfigError(
+            f"images.rating_columns: {name!r} of {where} has numbers such as {example}, which may be a decimal or a "
+            "thousand; write them with a point, or without a mark for thousands"
+        )
+    return reading
+
+
+def _metadata(columns: Mapping[str, Sequence[Cell]], ratings: Collection[str]) -> list[str]:
+    return [
+        name for name, cells in columns.items() if name not in ratings and not is_unnamed(name) and not _nested(cells)
+    ]
+
+
+def _nested(cells: Sequence[Cell]) -> str:
+    """What a column holds that is no single value, '' where it holds single ones."""
+    filled = islice((cell for cell in cells if not is_missing(cell)), LOOKED_AT)
+    kinds = Counter(map(nested_kind, filled))
+    return "" if not kinds or "" in kinds else kinds.most_common(1)[0][0]
+
+
+def _times(codes: Mapping[int, int]) -> str:
+    return " and ".join(f"{code} ({'once' if count == 1 else f'{count} times'})" for code, count in codes.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(name or "''" for name in names[:SHOWN]) + more
+
+
+def _named_with(reasons: Mapping[str, str]) -> str:
+    return _listed([f"{name[:60]!r} ({reason})" for name, reason in reasons.items()])
+
+
+def _ratings(names: Sequence[str]) -> str:
+    return "ratings" if len(names) > 1 else "a rating"
+
+
+def _change(names: Sequence[str]) -> str:
+    return f"name {'them' if len(names) > 1 else 'it'} in images.rating_columns to change that"

@@ -2,71 +2,50 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeviz.errors import ConfigError, DataError, ImageError
+from saeviz.toolkit.cells import Cell, nested_kind
 from saeviz.toolkit.names import existing
+from saeviz.toolkit.ratings import Columns, choose, non_numbers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Record = Mapping[str, Any]
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_SPREAD_OR_COUNT = re.compile(r"(.+)[_ .-](sd|std|se|sem|var|n|count)", re.IGNORECASE)
-_IDS = frozenset({"id", "index", "row", "item", "item_id", "image_id"})
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-class RatingColumns:
-    """Tells ratings from metadata, record by record.
+def rating_columns(
+    records: Iterable[Record], columns: Sequence[str], named: Sequence[str] | None, taken: Collection[str], where: str
+) -> Columns:
+    """What is made of the columns of records, which messages call `where`: see `saeviz.toolkit.ratings.choose`.
 
-    Ratings are the columns of `named`; without it every number, except in `taken` columns, in those with the name of an
-    id and in the spread (x_sd) or count (x_n) of another column. Raises `ConfigError` for a named column that the
-    records, whose columns are `columns`, do not have.
+    Raises `ConfigError` for a named column that the records, whose columns are `columns`, do not have.
     """
+    for name in named or ():
+        require_column(columns, name, "rating_columns")
+    looked_at = [name for name in columns if name not in taken]
+    cells: dict[str, list[Cell]] = {name: [] for name in (*looked_at, *(named or ()))}
+    for record in records:
+        for name, column in cells.items():
+            column.append(brief(record[name]))
+    chosen = choose(cells, named and list(dict.fromkeys(named)), taken, where)
+    odd = (note for name, reading in chosen.ratings.items() for note in non_numbers(name, reading, cells[name], where))
+    return replace(chosen, notes=[*chosen.notes, *odd])
 
-    def __init__(self, columns: Sequence[str], named: Sequence[str] | None, taken: Collection[str]) -> None:
-        for name in named or ():
-            require_column(columns, name, "rating_columns")
-        self._named = named
-        self._odd: dict[str, str] = {}
-        self._columns = [name for name in columns if name not in taken]
-        lowered = {name.lower() for name in columns}
-        self._ratings = frozenset(named or (name for name in self._columns if not _is_about_others(name, lowered)))
 
-    def split(self, record: Record) -> tuple[dict[str, float], dict[str, str]]:
-        """The ratings and the metadata of a record; what is missing, not finite or neither number nor text is left out.
-
-        Text that is written like a number is a rating in a named column only.
-        """
-        ratings: dict[str, float] = {}
-        metadata: dict[str, str] = {}
-        for name in self._columns:
-            value = record[name]
-            number = _to_number(value, from_text=self._named is not None) if name in self._ratings else None
-            if number is not None:
-                ratings[name] = number
-            elif name in self._ratings and self._named is not None:
-                if _to_text(value):
-                    self._odd.setdefault(name, _to_text(value))
-            elif text := _to_text(value):
-                metadata[name] = text
-        return ratings, metadata
-
-    def notes(self) -> list[str]:
-        """What was found in the records so far that is no number where a rating belongs."""
-        return [
-            f"the rating {name!r} has values that are not finite numbers and count as missing, such as {value[:40]!r}"
-            for name, value in self._odd.items()
-        ]
+def brief(cell: Cell) -> Cell:
+    """A cell without what it is not read for: of lists, structures and bytes only the kind is left."""
+    if isinstance(cell, str) or not nested_kind(cell):
+        return cell
+    return {"bytes": b"", "pictures": {"bytes": None, "path": None}, "structures": {}}.get(nested_kind(cell), [])
 
 
 def require_column(columns: Sequence[str], name: str, option: str) -> None:
@@ -113,29 +92,3 @@ def missing_picture(item_id: str, reason: str) -> Callable[[], Image]:
         raise ImageError(f"image {item_id!r} cannot be read: {reason}")
 
     return fail
-
-
-def _is_about_others(name: str, lowered: Collection[str]) -> bool:
-    match = _SPREAD_OR_COUNT.fullmatch(name)
-    return name.lower() in _IDS or (match is not None and match[1].lower() in lowered)
-
-
-def _to_number(value: Any, *, from_text: bool) -> float | None:
-    if isinstance(value, str):
-        if not from_text or not _NUMBER.fullmatch(value.strip()):
-            return None
-    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _to_text(value: Any) -> str:
-    if value is None or isinstance(value, bytes | memoryview) or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False)
-    return str(value).strip().encode("utf-8", "replace").decode()

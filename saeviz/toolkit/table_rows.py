@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from saeviz.toolkit.ratings import to_number
-from saeviz.toolkit.tables import Table, cell_text
+from saeviz.toolkit.cells import cell_text, metadata_text
+from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.tables import Table
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,13 @@ def named_images(table: Table, join: JoinColumns) -> Iterator[tuple[str, str]]:
     return ((cell_text(file), cell_text(item_id)) for file, item_id in zip(files, item_ids, strict=True))
 
 
-def other_columns(table: Table, join: JoinColumns, ratings: Sequence[str]) -> list[str]:
-    """The columns that may be metadata."""
-    return [name for name in table.columns if name and name not in {*ratings, join.file, join.item, join.rater}]
-
-
-def wide_rows(table: Table, join: JoinColumns, ratings: Sequence[str]) -> Iterator[Row]:
+def wide_rows(table: Table, join: JoinColumns, columns: Columns) -> Iterator[Row]:
     """A row for an image."""
-    others = other_columns(table, join, ratings)
     for index, (file, item_id) in enumerate(named_images(table, join)):
-        numbers = {name: to_number(table.columns[name][index]) for name in ratings}
-        texts = {name: cell_text(table.columns[name][index]) for name in others}
+        numbers = {name: reading.number(table.columns[name][index]) for name, reading in columns.ratings.items()}
+        texts = {name: metadata_text(table.columns[name][index]) for name in columns.metadata}
         yield Row(
-            number=table.first_row + index,
+            number=table.rows[index],
             file=file,
             item_id=item_id,
             ratings={name: number for name, number in numbers.items() if number is not None},

@@ -121,15 +121,13 @@ def test_the_query_chooses_rows_and_may_be_written_in_many_ways(tables):
 def test_named_ratings_may_be_text_and_what_is_no_number_is_told(tables):
     tables.execute("create table marks (id text, path text, mark text, other integer)")
     tables.fill(
-        "marks", [("a", "a.png", "1.5", 3), ("b", "b.png", "n/a", 4), ("c", "c.png", "2e1", 5), ("d", "", " ", 6)]
+        "marks", [("a", "a.png", "1.5", 3), ("b", "b.png", "bad", 4), ("c", "c.png", "2e1", 5), ("d", "", " ", 6)]
     )
     provider = tables.images(query="select * from marks", rating_columns=["mark"])
     ratings = {item_id: ratings for item_id, (ratings, _) in known(provider).items()}
     assert ratings == {"a": {"mark": 1.5}, "b": {}, "c": {"mark": 20.0}, "d": {}}
     assert known(provider)["b"] == ({}, {"other": "4"})
-    assert provider.notes() == [
-        "the rating 'mark' has values that are not finite numbers and count as missing, such as 'n/a'"
-    ]
+    assert provider.notes() == ["the query: 1 value of 'mark' is not a finite number and counts as missing: 'bad'"]
 
 
 def test_pictures_in_the_database_are_read_when_opened(tables):

@@ -88,7 +88,7 @@ def test_numbers_are_ratings_and_text_is_metadata(images):
     assert list(found) == ["6", "7", "8", "9", "10"]
     assert found["10"] == (
         {"liking": 4.5, "calm": 1.0},
-        {"liking_sd": "0.5", "title": "Nighthawks", "about": '{"by": "Hopper"}', "seen": "2020-01-02"},
+        {"liking_sd": "0.5", "title": "Nighthawks", "seen": "2020-01-02"},
     )
     assert found["7"][0] == {"liking": 2.0, "calm": 3.0}
     assert found["8"] == ({}, {})

@@ -104,7 +104,7 @@ def test_ratings_and_metadata_are_told_apart(three):
         "images/b.png": ({}, {"liking_sd": "0.1"}),
         "images/sub/c.png": ({"liking": 3.0}, {"liking_sd": "0.4", "title": "third"}),
     }
-    assert [note for note in provider.notes() if "liking_sd look like spreads" in note]
+    assert [note for note in provider.notes() if "liking_sd looks like a spread" in note]
     assert known(table(three, rating_columns=("liking_sd",)))["images/b.png"] == ({"liking_sd": 0.1}, {})
 
 

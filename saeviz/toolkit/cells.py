@@ -1,0 +1,73 @@
+"""What a cell of a table holds: nothing, text, or something that a table is not read for."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+from saeviz.toolkit.names import same_form
+
+Cell = Any
+"""Text, a number or None, as the file has it."""
+
+_SAID_TO_BE_MISSING = frozenset(
+    (
+        *("", "na", "n/a", "n.a.", "n. a.", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "nat", "null", "(null)"),
+        *("#null!", "none", "nil", "missing", "?", "-", "--", "---", "\u2013", "\u2014", "\u2212", "...", "\\n", "._"),
+        *(".", *(f".{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")),  # Stata's and SAS's
+    )
+)
+_NO_METADATA = frozenset(["NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "(null)", "#NULL!", "NaT", "\\N"])
+_VECTOR = re.compile(r"\s*[\[{(]\s*[-+\d.][-+\d.eE\s]*(,[-+\d.eE\s]+){7,}[\])}]\s*")
+
+
+def is_missing(cell: Cell) -> bool:
+    """Whether a rating is not given: an empty cell, NaN, or one of the words and signs for a missing value."""
+    if isinstance(cell, str):
+        return cell.strip().lower() in _SAID_TO_BE_MISSING
+    return _is_nothing(cell)
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell as text that can be written anywhere, '' where there is none; 12.0 is written 12."""
+    if _is_nothing(cell):
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    text = str(cell).strip()
+    if text.lower() == "nan":
+        return ""
+    return text if text.isascii() else same_form(text).encode("utf-8", "replace").decode()
+
+
+def metadata_text(cell: Cell) -> str:
+    """A cell as metadata: '' too for what programs write where a value is missing, and for what is no single value."""
+    if nested_kind(cell):
+        return ""
+    text = cell_text(cell)
+    return "" if text in _NO_METADATA else text
+
+
+def nested_kind(cell: Cell) -> str:
+    """What a cell holds that is no single value (lists, structures, bytes), '' for one that is."""
+    if isinstance(cell, str):
+        return "lists of numbers" if len(cell) > 32 and _VECTOR.fullmatch(cell) else ""
+    if isinstance(cell, dict):
+        return "pictures" if {"bytes", "path"} <= cell.keys() else "structures"
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return "bytes"
+    return "lists" if hasattr(cell, "__iter__") else ""
+
+
+def shown(cell: Cell) -> str:
+    """The beginning of a cell for a message; never the content of what is no single value."""
+    kind = nested_kind(cell)
+    return f"a cell with {kind}" if kind else repr(cell_text(cell)[:40])
+
+
+def _is_nothing(cell: Cell) -> bool:
+    return (
+        cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, Decimal) and cell.is_nan())
+    )

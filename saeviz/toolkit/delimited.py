@@ -1,0 +1,208 @@
+"""Tables as text: which encoding, which delimiter, which line is the header, and what does not fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from saeviz.toolkit.cells import Cell
+from saeviz.toolkit.names import same_form
+
+_SAMPLE = 30
+_MAC_LETTERS = frozenset(b"\x80\x81\x82\x83\x84\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x9a\x9b\x9c\x9d\x9e\x9f")
+_ANSI_LETTERS = frozenset(range(0xC0, 0x100))
+_NOT_IN_ANSI = frozenset(b"\x81\x8d\x8f\x90\x9d")
+_SEPARATOR = re.compile(r'\s*"?sep=(.)"?[,;\t]*\s*', re.IGNORECASE)
+_AN_IMAGE = re.compile(r'\s*"?(https?://|[^,;\t"]+\.(jpe?g|png|webp|gif|tiff?|bmp|avif)\b)', re.IGNORECASE)
+
+
+class Delimited(NamedTuple):
+    """A table that was text: its columns, the line of the file on which each row begins, its delimiter."""
+
+    columns: dict[str, list[Cell]]
+    lines: list[int]
+    delimiter: str
+
+
+class _Record(NamedTuple):
+    line: int
+    last_line: int
+    width: int
+    cells: list[str]
+
+
+def decode(data: bytes, name: str) -> tuple[str, list[str]]:
+    """The text and a note where its encoding had to be guessed. Raises `ValueError` where it is no text."""
+    marks = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+    marked = next((encoding for mark, encoding in marks if data.startswith(mark)), None)
+    if marked:
+        return data.decode(marked), []
+    if b"\0" in data[:1000]:
+        for encoding, zeros in (("utf-16-le", data[1:1000:2]), ("utf-16-be", data[0:1000:2])):
+            if zeros.count(0) > 0.7 * len(zeros):
+                return data.decode(encoding), [f"{name} was read as UTF-16"]
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        return _decode_old(data, name, error)
+
+
+def _decode_old(data: bytes, name: str, error: UnicodeDecodeError) -> tuple[str, list[str]]:
+    text = data.decode("utf-8", "replace")
+    line = data.count(b"\n", 0, error.start) + 1
+    if sum(sign > "\x7f" and sign != "\ufffd" for sign in text) > text.count("\ufffd"):
+        raise ValueError(f"it is UTF-8, but for line {line}; save it as UTF-8 again") from error
+    high = [byte for byte in data if byte > 0x7F]
+    mac = sum(byte in _MAC_LETTERS for byte in high)
+    if mac > sum(byte in _ANSI_LETTERS for byte in high) and 2 * mac > len(high):
+        return data.decode("mac_roman"), [f"{name} is not UTF-8; it was read as Mac Roman"]
+    if any(byte in _NOT_IN_ANSI for byte in high):
+        raise ValueError(f"its encoding is not known (line {line}); save it as UTF-8") from error
+    return data.decode("cp1252"), [f"{name} is not UTF-8; it was read as Windows-1252 (Latin-1)"]
+
+
+def parse(text: str, candidates: str) -> Delimited:
+    """The table in a text; where cells could be separated by several of the candidates, the first fits best.
+
+    Left out are empty lines, lines of comment (#) and columns without name and content. Raises `ValueError` with its
+    line for a row that is too long or too short, a quotation mark that is not closed, or a name that comes twice.
+    """
+    marked = _SEPARATOR.fullmatch(text.split("\n", 1)[0].rstrip("\r"))
+    delimiter = marked[1] if marked else _delimiter(text, candidates)
+    records = _without_comments(_records(text, delimiter, skip=1 if marked else 0))
+    first = next(records, None)
+    if first is None:
+        return Delimited({}, [], delimiter)
+    header = [same_form(name.strip()) for name in first.cells]
+    if header[0].startswith("#"):
+        header[0] = header[0].lstrip("# ") or "#"
+    return _filled(header, records, text, delimiter)
+
+
+def _filled(header: Sequence[str], records: Iterator[_Record], text: str, delimiter: str) -> Delimited:
+    lines: list[int] = []
+    cells: list[list[str]] = [[] for _ in header]
+    physical: list[str] = []
+    blank = set(range(len(header)))
+    left_out: dict[int, _Record] = {}
+    for record in records:
+        row = record.cells
+        while len(row) > len(header) and not row[-1].strip():
+            row.pop()
+        missing = range(len(row), len(header))
+        if len(row) > len(header) or not blank.issuperset(missing):
+            raise _ragged(record, header)
+        for place in missing:
+            left_out.setdefault(place, record)
+        row += [""] * len(missing)
+        found = {place for place in blank if row[place].strip()}
+        if found & left_out.keys():
+            raise _ragged(left_out[min(found & left_out.keys())], header)
+        blank -= found
+        if record.last_line > record.line:
+            physical = physical or _lines(text)
+            _refuse_swallowed(record, physical, delimiter, len(header))
+        lines.append(record.line)
+        for column, cell in zip(cells, row, strict=True):
+            column.append(cell)
+    return Delimited(_named(header, cells), lines, delimiter)
+
+
+def _named(header: Sequence[str], cells: list[list[str]]) -> dict[str, list[Cell]]:
+    """Columns by their names; one without a name is called as pandas does, one without name and content left out."""
+    columns: dict[str, list[Cell]] = {}
+    for place, (name, column) in enumerate(zip(header, cells, strict=True)):
+        if not name:
+            if not any(cell.strip() for cell in column):
+                continue
+            name = f"Unnamed: {place}"  # noqa: PLW2901
+        if name in columns:
+            raise ValueError(f"two columns are called {name!r}")
+        columns[name] = [*column]
+    return columns
+
+
+def _records(text: str, delimiter: str, skip: int = 0) -> Iterator[_Record]:
+    """The records that are not blank. Raises `ValueError` for a quotation mark that is not closed."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 0
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise ValueError(
+                f"in the row that begins in line {line + 1} a quotation mark is not closed, or text follows a "
+                f"closed one ({error}); write a quotation mark inside a cell twice"
+            ) from error
+        if row is None:
+            return
+        start, line = line + 1, rows.line_num
+        if start > skip and any(map(str.strip, row)):
+            yield _Record(start, line, len(row), row)
+
+
+def _without_comments(records: Iterator[_Record]) -> Iterator[_Record]:
+    """Records but lines of comment: those that begin with # and are not as wide as the record after them."""
+    width = 0
+    waiting: list[_Record] = []
+    for record in records:
+        if width:
+            if record.cells[0].lstrip().startswith("#") and len(record.cells) != width:
+                continue
+            yield record
+        elif record.cells[0].lstrip().startswith("#"):
+            waiting.append(record)
+        else:
+            last = waiting[-1] if waiting else None
+            header = [last] if last and 1 < len(last.cells) == len(record.cells) else []
+            width = len(record.cells)
+            yield from [*header, record]
+    if not width:
+        yield from waiting[-1:]
+
+
+def _delimiter(text: str, candidates: str) -> str:
+    """The candidate at which most lines fall into as many cells as the first."""
+    best, best_fit = candidates[0], (0.0, 0)
+    for candidate in candidates:
+        widths = []
+        try:
+            for record in _without_comments(_records(text, candidate)):
+                widths.append(len(record.cells))
+                if len(widths) == _SAMPLE:
+                    break
+        except ValueError:
+            if not widths:
+                continue
+        fit = (sum(width == widths[0] for width in widths) / len(widths), widths[0]) if widths else (0.0, 0)
+        if fit[1] > 1 and fit > best_fit:
+            best, best_fit = candidate, fit
+    return best
+
+
+def _ragged(record: _Record, header: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"line {record.line} has {record.width} cells, but the header names {len(header)} columns; "
+        "put cells that hold the delimiter in quotation marks"
+    )
+
+
+def _refuse_swallowed(record: _Record, physical: Sequence[str], delimiter: str, width: int) -> None:
+    """Raise `ValueError` for a record over several lines each of which would be a row by itself."""
+    lines = physical[record.line - 1 : record.last_line]
+    if (
+        width > 1
+        and all(line.count(delimiter) == width - 1 for line in lines)
+        and (width > 2 or any(_AN_IMAGE.match(line) for line in lines[1:]))
+    ):
+        raise ValueError(
+            f"a quotation mark in line {record.line} seems not to be closed: the cell goes on over line "
+            f"{record.last_line}, and each of these lines is a row by itself"
+        )
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
