@@ -106,7 +106,8 @@ def _choose_named(
         codes = missing_codes([number for number in map(reading.number, columns[name]) if number is not None])
         if codes:
             notes.append(
-                f"{where}: {name!r} has {_times(codes)}, which looks like a code for a missing value; it counts as a number"
+                f"{where}: {name!r} has {_times(codes)}, which looks like a code for a missing value; "
+                "it counts as a number"
             )
     return Columns(ratings, _metadata(free, ratings), notes)
 
