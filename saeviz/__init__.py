@@ -20,7 +20,7 @@ from saeviz.errors import (
 )
 from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
-from saeviz.relations import main_relation, relation_prefixes
+from saeviz.relations import facts_of, held_constant, main_relation, measure_of, relation_prefixes
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
@@ -46,7 +46,7 @@ from saeviz.roles import (
     SingleImageExtractor,
     TextAligned,
 )
-from saeviz.scoring import FeatureStatistics, FeatureStream, IndividualRatings, ScoreInput
+from saeviz.scoring import FeatureStatistics, FeatureStream, IndividualRatings, ScoreInput, finding_images
 from saeviz.specs import (
     NEUTRAL,
     PATH,
@@ -164,8 +164,12 @@ __all__ = [
     "TopImages",
     "Usage",
     "component",
+    "facts_of",
+    "finding_images",
+    "held_constant",
     "hookimpl",
     "main_relation",
+    "measure_of",
     "open_run",
     "relation_prefixes",
     "run",

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+PLAIN = "correlation_"
+"""What stands before the facts of a correlation whose columns have no prefix."""
+
 
 def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:
     """The table with the main correlation under plain names: `n`, `n_active`, `r`, `p`, `q`, `significant` ...
@@ -39,13 +42,31 @@ def relation_prefixes(names: Iterable[str]) -> list[str]:
     return [""] * ("r" in known) + [prefix for prefix in prefixes if f"{prefix}p" in known]
 
 
+def facts_of(prefix: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scorer left about the correlation whose columns have this prefix: `measure`, `alpha`, `split` and more.
+
+    `facts` are those of the run: `correlation_measure` for columns without a prefix, `spearman_measure` for
+    `spearman_r`, and `bh_correlation_measure` for a scorer of plain columns that was given the name `bh`.
+    """
+    start = prefix or PLAIN
+    return {
+        name.removeprefix(start).removeprefix(PLAIN): value for name, value in facts.items() if name.startswith(start)
+    }
+
+
 def measure_of(prefix: str, facts: Mapping[str, Any]) -> str:
     """What the correlation whose columns have this prefix is called: by a fact of its scorer, else by the prefix.
 
-    `facts` are those of the run: `correlation_measure` for columns without a prefix,
-    `spearman_measure` for `spearman_r`.
+    `facts` are those of the run. A partial correlation says what is held constant.
     """
-    named = facts.get(f"{prefix or 'correlation_'}measure")
-    if isinstance(named, str) and named:
-        return named
-    return f"{prefix}r".replace("_", " ") if prefix else "Pearson's r"
+    named = facts_of(prefix, facts).get("measure")
+    if not (isinstance(named, str) and named):
+        named = f"{prefix}r".replace("_", " ") if prefix else "Pearson's r"
+    controls = held_constant(prefix, facts)
+    return f"{named} ({controls} held constant)" if controls else named
+
+
+def held_constant(prefix: str, facts: Mapping[str, Any]) -> str:
+    """What the correlation whose columns have this prefix holds constant, '' where that is nothing."""
+    controls = facts_of(prefix, facts).get("control")
+    return ", ".join(map(str, controls)) if isinstance(controls, list) else ""

@@ -193,11 +193,11 @@ class RunDir:
         """Replace a CSV table."""
         write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
-    def read_csv(self, path: Path, stage: str) -> pd.DataFrame:
-        """A CSV table, text as it stands."""
+    def read_csv(self, path: Path, stage: str, dtype: type | None = None) -> pd.DataFrame:
+        """A CSV table, text as it stands; with `dtype=str` its numbers as well."""
         import pandas as pd
 
-        return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False))
+        return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False, dtype=dtype))
 
 
 def _has_stages(manifest: Mapping[str, Any]) -> bool:

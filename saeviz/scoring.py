@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from saeviz.errors import DataError
@@ -170,3 +171,16 @@ class ScoreInput:
             got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
             place = f"where {belongs!r} belongs" if belongs is not None else "after the last image"
             raise DataError(f"{self.space}: the store gave features of item {got!r} {place}")
+
+
+def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> NDArray[np.bool_]:
+    """The images on which relations are found, about `share` of all, `[n_items]`; all of them for None.
+
+    A hash of seed and id decides for each image by itself, whatever its place and the other images are.
+    """
+    import numpy as np
+
+    if share is None:
+        return np.ones(len(item_ids), dtype=bool)
+    hashes = [blake2b(f"{seed} {item_id}".encode(), digest_size=8).digest() for item_id in item_ids]
+    return np.frombuffer(b"".join(hashes), dtype="<u8") < np.uint64(share * 2**64)

@@ -1,22 +1,54 @@
-"""`selected.csv`: the features that matter, best first."""
+"""`selected.csv`: the features that matter, best first, each with the relation that speaks for it and its label."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from saeviz.errors import RunDirError
+from saeviz.relations import main_relation, measure_of, relation_prefixes
 from saeviz.rundir import RunDir
-from saeviz.types import Feature, Selected
+from saeviz.types import Feature, FeatureLabel, ScoreTable, Selected
 
-COLUMNS = ["layer", "tokens", "feature", "tier", "reason"]
-
-
-def write_selected(rundir: RunDir, selected: Sequence[Selected]) -> None:
-    """Replace the file."""
+if TYPE_CHECKING:
     import pandas as pd
 
-    rows = [(s.feature.layer, s.feature.tokens, s.feature.index, s.tier, s.reason) for s in selected]
-    rundir.write_csv(rundir.selected, pd.DataFrame(rows, columns=COLUMNS))
+KEYS = ["layer", "tokens", "feature"]
+FIGURES = ["r", "ci_low", "ci_high", "q", "r_held_out", "ci_low_held_out", "ci_high_held_out"]
+
+
+def write_selected(
+    rundir: RunDir, selected: Sequence[Selected], table: ScoreTable, labels: Mapping[Feature, FeatureLabel]
+) -> None:
+    """Replace the file. Where a selector names no rating, the one that correlates most with the feature is told."""
+    import pandas as pd
+
+    measure = measure_of(next(iter(relation_prefixes(table.correlations.columns)), ""), table.facts)
+    relations = _relations(selected, table.correlations)
+    figures = [name for name in FIGURES if any(name in of_feature for of_feature in relations.values())]
+    rows = []
+    for choice in selected:
+        feature = choice.feature
+        rating, values = _relation(choice, relations.get(feature))
+        rows.append(
+            [
+                *(feature.layer, feature.tokens, feature.index, choice.tier, _name(labels, feature)),
+                *(rating, measure if rating else ""),
+                *(_as_text(values.get(name)) for name in figures),
+                choice.reason,
+            ]
+        )
+    columns = [*KEYS, "tier", "label", "rating", "measure", *figures, "reason"]
+    rundir.write_csv(rundir.selected, pd.DataFrame(rows, columns=columns))
+
+
+def write_names(rundir: RunDir, labels: Mapping[Feature, FeatureLabel]) -> None:
+    """Replace the column `label`; all else stays as it is, to the letter."""
+    table = rundir.read_csv(rundir.selected, "select", dtype=str)
+    features = zip(*(table[key] for key in KEYS), strict=True)
+    table["label"] = [_name(labels, Feature(int(layer), tokens, int(index))) for layer, tokens, index in features]
+    rundir.write_csv(rundir.selected, table)
 
 
 def read_selected(rundir: RunDir) -> list[Selected]:
@@ -24,8 +56,47 @@ def read_selected(rundir: RunDir) -> list[Selected]:
     table = rundir.read_csv(rundir.selected, "select")
     try:
         return [
-            Selected(Feature(int(row.layer), row.tokens, int(row.feature)), int(row.tier), str(row.reason))
+            Selected(
+                Feature(int(row.layer), row.tokens, int(row.feature)),
+                int(row.tier),
+                str(row.reason),
+                str(getattr(row, "rating", "")) or None,  # files of earlier versions have no ratings
+            )
             for row in table.itertuples()
         ]
     except (AttributeError, ValueError) as error:
         raise RunDirError(f"{rundir.selected} is damaged ({error}); make it again with --redo select") from error
+
+
+def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, pd.DataFrame]:
+    """Of each selected feature the main correlations by rating, the strongest first."""
+    import pandas as pd
+
+    found = main_relation(correlations)
+    if "r" not in found or not selected:
+        return {}
+    wanted = pd.MultiIndex.from_tuples(
+        [(choice.feature.layer, choice.feature.tokens, choice.feature.index) for choice in selected], names=KEYS
+    )
+    found = found[pd.MultiIndex.from_frame(found[KEYS]).isin(wanted) & found["r"].notna()]
+    found = found.iloc[(-found["r"].abs()).argsort(kind="stable")].astype({"rating": str}).set_index("rating")
+    groups = found.groupby(KEYS, sort=False, observed=True)
+    return {Feature(int(layer), tokens, int(index)): rows for (layer, tokens, index), rows in groups}
+
+
+def _relation(choice: Selected, own: pd.DataFrame | None) -> tuple[str, Mapping[str, Any]]:
+    """The rating that speaks for a feature and the figures of its correlation; '' and none where there is none."""
+    if choice.rating is not None:
+        return choice.rating, own.loc[choice.rating] if own is not None and choice.rating in own.index else {}
+    if own is not None and "q" in own:
+        own = own[own["q"].notna()]  # what was not tested speaks for nothing
+    return ("", {}) if own is None or own.empty else (str(own.index[0]), own.iloc[0])
+
+
+def _name(labels: Mapping[Feature, FeatureLabel], feature: Feature) -> str:
+    return labels[feature].label if feature in labels else ""
+
+
+def _as_text(value: float | None) -> str:
+    """Six digits, '' where there is no value."""
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"

@@ -295,21 +295,27 @@ class ScoreTable:
     """All scores of a run.
 
     `scores` has a row per (layer, tokens, feature); `correlations` a row per (layer, tokens, feature,
-    rating). Both are DataFrames with these keys as plain columns.
+    rating). Both are DataFrames with these keys as plain columns. `facts` are the figures about the whole run that
+    scorers left, by name.
     """
 
     scores: pd.DataFrame
     correlations: pd.DataFrame
     spaces: tuple[FeatureSpace, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Selected:
-    """A feature that matters: its tier (1 is best) and in a few words why."""
+    """A feature that matters: its tier (1 is best) and in a few words why.
+
+    `rating` names the rating whose correlation speaks for it, None where none does or the selector does not say.
+    """
 
     feature: Feature
     tier: int
     reason: str
+    rating: str | None = None
 
 
 class TopImage(NamedTuple):

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,13 @@ import saeviz
 
 Family = Literal["run", "space", "rating"]
 Correction = Literal["bh", "by", "bonferroni", "max-t"]
+
+CATEGORY = "category:"
+
+
+def column_of(name: str, known: Collection[str]) -> str:
+    """The rating or column that a control means: `category:code` is the column `code`, unless one is called so."""
+    return name if name in known else name.removeprefix(CATEGORY)
 
 
 class CorrelationOptions(saeviz.Options):
@@ -77,7 +84,7 @@ class PartialOptions(CorrelationOptions):
         min_length=1,
         description=(
             "what to hold constant: ratings and columns of the images' metadata; a column is a number where all its "
-            "cells are, else a category"
+            "cells are, else a category; `category:code` takes the numbers of `code` as names of categories"
         ),
     )
 
@@ -86,11 +93,21 @@ class PartialOptions(CorrelationOptions):
         from saeviz.toolkit.ratings import check_names
 
         super().check_data(place, ratings, metadata)
-        check_names(self.control, [*ratings, *metadata], f"{place}.control", "rating or metadata")
+        known = [*ratings, *metadata]
+        columns = [column_of(name, known) for name in self.control]
+        check_names(columns, known, f"{place}.control", "rating or metadata")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_plural(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "controls" not in given or "control" in given:
+            return given
+        return {"control" if name == "controls" else name: value for name, value in given.items()}
 
     @model_validator(mode="after")
     def _controls_are_not_correlated_with(self) -> PartialOptions:
-        both = [name for name in self.ratings or () if name in self.control]
+        columns = {column_of(name, self.ratings or ()) for name in self.control}
+        both = [name for name in self.ratings or () if name in columns]
         if both:
             raise ValueError(f"{both[0]!r} is in ratings and in control; what is held constant correlates with nothing")
         return self

@@ -4,43 +4,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from saeviz import ConfigError, ScoreInput
+from saeviz_correlation import column_of
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 MAX_CATEGORIES = 100
+FEW = 12
+"""Up to so many different whole numbers may be codes."""
 
 
-def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> tuple[FloatArray, list[str]]:
-    """Numbers of every image, `[n_items, n_columns]`, NaN where one is missing, and in words how each was taken.
+class Control(NamedTuple):
+    """One thing to hold constant: its column, float64 `[n_items, n]` with NaN where it is missing, and in words how.
+
+    `codes` is the number of different values where a number looks like the code of a category, else 0.
+    """
+
+    column: str
+    values: FloatArray
+    words: str
+    codes: int
+
+
+def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> list[Control]:
+    """What is to be held constant, in the order of `names`.
 
     A rating is a number; so is a metadata column all of whose cells are numbers. Any other is a category, with a
-    column of zeros and ones per value. Raises `ConfigError` for more than 100 categories, which are no category but a
-    name or an id.
+    column of zeros and ones per value, and so is `category:NAME`, whatever its cells. Raises `ConfigError` for more
+    than 100 categories, which are no category but a name or an id.
     """
-    columns, words = [], []
-    for name in names:
-        if name in data.ratings:
-            columns.append(np.asarray(data.ratings[name], dtype=np.float64)[:, None])
-            words.append(f"{name} (rating)")
-            continue
-        cells = list(data.metadata[name])
+    return [_control(data, name, place) for name in names]
+
+
+def _control(data: ScoreInput, name: str, place: str) -> Control:
+    column = column_of(name, [*data.ratings, *data.metadata])
+    if column in data.ratings:
+        numbers: FloatArray | None = np.asarray(data.ratings[column], dtype=np.float64)
+        cells = [f"{value:g}" if math.isfinite(value) else "" for value in data.ratings[column]]
+    else:
+        cells = list(data.metadata[column])
         numbers = _numbers(cells)
-        if numbers is not None and np.isinf(numbers).any():
-            raise ConfigError(f"{place}: {name!r} has an infinite cell; leave it empty where there is no number")
-        if numbers is not None:
-            columns.append(numbers[:, None])
-            words.append(f"{name} (number)")
-        else:
-            dummies = _dummies(cells, name, place)
-            columns.append(dummies)
-            words.append(f"{name} ({dummies.shape[1]} categories)")
-    return np.hstack(columns), words
+    if column != name or numbers is None:
+        dummies = _dummies(cells, column, place)
+        return Control(column, dummies, f"{column} ({dummies.shape[1]} categories)", 0)
+    if column not in data.ratings and np.isinf(numbers).any():
+        raise ConfigError(f"{place}: {column!r} has an infinite cell; leave it empty where there is no number")
+    return Control(
+        column,
+        numbers[:, None],
+        f"{column} ({'rating' if column in data.ratings else 'number'})",
+        _few_whole_numbers(numbers),
+    )
+
+
+def _few_whole_numbers(numbers: FloatArray) -> int:
+    """How many different numbers there are where they look like the codes of categories, else 0."""
+    values = np.unique(numbers[np.isfinite(numbers)])
+    is_coded = 2 < values.size <= FEW and not np.mod(values, 1).any()
+    return values.size if is_coded else 0
 
 
 def _numbers(cells: Sequence[str]) -> FloatArray | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeviz import Context, ScoreInput
-from saeviz_correlation import PartialOptions
-from saeviz_correlation.controls import control_columns
+from saeviz_correlation import CATEGORY, PartialOptions
+from saeviz_correlation.controls import Control, control_columns
 from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class Partial(CorrelationScorer):
     """Pearson's r between what `control` does not explain linearly of a feature, and what it does not of a rating.
+
+    The fact `partial_control` says what was held constant and how it was taken.
 
     See `CorrelationScorer` for the columns; p has one degree of freedom less per control (categories less one for a
     category), and so has the interval. Images without one of the controls are left out. By the theorem of Frisch,
@@ -35,17 +37,39 @@ class Partial(CorrelationScorer):
 
     def __init__(self, options: PartialOptions, context: Context) -> None:
         super().__init__(options, context)
+        self._words: list[str] = []
 
     def targets(self, data: ScoreInput, ratings: Sequence[str], images: NDArray[np.bool_]) -> list[Targets]:
         """What is left of the ratings on these images."""
-        controls, words = control_columns(data, self.options.control, "scorers.partial.control")
-        left_out = int((images & ~np.isfinite(controls).all(axis=1)).sum())
-        self.context.logger.info(
-            "partial: %s held constant in %s; %d of %d images left out for want of it",
-            ", ".join(words),
+        controls = control_columns(data, self.options.control, "scorers.partial.control")
+        values = np.hstack([control.values for control in controls])
+        self._tell(data, controls, images, int((images & ~np.isfinite(values).all(axis=1)).sum()))
+        held = {control.column for control in controls}
+        others = [name for name in ratings if name not in held]
+        return list(make_targets(data, others, images, controls=values))
+
+    def further_facts(self) -> Mapping[str, object]:
+        """What was held constant, in words."""
+        return {"control": self._words}
+
+    def _tell(self, data: ScoreInput, controls: Sequence[Control], images: NDArray[np.bool_], left_out: int) -> None:
+        logger = self.context.logger
+        if not self._words:
+            self._words = [control.words for control in controls]
+            for control in controls:
+                if control.codes:
+                    logger.warning(
+                        "partial: %s has %d different whole numbers and is held constant as a number, which takes out "
+                        'a linear effect only; if they stand for categories, write control = ["%s%s"]',
+                        control.column,
+                        control.codes,
+                        CATEGORY,
+                        control.column,
+                    )
+        logger.info(
+            "partial: %s held constant in %s; %d of %d images left out because a control is missing",
+            ", ".join(self._words),
             data.space,
             left_out,
             int(images.sum()),
         )
-        others = [name for name in ratings if name not in self.options.control]
-        return list(make_targets(data, others, images, controls=controls))

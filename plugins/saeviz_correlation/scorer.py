@@ -32,9 +32,10 @@ class CorrelationScorer:
     images. A feature that fires on fewer than `min_active` of the rated images is no member of the family: its
     r and p stand, its q and `significant` are NaN.
 
-    With `split` these are of the images that find; `n_held_out`, `r_held_out` and `p_held_out` are of the others. For
-    what was significant, `q_held_out` is the p there, adjusted over these tests only, and `replicated` is 1 where
-    that is at most alpha and r has the same sign, else 0; both are NaN for everything else.
+    With `split` these are of the images that find; `n_held_out`, `r_held_out`, `p_held_out`, `ci_low_held_out` and
+    `ci_high_held_out` are of the others. For what was significant, `q_held_out` is the p there, adjusted over these
+    tests only, and `replicated` is 1 where that is at most alpha and r has the same sign, else 0; both are NaN for
+    everything else.
     """
 
     name: ClassVar[str]
@@ -90,6 +91,10 @@ class CorrelationScorer:
         """The 95 % interval of r."""
         return confidence_interval(r, df)
 
+    def further_facts(self) -> Mapping[str, object]:
+        """What else a reader has to know of the measure."""
+        return {}
+
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """What needs all spaces: `q`, `significant` and, with `split`, what became of it on the held-out images."""
         tests = tests_of(columns, self.prefix, self.options.min_active)
@@ -121,8 +126,10 @@ class CorrelationScorer:
 
     def _held_out_columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
         for rating, r, p in _by_rating(found):
+            low, high = self.interval(r, found.targets.df)
             n = np.full(space.n_features, found.targets.n)
-            yield from self._of_rating(space, rating, {"n_held_out": n, "r_held_out": r, "p_held_out": p})
+            values = {"n": n, "r": r, "p": p, "ci_low": low, "ci_high": high}
+            yield from self._of_rating(space, rating, {f"{name}_held_out": given for name, given in values.items()})
 
     def _of_rating(
         self, space: FeatureSpace, rating: str, columns: Mapping[str, NDArray[Any]]
@@ -142,6 +149,7 @@ class CorrelationScorer:
         }
         if options.correction == "max-t":
             facts["permutations"] = options.permutations
+        facts |= self.further_facts()
         facts |= _counts("significant", verdicts)
         if options.split is not None:
             facts["split"] = options.split

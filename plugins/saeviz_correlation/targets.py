@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from saeviz import finding_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
     Mask = NDArray[np.bool_]
+
+__all__ = ["Targets", "finding_images", "make_targets", "unit_columns"]
 
 # What is left of a rating or a control after another is taken out is rounding below this share of its length.
 NOTHING_LEFT = 1e-10
@@ -110,14 +113,3 @@ def _group_by_missing(
         groups.setdefault(rated.tobytes(), ([], rated))[0].append(name)
     for together, rated in groups.values():
         yield tuple(together), rated
-
-
-def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> Mask:
-    """The images on which relations are found, about `share` of all, `[n_items]`; all of them for None.
-
-    A hash of seed and id decides for each image by itself, whatever its place and the other images are.
-    """
-    if share is None:
-        return np.ones(len(item_ids), dtype=bool)
-    hashes = [blake2b(f"{seed} {item_id}".encode(), digest_size=8).digest() for item_id in item_ids]
-    return np.frombuffer(b"".join(hashes), dtype="<u8") < np.uint64(share * 2**64)

@@ -30,10 +30,11 @@ class MonosemanticityOptions(saeviz.Options):
         description="images per feature, of which the last has weight 0; `global` takes all",
     )
     thresholds: Thresholds = Field(
-        default="document",
+        default="calibrated",
         description=(
-            "cut-offs of ms_class: `document` 0.35 and 0.50; `calibrated` one and two standard deviations above the "
-            "mean cosine of random pairs of this run's images"
+            "cut-offs of ms_class and of the selector `tiered`: `calibrated` one and two standard deviations above the "
+            "mean cosine of random pairs of this run's images; `document` 0.35 and 0.50, what that gave with DINOv2 on "
+            "one data set"
         ),
     )
     draws: int = Field(

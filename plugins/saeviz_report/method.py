@@ -31,7 +31,6 @@ _FAMILY = {
 }
 
 
-_PLAIN = "correlation_"
 """What stands before the facts of a scorer whose columns have no prefix."""
 
 
@@ -65,15 +64,26 @@ class Method:
         """Whether any of them was."""
         return any(f"{prefix}r_held_out" in self.correlations for prefix in self.measures)
 
+    @property
+    def any_held_out_interval(self) -> bool:
+        """Whether any of them has an interval there."""
+        return any(f"{prefix}ci_low_held_out" in self.correlations for prefix in self.measures)
+
 
 def method_of(run: saeviz.Run) -> Method:
     """The correlation that the page shows; what its scorer does not tell of itself is said in general words."""
     prefixes = saeviz.relation_prefixes(run.correlations)
-    facts = _facts(run, prefixes[0] if prefixes else "")
-    kinds = [str(_facts(run, prefix).get("measure", f"{prefix}r".replace("_", " "))) for prefix in prefixes]
+    facts = saeviz.facts_of(prefixes[0] if prefixes else "", run.facts)
+    kinds = [
+        str(saeviz.facts_of(prefix, run.facts).get("measure", f"{prefix}r".replace("_", " "))) for prefix in prefixes
+    ]
     told = [
         f"{kind} ({prefix.removesuffix('_')})" if prefix and kinds.count(kind) > 1 else kind
         for prefix, kind in zip(prefixes, kinds, strict=True)
+    ]
+    held = [saeviz.held_constant(prefix, run.facts) for prefix in prefixes]
+    told = [
+        f"{name} ({controls} held constant)" if controls else name for name, controls in zip(told, held, strict=True)
     ]
     return Method(
         correlations=saeviz.main_relation(run.correlations),
@@ -83,14 +93,6 @@ def method_of(run: saeviz.Run) -> Method:
         promise=_promise(facts),
         share_found_on=facts.get("split"),
     )
-
-
-def _facts(run: saeviz.Run, prefix: str) -> dict[str, Any]:
-    """What the scorer behind a prefix left about itself."""
-    start = prefix or _PLAIN
-    own = {name.removeprefix(start): value for name, value in run.facts.items() if name.startswith(start)}
-    # A scorer of plain columns that was given a name has it before its facts, too: `bh_r`, `bh_correlation_measure`.
-    return {name.removeprefix(_PLAIN): value for name, value in own.items()}
 
 
 def _adjustment(facts: Mapping[str, Any]) -> str:

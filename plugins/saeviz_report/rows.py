@@ -21,7 +21,10 @@ _MONOSEMANTICITY = {
 }  # fmt: skip
 _SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "cluster", "cluster_size", *_MONOSEMANTICITY}
 _OF_A_RELATION = ["n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"]
-_HELD_OUT = ["n_held_out", "r_held_out", "p_held_out", "q_held_out", "replicated"]
+_HELD_OUT = [
+    *(f"{name}_held_out" for name in ("n", "r", "p", "q", "ci_low", "ci_high")),
+    "replicated",
+]
 
 Record = Mapping[str, Any]
 
@@ -80,7 +83,10 @@ class FeatureTable:
 def feature_table(
     run: saeviz.Run, method: Method, top_images: Mapping[saeviz.Feature, Sequence[saeviz.TopImage]]
 ) -> FeatureTable:
-    """The table of a run's selected features, with its correlations; empty where none was selected."""
+    """The table of a run's selected features, with its correlations; empty where none was selected.
+
+    It opens with the features that go along with a rating most.
+    """
     chosen = [selected.feature for selected in run.selected]
     scores = {_feature(record): record for record in _records(run.scores, chosen)}
     relations: dict[saeviz.Feature, dict[str, Record]] = {feature: {} for feature in chosen}
@@ -100,7 +106,7 @@ def feature_table(
             companions=run.companions(selected.feature),
             judgement=judgements.get(selected.feature),
         )
-        for rank, selected in enumerate(run.selected, start=1)
+        for rank, selected in enumerate(_strongest_first(run.selected, relations), start=1)
     ]
     shown = {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT)}
     return FeatureTable(
@@ -111,6 +117,19 @@ def feature_table(
         relation_columns=[name for name in method.correlations if name not in {*KEYS, "rating"} | shown],
         r_limit=_r_limit(rows),
     )
+
+
+def _strongest_first(
+    selected: Sequence[saeviz.Selected], relations: Mapping[saeviz.Feature, Mapping[str, Record]]
+) -> list[saeviz.Selected]:
+    """By the largest |r|, those with a significant one before all others; of what is equal the selector's first."""
+
+    def strength(choice: saeviz.Selected) -> tuple[bool, float]:
+        tested = [one for one in relations[choice.feature].values() if one.get("r") is not None]
+        tested = [one for one in tested if "q" not in one or one["q"] is not None]
+        return max(((one.get("significant") == 1, abs(one["r"])) for one in tested), default=(False, -1.0))
+
+    return sorted(selected, key=strength, reverse=True)
 
 
 def _records(table: pd.DataFrame, features: Sequence[saeviz.Feature]) -> list[Record]:

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import saeviz
+
+logger = logging.getLogger("saeviz")
+
+Requirement = Literal["significant", "replicated"]
 
 
 class TieredOptions(saeviz.Options):
     """Options of `tiered`. MS is the monosemanticity, |r| the strongest correlation with any rating."""
 
     limit: int = Field(default=200, ge=1, le=100_000, description="how many features to select at most")
-    ms_elite: float = Field(default=0.50, gt=0, le=1, description="tier 1 needs this MS and r_elite")
+    ms_elite: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="tier 1 needs this MS and r_elite (default: from where on the run's scorer calls a feature "
+        "monosemantic, 0.50 where it does not say)",
+    )
     r_elite: float = Field(default=0.25, gt=0, le=1, description="tier 1 needs this |r| and ms_elite")
-    ms_good: float = Field(default=0.35, gt=0, le=1, description="tier 2 needs this MS or r_good")
+    ms_good: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="tier 2 needs this MS or r_good (default: from where on the run's scorer calls a feature moderate, "
+        "0.35 where it does not say)",
+    )
     r_good: float = Field(default=0.15, gt=0, le=1, description="tier 2 needs this |r| or ms_good")
-    require_significant: bool = Field(
-        default=False, description="let only significant correlations count, not every one that was tested"
+    require: Requirement | None = Field(
+        default=None,
+        description="which correlations count: `significant` ones, or those that `replicated` on held-out images "
+        "(default: every one that was tested)",
     )
     diverse_share: float = Field(
-        default=0.2, ge=0, le=1, description="share of the limit kept for tier 3 even where tiers 1 and 2 could fill it"
+        default=0.2, ge=0, le=1, description="share of the limit kept for a sample of all other features"
     )
     min_active: int = Field(
         default=10,
@@ -33,6 +53,16 @@ class TieredOptions(saeviz.Options):
         default=True,
         description="of features that fire together (scorer redundancy) select only the best, whatever its tier",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, given: Any) -> Any:
+        """`require_significant`, as it was called before."""
+        if not (isinstance(given, Mapping) and isinstance(given.get("require_significant"), bool)):
+            return given
+        kept = {name: value for name, value in given.items() if name != "require_significant"}
+        logger.warning('selector.require_significant is now require = "significant"; the old name is still read')
+        return {"require": "significant", **kept} if given["require_significant"] else kept
 
 
 @saeviz.hookimpl

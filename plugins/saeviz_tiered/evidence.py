@@ -1,4 +1,4 @@
-"""What is known of each feature, in one row: how monosemantic it is and its strongest correlation."""
+"""What is known of each feature: how monosemantic it is, and which of its correlations count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import ConfigError, ScoreTable, main_relation
+from saeviz_tiered import Requirement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,36 +15,49 @@ if TYPE_CHECKING:
 KEYS = ["layer", "tokens", "feature"]
 
 
-def gather_evidence(table: ScoreTable, *, min_active: int, require_significant: bool) -> pd.DataFrame:
-    """A row per feature that fires on at least `min_active` images.
+def gather_relations(table: ScoreTable, require: Requirement | None) -> pd.DataFrame:
+    """The correlations that count, the strongest first: a row per feature and rating.
 
-    Columns are the keys, `n_active`, `max`, `ms`, and of the correlation with the largest |r| that counts
-    `r`, `size` (|r|), `q` and `rating`. NaN in `ms`, or in the last four, where there is none.
+    Those count that were tested (have a q) and meet the requirement. Columns are the keys, `rating`, `r`, `size` (|r|),
+    `q`, and `found`, whether it is significant; significant ones go before all others, whatever their size.
     """
-    scores = table.scores[table.scores["n_active"] >= min_active]
-    features = scores[[*KEYS, "n_active", "max"]].copy()
-    features["ms"] = scores["monosemanticity"].astype(float) if "monosemanticity" in scores else np.nan
-    strongest = _strongest(main_relation(table.correlations), require_significant=require_significant)
-    if strongest is None or strongest.empty:
-        return features.assign(r=np.nan, size=np.nan, q=np.nan, rating=None)
-    return features.merge(strongest, on=KEYS, how="left", validate="one_to_one")
-
-
-def _strongest(correlations: pd.DataFrame, *, require_significant: bool) -> pd.DataFrame | None:
-    """The correlation with the largest |r| of each feature, among those that were tested (have a q)."""
+    correlations = main_relation(table.correlations)
     if "r" not in correlations:
-        return None
-    if require_significant and "significant" not in correlations:
+        return table.scores[KEYS].head(0).assign(rating="", r=0.0, size=0.0, q=0.0, found=False)
+    if require == "significant" and "significant" not in correlations:
         raise ConfigError(
-            "selector.require_significant: no scorer of this run says which correlations are significant; "
+            'selector.require = "significant": no scorer of this run says which correlations are significant; '
             "add the scorer pearson-bh, or leave this option out"
+        )
+    if require == "replicated" and "replicated" not in correlations:
+        raise ConfigError(
+            'selector.require = "replicated": no correlation of this run was tested again on held-out images; '
+            "give its scorer split = 0.5, or leave this option out"
         )
     counts = correlations["r"].notna()
     if "q" in correlations:
         counts &= correlations["q"].notna()
-    if require_significant:
-        counts &= correlations["significant"] == 1
+    if require is not None:
+        counts &= correlations[require] == 1
     counted = correlations[counts]
-    counted = counted.assign(size=counted["r"].abs(), q=counted.get("q", np.nan))
-    strongest = counted.loc[counted.groupby(KEYS, observed=True)["size"].idxmax()]
-    return strongest[[*KEYS, "r", "size", "q", "rating"]]
+    found = counted["significant"] == 1 if "significant" in counted else False
+    counted = counted.assign(size=counted["r"].abs(), q=counted.get("q", np.nan), found=found)
+    order = ["found", "size", *KEYS, "rating"]
+    counted = counted.astype({"rating": object}).sort_values(order, ascending=[False, False, True, True, True, True])
+    counted = counted[[*KEYS, "rating", "r", "size", "q", "found"]]
+    return counted.astype(dict(table.scores.dtypes[KEYS])) if counted.empty else counted
+
+
+def gather_features(table: ScoreTable, relations: pd.DataFrame, *, min_active: int) -> pd.DataFrame:
+    """A row per feature that fires on at least `min_active` images, with the strongest of its relations.
+
+    Columns are the keys, `n_active`, `max`, `ms`, and those of the relation. NaN, or None, where there is none.
+    """
+    scores = table.scores[table.scores["n_active"] >= min_active]
+    features = scores[[*KEYS, "n_active", "max"]].copy()
+    features["ms"] = scores["monosemanticity"].astype(float) if "monosemanticity" in scores else np.nan
+    if relations.empty:
+        return features.assign(rating=None, r=np.nan, size=np.nan, q=np.nan, found=False)
+    strongest = relations.drop_duplicates(KEYS)
+    features = features.merge(strongest, on=KEYS, how="left", validate="one_to_one")
+    return features.assign(found=features["found"].eq(True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,25 +10,32 @@ import numpy as np
 from saeviz import Context, Feature, ScoreTable, Selected
 from saeviz_tiered import TieredOptions
 from saeviz_tiered.clusters import add_clusters
-from saeviz_tiered.evidence import KEYS, gather_evidence
+from saeviz_tiered.dealing import deal
+from saeviz_tiered.evidence import KEYS, gather_features, gather_relations
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FREQUENCY_BANDS = 4
+DOCUMENT_CUTOFFS = [0.35, 0.50]
+"""For a scorer that reports none: one and two standard deviations above random pairs, by DINOv2 on one data set."""
 
 
 class TieredSelector:
-    """Tier 1: monosemantic and correlated. Tier 2: either. Tier 3: the most monosemantic of the rest, spread.
+    """Tier 1: monosemantic and correlated. Tier 2: either. Tier 3: significant but weaker, and a sample of the rest.
 
-    A feature's tier depends on its own numbers only; the limit decides how many of a tier get in.
-    Tier 1 is ordered by the weaker of MS and |r|, each in units of its cut-off, tier 2 by the stronger.
-    Tier 3 is spread over the feature space: the features of every (layer, tokens) are cut into four bands
-    by how often they fire, and all bands in turn give their most monosemantic one (most active one in a run
-    without monosemanticity). It keeps `diverse_share` of the limit; what one side cannot fill, the other may.
+    A feature's tier depends on its own numbers only; the limit decides how many get in. Its strongest correlation is
+    the largest |r|, a significant one before any that is not. The cut-offs of MS are those that the scorer reports,
+    unless the options give others.
 
-    Features that fire together (the column `cluster` of the scorer `redundancy`) count once, in all tiers: the first
-    of them in this order is selected and stands for the others.
+    Features of tiers 1 and 2, and others with a significant correlation, are chosen as `deal` says: half of them are
+    the strongest of the run, the rest fair shares of the ratings and of monosemanticity. The remaining features are
+    spread over the feature space: those of every (layer, tokens) are cut into four bands by how often they fire, and
+    all bands in turn give their most monosemantic one (most active one in a run without monosemanticity). They keep
+    `diverse_share` of the limit; what one side cannot fill, the other may. Within a tier the strongest come first.
+
+    Features that fire together (the column `cluster` of the scorer `redundancy`) count once, in all tiers: the one of
+    the best tier, of these the strongest, is selected and stands for the others.
 
     Correlations that were not tested (no q: too few active images) do not count.
     """
@@ -39,38 +47,55 @@ class TieredSelector:
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
         """At most `limit` features (default: the option), best first; equally good ones by layer, tokens, index.
 
-        Raises `ConfigError` where significance is required and no scorer tells it.
+        Raises `ConfigError` where the requirement is one that no scorer of the run tells of.
         """
         limit = self.options.limit if limit is None else limit
-        features = gather_evidence(
-            table, min_active=self.options.min_active, require_significant=self.options.require_significant
-        )
+        relations = gather_relations(table, self.options.require)
+        features = gather_features(table, relations, min_active=self.options.min_active)
         features = add_clusters(features, table.scores if self.options.one_per_cluster else None)
-        tier = self._tiers(features)
-        best = self._best_first(features, tier).drop_duplicates("cluster")
-        rest = _spread(features[(tier == 3) & ~features["cluster"].isin(best["cluster"])])
+        ms_good, ms_elite = self._ms_cutoffs(table.facts)
+        features = features.assign(tier=self._tiers(features, ms_good, ms_elite))
+        best = _strongest_first(features[(features["tier"] < 3) | features["found"]]).drop_duplicates("cluster")
+        rest = _spread(features[(features["tier"] == 3) & ~features["cluster"].isin(best["cluster"])])
         n_rest = min(len(rest), max(int(limit * self.options.diverse_share), limit - len(best)))
-        chosen = [*_rows(best.head(limit - n_rest)), *_rows(rest.head(n_rest))]
-        return [Selected(Feature(row.layer, row.tokens, row.feature), row.tier, _reason(row)) for row in chosen]
+        telling = relations[relations["found"] | (relations["size"] >= self.options.r_good)]
+        best = _strongest_first(deal(best, telling, limit - n_rest, ms_good=ms_good))
+        chosen = [*_rows(best), *_rows(rest.head(n_rest))]
+        return [
+            Selected(
+                Feature(row.layer, row.tokens, row.feature),
+                row.tier,
+                _reason(row),
+                None if np.isnan(row.r) else row.rating,
+            )
+            for row in chosen
+        ]
 
-    def _tiers(self, features: pd.DataFrame) -> Any:
+    def _ms_cutoffs(self, facts: Mapping[str, Any]) -> tuple[float, float]:
+        """From which monosemanticity on a feature is good and elite: by option, else as the scorer reports it."""
+        reported = facts.get("monosemanticity_cutoffs")
+        if not (isinstance(reported, list) and len(reported) == 2 and all(isinstance(one, float) for one in reported)):
+            reported = DOCUMENT_CUTOFFS
+        good, elite = self.options.ms_good, self.options.ms_elite
+        return reported[0] if good is None else good, reported[1] if elite is None else elite
+
+    def _tiers(self, features: pd.DataFrame, ms_good: float, ms_elite: float) -> Any:
         ms, size = features["ms"], features["size"]
-        elite = (ms >= self.options.ms_elite) & (size >= self.options.r_elite)
-        good = (ms >= self.options.ms_good) | (size >= self.options.r_good)
+        elite = (ms >= ms_elite) & (size >= self.options.r_elite)
+        good = (ms >= ms_good) | (size >= self.options.r_good)
         return np.select([elite, good], [1, 2], default=3)
 
-    def _best_first(self, features: pd.DataFrame, tier: Any) -> pd.DataFrame:
-        options = self.options
-        weaker = np.fmin(features["ms"] / options.ms_elite, features["size"] / options.r_elite)
-        stronger = np.fmax(features["ms"] / options.ms_good, features["size"] / options.r_good)
-        ranked = features.assign(tier=tier, strength=np.where(tier == 1, weaker, stronger))[tier < 3]
-        return ranked.sort_values(["tier", "strength", *KEYS], ascending=[True, False, True, True, True])
+
+def _strongest_first(features: pd.DataFrame) -> pd.DataFrame:
+    """By tier, within a tier by |r|, then by monosemanticity."""
+    ranked = features.assign(size=features["size"].astype(float).fillna(0.0))
+    return ranked.sort_values(["tier", "size", "ms", *KEYS], ascending=[True, False, False, True, True, True])
 
 
 def _spread(rest: pd.DataFrame) -> pd.DataFrame:
     """Ordered so that every head of it covers spaces and frequencies as evenly as it can."""
     worth = "ms" if rest["ms"].notna().any() else "max"
-    rest = rest[rest[worth].notna()].assign(tier=3)
+    rest = rest[rest[worth].notna()]
     rest = rest.sort_values([worth, *KEYS], ascending=[False, True, True, True]).drop_duplicates("cluster")
     frequency = rest.groupby(["layer", "tokens"], observed=True)["n_active"].rank(pct=True)
     cells = ["layer", "tokens", rest.assign(band=np.ceil(frequency * FREQUENCY_BANDS))["band"]]
@@ -92,7 +117,7 @@ def _reason(row: Any) -> str:
     if not np.isnan(row.r):
         adjusted = "" if np.isnan(row.q) else f" (q {row.q:.1g})"
         parts.append(f"r {row.r:.2f} with {row.rating}{adjusted}")
-    if row.tier < 3:
+    if not hasattr(row, "turn"):  # chosen for what it says, not as one of the sample
         return ", ".join(parts) + copies
     if np.isnan(row.ms):
         parts.append(f"activation up to {row.max:.3g}")

@@ -14,7 +14,7 @@ from saeviz.naming import checked
 from saeviz.relations import main_relation, measure_of, relation_prefixes
 from saeviz.roles import Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
-from saeviz.selection import read_selected
+from saeviz.selection import read_selected, write_names
 from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.types import (
@@ -62,6 +62,7 @@ class Label:
         path, config = session.rundir.labels, session.config.labeler
         if config is None:
             path.unlink(missing_ok=True)
+            write_names(session.rundir, {})
             return {"counts": {"labeled": 0}}
         wanted = Wanted.of(session, config)
         kept = dict(wanted.kept)
@@ -80,6 +81,7 @@ class Label:
                     append_label(path, kept[key])
             usage = usage_of(labeler)
         write_labels(path, [kept[key] for key in wanted.requests if key in kept])
+        write_names(session.rundir, {line.feature: line.label for line in kept.values()})
         n_labeled = sum(bool(line.label.label) for line in kept.values())
         return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, **usage}
 

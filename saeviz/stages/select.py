@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from saeviz.errors import PluginError
+from saeviz.labels import read_labels
 from saeviz.selection import write_selected
 from saeviz.session import Session, logger
 from saeviz.types import ScoreTable, Selected
@@ -29,17 +30,19 @@ class Select:
         """Nothing: the list is replaced whole."""
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Choose, and write `selected.csv`, best first."""
+        """Choose, and write `selected.csv`, best first; names are those of the run so far, `label` brings the rest."""
         rundir = session.rundir
         table = ScoreTable(
             rundir.read_table(rundir.scores, "score"),
             rundir.read_table(rundir.correlations, "score"),
             tuple(session.spaces),
+            rundir.read_manifest()["stages"].get("score", {}).get("facts", {}),
         )
         with session.blaming(session.config.selector):
             selected = session.component("selector").select(table)
         _refuse_nonsense(selected, session)
-        write_selected(rundir, selected)
+        labels = {feature: line.label for feature, line in read_labels(rundir.labels).items()}
+        write_selected(rundir, selected, table, labels)
         tiers = Counter(choice.tier for choice in selected)
         logger.info(
             "select: %d features (%s)", len(selected), ", ".join(f"tier {t}: {tiers[t]}" for t in sorted(tiers))

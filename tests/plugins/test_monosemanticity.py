@@ -158,7 +158,7 @@ def test_identical_images_score_one_and_opposite_ones_minus_one(definition):
     features[:3, 0] = 3, 2, 1
     features[4:, 1] = 1
     embeddings = np.array([[2, 0], [5, 0], [1, 0], [0, 9], [0, 1], [0, -7]], dtype=np.float32)
-    found = score(make_input(features, embeddings), definition=definition)
+    found = score(make_input(features, embeddings), definition=definition, thresholds="document")
 
     np.testing.assert_allclose(found["monosemanticity"], [1, -1], rtol=1e-12)
     np.testing.assert_array_equal(found["ms_class"], ["monosemantic", "polysemantic"])
@@ -230,11 +230,21 @@ def test_the_document_cut_offs():
 
     classes = {}
     for cosine in (0.349, 0.351, 0.499, 0.501):
-        found = score(make_input(np.array([[1.0], [1.0], [0.0]]), np.vstack([feature_with(cosine), [[1, 1]]])))
+        data = make_input(np.array([[1.0], [1.0], [0.0]]), np.vstack([feature_with(cosine), [[1, 1]]]))
+        found = score(data, thresholds="document")
         classes[cosine] = str(found["ms_class"][0])
         assert found["monosemanticity_cutoffs"] == [0.35, 0.5]
 
     assert classes == {0.349: "polysemantic", 0.351: "moderate", 0.499: "moderate", 0.501: "monosemantic"}
+
+
+def test_without_a_word_the_run_s_own_pairs_decide(hard_data):
+    by_default = score(make_input(*hard_data))
+    assert by_default["monosemanticity_thresholds"] == "calibrated"
+    assert (
+        by_default["monosemanticity_cutoffs"]
+        == score(make_input(*hard_data), thresholds="calibrated")["monosemanticity_cutoffs"]
+    )
 
 
 def test_the_calibrated_cut_offs_are_one_and_two_deviations_above_the_run_s_own_mean(hard_data):

@@ -359,7 +359,7 @@ def test_bad_embeddings_of_all_but_a_few_images(caplog, definition, bad, n_good)
 
 def test_images_without_a_usable_embedding_are_counted_in_a_warning(caplog):
     generator = np.random.default_rng(15)
-    features, embeddings = sparse_features(generator, 9, 4), generator.normal(size=(9, 3))
+    features, embeddings = sparse_features(generator, 9, 4), generator.normal(size=(9, 30))
     score(make_input(features, embeddings))
     assert not caplog.text
     embeddings[[2, 5]] = 0

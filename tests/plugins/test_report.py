@@ -246,6 +246,15 @@ class TestFeatures:
         assert list(entries(page)) == ["layer8.cls/7", "layer8.patch-max/7", "layer8.patch-max/42"]
         assert [cell["data-value"] for cell in column(page, "#").values()] == ["1", "2", "3"]
 
+    def test_the_page_opens_with_the_strongest_relation_whatever_the_tier(self, run: FakeRun, write: Write) -> None:
+        table = run.correlations.copy()
+        last = saeviz.Feature(8, "patch-max", 42)
+        of_last = (table["tokens"] == last.tokens) & (table["feature"] == last.index)
+        table.loc[of_last, ["r", "q", "significant"]] = [0.8, 0.001, 1.0]
+        run.correlations = table
+
+        assert next(iter(entries(write()))) == str(last)
+
     def test_has_tier_monosemanticity_class_and_number_of_images(self, write: Write) -> None:
         page = write()
         assert [cell["data-value"] for cell in column(page, "Tier").values()] == ["1", "2", "2"]
@@ -403,6 +412,12 @@ class TestHeldOut:
         hold_out(run)
         first = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")[0]
         assert [cell.text for cell in first.all("td")][-4:] == ["+0.4000", "0.01", "0.02", "5"]
+
+    def test_the_held_out_r_has_its_interval(self, run: FakeRun, write: Write) -> None:
+        hold_out(run)
+        run.correlations = run.correlations.assign(ci_low_held_out=-0.1234, ci_high_held_out=0.765)
+        first = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")[0]
+        assert "\N{MINUS SIGN}0.123 to +0.765" in [cell.text.strip() for cell in first.all("td")]
 
     def test_without_held_out_images_nothing_is_said_of_them(self, write: Write) -> None:
         text = write().one("main").text.lower()

@@ -120,7 +120,7 @@ def test_with_significance_required_only_significant_correlations_count():
     )
 
     assert tiers(select(table)) == {0: 1, 1: 2, 2: 1}
-    required = select(table, require_significant=True)
+    required = select(table, require="significant")
     assert tiers(required) == {0: 1, 1: 3, 2: 2}
     assert next(c.reason for c in required if c.feature.index == 0) == "MS 0.60, r 0.30 with calm (q 0.05)"
 
@@ -129,19 +129,19 @@ def test_significance_cannot_be_required_where_nothing_tells_it():
     table = make_table([(7, 0, 50, 0.6)], [(7, 0, "liking", 0.5, 0.01)])
     untold = ScoreTable(table.scores, table.correlations.drop(columns=["significant", "q"]), table.spaces)
 
-    with pytest.raises(ConfigError, match=r"selector\.require_significant.*pearson-bh"):
-        select(untold, require_significant=True)
+    with pytest.raises(ConfigError, match=r'selector\.require = "significant".*pearson-bh'):
+        select(untold, require="significant")
     assert select(untold)[0].reason == "MS 0.60, r 0.50 with liking"
 
 
-def test_best_first_by_the_weaker_side_in_tier_1_and_the_stronger_in_tier_2():
+def test_within_a_tier_the_strongest_correlation_comes_first_then_the_clearest_feature():
     features = {0: (0.55, 0.60), 1: (0.90, 0.26), 2: (0.70, 0.40), 3: (0.40, 0.0), 4: (0.1, 0.3), 5: (0.45, 0.16)}
     table = make_table(
         [(7, feature, 50, ms) for feature, (ms, _) in features.items()],
         [(7, feature, "liking", r, 0.01) for feature, (_, r) in features.items()],
     )
 
-    assert [choice.feature.index for choice in select(table)] == [2, 0, 1, 4, 5, 3]
+    assert [choice.feature.index for choice in select(table)] == [0, 2, 1, 4, 5, 3]
 
 
 def test_equally_good_features_come_by_layer_and_index_however_the_table_is_ordered():
@@ -209,7 +209,7 @@ def test_without_correlations_monosemanticity_alone_decides(columns):
     bare = ScoreTable(table.scores, pd.DataFrame({column: [] for column in columns}), table.spaces)
 
     assert tiers(select(bare)) == {0: 2, 1: 3}
-    assert tiers(select(bare, require_significant=True)) == {0: 2, 1: 3}
+    assert tiers(select(bare, require="significant")) == {0: 2, 1: 3}
 
 
 def test_nothing_to_choose_from_gives_nothing():

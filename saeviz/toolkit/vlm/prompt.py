@@ -68,7 +68,7 @@ _EXPLORE = (
 
 
 def _with_rating(relation: Relation) -> str:
-    rating, measure = printable(relation.rating, 80), printable(relation.measure, 80)
+    rating, measure = printable(relation.rating, 80), printable(relation.measure, 200)
     direction = "higher" if relation.r > 0 else "lower"
     return (
         f'It correlates {relation.r:+.2f} with the rating "{rating}" ({measure}, {relation.n} images): images on which '
