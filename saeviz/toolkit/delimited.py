@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from saeviz.toolkit.cells import Cell
@@ -16,6 +18,7 @@ _MAC_LETTERS = frozenset(b"\x80\x81\x82\x83\x84\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\
 _ANSI_LETTERS = frozenset(range(0xC0, 0x100))
 _NOT_IN_ANSI = frozenset(b"\x81\x8d\x8f\x90\x9d")
 _SEPARATOR = re.compile(r'\s*"?sep=(.)"?[,;\t]*\s*', re.IGNORECASE)
+_A_NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d+)?\s*")
 _AN_IMAGE = re.compile(r'\s*"?(https?://|[^,;\t"]+\.(jpe?g|png|webp|gif|tiff?|bmp|avif)\b)', re.IGNORECASE)
 
 
@@ -57,21 +60,22 @@ def _decode_old(data: bytes, name: str, error: UnicodeDecodeError) -> tuple[str,
         raise ValueError(f"it is UTF-8, but for line {line}; save it as UTF-8 again") from error
     high = [byte for byte in data if byte > 0x7F]
     mac = sum(byte in _MAC_LETTERS for byte in high)
-    if mac > sum(byte in _ANSI_LETTERS for byte in high) and 2 * mac > len(high):
+    letters = sum(byte < 0x80 and chr(byte).isalpha() for byte in data)
+    if max(sum(byte in _ANSI_LETTERS for byte in high), len(high) - mac) < mac < 0.3 * letters:
         return data.decode("mac_roman"), [f"{name} is not UTF-8; it was read as Mac Roman"]
     if any(byte in _NOT_IN_ANSI for byte in high):
         raise ValueError(f"its encoding is not known (line {line}); save it as UTF-8") from error
     return data.decode("cp1252"), [f"{name} is not UTF-8; it was read as Windows-1252 (Latin-1)"]
 
 
-def parse(text: str, candidates: str) -> Delimited:
-    """The table in a text; where cells could be separated by several of the candidates, the first fits best.
+def parse(text: str, candidates: str, known: Collection[str]) -> Delimited:
+    """The table in a text, whose cells one of the candidates separates; `known` are names that columns often have.
 
     Left out are empty lines, lines of comment (#) and columns without name and content. Raises `ValueError` with its
     line for a row that is too long or too short, a quotation mark that is not closed, or a name that comes twice.
     """
     marked = _SEPARATOR.fullmatch(text.split("\n", 1)[0].rstrip("\r"))
-    delimiter = marked[1] if marked else _delimiter(text, candidates)
+    delimiter = marked[1] if marked else _delimiter(text, candidates, known)
     records = _without_comments(_records(text, delimiter, skip=1 if marked else 0))
     first = next(records, None)
     if first is None:
@@ -147,38 +151,38 @@ def _records(text: str, delimiter: str, skip: int = 0) -> Iterator[_Record]:
 def _without_comments(records: Iterator[_Record]) -> Iterator[_Record]:
     """Records but lines of comment: those that begin with # and are not as wide as the record after them."""
     width = 0
-    waiting: list[_Record] = []
+    comments: list[_Record] = []
     for record in records:
-        if width:
-            if record.cells[0].lstrip().startswith("#") and len(record.cells) != width:
-                continue
+        is_comment = record.cells[0].lstrip().startswith("#")
+        if not width and not is_comment:
+            width = record.width
+            if len(comments) == 1 and 1 < comments[0].width == width and _has_data(record):
+                yield comments[0]  # a header that begins with #
             yield record
-        elif record.cells[0].lstrip().startswith("#"):
-            waiting.append(record)
-        else:
-            last = waiting[-1] if waiting else None
-            header = [last] if last and 1 < len(last.cells) == len(record.cells) else []
-            width = len(record.cells)
-            yield from [*header, record]
+        elif not width:
+            comments.append(record)
+        elif not is_comment or record.width == width:
+            yield record
     if not width:
-        yield from waiting[-1:]
+        yield from comments[:1]
 
 
-def _delimiter(text: str, candidates: str) -> str:
-    """The candidate at which most lines fall into as many cells as the first."""
-    best, best_fit = candidates[0], (0.0, 0)
+def _has_data(record: _Record) -> bool:
+    return any(_A_NUMBER.fullmatch(cell) or _AN_IMAGE.match(cell) for cell in record.cells)
+
+
+def _delimiter(text: str, candidates: str, known: Collection[str]) -> str:
+    """The candidate at which the first line has a known name, and most lines fall into as many cells as the first."""
+    best, best_fit = candidates[0], (False, 0.0, 0)
     for candidate in candidates:
-        widths = []
-        try:
-            for record in _without_comments(_records(text, candidate)):
-                widths.append(len(record.cells))
-                if len(widths) == _SAMPLE:
-                    break
-        except ValueError:
-            if not widths:
-                continue
-        fit = (sum(width == widths[0] for width in widths) / len(widths), widths[0]) if widths else (0.0, 0)
-        if fit[1] > 1 and fit > best_fit:
+        sample: list[_Record] = []
+        with suppress(ValueError):
+            sample.extend(islice(_without_comments(_records(text, candidate)), _SAMPLE))
+        if not sample or sample[0].width < 2:
+            continue
+        is_known = any(cell.strip(" #").lower() in known for cell in sample[0].cells)
+        fit = (is_known, sum(record.width == sample[0].width for record in sample) / len(sample), sample[0].width)
+        if fit > best_fit:
             best, best_fit = candidate, fit
     return best
 

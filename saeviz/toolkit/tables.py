@@ -191,7 +191,7 @@ def _unpacked(path: Path) -> bytes:
 def _read_csv(path: Path) -> Table:
     text, notes = _text(path)
     ending = _ending(path).removesuffix(".gz")
-    found = parse(text, {".csv": ",;\t|", ".txt": "\t;,|"}.get(ending, "\t,;|"))
+    found = parse(text, {".csv": ",;\t|", ".txt": "\t;,|"}.get(ending, "\t,;|"), IMAGE_COLUMNS)
     return Table(path, found.columns, found.lines, notes, delimiter=found.delimiter)
 
 

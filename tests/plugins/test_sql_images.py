@@ -297,3 +297,35 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
 def test_options_say_which_database_and_where_the_pictures_are(options, sentence):
     with pytest.raises(saeviz.ConfigError, match=sentence):
         saeviz.component("images", "sql", query="select 1", **options)
+
+
+def test_columns_are_told_apart_as_in_a_table(tables):
+    """Statistics, row numbers, ids and codes; blobs and arrays are neither metadata nor read with every row."""
+    is_sqlite = "path" in tables.where
+    blob, array = ("blob", "text") if is_sqlite else ("bytea", "float[]")
+    tables.execute(
+        f"create table works (id integer, path text, valence text, valence_sd real, imageid integer, x integer, "
+        f"other integer, thumb {blob}, vector {array}, theme text)"
+    )
+    numbers = ", ".join(f"{n}.25" for n in range(64))
+    vector = f"[{numbers}]" if is_sqlite else "{" + numbers + "}"
+    rows = [
+        (n, "a.png", f"{n},5", 0.25 * n, 100 + n, n, 999 if n == 2 else n, b"secret", vector, "sea") for n in range(6)
+    ]
+    tables.fill("works", rows)
+    provider = tables.images(query="select * from works")
+    assert known(provider)["3"] == (
+        {"valence": 3.5},
+        {"valence_sd": "0.75", "imageid": "103", "x": "3", "other": "3", "theme": "sea"},
+    )
+    notes = " ".join(provider.notes())
+    for said in ("valence_sd looks like a spread", "imageid looks like an id", "x looks like a row number"):
+        assert said in notes
+    assert "'other' is not taken for a rating: 999 (once) looks like a code" in notes
+    assert "thumb (bytes)" in notes
+    assert "vector" in notes
+    assert "secret" not in notes
+    named = tables.images(query="select * from works", rating_columns=["other"])
+    assert known(named)["2"][0] == {"other": 999.0}
+    with pytest.raises(saeviz.ConfigError, match="'thumb' holds bytes, not numbers"):
+        known(tables.images(query="select * from works", rating_columns=["thumb"]))

@@ -199,3 +199,16 @@ def test_pages_are_asked_for_until_there_are_no_more(images, project, monkeypatc
     project.requests.clear()
     assert len(list(provider.iter_images(limit=2))) == 2
     assert len(project.requests) == 1
+
+
+def test_columns_are_told_apart_as_in_a_table(images, project):
+    project.sql("create table works (id integer primary key, file text, valence real, valence_sd real, x integer,"
+                "tags text[], vector text)")  # fmt: skip
+    vector = str([0.5] * 64)
+    rows = ", ".join(f"({n}, 'a.png', {n}.5, 0.5, {n}, '{{sea,sky}}', '{vector}')" for n in range(1, 4))
+    project.sql(f"insert into works values {rows}")
+    provider = images(table="works")
+    assert known(provider)["2"] == ({"valence": 2.5}, {"valence_sd": "0.5", "x": "2"})
+    notes = " ".join(provider.notes())
+    for said in ("valence_sd looks like a spread", "x looks like a row number", "'tags' (lists)", "'vector' (lists of"):
+        assert said in notes
