@@ -19,6 +19,7 @@ from pathlib import Path
 
 from saeviz.damage import checksum
 from saeviz.errors import ImageError
+from saeviz.regular import open_regular
 from saeviz.types import HasBytes, ImageItem
 
 FORMAT = 1
@@ -244,7 +245,7 @@ def digest_of(item: ImageItem) -> bytes | None:
         if isinstance(source, bytes):
             found = sha256(source)
         elif isinstance(source, Path):
-            with source.open("rb") as file:
+            with open_regular(source) as file:
                 found = file_digest(file, "sha256")
         elif isinstance(source, HasBytes):
             found = sha256(source.read_bytes())

@@ -23,6 +23,7 @@ from saeviz.context import Context
 from saeviz.errors import ConfigError, PluginError
 from saeviz.manager import Manager
 from saeviz.reading import Grants
+from saeviz.regular import real_path
 from saeviz.roles import missing_members
 from saeviz.rundir import RunDir
 from saeviz.sources import PluginChoice
@@ -108,7 +109,7 @@ class Places:
         return Place(config, manager, RunDir(directory).features)
 
     def _run(self, directory: Path, place: str) -> Place:
-        rundir = RunDir.open(directory.resolve())
+        rundir = RunDir.open(real_path(directory))
         stored = _stored(rundir)
         if stored is None:
             raise ConfigError(f"{directory} has no features yet; `saeviz run` makes them")

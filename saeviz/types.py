@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import struct
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 from saeviz.errors import DataError, ImageError
+from saeviz.pictures import drawn, open_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,9 +170,15 @@ class ImageItem:
     def open(self) -> Image:
         """The decoded picture, upright (EXIF orientation applied), in its own mode.
 
-        An animation gives its first frame. Raises `ImageError` when it cannot be read.
+        An animation gives its first frame. Raises `ImageError` when it cannot be read, whatever its function raises.
         """
-        return _decode(self.source, self.item_id)
+        try:
+            return drawn(self.source) if callable(self.source) else open_picture(self.source)
+        except ImageError as error:
+            if repr(self.item_id) in str(error):
+                raise
+            place = f" ({self.source})" if isinstance(self.source, Path) else ""
+            raise ImageError(f"image {self.item_id!r}{place} cannot be read: {error}") from error
 
     @property
     def fingerprint(self) -> str:
@@ -190,41 +194,6 @@ class ImageItem:
                 return "missing"
             return f"{stat.st_size}-{stat.st_mtime_ns}"
         return self.version
-
-
-def _decode(source: ImageSource, item_id: str) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        return source() if callable(source) else _read(source)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        place = f" ({source})" if isinstance(source, Path) else ""
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "it is not in an image format that Pillow knows" if unknown else error
-        raise ImageError(f"image {item_id!r}{place} cannot be read: {reason}") from error
-
-
-def _read(source: Path | bytes) -> Image:
-    """Raises `ValueError` for whatever Pillow's readers raise over broken files, which they hardly check."""
-    from PIL import Image, ImageOps
-
-    try:
-        image = Image.open(BytesIO(source) if isinstance(source, bytes) else source)
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except (
-        RuntimeError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        MemoryError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

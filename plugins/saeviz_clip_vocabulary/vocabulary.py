@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import saeviz
+from saeviz.toolkit.files import read_regular
 
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 
@@ -16,7 +17,7 @@ def read_terms(path: Path) -> list[str]:
     Raises `ConfigError` where the file cannot be read or has no term.
     """
     try:
-        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(path.expanduser()).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise saeviz.ConfigError(f"labeler.vocabulary: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,16 +96,24 @@ def find_images(folder: Path) -> Found:
 
 def _take(entry: os.DirEntry[str], found: Found, waiting: list[Path]) -> None:
     path = Path(entry.path)
-    is_folder = entry.is_dir()
+    is_folder = _is_true(entry.is_dir)
     if entry.name.startswith("."):
         if is_folder or is_image_name(path):
             found.hidden.append(path)
     elif is_folder:
         waiting.append(path)
     elif is_image_name(path):
-        (found.images if entry.is_file() else found.no_files).append(path)
+        (found.images if _is_true(entry.is_file) else found.no_files).append(path)
     elif entry.name.lower() not in NOT_MENTIONED:
         found.others.append(path)
+
+
+def _is_true(check: Callable[[], bool]) -> bool:
+    """Links that lead in a circle are neither folders nor files."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.files import read_regular
 from saeviz.toolkit.images import to_rgb
 from saeviz.toolkit.wire import EMBEDDINGS, pack_pictures, unpack_arrays, unpack_text
 from saeviz_http.client import Client
@@ -109,7 +110,7 @@ def _file(item: saeviz.ImageItem) -> bytes:
         return item.source
     if isinstance(item.source, Path):
         try:
-            return item.source.read_bytes()
+            return read_regular(item.source)
         except OSError as error:
             raise saeviz.ImageError(f"image {item.item_id!r} cannot be read: {error.strerror}") from error
     buffer = BytesIO()

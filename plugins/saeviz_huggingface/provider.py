@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz.toolkit.cells import cell_text
+from saeviz.toolkit.files import real_path
 from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
 from saeviz.toolkit.tables import Table
 from saeviz_huggingface.loading import is_local, load
@@ -158,7 +159,7 @@ class HuggingFaceImages:
     def _may_open(self, file: Path) -> bool:
         """Whether a row may stand for this file: one from the hub only for files that came with it."""
         return file.is_absolute() and (
-            self._is_local or any(file.resolve().is_relative_to(place) for place in _caches())
+            self._is_local or any(real_path(file).is_relative_to(place) for place in _caches())
         )
 
     @cached_property
@@ -169,4 +170,4 @@ class HuggingFaceImages:
 def _caches() -> list[Path]:
     from datasets import config
 
-    return [Path(place).resolve() for place in (config.HF_DATASETS_CACHE, config.HF_CACHE_HOME)]
+    return [real_path(Path(place)) for place in (config.HF_DATASETS_CACHE, config.HF_CACHE_HOME)]

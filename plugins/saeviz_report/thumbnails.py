@@ -11,9 +11,12 @@ from typing import NamedTuple
 import saeviz
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.files import explain_disk_errors, remove_temporaries, write_atomic
+from saeviz.toolkit.images import size_of, to_rgb
 
 _SUFFIX = ".webp"
 _BATCH = 16
+_LOOK = "2"
+"""Another one where the same picture is made small in another way."""
 
 
 class Thumbnail(NamedTuple):
@@ -60,28 +63,18 @@ def remove_other_thumbnails(folder: Path, keep: Iterable[Thumbnail]) -> None:
 
 
 def _file_name(item: saeviz.ImageItem, size: int) -> str:
-    identity = "\0".join([item.item_id, item.fingerprint, str(size)])
+    identity = "\0".join([item.item_id, item.fingerprint, str(size), _LOOK])
     return sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:24] + _SUFFIX
 
 
 def _open_earlier(path: Path) -> Thumbnail | None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return Thumbnail(path.name, image.width, image.height)
-    except OSError:
-        return None
+    size = size_of(path)
+    return Thumbnail(path.name, *size) if size else None
 
 
 def _shrink(item: saeviz.ImageItem, size: int) -> tuple[bytes, int, int]:
-    from PIL import Image
-
-    image = item.open()
     try:
-        if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        image = image.convert("RGB")
+        image = to_rgb(item.open())
         image.thumbnail((2 * size, size))
         buffer = BytesIO()
         image.save(buffer, "WEBP", quality=80)

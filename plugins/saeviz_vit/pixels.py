@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz import ImageError, ImageItem
-from saeviz.toolkit.images import check_shape, to_rgb
+from saeviz.toolkit.images import check_shape, is_deep, is_see_through, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,20 +17,22 @@ T = TypeVar("T")
 
 
 def prepare(source: Image | ImageItem | Path | str, transform: Callable[[Image], T]) -> T:
-    """The picture, transformed. Raises `ImageError` where it cannot be read or cannot be transformed."""
-    item = ImageItem(str(source), Path(source)) if isinstance(source, (Path, str)) else source
-    image = item.open() if isinstance(item, ImageItem) else item
-    name = item.item_id if isinstance(item, ImageItem) else "given"
+    """The picture, upright and transformed. Raises `ImageError` where it cannot be read or cannot be transformed.
+
+    The transform gets what is seen on a page where it would not see that by itself: grey of more than 8 bits, which it
+    would clip to white, and what is transparent, of which it would show the hidden colours. Any other mode is its own
+    business: open_clip resizes before it converts to RGB, and its numbers are the published ones.
+    """
+    if isinstance(source, (Path, str)):
+        item = ImageItem(str(source), Path(source))
+    else:
+        item = source if isinstance(source, ImageItem) else ImageItem("given", lambda: source)
+    image = item.open()
     try:
         check_shape(image)
-        return transform(to_rgb(image) if _is_wide(image) else image)
+        return transform(to_rgb(image) if is_deep(image) or is_see_through(image) else image)
     except (OSError, ValueError, ImageError) as error:
-        raise ImageError(f"image {name!r} cannot be prepared for the model: {error}") from error
-
-
-def _is_wide(image: Image) -> bool:
-    """Grey of more than 8 bits, which transforms would clip to white; all other modes are the transform's business."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+        raise ImageError(f"image {item.item_id!r} cannot be prepared for the model: {error}") from error
 
 
 class ByTable:

@@ -13,6 +13,7 @@ from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, 
 from saeviz.config import Layer, assignment_layer, read_run_file
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.pipeline import Plan, foresee
+from saeviz.regular import real_path
 from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
@@ -159,7 +160,7 @@ def layers_of(
 
 
 def _default_dir(images: str | None) -> dict[str, Any]:
-    return {"run": {"dir": f"runs/{Path(images or 'images').resolve().name or 'images'}"}}
+    return {"run": {"dir": f"runs/{real_path(Path(images or 'images')).name or 'images'}"}}
 
 
 def reports(finished: Run) -> list[Path]:

@@ -11,10 +11,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from saeviz.errors import DataError, ImageError
-from saeviz.pictures import to_rgb
+from saeviz.pictures import size_of, to_rgb
 from saeviz.places import Place
 from saeviz.plain import plain
 from saeviz.reading import Grants, reading_session
+from saeviz.regular import open_regular
 from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
 from saeviz.wire import pack_arrays, pack_features, pack_text, unpack_features, unpack_pictures
 
@@ -145,27 +146,14 @@ def image_file(item: ImageItem) -> bytes:
         (picture if picture.mode in PNG_MODES else to_rgb(picture)).save(buffer, "png")
         return buffer.getvalue()
     data = item.source if isinstance(item.source, bytes) else _read(item.item_id, item.source)
-    if not is_image(data):
+    if size_of(data) is None:
         raise ImageError(f"image {item.item_id!r} is no image")  # any file may be called one
     return data
 
 
-def is_image(data: bytes) -> bool:
-    """Whether the content is that of an image."""
-    from PIL import Image
-
-    try:
-        Image.open(BytesIO(data)).close()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    return True
-
-
 def _read(item_id: str, path: Path) -> bytes:
     try:
-        if not path.is_file():
-            raise ImageError(f"image {item_id!r} cannot be read: it is no file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -11,6 +11,7 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
+from saeviz.regular import open_regular, read_regular, real_path
 from saeviz.rundir import is_run_directory
 
 __all__ = [
@@ -19,7 +20,10 @@ __all__ = [
     "atomic_path",
     "explain_disk_errors",
     "is_run_directory",
+    "open_regular",
     "read_lines",
+    "read_regular",
+    "real_path",
     "remove_temporaries",
     "write_atomic",
 ]

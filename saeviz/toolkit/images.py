@@ -1,22 +1,31 @@
-"""Which files are images, and any picture as 8-bit RGB, the way an eye would see it."""
+"""Which files are images, and pictures as an eye would see them: upright, as 8-bit RGB, on white."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from saeviz.errors import ImageError
-from saeviz.pictures import to_rgb
+from saeviz.pictures import is_deep, is_see_through, open_picture, size_of, to_rgb, upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["IMAGE_ENDINGS", "check_shape", "to_rgb"]
+__all__ = [
+    "IMAGE_ENDINGS",
+    "check_shape",
+    "is_deep",
+    "is_see_through",
+    "open_picture",
+    "size_of",
+    "to_rgb",
+    "upright",
+]
 
 IMAGE_ENDINGS = frozenset(
     f".{ending}"
     for endings in (
         ("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "avif", "avifs"),
-        ("jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm", "tga"),
+        ("jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm"),
     )
     for ending in endings
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import saeviz
 from saeviz.toolkit.cells import Cell, cell_text, is_missing, nested_kind
 from saeviz.toolkit.delimited import decode, parse
+from saeviz.toolkit.files import open_regular
 from saeviz.toolkit.names import same_form
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def _next_step(kind: str) -> str:
 
 def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
     try:
+        open_regular(path).close()  # a pipe would be waited for
         table = read(path)
     except (OSError, EOFError, ValueError, csv.Error, RecursionError, NotImplementedError, zlib.error) as error:
         raise _unreadable(error, path, option) from error

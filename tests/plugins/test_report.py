@@ -605,6 +605,13 @@ class TestSummary:
         assert write(title="Barns & moods").one("h1").text == "Barns & moods"
 
 
+def half_dark() -> Image.Image:
+    """Dark grey on the left, light grey on the right."""
+    image = Image.new("RGB", (60, 20), (40, 40, 40))
+    image.paste((220, 220, 220), (30, 0, 60, 20))
+    return image
+
+
 class TestThumbnails:
     def test_every_picture_is_there_in_its_order_and_with_its_activation(self, run: FakeRun, write: Write) -> None:
         page = write()
@@ -646,11 +653,30 @@ class TestThumbnails:
         [name] = thumbnails(run)
         assert Image.open(run.dir / "report" / "images" / name).size == expected
 
-    @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I", "F", "I;16"])
-    def test_every_kind_of_picture_can_be_shown(self, run: FakeRun, write: Write, mode: str) -> None:
-        item = saeviz.ImageItem("odd", lambda: Image.new(mode, (30, 20)))
-        show_only(run, item)
-        assert len(write().all("img")) == 3
+    @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "1"])
+    def test_every_kind_of_picture_is_shown_with_its_colours(self, run: FakeRun, write: Write, mode: str) -> None:
+        shown = self.shown(run, write, lambda: half_dark().convert(mode))
+        assert abs(shown[5, 5] - 40) < 45
+        assert abs(shown[5, 50] - 220) < 45
+
+    @pytest.mark.parametrize(
+        ("dtype", "largest"),
+        [("uint16", 65535), ("int32", 65535), ("int32", 255), ("float32", 1.0), ("float32", 255.0)],
+    )
+    def test_deep_pictures_are_neither_white_nor_black(
+        self, run: FakeRun, write: Write, dtype: str, largest: float
+    ) -> None:
+        ramp = np.tile(np.linspace(0, largest, 64), (20, 1)).astype(dtype)
+        shown = self.shown(run, write, lambda: Image.fromarray(ramp))
+        assert np.abs(shown[10] - np.linspace(0, 255, 64)).max() < 12
+
+    def shown(self, run: FakeRun, write: Write, draw: Callable[[], Image.Image]) -> np.ndarray:
+        """The grey levels of its thumbnail."""
+        show_only(run, saeviz.ImageItem("odd", draw))
+        write()
+        [name] = thumbnails(run)
+        with Image.open(run.dir / "report" / "images" / name) as file:
+            return np.asarray(file.convert("L"), int)
 
     def test_what_is_transparent_is_white(self, run: FakeRun, write: Write) -> None:
         item = saeviz.ImageItem("clear", lambda: Image.new("RGBA", (30, 20), (0, 0, 0, 0)))

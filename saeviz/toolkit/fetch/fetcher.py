@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from saeviz.context import Context
 from saeviz.downloads import Downloads
 from saeviz.errors import ConfigError, ImageError
+from saeviz.pictures import size_of
 from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
@@ -155,9 +155,5 @@ class Fetcher:
 
 
 def _refuse_what_is_no_image(data: bytes) -> None:
-    from PIL import Image
-
-    try:
-        Image.open(BytesIO(data)).close()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise RefusedError("what the server sends is not an image that Pillow can read") from None
+    if size_of(data) is None:
+        raise RefusedError("what the server sends is not an image that can be read")

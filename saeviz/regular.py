@@ -1,0 +1,50 @@
+"""Files that somebody else has named: none but a regular one is ever opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """The file, open for reading in bytes; links are followed.
+
+    A table or a model folder can name anything: a pipe would be waited for without end, and opening a device can do
+    things. Raises `OSError` for these as for a file that is not there.
+    """
+    _check(path.stat(), path)
+    descriptor = os.open(path, _FLAGS)
+    try:
+        _check(os.fstat(descriptor), path)  # it may be another one by now
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path) -> bytes:
+    """The whole file; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def real_path(path: Path) -> Path:
+    """The path without links and dots. `Path.resolve` raises over a loop of links; this leaves that to the opening."""
+    return Path(os.path.realpath(path))
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"it is {_kind(status.st_mode)}, not a file", str(path))
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+    return next((kind for matches, kind in kinds.items() if matches(mode)), "something else")
