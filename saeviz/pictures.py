@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from saeviz.errors import ImageError, SaevizError
 from saeviz.regular import open_regular
@@ -120,7 +120,10 @@ def upright(image: Image) -> Image:
 
 def is_see_through(image: Image) -> bool:
     """Whether any of it is transparent, more or less."""
-    return image.has_transparency_data and _straight(image).convert("RGBA").getextrema()[3][0] < 255
+    if not image.has_transparency_data:
+        return False
+    alpha: Any = _straight(image).convert("RGBA").getchannel("A")
+    return bool(alpha.getextrema()[0] < 255)
 
 
 def to_rgb(image: Image) -> Image:

@@ -89,7 +89,7 @@ class Places:
             directory, config, manager = self._resolved(text)
             if directory is None or not (directory / "run.json").is_file():
                 raise ConfigError(f"the run file {text} was never run: there is nothing in {directory}")
-            rundir = RunDir.open(directory.resolve())
+            rundir = RunDir.open(real_path(directory))
             if config.identity() == _stored(rundir) and place not in self.settings.tables:
                 return Place(config, manager, rundir.features, rundir)
             return self._run(directory, place)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from saeviz.toolkit.files import is_run_directory
+from saeviz.toolkit.files import is_run_directory, real_path
 from saeviz.toolkit.images import IMAGE_ENDINGS
 
 NOT_MENTIONED = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
@@ -43,8 +43,8 @@ class Found:
         yield from self._left_out(
             self.no_files, "link or device that leads to no file", "links or devices that lead to no file"
         )
-        used = {path.resolve() for path in tables}
-        endings = Counter(path.suffix.lower() for path in self.others if path.resolve() not in used)
+        used = {real_path(path) for path in tables}
+        endings = Counter(path.suffix.lower() for path in self.others if real_path(path) not in used)
         if endings:
             counts = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in endings.most_common())
             files = "file that is no image was" if endings.total() == 1 else "files that are no images were"
