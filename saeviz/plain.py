@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import reprlib
 import textwrap
 from collections.abc import Mapping
@@ -66,6 +67,8 @@ class _Bounded(reprlib.Repr):
 
 
 _MOST_BITS = 256
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones begin a formula, too
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _bounded = _Bounded()
 
 
@@ -84,9 +87,12 @@ def json_text(value: Any, *, encoding: str = "utf-8", indent: int | None = None)
 
 
 def csv_cell(text: str) -> str:
-    """A cell of a table for spreadsheets: one line, and never a formula (`=`, `+`, `-`, `@` get an apostrophe)."""
+    """A cell of a table for spreadsheets: one line, and never a formula.
+
+    An apostrophe goes before text, but not before a number, that begins like one; once, however often this is called.
+    """
     text = one_line(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 class OneLineFormatter(logging.Formatter):

@@ -20,6 +20,7 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
+from saeviz.plain import csv_cell
 from saeviz.types import Failure, FeatureSpace
 
 if TYPE_CHECKING:
@@ -190,8 +191,9 @@ class RunDir:
         return _read(path, stage, pd.read_parquet)
 
     def write_csv(self, path: Path, table: pd.DataFrame) -> None:
-        """Replace a CSV table."""
-        write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+        """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
+        shown = table.apply(lambda column: column.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell))
+        write_atomic(path, shown.to_csv(index=False, lineterminator="\n"))
 
     def read_csv(self, path: Path, stage: str, dtype: type | None = None) -> pd.DataFrame:
         """A CSV table, text as it stands; with `dtype=str` its numbers as well."""

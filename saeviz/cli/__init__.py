@@ -10,6 +10,7 @@ from io import StringIO, TextIOWrapper
 from pathlib import Path
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from saeviz.cli.cache import cache
 from saeviz.cli.check import check
@@ -67,6 +68,9 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader, such as head, had enough
         _write_nowhere()
         code = ExitCode.DONE
+    except SystemExit as error:
+        code = ExitCode.DONE if isinstance(sys.stdout, PacifyFlushWrapper) else error.code  # click's answer to the same
+        _write_nowhere()
     except OSError as error:  # what nobody closer to it could explain better
         code = _told(f"{error.filename or 'the output'}: {error.strerror or error}", ExitCode.FAILED)
         _write_nowhere()
