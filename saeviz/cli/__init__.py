@@ -69,7 +69,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         _write_nowhere()
         code = ExitCode.DONE
     except SystemExit as error:
-        code = ExitCode.DONE if isinstance(sys.stdout, PacifyFlushWrapper) else error.code  # click's answer to the same
+        # Click's own answer to the same is to put something else in the place of stdout.
+        code = ExitCode.DONE if type(sys.stdout) is PacifyFlushWrapper else error.code
         _write_nowhere()
     except OSError as error:  # what nobody closer to it could explain better
         code = _told(f"{error.filename or 'the output'}: {error.strerror or error}", ExitCode.FAILED)
