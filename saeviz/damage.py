@@ -1,14 +1,11 @@
-"""Files that may be damaged: what reading them may raise, digests that tell, and lines that carry their own."""
+"""Files that may be damaged: what reading them may raise, and digests that tell."""
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
-from collections.abc import Mapping
 from hashlib import blake2b, file_digest, sha256
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -29,8 +26,6 @@ UNREADABLE: tuple[type[Exception], ...] = (
 )
 """What the readers of json, zip, NumPy, Parquet and CSV raise over bytes that are no such file; deep nesting and sizes
 that lie are among it."""
-CHECK = "check"
-"""The key of a line's own checksum."""
 
 
 def checksum(*parts: bytes | str) -> bytes:
@@ -48,28 +43,17 @@ def digest_of_file(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def checked_line(row: Mapping[str, Any]) -> str:
-    """One line of JSON that ends with a checksum of the rest."""
-    return json.dumps({**row, CHECK: _check_of(row)}, ensure_ascii=False)
+def digest_of_tree(path: Path) -> str | None:
+    """The digest of a file, or for a folder one over the names and digests of all files in it, however deep.
 
-
-def parse_line(text: str) -> dict[str, Any]:
-    """The row of `checked_line`, without its checksum. Raises `ValueError` where it was changed.
-
-    A line without a checksum, as earlier versions wrote them, is taken as it is.
+    None where there is nothing, or it cannot be read. Files whose names begin with a dot do not count.
     """
     try:
-        row = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(row, dict):
-        raise ValueError("a line is no JSON object")
-    check = row.pop(CHECK, None)
-    if check is not None and check != _check_of(row):
-        raise ValueError("a line is not as it was written")
-    return row
-
-
-def _check_of(row: Mapping[str, Any]) -> str:
-    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode()).hexdigest()[:12]
+        if path.is_file():
+            return digest_of_file(path)
+        names = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
+        seen = sorted(name for name in names if not name.name.startswith("."))
+        found = sha256(b"".join(checksum(name.as_posix(), digest_of_file(path / name)) for name in seen))
+    except OSError:
+        return None
+    return found.hexdigest() if path.is_dir() else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saeviz.damage import UNREADABLE
 from saeviz.errors import RunDirError
 from saeviz.files import atomic_path, explain_disk_errors, remove_temporaries
 from saeviz.npz import read_npz
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array
 
 
+NEXT_STEP = "remove it, and the same `saeviz run` embeds its images again"
+
+
 class EmbeddingFiles:
     """Embeddings by item id, each with the fingerprint of the picture it was made from."""
 
@@ -23,14 +28,30 @@ class EmbeddingFiles:
         self.folder = folder
 
     def fingerprints(self) -> dict[str, str]:
-        """The items that have an embedding."""
-        return {item_id: fingerprint for keys, _ in self._parts(with_vectors=False) for item_id, fingerprint in keys}
+        """The items that have an embedding; what is in files that cannot be read does not count."""
+        found: dict[str, str] = {}
+        for path in self.files():
+            with suppress(RunDirError):
+                found |= dict(_load(path)[0])
+        return found
+
+    def remove_damaged(self) -> list[Path]:
+        """Remove the files that cannot be read, and give them; their items have no embedding any more."""
+        damaged = []
+        for path in self.files():
+            try:
+                _load(path)
+            except RunDirError:
+                with explain_disk_errors(path, "removed"):
+                    path.unlink()
+                damaged.append(path)
+        return damaged
 
     def append(self, keys: Sequence[tuple[str, str]], vectors: Float32Array) -> None:
         """Keep `vectors` float32 `[len(keys), dim]` of these items and fingerprints; durable when this returns."""
         import numpy as np
 
-        number = max((int(path.stem) for path in self._files()), default=-1) + 1
+        number = max((int(path.stem) for path in self.files()), default=-1) + 1
         with atomic_path(self.folder / f"{number:06d}.npz") as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
@@ -44,9 +65,12 @@ class EmbeddingFiles:
 
         row_of = {item.item_id: row for row, item in enumerate(items)}
         found: Float32Array | None = None
-        for keys, vectors in self._parts(with_vectors=True):
+        for path in self.files():
+            keys, vectors = _load(path)
             if found is None:
                 found = np.full((len(items), vectors.shape[1]), np.nan, dtype=np.float32)
+            if vectors.shape[1] != found.shape[1]:
+                raise RunDirError(f"{path} has vectors of another length than the others; {NEXT_STEP}")
             known = [(row_of[item_id], n) for n, (item_id, _) in enumerate(keys) if item_id in row_of]
             if known:
                 rows, numbers = zip(*known, strict=True)
@@ -56,21 +80,26 @@ class EmbeddingFiles:
     def clear(self) -> None:
         """Forget everything."""
         with explain_disk_errors(self.folder):
-            for path in self._files():
+            for path in self.files():
                 path.unlink()
             if self.folder.is_dir():
                 remove_temporaries(self.folder)
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """Where they are, oldest first."""
         return sorted(self.folder.glob("[0-9]*.npz"))
 
-    def _parts(self, *, with_vectors: bool) -> Iterator[tuple[list[list[str]], Float32Array]]:
-        import numpy as np
 
-        for path in self._files():
-            try:
-                part = read_npz(path, "keys", *(["vectors"] if with_vectors else []))
-                keys = json.loads(part["keys"].tobytes())
-                yield keys, part["vectors"] if with_vectors else np.empty((0, 0), np.float32)
-            except (OSError, ValueError, KeyError) as error:
-                raise RunDirError(f"{path} cannot be read ({error}); remove it and run again") from error
+def _load(path: Path) -> tuple[list[tuple[str, str]], Float32Array]:
+    """Items with their fingerprints, and a vector of each. Raises `RunDirError` where the file is damaged."""
+    import numpy as np
+
+    try:
+        part = read_npz(path, "keys", "vectors")
+        keys = [(item_id, fingerprint) for item_id, fingerprint in json.loads(part["keys"].tobytes())]
+        vectors = np.asarray(part["vectors"], dtype=np.float32)
+    except UNREADABLE as error:
+        raise RunDirError(f"{path} cannot be read ({error}); {NEXT_STEP}") from error
+    if vectors.ndim != 2 or len(vectors) != len(keys):
+        raise RunDirError(f"{path} has {len(keys)} items and vectors of shape {vectors.shape}; {NEXT_STEP}")
+    return keys, vectors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from saeviz.accuracy import area_under_curve, mean_of, proportion
 from saeviz.errors import RunDirError
 from saeviz.files import append_line, read_lines, write_atomic
+from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.plain import plain
 from saeviz.types import Feature
 
@@ -79,7 +79,7 @@ class Judgement(NamedTuple):
             "reason": self.reason,
             "key": self.key,
         }
-        return json.dumps(row, ensure_ascii=False)
+        return checked_line(row)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Judgement:
@@ -157,10 +157,15 @@ def table_of(judgements: Iterable[Judgement]) -> pd.DataFrame:
 def read_judgements(path: Path) -> dict[Feature, Judgement]:
     """The judgements by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
     try:
-        found = [Judgement.from_json(json.loads(text)) for text in read_lines(path)]
-    except (ValueError, KeyError, TypeError) as error:
+        found = [Judgement.from_json(parse_line(text)) for text in read_lines(path)]
+    except DAMAGED as error:
         raise RunDirError(f"{path} is damaged ({error}); make it again with --redo judge") from error
     return {one.feature: one for one in found}
+
+
+def mend_judgements(path: Path) -> int:
+    """Keep the lines that are whole; gives how many are not."""
+    return keep_whole_lines(path, Judgement.from_json)
 
 
 def append_judgement(path: Path, judgement: Judgement) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from saeviz.errors import RunDirError
 from saeviz.files import append_line, read_lines, write_atomic
+from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.plain import plain
 from saeviz.types import Feature, FeatureLabel
 
@@ -35,7 +35,7 @@ class LabelLine(NamedTuple):
             "details": plain(label.details),
             "key": self.key,
         }
-        return json.dumps(row, ensure_ascii=False)
+        return checked_line(row)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> LabelLine:
@@ -49,10 +49,15 @@ class LabelLine(NamedTuple):
 def read_labels(path: Path) -> dict[Feature, LabelLine]:
     """The labels by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
     try:
-        lines = [LabelLine.from_json(json.loads(text)) for text in read_lines(path)]
-    except (ValueError, KeyError, TypeError) as error:
+        lines = [LabelLine.from_json(parse_line(text)) for text in read_lines(path)]
+    except DAMAGED as error:
         raise RunDirError(f"{path} is damaged ({error}); make it again with --redo label") from error
     return {line.feature: line for line in lines}
+
+
+def mend_labels(path: Path) -> int:
+    """Keep the lines that are whole; gives how many are not."""
+    return keep_whole_lines(path, LabelLine.from_json)
 
 
 def append_label(path: Path, line: LabelLine) -> None:

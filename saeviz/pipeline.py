@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from saeviz.errors import ConfigError
+from saeviz.errors import ConfigError, RunDirError
+from saeviz.files import explain_disk_errors
 from saeviz.mistakes import suggest
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
@@ -45,6 +46,8 @@ class Plan:
 
 def run_stages(session: Session, plan: Plan) -> int:
     """Run the plan in a directory that this process holds the lock of; gives the number of failures."""
+    if session.rundir.mend_failures():
+        logger.warning("%s had damaged lines; what failed is tried again", session.rundir.failures_file)
     logger.info("images: %d, ratings: %s", len(session.items), ", ".join(session.ratings()) or "none")
     _describe(session)
     taken, todo = _stages(session, plan)
@@ -58,6 +61,11 @@ def run_stages(session: Session, plan: Plan) -> int:
         session.check_scorers()
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
+        for path in session.rundir.changed(record):
+            raise RunDirError(
+                f"--from {plan.first}: {path} is not as the stage {stage.name} has written it; "
+                f"start with --from {stage.name}"
+            )
         if "finished" not in record:
             raise ConfigError(
                 f"--from {plan.first}: the stage {stage.name} is not finished; start with --from {stage.name}"
@@ -94,7 +102,26 @@ def foresee(session: Session, plan: Plan) -> list[tuple[str, bool]]:
 
 
 def _is_up_to_date(stage: Stage, session: Session, record: dict[str, Any] | None, digest: str) -> bool:
-    return bool(record and record["digest"] == digest and _is_done(record) and stage.is_complete(session))
+    if record is None or record["digest"] != digest or not _is_done(record):
+        return False
+    # A line that nothing in the manifest speaks of is another run's, or damaged.
+    if any(failure.stage == stage.name for failure in session.rundir.failures()):
+        return False
+    return not session.rundir.changed(record) and stage.is_complete(session)
+
+
+def _set_aside_what_changed(session: Session, name: str, record: dict[str, Any]) -> None:
+    """Say which files of a finished stage are no longer as it left them, and remove them.
+
+    Those with lines are kept: each line has a checksum, so the stage goes on with the ones that are whole.
+    """
+    for path in session.rundir.changed(record):
+        is_there = path.exists()
+        what = "is not as it was written" if is_there else "is missing"
+        logger.warning("%s: %s %s: it is made again", name, path.relative_to(session.rundir.path), what)
+        if path.is_file() and path.suffix != ".jsonl":
+            with explain_disk_errors(path, "removed"):
+                path.unlink()
 
 
 def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
@@ -102,6 +129,8 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
     record = session.rundir.read_manifest()["stages"].get(stage.name)
     has_changed = record is not None and record["digest"] != digest
+    if record is not None:
+        _set_aside_what_changed(session, stage.name, record)
     if not redo and _is_up_to_date(stage, session, record, digest):
         logger.info("%s: up to date", stage.name)
         return
@@ -111,8 +140,12 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     session.rundir.forget_failures(stage.name)
     if has_changed or record is None or redo:
         _record(session, stage.name, {"digest": digest})
+    elif "sha256" in record:
+        # From now on its files change; a crash before they are known again means that the stage runs again.
+        _record(session, stage.name, {name: value for name, value in record.items() if name != "sha256"})
     started = time.monotonic()
     results = dict(stage.run(session))
+    results["sha256"] = session.rundir.digests(results.pop("outputs", ()))
     results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures())
     results["seconds"] = round(time.monotonic() - started, 2)
     _record(session, stage.name, {"digest": digest, "finished": _now(), **results})

@@ -121,11 +121,13 @@ class Run:
     @cached_property
     def labels(self) -> Mapping[Feature, FeatureLabel]:
         """Names of features; empty in a run without a labeler."""
+        self._rundir.verify(self._rundir.labels, "label")
         return {feature: line.label for feature, line in read_labels(self._rundir.labels).items()}
 
     @cached_property
     def judgements(self) -> pd.DataFrame:
         """A row per judged label: verdict, balanced accuracy with its interval; empty in a run without a judge."""
+        self._rundir.verify(self._rundir.judgements, "judge")
         if not self._rundir.judgements.exists():
             return table_of([])
         return self._rundir.read_table(self._rundir.judgements, "judge")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeviz.damage import UNREADABLE, digest_of_tree
 from saeviz.errors import ConfigError, DataError, RunDirError
 from saeviz.files import (
     append_line,
@@ -20,6 +21,7 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
+from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.plain import csv_cell
 from saeviz.types import Failure, FeatureSpace
 
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+_KEYS = ("layer", "tokens", "feature")
+_COLUMNS = {
+    "items.parquet": ("item_id", "fingerprint"),
+    "scores.parquet": (*_KEYS, "n_active"),
+    "correlations.parquet": (*_KEYS, "rating"),
+    "top_images.parquet": (*_KEYS, "rank", "item_id", "activation"),
+    "judgements.parquet": (*_KEYS, "label", "verdict"),
+}
+"""What readers rely on."""
 _OTHER_FILES = ("items.parquet", "log.txt", ".lock")
 
 
@@ -129,10 +140,11 @@ class RunDir:
         if not self.manifest_file.exists():
             return {"format": FORMAT, "stages": {}}
         try:
-            manifest = json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunDirError(f"{self.manifest_file} cannot be read: {error}; choose another run.dir") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not _has_stages(manifest):
+            manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+        except UNREADABLE as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            raise RunDirError(f"{self.manifest_file} cannot be read: {reason}; choose another run.dir") from error
+        if not _is_manifest(manifest):
             raise RunDirError(f"{self.manifest_file} is not a manifest of this saeviz; choose another run.dir")
         return manifest
 
@@ -164,8 +176,8 @@ class RunDir:
     def failures(self) -> list[Failure]:
         """What was left out, in order."""
         try:
-            return [Failure(**json.loads(line)) for line in read_lines(self.failures_file)]
-        except (ValueError, TypeError) as error:
+            return [Failure(**parse_line(line)) for line in read_lines(self.failures_file)]
+        except DAMAGED as error:
             raise RunDirError(f"{self.failures_file} is damaged ({error}); remove it and run again") from error
 
     def add_failure(self, failure: Failure) -> None:
@@ -179,16 +191,44 @@ class RunDir:
         if len(kept) != len(failures):
             write_atomic(self.failures_file, "".join(f"{_line(failure)}\n" for failure in kept))
 
+    def mend_failures(self) -> bool:
+        """Keep the lines of `failures.jsonl` that are whole; whether others were there. What failed is tried again."""
+        return keep_whole_lines(self.failures_file, lambda row: Failure(**row)) > 0
+
+    def digests(self, paths: Collection[Path]) -> dict[str, str]:
+        """For the manifest: what is in these files and folders, by their names in the run directory."""
+        inside = [path.relative_to(self.path) for path in paths if path.is_relative_to(self.path)]
+        found = {name.as_posix(): digest_of_tree(self.path / name) for name in inside}
+        return {name: digest for name, digest in found.items() if digest is not None}
+
+    def changed(self, record: Mapping[str, Any]) -> list[Path]:
+        """The files of a stage's record that are no longer there, or not as they were when it had finished."""
+        known = record.get("sha256", {})
+        return [self.path / name for name, digest in known.items() if digest_of_tree(self.path / name) != digest]
+
+    def verify(self, path: Path, stage: str) -> None:
+        """Raise `RunDirError` where a file is not as the stage has left it; one that is still made is not checked."""
+        record = self.read_manifest()["stages"].get(stage, {})
+        digest = record.get("sha256", {}).get(path.relative_to(self.path).as_posix())
+        if digest is not None and digest_of_tree(path) != digest:
+            what = "is not as it was written" if path.exists() else "is missing"
+            raise RunDirError(f"{path} {what}: {_next_step(stage)}")
+
     def write_table(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a Parquet table."""
         with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False)
+            table.to_parquet(temporary, index=False, write_page_checksum=True)
 
     def read_table(self, path: Path, stage: str) -> pd.DataFrame:
-        """A Parquet table; raises `RunDirError` naming the stage that writes it where there is none."""
+        """A Parquet table; raises `RunDirError`, naming the stage that makes it, where it is missing or damaged."""
         import pandas as pd
 
-        return _read(path, stage, pd.read_parquet)
+        self.verify(path, stage)
+        table = _read(path, stage, lambda file: pd.read_parquet(file, page_checksum_verification=True))
+        missing = [name for name in _COLUMNS.get(path.name, ()) if name not in table]
+        if missing:
+            raise RunDirError(f"{path} has no column {missing[0]!r}: {_next_step(stage)}")
+        return table
 
     def write_csv(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
@@ -199,16 +239,25 @@ class RunDir:
         """A CSV table, text as it stands; with `dtype=str` its numbers as well."""
         import pandas as pd
 
+        self.verify(path, stage)
         return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False, dtype=dtype))
 
 
-def _has_stages(manifest: Mapping[str, Any]) -> bool:
-    stages = manifest.get("stages")
-    return isinstance(stages, dict) and all(isinstance(record, dict) for record in stages.values())
-
-
 def _line(failure: Failure) -> str:
-    return json.dumps(failure._asdict(), ensure_ascii=False)
+    return checked_line(failure._asdict())
+
+
+def _is_manifest(found: Any) -> bool:
+    """Whether it has the shape that all readers rely on."""
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("stages"), dict):
+        return False
+    return all(
+        isinstance(record, dict) and isinstance(record.get("digest"), str) for record in found["stages"].values()
+    )
+
+
+def _next_step(stage: str) -> str:
+    return f"the same `saeviz run` makes it again, or --redo {stage}"
 
 
 def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
@@ -216,7 +265,7 @@ def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
         return reader(path)
     except FileNotFoundError as error:
         raise RunDirError(f"{path} is not there yet: run the stage {stage!r} first") from error
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise RunDirError(f"{path} cannot be read ({error}); make it again with --redo {stage}") from error
 
 

@@ -46,6 +46,8 @@ class Embed:
         if config is None:
             return {"counts": {"embedded": 0}}
         files, embedder = self._files(session), session.component(self.table)
+        for path in files.remove_damaged():
+            logger.warning("%s: %s is damaged: it is removed, and its images are embedded again", self.name, path)
         pending = self._pending(session)
         logger.info("%s: %d images to do with %s", self.name, len(pending), config.use)
         with closing(SharedEmbeddings(session, config)) as shared:
@@ -55,7 +57,8 @@ class Embed:
                 if good.size:
                     ids = [chunk[row].item_id for row in good]
                     files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
-        return {"counts": {"embedded": len(session.extracted()) - len(self._pending(session))}, **shared.provenance}
+        counts = {"embedded": len(session.extracted()) - len(self._pending(session))}
+        return {"counts": counts, "outputs": files.files(), **shared.provenance}
 
     def _config(self, session: Session) -> ComponentConfig | None:
         return session.config.component(self.table)

@@ -61,6 +61,7 @@ class Extract:
             "store": session.config.store.identity(),
             "counts": {"images": len(session.items), "extracted": len(done)},
             "spaces": [dataclasses.asdict(space) for space in spaces],
+            "outputs": [session.rundir.items],
             **shared.provenance,
         }
 
@@ -89,6 +90,8 @@ def _extracted(
 
 def _pending(session: Session) -> list[ImageItem]:
     done = {item.item_id for item in session.extracted()}
+    if done and not session.rundir.items.exists():
+        return list(session.items)  # of which pictures the features are is not known any more
     before, now = _fingerprints(session), session.fingerprints
     return [
         item

@@ -14,6 +14,7 @@ from saeviz.judgements import (
     JudgedImage,
     Judgement,
     append_judgement,
+    mend_judgements,
     read_judgements,
     table_of,
     write_judgements,
@@ -58,7 +59,9 @@ class Judge:
         if config is None:
             rundir.judged.unlink(missing_ok=True)
             rundir.write_table(rundir.judgements, table_of([]))
-            return {"counts": {"judged": 0}}
+            return {"counts": {"judged": 0}, "outputs": [rundir.judgements]}
+        if n_damaged := mend_judgements(rundir.judged):
+            logger.warning("judge: %d lines of %s are damaged; their labels are judged again", n_damaged, rundir.judged)
         docket = Docket.of(session, config)
         kept = dict(docket.kept)
         write_judgements(rundir.judged, kept.values())
@@ -80,7 +83,7 @@ class Judge:
         rundir.write_table(rundir.judgements, table_of(judgements))
         verdicts = Counter(one.as_row()["verdict"] for one in judgements)
         counts = {"judged": len(judgements), "new": len(docket.waiting), **dict(sorted(verdicts.items()))}
-        return {"counts": counts, **usage}
+        return {"counts": counts, "outputs": [rundir.judged, rundir.judgements], **usage}
 
 
 class Case(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.config import ComponentConfig
 from saeviz.errors import LabelError, PluginError
-from saeviz.labels import LabelLine, append_label, read_labels, write_labels
+from saeviz.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
 from saeviz.naming import checked
 from saeviz.relations import main_relation, measure_of, relation_prefixes
 from saeviz.roles import Labeler, MeteredLabeler
@@ -64,6 +64,8 @@ class Label:
             path.unlink(missing_ok=True)
             write_names(session.rundir, {})
             return {"counts": {"labeled": 0}}
+        if n_damaged := mend_labels(path):
+            logger.warning("label: %d lines of %s are damaged; their features are named again", n_damaged, path)
         wanted = Wanted.of(session, config)
         kept = dict(wanted.kept)
         write_labels(path, kept.values())
@@ -83,7 +85,7 @@ class Label:
         write_labels(path, [kept[key] for key in wanted.requests if key in kept])
         write_names(session.rundir, {line.feature: line.label for line in kept.values()})
         n_labeled = sum(bool(line.label.label) for line in kept.values())
-        return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, **usage}
+        return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, "outputs": [path], **usage}
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class Score:
             "rated": {name: sum(name in item.ratings for item in items) for name in session.ratings()},
             "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
         }
-        return {"counts": counts, "facts": facts}
+        outputs = [rundir.scores, rundir.correlations, rundir.top_images]
+        return {"counts": counts, "facts": facts, "outputs": outputs}
 
 
 def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:

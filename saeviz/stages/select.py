@@ -47,7 +47,8 @@ class Select:
         logger.info(
             "select: %d features (%s)", len(selected), ", ".join(f"tier {t}: {tiers[t]}" for t in sorted(tiers))
         )
-        return {"counts": {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}}
+        counts = {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}
+        return {"counts": counts, "outputs": [rundir.selected]}
 
 
 def _refuse_nonsense(selected: list[Selected], session: Session) -> None:

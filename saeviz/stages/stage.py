@@ -29,7 +29,11 @@ class Stage(Protocol):
         ...
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Do what is left to do and give what the manifest shall say of it."""
+        """Do what is left to do and give what the manifest shall say of it.
+
+        `outputs` are the files that its results are in; the manifest keeps their digests instead, and a stage whose
+        files are no longer as it left them is run again.
+        """
         ...
 
 

@@ -1,0 +1,68 @@
+"""Files of JSON, an object a line, each with a checksum of its own: what is whole of a damaged file can be kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from saeviz.errors import SaevizError
+from saeviz.files import explain_disk_errors, write_atomic
+
+CHECK = "check"
+"""The key of a line's checksum."""
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, SaevizError)
+"""What making something of a line raises where it is not as it was written."""
+
+
+def checked_line(row: Mapping[str, Any]) -> str:
+    """One line that ends with a checksum of the rest."""
+    return json.dumps({**row, CHECK: _check_of(row)}, ensure_ascii=False)
+
+
+def parse_line(text: str) -> dict[str, Any]:
+    """The row of `checked_line`, without its checksum. Raises `ValueError` where it was changed.
+
+    A line without a checksum, as earlier versions wrote them, is taken as it is.
+    """
+    try:
+        row = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(row, dict):
+        raise ValueError("a line is no JSON object")
+    check = row.pop(CHECK, None)
+    if check is not None and check != _check_of(row):
+        raise ValueError("a line is not as it was written")
+    return row
+
+
+def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> int:
+    """Take out of a file the lines that are damaged, and give how many there were.
+
+    A last line without an end was torn by a crash and is not counted.
+    """
+    with explain_disk_errors(path, "read"):
+        try:
+            *lines, _torn = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return 0
+    whole = [line for line in lines if _is_whole(line, parse)]
+    if len(whole) < len(lines):
+        write_atomic(path, b"".join(line + b"\n" for line in whole))
+    return len(lines) - len(whole)
+
+
+def _is_whole(line: bytes, parse: Callable[[dict[str, Any]], object]) -> bool:
+    try:
+        parse(parse_line(line.decode()))
+    except DAMAGED:
+        return False
+    return True
+
+
+def _check_of(row: Mapping[str, Any]) -> str:
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()[:12]
