@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -29,8 +29,28 @@ class Copied:
     written: int
 
 
+class Part:
+    """A store to be read, of which only some items count."""
+
+    def __init__(self, store: FeatureStore, item_ids: Collection[str]) -> None:
+        self._store = store
+        self._item_ids = frozenset(item_ids)
+
+    def spaces(self) -> list[FeatureSpace]:
+        """The spaces that have one of the items."""
+        return [space for space in self._store.spaces() if self.item_ids(space)]
+
+    def item_ids(self, space: FeatureSpace) -> list[str]:
+        """Those that the store has."""
+        return [item_id for item_id in self._store.item_ids(space) if item_id in self._item_ids]
+
+    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
+        """As the store's own."""
+        return iter(self._store.read(space, self.item_ids(space) if item_ids is None else item_ids))
+
+
 def copy_features(
-    source: FeatureStore,
+    source: FeatureStore | Part,
     open_target: Callable[[], FeatureStore],
     progress: Progress,
 ) -> list[Copied]:
@@ -62,7 +82,7 @@ def _refuse_one_that_forgets(target: FeatureStore) -> None:
         raise ConfigError("to: this store keeps features only as long as the process lives; copy to one that lasts")
 
 
-def _spaces(source: FeatureStore, target: FeatureStore) -> list[FeatureSpace]:
+def _spaces(source: FeatureStore | Part, target: FeatureStore) -> list[FeatureSpace]:
     spaces = source.spaces()
     if not spaces:
         raise ConfigError("from: the store is empty, there is nothing to copy")
@@ -75,7 +95,7 @@ def _spaces(source: FeatureStore, target: FeatureStore) -> list[FeatureSpace]:
     return spaces
 
 
-def _missing(source: FeatureStore, target: FeatureStore, space: FeatureSpace, progress: Progress) -> list[str]:
+def _missing(source: FeatureStore | Part, target: FeatureStore, space: FeatureSpace, progress: Progress) -> list[str]:
     """The items that the target lacks. Those that it has must be equal."""
     item_ids = source.item_ids(space)
     there = set(target.item_ids(space))
@@ -91,7 +111,7 @@ def _missing(source: FeatureStore, target: FeatureStore, space: FeatureSpace, pr
 
 
 def _verified(
-    source: FeatureStore, target: FeatureStore, space: FeatureSpace, written: list[str], progress: Progress
+    source: FeatureStore | Part, target: FeatureStore, space: FeatureSpace, written: list[str], progress: Progress
 ) -> Copied:
     item_ids = source.item_ids(space)
     lost = set(item_ids).symmetric_difference(target.item_ids(space))
@@ -105,7 +125,7 @@ def _verified(
 
 
 def _first_difference(
-    one: FeatureStore, other: FeatureStore, space: FeatureSpace, item_ids: Sequence[str], progress: Progress
+    one: FeatureStore | Part, other: FeatureStore, space: FeatureSpace, item_ids: Sequence[str], progress: Progress
 ) -> str | None:
     """The first of these items, which both have, whose features differ in any bit."""
     for chunk in _chunks(item_ids, progress, f"compare {space}"):

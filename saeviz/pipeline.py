@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -110,16 +110,17 @@ def _is_up_to_date(stage: Stage, session: Session, record: dict[str, Any] | None
     return not session.rundir.changed(record) and stage.is_complete(session)
 
 
-def _set_aside_what_changed(session: Session, name: str, record: dict[str, Any]) -> None:
+def _set_aside_what_changed(session: Session, name: str, records: Mapping[str, Any]) -> None:
     """Say which files of a finished stage are no longer as it left them, and remove them.
 
     Those with lines are kept: each line has a checksum, so the stage goes on with the ones that are whole.
     """
-    for path in session.rundir.changed(record):
-        is_there = path.exists()
-        what = "is not as it was written" if is_there else "is missing"
-        logger.warning("%s: %s %s: it is made again", name, path.relative_to(session.rundir.path), what)
-        if path.is_file() and path.suffix != ".jsonl":
+    earlier = [records.get(one, {}).get("sha256", {}) for one in STAGE_NAMES[: STAGE_NAMES.index(name)]]
+    for path in session.rundir.changed(records[name]):
+        place = path.relative_to(session.rundir.path).as_posix()
+        what = "is not as it was written" if path.exists() else "is missing"
+        logger.warning("%s: %s %s: it is made again", name, place, what)
+        if path.is_file() and path.suffix != ".jsonl" and not any(place in known for known in earlier):
             with explain_disk_errors(path, "removed"):
                 path.unlink()
 
@@ -127,10 +128,11 @@ def _set_aside_what_changed(session: Session, name: str, record: dict[str, Any])
 def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     session.stage, session.redo = stage.name, redo
     session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
-    record = session.rundir.read_manifest()["stages"].get(stage.name)
+    records = session.rundir.read_manifest()["stages"]
+    record = records.get(stage.name)
     has_changed = record is not None and record["digest"] != digest
     if record is not None:
-        _set_aside_what_changed(session, stage.name, record)
+        _set_aside_what_changed(session, stage.name, records)
     if not redo and _is_up_to_date(stage, session, record, digest):
         logger.info("%s: up to date", stage.name)
         return
@@ -158,6 +160,10 @@ def _is_done(record: dict[str, Any]) -> bool:
 def _record(session: Session, name: str, record: dict[str, Any]) -> None:
     manifest = session.rundir.read_manifest()
     manifest["stages"][name] = record
+    for earlier in STAGE_NAMES[: STAGE_NAMES.index(name)]:
+        # A stage may add to a file of an earlier one, as names to the selected features.
+        known = manifest["stages"].get(earlier, {}).get("sha256", {})
+        known.update({path: digest for path, digest in record.get("sha256", {}).items() if path in known})
     session.rundir.write_manifest(manifest)
 
 

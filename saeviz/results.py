@@ -138,15 +138,21 @@ class Run:
         return self._rundir.failures()
 
     def features(self, space: FeatureSpace | str) -> FeatureBatch:
-        """All features of a space as one batch: `.item_ids` and CSR `.matrix`."""
+        """The features of a space as one batch, of the run's images that have some: `.item_ids` and CSR `.matrix`.
+
+        Images that have been removed since, or can no longer be read, are left out, whatever the store still has.
+        """
         import numpy as np
         from scipy.sparse import csr_array, vstack
 
         space = self._space(str(space))
-        batches = list(self._session.store.read(space))
+        ids = tuple(self._rundir.extracted_ids())
+        if "finished" not in self.manifest["stages"].get("extract", {}):
+            there = set(self._session.store.item_ids(space))
+            ids = tuple(item_id for item_id in ids if item_id in there)
+        batches = list(self._session.store.read(space, ids)) if ids else []
         if not batches:
             return FeatureBatch(space, (), csr_array(np.zeros((0, space.n_features), dtype=np.float32)))
-        ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
         return FeatureBatch(space, ids, vstack([batch.matrix for batch in batches], format="csr"))
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from saeviz.damage import UNREADABLE, digest_of_tree
@@ -203,13 +203,16 @@ class RunDir:
 
     def changed(self, record: Mapping[str, Any]) -> list[Path]:
         """The files of a stage's record that are no longer there, or not as they were when it had finished."""
-        known = record.get("sha256", {})
-        return [self.path / name for name, digest in known.items() if digest_of_tree(self.path / name) != digest]
+        return [
+            self.path / name
+            for name, digest in _digests_in(record).items()
+            if digest_of_tree(self.path / name) != digest
+        ]
 
     def verify(self, path: Path, stage: str) -> None:
         """Raise `RunDirError` where a file is not as the stage has left it; one that is still made is not checked."""
         record = self.read_manifest()["stages"].get(stage, {})
-        digest = record.get("sha256", {}).get(path.relative_to(self.path).as_posix())
+        digest = _digests_in(record).get(path.relative_to(self.path).as_posix())
         if digest is not None and digest_of_tree(path) != digest:
             what = "is not as it was written" if path.exists() else "is missing"
             raise RunDirError(f"{path} {what}: {_next_step(stage)}")
@@ -230,6 +233,15 @@ class RunDir:
             raise RunDirError(f"{path} has no column {missing[0]!r}: {_next_step(stage)}")
         return table
 
+    def extracted_ids(self) -> list[str]:
+        """The images of the run in their order, without those that cannot be read; all have features once it is done.
+
+        A store may hold more: of images that have been removed since, and of what a picture was before it was damaged.
+        """
+        left_out = {failure.subject for failure in self.failures() if failure.stage == "extract"}
+        table = self.read_table(self.items, "extract")
+        return [item_id for item_id in table["item_id"] if item_id not in left_out]
+
     def write_csv(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
         shown = table.apply(lambda column: column.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell))
@@ -245,6 +257,17 @@ class RunDir:
 
 def _line(failure: Failure) -> str:
     return checked_line(failure._asdict())
+
+
+def _digests_in(record: Mapping[str, Any]) -> dict[str, str]:
+    """Of a stage's record; a manifest that others wrote names no file outside the run directory by them."""
+    known = record.get("sha256")
+    names = known.items() if isinstance(known, Mapping) else ()
+    return {name: digest for name, digest in names if isinstance(digest, str) and _stays_inside(PurePath(name))}
+
+
+def _stays_inside(name: PurePath) -> bool:
+    return bool(name.parts) and not name.is_absolute() and ".." not in name.parts
 
 
 def _is_manifest(found: Any) -> bool:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
+from saeviz.contents import Contents
 from saeviz.context import Context
 from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.manager import Manager
@@ -126,11 +127,19 @@ class Session:
         )
 
     def identity(self, config: ComponentConfig | None) -> Any:
-        """What an outcome depends on of a component: its name, its options, who offers it in which version."""
+        """What an outcome depends on of a component: its options, what is in files they name, its plugin and code."""
         if config is None:
             return None
-        source = self.manager.offer(config.role, config.use).source
-        return [config.identity(), source.name, source.version]
+        offer = self.manager.offer(config.role, config.use)
+        contents = Contents(self.context(config).cache_dir if self.config.run.cache else None)
+        return [
+            config.identity(),
+            offer.source.name,
+            offer.source.version,
+            # A reporter may well write to what its options name.
+            contents.of_options(config.options) if config.role != "reporter" else [],
+            contents.of_code(offer.spec),
+        ]
 
     def failed(self, subject: str, error: str) -> None:
         """List something that is left out, and go on."""

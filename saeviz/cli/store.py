@@ -11,7 +11,7 @@ import click
 
 from saeviz.cli.common import granted, log_to_stderr, reading_options, say, say_json, tell, tell_problems
 from saeviz.config import ComponentConfig
-from saeviz.copying import Copied, copy_features
+from saeviz.copying import Copied, Part, copy_features
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.places import Place, Places
 from saeviz.progress import watched
@@ -91,7 +91,9 @@ def info(source: str, assignments: tuple[str, ...], as_json: bool, **grants: Any
 def _copy(origin: Place, copy_to: Place) -> list[Copied]:
     opened = origin.open()
     try:
-        return copy_features(opened, copy_to.open, partial(watched, as_bar=sys.stderr.isatty()))
+        # A run's store may have more than the run: images that were removed, or can no longer be read.
+        source = Part(opened, origin.rundir.extracted_ids()) if origin.rundir else opened
+        return copy_features(source, copy_to.open, partial(watched, as_bar=sys.stderr.isatty()))
     finally:
         opened.close()
 

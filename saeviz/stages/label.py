@@ -63,7 +63,7 @@ class Label:
         if config is None:
             path.unlink(missing_ok=True)
             write_names(session.rundir, {})
-            return {"counts": {"labeled": 0}}
+            return {"counts": {"labeled": 0}, "outputs": [session.rundir.selected]}
         if n_damaged := mend_labels(path):
             logger.warning("label: %d lines of %s are damaged; their features are named again", n_damaged, path)
         wanted = Wanted.of(session, config)
@@ -85,7 +85,8 @@ class Label:
         write_labels(path, [kept[key] for key in wanted.requests if key in kept])
         write_names(session.rundir, {line.feature: line.label for line in kept.values()})
         n_labeled = sum(bool(line.label.label) for line in kept.values())
-        return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, "outputs": [path], **usage}
+        outputs = [path, session.rundir.selected]  # it has the names, too
+        return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, "outputs": outputs, **usage}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +14,6 @@ from saeviz import rundir
 from saeviz.cache import LIMIT, Model, SharedCache, digest_of
 from saeviz.config import ComponentConfig
 from saeviz.session import Session, logger
-from saeviz.specs import path_fields
 from saeviz.types import ImageItem
 
 T = TypeVar("T")
@@ -44,7 +41,7 @@ class Shared(ABC):
         self._has_told = False
         if not session.config.run.cache:
             return
-        identity = [session.identity(config), session.config.run.precision, _files(config), _code(session, config)]
+        identity = [session.identity(config), session.config.run.precision]
         self._models = [
             Model(rundir.digest_of([kind, part, identity]), kind, f"{config.use} {part}".strip()) for part in parts
         ]
@@ -174,36 +171,3 @@ class Shared(ABC):
             "the cache in %s cannot be used, and the run goes on without it (%s); "
             "`saeviz cache prune --all` empties it, cache = false in [run] leaves it alone", self._folder, error
         )  # fmt: skip
-
-
-def _files(config: ComponentConfig) -> list[list[str]]:
-    """The files and folders that options name, such as weights, and when they changed last."""
-    named = [getattr(config.options, name) for name in path_fields(type(config.options))]
-    paths = {path for value in named for path in _paths_in(value) if path.exists()}
-    files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
-    return [[str(file), f"{file.stat().st_size}-{file.stat().st_mtime_ns}"] for file in sorted(files)]
-
-
-def _paths_in(value: Any) -> Iterator[Path]:
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _paths_in(part)
-    elif value and isinstance(value, str | Path):
-        yield Path(value)
-
-
-def _code(session: Session, config: ComponentConfig) -> str:
-    """Stands for the code of the component's package: while it is developed its version stays the same."""
-    factory = session.manager.offer(config.role, config.use).spec.factory
-    module = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
-    try:
-        spec = find_spec(module.partition(".")[0])
-    except (ImportError, ValueError):
-        return ""
-    if spec is None or spec.origin is None:
-        return ""
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
-    return sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

@@ -7,11 +7,13 @@ A shard is on the disk, whole, before its line is added, so a crash leaves at mo
 the next writer removes it. An item written again is named by a later line, which wins. A shard whose items have
 all moved on is removed; so small shards are merged by writing their items once more, as one. One process may
 write at a time, from its first `write` to `close`.
+
+A line has a checksum of its own, and the size, the time and the digest of its shard. A shard whose content is another
+counts as lost; it is read for that only where size or time differ.
 """
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +21,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from saeviz.context import Context
+from saeviz.damage import UNREADABLE, digest_of_file
 from saeviz.errors import DataError, RunDirError
 from saeviz.files import (
     OneWriter,
@@ -32,6 +35,7 @@ from saeviz.files import (
     remove_temporaries,
     sync_folder,
 )
+from saeviz.lines import DAMAGED, checked_line, parse_line
 from saeviz.mixins import OneItemStore
 from saeviz.types import TOKENS, FeatureBatch, FeatureSpace, Tokens
 
@@ -185,7 +189,7 @@ class ShardStore(OneItemStore, ABC):
         if index is None:
             header = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
             path = folder / self.index_name
-            append_line(path, json.dumps(header))
+            append_line(path, checked_line(header))
             index = self._indexes[folder] = _Index(path, space)
         if not index.is_clean:
             remove_temporaries(folder)
@@ -203,9 +207,10 @@ class ShardStore(OneItemStore, ABC):
         with atomic_path(path) as temporary:
             (self.save_settled if settled else self.save_shard)(temporary, batch)
         n_active = int(batch.matrix.nnz)
-        line = {"batch": number, "n_active": n_active, "items": batch.item_ids}
-        append_line(index.path, json.dumps(line))
-        index.add(number, batch.item_ids, n_active)
+        stamp = _Stamp.of(path)
+        line = {"batch": number, "n_active": n_active, "file": stamp, "items": batch.item_ids}
+        append_line(index.path, checked_line(line))
+        index.add(number, batch.item_ids, n_active, stamp)
         index.has_unsettled |= not settled
         self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
 
@@ -235,13 +240,11 @@ class ShardStore(OneItemStore, ABC):
         return parts if order == list(range(len(order))) else [_stacked(parts)[np.argsort(order)]]
 
     def _load(self, index: _Index, number: int) -> CSR:
-        from zipfile import BadZipFile
-
         path, items = self._path(index, number), index.shards[number].items
         try:
             matrix = self.load_shard(path, index.space, items)
             matrix.check_format(full_check=True)
-        except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise DataError(f"{path} cannot be read: {error}; remove it and run again to get its items anew") from error
         if matrix.shape != (len(items), index.space.n_features):
             raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to get its items anew")
@@ -251,11 +254,12 @@ class ShardStore(OneItemStore, ABC):
         return index.folder / f"batch_{number:06d}{self.suffix}"
 
     def _drop_lost_shards(self, index: _Index) -> None:
-        lost = [number for number in index.shards if not self._path(index, number).exists()]
+        lost = [number for number, shard in index.shards.items() if not _is_whole(self._path(index, number), shard)]
         for number in lost:
             items = index.drop(number)
             path = self._path(index, number)
-            self.context.logger.warning("%s is missing: its %d items count as not extracted", path, items)
+            what = "is not as it was written" if path.exists() else "is missing"
+            self.context.logger.warning("%s %s: its %d items count as not extracted", path, what, items)
 
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
@@ -263,11 +267,26 @@ class ShardStore(OneItemStore, ABC):
                 path.unlink(missing_ok=True)
 
 
+class _Stamp(NamedTuple):
+    """What is known of a file since it was written; time in nanoseconds."""
+
+    size: int
+    time: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> _Stamp:
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns, digest_of_file(path))
+
+
 @dataclass
 class _Shard:
     items: tuple[str, ...]
     n_active: int
     n_live: int
+    stamp: _Stamp | None = None
+    """None where an earlier version wrote it."""
 
     @property
     def n_values(self) -> int:
@@ -291,13 +310,13 @@ class _Index:
     def folder(self) -> Path:
         return self.path.parent
 
-    def add(self, number: int, items: tuple[str, ...], n_active: int) -> None:
+    def add(self, number: int, items: tuple[str, ...], n_active: int, stamp: _Stamp | None) -> None:
         for row, item_id in enumerate(items):
             before = self.places.get(item_id)
             if before is not None:
                 self.shards[before[0]].n_live -= 1
             self.places[item_id] = (number, row)
-        self.shards[number] = _Shard(items, n_active, len(items))
+        self.shards[number] = _Shard(items, n_active, len(items), stamp)
         self.last_number = max(self.last_number, number)
 
     def live_items(self, number: int) -> list[str]:
@@ -329,15 +348,26 @@ def _load_index(path: Path) -> _Index | None:
     if not lines:
         return None
     try:
-        header = json.loads(lines[0])
+        header = parse_line(lines[0])
         index = _Index(path, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
         for line in lines[1:]:
-            entry = json.loads(line)
-            index.add(entry["batch"], tuple(entry["items"]), entry["n_active"])
-    except (ValueError, KeyError, TypeError, DataError) as error:
+            entry = parse_line(line)
+            stamp = _Stamp(*entry["file"]) if "file" in entry else None
+            index.add(entry["batch"], tuple(entry["items"]), entry["n_active"], stamp)
+    except DAMAGED as error:
         raise RunDirError(f"{path} is damaged ({error}); remove {path.parent} and run again") from error
     index.pop_emptied()
     return index
+
+
+def _is_whole(path: Path, shard: _Shard) -> bool:
+    try:
+        status = path.stat()
+        if shard.stamp is None or (status.st_size, status.st_mtime_ns) == shard.stamp[:2]:
+            return True
+        return status.st_size == shard.stamp.size and digest_of_file(path) == shard.stamp.sha256
+    except OSError:
+        return False
 
 
 def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:
