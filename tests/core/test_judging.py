@@ -345,7 +345,7 @@ def test_the_report_is_made_anew_after_judging(run_file):
 def test_a_damaged_file_says_what_to_do(run_file):
     run = saeviz.run(run_file)
     (run.dir / "judgements.jsonl").write_text('{"layer": 1}\n')
-    with pytest.raises(saeviz.RunDirError, match="--redo judge"):
+    with pytest.raises(saeviz.RunDirError, match="start with --from judge"):
         saeviz.run(run_file, plan=Plan(first="report", redo=("report",)))
 
 

@@ -159,7 +159,7 @@ def test_redo_makes_every_name_anew(threads_run):
     assert saeviz.run(threads_run).manifest["stages"]["label"]["counts"]["new"] == n, "nothing was done"
     (run.dir / "labels.jsonl").write_text("nonsense\n")
     with pytest.raises(saeviz.RunDirError, match="--redo label"):
-        saeviz.run(threads_run)
+        _ = saeviz.open_run(run.dir).labels
     again = saeviz.run(threads_run, plan=Plan(redo=["label"]))
     assert len(again.labels) == n
 
