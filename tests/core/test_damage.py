@@ -10,7 +10,7 @@ import pytest
 
 import saeviz
 from saeviz.embeddings import EmbeddingFiles
-from tests.conftest import FAKE_RUN
+from tests.conftest import FAKE_RUN, FAKES
 
 FILES = {
     "run.json": None,
@@ -102,7 +102,7 @@ def test_the_files_are_all_that_a_run_has(finished):
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_never_silent(finished, copied, saeviz_command, name, kind):
-    whole = saeviz.open_run(finished / "one")
+    whole = saeviz.open_run(finished / "one", plugins=[FAKES])
     feature = next(iter(whole.labels))
     before = saeviz_command("show", str(feature), "--run", copied, "--json").out
     path = next(copied.glob(name))
@@ -119,7 +119,7 @@ def test_damage_is_never_silent(finished, copied, saeviz_command, name, kind):
         assert f"{stage}: {path.relative_to(copied)} is" in again.err or f"{stage}: {path.parent.name} is" in again.err
         assert f"{stage}: up to date" not in again.err
     if again.code == 0:
-        assert contents(saeviz.open_run(copied)) == contents(whole)
+        assert contents(saeviz.open_run(copied, plugins=[FAKES])) == contents(whole)
         vectors, expected = (EmbeddingFiles(run / "embeddings").read(whole.items) for run in (copied, whole.dir))
         assert np.array_equal(vectors, expected)
         assert saeviz_command("run", copied.parent / "run.toml").err.count("up to date") == 7
@@ -129,7 +129,7 @@ def test_damage_is_never_silent(finished, copied, saeviz_command, name, kind):
 
 def contents_or_sentence(directory: Path) -> dict[str, object] | str:
     try:
-        return contents(saeviz.open_run(directory))
+        return contents(saeviz.open_run(directory, plugins=[FAKES]))
     except saeviz.SaevizError:
         return "a sentence"
 

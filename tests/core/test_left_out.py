@@ -29,7 +29,7 @@ def after(tmp_path, fake_run):
 
 def test_features(after):
     assert [failure.subject for failure in after.failures] == ["3.png"]
-    for run in (after, saeviz.open_run(after.dir)):
+    for run in (after, saeviz.open_run(after.dir, plugins=[FAKES])):
         for space in run.spaces:
             batch = run.features(space)
             assert batch.item_ids == ("0.png", "2.png", "4.png")
