@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+FEW_RATERS = 8
+"""With fewer, p counts raters alone: see `relations`."""
+
 
 @dataclass(frozen=True)
 class Relations:
@@ -37,7 +40,8 @@ def relations(sums: FeatureSums, design: Design) -> Relations:
 
     b is the pooled slope within raters, sum_j Sxy_j / sum_j Sxx_j. Its variance has a part of images (their own effect
     and the noise) and a part of raters (the variance of b_j); each is estimated by moments from the sums, the second
-    at least 0. Degrees of freedom by Satterthwaite. `docs/statistics.md` has the formulas.
+    at least 0. Degrees of freedom by Satterthwaite, with fewer than eight raters at most those of the raters.
+    `docs/statistics.md` has the formulas.
     """
     ratings = _variances(design)
     # Raters who saw a feature vary; with fewer than two nothing is known about their differences.
@@ -61,6 +65,8 @@ def relations(sums: FeatureSums, design: Design) -> Relations:
     with np.errstate(divide="ignore", invalid="ignore"):
         df = variance**2 / (image_part**2 / ratings.between_df + gross**2 / raters_df)
         t = slope * sxx / np.sqrt(variance)
+    # Of few raters the differences may look small by chance, and Satterthwaite then counts images instead.
+    df = np.where(sums.n_raters < FEW_RATERS, np.minimum(df, raters_df), df)
     scale = np.sqrt(sxx / ratings.total) if ratings.total > 0 else np.full_like(sxx, np.nan)
     return Relations(
         slope=slope,

@@ -9,7 +9,7 @@ import numpy as np
 
 from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_raters import RatersOptions
-from saeviz_raters.relation import relations
+from saeviz_raters.relation import FEW_RATERS, relations
 from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
 from saeviz_raters.sums import make_design, sum_features
 
@@ -34,6 +34,7 @@ class Raters:
     def __init__(self, options: RatersOptions, context: Context) -> None:
         self.options = options
         self.context = context
+        self._warned: set[str] = set()
         self._known: tuple[Mapping[str, IndividualRatings], dict[str, Any]] | None = None
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
@@ -65,6 +66,7 @@ class Raters:
 
     def _columns(self, data: ScoreInput, name: str) -> Iterator[ScoreColumn]:
         design = make_design(data.individual[name], data.n_items)
+        self._warn_of_few_raters(name, design.n_ratings.size)
         sums = sum_features(data, design)
         found = relations(sums, design)
         values = {
@@ -76,6 +78,17 @@ class Raters:
         }
         for column, of_features in values.items():
             yield ScoreColumn(column, data.space, of_features, target=name)
+
+    def _warn_of_few_raters(self, name: str, n_raters: int) -> None:
+        if 1 < n_raters < FEW_RATERS and name not in self._warned:
+            self._warned.add(name)
+            self.context.logger.warning(
+                "raters: only %d raters gave %r; how much raters differ can hardly be told from fewer than %d, so "
+                "rater_p is cautious and few relations become significant",
+                n_raters,
+                name,
+                FEW_RATERS,
+            )
 
     def _facts(self, family_size: int) -> Iterator[ScoreFact]:
         """How the relations are to be read, for a run in which they are the main ones."""

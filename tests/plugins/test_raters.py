@@ -268,6 +268,30 @@ def test_without_a_relation_few_p_are_small_though_raters_differ_in_level_and_ta
         assert (part < 0.05).mean() <= binom.ppf(0.999, 150, 0.05) / 150
 
 
+@pytest.mark.parametrize("n_raters", [2, 3, 4, 5, 7])
+def test_few_raters_who_differ_make_no_small_p_out_of_nothing(n_raters):
+    """The case in which p < .001 once came up in up to 3 % of cases: tastes of few raters that agree by chance."""
+    generator = np.random.default_rng(6)
+    p = np.concatenate(
+        [
+            related(*study(generator, n=150, n_features=20, n_raters=n_raters, slopes=1.0, slopes_of=20)).p
+            for _ in range(150)
+        ]
+    )
+    assert np.isfinite(p).all()
+    for level in (0.05, 0.01, 0.001):
+        assert (p < level).sum() <= binom.ppf(0.999, p.size, level)
+
+
+@pytest.mark.parametrize(("n_raters", "warns"), [(2, True), (7, True), (8, False)])
+def test_below_eight_raters_there_is_a_warning_once(n_raters, warns, caplog):
+    features, given = study(np.random.default_rng(4), n=40, n_raters=n_raters)
+    scorer = Raters(RatersOptions(), saeviz.Context())
+    for _ in range(2):
+        list(scorer.score(make_input(features, {"liking": given})))
+    assert caplog.text.count(f"only {n_raters} raters gave 'liking'") == warns
+
+
 def test_an_effect_that_raters_share_is_found():
     generator = np.random.default_rng(6)
     p = [related(*study(generator, n=150, n_raters=15, effect=0.6, slopes=0.2)).p[0] for _ in range(30)]
