@@ -20,7 +20,14 @@ from saeviz.errors import (
 )
 from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
-from saeviz.relations import facts_of, held_constant, main_relation, measure_of, relation_prefixes
+from saeviz.relations import (
+    facts_of,
+    held_constant,
+    interval_caveat,
+    main_relation,
+    measure_of,
+    relation_prefixes,
+)
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
@@ -168,6 +175,7 @@ __all__ = [
     "finding_images",
     "held_constant",
     "hookimpl",
+    "interval_caveat",
     "main_relation",
     "measure_of",
     "open_run",

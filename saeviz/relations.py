@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+RARE = 50
+"""On so many active images a confidence interval is nearly as good as it says."""
+
 PLAIN = "correlation_"
 """What stands before the facts of a correlation whose columns have no prefix."""
 
@@ -70,3 +73,13 @@ def held_constant(prefix: str, facts: Mapping[str, Any]) -> str:
     """What the correlation whose columns have this prefix holds constant, '' where that is nothing."""
     controls = facts_of(prefix, facts).get("control")
     return ", ".join(map(str, controls)) if isinstance(controls, list) else ""
+
+
+def interval_caveat(n_active: float | None) -> str:
+    """What to bear in mind of a correlation's interval where a feature is rare, '' where there is nothing.
+
+    The figures are from simulations with features of exponential strength.
+    """
+    if n_active is None or not n_active < RARE:
+        return ""
+    return f"95 % intervals of features on fewer than {RARE} images are too short: they hold in 85 to 93 % of cases"

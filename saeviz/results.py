@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.errors import ConfigError, DataError
+from saeviz.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.heatmaps import Box, draw_heatmap
 from saeviz.judgements import table_of
 from saeviz.labels import read_labels
 from saeviz.reading import Grants, reading_session
+from saeviz.relations import facts_of, relation_prefixes
 from saeviz.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.rundir import RunDir
 from saeviz.selection import read_selected
@@ -87,6 +89,31 @@ class Run:
     def items(self) -> Sequence[ImageItem]:
         """Every image of the run that has features."""
         return self._session.extracted()
+
+    @cached_property
+    def ratings_table(self) -> pd.DataFrame:
+        """A row per image of `items`, a float column per rating, NaN where an image does not have it."""
+        return ratings_frame(self.items)
+
+    @cached_property
+    def metadata(self) -> pd.DataFrame:
+        """A row per image of `items`, a column of text per field, '' where an image does not have it."""
+        return metadata_frame(self.items)
+
+    @cached_property
+    def individual_ratings(self) -> pd.DataFrame:
+        """A row per single rating: `item_id`, `rating`, `rater`, `value`; empty where only means are known."""
+        return individual_frame(self.items)
+
+    @cached_property
+    def split(self) -> pd.Series[str]:
+        """For each image of `items` whether relations were found on it (`found`) or tested again (`held out`).
+
+        That of the main correlation; all images are `found` in a run that held none out.
+        """
+        prefix = next(iter(relation_prefixes(self.correlations.columns)), "")
+        seed = self.manifest.get("config", {}).get("run", {}).get("seed", 0)
+        return halves(self.items, facts_of(prefix, self.facts).get("split"), seed)
 
     @cached_property
     def scores(self) -> pd.DataFrame:

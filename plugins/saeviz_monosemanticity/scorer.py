@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import compress
@@ -108,7 +109,9 @@ class Monosemanticity:
     def _warn_of_unreachable_class(self, which: str, baseline: Baseline) -> None:
         highest = cutoffs("calibrated", baseline)[-1]
         if highest >= 1:
-            self.context.logger.warning(
+            asked_for = which == "second" or "thresholds" in self.options.model_fields_set
+            self.context.logger.log(
+                logging.WARNING if asked_for else logging.INFO,
                 "monosemanticity: no feature can be monosemantic by the %s embedding: two random images have a "
                 "similarity of %.2f (SD %.2f), so that the calibrated cut-off is %.2f, and no score exceeds 1",
                 which,

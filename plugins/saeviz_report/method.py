@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz_report.citations import Citation, citations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,8 @@ class Method:
     """The main correlation of a run: its table, and in words what it is and how it is adjusted.
 
     `measures` has the name of every kind of correlation by what stands before the names of its columns, '' for the
-    main one. `share_found_on` is the share of images that found relations where others were held out.
+    main one, `held_constant` likewise what partial ones hold constant. `share_found_on` is the share of images that
+    found relations where others were held out; `citations` are the methods that the run used.
     """
 
     correlations: pd.DataFrame
@@ -47,7 +49,9 @@ class Method:
     meaning: str
     adjustment: str
     promise: str
+    held_constant: Mapping[str, str]
     share_found_on: float | None
+    citations: Sequence[Citation]
 
     @property
     def measure(self) -> str:
@@ -73,25 +77,28 @@ class Method:
 def method_of(run: saeviz.Run) -> Method:
     """The correlation that the page shows; what its scorer does not tell of itself is said in general words."""
     prefixes = saeviz.relation_prefixes(run.correlations)
-    facts = saeviz.facts_of(prefixes[0] if prefixes else "", run.facts)
-    kinds = [
-        str(saeviz.facts_of(prefix, run.facts).get("measure", f"{prefix}r".replace("_", " "))) for prefix in prefixes
-    ]
-    told = [
-        f"{kind} ({prefix.removesuffix('_')})" if prefix and kinds.count(kind) > 1 else kind
-        for prefix, kind in zip(prefixes, kinds, strict=True)
-    ]
-    held = [saeviz.held_constant(prefix, run.facts) for prefix in prefixes]
-    told = [
-        f"{name} ({controls} held constant)" if controls else name for name, controls in zip(told, held, strict=True)
-    ]
+    facts = {prefix: saeviz.facts_of(prefix, run.facts) for prefix in prefixes}
+    main = facts[prefixes[0]] if prefixes else saeviz.facts_of("", run.facts)
+    kinds = {prefix: str(facts[prefix].get("measure", f"{prefix}r".replace("_", " "))) for prefix in prefixes}
+    shown = {prefix: prefix if place else "" for place, prefix in enumerate(prefixes)}
+    held = {prefix: saeviz.held_constant(prefix, run.facts) for prefix in prefixes}
+    measures = {}
+    for prefix, kind in kinds.items():
+        is_twin = prefix and list(kinds.values()).count(kind) > 1
+        name = f"{kind} ({prefix.removesuffix('_')})" if is_twin else kind
+        measures[shown[prefix]] = f"{name} ({held[prefix]} held constant)" if held[prefix] else name
+    meaning = _MEANING.get(
+        next(iter(kinds.values()), ""), "The correlation of the feature's activation with the rating"
+    )
     return Method(
         correlations=saeviz.main_relation(run.correlations),
-        measures=dict(zip(["", *prefixes[1:]], told, strict=False)),
-        meaning=_MEANING.get(next(iter(kinds), ""), "The correlation of the feature's activation with the rating"),
-        adjustment=_adjustment(facts),
-        promise=_promise(facts),
-        share_found_on=facts.get("split"),
+        measures=measures,
+        held_constant={shown[prefix]: controls for prefix, controls in held.items() if controls},
+        meaning=_MEANING.get(next(iter(kinds.values()), ""), unknown),
+        adjustment=_adjustment(main),
+        promise=_promise(main),
+        share_found_on=main.get("split"),
+        citations=citations(run),
     )
 
 

@@ -13,7 +13,7 @@ from saeviz.api import open_run
 from saeviz.cli.common import latest_run, say, say_json
 from saeviz.errors import ExitCode
 from saeviz.plain import plain
-from saeviz.relations import relation_prefixes
+from saeviz.relations import held_constant, interval_caveat, relation_prefixes
 from saeviz.results import Run
 from saeviz.types import Feature
 
@@ -57,6 +57,11 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "fires_together_with": [str(other) for other in run.companions(feature)],
         "scores": next(iter(_rows(run.scores, feature)), {}),
         "correlations": _rows(run.correlations, feature),
+        "held_constant": {
+            f"{prefix}r": held_constant(prefix, run.facts)
+            for prefix in relation_prefixes(run.correlations.columns)
+            if held_constant(prefix, run.facts)
+        },
         "top_images": [{"item_id": item_id, "activation": activation} for item_id, activation in top],
     }
 
@@ -83,6 +88,10 @@ def _print(found: dict[str, Any]) -> None:
     for row in found["correlations"]:
         for line in _relations(row):
             say(line)
+    for name, controls in found["held_constant"].items():
+        say(f"  {name}: {controls} held constant")
+    if caveat := interval_caveat(found["scores"].get("n_active")):
+        say(f"  note: {caveat}")
     say("  top images:")
     for image in found["top_images"]:
         say(f"    {_text(image['activation']):>8}  {image['item_id']}")

@@ -63,3 +63,35 @@ def test_a_file_of_an_earlier_version_is_still_read(fake_run):
 
     assert [choice.feature for choice in older] == [choice.feature for choice in run.selected]
     assert {choice.rating for choice in older} == {None}
+
+
+def test_ratings_and_metadata_of_a_run_are_tables_with_a_row_per_image(fake_run):
+    run = saeviz.run(fake_run)
+    ids = [item.item_id for item in run.items]
+
+    for table in (run.ratings_table, run.metadata, run.split.to_frame()):
+        assert table.index.name == "item_id"
+        assert list(table.index) == ids
+    assert list(run.ratings_table) == run.ratings
+    for item in run.items:
+        assert run.ratings_table.loc[item.item_id].dropna().to_dict() == dict(item.ratings)
+        assert {name: text for name, text in run.metadata.loc[item.item_id].items() if text} == {
+            name: text for name, text in item.metadata.items() if text
+        }
+    assert list(run.individual_ratings) == ["item_id", "rating", "rater", "value"]
+    assert set(run.split) == {"found"}
+
+
+def test_the_half_of_each_image_gives_the_correlations_of_that_half(fake_run):
+    run = saeviz.run(fake_run, settings=["scorers.1.split=0.5"])
+    assert set(run.split) == {"found", "held out"}
+    space = run.spaces[0]
+    features = pd.DataFrame(run.features(space).matrix.toarray(), index=run.features(space).item_ids)
+    rating = run.ratings[0]
+    table = run.correlations[(run.correlations["layer"] == space.layer) & (run.correlations["rating"] == rating)]
+    for half, name in (("found", "r"), ("held out", "r_held_out")):
+        ids = run.split.index[run.split == half]
+        expected = features.loc[ids].corrwith(run.ratings_table.loc[ids, rating])
+        some = table.set_index("feature")[name].dropna()
+        assert len(some)
+        assert some.to_numpy() == pytest.approx(expected[some.index].to_numpy(), abs=1e-5)

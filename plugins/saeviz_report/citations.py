@@ -1,0 +1,130 @@
+"""Methods to cite: those that the run used, as its configuration and its results tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import saeviz
+from saeviz_report.summary import component_of
+
+
+class Citation(NamedTuple):
+    """What a work is cited for, who wrote it when, its title, and where it is found."""
+
+    what: str
+    authors: str
+    title: str
+    where: str
+
+
+_PRISMA = Citation(
+    "Sparse autoencoders for CLIP",
+    "Joseph et al. (2025)",
+    "Prisma: An Open Source Toolkit for Mechanistic Interpretability in Vision and Video",
+    "arXiv:2504.19475",
+)
+_CLIP = Citation(
+    "CLIP",
+    "Radford et al. (2021)",
+    "Learning Transferable Visual Models From Natural Language Supervision",
+    "ICML 2021. arXiv:2103.00020",
+)
+_OPENCLIP = Citation("Implementation of CLIP", "Ilharco et al. (2021)", "OpenCLIP", "doi:10.5281/zenodo.5143773")
+_DINOV2 = Citation(
+    "Independent embedding",
+    "Oquab et al. (2024)",
+    "DINOv2: Learning Robust Visual Features without Supervision",
+    "Transactions on Machine Learning Research. arXiv:2304.07193",
+)
+_TIMM = Citation("Embedding models", "Wightman (2019)", "PyTorch Image Models", "doi:10.5281/zenodo.4414861")
+_MONOSEMANTICITY = Citation(
+    "Monosemanticity score",
+    "Pach, Karthik, Bouniot, Belongie & Akata (2025)",
+    "Sparse Autoencoders Learn Monosemantic Features in Vision-Language Models",
+    "NeurIPS 2025. arXiv:2504.02821",
+)
+_CORRECTIONS = {
+    "bh": Citation(
+        "False discovery rate",
+        "Benjamini & Hochberg (1995)",
+        "Controlling the False Discovery Rate: A Practical and Powerful Approach to Multiple Testing",
+        "Journal of the Royal Statistical Society B, 57(1), 289\N{EN DASH}300. doi:10.1111/j.2517-6161.1995.tb02031.x",
+    ),
+    "by": Citation(
+        "False discovery rate under any dependence",
+        "Benjamini & Yekutieli (2001)",
+        "The control of the false discovery rate in multiple testing under dependency",
+        "The Annals of Statistics, 29(4), 1165\N{EN DASH}1188. doi:10.1214/aos/1013699998",
+    ),
+    "max-t": Citation(
+        "Permutation of ratings, max-t", "Westfall & Young (1993)", "Resampling-Based Multiple Testing", "Wiley"
+    ),
+}
+_SPEARMAN = Citation(
+    "Interval of Spearman's rho",
+    "Bonett & Wright (2000)",
+    "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
+    "Psychometrika, 65(1), 23\N{EN DASH}28",
+)
+_RELIABILITY = Citation(
+    "Reliability of ratings",
+    "McGraw & Wong (1996)",
+    "Forming inferences about some intraclass correlation coefficients",
+    "Psychological Methods, 1(1), 30\N{EN DASH}46",
+)
+_RATERS = Citation(
+    "Raters and images random",
+    "Judd, Westfall & Kenny (2012)",
+    "Treating stimuli as a random factor in social psychology",
+    "Journal of Personality and Social Psychology, 103(1), 54\N{EN DASH}69",
+)
+_WORDS = Citation(
+    "Over-represented words",
+    "Monroe, Colaresi & Quinn (2008)",
+    "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of Political Conflict",
+    "Political Analysis, 16(4), 372\N{EN DASH}403",
+)
+
+
+def citations(run: saeviz.Run) -> list[Citation]:
+    """What the run used, each once, models first."""
+    config = run.manifest.get("config") or {}
+    return list(dict.fromkeys([*_of_models(config), *_of_scores(run), *_of_labels(config)]))
+
+
+def _of_models(config: Mapping[str, Any]) -> Iterator[Citation]:
+    extractor = config.get("extractor") or {}
+    if "prisma" in str(extractor).lower():
+        yield _PRISMA
+    uses = {component_of(config, role) for role in ("extractor", "labeler", "judge")}
+    if "clip" in str(extractor).lower() or "clip-vocabulary" in uses:
+        yield _CLIP
+    if uses & {"clip-b32-prisma", "clip-vocabulary"}:
+        yield _OPENCLIP
+    embeddings = {component_of(config, role) for role in ("embeddings", "second_embeddings")}
+    if "dinov2" in embeddings:
+        yield _DINOV2
+    if "timm" in embeddings:
+        yield _TIMM
+
+
+def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
+    if "monosemanticity" in run.scores:
+        yield _MONOSEMANTICITY
+    prefixes = saeviz.relation_prefixes(run.correlations.columns)
+    used = [saeviz.facts_of(prefix, run.facts) for prefix in prefixes]
+    corrections = {str(facts.get("correction")) for facts in used} | ({"bh"} if "ms_q" in run.scores else set())
+    yield from (citation for name, citation in _CORRECTIONS.items() if name in corrections)
+    measures = {str(facts.get("measure")) for facts in used}
+    if "Spearman's rho" in measures:
+        yield _SPEARMAN
+    if "reliability" in run.facts:
+        yield _RELIABILITY
+    if "r within raters" in measures:
+        yield _RATERS
+
+
+def _of_labels(config: Mapping[str, Any]) -> Iterator[Citation]:
+    if "metadata-terms" in {component_of(config, role) for role in ("labeler", "judge")}:
+        yield _WORDS

@@ -1,0 +1,62 @@
+"""What a run knows of its images, as DataFrames with a row per image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from saeviz.scoring import finding_images
+from saeviz.types import ImageItem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def ratings_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
+    """A float column per rating, NaN where an image does not have it; index `item_id`."""
+    return _frame(items, [item.ratings for item in items]).astype(float)
+
+
+def metadata_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
+    """A column of text per field, '' where an image does not have it; index `item_id`."""
+    return _frame(items, [item.metadata for item in items]).fillna("")
+
+
+def individual_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
+    """A row per single rating: `item_id`, `rating`, `rater`, `value`; empty where only means are known."""
+    import pandas as pd
+
+    rows = [
+        (item.item_id, name, rater, float(value))
+        for item in items
+        for name, given in item.individual.items()
+        for rater, value in given.items()
+    ]
+    return pd.DataFrame(rows, columns=["item_id", "rating", "rater", "value"])
+
+
+def halves(items: Sequence[ImageItem], share: float | None, seed: int) -> pd.Series[str]:
+    """For each image `found` or `held out`: whether relations were found on it or tested again; index `item_id`.
+
+    All are `found` without a `share`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    ids = [item.item_id for item in items]
+    return pd.Series(
+        np.where(finding_images(ids, share, seed), "found", "held out"),
+        index=pd.Index(ids, name="item_id", dtype=object),
+        name="split",
+        dtype=object,
+    )
+
+
+def _frame(items: Sequence[ImageItem], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    index = pd.Index([item.item_id for item in items], name="item_id", dtype=object)
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], index=index, dtype=object) for name in columns}, index=index
+    )
