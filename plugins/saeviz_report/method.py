@@ -87,9 +87,7 @@ def method_of(run: saeviz.Run) -> Method:
         is_twin = prefix and list(kinds.values()).count(kind) > 1
         name = f"{kind} ({prefix.removesuffix('_')})" if is_twin else kind
         measures[shown[prefix]] = f"{name} ({held[prefix]} held constant)" if held[prefix] else name
-    meaning = _MEANING.get(
-        next(iter(kinds.values()), ""), "The correlation of the feature's activation with the rating"
-    )
+    unknown = "The correlation of the feature's activation with the rating"
     return Method(
         correlations=saeviz.main_relation(run.correlations),
         measures=measures,
