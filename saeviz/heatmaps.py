@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz.pictures import to_rgb
@@ -32,6 +33,19 @@ UNSEEN = 0.35
 OUTLINE = 140
 """Grey level of the line around what it saw, for pictures that are dark anyway."""
 LEGEND_HEIGHT, LEGEND_WIDTH, FONT_SIZE = 28, 360, 13
+MARK = ("Software", "saeviz heatmap")
+"""Text in the file of a heatmap that says what it is, so that no run takes it for an image."""
+
+
+def is_heatmap(path: Path) -> bool:
+    """Whether a file is a heatmap that saeviz has written."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with path.open("rb") as file:
+            return "\0".join(MARK).encode() in file.read(256)
+    except OSError:
+        return False
 
 
 def draw_heatmap(picture: Image, values: Float32Array, box: Box, *, smooth: bool = True, caption: str = "") -> Image:

@@ -53,6 +53,16 @@ def is_run_directory(path: Path) -> bool:
     return isinstance(content, dict) and {"format", "stages"} <= content.keys()
 
 
+def run_directories(folder: Path) -> list[Path]:
+    """The run directories in a folder, itself included; what is in them is not looked at."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        if "run.json" in files and is_run_directory(Path(place)):
+            found.append(Path(place))
+            folders.clear()
+    return sorted(found)
+
+
 class RunDir:
     """The files of one run. Every write is atomic; tables are Parquet."""
 

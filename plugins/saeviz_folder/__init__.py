@@ -18,8 +18,8 @@ class FolderOptions(saeviz.Options):
     )
     ratings: Path | None = Field(
         None,
-        description="table with a row per image, or per image and rater: .csv, .tsv, .json (records or columns) or "
-        ".parquet",
+        description="table with a row per image, or per image and rater: .csv, .tsv, .json (records or columns), "
+        ".jsonl or .parquet; text may be packed with gzip (.csv.gz)",
         json_schema_extra={"path": True},
     )
     file_column: str | None = Field(
@@ -39,8 +39,8 @@ class FolderOptions(saeviz.Options):
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every numeric column, except ids and the spreads (x_sd) "
-        "and counts (x_n) of another column",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
+        "what is said of another column, as x_sd, x_n and x_median are",
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from saeviz.toolkit.files import is_run_directory, real_path
-from saeviz.toolkit.images import IMAGE_ENDINGS
+from saeviz.toolkit.images import IMAGE_ENDINGS, is_heatmap
 
 NOT_MENTIONED = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
 CONVERT = {
@@ -30,6 +30,7 @@ class Found:
     images: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
     runs: list[Path] = field(default_factory=list)
+    heatmaps: list[Path] = field(default_factory=list)
     hidden: list[Path] = field(default_factory=list)
     no_files: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Found:
         for path in sorted(self.unreadable):
             yield f"the folder {relative_name(path, self.folder)} cannot be read"
         yield from self._left_out(self.runs, "run directory of saeviz", "run directories of saeviz")
+        yield from self._left_out(self.heatmaps, "heatmap of saeviz", "heatmaps of saeviz")
         yield from self._left_out(self.hidden, "hidden folder or image", "hidden folders or images")
         yield from self._left_out(
             self.no_files, "link or device that leads to no file", "links or devices that lead to no file"
@@ -68,8 +70,8 @@ def is_image_name(path: Path) -> bool:
 def find_images(folder: Path) -> Found:
     """What lies below `folder`.
 
-    Hidden files and folders and run directories are left out. Links are followed; a folder that is reached twice counts
-    once.
+    Hidden files and folders, run directories and heatmaps are left out. Links are followed; a folder that is reached
+    twice counts once.
     """
     found = Found(folder)
     seen: set[tuple[int, int]] = set()
@@ -103,7 +105,10 @@ def _take(entry: os.DirEntry[str], found: Found, waiting: list[Path]) -> None:
     elif is_folder:
         waiting.append(path)
     elif is_image_name(path):
-        (found.images if _is_true(entry.is_file) else found.no_files).append(path)
+        if not _is_true(entry.is_file):
+            found.no_files.append(path)
+        else:
+            (found.heatmaps if is_heatmap(path) else found.images).append(path)
     elif entry.name.lower() not in NOT_MENTIONED:
         found.others.append(path)
 

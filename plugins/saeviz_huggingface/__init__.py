@@ -23,8 +23,8 @@ class HuggingFaceOptions(saeviz.Options):
     item_column: str | None = Field(None, description="column with the item id; default: the number of the row, from 0")
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every column of numbers, except ids and the spreads (x_sd) "
-        "and counts (x_n) of another column",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
+        "what is said of another column, as x_sd, x_n and x_median are",
     )
 
     @field_validator("path")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.files import run_directories
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,6 +37,7 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
             return _saved(folder, options.split)
         if not folder.exists() and options.path.startswith((".", "/", "~")):
             raise saeviz.DataError(f"images.path: there is no folder {options.path}")
+        _refuse_runs(folder)
         with _without_network() if context.offline else nullcontext():
             return load_dataset(
                 str(folder) if folder.exists() else options.path,
@@ -48,6 +50,16 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
         raise saeviz.DataError(
             f"images.path: {options.path} cannot be loaded: {reason}{_step(folder, context)}"
         ) from error
+
+
+def _refuse_runs(folder: Path) -> None:
+    """The library takes every picture in a folder, those of reports as well."""
+    runs = run_directories(folder) if folder.is_dir() else []
+    if runs:
+        raise saeviz.DataError(
+            f"images.path: {folder} has a run directory of saeviz in it ({runs[0]}), whose pictures would count as "
+            'images; keep runs elsewhere, or take images.use = "folder", which leaves them out'
+        )
 
 
 def _saved(folder: Path, split: str) -> Dataset:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz.toolkit.ratings import read_numbers
 from saeviz_raters import RatersOptions
 from saeviz_raters.relation import FEW_RATERS, relations
 from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
@@ -128,7 +129,7 @@ class Raters:
         """A column of the ratings table, whether it became a rating or metadata."""
         if column in data.ratings:
             return np.asarray(data.ratings[column], dtype=np.float64)
-        return np.array([_to_number(text) for text in data.metadata[column]])
+        return np.array(read_numbers(data.metadata[column]), dtype=np.float64)
 
     def _chosen(self, data: ScoreInput) -> list[str]:
         self.options.check_data("scorers.raters", data.ratings, data.metadata)
@@ -143,10 +144,3 @@ class Raters:
 
 def _as_fact(found: Reliability) -> dict[str, Any]:
     return {**vars(found), "ceiling_r": found.ceiling_r}
-
-
-def _to_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan

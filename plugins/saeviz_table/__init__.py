@@ -15,8 +15,8 @@ class UrlOptions(FetchOptions):
     """Options of the image provider `url`."""
 
     path: Path = Field(
-        description="table with a row per image, or per image and rater (.csv, .tsv, .json, .parquet), or a text file "
-        "with a line per image",
+        description="table with a row per image, or per image and rater (.csv, .tsv, .json, .jsonl, .parquet), or a "
+        "text file with a line per image",
         **saeviz.PATH,
     )
     image_column: str | None = Field(
@@ -32,8 +32,8 @@ class UrlOptions(FetchOptions):
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every numeric column, except ids and the spreads (x_sd) "
-        "and counts (x_n) of another column",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
+        "what is said of another column, as x_sd, x_n and x_median are",
     )
 
 

@@ -12,6 +12,7 @@ from saeviz.api import open_run
 from saeviz.cli.common import chosen, latest_run, log_to_stderr, reading_options, say, say_json, tell
 from saeviz.errors import ConfigError, ExitCode
 from saeviz.files import write_atomic
+from saeviz.heatmaps import MARK
 from saeviz.plain import plain
 from saeviz.results import Run
 from saeviz.types import Feature
@@ -52,8 +53,11 @@ def heatmap(
     if as_json:
         say_json(_numbers(run, feature, item, fine=choices["fine"]), indent=None)
     else:
-        picture = BytesIO()
-        run.heatmap_image(feature, item, **choices).save(picture, "png")
+        from PIL.PngImagePlugin import PngInfo
+
+        picture, about = BytesIO(), PngInfo()
+        about.add_text(*MARK)
+        run.heatmap_image(feature, item, **choices).save(picture, "png", pnginfo=about)
         write_atomic(out, picture.getvalue())
         say(out)
     if Feature.parse(feature).tokens == "cls":

@@ -62,7 +62,8 @@ _WHAT = "image|img|picture|pic|photo|photograph|stimulus|stim|item|file|row|case
 _ID_WORDS = _set("id ids uuid guid uid pid iid sid")
 _ID = re.compile(rf"({_WHO}|{_WHAT}|prolific|mturk|response|oasis|iaps)(id|ids|uid|code|key|pid)")
 _WHO_NUMBER = re.compile(rf"({_WHO})(number|num|nr|no|idx|index)?")
-_WHAT_EXACTLY = frozenset([*_WHAT.split("|"), "code", "key", "barcode", "accession"])
+_WHAT_EXACTLY = frozenset(_WHAT.split("|"))
+_WHAT_NUMBER = re.compile(rf"({_WHAT}|iaps|oasis)(number|num|nr|no)?|code|key|barcode|accession")
 _TIME = re.compile(
     r"date|time ?stamps?|date ?times?|(created|updated|modified|submitted|recorded)( (at|on|date|time))?|.* time ?stamp"
 )
@@ -106,7 +107,7 @@ def is_id(name: str, numbers: Sequence[float]) -> bool:
     whole = _are_whole(numbers) and len(set(numbers)) > 1
     if _WHO_NUMBER.fullmatch(compact):
         return whole
-    return spaced in _WHAT_EXACTLY and whole and len(set(numbers)) == len(numbers)
+    return _WHAT_NUMBER.fullmatch(compact) is not None and whole and len(set(numbers)) == len(numbers)
 
 
 def is_time(name: str, numbers: Sequence[float]) -> bool:

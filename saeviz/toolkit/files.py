@@ -12,7 +12,7 @@ from saeviz.files import (
     write_atomic,
 )
 from saeviz.regular import open_regular, read_regular, real_path
-from saeviz.rundir import is_run_directory
+from saeviz.rundir import is_run_directory, run_directories
 
 __all__ = [
     "OneWriter",
@@ -25,5 +25,6 @@ __all__ = [
     "read_regular",
     "real_path",
     "remove_temporaries",
+    "run_directories",
     "write_atomic",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from saeviz.errors import ImageError
+from saeviz.heatmaps import is_heatmap
 from saeviz.pictures import is_deep, is_see_through, open_picture, size_of, to_rgb, upright
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ __all__ = [
     "IMAGE_ENDINGS",
     "check_shape",
     "is_deep",
+    "is_heatmap",
     "is_see_through",
     "open_picture",
     "size_of",

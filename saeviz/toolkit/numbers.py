@@ -29,6 +29,7 @@ _SIGNS = {
     "\uff08": "(",
     "\uff09": ")",
 }
+_SIMPLE = re.compile(r"[+-]?(\d+)(?:\.(\d+))?", re.ASCII)
 _EXPONENT = r"(?:e[+-]?\d+)?"
 _POINT = re.compile(
     rf"[+-]?(?:(?:\d+|[1-9]\d{{0,2}}(?:,\d{{3}})+|[1-9]\d{{0,2}}(?:[ ']\d{{3}})+)(?:\.\d*)?|\.\d+){_EXPONENT}",
@@ -66,7 +67,7 @@ class Reading:
             if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
                 return None
             return _finite(cell)
-        parsed = None if is_missing(cell) else _parse(cell)
+        parsed = _parse(cell)
         if parsed is None or (parsed.percent is not self.percent and not parsed.labelled):
             return None
         if self.decimal is not None:
@@ -97,12 +98,13 @@ class Survey:
         counts: Counter[str] = Counter(native=sum(_READ_NATIVE(cell) is not None for cell in others))
         filled = len(others)
         for text, count in texts.items():
-            if is_missing(text):
-                continue
-            filled += count
             parsed = _parse(text)
             if parsed is not None:
-                counts.update(dict.fromkeys(_kinds(text, parsed), count))
+                filled += count
+                for kind in _kinds(text, parsed):
+                    counts[kind] += count
+            elif not is_missing(text):
+                filled += count
         names = ("native", "only_point", "only_comma", "either_point", "either_comma", "percent", "plain", "labelled")
         return cls(filled, *(counts[name] for name in names))
 
@@ -173,10 +175,17 @@ def _kinds(text: str, parsed: _Parsed) -> list[str]:
     return kinds
 
 
-@lru_cache(1 << 14)
+@lru_cache(1 << 16)
 def _parse(text: str) -> _Parsed | None:
     """Remembers, as a million ratings are often of seven kinds."""
     text = _clean(text)
+    simple = _SIMPLE.fullmatch(text)
+    if simple:
+        number, (whole, decimals) = _finite(text), simple.groups()
+        if number is None or decimals is None:
+            return None if number is None else _Parsed(number, number)
+        is_group = len(decimals) == 3 and len(whole) <= 3 and whole[0] != "0"
+        return _Parsed(number, math.copysign(float(whole + decimals), number) if is_group else None)
     percent = text.endswith("%")
     text = text.removesuffix("%").rstrip() if percent else text
     point = _finite(re.sub("[, ']", "", text)) if _POINT.fullmatch(text) else None

@@ -19,9 +19,10 @@ LOOKED_AT = 100
 SHOWN = 12
 
 
-def to_number(cell: Cell) -> float | None:
-    """The finite number in a cell, or None; written with a decimal point."""
-    return Reading().number(cell)
+def read_numbers(cells: Sequence[Cell]) -> list[float | None]:
+    """The numbers of a column, written with points or commas as the whole of it says; None where there is none."""
+    reading = Survey.of(cells).reading(None) or Reading()
+    return [reading.number(cell) for cell in cells]
 
 
 def check_names(names: Iterable[str], known: Collection[str], place: str, kind: str = "rating") -> None:

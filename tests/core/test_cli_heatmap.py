@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,12 @@ def test_an_extractor_with_maps_of_patches_only(run, lesser):
 def test_an_extractor_without_a_look_at_single_images(lesser):
     with pytest.raises(saeviz.DataError, match="the extractor silent cannot look at single images"):
         lesser("silent").heatmap(RED, "picture/3")
+
+
+def test_a_heatmap_beside_the_images_is_no_image_of_the_next_run(saeviz_command, run):
+    Path("album").mkdir()
+    Image.new("RGB", (8, 8)).save("album/a.png")
+    assert saeviz_command("heatmap", RED, "picture/3", "--run", run.dir, "--out", "album/h.png").code == ExitCode.DONE
+    found = saeviz_command("check", "--images", "album", "--json")
+    assert json.loads(found.out)["images"] == 1
+    assert "1 heatmap of saeviz left out: h.png" in found.err

@@ -138,6 +138,8 @@ def test_what_is_left_out_is_named_with_the_reason_and_may_be_named_by_the_user(
         ("participant_nr", [1, 1, 2], "id"),
         ("PROLIFIC_PID", [9, 9, 1], "id"),
         ("stimulus", [1001, 1002, 1004], "id"),
+        ("IAPS", [1019, 1050, 1040], "id"),
+        ("pictureNumber", [7, 9, 4], "id"),
         ("timestamp", [3, 4, 5], "time"),
         ("created_at", [3.5, 4, 5], "time"),
         ("when", [1700000000, 1700000100, 1710000000], "time"),

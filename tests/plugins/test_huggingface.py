@@ -181,6 +181,14 @@ def test_what_cannot_be_loaded(folder, tmp_path):
         ids(provide(tmp_path / "empty"))
 
 
+def test_pictures_of_a_report_are_no_images(folder):
+    run = folder / "runs" / "one"
+    (run / "report").mkdir(parents=True)
+    (run / "run.json").write_text('{"format": 1, "stages": {}}')
+    with pytest.raises(saeviz.DataError, match=r"has a run directory of saeviz in it .*runs/one.*keep runs elsewhere"):
+        list(provide(folder).iter_images())
+
+
 def test_no_code_of_a_data_set_is_run(tmp_path):
     folder = tmp_path / "evil"
     folder.mkdir()
