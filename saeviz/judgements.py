@@ -7,7 +7,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from saeviz.accuracy import area_under_curve, mean_of, proportion
+from saeviz.accuracy import Estimate, area_under_curve, mean_of, proportion
 from saeviz.errors import RunDirError
 from saeviz.files import append_line, read_lines, write_atomic
 from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
@@ -17,8 +17,8 @@ from saeviz.types import Feature
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["active", "silent", "hard"]
-Verdict = Literal["confirmed", "fails", "undecided"]
+Kind = Literal["active", "silent", "hard", "seen"]
+Verdict = Literal["confirmed", "fails", "undecided", "not judged"]
 
 APPLIES = 0.5
 """From this score on the judge is taken to say that the label applies."""
@@ -37,9 +37,11 @@ COLUMNS = {
     "n_active": "int64",
     "n_silent": "int64",
     "n_hard": "int64",
+    "n_seen": "int64",
     "sensitivity": "float64",
     "specificity": "float64",
     "hard_specificity": "float64",
+    "seen_sensitivity": "float64",
     "balanced_accuracy": "float64",
     "ci_low": "float64",
     "ci_high": "float64",
@@ -48,9 +50,10 @@ COLUMNS = {
 
 
 class JudgedImage(NamedTuple):
-    """A held-out image: whether the feature fires on it, how much, and what the judge gave.
+    """An image: whether the feature fires on it, how much, and what the judge gave.
 
-    `hard` ones are silent images most like those that the feature fires on most. A score of None: it cannot be judged.
+    `hard` ones are silent images most like those that the feature fires on most; `seen` ones were shown to the labeler,
+    the others are held out. A score of None: it cannot be judged.
     """
 
     item_id: str
@@ -60,13 +63,17 @@ class JudgedImage(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What became of one label. Two with the same `key` were made from the same; `reason`: why there are no images."""
+    """What became of one label. Two with the same `key` were made from the same; `reason`: why there are no images.
+
+    `images` are held out; of `seen` ones, which the labeler saw, follows nothing about the label, but about the judge.
+    """
 
     feature: Feature
     label: str
     images: tuple[JudgedImage, ...]
     reason: str
     key: str
+    seen: tuple[JudgedImage, ...] = ()
 
     def as_text(self) -> str:
         """One line of JSON."""
@@ -76,6 +83,7 @@ class Judgement(NamedTuple):
             "feature": self.feature.index,
             "label": self.label,
             "images": [plain(image._asdict()) for image in self.images],
+            "seen": [plain(image._asdict()) for image in self.seen],
             "reason": self.reason,
             "key": self.key,
         }
@@ -84,34 +92,66 @@ class Judgement(NamedTuple):
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Judgement:
         """The judgement that a line holds."""
-        images = tuple(JudgedImage(**image) for image in row["images"])
-        return cls(
-            Feature(row["layer"], row["tokens"], row["feature"]), row["label"], images, row["reason"], row["key"]
-        )
+        images, seen = (tuple(JudgedImage(**image) for image in row[name]) for name in ("images", "seen"))
+        feature = Feature(row["layer"], row["tokens"], row["feature"])
+        return cls(feature, row["label"], images, row["reason"], row["key"], seen)
 
-    def as_row(self) -> dict[str, Any]:
+    def as_row(self, powerless: str = "") -> dict[str, Any]:
         """Its row of the table: counts, and figures that are NaN where too few images could be judged.
 
         `specificity` is that over all silent images, the hard ones among them; `hard_specificity` over these alone.
+        `powerless`: why nothing follows from what the judge says.
         """
-        active, silent, hard = self._scores("active"), self._scores("silent", "hard"), self._scores("hard")
-        reason = self.reason or _too_few(len(active), len(silent))
-        figures = _figures(active, silent, hard) if not reason else {}
+        too_few = self.reason or _too_few(len(self.scores("active")), len(self.scores("silent", "hard")))
+        figures = {} if too_few else self._figures()
+        reason = too_few or powerless
         return {
             "layer": self.feature.layer,
             "tokens": self.feature.tokens,
             "feature": self.feature.index,
             "label": self.label,
-            "verdict": verdict(figures["ci_low"], figures["ci_high"]) if figures else "undecided",
+            "verdict": "not judged" if reason else verdict(figures["ci_low"], figures["ci_high"]),
             "reason": reason,
-            "n_active": len(active),
-            "n_silent": len(silent),
-            "n_hard": len(hard),
+            "n_active": len(self.scores("active")),
+            "n_silent": len(self.scores("silent", "hard")),
+            "n_hard": len(self.scores("hard")),
+            "n_seen": len(self.scores("seen")),
             **{name: figures.get(name, nan) for name, kind in COLUMNS.items() if kind == "float64"},
         }
 
-    def _scores(self, *kinds: Kind) -> list[float]:
-        return [image.score for image in self.images if image.kind in kinds and image.score is not None]
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are enough images of either kind."""
+        return not self.reason and not _too_few(len(self.scores("active")), len(self.scores("silent", "hard")))
+
+    def scores(self, *kinds: Kind) -> list[float]:
+        """What the judge gave to the images of some kinds, without those that it could not judge."""
+        return [image.score for image in (*self.images, *self.seen) if image.kind in kinds and image.score is not None]
+
+    def _figures(self) -> dict[str, float]:
+        active, silent = self.scores("active"), self.scores("silent", "hard")
+        sensitivity, passed_over = says_yes(active), says_no(silent)
+        balanced = mean_of(sensitivity, passed_over)
+        return {
+            "sensitivity": sensitivity.value,
+            "specificity": passed_over.value,
+            "hard_specificity": says_no(self.scores("hard")).value,
+            "seen_sensitivity": says_yes(self.scores("seen")).value,
+            "balanced_accuracy": balanced.value,
+            "ci_low": balanced.low,
+            "ci_high": balanced.high,
+            "auc": area_under_curve(active, silent),
+        }
+
+
+def says_yes(scores: Sequence[float]) -> Estimate:
+    """The share of scores that say that the label applies."""
+    return proportion(sum(score >= APPLIES for score in scores), len(scores))
+
+
+def says_no(scores: Sequence[float]) -> Estimate:
+    """The share of scores that say that it does not."""
+    return proportion(sum(score < APPLIES for score in scores), len(scores))
 
 
 def verdict(ci_low: float, ci_high: float) -> Verdict:
@@ -131,26 +171,11 @@ def _too_few(n_active: int, n_silent: int) -> str:
     return ""
 
 
-def _figures(active: Sequence[float], silent: Sequence[float], hard: Sequence[float]) -> dict[str, float]:
-    sensitivity = proportion(sum(score >= APPLIES for score in active), len(active))
-    specificity = proportion(sum(score < APPLIES for score in silent), len(silent))
-    balanced = mean_of(sensitivity, specificity)
-    return {
-        "sensitivity": sensitivity.value,
-        "specificity": specificity.value,
-        "hard_specificity": proportion(sum(score < APPLIES for score in hard), len(hard)).value,
-        "balanced_accuracy": balanced.value,
-        "ci_low": balanced.low,
-        "ci_high": balanced.high,
-        "auc": area_under_curve(active, silent),
-    }
-
-
-def table_of(judgements: Iterable[Judgement]) -> pd.DataFrame:
-    """A row per judged label."""
+def table_of(judgements: Iterable[Judgement], powerless: str = "") -> pd.DataFrame:
+    """A row per judged label; `powerless`: why nothing follows from what the judge says."""
     import pandas as pd
 
-    table = pd.DataFrame([one.as_row() for one in judgements], columns=list(COLUMNS))
+    table = pd.DataFrame([one.as_row(powerless) for one in judgements], columns=list(COLUMNS))
     return table.astype(COLUMNS)
 
 

@@ -70,9 +70,9 @@ class Run:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Figures about the whole run that scorers left, by name."""
-        facts: Mapping[str, Any] = self.manifest["stages"].get("score", {}).get("facts", {})
-        return facts
+        """Figures about the whole run that scorers and the judge left, by name."""
+        stages = self.manifest["stages"]
+        return {**stages.get("score", {}).get("facts", {}), **stages.get("judge", {}).get("facts", {})}
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:

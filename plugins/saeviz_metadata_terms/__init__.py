@@ -39,5 +39,4 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
         summary="names features by over-represented words of titles, tags or captions; no model, no network",
         options=MetadataTermsOptions,
         factory="saeviz_metadata_terms.labeler:MetadataTerms",
-        judges_itself=True,
     )

@@ -24,6 +24,5 @@ def judgements_of(run: saeviz.Run) -> dict[saeviz.Feature, Mapping[str, Any]]:
 
 def verdicts_of(run: saeviz.Run) -> dict[str, int]:
     """How many names are confirmed, fail, are undecided, or could not be judged; empty without a judge."""
-    table = run.judgements
-    counts = Counter(table["verdict"].where(table["reason"] == "", "not judged"))
+    counts = Counter(run.judgements["verdict"])
     return {verdict: counts[verdict] for verdict in VERDICTS} if counts else {}

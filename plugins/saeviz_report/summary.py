@@ -212,4 +212,11 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
         notes.append(f"The labeler {component_of(config, 'labeler')} found a name for none of the features.")
     elif not component_of(config, "judge"):
         notes.append("Nobody has judged whether the names are right: the run file has no [judge] table.")
+    elif reason := run.facts.get("judge_powerless"):
+        notes.append(f"No name is confirmed or struck out: {reason}. Another judge may tell more.")
+    elif run.facts.get("confirmed_by_guessing"):
+        guessed = run.facts["confirmed_by_guessing"]
+        notes.append(
+            f"Somebody who guesses, and says yes as often as this judge, would confirm about {guessed:.1f} names."
+        )
     return notes

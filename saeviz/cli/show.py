@@ -128,7 +128,7 @@ def _first_few(names: list[str]) -> str:
 
 
 def _judged(row: dict[str, Any]) -> str:
-    if row["balanced_accuracy"] is None:
+    if row["verdict"] == "not judged":
         return f"label not judged: {row['reason']}"
     return (
         f"label {row['verdict']}: balanced accuracy {row['balanced_accuracy']:.2f} "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.config import ComponentConfig
-from saeviz.errors import ConfigError, PausedError, PluginError
+from saeviz.errors import ConfigError, LabelError, PausedError, PluginError
 from saeviz.judgements import (
     JudgedImage,
     Judgement,
@@ -20,6 +20,7 @@ from saeviz.judgements import (
     write_judgements,
 )
 from saeviz.labels import LabelLine, read_labels
+from saeviz.power import Power, power_of
 from saeviz.roles import LabelJudge, MeteredJudge
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
@@ -80,10 +81,29 @@ class Judge:
             usage = usage_of(judge)
         judgements = [kept[key] for key in docket.cases if key in kept]
         write_judgements(rundir.judged, judgements)
-        rundir.write_table(rundir.judgements, table_of(judgements))
-        verdicts = Counter(one.as_row()["verdict"] for one in judgements)
+        power = power_of(judgements)
+        table = table_of(judgements, power.reason)
+        rundir.write_table(rundir.judgements, table)
+        verdicts = Counter(table["verdict"])
+        _say(power, verdicts)
         counts = {"judged": len(judgements), "new": len(docket.waiting), **dict(sorted(verdicts.items()))}
-        return {"counts": counts, "outputs": [rundir.judged, rundir.judgements], **usage}
+        outputs = [rundir.judged, rundir.judgements]
+        return {"counts": counts, "facts": power.as_facts(), "outputs": outputs, **usage}
+
+
+def _say(power: Power, verdicts: Mapping[str, int]) -> None:
+    if power.reason:
+        logger.warning(
+            "judge: no name is confirmed or fails: %s; judge by another one, see docs/labeling.md", power.reason
+        )
+    elif power.n:
+        logger.info(
+            "judge: %d of %d names are confirmed, %d fail; by guessing about %.1f would be confirmed",
+            verdicts.get("confirmed", 0),
+            power.n,
+            verdicts.get("fails", 0),
+            power.by_guessing,
+        )
 
 
 class Case(NamedTuple):
@@ -135,7 +155,7 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
     wanted = Wanted.of(session, labeler) if labeler else Wanted({}, {})
     requests = [*wanted.requests.values()]
     n_seen = [_n_seen(wanted.kept[key].label, one) if key in wanted.kept else 0 for key, one in wanted.requests.items()]
-    n_images = {trial.feature: len(trial.images) for trial in trials(session, requests, n_seen)}
+    n_images = {trial.feature: len(trial.shown) for trial in trials(session, requests, n_seen)}
     settled = {line.feature for line in wanted.kept.values() if not line.label.label}
     if not anew:
         settled |= {one.feature for one in Docket.of(session, config).kept.values()}
@@ -160,7 +180,7 @@ def _n_seen(label: FeatureLabel, request: LabelRequest) -> int:
 
 def _case(made_by: Any, line: LabelLine, trial: Trial) -> tuple[str, Case]:
     words = FeatureLabel(line.label.label, line.label.description)
-    images = [[one.item.item_id, one.kind, round(one.activation, 4)] for one in trial.images]
+    images = [[one.item.item_id, one.kind, round(one.activation, 4)] for one in trial.shown]
     key = digest_of([made_by, str(line.feature), words.label, words.description, images, trial.reason])
     return key, Case(words, trial)
 
@@ -180,7 +200,7 @@ def _judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
 def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentConfig) -> NDArray[np.float64]:
     import numpy as np
 
-    images = [one.item for one in case.trial.images]
+    images = [one.item for one in case.trial.shown]
     with session.blaming(config), _speaking_of(config):
         scores = np.asarray(judge.judge(case.label, images), dtype=np.float64)
     if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
@@ -196,7 +216,7 @@ def _speaking_of(config: ComponentConfig) -> Iterator[None]:
     """Labelers speak of their table as [labeler]; a judge of its own is in [judge]."""
     try:
         yield
-    except (ConfigError, PausedError) as error:
+    except (ConfigError, LabelError, PausedError) as error:
         if config.place != "judge" or "labeler." not in str(error):
             raise
         raise type(error)(str(error).replace("labeler.", "judge.")) from None
@@ -205,8 +225,9 @@ def _speaking_of(config: ComponentConfig) -> Iterator[None]:
 def _judgement(case: Case, key: str, scores: Sequence[float] | NDArray[np.float64]) -> Judgement:
     import numpy as np
 
-    images = tuple(
+    judged = [
         JudgedImage(one.item.item_id, one.kind, round(one.activation, 4), None if np.isnan(score) else float(score))
-        for one, score in zip(case.trial.images, scores, strict=True)
-    )
-    return Judgement(case.feature, case.label.label, images, case.trial.reason, key)
+        for one, score in zip(case.trial.shown, scores, strict=True)
+    ]
+    images, seen = (tuple(one for one in judged if (one.kind == "seen") is is_seen) for is_seen in (False, True))
+    return Judgement(case.feature, case.label.label, images, case.trial.reason, key, seen)

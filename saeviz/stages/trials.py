@@ -1,4 +1,4 @@
-"""Held-out images on which labels are judged: some that the feature fires on, some that it does not."""
+"""Images on which labels are judged: held-out ones that the feature fires on, or does not, and a few seen ones."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ BANDS = 4
 """Of activation, equally wide, from which active images are drawn in turn, strongest band first."""
 
 
-class HeldOut(NamedTuple):
-    """An image that the labeler did not see."""
+N_SEEN = 4
+"""Images that the labeler saw, beside the held-out ones of a label: over all labels they tell what the judge can do."""
+
+
+class Shown(NamedTuple):
+    """An image that a judge is shown; all but the `seen` ones are held out."""
 
     item: ImageItem
     kind: Kind
@@ -32,11 +36,25 @@ class HeldOut(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The images of one feature in random order; none, and the reason, where there are too few."""
+    """The held-out images of one feature in random order; none, and the reason, where there are too few.
+
+    `seen` are some that the labeler saw, in random order.
+    """
 
     feature: Feature
-    images: tuple[HeldOut, ...]
+    images: tuple[Shown, ...]
     reason: str
+    seen: tuple[Shown, ...] = ()
+
+    @property
+    def shown(self) -> list[Shown]:
+        """All in the order in which a judge is shown them, the seen ones spread evenly, so that it cannot tell."""
+        mixed: list[Shown] = []
+        n, n_seen = len(self.images), len(self.seen)
+        for place, image in enumerate(self.images, start=1):
+            mixed.append(image)
+            mixed += self.seen[n_seen * (place - 1) // n : n_seen * place // n]
+        return mixed
 
 
 def trials(session: Session, requests: Sequence[LabelRequest], n_seen: Sequence[int]) -> Iterator[Trial]:
@@ -57,7 +75,8 @@ def trials(session: Session, requests: Sequence[LabelRequest], n_seen: Sequence[
         seen = np.zeros(len(dataset), dtype=bool)
         seen[[*top[:n_top], *(row_of[item.item_id] for item in request.contrast)]] = True
         likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], activations[top])
-        yield _trial(request.feature, activations, seen, likeness, session, dataset)
+        trial = _trial(request.feature, activations, seen, likeness, session, dataset)
+        yield trial if trial.reason else trial._replace(seen=_seen(request, n_top, activations, top, session))
 
 
 def _trial(
@@ -86,8 +105,21 @@ def _trial(
         "silent": easy,
         "hard": hard,
     }
-    drawn = [HeldOut(dataset[row], kind, float(activations[row])) for kind, rows in kinds.items() for row in rows]
+    drawn = [Shown(dataset[row], kind, float(activations[row])) for kind, rows in kinds.items() for row in rows]
     return Trial(feature, tuple(drawn[place] for place in generator.permutation(len(drawn))), "")
+
+
+def _seen(
+    request: LabelRequest, n_top: int, activations: Float32Array, rows: Sequence[int], session: Session
+) -> tuple[Shown, ...]:
+    """Some of the top images that the labeler saw, of those that reach what held-out ones have to reach."""
+    import numpy as np
+
+    least = ACTIVE_SHARE * activations.max()
+    known = [(one.item, row) for one, row in zip(request.top[:n_top], rows, strict=False) if activations[row] >= least]
+    generator = np.random.default_rng([session.config.run.seed, crc32(f"seen {request.feature}".encode())])
+    drawn = generator.permutation(len(known))[:N_SEEN]
+    return tuple(Shown(known[place][0], "seen", float(activations[known[place][1]])) for place in drawn)
 
 
 def _too_few(n_active: int, n_silent: int) -> str:

@@ -225,7 +225,7 @@ def test_too_few_images_are_a_reason_and_cost_nothing(run_file, plugin):
     run = saeviz.run(run_file, settings=["run.top_images=90"])
     assert plugin["judged"] == []
     assert run.failures == []
-    assert (run.judgements["verdict"] == "undecided").all()
+    assert (run.judgements["verdict"] == "not judged").all()
     assert run.judgements["reason"].str.contains("5 are needed").all()
     assert run.judgements["balanced_accuracy"].isna().all()
 
@@ -501,6 +501,6 @@ def test_judgements_survive_the_file():
     assert Judgement.from_json(json.loads(one.as_text())) == one
     assert "\n" not in one.as_text()
     table = table_of([one, judgement([1] * 9, [0] * 9)])
-    assert table["verdict"].tolist() == ["undecided", "confirmed"]
+    assert table["verdict"].tolist() == ["not judged", "confirmed"]
     assert table_of([]).dtypes.equals(table.dtypes)
     assert table["auc"].isna().tolist() == [True, False]
