@@ -38,6 +38,10 @@ class DataError(SaevizError):
     """Images, ratings or weights cannot be used as they are."""
 
 
+class MalformedError(DataError):
+    """A value that components exchange is not what it has to be; in a run the component that made it is named."""
+
+
 class ImageError(DataError):
     """One picture cannot be read; a run lists it in `failures.jsonl` and goes on."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz.errors import DataError
 from saeviz.topk import TopImages, stream_top_images
@@ -18,29 +19,44 @@ if TYPE_CHECKING:
 
     from saeviz.typing import CSR, Float32Array, FloatArray
 
+A = TypeVar("A", bound="NDArray[Any]")
+
 
 class FeatureStream:
     """The features of one space over all images of a run, in a fixed order of images.
 
     `batches()` streams them in bounded memory and can be called again and again; `matrix()` loads
-    them all, for convenience.
+    them all, for convenience. With `item_ids` everything that reads them raises `DataError` where they are not features
+    of exactly these images in this order. What is given cannot be written to, except for `matrix()`.
     """
 
-    def __init__(self, space: FeatureSpace, read: Callable[[], Iterator[FeatureBatch]]) -> None:
+    def __init__(
+        self,
+        space: FeatureSpace,
+        read: Callable[[], Iterator[FeatureBatch]],
+        item_ids: Sequence[str] | None = None,
+    ) -> None:
         self.space = space
+        self.item_ids = None if item_ids is None else tuple(item_ids)
         self._read = read
         self._top: TopImages | None = None
 
     def batches(self) -> Iterator[FeatureBatch]:
         """The batches, one after the other; together their rows are the images in order."""
-        return self._read()
+        return map(_read_only_batch, expected(self._read(), self.space, self.item_ids))
+
+    def of(self, item_ids: tuple[str, ...]) -> FeatureStream:
+        """The same, known to be of these images."""
+        return self if self.item_ids == item_ids else FeatureStream(self.space, self._read, item_ids)
 
     def matrix(self) -> CSR:
-        """Everything as one CSR float32 `[n_items, n_features]`. Memory grows with the data."""
+        """Everything as one CSR float32 `[n_items, n_features]`, the caller's own. Memory grows with the data."""
         import numpy as np
         from scipy.sparse import csr_array
 
         parts = [batch.matrix for batch in self.batches()]
+        if len(parts) == 1:
+            return parts[0].copy()
         return _stack(parts) if parts else csr_array((0, self.space.n_features), dtype=np.float32)
 
     def count_active(self) -> NDArray[np.int64]:
@@ -55,7 +71,8 @@ class FeatureStream:
     def top_images(self, k: int) -> TopImages:
         """The `k` most activating images of every feature; see `TopImages`."""
         if self._top is None or self._top.k < k:
-            self._top = stream_top_images(self.batches(), self.space.n_features, k)
+            top = stream_top_images(self.batches(), self.space.n_features, k)
+            self._top = TopImages(read_only(top.rows), read_only(top.values))
         return self._top.first(k)
 
 
@@ -70,6 +87,47 @@ class FeatureStatistics:
     maximum: FloatArray
     minimum: FloatArray
     mean: FloatArray
+
+
+def expected(
+    batches: Iterable[FeatureBatch], space: FeatureSpace, item_ids: Sequence[str] | None, source: str = "the store"
+) -> Iterator[FeatureBatch]:
+    """The batches, as long as they are of this space and, if ids are given, of exactly these items in this order.
+
+    Raises `DataError` otherwise, which says what `source` gave.
+    """
+    start = 0
+    for batch in batches:
+        if not isinstance(batch, FeatureBatch) or batch.space != space:
+            what = batch.space if isinstance(batch, FeatureBatch) else type(batch).__name__
+            raise DataError(f"{space}: {source} gave {what} where a batch of this space belongs")
+        if item_ids is not None:
+            _refuse_other_items(batch, tuple(item_ids[start : start + len(batch)]), source)
+        start += len(batch)
+        yield batch
+    if item_ids is not None and start != len(item_ids):
+        raise DataError(f"{space}: {source} gave features of {start} images where {len(item_ids)} belong")
+
+
+def _refuse_other_items(batch: FeatureBatch, belonging: tuple[str, ...], source: str) -> None:
+    if batch.item_ids != belonging:
+        pairs = zip(batch.item_ids, (*belonging, *[None] * len(batch)), strict=False)
+        got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
+        place = f"where {belongs!r} belongs" if belongs is not None else "after the last image"
+        raise DataError(f"{batch.space}: {source} gave features of item {got!r} {place}")
+
+
+def read_only(array: A) -> A:
+    """A view of an array that cannot be written to; the array itself stays as it is."""
+    view: A = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _read_only_batch(batch: FeatureBatch) -> FeatureBatch:
+    matrix = batch.matrix
+    matrix.data, matrix.indices, matrix.indptr = map(read_only, (matrix.data, matrix.indices, matrix.indptr))
+    return batch
 
 
 def _stack(parts: list[CSR]) -> CSR:
@@ -101,7 +159,8 @@ def _statistics(stream: FeatureStream) -> FeatureStatistics:
     minimum[has_zero] = np.minimum(minimum[has_zero], 0.0)
     if not n_items:
         maximum[:] = minimum[:] = 0.0
-    return FeatureStatistics(n_active, maximum.astype(float), minimum.astype(float), total / max(n_items, 1))
+    found = (n_active, maximum.astype(float), minimum.astype(float), total / max(n_items, 1))
+    return FeatureStatistics(*map(read_only, found))
 
 
 @dataclass(frozen=True)
@@ -109,13 +168,17 @@ class IndividualRatings:
     """What every rater said, one rating a place: rater `raters[i]` gave the image of row `rows[i]` the `values[i]`.
 
     int64, int64 and float64 `[n]`, in the order of rows; `raters` counts into `names`, the raters' ids. Nobody
-    rates an image twice.
+    rates an image twice. The arrays cannot be written to.
     """
 
     rows: NDArray[np.int64]
     raters: NDArray[np.int64]
     values: FloatArray
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "raters", "values"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +189,7 @@ class ScoreInput:
     none, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`, NaN where an
     image is not rated (an infinity counts as that, too); `individual` maps it to the single ratings behind these,
     where they are known. `metadata` maps a name to text of every image, '' where there is none. `second_embeddings`
-    are those of a second provider, if there is one.
+    are those of a second provider, if there is one. All scorers of a run see the same values: none can be written to.
     """
 
     space: FeatureSpace
@@ -137,6 +200,19 @@ class ScoreInput:
     individual: Mapping[str, IndividualRatings] = field(default_factory=dict)
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
     second_embeddings: Float32Array | None = None
+
+    def __post_init__(self) -> None:
+        frozen: dict[str, Any] = {
+            "item_ids": tuple(self.item_ids),
+            "features": self.features.of(tuple(self.item_ids)),
+            "embeddings": None if self.embeddings is None else read_only(self.embeddings),
+            "ratings": MappingProxyType({name: read_only(values) for name, values in self.ratings.items()}),
+            "individual": MappingProxyType(dict(self.individual)),
+            "metadata": MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
+            "second_embeddings": None if self.second_embeddings is None else read_only(self.second_embeddings),
+        }
+        for name, value in frozen.items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_items(self) -> int:
@@ -153,24 +229,13 @@ class ScoreInput:
         waiting: list[CSR] = []
         n_waiting, start, stop = 0, 0, 0
         for batch in self.features.batches():
-            self._expect(batch, stop)
             waiting.append(batch.matrix)
             n_waiting, stop = n_waiting + batch.matrix.nnz, stop + len(batch)
             if n_waiting >= n_entries:
                 yield slice(start, stop), _stack(waiting)
                 waiting, n_waiting, start = [], 0, stop
-        if stop != self.n_items:
-            raise DataError(f"{self.space}: the store gave features of {stop} images where {self.n_items} belong")
         if waiting:
             yield slice(start, stop), _stack(waiting)
-
-    def _expect(self, batch: FeatureBatch, start: int) -> None:
-        expected = self.item_ids[start : start + len(batch)]
-        if batch.item_ids != expected:
-            pairs = zip(batch.item_ids, (*expected, *[None] * len(batch)), strict=False)
-            got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
-            place = f"where {belongs!r} belongs" if belongs is not None else "after the last image"
-            raise DataError(f"{self.space}: the store gave features of item {got!r} {place}")
 
 
 def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> NDArray[np.bool_]:

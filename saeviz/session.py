@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from saeviz import handover
+from saeviz.checked_store import CheckedStore
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.contents import Contents
 from saeviz.context import Context
-from saeviz.errors import ConfigError, DataError, PluginError, SaevizError
+from saeviz.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
 from saeviz.manager import Manager
 from saeviz.paths import default_cache_dir
 from saeviz.plain import one_line
@@ -23,7 +26,7 @@ from saeviz.rundir import RunDir, digest_of
 from saeviz.types import Failure, FeatureSpace, ImageItem
 
 if TYPE_CHECKING:
-    from saeviz.roles import FeatureExtractor, FeatureStore, ImageProvider
+    from saeviz.roles import FeatureExtractor, ImageProvider
 
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")
@@ -42,6 +45,7 @@ class Session:
     redo: bool = False
     digests: dict[str, str] = field(default_factory=dict)
     _built: dict[str, Any] = field(default_factory=dict)
+    _store: CheckedStore | None = None
 
     @property
     def images(self) -> ImageProvider:
@@ -56,10 +60,11 @@ class Session:
         return extractor
 
     @property
-    def store(self) -> FeatureStore:
-        """The feature store."""
-        store: FeatureStore = self.component("store")
-        return store
+    def store(self) -> CheckedStore:
+        """The feature store; what it gives is checked."""
+        if self._store is None:
+            self._store = CheckedStore(self, self.config.store, self.component("store"))
+        return self._store
 
     def component(self, table: str) -> Any:
         """The run's component from a table that holds one; raises `ConfigError` where it has none."""
@@ -79,27 +84,32 @@ class Session:
             component = self.manager.build(config.role, config.use, config.options, context)
         lacking = missing_members(component, config.role)
         if lacking:
-            raise PluginError(f"{config.place}: the {config.role} {config.use!r} lacks {', '.join(lacking)}")
+            raise PluginError(f"{self.who(config)} lacks {', '.join(lacking)}")
         return component
+
+    def who(self, config: ComponentConfig) -> str:
+        """A component and its plugin, for messages: 'scorers.0: mine of plugin mine (file mine.py)'."""
+        return f"{config.place}: {config.use} of {self.manager.offer(config.role, config.use).source}"
 
     @contextmanager
     def blaming(self, config: ComponentConfig) -> Iterator[None]:
         """Turn whatever a component's code raises into a `PluginError` that names it; the traceback is logged."""
         try:
             yield
+        except MalformedError as error:
+            raise PluginError(f"{self.who(config)} fails: {error}") from error
         except (SaevizError, MemoryError):
             raise
         except Exception as error:  # foreign code may fail in any way
             logger.debug("%s: %s fails", config.place, config.use, exc_info=True)
-            source = self.manager.offer(config.role, config.use).source
             raise PluginError(
-                f"{config.place}: {config.use} of {source} fails with {type(error).__name__}: {error}; "
-                f"the traceback is in {self.rundir.log}"
+                f"{self.who(config)} fails with {type(error).__name__}: {error}; the traceback is in {self.rundir.log}"
             ) from error
 
     def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
         """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
-        iterator = iter(results)
+        with self.blaming(config):
+            iterator = iter(results)
         while True:
             with self.blaming(config):
                 try:
@@ -112,7 +122,7 @@ class Session:
         """The surroundings of a component of this run."""
         settings = self.config.run
         # A judge that is not the labeler keeps its own count of what it has spent.
-        folder = config.place if config.place in (*SINGLE, "judge") else config.role
+        folder = config.place if config.place in (*SINGLE, "judge") else self._folder(config)
         return Context(
             device=settings.device,
             precision=settings.precision,
@@ -125,6 +135,16 @@ class Session:
             peer=self.component,
             place=config.place,
         )
+
+    def _folder(self, config: ComponentConfig) -> str:
+        """Of a scorer or reporter: one that is not alone has one of its own, named after it, wherever it is listed."""
+        together = [one for one in (*self.config.scorers, *self.config.reporters) if one.role == config.role]
+        if len(together) < 2:
+            return config.role
+        alike = [one.place for one in together if (one.use, one.name) == (config.use, config.name)]
+        number = alike.index(config.place) + 1 if config.place in alike else 1
+        parts = (config.role, config.use, config.name, str(number) if number > 1 else "")
+        return "-".join(part for part in parts if part)
 
     def identity(self, config: ComponentConfig | None) -> Any:
         """What an outcome depends on of a component: its options, what is in files they name, its plugin and code."""
@@ -153,7 +173,10 @@ class Session:
     @cached_property
     def items(self) -> list[ImageItem]:
         """Every image of the run; raises `DataError` where there is none or an id comes twice."""
-        items = list(self.guarded(self.config.images, self.images.iter_images(limit=self.limit)))
+        config = self.config.images
+        with self.blaming(config):
+            given = self.images.iter_images(limit=self.limit)
+        items = list(islice(handover.images(self.who(config), self.guarded(config, given)), self.limit))
         if isinstance(self.images, ReportsNotes):
             for note in self.images.notes():
                 logger.warning("images: %s", note)
@@ -177,7 +200,8 @@ class Session:
         record = self.rundir.read_manifest()["stages"].get("extract", {})
         if record.get("digest") == self.digests.get("extract") and "spaces" in record:
             return [FeatureSpace(**space) for space in record["spaces"]]
-        return sorted(self.extractor.spaces)
+        with self.blaming(self.config.extractor):
+            return handover.spaces(self.who(self.config.extractor), self.extractor.spaces)
 
     def extracted(self) -> list[ImageItem]:
         """The images that have features in every space and are not left out, in the order of the image provider."""
@@ -233,3 +257,4 @@ class Session:
                 with suppress(OSError):
                     close()
         self._built.clear()
+        self._store = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
-from saeviz.errors import DataError, ImageError
+from saeviz.errors import DataError, ImageError, MalformedError
 from saeviz.pictures import drawn, open_picture
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class FeatureSpace:
 
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
-            raise DataError(f"tokens {self.tokens!r} is none of {', '.join(TOKENS)}")
+            raise MalformedError(f"tokens {self.tokens!r} is none of {', '.join(TOKENS)}")
         if not 0 <= self.layer <= _LARGEST or not 1 <= self.n_features <= _LARGEST:
-            raise DataError(f"no such feature space: layer {self.layer}, {self.n_features} features")
+            raise MalformedError(f"no such feature space: layer {self.layer}, {self.n_features} features")
 
     def __str__(self) -> str:
         return f"layer{self.layer}.{self.tokens}"
@@ -110,14 +110,14 @@ class FeatureBatch:
         matrix: CSR = csr_array(self.matrix, dtype=np.float32)
         expected = (len(self.item_ids), self.space.n_features)
         if matrix.shape != expected:
-            raise DataError(f"{self.space}: a batch of shape {matrix.shape} where {expected} belongs")
+            raise MalformedError(f"{self.space}: a batch of shape {matrix.shape} where {expected} belongs")
         if len(set(self.item_ids)) != len(self.item_ids):
-            raise DataError(f"{self.space}: item ids of a batch must be unique")
+            raise MalformedError(f"{self.space}: item ids of a batch must be unique")
         for item_id in self.item_ids:
             check_id(item_id)
         if not np.isfinite(matrix.data).all():
             row = int(np.searchsorted(matrix.indptr, np.flatnonzero(~np.isfinite(matrix.data))[0], "right")) - 1
-            raise DataError(f"{self.space}: item {self.item_ids[row]!r} has features that are not finite")
+            raise MalformedError(f"{self.space}: item {self.item_ids[row]!r} has features that are not finite")
         if not matrix.has_canonical_format or not matrix.data.all():
             matrix = matrix.copy()
             matrix.sum_duplicates()
@@ -165,7 +165,7 @@ class ImageItem:
         for ratings in (self.ratings, *self.individual.values()):
             wrong = [name for name, value in ratings.items() if not math.isfinite(value)]
             if wrong:
-                raise DataError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")
+                raise MalformedError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")
 
     def open(self) -> Image:
         """The decoded picture, upright (EXIF orientation applied), in its own mode.
@@ -230,7 +230,7 @@ class ScoreColumn:
     """One score of every feature of a space.
 
     `values` is `[n_features]`: floats (NaN = not scored) or text ('' = none). With `target`, the name
-    of a rating, it is a column of `correlations.parquet`, without it of `scores.parquet`.
+    of a rating, it is a column of `correlations.parquet`, without it of `scores.parquet`. They are copied.
     """
 
     name: str
@@ -241,13 +241,14 @@ class ScoreColumn:
     def __post_init__(self) -> None:
         import numpy as np
 
-        values = np.asarray(self.values)
+        values = np.array(self.values)  # a copy: the next space may be computed in the same place
         if values.shape != (self.space.n_features,):
-            raise DataError(
+            raise MalformedError(
                 f"score {self.name!r} of {self.space}: shape {values.shape} where ({self.space.n_features},) belongs"
             )
         if values.dtype.kind not in "biufU":
-            raise DataError(f"score {self.name!r} of {self.space}: {values.dtype} is neither numbers nor text")
+            raise MalformedError(f"score {self.name!r} of {self.space}: {values.dtype} is neither numbers nor text")
+        values.flags.writeable = False
         object.__setattr__(self, "values", values)
 
 

@@ -57,7 +57,12 @@ class Embed:
                 if good.size:
                     ids = [chunk[row].item_id for row in good]
                     files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
-        counts = {"embedded": len(session.extracted()) - len(self._pending(session))}
+        waiting = self._pending(session)
+        explained = {failure.subject for failure in session.rundir.failures() if failure.stage == self.name}
+        for item in waiting:
+            if item.item_id not in explained:
+                session.failed(item.item_id, f"{session.who(config)} gave no finite embedding of it, and no reason")
+        counts = {"embedded": len(session.extracted()) - len(waiting)}
         return {"counts": counts, "outputs": files.files(), **shared.provenance}
 
     def _config(self, session: Session) -> ComponentConfig | None:

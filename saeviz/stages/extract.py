@@ -8,7 +8,8 @@ from contextlib import closing
 from itertools import chain
 from typing import Any
 
-from saeviz.errors import ConfigError, DataError, PluginError
+from saeviz import handover
+from saeviz.errors import ConfigError, DataError
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedFeatures
 from saeviz.stages.stage import provenance
@@ -46,9 +47,9 @@ class Extract:
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
         with closing(SharedFeatures(session, spaces)) as shared:
             for batch in chain(shared.batches(pending), _extracted(session, pending, written, shared)):
-                with session.blaming(session.config.store):
-                    session.store.write(batch)
+                session.store.write(batch)
                 written[batch.space].update(batch.item_ids)
+        _list_what_was_not_handed_over(session, pending, written)
         done = session.extracted()
         if not done:
             raise DataError(
@@ -76,16 +77,34 @@ def _extracted(
         _tell_of_other_provenance(session, shared.provenance)
     if not rest:
         return
-    batches = session.extractor.extract(session.progress(rest, len(rest), "extract"))
-    for number, batch in enumerate(session.guarded(session.config.extractor, batches)):
+    config = session.config.extractor
+    with session.blaming(config):
+        given = session.extractor.extract(session.progress(rest, len(rest), "extract"))
+    asked = [item.item_id for item in rest]
+    batches = handover.extracted(session.who(config), session.guarded(config, given), written, asked)
+    for number, batch in enumerate(batches):
         if number == 0:
             shared.provenance = provenance(session, session.config.extractor, session.extractor)
             _tell_of_other_provenance(session, shared.provenance)
-        if batch.space not in written:
-            raise PluginError(f"extractor {session.config.extractor.use} gave {batch.space}, which it never declared")
         yield batch
         shared.keep(batch)
     shared.provenance = provenance(session, session.config.extractor, session.extractor)
+
+
+def _list_what_was_not_handed_over(
+    session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]]
+) -> None:
+    """Every image that went in and is neither listed as a failure nor in the store in every space is one."""
+    explained = {failure.subject for failure in session.rundir.failures() if failure.stage == "extract"}
+    extractor, store = session.who(session.config.extractor), session.who(session.config.store)
+    kept = {space: set(session.store.item_ids(space)) for space in written}
+    for item_id in (item.item_id for item in pending if item.item_id not in explained):
+        missing = [space for space, ids in written.items() if item_id not in ids]
+        lost = [space for space, ids in kept.items() if item_id not in ids]
+        if missing:
+            session.failed(item_id, f"{extractor} gave no features of it in {_names(missing)}, and no reason")
+        elif lost:
+            session.failed(item_id, f"{store} did not keep its features in {_names(lost)}, and gave no reason")
 
 
 def _pending(session: Session) -> list[ImageItem]:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from saeviz import handover
 from saeviz.config import ComponentConfig
 from saeviz.errors import LabelError, PluginError
 from saeviz.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
@@ -131,14 +132,16 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
 def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:
     with session.blaming(config):
         label = labeler.label(request)
+    who = session.who(config)
     if not isinstance(label, FeatureLabel):
-        raise PluginError(f"the labeler gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
+        raise PluginError(f"{who} gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
+    handover.refuse_details(who, label, request.feature)
     try:
         return checked(label)
     except TypeError as error:
-        raise PluginError(f"the labeler {config.use} gave a label of {request.feature} whose {error}") from None
+        raise PluginError(f"{who} gave a label of {request.feature} whose {error}") from None
     except ValueError as error:
-        raise LabelError(f"the labeler {config.use} gave {request.feature} no usable name: {error}") from None
+        raise LabelError(f"{who} gave {request.feature} no usable name: {error}") from None
 
 
 def _key(made_by: Any, request: LabelRequest) -> str:
@@ -158,7 +161,7 @@ def _key(made_by: Any, request: LabelRequest) -> str:
 def _requests(session: Session) -> Iterator[LabelRequest]:
     rundir = session.rundir
     selected = read_selected(rundir)
-    dataset = session.extracted()
+    dataset = tuple(session.extracted())
     by_id = {item.item_id: item for item in dataset}
     keys = ["layer", "tokens", "feature"]
     top_images = dict(iter(rundir.read_table(rundir.top_images, "score").pipe(_only, selected).groupby(keys)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saeviz.errors import PluginError
 from saeviz.judgements import read_judgements
 from saeviz.labels import read_labels
 from saeviz.results import Run
@@ -39,12 +40,15 @@ class Report:
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Write every report."""
-        run = Run(session.rundir, lambda: session)
-        files = []
+        files: list[Path] = []
         for config in session.config.reporters:
             reporter = session.build(config)
-            with session.blaming(config):
-                path = Path(reporter.write(run))
+            with session.blaming(config):  # each with tables of its own, which it may change
+                path = Path(reporter.write(Run(session.rundir, lambda: session)))
+            if not path.exists():
+                raise PluginError(f"{session.who(config)} says that it wrote {path}, which is not there")
+            if path.absolute() in [other.absolute() for other in files]:
+                raise PluginError(f"{session.who(config)} wrote over {path}, the report of another one")
             logger.info("report: %s", path)
             files.append(path)
         root = session.rundir.path

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from saeviz import handover
 from saeviz.config import ComponentConfig
-from saeviz.errors import PluginError
 from saeviz.session import Session
 from saeviz.stages.shared import Shared
 from saeviz.stages.stage import provenance
@@ -75,10 +75,11 @@ class SharedEmbeddings(Shared):
         """
         import numpy as np
 
-        self._dim = embedder.dim
+        with self.session.blaming(self.config):
+            self._dim = handover.dimension(self.session.who(self.config), embedder.dim)
         found = {item_id: entry for part in self.find(items) for item_id, (entry,) in part.items()}
         missing = [item for item in items if item.item_id not in found]
-        rows = np.empty((len(items), embedder.dim), np.float32)
+        rows = np.empty((len(items), self._dim), np.float32)
         made = iter(self._embed(missing, embedder) if missing else ())
         for row, item in zip(rows, items, strict=True):
             row[:] = found[item.item_id] if item.item_id in found else next(made)
@@ -101,12 +102,7 @@ class SharedEmbeddings(Shared):
         import numpy as np
 
         with self.session.blaming(self.config):
-            vectors = np.asarray(embedder.embed(items), dtype=np.float32)
-        if vectors.shape != (len(items), embedder.dim):
-            raise PluginError(
-                f"{self.config.place} {self.config.use} gave shape {vectors.shape} for {len(items)} images "
-                f"of dimension {embedder.dim}"
-            )
+            vectors = handover.vectors(self.session.who(self.config), embedder.embed(items), len(items), self._dim)
         self.provenance = provenance(self.session, self.config, embedder)
         good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()
         entries = (vectors[row].astype("<f4").tobytes() for row in good)

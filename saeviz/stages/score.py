@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from saeviz import handover
 from saeviz.columns import KEYS, GivenColumns, renamed
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.errors import PluginError
@@ -57,14 +58,16 @@ class Score:
         targets = {None, *session.ratings()}
         given = GivenColumns()
         for config in session.config.scorers:
+            who = session.who(config)
             for result in session.guarded(config, _run_scorer(session.build(config), inputs)):
                 if not isinstance(result, ScoreFact | ScoreColumn):
-                    raise PluginError(f"{config.place}: {config.use} gave {type(result).__name__}, not a ScoreColumn")
+                    raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
+                handover.result(who, result)
                 named = renamed(result, config.name)
                 if isinstance(named, ScoreFact):
                     facts[named.name] = plain(named.value)
                 else:
-                    _refuse_foreign_column(named, session.spaces, targets, f"{config.place}: {config.use}")
+                    _refuse_foreign_column(named, session.spaces, targets, who)
                     given.add(named, config)
                     columns.append(named)
         rundir = session.rundir

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from saeviz.errors import PluginError
+from saeviz import handover
 from saeviz.labels import read_labels
 from saeviz.selection import write_selected
 from saeviz.session import Session, logger
-from saeviz.types import ScoreTable, Selected
+from saeviz.types import ScoreTable
 
 
 class Select:
@@ -39,8 +39,8 @@ class Select:
             rundir.read_manifest()["stages"].get("score", {}).get("facts", {}),
         )
         with session.blaming(session.config.selector):
-            selected = session.component("selector").select(table)
-        _refuse_nonsense(selected, session)
+            found = session.component("selector").select(table)
+            selected = handover.selection(session.who(session.config.selector), found, session.spaces)
         labels = {feature: line.label for feature, line in read_labels(rundir.labels).items()}
         write_selected(rundir, selected, table, labels)
         tiers = Counter(choice.tier for choice in selected)
@@ -49,14 +49,3 @@ class Select:
         )
         counts = {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}
         return {"counts": counts, "outputs": [rundir.selected]}
-
-
-def _refuse_nonsense(selected: list[Selected], session: Session) -> None:
-    sizes = {(space.layer, space.tokens): space.n_features for space in session.spaces}
-    features = [choice.feature for choice in selected]
-    use = session.config.selector.use
-    for feature in features:
-        if not 0 <= feature.index < sizes.get((feature.layer, feature.tokens), 0):
-            raise PluginError(f"selector {use} chose {feature}, which this run does not have")
-    if len(set(features)) < len(features):
-        raise PluginError(f"selector {use} chose a feature more than once")

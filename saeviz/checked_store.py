@@ -1,0 +1,64 @@
+"""The store of a run, whose plugin is named where it fails or does not give what it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from saeviz import handover
+from saeviz.scoring import expected
+from saeviz.types import FeatureBatch, FeatureSpace
+
+if TYPE_CHECKING:
+    from saeviz.config import ComponentConfig
+    from saeviz.roles import FeatureStore
+    from saeviz.session import Session
+
+
+class CheckedStore:
+    """A `FeatureStore` that every stage and reader goes through."""
+
+    def __init__(self, session: Session, config: ComponentConfig, store: FeatureStore) -> None:
+        self._session = session
+        self._config = config
+        self._store = store
+        self._proven: set[FeatureSpace] = set()
+
+    @property
+    def who(self) -> str:
+        """The store and its plugin, for messages."""
+        return self._session.who(self._config)
+
+    def write(self, batch: FeatureBatch) -> None:
+        """Keep a batch. The first one of a space is read again and compared."""
+        self._call("write", batch)
+        if batch.space not in self._proven and len(batch):
+            handover.refuse_another_batch(self.who, batch, list(self.read(batch.space, batch.item_ids)))
+            self._proven.add(batch.space)
+
+    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
+        """The batches of a space; with `item_ids` exactly these, in this order."""
+        batches = self._session.guarded(self._config, self._call("read", space, item_ids))
+        return expected(batches, space, item_ids, self.who)
+
+    def item_ids(self, space: FeatureSpace) -> list[str]:
+        """The items kept for a space."""
+        with self._session.blaming(self._config):
+            return handover.item_ids(self.who, space, self._store.item_ids(space))
+
+    def spaces(self) -> list[FeatureSpace]:
+        """The spaces that hold at least one item, sorted."""
+        with self._session.blaming(self._config):
+            return sorted(self._store.spaces())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._call("clear")
+
+    def close(self) -> None:
+        """Release files and connections."""
+        self._store.close()
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        with self._session.blaming(self._config):
+            return getattr(self._store, name)(*arguments)
