@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
@@ -189,7 +189,7 @@ class ScoreInput:
     none, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`, NaN where an
     image is not rated (an infinity counts as that, too); `individual` maps it to the single ratings behind these,
     where they are known. `metadata` maps a name to text of every image, '' where there is none. `second_embeddings`
-    are those of a second provider, if there is one. All scorers of a run see the same values: none can be written to.
+    are those of a second provider, if there is one. In a run all scorers see the same values; none can be written to.
     """
 
     space: FeatureSpace
@@ -202,17 +202,18 @@ class ScoreInput:
     second_embeddings: Float32Array | None = None
 
     def __post_init__(self) -> None:
-        frozen: dict[str, Any] = {
-            "item_ids": tuple(self.item_ids),
-            "features": self.features.of(tuple(self.item_ids)),
-            "embeddings": None if self.embeddings is None else read_only(self.embeddings),
-            "ratings": MappingProxyType({name: read_only(values) for name, values in self.ratings.items()}),
-            "individual": MappingProxyType(dict(self.individual)),
-            "metadata": MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
-            "second_embeddings": None if self.second_embeddings is None else read_only(self.second_embeddings),
-        }
-        for name, value in frozen.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "features", self.features.of(tuple(self.item_ids)))
+
+    def locked(self) -> ScoreInput:
+        """The same values, none of which can be written to: what one scorer does cannot reach the next."""
+        return replace(
+            self,
+            embeddings=None if self.embeddings is None else read_only(self.embeddings),
+            ratings=MappingProxyType({name: read_only(values) for name, values in self.ratings.items()}),
+            individual=MappingProxyType(dict(self.individual)),
+            metadata=MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
+            second_embeddings=None if self.second_embeddings is None else read_only(self.second_embeddings),
+        )
 
     @property
     def n_items(self) -> int:

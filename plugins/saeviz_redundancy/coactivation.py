@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 MARGIN = 4
 """Standard errors of the sketch below the threshold down to which a pair is looked at."""
-PAIRS_AT_ONCE = 4096
+VALUES_AT_ONCE = 2**20
+"""Activations that are multiplied in one step, and about as many more for the result: some 50 MB."""
+TILE = 512
+"""Features on a side of a tile of pairs."""
+IMAGES_AT_ONCE = 2048
+WORTHWHILE = 1 / 16
+"""Share of a dense product's work that pair after pair may be, in which values are looked up instead."""
 
 
 class CoActivation:
@@ -41,6 +47,7 @@ class CoActivation:
         self._sketches = sketches
         self._order = order
         self._unit = np.concatenate([sketch.unit for sketch in sketches])[order]
+        self._n_active = np.concatenate([sketch.n_active for sketch in sketches])[order]
         self._mean = np.concatenate([sketch.mean for sketch in sketches])[order]
         self._variation = np.concatenate([sketch.variation for sketch in sketches])[order]
 
@@ -55,12 +62,14 @@ class CoActivation:
         """The correlation of each pair, from one pass over the images."""
         ranks, places = np.unique(np.concatenate(pairs), return_inverse=True)
         later, earlier = np.split(places, 2)
+        n_active = self._n_active[ranks]
+        n_images = self._sketches[0].data.n_items
+        tiles, rest = crowded_tiles(later, earlier, n_active[later] + n_active[earlier], n_images)
         products = np.zeros(later.size)
-        n_images = 0
         for activations in self._stream(self._order[ranks]):
-            n_images += activations.shape[1]
-            for start in range(0, later.size, PAIRS_AT_ONCE):
-                some = slice(start, start + PAIRS_AT_ONCE)
+            for some in tiles:
+                products[some] += _products_in_tile(activations, later[some], earlier[some])
+            for some in _portions(activations, later, earlier, rest):
                 products[some] += activations[later[some]].multiply(activations[earlier[some]]).sum(axis=1)
         mean, variation = self._mean[ranks], self._variation[ranks]
         covariation = products - n_images * mean[later] * mean[earlier]
@@ -81,13 +90,54 @@ class CoActivation:
             yield stacked[back]
 
 
+def crowded_tiles(later: Indices, earlier: Indices, values: Indices, n_images: int) -> tuple[list[Indices], Indices]:
+    """Pairs that a dense product tells at less cost, a tile of features by features at a time, and the rest.
+
+    Numbers of pairs; `values` is how many activations there are to each.
+    """
+    n_tiles = int(later.max(initial=0)) // TILE + 1
+    tile = later // TILE * n_tiles + earlier // TILE
+    work = np.bincount(tile, weights=values, minlength=n_tiles**2)
+    crowded = np.flatnonzero(work > WORTHWHILE * TILE * TILE * n_images)
+    is_crowded = np.isin(tile, crowded)
+    within = np.flatnonzero(is_crowded)
+    within = within[np.argsort(tile[within], kind="stable")]
+    starts = np.searchsorted(tile[within], crowded)
+    return np.split(within, starts[1:]) if crowded.size else [], np.flatnonzero(~is_crowded)
+
+
+def _products_in_tile(activations: csr_array, later: Indices, earlier: Indices) -> FloatArray:
+    """The sum of products of each pair, all of one tile."""
+    top, left = int(later[0]) // TILE * TILE, int(earlier[0]) // TILE * TILE
+    rows, others = activations[top : top + TILE], activations[left : left + TILE]
+    products = np.zeros((rows.shape[0], others.shape[0]))
+    for start in range(0, activations.shape[1], IMAGES_AT_ONCE):
+        images = slice(start, start + IMAGES_AT_ONCE)
+        products += rows[:, images].toarray() @ others[:, images].toarray().T
+    return np.asarray(products[later - top, earlier - left])
+
+
+def _portions(activations: csr_array, later: Indices, earlier: Indices, pairs: Indices) -> Iterator[Indices]:
+    """The pairs, as many at a time as have `VALUES_AT_ONCE` activations between them, or one."""
+    values = np.diff(activations.indptr)
+    ends = np.cumsum(values[later[pairs]] + values[earlier[pairs]], dtype=np.int64)
+    start = 0
+    while start < pairs.size:
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + VALUES_AT_ONCE, side="right")))
+        yield pairs[start:stop]
+        start = stop
+
+
 def _in_step(sketches: Sequence[Sketch], columns: Sequence[Indices]) -> Iterator[list[csr_array]]:
-    """The same images of every space at a time, whatever the chunks its features come in."""
+    """The same images of every space at a time, with about `VALUES_AT_ONCE` activations, whatever the chunks."""
     streams = [_only(sketch.data, wanted) for sketch, wanted in zip(sketches, columns, strict=True)]
     held = [next(stream) for stream in streams]
     start, n_items = 0, sketches[0].data.n_items
     while True:
-        stop = min(rows.stop for rows, _ in held)
+        an_image = sum(matrix.nnz / max(matrix.shape[0], 1) for _, matrix in held)
+        at_once = max(1, int(VALUES_AT_ONCE / max(an_image, 1)))
+        stop = min(start + at_once, *(rows.stop for rows, _ in held))
         yield [matrix[start - rows.start : stop - rows.start] for rows, matrix in held]
         if stop == n_items:
             return

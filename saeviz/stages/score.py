@@ -67,7 +67,7 @@ class Score:
                 if isinstance(named, ScoreFact):
                     facts[named.name] = plain(named.value)
                 else:
-                    _refuse_foreign_column(named, session.spaces, targets, who)
+                    _refuse_foreign_column(named, session.spaces, targets, f"{config.place}: {config.use}")
                     given.add(named, config)
                     columns.append(named)
         rundir = session.rundir
@@ -95,7 +95,7 @@ def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInp
     }
     for space in session.spaces:
         features = FeatureStream(space, partial(session.store.read, space, ids))
-        yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata, second_embeddings)
+        yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata, second_embeddings).locked()
 
 
 def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
