@@ -4,6 +4,7 @@ Run it with `python benchmarks/redundancy.py`. 2,000 features are noisy copies o
 centred float32 columns in blocks; it is timed on some of them and extrapolated to all pairs.
 
     python benchmarks/redundancy.py [--spaces 3] [--images 100000]
+    python benchmarks/redundancy.py --dense 512    two spaces, all features fire everywhere
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaces", type=int, default=1, help="as many layers, of different features")
     parser.add_argument("--images", type=int, default=N_IMAGES, help="the same pictures come again, as other items")
+    parser.add_argument("--dense", type=int, default=0, help="instead two spaces of so many dense, correlated features")
     arguments = parser.parse_args()
+    if arguments.dense:
+        dense_and_correlated(arguments.dense, arguments.images)
+        return
     batches = list(score_input().features.batches())
     inputs = [with_copies(batches, number, arguments.images) for number in range(arguments.spaces)]
     for data in inputs:
@@ -58,6 +63,36 @@ def main() -> None:
         baseline = dense_product(inputs[0], arguments.spaces * N_FEATURES)
         print(f"dense product of all pairs: {baseline:.0f} s, extrapolated from {DENSE_FEATURES} features")
         print(f"ratio: {baseline / busy:.0f}")
+
+
+def dense_and_correlated(n_features: int, n_images: int) -> None:
+    """Print seconds and memory where every pair is just too unlike to be of one cluster."""
+    from saeviz_redundancy import RedundancyOptions
+    from saeviz_redundancy.scorer import Redundancy
+
+    scorer = Redundancy(RedundancyOptions(), saeviz.Context())
+    start = perf_counter()
+    for number in (1, 2):
+        scorer.score(dense_input(saeviz.FeatureSpace(number, "cls", n_features), n_images))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    list(scorer.combine([]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"2 x {n_features} dense features, {n_images} images: {perf_counter() - start:.1f} s")
+    print(f"peak {peak:.0f} MiB, {before:.0f} before pairs were told")
+
+
+def dense_input(space: saeviz.FeatureSpace, n_images: int) -> saeviz.ScoreInput:
+    """Features that fire on all images and correlate by .76."""
+    ids = tuple(f"image {image}" for image in range(n_images))
+
+    def read() -> Iterator[saeviz.FeatureBatch]:
+        for start in range(0, n_images, 1024):
+            part = ids[start : start + 1024]
+            common = np.random.default_rng([0, start]).normal(size=(len(part), 1))
+            own = np.random.default_rng([space.layer, start]).normal(size=(len(part), space.n_features))
+            yield saeviz.FeatureBatch(space, part, csr_array(np.abs(5 + 1.75 * common + own)))
+
+    return saeviz.ScoreInput(space, ids, saeviz.FeatureStream(space, read), None, {})
 
 
 def with_copies(batches: list[saeviz.FeatureBatch], number: int, n_images: int) -> saeviz.ScoreInput:

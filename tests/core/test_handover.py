@@ -155,7 +155,7 @@ BROKEN = {
         FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), "1", "x")]), "selector", "another type",
     ),
     "a label that is text": (FakeLabeler, "label", always("red"), "labeler", "gave str for layer1.cls/"),
-    "a label of None": (FakeLabeler, "label", always(changed(LABEL, label=None)), "labeler", "whose label is NoneType, not str"),
+    "a label of None": (FakeLabeler, "label", always(changed(LABEL, label=None)), "labeler", "label is NoneType, not"),
     "elements that are numbers": (
         FakeLabeler, "label", always(changed(LABEL, elements=(1,))), "labeler", "whose elements is not a tuple of str",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from scipy.sparse import csr_array
 import saeviz
 from saeviz import ConfigError, DataError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
 from saeviz.testing import ScorerContract
-from saeviz_redundancy import RedundancyOptions, clusters
+from saeviz_redundancy import RedundancyOptions, clusters, coactivation
 from saeviz_redundancy.coactivation import CoActivation
 from saeviz_redundancy.scorer import Redundancy
 
@@ -309,3 +311,36 @@ class TestContract(ScorerContract):
     @pytest.fixture
     def make(self):
         return lambda context: Redundancy(RedundancyOptions(), context)
+
+
+def correlated(n_images, n_features, shared, layer):
+    """Features that all fire everywhere and correlate by about shared ** 2 / (1 + shared ** 2)."""
+    generator = np.random.default_rng(layer)
+    common = np.random.default_rng(0).normal(size=(n_images, 1))
+    return np.abs(5 + shared * common + generator.normal(size=(n_images, n_features)))
+
+
+@pytest.mark.parametrize(("shared", "n_clusters"), [(1.75, 0), (2.3, 1)])
+def test_dense_features_that_all_correlate_take_little_memory(shared, n_clusters):
+    """Both just below and well above the threshold: half a million pairs, each of which had to be told on its own."""
+    inputs = [make_input(correlated(1_500, 512, shared, layer), layer, size=1_500) for layer in (1, 2)]
+    tracemalloc.start()
+    try:
+        found, _, facts = cluster(*inputs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert facts["clusters"] == n_clusters
+    assert len(set(found)) == (1 if n_clusters else 1024)
+    assert peak < 200e6
+
+
+def test_a_dense_product_tells_what_pair_after_pair_tells(monkeypatch):
+    dense = correlated(400, 530, np.linspace(0.5, 3, 530), 1)
+    found = cluster(make_input(dense), min_active=1)
+    monkeypatch.setattr(coactivation, "WORTHWHILE", np.inf)
+    monkeypatch.setattr(coactivation, "VALUES_AT_ONCE", 5_000)
+    again = cluster(make_input(dense), min_active=1)
+    np.testing.assert_array_equal(found[0], again[0])
+    assert found[2] == again[2]
+    assert found[2]["features_in_clusters"] > 20
