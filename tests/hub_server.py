@@ -1,12 +1,14 @@
 """A stand-in for the Hugging Face hub: serves the folders of a directory and prints its port.
 
 `python hub_server.py ROOT`: the file `ROOT/owner/name/file` is `file` of the repository `owner/name`, whose only
-commit is `COMMIT`, reachable as `main` and as itself.
+commit is `COMMIT`, reachable as `main` and as itself. Where there is a file `answer.json`, the repository answers with
+the `status` and `headers` that it has.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +28,8 @@ class Hub(BaseHTTPRequestHandler):
     def answer(self) -> bytes:
         owner, name, _, revision, file = (*self.path.strip("/").split("/", 4), *[""] * 5)[:5]
         repository = self.root / owner / name
+        if (repository / "answer.json").is_file():
+            return self.refuse(**json.loads((repository / "answer.json").read_text()))
         problem = (
             "RepoNotFound"
             if not repository.is_dir()
@@ -45,6 +49,13 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.end_headers()
         return content
+
+    def refuse(self, status: int, headers: dict[str, str]) -> bytes:
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return b""
 
     def log_message(self, *_: object) -> None:
         pass

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz.toolkit.embed import ModelFiles, TorchEmbeddings, to_inference
+from saeviz.toolkit.model_folders import PROCESSOR_NAMES, from_folder, processor_settings
 from saeviz_dinov2 import Dinov2Options
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ class Dinov2Embeddings(TorchEmbeddings):
     def __init__(self, options: Dinov2Options, context: saeviz.Context) -> None:
         super().__init__(options.batch_size, context, options.engine)
         names = ("config.json", "preprocessor_config.json", "model.safetensors")
-        self._files = ModelFiles(options.model, names, f"{context.place}.model", context, options.revision)
+        self._files = ModelFiles(options.model, names, f"{context.place or 'embeddings'}.model", context, options.revision)
 
     @property
     def dim(self) -> int:
@@ -53,11 +51,9 @@ class Dinov2Embeddings(TorchEmbeddings):
 
     @cached_property
     def _config(self) -> Any:
-        from transformers import AutoConfig
-
         folder = self._files.folder_with("config.json")
         with self._files.explained():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = from_folder("AutoConfig", folder, self._files.option)
         if config.model_type not in MODEL_TYPES:
             raise saeviz.ConfigError(
                 f"{self._files.option}: {self._files.source} is a {config.model_type!r} model, not DINOv2; "
@@ -66,39 +62,25 @@ class Dinov2Embeddings(TorchEmbeddings):
         return config
 
     def _processor(self) -> Any:
-        from transformers import AutoImageProcessor
-
-        folder = self._files.folder_with("preprocessor_config.json")
+        folder = self._files.folder_with(*PROCESSOR_NAMES)
         with self._files.explained():
-            settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+            settings = processor_settings(folder)
             if "image_mean" not in settings or "image_std" not in settings:
-                raise ValueError("preprocessor_config.json has no image_mean or no image_std")
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+                raise ValueError(f"{PROCESSOR_NAMES[0]} has no image_mean or no image_std")
+            return from_folder("AutoImageProcessor", folder, self._files.option)
 
     def _model(self) -> torch.nn.Module:
-        from transformers import AutoModel
-
         folder = self._files.folder_with("model.safetensors")
-        with self._files.explained(), _no_progress_bar():
-            model, info = AutoModel.from_pretrained(
-                folder, config=self._config, local_files_only=True, use_safetensors=True, output_loading_info=True
+        with self._files.explained():
+            model, info = from_folder(
+                "AutoModel",
+                folder,
+                self._files.option,
+                config=self._config,
+                use_safetensors=True,
+                output_loading_info=True,
             )
         if info["missing_keys"]:
             missing = min(info["missing_keys"])
             raise saeviz.DataError(f"{self._files.option}: {folder / 'model.safetensors'} has no weights for {missing}")
         return to_inference(model, self.context)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """The run shows its own progress; the library's bar would also go to logs and pipes."""
-    from transformers.utils import logging
-
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz.toolkit.files import run_directories
+from saeviz.toolkit.hub_errors import what_the_hub_said
+from saeviz.toolkit.torch import first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,7 +48,7 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
                 revision=None if folder.exists() else options.revision,
             )
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = what_the_hub_said(error, f"datasets/{options.path}") or first_line(error)
         raise saeviz.DataError(
             f"images.path: {options.path} cannot be loaded: {reason}{_step(folder, context)}"
         ) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz import ConfigError, Context, DataError, ImageItem, PluginError
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.hub import commit_of, fetch
+from saeviz.toolkit.model_folders import check_folder
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
 from saeviz_vit.binding import BaseModel
 from saeviz_vit.extractor import Activations, SAEExtractor
@@ -85,7 +86,7 @@ class OpenClip:
     def base(self) -> BaseModel:
         """What it is, from its config. Raises `DataError` where it is no vision transformer."""
         if self._path.is_dir():
-            vision = _read_config(self._path / "open_clip_config.json")["vision_cfg"]
+            vision = self._local_config["vision_cfg"]
             name = self._path.resolve().name
             edges = (size if isinstance(size, int) else None for size in map(vision.get, ("image_size", "patch_size")))
             return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"], *edges)
@@ -176,11 +177,27 @@ class OpenClip:
                     force_quick_gelu=tag.get("quick_gelu", False),
                     force_preprocess_cfg={key: tag[key] for key in PREPROCESS_KEYS if key in tag},
                     require_pretrained=True,
+                    **self._text_tower,
                 )
         except loading_errors() as error:
             reason = first_line(error)
             raise DataError(f"{OPTION}: {self._source} is not a CLIP that open_clip can load ({reason})") from error
         return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision))
+
+    @cached_property
+    def _local_config(self) -> dict[str, Any]:
+        """`model_cfg` of a folder that holds nothing but data."""
+        return _read_config(check_folder(self._path, OPTION) / "open_clip_config.json")
+
+    @property
+    def _text_tower(self) -> dict[str, Any]:
+        """The text tower of a folder, where its architecture is that of another model on the hub."""
+        text = self._local_config["text_cfg"] if self._path.is_dir() else {}
+        name = text.get("hf_model_name")
+        if not name:
+            return {}
+        config = fetch(str(name), ("config.json",), context=self._context, option=f"{OPTION}: text_cfg.hf_model_name")
+        return {"text_cfg": {**text, "hf_model_name": str(check_folder(config.parent, OPTION))}}
 
     @cached_property
     def _transform(self) -> Any:
@@ -191,8 +208,16 @@ class OpenClip:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        with _untouched_logging():
-            return _open_clip().get_tokenizer(self._name)
+        open_clip, options = _open_clip(), {}
+        if self._path.is_dir() and self._local_config["text_cfg"].get("hf_tokenizer_name"):
+            options = {"trust_remote_code": False, "local_files_only": True}
+        try:
+            with _untouched_logging():
+                return open_clip.get_tokenizer(self._name, **options)
+        except loading_errors() as error:
+            raise DataError(
+                f"{OPTION}: the tokenizer of {self._source} cannot be loaded ({first_line(error)})"
+            ) from error
 
     @cached_property
     def _weights(self) -> Path:
@@ -296,10 +321,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
         sizes = [config["vision_cfg"][key] for key in ("width", "layers")]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        config["text_cfg"].get("hf_model_name")
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(f"{OPTION}: {path} is not the config of an open_clip model: {error!r}") from error
     if not all(isinstance(size, int) for size in sizes):
         raise DataError(f"{OPTION}: {path} describes no vision transformer (vision_cfg.layers is no number)")
+    if "timm_model_name" in config["vision_cfg"]:
+        raise DataError(f"{OPTION}: {path} has an image tower of timm (timm_model_name); only open_clip's own are read")
     return config
 
 

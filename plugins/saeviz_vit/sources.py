@@ -39,7 +39,20 @@ class SAESource:
         known, config = self._config_file
         given = Path(self.source).expanduser()
         is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
-        return known.read_weights(given if is_weights else self._fetch(known.WEIGHTS_NAMES, commit_of(config)))
+        return known.read_weights(given if is_weights else self._weights_of(known, config))
+
+    def _weights_of(self, known: SAEFormat, config: Path) -> Path:
+        """The weights file beside a config, of the same commit; the last of those that a training has left."""
+        found = ((prisma.CHECKPOINT.fullmatch(path.name), path) for path in config.parent.iterdir() if path.is_file())
+        left = {int(match[1]): path for match, path in found if match}
+        if known is prisma and left and not any((config.parent / name).is_file() for name in known.WEIGHTS_NAMES):
+            path = left[max(left)]
+            if len(left) > 1:
+                self.context.logger.warning(
+                    "%s: %s has %d checkpoints; %s is used", self._option, config.parent, len(left), path.name
+                )
+            return path
+        return self._fetch(known.WEIGHTS_NAMES, commit_of(config))
 
     @property
     def commit(self) -> str | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
+from saeviz.toolkit.model_folders import PROCESSOR_NAMES, from_folder, processor_settings
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
 from saeviz_vit.binding import BaseModel
 from saeviz_vit.extractor import Activations, SAEExtractor
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 OPTION = "extractor.model"
 WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-NEEDED = "config.json, model.safetensors and preprocessor_config.json"
+NEEDED = "config.json, model.safetensors and preprocessor_config.json (or processor_config.json)"
 UNUSED = {"pooler", "mask_token", "text_model", "text_projection", "visual_projection", "logit_scale"}
 """Parts of a model that its files may lack: transformers fills them at random, and no block reads them."""
 
@@ -163,20 +164,27 @@ class TransformersVit:
     def _preprocessing(self) -> dict[str, Any]:
         """What is known of the image processor before it is loaded; empty where it cannot be had."""
         try:
-            path = self._fetch(("preprocessor_config.json",), self.commit or self._revision)
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (DataError, OSError, ValueError, RecursionError):  # loading the model will say what is wrong
+            return processor_settings(self._processor_file.parent)
+        except (DataError, OSError, ValueError):  # loading the model will say what is wrong
             return {}
-        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def _processor_file(self) -> Path:
+        """One of those that describe the image processor; from the hub all that there are."""
+        path = self._fetch(PROCESSOR_NAMES, self.commit or self._revision)
+        for name in PROCESSOR_NAMES[PROCESSOR_NAMES.index(path.name) + 1 :] if self.commit else ():
+            with suppress(DataError):
+                self._fetch((name,), self.commit or self._revision)
+        return path
 
     @cached_property
     def _folder(self) -> Path:
         """Where config, weights and image processor lie together."""
         weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
         if weights.suffix == ".json":
-            for shard in sorted(set(json.loads(weights.read_text(encoding="utf-8"))["weight_map"].values())):
+            for shard in _shards(weights):
                 self._fetch((shard,), self.commit or self._revision)
-        self._fetch(("preprocessor_config.json",), self.commit or self._revision)
+        _ = self._processor_file
         return self._config_path.parent
 
     def _fetch(self, names: Sequence[str], revision: str) -> Path:
@@ -185,11 +193,8 @@ class TransformersVit:
     @cached_property
     def _loaded(self) -> tuple[Any, str]:
         """The model without the blocks that are not needed, and the name of the list of those that are."""
-        from transformers import AutoModel
-
         try:
-            with _quietly():
-                model, info = AutoModel.from_pretrained(self._folder, local_files_only=True, output_loading_info=True)
+            model, info = from_folder("AutoModel", self._folder, OPTION, output_loading_info=True)
         except loading_errors() as error:
             raise DataError(f"{OPTION}: transformers cannot load {self._source} ({first_line(error)})") from error
         missing = sorted(key for key in info["missing_keys"] if not UNUSED & set(key.split(".")))
@@ -202,14 +207,24 @@ class TransformersVit:
 
     @cached_property
     def _processor(self) -> Any:
-        from transformers import AutoImageProcessor
-
         try:
-            return AutoImageProcessor.from_pretrained(self._folder, local_files_only=True)
+            return from_folder("AutoImageProcessor", self._folder, OPTION)
         except loading_errors() as error:
             raise DataError(
                 f"{OPTION}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
             ) from error
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, all beside it."""
+    try:
+        names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{OPTION}: {index} is no index of weights: {error!r}") from error
+    away = sorted(name for name in names if Path(name).name != name)
+    if away:
+        raise DataError(f"{OPTION}: {index} names {away[0]!r}, which does not lie beside it")
+    return sorted(names)
 
 
 def _edge(preprocessing: dict[str, Any], *, crops_centre: bool) -> int | None:
@@ -228,22 +243,6 @@ def _resized(image: Image, edge: int) -> Image:
 
     resized: Image = resize(image, edge, InterpolationMode.BICUBIC)
     return resized
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without transformers' progress bar and table of missing arrays; what is missing is checked here."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _blocks(model: Any, base: BaseModel) -> str:

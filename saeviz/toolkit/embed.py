@@ -17,6 +17,7 @@ from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.hub import fetch
 from saeviz.toolkit.images import check_shape, to_rgb
+from saeviz.toolkit.model_folders import check_folder
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
 from saeviz.types import ImageItem
 
@@ -43,15 +44,18 @@ class ModelFiles:
     context: Context
     revision: str | None = None
 
-    def folder_with(self, name: str) -> Path:
-        """The local folder that holds the file. Raises `DataError` that lists all files where it cannot be had."""
+    def folder_with(self, *names: str) -> Path:
+        """The local folder that holds the first of `names` that there is.
+
+        Raises `DataError` that lists all files where it cannot be had, and where the folder wants code to be run.
+        """
         try:
-            file = fetch(self.source, [name], context=self.context, revision=self.revision, option=self.option)
+            file = fetch(self.source, names, context=self.context, revision=self.revision, option=self.option)
         except DataError as error:
             raise DataError(f"{error} (all that is needed: {', '.join(self.names)})") from error
-        if file.name != name:
+        if file.name not in names:
             raise DataError(f"{self.option}: {file} is a file; give a folder with {', '.join(self.names)}")
-        return file.parent
+        return check_folder(file.parent, self.option)
 
     @contextmanager
     def explained(self) -> Iterator[None]:

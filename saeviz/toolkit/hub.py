@@ -8,6 +8,8 @@ from typing import cast
 
 from saeviz.context import Context
 from saeviz.errors import DataError
+from saeviz.toolkit.hub_errors import what_the_hub_said
+from saeviz.toolkit.torch import first_line
 
 UNREACHABLE = "cannot be had because the hub cannot be reached"
 
@@ -83,13 +85,16 @@ def _download(
             only_cache = context.offline or unreached is not None
             return Path(hf_hub_download(repo_id, name, revision=revision, local_files_only=only_cache))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            unreached = error
+            unreached = unreached or error
         except EntryNotFoundError:
             continue
         except failures as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise DataError(f"{missing} cannot be had from the hub ({reason}); {elsewhere}") from error
+            reason = what_the_hub_said(error, repo_id) or first_line(error)
+            raise DataError(f"{missing} cannot be had from the hub: {reason}; or {elsewhere}") from error
     if unreached is not None:
+        said = what_the_hub_said(unreached, repo_id)
+        if said is not None:
+            raise DataError(f"{missing} cannot be had from the hub: {said}; or {elsewhere}") from unreached
         why = "is not in the hub's cache, and offline was asked for" if context.offline else UNREACHABLE
         raise DataError(f"{missing} {why}; {elsewhere}") from unreached
     at = f" at revision {revision}" if revision else ""

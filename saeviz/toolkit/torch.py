@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from saeviz.context import Context, Precision
@@ -9,6 +10,12 @@ from saeviz.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
+ADVICE = re.compile(
+    r"trust_remote_code|weights_only|allow_pickle|safe_globals|use_safetensors|run the custom code"
+    r"|\b(HF|TRANSFORMERS|TORCH|TIMM)_[A-Z_]+\b"
+)
 
 
 def torch_device(context: Context) -> torch.device:
@@ -51,5 +58,10 @@ def loading_errors() -> tuple[type[Exception], ...]:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of an error's text; such libraries tell stories of a hundred lines."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """The beginning of an error's text; such libraries tell stories of a hundred lines.
+
+    Without the sentences that advise to switch a safeguard off: a file that needs that is not to be read.
+    """
+    line = next((line for line in str(error).splitlines() if line.strip()), "")
+    kept = [sentence for sentence in SENTENCE_END.split(line) if not ADVICE.search(sentence)]
+    return " ".join(kept) or type(error).__name__

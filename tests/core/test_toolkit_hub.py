@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -148,3 +149,52 @@ def test_offline_asks_nobody(hub):
 def test_an_id_that_the_hub_would_not_accept():
     with pytest.raises(DataError, match=r"extractor\.saes\.7: owner/na me is no folder here"):
         get("owner/na me")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "parts"),
+    [
+        (
+            403,
+            {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to owner/name is restricted."},
+            ["gated (403: Access to owner/name is restricted.", "accept its licence on", "/owner/name", "set HF_TOKEN"],
+        ),
+        (
+            401,
+            {"X-Error-Code": "GatedRepo", "X-Error-Message": "Please log in."},
+            ["gated (401: Please log in.", "HF_TOKEN"],
+        ),
+        (
+            401,
+            {"X-Error-Message": "Invalid credentials in Authorization header"},
+            ["401", "Invalid credentials", "HF_TOKEN"],
+        ),
+        (
+            404,
+            {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"},
+            ["no such repository", "spelling"],
+        ),
+        (
+            429,
+            {"Retry-After": "7", "X-Error-Message": "Slow down."},
+            ["asked too often (429: Slow down.", "in 7 seconds"],
+        ),
+        (429, {}, ["asked too often (429", "in some minutes"]),
+        (500, {"X-Error-Message": "Internal trouble"}, ["the hub itself fails (500: Internal trouble", "later"]),
+        (503, {}, ["the hub itself fails (503", "later"]),
+    ],
+)
+def test_the_hubs_own_sentence_is_passed_on(hub, status, headers, parts):
+    hub.add("owner/name", weights="one")
+    (hub.root / "owner" / "name" / "answer.json").write_text(json.dumps({"status": status, "headers": headers}))
+    with pytest.raises(DataError) as caught:
+        get("owner/name")
+    for part in [*parts, "extractor.saes.7: owner/name is no folder here", "or get weights.pt"]:
+        assert part in str(caught.value)
+    assert "cannot be reached" not in str(caught.value)
+
+
+def test_a_revision_that_there_is_not(hub):
+    hub.add("owner/name", weights="one")
+    with pytest.raises(DataError, match=r"it has no such revision \(404"):
+        get("owner/name", revision="f" * 40)

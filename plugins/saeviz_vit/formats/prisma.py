@@ -1,7 +1,8 @@
-"""The SAEs of ViT-Prisma: `config.json` beside `weights.pt` or `n_images_2600058.pt`."""
+"""The SAEs of ViT-Prisma: `config.json` beside `weights.pt`, or `n_images_N.pt` for N images of training."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from saeviz_vit.sae import SAEConfig, SAEWeights, TrainedOn
 
 CONFIG_NAMES: tuple[str, ...] = ("config.json",)
 WEIGHTS_NAMES: tuple[str, ...] = ("weights.pt", "n_images_2600058.pt")
+CHECKPOINT = re.compile(r"n_images_(\d+)\.pt")
 CONFIG_CLASS = "vit_prisma.sae.config.VisionModelSAERunnerConfig"
 ARRAYS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
@@ -70,7 +72,7 @@ def claims(path: Path) -> bool:
 
 def read_config(path: Path) -> SAEConfig:
     """Raises `DataError` that names the file and the key where something is missing or unknown."""
-    config = checked(PrismaConfig, read_json(path), path)
+    config = checked(PrismaConfig, _with_d_sae(read_json(path)), path)
     top_k = config.activation_fn_kwargs if config.activation_fn_str == "topk" else None
     return SAEConfig(
         model_name=config.model_name,
@@ -85,6 +87,14 @@ def read_config(path: Path) -> SAEConfig:
         image_size=config.image_size,
         n_tokens=config.context_size,
     )
+
+
+def _with_d_sae(data: dict[str, Any]) -> dict[str, Any]:
+    """With the number of features, which that library's own trainer does not write: there it is computed."""
+    factor, d_in = data.get("expansion_factor"), data.get("d_in")
+    if data.get("d_sae") is None and isinstance(factor, int) and isinstance(d_in, int):
+        return {**data, "d_sae": factor * d_in}
+    return data
 
 
 def read_weights(path: Path) -> SAEWeights:

@@ -102,9 +102,12 @@ def _as_version_6(old: dict[str, Any]) -> dict[str, Any]:
     for before, after in (("hook_point", "hook_name"), ("activation_fn_str", "activation_fn")):
         if before in new:
             new.setdefault(after, new[before])
-    if new.get("activation_fn") == "topk" and new.get("architecture") == "standard":
-        new["architecture"] = "topk"
-        new["k"] = (new.get("activation_fn_kwargs") or {}).get("k")
+    if "topk" in (new.get("activation_fn"), new.get("architecture")):
+        if new.get("architecture") == "standard":
+            new["architecture"] = "topk"
+        options = new.get("activation_fn_kwargs")
+        if new.get("k") is None and isinstance(options, dict):
+            new["k"] = options.get("k")
     if "normalize_activations" in new and not new["normalize_activations"]:
         new["normalize_activations"] = "none"
     return {**new, "metadata": new}

@@ -1,0 +1,73 @@
+"""What the Hugging Face hub answers where it gives no file, in its own words and with what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saeviz.plain import shortened
+
+LONGEST = 300
+
+
+def what_the_hub_said(error: BaseException, repository: str) -> str | None:
+    """Why there is no file of `repository` (as in the address of its page), None where the hub has not answered.
+
+    `error` is what a library of the hub raised; the answer may lie behind it.
+    """
+    answered = _answer_behind(error)
+    if answered is None:
+        return None
+    from huggingface_hub import constants
+
+    status, own = answered.response.status_code, _own_words(answered)
+    what, step = _what_and_step(answered, f"{constants.ENDPOINT}/{repository}", f"{constants.ENDPOINT}/settings/tokens")
+    return f"{what} ({status}{own})" + (f": {step}" if step else "")
+
+
+def _what_and_step(answered: Any, page: str, tokens: str) -> tuple[str, str]:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    status = answered.response.status_code
+    wait = answered.response.headers.get("Retry-After", "")
+    when = f"in {wait} seconds" if wait.isdigit() else "in some minutes"
+    cases = (
+        (
+            isinstance(answered, GatedRepoError),
+            "it is gated",
+            f"accept its licence on {page}, make a token on {tokens}, and set HF_TOKEN to it",
+        ),
+        (isinstance(answered, RevisionNotFoundError), "it has no such revision", ""),
+        (
+            isinstance(answered, RepositoryNotFoundError),
+            "the hub knows no such repository, or does not show it",
+            "look at the spelling; for a private one set HF_TOKEN to a token that may read it",
+        ),
+        (
+            status in (401, 403),
+            "the hub refuses",
+            "set HF_TOKEN to a token that may read it, or take a wrong one out",
+        ),
+        (
+            status == 429,
+            "the hub was asked too often",
+            f"try again {when}; with HF_TOKEN set it answers more often",
+        ),
+        (status >= 500, "the hub itself fails", "try again later"),
+    )
+    return next(((what, step) for fits, what, step in cases if fits), ("the hub gives no file", ""))
+
+
+def _answer_behind(error: BaseException) -> Any:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    seen: BaseException | None = error
+    for _ in range(20):
+        if isinstance(seen, HfHubHTTPError) and getattr(seen, "response", None) is not None:
+            return seen
+        seen = None if seen is None else seen.__cause__ or seen.__context__
+    return None
+
+
+def _own_words(error: Any) -> str:
+    said = error.response.headers.get("X-Error-Message") or error.server_message or error.response.reason_phrase
+    return f": {shortened(str(said), LONGEST)}" if said else ""

@@ -1,0 +1,121 @@
+"""Model folders of strangers: what is in them is data, whatever their settings ask for."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from saeviz.errors import DataError
+from saeviz.regular import read_regular
+
+PROCESSOR_NAMES = ("preprocessor_config.json", "processor_config.json")
+"""Where the image processor of a model is described; transformers 5 nests that of CLIP-like models in the second."""
+RUNS_CODE = {
+    "trust_remote_code": "lets a library run Python code that comes with a model",
+    "auto_map": "names Python code that comes with the model",
+    "code_revision": "names Python code on the hub",
+}
+"""Keys that are refused wherever they stand, and what they do."""
+NO_SETTINGS = frozenset({"tokenizer.json", "vocab.json"})
+"""Long lists of words, which may be called like a key."""
+LONGEST = 64 * 2**20
+
+
+class _WantsCodeError(Exception):
+    """A key of `RUNS_CODE`, and what it does."""
+
+
+def check_folder(folder: Path, option: str) -> Path:
+    """The folder, once it is known to hold nothing but data: call this before any library reads it.
+
+    Raises `DataError` that begins with `option` where settings in it want code to be run, with the file and the key,
+    and where there is a pipe, socket or device in it.
+    """
+    for path in sorted(folder.iterdir()):
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # a link that leads nowhere
+            continue
+        if stat.S_ISREG(mode):
+            if path.suffix.lower() == ".json" and path.name not in NO_SETTINGS:
+                _check_settings(path, option)
+        elif not stat.S_ISDIR(mode):
+            raise DataError(f"{option}: {path} is no regular file; a model folder holds files only")
+    return folder
+
+
+def from_folder(auto: str, folder: Path, option: str, **options: Any) -> Any:
+    """`transformers.AUTO.from_pretrained(folder)`: from this folder alone and as data alone, without a word on stderr.
+
+    See `check_folder`; transformers raises what it likes, see `saeviz.toolkit.torch.loading_errors`.
+    """
+    import transformers
+
+    check_folder(folder, option)
+    with _quietly():
+        return getattr(transformers, auto).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+
+
+def processor_settings(folder: Path) -> dict[str, Any]:
+    """What the folder says of its image processor, as transformers looks for it; empty where it says nothing.
+
+    Raises `OSError` or `ValueError` for a file that is no JSON.
+    """
+    beside, nested = (_object(folder / name) for name in PROCESSOR_NAMES)
+    found = nested.get("image_processor")
+    return found if isinstance(found, dict) else beside
+
+
+def _object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(read_regular(path))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _check_settings(path: Path, option: str) -> None:
+    if path.stat().st_size > LONGEST:
+        raise DataError(f"{option}: {path} has more than {LONGEST >> 20} MiB, and settings are never that long")
+    try:
+        json.loads(read_regular(path), object_pairs_hook=_refuse_code)
+    except _WantsCodeError as error:
+        raise DataError(
+            f"{option}: {path} is refused: {error}, and saeviz runs no code of a model; remove the key, or take a "
+            "model that transformers, timm or open_clip know by themselves"
+        ) from None
+    except (OSError, ValueError, RecursionError):
+        return  # whoever needs it says what is wrong with it
+
+
+def _refuse_code(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for key, value in pairs:
+        if key in RUNS_CODE:
+            raise _WantsCodeError(f"its key {key!r} {RUNS_CODE[key]}")
+        if key.endswith("_implementation") and "/" in str(value):
+            raise _WantsCodeError(f"its key {key!r} names compiled code on the hub")
+    return dict(pairs)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' progress bar, advice, and table of missing arrays, which callers look for."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
