@@ -17,12 +17,15 @@ _SPREAD = _set(
     "sd std stdev stddev stdv sdev se sem stderr sterr var variance iqr mad cv ci cis cl moe hdi deviation stabw sigma"
 )
 _OTHER = _set(
-    "n count counts cnt nobs num min max minimum maximum median mdn med mode range rng skew skewness kurt kurtosis "
-    "error err quartile percentile quantile interval lower upper lwr upr lcl ucl lci uci ll ul lb ub q p"
+    "n count counts cnt nobs nratings nraters nvotes num min max minimum maximum median mdn med mode range rng skew "
+    "skewness kurt kurtosis error err quartile percentile quantile interval lower upper lwr upr lcl ucl lci uci ll ul lb "
+    "ub q p"
 )
 _MEAN = _set("mean means mn avg average m mw mittelwert moyenne media promedio")
 _AROUND = _set("standard dev of the raters ratings responses low lo high hi l u conf confidence limit bound")
 _INTERVAL = _set("ci cis cl hdi quartile percentile quantile interval lower upper lwr upr q p")
+_BOUNDS = (("low", "high"), ("lo", "hi"), ("l", "u"))
+_LEVELS = _set("90 95 99")
 _NEUTRAL = _set("rating ratings score scores value values")
 _FUSED_SPREAD = ("stddev", "stdev", "stderr", "std", "sem", "sd")
 _FUSED_OTHER = (
@@ -139,12 +142,29 @@ def statistics(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         if name not in found and _is_bare(parsed[name]) and (about := _fused(name, names, parsed, found)):
             found[name] = about
+    found.update({name: about for name, about in _bounds(names).items() if name not in found})
     rest = [name for name in names if name not in found]
     if len(rest) > 1 and all(parsed[name][1] in ("spread", "other") for name in rest):
         words = [set(_words(name, camel=True)) & _SPREAD for name in rest]
         if any(one & other for one, other in combinations(words, 2)):
             found.update(dict.fromkeys(rest, ""))
     found.update({name: "" for name in names if _is_count_of_raters(name) and name not in found and len(names) > 1})
+    return found
+
+
+def _bounds(names: Sequence[str]) -> dict[str, str]:
+    """The two ends of an interval around another column: `valence_low` and `valence_high` beside `valence`."""
+    by_words = {tuple(word for word in _words(name, camel=True) if word not in _LEVELS): name for name in names}
+    found: dict[str, str] = {}
+    for words, name in by_words.items():
+        for low, high in _BOUNDS:
+            if low not in words:
+                continue
+            twin = by_words.get(tuple(high if word == low else word for word in words))
+            rest = tuple(word for word in words if word != low)
+            about = by_words.get(rest) or by_words.get((*rest, "mean"))
+            if rest and twin and about:
+                found.update({name: about, twin: about})
     return found
 
 
@@ -192,7 +212,7 @@ def _fused(name: str, names: Sequence[str], parsed: dict[str, tuple[str, str]], 
     compacts = {_compact(other) for other in (*names, *found)}
     for word in (*_FUSED_SPREAD, *_FUSED_OTHER):
         stem = compact.removesuffix(word)
-        if stem == compact or len(stem) < 2:
+        if stem == compact or len(stem) < (1 if word in _FUSED_SPREAD and stem in bases else 2):
             continue
         if word in _FUSED_OTHER and not any(stem + spread in compacts for spread in _FUSED_SPREAD):
             continue

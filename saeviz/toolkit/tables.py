@@ -126,6 +126,8 @@ def is_list(path: Path, option: str) -> bool:
     """Whether a file is a list, a line per image, and not a table with columns. Raises `DataError` where unreadable."""
     if path.suffix.lower() not in _LISTS:
         return False
+    if not path.is_file():
+        return True
     try:
         first = next((line for line in _text(path)[0].splitlines() if line.strip() and not line.startswith("#")), "")
     except (OSError, ValueError) as error:

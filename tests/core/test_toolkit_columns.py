@@ -53,6 +53,12 @@ def numbers(cells: list, **others: list) -> list[float | None]:
         ("Valence_mean_men Valence_SD_men Valence_N_men Valence_mean_women", "Valence_mean_men Valence_mean_women"),
         ("Valence_median Valence_iqr Valence_min Valence_max", "Valence_median"),
         ("mean sd n", "mean"),
+        ("MOS std CI95", "MOS"),
+        ("V VSD A ASD", "V A"),
+        ("valence valence_low valence_high", "valence"),
+        ("valence_mean valence_lo valence_hi", "valence_mean"),
+        ("valence valence_l95 valence_u95", "valence"),
+        ("beauty beauty_nratings", "beauty"),
         ("rating sd n", "rating"),
         ("beauty n_raters num_votes", "beauty"),
         ("Valence_SD Arousal_SD", ""),
@@ -95,6 +101,8 @@ def test_names_with_spaces_and_signs_are_told_apart_as_well(names, ratings):
         "count_of_monte_cristo",
         "nice ugly_min",
         "low high",
+        "key key_low",
+        "low_light high_light",
     ],
 )
 def test_a_real_rating_stays_one_whatever_its_name_sounds_like(names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 import saeviz
-from saeviz.toolkit.tables import is_list, read_table
+from saeviz.toolkit.tables import is_list, read_list, read_table
 
 ROWS = "file,liked\na.jpg,1\nb.jpg,2\n"
 READ = {"file": ["a.jpg", "b.jpg"], "liked": ["1", "2"]}
@@ -164,6 +165,16 @@ def test_a_packed_table_that_is_cut_or_too_large_is_refused(tmp_path, monkeypatc
     assert "cannot be read" in error(tmp_path, b"\x1f\x8b\x08\0" + b"x" * 40, "r.csv.gz")
     monkeypatch.setattr("saeviz.toolkit.tables.MOST_UNPACKED", 1000)
     assert "when it is unpacked" in error(tmp_path, packed, "r.csv.gz")
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    for name in ("r.csv", "r.parquet", "r.txt"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(saeviz.DataError, match="it is no regular file"):
+            read_table(tmp_path / name)
+    assert is_list(tmp_path / "r.txt", "images.path")
+    with pytest.raises(saeviz.DataError, match="it is no regular file"):
+        read_list(tmp_path / "r.txt", "images.path")
 
 
 @pytest.mark.parametrize(
