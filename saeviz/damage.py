@@ -6,6 +6,7 @@ import struct
 import zlib
 from hashlib import blake2b, file_digest, sha256
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -41,6 +42,30 @@ def digest_of_file(path: Path) -> str:
     """SHA-256 of what is in a file, in hex."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+class Stamp(NamedTuple):
+    """What is known of a file since it was written; time in nanoseconds."""
+
+    size: int
+    time: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Of a file as it is now."""
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns, digest_of_file(path))
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file is as it was written. It is read only where its time has changed, as that of a copy."""
+        try:
+            status = path.stat()
+            if (status.st_size, status.st_mtime_ns) == (self.size, self.time):
+                return True
+            return status.st_size == self.size and digest_of_file(path) == self.sha256
+        except OSError:
+            return False
 
 
 def digest_of_tree(path: Path) -> str | None:

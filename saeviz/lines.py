@@ -19,7 +19,8 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, SaevizError)
 
 def checked_line(row: Mapping[str, Any]) -> str:
     """One line that ends with a checksum of the rest."""
-    return json.dumps({**row, CHECK: _check_of(row)}, ensure_ascii=False)
+    as_read = json.loads(json.dumps(row))
+    return json.dumps({**row, CHECK: _check_of(as_read)}, ensure_ascii=False)
 
 
 def parse_line(text: str) -> dict[str, Any]:

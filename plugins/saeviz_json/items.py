@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,35 +11,45 @@ from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz.toolkit.files import (
+    UNREADABLE,
+    Stamp,
     append_line,
+    checked_line,
     explain_disk_errors,
+    parse_line,
     read_lines,
     remove_temporaries,
     write_atomic,
 )
 from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded, space_folder
-from saeviz_json.rows import UNREADABLE, read_json, row_texts, to_matrix
+from saeviz_json.rows import read_json, row_texts, to_matrix
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR
 
 WINDOW = 128
 """Items that `read` gives at once."""
+_DAMAGED: tuple[type[Exception], ...] = (*UNREADABLE, saeviz.DataError)
 
 
 @dataclass
 class _Folder:
     """The items of one space: `files[item_id]` is the file that has its features, relative to `path`.
 
-    A file of `batches` has several items.
+    A file of `batches` has several items. `stamps` are of the files that this store has written.
     """
 
     path: Path
     space: saeviz.FeatureSpace
     files: dict[str, str] = field(default_factory=dict)
     batches: set[str] = field(default_factory=set)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
     is_indexed: bool = False
     is_clean: bool = False
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a file is there and, where this is known, as it was written."""
+        return self.stamps[name].fits(self.path / name) if name in self.stamps else (self.path / name).exists()
 
     @cached_property
     def taken(self) -> dict[str, str]:
@@ -69,15 +78,20 @@ class ItemFiles:
             return
         folder = self._folder_to_write(batch.space)
         new: dict[str, str] = {}
+        stamps: dict[str, Stamp] = {}
+        replaced = {folder.files[item_id] for item_id in batch.item_ids if item_id in folder.files} & set(folder.stamps)
+        if replaced:  # a crash leaves the old file or the new one, and no stamp that fits only one of them
+            append_line(folder.path / ITEMS, checked_line({"files": dict.fromkeys(sorted(replaced))}))
         for item_id, row in zip(batch.item_ids, row_texts(batch), strict=True):
             name = folder.files.get(item_id)
             if name is None or name in folder.batches:
                 name = new[item_id] = file_name(item_id, folder.taken)
                 folder.taken[folded(name)] = item_id
             write_atomic(folder.path / name, f"{row}\n")
-        if new:
-            append_line(folder.path / ITEMS, json.dumps({"items": new}))
-            folder.files.update(new)
+            stamps[name] = Stamp.of(folder.path / name)
+        append_line(folder.path / ITEMS, checked_line({"items": new, "files": stamps}))
+        folder.files.update(new)
+        folder.stamps.update(stamps)
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
@@ -110,9 +124,10 @@ class ItemFiles:
     def _load(self, path: Path) -> _Folder | None:
         if (path / ITEMS).exists():
             folder = _read_index(path)
-            for item_id in [item_id for item_id, name in folder.files.items() if not (path / name).exists()]:
-                name = folder.files.pop(item_id)
-                self.context.logger.warning("%s is missing: its item counts as not extracted", path / name)
+            for item_id in [item_id for item_id, name in folder.files.items() if not folder.is_whole(name)]:
+                file = path / folder.files.pop(item_id)
+                what = "is not as it was written" if file.exists() else "is missing"
+                self.context.logger.warning("%s %s: its item counts as not extracted", file, what)
             return folder
         return None if (path / BATCHES).exists() else self._scan(path)
 
@@ -147,7 +162,7 @@ class ItemFiles:
                 "remove it, or use another folder for another SAE"
             )
         if not folder.is_indexed:
-            write_atomic(path / ITEMS, "".join(f"{json.dumps(line)}\n" for line in _index_lines(folder)))
+            write_atomic(path / ITEMS, "".join(f"{checked_line(line)}\n" for line in _index_lines(folder)))
             folder.is_indexed = True
         if not folder.is_clean:
             remove_temporaries(path)
@@ -233,15 +248,19 @@ def _index_lines(folder: _Folder) -> Iterator[dict[str, Any]]:
 def _read_index(path: Path) -> _Folder:
     index = path / ITEMS
     try:
-        header, *lines = map(json.loads, read_lines(index))
+        header, *lines = map(parse_line, read_lines(index))
         folder = _Folder(path, saeviz.FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
         for line in lines:
             folder.files.update(line.get("items", {}))
             folder.batches.update(line.get("batches", ()))
+            for name, stamp in line.get("files", {}).items():
+                folder.stamps.pop(name, None)
+                if stamp is not None:
+                    folder.stamps[name] = Stamp(*stamp)
         for name in folder.files.values():
             if not name.endswith(".json") or "\\" in name or ":" in name or not _stays_inside(PurePosixPath(name)):
                 raise ValueError(f"{name!r} is not a file of this folder")
-    except (*UNREADABLE, saeviz.DataError) as error:
+    except _DAMAGED as error:
         raise saeviz.DataError(f"{index} is damaged ({error}); remove {path} and run again") from error
     folder.is_indexed = True
     return folder

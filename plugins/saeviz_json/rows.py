@@ -13,9 +13,6 @@ import saeviz
 if TYPE_CHECKING:
     from saeviz.typing import CSR
 
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading a file that is not of this layout may raise."""
-
 
 def row_texts(batch: saeviz.FeatureBatch) -> Iterator[str]:
     """An object per item; every value is the shortest number that gives its float32 again."""

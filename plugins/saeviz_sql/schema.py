@@ -36,6 +36,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "create index saeviz_features_in_order on saeviz_features (space_id, place)",
     ),
+    ("alter table saeviz_features add column checksum {bytes}",),
 )
 """Migration n makes version n + 1 of version n; an empty database has version 0. What was released stays as it is."""
 

@@ -20,15 +20,18 @@ ROWS_AT_ONCE = 256
 """Rows that one query gives; the largest possible, of 49,152 active features, make 75 MB."""
 
 _UPSERT = """
-    insert into saeviz_features (space_id, item_id, features, activations)
-    values (:space, :key, :features, :activations)
-    on conflict (space_id, item_id) do update set features = excluded.features, activations = excluded.activations
+    insert into saeviz_features (space_id, item_id, features, activations, checksum)
+    values (:space, :key, :features, :activations, :checksum)
+    on conflict (space_id, item_id) do update
+    set features = excluded.features, activations = excluded.activations, checksum = excluded.checksum
 """
 _NEXT_ROWS = """
-    select place, item_id, features, activations from saeviz_features
+    select place, item_id, features, activations, checksum from saeviz_features
     where space_id = :space and place > :after order by place limit :limit
 """
-_THESE_ROWS = "select item_id, features, activations from saeviz_features where space_id = :space and item_id in :keys"
+_THESE_ROWS = """
+    select item_id, features, activations, checksum from saeviz_features where space_id = :space and item_id in :keys
+"""
 _ITEM_IDS = "select item_id from saeviz_features where space_id = :space order by place"
 _ADD_SPACE = """
     insert into saeviz_spaces (run, layer, tokens, n_features) values (:run, :layer, :tokens, :n_features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from saeviz.damage import UNREADABLE, Stamp
 from saeviz.files import (
     OneWriter,
     append_line,
@@ -11,16 +12,21 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
+from saeviz.lines import checked_line, parse_line
 from saeviz.regular import open_regular, read_regular, real_path
 from saeviz.rundir import is_run_directory, run_directories
 
 __all__ = [
+    "UNREADABLE",
     "OneWriter",
+    "Stamp",
     "append_line",
     "atomic_path",
+    "checked_line",
     "explain_disk_errors",
     "is_run_directory",
     "open_regular",
+    "parse_line",
     "read_lines",
     "read_regular",
     "real_path",

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from saeviz.damage import checksum
 from saeviz.errors import DataError
 from saeviz.types import FeatureBatch, FeatureSpace, check_id
 
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One item of a space. `key` stands for its id, see `key_of`."""
+    """One item of a space. `key` stands for its id, see `key_of`.
+
+    `checksum` is over all the rest and the space; None where a database has none.
+    """
 
     key: str
     features: bytes
     activations: bytes
+    checksum: bytes | None = None
 
 
 def key_of(item_id: str) -> str:
@@ -48,7 +53,8 @@ def encode_rows(batch: FeatureBatch) -> Iterator[Row]:
     activations = matrix.data.astype("<f4", copy=False)
     for number, item_id in enumerate(batch.item_ids):
         part = slice(matrix.indptr[number], matrix.indptr[number + 1])
-        yield Row(key_of(item_id), features[part].tobytes(), activations[part].tobytes())
+        row = Row(key_of(item_id), features[part].tobytes(), activations[part].tobytes())
+        yield row._replace(checksum=_check_of(batch.space, row))
 
 
 def decode_rows(space: FeatureSpace, rows: Sequence[Row]) -> FeatureBatch:
@@ -57,9 +63,15 @@ def decode_rows(space: FeatureSpace, rows: Sequence[Row]) -> FeatureBatch:
     from scipy.sparse import csr_array
 
     index_type = np.dtype(_index_type(space))
+    for row in rows:
+        # A column of SQLite's holds anything.
+        if not isinstance(row.features, bytes) or not isinstance(row.activations, bytes):
+            raise _damaged(space, row)
     lengths = [len(row.features) // index_type.itemsize for row in rows]
     for row, length in zip(rows, lengths, strict=True):
         if len(row.features) != length * index_type.itemsize or len(row.activations) != length * 4:
+            raise _damaged(space, row)
+        if row.checksum is not None and bytes(row.checksum) != _check_of(space, row):
             raise _damaged(space, row)
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     features = np.frombuffer(b"".join(row.features for row in rows), index_type).astype(np.int32)
@@ -69,6 +81,10 @@ def decode_rows(space: FeatureSpace, rows: Sequence[Row]) -> FeatureBatch:
         raise _damaged(space, rows[int(np.searchsorted(starts, place, "right")) - 1])
     matrix: CSR = csr_array((activations, features, starts), shape=(len(rows), space.n_features))
     return FeatureBatch(space, tuple(item_id_of(row.key) for row in rows), matrix)
+
+
+def _check_of(space: FeatureSpace, row: Row) -> bytes:
+    return checksum(str(space), row.key, row.features, row.activations)[:8]
 
 
 def _index_type(space: FeatureSpace) -> str:

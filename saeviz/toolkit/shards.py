@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.context import Context
-from saeviz.damage import UNREADABLE, digest_of_file
+from saeviz.damage import UNREADABLE, Stamp
 from saeviz.errors import DataError, RunDirError
 from saeviz.files import (
     OneWriter,
@@ -207,7 +207,7 @@ class ShardStore(OneItemStore, ABC):
         with atomic_path(path) as temporary:
             (self.save_settled if settled else self.save_shard)(temporary, batch)
         n_active = int(batch.matrix.nnz)
-        stamp = _Stamp.of(path)
+        stamp = Stamp.of(path)
         line = {"batch": number, "n_active": n_active, "file": stamp, "items": batch.item_ids}
         append_line(index.path, checked_line(line))
         index.add(number, batch.item_ids, n_active, stamp)
@@ -267,25 +267,12 @@ class ShardStore(OneItemStore, ABC):
                 path.unlink(missing_ok=True)
 
 
-class _Stamp(NamedTuple):
-    """What is known of a file since it was written; time in nanoseconds."""
-
-    size: int
-    time: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> _Stamp:
-        status = path.stat()
-        return cls(status.st_size, status.st_mtime_ns, digest_of_file(path))
-
-
 @dataclass
 class _Shard:
     items: tuple[str, ...]
     n_active: int
     n_live: int
-    stamp: _Stamp | None = None
+    stamp: Stamp | None = None
     """None where an earlier version wrote it."""
 
     @property
@@ -310,7 +297,7 @@ class _Index:
     def folder(self) -> Path:
         return self.path.parent
 
-    def add(self, number: int, items: tuple[str, ...], n_active: int, stamp: _Stamp | None) -> None:
+    def add(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp | None) -> None:
         for row, item_id in enumerate(items):
             before = self.places.get(item_id)
             if before is not None:
@@ -352,7 +339,7 @@ def _load_index(path: Path) -> _Index | None:
         index = _Index(path, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
         for line in lines[1:]:
             entry = parse_line(line)
-            stamp = _Stamp(*entry["file"]) if "file" in entry else None
+            stamp = Stamp(*entry["file"]) if "file" in entry else None
             index.add(entry["batch"], tuple(entry["items"]), entry["n_active"], stamp)
     except DAMAGED as error:
         raise RunDirError(f"{path} is damaged ({error}); remove {path.parent} and run again") from error
@@ -361,13 +348,7 @@ def _load_index(path: Path) -> _Index | None:
 
 
 def _is_whole(path: Path, shard: _Shard) -> bool:
-    try:
-        status = path.stat()
-        if shard.stamp is None or (status.st_size, status.st_mtime_ns) == shard.stamp[:2]:
-            return True
-        return status.st_size == shard.stamp.size and digest_of_file(path) == shard.stamp.sha256
-    except OSError:
-        return False
+    return path.exists() if shard.stamp is None else shard.stamp.fits(path)
 
 
 def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:
