@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -136,3 +137,93 @@ def contents_or_sentence(directory: Path) -> dict[str, object] | str:
 
 def is_a_sentence(outcome) -> bool:
     return outcome.code in (1, 2, 3) and outcome.err.strip().splitlines()[-1].startswith("saeviz: ")
+
+
+def forget(directory: Path, *names: str, stages: tuple[str, ...] = ()) -> None:
+    """Take these out of the records of stages, of all unless some are named."""
+    path = directory / "run.json"
+    manifest = json.loads(path.read_text())
+    for stage, record in manifest["stages"].items():
+        for name in names if stage in stages or not stages else ():
+            record.pop(name, None)
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("damaged", [b"", b"PK", None])
+def test_a_damaged_embeddings_file_of_an_interrupted_run_is_removed(finished, copied, saeviz_command, damaged):
+    forget(copied, "sha256", "finished", stages=("embed",))
+    path = copied / "embeddings" / "000000.npz"
+    path.write_bytes(path.read_bytes()[:-200] if damaged is None else damaged)
+    again = saeviz_command("run", copied.parent / "run.toml")
+    assert again.code == 0
+    assert "000000.npz is damaged: it is removed, and its images are embedded again" in again.err
+    whole = saeviz.open_run(finished / "one", plugins=[FAKES])
+    vectors, expected = (EmbeddingFiles(run / "embeddings").read(whole.items) for run in (copied, whole.dir))
+    assert np.array_equal(vectors, expected)
+
+
+def test_a_crash_between_a_file_and_the_manifest_is_no_refusal(finished, copied, saeviz_command):
+    forget(copied, "sha256", "finished", stages=("score",))
+    (copied / "scores.parquet").write_bytes((finished / "other" / "scores.parquet").read_bytes())
+    assert len(saeviz.open_run(copied).scores) > 0
+    assert saeviz_command("run", copied.parent / "run.toml").code == 0
+    whole = saeviz.open_run(finished / "one", plugins=[FAKES])
+    assert contents(saeviz.open_run(copied, plugins=[FAKES])) == contents(whole)
+
+
+def test_a_stage_at_work_has_no_digests(copied, monkeypatch):
+    from saeviz.stages.score import Score
+
+    def failing(self, session):
+        assert "sha256" not in session.rundir.read_manifest()["stages"]["score"]
+        raise saeviz.DataError("the power is off")
+
+    monkeypatch.setattr(Score, "run", failing)
+    (copied / "top_images.parquet").unlink()
+    with pytest.raises(saeviz.DataError, match="the power is off"):
+        saeviz.run(copied.parent / "run.toml")
+    assert len(saeviz.open_run(copied).scores) > 0
+
+
+def test_runs_of_earlier_versions_have_no_digests(copied, saeviz_command):
+    forget(copied, "sha256")
+    for name in ("labels.jsonl", "judgements.jsonl"):
+        rows = [json.loads(line) for line in (copied / name).read_text().splitlines()]
+        (copied / name).write_text("".join(f"{json.dumps({**row, 'check': None})}\n" for row in rows))
+    assert saeviz.open_run(copied).labels
+    assert saeviz_command("run", copied.parent / "run.toml", "--until", "label").err.count("up to date") == 5
+
+
+def test_digests_of_a_stranger_name_no_file_outside(copied, saeviz_command):
+    mine = copied.parent / "mine.txt"
+    mine.write_text("precious")
+    manifest = json.loads((copied / "run.json").read_text())
+    for name in ("../mine.txt", str(mine), ".", "", "embeddings/../../mine.txt"):
+        manifest["stages"]["score"].setdefault("sha256", {})[name] = "0" * 64
+    (copied / "run.json").write_text(json.dumps(manifest))
+    assert saeviz_command("run", copied.parent / "run.toml").code == 0
+    assert mine.read_text() == "precious"
+
+
+def test_whole_labels_are_not_asked_for_again(copied, saeviz_command):
+    lines = (copied / "labels.jsonl").read_bytes().splitlines(keepends=True)
+    lines[0], lines[1] = flip(lines[0]), b"\xff\xfe\n"
+    (copied / "labels.jsonl").write_bytes(b"".join(lines))
+    again = saeviz_command("run", copied.parent / "run.toml")
+    assert "label: 2 lines of" in again.err
+    assert f"label: 2 of {len(lines)} features to name" in again.err
+
+
+@pytest.mark.parametrize("kind", ["empty", "half", "flipped", "random", "deep"])
+def test_damaged_failures(copied, saeviz_command, kind):
+    run = copied.parent / "run.toml"
+    assert saeviz_command("run", run, "--set", "images.broken=2").code == 4
+    path = copied / "failures.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(DAMAGES[kind](before, b""))
+    again = saeviz_command("run", run, "--set", "images.broken=2")
+    assert again.code == 4, again
+    assert path.read_bytes() == before
+    path.write_bytes(before.replace(b'"extract"', b'"score"'))
+    assert saeviz_command("run", run, "--set", "images.broken=2").code == 4
+    assert path.read_bytes() == before

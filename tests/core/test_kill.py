@@ -17,7 +17,7 @@ import pytest
 
 import saeviz
 from saeviz.pipeline import Plan
-from tests.conftest import FAKE_RUN
+from tests.conftest import FAKE_RUN, FAKES
 
 N_IMAGES = 40
 JUDGED = '[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n'
@@ -50,7 +50,7 @@ def uninterrupted(tmp_path_factory) -> saeviz.Run:
     process = start(folder)
     _, said = process.communicate()
     assert process.returncode == saeviz.ExitCode.PARTIAL, said
-    return saeviz.open_run(folder / "runs" / "slow")
+    return saeviz.open_run(folder / "runs" / "slow", plugins=[FAKES])
 
 
 def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
@@ -82,7 +82,7 @@ def test_killed_in_each_stage(tmp_path, uninterrupted, stage):
     resumed = start(tmp_path)
     _, said = resumed.communicate()
     assert resumed.returncode == saeviz.ExitCode.PARTIAL, said
-    assert_same(saeviz.open_run(tmp_path / "runs" / "slow"), uninterrupted)
+    assert_same(saeviz.open_run(tmp_path / "runs" / "slow", plugins=[FAKES]), uninterrupted)
 
 
 def test_killed_again_and_again(tmp_path, uninterrupted):
@@ -101,7 +101,7 @@ def test_killed_again_and_again(tmp_path, uninterrupted):
     else:
         raise AssertionError("25 attempts without getting to the end: nothing was kept from one to the next")
     assert kills > 0, "the run was never killed"
-    assert_same(saeviz.open_run(tmp_path / "runs" / "slow"), uninterrupted)
+    assert_same(saeviz.open_run(tmp_path / "runs" / "slow", plugins=[FAKES]), uninterrupted)
 
 
 RANDOM_KILLS = """
@@ -183,7 +183,7 @@ def test_killed_thirty_times_while_extracting(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         kills += int(done.stdout)
-        assert_same_features(saeviz.open_run(directory), expected)
+        assert_same_features(saeviz.open_run(directory, plugins=[FAKES]), expected)
         # A kill while small shards are merged, when all is written already, leaves a file that the next writer removes.
         assert_nothing_left_over(saeviz.run(run_file, settings=[f"run.dir={directory}", "images.n=181"], plan=plan))
         if kills == 30:
