@@ -10,7 +10,7 @@ import saeviz
 from saeviz_clip_vocabulary import ClipVocabularyOptions
 from saeviz_clip_vocabulary.calibration import NAME_IS_RIGHT, TERM_APPLIES
 from saeviz_clip_vocabulary.fit import Fit
-from saeviz_clip_vocabulary.vocabulary import BUILT_IN, read_terms, tidy
+from saeviz_clip_vocabulary.vocabulary import BUILT_IN, read_terms, refuse_sentences, tidy
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
@@ -33,6 +33,7 @@ class ClipVocabulary:
         self.options = options
         self.context = context
         self._terms = tidy(options.terms) or read_terms(options.vocabulary or BUILT_IN)
+        refuse_sentences(self._terms, "terms" if options.terms else "vocabulary")
         self._clip = _clip(options.clip_checkpoint, context)
         self._vectors: dict[str, Float32Array] = {}
         self._fitted: tuple[Sequence[saeviz.ImageItem], Fit] | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import saeviz
 from saeviz.toolkit.files import read_regular
 
+MOST_WORDS = 5
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 
 
@@ -26,6 +27,16 @@ def read_terms(path: Path) -> list[str]:
     if not kept:
         raise saeviz.ConfigError(f"labeler.vocabulary: {path} has no terms; write one a line")
     return kept
+
+
+def refuse_sentences(terms: Iterable[str], option: str) -> None:
+    """Raise `ConfigError` for a term that is too long for a label, before anything is computed."""
+    for term in terms:
+        if len(term.split()) > MOST_WORDS:
+            raise saeviz.ConfigError(
+                f"labeler.{option}: {term[:60]!r} has {len(term.split())} words, and a label has at most {MOST_WORDS}; "
+                "shorten it"
+            )
 
 
 def tidy(terms: Iterable[str]) -> list[str]:

@@ -303,6 +303,8 @@ def saeviz_labelers():
         ("{use='pearson-bh'}", "Pearson's r"),
         ("{use='spearman'}", "Spearman's rho"),
         ("{use='point-biserial'}", "point-biserial r"),
+        ("{use='pearson-bh', name='mine'}", "Pearson's r"),
+        ("{use='spearman', name='mine'}", "Spearman's rho"),
     ],
 )
 def test_a_labeler_is_told_which_correlation_it_is_shown(fake_run, tmp_path, scorer, measure):

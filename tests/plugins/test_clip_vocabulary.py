@@ -379,3 +379,9 @@ def test_reliability_tells_an_honest_curve_from_a_boastful_one():
 
 def test_probabilities_stay_in_bounds():
     assert Logistic(0.0, 1.0)(np.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_a_term_that_is_too_long_for_a_label_is_refused_at_once(clip):
+    options = ClipVocabularyOptions(terms=("dog", "academic gown, academic robe, judge's robe"))
+    with pytest.raises(saeviz.ConfigError, match=r"labeler\.terms: .*academic gown.* has 6 words"):
+        ClipVocabulary(options, replace(saeviz.Context(), peer=lambda _: clip))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -58,9 +61,13 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def do_GET(self):
+        self.do_POST()
+
+    def do_HEAD(self):
         self.do_POST()
 
     def log_message(self, *_):
@@ -390,3 +397,28 @@ def test_a_redirect_is_not_followed(serve, make, request_, kind, status):
         make(kind, server).label(request_)
     assert other.asked == []
     assert "secret" not in str(failed.value)
+
+
+def test_no_token_of_the_hub_reaches_another_host(serve, tmp_path):
+    """The hub's client does follow redirects: large files are elsewhere."""
+    said = ("X-Repo-Commit", "a" * 40), ("ETag", '"abc"')
+    other = serve(lambda _: (200, {}, *said))
+    to = f"http://localhost:{other.port}/a/b/resolve/main/config.json"
+    server = serve(lambda _: (302, {}, *said, ("Location", to)))
+    code = "from huggingface_hub import hf_hub_download; hf_hub_download('a/b', 'config.json')"
+    hub = {"HF_ENDPOINT": f"http://127.0.0.1:{server.port}", "HF_TOKEN": KEY, "HF_HOME": str(tmp_path)}
+    environment = {**os.environ, **hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    assert any(KEY in str(headers) for headers in server.headers)
+    assert other.headers
+    assert all(KEY not in str(headers) for headers in other.headers)
+
+
+def test_the_client_of_a_saeviz_service_follows_no_redirect(serve):
+    other = serve(lambda _: (200, {}))
+    server = serve(lambda _: (307, {}, ("Location", f"http://localhost:{other.port}/v1")))
+    store = saeviz.component("store", "http", url=f"http://127.0.0.1:{server.port}", token=KEY)
+    with pytest.raises(saeviz.ConfigError, match=r"url"):
+        store.spaces()
+    assert server.headers
+    assert other.headers == []
