@@ -1,6 +1,7 @@
 # make demo    environment, install, the demo; says where its report is
 # make test    environment, install, lint, all tests
 # make lint    ruff, mypy, and whether every process collects the same tests
+# make versions    the fast tests of the core on Python 3.11, 3.12 and 3.13, as far as they are installed
 # make clean   removes the environment and what tools leave behind
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 # a test file stays in one process, so that what it makes once is made once
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format versions clean
 
 demo: $(INSTALLED)
 	$(BIN)/saeviz demo
@@ -28,6 +29,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+versions:
+	tests/on_versions
+
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "saeviz needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
@@ -37,4 +41,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf $(VENV) .venv-3.* .mypy_cache .ruff_cache .pytest_cache dist

@@ -19,6 +19,8 @@ import saeviz
 from saeviz.pipeline import Plan
 from tests.conftest import FAKE_RUN, FAKES
 
+pytestmark = pytest.mark.slow
+
 N_IMAGES = 40
 JUDGED = '[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n'
 SLOW = (

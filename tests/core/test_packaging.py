@@ -9,6 +9,8 @@ import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = {path.name for path in (ROOT / "plugins").iterdir() if path.is_dir() and path.name.startswith("saeviz_")}
@@ -36,6 +38,7 @@ def test_everything_that_imports_heavily_is_an_extra():
         assert any(line.startswith(package) for line in PROJECT["project"]["optional-dependencies"]["models"])
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_is_not_python_too(tmp_path):
     """Templates, word lists and the demo's weights; nothing of the tests."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]

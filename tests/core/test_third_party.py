@@ -11,6 +11,8 @@ import pytest
 from saeviz import ExitCode
 from tests.conftest import FAKES, run_process
 
+pytestmark = pytest.mark.slow
+
 THIRD_PARTY = Path(__file__).resolve().parents[1] / "third_party"
 BAD = {
     "fails_on_import": "RuntimeError: this plugin was built for another planet",
