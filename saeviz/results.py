@@ -12,6 +12,7 @@ from saeviz.frames import halves, individual_frame, metadata_frame, ratings_fram
 from saeviz.heatmaps import Box, draw_heatmap
 from saeviz.judgements import table_of
 from saeviz.labels import read_labels
+from saeviz.lookup import Clusters, TopItems, rows_of
 from saeviz.reading import Grants, reading_session
 from saeviz.relations import facts_of, relation_prefixes
 from saeviz.roles import HeatmapExtractor, SingleImageExtractor
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
     from saeviz.session import Session
     from saeviz.typing import Float32Array
-
-KEYS = ["layer", "tokens", "feature"]
 
 
 class Run:
@@ -130,15 +129,7 @@ class Run:
 
         Empty where it has none, or no scorer looked for any; the scorer `redundancy` does.
         """
-        found, scores = self._feature(feature), self.scores
-        if "cluster" not in scores:
-            return []
-        is_it = (
-            (scores["layer"] == found.layer) & (scores["tokens"] == found.tokens) & (scores["feature"] == found.index)
-        )
-        others = scores[scores["cluster"].isin(scores["cluster"][is_it].dropna()) & ~is_it]
-        others = others.sort_values(["n_active", *KEYS], ascending=[False, True, True, True])
-        return [Feature(int(row.layer), row.tokens, int(row.feature)) for row in others[KEYS].itertuples()]
+        return self._clusters.companions(self._feature(feature))
 
     @cached_property
     def selected(self) -> list[Selected]:
@@ -158,6 +149,12 @@ class Run:
         if not self._rundir.judgements.exists():
             return table_of([])
         return self._rundir.read_table(self._rundir.judgements, "judge")
+
+    def judgement_of(self, feature: Feature | str) -> dict[str, Any] | None:
+        """The row of `judgements` for one feature, as `scores_of`; None where its label was not judged."""
+        if not self._rundir.judgements.exists():
+            return None
+        return next(iter(rows_of(self._rundir, self._rundir.judgements, "judge", self._feature(feature))), None)
 
     @cached_property
     def failures(self) -> list[Failure]:
@@ -184,21 +181,26 @@ class Run:
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
         """The images on which a feature fires most, strongest first; at most as many as the run kept."""
-        items = self._items_by_id
-        return [
-            TopImage(items[item_id], activation)
-            for item_id, activation in self.top_item_ids(feature, k)
-            if item_id in items
-        ]
+        found, items = self._feature(feature), self._items_by_id
+        space = self._space(f"layer{found.layer}.{found.tokens}")
+        if space not in self._top_items:
+            self._top_items[space] = TopItems(self._rundir, space)
+        top = self._top_items[space].of(found.index)[:k]
+        return [TopImage(items[item_id], activation) for item_id, activation in top if item_id in items]
 
     def top_item_ids(self, feature: Feature | str, k: int | None = None) -> list[tuple[str, float]]:
         """Ids and activations of `top_images` as the run kept them, also of images that are gone; nothing is opened."""
-        feature = self._feature(feature)
-        rows = self._top_images.get((feature.layer, feature.tokens, feature.index))
-        if rows is None:
-            return []
-        rows = rows.sort_values("rank").head(k)
-        return [(row.item_id, float(row.activation)) for row in rows.itertuples()]
+        rows = rows_of(self._rundir, self._rundir.top_images, "score", self._feature(feature))
+        return [(row["item_id"], row["activation"]) for row in sorted(rows, key=lambda row: row["rank"])[:k]]
+
+    def scores_of(self, feature: Feature | str) -> dict[str, Any]:
+        """The row of `scores` for one feature by column, None for no value; the rest of the table is not read."""
+        found = rows_of(self._rundir, self._rundir.scores, "score", self._feature(feature))
+        return found[0] if found else {}
+
+    def correlations_of(self, feature: Feature | str) -> list[dict[str, Any]]:
+        """The rows of `correlations` for one feature, as `scores_of`."""
+        return rows_of(self._rundir, self._rundir.correlations, "score", self._feature(feature))
 
     def heatmap(self, feature: Feature | str, item_id: str, *, fine: bool = False) -> Float32Array:
         """Where on an image a feature fires: float32 `[rows, cols]` over the patches, see `field_of_view`.
@@ -248,9 +250,12 @@ class Run:
         return {item.item_id: item for item in self._session.items}
 
     @cached_property
-    def _top_images(self) -> dict[tuple[int, str, int], pd.DataFrame]:
-        table = self._rundir.read_table(self._rundir.top_images, "score")
-        return dict(iter(table.groupby(["layer", "tokens", "feature"], observed=True)))
+    def _top_items(self) -> dict[FeatureSpace, TopItems]:
+        return {}
+
+    @cached_property
+    def _clusters(self) -> Clusters:
+        return Clusters(self._rundir)
 
     def _item(self, item_id: str) -> ImageItem:
         item = self._session.images.get_image(item_id)

@@ -22,11 +22,13 @@ from saeviz.files import (
     write_atomic,
 )
 from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.parquet import ROWS_TOGETHER, read_whole, rows_where
 from saeviz.plain import csv_cell
 from saeviz.types import Failure, FeatureSpace
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 FORMAT = 1
 _KEYS = ("layer", "tokens", "feature")
@@ -80,6 +82,7 @@ class RunDir:
         self.judgements = path / "judgements.parquet"
         self.failures_file = path / "failures.jsonl"
         self.log = path / "log.txt"
+        self._verified: set[Path] = set()
 
     @classmethod
     def create(cls, path: Path) -> RunDir:
@@ -230,14 +233,12 @@ class RunDir:
     def write_table(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a Parquet table."""
         with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False, write_page_checksum=True)
+            table.to_parquet(temporary, index=False, write_page_checksum=True, row_group_size=ROWS_TOGETHER)
 
     def read_table(self, path: Path, stage: str) -> pd.DataFrame:
         """A Parquet table; raises `RunDirError`, naming the stage that makes it, where it is missing or damaged."""
-        import pandas as pd
-
         self.verify(path, stage)
-        table = _read(path, stage, lambda file: pd.read_parquet(file, page_checksum_verification=True))
+        table = _read(path, stage, read_whole)
         missing = [name for name in _COLUMNS.get(path.name, ()) if name not in table]
         if missing:
             raise RunDirError(f"{path} has no column {missing[0]!r}: {_next_step(stage)}")
@@ -251,6 +252,15 @@ class RunDir:
         left_out = {failure.subject for failure in self.failures() if failure.stage == "extract"}
         table = self.read_table(self.items, "extract")
         return [item_id for item_id in table["item_id"] if item_id not in left_out]
+
+    def read_rows(
+        self, path: Path, stage: str, where: Mapping[str, Any], columns: Collection[str] | None = None
+    ) -> pa.Table:
+        """As `rows_where`, of a Parquet table; raises as `read_table`."""
+        if path not in self._verified:
+            self.verify(path, stage)
+            self._verified.add(path)
+        return _read(path, stage, lambda file: rows_where(file, where, columns))
 
     def write_csv(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""

@@ -138,7 +138,8 @@ def _records(table: pd.DataFrame, features: Sequence[saeviz.Feature]) -> list[Re
     if table.empty or not features:
         return []
     wanted = pd.DataFrame([(f.layer, f.tokens, f.index) for f in features], columns=KEYS)
-    found = table.merge(wanted, on=KEYS)
+    near = table[table["feature"].isin(wanted["feature"])]  # few: joining all of a large table takes its memory twice
+    found = near.merge(wanted, on=KEYS)
     return [{name: _none_if_nan(value) for name, value in record.items()} for record in found.to_dict("records")]
 
 

@@ -120,7 +120,8 @@ def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSum
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if mean is not None and n > 1 else None
     if "r" not in correlations:
         return RatingSummary(name, n, mean, sd, None, None, None, None)
-    related = correlations[correlations["rating"] == name]
+    figures = [column for column in ("r", "q", "significant", "replicated") if column in correlations]
+    related = correlations.loc[correlations["rating"] == name, figures]
     # What has no q was left out of the family: too few active images.
     tested = related[related["q" if "q" in related else "r"].notna()]
     r = tested["r"]

@@ -5,20 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import latest_run, say, say_json
 from saeviz.errors import ExitCode
-from saeviz.plain import plain
 from saeviz.relations import held_constant, interval_caveat, relation_prefixes
 from saeviz.results import Run
 from saeviz.types import Feature
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMES_SHOWN = 10
 
@@ -41,7 +37,7 @@ def show(feature: str, directory: Path | None, as_json: bool) -> int:
 
 
 def _collect(run: Run, text: str) -> dict[str, Any]:
-    top = run.top_item_ids(text)
+    top, correlations = run.top_item_ids(text), run.correlations_of(text)
     feature = Feature.parse(text)
     label = run.labels.get(feature)
     choice = next((choice for choice in run.selected if choice.feature == feature), None)
@@ -51,25 +47,19 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "label": label.label if label else None,
         "description": label.description if label else None,
         "confidence": label.confidence if label else None,
-        "judgement": next(iter(_rows(run.judgements, feature)), None),
+        "judgement": run.judgement_of(feature),
         "tier": choice.tier if choice else None,
         "reason": choice.reason if choice else None,
         "fires_together_with": [str(other) for other in run.companions(feature)],
-        "scores": next(iter(_rows(run.scores, feature)), {}),
-        "correlations": _rows(run.correlations, feature),
+        "scores": run.scores_of(feature),
+        "correlations": correlations,
         "held_constant": {
             f"{prefix}r": held_constant(prefix, run.facts)
-            for prefix in relation_prefixes(run.correlations.columns)
+            for prefix in relation_prefixes(next(iter(correlations), {}))
             if held_constant(prefix, run.facts)
         },
         "top_images": [{"item_id": item_id, "activation": activation} for item_id, activation in top],
     }
-
-
-def _rows(table: pd.DataFrame, feature: Feature) -> list[dict[str, Any]]:
-    mine = (table["layer"] == feature.layer) & (table["tokens"] == feature.tokens) & (table["feature"] == feature.index)
-    rows = table[mine].drop(columns=["layer", "tokens", "feature"]).to_dict("records")
-    return [plain(row) for row in rows]
 
 
 def _print(found: dict[str, Any]) -> None:

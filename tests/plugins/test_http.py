@@ -22,7 +22,7 @@ from saeviz_http import HttpOptions
 from saeviz_http.embeddings import HttpEmbeddings
 from saeviz_http.images import HttpImages
 from saeviz_http.store import HttpStore
-from tests.conftest import FAKE_RUN
+from tests.conftest import FAKE_RUN, FAKES
 from tests.service import TOKEN, Served, answering, send
 
 SPACE = saeviz.FeatureSpace(11, "cls", 50)
@@ -46,8 +46,8 @@ def of_a_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "fake.toml").write_text(FAKE_RUN.replace("n = 24", "n = 24\nbroken = 1\nunrated = 2"))
     saeviz.run(folder / "fake.toml")
-    served = Served("--api", folder / "runs" / "fake")
-    served.run = saeviz.open_run(folder / "runs" / "fake")
+    served = Served("--api", folder / "runs" / "fake", "--plugins", FAKES)
+    served.run = saeviz.open_run(folder / "runs" / "fake", plugins=[FAKES])
     yield served
     assert "Traceback" not in served.stop()
 

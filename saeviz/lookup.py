@@ -1,0 +1,89 @@
+"""What the tables of a run say of one feature, read without the rest of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.plain import plain
+from saeviz.rundir import RunDir
+from saeviz.types import Feature, FeatureSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+MEMBERS = ("layer", "tokens", "feature", "n_active", "cluster")
+
+
+def rows_of(rundir: RunDir, path: Path, stage: str, feature: Feature) -> list[dict[str, Any]]:
+    """The rows of a feature in a table, without the columns that name it; None for no value."""
+    keys = {"layer": feature.layer, "tokens": feature.tokens, "feature": feature.index}
+    found = rundir.read_rows(path, stage, keys)
+    return [{name: plain(value) for name, value in row.items() if name not in keys} for row in found.to_pylist()]
+
+
+class TopItems:
+    """The top images of all features of a space, by their ids: 8 bytes for each."""
+
+    def __init__(self, rundir: RunDir, space: FeatureSpace) -> None:
+        import numpy as np
+
+        where = {"layer": space.layer, "tokens": space.tokens}
+        found = rundir.read_rows(rundir.top_images, "score", where, ("feature", "rank", "item_id", "activation"))
+        ids = found["item_id"].dictionary_encode().unify_dictionaries().combine_chunks()
+        features, ranks = _small(found, "feature"), _small(found, "rank")
+        codes = ids.indices.to_numpy().astype(np.int32)
+        activations = found["activation"].to_numpy().astype(np.float32)
+        places = features.astype(np.int64) << 32 | ranks
+        if (places[1:] < places[:-1]).any():  # as no run writes it
+            order = np.argsort(places, kind="stable")
+            features, codes, activations = features[order], codes[order], activations[order]
+        self._ids = ids.dictionary.to_pylist()
+        self._codes, self._activations = codes, activations
+        self._starts = np.searchsorted(features, np.arange(space.n_features + 1, dtype=np.int32))
+
+    def of(self, index: int) -> list[tuple[str, float]]:
+        """Ids and activations of the feature with this number, strongest first."""
+        rows = slice(*self._starts[index : index + 2].tolist())
+        ids = (self._ids[code] for code in self._codes[rows].tolist())
+        return list(zip(ids, self._activations[rows].tolist(), strict=True))
+
+
+class Clusters:
+    """Which features fire together, as the score table has it."""
+
+    def __init__(self, rundir: RunDir) -> None:
+        import numpy as np
+
+        found = rundir.read_rows(rundir.scores, "score", {}, MEMBERS)
+        self._members = found.drop_null() if "cluster" in found.column_names else None
+        if self._members is not None:
+            self._layers, self._features = _small(self._members, "layer"), _small(self._members, "feature")
+            clusters = self._members["cluster"].to_numpy()
+            self._order = np.argsort(clusters, kind="stable").astype(np.int32)
+            self._clusters = clusters[self._order]
+
+    def companions(self, feature: Feature) -> list[Feature]:
+        """The others of its cluster, most active first; empty where it has none."""
+        import numpy as np
+
+        if self._members is None:
+            return []
+        rows = np.flatnonzero((self._layers == feature.layer) & (self._features == feature.index))
+        own = [row for row in self._members.take(rows).to_pylist() if row["tokens"] == feature.tokens]
+        if not own:
+            return []
+        start, stop = (np.searchsorted(self._clusters, own[0]["cluster"], side) for side in ("left", "right"))
+        members = self._members.take(self._order[start:stop]).to_pylist()
+        ordered = sorted((-row["n_active"], Feature(row["layer"], row["tokens"], row["feature"])) for row in members)
+        return [other for _, other in ordered if other != feature]
+
+
+def _small(table: pa.Table, name: str) -> NDArray[np.int32]:
+    import numpy as np
+
+    values: NDArray[np.int32] = table[name].to_numpy().astype(np.int32)
+    return values
