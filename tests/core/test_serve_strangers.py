@@ -92,7 +92,7 @@ def test_only_what_is_an_image_is_handed_out(tmp_path, fake_run):
     (tmp_path / "page.ps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     (tmp_path / "folder.png").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.txt", "png")
-    names = ["/etc/passwd", "key.png", "folder.png", "red.txt", "gone.png", "/dev/zero"]
+    names = ["/etc/passwd", "key.png", "page.ps", "folder.png", "red.txt", "gone.png", "/dev/zero"]
     (tmp_path / "images.csv").write_text("".join(f"{line}\n" for line in ("path,mood", *(f"{n},1" for n in names))))
     made = saeviz.run(fake_run).dir
     manifest = json.loads((made / "run.json").read_text())
