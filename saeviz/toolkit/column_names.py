@@ -18,8 +18,8 @@ _SPREAD = _set(
 )
 _OTHER = _set(
     "n count counts cnt nobs nratings nraters nvotes num min max minimum maximum median mdn med mode range rng skew "
-    "skewness kurt kurtosis error err quartile percentile quantile interval lower upper lwr upr lcl ucl lci uci ll ul lb "
-    "ub q p"
+    "skewness kurt kurtosis error err quartile percentile quantile interval lower upper lwr upr lcl ucl lci uci ll ul "
+    "lb ub q p"
 )
 _MEAN = _set("mean means mn avg average m mw mittelwert moyenne media promedio")
 _AROUND = _set("standard dev of the raters ratings responses low lo high hi l u conf confidence limit bound")

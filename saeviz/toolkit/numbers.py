@@ -39,6 +39,10 @@ _COMMA = re.compile(
     rf"[+-]?(?:(?:\d+|[1-9]\d{{0,2}}(?:\.\d{{3}})+|[1-9]\d{{0,2}}(?:[ ']\d{{3}})+)(?:,\d+)?|,\d+){_EXPONENT}",
     re.ASCII | re.IGNORECASE,
 )
+_NUMBER_LIKE = re.compile(
+    r"[^\w\s]{0,2}\s?\d+([.,]\d+)*\s?([^\d.][^\d.]{0,19})?|\d+\s?[-/:]\s?\d+|[^\d(]{1,60}\(\d+\)|[^\d=]{1,60}=\s?\d+",
+    re.ASCII,
+)
 _LABELLED = re.compile(r"([+-]?\d+)(?:\s*=\s*|:\s+|\s+-\s+|\s*\(|\)\s*)(?=\D*[^\W\d_])\D+", re.ASCII)
 
 
@@ -135,6 +139,11 @@ def commas(surveys: Iterable[Survey], delimiter: str) -> bool | None:
     if any(survey.only_comma for survey in known) and not points:
         return True if delimiter != "," else None
     return False if points else (True if delimiter == ";" else None)
+
+
+def has_number(cell: Cell) -> bool:
+    """Whether a text is a number in a spelling that is not read: `$3.50`, `3/7`, `3-4`, `12 kg`, `good (5)`."""
+    return isinstance(cell, str) and _NUMBER_LIKE.fullmatch(_clean(cell)) is not None
 
 
 def missing_codes(values: Sequence[float]) -> dict[int, int]:

@@ -11,7 +11,7 @@ from itertools import islice
 import saeviz
 from saeviz.toolkit.cells import Cell, is_missing, metadata_text, nested_kind, shown
 from saeviz.toolkit.column_names import is_id, is_row_number, is_time, is_unnamed, statistics
-from saeviz.toolkit.numbers import Reading, Survey, commas, missing_codes
+from saeviz.toolkit.numbers import Reading, Survey, commas, has_number, missing_codes
 from saeviz.toolkit.tables import Table
 
 _CHANGE = "name them in images.rating_columns to change that"
@@ -147,6 +147,7 @@ class _Reasons:
     labelled: dict[str, str] = field(default_factory=dict)
     partly: dict[str, str] = field(default_factory=dict)
     unclear: dict[str, str] = field(default_factory=dict)
+    spelling: dict[str, str] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
 
     def notes(self) -> Iterator[str]:
@@ -186,6 +187,8 @@ class _Reasons:
                 f"{name!r} is not taken for a rating: {example} may be a decimal or a thousand; write its numbers "
                 "with a point, or without a mark for thousands"
             )
+        for name, example in self.spelling.items():
+            yield f"{name!r} is not taken for a rating: {example} is not a number as it is written"
         for name, codes in self.codes.items():
             yield (
                 f"{name!r} is not taken for a rating: {codes} looks like a code for a missing value; empty such "
@@ -201,8 +204,7 @@ def _reading(
         reasons.unread[name] = kind
         return None
     if not survey.numbers:
-        if not survey.filled and not is_unnamed(name):
-            reasons.empty.append(name)
+        _look_for_spellings(name, cells, survey, reasons)
         return None
     reading = survey.reading(comma)
     numbers = [number for number in map((reading or Reading()).number, cells) if number is not None]
@@ -228,6 +230,15 @@ def _reading(
     else:
         return reading
     return None
+
+
+def _look_for_spellings(name: str, cells: Sequence[Cell], survey: Survey, reasons: _Reasons) -> None:
+    """Of a column without numbers list that it is empty, or has numbers in spellings that are not read."""
+    if not survey.filled and not is_unnamed(name):
+        reasons.empty.append(name)
+    like = [cell for cell in cells if has_number(cell)]
+    if 2 * len(like) > survey.filled:
+        reasons.spelling[name] = shown(like[0])
 
 
 def _named(name: str, cells: Sequence[Cell], where: str, comma: bool | None) -> Reading:

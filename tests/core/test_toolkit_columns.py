@@ -228,9 +228,23 @@ def test_what_could_mean_two_numbers_is_refused_by_name_unless_the_table_says_wh
     assert [semicolons.ratings["liked"].number(cell) for cell in cells] == [1.234, 2.345, 3.456]
 
 
-@pytest.mark.parametrize("cells", [["3 stars", "4 stars"], ["2021-05-03"], ["5:30", "6:30"], ["7/10"], ["3-D", "2-D"]])
+@pytest.mark.parametrize(
+    "cells",
+    [["3 stars", "4 stars"], ["$3.50", "\u20ac4"], ["7/10", "3/10"], ["3-4", "4-5"], ["good (5)", "bad (1)"], ["5 kg"],
+     ["very much = 7"]],
+)  # fmt: skip
+def test_numbers_in_a_spelling_that_is_not_read_are_refused_by_name(cells):
+    columns = of(cells)
+    assert not columns.ratings
+    assert columns.notes[0].startswith(
+        f"t.csv: 'liked' is not taken for a rating: {cells[0]!r} is not a number as it is"
+    )
+
+
+@pytest.mark.parametrize("cells", [["2021-05-03"], ["Acorns 1", "Acorns 2"], ["a.jpg", "001.jpg"], ["I1", "I2"], ["x"]])
 def test_words_with_digits_are_no_numbers(cells):
-    assert not of(cells).ratings
+    columns = of(cells, calm=[1] * len(cells))
+    assert (list(columns.ratings), columns.metadata, columns.notes) == (["calm"], ["liked"], [])
 
 
 def test_numbers_with_words_are_metadata_until_they_are_named():

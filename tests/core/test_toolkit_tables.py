@@ -170,10 +170,10 @@ def test_a_packed_table_that_is_cut_or_too_large_is_refused(tmp_path, monkeypatc
 def test_a_pipe_is_no_table(tmp_path):
     for name in ("r.csv", "r.parquet", "r.txt"):
         os.mkfifo(tmp_path / name)
-        with pytest.raises(saeviz.DataError, match="it is no regular file"):
+        with pytest.raises(saeviz.DataError, match="it is a pipe, not a file"):
             read_table(tmp_path / name)
     assert is_list(tmp_path / "r.txt", "images.path")
-    with pytest.raises(saeviz.DataError, match="it is no regular file"):
+    with pytest.raises(saeviz.DataError, match="it is a pipe, not a file"):
         read_list(tmp_path / "r.txt", "images.path")
 
 
