@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 VERSION = 1
 MOST_BYTES = 256 * 2**20
 """An answer that is longer is not read to its end."""
+MOST_ITEMS = 100_000_000
+"""In a list of pages."""
+PATIENCE = 10
+"""An answer that is on its way for so many times the time-out is not waited for."""
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0
@@ -162,8 +166,11 @@ class Client:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise self.nonsense("it is compressed, although asked not to be")
         parts, size = [], 0
+        end = time.monotonic() + PATIENCE * self._options.timeout
         for part in response.iter_raw():
             size += len(part)
+            if time.monotonic() > end:
+                raise self.nonsense(f"it is not finished after {PATIENCE * self._options.timeout:g} s")
             if size > MOST_BYTES:
                 raise self.nonsense(f"more than {MOST_BYTES >> 20} MiB")
             parts.append(part)
@@ -206,6 +213,8 @@ def pages(read: Callable[[int], Mapping[str, Any]], name: str, client: Client) -
         found, total = page.get(name), page.get("total")
         if not isinstance(found, list) or not isinstance(total, int):
             raise client.nonsense(f"no {name} and total")
+        if not 0 <= total <= MOST_ITEMS:
+            raise client.nonsense(f"more {name} than a list can have")
         yield from found
         start += len(found)
         if not found or start >= total:

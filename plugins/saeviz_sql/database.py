@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -30,7 +31,7 @@ _NEXT_STEP = {
     "42501": "grant the user the right to do this",
     "53100": "free some space and run again; what is finished is kept",
     "54000": "an item id has more than the 2,600 bytes or so that PostgreSQL can index",
-    "57014": "raise the server's statement_timeout",
+    "57014": "has the query an end? if so, raise the server's statement_timeout",
 }
 
 
@@ -39,6 +40,7 @@ _NEXT_STEP_OF_SQLITE = {
     "SQLITE_IOERR": "is the disk full, or gone? what is finished is kept",
     "SQLITE_READONLY": "change the permissions of the file and its folder",
     "SQLITE_CANTOPEN": "is its folder there, with the right to write to it?",
+    "SQLITE_INTERRUPT": "the query did not come to an end in time; has it one?",
     "SQLITE_BUSY": "another process has been writing to it for a minute; wait until it has ended",
 }
 
@@ -66,10 +68,14 @@ class Database:
         return self._url is not None
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection that sees one state of the database, as a context."""
+    def reading(self, seconds: int | None = None) -> Iterator[Connection]:
+        """A connection that sees one state of the database, as a context; a query takes `seconds` at most."""
         with self._explained(), self._engine.connect() as connection:
-            yield connection
+            if seconds is None:
+                yield connection
+            else:
+                with _ending(connection, seconds, is_postgres=self.is_postgres):
+                    yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -120,6 +126,22 @@ class Database:
                 ) from None
             step = _NEXT_STEP.get(getattr(error.orig, "sqlstate", None) or "")
             raise saeviz.SaevizError(f"{self}: {reason}" + (f"; {step}" if step else "")) from None
+
+
+@contextmanager
+def _ending(connection: Connection, seconds: int, *, is_postgres: bool) -> Iterator[None]:
+    """Queries of the block end after these seconds, with an error where they are not finished."""
+    if is_postgres:
+        connection.exec_driver_sql(f"set local statement_timeout = {seconds * 1000}")
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    end = time.monotonic() + seconds
+    driver.set_progress_handler(lambda: time.monotonic() > end, 100_000)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 def _postgres_url(place: str, text: str) -> URL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from saeviz_sql import SqlImagesOptions
 
 RECORDS_AT_ONCE = 500
+MOST_RECORDS = 5_000_000
+MOST_SECONDS = 600
+"""For one query: a recursive or crossed one has no end."""
+MOST_BYTES = 256 * 2**20
+"""Of one picture in the database."""
 LOOKED_AT = 20
 WHERE = "the query"
 
@@ -74,11 +79,12 @@ class SqlImages:
         query = self._query(
             f"cast({number} as text) as saeviz_id, {', '.join(columns)}",
             f"{where.format(id=number)} order by {number}",
+            limit="" if where else f" limit {MOST_RECORDS + 1} offset 0",  # SQLite would sort first without an offset
         )
-        with self._database.reading() as connection:
+        with self._database.reading(MOST_SECONDS) as connection:
             streaming = connection.execution_options(stream_results=True, yield_per=RECORDS_AT_ONCE)
             rows = streaming.execute(query, values or {})
-            yield from unique_ids(((row.saeviz_id, row._asdict()) for row in rows), "id_column")
+            yield from unique_ids(((row.saeviz_id, row._asdict()) for row in _at_most(rows)), "id_column")
 
     def _item(self, item_id: str, record: Record) -> saeviz.ImageItem:
         ratings, metadata = self._ratings.split(record)
@@ -109,7 +115,10 @@ class SqlImages:
     def _file(self, item_id: str, number: Any) -> bytes:
         name, where = _quoted(self.options.image_column or ""), f"where q.{_quoted(self.options.id_column)} = :number"
         with self._database.reading() as connection:
-            data = connection.execute(self._query(f"q.{name}", where), {"number": number}).scalar()
+            sized = f"length(q.{name}), case when length(q.{name}) <= {MOST_BYTES} then q.{name} end"
+            size, data = connection.execute(self._query(sized, where), {"number": number}).first() or (0, None)
+        if size and size > MOST_BYTES:
+            raise saeviz.ImageError(f"image {item_id!r} cannot be read: it has more than {MOST_BYTES >> 20} MiB")
         if not isinstance(data, bytes | memoryview):
             what = "nothing" if data is None else f"a value of type {type(data).__name__}"
             raise saeviz.ImageError(
@@ -118,10 +127,12 @@ class SqlImages:
             )
         return bytes(data)
 
-    def _query(self, columns: str, rest: str) -> TextClause:
+    def _query(self, columns: str, rest: str, limit: str = "") -> TextClause:
         from sqlalchemy import text
 
         query = self.options.query.strip().rstrip(";").replace(":", r"\:")
+        if limit:
+            query = f"select * from (\n{query}\n) as saeviz_all{limit}"  # noqa: S608 - the same
         return text(f"select {columns} from (\n{query}\n) as q {rest}")  # noqa: S608 - the query is the user's own
 
     @cached_property
@@ -129,7 +140,7 @@ class SqlImages:
         options = self.options
         if options.path is not None and not options.path.is_file():
             raise saeviz.DataError(f"images.path: there is no file {options.path}")
-        with self._database.reading() as connection:
+        with self._database.reading(MOST_SECONDS) as connection:
             columns = tuple(connection.execute(self._query("q.*", "limit 0")).keys())
         for option in ("id_column", "path_column", "url_column", "image_column"):
             name = getattr(options, option)
@@ -180,6 +191,13 @@ class SqlImages:
             rows = streaming.execute(self._query(", ".join(f"q.{_quoted(name)}" for name in wanted), ""))
             records = (dict(zip(wanted, row, strict=True)) for row in rows)
             return rating_columns(records, wanted, named, self._taken, WHERE)
+
+
+def _at_most(rows: Iterable[Any]) -> Iterator[Any]:
+    for number, row in enumerate(rows):
+        if number == MOST_RECORDS:
+            raise saeviz.DataError(f"images.query: it gives more than {MOST_RECORDS:,} rows; has it an end?")
+        yield row
 
 
 def _quoted(name: str) -> str:

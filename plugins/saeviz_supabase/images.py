@@ -16,6 +16,7 @@ from saeviz_supabase.project import Project, Record
 if TYPE_CHECKING:
     from saeviz_supabase import SupabaseImagesOptions
 
+MOST_RECORDS = 5_000_000
 RECORDS_AT_ONCE = 1000
 _CHECK_TABLE = "look at images.table; only tables and views of the schema public are there"
 
@@ -70,12 +71,16 @@ class SupabaseImages:
     def _rows(self) -> Iterator[Record]:
         """The rows. Each request takes up after the last id of the one before."""
         name = self.options.id_column
-        query = self._select()
+        query, last, n_records = self._select(), None, 0
         while records := self._records(query.order(name).limit(RECORDS_AT_ONCE)):
             yield from records
-            if records[-1][name] is None:
+            before, last = last, records[-1][name]
+            n_records += len(records)
+            if last is None:
                 return
-            query = self._select().gt(name, records[-1][name])
+            if last == before or n_records > MOST_RECORDS:
+                raise saeviz.DataError(f"{self._project.place}.table: {self.options.table} has no end")
+            query = self._select().gt(name, last)
 
     def _item(self, item_id: str, record: Mapping[str, Any]) -> saeviz.ImageItem:
         options = self.options

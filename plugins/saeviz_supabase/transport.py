@@ -20,6 +20,10 @@ TRIES = 6
 FIRST_DELAY = 0.5
 """Seconds before the second try, about; each further one waits twice as long."""
 LONGEST_DELAY = 60.0
+LONGEST_ANSWER = 600.0
+"""Seconds from its first byte to its last."""
+MOST_BYTES = 256 * 2**20
+"""Of an answer, unpacked: compressed ones may be of any size."""
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 
 
@@ -46,9 +50,14 @@ class RetryingTransport:
         for attempt in range(TRIES):
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
             try:
-                response = self._inner.handle_request(request)
-                response.read()
-            except (httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError) as error:
+                response = self._whole(self._inner.handle_request(request), request)
+            except (
+                httpx.TimeoutException,
+                httpx.NetworkError,
+                httpx.ProxyError,
+                httpx.RemoteProtocolError,
+                httpx.DecodingError,
+            ) as error:
                 reason = f"{host} cannot be reached ({type(error).__name__}: {error})"
             else:
                 if response.status_code not in TRY_AGAIN:
@@ -66,6 +75,31 @@ class RetryingTransport:
     def close(self) -> None:
         """Close the connections."""
         self._inner.close()
+
+    def _whole(self, response: httpx.Response, request: httpx.Request) -> httpx.Response:
+        """The response with all of its body, unpacked; raises `SaevizError` for one without an end."""
+        import httpx
+
+        parts, size, end = [], 0, time.monotonic() + LONGEST_ANSWER
+        try:
+            for part in response.iter_bytes(2**16):
+                parts.append(part)
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise saeviz.SaevizError(f"{self._place}: an answer has more than {MOST_BYTES >> 20} MiB")
+                if time.monotonic() > end:
+                    raise saeviz.SaevizError(f"{self._place}: an answer is not finished after {LONGEST_ANSWER:g} s")
+        finally:
+            response.close()
+        about_the_body = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in about_the_body]
+        return httpx.Response(
+            response.status_code,
+            headers=headers,
+            content=b"".join(parts),
+            request=request,
+            extensions={name: value for name, value in response.extensions.items() if name != "network_stream"},
+        )
 
     def _message(self, response: httpx.Response) -> str:
         message = _body(response).get("message")

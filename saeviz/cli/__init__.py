@@ -10,7 +10,6 @@ from io import StringIO, TextIOWrapper
 from pathlib import Path
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from saeviz.cli.cache import cache
 from saeviz.cli.check import check
@@ -47,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write is no failure
+    stdout = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write is no failure
     try:
         code = saeviz.main(arguments, prog_name="saeviz", standalone_mode=False)
         if sys.stdout is not None:
@@ -70,7 +70,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         code = ExitCode.DONE
     except SystemExit as error:
         # Click's own answer to the same is to put something else in the place of stdout.
-        code = ExitCode.DONE if type(sys.stdout) is PacifyFlushWrapper else error.code
+        code = ExitCode.DONE if sys.stdout is not stdout else error.code
         _write_nowhere()
     except OSError as error:  # what nobody closer to it could explain better
         code = _told(f"{error.filename or 'the output'}: {error.strerror or error}", ExitCode.FAILED)
