@@ -42,8 +42,8 @@ class Contents:
         """Of the packages that a component and its options are written in: while one is developed its version stays."""
         factory = spec.factory
         module = factory.partition(":")[0] if isinstance(factory, str) else getattr(factory, "__module__", "")
-        packages = dict.fromkeys(name.partition(".")[0] for name in (module, spec.options.__module__))
-        return [self._of(path) for name in packages for path in _home_of(name)]
+        homes = dict.fromkeys(path for name in (module, spec.options.__module__) for path in _home_of(name))
+        return [self._of(path) for path in homes]
 
     def _of(self, path: Path) -> str:
         names = [Path()] if path.is_file() else sorted(_inside(path))
@@ -99,10 +99,11 @@ def _paths_in(value: Any) -> Iterator[Path]:
         yield Path(value)
 
 
-def _home_of(package: str) -> Iterable[Path]:
-    """The folder of a package, or the file of a module."""
+def _home_of(module: str) -> Iterable[Path]:
+    """The folder of the package that a module belongs to, or its file where it is alone, or part of the core."""
+    package = module.partition(".")[0]
     try:
-        spec = find_spec(package) if package else None
+        spec = find_spec(module if package == "saeviz" else package) if package else None
     except (ImportError, ValueError):
         return
     if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
