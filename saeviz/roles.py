@@ -149,6 +149,15 @@ class HasActivations(Protocol):
 
 
 @runtime_checkable
+class HasManyActivations(Protocol):
+    """Optional for an extractor that `HasActivations`: those of several spaces, for which the model runs once."""
+
+    def activations_of(self, items: Sequence[ImageItem], spaces: Sequence[FeatureSpace]) -> Sequence[Float32Array]:
+        """What `activations` gives of each of the spaces."""
+        ...
+
+
+@runtime_checkable
 class HasDecoder(Protocol):
     """Optional for an extractor: the directions that features stand for."""
 

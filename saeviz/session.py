@@ -23,6 +23,7 @@ from saeviz.plain import one_line
 from saeviz.progress import watched
 from saeviz.roles import ReportsNotes, missing_members
 from saeviz.rundir import RunDir, digest_of
+from saeviz.specs import ScorerSpec
 from saeviz.types import Failure, FeatureSpace, ImageItem
 
 if TYPE_CHECKING:
@@ -210,6 +211,12 @@ class Session:
         # A picture that changed and can no longer be read still has its old features in the store.
         done -= {failure.subject for failure in self.rundir.failures() if failure.stage == "extract"}
         return [item for item in self.items if item.item_id in done]
+
+    @property
+    def uses_embeddings(self) -> bool:
+        """Whether any scorer of the run reads embeddings; nothing else does."""
+        specs = (self.manager.offer(config.role, config.use).spec for config in self.config.scorers)
+        return any(isinstance(spec, ScorerSpec) and (spec.needs_embeddings or spec.uses_embeddings) for spec in specs)
 
     def ratings(self) -> list[str]:
         """The names of the ratings, in the order in which they first come."""

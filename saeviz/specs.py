@@ -175,6 +175,8 @@ class EmbeddingProviderSpec(ComponentSpec):
 class ScorerSpec(ComponentSpec):
     """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them.
 
+    Where no scorer of a run `uses_embeddings` none are made: say False where `data.embeddings` is never read.
+
     `columns` are names of columns that it gives: two scorers of a run that share one are refused before anything is
     computed, and not when the second of them gives it.
     """
@@ -182,6 +184,7 @@ class ScorerSpec(ComponentSpec):
     role = "scorer"
     hook = "saeviz_scorers"
     needs_embeddings: bool = False
+    uses_embeddings: bool = True
     columns: tuple[str, ...] = ()
 
 

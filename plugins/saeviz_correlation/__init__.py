@@ -124,6 +124,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
         options=CorrelationOptions,
         factory="saeviz_correlation.scorer:PearsonBH",
+        uses_embeddings=False,
         columns=_COLUMNS,
     )
     yield saeviz.ScorerSpec(
@@ -131,6 +132,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="rank correlation with every rating",
         options=CorrelationOptions,
         factory="saeviz_correlation.spearman:Spearman",
+        uses_embeddings=False,
         columns=tuple(f"spearman_{column}" for column in _COLUMNS),
     )
     yield saeviz.ScorerSpec(
@@ -138,6 +140,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="correlation of firing at all with every rating",
         options=CorrelationOptions,
         factory="saeviz_correlation.scorer:PointBiserial",
+        uses_embeddings=False,
         columns=tuple(f"point_biserial_{column}" for column in _COLUMNS),
     )
     yield saeviz.ScorerSpec(
@@ -145,5 +148,6 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="Pearson correlation with every rating, other ratings or metadata held constant",
         options=PartialOptions,
         factory="saeviz_correlation.partial:Partial",
+        uses_embeddings=False,
         columns=tuple(f"partial_{column}" for column in _COLUMNS),
     )

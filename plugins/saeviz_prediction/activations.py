@@ -32,14 +32,10 @@ def raw_activations(
     if not isinstance(extractor, saeviz.HasActivations):
         return None
     items = [item for item_id in sorted(item_ids) if (item := images.get_image(item_id)) is not None]
-    tokens = "cls" if space.tokens == "cls" else "patch"  # patches are pooled before the SAE, whatever is after it
-    path = context.workdir / "prediction" / f"layer{space.layer}.{tokens}.npz"
     key = _key(extractor, items, context)
-    found = _read(path, key)
+    found = _read(_place(space, context), key)
     if found is None:
-        found = _compute(extractor, items, space, context)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, key=np.array(key), activations=found)
+        found = _compute(extractor, items, space, key, context)
     rows = np.full((len(item_ids), found.shape[1]), np.nan, np.float32)
     row_of = {item.item_id: row for row, item in enumerate(items)}
     for row, item_id in enumerate(item_ids):
@@ -64,13 +60,44 @@ def _read(path: Path, key: str) -> NDArray[np.float32] | None:
         return None
 
 
+def _place(space: saeviz.FeatureSpace, context: saeviz.Context) -> Path:
+    """Patches are pooled before the SAE here, whatever is after it."""
+    tokens = "cls" if space.tokens == "cls" else "patch"
+    return context.workdir / "prediction" / f"layer{space.layer}.{tokens}.npz"
+
+
 def _compute(
     extractor: saeviz.HasActivations,
     items: Sequence[saeviz.ImageItem],
     space: saeviz.FeatureSpace,
+    key: str,
     context: saeviz.Context,
 ) -> NDArray[np.float32]:
-    waiting = iter(context.progress(items, len(items), f"activations of {space}"))
+    """Those of `space`, and what the same passes of the model give of the other spaces; all of it is kept."""
+    spaces = _to_make(extractor, space, key, context)
+    waiting = iter(context.progress(items, len(items), f"activations of {', '.join(map(str, spaces))}"))
     batches = iter(lambda: list(islice(waiting, _BATCH)), [])
-    parts = [np.asarray(extractor.activations(batch, space)) for batch in batches]
-    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+    parts = [
+        extractor.activations_of(batch, spaces)
+        if isinstance(extractor, saeviz.HasManyActivations)
+        else [extractor.activations(batch, space)]
+        for batch in batches
+    ]
+    for number, one in reversed(list(enumerate(spaces))):
+        found = np.concatenate([np.asarray(part[number]) for part in parts]) if parts else np.zeros((0, 1), np.float32)
+        with atomic_path(_place(one, context)) as temporary, temporary.open("wb") as file:
+            np.savez(file, key=np.array(key), activations=found)
+    return found
+
+
+def _to_make(
+    extractor: Any, space: saeviz.FeatureSpace, key: str, context: saeviz.Context
+) -> list[saeviz.FeatureSpace]:
+    """`space` first, and with it those that are not kept yet, where the extractor gives several at once."""
+    spaces = {_place(space, context): space}
+    if isinstance(extractor, saeviz.HasManyActivations):
+        for other in context.peer("extractor").spaces:
+            place = _place(other, context)
+            if place not in spaces and _read(place, key) is None:
+                spaces[place] = other
+    return list(spaces.values())

@@ -58,5 +58,6 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="reliability of the mean rating, and relations that hold for new raters and images",
         options=RatersOptions,
         factory="saeviz_raters.scorer:Raters",
+        uses_embeddings=False,
         columns=("rater_n", "rater_r", "rater_p", "rater_q", "rater_significant"),
     )

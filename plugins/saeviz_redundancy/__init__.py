@@ -40,5 +40,6 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="clusters of features that fire together, across layers and tokens",
         options=RedundancyOptions,
         factory="saeviz_redundancy.scorer:Redundancy",
+        uses_embeddings=False,
         columns=("cluster", "cluster_size"),
     )

@@ -250,17 +250,24 @@ class SAEExtractor:
 
     def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
         """What the SAE of `space` reads of every image, `[n, d_in]`, see `saeviz.HasActivations`."""
+        return self.activations_of(items, [space])[0]
+
+    def activations_of(self, items: Sequence[ImageItem], spaces: Sequence[FeatureSpace]) -> list[Float32Array]:
+        """The same for several spaces, from one pass of the model, see `saeviz.HasManyActivations`."""
         import numpy as np
 
-        rows = np.full((len(items), self._configs[space.layer].d_in), np.nan, np.float32)
+        layers = sorted({space.layer for space in spaces})
+        rows = [np.full((len(items), self._configs[space.layer].d_in), np.nan, np.float32) for space in spaces]
         row_of = {item.item_id: row for row, item in enumerate(items)}
         self._try_model()
         for chunk, pixels in decode_ahead(
             items, self._pixels, batch_size=self.options.batch_size, context=self.context
         ):
-            found = self._activations(pixels, [space.layer])
-            x = found.cls(space.layer) if space.tokens == "cls" else found.patches(space.layer).mean(1)
-            rows[[row_of[item.item_id] for item in chunk]] = x.float().cpu().numpy()
+            found = self._activations(pixels, layers)
+            places = [row_of[item.item_id] for item in chunk]
+            for space, of_space in zip(spaces, rows, strict=True):
+                x = found.cls(space.layer) if space.tokens == "cls" else found.patches(space.layer).mean(1)
+                of_space[places] = x.float().cpu().numpy()
         return rows
 
     def decoder(self, space: FeatureSpace) -> Float32Array:

@@ -31,7 +31,7 @@ class Embed:
         return [session.identity(self._config(session)), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
-        """No image is waiting."""
+        """No image is waiting, or nothing of the run needs what it waits for."""
         return not self._pending(session)
 
     def reset(self, session: Session) -> None:
@@ -44,6 +44,9 @@ class Embed:
 
         config = self._config(session)
         if config is None:
+            return {"counts": {"embedded": 0}}
+        if not session.uses_embeddings:
+            logger.info("%s: no scorer of this run uses embeddings, so none are made with %s", self.name, config.use)
             return {"counts": {"embedded": 0}}
         files, embedder = self._files(session), session.component(self.table)
         for path in files.remove_damaged():
@@ -72,7 +75,7 @@ class Embed:
         return EmbeddingFiles(session.rundir.embeddings(self.table))
 
     def _pending(self, session: Session) -> list[ImageItem]:
-        if self._config(session) is None:
+        if self._config(session) is None or not session.uses_embeddings:
             return []
         known = self._files(session).fingerprints()
         now = session.fingerprints

@@ -103,7 +103,9 @@ def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _embeddings(session: Session, items: list[ImageItem], table: str) -> Float32Array | None:
-    return EmbeddingFiles(session.rundir.embeddings(table)).read(items) if session.config.component(table) else None
+    if session.config.component(table) is None or not session.uses_embeddings:
+        return None
+    return EmbeddingFiles(session.rundir.embeddings(table)).read(items)
 
 
 def _rating(name: str, items: list[ImageItem]) -> FloatArray:

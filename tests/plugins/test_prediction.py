@@ -357,6 +357,29 @@ def test_activations_are_computed_once_and_again_when_anything_changes(shown):
     assert ShowsActivations.calls == 180
 
 
+class ShowsAllActivations(ShowsActivations):
+    """`runs` counts how often its model ran over a picture, whatever for."""
+
+    runs = 0
+
+    def activations_of(self, items, spaces):
+        type(self).runs += len(items)
+        return [self.activations(items, space) + space.layer for space in spaces]
+
+
+def test_the_model_runs_once_for_all_spaces(shown):
+    context, data = shown
+    extractor = ShowsAllActivations(FakeExtractorOptions(), context)
+    others = context.peer
+    context = replace(context, peer=lambda role: extractor if role == "extractor" else others(role))
+    ShowsAllActivations.runs = 0
+    assert len(extractor.spaces) > 1
+    for space in extractor.spaces:
+        figures, _ = predict(replace(data, space=replace(space, n_features=data.space.n_features)), context=context)
+        assert figures["warmth"]["ridge", "activations", str(space)]["r2"] > 0.99
+    assert ShowsAllActivations.runs == 60
+
+
 def test_a_wrong_name_or_option_is_named():
     data = make_input(np.eye(30), {"liking": np.arange(30.0)})
     with pytest.raises(ConfigError, match=r"scorers.prediction.ratings: .* no rating 'likng'; did you mean 'liking'\?"):
