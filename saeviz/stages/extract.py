@@ -9,7 +9,9 @@ from itertools import chain
 from typing import Any
 
 from saeviz import handover
+from saeviz.duplicates import warning_about
 from saeviz.errors import ConfigError, DataError
+from saeviz.plain import one_line
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedFeatures
 from saeviz.stages.stage import provenance
@@ -43,6 +45,9 @@ class Extract:
         spaces = session.spaces
         pending = _pending(session)
         logger.info("extract: %d of %d images to do in %s", len(pending), len(session.items), _names(spaces))
+        twice = warning_about(session.items)
+        if twice:
+            logger.warning("images: %s", one_line(twice))
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
         with closing(SharedFeatures(session, spaces)) as shared:
