@@ -76,6 +76,7 @@ class SqlImages:
         if options.image_column:
             columns.append(f"sha256(q.{_quoted(options.image_column)}) as saeviz_digest")
         number = f"q.{_quoted(options.id_column)}"
+        _ = self._ratings  # asked for before these rows are streamed, not in between
         query = self._query(
             f"cast({number} as text) as saeviz_id, {', '.join(columns)}",
             f"{where.format(id=number)} order by {number}",

@@ -7,6 +7,7 @@ import difflib
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,7 +269,8 @@ def _read_parquet(path: Path) -> Table:
 
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
-        twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+        names = [same_form(name) for name in schema.names]
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
         if twice is not None:
             raise ValueError(f"two columns are called {twice!r}")
         kinds = {column.name: _kind_of_type(column.type) for column in schema}
