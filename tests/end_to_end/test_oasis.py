@@ -265,3 +265,14 @@ def test_partial_r_is_what_is_left_after_the_controls(run):
     left = [y - controls @ np.linalg.lstsq(controls, y, rcond=None)[0] for y in (feature, beauty)]
     assert row["partial_r"] == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-6)
     assert abs(row["partial_r"]) < abs(row["r"])
+
+
+def test_names_of_other_photographs_are_no_judge(saeviz_run):
+    """Held-out photographs of rocks are seldom called rocks, so a judge that goes by their names has no power."""
+    scorers = "scorers=[{use='monosemanticity', thresholds='calibrated'}, {use='pearson-bh'}]"
+    run = saeviz_run("judged", scorers, "judge.use=labeler", last="judge")
+    assert len(run.judgements) > 100
+    assert set(run.judgements["verdict"]) == {"not judged"}
+    assert "the judge has no power in this run" in run.facts["judge_powerless"]
+    assert run.facts["judge_sensitivity_seen"] < 0.4
+    assert run.facts["judge_sensitivity_held_out"] < 0.1
