@@ -170,7 +170,8 @@ class Manager:
     def offer(self, role: str, name: str, place: str = "") -> Offer:
         """The component of that name; raises `ConfigError` with a suggestion where there is none."""
         if role not in ROLES:
-            raise ConfigError(f"there is no role {role!r}{suggest(role, ROLES)}")
+            hint = suggest(role, ROLES) or f"; there are: {', '.join(ROLES)}"
+            raise ConfigError(f"there is no role {quoted(role)}{hint}")
         if (role, name) in self.offers:
             return self.offers[role, name]
         names = self.names(role)

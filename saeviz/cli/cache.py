@@ -60,7 +60,7 @@ def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | Non
         if text is None:
             return None
         if match is None or match[2].lower() not in units:
-            raise click.BadParameter(f"{text!r} is none; write for instance {example}")
+            raise click.BadParameter(f"{text!r} is not valid; for example {example}")
         return float(match[1]) * units[match[2].lower()]
 
     return read

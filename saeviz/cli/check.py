@@ -38,7 +38,9 @@ from saeviz.types import Health, ImageItem
 @settings_options
 @plugins_option
 @click.option("--deep", is_flag=True, help="Also load the model and measure on a few images how well the SAEs fit it.")
-@click.option("--sample", type=click.IntRange(min=1), default=32, show_default=True, help="How many images for --deep.")
+@click.option(
+    "--sample", type=click.IntRange(1, 100_000), default=32, show_default=True, help="How many images for --deep."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def check(
     run_file: Path | None, plugin_words: tuple[str, ...], deep: bool, sample: int, as_json: bool, **settings: Any

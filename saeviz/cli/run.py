@@ -32,7 +32,7 @@ def stage_options(command: Any) -> Any:
             click.option(
                 "--redo", multiple=True, type=click.Choice(STAGE_NAMES), help="Run a stage anew (repeatable)."
             ),
-            click.option("--limit", type=click.IntRange(min=1), help="Only the first N images."),
+            click.option("--limit", type=click.IntRange(1, 10**9), help="Only the first N images."),
             click.option("-q", "--quiet", is_flag=True, help="Only warnings."),
         ]
     ):

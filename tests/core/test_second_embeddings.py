@@ -142,3 +142,13 @@ def test_a_new_run_file_shows_how(saeviz_command):
     assert '# [second_embeddings]\n# use = "timm"' in text
     asked_for = text.replace('# [second_embeddings]\n# use = "timm"', '[second_embeddings]\nuse = "timm"')
     assert tomllib.loads(asked_for)["second_embeddings"] == {"use": "timm"}
+
+
+@pytest.mark.parametrize("use", ["timm", "dinov2"])
+def test_a_model_that_cannot_be_had_is_blamed_on_its_own_table(use):
+    pytest.importorskip("torch")
+    context = saeviz.Context(offline=True, place="second_embeddings")
+    embedder = saeviz.component("embeddings", use, context=context, model="nobody/no-such-model")
+
+    with pytest.raises(saeviz.SaevizError, match=r"^second_embeddings\.model"):
+        _ = embedder.dim
