@@ -127,9 +127,16 @@ def main() -> None:
     """Print both, each as a ratio to the baseline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
+    if arguments.make:
+        make_run(arguments.make)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        run = make_run(Path(folder))
+        # In a process of its own, since a process that is started counts the memory of its parent as its peak.
+        subprocess.run([sys.executable, __file__, "--make", folder], check=True)
+        run = Path(folder) / "run"
         chosen = str(saeviz.open_run(run).selected[7].feature)
         commands = {
             "all tables, pandas": ["-c", BASELINE, str(run)],

@@ -10,6 +10,7 @@ import pytest
 import saeviz
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.pipeline import Plan
+from tests.conftest import FAKES
 
 STAGES = ["extract", "embed", "score", "select", "label", "judge", "report"]
 
@@ -490,7 +491,7 @@ def test_two_runs_at_once_in_one_directory(fake_run):
 
 
 def test_an_open_run_looks_at_single_images(fake_run):
-    run = saeviz.open_run(saeviz.run(fake_run).dir)
+    run = saeviz.open_run(saeviz.run(fake_run).dir, plugins=[FAKES])
     feature = run.selected[0].feature
     item = run.top_images(feature, k=1)[0].item
     assert run.heatmap(feature, item.item_id).ndim == 2

@@ -13,6 +13,7 @@ import saeviz
 from saeviz import ConfigError
 from saeviz.pipeline import Plan
 from saeviz.testing.fakes import FakeEmbeddings
+from tests.conftest import FAKES
 
 SECOND = "second_embeddings.use=fake-embeddings"
 OTHER_OPTION = "second_embeddings.seconds_per_item=0.0001"
@@ -113,7 +114,7 @@ def test_the_manifest_opens_the_run_again(fake_run):
     directory = saeviz.run(fake_run, settings=[SECOND]).dir
     config = json.loads((directory / "run.json").read_text())["config"]
     assert config["second_embeddings"] == {"use": "fake-embeddings", "seconds_per_item": 0.0}
-    assert len(saeviz.open_run(directory).items) == 24
+    assert len(saeviz.open_run(directory, plugins=[FAKES]).items) == 24
 
 
 @pytest.mark.parametrize(

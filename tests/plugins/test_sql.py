@@ -26,7 +26,7 @@ from saeviz.testing.data import random_batch
 from saeviz.testing.stores import OTHERS, SPACE, assert_same, read_all, versioned
 from saeviz_sql import SqlStoreOptions
 from saeviz_sql.store import ROWS_AT_ONCE, SqlStore
-from tests.conftest import FAKE_RUN
+from tests.conftest import FAKE_RUN, FAKES
 
 pytest.importorskip("sqlalchemy", reason="needs pip install 'saeviz[sql]'")
 
@@ -384,7 +384,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        run = saeviz.open_run(tmp_path / "runs" / "art")
+        run = saeviz.open_run(tmp_path / "runs" / "art", plugins=[FAKES], secrets=list(environment))
         for space in expected.spaces:
             assert_same(run.features(space), expected.features(space))
     everything = b"".join(path.read_bytes() for path in (tmp_path / "runs" / "art").rglob("*") if path.is_file())
@@ -418,5 +418,6 @@ def test_a_run_goes_on_with_a_copy_in_a_database_and_its_copy_back(
         assert_same(read_all(returned, space), expected)
     saeviz.run(fake_run, settings=[*settings, "images.n=26"])
     assert "extract: 2 of 26 images to do" in log.read_text()
-    more = saeviz_command("store", "copy", run.dir, "npz:all", "--json")
+    granted = ["--secret", "ART_URL"] if database == "PostgreSQL" else []
+    more = saeviz_command("store", "copy", run.dir, "npz:all", "--json", *granted)
     assert [space["written"] for space in more.json()["spaces"]] == [26, 26]
