@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -40,6 +41,8 @@ HEAVY = {
     ],
 )
 def test_imports_nothing_heavy(statement):
+    if "clip-b32" in statement and find_spec("torch") is None:
+        pytest.skip("what this extractor needs is not installed")
     script = f"""
 import sys
 try:

@@ -56,6 +56,8 @@ def test_bundled_plugins_are_all_whole():
 
 
 def test_every_bundled_component_can_be_imported():
+    pytest.importorskip("anthropic", reason="not everything that plugins need is installed")
+    pytest.importorskip("torch", reason="not everything that plugins need is installed")
     manager = Manager.discover(PluginChoice.parse([""], Path()))
     for offer in manager.offers.values():
         assert callable(manager.factory(offer))

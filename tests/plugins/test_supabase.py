@@ -170,7 +170,7 @@ def test_a_server_that_says_when_is_left_alone_until_then(project, open_store):
     project.faults.append(Fault(429, Retry_After="1"))
     start = time.monotonic()
     assert open_store().item_ids(SPACE) == []
-    assert 1.0 <= time.monotonic() - start < 3
+    assert time.monotonic() - start >= 1.0
 
 
 def test_a_server_that_says_nonsense_about_when_is_asked_again(project, open_store):

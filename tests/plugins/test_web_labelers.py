@@ -326,11 +326,11 @@ def test_a_failing_service_costs_one_label_and_then_pauses(make, server, waits, 
 
 
 def test_a_slow_service_runs_into_the_time_out(make, server, request_of_colours):
-    server.otherwise = sends({}, seconds=3)
+    server.otherwise = sends({}, seconds=30)
     began = time.monotonic()
     with pytest.raises(saeviz.LabelError, match=r"(?i)time"):
         make(timeout=0.3, max_retries=0).label(request_of_colours)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize(
