@@ -17,6 +17,7 @@ from saeviz.cache import SharedCache, Usage
 from saeviz.cli.common import say, say_json
 from saeviz.downloads import Downloads
 from saeviz.errors import RunDirError
+from saeviz.files import explain_disk_errors
 from saeviz.paths import absolute, default_cache_dir
 
 BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -135,7 +136,8 @@ def _remove_if_damaged(cache_dir: Path) -> None:
     except RunDirError as error:
         if isinstance(error.__cause__, sqlite3.OperationalError):  # locked, not permitted, disk full
             raise
-        path.unlink()
+        with explain_disk_errors(path, "removed"):
+            path.unlink()
 
 
 def _text(size: float) -> str:

@@ -160,9 +160,13 @@ def test_entries_of_earlier_versions_have_no_checksum_and_are_made_anew(run_file
     assert "made by another run" in log_of(run(run_file, "three"))
 
 
-def test_a_folder_in_its_place(run_file, tmp_path):
+def test_a_folder_in_its_place(run_file, tmp_path, saeviz_command):
     (tmp_path / "cache" / "shared.sqlite3").mkdir(parents=True)
     assert "the run goes on without it" in log_of(run(run_file, "one"))
+    for words in ((), ("prune", "--all")):
+        said = saeviz_command("cache", "--cache-dir", tmp_path / "cache", *words)
+        assert said.code == 1
+        assert "shared.sqlite3" in said.err
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
