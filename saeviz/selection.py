@@ -21,16 +21,17 @@ FIGURES = ["r", "ci_low", "ci_high", "q", "r_held_out", "ci_low_held_out", "ci_h
 def write_selected(
     rundir: RunDir, selected: Sequence[Selected], table: ScoreTable, labels: Mapping[Feature, FeatureLabel]
 ) -> None:
-    """Replace the file. Where a selector names no rating, the one that correlates most with the feature is told."""
+    """Replace the file. Of a selector that names no ratings, the one that correlates most with a feature is told."""
     import pandas as pd
 
     measure = measure_of(next(iter(relation_prefixes(table.correlations.columns)), ""), table.facts)
     relations = _relations(selected, table.correlations)
     figures = [name for name in FIGURES if any(name in of_feature for of_feature in relations.values())]
+    names_ratings = any(choice.rating is not None for choice in selected)
     rows = []
     for choice in selected:
         feature = choice.feature
-        rating, values = _relation(choice, relations.get(feature))
+        rating, values = _relation(choice.rating, relations.get(feature), is_known=names_ratings)
         rows.append(
             [
                 *(feature.layer, feature.tokens, feature.index, choice.tier, _name(labels, feature)),
@@ -84,12 +85,15 @@ def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict
     return {Feature(int(layer), tokens, int(index)): rows for (layer, tokens, index), rows in groups}
 
 
-def _relation(choice: Selected, own: pd.DataFrame | None) -> tuple[str, Mapping[str, Any]]:
-    """The rating that speaks for a feature and the figures of its correlation; '' and none where there is none."""
-    if choice.rating is not None:
-        return choice.rating, own.loc[choice.rating] if own is not None and choice.rating in own.index else {}
+def _relation(rating: str | None, own: pd.DataFrame | None, *, is_known: bool) -> tuple[str, Mapping[str, Any]]:
+    """The rating that speaks for a feature and the figures of its correlation; '' and none where there is none.
+
+    Where it is not known, the strongest of the feature's `own` correlations that were tested.
+    """
+    if is_known:
+        return rating or "", own.loc[rating] if own is not None and rating in own.index else {}
     if own is not None and "q" in own:
-        own = own[own["q"].notna()]  # what was not tested speaks for nothing
+        own = own[own["q"].notna()]
     return ("", {}) if own is None or own.empty else (str(own.index[0]), own.iloc[0])
 
 

@@ -84,7 +84,7 @@ class Monosemanticity:
     def _is_new(self, which: str, data: ScoreInput, embeddings: Any) -> bool:
         """Measure an embedding, once for all spaces whose images share it."""
         known = self._yardsticks.get(which)
-        if known and known.embeddings is embeddings:
+        if known and known.embeddings.shape == embeddings.shape and np.may_share_memory(known.embeddings, embeddings):
             return False
         self._yardsticks[which] = measured = Yardstick(embeddings, data.item_ids, self.context.seed)
         if len(measured.unit) < FEWEST_IMAGES:

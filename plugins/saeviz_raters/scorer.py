@@ -102,7 +102,7 @@ class Raters:
 
     def _reliabilities(self, data: ScoreInput, names: Sequence[str]) -> dict[str, Any]:
         """The same for all spaces of a run, so made once."""
-        if self._known is None or self._known[0] is not data.individual:
+        if self._known is None or not _same_values(self._known[0], data.individual):
             found = {name: _as_fact(self._reliability(data, name)) for name in names if self._has_raters(data, name)}
             self._known = data.individual, found
         return self._known[1]
@@ -140,6 +140,11 @@ class Raters:
                 "with their standard deviation and number in sd and n"
             )
         return chosen
+
+
+def _same_values(one: Mapping[str, IndividualRatings], other: Mapping[str, IndividualRatings]) -> bool:
+    """Whether both have the very same objects: each space comes with a mapping of its own."""
+    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
 
 
 def _as_fact(found: Reliability) -> dict[str, Any]:

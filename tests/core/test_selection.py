@@ -101,3 +101,27 @@ def test_the_half_of_each_image_gives_the_correlations_of_that_half(fake_run):
         some = table.set_index("feature")[name].dropna()
         assert len(some)
         assert some.to_numpy() == pytest.approx(expected[some.index].to_numpy(), abs=1e-5)
+
+
+def test_what_counts_can_be_required_in_the_run_file_and_by_its_old_name(fake_run, caplog):
+    held = saeviz.run(
+        fake_run,
+        settings=[
+            "scorers.1.split=0.5",
+            "scorers.1.alpha=0.9",
+            "scorers.1.min_active=2",
+            'selector.require="replicated"',
+        ],
+    )
+    related = [choice for choice in held.selected if choice.rating]
+    known = held.correlations.set_index(["layer", "tokens", "feature", "rating"])["replicated"]
+    assert related
+    for choice in related:
+        feature = choice.feature
+        assert known[feature.layer, feature.tokens, feature.index, choice.rating] == 1
+
+    older = saeviz.run(fake_run, settings=["selector.require_significant=true"])
+    assert 'require = "significant"' in caplog.text
+    assert older.manifest["config"]["selector"]["require"] == "significant"
+    with pytest.raises(saeviz.ConfigError, match=r"selector\.require = .replicated.*split"):
+        saeviz.run(fake_run, settings=['selector.require="replicated"'])
