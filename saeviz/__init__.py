@@ -7,27 +7,8 @@ from __future__ import annotations
 
 from saeviz.api import component, open_run, run
 from saeviz.context import Context
-from saeviz.errors import (
-    ConfigError,
-    DataError,
-    ExitCode,
-    ImageError,
-    LabelError,
-    PausedError,
-    PluginError,
-    RunDirError,
-    SaevizError,
-)
 from saeviz.hookspecs import API_VERSION, hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
-from saeviz.relations import (
-    facts_of,
-    held_constant,
-    interval_caveat,
-    main_relation,
-    measure_of,
-    relation_prefixes,
-)
 from saeviz.results import Run
 from saeviz.roles import (
     Checkable,
@@ -54,7 +35,6 @@ from saeviz.roles import (
     SingleImageExtractor,
     TextAligned,
 )
-from saeviz.scoring import FeatureStatistics, FeatureStream, IndividualRatings, ScoreInput, finding_images
 from saeviz.specs import (
     NEUTRAL,
     PATH,
@@ -69,30 +49,41 @@ from saeviz.specs import (
     ScorerSpec,
     SelectorSpec,
 )
-from saeviz.topk import TopImages, stream_top_images
-from saeviz.types import (
+from saeviz.values.errors import (
+    ConfigError,
+    DataError,
+    ExitCode,
+    ImageError,
+    LabelError,
+    PausedError,
+    PluginError,
+    RunDirError,
+    SaevizError,
+)
+from saeviz.values.features import (
     TOKENS,
-    Failure,
     Feature,
     FeatureBatch,
-    FeatureLabel,
     FeatureSpace,
-    Figure,
-    HasBytes,
-    Health,
-    ImageItem,
-    LabelRequest,
-    Relation,
     SAEFeatureResult,
-    ScoreColumn,
-    ScoreFact,
-    ScoreTable,
-    Selected,
     SpatialFeatures,
     Tokens,
-    TopImage,
-    Usage,
 )
+from saeviz.values.images import HasBytes, ImageItem
+from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
+from saeviz.values.outcomes import Failure, Figure, Health
+from saeviz.values.relations import (
+    facts_of,
+    held_constant,
+    interval_caveat,
+    main_relation,
+    measure_of,
+    relation_prefixes,
+)
+from saeviz.values.score_input import IndividualRatings, ScoreInput, finding_images
+from saeviz.values.scores import Relation, ScoreColumn, ScoreFact, ScoreTable, Selected
+from saeviz.values.streams import FeatureStatistics, FeatureStream
+from saeviz.values.topk import TopImages, stream_top_images
 
 __version__ = "0.1.0"
 

@@ -21,7 +21,6 @@ from saeviz.config import (
     resolve,
 )
 from saeviz.context import Context
-from saeviz.errors import ConfigError
 from saeviz.files import explain_disk_errors
 from saeviz.manager import Manager
 from saeviz.pipeline import Plan, run_stages
@@ -31,6 +30,7 @@ from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
 from saeviz.sources import PluginChoice
+from saeviz.values.errors import ConfigError
 
 
 @dataclass(frozen=True)

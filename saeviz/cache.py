@@ -18,9 +18,9 @@ from itertools import accumulate
 from pathlib import Path
 
 from saeviz.damage import checksum
-from saeviz.errors import ImageError
-from saeviz.regular import open_regular
-from saeviz.types import HasBytes, ImageItem
+from saeviz.values.errors import ImageError
+from saeviz.values.images import HasBytes, ImageItem
+from saeviz.values.regular import open_regular
 
 FORMAT = 1
 SECONDS_TO_WAIT = 10.0

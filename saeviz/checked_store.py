@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeviz import handover
-from saeviz.scoring import expected
-from saeviz.types import FeatureBatch, FeatureSpace
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.streams import expected
 
 if TYPE_CHECKING:
     from saeviz.config import ComponentConfig

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from saeviz.errors import PluginError
 from saeviz.plain import quoted
 from saeviz.specs import ScorerSpec
-from saeviz.types import ScoreColumn, ScoreFact
+from saeviz.values.errors import PluginError
+from saeviz.values.scores import ScoreColumn, ScoreFact
 
 if TYPE_CHECKING:
     from saeviz.config import ComponentConfig

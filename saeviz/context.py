@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from saeviz.errors import ConfigError
 from saeviz.paths import default_cache_dir
+from saeviz.values.errors import ConfigError
 
 T = TypeVar("T")
 Device = str

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from saeviz.errors import ConfigError, DataError
 from saeviz.progress import chunked
 from saeviz.roles import SaysDurability
-from saeviz.types import FeatureBatch, FeatureSpace
+from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
     from saeviz.roles import FeatureStore

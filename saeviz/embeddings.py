@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz.damage import UNREADABLE
-from saeviz.errors import RunDirError
 from saeviz.files import atomic_path, explain_disk_errors, remove_temporaries
 from saeviz.npz import read_npz
-from saeviz.types import ImageItem
+from saeviz.values.errors import RunDirError
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array

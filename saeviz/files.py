@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz.errors import RunDirError
+from saeviz.values.errors import RunDirError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

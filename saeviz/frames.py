@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz.scoring import finding_images
-from saeviz.types import ImageItem
+from saeviz.values.images import ImageItem
+from saeviz.values.score_input import finding_images
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from saeviz.errors import PluginError
 from saeviz.plain import quoted
-from saeviz.types import Feature, FeatureBatch, FeatureLabel, FeatureSpace, ImageItem, ScoreColumn, ScoreFact, Selected
+from saeviz.values.errors import PluginError
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.naming import FeatureLabel
+from saeviz.values.scores import ScoreColumn, ScoreFact, Selected
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array

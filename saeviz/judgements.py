@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from saeviz.accuracy import Estimate, area_under_curve, mean_of, proportion
-from saeviz.errors import RunDirError
 from saeviz.files import append_line, read_lines, write_atomic
 from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.plain import plain
-from saeviz.types import Feature
+from saeviz.values.errors import RunDirError
+from saeviz.values.features import Feature
 
 if TYPE_CHECKING:
     import pandas as pd

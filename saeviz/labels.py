@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saeviz.errors import RunDirError
 from saeviz.files import append_line, read_lines, write_atomic
 from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.plain import plain
-from saeviz.types import Feature, FeatureLabel
+from saeviz.values.errors import RunDirError
+from saeviz.values.features import Feature
+from saeviz.values.naming import FeatureLabel
 
 
 class LabelLine(NamedTuple):

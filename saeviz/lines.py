@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from saeviz.errors import SaevizError
 from saeviz.files import explain_disk_errors, write_atomic
+from saeviz.values.errors import SaevizError
 
 CHECK = "check"
 """The key of a line's checksum."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.plain import plain
 from saeviz.rundir import RunDir
-from saeviz.types import Feature, FeatureSpace
+from saeviz.values.features import Feature, FeatureSpace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,11 +20,11 @@ from pydantic import ValidationError
 
 from saeviz import hookspecs
 from saeviz.context import Context
-from saeviz.errors import ConfigError, PluginError, SaevizError
 from saeviz.mistakes import explain, suggest
 from saeviz.plain import quoted
 from saeviz.sources import PluginChoice, Source, installed
 from saeviz.specs import ROLES, SPEC_TYPES, ComponentSpec, Options
+from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000
 """Lines that are asked for; a plugin's generator may have no end."""

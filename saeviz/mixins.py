@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from saeviz.types import FeatureBatch, FeatureSpace, ImageItem, Tokens
+from saeviz.values.features import FeatureBatch, FeatureSpace, Tokens
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

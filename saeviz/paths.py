@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saeviz.errors import ConfigError
 from saeviz.plain import quoted
+from saeviz.values.errors import ConfigError
 
 
 def absolute(text: str, base: Path) -> Path:

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from saeviz.errors import ConfigError, RunDirError
 from saeviz.files import explain_disk_errors
 from saeviz.mistakes import suggest
 from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
 from saeviz.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
 from saeviz.stages.judge import check_judge
+from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
 """Packages whose version goes into the manifest because numbers may depend on it."""

@@ -20,14 +20,14 @@ from saeviz.config import (
     resolve_component,
 )
 from saeviz.context import Context
-from saeviz.errors import ConfigError, PluginError
 from saeviz.manager import Manager
 from saeviz.reading import Grants
-from saeviz.regular import real_path
 from saeviz.roles import missing_members
 from saeviz.rundir import RunDir
 from saeviz.sources import PluginChoice
 from saeviz.specs import secret_fields
+from saeviz.values.errors import ConfigError, PluginError
+from saeviz.values.regular import real_path
 
 if TYPE_CHECKING:
     from saeviz.roles import FeatureStore

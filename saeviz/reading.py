@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from saeviz.config import ComponentConfig, Layer, environment_layer, resolve
 from saeviz.context import Context
-from saeviz.errors import ConfigError
 from saeviz.manager import Manager
 from saeviz.plain import one_line
 from saeviz.rundir import RunDir
 from saeviz.session import Session, logger
 from saeviz.sources import PluginChoice, names_code
-from saeviz.types import FeatureSpace
+from saeviz.values.errors import ConfigError
+from saeviz.values.features import FeatureSpace
 
 SETTINGS = ("device", "precision", "seed")
 """What counts of `[run]` in a manifest; the rest says where to write, or that the network may be used."""

@@ -7,27 +7,22 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.errors import ConfigError, DataError
 from saeviz.frames import halves, individual_frame, metadata_frame, ratings_frame
-from saeviz.heatmaps import Box, draw_heatmap
 from saeviz.judgements import table_of
 from saeviz.labels import read_labels
 from saeviz.lookup import Clusters, TopItems, rows_of
+from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.reading import Grants, reading_session
-from saeviz.relations import facts_of, relation_prefixes
 from saeviz.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.rundir import RunDir
 from saeviz.selection import read_selected
-from saeviz.types import (
-    Failure,
-    Feature,
-    FeatureBatch,
-    FeatureLabel,
-    FeatureSpace,
-    ImageItem,
-    Selected,
-    TopImage,
-)
+from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
+from saeviz.values.images import Box, ImageItem
+from saeviz.values.naming import FeatureLabel, TopImage
+from saeviz.values.outcomes import Failure
+from saeviz.values.relations import facts_of, relation_prefixes
+from saeviz.values.scores import Selected
 
 if TYPE_CHECKING:
     import pandas as pd

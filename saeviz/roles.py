@@ -17,25 +17,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.heatmaps import Box
     from saeviz.results import Run
-    from saeviz.scoring import ScoreInput
-    from saeviz.types import (
-        FeatureBatch,
-        FeatureLabel,
-        FeatureSpace,
-        Health,
-        ImageItem,
-        LabelRequest,
-        SAEFeatureResult,
-        ScoreColumn,
-        ScoreFact,
-        ScoreTable,
-        Selected,
-        SpatialFeatures,
-        Usage,
-    )
     from saeviz.typing import Float32Array
+    from saeviz.values.features import FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures
+    from saeviz.values.images import Box, ImageItem
+    from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
+    from saeviz.values.outcomes import Health
+    from saeviz.values.score_input import ScoreInput
+    from saeviz.values.scores import ScoreColumn, ScoreFact, ScoreTable, Selected
 
 
 @runtime_checkable

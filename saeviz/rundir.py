@@ -11,7 +11,6 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from saeviz.damage import UNREADABLE, digest_of_tree
-from saeviz.errors import ConfigError, DataError, RunDirError
 from saeviz.files import (
     append_line,
     atomic_path,
@@ -24,7 +23,9 @@ from saeviz.files import (
 from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.parquet import ROWS_TOGETHER, read_whole, rows_where
 from saeviz.plain import csv_cell
-from saeviz.types import Failure, FeatureSpace
+from saeviz.values.errors import ConfigError, DataError, RunDirError
+from saeviz.values.features import FeatureSpace
+from saeviz.values.outcomes import Failure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz.errors import RunDirError
-from saeviz.relations import main_relation, measure_of, relation_prefixes
 from saeviz.rundir import RunDir
-from saeviz.types import Feature, FeatureLabel, ScoreTable, Selected
+from saeviz.values.errors import RunDirError
+from saeviz.values.features import Feature
+from saeviz.values.naming import FeatureLabel
+from saeviz.values.relations import main_relation, measure_of, relation_prefixes
+from saeviz.values.scores import ScoreTable, Selected
 
 if TYPE_CHECKING:
     import pandas as pd

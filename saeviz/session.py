@@ -16,7 +16,6 @@ from saeviz.checked_store import CheckedStore
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.contents import Contents
 from saeviz.context import Context
-from saeviz.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
 from saeviz.manager import Manager
 from saeviz.paths import default_cache_dir
 from saeviz.plain import one_line
@@ -24,7 +23,10 @@ from saeviz.progress import watched
 from saeviz.roles import ReportsNotes, missing_members
 from saeviz.rundir import RunDir, digest_of
 from saeviz.specs import ScorerSpec
-from saeviz.types import Failure, FeatureSpace, ImageItem
+from saeviz.values.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
+from saeviz.values.features import FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.outcomes import Failure
 
 if TYPE_CHECKING:
     from saeviz.roles import FeatureExtractor, ImageProvider

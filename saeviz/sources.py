@@ -13,8 +13,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from saeviz.errors import ConfigError, PluginError
 from saeviz.paths import absolute
+from saeviz.values.errors import ConfigError, PluginError
 
 GROUP = "saeviz"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saeviz.errors import ConfigError
 from saeviz.plain import quoted
+from saeviz.values.errors import ConfigError
 
 MOST_BYTES = 4 * 2**20
 DEEPEST = 32

@@ -8,9 +8,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
-from saeviz.errors import DataError
 from saeviz.npz import read_npz
-from saeviz.types import FeatureBatch, FeatureSpace
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

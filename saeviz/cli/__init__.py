@@ -22,8 +22,8 @@ from saeviz.cli.run import run
 from saeviz.cli.serve import serve
 from saeviz.cli.show import show
 from saeviz.cli.store import store
-from saeviz.errors import ConfigError, ExitCode, SaevizError
 from saeviz.plain import safe
+from saeviz.values.errors import ConfigError, ExitCode, SaevizError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,13 +24,14 @@ from saeviz.cli.common import (
     tell_problems,
 )
 from saeviz.cli.run import layers_of
-from saeviz.errors import ConfigError, ExitCode
 from saeviz.plain import plain
 from saeviz.roles import Checkable
 from saeviz.rundir import RunDir
 from saeviz.session import Session, logger
 from saeviz.stages.judge import check_judge
-from saeviz.types import Health, ImageItem
+from saeviz.values.errors import ConfigError, ExitCode
+from saeviz.values.images import ImageItem
+from saeviz.values.outcomes import Health
 
 
 @click.command()

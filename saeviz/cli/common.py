@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import click
 
-from saeviz.errors import ConfigError
 from saeviz.manager import Manager
 from saeviz.plain import json_text, one_line, shortened
 from saeviz.reading import Grants
 from saeviz.session import Session, logger
+from saeviz.values.errors import ConfigError
 
 LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,12 +10,12 @@ import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import chosen, latest_run, log_to_stderr, reading_options, say, say_json, tell
-from saeviz.errors import ConfigError, ExitCode
 from saeviz.files import write_atomic
-from saeviz.heatmaps import MARK
+from saeviz.pictures.heatmap import MARK
 from saeviz.plain import plain
 from saeviz.results import Run
-from saeviz.types import Feature
+from saeviz.values.errors import ConfigError, ExitCode
+from saeviz.values.features import Feature
 
 DEFAULT = Path("heatmap.png")
 

@@ -15,10 +15,10 @@ from pydantic_core import to_jsonable_python
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, tell_problems
 from saeviz.config import DEFAULT_USE, LISTS, RunSettings
-from saeviz.errors import ConfigError, ExitCode
 from saeviz.files import write_atomic
 from saeviz.manager import Manager
 from saeviz.toml import toml_key, toml_value
+from saeviz.values.errors import ConfigError, ExitCode
 
 HEAD = """\
 # A run of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.

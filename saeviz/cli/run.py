@@ -11,16 +11,16 @@ import click
 from saeviz.api import Prepared, execute, prepare
 from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
 from saeviz.config import Layer, assignment_layer, read_run_file
-from saeviz.errors import ConfigError, ExitCode
 from saeviz.pipeline import Plan, foresee
-from saeviz.regular import real_path
 from saeviz.results import Run
 from saeviz.rundir import RunDir
 from saeviz.session import Session
 from saeviz.stages import STAGE_NAMES
 from saeviz.stages.judge import estimate as estimate_judging
 from saeviz.stages.label import estimate
-from saeviz.types import Usage
+from saeviz.values.errors import ConfigError, ExitCode
+from saeviz.values.naming import Usage
+from saeviz.values.regular import real_path
 
 
 def stage_options(command: Any) -> Any:

@@ -11,10 +11,10 @@ import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import latest_run, say, say_json
-from saeviz.errors import ExitCode
-from saeviz.relations import held_constant, interval_caveat, relation_prefixes
 from saeviz.results import Run
-from saeviz.types import Feature
+from saeviz.values.errors import ExitCode
+from saeviz.values.features import Feature
+from saeviz.values.relations import held_constant, interval_caveat, relation_prefixes
 
 NAMES_SHOWN = 10
 

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from saeviz.errors import ConfigError
 from saeviz.rundir import RunDir
+from saeviz.values.errors import ConfigError
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self' 'unsafe-inline' data: blob:; base-uri 'none'; form-action 'none'; "

@@ -10,13 +10,15 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from saeviz.errors import DataError, ImageError
-from saeviz.pictures import size_of, to_rgb
+from saeviz.pictures.rgb import to_rgb
 from saeviz.places import Place
 from saeviz.plain import plain
 from saeviz.reading import Grants, reading_session
-from saeviz.regular import open_regular
-from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
+from saeviz.values.decoding import size_of
+from saeviz.values.errors import DataError, ImageError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.regular import open_regular
 from saeviz.wire import pack_arrays, pack_features, pack_text, unpack_features, unpack_pictures
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Mapping
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
-from saeviz.errors import LabelError, PausedError, SaevizError
 from saeviz.roles import ConcurrentLabeler, MeteredLabeler
 from saeviz.session import Session
 from saeviz.threads import outcomes
-from saeviz.types import Feature
+from saeviz.values.errors import LabelError, PausedError, SaevizError
+from saeviz.values.features import Feature
 
 
 class AboutFeature(Protocol):

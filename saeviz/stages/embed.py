@@ -11,7 +11,7 @@ from saeviz.embeddings import EmbeddingFiles
 from saeviz.progress import chunked
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedEmbeddings
-from saeviz.types import ImageItem
+from saeviz.values.images import ImageItem
 
 EMBED_SECOND = "embed-second"
 """The stage that only a run with a second embedding has: adding one leaves the first as it is."""

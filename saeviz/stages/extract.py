@@ -9,13 +9,14 @@ from itertools import chain
 from typing import Any
 
 from saeviz import handover
-from saeviz.duplicates import warning_about
-from saeviz.errors import ConfigError, DataError
 from saeviz.plain import one_line
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedFeatures
 from saeviz.stages.stage import provenance
-from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
+from saeviz.values.duplicates import warning_about
+from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.images import ImageItem
 
 
 class Extract:

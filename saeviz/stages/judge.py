@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.config import ComponentConfig
-from saeviz.errors import ConfigError, LabelError, PausedError, PluginError
 from saeviz.judgements import (
     JudgedImage,
     Judgement,
@@ -27,7 +26,9 @@ from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.stages.label import Wanted
 from saeviz.stages.trials import Trial, trials
-from saeviz.types import Feature, FeatureLabel, LabelRequest, Usage
+from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError
+from saeviz.values.features import Feature
+from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,26 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz import handover
 from saeviz.config import ComponentConfig
-from saeviz.errors import LabelError, PluginError
 from saeviz.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
-from saeviz.naming import checked
-from saeviz.relations import main_relation, measure_of, relation_prefixes
 from saeviz.roles import Labeler, MeteredLabeler
 from saeviz.rundir import digest_of
 from saeviz.selection import read_selected, write_names
 from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
-from saeviz.types import (
-    Feature,
-    FeatureLabel,
-    FeatureSpace,
-    ImageItem,
-    LabelRequest,
-    Relation,
-    Selected,
-    TopImage,
-    Usage,
-)
+from saeviz.values.errors import LabelError, PluginError
+from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.label_words import checked
+from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
+from saeviz.values.relations import main_relation, measure_of, relation_prefixes
+from saeviz.values.scores import Relation, Selected
 
 if TYPE_CHECKING:
     import pandas as pd

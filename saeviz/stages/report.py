@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saeviz.errors import PluginError
 from saeviz.judgements import read_judgements
 from saeviz.labels import read_labels
 from saeviz.results import Run
 from saeviz.session import Session, logger
+from saeviz.values.errors import PluginError
 
 
 class Report:

@@ -12,7 +12,8 @@ from saeviz.config import ComponentConfig
 from saeviz.session import Session
 from saeviz.stages.shared import Shared
 from saeviz.stages.stage import provenance
-from saeviz.types import FeatureBatch, FeatureSpace, ImageItem
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from saeviz import handover
 from saeviz.columns import KEYS, GivenColumns, renamed
 from saeviz.embeddings import EmbeddingFiles
-from saeviz.errors import PluginError
 from saeviz.plain import plain
 from saeviz.roles import FamilyScorer
-from saeviz.scoring import FeatureStream, IndividualRatings, ScoreInput
 from saeviz.session import Session, logger
 from saeviz.stages.embed import EMBED_SECOND
-from saeviz.types import FeatureSpace, ImageItem, ScoreColumn, ScoreFact
+from saeviz.values.errors import PluginError
+from saeviz.values.features import FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.score_input import IndividualRatings, ScoreInput
+from saeviz.values.scores import ScoreColumn, ScoreFact
+from saeviz.values.streams import FeatureStream
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from saeviz import handover
 from saeviz.labels import read_labels
 from saeviz.selection import write_selected
 from saeviz.session import Session, logger
-from saeviz.types import ScoreTable
+from saeviz.values.scores import ScoreTable
 
 
 class Select:

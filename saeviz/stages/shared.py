@@ -14,7 +14,7 @@ from saeviz import rundir
 from saeviz.cache import LIMIT, Model, SharedCache, digest_of
 from saeviz.config import ComponentConfig
 from saeviz.session import Session, logger
-from saeviz.types import ImageItem
+from saeviz.values.images import ImageItem
 
 T = TypeVar("T")
 CHUNK = 256

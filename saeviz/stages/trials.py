@@ -9,7 +9,9 @@ from zlib import crc32
 from saeviz.embeddings import EmbeddingFiles
 from saeviz.judgements import FEWEST, Kind
 from saeviz.session import Session
-from saeviz.types import Feature, FeatureSpace, ImageItem, LabelRequest
+from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.naming import LabelRequest
 
 if TYPE_CHECKING:
     import numpy as np

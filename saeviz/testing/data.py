@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.context import Context
-from saeviz.errors import ConfigError
-from saeviz.scoring import FeatureStream, ScoreInput
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions, FakeImages, FakeImagesOptions
-from saeviz.types import FeatureBatch, FeatureSpace, ImageItem, LabelRequest, Relation, ScoreTable, TopImage
+from saeviz.values.errors import ConfigError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.naming import LabelRequest, TopImage
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.scores import Relation, ScoreTable
+from saeviz.values.streams import FeatureStream
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from saeviz.context import Context
 from saeviz.mixins import OneItemEmbeddings
 from saeviz.roles import EmbeddingProvider
 from saeviz.testing.data import Surroundings, pictures
-from saeviz.types import ImageItem
+from saeviz.values.images import ImageItem
 
 MakeEmbedder = Callable[[Context], EmbeddingProvider]
 

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from saeviz.context import Context
-from saeviz.errors import ConfigError, DataError, ImageError, LabelError
 from saeviz.hookspecs import hookimpl
 from saeviz.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.results import Run
-from saeviz.scoring import ScoreInput
 from saeviz.specs import (
     ComponentSpec,
     EmbeddingProviderSpec,
@@ -34,29 +32,20 @@ from saeviz.specs import (
     ScorerSpec,
     SelectorSpec,
 )
-from saeviz.types import (
-    Feature,
-    FeatureBatch,
-    FeatureLabel,
-    FeatureSpace,
-    ImageItem,
-    LabelRequest,
-    SAEFeatureResult,
-    ScoreColumn,
-    ScoreFact,
-    ScoreTable,
-    Selected,
-    SpatialFeatures,
-    Tokens,
-)
+from saeviz.values.errors import ConfigError, DataError, ImageError, LabelError
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures, Tokens
+from saeviz.values.images import ImageItem
+from saeviz.values.naming import FeatureLabel, LabelRequest
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.scores import ScoreColumn, ScoreFact, ScoreTable, Selected
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.heatmaps import Box
     from saeviz.typing import Float32Array
+    from saeviz.values.images import Box
 
 COLOURS = {
     "red": (220, 40, 40),

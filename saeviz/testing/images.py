@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import pytest
 
-from saeviz.errors import ImageError
 from saeviz.roles import ImageProvider, ReportsNotes
 from saeviz.testing.data import HOSTILE_IDS
-from saeviz.types import ImageItem
+from saeviz.values.errors import ImageError
+from saeviz.values.images import ImageItem
 
 
 class ImageProviderContract:

@@ -13,12 +13,12 @@ import pytest
 
 from saeviz.accuracy import area_under_curve
 from saeviz.context import Context
-from saeviz.errors import ConfigError, LabelError
 from saeviz.judgements import APPLIES
 from saeviz.roles import Labeler, LabelJudge
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS
-from saeviz.types import FeatureLabel, LabelRequest, TopImage
+from saeviz.values.errors import ConfigError, LabelError
+from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage
 
 if TYPE_CHECKING:
     import numpy as np

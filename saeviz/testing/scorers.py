@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from saeviz.context import Context
-from saeviz.errors import SaevizError
 from saeviz.roles import FamilyScorer, Scorer
-from saeviz.scoring import ScoreInput
 from saeviz.testing.data import Surroundings, score_input
-from saeviz.types import ScoreColumn, ScoreFact
+from saeviz.values.errors import SaevizError
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.scores import ScoreColumn, ScoreFact
 
 MakeScorer = Callable[[Context], Scorer]
 

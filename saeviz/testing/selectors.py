@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from saeviz.context import Context
-from saeviz.errors import SaevizError
 from saeviz.roles import Selector
 from saeviz.testing.data import Surroundings, score_table
-from saeviz.types import Feature, ScoreTable, Selected
+from saeviz.values.errors import SaevizError
+from saeviz.values.features import Feature
+from saeviz.values.scores import ScoreTable, Selected
 
 MakeSelector = Callable[[Context], Selector]
 

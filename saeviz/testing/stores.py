@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import pytest
 
-from saeviz.errors import DataError
 from saeviz.mixins import OneItemStore
 from saeviz.roles import FeatureStore
 from saeviz.testing.data import HOSTILE_IDS, random_batch
-from saeviz.types import FeatureBatch, FeatureSpace
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array

@@ -10,8 +10,8 @@ from os import cpu_count
 from typing import TypeVar
 
 from saeviz.context import Context
-from saeviz.errors import ImageError
-from saeviz.types import ImageItem
+from saeviz.values.errors import ImageError
+from saeviz.values.images import ImageItem
 
 T = TypeVar("T")
 WORKERS = min(8, max(2, cpu_count() or 1))

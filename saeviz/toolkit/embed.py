@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.context import Context
-from saeviz.errors import DataError
 from saeviz.mixins import OneItemEmbeddings
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
@@ -19,7 +18,8 @@ from saeviz.toolkit.hub import fetch
 from saeviz.toolkit.images import check_shape, to_rgb
 from saeviz.toolkit.model_folders import check_folder
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
-from saeviz.types import ImageItem
+from saeviz.values.errors import DataError
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     import torch

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator
 
 from saeviz.context import Context, Precision
-from saeviz.errors import ConfigError, PluginError
 from saeviz.toolkit.openvino import OpenVino, OpenVinoError
 from saeviz.toolkit.torch import torch_device, torch_dtype
+from saeviz.values.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     import torch

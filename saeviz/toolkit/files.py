@@ -13,8 +13,8 @@ from saeviz.files import (
     write_atomic,
 )
 from saeviz.lines import checked_line, parse_line
-from saeviz.regular import open_regular, read_regular, real_path
 from saeviz.rundir import is_run_directory, run_directories
+from saeviz.values.regular import open_regular, read_regular, real_path
 
 __all__ = [
     "UNREADABLE",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from saeviz.context import Context
-from saeviz.errors import DataError
 from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.torch import first_line
+from saeviz.values.errors import DataError
 
 UNREACHABLE = "cannot be had because the hub cannot be reached"
 

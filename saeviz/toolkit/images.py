@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from saeviz.errors import ImageError
-from saeviz.heatmaps import is_heatmap
-from saeviz.pictures import is_deep, is_see_through, open_picture, size_of, to_rgb, upright
+from saeviz.pictures.heatmap import is_heatmap
+from saeviz.pictures.rgb import is_deep, is_see_through, to_rgb
+from saeviz.values.decoding import open_picture, size_of, upright
+from saeviz.values.errors import ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from saeviz.errors import DataError
-from saeviz.regular import read_regular
+from saeviz.values.errors import DataError
+from saeviz.values.regular import read_regular
 
 PROCESSOR_NAMES = ("preprocessor_config.json", "processor_config.json")
 """Where the image processor of a model is described; transformers 5 nests that of CLIP-like models in the second."""

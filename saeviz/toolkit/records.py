@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from saeviz.errors import ConfigError, DataError, ImageError
 from saeviz.toolkit.cells import Cell, nested_kind
 from saeviz.toolkit.names import existing
 from saeviz.toolkit.ratings import Columns, choose, non_numbers
+from saeviz.values.errors import ConfigError, DataError, ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from saeviz.damage import checksum
-from saeviz.errors import DataError
-from saeviz.types import FeatureBatch, FeatureSpace, check_id
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace, check_id
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR

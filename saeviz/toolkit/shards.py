@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.context import Context
 from saeviz.damage import UNREADABLE, Stamp
-from saeviz.errors import DataError, RunDirError
 from saeviz.files import (
     OneWriter,
     append_line,
@@ -37,7 +36,8 @@ from saeviz.files import (
 )
 from saeviz.lines import DAMAGED, checked_line, parse_line
 from saeviz.mixins import OneItemStore
-from saeviz.types import TOKENS, FeatureBatch, FeatureSpace, Tokens
+from saeviz.values.errors import DataError, RunDirError
+from saeviz.values.features import TOKENS, FeatureBatch, FeatureSpace, Tokens
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from saeviz.context import Context
 from saeviz.downloads import Downloads
-from saeviz.types import ImageItem
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from PIL.Image import Image

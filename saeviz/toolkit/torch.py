@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from saeviz.context import Context, Precision
-from saeviz.errors import ConfigError
+from saeviz.values.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch

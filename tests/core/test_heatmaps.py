@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saeviz.heatmaps import colours, draw_heatmap
+from saeviz.pictures.heatmap import colours, draw_heatmap
 
 LEGEND = 28
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import saeviz
-from saeviz.errors import ConfigError
+from saeviz.values.errors import ConfigError
 
 TABLES = ["run", "images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler", "judge"]
 HOSTILE_VALUES = [

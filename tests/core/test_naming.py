@@ -7,8 +7,8 @@ from math import inf, nan
 import pytest
 
 import saeviz
-from saeviz.naming import checked, label_words
 from saeviz.pipeline import Plan
+from saeviz.values.label_words import checked, label_words
 
 
 @pytest.mark.parametrize(

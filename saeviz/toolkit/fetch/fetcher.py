@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from saeviz.context import Context
 from saeviz.downloads import Downloads
-from saeviz.errors import ConfigError, ImageError
-from saeviz.pictures import size_of
 from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
 from saeviz.toolkit.fetch.urls import host_of, redacted
-from saeviz.types import ImageItem
+from saeviz.values.decoding import size_of
+from saeviz.values.errors import ConfigError, ImageError
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from PIL.Image import Image

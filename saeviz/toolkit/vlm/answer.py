@@ -7,9 +7,9 @@ import math
 import re
 from typing import Any
 
-from saeviz.naming import label_words
 from saeviz.toolkit.vlm.prompt import printable
-from saeviz.types import FeatureLabel
+from saeviz.values.label_words import label_words
+from saeviz.values.naming import FeatureLabel
 
 LONGEST = 600
 """Letters of one field; more is not a sentence or two."""

@@ -9,13 +9,13 @@ from random import SystemRandom
 from threading import Lock
 from urllib.parse import quote
 
-from saeviz.errors import ConfigError, PausedError
 from saeviz.toolkit.vlm.extras import may_be_schema, named
 from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.prompt import printable
 from saeviz.toolkit.vlm.service import AdaptableService, Extra, Question, Reply, Service, ServiceError
-from saeviz.types import Usage
+from saeviz.values.errors import ConfigError, PausedError
+from saeviz.values.naming import Usage
 
 LONGEST_WAIT = 120.0
 """Seconds. A service that wants more lets nobody in for a while: its limit of a day, say."""

@@ -8,7 +8,7 @@ from typing import Any
 from saeviz.toolkit.vlm.answer import last_object, read_share
 from saeviz.toolkit.vlm.prompt import printable
 from saeviz.toolkit.vlm.service import Picture
-from saeviz.types import FeatureLabel
+from saeviz.values.naming import FeatureLabel
 
 AT_ONCE = 12
 """Images in one question."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from saeviz.errors import ConfigError, LabelError
 from saeviz.roles import HeatmapExtractor
 from saeviz.toolkit.vlm import judging, prompt
 from saeviz.toolkit.vlm.answer import read_label
@@ -19,7 +18,8 @@ from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.pictures import open_picture, prepare, with_heatmap
 from saeviz.toolkit.vlm.service import Part, Question, Reply, Service
-from saeviz.types import FeatureLabel, Usage
+from saeviz.values.errors import ConfigError, LabelError
+from saeviz.values.naming import FeatureLabel, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from saeviz.context import Context
-    from saeviz.types import ImageItem, LabelRequest, TopImage
+    from saeviz.values.images import ImageItem
+    from saeviz.values.naming import LabelRequest, TopImage
 
 T = TypeVar("T")
 Shown = tuple[tuple[int, "TopImage"], "Image"]

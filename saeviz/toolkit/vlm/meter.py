@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from saeviz.errors import PausedError, RunDirError
 from saeviz.files import read_lines, write_atomic
 from saeviz.toolkit.vlm.service import Reply
-from saeviz.types import Usage
+from saeviz.values.errors import PausedError, RunDirError
+from saeviz.values.naming import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from saeviz.errors import ConfigError
 from saeviz.specs import NEUTRAL, Options
+from saeviz.values.errors import ConfigError
 
 if TYPE_CHECKING:
     from saeviz.context import Context

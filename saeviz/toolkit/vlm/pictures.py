@@ -5,17 +5,18 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from saeviz.errors import ImageError
-from saeviz.heatmaps import draw_heatmap
-from saeviz.pictures import to_rgb
+from saeviz.pictures.heatmap import draw_heatmap
+from saeviz.pictures.rgb import to_rgb
 from saeviz.roles import HeatmapExtractor
 from saeviz.toolkit.images import check_shape
 from saeviz.toolkit.vlm.service import Picture
+from saeviz.values.errors import ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from saeviz.types import Feature, ImageItem
+    from saeviz.values.features import Feature
+    from saeviz.values.images import ImageItem
 
 QUALITY = 85
 

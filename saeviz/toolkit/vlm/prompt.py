@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saeviz.types import LabelRequest, Relation
+from saeviz.values.naming import LabelRequest
+from saeviz.values.scores import Relation
 
 ALPHA = 0.05
 """A rating is mentioned where its adjusted q is below this: a model finds reasons for any correlation it is told of."""

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import replace
 from math import isnan
 
-from saeviz.types import FeatureLabel
+from saeviz.values.naming import FeatureLabel
 
 MAX_WORDS = 5
 LONGEST = 80

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from saeviz.regular import open_regular
-from saeviz.types import ImageItem
+from saeviz.values.images import ImageItem
+from saeviz.values.regular import open_regular
 
 BEGINNING = 1 << 16
 

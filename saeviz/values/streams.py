@@ -1,23 +1,22 @@
-"""What a scorer is given: the features of one space as a stream, and what belongs to the same images."""
+"""The features of a space as a stream of batches, and their statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeviz.errors import DataError
-from saeviz.topk import TopImages, stream_top_images
-from saeviz.types import FeatureBatch, FeatureSpace
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.topk import TopImages, stream_top_images
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, Float32Array, FloatArray
+    from saeviz.typing import CSR, FloatArray
+
 
 A = TypeVar("A", bound="NDArray[Any]")
 
@@ -161,92 +160,3 @@ def _statistics(stream: FeatureStream) -> FeatureStatistics:
         maximum[:] = minimum[:] = 0.0
     found = (n_active, maximum.astype(float), minimum.astype(float), total / max(n_items, 1))
     return FeatureStatistics(*map(read_only, found))
-
-
-@dataclass(frozen=True)
-class IndividualRatings:
-    """What every rater said, one rating a place: rater `raters[i]` gave the image of row `rows[i]` the `values[i]`.
-
-    int64, int64 and float64 `[n]`, in the order of rows; `raters` counts into `names`, the raters' ids. Nobody
-    rates an image twice. The arrays cannot be written to.
-    """
-
-    rows: NDArray[np.int64]
-    raters: NDArray[np.int64]
-    values: FloatArray
-    names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("rows", "raters", "values"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-
-
-@dataclass(frozen=True)
-class ScoreInput:
-    """One space of a run, as a scorer sees it.
-
-    `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, a row of NaN where an image has
-    none, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`, NaN where an
-    image is not rated (an infinity counts as that, too); `individual` maps it to the single ratings behind these,
-    where they are known. `metadata` maps a name to text of every image, '' where there is none. `second_embeddings`
-    are those of a second provider, if there is one. In a run all scorers see the same values; none can be written to.
-    """
-
-    space: FeatureSpace
-    item_ids: tuple[str, ...]
-    features: FeatureStream
-    embeddings: Float32Array | None
-    ratings: Mapping[str, FloatArray]
-    individual: Mapping[str, IndividualRatings] = field(default_factory=dict)
-    metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    second_embeddings: Float32Array | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "features", self.features.of(tuple(self.item_ids)))
-
-    def locked(self) -> ScoreInput:
-        """The same values, none of which can be written to: what one scorer does cannot reach the next."""
-        return replace(
-            self,
-            embeddings=None if self.embeddings is None else read_only(self.embeddings),
-            ratings=MappingProxyType({name: read_only(values) for name, values in self.ratings.items()}),
-            individual=MappingProxyType(dict(self.individual)),
-            metadata=MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
-            second_embeddings=None if self.second_embeddings is None else read_only(self.second_embeddings),
-        )
-
-    @property
-    def n_items(self) -> int:
-        """How many images."""
-        return len(self.item_ids)
-
-    def chunks(self, n_entries: int = 1 << 20) -> Iterator[tuple[slice, CSR]]:
-        """Stream the features as (rows, CSR of these rows), whatever the size of the stored batches.
-
-        `rows` is the place in `item_ids`, `embeddings` and `ratings`. A chunk ends with the batch that
-        brings it to `n_entries` stored values. Raises `DataError` where the stream does not hold exactly
-        `item_ids`, in order.
-        """
-        waiting: list[CSR] = []
-        n_waiting, start, stop = 0, 0, 0
-        for batch in self.features.batches():
-            waiting.append(batch.matrix)
-            n_waiting, stop = n_waiting + batch.matrix.nnz, stop + len(batch)
-            if n_waiting >= n_entries:
-                yield slice(start, stop), _stack(waiting)
-                waiting, n_waiting, start = [], 0, stop
-        if waiting:
-            yield slice(start, stop), _stack(waiting)
-
-
-def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> NDArray[np.bool_]:
-    """The images on which relations are found, about `share` of all, `[n_items]`; all of them for None.
-
-    A hash of seed and id decides for each image by itself, whatever its place and the other images are.
-    """
-    import numpy as np
-
-    if share is None:
-        return np.ones(len(item_ids), dtype=bool)
-    hashes = [blake2b(f"{seed} {item_id}".encode(), digest_size=8).digest() for item_id in item_ids]
-    return np.frombuffer(b"".join(hashes), dtype="<u8") < np.uint64(share * 2**64)

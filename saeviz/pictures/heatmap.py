@@ -1,11 +1,12 @@
-"""A heatmap drawn over its picture."""
+"""A heatmap over its picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz.pictures import to_rgb
+from saeviz.pictures.rgb import to_rgb
+from saeviz.values.images import Box
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from saeviz.typing import Float32Array, FloatArray
 
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the upright picture; beyond its edges where a model pads."""
 
 VIRIDIS = (
     *((68, 1, 84), (72, 36, 117), (65, 68, 135), (53, 95, 141), (42, 120, 142), (33, 145, 140)),

@@ -1,4 +1,4 @@
-"""Pictures: which files are opened as one, how they are turned upright, and any of them as 8-bit RGB."""
+"""Bytes and files to pictures: formats of ours, regular files, upright."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from saeviz.errors import ImageError, SaevizError
-from saeviz.regular import open_regular
+from saeviz.values.errors import ImageError, SaevizError
+from saeviz.values.regular import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
 
 READERS = {
     "AVIF": "AvifImagePlugin",
@@ -118,36 +119,6 @@ def upright(image: Image) -> Image:
     return turned
 
 
-def is_see_through(image: Image) -> bool:
-    """Whether any of it is transparent, more or less."""
-    if not image.has_transparency_data:
-        return False
-    alpha: Any = _straight(image).convert("RGBA").getchannel("A")
-    return bool(alpha.getextrema()[0] < 255)
-
-
-def to_rgb(image: Image) -> Image:
-    """The picture in mode RGB, of the same size.
-
-    What is transparent shows white. Grey of more than 8 bits is scaled, where Pillow alone would clip it to white:
-    16-bit pictures by their full range, integers and floats by the first of 1, 255, 65535 or their maximum that holds
-    them. Raises `ImageError` for a mode that has no RGB.
-    """
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    if is_deep(image):
-        return _scaled(image).convert("RGB")
-    try:
-        return _on_white(image) if image.has_transparency_data else image.convert("RGB")
-    except ValueError as error:
-        raise ImageError(f"a picture of mode {image.mode} cannot be turned into RGB: {error}") from error
-
-
-def is_deep(image: Image) -> bool:
-    """Whether it is grey of more than 8 bits."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
 _BROKEN = (
     OSError,
     EOFError,
@@ -182,26 +153,3 @@ def _reason(error: BaseException) -> str:
         return error.strerror
     expected = isinstance(error, OSError | ValueError | SyntaxError)
     return str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
-
-
-def _scaled(image: Image) -> Image:
-    import numpy as np
-    import PIL.Image
-
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    largest = values.max()
-    white = 65535 if image.mode.startswith("I;16") else next((w for w in (1, 255, 65535) if largest <= w), largest)
-    return PIL.Image.fromarray(np.rint(values.clip(0) * (255 / white)).astype(np.uint8))
-
-
-def _on_white(image: Image) -> Image:
-    import PIL.Image
-
-    picture = _straight(image).convert("RGBA")
-    white = PIL.Image.new("RGBA", picture.size, "white")
-    return PIL.Image.alpha_composite(white, picture).convert("RGB")
-
-
-def _straight(image: Image) -> Image:
-    """Pillow turns grey with premultiplied alpha into nothing else but this."""
-    return image.convert("LA") if image.mode == "La" else image

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.types import FeatureBatch
     from saeviz.typing import Float32Array
+    from saeviz.values.features import FeatureBatch
 
     Entries = tuple[NDArray[np.int64], NDArray[np.int64], Float32Array]  # columns, rows, values
 

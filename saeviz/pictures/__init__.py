@@ -1,0 +1,1 @@
+"""Any picture as RGB, and a heatmap over it."""

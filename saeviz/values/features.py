@@ -1,0 +1,153 @@
+"""Features: their spaces, their names, and batches of what they are on images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from saeviz.values.errors import DataError, MalformedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saeviz.typing import CSR, Float32Array
+
+
+Tokens = Literal["cls", "patch-max", "patch-mean"]
+TOKENS: tuple[Tokens, ...] = get_args(Tokens)
+_LARGEST = 2**31 - 1
+"""Layer and number of features: what fits every store's numbers."""
+
+
+@dataclass(frozen=True, order=True)
+class FeatureSpace:
+    """Which features these are: the SAE of one `layer`, read at `tokens`.
+
+    `cls` is the class token; `patch-max` and `patch-mean` pool each feature over the patch tokens
+    after the SAE. Written `layer11.cls`.
+    """
+
+    layer: int
+    tokens: Tokens
+    n_features: int
+
+    def __post_init__(self) -> None:
+        if self.tokens not in TOKENS:
+            raise MalformedError(f"tokens {self.tokens!r} is none of {', '.join(TOKENS)}")
+        if not 0 <= self.layer <= _LARGEST or not 1 <= self.n_features <= _LARGEST:
+            raise MalformedError(f"no such feature space: layer {self.layer}, {self.n_features} features")
+
+    def __str__(self) -> str:
+        return f"layer{self.layer}.{self.tokens}"
+
+    @classmethod
+    def parse(cls, text: str, n_features: int) -> FeatureSpace:
+        """The space written as `text`, for instance `layer11.cls`."""
+        match = re.fullmatch(r"layer(\d+)\.([a-z-]+)", text)
+        if match is None:
+            raise DataError(f"{text!r} is not a feature space; write for instance 'layer11.cls'")
+        return cls(int(match[1]), cast("Tokens", match[2]), n_features)
+
+    def feature(self, index: int) -> Feature:
+        """The feature number `index` of this space."""
+        return Feature(self.layer, self.tokens, index)
+
+
+@dataclass(frozen=True, order=True)
+class Feature:
+    """One SAE feature of a run, written `layer11.cls/4711`."""
+
+    layer: int
+    tokens: Tokens
+    index: int
+
+    def __str__(self) -> str:
+        return f"layer{self.layer}.{self.tokens}/{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Feature:
+        """The feature written as `text`, for instance `layer11.cls/4711`."""
+        match = re.fullmatch(r"layer(\d+)\.([a-z-]+)/(\d+)", text)
+        if match is None or match[2] not in TOKENS:
+            raise DataError(f"{text!r} is not a feature; write for instance 'layer11.cls/4711'")
+        return cls(int(match[1]), cast("Tokens", match[2]), int(match[3]))
+
+
+def check_id(item_id: str) -> None:
+    """Raise `DataError` unless this is an item id: any text that is not empty and can be written as UTF-8."""
+    if not item_id:
+        raise DataError("an item id must not be empty")
+    try:
+        item_id.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the item id {item_id!r} holds half a character (a lone surrogate)") from error
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Sparse features of some images in one space.
+
+    `matrix` is a SciPy `csr_array` float32 `[len(item_ids), space.n_features]`, finite, with sorted indices
+    and no stored zeros; row i belongs to `item_ids[i]`. Raises `DataError` otherwise (a float64
+    or unsorted matrix is converted).
+    """
+
+    space: FeatureSpace
+    item_ids: tuple[str, ...]
+    matrix: CSR
+
+    def __post_init__(self) -> None:
+        import numpy as np
+        from scipy.sparse import csr_array
+
+        matrix: CSR = csr_array(self.matrix, dtype=np.float32)
+        expected = (len(self.item_ids), self.space.n_features)
+        if matrix.shape != expected:
+            raise MalformedError(f"{self.space}: a batch of shape {matrix.shape} where {expected} belongs")
+        if len(set(self.item_ids)) != len(self.item_ids):
+            raise MalformedError(f"{self.space}: item ids of a batch must be unique")
+        for item_id in self.item_ids:
+            check_id(item_id)
+        if not np.isfinite(matrix.data).all():
+            row = int(np.searchsorted(matrix.indptr, np.flatnonzero(~np.isfinite(matrix.data))[0], "right")) - 1
+            raise MalformedError(f"{self.space}: item {self.item_ids[row]!r} has features that are not finite")
+        if not matrix.has_canonical_format or not matrix.data.all():
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+            matrix.eliminate_zeros()
+        object.__setattr__(self, "matrix", matrix)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True)
+class SAEFeatureResult:
+    """SAE features of one image at one token.
+
+    `features` is dense float32 `[n_features]`; `top_indices` and `top_values` hold the strongest
+    active ones, strongest first; `reconstruct()` gives the SAE's estimate of the activation `[d_in]`.
+    """
+
+    space: FeatureSpace
+    features: Float32Array
+    num_active: int
+    top_indices: NDArray[np.int64]
+    top_values: Float32Array
+    reconstruct: Callable[[], Float32Array] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SpatialFeatures:
+    """SAE features of every patch of one image: float32 `[patches, n_features]`, row-major over `grid`."""
+
+    layer: int
+    features: Float32Array
+    grid: tuple[int, int]
+
+    def heatmap(self, feature: int) -> Float32Array:
+        """Where `feature` fires: float32 `[rows, cols]`."""
+        return self.features[:, feature].reshape(self.grid)

@@ -1,0 +1,88 @@
+"""Images of a run and where their pictures come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from saeviz.values.decoding import drawn, open_picture
+from saeviz.values.errors import ImageError, MalformedError
+from saeviz.values.features import check_id
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@runtime_checkable
+class HasBytes(Protocol):
+    """Optional for the function that is the source of an image: the file that it decodes.
+
+    Runs can then share what they make of the picture. `ImageError` where it cannot be had.
+    """
+
+    def read_bytes(self) -> bytes:
+        """The whole file."""
+        ...
+
+
+ImageSource = Path | bytes | Callable[[], "Image"]
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One picture, not yet decoded, and what is known about it.
+
+    `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function
+    that gives the decoded picture (`HasBytes`). `ratings` has finite numbers only: a missing rating is a missing key.
+    `individual` has, where they are known, the single ratings that a rating is the mean of, by rating and rater.
+    `version` is any text that changes when what a function draws changes, so that a run extracts it again.
+    """
+
+    item_id: str
+    source: ImageSource = field(repr=False)
+    ratings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    version: str = field(default="", repr=False)
+    individual: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        check_id(self.item_id)
+        for ratings in (self.ratings, *self.individual.values()):
+            wrong = [name for name, value in ratings.items() if not math.isfinite(value)]
+            if wrong:
+                raise MalformedError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")
+
+    def open(self) -> Image:
+        """The decoded picture, upright (EXIF orientation applied), in its own mode.
+
+        An animation gives its first frame. Raises `ImageError` when it cannot be read, whatever its function raises.
+        """
+        try:
+            return drawn(self.source) if callable(self.source) else open_picture(self.source)
+        except ImageError as error:
+            if repr(self.item_id) in str(error):
+                raise
+            place = f" ({self.source})" if isinstance(self.source, Path) else ""
+            raise ImageError(f"image {self.item_id!r}{place} cannot be read: {error}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that changes when the picture changes: size and time of a file, a digest of bytes, else `version`."""
+        if isinstance(self.source, bytes):
+            from hashlib import sha256
+
+            return sha256(self.source).hexdigest()[:16]
+        if isinstance(self.source, Path):
+            try:
+                stat = self.source.stat()
+            except OSError:
+                return "missing"
+            return f"{stat.st_size}-{stat.st_mtime_ns}"
+        return self.version
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the upright picture; beyond its edges where a model pads."""
