@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 
 import saeviz
-from saeviz.rundir import RunDir
+from saeviz.formats.rundir import RunDir
 
 SPACES = [saeviz.FeatureSpace(layer, tokens, 49_152) for layer in (7, 9, 11) for tokens in ("cls", "patch-max")]
 RATINGS = ("beauty", "arousal", "valence")

@@ -21,13 +21,13 @@ from saeviz.config import (
     resolve,
 )
 from saeviz.context import Context
-from saeviz.files import explain_disk_errors
+from saeviz.formats.files import explain_disk_errors
+from saeviz.formats.plain import OneLineFormatter
+from saeviz.formats.rundir import RunDir
 from saeviz.manager import Manager
 from saeviz.pipeline import Plan, run_stages
-from saeviz.plain import OneLineFormatter
 from saeviz.reading import Grants
 from saeviz.results import Run
-from saeviz.rundir import RunDir
 from saeviz.session import Session
 from saeviz.sources import PluginChoice
 from saeviz.values.errors import ConfigError

@@ -17,7 +17,7 @@ from hashlib import file_digest, sha256
 from itertools import accumulate
 from pathlib import Path
 
-from saeviz.damage import checksum
+from saeviz.formats.damage import checksum
 from saeviz.values.errors import ImageError
 from saeviz.values.images import HasBytes, ImageItem
 from saeviz.values.regular import open_regular

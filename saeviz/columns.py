@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from saeviz.plain import quoted
+from saeviz.formats.plain import quoted
 from saeviz.specs import ScorerSpec
 from saeviz.values.errors import PluginError
 from saeviz.values.scores import ScoreColumn, ScoreFact

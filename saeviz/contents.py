@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.cache import SharedCache
-from saeviz.damage import checksum, digest_of_file
+from saeviz.formats.damage import checksum, digest_of_file
 from saeviz.specs import ComponentSpec, Options, neutral_fields, path_fields
 
 LARGE = 2**20

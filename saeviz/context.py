@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from saeviz.paths import default_cache_dir
+from saeviz.formats.paths import default_cache_dir
 from saeviz.values.errors import ConfigError
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from saeviz.files import write_atomic
+from saeviz.formats.files import write_atomic
 
 logger = logging.getLogger("saeviz")
 _DIGEST = re.compile("[0-9a-f]{64}")

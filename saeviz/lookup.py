@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.plain import plain
-from saeviz.rundir import RunDir
+from saeviz.formats.plain import plain
+from saeviz.formats.rundir import RunDir
 from saeviz.values.features import Feature, FeatureSpace
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from saeviz import hookspecs
 from saeviz.context import Context
+from saeviz.formats.plain import quoted
 from saeviz.mistakes import explain, suggest
-from saeviz.plain import quoted
 from saeviz.sources import PluginChoice, Source, installed
 from saeviz.specs import ROLES, SPEC_TYPES, ComponentSpec, Options
 from saeviz.values.errors import ConfigError, PluginError, SaevizError

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from saeviz.plain import quoted, shortened
+from saeviz.formats.plain import quoted, shortened
 from saeviz.specs import Options, secret_fields
 
 LONGEST_WORD = 100

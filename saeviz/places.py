@@ -20,10 +20,10 @@ from saeviz.config import (
     resolve_component,
 )
 from saeviz.context import Context
+from saeviz.formats.rundir import RunDir
 from saeviz.manager import Manager
 from saeviz.reading import Grants
 from saeviz.roles import missing_members
-from saeviz.rundir import RunDir
 from saeviz.sources import PluginChoice
 from saeviz.specs import secret_fields
 from saeviz.values.errors import ConfigError, PluginError

@@ -7,8 +7,8 @@ from functools import cache
 from math import comb, isnan
 from typing import Any, NamedTuple
 
-from saeviz.accuracy import Estimate, mean_of, proportion
-from saeviz.judgements import CHANCE, Judgement, Kind, says_no, says_yes
+from saeviz.formats.accuracy import Estimate, mean_of, proportion
+from saeviz.formats.judgements import CHANCE, Judgement, Kind, says_no, says_yes
 
 ENOUGH = 0.7
 """Balanced accuracy on the images that names were made from. A right name that holds on other images as on these fails

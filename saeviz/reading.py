@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from saeviz.config import ComponentConfig, Layer, environment_layer, resolve
 from saeviz.context import Context
+from saeviz.formats.plain import one_line
+from saeviz.formats.rundir import RunDir
 from saeviz.manager import Manager
-from saeviz.plain import one_line
-from saeviz.rundir import RunDir
 from saeviz.session import Session, logger
 from saeviz.sources import PluginChoice, names_code
 from saeviz.values.errors import ConfigError

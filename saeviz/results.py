@@ -7,15 +7,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.judgements import table_of
+from saeviz.formats.labels import read_labels
+from saeviz.formats.rundir import RunDir
+from saeviz.formats.selection import read_selected
 from saeviz.frames import halves, individual_frame, metadata_frame, ratings_frame
-from saeviz.judgements import table_of
-from saeviz.labels import read_labels
 from saeviz.lookup import Clusters, TopItems, rows_of
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.reading import Grants, reading_session
 from saeviz.roles import HeatmapExtractor, SingleImageExtractor
-from saeviz.rundir import RunDir
-from saeviz.selection import read_selected
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem

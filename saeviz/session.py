@@ -16,12 +16,12 @@ from saeviz.checked_store import CheckedStore
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.contents import Contents
 from saeviz.context import Context
+from saeviz.formats.paths import default_cache_dir
+from saeviz.formats.plain import one_line
+from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.manager import Manager
-from saeviz.paths import default_cache_dir
-from saeviz.plain import one_line
 from saeviz.progress import watched
 from saeviz.roles import ReportsNotes, missing_members
-from saeviz.rundir import RunDir, digest_of
 from saeviz.specs import ScorerSpec
 from saeviz.values.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace

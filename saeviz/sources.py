@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from saeviz.paths import absolute
+from saeviz.formats.paths import absolute
 from saeviz.values.errors import ConfigError, PluginError
 
 GROUP = "saeviz"

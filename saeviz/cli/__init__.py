@@ -22,7 +22,7 @@ from saeviz.cli.run import run
 from saeviz.cli.serve import serve
 from saeviz.cli.show import show
 from saeviz.cli.store import store
-from saeviz.plain import safe
+from saeviz.formats.plain import safe
 from saeviz.values.errors import ConfigError, ExitCode, SaevizError
 
 

@@ -16,8 +16,8 @@ import click
 from saeviz.cache import SharedCache, Usage
 from saeviz.cli.common import say, say_json
 from saeviz.downloads import Downloads
-from saeviz.files import explain_disk_errors
-from saeviz.paths import absolute, default_cache_dir
+from saeviz.formats.files import explain_disk_errors
+from saeviz.formats.paths import absolute, default_cache_dir
 from saeviz.values.errors import RunDirError
 
 BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}

@@ -10,9 +10,9 @@ import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import chosen, latest_run, log_to_stderr, reading_options, say, say_json, tell
-from saeviz.files import write_atomic
+from saeviz.formats.files import write_atomic
+from saeviz.formats.plain import plain
 from saeviz.pictures.heatmap import MARK
-from saeviz.plain import plain
 from saeviz.results import Run
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.features import Feature

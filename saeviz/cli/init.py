@@ -15,9 +15,9 @@ from pydantic_core import to_jsonable_python
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, tell_problems
 from saeviz.config import DEFAULT_USE, LISTS, RunSettings
-from saeviz.files import write_atomic
+from saeviz.formats.files import write_atomic
+from saeviz.formats.toml import toml_key, toml_value
 from saeviz.manager import Manager
-from saeviz.toml import toml_key, toml_value
 from saeviz.values.errors import ConfigError, ExitCode
 
 HEAD = """\
@@ -31,7 +31,7 @@ ASKED: dict[str, dict[str, str]] = {"images": {"path": "images", "ratings": "rat
 
 
 @click.command()
-@click.argument("run_file", default="saeviz.toml", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("run_file", default="saeviz.formats.toml", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
 @plugins_option
 def init(run_file: Path, force: bool, plugin_words: tuple[str, ...]) -> int:

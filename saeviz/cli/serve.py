@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saeviz.cli.common import granted, log_to_stderr, reading_options, say, tell, tell_problems
+from saeviz.formats.rundir import RunDir
 from saeviz.places import Places
 from saeviz.reading import Grants
-from saeviz.rundir import RunDir
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
 if TYPE_CHECKING:

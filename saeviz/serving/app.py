@@ -15,12 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from saeviz.formats.wire import NPZ
 from saeviz.serving.limits import LONGEST_WAIT, Room, busy
 from saeviz.serving.service import MOST_BYTES, MOST_ITEMS, Service, image_file
 from saeviz.values.errors import DataError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
-from saeviz.wire import NPZ
 
 VERSIONS = [1]
 PAGE = 1000

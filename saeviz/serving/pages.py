@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from saeviz.rundir import RunDir
+from saeviz.formats.rundir import RunDir
 from saeviz.values.errors import ConfigError
 
 HEADERS = {

@@ -10,16 +10,16 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.plain import plain
+from saeviz.formats.wire import pack_arrays, pack_features, pack_text, unpack_features, unpack_pictures
 from saeviz.pictures.rgb import to_rgb
 from saeviz.places import Place
-from saeviz.plain import plain
 from saeviz.reading import Grants, reading_session
 from saeviz.values.decoding import size_of
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.regular import open_regular
-from saeviz.wire import pack_arrays, pack_features, pack_text, unpack_features, unpack_pictures
 
 if TYPE_CHECKING:
     from saeviz.roles import EmbeddingProvider

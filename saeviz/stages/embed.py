@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from saeviz.config import ComponentConfig
-from saeviz.embeddings import EmbeddingFiles
+from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.progress import chunked
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedEmbeddings

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from saeviz import handover
-from saeviz.plain import one_line
+from saeviz.formats.plain import one_line
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedFeatures
 from saeviz.stages.stage import provenance

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.config import ComponentConfig
-from saeviz.judgements import (
+from saeviz.formats.judgements import (
     JudgedImage,
     Judgement,
     append_judgement,
@@ -18,10 +18,10 @@ from saeviz.judgements import (
     table_of,
     write_judgements,
 )
-from saeviz.labels import LabelLine, read_labels
+from saeviz.formats.labels import LabelLine, read_labels
+from saeviz.formats.rundir import digest_of
 from saeviz.power import Power, power_of
 from saeviz.roles import LabelJudge, MeteredJudge
-from saeviz.rundir import digest_of
 from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.stages.label import Wanted

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz import handover
 from saeviz.config import ComponentConfig
-from saeviz.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
+from saeviz.formats.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
+from saeviz.formats.rundir import digest_of
+from saeviz.formats.selection import read_selected, write_names
 from saeviz.roles import Labeler, MeteredLabeler
-from saeviz.rundir import digest_of
-from saeviz.selection import read_selected, write_names
 from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.values.errors import LabelError, PluginError

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saeviz.judgements import read_judgements
-from saeviz.labels import read_labels
+from saeviz.formats.judgements import read_judgements
+from saeviz.formats.labels import read_labels
 from saeviz.results import Run
 from saeviz.session import Session, logger
 from saeviz.values.errors import PluginError

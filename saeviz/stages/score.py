@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz import handover
 from saeviz.columns import KEYS, GivenColumns, renamed
-from saeviz.embeddings import EmbeddingFiles
-from saeviz.plain import plain
+from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.plain import plain
 from saeviz.roles import FamilyScorer
 from saeviz.session import Session, logger
 from saeviz.stages.embed import EMBED_SECOND

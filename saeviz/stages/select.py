@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from saeviz import handover
-from saeviz.labels import read_labels
-from saeviz.selection import write_selected
+from saeviz.formats.labels import read_labels
+from saeviz.formats.selection import write_selected
 from saeviz.session import Session, logger
 from saeviz.values.scores import ScoreTable
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from saeviz import rundir
 from saeviz.cache import LIMIT, Model, SharedCache, digest_of
 from saeviz.config import ComponentConfig
+from saeviz.formats import rundir
 from saeviz.session import Session, logger
 from saeviz.values.images import ImageItem
 

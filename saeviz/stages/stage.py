@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from saeviz.config import ComponentConfig
-from saeviz.plain import plain
+from saeviz.formats.plain import plain
 from saeviz.roles import HasProvenance
 from saeviz.session import Session
 

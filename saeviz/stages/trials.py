@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from saeviz.embeddings import EmbeddingFiles
-from saeviz.judgements import FEWEST, Kind
+from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.judgements import FEWEST, Kind
 from saeviz.session import Session
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem

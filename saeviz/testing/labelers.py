@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from saeviz.accuracy import area_under_curve
 from saeviz.context import Context
-from saeviz.judgements import APPLIES
+from saeviz.formats.accuracy import area_under_curve
+from saeviz.formats.judgements import APPLIES
 from saeviz.roles import Labeler, LabelJudge
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS

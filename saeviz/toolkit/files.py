@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from saeviz.damage import UNREADABLE, Stamp
-from saeviz.files import (
+from saeviz.formats.damage import UNREADABLE, Stamp
+from saeviz.formats.files import (
     OneWriter,
     append_line,
     atomic_path,
@@ -12,8 +12,8 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
-from saeviz.lines import checked_line, parse_line
-from saeviz.rundir import is_run_directory, run_directories
+from saeviz.formats.lines import checked_line, parse_line
+from saeviz.formats.rundir import is_run_directory, run_directories
 from saeviz.values.regular import open_regular, read_regular, real_path
 
 __all__ = [

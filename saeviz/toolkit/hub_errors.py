@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from saeviz.plain import shortened
+from saeviz.formats.plain import shortened
 
 LONGEST = 300
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from saeviz.npz import read_npz
+from saeviz.formats.npz import read_npz
 
 __all__ = ["read_npz"]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from saeviz.damage import checksum
+from saeviz.formats.damage import checksum
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace, check_id
 

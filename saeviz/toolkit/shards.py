@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.context import Context
-from saeviz.damage import UNREADABLE, Stamp
-from saeviz.files import (
+from saeviz.formats.damage import UNREADABLE, Stamp
+from saeviz.formats.files import (
     OneWriter,
     append_line,
     atomic_path,
@@ -34,7 +34,7 @@ from saeviz.files import (
     remove_temporaries,
     sync_folder,
 )
-from saeviz.lines import DAMAGED, checked_line, parse_line
+from saeviz.formats.lines import DAMAGED, checked_line, parse_line
 from saeviz.mixins import OneItemStore
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import TOKENS, FeatureBatch, FeatureSpace, Tokens

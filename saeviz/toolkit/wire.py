@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saeviz.wire import (
+from saeviz.formats.wire import (
     EMBEDDINGS,
     NPZ,
     pack_arrays,

@@ -15,7 +15,7 @@ import saeviz
 from saeviz import cache as cache_module
 from saeviz.cache import SharedCache
 from saeviz.downloads import Downloads
-from saeviz.embeddings import EmbeddingFiles
+from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.pipeline import Plan
 from saeviz.testing import fakes
 from tests.conftest import FAKE_RUN

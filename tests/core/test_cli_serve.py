@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz import ExitCode, wire
+from saeviz import ExitCode
+from saeviz.formats import wire
 from saeviz.testing.stores import versioned
 from tests.conftest import FAKE_RUN
 from tests.service import TOKEN, Served

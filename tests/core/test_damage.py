@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz.embeddings import EmbeddingFiles
+from saeviz.formats.embeddings import EmbeddingFiles
 from tests.conftest import FAKE_RUN, FAKES
 
 FILES = {

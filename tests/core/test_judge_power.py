@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import binom
 
 import saeviz
-from saeviz.accuracy import mean_of, proportion
-from saeviz.judgements import JudgedImage, Judgement, read_judgements, table_of
+from saeviz.formats.accuracy import mean_of, proportion
+from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of
 from saeviz.power import power_of
 from tests.conftest import FAKE_RUN, FAKES
 

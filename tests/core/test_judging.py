@@ -11,9 +11,9 @@ from scipy.stats import binom, mannwhitneyu
 from statsmodels.stats.proportion import proportion_confint
 
 import saeviz
-from saeviz.accuracy import area_under_curve, mean_of, proportion
-from saeviz.embeddings import EmbeddingFiles
-from saeviz.judgements import JudgedImage, Judgement, read_judgements, table_of, verdict
+from saeviz.formats.accuracy import area_under_curve, mean_of, proportion
+from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of, verdict
 from saeviz.pipeline import Plan
 from tests.conftest import FAKE_RUN, FAKES
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import saeviz
-from saeviz.rundir import RunDir
+from saeviz.formats.rundir import RunDir
 from tests.conftest import FAKES
 
 

@@ -11,10 +11,10 @@ import pytest
 from scipy.sparse import csr_array, save_npz
 
 import saeviz
-from saeviz.embeddings import EmbeddingFiles
-from saeviz.npz import read_npz, to_array
+from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.npz import read_npz, to_array
+from saeviz.formats.wire import pack_features, unpack_features
 from saeviz.testing.stores import versioned
-from saeviz.wire import pack_features, unpack_features
 
 SPACE = saeviz.FeatureSpace(7, "cls", 50)
 ARRAYS = {

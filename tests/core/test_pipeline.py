@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz.embeddings import EmbeddingFiles
+from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.pipeline import Plan
 from tests.conftest import FAKES
 
@@ -483,7 +483,7 @@ def test_a_damaged_table_names_the_stage_that_makes_it_again(fake_run):
 
 
 def test_two_runs_at_once_in_one_directory(fake_run):
-    from saeviz.rundir import RunDir
+    from saeviz.formats.rundir import RunDir
 
     run = saeviz.run(fake_run)
     with RunDir(run.dir).locked(), pytest.raises(saeviz.RunDirError, match="another run is at work"):

@@ -233,7 +233,7 @@ def test_a_mistake_gets_a_sentence(saeviz_command, finished, arguments, message)
 
 
 def test_a_run_at_work_is_not_copied(saeviz_command, finished):
-    from saeviz.rundir import RunDir
+    from saeviz.formats.rundir import RunDir
 
     with RunDir(finished).locked():
         ended = saeviz_command("store", "copy", finished, "json:art")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from saeviz.plain import OneLineFormatter, csv_cell, json_text, one_line, quoted, safe
+from saeviz.formats.plain import OneLineFormatter, csv_cell, json_text, one_line, quoted, safe
 from tests.conftest import ROOT
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eexe.gpj\u2066\u200b\u2028\u2029\u0085\ud800\ufeff\x00"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import saeviz
+from saeviz.formats.toml import to_toml, toml_key, toml_value
 from saeviz.testing.fakes import FakeEmbeddings
-from saeviz.toml import to_toml, toml_key, toml_value
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     ["C:\\Users\\ada\\new", 'say "yes"', "a'b", "line\nbreak\ttab", "\x00\x1f\x7f", "'''", '"""', "é🙂", "\\u0041"]

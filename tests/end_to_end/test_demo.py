@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 import saeviz
 from saeviz import ExitCode
-from saeviz.judgements import read_judgements
+from saeviz.formats.judgements import read_judgements
 from saeviz_gallery.panel import PANEL
 from tests.conftest import run_process
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import saeviz
-from saeviz.judgements import JudgedImage, Judgement, table_of
+from saeviz.formats.judgements import JudgedImage, Judgement, table_of
 from saeviz_report import HtmlOptions, saeviz_reporters
 from saeviz_report.reporter import HtmlReport
 

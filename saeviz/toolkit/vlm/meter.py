@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from saeviz.files import read_lines, write_atomic
+from saeviz.formats.files import read_lines, write_atomic
 from saeviz.toolkit.vlm.service import Reply
 from saeviz.values.errors import PausedError, RunDirError
 from saeviz.values.naming import Usage

@@ -147,7 +147,7 @@ def rows_of(run: saeviz.Run) -> dict[str, np.ndarray]:
 
 
 def embedding_of(run: saeviz.Run, name: str) -> np.ndarray:
-    from saeviz.embeddings import EmbeddingFiles
+    from saeviz.formats.embeddings import EmbeddingFiles
 
     item = next(item for item in run.items if item.item_id == name)
     return EmbeddingFiles(run.dir / "embeddings").read([item])[0]

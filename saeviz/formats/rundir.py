@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from saeviz.damage import UNREADABLE, digest_of_tree
-from saeviz.files import (
+from saeviz.formats.damage import UNREADABLE, digest_of_tree
+from saeviz.formats.files import (
     append_line,
     atomic_path,
     explain_disk_errors,
@@ -20,9 +20,9 @@ from saeviz.files import (
     remove_temporaries,
     write_atomic,
 )
-from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
-from saeviz.parquet import ROWS_TOGETHER, read_whole, rows_where
-from saeviz.plain import csv_cell
+from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.formats.parquet import ROWS_TOGETHER, read_whole, rows_where
+from saeviz.formats.plain import csv_cell
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.outcomes import Failure

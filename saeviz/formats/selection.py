@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz.rundir import RunDir
+from saeviz.formats.rundir import RunDir
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.naming import FeatureLabel

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from saeviz.files import explain_disk_errors, write_atomic
+from saeviz.formats.files import explain_disk_errors, write_atomic
 from saeviz.values.errors import SaevizError
 
 CHECK = "check"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saeviz.plain import quoted
+from saeviz.formats.plain import quoted
 from saeviz.values.errors import ConfigError
 
 

@@ -7,10 +7,10 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from saeviz.accuracy import Estimate, area_under_curve, mean_of, proportion
-from saeviz.files import append_line, read_lines, write_atomic
-from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
-from saeviz.plain import plain
+from saeviz.formats.accuracy import Estimate, area_under_curve, mean_of, proportion
+from saeviz.formats.files import append_line, read_lines, write_atomic
+from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.formats.plain import plain
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 

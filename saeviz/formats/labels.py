@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saeviz.files import append_line, read_lines, write_atomic
-from saeviz.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
-from saeviz.plain import plain
+from saeviz.formats.files import append_line, read_lines, write_atomic
+from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.formats.plain import plain
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.naming import FeatureLabel

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz.damage import UNREADABLE
-from saeviz.files import atomic_path, explain_disk_errors, remove_temporaries
-from saeviz.npz import read_npz
+from saeviz.formats.damage import UNREADABLE
+from saeviz.formats.files import atomic_path, explain_disk_errors, remove_temporaries
+from saeviz.formats.npz import read_npz
 from saeviz.values.errors import RunDirError
 from saeviz.values.images import ImageItem
 

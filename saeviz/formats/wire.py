@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
-from saeviz.npz import read_npz
+from saeviz.formats.npz import read_npz
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 

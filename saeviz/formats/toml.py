@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saeviz.plain import quoted
+from saeviz.formats.plain import quoted
 from saeviz.values.errors import ConfigError
 
 MOST_BYTES = 4 * 2**20
