@@ -6,11 +6,11 @@ Everything a plugin needs is named here; all of it is cheap to import.
 from __future__ import annotations
 
 from saeviz.api import component, open_run, run
-from saeviz.context import Context
-from saeviz.hookspecs import API_VERSION, hookimpl
-from saeviz.mixins import OneItemEmbeddings, OneItemStore
-from saeviz.results import Run
-from saeviz.roles import (
+from saeviz.contract.context import Context
+from saeviz.contract.hookspecs import API_VERSION, hookimpl
+from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
+from saeviz.contract.options import NEUTRAL, PATH, Options
+from saeviz.contract.roles import (
     Checkable,
     ConcurrentLabeler,
     EmbeddingProvider,
@@ -35,20 +35,18 @@ from saeviz.roles import (
     SingleImageExtractor,
     TextAligned,
 )
-from saeviz.specs import (
-    NEUTRAL,
-    PATH,
+from saeviz.contract.specs import (
     ComponentSpec,
     EmbeddingProviderSpec,
     FeatureExtractorSpec,
     FeatureStoreSpec,
     ImageProviderSpec,
     LabelerSpec,
-    Options,
     ReporterSpec,
     ScorerSpec,
     SelectorSpec,
 )
+from saeviz.results import Run
 from saeviz.values.errors import (
     ConfigError,
     DataError,

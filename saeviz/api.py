@@ -20,7 +20,7 @@ from saeviz.config import (
     read_run_file,
     resolve,
 )
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.plain import OneLineFormatter
 from saeviz.formats.rundir import RunDir

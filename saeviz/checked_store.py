@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz import handover
+from saeviz.contract import handover
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import expected
 
 if TYPE_CHECKING:
     from saeviz.config import ComponentConfig
-    from saeviz.roles import FeatureStore
+    from saeviz.contract.roles import FeatureStore
     from saeviz.session import Session
 
 

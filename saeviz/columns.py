@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.plain import quoted
-from saeviz.specs import ScorerSpec
 from saeviz.values.errors import PluginError
 from saeviz.values.scores import ScoreColumn, ScoreFact
 

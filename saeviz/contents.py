@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.cache import SharedCache
+from saeviz.contract.options import Options, neutral_fields, path_fields
+from saeviz.contract.specs import ComponentSpec
 from saeviz.formats.damage import checksum, digest_of_file
-from saeviz.specs import ComponentSpec, Options, neutral_fields, path_fields
 
 LARGE = 2**20
 """Bytes from which a digest is kept for later runs; smaller files are read faster than it is looked up."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from saeviz.contract.roles import SaysDurability
 from saeviz.progress import chunked
-from saeviz.roles import SaysDurability
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
-    from saeviz.roles import FeatureStore
+    from saeviz.contract.roles import FeatureStore
 
 CHUNK = 1024
 """Items asked for at once; a store streams them in smaller batches if they are large."""

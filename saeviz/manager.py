@@ -18,12 +18,13 @@ from typing import Any
 import pluggy
 from pydantic import ValidationError
 
-from saeviz import hookspecs
-from saeviz.context import Context
+from saeviz.contract import hookspecs
+from saeviz.contract.context import Context
+from saeviz.contract.options import Options
+from saeviz.contract.specs import ROLES, SPEC_TYPES, ComponentSpec
 from saeviz.formats.plain import quoted
 from saeviz.mistakes import explain, suggest
 from saeviz.sources import PluginChoice, Source, installed
-from saeviz.specs import ROLES, SPEC_TYPES, ComponentSpec, Options
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000

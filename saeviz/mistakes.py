@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
+from saeviz.contract.options import Options, secret_fields
 from saeviz.formats.plain import quoted, shortened
-from saeviz.specs import Options, secret_fields
 
 LONGEST_WORD = 100
 """Of a word for which similar ones are looked for."""

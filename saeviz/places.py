@@ -19,18 +19,18 @@ from saeviz.config import (
     resolve,
     resolve_component,
 )
-from saeviz.context import Context
+from saeviz.contract.context import Context
+from saeviz.contract.options import secret_fields
+from saeviz.contract.roles import missing_members
 from saeviz.formats.rundir import RunDir
 from saeviz.manager import Manager
 from saeviz.reading import Grants
-from saeviz.roles import missing_members
 from saeviz.sources import PluginChoice
-from saeviz.specs import secret_fields
 from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.regular import real_path
 
 if TYPE_CHECKING:
-    from saeviz.roles import FeatureStore
+    from saeviz.contract.roles import FeatureStore
 
 PLACES = ("path", "url")
 """The options that say where a store is."""

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from saeviz.config import ComponentConfig, Layer, environment_layer, resolve
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
 from saeviz.manager import Manager

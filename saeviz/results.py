@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.judgements import table_of
 from saeviz.formats.labels import read_labels
 from saeviz.formats.rundir import RunDir
@@ -15,7 +16,6 @@ from saeviz.frames import halves, individual_frame, metadata_frame, ratings_fram
 from saeviz.lookup import Clusters, TopItems, rows_of
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.reading import Grants, reading_session
-from saeviz.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem

@@ -11,25 +11,25 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeviz import handover
 from saeviz.checked_store import CheckedStore
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
 from saeviz.contents import Contents
-from saeviz.context import Context
+from saeviz.contract import handover
+from saeviz.contract.context import Context
+from saeviz.contract.roles import ReportsNotes, missing_members
+from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.manager import Manager
 from saeviz.progress import watched
-from saeviz.roles import ReportsNotes, missing_members
-from saeviz.specs import ScorerSpec
 from saeviz.values.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.outcomes import Failure
 
 if TYPE_CHECKING:
-    from saeviz.roles import FeatureExtractor, ImageProvider
+    from saeviz.contract.roles import FeatureExtractor, ImageProvider
 
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")

@@ -24,9 +24,9 @@ from saeviz.cli.common import (
     tell_problems,
 )
 from saeviz.cli.run import layers_of
+from saeviz.contract.roles import Checkable
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
-from saeviz.roles import Checkable
 from saeviz.session import Session, logger
 from saeviz.stages.judge import check_judge
 from saeviz.values.errors import ConfigError, ExitCode

@@ -12,9 +12,9 @@ from saeviz.api import prepare
 from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
 from saeviz.cli.run import carry_out, stage_options
 from saeviz.config import Layer, assignment_layer, read_run_file
+from saeviz.contract.specs import ImageProviderSpec
 from saeviz.manager import Manager
 from saeviz.pipeline import Plan
-from saeviz.specs import ImageProviderSpec
 from saeviz.values.errors import PluginError
 
 DEMO = "gallery"

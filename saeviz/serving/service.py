@@ -22,7 +22,7 @@ from saeviz.values.images import ImageItem
 from saeviz.values.regular import open_regular
 
 if TYPE_CHECKING:
-    from saeviz.roles import EmbeddingProvider
+    from saeviz.contract.roles import EmbeddingProvider
 
 MOST_ITEMS = 1024
 """Items in one answer."""

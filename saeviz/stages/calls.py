@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
-from saeviz.roles import ConcurrentLabeler, MeteredLabeler
+from saeviz.contract.roles import ConcurrentLabeler, MeteredLabeler
 from saeviz.session import Session
 from saeviz.threads import outcomes
 from saeviz.values.errors import LabelError, PausedError, SaevizError

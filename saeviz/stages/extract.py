@@ -8,7 +8,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Any
 
-from saeviz import handover
+from saeviz.contract import handover
 from saeviz.formats.plain import one_line
 from saeviz.session import Session, logger
 from saeviz.stages.reuse import SharedFeatures

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.config import ComponentConfig
+from saeviz.contract.roles import LabelJudge, MeteredJudge
 from saeviz.formats.judgements import (
     JudgedImage,
     Judgement,
@@ -21,7 +22,6 @@ from saeviz.formats.judgements import (
 from saeviz.formats.labels import LabelLine, read_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.power import Power, power_of
-from saeviz.roles import LabelJudge, MeteredJudge
 from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.stages.label import Wanted

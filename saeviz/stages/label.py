@@ -7,12 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from saeviz import handover
 from saeviz.config import ComponentConfig
+from saeviz.contract import handover
+from saeviz.contract.roles import Labeler, MeteredLabeler
 from saeviz.formats.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.formats.selection import read_selected, write_names
-from saeviz.roles import Labeler, MeteredLabeler
 from saeviz.session import Session, logger
 from saeviz.stages.calls import answers, usage_of
 from saeviz.values.errors import LabelError, PluginError

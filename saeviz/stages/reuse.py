@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz import handover
 from saeviz.config import ComponentConfig
+from saeviz.contract import handover
 from saeviz.session import Session
 from saeviz.stages.shared import Shared
 from saeviz.stages.stage import provenance
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.roles import EmbeddingProvider
+    from saeviz.contract.roles import EmbeddingProvider
     from saeviz.typing import Float32Array
 
     _Row = tuple[Float32Array, NDArray[np.int64]]

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from saeviz import handover
 from saeviz.columns import KEYS, GivenColumns, renamed
+from saeviz.contract import handover
+from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.plain import plain
-from saeviz.roles import FamilyScorer
 from saeviz.session import Session, logger
 from saeviz.stages.embed import EMBED_SECOND
 from saeviz.values.errors import PluginError

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from saeviz import handover
+from saeviz.contract import handover
 from saeviz.formats.labels import read_labels
 from saeviz.formats.selection import write_selected
 from saeviz.session import Session, logger

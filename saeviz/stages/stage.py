@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from saeviz.config import ComponentConfig
+from saeviz.contract.roles import HasProvenance
 from saeviz.formats.plain import plain
-from saeviz.roles import HasProvenance
 from saeviz.session import Session
 
 

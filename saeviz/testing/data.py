@@ -9,7 +9,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions, FakeImages, FakeImagesOptions
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureBatch, FeatureSpace

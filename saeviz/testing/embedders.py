@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import pytest
 
-from saeviz.context import Context
-from saeviz.mixins import OneItemEmbeddings
-from saeviz.roles import EmbeddingProvider
+from saeviz.contract.context import Context
+from saeviz.contract.mixins import OneItemEmbeddings
+from saeviz.contract.roles import EmbeddingProvider
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.values.images import ImageItem
 

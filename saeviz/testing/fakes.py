@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from saeviz.context import Context
-from saeviz.hookspecs import hookimpl
-from saeviz.mixins import OneItemEmbeddings, OneItemStore
-from saeviz.results import Run
-from saeviz.specs import (
+from saeviz.contract.context import Context
+from saeviz.contract.hookspecs import hookimpl
+from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
+from saeviz.contract.options import Options
+from saeviz.contract.specs import (
     ComponentSpec,
     EmbeddingProviderSpec,
     FeatureExtractorSpec,
     FeatureStoreSpec,
     ImageProviderSpec,
     LabelerSpec,
-    Options,
     ReporterSpec,
     ScorerSpec,
     SelectorSpec,
 )
+from saeviz.results import Run
 from saeviz.values.errors import ConfigError, DataError, ImageError, LabelError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures, Tokens
 from saeviz.values.images import ImageItem

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from saeviz.roles import ImageProvider, ReportsNotes
+from saeviz.contract.roles import ImageProvider, ReportsNotes
 from saeviz.testing.data import HOSTILE_IDS
 from saeviz.values.errors import ImageError
 from saeviz.values.images import ImageItem

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
+from saeviz.contract.roles import Labeler, LabelJudge
 from saeviz.formats.accuracy import area_under_curve
 from saeviz.formats.judgements import APPLIES
-from saeviz.roles import Labeler, LabelJudge
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS
 from saeviz.values.errors import ConfigError, LabelError

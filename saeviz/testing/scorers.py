@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from saeviz.context import Context
-from saeviz.roles import FamilyScorer, Scorer
+from saeviz.contract.context import Context
+from saeviz.contract.roles import FamilyScorer, Scorer
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.values.errors import SaevizError
 from saeviz.values.score_input import ScoreInput

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from saeviz.context import Context
-from saeviz.roles import Selector
+from saeviz.contract.context import Context
+from saeviz.contract.roles import Selector
 from saeviz.testing.data import Surroundings, score_table
 from saeviz.values.errors import SaevizError
 from saeviz.values.features import Feature

@@ -9,7 +9,7 @@ from itertools import islice
 from os import cpu_count
 from typing import TypeVar
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.values.errors import ImageError
 from saeviz.values.images import ImageItem
 

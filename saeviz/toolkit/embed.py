@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.context import Context
-from saeviz.mixins import OneItemEmbeddings
+from saeviz.contract.context import Context
+from saeviz.contract.mixins import OneItemEmbeddings
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.hub import fetch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator
 
-from saeviz.context import Context, Precision
+from saeviz.contract.context import Context, Precision
 from saeviz.toolkit.openvino import OpenVino, OpenVinoError
 from saeviz.toolkit.torch import torch_device, torch_dtype
 from saeviz.values.errors import ConfigError, PluginError

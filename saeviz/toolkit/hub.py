@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.torch import first_line
 from saeviz.values.errors import DataError

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz.context import Precision
+from saeviz.contract.context import Precision
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
+from saeviz.contract.mixins import OneItemStore
 from saeviz.formats.damage import UNREADABLE, Stamp
 from saeviz.formats.files import (
     OneWriter,
@@ -35,7 +36,6 @@ from saeviz.formats.files import (
     sync_folder,
 )
 from saeviz.formats.lines import DAMAGED, checked_line, parse_line
-from saeviz.mixins import OneItemStore
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import TOKENS, FeatureBatch, FeatureSpace, Tokens
 

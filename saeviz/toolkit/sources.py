@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.downloads import Downloads
 from saeviz.values.images import ImageItem
 

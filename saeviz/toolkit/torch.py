@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from saeviz.context import Context, Precision
+from saeviz.contract.context import Context, Precision
 from saeviz.values.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saeviz import hookspecs
+from saeviz.contract import hookspecs
 from saeviz.manager import HOOKS
 
 ROOT = Path(__file__).resolve().parents[2]

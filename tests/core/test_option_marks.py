@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 
 import saeviz
-from saeviz.specs import neutral_fields, path_fields
+from saeviz.contract.options import neutral_fields, path_fields
 
 
 class Marked(saeviz.Options):

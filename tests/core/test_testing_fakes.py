@@ -140,7 +140,7 @@ def test_redness_goes_with_warmth_and_noise_with_nothing(tmp_path):
 
 
 def test_the_fakes_are_a_plugin_with_one_component_per_role():
-    from saeviz.specs import ROLES
+    from saeviz.contract.specs import ROLES
 
     assert sorted(spec.role for spec in fakes.specs()) == sorted(ROLES)
     assert all(spec.name.startswith("fake-") for spec in fakes.specs())

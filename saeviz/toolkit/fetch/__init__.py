@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from saeviz.specs import NEUTRAL, Options
+from saeviz.contract.options import NEUTRAL, Options
 
 
 class FetchOptions(Options):

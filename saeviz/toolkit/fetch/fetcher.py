@@ -11,7 +11,7 @@ from functools import cached_property
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
-from saeviz.context import Context
+from saeviz.contract.context import Context
 from saeviz.downloads import Downloads
 from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from saeviz.roles import HeatmapExtractor
+from saeviz.contract.roles import HeatmapExtractor
 from saeviz.toolkit.vlm import judging, prompt
 from saeviz.toolkit.vlm.answer import read_label
 from saeviz.toolkit.vlm.asking import Asker, UnansweredError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.context import Context
+    from saeviz.contract.context import Context
     from saeviz.values.images import ImageItem
     from saeviz.values.naming import LabelRequest, TopImage
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from saeviz.specs import NEUTRAL, Options
+from saeviz.contract.options import NEUTRAL, Options
 from saeviz.values.errors import ConfigError
 
 if TYPE_CHECKING:
-    from saeviz.context import Context
+    from saeviz.contract.context import Context
 
 NO_KEY = "none"
 """Sent where a server of one's own wants no key; the client libraries insist on one."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from saeviz.contract.roles import HeatmapExtractor
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.pictures.rgb import to_rgb
-from saeviz.roles import HeatmapExtractor
 from saeviz.toolkit.images import check_shape
 from saeviz.toolkit.vlm.service import Picture
 from saeviz.values.errors import ImageError

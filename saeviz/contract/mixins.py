@@ -11,8 +11,8 @@ from saeviz.values.images import ImageItem
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from saeviz.context import Context
-    from saeviz.roles import FeatureStore
+    from saeviz.contract.context import Context
+    from saeviz.contract.roles import FeatureStore
     from saeviz.typing import Float32Array
 
 

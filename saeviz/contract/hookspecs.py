@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from saeviz.specs import (
+from saeviz.contract.specs import (
     EmbeddingProviderSpec,
     FeatureExtractorSpec,
     FeatureStoreSpec,

@@ -1,17 +1,16 @@
-"""What a plugin's hook yields: a name, a sentence, the options, and where the code is."""
+"""Options of components: a pydantic model, and marks on its fields."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
-    from saeviz.context import Context
+    from saeviz.contract.context import Context
 
 
 class Mark:
@@ -57,7 +56,6 @@ PATH = Mark("path", "json_schema_extra", {"path": True})
 In a run file it is relative to the file. An option that may also be text of another kind, such as a hub
 id, is typed `str` and taken as a path where something exists there or it begins with a dot.
 """
-
 NEUTRAL = Mark("neutral", "field_title_generator", _neutral_title)
 """Marks an option on which no outcome depends, for instance a batch size or a time-out.
 
@@ -107,122 +105,3 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
 def neutral_fields(model: type[BaseModel]) -> list[str]:
     """The options on which no outcome depends."""
     return [name for name, field in model.model_fields.items() if NEUTRAL.is_on(field)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComponentSpec:
-    """One component that a plugin offers.
-
-    `factory` is called as `factory(options, context)`; written as text, `"package.module:Class"`, the
-    module is imported only when the component is built. `needs` are the modules it imports that plain
-    saeviz does not install, `install` what to `pip install` to get them. `notes`, written like a factory, is a
-    function without arguments that gives lines worth knowing, for instance published weights; `saeviz plugins
-    ROLE:NAME` prints them. `sql` is a file of the package, `"package:path/in/package.sql"`, that makes the tables which
-    the component needs; `saeviz plugins ROLE:NAME --sql` prints it.
-    """
-
-    role: ClassVar[str]
-    hook: ClassVar[str]
-
-    name: str
-    summary: str
-    factory: str | Callable[..., Any]
-    options: type[Options] = Options
-    needs: tuple[str, ...] = ()
-    install: str = ""
-    notes: str | Callable[[], Iterable[str]] | None = None
-    sql: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageProviderSpec(ComponentSpec):
-    """Offers an `ImageProvider`.
-
-    `example` is a run file, `"package:path/in/package.toml"`, that shows the provider at work;
-    `saeviz demo` runs it.
-    """
-
-    role = "images"
-    hook = "saeviz_image_providers"
-    example: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureExtractorSpec(ComponentSpec):
-    """Offers a `FeatureExtractor`."""
-
-    role = "extractor"
-    hook = "saeviz_feature_extractors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureStoreSpec(ComponentSpec):
-    """Offers a `FeatureStore`."""
-
-    role = "store"
-    hook = "saeviz_feature_stores"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingProviderSpec(ComponentSpec):
-    """Offers an `EmbeddingProvider`."""
-
-    role = "embeddings"
-    hook = "saeviz_embedding_providers"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerSpec(ComponentSpec):
-    """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them.
-
-    Where no scorer of a run `uses_embeddings` none are made: say False where `data.embeddings` is never read.
-
-    `columns` are names of columns that it gives: two scorers of a run that share one are refused before anything is
-    computed, and not when the second of them gives it.
-    """
-
-    role = "scorer"
-    hook = "saeviz_scorers"
-    needs_embeddings: bool = False
-    uses_embeddings: bool = True
-    columns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectorSpec(ComponentSpec):
-    """Offers a `Selector`."""
-
-    role = "selector"
-    hook = "saeviz_selectors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelerSpec(ComponentSpec):
-    """Offers a `Labeler`. One that `judges_itself` is a `LabelJudge` that costs nothing: its labels are judged by it
-    unless the run file's [judge] says otherwise.
-    """
-
-    role = "labeler"
-    hook = "saeviz_labelers"
-    judges_itself: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReporterSpec(ComponentSpec):
-    """Offers a `Reporter`."""
-
-    role = "reporter"
-    hook = "saeviz_reporters"
-
-
-SPEC_TYPES: tuple[type[ComponentSpec], ...] = (
-    ImageProviderSpec,
-    FeatureExtractorSpec,
-    FeatureStoreSpec,
-    EmbeddingProviderSpec,
-    ScorerSpec,
-    SelectorSpec,
-    LabelerSpec,
-    ReporterSpec,
-)
-ROLES: dict[str, type[ComponentSpec]] = {spec_type.role: spec_type for spec_type in SPEC_TYPES}
