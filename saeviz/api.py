@@ -21,15 +21,15 @@ from saeviz.config import (
     resolve,
 )
 from saeviz.contract.context import Context
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.plain import OneLineFormatter
 from saeviz.formats.rundir import RunDir
-from saeviz.manager import Manager
 from saeviz.pipeline import Plan, run_stages
 from saeviz.reading import Grants
 from saeviz.results import Run
 from saeviz.session import Session
-from saeviz.sources import PluginChoice
 from saeviz.values.errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from saeviz.values.scores import ScoreColumn, ScoreFact
 
 if TYPE_CHECKING:
     from saeviz.config import ComponentConfig
-    from saeviz.manager import Manager
+    from saeviz.discovery.manager import Manager
 
 KEYS = ("layer", "tokens", "feature")
 OF_THE_CORE = (*KEYS, "n_active", "max", "mean")

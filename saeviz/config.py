@@ -14,11 +14,11 @@ from saeviz.columns import double_columns, name_mistake
 from saeviz.contract.context import Precision
 from saeviz.contract.options import Options, neutral_fields, path_fields, secret_fields
 from saeviz.contract.specs import LabelerSpec, ScorerSpec
+from saeviz.discovery.manager import Manager, foreign_code, missing_needs
+from saeviz.discovery.mistakes import explain, suggest
 from saeviz.formats.paths import absolute, exists
 from saeviz.formats.plain import one_line, quoted, shortened
 from saeviz.formats.toml import check_values, parse_toml, read_toml
-from saeviz.manager import Manager, foreign_code, missing_needs
-from saeviz.mistakes import explain, suggest
 from saeviz.values.errors import ConfigError
 
 DEFAULT_USE = {

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from saeviz.discovery.mistakes import suggest
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.rundir import digest_of
-from saeviz.mistakes import suggest
 from saeviz.session import Session, logger
 from saeviz.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
 from saeviz.stages.judge import check_judge

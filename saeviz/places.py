@@ -22,10 +22,10 @@ from saeviz.config import (
 from saeviz.contract.context import Context
 from saeviz.contract.options import secret_fields
 from saeviz.contract.roles import missing_members
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.rundir import RunDir
-from saeviz.manager import Manager
 from saeviz.reading import Grants
-from saeviz.sources import PluginChoice
 from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.regular import real_path
 

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from saeviz.config import ComponentConfig, Layer, environment_layer, resolve
 from saeviz.contract.context import Context
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice, names_code
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
-from saeviz.manager import Manager
 from saeviz.session import Session, logger
-from saeviz.sources import PluginChoice, names_code
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureSpace
 

@@ -18,10 +18,10 @@ from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import ReportsNotes, missing_members
 from saeviz.contract.specs import ScorerSpec
+from saeviz.discovery.manager import Manager
 from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir, digest_of
-from saeviz.manager import Manager
 from saeviz.progress import watched
 from saeviz.values.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from saeviz.discovery.manager import Manager
 from saeviz.formats.plain import json_text, one_line, shortened
-from saeviz.manager import Manager
 from saeviz.reading import Grants
 from saeviz.session import Session, logger
 from saeviz.values.errors import ConfigError

@@ -13,7 +13,7 @@ from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_proble
 from saeviz.cli.run import carry_out, stage_options
 from saeviz.config import Layer, assignment_layer, read_run_file
 from saeviz.contract.specs import ImageProviderSpec
-from saeviz.manager import Manager
+from saeviz.discovery.manager import Manager
 from saeviz.pipeline import Plan
 from saeviz.values.errors import PluginError
 

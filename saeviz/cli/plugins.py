@@ -13,9 +13,9 @@ from pydantic_core import to_jsonable_python
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, say_json, tell
 from saeviz.contract.specs import ROLES
+from saeviz.discovery.manager import Manager, Offer, foreign_code, missing_needs
 from saeviz.formats.plain import safe
 from saeviz.formats.toml import toml_value
-from saeviz.manager import Manager, Offer, foreign_code, missing_needs
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
 

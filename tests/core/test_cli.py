@@ -16,7 +16,7 @@ import pytest
 import saeviz
 from saeviz import ExitCode
 from saeviz.config import Layer, resolve
-from saeviz.manager import Manager
+from saeviz.discovery.manager import Manager
 from tests.conftest import FAKES, run_process
 
 

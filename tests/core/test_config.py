@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr
 
 import saeviz
 from saeviz.config import Layer, RunConfig, assignment_layer, environment_layer, read_run_file, resolve
-from saeviz.manager import Manager
-from saeviz.sources import PluginChoice, Source
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice, Source
 
 FAKE_TABLES = {
     "images": {"use": "fake-images"},

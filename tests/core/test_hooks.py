@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from saeviz.contract import hookspecs
-from saeviz.manager import HOOKS
+from saeviz.discovery.manager import HOOKS
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = {name: value for name, value in vars(hookspecs).items() if name.startswith("saeviz_")}

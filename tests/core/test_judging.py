@@ -112,7 +112,7 @@ def run_file(tmp_path):
 def plugin(run_file, monkeypatch):
     """What the labeler of `run_file` was asked: lists that each run in this process appends to."""
     asked = {"named": [], "judged": []}
-    build = saeviz.manager.Manager.build
+    build = saeviz.discovery.manager.Manager.build
 
     def spy(manager, role, name, options, context):
         component = build(manager, role, name, options, context)
@@ -121,7 +121,7 @@ def plugin(run_file, monkeypatch):
             asked["named"], asked["judged"] = module.get("NAMED", []), module.get("JUDGED", [])
         return component
 
-    monkeypatch.setattr(saeviz.manager.Manager, "build", spy)
+    monkeypatch.setattr(saeviz.discovery.manager.Manager, "build", spy)
     return asked
 
 

@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 
 import saeviz
-from saeviz.manager import Manager
-from saeviz.sources import PluginChoice, Source
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice, Source
 
 GOOD_FILE = """
 import saeviz

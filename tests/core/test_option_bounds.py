@@ -11,7 +11,7 @@ from pydantic import Field
 
 import saeviz
 from saeviz.config import RunSettings
-from saeviz.manager import Manager
+from saeviz.discovery.manager import Manager
 
 
 def is_number(annotation: Any) -> bool:

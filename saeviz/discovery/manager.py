@@ -22,9 +22,9 @@ from saeviz.contract import hookspecs
 from saeviz.contract.context import Context
 from saeviz.contract.options import Options
 from saeviz.contract.specs import ROLES, SPEC_TYPES, ComponentSpec
+from saeviz.discovery.mistakes import explain, suggest
+from saeviz.discovery.sources import PluginChoice, Source, installed
 from saeviz.formats.plain import quoted
-from saeviz.mistakes import explain, suggest
-from saeviz.sources import PluginChoice, Source, installed
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000
