@@ -11,9 +11,9 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from saeviz.cache.contents import Contents
 from saeviz.checked_store import CheckedStore
 from saeviz.config import SINGLE, ComponentConfig, RunConfig
-from saeviz.contents import Contents
 from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import ReportsNotes, missing_members

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from saeviz.cache import SharedCache, Usage
+from saeviz.cache.downloads import Downloads
+from saeviz.cache.entries import SharedCache, Usage
 from saeviz.cli.common import say, say_json
-from saeviz.downloads import Downloads
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.paths import absolute, default_cache_dir
 from saeviz.values.errors import RunDirError

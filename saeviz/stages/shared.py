@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from saeviz.cache import LIMIT, Model, SharedCache, digest_of
+from saeviz.cache.entries import LIMIT, Model, SharedCache, digest_of
 from saeviz.config import ComponentConfig
 from saeviz.formats import rundir
 from saeviz.session import Session, logger

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from saeviz.cache.downloads import Downloads
 from saeviz.contract.context import Context
-from saeviz.downloads import Downloads
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:

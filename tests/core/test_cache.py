@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz import cache as cache_module
-from saeviz.cache import Model, SharedCache, digest_of
-from saeviz.downloads import Downloads
+from saeviz.cache import entries as cache_module
+from saeviz.cache.downloads import Downloads
+from saeviz.cache.entries import Model, SharedCache, digest_of
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.pipeline import Plan
 from saeviz.testing import fakes

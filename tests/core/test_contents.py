@@ -9,8 +9,8 @@ import pytest
 from pydantic import Field
 
 import saeviz
-from saeviz import contents
-from saeviz.contents import Contents
+from saeviz.cache import contents
+from saeviz.cache.contents import Contents
 from saeviz.pipeline import Plan
 from saeviz.testing import fakes
 
@@ -110,7 +110,7 @@ def test_an_edited_module_of_a_package(tmp_path, fake_run, monkeypatch):
 
 
 def test_large_files_are_read_once_for_all_processes(tmp_path, monkeypatch):
-    from saeviz.cache import SharedCache
+    from saeviz.cache.entries import SharedCache
 
     class Options(saeviz.Options):
         weights: str = Field("", description="weights", **saeviz.PATH)

@@ -11,8 +11,8 @@ from functools import cached_property
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
+from saeviz.cache.downloads import Downloads
 from saeviz.contract.context import Context
-from saeviz.downloads import Downloads
 from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get

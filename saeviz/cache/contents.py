@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from saeviz.cache import SharedCache
+from saeviz.cache.entries import SharedCache
 from saeviz.contract.options import Options, neutral_fields, path_fields
 from saeviz.contract.specs import ComponentSpec
 from saeviz.formats.damage import checksum, digest_of_file

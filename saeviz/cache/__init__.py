@@ -1,0 +1,1 @@
+"""What runs share on disk."""
