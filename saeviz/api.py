@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saeviz.config import (
-    Layer,
-    RunConfig,
-    assignment_layer,
-    check_needs,
-    environment_layer,
-    plugin_words,
-    read_run_file,
-    resolve,
-)
+from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
+from saeviz.config.resolve import check_needs, resolve
+from saeviz.config.schema import RunConfig
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice

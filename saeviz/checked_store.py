@@ -10,7 +10,7 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import expected
 
 if TYPE_CHECKING:
-    from saeviz.config import ComponentConfig
+    from saeviz.config.schema import ComponentConfig
     from saeviz.contract.roles import FeatureStore
     from saeviz.session import Session
 

@@ -9,16 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config import (
-    ComponentConfig,
-    Layer,
-    assignment_layer,
-    environment_layer,
-    plugin_words,
-    read_run_file,
-    resolve,
-    resolve_component,
-)
+from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
+from saeviz.config.resolve import resolve, resolve_component
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract.context import Context
 from saeviz.contract.options import secret_fields
 from saeviz.contract.roles import missing_members

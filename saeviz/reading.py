@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from saeviz.config import ComponentConfig, Layer, environment_layer, resolve
+from saeviz.config.layers import Layer, environment_layer
+from saeviz.config.resolve import resolve
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, names_code

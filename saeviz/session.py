@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz.cache.contents import Contents
 from saeviz.checked_store import CheckedStore
-from saeviz.config import SINGLE, ComponentConfig, RunConfig
+from saeviz.config.schema import SINGLE, ComponentConfig, RunConfig
 from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import ReportsNotes, missing_members

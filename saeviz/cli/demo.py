@@ -11,7 +11,7 @@ import click
 from saeviz.api import prepare
 from saeviz.cli.common import chosen, log_to_stderr, plugins_option, tell_problems
 from saeviz.cli.run import carry_out, stage_options
-from saeviz.config import Layer, assignment_layer, read_run_file
+from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.contract.specs import ImageProviderSpec
 from saeviz.discovery.manager import Manager
 from saeviz.pipeline import Plan

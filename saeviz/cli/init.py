@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, tell_problems
-from saeviz.config import DEFAULT_USE, LISTS, RunSettings
+from saeviz.config.schema import DEFAULT_USE, LISTS, RunSettings
 from saeviz.discovery.manager import Manager
 from saeviz.formats.files import write_atomic
 from saeviz.formats.toml import toml_key, toml_value

@@ -10,7 +10,7 @@ import click
 
 from saeviz.api import Prepared, execute, prepare
 from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
-from saeviz.config import Layer, assignment_layer, read_run_file
+from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline import Plan, foresee
 from saeviz.results import Run

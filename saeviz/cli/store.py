@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from saeviz.cli.common import granted, log_to_stderr, reading_options, say, say_json, tell, tell_problems
-from saeviz.config import ComponentConfig
+from saeviz.config.schema import ComponentConfig
 from saeviz.copying import Copied, Part, copy_features
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.toml import toml_value

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from saeviz.config import ComponentConfig
+from saeviz.config.schema import ComponentConfig
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.progress import chunked
 from saeviz.session import Session, logger

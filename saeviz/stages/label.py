@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config import ComponentConfig
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import Labeler, MeteredLabeler
 from saeviz.formats.labels import LabelLine, append_label, mend_labels, read_labels, write_labels

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config import ComponentConfig
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.session import Session
 from saeviz.stages.shared import Shared

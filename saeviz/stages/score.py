@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from saeviz.columns import KEYS, GivenColumns, renamed
+from saeviz.config.columns import KEYS, GivenColumns, renamed
 from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from saeviz.cache.entries import LIMIT, Model, SharedCache, digest_of
-from saeviz.config import ComponentConfig
+from saeviz.config.schema import ComponentConfig
 from saeviz.formats import rundir
 from saeviz.session import Session, logger
 from saeviz.values.images import ImageItem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from saeviz.config import ComponentConfig
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import HasProvenance
 from saeviz.formats.plain import plain
 from saeviz.session import Session

@@ -15,7 +15,8 @@ import pytest
 
 import saeviz
 from saeviz import ExitCode
-from saeviz.config import Layer, resolve
+from saeviz.config.layers import Layer
+from saeviz.config.resolve import resolve
 from saeviz.discovery.manager import Manager
 from tests.conftest import FAKES, run_process
 

@@ -9,7 +9,9 @@ import pytest
 from pydantic import Field, SecretStr
 
 import saeviz
-from saeviz.config import Layer, RunConfig, assignment_layer, environment_layer, read_run_file, resolve
+from saeviz.config.layers import Layer, assignment_layer, environment_layer, read_run_file
+from saeviz.config.resolve import resolve
+from saeviz.config.schema import RunConfig
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, Source
 

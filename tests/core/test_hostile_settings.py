@@ -130,7 +130,7 @@ def test_any_settings(hostile, assignments):
 @given(st.dictionaries(st.sampled_from([*TABLES, "scorers", "reporters", "plugins", "x"]), values, max_size=4))
 def test_any_dictionary(tables):
     with contextlib.suppress(ConfigError, saeviz.PluginError):
-        saeviz.api.prepare([saeviz.config.Layer(tables, Path.cwd(), "the settings")])
+        saeviz.api.prepare([saeviz.config.layers.Layer(tables, Path.cwd(), "the settings")])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 import saeviz
-from saeviz.config import RunSettings
+from saeviz.config.schema import RunSettings
 from saeviz.discovery.manager import Manager
 
 

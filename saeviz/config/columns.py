@@ -13,7 +13,7 @@ from saeviz.values.errors import PluginError
 from saeviz.values.scores import ScoreColumn, ScoreFact
 
 if TYPE_CHECKING:
-    from saeviz.config import ComponentConfig
+    from saeviz.config.schema import ComponentConfig
     from saeviz.discovery.manager import Manager
 
 KEYS = ("layer", "tokens", "feature")

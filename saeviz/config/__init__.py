@@ -1,0 +1,1 @@
+"""The run file: where settings come from, their schema, and the checked configuration."""

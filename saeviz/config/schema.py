@@ -1,0 +1,131 @@
+"""The tables of a run file and the checked configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from saeviz.contract.context import Precision
+from saeviz.contract.options import Options, neutral_fields, secret_fields
+
+DEFAULT_USE = {
+    "images": "folder",
+    "extractor": "clip-b32-prisma",
+    "store": "npz",
+    "embeddings": "dinov2",
+    "selector": "tiered",
+}
+"""What a table without `use` means, and a run file without the table."""
+OPTIONAL = ("embeddings", "second_embeddings", "labeler", "judge")
+"""Tables that `use = "none"` leaves out; there is no default labeler."""
+JUDGED_BY_ITSELF = "labeler"
+"""`use` of a [judge] that is the run's own labeler."""
+ROLE_OF = {"second_embeddings": "embeddings"}
+"""Tables named otherwise than the role that they fill."""
+LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")), "reporters": ("reporter", ("html",))}
+"""Tables that hold several components: the role and the defaults."""
+SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
+"""Tables that hold one component, besides [judge], which may name that of [labeler]."""
+TABLES = ("run", *SINGLE, "judge", *LISTS, "plugins")
+
+
+class RunSettings(Options):
+    """The table `[run]`."""
+
+    dir: Path | None = Field(None, description="the run directory", json_schema_extra={"path": True})
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Precision = Field("float32", description="float32 or bfloat16, in the models")
+    seed: int = Field(0, description="seed of everything that is drawn at random", ge=0, le=4_294_967_295)
+    offline: bool = Field(False, description="never use the network")
+    top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
+    judge_images: int = Field(
+        24,
+        description="held-out images on which a label is judged: half of them the feature fires on, half it does not",
+        ge=10,
+        le=1000,
+    )
+    cache: bool = Field(
+        True, description="keep features and embeddings for other runs over the same pictures: see `saeviz cache`"
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="where plugins keep what runs share; default: ~/.cache/saeviz",
+        json_schema_extra={"path": True},
+    )
+
+
+@dataclass(frozen=True)
+class ComponentConfig:
+    """One component of a run: its name and checked options. `secrets` names the options from the environment.
+
+    `name` is what stands before the columns of a scorer that was given a name.
+    """
+
+    role: str
+    place: str
+    use: str
+    options: Options
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+
+    def identity(self) -> dict[str, Any]:
+        """What its outcome depends on: `as_json` without the options that are neutral to it."""
+        neutral = neutral_fields(type(self.options))
+        return {name: value for name, value in self.as_json().items() if name not in neutral}
+
+    def as_json(self) -> dict[str, Any]:
+        """As in a run file; a secret is the name of its environment variable."""
+        options = self.options.model_dump(mode="json", exclude=set(secret_fields(type(self.options))))
+        named = {"name": self.name} if self.name else {}
+        return {"use": self.use, **named, **options, **{name: {"env": env} for name, env in self.secrets.items()}}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run, every option known and checked. `judge` is the same object as `labeler` where that judges itself."""
+
+    run: RunSettings
+    images: ComponentConfig
+    extractor: ComponentConfig
+    store: ComponentConfig
+    embeddings: ComponentConfig | None
+    second_embeddings: ComponentConfig | None
+    scorers: tuple[ComponentConfig, ...]
+    selector: ComponentConfig
+    labeler: ComponentConfig | None
+    judge: ComponentConfig | None
+    reporters: tuple[ComponentConfig, ...]
+
+    def component(self, table: str) -> ComponentConfig | None:
+        """The configuration from a table that holds one component."""
+        found: ComponentConfig | None = getattr(self, table)
+        return found
+
+    def components(self) -> Iterator[ComponentConfig]:
+        """All of them."""
+        single = map(self.component, SINGLE)
+        yield from (config for config in single if config is not None)
+        if self.judge is not None and self.judge is not self.labeler:
+            yield self.judge
+        yield from self.scorers
+        yield from self.reporters
+
+    def as_json(self) -> dict[str, Any]:
+        """The resolved run file without secrets; `resolve` reads it again."""
+        tables: dict[str, Any] = {"run": self.run.model_dump(mode="json")}
+        for table in SINGLE:
+            config = self.component(table)
+            tables[table] = config.as_json() if config else {"use": "none"}
+        tables["judge"] = self._judge_as_json()
+        tables["scorers"] = [config.as_json() for config in self.scorers]
+        tables["reporters"] = [config.as_json() for config in self.reporters]
+        return tables
+
+    def _judge_as_json(self) -> dict[str, Any]:
+        if self.judge is None:
+            return {"use": "none"}
+        return {"use": JUDGED_BY_ITSELF} if self.judge is self.labeler else self.judge.as_json()
