@@ -27,7 +27,6 @@ from saeviz.contract.roles import (
     LabelJudge,
     MeteredJudge,
     MeteredLabeler,
-    Reporter,
     ReportsNotes,
     SaysDurability,
     Scorer,
@@ -46,7 +45,8 @@ from saeviz.contract.specs import (
     ScorerSpec,
     SelectorSpec,
 )
-from saeviz.results import Run
+from saeviz.results.reporter import Reporter
+from saeviz.results.run import Run
 from saeviz.values.errors import (
     ConfigError,
     DataError,

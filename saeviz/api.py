@@ -19,10 +19,10 @@ from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.plain import OneLineFormatter
 from saeviz.formats.rundir import RunDir
-from saeviz.pipeline import Plan, run_stages
-from saeviz.reading import Grants
-from saeviz.results import Run
-from saeviz.session import Session
+from saeviz.pipeline.reading import Grants, read_run
+from saeviz.pipeline.run import Plan, run_stages
+from saeviz.pipeline.session import Session
+from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError
 
 
@@ -83,7 +83,7 @@ def open_run(
     installed plugins and `plugins`, as in `--plugins`. They may use the network where it is `online`, and see the
     environment variables `secrets`.
     """
-    return Run.read(RunDir.open(Path(directory)), Grants(plugins, online, secrets))
+    return read_run(RunDir.open(Path(directory)), Grants(plugins, online, secrets))
 
 
 def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Prepared:

@@ -27,8 +27,8 @@ from saeviz.cli.run import layers_of
 from saeviz.contract.roles import Checkable
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
-from saeviz.session import Session, logger
-from saeviz.stages.judge import check_judge
+from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.judge import check_judge
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.images import ImageItem
 from saeviz.values.outcomes import Health

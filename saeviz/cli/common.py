@@ -13,8 +13,8 @@ import click
 
 from saeviz.discovery.manager import Manager
 from saeviz.formats.plain import json_text, one_line, shortened
-from saeviz.reading import Grants
-from saeviz.session import Session, logger
+from saeviz.pipeline.reading import Grants
+from saeviz.pipeline.session import Session, logger
 from saeviz.values.errors import ConfigError
 
 LONGEST_LINE = 1500

@@ -14,7 +14,7 @@ from saeviz.cli.run import carry_out, stage_options
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.contract.specs import ImageProviderSpec
 from saeviz.discovery.manager import Manager
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.values.errors import PluginError
 
 DEMO = "gallery"

@@ -13,7 +13,7 @@ from saeviz.cli.common import chosen, latest_run, log_to_stderr, reading_options
 from saeviz.formats.files import write_atomic
 from saeviz.formats.plain import plain
 from saeviz.pictures.heatmap import MARK
-from saeviz.results import Run
+from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.features import Feature
 

@@ -12,12 +12,12 @@ from saeviz.api import Prepared, execute, prepare
 from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.formats.rundir import RunDir
-from saeviz.pipeline import Plan, foresee
-from saeviz.results import Run
-from saeviz.session import Session
-from saeviz.stages import STAGE_NAMES
-from saeviz.stages.judge import estimate as estimate_judging
-from saeviz.stages.label import estimate
+from saeviz.pipeline.run import Plan, foresee
+from saeviz.pipeline.session import Session
+from saeviz.pipeline.stages import STAGE_NAMES
+from saeviz.pipeline.stages.judge import estimate as estimate_judging
+from saeviz.pipeline.stages.label import estimate
+from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.naming import Usage
 from saeviz.values.regular import real_path

@@ -11,8 +11,8 @@ import click
 
 from saeviz.cli.common import granted, log_to_stderr, reading_options, say, tell, tell_problems
 from saeviz.formats.rundir import RunDir
-from saeviz.places import Places
-from saeviz.reading import Grants
+from saeviz.pipeline.reading import Grants
+from saeviz.stores.places import Places
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
 if TYPE_CHECKING:

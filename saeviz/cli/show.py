@@ -11,7 +11,7 @@ import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import latest_run, say, say_json
-from saeviz.results import Run
+from saeviz.results.run import Run
 from saeviz.values.errors import ExitCode
 from saeviz.values.features import Feature
 from saeviz.values.relations import held_constant, interval_caveat, relation_prefixes

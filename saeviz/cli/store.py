@@ -11,12 +11,12 @@ import click
 
 from saeviz.cli.common import granted, log_to_stderr, reading_options, say, say_json, tell, tell_problems
 from saeviz.config.schema import ComponentConfig
-from saeviz.copying import Copied, Part, copy_features
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.toml import toml_value
-from saeviz.places import Place, Places
-from saeviz.progress import watched
-from saeviz.same_store import is_same_store
+from saeviz.pipeline.progress import watched
+from saeviz.stores.copying import Copied, Part, copy_features
+from saeviz.stores.places import Place, Places
+from saeviz.stores.same_store import is_same_store
 from saeviz.values.errors import ConfigError, ExitCode
 
 set_option = click.option(

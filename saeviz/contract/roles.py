@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.results import Run
     from saeviz.typing import Float32Array
     from saeviz.values.features import FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures
     from saeviz.values.images import Box, ImageItem
@@ -309,28 +308,7 @@ class MeteredJudge(Protocol):
         ...
 
 
-@runtime_checkable
-class Reporter(Protocol):
-    """Shows a finished run."""
-
-    def write(self, run: Run) -> Path:
-        """Write the report and give the file to open."""
-        ...
-
-
-PROTOCOLS: dict[str, type] = {
-    "images": ImageProvider,
-    "extractor": FeatureExtractor,
-    "store": FeatureStore,
-    "embeddings": EmbeddingProvider,
-    "scorer": Scorer,
-    "selector": Selector,
-    "labeler": Labeler,
-    "reporter": Reporter,
-}
-
-
-def missing_members(component: object, role: str) -> list[str]:
-    """The methods and properties of its role that a component lacks; no property is evaluated."""
-    names = [name for name in vars(PROTOCOLS[role]) if not name.startswith("_")]
+def missing_members(component: object, protocol: type) -> list[str]:
+    """The methods and properties of a role's protocol that a component lacks; no property is evaluated."""
+    names = [name for name in vars(protocol) if not name.startswith("_")]
     return [name for name in names if inspect.getattr_static(component, name, None) is None]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.plain import plain
 from saeviz.formats.wire import pack_arrays, pack_features, pack_text, unpack_features, unpack_pictures
 from saeviz.pictures.rgb import to_rgb
-from saeviz.places import Place
-from saeviz.reading import Grants, reading_session
+from saeviz.pipeline.reading import Grants, reading_session
+from saeviz.stores.places import Place
 from saeviz.values.decoding import size_of
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.features import FeatureBatch, FeatureSpace

@@ -31,7 +31,7 @@ from saeviz.contract.specs import (
     ScorerSpec,
     SelectorSpec,
 )
-from saeviz.results import Run
+from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, DataError, ImageError, LabelError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures, Tokens
 from saeviz.values.images import ImageItem

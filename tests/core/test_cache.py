@@ -16,7 +16,7 @@ from saeviz.cache import entries as cache_module
 from saeviz.cache.downloads import Downloads
 from saeviz.cache.entries import Model, SharedCache, digest_of
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing import fakes
 from tests.conftest import FAKE_RUN
 from tests.hostile_server import picture
@@ -179,7 +179,9 @@ def test_a_picture_that_changes_during_the_run_is_not_kept_for_what_it_was(run_f
 def test_a_file_is_read_once_to_know_it(run_file, tmp_path, monkeypatch):
     run(run_file, "one")
     opened = []
-    monkeypatch.setattr("saeviz.stages.shared.digest_of", lambda item: opened.append(item.item_id) or digest_of(item))
+    monkeypatch.setattr(
+        "saeviz.pipeline.sharing.shared.digest_of", lambda item: opened.append(item.item_id) or digest_of(item)
+    )
     run(run_file, "two")
     assert opened == []
     os.utime(tmp_path / "pictures" / "3.png", ns=(5, 5))
@@ -310,7 +312,7 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path):
 
 def test_it_keeps_within_its_bounds(run_file, tmp_path, monkeypatch):
     run(run_file, "one")
-    monkeypatch.setattr("saeviz.stages.shared.LIMIT", 0)
+    monkeypatch.setattr("saeviz.pipeline.sharing.shared.LIMIT", 0)
     run(run_file, "two", "extractor.layers=[1]")
     assert SharedCache(tmp_path / "cache").usage() == []
 
@@ -397,7 +399,7 @@ def test_a_damaged_cache_is_said_and_replaced(saeviz_command, tmp_path, filled):
 
 
 def test_features_come_back_to_the_last_bit():
-    from saeviz.stages.reuse import _to_bytes, _to_matrix, _to_row
+    from saeviz.pipeline.sharing.reuse import _to_bytes, _to_matrix, _to_row
 
     generator = np.random.default_rng(0)
     rows = [np.sort(generator.choice(49_152, size, replace=False)) for size in (0, 1, 800, 49_152)]

@@ -16,7 +16,7 @@ from saeviz.cache import entries as cache_module
 from saeviz.cache.downloads import Downloads
 from saeviz.cache.entries import SharedCache
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing import fakes
 from tests.conftest import FAKE_RUN
 from tests.hostile_server import picture
@@ -140,7 +140,7 @@ def test_entries_of_another_model_are_not_taken_for_its_own(run_file, shared):
 
 
 def test_a_bomb_is_not_unpacked():
-    from saeviz.stages.reuse import _to_row
+    from saeviz.pipeline.sharing.reuse import _to_row
 
     entry = bomb(b"")
     tracemalloc.start()

@@ -11,7 +11,7 @@ from PIL import Image
 
 import saeviz
 from saeviz import ExitCode
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from tests.conftest import FAKES
 
 RED = "layer1.cls/0"

@@ -11,7 +11,7 @@ from pydantic import Field
 import saeviz
 from saeviz.cache import contents
 from saeviz.cache.contents import Contents
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing import fakes
 
 PLUGIN = """

@@ -172,7 +172,7 @@ def test_a_crash_between_a_file_and_the_manifest_is_no_refusal(finished, copied,
 
 
 def test_a_stage_at_work_has_no_digests(copied, monkeypatch):
-    from saeviz.stages.score import Score
+    from saeviz.pipeline.stages.score import Score
 
     def failing(self, session):
         assert "sha256" not in session.rundir.read_manifest()["stages"]["score"]

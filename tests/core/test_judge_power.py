@@ -12,7 +12,7 @@ from scipy.stats import binom
 import saeviz
 from saeviz.formats.accuracy import mean_of, proportion
 from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of
-from saeviz.power import power_of
+from saeviz.pipeline.naming.power import power_of
 from tests.conftest import FAKE_RUN, FAKES
 
 PLUGIN = """

@@ -14,7 +14,7 @@ import saeviz
 from saeviz.formats.accuracy import area_under_curve, mean_of, proportion
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of, verdict
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from tests.conftest import FAKE_RUN, FAKES
 
 PLUGIN = """

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from tests.conftest import FAKE_RUN, FAKES
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ import pytest
 
 import saeviz
 from saeviz.formats.labels import read_labels
-from saeviz.pipeline import Plan
-from saeviz.threads import outcomes
+from saeviz.pipeline.run import Plan
+from saeviz.pipeline.threads import outcomes
 from tests.conftest import FAKE_RUN, FAKES
 
 PLUGIN = """
@@ -103,7 +103,9 @@ def labels_of(run: saeviz.Run) -> list[saeviz.Feature]:
 def test_names_are_made_in_threads_kept_at_once_and_put_in_order(threads_run, monkeypatch):
     made = []
     append = saeviz.formats.labels.append_label
-    monkeypatch.setattr("saeviz.stages.label.append_label", lambda path, line: (made.append(line), append(path, line)))
+    monkeypatch.setattr(
+        "saeviz.pipeline.stages.label.append_label", lambda path, line: (made.append(line), append(path, line))
+    )
     run = saeviz.run(threads_run, settings=["labeler.seconds=0.02"])
     assert [line.feature for line in made] != [one.feature for one in run.selected], "they were ready in another order"
     assert labels_of(run) == [one.feature for one in run.selected]

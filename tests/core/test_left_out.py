@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing.fakes import draw_rectangle
 from tests.conftest import FAKES
 

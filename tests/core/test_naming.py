@@ -7,7 +7,7 @@ from math import inf, nan
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.values.label_words import checked, label_words
 
 

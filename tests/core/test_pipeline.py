@@ -9,7 +9,7 @@ import pytest
 
 import saeviz
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from tests.conftest import FAKES
 
 STAGES = ["extract", "embed", "score", "select", "label", "judge", "report"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
-from saeviz.places import Places
-from saeviz.reading import Grants
-from saeviz.same_store import is_same_store
+from saeviz.pipeline.reading import Grants
+from saeviz.pipeline.run import Plan
+from saeviz.stores.places import Places
+from saeviz.stores.same_store import is_same_store
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import saeviz
 from saeviz import ConfigError
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing.fakes import FakeEmbeddings
 from tests.conftest import FAKES
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 
 
 def read(run):

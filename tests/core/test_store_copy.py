@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 import saeviz
 from saeviz import ExitCode
-from saeviz.copying import copy_features
+from saeviz.stores.copying import copy_features
 from saeviz.testing.fakes import MemoryStore
 from saeviz.testing.stores import SPACE, assert_same, read_all, versioned
 from tests.conftest import FAKES
@@ -49,7 +49,7 @@ def test_everything_is_there_in_the_same_order(source):
 
 
 def test_it_is_copied_in_bounded_batches(source, monkeypatch):
-    monkeypatch.setattr("saeviz.copying.CHUNK", 8)
+    monkeypatch.setattr("saeviz.stores.copying.CHUNK", 8)
     asked = []
     original = MemoryStore.read
     monkeypatch.setattr(
@@ -243,10 +243,10 @@ def test_a_run_at_work_is_not_copied(saeviz_command, finished):
 
 SLOWLY = """
 import sys, time
-import saeviz.cli, saeviz.copying
+import saeviz.cli, saeviz.stores.copying
 from saeviz_json.store import JsonStore
 
-saeviz.copying.CHUNK = 4
+saeviz.stores.copying.CHUNK = 4
 write = JsonStore.write
 def slow(store, batch):
     write(store, batch)

@@ -60,15 +60,15 @@ def test_a_copy_prints_the_table_of_its_place(saeviz_command, fake_run, tmp_path
 
 def test_embedding_counts_images_and_not_portions(fake_run, monkeypatch):
     totals = {}
-    watched = saeviz.session.watched
+    watched = saeviz.pipeline.session.watched
 
     def noted(items, total, label, **choices):
         given = list(items)
         totals[label] = (total, len(given))
         return watched(given, total, label, **choices)
 
-    monkeypatch.setattr("saeviz.session.watched", noted)
-    monkeypatch.setattr("saeviz.stages.embed.CHUNK", 5)
+    monkeypatch.setattr("saeviz.pipeline.session.watched", noted)
+    monkeypatch.setattr("saeviz.pipeline.stages.embed.CHUNK", 5)
     sizes = []
     embed = FakeEmbeddings.embed
     monkeypatch.setattr(FakeEmbeddings, "embed", lambda self, items: (sizes.append(len(items)), embed(self, items))[1])

@@ -23,7 +23,7 @@ from scipy.stats import pearsonr
 from statsmodels.stats.multitest import multipletests
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from tests.conftest import ROOT, SHARED
 
 pytestmark = pytest.mark.skipif(

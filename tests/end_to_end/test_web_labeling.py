@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from tests.conftest import FAKE_RUN, run_process
 from tests.vlm_server import IN, KEY, VLMServer, fails, says, sends
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing import FeatureStoreContract
 from saeviz.testing.stores import assert_same, read_all, versioned
 from saeviz_memory.store import MemoryStore

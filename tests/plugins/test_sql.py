@@ -20,7 +20,7 @@ import pytest
 import saeviz
 import saeviz_sql.database
 import saeviz_sql.schema
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing import FeatureStoreContract
 from saeviz.testing.data import random_batch
 from saeviz.testing.stores import OTHERS, SPACE, assert_same, read_all, versioned

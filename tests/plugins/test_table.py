@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import saeviz
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz.testing import ImageProviderContract, fakes
 from saeviz_table import TableOptions, UrlOptions
 from saeviz_table.provider import TableImages, UrlImages

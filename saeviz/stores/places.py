@@ -7,23 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
 from saeviz.config.resolve import resolve, resolve_component
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.context import Context
 from saeviz.contract.options import secret_fields
-from saeviz.contract.roles import missing_members
+from saeviz.contract.roles import FeatureStore, missing_members
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.rundir import RunDir
-from saeviz.reading import Grants
+from saeviz.pipeline.reading import Grants
 from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.regular import real_path
-
-if TYPE_CHECKING:
-    from saeviz.contract.roles import FeatureStore
 
 PLACES = ("path", "url")
 """The options that say where a store is."""
@@ -56,7 +53,7 @@ class Place:
             self.grants.check(config)
             context = self.grants.context(context)
         store: FeatureStore = self.manager.build(config.role, config.use, config.options, context)
-        lacking = missing_members(store, config.role)
+        lacking = missing_members(store, FeatureStore)
         if lacking:
             raise PluginError(f"{config.place}: the store {config.use!r} lacks {', '.join(lacking)}")
         return store

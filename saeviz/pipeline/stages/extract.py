@@ -10,9 +10,8 @@ from typing import Any
 
 from saeviz.contract import handover
 from saeviz.formats.plain import one_line
-from saeviz.session import Session, logger
-from saeviz.stages.reuse import SharedFeatures
-from saeviz.stages.stage import provenance
+from saeviz.pipeline.session import Session, logger, provenance
+from saeviz.pipeline.sharing.reuse import SharedFeatures
 from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace

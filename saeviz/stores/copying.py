@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from saeviz.contract.roles import SaysDurability
-from saeviz.progress import chunked
+from saeviz.pipeline.progress import chunked
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.progress import chunked
-from saeviz.session import Session, logger
-from saeviz.stages.reuse import SharedEmbeddings
+from saeviz.pipeline.progress import chunked
+from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.sharing.reuse import SharedEmbeddings
 from saeviz.values.images import ImageItem
 
 EMBED_SECOND = "embed-second"

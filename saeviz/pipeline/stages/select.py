@@ -9,7 +9,7 @@ from typing import Any
 from saeviz.contract import handover
 from saeviz.formats.labels import read_labels
 from saeviz.formats.selection import write_selected
-from saeviz.session import Session, logger
+from saeviz.pipeline.session import Session, logger
 from saeviz.values.scores import ScoreTable
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from saeviz.discovery.mistakes import suggest
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.rundir import digest_of
-from saeviz.session import Session, logger
-from saeviz.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
-from saeviz.stages.judge import check_judge
+from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
+from saeviz.pipeline.stages.judge import check_judge
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")

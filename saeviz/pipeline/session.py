@@ -9,30 +9,51 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from saeviz.cache.contents import Contents
-from saeviz.checked_store import CheckedStore
 from saeviz.config.schema import SINGLE, ComponentConfig, RunConfig
 from saeviz.contract import handover
 from saeviz.contract.context import Context
-from saeviz.contract.roles import ReportsNotes, missing_members
+from saeviz.contract.roles import (
+    EmbeddingProvider,
+    FeatureExtractor,
+    FeatureStore,
+    HasProvenance,
+    ImageProvider,
+    Labeler,
+    ReportsNotes,
+    Scorer,
+    Selector,
+    missing_members,
+)
 from saeviz.contract.specs import ScorerSpec
 from saeviz.discovery.manager import Manager
 from saeviz.formats.paths import default_cache_dir
-from saeviz.formats.plain import one_line
+from saeviz.formats.plain import one_line, plain
 from saeviz.formats.rundir import RunDir, digest_of
-from saeviz.progress import watched
+from saeviz.pipeline.checked_store import CheckedStore
+from saeviz.pipeline.progress import watched
+from saeviz.results.reporter import Reporter
 from saeviz.values.errors import ConfigError, DataError, MalformedError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.outcomes import Failure
 
-if TYPE_CHECKING:
-    from saeviz.contract.roles import FeatureExtractor, ImageProvider
-
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")
+
+PROTOCOLS: dict[str, type] = {
+    "images": ImageProvider,
+    "extractor": FeatureExtractor,
+    "store": FeatureStore,
+    "embeddings": EmbeddingProvider,
+    "scorer": Scorer,
+    "selector": Selector,
+    "labeler": Labeler,
+    "reporter": Reporter,
+}
+"""What a component of each role must be able to do."""
 
 
 @dataclass
@@ -85,7 +106,7 @@ class Session:
         with self.blaming(config):
             context = replace(self.context(config), **changes)
             component = self.manager.build(config.role, config.use, config.options, context)
-        lacking = missing_members(component, config.role)
+        lacking = missing_members(component, PROTOCOLS[config.role])
         if lacking:
             raise PluginError(f"{self.who(config)} lacks {', '.join(lacking)}")
         return component
@@ -267,3 +288,9 @@ class Session:
                     close()
         self._built.clear()
         self._store = None
+
+
+def provenance(session: Session, config: ComponentConfig, component: Any) -> dict[str, Any]:
+    """For the manifest: what a component's numbers come from, where it can tell."""
+    with session.blaming(config):
+        return {"provenance": plain(component.provenance)} if isinstance(component, HasProvenance) else {}

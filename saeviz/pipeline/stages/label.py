@@ -13,8 +13,8 @@ from saeviz.contract.roles import Labeler, MeteredLabeler
 from saeviz.formats.labels import LabelLine, append_label, mend_labels, read_labels, write_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.formats.selection import read_selected, write_names
-from saeviz.session import Session, logger
-from saeviz.stages.calls import answers, usage_of
+from saeviz.pipeline.naming.calls import answers, usage_of
+from saeviz.pipeline.session import Session, logger
 from saeviz.values.errors import LabelError, PluginError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from saeviz.stages.embed import EMBED_SECOND, Embed
-from saeviz.stages.extract import Extract
-from saeviz.stages.judge import Judge
-from saeviz.stages.label import Label
-from saeviz.stages.report import Report
-from saeviz.stages.score import Score
-from saeviz.stages.select import Select
-from saeviz.stages.stage import Stage
+from saeviz.pipeline.stages.embed import EMBED_SECOND, Embed
+from saeviz.pipeline.stages.extract import Extract
+from saeviz.pipeline.stages.judge import Judge
+from saeviz.pipeline.stages.label import Label
+from saeviz.pipeline.stages.report import Report
+from saeviz.pipeline.stages.score import Score
+from saeviz.pipeline.stages.select import Select
+from saeviz.pipeline.stages.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
     Extract(),

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.session import Session
-from saeviz.stages.shared import Shared
-from saeviz.stages.stage import provenance
+from saeviz.pipeline.session import Session, provenance
+from saeviz.pipeline.sharing.shared import Shared
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 

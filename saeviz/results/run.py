@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.judgements import table_of
 from saeviz.formats.labels import read_labels
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected
-from saeviz.frames import halves, individual_frame, metadata_frame, ratings_frame
-from saeviz.lookup import Clusters, TopItems, rows_of
 from saeviz.pictures.heatmap import draw_heatmap
-from saeviz.reading import Grants, reading_session
+from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
+from saeviz.results.lookup import Clusters, TopItems, rows_of
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
@@ -28,8 +27,55 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-    from saeviz.session import Session
+    from saeviz.config.schema import RunConfig
+    from saeviz.contract.roles import FeatureExtractor, ImageProvider
     from saeviz.typing import Float32Array
+
+
+class Opened(Protocol):
+    """The images and components of a run, each built when it is first used."""
+
+    config: RunConfig
+
+    @property
+    def items(self) -> list[ImageItem]:
+        """Every image."""
+        ...
+
+    @property
+    def images(self) -> ImageProvider:
+        """The image provider."""
+        ...
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """The feature extractor."""
+        ...
+
+    @property
+    def store(self) -> Readable:
+        """The feature store."""
+        ...
+
+    def ratings(self) -> list[str]:
+        """The names of the ratings."""
+        ...
+
+    def extracted(self) -> list[ImageItem]:
+        """The images that have features."""
+        ...
+
+
+class Readable(Protocol):
+    """What reading needs of a feature store."""
+
+    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
+        """The batches of a space; with `item_ids` exactly these, in this order."""
+        ...
+
+    def item_ids(self, space: FeatureSpace) -> list[str]:
+        """The items kept for a space."""
+        ...
 
 
 class Run:
@@ -39,14 +85,9 @@ class Run:
     A table of a stage that has not run raises `RunDirError` naming the stage.
     """
 
-    def __init__(self, rundir: RunDir, session: Callable[[], Session]) -> None:
+    def __init__(self, rundir: RunDir, session: Callable[[], Opened]) -> None:
         self._rundir = rundir
         self._open_session = session
-
-    @classmethod
-    def read(cls, rundir: RunDir, grants: Grants) -> Run:
-        """A run that anybody may have made, within what its reader grants."""
-        return cls(rundir, partial(reading_session, rundir, grants))
 
     def __repr__(self) -> str:
         done = [name for name, record in self.manifest["stages"].items() if "finished" in record]
@@ -237,7 +278,7 @@ class Run:
         return extractor.field_of_view(self._item(item_id))
 
     @cached_property
-    def _session(self) -> Session:
+    def _session(self) -> Opened:
         return self._open_session()
 
     @cached_property

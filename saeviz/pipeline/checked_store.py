@@ -12,7 +12,7 @@ from saeviz.values.streams import expected
 if TYPE_CHECKING:
     from saeviz.config.schema import ComponentConfig
     from saeviz.contract.roles import FeatureStore
-    from saeviz.session import Session
+    from saeviz.pipeline.session import Session
 
 
 class CheckedStore:

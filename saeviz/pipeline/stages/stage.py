@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from saeviz.config.schema import ComponentConfig
-from saeviz.contract.roles import HasProvenance
-from saeviz.formats.plain import plain
-from saeviz.session import Session
+from saeviz.pipeline.session import Session
 
 
 class Stage(Protocol):
@@ -35,9 +32,3 @@ class Stage(Protocol):
         files are no longer as it left them is run again.
         """
         ...
-
-
-def provenance(session: Session, config: ComponentConfig, component: Any) -> dict[str, Any]:
-    """For the manifest: what a component's numbers come from, where it can tell."""
-    with session.blaming(config):
-        return {"provenance": plain(component.provenance)} if isinstance(component, HasProvenance) else {}

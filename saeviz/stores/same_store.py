@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 if TYPE_CHECKING:
-    from saeviz.places import Place
+    from saeviz.stores.places import Place
 
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432}
 _HOSTS = {"127.0.0.1": "localhost", "::1": "localhost", "": "localhost"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,8 @@ from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, names_code
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
-from saeviz.session import Session, logger
+from saeviz.pipeline.session import Session, logger
+from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureSpace
 
@@ -119,6 +120,11 @@ class ReadingSession(Session):
     def spaces(self) -> list[FeatureSpace]:
         """As the manifest has them: no extractor is built to ask it."""
         return self.rundir.spaces()
+
+
+def read_run(rundir: RunDir, grants: Grants) -> Run:
+    """A run that anybody may have made, within what its reader grants."""
+    return Run(rundir, partial(reading_session, rundir, grants))
 
 
 def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSession:

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import FEWEST, Kind
-from saeviz.session import Session
+from saeviz.pipeline.session import Session
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import LabelRequest

@@ -21,11 +21,11 @@ from saeviz.formats.judgements import (
 )
 from saeviz.formats.labels import LabelLine, read_labels
 from saeviz.formats.rundir import digest_of
-from saeviz.power import Power, power_of
-from saeviz.session import Session, logger
-from saeviz.stages.calls import answers, usage_of
-from saeviz.stages.label import Wanted
-from saeviz.stages.trials import Trial, trials
+from saeviz.pipeline.naming.calls import answers, usage_of
+from saeviz.pipeline.naming.power import Power, power_of
+from saeviz.pipeline.naming.trials import Trial, trials
+from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.label import Wanted
 from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError
 from saeviz.values.features import Feature
 from saeviz.values.naming import FeatureLabel, LabelRequest, Usage

@@ -8,8 +8,8 @@ from typing import Any
 
 from saeviz.formats.judgements import read_judgements
 from saeviz.formats.labels import read_labels
-from saeviz.results import Run
-from saeviz.session import Session, logger
+from saeviz.pipeline.session import Session, logger
+from saeviz.results.run import Run
 from saeviz.values.errors import PluginError
 
 

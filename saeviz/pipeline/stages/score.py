@@ -11,8 +11,8 @@ from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.plain import plain
-from saeviz.session import Session, logger
-from saeviz.stages.embed import EMBED_SECOND
+from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.embed import EMBED_SECOND
 from saeviz.values.errors import PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem

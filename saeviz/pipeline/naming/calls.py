@@ -7,8 +7,8 @@ from threading import Event
 from typing import Any, Protocol, TypeVar
 
 from saeviz.contract.roles import ConcurrentLabeler, MeteredLabeler
-from saeviz.session import Session
-from saeviz.threads import outcomes
+from saeviz.pipeline.session import Session
+from saeviz.pipeline.threads import outcomes
 from saeviz.values.errors import LabelError, PausedError, SaevizError
 from saeviz.values.features import Feature
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from saeviz.cache.entries import LIMIT, Model, SharedCache, digest_of
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats import rundir
-from saeviz.session import Session, logger
+from saeviz.pipeline.session import Session, logger
 from saeviz.values.images import ImageItem
 
 T = TypeVar("T")

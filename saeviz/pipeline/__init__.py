@@ -1,0 +1,1 @@
+"""One run: its stages, their order and what they share."""

@@ -1,0 +1,1 @@
+"""Stores as a user names them, and copying between them."""
