@@ -28,10 +28,10 @@ from PIL import Image
 
 import saeviz
 from saeviz.toolkit.engine import Runner
-from saeviz_vit.clip import block_outputs
-from saeviz_vit.pixels import ByTable
+from saeviz_vit.models.openclip import block_outputs
+from saeviz_vit.models.pixels import ByTable
 from saeviz_vit.pooling import CACHED_TOKENS, pool_patches, to_csr
-from saeviz_vit.sae import SAE, SAEConfig, SAEWeights
+from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
 
 PATCHES, BLOCKS = 49, 12
 CPU = saeviz.Context(device="cpu")

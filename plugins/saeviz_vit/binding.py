@@ -6,32 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from saeviz import Context, DataError, Tokens
-from saeviz_vit.sae import SAEConfig
+from saeviz_vit.models.model import BaseModel
+from saeviz_vit.saes.sae import SAEConfig
 
 HOOK = "hook_resid_post"
-
-
-@dataclass(frozen=True)
-class BaseModel:
-    """A vision model as its config describes it.
-
-    `names` are what it is known by, none where that cannot be told (a weights file); `published` says that they
-    are hub ids rather than names of local folders. `image_size` is the edge of the square picture that it is given and
-    `patch_size` that of a patch, in pixels, None where they are not known beforehand.
-    """
-
-    label: str
-    names: tuple[str, ...]
-    published: bool
-    width: int
-    n_blocks: int
-    image_size: int | None = None
-    patch_size: int | None = None
-
-    @property
-    def n_patches(self) -> int | None:
-        """How many patches a picture has."""
-        return (self.image_size // self.patch_size) ** 2 if self.image_size and self.patch_size else None
 
 
 @dataclass(frozen=True)

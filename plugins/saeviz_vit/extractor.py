@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from saeviz import (
     ConfigError,
@@ -24,14 +23,15 @@ from saeviz import (
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.torch import torch_device
-from saeviz_vit.binding import BaseModel, check_binding, kind_of, untrained
-from saeviz_vit.health import Examination
+from saeviz_vit.binding import check_binding, kind_of, untrained
+from saeviz_vit.models.model import Activations, VisionModel
+from saeviz_vit.models.pixels import prepare
+from saeviz_vit.models.spatial import FINER, Frame, run_windows
 from saeviz_vit.options import SAEOptions
-from saeviz_vit.pixels import prepare
 from saeviz_vit.pooling import Pooler, to_csr
-from saeviz_vit.sae import SAE, SAEConfig
-from saeviz_vit.sources import SAESource
-from saeviz_vit.spatial import FINER, Frame, Framing, run_windows
+from saeviz_vit.saes.health import Examination
+from saeviz_vit.saes.sae import SAE, SAEConfig
+from saeviz_vit.saes.sources import SAESource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,70 +40,6 @@ if TYPE_CHECKING:
 
     from saeviz.toolkit.openvino import Forward
     from saeviz.typing import Float32Array
-
-
-@dataclass(frozen=True)
-class Activations:
-    """Outputs of blocks: per layer `[n, tokens, width]`, the patches last and row-major over `grid`.
-
-    The grid is (0, 0) where these are class tokens only.
-    """
-
-    layers: Mapping[int, Tensor]
-    grid: tuple[int, int]
-
-    @property
-    def n_patches(self) -> int:
-        """How many of the tokens are patches."""
-        return self.grid[0] * self.grid[1]
-
-    def has_cls(self, layer: int) -> bool:
-        """Whether the model has a class token."""
-        return self.layers[layer].shape[1] > self.n_patches
-
-    def cls(self, layer: int) -> Tensor:
-        """The class token `[n, width]`. Raises `DataError` for a model that has none."""
-        tokens = self.layers[layer]
-        if not self.has_cls(layer):
-            raise DataError("extractor.tokens: this vision model has no class token; use patch-max or patch-mean")
-        return tokens[:, 0]
-
-    def patches(self, layer: int) -> Tensor:
-        """The patch tokens `[n, patches, width]`."""
-        return self.layers[layer][:, -self.n_patches :]
-
-
-class VisionModel(Framing, Protocol):
-    """A vision transformer. Its weights are loaded on first use of `transform` or `activations`."""
-
-    @property
-    def base(self) -> BaseModel:
-        """What it is, known without its weights."""
-        ...
-
-    @property
-    def commit(self) -> str | None:
-        """The commit of the hub that it came from, None for local files."""
-        ...
-
-    def load(self) -> None:
-        """Load everything now, before threads ask for it."""
-        ...
-
-    def grid(self, pixels: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches of such pictures."""
-        ...
-
-    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """The outputs of some blocks, from one pass through torch that ends behind the last of them."""
-        ...
-
-    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """For an engine: the torch module, and what computes from it and pixels the outputs of some blocks.
-
-        They are `[n, tokens, width]` per layer in order, with `cls_only` `[n, 1, width]`.
-        """
-        ...
 
 
 class SAEExtractor:

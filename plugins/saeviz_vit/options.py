@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from saeviz import NEUTRAL, Options, Tokens
 from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
-from saeviz_vit.registry import default_saes, find
+from saeviz_vit.saes.registry import default_saes, find
 
 Layer = Annotated[int, Field(ge=0, le=1000)]
 PATH: dict[str, JsonValue] = {"path": True}

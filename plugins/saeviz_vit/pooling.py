@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from saeviz.toolkit.engine import Runner
-    from saeviz_vit.extractor import Activations
-    from saeviz_vit.sae import SAE
+    from saeviz_vit.models.model import Activations
+    from saeviz_vit.saes.sae import SAE
 
     MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
 

@@ -13,7 +13,7 @@ import torch
 import saeviz
 from saeviz import DataError
 from saeviz_vit import VitOptions
-from saeviz_vit.registry import find
+from saeviz_vit.saes.registry import find
 from saeviz_vit.vit import VitExtractor
 
 N_TOKENS = 17

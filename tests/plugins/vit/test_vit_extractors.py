@@ -459,7 +459,7 @@ def test_images_and_texts_in_one_space(clip_folder, saes, images):
 
 
 def test_more_texts_than_one_batch(clip_folder, saes, monkeypatch):
-    monkeypatch.setattr("saeviz_vit.clip.TEXTS_PER_BATCH", 2)
+    monkeypatch.setattr("saeviz_vit.models.openclip.TEXTS_PER_BATCH", 2)
     extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0]), context())
     words = ["one", "two", "three", "four", "five"]
     together = extractor.embed_texts(words)

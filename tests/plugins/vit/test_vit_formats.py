@@ -16,9 +16,9 @@ from torch import nn
 import saeviz
 from saeviz import DataError
 from saeviz_vit import VitOptions
-from saeviz_vit.formats import dictionary_learning, overcomplete, prisma, saelens, saev
-from saeviz_vit.sae import SAE
-from saeviz_vit.sources import SAESource
+from saeviz_vit.saes.formats import dictionary_learning, overcomplete, prisma, saelens, saev
+from saeviz_vit.saes.sae import SAE
+from saeviz_vit.saes.sources import SAESource
 from saeviz_vit.vit import VitExtractor
 
 D_IN, D_SAE, K = 64, 256, 9

@@ -12,10 +12,13 @@ from PIL import Image
 
 import saeviz
 from saeviz import ConfigError, DataError, ImageError
-from saeviz_vit.clip import ClipExtractor, OpenClip
-from saeviz_vit.extractor import Activations, SAEExtractor
+from saeviz_vit.clip import ClipExtractor
+from saeviz_vit.extractor import SAEExtractor
+from saeviz_vit.models.model import Activations
+from saeviz_vit.models.openclip import OpenClip
+from saeviz_vit.models.transformers_vit import TransformersVit
 from saeviz_vit.options import ClipOptions, VitOptions
-from saeviz_vit.vit import TransformersVit, VitExtractor
+from saeviz_vit.vit import VitExtractor
 
 FINER = 5
 LETTERBOX = {"resize_mode": "longest"}
@@ -380,7 +383,7 @@ def test_a_fine_map_of_a_real_model_finds_dots_better(shared):
 def test_chosen_features_of_a_jumprelu_sae_keep_their_own_thresholds():
     import torch
 
-    from saeviz_vit.sae import SAE, SAEConfig, SAEWeights
+    from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
 
     generator = torch.Generator().manual_seed(0)
     weights = SAEWeights(

@@ -12,8 +12,8 @@ import saeviz
 from saeviz import DataError
 from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.registry import clip_notes, default_saes, find, known_saes, vit_notes
-from saeviz_vit.sources import SAESource
+from saeviz_vit.saes.registry import clip_notes, default_saes, find, known_saes, vit_notes
+from saeviz_vit.saes.sources import SAESource
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def asked(monkeypatch):
         calls.append((source, list(names), revision))
         raise DataError("not here")
 
-    monkeypatch.setattr("saeviz_vit.sources.fetch", fetch)
+    monkeypatch.setattr("saeviz_vit.saes.sources.fetch", fetch)
     return calls
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from saeviz import DataError
-from saeviz_vit.formats import prisma
-from saeviz_vit.sae import SAE
+from saeviz_vit.saes.formats import prisma
+from saeviz_vit.saes.sae import SAE
 
 CPU = torch.device("cpu")
 

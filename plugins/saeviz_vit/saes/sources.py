@@ -11,9 +11,9 @@ from pathlib import Path
 
 from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
-from saeviz_vit.formats import FORMATS, SAEFormat, prisma
-from saeviz_vit.registry import KnownSAE, find, suggestion
-from saeviz_vit.sae import SAEConfig, SAEWeights
+from saeviz_vit.saes.formats import FORMATS, SAEFormat, prisma
+from saeviz_vit.saes.registry import KnownSAE, find, suggestion
+from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 
 @dataclass(frozen=True)

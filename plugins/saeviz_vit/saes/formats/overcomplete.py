@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 from saeviz import DataError
-from saeviz_vit.formats.containers import load_inert
-from saeviz_vit.sae import SAEConfig, SAEWeights
+from saeviz_vit.saes.formats.containers import load_inert
+from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 if TYPE_CHECKING:
     from torch import Tensor

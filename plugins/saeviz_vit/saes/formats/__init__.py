@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from saeviz_vit.formats import dictionary_learning, overcomplete, prisma, saelens, saev
-from saeviz_vit.sae import SAEConfig, SAEWeights
+from saeviz_vit.saes.formats import dictionary_learning, overcomplete, prisma, saelens, saev
+from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 
 class SAEFormat(Protocol):

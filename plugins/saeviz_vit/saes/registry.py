@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from saeviz_vit.sae import TrainedOn
+from saeviz_vit.saes.sae import TrainedOn
 
 REGISTRY = Path(__file__).with_name("registry.toml")
 

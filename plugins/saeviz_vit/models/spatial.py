@@ -1,4 +1,4 @@
-"""Where features fire: which part of a picture the patches cover, and windows between them for finer maps."""
+"""Where on a picture the patches of a model are, and finer maps from shifted crops."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from saeviz import DataError
+from saeviz_vit.models.model import Framing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,25 +17,9 @@ if TYPE_CHECKING:
 
     from saeviz.typing import Float32Array
 
+
 FINER = 5
 """Cells of a fine map along a side of a patch. Odd, so that the patch's own value lies in the middle one."""
-
-
-class Framing(Protocol):
-    """A vision model that can say what it cuts off."""
-
-    @property
-    def patch(self) -> tuple[int, int]:
-        """Height and width of a patch in pixels."""
-        ...
-
-    def transform(self, image: Image) -> Tensor:
-        """The picture as the model wants it, `[3, height, width]`."""
-        ...
-
-    def whole(self, image: Image) -> Tensor:
-        """The same before the crop, `[3, height, width]` of the whole picture."""
-        ...
 
 
 @dataclass(frozen=True)

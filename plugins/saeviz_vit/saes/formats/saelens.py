@@ -13,9 +13,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt, StrictBool, model_validator
 
 from saeviz import DataError
-from saeviz_vit.formats.containers import expect_arrays, read_safetensors
-from saeviz_vit.formats.reading import checked, read_json
-from saeviz_vit.sae import SAEConfig, SAEWeights, TrainedOn
+from saeviz_vit.saes.formats.containers import expect_arrays, read_safetensors
+from saeviz_vit.saes.formats.reading import checked, read_json
+from saeviz_vit.saes.sae import SAEConfig, SAEWeights, TrainedOn
 
 CONFIG_NAMES: tuple[str, ...] = ("cfg.json",)
 WEIGHTS_NAMES: tuple[str, ...] = ("sae_weights.safetensors",)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, PositiveInt, StrictInt
 
 from saeviz import DataError
-from saeviz_vit.formats.containers import expect_arrays, read_tensors
-from saeviz_vit.formats.reading import checked, read_json
-from saeviz_vit.sae import SAEConfig, SAEWeights
+from saeviz_vit.saes.formats.containers import expect_arrays, read_tensors
+from saeviz_vit.saes.formats.reading import checked, read_json
+from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from saeviz import Figure, Health
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saeviz_vit.registry import KnownSAE
-    from saeviz_vit.sae import SAE
+    from saeviz_vit.saes.registry import KnownSAE
+    from saeviz_vit.saes.sae import SAE
 
 VALUES_AT_ONCE = 2**24
 """Features held at once: 64 MiB."""

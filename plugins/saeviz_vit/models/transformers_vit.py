@@ -1,0 +1,271 @@
+"""Vision transformers through the library transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz import Context, DataError
+from saeviz.toolkit.hub import commit_of, fetch
+from saeviz.toolkit.model_folders import PROCESSOR_NAMES, from_folder, processor_settings
+from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
+from saeviz_vit.models.model import Activations, BaseModel
+from saeviz_vit.options import VitOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from saeviz.toolkit.openvino import Forward
+
+
+OPTION = "extractor.model"
+WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+NEEDED = "config.json, model.safetensors and preprocessor_config.json (or processor_config.json)"
+UNUSED = {"pooler", "mask_token", "text_model", "text_projection", "visual_projection", "logit_scale"}
+"""Parts of a model that its files may lack: transformers fills them at random, and no block reads them."""
+
+
+class TransformersVit:
+    """A vision transformer from a folder or the hub, cut off behind the last layer that is read."""
+
+    def __init__(self, options: VitOptions, context: Context) -> None:
+        self._source = options.model
+        self._revision = options.model_revision
+        self._last = max(options.sources)
+        self._precision = options.precision
+        self._crops_centre = options.crops_centre
+        self._context = context
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """What it is, from its config. Raises `DataError` where it is no vision transformer."""
+        local = self._config_path.parent if Path(self._source).expanduser().exists() else None
+        names = (local.resolve().name, str(self._config.get("_name_or_path", ""))) if local else (str(self._source),)
+        width, n_blocks = self._vision.get("hidden_size"), self._vision.get("num_hidden_layers")
+        if not isinstance(width, int) or not isinstance(n_blocks, int):
+            raise DataError(
+                f"{OPTION}: {self._config_path} describes no vision transformer "
+                "(it has no hidden_size and num_hidden_layers)"
+            )
+        label, patch = str(self._source), self._vision.get("patch_size")
+        image = _edge(self._preprocessing, crops_centre=self._crops_centre)
+        patch = patch if isinstance(patch, int) else None
+        return BaseModel(label, tuple(filter(None, names)), local is None, width, n_blocks, image, patch)
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub that it came from; None for local files."""
+        return commit_of(self._config_path)
+
+    def load(self) -> None:
+        """Load weights and image processor now, before threads ask for them."""
+        _ = self._loaded, self._processor
+
+    def transform(self, image: Image) -> Tensor:
+        """What the model's own image processor makes of the picture, or of its centre."""
+        if self._crops_centre:
+            from torchvision.transforms.functional import center_crop
+
+            edge = self._edge
+            return self._process(center_crop(_resized(image, edge), [edge, edge]), do_resize=False)
+        return self._process(image)
+
+    def whole(self, image: Image) -> Tensor:
+        """The same without its crop."""
+        crops = {"do_center_crop": False} if getattr(self._processor, "do_center_crop", False) else {}
+        if self._crops_centre:
+            return self._process(_resized(image, self._edge), do_resize=False, **crops)
+        return self._process(image, **crops)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Rows and columns of pixels in a patch."""
+        size = self._vision.get("patch_size")
+        rows, columns = size if isinstance(size, list) else (size, size)
+        if not isinstance(rows, int) or not isinstance(columns, int):
+            raise DataError(f"{OPTION}: {self._config_path} has no patch_size")
+        return rows, columns
+
+    @property
+    def _edge(self) -> int:
+        if self.base.image_size is None:
+            raise DataError(
+                f"{OPTION}: its preprocessor_config.json has no square size; set extractor.centre_crop = false"
+            )
+        return self.base.image_size
+
+    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
+        """The outputs of some blocks; those behind the last configured layer do not exist any more."""
+        model, forward = self.tap(layers)
+        seen = dict(zip(layers, forward(model, self._move(pixels)), strict=True))
+        grid = self.grid(pixels)
+        for states in seen.values():
+            self._check(states, len(pixels), grid)
+        return Activations(seen, grid)
+
+    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """The model, and what gives the outputs of its blocks."""
+        model, blocks = self._loaded
+        return model, partial(block_outputs, blocks=blocks, layers=layers, cls_only=cls_only)
+
+    def _check(self, states: Tensor, n: int, grid: tuple[int, int]) -> None:
+        shape = tuple(states.shape)
+        fits = len(shape) == 3 and shape[0] == n and shape[1] >= grid[0] * grid[1] and shape[2] == self.base.width
+        if not fits:
+            raise DataError(
+                f"{OPTION}: blocks of {self._source} give {shape} for {n} images of {grid[0]} x {grid[1]} patches, "
+                f"where (images, tokens, {self.base.width}) belongs; only plain vision transformers are supported"
+            )
+
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        rows, columns = self.patch
+        return pixels.shape[-2] // rows, pixels.shape[-1] // columns
+
+    def _process(self, image: Image, **changes: Any) -> Tensor:
+        pixels: Tensor = self._processor(image.convert("RGB"), return_tensors="pt", **changes)["pixel_values"][0]
+        return pixels
+
+    def _move(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch_device(self._context), torch_dtype(self._context, self._precision))
+
+    @cached_property
+    def _config_path(self) -> Path:
+        return self._fetch(("config.json",), self._revision)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        try:
+            config = json.loads(self._config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{OPTION}: {self._config_path} cannot be read as JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise DataError(f"{OPTION}: {self._config_path} is not the config of a model")
+        return config
+
+    @property
+    def _vision(self) -> dict[str, Any]:
+        vision = self._config.get("vision_config", self._config)
+        return vision if isinstance(vision, dict) else {}
+
+    @cached_property
+    def _preprocessing(self) -> dict[str, Any]:
+        """What is known of the image processor before it is loaded; empty where it cannot be had."""
+        try:
+            return processor_settings(self._processor_file.parent)
+        except (DataError, OSError, ValueError):  # loading the model will say what is wrong
+            return {}
+
+    @cached_property
+    def _processor_file(self) -> Path:
+        """One of those that describe the image processor; from the hub all that there are."""
+        path = self._fetch(PROCESSOR_NAMES, self.commit or self._revision)
+        for name in PROCESSOR_NAMES[PROCESSOR_NAMES.index(path.name) + 1 :] if self.commit else ():
+            with suppress(DataError):
+                self._fetch((name,), self.commit or self._revision)
+        return path
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where config, weights and image processor lie together."""
+        weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
+        if weights.suffix == ".json":
+            for shard in _shards(weights):
+                self._fetch((shard,), self.commit or self._revision)
+        _ = self._processor_file
+        return self._config_path.parent
+
+    def _fetch(self, names: Sequence[str], revision: str) -> Path:
+        return fetch(self._source, names, context=self._context, revision=revision, option=OPTION, needed=NEEDED)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, str]:
+        """The model without the blocks that are not needed, and the name of the list of those that are."""
+        try:
+            model, info = from_folder("AutoModel", self._folder, OPTION, output_loading_info=True)
+        except loading_errors() as error:
+            raise DataError(f"{OPTION}: transformers cannot load {self._source} ({first_line(error)})") from error
+        missing = sorted(key for key in info["missing_keys"] if not UNUSED & set(key.split(".")))
+        if missing:
+            raise DataError(f"{OPTION}: the weights of {self._source} lack {len(missing)} arrays such as {missing[0]}")
+        model = getattr(model, "vision_model", model)
+        blocks = _blocks(model, self.base)
+        del model.get_submodule(blocks)[self._last + 1 :]
+        return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision)), blocks
+
+    @cached_property
+    def _processor(self) -> Any:
+        try:
+            return from_folder("AutoImageProcessor", self._folder, OPTION)
+        except loading_errors() as error:
+            raise DataError(
+                f"{OPTION}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
+            ) from error
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, all beside it."""
+    try:
+        names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{OPTION}: {index} is no index of weights: {error!r}") from error
+    away = sorted(name for name in names if Path(name).name != name)
+    if away:
+        raise DataError(f"{OPTION}: {index} names {away[0]!r}, which does not lie beside it")
+    return sorted(names)
+
+
+def _edge(preprocessing: dict[str, Any], *, crops_centre: bool) -> int | None:
+    """The edge of the square picture that comes out, None where it is not square or not known."""
+    cropped = preprocessing.get("do_center_crop") and not crops_centre
+    size = preprocessing.get("crop_size" if cropped else "size")
+    if isinstance(size, dict):
+        size = size.get("height") if size.get("height") == size.get("width") else None
+    return size if isinstance(size, int) else None
+
+
+def _resized(image: Image, edge: int) -> Image:
+    """The short edge resized bicubically to `edge`, before RGB, as ViT-Prisma does before it cuts the centre out."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import resize
+
+    resized: Image = resize(image, edge, InterpolationMode.BICUBIC)
+    return resized
+
+
+def _blocks(model: Any, base: BaseModel) -> str:
+    """The name of the model's list of transformer blocks, as many as its config says."""
+    from torch.nn import ModuleList
+
+    for name, module in model.named_modules():
+        if isinstance(module, ModuleList) and len(module) == base.n_blocks:
+            return str(name)
+    raise DataError(
+        f"{OPTION}: {base.label} has no list of {base.n_blocks} transformer blocks; only plain vision transformers "
+        "are supported"
+    )
+
+
+def block_outputs(model: Any, pixels: Tensor, *, blocks: str, layers: Sequence[int], cls_only: bool) -> list[Tensor]:
+    """Per layer `[n, tokens, width]`, with `cls_only` the first token `[n, 1, width]`."""
+    seen: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Any:
+        def hook(_block: Any, _inputs: Any, output: Any) -> None:
+            seen[layer] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    module = model.get_submodule(blocks)
+    handles = [module[layer].register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        model(pixel_values=pixels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [seen[layer][:, :1] if cls_only else seen[layer] for layer in layers]

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: their forward pass, where they come from, their formats."""
