@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 import saeviz
-from tests.plugins.test_report import FakeRun, Write, entries, run, write
-
-__all__ = ["run", "write"]
+from tests.plugins.report.page import FakeRun, Write, entries
 
 ALWAYS = {"config": {"extractor": {"use": "vit-sae", "model": "facebook/dino"}, "embeddings": {"use": "http"}}}
 
