@@ -150,3 +150,25 @@ def images():
         return lambda: Image.fromarray(pixels).convert(mode)
 
     return [saeviz.ImageItem(f"a/{i} {mode}", opener(i, mode)) for i, mode in enumerate(modes)]
+
+
+@pytest.fixture(scope="module")
+def saes(make, tmp_path_factory):
+    """SAEs of all three layers, with weights of their own; keys as TOML has them."""
+    root = tmp_path_factory.mktemp("saes")
+    return {
+        str(layer): str(make.sae(root / str(layer), make.weights(layer), hook_point_layer=layer))
+        for layer in range(make.blocks)
+    }
+
+
+@pytest.fixture
+def w(make):
+    """Random weights by name, float32."""
+    return make.weights(5)
+
+
+@pytest.fixture
+def x():
+    """What an SAE reads: activations of 40 tokens."""
+    return np.random.default_rng(8).normal(size=(40, WIDTH)).astype(np.float32) * 2 + 0.3
