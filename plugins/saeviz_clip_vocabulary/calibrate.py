@@ -51,17 +51,14 @@ def main() -> None:
 
 
 def fit(scores: FloatArray, truth: NDArray[np.bool_], weights: FloatArray) -> Logistic:
-    """The logistic curve of the largest weighted likelihood, by Newton's method."""
-    import numpy as np
+    """The logistic curve of the largest weighted likelihood."""
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.tools import add_constant
 
-    inputs = np.column_stack([np.ones_like(scores), scores])
-    values = np.zeros(2)
-    for _ in range(50):
-        p = Logistic(*values)(scores)
-        gradient = inputs.T @ (weights * (truth - p))
-        hessian = (inputs * (weights * p * (1 - p))[:, None]).T @ inputs
-        values = values + np.linalg.solve(hessian, gradient)
-    return Logistic(*map(float, values))
+    inputs = add_constant(scores, has_constant="add")
+    found = GLM(truth.astype(float), inputs, family=Binomial(), freq_weights=weights).fit()
+    return Logistic(*map(float, found.params))
 
 
 def reliability(curve: Logistic, scores: FloatArray, truth: NDArray[np.bool_], weights: FloatArray) -> Iterator[str]:

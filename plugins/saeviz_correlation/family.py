@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import FeatureSpace, ScoreColumn
+from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation import CorrelationOptions, Family
-from saeviz_correlation.inference import adjust, adjust_by_permutation
+from saeviz_correlation.inference import adjust_by_permutation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -41,20 +41,6 @@ def confidence_interval(r: FloatArray, df: int, inflation: FloatArray | float = 
     return (r - width) / (1 - r * width), (r + width) / (1 + r * width)
 
 
-def adjust(p: FloatArray, method: str) -> FloatArray:
-    """Adjusted p-values of one family by `bh`, `by` or `bonferroni`, in the order of `p`, which has no NaN."""
-    if not p.size:
-        return p
-    if method == "bonferroni":
-        return np.minimum(p * p.size, 1.0)
-    from scipy.stats import false_discovery_control
-
-    order = np.argsort(p)  # much faster than the stable sort in SciPy, which then finds nothing to do
-    q = np.empty_like(p)
-    q[order] = false_discovery_control(p[order], method=method)
-    return q
-
-
 def adjust_by_permutation(p: FloatArray, smallest: FloatArray) -> FloatArray:
     """Single-step adjusted p-values of one family (Westfall & Young 1993).
 

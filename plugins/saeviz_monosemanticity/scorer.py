@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
+from saeviz.toolkit.multiple_testing import adjust
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.agreement import correlations
 from saeviz_monosemanticity.baseline import Baseline, Cutoffs, cutoffs
@@ -71,7 +72,7 @@ class Monosemanticity:
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`ms_q` of every feature, and how far two embeddings agree, from the columns of all spaces."""
         tested = [column for column in columns if column.name == "ms_p"]
-        adjusted = _adjust(np.concatenate([column.values for column in tested] or [np.zeros(0)]))
+        adjusted = adjust(np.concatenate([column.values for column in tested] or [np.zeros(0)]))
         start = 0
         for column in tested:
             yield ScoreColumn("ms_q", column.space, adjusted[start : start + column.values.size])
@@ -248,14 +249,3 @@ def _notes(data: ScoreInput, scores: FloatArray, sums: WeightedSums) -> NDArray[
     conditions = [np.isfinite(scores), data.features.count_active() < 2, sums.powers[0] == 0]
     reasons = ["", "fires on fewer than two images", "fires equally on all images that it is scaled over"]
     return np.select(conditions, reasons, default="one image has nearly all the weight")
-
-
-def _adjust(p: FloatArray) -> FloatArray:
-    """Benjamini-Hochberg over the p that are there; NaN stays NaN and is no member of the family."""
-    from scipy.stats import false_discovery_control
-
-    q = np.full(p.shape, np.nan)
-    is_member = np.isfinite(p)
-    if is_member.any():
-        q[is_member] = false_discovery_control(p[is_member])
-    return q

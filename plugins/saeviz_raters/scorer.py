@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz.toolkit.multiple_testing import adjust
 from saeviz.toolkit.ratings import read_numbers
 from saeviz_raters import RatersOptions
 from saeviz_raters.relation import FEW_RATERS, relations
@@ -48,18 +49,14 @@ class Raters:
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
-        from scipy.stats import false_discovery_control
-
         tests = [column for column in columns if column.name == "rater_p"]
         p = np.concatenate([column.values for column in tests] or [np.zeros(0)])
-        member = ~np.isnan(p)
-        q = np.full(p.size, np.nan)
-        if member.any():
-            q[member] = false_discovery_control(p[member], method="bh")
-        significant = np.where(member, (q <= self.options.alpha).astype(float), np.nan)
+        q = adjust(p)
+        is_member = np.isfinite(q)
+        significant = np.where(is_member, q <= self.options.alpha, np.nan)
         stop = 0
         if tests:
-            yield from self._facts(int(member.sum()))
+            yield from self._facts(int(is_member.sum()))
         for column in tests:
             start, stop = stop, stop + column.space.n_features
             yield ScoreColumn("rater_q", column.space, q[start:stop], target=column.target)

@@ -17,7 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from saeviz import ConfigError, FeatureStream, ScoreInput
 from saeviz.testing import ScorerContract
 from saeviz_correlation import CorrelationOptions
-from saeviz_correlation.inference import adjust, confidence_interval, p_values
+from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.scorer import PearsonBH
 from tests.plugins.correlations import ACTIVE_COUNTS, hard_data, make_input, make_scorer, score
 
@@ -180,14 +180,6 @@ def test_ratings_without_relation_are_rarely_significant():
     assert columns["significant", "planted"][3] == 1
     assert facts["correlation_significant_planted"] < 10
     assert facts["correlation_significant_noise"] == 0
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 1.0])), max_size=40))
-def test_adjusting_equals_statsmodels(p):
-    expected = multipletests(p, method="fdr_bh")[1] if p else []
-
-    np.testing.assert_allclose(adjust(np.array(p), "bh"), expected, rtol=1e-12, atol=1e-300)
 
 
 def test_only_the_ratings_asked_for():

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from saeviz_correlation import CorrelationOptions
-from saeviz_correlation.inference import adjust
 from saeviz_correlation.spearman import Spearman
 from saeviz_correlation.targets import finding_images
 from tests.plugins.correlations import hard_data, make_input, score
@@ -62,17 +59,6 @@ def test_q_is_adjusted_over_the_family_as_statsmodels_does(two_spaces, correctio
     else:
         assert set(reported) == {f"{name}: {n}" for name, n in zip(names, sizes, strict=True)}
     assert (facts["correlation_correction"], facts["correlation_family"]) == (correction, family)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 1.0])), min_size=1, max_size=40),
-    st.sampled_from(sorted(STATSMODELS)),
-)
-def test_adjusting_equals_statsmodels(p, correction):
-    expected = multipletests(p, method=STATSMODELS[correction])[1]
-
-    np.testing.assert_allclose(adjust(np.array(p), correction), expected, rtol=1e-12, atol=1e-300)
 
 
 def test_without_any_relation_bh_finds_something_in_at_most_alpha_of_the_runs():

@@ -1,0 +1,28 @@
+"""What having asked so often makes of p-values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray
+
+Method = Literal["bh", "by", "bonferroni"]
+NAMES: dict[Method, str] = {"bh": "fdr_bh", "by": "fdr_by", "bonferroni": "bonferroni"}
+"""What statsmodels calls them."""
+
+
+def adjust(p: FloatArray, method: Method = "bh") -> FloatArray:
+    """Adjusted p-values of one family `[n_tests]`; NaN stays NaN and is no member of the family.
+
+    `bh` is Benjamini and Hochberg's procedure, `by` Benjamini and Yekutieli's. Takes five times the memory of `p`.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    q = np.full(p.shape, np.nan)
+    is_member = np.isfinite(p)
+    if is_member.any():
+        q[is_member] = multipletests(p[is_member], method=NAMES[method])[1]
+    return q
