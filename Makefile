@@ -1,6 +1,7 @@
 # make demo    environment, install, the demo; says where its report is
 # make test    environment, install, lint, all tests
 # make lint    ruff, mypy, and whether every process collects the same tests
+# make docs    draws the picture of the floors in docs/architecture.md again
 # make versions    the fast tests of the core on Python 3.11, 3.12 and 3.13, as far as they are installed
 # make clean   removes the environment and what tools leave behind
 
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 # a test file stays in one process, so that what it makes once is made once
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
-.PHONY: demo test lint format versions clean
+.PHONY: demo test lint format docs versions clean
 
 demo: $(INSTALLED)
 	$(BIN)/saeviz demo
@@ -28,6 +29,9 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(INSTALLED)
+	$(BIN)/python -m docs.floors
 
 versions:
 	tests/on_versions
