@@ -7,10 +7,7 @@ drawn, features are colours of patches, and everything is the same on every mach
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from io import BytesIO
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +29,18 @@ from saeviz.contract.specs import (
     SelectorSpec,
 )
 from saeviz.results.run import Run
-from saeviz.values.errors import ConfigError, DataError, ImageError, LabelError
-from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures, Tokens
+from saeviz.testing.fake_extractor import (
+    GREY,
+    GRID,
+    STATISTICS,
+    THRESHOLD,
+    FakeExtractor,
+    FakeExtractorOptions,
+    Slow,
+)
+from saeviz.testing.fake_images import COLOURS, FakeImages, FakeImagesOptions, draw_rectangle
+from saeviz.values.errors import DataError, ImageError, LabelError
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel, LabelRequest
 from saeviz.values.score_input import ScoreInput
@@ -42,252 +49,38 @@ from saeviz.values.scores import ScoreColumn, ScoreFact, ScoreTable, Selected
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Image
 
     from saeviz.typing import Float32Array
-    from saeviz.values.images import Box
 
-COLOURS = {
-    "red": (220, 40, 40),
-    "green": (40, 180, 60),
-    "blue": (40, 70, 220),
-    "yellow": (230, 210, 50),
-    "violet": (150, 50, 190),
-    "white": (240, 240, 240),
-}
-GREY = 128 / 255
-THRESHOLD = 0.02
-GRID = 4
-STATISTICS = 6
-"""Numbers per patch: mean and standard deviation of red, green and blue, each in [0, 1]."""
-
-
-class Slow(Options):
-    """Options of a fake that can take its time."""
-
-    seconds_per_item: float = Field(0.0, ge=0, description="wait this long for each item, so that a test can interrupt")
-
-
-class FakeImagesOptions(Options):
-    """Options of `fake-images`."""
-
-    n: int = Field(12, ge=0, description="how many pictures")
-    broken: int = Field(0, ge=0, description="how many of them, the last ones, are not pictures at all")
-    unrated: int = Field(0, ge=0, description="how many, the first ones, have no ratings")
-    seed: int = Field(0, description="another seed draws other pictures")
-
-
-class FakeImages:
-    """Pictures of one coloured rectangle on grey, with the ratings `warmth` (red less blue) and `noise`.
-
-    Metadata: `colour` is the rectangle's colour, `title` a short text with it.
-    """
-
-    def __init__(self, options: FakeImagesOptions, context: Context) -> None:
-        self.options = options
-
-    def get_image(self, item_id: str) -> ImageItem | None:
-        """The picture `picture/7`."""
-        prefix, _, number = item_id.rpartition("/")
-        known = prefix == "picture" and number in map(str, range(self.options.n))
-        return self._item(int(number)) if known else None
-
-    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
-        """The pictures by number."""
-        items = (self._item(number) for number in range(self.options.n))
-        return islice((item for item in items if item.ratings or not filter_labeled), limit)
-
-    def notes(self) -> list[str]:
-        """How many pictures are not rated."""
-        return [f"{self.options.unrated} images have no ratings"] if self.options.unrated else []
-
-    def _item(self, number: int) -> ImageItem:
-        import numpy as np
-
-        generator = np.random.default_rng([self.options.seed, number])
-        colour = list(COLOURS)[int(generator.integers(len(COLOURS)))]
-        red, _, blue = COLOURS[colour]
-        ratings = {"warmth": (red - blue) / 255 + float(generator.normal(0, 0.1)), "noise": float(generator.normal())}
-        broken = number >= self.options.n - self.options.broken
-        return ImageItem(
-            item_id=f"picture/{number}",
-            source=b"not a picture" if broken else draw_rectangle(colour, generator),
-            ratings={} if number < self.options.unrated else ratings,
-            metadata={"colour": colour, "title": f"a {colour} rectangle"},
-        )
-
-
-def draw_rectangle(colour: str, generator: np.random.Generator) -> bytes:
-    """A PNG of 32 by 32 pixels: a rectangle of this colour somewhere on grey."""
-    from PIL import Image, ImageDraw
-
-    image = Image.new("RGB", (32, 32), (128, 128, 128))
-    left, top, width, height = (int(number) for number in generator.integers([0, 0, 10, 10], [16, 16, 24, 24]))
-    ImageDraw.Draw(image).rectangle((left, top, left + width, top + height), fill=COLOURS[colour])
-    buffer = BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
-
-
-class FakeExtractorOptions(Slow):
-    """Options of `fake-extractor`."""
-
-    layers: tuple[int, ...] = Field((1, 2), min_length=1, description="layers; each has its own features")
-    tokens: tuple[Tokens, ...] = Field(("cls",), min_length=1, description="where the features are read")
-    n_features: int = Field(32, ge=STATISTICS, description="features per space")
-    batch_size: int = Field(4, ge=1, description="images at once")
-
-
-class FakeExtractor:
-    """Sparse features of patch colours; `cls` is the mean patch.
-
-    Features 0 to 5 are how far red, green and blue are above grey and their standard deviations, the others random
-    mixtures of them. Able to do all that an extractor can, with a joint space of pictures and the words for colours.
-    """
-
-    def __init__(self, options: FakeExtractorOptions, context: Context) -> None:
-        self.options = options
-        self.context = context
-
-    @property
-    def spaces(self) -> list[FeatureSpace]:
-        """A space per layer and kind of tokens."""
-        options = self.options
-        return [
-            FeatureSpace(layer, tokens, options.n_features) for layer in options.layers for tokens in options.tokens
-        ]
-
-    def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
-        """Features in batches; an unreadable picture is reported and left out."""
-        from scipy.sparse import csr_array
-
-        source = iter(items)
-        while chunk := list(islice(source, self.options.batch_size)):
-            readable = [(item.item_id, patches) for item in chunk if (patches := self._try_patches(item)) is not None]
-            if not readable:
-                continue
-            ids = tuple(item_id for item_id, _ in readable)
-            for space in self.spaces:
-                rows = [self._pooled(patches, space) for _, patches in readable]
-                yield FeatureBatch(space, ids, csr_array(rows))
-
-    def extract_from_image(
-        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
-    ) -> SAEFeatureResult:
-        """CLS features of one picture; what is reconstructed are the six statistics, where above zero."""
-        import numpy as np
-
-        space = FeatureSpace(self._layer(layer), "cls", self.options.n_features)
-        features = self._pooled(_patches(_picture(image)), space)
-        strongest = np.argsort(-features, kind="stable")[: min(top_k, int((features > 0).sum()))]
-        return SAEFeatureResult(
-            space=space,
-            features=features,
-            num_active=int((features > 0).sum()),
-            top_indices=strongest.astype(np.int64),
-            top_values=features[strongest],
-            reconstruct=features[:STATISTICS].copy,
-        )
-
-    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
-        """Features of every patch of one picture."""
-        layer = self._layer(layer)
-        return SpatialFeatures(layer, _encode(_patches(_picture(image)), layer, self.options.n_features), (GRID, GRID))
-
-    def heatmaps(
-        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
-    ) -> Float32Array:
-        """The columns of `extract_spatial`; there is nothing finer in them, so a patch is 3 x 3 equal cells then."""
-        import numpy as np
-
-        maps = [[self.extract_spatial(image, layer).heatmap(feature) for feature in features] for image in images]
-        found = np.array(maps, np.float32)
-        return found.repeat(3, axis=-1).repeat(3, axis=-2) if fine else found
-
-    def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
-        """All of the picture, which is squeezed into a square."""
-        width, height = _picture(image).size
-        return 0.0, 0.0, float(width), float(height)
-
-    def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
-        """Unit vectors `[n, 3]`: the direction of the mean colour from grey; NaN where unreadable."""
-        import numpy as np
-
-        rows = [self._try_patches(item) for item in items]
-        means = [np.full(3, np.nan) if row is None else row[:, :3].mean(axis=0) for row in rows]
-        return _unit(np.array(means, dtype=np.float32).reshape(-1, 3) - np.float32(0.5))
-
-    def embed_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Unit vectors `[n, 3]`: the direction of the first colour word; other texts share one direction."""
-        import numpy as np
-
-        named = [next((COLOURS[word] for word in text.split() if word in COLOURS), (0, 0, 0)) for text in texts]
-        return _unit(np.array(named, dtype=np.float32).reshape(-1, 3) / np.float32(255) - np.float32(0.5))
-
-    def _layer(self, layer: int | None) -> int:
-        if layer is None:
-            return self.options.layers[-1]
-        if layer not in self.options.layers:
-            raise ConfigError(f"extractor.layers: layer {layer} is none of {list(self.options.layers)}")
-        return layer
-
-    def _try_patches(self, item: ImageItem) -> Float32Array | None:
-        time.sleep(self.options.seconds_per_item)
-        try:
-            return _patches(item.open())
-        except ImageError as error:
-            self.context.failed(item.item_id, str(error))
-            return None
-
-    def _pooled(self, patches: Float32Array, space: FeatureSpace) -> Float32Array:
-        if space.tokens == "cls":
-            patches = patches.mean(axis=0, keepdims=True)
-        features = _encode(patches, space.layer, space.n_features)
-        pooled: Float32Array = features.mean(axis=0) if space.tokens == "patch-mean" else features.max(axis=0)
-        return pooled
-
-
-def _picture(image: Image | ImageItem | Path | str) -> Image:
-    if isinstance(image, (Path, str)):
-        image = ImageItem(str(image), Path(image))
-    return image.open() if isinstance(image, ImageItem) else image
-
-
-def _patches(image: Image) -> Float32Array:
-    """Float32 `[patches, STATISTICS]`, patches row-major."""
-    import numpy as np
-
-    side = 8
-    pixels: Float32Array = np.asarray(
-        image.convert("RGB").resize((GRID * side, GRID * side)), dtype=np.float32
-    ) / np.float32(255)
-    patches = pixels.reshape(GRID, side, GRID, side, 3).swapaxes(1, 2).reshape(GRID * GRID, side * side, 3)
-    statistics: Float32Array = np.concatenate([patches.mean(axis=1), patches.std(axis=1)], axis=1)
-    return statistics
-
-
-@cache
-def _encoder(layer: int, n_features: int) -> Float32Array:
-    import numpy as np
-
-    mixtures = np.random.default_rng(layer).normal(size=(STATISTICS, n_features - STATISTICS))
-    encoder: Float32Array = np.concatenate([np.eye(STATISTICS), mixtures], axis=1).astype(np.float32)
-    return encoder
-
-
-def _encode(statistics: Float32Array, layer: int, n_features: int) -> Float32Array:
-    import numpy as np
-
-    above_grey = statistics - np.array([GREY, GREY, GREY, 0, 0, 0], dtype=np.float32)
-    features: Float32Array = np.maximum(above_grey @ _encoder(layer, n_features) - THRESHOLD, np.float32(0))
-    return features
-
-
-def _unit(rows: Float32Array) -> Float32Array:
-    import numpy as np
-
-    unit: Float32Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-6))
-    return unit
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "GRID",
+    "STATISTICS",
+    "THRESHOLD",
+    "FakeEmbeddings",
+    "FakeExtractor",
+    "FakeExtractorOptions",
+    "FakeImages",
+    "FakeImagesOptions",
+    "FakeLabeler",
+    "FakeLabelerOptions",
+    "FakeReporter",
+    "FakeScorer",
+    "FakeSelector",
+    "MemoryStore",
+    "Slow",
+    "draw_rectangle",
+    "saeviz_embedding_providers",
+    "saeviz_feature_extractors",
+    "saeviz_feature_stores",
+    "saeviz_image_providers",
+    "saeviz_labelers",
+    "saeviz_reporters",
+    "saeviz_scorers",
+    "saeviz_selectors",
+    "specs",
+]
 
 
 class MemoryStore(OneItemStore):

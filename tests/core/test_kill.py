@@ -114,7 +114,7 @@ import pandas, pyarrow.parquet, scipy.sparse, tqdm, filelock  # once, for all th
 
 import saeviz
 import saeviz.testing.fakes
-from saeviz.pipeline import Plan
+from saeviz.pipeline.run import Plan
 from saeviz_npz.store import NpzStore
 
 run_file, directory, n_kills, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

@@ -152,6 +152,7 @@ def test_the_fakes_are_a_plugin_with_one_component_per_role():
 def test_the_fakes_need_neither_pytest_nor_torch():
     code = """
 import sys
+from saeviz import Context
 from saeviz.testing.fakes import *
 fake = FakeExtractor(FakeExtractorOptions(), Context())
 assert list(fake.extract(FakeImages(FakeImagesOptions(), Context()).iter_images()))

@@ -1,0 +1,87 @@
+"""Drawn pictures with ratings, the images of `saeviz.testing.fakes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from saeviz.contract.context import Context
+from saeviz.contract.options import Options
+from saeviz.values.images import ImageItem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COLOURS = {
+    "red": (220, 40, 40),
+    "green": (40, 180, 60),
+    "blue": (40, 70, 220),
+    "yellow": (230, 210, 50),
+    "violet": (150, 50, 190),
+    "white": (240, 240, 240),
+}
+
+
+class FakeImagesOptions(Options):
+    """Options of `fake-images`."""
+
+    n: int = Field(12, ge=0, description="how many pictures")
+    broken: int = Field(0, ge=0, description="how many of them, the last ones, are not pictures at all")
+    unrated: int = Field(0, ge=0, description="how many, the first ones, have no ratings")
+    seed: int = Field(0, description="another seed draws other pictures")
+
+
+class FakeImages:
+    """Pictures of one coloured rectangle on grey, with the ratings `warmth` (red less blue) and `noise`.
+
+    Metadata: `colour` is the rectangle's colour, `title` a short text with it.
+    """
+
+    def __init__(self, options: FakeImagesOptions, context: Context) -> None:
+        self.options = options
+
+    def get_image(self, item_id: str) -> ImageItem | None:
+        """The picture `picture/7`."""
+        prefix, _, number = item_id.rpartition("/")
+        known = prefix == "picture" and number in map(str, range(self.options.n))
+        return self._item(int(number)) if known else None
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
+        """The pictures by number."""
+        items = (self._item(number) for number in range(self.options.n))
+        return islice((item for item in items if item.ratings or not filter_labeled), limit)
+
+    def notes(self) -> list[str]:
+        """How many pictures are not rated."""
+        return [f"{self.options.unrated} images have no ratings"] if self.options.unrated else []
+
+    def _item(self, number: int) -> ImageItem:
+        import numpy as np
+
+        generator = np.random.default_rng([self.options.seed, number])
+        colour = list(COLOURS)[int(generator.integers(len(COLOURS)))]
+        red, _, blue = COLOURS[colour]
+        ratings = {"warmth": (red - blue) / 255 + float(generator.normal(0, 0.1)), "noise": float(generator.normal())}
+        broken = number >= self.options.n - self.options.broken
+        return ImageItem(
+            item_id=f"picture/{number}",
+            source=b"not a picture" if broken else draw_rectangle(colour, generator),
+            ratings={} if number < self.options.unrated else ratings,
+            metadata={"colour": colour, "title": f"a {colour} rectangle"},
+        )
+
+
+def draw_rectangle(colour: str, generator: np.random.Generator) -> bytes:
+    """A PNG of 32 by 32 pixels: a rectangle of this colour somewhere on grey."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (32, 32), (128, 128, 128))
+    left, top, width, height = (int(number) for number in generator.integers([0, 0, 10, 10], [16, 16, 24, 24]))
+    ImageDraw.Draw(image).rectangle((left, top, left + width, top + height), fill=COLOURS[colour])
+    buffer = BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
