@@ -17,7 +17,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
@@ -28,14 +27,12 @@ from saeviz.contract.mixins import OneItemStore
 from saeviz.formats.damage import UNREADABLE, Stamp
 from saeviz.formats.files import (
     OneWriter,
-    append_line,
     atomic_path,
     explain_disk_errors,
-    read_lines,
     remove_temporaries,
     sync_folder,
 )
-from saeviz.formats.lines import DAMAGED, checked_line, parse_line
+from saeviz.toolkit.shard_index import ShardIndex
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import TOKENS, FeatureBatch, FeatureSpace, Tokens
 
@@ -48,7 +45,6 @@ WINDOW_BYTES = 32 * 2**20
 """How much of a space `read` holds at once, about."""
 READERS = 2
 """Shards decoded at the same time."""
-_BYTES_PER_VALUE = 8
 
 
 class ShardStore(OneItemStore, ABC):
@@ -160,8 +156,8 @@ class ShardStore(OneItemStore, ABC):
             self.__dict__.pop("_indexes", None)
 
     @cached_property
-    def _indexes(self) -> dict[Path, _Index]:
-        found = (_load_index(folder / self.index_name) for folder in self._space_folders())
+    def _indexes(self) -> dict[Path, ShardIndex]:
+        found = (ShardIndex.load(folder / self.index_name) for folder in self._space_folders())
         indexes = {index.folder: index for index in found if index is not None}
         for index in indexes.values():
             self._drop_lost_shards(index)
@@ -174,11 +170,11 @@ class ShardStore(OneItemStore, ABC):
     def _folder(self, space: FeatureSpace) -> Path:
         return self.folder / f"layer_{space.layer}" / self.folder_names[space.tokens]
 
-    def _index(self, space: FeatureSpace) -> _Index | None:
+    def _index(self, space: FeatureSpace) -> ShardIndex | None:
         index = self._indexes.get(self._folder(space))
         return index if index is not None and index.space == space else None
 
-    def _index_to_write(self, space: FeatureSpace) -> _Index:
+    def _index_to_write(self, space: FeatureSpace) -> ShardIndex:
         folder = self._folder(space)
         index = self._indexes.get(folder)
         if index is not None and index.space != space:
@@ -187,10 +183,7 @@ class ShardStore(OneItemStore, ABC):
                 "remove it, or use another folder for another SAE"
             )
         if index is None:
-            header = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
-            path = folder / self.index_name
-            append_line(path, checked_line(header))
-            index = self._indexes[folder] = _Index(path, space)
+            index = self._indexes[folder] = ShardIndex.create(folder / self.index_name, space)
         if not index.is_clean:
             remove_temporaries(folder)
             shards = folder.glob(f"batch_*{self.suffix}")
@@ -199,22 +192,16 @@ class ShardStore(OneItemStore, ABC):
             index.is_clean = True
         return index
 
-    def _commit(self, index: _Index, batch: FeatureBatch, *, settled: bool) -> None:
-        # Counted before anything is written: a number whose line the disk refused may be in the index all the same.
-        index.last_number += 1
-        number = index.last_number
+    def _commit(self, index: ShardIndex, batch: FeatureBatch, *, settled: bool) -> None:
+        number = index.next_number()
         path = self._path(index, number)
         with atomic_path(path) as temporary:
             (self.save_settled if settled else self.save_shard)(temporary, batch)
-        n_active = int(batch.matrix.nnz)
-        stamp = Stamp.of(path)
-        line = {"batch": number, "n_active": n_active, "file": stamp, "items": batch.item_ids}
-        append_line(index.path, checked_line(line))
-        index.add(number, batch.item_ids, n_active, stamp)
+        index.append(number, batch.item_ids, int(batch.matrix.nnz), Stamp.of(path))
         index.has_unsettled |= not settled
         self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
 
-    def _merge_small(self, index: _Index, *, however_few: bool = False) -> None:
+    def _merge_small(self, index: ShardIndex, *, however_few: bool = False) -> None:
         small = {n: shard for n, shard in index.shards.items() if not self._is_full(shard.n_live, shard.n_values)}
         n_items = sum(shard.n_live for shard in small.values())
         n_values = sum(shard.n_values for shard in small.values())
@@ -227,7 +214,7 @@ class ShardStore(OneItemStore, ABC):
     def _is_full(self, n_items: int, n_values: int) -> bool:
         return n_items >= self.shard_rows or n_values >= SHARD_VALUES
 
-    def _gather(self, index: _Index, item_ids: Sequence[str]) -> list[CSR]:
+    def _gather(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
         """Matrices whose rows, one after the other, are the items in this order."""
         import numpy as np
 
@@ -239,7 +226,7 @@ class ShardStore(OneItemStore, ABC):
             parts = list(pool.map(lambda part: _take(self._load(index, part[0]), part[1]), wanted))
         return parts if order == list(range(len(order))) else [_stacked(parts)[np.argsort(order)]]
 
-    def _load(self, index: _Index, number: int) -> CSR:
+    def _load(self, index: ShardIndex, number: int) -> CSR:
         path, items = self._path(index, number), index.shards[number].items
         try:
             matrix = self.load_shard(path, index.space, items)
@@ -250,11 +237,11 @@ class ShardStore(OneItemStore, ABC):
             raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to get its items anew")
         return matrix
 
-    def _path(self, index: _Index, number: int) -> Path:
+    def _path(self, index: ShardIndex, number: int) -> Path:
         return index.folder / f"batch_{number:06d}{self.suffix}"
 
-    def _drop_lost_shards(self, index: _Index) -> None:
-        lost = [number for number, shard in index.shards.items() if not _is_whole(self._path(index, number), shard)]
+    def _drop_lost_shards(self, index: ShardIndex) -> None:
+        lost = [number for number, shard in index.shards.items() if not shard.is_whole(self._path(index, number))]
         for number in lost:
             items = index.drop(number)
             path = self._path(index, number)
@@ -265,90 +252,6 @@ class ShardStore(OneItemStore, ABC):
         for path in paths:
             with explain_disk_errors(path, "removed"):
                 path.unlink(missing_ok=True)
-
-
-@dataclass
-class _Shard:
-    items: tuple[str, ...]
-    n_active: int
-    n_live: int
-    stamp: Stamp | None = None
-    """None where an earlier version wrote it."""
-
-    @property
-    def n_values(self) -> int:
-        """Non-zeros of the live items, about."""
-        return self.n_active * self.n_live // len(self.items)
-
-
-@dataclass
-class _Index:
-    """Where the items of one space are: `places[item_id]` is (number of the shard, row)."""
-
-    path: Path
-    space: FeatureSpace
-    places: dict[str, tuple[int, int]] = field(default_factory=dict)
-    shards: dict[int, _Shard] = field(default_factory=dict)
-    last_number: int = 0
-    is_clean: bool = False
-    has_unsettled: bool = False
-
-    @property
-    def folder(self) -> Path:
-        return self.path.parent
-
-    def add(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp | None) -> None:
-        for row, item_id in enumerate(items):
-            before = self.places.get(item_id)
-            if before is not None:
-                self.shards[before[0]].n_live -= 1
-            self.places[item_id] = (number, row)
-        self.shards[number] = _Shard(items, n_active, len(items), stamp)
-        self.last_number = max(self.last_number, number)
-
-    def live_items(self, number: int) -> list[str]:
-        items = self.shards[number].items
-        return [item_id for row, item_id in enumerate(items) if self.places[item_id] == (number, row)]
-
-    def pop_emptied(self) -> list[int]:
-        emptied = [number for number, shard in self.shards.items() if not shard.n_live]
-        for number in emptied:
-            del self.shards[number]
-        return emptied
-
-    def drop(self, number: int) -> int:
-        lost = self.live_items(number)
-        for item_id in lost:
-            del self.places[item_id]
-        del self.shards[number]
-        return len(lost)
-
-    @property
-    def bytes_per_item(self) -> int:
-        shards = self.shards.values()
-        n_items = sum(len(shard.items) for shard in shards)
-        return _BYTES_PER_VALUE * sum(shard.n_active for shard in shards) // max(n_items, 1)
-
-
-def _load_index(path: Path) -> _Index | None:
-    lines = read_lines(path)
-    if not lines:
-        return None
-    try:
-        header = parse_line(lines[0])
-        index = _Index(path, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
-        for line in lines[1:]:
-            entry = parse_line(line)
-            stamp = Stamp(*entry["file"]) if "file" in entry else None
-            index.add(entry["batch"], tuple(entry["items"]), entry["n_active"], stamp)
-    except DAMAGED as error:
-        raise RunDirError(f"{path} is damaged ({error}); remove {path.parent} and run again") from error
-    index.pop_emptied()
-    return index
-
-
-def _is_whole(path: Path, shard: _Shard) -> bool:
-    return path.exists() if shard.stamp is None else shard.stamp.fits(path)
 
 
 def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:

@@ -68,6 +68,7 @@ def test_scipy_reads_a_shard_in_its_encoding_and_one_that_will_be_merged(tmp_pat
     assert matrix.dtype == np.float32
     assert (matrix != batch.matrix).nnz == 0
     header, line = map(json.loads, (tmp_path / "layer_7" / "cls" / "index.jsonl").read_text().splitlines())
+    assert header.pop("check")
     assert header == {"layer": 7, "tokens": "cls", "n_features": 50}
     assert (line["batch"], line["items"]) == (1, ids)
 
