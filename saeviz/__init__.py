@@ -6,7 +6,7 @@ Everything a plugin needs is named here; all of it is cheap to import.
 from __future__ import annotations
 
 from saeviz.api import component, open_run, run
-from saeviz.contract.context import Context
+from saeviz.contract.context import Context, Precision
 from saeviz.contract.hookspecs import API_VERSION, hookimpl
 from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.contract.options import NEUTRAL, PATH, Options
@@ -45,6 +45,7 @@ from saeviz.contract.specs import (
     ScorerSpec,
     SelectorSpec,
 )
+from saeviz.pipeline.run import Plan
 from saeviz.results.reporter import Reporter
 from saeviz.results.run import Run
 from saeviz.values.errors import (
@@ -67,7 +68,7 @@ from saeviz.values.features import (
     SpatialFeatures,
     Tokens,
 )
-from saeviz.values.images import HasBytes, ImageItem
+from saeviz.values.images import Box, HasBytes, ImageItem, ImageSource
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 from saeviz.values.outcomes import Failure, Figure, Health
 from saeviz.values.relations import (
@@ -90,6 +91,7 @@ __all__ = [
     "NEUTRAL",
     "PATH",
     "TOKENS",
+    "Box",
     "Checkable",
     "ComponentSpec",
     "ConcurrentLabeler",
@@ -123,6 +125,7 @@ __all__ = [
     "ImageItem",
     "ImageProvider",
     "ImageProviderSpec",
+    "ImageSource",
     "IndividualRatings",
     "LabelError",
     "LabelJudge",
@@ -135,7 +138,9 @@ __all__ = [
     "OneItemStore",
     "Options",
     "PausedError",
+    "Plan",
     "PluginError",
+    "Precision",
     "Relation",
     "Reporter",
     "ReporterSpec",

@@ -13,8 +13,8 @@ from saeviz.formats.paths import default_cache_dir
 from saeviz.values.errors import ConfigError
 
 T = TypeVar("T")
-Device = str
 Precision = Literal["float32", "bfloat16"]
+"""Of the numbers in a model; what it gives is float32 all the same."""
 
 
 def _no_progress(items: Iterable[Any], _total: int | None, _label: str) -> Iterator[Any]:
@@ -42,7 +42,7 @@ class Context:
     component stands in the run file, such as `second_embeddings`, its role outside a run; messages begin with it.
     """
 
-    device: Device = "auto"
+    device: str = "auto"
     precision: Precision = "float32"
     seed: int = 0
     workdir: Path = Path()

@@ -24,7 +24,10 @@ PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch
 
 @dataclass(frozen=True)
 class Plan:
-    """Which stages to run. `redo` runs them although nothing has changed."""
+    """Which stages to run, by name: from `first` to `last`; those in `redo` even if nothing has changed.
+
+    Earlier stages must be finished. Raises `ConfigError` for a name that is not a stage's.
+    """
 
     first: str = STAGE_NAMES[0]
     last: str = STAGE_NAMES[-1]
@@ -37,11 +40,6 @@ class Plan:
                 raise ConfigError(f"there is no stage {name!r}{hint}")
         if STAGE_NAMES.index(self.first) > STAGE_NAMES.index(self.last):
             raise ConfigError(f"--from {self.first} comes after --until {self.last}")
-
-    def stages(self) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
-        """Those taken as they are, and those to run."""
-        first, last = STAGE_NAMES.index(self.first), STAGE_NAMES.index(self.last)
-        return STAGES[:first], STAGES[first : last + 1]
 
 
 def run_stages(session: Session, plan: Plan) -> int:
@@ -78,7 +76,8 @@ def run_stages(session: Session, plan: Plan) -> int:
 
 def _stages(session: Session, plan: Plan) -> Iterator[tuple[Stage, ...]]:
     """Those taken as they are and those to run, of the stages that this run has."""
-    for part in plan.stages():
+    first, last = STAGE_NAMES.index(plan.first), STAGE_NAMES.index(plan.last)
+    for part in (STAGES[:first], STAGES[first : last + 1]):
         yield tuple(stage for stage in part if stage.name != EMBED_SECOND or session.config.second_embeddings)
 
 

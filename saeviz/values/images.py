@@ -29,6 +29,7 @@ class HasBytes(Protocol):
 
 
 ImageSource = Path | bytes | Callable[[], "Image"]
+"""A file, its bytes, or a function that gives the decoded picture; the function may be `HasBytes`."""
 
 
 @dataclass(frozen=True)
