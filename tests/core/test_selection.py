@@ -125,3 +125,9 @@ def test_what_counts_can_be_required_in_the_run_file_and_by_its_old_name(fake_ru
     assert older.manifest["config"]["selector"]["require"] == "significant"
     with pytest.raises(saeviz.ConfigError, match=r"selector\.require = .replicated.*split"):
         saeviz.run(fake_run, settings=['selector.require="replicated"'])
+
+
+def test_a_selection_of_nothing_is_a_warning_with_the_next_step(fake_run, caplog):
+    run = saeviz.run(fake_run, settings=["selector.use='tiered'", "selector.min_active=1000"])
+    assert run.selected == []
+    assert "no feature was selected; `saeviz plugins selector:tiered` lists what it requires" in caplog.text

@@ -44,8 +44,11 @@ class Select:
         labels = {feature: line.label for feature, line in read_labels(rundir.labels).items()}
         write_selected(rundir, selected, table, labels)
         tiers = Counter(choice.tier for choice in selected)
-        logger.info(
-            "select: %d features (%s)", len(selected), ", ".join(f"tier {t}: {tiers[t]}" for t in sorted(tiers))
-        )
+        if selected:
+            by_tier = ", ".join(f"tier {tier}: {tiers[tier]}" for tier in sorted(tiers))
+            logger.info("select: %d features (%s)", len(selected), by_tier)
+        else:
+            use = session.config.selector.use
+            logger.warning("select: no feature was selected; `saeviz plugins selector:%s` lists what it requires", use)
         counts = {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}
         return {"counts": counts, "outputs": [rundir.selected]}
