@@ -97,7 +97,7 @@ def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Pr
     check_needs(config, manager)
     manager.load_all((one.role, one.use, one.place) for one in config.components())
     if config.run.dir is None:
-        raise ConfigError("run.dir: say where the run goes, in the run file or with --out")
+        raise ConfigError("run.dir: set the run directory, in the run file or with --out")
     return Prepared(config, manager, config.run.dir)
 
 

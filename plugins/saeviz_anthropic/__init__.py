@@ -18,7 +18,7 @@ class AnthropicOptions(VLMOptions):
 
     model: str = Field("claude-haiku-5-5", min_length=1, description="name of a Claude model")
     max_output_tokens: int = Field(
-        4096, ge=64, le=1_000_000, description="limit of one answer, a model's thoughts included"
+        4096, ge=64, le=1_000_000, description="maximum tokens of one answer, including the model's reasoning"
     )
 
     def package(self) -> tuple[str, str]:
@@ -31,7 +31,7 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
     """`anthropic`."""
     yield saeviz.LabelerSpec(
         name="anthropic",
-        summary="names features with Claude; sends images to Anthropic, needs a key",
+        summary="names features with Claude; sends images to Anthropic, needs an API key",
         options=AnthropicOptions,
         factory="saeviz_anthropic.labeler:anthropic",
         needs=("anthropic",),

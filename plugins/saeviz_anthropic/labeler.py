@@ -57,7 +57,7 @@ class Messages:
         except anthropic.APIConnectionError as error:
             raise ServiceError(None, f"{error} {error.__cause__ or ''}".strip()) from error
         except (anthropic.AnthropicError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise ServiceError(None, f"it sent what no client understands ({type(error).__name__})") from error
+            raise ServiceError(None, f"the response could not be parsed ({type(error).__name__})") from error
 
     def image_tokens(self, size: int) -> int:
         """Width times height by 750."""
@@ -96,7 +96,7 @@ def _content(part: Part) -> dict[str, Any]:
 
 def _reply(message: Any) -> Reply:
     if isinstance(message, str):  # what is not JSON
-        raise ServiceError(None, f"it sent no answer: {http_reason(message, 'an empty one')}")
+        raise ServiceError(None, f"the response has no answer: {http_reason(message, 'an empty one')}")
     reason, usage = getattr(message, "stop_reason", None), getattr(message, "usage", None)
     details = getattr(getattr(message, "stop_details", None), "explanation", None)
     content = message.content

@@ -21,18 +21,20 @@ class ClipVocabularyOptions(saeviz.Options):
         description="text file with one term a line; default: a built-in list of some 1,400 visual concepts",
         **saeviz.PATH,
     )
-    terms: tuple[str, ...] = Field((), description="the vocabulary itself, in place of a file")
+    terms: tuple[str, ...] = Field((), description="list of terms, in place of a file")
     templates: tuple[Template, ...] = Field(
         ("{}", "a photo of {}", "a picture with {}"),
         min_length=1,
-        description="texts in which a term is shown to CLIP at the place of {}; their embeddings are averaged",
+        description="prompts in which {} is replaced by a term; their embeddings are averaged",
     )
     clip_checkpoint: str | None = Field(
         None,
         description="open_clip tag or checkpoint file of the CLIP to use; default: the CLIP of the run's extractor",
         **saeviz.PATH,
     )
-    random_images: int = Field(200, ge=2, le=100_000, description="how many random images of the data to compare with")
+    random_images: int = Field(
+        200, ge=2, le=100_000, description="number of random images of the data set to compare with"
+    )
 
     @model_validator(mode="after")
     def _is_one_vocabulary(self) -> ClipVocabularyOptions:
@@ -46,7 +48,7 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
     """`clip-vocabulary`."""
     yield saeviz.LabelerSpec(
         name="clip-vocabulary",
-        summary="names features by CLIP from a list of words; no network, no key",
+        summary="names features with terms of a list that fit by CLIP similarity; no network, no API key",
         options=ClipVocabularyOptions,
         factory="saeviz_clip_vocabulary.labeler:ClipVocabulary",
         judges_itself=True,

@@ -46,7 +46,7 @@ class ClipVocabulary:
         Raises `LabelError` where none of the top images can be read, or not two random ones.
         """
         if not request.top:
-            return saeviz.FeatureLabel("", "no image activates the feature", confidence=0.0)
+            return saeviz.FeatureLabel("", "the feature is not active on any image", confidence=0.0)
         fit = self._fit(request)
         top, weights = self._top(request)
         scores = fit.scores(top @ self._texts.T, weights)
@@ -160,7 +160,7 @@ def _clip(checkpoint: str | None, context: saeviz.Context) -> saeviz.TextAligned
         clip = saeviz.component("extractor", "clip-b32-prisma", context=context, clip_checkpoint=checkpoint)
     if not isinstance(clip, saeviz.TextAligned):
         raise saeviz.ConfigError(
-            "labeler.clip_checkpoint: the extractor of this run has no text tower to borrow; name the open_clip tag or "
+            "labeler.clip_checkpoint: the extractor of this run has no text encoder; name the open_clip tag or "
             "the checkpoint file of a CLIP here, or use the labeler 'metadata-terms'"
         )
     return clip

@@ -25,7 +25,7 @@ def read_terms(path: Path) -> list[str]:
         raise saeviz.ConfigError(f"labeler.vocabulary: {path} is not UTF-8 text: {error.reason}") from error
     kept = tidy(line for line in lines if not line.lstrip().startswith("#"))
     if not kept:
-        raise saeviz.ConfigError(f"labeler.vocabulary: {path} has no terms; write one a line")
+        raise saeviz.ConfigError(f"labeler.vocabulary: {path} has no terms; write one per line")
     return kept
 
 

@@ -26,38 +26,41 @@ def column_of(name: str, known: Collection[str]) -> str:
 class CorrelationOptions(saeviz.Options):
     """Options of every scorer of this plugin."""
 
-    alpha: float = Field(
-        default=0.05, gt=0, lt=1, description="the error rate that `significant` keeps to, see `correction`"
-    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="error rate for `significant`, see `correction`")
     min_active: int = Field(
         default=10,
         ge=1,
         le=1_000_000,
-        description="a pair of feature and rating is tested when the feature fires on at least so many rated images",
+        description="a pair of feature and rating is tested only if the feature fires on at least this many rated "
+        "images",
     )
     ratings: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="the ratings to correlate with; default all"
+        default=None, min_length=1, description="ratings to correlate with; default: all"
     )
     family: Family = Field(
         default="run",
-        description="which tests are adjusted together: all of the `run`, those of a feature `space`, of a `rating`",
+        description="which tests are adjusted together: all of the `run`, those of each feature `space`, or those "
+        "of each `rating`",
     )
     correction: Correction = Field(
         default="bh",
         description=(
-            "`bh` (Benjamini-Hochberg) and `by` (Benjamini-Yekutieli, under any dependence) keep the false discovery "
+            "`bh` (Benjamini-Hochberg) and `by` (Benjamini-Yekutieli, under any dependence) control the false "
+            "discovery "
             "rate; `bonferroni` and `max-t` (permuted ratings, keeps the dependence between features) the chance of "
             "any false one"
         ),
     )
-    permutations: int = Field(default=1000, ge=1, le=1_000_000, description="how often `max-t` permutes the ratings")
+    permutations: int = Field(
+        default=1000, ge=1, le=1_000_000, description="number of permutations of the ratings for `max-t`"
+    )
     split: float | None = Field(
         default=None,
         gt=0,
         lt=1,
         description=(
-            "share of the images on which relations are found, the rest tests those again; default: all images find "
-            "and none are held out"
+            "share of the images on which relations are found; they are tested again on the rest. Default: all "
+            "images are used and none are held out"
         ),
     )
 
@@ -83,7 +86,7 @@ class PartialOptions(CorrelationOptions):
     control: tuple[str, ...] = Field(
         min_length=1,
         description=(
-            "what to hold constant: ratings and columns of the images' metadata; a column is a number where all its "
+            "ratings and metadata columns to hold constant; a column is a number where all its "
             "cells are, else a category; `category:code` takes the numbers of `code` as names of categories"
         ),
     )
@@ -109,7 +112,9 @@ class PartialOptions(CorrelationOptions):
         columns = {column_of(name, self.ratings or ()) for name in self.control}
         both = [name for name in self.ratings or () if name in columns]
         if both:
-            raise ValueError(f"{both[0]!r} is in ratings and in control; what is held constant correlates with nothing")
+            raise ValueError(
+                f"{both[0]!r} is in ratings and in control; a variable that is held constant cannot be correlated"
+            )
         return self
 
 
@@ -137,7 +142,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     )
     yield saeviz.ScorerSpec(
         name="point-biserial",
-        summary="correlation of firing at all with every rating",
+        summary="correlation of whether a feature fires, not how much, with every rating",
         options=CorrelationOptions,
         factory="saeviz_correlation.scorer:PointBiserial",
         uses_embeddings=False,

@@ -31,7 +31,7 @@ class Partial(CorrelationScorer):
     name = "partial"
     prefix = "partial_"
     measure = "partial r"
-    why_silent = "too few images have it and all controls, it never varies, or the controls explain it wholly"
+    why_silent = "too few images have it and all controls, it never varies, or the controls explain it entirely"
 
     options: PartialOptions
 
@@ -59,8 +59,8 @@ class Partial(CorrelationScorer):
             for control in controls:
                 if control.codes:
                     logger.warning(
-                        "partial: %s has %d different whole numbers and is held constant as a number, which takes out "
-                        'a linear effect only; if they stand for categories, write control = ["%s%s"]',
+                        "partial: %s has %d different whole numbers and is held constant as a number, which removes "
+                        'a linear effect only; if they are codes of categories, write control = ["%s%s"]',
                         control.column,
                         control.codes,
                         CATEGORY,

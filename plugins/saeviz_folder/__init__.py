@@ -13,19 +13,17 @@ import saeviz
 class FolderOptions(saeviz.Options):
     """Options of the image provider `folder`."""
 
-    path: Path = Field(
-        description="folder of the images; folders in it are searched too", json_schema_extra={"path": True}
-    )
+    path: Path = Field(description="folder of images, searched with its subfolders", json_schema_extra={"path": True})
     ratings: Path | None = Field(
         None,
         description="table with a row per image, or per image and rater: .csv, .tsv, .json (records or columns), "
-        ".jsonl or .parquet; text may be packed with gzip (.csv.gz)",
+        ".jsonl or .parquet; text files may be compressed with gzip (.csv.gz)",
         json_schema_extra={"path": True},
     )
     file_column: str | None = Field(
         None,
         description="column with the image file, relative to the table or to the folder; "
-        "default: file, filename, path or image, whichever there is",
+        "default: file, filename, path or image, whichever exists",
     )
     item_column: str | None = Field(
         None,
@@ -39,8 +37,8 @@ class FolderOptions(saeviz.Options):
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
-        "what is said of another column, as x_sd, x_n and x_median are",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
+        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
 

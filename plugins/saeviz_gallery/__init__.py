@@ -12,13 +12,16 @@ import saeviz
 class GalleryOptions(saeviz.Options):
     """Options of the image provider `gallery`."""
 
-    count: int = Field(480, ge=1, le=100_000, description="How many pictures.")
+    count: int = Field(480, ge=1, le=100_000, description="number of pictures")
     seed: int = Field(
-        0, ge=0, le=4_294_967_295, description="Another seed gives other pictures and other raters of the same taste."
+        0,
+        ge=0,
+        le=4_294_967_295,
+        description="random seed; another one gives other pictures and other raters with the same taste",
     )
-    size: int = Field(192, ge=16, le=2048, description="Width and height of a picture in pixels.")
+    size: int = Field(192, ge=16, le=2048, description="width and height of a picture in pixels")
     shuffle_ratings: bool = Field(
-        False, description="Deal the ratings out to the wrong pictures: a control in which there is nothing to find."
+        False, description="assign the ratings to the wrong pictures: a control in which there is nothing to find"
     )
 
 
@@ -27,7 +30,7 @@ def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
     """The provider `gallery`."""
     yield saeviz.ImageProviderSpec(
         name="gallery",
-        summary="pictures drawn on the spot, with a simulated panel of raters whose taste is known",
+        summary="drawn pictures with ratings of a simulated panel whose taste is known",
         options=GalleryOptions,
         factory="saeviz_gallery.provider:Gallery",
         example="saeviz_gallery:demo/run.toml",

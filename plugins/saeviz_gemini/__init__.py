@@ -33,7 +33,7 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
     """`gemini`."""
     yield saeviz.LabelerSpec(
         name="gemini",
-        summary="names features with Gemini; sends images to Google, needs a key",
+        summary="names features with Gemini; sends images to Google, needs an API key",
         options=GeminiOptions,
         factory="saeviz_gemini.labeler:gemini",
     )

@@ -43,7 +43,7 @@ class GenAI:
         except _transport_errors() as error:
             raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:  # a body that is not what is documented
-            raise ServiceError(None, f"it sent what no client understands ({type(error).__name__})") from error
+            raise ServiceError(None, f"the response could not be parsed ({type(error).__name__})") from error
 
     def image_tokens(self, size: int) -> int:  # noqa: ARG002
         """560 for any picture at medium resolution with Gemini 3, about half of it with earlier models."""

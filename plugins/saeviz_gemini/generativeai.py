@@ -49,7 +49,7 @@ class GenerativeAI:
             AttributeError,
             LookupError,
         ) as error:  # a body that is not what is documented
-            raise ServiceError(None, f"it sent what no client understands ({type(error).__name__})") from error
+            raise ServiceError(None, f"the response could not be parsed ({type(error).__name__})") from error
 
     def image_tokens(self, size: int) -> int:  # noqa: ARG002
         """1120 for any picture with Gemini 3: this library cannot ask for less."""

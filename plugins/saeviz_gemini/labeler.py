@@ -14,7 +14,7 @@ def gemini(options: GeminiOptions, context: saeviz.Context) -> VLMLabeler:
     if options.sdk == "google-genai":
         return VLMLabeler(GenAI(options), options, context)
     context.logger.warning(
-        "labeler: google-generativeai reached its end of life on 2025-11-30 and gets no more fixes; "
-        "pip install 'saeviz[gemini]' and take labeler.sdk out"
+        "labeler: google-generativeai reached its end of life on 2025-11-30 and is no longer maintained; pip "
+        "install 'saeviz[gemini]' and remove labeler.sdk"
     )
     return VLMLabeler(GenerativeAI(options), options, context)

@@ -15,9 +15,9 @@ NO_MORE_TODAY = 402
 def reply(text: str, finish: str, blocked: str, tokens: tuple[int, int], model: str) -> Reply:
     """A reply from the reason why the answer ended and the reason why the question was blocked, '' where it was not."""
     is_cut_off = finish == "MAX_TOKENS"
-    refusal = f"the question is blocked ({blocked})" if blocked else ""
+    refusal = f"the request was blocked ({blocked})" if blocked else ""
     if not refusal and finish not in FINISHED and not is_cut_off and not finish.startswith("MALFORMED"):
-        refusal = f"the answer is blocked ({finish})"
+        refusal = f"the answer was blocked ({finish})"
     return Reply(text, *tokens, model=model, is_cut_off=is_cut_off, refusal=refusal)
 
 

@@ -13,13 +13,13 @@ class HttpOptions(saeviz.Options):
     """Options of the components `http`."""
 
     url: str = Field(description="address of the service, as `saeviz serve --api` prints it")
-    token: SecretStr | None = Field(None, description="what the service wants to be shown", **saeviz.NEUTRAL)
-    timeout: float = Field(60.0, gt=0, le=86_400, description="seconds to wait for an answer", **saeviz.NEUTRAL)
+    token: SecretStr | None = Field(None, description="bearer token of the service", **saeviz.NEUTRAL)
+    timeout: float = Field(60.0, gt=0, le=86_400, description="seconds to wait for a response", **saeviz.NEUTRAL)
     retries: int = Field(
         5,
         ge=0,
         le=100,
-        description="how often to try again after a time-out, 429 or 5xx, waiting longer each time",
+        description="how often to retry after a time-out, 429 or 5xx, waiting longer each time",
         **saeviz.NEUTRAL,
     )
 
@@ -37,7 +37,7 @@ class HttpOptions(saeviz.Options):
         if parts.scheme not in ("http", "https") or not has_host or parts.query or parts.fragment:
             raise ValueError("write http://HOST:PORT or https://HOST")
         if parts.username or parts.password:
-            raise ValueError('a password is not written here; give token = { env = "VARIABLE" }')
+            raise ValueError('do not write a password here; give token = { env = "VARIABLE" }')
         return url.rstrip("/")
 
 

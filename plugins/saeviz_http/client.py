@@ -51,9 +51,9 @@ class Client:
         host = urlsplit(self.url).hostname or ""
         self._is_here = _is_loopback(host)
         if context.offline and not self._is_here:
-            raise saeviz.ConfigError(f"{place}.url: {self.url} is on the network, and run.offline forbids to use it")
+            raise saeviz.ConfigError(f"{place}.url: {self.url} is on the network, which run.offline forbids")
         if options.token is not None and self.url.startswith("http:") and not self._is_here:
-            self._logger.warning("%s.url: the token goes to %s in the clear; https would hide it", place, host)
+            self._logger.warning("%s.url: the token is sent to %s unencrypted; use https", place, host)
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """The JSON object at a path, or None where there is no such thing."""
@@ -74,7 +74,7 @@ class Client:
 
     def nonsense(self, about: object) -> saeviz.DataError:
         """For an answer that is not what the service's description says."""
-        return saeviz.DataError(f"{self.place}: {self.url} gives an answer that makes no sense: {about}")
+        return saeviz.DataError(f"{self.place}: {self.url} sent an invalid response: {about}")
 
     def needs(self, what: str) -> None:
         """Raise `ConfigError` unless the service is one that has `what`, in a version that is known here."""
@@ -106,8 +106,8 @@ class Client:
         versions = found.get("versions")
         if not isinstance(versions, list) or VERSION not in versions:
             raise saeviz.ConfigError(
-                f"{self.place}.url: the service at {self.url} speaks version {versions}, and this saeviz {VERSION}; "
-                "upgrade the older of the two"
+                f"{self.place}.url: the service at {self.url} uses protocol version {versions}, this saeviz "
+                f"version {VERSION}; upgrade the older one"
             )
         return found
 
@@ -142,7 +142,7 @@ class Client:
         tries = f" after {attempt + 1} tries" if attempt else ""
         raise saeviz.DataError(
             f"{self.place}: {self.url} cannot be used{tries}: {reason}; "
-            "is `saeviz serve --api` running there? the same command goes on where it was"
+            "is `saeviz serve --api` running there? the same command resumes where it stopped"
         )
 
     def _try(
@@ -155,7 +155,7 @@ class Client:
             with self._http.stream(method, f"{self.url}{path}", params=dict(parameters), content=body) as response:
                 found = self._limited(response)
         except httpx.TimeoutException:
-            return None, "it does not answer in time", 0.0, b""
+            return None, "no answer in time", 0.0, b""
         except httpx.TransportError as error:
             return None, f"it cannot be reached ({str(error) or type(error).__name__})", 0.0, b""
         asked = response.headers.get("retry-after", "")
@@ -164,7 +164,7 @@ class Client:
 
     def _limited(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise self.nonsense("it is compressed, although asked not to be")
+            raise self.nonsense("it is compressed although this was not requested")
         parts, size = [], 0
         end = time.monotonic() + PATIENCE * self._options.timeout
         for part in response.iter_raw():
@@ -180,10 +180,10 @@ class Client:
         if 200 <= status < 300 or status == 404:
             return status, body
         if status == 401:
-            how = "refuses this token" if self._options.token is not None else 'wants one; give { env = "VARIABLE" }'
+            how = "rejects this token" if self._options.token is not None else 'wants one; give { env = "VARIABLE" }'
             raise saeviz.ConfigError(f"{self.place}.token: the service at {self.url} {how}")
         if status in (301, 302, 303, 307, 308):
-            raise saeviz.ConfigError(f"{self.place}.url: {self.url} sends elsewhere; give the address that it sends to")
+            raise saeviz.ConfigError(f"{self.place}.url: {self.url} redirects; give the final address")
         message = f"{self.place}: {self.url}: {self._reason(body)}"
         raise Refused(message) if status in (400, 413, 422) else saeviz.ConfigError(message)
 
@@ -193,7 +193,7 @@ class Client:
         except (ValueError, RecursionError) as error:
             raise self.nonsense(error) from error
         if not isinstance(found, dict):
-            raise self.nonsense("it is no JSON object")
+            raise self.nonsense("not a JSON object")
         return found
 
     def _reason(self, body: bytes) -> str:

@@ -99,7 +99,7 @@ class HttpEmbeddings(saeviz.OneItemEmbeddings):
         if vectors.shape != (len(files), self.dim) or len(errors) != len(files):
             raise self._client.nonsense(f"embeddings of shape {vectors.shape} for {len(files)} pictures")
         reasons = [
-            None if np.isfinite(vector).all() else str(error)[:500] if error else "it gives no numbers"
+            None if np.isfinite(vector).all() else str(error)[:500] if error else "they are not numbers"
             for vector, error in zip(vectors, errors, strict=True)
         ]
         return vectors, reasons

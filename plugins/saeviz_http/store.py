@@ -45,12 +45,12 @@ class HttpStore(saeviz.OneItemStore):
             except saeviz.DataError as error:
                 raise self._client.nonsense(error) from error
             if not len(batch) or list(batch.item_ids) != asked[: len(batch)]:
-                raise self._client.nonsense("other items than were asked for")
+                raise self._client.nonsense("other items than requested")
             yield batch
             start += len(batch)
 
     def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         self._client.needs("features")
 
         def page(start: int) -> dict[str, object]:
@@ -63,7 +63,7 @@ class HttpStore(saeviz.OneItemStore):
         return found
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
-        """The spaces that hold at least one item, sorted."""
+        """The spaces with at least one item, sorted."""
         self._client.needs("features")
         try:
             found = self._client.get("/v1/features")["spaces"]

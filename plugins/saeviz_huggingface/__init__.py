@@ -16,22 +16,22 @@ class HuggingFaceOptions(saeviz.Options):
         description="hub id (owner/name), or a folder: of `save_to_disk`, of images (imagefolder), of Parquet files",
         **saeviz.PATH,
     )
-    config: str | None = Field(None, description="configuration of a data set that has several")
+    config: str | None = Field(None, description="configuration, for a data set with several")
     split: str = Field("train", description="split, or a part of it, as in train[:1000]")
     revision: str | None = Field(None, description="branch, tag or commit on the hub; a commit pins what is loaded")
     image_column: str | None = Field(None, description="column with the images; default: the one that has images")
-    item_column: str | None = Field(None, description="column with the item id; default: the number of the row, from 0")
+    item_column: str | None = Field(None, description="column with the item id; default: the row number, from 0")
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
-        "what is said of another column, as x_sd, x_n and x_median are",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
+        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
     @field_validator("path")
     @classmethod
     def _is_no_url(cls, path: str) -> str:
         if "://" in path:
-            raise ValueError("write owner/name or a folder; a URL, which may hold a password, is not taken")
+            raise ValueError("write owner/name or a folder; a URL is not accepted because it may contain a password")
         return path
 
 
@@ -40,7 +40,7 @@ def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
     """The provider `huggingface`."""
     yield saeviz.ImageProviderSpec(
         name="huggingface",
-        summary="a data set of the library datasets, from a folder or the Hugging Face hub",
+        summary="a data set of the `datasets` library, from a folder or the Hugging Face hub",
         options=HuggingFaceOptions,
         factory="saeviz_huggingface.provider:HuggingFaceImages",
         needs=("datasets",),

@@ -38,7 +38,7 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
         if any((folder / mark).is_file() for mark in MARKS_OF_SAVE_TO_DISK):
             return _saved(folder, options.split)
         if not folder.exists() and options.path.startswith((".", "/", "~")):
-            raise saeviz.DataError(f"images.path: there is no folder {options.path}")
+            raise saeviz.DataError(f"images.path: no folder {options.path}")
         _refuse_runs(folder)
         with _without_network() if context.offline else nullcontext():
             return load_dataset(
@@ -60,7 +60,7 @@ def _refuse_runs(folder: Path) -> None:
     if runs:
         raise saeviz.DataError(
             f"images.path: {folder} has a run directory of saeviz in it ({runs[0]}), whose pictures would count as "
-            'images; keep runs elsewhere, or take images.use = "folder", which leaves them out'
+            'images; keep runs elsewhere, or set images.use = "folder", which skips them'
         )
 
 
@@ -93,5 +93,5 @@ def _step(folder: Path, context: saeviz.Context) -> str:
     if folder.exists():
         return ""
     if context.offline:
-        return "; offline was asked for, so it must be in the cache of datasets, or a folder"
+        return "; run.offline is set, so it must be in the cache of datasets or a folder"
     return "; without the hub, load it on another machine, `save_to_disk` it and set images.path to that folder"

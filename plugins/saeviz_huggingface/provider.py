@@ -40,7 +40,7 @@ class Row:
         (picture,) = self.pictures[self.number].values()
         data: bytes | None = picture and picture["bytes"]
         if data is None:
-            raise saeviz.ImageError(f"image {self.item_id!r} cannot be had: row {self.number} has no picture in it")
+            raise saeviz.ImageError(f"image {self.item_id!r} cannot be read: row {self.number} has no picture")
         return data
 
 
@@ -84,7 +84,7 @@ class HuggingFaceImages:
             return with_images[0]
         if named is not None and named in with_images:
             return named
-        problem = "say which one" if named is None else f"{named!r} is none of them"
+        problem = "say which one" if named is None else f"{named!r} is not one of them"
         have = f"images are in {', '.join(with_images)}" if with_images else "no column has images"
         raise saeviz.ConfigError(f"images.image_column: {problem}; {have}, the columns are {', '.join(columns)}")
 
@@ -134,7 +134,7 @@ class HuggingFaceImages:
             if item_id in rows:
                 raise saeviz.DataError(
                     f"images.item_column: rows {rows[item_id]} and {row} are both called {item_id!r}; "
-                    "leave it out to have them numbered"
+                    "remove the option to number the items"
                 )
             rows[item_id] = row
         return rows

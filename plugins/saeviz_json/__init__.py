@@ -14,20 +14,23 @@ import saeviz
 class JsonOptions(saeviz.Options):
     """Options of the store `json`."""
 
-    path: Path | None = Field(None, description="folder of the features; default: in the run directory", **saeviz.PATH)
+    path: Path | None = Field(
+        None, description="folder of the features; default: inside the run directory", **saeviz.PATH
+    )
     layout: Literal["batch", "item"] = Field(
         "batch",
-        description="batch_{n}.json with some items each, or a file per item; a folder goes on as it is",
+        description="batch: files batch_{n}.json with several items each; item: one file per item; an existing "
+        "folder keeps its layout",
         **saeviz.NEUTRAL,
     )
     shard_rows: int = Field(
-        32, ge=1, le=1_000_000, description="items per batch file at least, once there are so many", **saeviz.NEUTRAL
+        32, ge=1, le=1_000_000, description="minimum number of items per batch file", **saeviz.NEUTRAL
     )
     n_features: int = Field(
         49_152,
         ge=1,
         le=100_000_000,
-        description="features of a space in a folder that has no index and so does not say",
+        description="number of features of a space, for a folder without an index",
     )
 
 
@@ -36,7 +39,7 @@ def saeviz_feature_stores() -> Iterator[saeviz.FeatureStoreSpec]:
     """The store `json`."""
     yield saeviz.FeatureStoreSpec(
         name="json",
-        summary="readable {item: {feature: value}} files; for small data, debugging and other programs",
+        summary="readable {item: {feature: value}} files, for small data, debugging and other programs",
         options=JsonOptions,
         factory="saeviz_json.store:JsonStore",
     )

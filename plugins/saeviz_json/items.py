@@ -127,7 +127,7 @@ class ItemFiles:
             for item_id in [item_id for item_id, name in folder.files.items() if not folder.is_whole(name)]:
                 file = path / folder.files.pop(item_id)
                 what = "is not as it was written" if file.exists() else "is missing"
-                self.context.logger.warning("%s %s: its item counts as not extracted", file, what)
+                self.context.logger.warning("%s %s: its item is extracted again", file, what)
             return folder
         return None if (path / BATCHES).exists() else self._scan(path)
 
@@ -227,7 +227,7 @@ def _items_of_batch(path: Path) -> list[str] | None:
 
 
 def _damaged(path: Path, error: Exception) -> saeviz.DataError:
-    return saeviz.DataError(f"{path} cannot be read: {error}; remove it and run again to get its items anew")
+    return saeviz.DataError(f"{path} cannot be read: {error}; remove it and run again to extract its items")
 
 
 def _in_order(path: Path) -> tuple[bool, int, str]:

@@ -38,7 +38,7 @@ def to_matrix(rows: Sequence[Any], n_features: int) -> CSR:
     indices = np.array([int(feature) for row in sparse for feature in row], dtype=np.int32)
     data = np.array([value for row in sparse for value in row.values()], dtype=np.float32)
     if indices.size and not 0 <= indices.min() <= indices.max() < n_features:
-        raise ValueError(f"it has a feature outside 0 to {n_features - 1}; is n_features right?")
+        raise ValueError(f"a feature index is outside 0 to {n_features - 1}; is n_features right?")
     return csr_array((data, indices, indptr), shape=(len(sparse), n_features))
 
 

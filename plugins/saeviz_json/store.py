@@ -41,11 +41,11 @@ class JsonStore(saeviz.OneItemStore):
         return self._keeper(space).read(space, item_ids)
 
     def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         return self._keeper(space).item_ids(space)
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
-        """The spaces that hold at least one item, sorted."""
+        """The spaces with at least one item, sorted."""
         return sorted([*self._items.spaces(), *self._batches.spaces()])
 
     def clear(self) -> None:

@@ -12,6 +12,6 @@ def saeviz_feature_stores() -> Iterator[saeviz.FeatureStoreSpec]:
     """The store `memory`."""
     yield saeviz.FeatureStoreSpec(
         name="memory",
-        summary="features in memory, gone with the process; for notebooks and tests",
+        summary="features in memory, lost when the process ends; for notebooks and tests",
         factory="saeviz_memory.store:MemoryStore",
     )

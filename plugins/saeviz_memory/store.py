@@ -63,15 +63,15 @@ class MemoryStore(saeviz.OneItemStore):
             yield _batch(space, ids, [rows[item_id] for item_id in ids])
 
     def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         return list(self._spaces.get(space, {}))
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
-        """The spaces that hold at least one item, sorted."""
+        """The spaces with at least one item, sorted."""
         return sorted(space for space, rows in self._spaces.items() if rows)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._spaces.clear()
 
     def close(self) -> None:

@@ -14,12 +14,12 @@ class MetadataTermsOptions(saeviz.Options):
 
     columns: tuple[str, ...] = Field(
         (),
-        description="metadata columns to read, in upper or lower case; default: those of title, tags, theme, caption, "
+        description="metadata columns to read, ignoring case; default: those of title, tags, theme, caption, "
         "keywords, concepts and description that exist",
     )
-    max_words: int = Field(3, ge=1, le=5, description="words in a label at most")
+    max_words: int = Field(3, ge=1, le=5, description="maximum number of words in a label")
     min_count: int = Field(
-        2, ge=1, le=1_000_000, description="a word must stand with at least this many of the top images"
+        2, ge=1, le=1_000_000, description="a word must occur with at least this many of the top images"
     )
     prior: float = Field(10.0, gt=0, le=1_000_000, description="strength of the prior, in images")
     min_confidence: float = Field(
@@ -28,7 +28,7 @@ class MetadataTermsOptions(saeviz.Options):
         le=1,
         description="leave out words below this confidence; 0.9 names at most 1 in 10 random groups of images",
     )
-    stopwords: tuple[str, ...] = Field((), description="words never to use, besides the usual English ones")
+    stopwords: tuple[str, ...] = Field((), description="words to ignore, besides common English ones")
 
 
 @saeviz.hookimpl
@@ -36,7 +36,7 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
     """`metadata-terms`."""
     yield saeviz.LabelerSpec(
         name="metadata-terms",
-        summary="names features by over-represented words of titles, tags or captions; no model, no network",
+        summary="names features with over-represented words of titles, tags or captions; no model, no network",
         options=MetadataTermsOptions,
         factory="saeviz_metadata_terms.labeler:MetadataTerms",
     )

@@ -52,7 +52,7 @@ class MetadataTerms:
         background = self._background(request.dataset)
         texts = [text for image in request.top if (text := self._words(image.item, background.columns))]
         if not texts:
-            return saeviz.FeatureLabel("", "none of the top images has any words", confidence=0.0)
+            return saeviz.FeatureLabel("", "none of the top images has any text", confidence=0.0)
         counts = Counter(word for text in texts for word in set(text))
         # A caller's dataset may lack some of the top images; a run's has them all.
         every = {word: max(count, background.counts[word]) for word, count in counts.items()}
@@ -91,7 +91,7 @@ class MetadataTerms:
         if not chosen:
             return saeviz.FeatureLabel(
                 "",
-                "no word stands with the top images more often than chance explains",
+                "no word occurs with the top images more often than expected by chance",
                 confidence=max(sure.values(), default=0.0),
                 details=details,
             )

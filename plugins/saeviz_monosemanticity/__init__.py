@@ -19,22 +19,22 @@ class MonosemanticityOptions(saeviz.Options):
     definition: Definition = Field(
         default="top-k",
         description=(
-            "`top-k`: the top_k most activating images, weights min-max scaled within them; `global`: all images, "
-            "weights min-max scaled over them all; `top-k-global-weights`: images of the first, weights of the second"
+            "`top-k`: the top_k most activating images, weights min-max scaled over these; `global`: all images, "
+            "weights min-max scaled over all; `top-k-global-weights`: images of the first, weights of the second"
         ),
     )
     top_k: int = Field(
         default=20,
         ge=3,
         le=1_000_000,
-        description="images per feature, of which the last has weight 0; `global` takes all",
+        description="images per feature, the last of which has weight 0; `global` uses all images",
     )
     thresholds: Thresholds = Field(
         default="calibrated",
         description=(
-            "cut-offs of ms_class and of the selector `tiered`: `calibrated` one and two standard deviations above the "
-            "mean cosine of random pairs of this run's images; `document` 0.35 and 0.50, what that gave with DINOv2 on "
-            "one data set"
+            "cut-offs of ms_class and of the selector `tiered`: `calibrated` one and two standard deviations above "
+            "the mean cosine of random pairs of this run's images; `document` 0.35 and 0.50, the values that this gave "
+            "with DINOv2 on one data set"
         ),
     )
     draws: int = Field(
@@ -42,7 +42,8 @@ class MonosemanticityOptions(saeviz.Options):
         ge=0,
         le=10_000_000,
         description=(
-            "at most so many random choices of images behind ms_p; a feature whose score many of the first 1,000 reach "
+            "maximum number of random draws of images for ms_p; a feature whose score many of the first 1,000 "
+            "draws reach "
             "stops there. 0, and always with `global` or more than 100 images: an approximation from the null's mean, "
             "spread and skewness"
         ),
@@ -58,7 +59,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     """Offer `monosemanticity`."""
     yield saeviz.ScorerSpec(
         name="monosemanticity",
-        summary="activation-weighted mean similarity of the images that a feature fires on",
+        summary="mean similarity of the images that a feature fires on, weighted by activation",
         options=MonosemanticityOptions,
         factory="saeviz_monosemanticity.scorer:Monosemanticity",
         columns=("monosemanticity", "ms_class", "ms_p", "ms_q"),

@@ -57,7 +57,7 @@ class Monosemanticity:
         if data.embeddings is None:
             raise ConfigError(
                 "scorers.monosemanticity: the run has no embeddings to compare images by; add an [embeddings] table "
-                'to the run file, for instance with use = "dinov2", or leave this scorer out'
+                'to the run file, for instance with use = "dinov2", or remove this scorer'
             )
         if self._is_new("first", data, data.embeddings):
             yield from self._facts()
@@ -89,10 +89,10 @@ class Monosemanticity:
             return False
         self._yardsticks[which] = measured = Yardstick(embeddings, data.item_ids, self.context.seed)
         if len(measured.unit) < FEWEST_IMAGES:
-            self._warn_of_images(which, measured, "no feature can be scored; it takes three images")
+            self._warn_of_images(which, measured, "no feature can be scored; three images are needed")
             return True
         if len(measured.unit) < data.n_items:
-            left_out = "the others, whose embedding is missing, not finite or zero, are left out"
+            left_out = "the others (embedding missing, not finite or zero) are left out"
             self._warn_of_images(which, measured, left_out)
         if which == "second" or self.options.thresholds == "calibrated":
             self._warn_of_unreachable_class(which, measured.baseline)

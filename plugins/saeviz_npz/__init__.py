@@ -15,16 +15,14 @@ class NpzOptions(saeviz.Options):
     """Options of the store `npz`."""
 
     path: Path | None = Field(
-        None, description="folder of the features; default: in the run directory", json_schema_extra={"path": True}
+        None, description="folder of the features; default: inside the run directory", json_schema_extra={"path": True}
     )
     encoding: Literal["packed", "scipy"] = Field(
         "packed",
-        description="both are exact; packed takes half the space, scipy is what scipy.sparse.load_npz reads",
+        description="both are exact; packed takes half the space, scipy can be read by scipy.sparse.load_npz",
         **saeviz.NEUTRAL,
     )
-    shard_rows: int = Field(
-        1024, ge=1, le=1_000_000, description="items per file at least, once there are so many", **saeviz.NEUTRAL
-    )
+    shard_rows: int = Field(1024, ge=1, le=1_000_000, description="minimum number of items per file", **saeviz.NEUTRAL)
 
 
 @saeviz.hookimpl

@@ -28,7 +28,7 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
     """`openai`."""
     yield saeviz.LabelerSpec(
         name="openai",
-        summary="names features with OpenAI or, by base_url, vLLM, Ollama, LM Studio, OpenRouter",
+        summary="names features with OpenAI or, with base_url, vLLM, Ollama, LM Studio, OpenRouter",
         options=OpenAIOptions,
         factory="saeviz_openai.labeler:openai",
         needs=("openai",),

@@ -63,7 +63,7 @@ class ChatCompletions:
         except openai.APIConnectionError as error:
             raise ServiceError(None, f"{error} {error.__cause__ or ''}".strip()) from error
         except (openai.OpenAIError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise ServiceError(None, f"it sent what no client understands ({type(error).__name__})") from error
+            raise ServiceError(None, f"the response could not be parsed ({type(error).__name__})") from error
 
     def image_tokens(self, size: int) -> int:
         """Patches of 32 pixels, at most 1536, times 1.62: the rule of the small models; large ones count less."""
@@ -107,11 +107,11 @@ def _content(part: Part) -> dict[str, Any]:
 def _reply(completion: Any) -> Reply:
     """Raises `ServiceError` for an error in a body that says all is well, as OpenRouter sends it."""
     if isinstance(completion, str):  # what is not JSON
-        raise ServiceError(None, f"it sent no answer: {http_reason(completion, 'an empty one')}")
+        raise ServiceError(None, f"the response has no answer: {http_reason(completion, 'an empty one')}")
     if not completion.choices:
         error = getattr(completion, "error", None)
         code = tokens_of(error.get("code")) if isinstance(error, Mapping) else 0
-        raise ServiceError(code or None, http_reason(completion.to_dict(), "it sent no answer"))
+        raise ServiceError(code or None, http_reason(completion.to_dict(), "the response has no answer"))
     choice, usage = completion.choices[0], getattr(completion, "usage", None)
     finish = getattr(choice, "finish_reason", None)
     content = choice.message.content

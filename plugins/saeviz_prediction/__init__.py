@@ -12,16 +12,21 @@ import saeviz
 class PredictionOptions(saeviz.Options):
     """Options of the scorer `prediction`."""
 
-    ratings: tuple[str, ...] | None = Field(None, description="the ratings to predict (default: all)")
-    folds: int = Field(5, ge=3, le=20, description="parts of the images, each predicted from the others")
+    ratings: tuple[str, ...] | None = Field(None, description="ratings to predict; default: all")
+    folds: int = Field(
+        5,
+        ge=3,
+        le=20,
+        description="number of folds: parts of the images, each predicted from the others",
+    )
     max_images: int = Field(
-        5000, ge=100, le=1_000_000, description="of more rated images take so many, by chance and seed"
+        5000, ge=100, le=1_000_000, description="if more images are rated, use a random sample of this size (seeded)"
     )
     min_active: int = Field(
-        10, ge=1, le=1_000_000, description="lasso leaves out features that fire on fewer of these images"
+        10, ge=1, le=1_000_000, description="leave features that fire on fewer of these images out of the lasso"
     )
     raw_model: bool = Field(
-        True, description="predict from the model's own activations, too; runs the model over the images once more"
+        True, description="also predict from the model's own activations; runs the model over the images once more"
     )
 
     def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:

@@ -52,7 +52,7 @@ class Sample:
             rows = np.flatnonzero(np.isfinite(ratings))
             values = ratings[rows]
             if rows.size < IMAGES_PER_FOLD * folds:
-                reasons[name] = f"only {rows.size} images have it, {IMAGES_PER_FOLD * folds} are needed"
+                reasons[name] = f"only {rows.size} images have it, but {IMAGES_PER_FOLD * folds} are needed"
             elif values.max() == values.min():
                 reasons[name] = "it is the same on all images"
             else:

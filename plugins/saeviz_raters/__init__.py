@@ -12,25 +12,30 @@ import saeviz
 class RatersOptions(saeviz.Options):
     """Options of the scorer `raters`."""
 
-    ratings: tuple[str, ...] | None = Field(None, description="the ratings to look at (default: all)")
+    ratings: tuple[str, ...] | None = Field(None, description="ratings to analyse; default: all")
     sd: Mapping[str, str] = Field(
         default_factory=dict,
-        description="where single ratings are not known: for a rating the column with its standard deviation over "
-        "raters, for instance { valence = 'valence_sd' }",
+        description="if individual ratings are not known: for each rating the column with its standard deviation "
+        "over raters, for example { valence = 'valence_sd' }",
     )
     n: Mapping[str, str] = Field(
         default_factory=dict,
-        description="to each of sd the column with the number of raters, { valence = 'valence_n' }",
+        description="for each entry of sd the column with the number of raters, { valence = 'valence_n' }",
     )
-    splits: int = Field(100, ge=1, le=100_000, description="how many random halves of the raters are correlated")
+    splits: int = Field(
+        100, ge=1, le=100_000, description="number of random splits of the raters into halves that are correlated"
+    )
     alpha: float = Field(
-        0.05, gt=0, lt=1, description="false discovery rate; a pair of feature and rating with q at most this counts"
+        0.05,
+        gt=0,
+        lt=1,
+        description="false discovery rate: pairs of feature and rating with q up to this are significant",
     )
     min_active: int = Field(
         10,
         ge=1,
         le=1_000_000,
-        description="a feature that fires on fewer of the rated images is no member of the family of tests",
+        description="features that fire on fewer of the rated images are not tested",
     )
 
     def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
@@ -55,7 +60,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     """The scorer `raters`."""
     yield saeviz.ScorerSpec(
         name="raters",
-        summary="reliability of the mean rating, and relations that hold for new raters and images",
+        summary="reliability of the mean rating, and correlations that generalise to new raters and images",
         options=RatersOptions,
         factory="saeviz_raters.scorer:Raters",
         uses_embeddings=False,

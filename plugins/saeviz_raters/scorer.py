@@ -81,7 +81,8 @@ class Raters:
         if 1 < n_raters < FEW_RATERS and name not in self._warned:
             self._warned.add(name)
             self.context.logger.warning(
-                "raters: only %d raters gave %r; how much raters differ can hardly be told from fewer than %d, so "
+                "raters: only %d raters gave %r; the variation between raters can hardly be estimated from fewer "
+                "than %d, so "
                 "rater_p is cautious and few relations become significant",
                 n_raters,
                 name,
@@ -133,7 +134,8 @@ class Raters:
         chosen = list(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
         if not any(self._has_raters(data, name) for name in chosen):
             self.context.logger.warning(
-                "raters: no single ratings are known; name the column of the raters in images.rater_column, or columns "
+                "raters: no individual ratings are known; name the column of the raters in images.rater_column, or "
+                "columns "
                 "with their standard deviation and number in sd and n"
             )
         return chosen

@@ -16,19 +16,22 @@ class RedundancyOptions(saeviz.Options):
         default=0.8,
         ge=0.6,
         lt=1,
-        description="two features belong together when their activations correlate at least so much over the images",
+        description="two features belong together if their activations correlate at least this much over the images",
     )
     decoder_threshold: float | None = Field(
         default=None,
         gt=0,
         lt=1,
         description=(
-            "two features of a layer also belong together when the cosine of their decoder directions is at least "
+            "two features of a layer also belong together if the cosine of their decoder directions is at least "
             "this; default: directions are not compared. Loads the SAEs"
         ),
     )
     min_active: int = Field(
-        default=10, ge=1, le=1_000_000, description="leave out features that fire on fewer images: they agree by chance"
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="leave out features that fire on fewer images, which would agree by chance",
     )
 
 

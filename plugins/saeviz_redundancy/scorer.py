@@ -48,7 +48,7 @@ class Redundancy:
             return
         sketches = list(self._sketches.values())
         if len({sketch.data.item_ids for sketch in sketches}) > 1:
-            raise DataError("scorers.redundancy: the spaces have features of different images")
+            raise DataError("scorers.redundancy: the feature spaces cover different images")
         starts = np.cumsum([0, *(space.n_features for space in self._sketches)])
         rows = np.concatenate([sketch.features + start for sketch, start in zip(sketches, starts, strict=False)])
         n_active = np.concatenate([sketch.n_active for sketch in sketches])
@@ -82,8 +82,8 @@ class Redundancy:
         extractor = self.context.peer("extractor")
         if not isinstance(extractor, HasDecoder):
             raise ConfigError(
-                "scorers.redundancy.decoder_threshold: the extractor of this run shows no decoder directions; "
-                "leave this option out, and co-activation alone decides"
+                "scorers.redundancy.decoder_threshold: the extractor of this run has no decoder directions; remove "
+                "this option to use co-activation alone"
             )
         by_layer = {space.layer: space for space in self._sketches}
         return {

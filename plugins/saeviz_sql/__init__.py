@@ -58,8 +58,8 @@ class SqlImagesOptions(FetchOptions):
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
-        "what is said of another column, as x_sd, x_n and x_median are",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
+        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
     @model_validator(mode="after")

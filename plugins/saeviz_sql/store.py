@@ -81,7 +81,7 @@ class SqlStore(saeviz.OneItemStore):
             yield from self._all(space, number)
 
     def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         from sqlalchemy import text
 
         with self._database.reading() as connection:

@@ -61,7 +61,7 @@ class SupabaseStore(saeviz.OneItemStore):
             yield decode_rows(space, self._rows_at(space, wanted))
 
     def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         return [item_id for _, item_id in self._places(self._space(space))]
 
     def spaces(self) -> list[saeviz.FeatureSpace]:

@@ -20,7 +20,7 @@ class UrlOptions(FetchOptions):
         **saeviz.PATH,
     )
     image_column: str | None = Field(
-        None, description="column with the images; default: url, image_url, file, path or image, whichever there is"
+        None, description="column with the images; default: url, image_url, file, path or image, whichever exists"
     )
     item_column: str | None = Field(
         None, description="column with the item id; default: the path, or the URL without what is secret in it"
@@ -32,8 +32,8 @@ class UrlOptions(FetchOptions):
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times and "
-        "what is said of another column, as x_sd, x_n and x_median are",
+        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
+        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
 

@@ -47,7 +47,7 @@ class TieredOptions(saeviz.Options):
         default=10,
         ge=1,
         le=1_000_000,
-        description="leave out features that fire on fewer images: their scores are chance",
+        description="leave out features that fire on fewer images, whose scores are chance",
     )
     one_per_cluster: bool = Field(
         default=True,

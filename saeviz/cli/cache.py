@@ -1,4 +1,4 @@
-"""`saeviz cache`: what runs share, how much it is, and less of it."""
+"""`saeviz cache`: what runs share, its size, and pruning it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ cache_dir_option = click.option(
     envvar="SAEVIZ_RUN__CACHE_DIR",
     show_default="~/.cache/saeviz",
     callback=lambda _context, _parameter, path: absolute(str(path), Path()) if path else default_cache_dir(),
-    help="Where it is: run.cache_dir.",
+    help="Folder of the cache (run.cache_dir).",
 )
 
 
 @click.group(invoke_without_command=True)
 @cache_dir_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def cache(context: click.Context, cache_dir: Path, as_json: bool) -> None:
     """Show what runs share: features and embeddings by model, and pictures fetched by URL."""
@@ -69,15 +69,21 @@ def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | Non
 
 @cache.command()
 @click.option(
-    "--older-than", metavar="AGE", callback=_amount(SECONDS, "30d"), help="What was not used for so long: 12h, 30d, 8w."
+    "--older-than",
+    metavar="AGE",
+    callback=_amount(SECONDS, "30d"),
+    help="Remove entries unused for longer than AGE: 12h, 30d, 8w.",
 )
 @click.option(
-    "--max-size", metavar="SIZE", callback=_amount(BYTES, "10GB"), help="What was not used for longest, down to 10GB."
+    "--max-size",
+    metavar="SIZE",
+    callback=_amount(BYTES, "10GB"),
+    help="Remove the least recently used entries until SIZE is left: 500MB, 10GB.",
 )
-@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything.")
 @click.pass_obj
 def prune(cache_dir: Path, older_than: float | None, max_size: float | None, everything: bool) -> None:
-    """Remove some of it. Runs have copies of their own: nothing that a run directory needs is lost."""
+    """Remove entries of the cache. Runs have copies of their own: nothing that a run directory needs is lost."""
     if older_than is None and max_size is None and not everything:
         raise click.UsageError("say what to remove: --older-than, --max-size or --all")
     cutoff = time.time() + 1 if everything else time.time() - older_than if older_than is not None else 0.0
@@ -124,7 +130,7 @@ def _opened(cache_dir: Path) -> Iterator[SharedCache | None]:
         with closing(SharedCache(cache_dir)) as shared:
             yield shared
     except sqlite3.Error as error:
-        raise RunDirError(f"{path} cannot be used ({error}); `saeviz cache prune --all` starts anew") from error
+        raise RunDirError(f"{path} cannot be used ({error}); `saeviz cache prune --all` removes it") from error
 
 
 def _remove_if_damaged(cache_dir: Path) -> None:

@@ -38,17 +38,17 @@ from saeviz.values.outcomes import Health
 @click.argument("run_file", required=False, type=click.Path(path_type=Path))
 @settings_options
 @plugins_option
-@click.option("--deep", is_flag=True, help="Also load the model and measure on a few images how well the SAEs fit it.")
+@click.option("--deep", is_flag=True, help="Also load the model and measure on some images how well the SAEs fit it.")
 @click.option(
-    "--sample", type=click.IntRange(1, 100_000), default=32, show_default=True, help="How many images for --deep."
+    "--sample", type=click.IntRange(1, 100_000), default=32, show_default=True, help="Number of images used by --deep."
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
     run_file: Path | None, plugin_words: tuple[str, ...], deep: bool, sample: int, as_json: bool, **settings: Any
 ) -> int:
-    """Check a run: its options, plugins, packages, images and ratings. Nothing is written, no model is loaded.
+    """Check a run's options, plugins, packages, images and ratings. Writes nothing and loads no model.
 
-    With --deep the model is loaded, and the exit code is 1 where the figures of an SAE are far off.
+    With --deep the model is loaded as well, and the exit code is 1 if an SAE fits it badly.
     """
     log_to_stderr(quiet=False)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))

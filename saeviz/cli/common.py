@@ -21,8 +21,8 @@ LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
-    "Which plugins take part (repeatable, comma lists): NAME only this third-party plugin, no:NAME without it, "
-    "./file.py or module:pkg.mod also this one, '' only the bundled ones."
+    "Which plugins to use (repeatable, comma-separated): NAME only this third-party plugin, no:NAME all but this one, "
+    "./file.py or module:pkg.mod this one as well, '' only the bundled ones."
 )
 
 
@@ -41,13 +41,13 @@ def reading_options(command: F) -> F:
     for option in reversed(
         [
             plugins_option,
-            click.option("--online", is_flag=True, help="Let what run.json names use the network."),
+            click.option("--online", is_flag=True, help="Allow components named in run.json to use the network."),
             click.option(
                 "--secret",
                 "secrets",
                 multiple=True,
                 metavar="VARIABLE",
-                help="Let what run.json names see this environment variable (repeatable).",
+                help="Allow components named in run.json to read this environment variable (repeatable).",
             ),
         ]
     ):
@@ -64,16 +64,16 @@ def settings_options(command: F) -> F:
     """The flags that say what a run is made of."""
     for option in reversed(
         [
-            click.option("--images", metavar="DIR", help="Folder of images: images.path."),
-            click.option("--ratings", metavar="FILE", help="Table of ratings: images.ratings."),
-            click.option("--out", metavar="DIR", help="The run directory: run.dir."),
-            click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps: run.device."),
+            click.option("--images", metavar="DIR", help="Folder of images (images.path)."),
+            click.option("--ratings", metavar="FILE", help="Table of ratings (images.ratings)."),
+            click.option("--out", metavar="DIR", help="Run directory (run.dir)."),
+            click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (run.device)."),
             click.option(
                 "--set",
                 "assignments",
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="One value, as in extractor.layers=[11].",
+                help="Set an option, for example extractor.layers=[11] (repeatable).",
             ),
         ]
     ):
@@ -115,7 +115,7 @@ def latest_run(here: Path) -> Path:
     """The run directory that was worked on last, of those in `here` and in `runs` below it."""
     runs = [path.parent for path in (*here.glob("run.json"), *here.glob("runs/*/run.json"))]
     if not runs:
-        raise ConfigError(f"there is no run in {here} or {here / 'runs'}; say which with --run DIR")
+        raise ConfigError(f"no run found in {here} or {here / 'runs'}; name one with --run DIR")
     return max(runs, key=lambda path: (path / "run.json").stat().st_mtime)
 
 

@@ -21,14 +21,20 @@ DEMO = "gallery"
 
 
 @click.command()
-@click.option("--out", default="runs/demo", show_default=True, metavar="DIR", help="The run directory.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One value, as in images.count=200.")
+@click.option("--out", default="runs/demo", show_default=True, metavar="DIR", help="Run directory.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option, for example images.count=200 (repeatable).",
+)
 @plugins_option
 @stage_options
 def demo(
     out: str, assignments: tuple[str, ...], plugin_words: tuple[str, ...], limit: int | None, quiet: bool, **stages: Any
 ) -> int:
-    """Run everything on a built-in gallery whose truth is known: offline, no key, about two minutes."""
+    """Run the whole pipeline on a built-in gallery with known ground truth: offline, no API key, about two minutes."""
     log_to_stderr(quiet=quiet)
     here = Path.cwd()
     layers = [

@@ -24,12 +24,14 @@ DEFAULT = Path("heatmap.png")
 @click.argument("feature")
 @click.argument("item")
 @click.option(
-    "--run", "directory", type=click.Path(path_type=Path), help="The run directory (default: the latest here)."
+    "--run", "directory", type=click.Path(path_type=Path), help="Run directory (default: the most recent one here)."
 )
-@click.option("--out", type=click.Path(path_type=Path), help=f"The PNG to write (default: {DEFAULT}).")
-@click.option("--smooth/--nearest", default=True, help="Interpolate between cells (default), or show each as it is.")
-@click.option("--fine", is_flag=True, help="5 x 5 cells for each patch, from 25 forward passes.")
-@click.option("--json", "as_json", is_flag=True, help="The numbers as JSON, and no picture.")
+@click.option("--out", type=click.Path(path_type=Path), help=f"PNG file to write (default: {DEFAULT}).")
+@click.option(
+    "--smooth/--nearest", default=True, help="Interpolate between cells (default), or show each cell as a square."
+)
+@click.option("--fine", is_flag=True, help="Divide each patch into 5 x 5 cells, which takes 25 forward passes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON and draw no picture.")
 @reading_options
 def heatmap(
     feature: str,
@@ -41,14 +43,14 @@ def heatmap(
     secrets: tuple[str, ...],
     **choices: bool,
 ) -> int:
-    """Show where on the image ITEM a FEATURE, written like layer11.cls/4711, fires: a picture of it."""
+    """Draw where on the image ITEM a FEATURE, written like layer11.cls/4711, fires."""
     log_to_stderr(quiet=True)
     as_json = choices.pop("as_json")
     if as_json and out:
-        raise ConfigError("--json gives numbers and --out a picture; take one of them")
+        raise ConfigError("--json prints numbers and --out draws a picture; use only one of them")
     out = out or DEFAULT
     if out.suffix.lower() != ".png":
-        raise ConfigError(f"--out: {out} must end in .png, which is what is written")
+        raise ConfigError(f"--out: {out} must end in .png")
     run = open_run(directory or latest_run(Path.cwd()), plugins=chosen(plugin_words), online=online, secrets=secrets)
     if as_json:
         say_json(_numbers(run, feature, item, fine=choices["fine"]), indent=None)

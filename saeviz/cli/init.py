@@ -23,7 +23,7 @@ from saeviz.values.errors import ConfigError, ExitCode
 HEAD = """\
 # A run of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.
 # Paths are relative to this file. A line that begins with # shows a default;
-# `saeviz plugins` lists what may stand behind `use`, `saeviz plugins ROLE:NAME` its options.
+# `saeviz plugins` lists the values of `use`, `saeviz plugins ROLE:NAME` the options of a component.
 """
 
 ASKED: dict[str, dict[str, str]] = {"images": {"path": "images", "ratings": "ratings.csv"}}
@@ -31,13 +31,13 @@ ASKED: dict[str, dict[str, str]] = {"images": {"path": "images", "ratings": "rat
 
 
 @click.command()
-@click.argument("run_file", default="saeviz.formats.toml", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@click.argument("run_file", default="saeviz.toml", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @plugins_option
 def init(run_file: Path, force: bool, plugin_words: tuple[str, ...]) -> int:
     """Write a commented run file with the default components."""
     if run_file.exists() and not force:
-        raise ConfigError(f"{run_file} is there already; choose another name, or replace it with --force")
+        raise ConfigError(f"{run_file} already exists; choose another name, or overwrite it with --force")
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []))
     tell_problems(manager)
     write_atomic(run_file, "\n".join(_lines(manager, run_file.name)) + "\n")
@@ -50,18 +50,18 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield from _table("[run]", None, RunSettings, {})
     for role in ("images", "extractor", "store", "embeddings"):
         yield from _component(manager, f"[{role}]", role, DEFAULT_USE[role])
-    yield "# Another embedding: monosemanticity by it too, and how far the two agree."
+    yield "# A second embedding: monosemanticity is computed with it, too, and the agreement of the two."
     yield f"# One of: {', '.join(manager.names('embeddings'))}"
     yield "# [second_embeddings]"
     yield '# use = "timm"\n'
     for use in LISTS["scorers"][1]:
         yield from _component(manager, "[[scorers]]", "scorer", use)
     yield from _component(manager, "[selector]", "selector", DEFAULT_USE["selector"])
-    yield "# Names for the selected features; without this table they keep their numbers."
+    yield "# Names for the selected features; without this table they stay unnamed."
     yield f"# One of: {', '.join(manager.names('labeler'))}"
     yield "# [labeler]"
     yield '# use = "clip-vocabulary"\n'
-    yield '# With a table [judge] and use = "labeler" in it, names are tried on images that the labeler has not seen.\n'
+    yield '# With [judge] and use = "labeler" in it, names are tested on images that the labeler has not seen.\n'
     for use in LISTS["reporters"][1]:
         yield from _component(manager, "[[reporters]]", "reporter", use)
 

@@ -21,12 +21,12 @@ from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
 @click.command()
 @click.argument("component", required=False, metavar="[ROLE:NAME]")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--check", is_flag=True, help="Also import every component's module.")
-@click.option("--sql", is_flag=True, help="Only the SQL that makes the tables of a component.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--check", is_flag=True, help="Also import the module of every component.")
+@click.option("--sql", is_flag=True, help="Print only the SQL that creates the tables of a component.")
 @plugins_option
 def plugins(component: str | None, as_json: bool, check: bool, sql: bool, plugin_words: tuple[str, ...]) -> int:
-    """List all components, or one with its options."""
+    """List all components, or the options of one."""
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []), strict=False)
     if sql:
         click.echo(safe(_sql_of(_find(manager, component or ""))), nl=False)
@@ -100,7 +100,7 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
 def _find(manager: Manager, component: str) -> Offer:
     role, separator, name = component.partition(":")
     if not separator:
-        raise ConfigError(f"write ROLE:NAME, for instance store:npz; the roles are {', '.join(ROLES)}")
+        raise ConfigError(f"write ROLE:NAME, for example store:npz; the roles are {', '.join(ROLES)}")
     return manager.offer(role, name)
 
 

@@ -27,13 +27,20 @@ def stage_options(command: Any) -> Any:
     """The flags that say how much of a run is done."""
     for option in reversed(
         [
-            click.option("--from", "first", type=click.Choice(STAGE_NAMES), default=STAGE_NAMES[0], help="Begin here."),
-            click.option("--until", "last", type=click.Choice(STAGE_NAMES), default=STAGE_NAMES[-1], help="End here."),
             click.option(
-                "--redo", multiple=True, type=click.Choice(STAGE_NAMES), help="Run a stage anew (repeatable)."
+                "--from", "first", type=click.Choice(STAGE_NAMES), default=STAGE_NAMES[0], help="First stage to run."
             ),
-            click.option("--limit", type=click.IntRange(1, 10**9), help="Only the first N images."),
-            click.option("-q", "--quiet", is_flag=True, help="Only warnings."),
+            click.option(
+                "--until", "last", type=click.Choice(STAGE_NAMES), default=STAGE_NAMES[-1], help="Last stage to run."
+            ),
+            click.option(
+                "--redo",
+                multiple=True,
+                type=click.Choice(STAGE_NAMES),
+                help="Run this stage again even if it is up to date (repeatable).",
+            ),
+            click.option("--limit", type=click.IntRange(1, 10**9), help="Use only the first N images."),
+            click.option("-q", "--quiet", is_flag=True, help="Print only warnings."),
         ]
     ):
         command = option(command)
@@ -45,7 +52,7 @@ def stage_options(command: Any) -> Any:
 @settings_options
 @plugins_option
 @stage_options
-@click.option("--dry-run", is_flag=True, help="Only say which stages would run and what labels would cost.")
+@click.option("--dry-run", is_flag=True, help="Only print which stages would run and what labels would cost.")
 def run(  # noqa: PLR0913, PLR0917  a flag each
     run_file: Path | None,
     plugin_words: tuple[str, ...],
@@ -57,9 +64,9 @@ def run(  # noqa: PLR0913, PLR0917  a flag each
     dry_run: bool,
     **settings: Any,
 ) -> int:
-    """Do everything RUN_FILE asks for, or the default run over --images DIR --ratings FILE.
+    """Run the pipeline described by RUN_FILE, or the default pipeline over --images DIR --ratings FILE.
 
-    An interrupted run goes on where it was; what is up to date is skipped.
+    An interrupted run resumes where it stopped; stages that are up to date are skipped.
     """
     log_to_stderr(quiet=quiet)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
@@ -144,7 +151,7 @@ def layers_of(
 ) -> list[Layer]:
     """Run file, `--set` and flags, the nearer ones last."""
     if run_file is None and images is None and not any(text.startswith("images.") for text in assignments):
-        raise ConfigError("say what to run: a run file (`saeviz init` writes one) or --images DIR --ratings FILE")
+        raise ConfigError("nothing to run: give a run file (`saeviz init` writes one) or --images DIR --ratings FILE")
     here = Path.cwd()
     flags: dict[str, dict[str, str]] = {"images": {}, "run": {}}
     for table, key, value in (

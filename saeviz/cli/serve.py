@@ -23,13 +23,34 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
 
 @click.command()
 @click.argument("source", metavar="RUN_OR_STORE")
-@click.option("--api", is_flag=True, help="Serve features, images and embeddings; docs/http.md describes it.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need a token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
+@click.option("--api", is_flag=True, help="Serve features, images and embeddings as described in docs/http.md.")
 @click.option(
-    "--token-env", metavar="VARIABLE", default=TOKEN, show_default=True, help="The environment variable with the token."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; any but a loopback address needs a token.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option, as in store.layout=item.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--token-env",
+    metavar="VARIABLE",
+    default=TOKEN,
+    show_default=True,
+    help="Environment variable that holds the token.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of the store, for example store.layout=item (repeatable).",
+)
 @reading_options
 def serve(
     source: str,
@@ -40,9 +61,9 @@ def serve(
     assignments: tuple[str, ...],
     **grants: Any,
 ) -> int:
-    """Serve the report of a run on this machine, or with --api a run or a store (npz:PATH) to others.
+    """Serve the report of a run to this machine, or with --api a run or a store (npz:PATH) to other machines.
 
-    A store can be written to, a run cannot. Prints the address on stdout and serves until it is interrupted.
+    Clients can write to a store but not to a run. Prints the address on stdout and serves until interrupted.
     """
     log_to_stderr(quiet=False)
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
@@ -55,12 +76,12 @@ def serve(
     token = _token(token_env) if api else None
     if token is None and not is_loopback(host):
         step = f"put a token into the environment variable {token_env}" if api else "a report is for 127.0.0.1 only"
-        raise ConfigError(f"--host {host}: other machines could reach it; {step}")
+        raise ConfigError(f"--host {host}: other machines could connect; {step}")
     try:
         listening = listen(host, port)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 takes any free one") from error
+        raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 picks a free one") from error
     with listening:
         app = _api(source, assignments, granted(**grants)) if api else _report(source)
         address = f"[{host}]" if ":" in host else host

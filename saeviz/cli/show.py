@@ -22,9 +22,9 @@ NAMES_SHOWN = 10
 @click.command()
 @click.argument("feature")
 @click.option(
-    "--run", "directory", type=click.Path(path_type=Path), help="The run directory (default: the latest here)."
+    "--run", "directory", type=click.Path(path_type=Path), help="Run directory (default: the most recent one here)."
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(feature: str, directory: Path | None, as_json: bool) -> int:
     """Show one FEATURE, written like layer11.cls/4711: its label, scores, correlations and top images."""
     run = open_run(directory or latest_run(Path.cwd()))

@@ -20,13 +20,17 @@ from saeviz.stores.same_store import is_same_store
 from saeviz.values.errors import ConfigError, ExitCode
 
 set_option = click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of a store, as in to.layout=item."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of a store, for example to.layout=item (repeatable).",
 )
 
 
 @click.group()
 def store() -> None:
-    """Look into feature stores and copy from one to another."""
+    """Inspect feature stores and copy from one to another."""
 
 
 @store.command()
@@ -34,14 +38,14 @@ def store() -> None:
 @click.argument("target", metavar="TO")
 @set_option
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Only warnings.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only warnings.")
 def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, quiet: bool, **grants: Any) -> int:
-    """Copy all features FROM one store TO another, and read them back.
+    """Copy all features FROM one store TO another and verify the copy.
 
-    A store is a run directory, a run file, or NAME:PATH such as npz:features; its options are given with
-    --set from.OPTION=VALUE and --set to.OPTION=VALUE. An interrupted copy goes on where it was. A run whose features
-    were copied can go on with the copy.
+    A store is a run directory, a run file, or NAME:PATH such as npz:features; give its options with
+    --set from.OPTION=VALUE and --set to.OPTION=VALUE. An interrupted copy resumes where it stopped. A run whose
+    features were copied can use the copy from then on.
     """
     log_to_stderr(quiet=quiet)
     places = Places(granted(**grants), assignments, "from", "to")
@@ -50,14 +54,14 @@ def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, 
     for place in (origin, copy_to):
         tell_problems(place.manager)
     if is_same_store(origin, copy_to):
-        raise ConfigError(f"{origin} would be copied to itself; say where the copy goes, in a folder of its own")
+        raise ConfigError(f"{origin} would be copied onto itself; give the copy a folder of its own")
     with origin.rundir.locked() if origin.rundir else nullcontext():
         copied = _copy(origin, copy_to)
         if origin.rundir is not None:
             _accept(origin.rundir, copy_to.config)
     _tell(copied, copy_to, as_json=as_json)
     if origin.rundir is not None and not quiet:
-        tell(f"the run goes on with the copy when its run file says\n{_table(copy_to.config)}")
+        tell(f"to use the copy from now on, put this into the run file\n{_table(copy_to.config)}")
     return ExitCode.DONE
 
 
@@ -65,9 +69,9 @@ def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, 
 @click.argument("source", metavar="STORE")
 @set_option
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(source: str, assignments: tuple[str, ...], as_json: bool, **grants: Any) -> int:
-    """Say which feature spaces STORE holds, and how many items of each."""
+    """List the feature spaces of STORE and the number of items in each."""
     log_to_stderr(quiet=True)
     place = Places(granted(**grants), assignments, "store").source(source, "store")
     tell_problems(place.manager)

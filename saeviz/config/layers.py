@@ -38,7 +38,7 @@ def read_run_file(path: Path) -> Layer:
     try:
         tables = read_toml(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no run file {path}; `saeviz init {path}` writes one") from error
+        raise ConfigError(f"no run file {path}; `saeviz init {path}` writes one") from error
     except ConfigError as error:
         raise ConfigError(f"the run file {error}") from error
     settings = tables.setdefault("run", {})
@@ -70,7 +70,7 @@ def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set"
         is_list = len(parts) == 1 and parts[0] in LISTS
         if not separator or not all(parts) or not (len(parts) > 1 or is_list):
             # The value is not quoted: in the environment it may be anything.
-            raise ConfigError(f"{name} {quoted(key)}: write TABLE.KEY=VALUE, for instance extractor.layers=[11]")
+            raise ConfigError(f"{name} {quoted(key)}: write TABLE.KEY=VALUE, for example extractor.layers=[11]")
         _assign(tables, parts, _toml_value(text.strip()), f"{name} {quoted(key)}")
     return Layer(tables, base, name)
 
@@ -81,10 +81,10 @@ def _assign(tables: dict[str, Any], parts: Sequence[str], value: Any, where: str
     for depth, part in enumerate(parts):
         above = ".".join(parts[:depth])
         if not isinstance(target, dict | list):
-            raise ConfigError(f"{where}: {one_line(above)} has been given a value that has no keys")
+            raise ConfigError(f"{where}: {one_line(above)} is set to a value without keys")
         number = _number(part, len(target)) if isinstance(target, list) else None
         if isinstance(target, list) and number is None:
-            raise ConfigError(f"{where}: there is no {one_line(above)}[{one_line(part)}] to change")
+            raise ConfigError(f"{where}: {one_line(above)}[{one_line(part)}] does not exist")
         place: Any = part if number is None else number
         if depth == len(parts) - 1:
             target[place] = value
@@ -112,7 +112,7 @@ def plugin_words(layers: Sequence[Layer]) -> tuple[list[str], Path] | None:
     for layer in reversed(layers):
         table = layer.tables.get("plugins", {})
         if not isinstance(table, Mapping) or set(table) - {"use"}:
-            raise ConfigError(f"{layer.name}: the table [plugins] knows only `use`")
+            raise ConfigError(f"{layer.name}: the table [plugins] has only the option `use`")
         if "use" in table:
             words = table["use"]
             words = [words] if isinstance(words, str) else words

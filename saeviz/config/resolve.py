@@ -49,14 +49,14 @@ class _Resolver:
             for name in layer.tables:
                 if name not in TABLES:
                     hint = suggest(name, TABLES) or f"; there are: {', '.join(TABLES)}"
-                    self.mistakes.append(f"{layer.name}: there is no table [{shortened(name)}]{hint}")
+                    self.mistakes.append(f"{layer.name}: unknown table [{shortened(name)}]{hint}")
         run = self._run_settings()
         single = {table: self._component(ROLE_OF.get(table, table), table, self._tables(table)) for table in SINGLE}
         judge = self._judge(single["labeler"])
         several = {name: self._components(name) for name in LISTS}
         if single["embeddings"] is None:
             if single["second_embeddings"]:
-                self.mistakes.append("second_embeddings: there is no first; configure [embeddings]")
+                self.mistakes.append("second_embeddings: needs a first embedding; configure [embeddings]")
             several["scorers"] = self._without_embeddings(several["scorers"])
         self.mistakes += double_columns(several["scorers"], self.manager)
         if self.mistakes:
@@ -95,12 +95,12 @@ class _Resolver:
             return labeler if labeler is not None and self._judges_itself(labeler) else None
         if use == JUDGED_BY_ITSELF:
             if any(set(table) - {"use"} for table, _ in chosen):
-                self.mistakes.append("judge: options of the labeler itself are written in [labeler]")
+                self.mistakes.append("judge: put options of the labeler itself into [labeler]")
             judge = labeler
         else:
             judge = self._component("labeler", "judge", tables)
         if labeler is None and use != "none" and not self.mistakes:
-            self.mistakes.append("judge: this run has no labeler, so there are no labels to judge; take [judge] out")
+            self.mistakes.append("judge: this run has no labeler, so there are no labels to judge; remove [judge]")
         return judge
 
     def _judges_itself(self, labeler: ComponentConfig) -> bool:
@@ -118,7 +118,7 @@ class _Resolver:
                     if place is not None and isinstance(table, Mapping):
                         entries[place].append((table, layer.base))
                     else:
-                        self.mistakes.append(f"{layer.name}: there is no {name}[{one_line(number)}] to change")
+                        self.mistakes.append(f"{layer.name}: {name}[{one_line(number)}] does not exist")
             elif isinstance(given, list) and all(isinstance(table, Mapping) for table in given):
                 entries = [[(table, layer.base)] for table in given]
             elif given is not None:
@@ -133,7 +133,7 @@ class _Resolver:
         if (use is None and not any(table for table, _ in tables)) or (use == "none" and place in OPTIONAL):
             return None
         if not isinstance(use, str):
-            self.mistakes.append(f'{place}: say which one, for instance use = "{self._example(role)}"')
+            self.mistakes.append(f'{place}: name a component, for example use = "{self._example(role)}"')
             return None
         try:
             model = self.manager.offer(role, use, place).spec.options
@@ -186,7 +186,7 @@ class _Resolver:
             elif any("scorers" in layer.tables for layer in self.layers):
                 self.mistakes.append(
                     f"{config.place}: {config.use} needs embeddings and this run has none; "
-                    "configure [embeddings] or take it out"
+                    "configure [embeddings] or remove the scorer"
                 )
         return tuple(kept)
 
@@ -201,7 +201,7 @@ class _Resolver:
                 continue
             given = values.pop(name)
             if not (isinstance(given, Mapping) and set(given) == {"env"} and isinstance(given["env"], str)):
-                self.mistakes.append(f'{place}.{name}: a secret is not written here; give {{ env = "VARIABLE" }}')
+                self.mistakes.append(f'{place}.{name}: do not write a secret here; give {{ env = "VARIABLE" }}')
             elif not self.environment.get(given["env"]):
                 self.mistakes.append(f"{place}.{name}: the environment variable {given['env']} is not set")
             else:

@@ -36,24 +36,24 @@ TABLES = ("run", *SINGLE, "judge", *LISTS, "plugins")
 class RunSettings(Options):
     """The table `[run]`."""
 
-    dir: Path | None = Field(None, description="the run directory", json_schema_extra={"path": True})
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    precision: Precision = Field("float32", description="float32 or bfloat16, in the models")
-    seed: int = Field(0, description="seed of everything that is drawn at random", ge=0, le=4_294_967_295)
-    offline: bool = Field(False, description="never use the network")
-    top_images: int = Field(20, description="images kept per feature, most activating first", ge=1, le=1000)
+    dir: Path | None = Field(None, description="run directory", json_schema_extra={"path": True})
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
+    precision: Precision = Field("float32", description="precision of the models: float32 or bfloat16")
+    seed: int = Field(0, description="random seed", ge=0, le=4_294_967_295)
+    offline: bool = Field(False, description="do not use the network")
+    top_images: int = Field(20, description="number of most activating images to list for each feature", ge=1, le=1000)
     judge_images: int = Field(
         24,
-        description="held-out images on which a label is judged: half of them the feature fires on, half it does not",
+        description="number of held-out images on which a label is judged; the feature fires on half of them",
         ge=10,
         le=1000,
     )
     cache: bool = Field(
-        True, description="keep features and embeddings for other runs over the same pictures: see `saeviz cache`"
+        True, description="share features and embeddings with other runs over the same images; see `saeviz cache`"
     )
     cache_dir: Path | None = Field(
         None,
-        description="where plugins keep what runs share; default: ~/.cache/saeviz",
+        description="folder of the shared cache; default: ~/.cache/saeviz",
         json_schema_extra={"path": True},
     )
 

@@ -1,4 +1,4 @@
-"""What a component is given besides its options. Nothing in saeviz is global; it is all here."""
+"""What a component is given besides its options; saeviz has no global state."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def _log_failure(subject: str, error: str) -> None:
 
 
 def _no_peer(role: str) -> Any:
-    raise ConfigError(f"there is no {role} to borrow from: the component is used outside a run")
+    raise ConfigError(f"no {role} available: the component is used outside a run")
 
 
 @dataclass(frozen=True)
 class Context:
-    """The surroundings of one component.
+    """What a component may use: device, folders, logger, progress.
 
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `workdir` a folder of its own to write to (made on
-    first use by whoever writes); `cache_dir` for what may be shared between runs; `offline` forbids the
-    network; `environment` has the variables that may hold secrets, in a run that is read only those that its reader
-    grants. `failed(subject, error)` lists something that was left out, `progress(items, total, label)`
-    passes items on and shows how far they are, `peer(role)` gives the run's own component of another role,
-    for instance the extractor whose CLIP a labeler borrows; outside a run it raises `ConfigError`. `place` is where the
-    component stands in the run file, such as `second_embeddings`, its role outside a run; messages begin with it.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `workdir` a folder of its own to write to (the component creates
+    it on first use); `cache_dir` the folder of the cache that runs share; `offline` forbids the network; `environment`
+    has the variables that may hold secrets (for a run that is only read, those that its reader allows).
+    `failed(subject, error)` records an item or a feature that was left out, `progress(items, total, label)` yields the
+    items and shows progress, `peer(role)` gives the run's own component of another role, for example the extractor
+    whose CLIP a labeler reuses; outside a run it raises `ConfigError`. `place` is where the component stands in the run
+    file, such as `second_embeddings`, its role outside a run; messages begin with it.
     """
 
     device: str = "auto"

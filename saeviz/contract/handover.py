@@ -1,6 +1,6 @@
-"""What components hand over, looked at before anything is made of it: a plugin's mistake is told with its name.
+"""Checks what components hand over before it is used, so that a plugin's mistake is reported with its name.
 
-`who` says whose it is, such as "extractor: mine of plugin mine (file mine.py)".
+`who` names the component, for example "extractor: mine of plugin mine (file mine.py)".
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def images(who: str, items: Iterable[object]) -> Iterator[ImageItem]:
-    """The images of a provider: values of the right type, with text about them."""
+    """The images of a provider, checked: `ImageItem`s with text as metadata."""
     for item in items:
         if not isinstance(item, ImageItem):
-            raise PluginError(f"{who} gave {_kind(item)} where an ImageItem belongs")
+            raise PluginError(f"{who} gave {_kind(item)} instead of an ImageItem")
         for name, value in item.metadata.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise PluginError(
@@ -38,10 +38,10 @@ def images(who: str, items: Iterable[object]) -> Iterator[ImageItem]:
 
 
 def spaces(who: str, found: Any) -> list[FeatureSpace]:
-    """The spaces that an extractor fills, sorted: one at least, and one for each layer and tokens."""
+    """The spaces of an extractor, sorted: at least one, and at most one for each layer and tokens."""
     listed = list(found)
     if wrong := [space for space in listed if not isinstance(space, FeatureSpace)]:
-        raise PluginError(f"{who} has {_kind(wrong[0])} among its spaces where a FeatureSpace belongs")
+        raise PluginError(f"{who} has {_kind(wrong[0])} among its spaces instead of a FeatureSpace")
     if not listed:
         raise PluginError(f"{who} has no feature space")
     names = [str(space) for space in listed]
@@ -53,57 +53,59 @@ def spaces(who: str, found: Any) -> list[FeatureSpace]:
 def extracted(
     who: str, batches: Iterable[object], spaces: Iterable[FeatureSpace], asked: Iterable[str]
 ) -> Iterator[FeatureBatch]:
-    """The batches of an extractor: of its spaces, of items that it was asked for, of each once."""
+    """The batches of an extractor, checked: only of its spaces, only requested items, each once."""
     waiting = {space: set(asked) for space in spaces}
     for batch in batches:
         if not isinstance(batch, FeatureBatch):
-            raise PluginError(f"{who} gave {_kind(batch)} where a FeatureBatch belongs")
+            raise PluginError(f"{who} gave {_kind(batch)} instead of a FeatureBatch")
         if batch.space not in waiting:
-            raise PluginError(f"{who} gave {batch.space} of {batch.space.n_features} features, which it never declared")
+            raise PluginError(
+                f"{who} gave {batch.space} of {batch.space.n_features} features, a space that it does not declare"
+            )
         for item_id in batch.item_ids:
             if item_id not in waiting[batch.space]:
                 raise PluginError(
                     f"{who} gave features of item {quoted(item_id)} in {batch.space} "
-                    "twice, or without being asked for it"
+                    "twice, or although it was not requested"
                 )
         waiting[batch.space].difference_update(batch.item_ids)
         yield batch
 
 
 def refuse_another_batch(who: str, kept: FeatureBatch, read: Sequence[FeatureBatch]) -> None:
-    """Raise where a store does not give back what it was just given."""
+    """Raise if a store does not return what was just written to it."""
     start = 0
     for batch in read:
         rows = kept.matrix[start : start + len(batch)]
         start += len(batch)
         if batch.matrix.shape != rows.shape or (batch.matrix != rows).nnz:
-            raise PluginError(f"{who} was given features of {kept.space} and gives other values when it is read")
+            raise PluginError(f"{who} returns other values of {kept.space} than were written")
 
 
 def item_ids(who: str, space: FeatureSpace, found: Any) -> list[str]:
-    """The items that a store says it has in a space: ids, each once."""
+    """The item ids that a store lists for a space, checked: text, each once."""
     listed = list(found)
     if wrong := [item_id for item_id in listed if not isinstance(item_id, str)]:
-        raise PluginError(f"{who} lists {_kind(wrong[0])} among the items of {space} where an id belongs")
+        raise PluginError(f"{who} lists {_kind(wrong[0])} among the items of {space} instead of an id")
     if len(set(listed)) < len(listed):
         raise PluginError(f"{who} lists an item of {space} more than once")
     return listed
 
 
 def dimension(who: str, found: Any) -> int:
-    """The length of embeddings."""
+    """The length of one embedding, checked."""
     if not isinstance(found, Integral) or found < 1:
-        raise PluginError(f"{who} says that its embeddings have the length {quoted(found)}")
+        raise PluginError(f"{who} declares embeddings of length {quoted(found)}, which must be a positive integer")
     return int(found)
 
 
 def vectors(who: str, found: Any, n: int, dim: int) -> Float32Array:
-    """Embeddings of `n` images; a row that is not finite is an image without."""
+    """Embeddings of `n` images as float32, checked; a row that is not finite means an image without an embedding."""
     import numpy as np
 
     array = np.asarray(found)
     if array.dtype.kind not in "fiu":
-        raise PluginError(f"{who} gave {_kind(found)} of {array.dtype} where embeddings belong")
+        raise PluginError(f"{who} gave {_kind(found)} of {array.dtype} instead of embeddings")
     if array.shape != (n, dim):
         raise PluginError(f"{who} gave shape {array.shape} for {n} images of dimension {dim}")
     with np.errstate(over="ignore"):
@@ -111,27 +113,29 @@ def vectors(who: str, found: Any, n: int, dim: int) -> Float32Array:
 
 
 def result(who: str, found: ScoreColumn | ScoreFact) -> None:
-    """Raise unless what a scorer gives has a name, and numbers that can be compared; NaN is a feature without score."""
+    """Raise unless a scorer's result has a name and no infinite values; NaN means a feature without a score."""
     import numpy as np
 
     if not isinstance(found.name, str) or not found.name:
         raise PluginError(f"{who} gave a {type(found).__name__} with the name {quoted(found.name)}, which must be text")
     if isinstance(found, ScoreColumn) and found.values.dtype.kind == "f" and np.isinf(found.values).any():
-        raise PluginError(f"{who} gave {found.name!r} of {found.space} with infinite values; NaN is for no score")
+        raise PluginError(
+            f"{who} gave {found.name!r} of {found.space} with infinite values; use NaN for a missing score"
+        )
 
 
 def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Selected]:
-    """The features that a selector chose: of this run, each once."""
+    """The features that a selector chose, checked: features of this run, each once."""
     sizes = {(space.layer, space.tokens): space.n_features for space in spaces}
     chosen = list(found)
     for choice in chosen:
         if not isinstance(choice, Selected) or not isinstance(choice.feature, Feature):
-            raise PluginError(f"{who} gave {_kind(choice)} where a Selected with a Feature belongs")
+            raise PluginError(f"{who} gave {_kind(choice)} instead of a Selected with a Feature")
         feature = choice.feature
         if not (
             isinstance(feature.index, Integral) and isinstance(choice.tier, Integral) and isinstance(choice.reason, str)
         ):
-            raise PluginError(f"{who} chose {feature}, tier {quoted(choice.tier)}, with values of another type")
+            raise PluginError(f"{who} chose {feature}, tier {quoted(choice.tier)}, with values of the wrong type")
         if not 0 <= feature.index < sizes.get((feature.layer, feature.tokens), 0):
             raise PluginError(f"{who} chose {feature}, which this run does not have")
     if len({choice.feature for choice in chosen}) < len(chosen):
@@ -140,14 +144,14 @@ def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Sele
 
 
 def refuse_details(who: str, found: FeatureLabel, feature: Feature) -> None:
-    """Raise where the details of a label are nothing that JSON can hold."""
+    """Raise if the details of a label cannot be written as JSON."""
     try:
         if isinstance(found.details, Mapping):
             json.dumps(dict(found.details))
             return
     except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(f"{who} named {feature} with details that JSON cannot hold: {error}") from error
-    raise PluginError(f"{who} named {feature} with {_kind(found.details)} as details where a mapping belongs")
+        raise PluginError(f"{who} named {feature} with details that cannot be written as JSON: {error}") from error
+    raise PluginError(f"{who} named {feature} with {_kind(found.details)} as details instead of a mapping")
 
 
 def _kind(value: object) -> str:

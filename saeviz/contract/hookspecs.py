@@ -22,7 +22,7 @@ from saeviz.contract.specs import (
 
 PROJECT = "saeviz"
 API_VERSION = 1
-"""Plugins may say `SAEVIZ_API = 1`; one made for a newer API is left out with a message."""
+"""A plugin may set `SAEVIZ_API = 1`; one made for a newer API is left out with a message."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -58,7 +58,7 @@ def saeviz_feature_extractors() -> Iterable[FeatureExtractorSpec]:  # type: igno
 
 @hookspec
 def saeviz_feature_stores() -> Iterable[FeatureStoreSpec]:  # type: ignore[empty-body]
-    """Where features are kept.
+    """Where features are stored.
 
     ::
 
@@ -85,7 +85,7 @@ def saeviz_embedding_providers() -> Iterable[EmbeddingProviderSpec]:  # type: ig
 
 @hookspec
 def saeviz_scorers() -> Iterable[ScorerSpec]:  # type: ignore[empty-body]
-    """Numbers about features.
+    """Scores of features.
 
     ::
 
@@ -114,7 +114,7 @@ def saeviz_selectors() -> Iterable[SelectorSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def saeviz_labelers() -> Iterable[LabelerSpec]:  # type: ignore[empty-body]
-    """Who names features.
+    """Components that name features.
 
     ::
 
@@ -128,7 +128,7 @@ def saeviz_labelers() -> Iterable[LabelerSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def saeviz_reporters() -> Iterable[ReporterSpec]:  # type: ignore[empty-body]
-    """How a finished run is shown.
+    """How a finished run is presented.
 
     ::
 

@@ -1,4 +1,4 @@
-"""The one-item calls that people know, on top of the batched ones. Mixed into a store or an embedder."""
+"""Mix-ins that add calls for a single item to a store or an embedding provider, on top of the batched ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OneItemStore:
     def save_features(
         self: FeatureStore, item_id: str, features: ArrayLike, layer: int, tokens: Tokens = "cls"
     ) -> None:
-        """Keep the dense features `[n_features]` of one item."""
+        """Store the dense features `[n_features]` of one item."""
         import numpy as np
         from scipy.sparse import csr_array
 
@@ -30,7 +30,7 @@ class OneItemStore:
         self.write(FeatureBatch(FeatureSpace(layer, tokens, row.shape[1]), (item_id,), csr_array(row)))
 
     def load_features(self: FeatureStore, item_id: str, layer: int, tokens: Tokens = "cls") -> Float32Array | None:
-        """Dense float32 `[n_features]`, or None where the item is not kept."""
+        """Dense float32 `[n_features]`, or None if the store does not have the item."""
         import numpy as np
 
         for space in self.spaces():
@@ -47,10 +47,10 @@ class _Embedder(Protocol):
 
 
 class OneItemEmbeddings:
-    """Adds `get_embedding` to an embedding provider that keeps its context as `self.context`."""
+    """Adds `get_embedding` to an embedding provider that has its context as `self.context`."""
 
     def get_embedding(self: _Embedder, item: ImageItem | str) -> Float32Array | None:
-        """Float32 `[dim]`, or None where there is no such image or it cannot be read.
+        """Float32 `[dim]`, or None if there is no such image or it cannot be read.
 
         An item id is looked up among the images of the run that the provider is part of.
         """

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 class Mark:
-    """Something that an option is, besides its type.
+    """A property of an option besides its type.
 
-    `Annotated[Path, PATH, NEUTRAL]` marks an option with one or several; in `Field(..., **PATH, **NEUTRAL)` each goes
-    by a keyword of its own.
+    `Annotated[Path, PATH, NEUTRAL]` gives an option one or several; `Field(..., **PATH, **NEUTRAL)` does the same.
     """
 
     def __init__(self, name: str, keyword: str, value: Any) -> None:
@@ -26,7 +25,7 @@ class Mark:
         self._value = value
 
     def keys(self) -> tuple[str]:
-        """Of the keyword arguments for pydantic's `Field`, with `__getitem__`."""
+        """The keyword argument for pydantic's `Field`; with `__getitem__` this allows `**mark`."""
         return (self._keyword,)
 
     def __getitem__(self, keyword: str) -> Any:
@@ -38,7 +37,7 @@ class Mark:
         return f"saeviz.{self.name.upper()}"
 
     def is_on(self, field: FieldInfo) -> bool:
-        """Whether the option has it."""
+        """Whether the option has this mark."""
         extra = field.json_schema_extra
         by_schema = isinstance(extra, dict) and bool(extra.get(self.name))
         by_keyword = self._keyword == "field_title_generator" and field.field_title_generator is self._value
@@ -53,32 +52,32 @@ def _neutral_title(name: str, _field: object) -> str:
 PATH = Mark("path", "json_schema_extra", {"path": True})
 """Marks an option that holds a path (or a table or list of paths).
 
-In a run file it is relative to the file. An option that may also be text of another kind, such as a hub
-id, is typed `str` and taken as a path where something exists there or it begins with a dot.
+In a run file it is relative to the file. An option that may also be another kind of text, such as a hub id, is typed
+`str` and read as a path if something exists there or it begins with a dot.
 """
 NEUTRAL = Mark("neutral", "field_title_generator", _neutral_title)
-"""Marks an option on which no outcome depends, for instance a batch size or a time-out.
+"""Marks an option on which no result depends, for example a batch size or a time-out.
 
-A run in which it has changed does not do its work again.
+Changing it does not make a run repeat its work.
 """
 
 
 class Options(BaseModel):
-    """Base of every component's options: unknown keys are refused, values do not change, errors quote none of them."""
+    """Base of every component's options: unknown keys are refused, instances are immutable, errors quote no values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
     def check_ready(self, context: Context) -> None:
-        """Raise `ConfigError` for what is missing around the component, for instance a key that is not set.
+        """Raise `ConfigError` if something outside the options is missing, for example an API key.
 
-        Called before a run that will use a labeler, long before it is built.
+        Called for a labeler before the run starts, long before the labeler is built.
         """
 
     def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
         """Raise `ConfigError` for the name of a rating, or of a column of metadata, that no image has.
 
-        `place` is where the options come from, the beginning of the message. Called for scorers before anything is
-        extracted: a misspelt name should not be found after hours.
+        `place` is where the options come from; the message begins with it. Called for scorers before anything is
+        extracted, so that a misspelt name is found at once and not after hours.
         """
 
 
@@ -103,5 +102,5 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
 
 
 def neutral_fields(model: type[BaseModel]) -> list[str]:
-    """The options on which no outcome depends."""
+    """The options on which no result depends."""
     return [name for name, field in model.model_fields.items() if NEUTRAL.is_on(field)]

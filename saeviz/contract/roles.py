@@ -1,7 +1,7 @@
-"""What each kind of component must be able to do, and what it may be able to do besides.
+"""What each kind of component must be able to do, and what it may do in addition.
 
-A role grows by an optional capability (a protocol of its own, looked for with `isinstance`), never by a
-new required method: so a plugin written for an earlier saeviz keeps working.
+A role grows by an optional capability (a separate protocol, checked with `isinstance`), never by a new required method,
+so plugins written for an earlier saeviz still work.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ class ImageProvider(Protocol):
 
 @runtime_checkable
 class ReportsNotes(Protocol):
-    """Optional for an image provider: sentences about the data that the user should read."""
+    """Optional for an image provider: notes about the data that the user should read."""
 
     def notes(self) -> Sequence[str]:
-        """For instance how many rows of the ratings table have no image. Called after `iter_images`."""
+        """Sentences, for example how many rows of the ratings table have no image. Called after `iter_images`."""
         ...
 
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """Images to sparse SAE features."""
+    """Turns images into sparse SAE features."""
 
     @property
     def spaces(self) -> Sequence[FeatureSpace]:
-        """The spaces it fills, known without running the model."""
+        """The feature spaces that it produces, known without running the model."""
         ...
 
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
@@ -67,7 +67,7 @@ class FeatureExtractor(Protocol):
 
 @runtime_checkable
 class SingleImageExtractor(Protocol):
-    """Optional for an extractor: one image by itself, for heatmaps and notebooks."""
+    """Optional for an extractor: features of a single image, for heatmaps and notebooks."""
 
     def extract_from_image(
         self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
@@ -95,19 +95,19 @@ class HeatmapExtractor(Protocol):
         ...
 
     def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
-        """What the map covers: left, top, right, bottom in pixels of the upright picture.
+        """The part of the picture that the map covers: left, top, right, bottom in pixels of the upright picture.
 
-        Reaches beyond the picture where the model pads it.
+        It reaches beyond the picture if the model pads it.
         """
         ...
 
 
 @runtime_checkable
 class Checkable(Protocol):
-    """Optional for an extractor: find out on a few images whether the right weights are in the right place."""
+    """Optional for an extractor: check on a few images that each layer has the right SAE."""
 
     def health(self, items: Sequence[ImageItem]) -> Iterable[Health]:
-        """Figures beside the published ones, and warnings. For `saeviz check --deep`; loads the model.
+        """Measured figures beside the published ones, and warnings, for `saeviz check --deep`. Loads the model.
 
         An image that cannot be read is reported with `context.failed(item_id, error)` and left out.
         """
@@ -116,17 +116,17 @@ class Checkable(Protocol):
 
 @runtime_checkable
 class HasProvenance(Protocol):
-    """Optional for an extractor and an embedding provider: which files the numbers come from."""
+    """Optional for an extractor and an embedding provider: which model files were used."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """For the manifest, JSON-able: for instance the commit that a hub revision stood for. Read after use."""
+        """A JSON-able record for the manifest, for example the commit of a hub revision. Read after use."""
         ...
 
 
 @runtime_checkable
 class HasActivations(Protocol):
-    """Optional for an extractor: what the SAEs are made from, to compare features with."""
+    """Optional for an extractor: the activations that the SAEs encode, to compare features with."""
 
     def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
         """`[n, d_in]`: the model's own activations at the layer and tokens of `space`; patches as their mean.
@@ -138,16 +138,16 @@ class HasActivations(Protocol):
 
 @runtime_checkable
 class HasManyActivations(Protocol):
-    """Optional for an extractor that `HasActivations`: those of several spaces, for which the model runs once."""
+    """Optional for an extractor with `HasActivations`: activations of several spaces from one pass of the model."""
 
     def activations_of(self, items: Sequence[ImageItem], spaces: Sequence[FeatureSpace]) -> Sequence[Float32Array]:
-        """What `activations` gives of each of the spaces."""
+        """The result of `activations` for each space."""
         ...
 
 
 @runtime_checkable
 class HasDecoder(Protocol):
-    """Optional for an extractor: the directions that features stand for."""
+    """Optional for an extractor: the decoder directions of the features."""
 
     def decoder(self, space: FeatureSpace) -> Float32Array:
         """`W_dec` of the SAE of `space`, `[n_features, d_in]`."""
@@ -169,29 +169,29 @@ class TextAligned(Protocol):
 
 @runtime_checkable
 class FeatureStore(Protocol):
-    """Keeps sparse features. Whatever `write` returned from is there after a crash, whole."""
+    """Stores sparse features. A batch is safe from a crash once `write` has returned."""
 
     def write(self, batch: FeatureBatch) -> None:
-        """Keep a batch; an item that is already there is replaced."""
+        """Store a batch; items that are already stored are replaced."""
         ...
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
         """Stream the batches of a space in bounded memory.
 
-        With `item_ids`: exactly these, in this order; an absent one raises `DataError` naming it.
+        With `item_ids`: exactly these, in this order; raises `DataError` naming a missing one.
         """
         ...
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         ...
 
     def spaces(self) -> list[FeatureSpace]:
-        """The spaces that hold at least one item, sorted."""
+        """The spaces with at least one item, sorted."""
         ...
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         ...
 
     def close(self) -> None:
@@ -201,11 +201,11 @@ class FeatureStore(Protocol):
 
 @runtime_checkable
 class SaysDurability(Protocol):
-    """Optional for a feature store; one that does not say is durable."""
+    """Optional for a feature store: whether its features outlive the process. A store without it counts as durable."""
 
     @property
     def durable(self) -> bool:
-        """Whether what it keeps is there when the process has ended."""
+        """Whether stored features are still there when the process has ended."""
         ...
 
 
@@ -225,7 +225,7 @@ class EmbeddingProvider(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Gives every feature of a space a number (or several)."""
+    """Computes one or several scores of every feature of a space."""
 
     def score(self, data: ScoreInput) -> Iterable[ScoreColumn | ScoreFact]:
         """The columns of one space. Called once per space of the run."""
@@ -237,7 +237,7 @@ class FamilyScorer(Protocol):
     """Optional for a scorer: columns that need all spaces at once, such as adjusted p-values."""
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterable[ScoreColumn | ScoreFact]:
-        """Further columns, from all that this scorer's `score` gave over all spaces."""
+        """Further columns, computed from everything that `score` returned for all spaces."""
         ...
 
 
@@ -246,7 +246,7 @@ class Selector(Protocol):
     """Chooses the features worth a name."""
 
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
-        """At most `limit` features, best first, none twice."""
+        """At most `limit` features, best first, no duplicates."""
         ...
 
 
@@ -255,7 +255,7 @@ class Labeler(Protocol):
     """Names a feature."""
 
     def label(self, request: LabelRequest) -> FeatureLabel:
-        """The name; raises `LabelError` where none can be given."""
+        """The name of the feature; raises `LabelError` if it cannot be named."""
         ...
 
 
@@ -265,46 +265,46 @@ class ConcurrentLabeler(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """How many calls at once do it good."""
+        """Recommended number of concurrent calls."""
         ...
 
 
 @runtime_checkable
 class MeteredLabeler(Protocol):
-    """Optional for a labeler: what it costs, told before and after."""
+    """Optional for a labeler: its cost, estimated before and measured after."""
 
     def estimate(self, requests: Sequence[LabelRequest]) -> Usage:
-        """About what naming these would take; nothing is sent, no image is opened."""
+        """Estimated cost of naming these features; nothing is sent, no image is opened."""
         ...
 
     @property
     def usage(self) -> Usage:
-        """What was taken so far in this run directory, earlier runs included."""
+        """Usage so far in this run directory, including earlier runs."""
         ...
 
 
 @runtime_checkable
 class LabelJudge(Protocol):
-    """Optional for a labeler: tell from a label's words alone where it applies.
+    """Optional for a labeler: judge from a label's words alone to which images it applies.
 
-    From 0.5 on it is taken to apply. What is wrong is told as by `label`. A `ConcurrentLabeler` may be asked from
-    several threads; of one that costs something, `usage` counts judgements as well.
+    A score of 0.5 or more means that it applies. Errors are raised as by `label`. A `ConcurrentLabeler` may be called
+    from several threads; `usage` of a `MeteredLabeler` counts judgements as well.
     """
 
     def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
         """`[n]` in [0, 1], higher where the label applies; NaN for an image that cannot be judged.
 
-        `label` has `label` and `description` only. Raises `LabelError` where the judge cannot tell at all.
+        `label` has `label` and `description` only. Raises `LabelError` if the label cannot be judged at all.
         """
         ...
 
 
 @runtime_checkable
 class MeteredJudge(Protocol):
-    """Optional for a judge: what it costs, told before."""
+    """Optional for a judge: its cost, estimated before."""
 
     def estimate_judging(self, n_images: Sequence[int]) -> Usage:
-        """About what judging labels would take, each on so many images; nothing is sent."""
+        """Estimated cost of judging labels on this number of images each; nothing is sent."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a hook yields: one kind of spec per role."""
+"""Specs, which the hooks yield: one class per role."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from saeviz.contract.options import Options
 class ComponentSpec:
     """One component that a plugin offers.
 
-    `factory` is called as `factory(options, context)`; written as text, `"package.module:Class"`, the
-    module is imported only when the component is built. `needs` are the modules it imports that plain
-    saeviz does not install, `install` what to `pip install` to get them. `notes`, written like a factory, is a
-    function without arguments that gives lines worth knowing, for instance published weights; `saeviz plugins
-    ROLE:NAME` prints them. `sql` is a file of the package, `"package:path/in/package.sql"`, that makes the tables which
-    the component needs; `saeviz plugins ROLE:NAME --sql` prints it.
+    `factory` is called as `factory(options, context)`; written as text, `"package.module:Class"`, the module is
+    imported only when the component is built. `needs` are the modules that it imports and plain saeviz does not
+    install, `install` is the argument of `pip install` that provides them. `notes`, written like a factory, is a
+    function without arguments that returns lines of further information, for example known weights; `saeviz plugins
+    ROLE:NAME` prints them. `sql` is a file of the package, `"package:path/in/package.sql"`, that creates the tables of
+    the component; `saeviz plugins ROLE:NAME --sql` prints it.
     """
 
     role: ClassVar[str]
@@ -38,8 +38,7 @@ class ComponentSpec:
 class ImageProviderSpec(ComponentSpec):
     """Offers an `ImageProvider`.
 
-    `example` is a run file, `"package:path/in/package.toml"`, that shows the provider at work;
-    `saeviz demo` runs it.
+    `example` is a run file, `"package:path/in/package.toml"`, that demonstrates the provider; `saeviz demo` runs it.
     """
 
     role = "images"
@@ -75,10 +74,10 @@ class EmbeddingProviderSpec(ComponentSpec):
 class ScorerSpec(ComponentSpec):
     """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them.
 
-    Where no scorer of a run `uses_embeddings` none are made: say False where `data.embeddings` is never read.
+    If no scorer of a run `uses_embeddings`, none are computed: set it to False if `data.embeddings` is never read.
 
-    `columns` are names of columns that it gives: two scorers of a run that share one are refused before anything is
-    computed, and not when the second of them gives it.
+    `columns` are the names of the columns that it returns: a run with two scorers that share one is refused before
+    anything is computed.
     """
 
     role = "scorer"
@@ -98,8 +97,10 @@ class SelectorSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelerSpec(ComponentSpec):
-    """Offers a `Labeler`. One that `judges_itself` is a `LabelJudge` that costs nothing: its labels are judged by it
-    unless the run file's [judge] says otherwise.
+    """Offers a `Labeler`.
+
+    One that `judges_itself` is a free `LabelJudge`: it judges its own labels unless [judge] in the run file says
+    otherwise.
     """
 
     role = "labeler"

@@ -26,7 +26,7 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
         if mistake["type"] == "extra_forbidden":
             names = list(model.model_fields)
             hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
-            lines.append(f"{where}: there is no such option{hint}")
+            lines.append(f"{where}: unknown option{hint}")
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets

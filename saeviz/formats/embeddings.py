@@ -78,7 +78,7 @@ class EmbeddingFiles:
         return found
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         with explain_disk_errors(self.folder):
             for path in self.files():
                 path.unlink()

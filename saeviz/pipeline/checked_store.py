@@ -47,12 +47,12 @@ class CheckedStore:
             return handover.item_ids(self.who, space, self._store.item_ids(space))
 
     def spaces(self) -> list[FeatureSpace]:
-        """The spaces that hold at least one item, sorted."""
+        """The spaces with at least one item, sorted."""
         with self._session.blaming(self._config):
             return sorted(self._store.spaces())
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._call("clear")
 
     def close(self) -> None:

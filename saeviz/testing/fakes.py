@@ -119,7 +119,7 @@ class MemoryStore(OneItemStore):
         return sorted(space for space, rows in self._rows.items() if rows)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._rows.clear()
 
     def close(self) -> None:

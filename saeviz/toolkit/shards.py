@@ -113,12 +113,12 @@ class ShardStore(OneItemStore, ABC):
                     yield FeatureBatch(space, tuple(islice(ids, rows.shape[0])), rows)
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items kept for a space, in the order they came in."""
+        """The items stored for a space, in the order of writing."""
         index = self._index(space)
         return list(index.places) if index else []
 
     def spaces(self) -> list[FeatureSpace]:
-        """The spaces that hold at least one item, sorted."""
+        """The spaces with at least one item, sorted."""
         return sorted(index.space for index in self._indexes.values() if index.places)
 
     def clear(self) -> None:
@@ -232,9 +232,9 @@ class ShardStore(OneItemStore, ABC):
             matrix = self.load_shard(path, index.space, items)
             matrix.check_format(full_check=True)
         except UNREADABLE as error:
-            raise DataError(f"{path} cannot be read: {error}; remove it and run again to get its items anew") from error
+            raise DataError(f"{path} cannot be read: {error}; remove it and run again to extract its items") from error
         if matrix.shape != (len(items), index.space.n_features):
-            raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to get its items anew")
+            raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to extract its items")
         return matrix
 
     def _path(self, index: ShardIndex, number: int) -> Path:
@@ -246,7 +246,7 @@ class ShardStore(OneItemStore, ABC):
             items = index.drop(number)
             path = self._path(index, number)
             what = "is not as it was written" if path.exists() else "is missing"
-            self.context.logger.warning("%s %s: its %d items count as not extracted", path, what, items)
+            self.context.logger.warning("%s %s: its %d items are extracted again", path, what, items)
 
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:

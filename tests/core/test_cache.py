@@ -393,7 +393,7 @@ def test_a_damaged_cache_is_said_and_replaced(saeviz_command, tmp_path, filled):
     SharedCache.path_in(filled).write_bytes(b"damaged " * 1000)
     outcome = saeviz_command("cache")
     assert outcome.code == 1
-    assert "`saeviz cache prune --all` starts anew" in outcome.err
+    assert "`saeviz cache prune --all` removes it" in outcome.err
     assert saeviz_command("cache", "prune", "--all").code == 0
     assert saeviz_command("cache", "--json").json()["kept"] == []
 

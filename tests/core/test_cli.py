@@ -58,9 +58,9 @@ def test_flags_win_over_set_environment_and_file(saeviz_command, fake_run, monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "say what to run"),
+        (["run"], "nothing to run: give a run file"),
         (["run", "none.toml"], "no run file none.toml; `saeviz init none.toml` writes one"),
-        (["run", "fake.toml", "--set", "scorers.1.alpa=1"], "scorers[1].alpa: there is no such option; did you mean"),
+        (["run", "fake.toml", "--set", "scorers.1.alpa=1"], "scorers[1].alpa: unknown option; did you mean"),
         (["run", "fake.toml", "--set", "store.use=npx"], "no plugin offers the store 'npx'; did you mean 'npz'?"),
         (["run", "fake.toml", "--plugins", "nope"], "no installed plugin is called 'nope'"),
         (["run", "fake.toml", "--set", "images.n=0"], "has no images"),
@@ -264,7 +264,12 @@ def test_init_writes_a_run_file_that_check_accepts(saeviz_command, tmp_path):
     assert saeviz_command("check", "art.toml").code == ExitCode.DONE
     again = saeviz_command("init", "art.toml")
     assert again.code == ExitCode.USAGE
-    assert "there already" in again.err
+    assert "already exists" in again.err
+
+
+def test_init_without_a_name_writes_saeviz_toml(saeviz_command, tmp_path):
+    assert saeviz_command("init").code == ExitCode.DONE
+    assert (tmp_path / "saeviz.toml").is_file()
 
 
 def test_the_defaults_that_init_shows_are_the_defaults(saeviz_command, tmp_path):

@@ -229,7 +229,7 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "token", "message"),
     [
-        (["--api", "npz:s", "--host", "0.0.0.0"], None, "other machines could reach it; put a token into"),
+        (["--api", "npz:s", "--host", "0.0.0.0"], None, "other machines could connect; put a token into"),
         (["runs/fake", "--host", "0.0.0.0"], TOKEN, "a report is for 127.0.0.1 only"),
         (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token is at least 16"),
         (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token is at least 16"),
@@ -253,7 +253,7 @@ def test_a_mistake_gets_a_sentence(saeviz_command, fake_run, monkeypatch, argume
 
 def test_a_port_that_is_taken(saeviz_command, served, tmp_path):
     ended = saeviz_command("serve", "--api", "npz:s", "--port", str(served.port))
-    assert "in use; --port 0 takes any free one" in ended.err
+    assert "in use; --port 0 picks a free one" in ended.err
     assert ended.code == ExitCode.USAGE
 
 

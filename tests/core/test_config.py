@@ -152,13 +152,13 @@ def test_every_mistake_is_listed_at_once_with_place_and_suggestion(manager):
         )
     lines = str(error.value).splitlines()
     assert len(lines) == 6
-    assert "no table [selectr]; did you mean 'selector'?" in lines[0]
-    assert "run.sed: there is no such option; did you mean 'seed'?" in lines[1]
+    assert "unknown table [selectr]; did you mean 'selector'?" in lines[0]
+    assert "run.sed: unknown option; did you mean 'seed'?" in lines[1]
     assert "images.n: input should be a valid integer" in lines[2]
     assert "'many'" in lines[2]
     assert "extractor: no plugin offers the extractor 'fake-extractr'; did you mean 'fake-extractor'?" in lines[3]
-    assert "labeler: say which one" in lines[4]
-    assert "scorers[0].alpa: there is no such option; did you mean 'alpha'?" in lines[5]
+    assert "labeler: name a component, for example use" in lines[4]
+    assert "scorers[0].alpa: unknown option; did you mean 'alpha'?" in lines[5]
 
 
 def test_tables_of_the_wrong_shape_are_refused(manager):

@@ -125,10 +125,10 @@ BROKEN = {
         FakeEmbeddings, "embed", wrap(lambda v: np.hstack([v, v])), "embeddings", r"for 12 images of dimension",
     ),
     "embeddings as text": (
-        FakeEmbeddings, "embed", wrap(lambda v: v.astype(str)), "embeddings", "where embeddings belong",
+        FakeEmbeddings, "embed", wrap(lambda v: v.astype(str)), "embeddings", "instead of embeddings",
     ),
     "ragged embeddings": (FakeEmbeddings, "embed", always([[1], [1, 2]]), "embeddings", "fails with ValueError"),
-    "no embeddings but None": (FakeEmbeddings, "embed", always(None), "embeddings", "where embeddings belong"),
+    "no embeddings but None": (FakeEmbeddings, "embed", always(None), "embeddings", "instead of embeddings"),
     "embeddings of no length": (FakeEmbeddings, "dim", set_property("long"), "embeddings", "have the length 'long'"),
     "scores of another type": (FakeScorer, "score", each(str), r"scorers\[0\]", "gave str, not a ScoreColumn"),
     "no scores but None": (FakeScorer, "score", always(None), r"scorers\[0\]", "fails with TypeError"),

@@ -84,9 +84,9 @@ def test_a_hostile_value_of_any_kind_of_option(hostile, value):
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
-        (["scorers=[]", "scorers.0.alpha=1"], "--set 'scorers.0.alpha': there is no scorers[0] to change"),
-        (["run.dir=a", "run.dir.b=c"], "--set 'run.dir.b': run.dir has been given a value that has no keys"),
-        (["scorers=[5]", "scorers.0.alpha=1"], "scorers.0 has been given a value that has no keys"),
+        (["scorers=[]", "scorers.0.alpha=1"], "--set 'scorers.0.alpha': scorers[0] does not exist"),
+        (["run.dir=a", "run.dir.b=c"], "--set 'run.dir.b': run.dir is set to a value without keys"),
+        (["scorers=[5]", "scorers.0.alpha=1"], "scorers.0 is set to a value without keys"),
         ([f"scorers.{'9' * 10_000}.alpha=1"], "there is no scorers[9999"),
         ([".".join("a" * 10_000) + "=1"], "it is nested more than 32 deep"),
         (["run.seed=" + "9" * 10_000], "run.seed: "),
@@ -145,11 +145,11 @@ def test_any_dictionary(tables):
         (b"#" * (5 * 2**20), "more than 4 MB"),
         (b"run = 5", "[run] must be a table"),
         (b"scorers = 5", "write [[scorers]], a list of tables"),
-        (b"plugins = 5", "the table [plugins] knows only `use`"),
+        (b"plugins = 5", "the table [plugins] has only the option `use`"),
         (b"[run]\nseed = 1979-05-27", "run.seed: "),
         (b"[run]\nseed = inf", "run.seed: "),
         (b"[run]\nseed = 1\nseed = 2", "is not valid TOML"),
-        (b"[images]\nuse = 1979-05-27", 'images: say which one, for instance use = "'),
+        (b"[images]\nuse = 1979-05-27", 'images: name a component, for example use = "'),
     ],
     ids=range(14),
 )

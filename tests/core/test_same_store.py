@@ -38,7 +38,7 @@ def test_a_copy_onto_itself_is_refused(saeviz_command, features, source, target,
     ended = saeviz_command("store", "copy", source, target, *options)
 
     assert ended.code == 2
-    assert "would be copied to itself" in ended.err
+    assert "would be copied onto itself" in ended.err
     assert {path: path.stat().st_mtime_ns for path in features.rglob("*")} == before
 
 

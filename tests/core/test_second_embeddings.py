@@ -120,8 +120,11 @@ def test_the_manifest_opens_the_run_again(fake_run):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["embeddings.use=none", SECOND, 'scorers=[{use="pearson-bh"}]'], r"second_embeddings: there is no first"),
-        (["second_embeddings.seconds_per_item=1"], r'second_embeddings: say which one, for instance use = "'),
+        (
+            ["embeddings.use=none", SECOND, 'scorers=[{use="pearson-bh"}]'],
+            r"second_embeddings: needs a first embedding",
+        ),
+        (["second_embeddings.seconds_per_item=1"], r'second_embeddings: name a component, for example use = "'),
         (["second_embeddings.use=fake-embedings"], r"second_embeddings.*did you mean 'fake-embeddings'"),
         ([SECOND, "second_embeddings.second_per_item=1"], r"second_embeddings\.second_per_item"),
     ],

@@ -216,7 +216,7 @@ def test_unreadable_images_are_left_out(label, dataset):
 
 
 def test_no_top_images_and_an_empty_dataset(label):
-    assert label() == saeviz.FeatureLabel("", "no image activates the feature", confidence=0.0)
+    assert label() == saeviz.FeatureLabel("", "the feature is not active on any image", confidence=0.0)
     with pytest.raises(saeviz.LabelError, match="fewer than two"):
         label(*dogs(1), dataset=[])
 

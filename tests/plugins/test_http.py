@@ -345,7 +345,7 @@ def test_a_service_that_hangs_up_in_the_middle_is_tried_again(quick):
 def test_a_service_that_does_not_answer_in_time(quick):
     with (
         answering(lambda handler, number: threading.Event().wait(2)) as url,
-        pytest.raises(saeviz.DataError, match="it does not answer in time"),
+        pytest.raises(saeviz.DataError, match="no answer in time"),
     ):
         HttpStore(options(url, timeout=0.2, retries=1), saeviz.Context()).spaces()
 

@@ -264,7 +264,7 @@ def test_a_data_set_of_the_hub_and_again_without_the_hub(hub):
 
 def test_offline_asks_nobody(hub):
     (line,) = hub("offline")
-    assert "offline was asked for, so it must be in the cache of datasets, or a folder" in line
+    assert "run.offline is set, so it must be in the cache of datasets or a folder" in line
 
 
 def test_what_the_hub_does_not_have(hub):

@@ -304,4 +304,4 @@ def test_a_file_that_was_removed_counts_as_not_extracted(tmp_path, caplog):
     open_json(tmp_path, layout="item").write(versioned(SPACE, ["a", "b"]))
     (tmp_path / "layer_11" / "spatial" / "a.json").unlink()
     assert open_json(tmp_path).item_ids(SPACE) == ["b"]
-    assert "a.json is missing: its item counts as not extracted" in caplog.text
+    assert "a.json is missing: its item is extracted again" in caplog.text

@@ -124,7 +124,7 @@ def test_top_images_without_words_give_no_name(photographs):
     silent = item("s", title="")
     found = label([silent], [*photographs, silent])
     assert (found.label, found.confidence) == ("", 0.0)
-    assert found.description == "none of the top images has any words"
+    assert found.description == "none of the top images has any text"
 
 
 def test_reads_the_usual_columns_in_any_case_and_no_others():

@@ -82,7 +82,7 @@ class VLMLabeler:
     def label(self, request: LabelRequest) -> FeatureLabel:
         """What the top images share, as the model sees it; '' where there are none."""
         if not request.top:
-            return FeatureLabel("", "no image activates the feature", confidence=0.0)
+            return FeatureLabel("", "the feature is not active on any image", confidence=0.0)
         self.options.check_ready(self.context)
         shown = self._shown(request)
         question = Question(prompt.INSTRUCTIONS, self._parts(request, shown), prompt.SCHEMA)

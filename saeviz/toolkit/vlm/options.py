@@ -41,7 +41,7 @@ class VLMOptions(Options):
         None,
         ge=64,
         le=1_000_000,
-        description="limit of one answer, a model's thoughts included; default: the model's own",
+        description="maximum tokens of one answer, including the model's reasoning; default: the model's own",
     )
     concurrency: int = Field(4, ge=1, le=64, description="how many questions are under way at once", **NEUTRAL)
     requests_per_minute: float | None = Field(
