@@ -14,7 +14,7 @@ HOOK = "hook_resid_post"
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What does not fit; `debatable` where the shapes fit all the same and a user may insist."""
+    """What does not fit; `debatable` where the shapes fit all the same and a user may allow it."""
 
     text: str
     debatable: bool
@@ -27,14 +27,16 @@ def check_binding(
     layer: int,
     tokens: Sequence[Tokens],
     source: str,
-    insist: bool,
+    allow_mismatch: bool,
     context: Context,
 ) -> None:
-    """Raises `DataError` that names both sides of every mismatch; warns of what was insisted on."""
+    """Raise `DataError` naming both sides of every mismatch; warn of those that are allowed."""
     mismatches = list(_mismatches(config, base, layer, tokens))
-    refused = [mismatch for mismatch in mismatches if not (mismatch.debatable and insist)]
+    refused = [mismatch for mismatch in mismatches if not (mismatch.debatable and allow_mismatch)]
     if refused:
-        hint = "; set extractor.insist = true to use it all the same" if all(m.debatable for m in refused) else ""
+        hint = (
+            "; set extractor.allow_mismatch = true to use it nevertheless" if all(m.debatable for m in refused) else ""
+        )
         raise DataError(f"extractor.saes.{layer} ({source}): {'; '.join(m.text for m in refused)}{hint}")
     for mismatch in mismatches:
         context.logger.warning("extractor.saes.%s (%s): %s", layer, source, mismatch.text)
@@ -43,13 +45,13 @@ def check_binding(
 
 
 def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
-    """What nobody can check but the user."""
+    """What only the user can check."""
     said = {"model": config.model_name, "layer": config.layer, "hook point": config.hook, "tokens": config.trained_on}
     unsaid = [name for name, value in said.items() if value is None]
     if unsaid:
-        yield f"does not say what it was trained on ({', '.join(unsaid)}); make sure that it belongs to {base.label}"
+        yield f"does not say what it was trained on ({', '.join(unsaid)}); check that it belongs to {base.label}"
     if config.model_name is not None and not base.published and not _same_model(config.model_name, base.names):
-        yield f"was trained on {config.model_name!r}; make sure that {base.label} is this model"
+        yield f"was trained on {config.model_name!r}; check that {base.label} is this model"
     # With or without the class token, which SAEs of patches may count.
     fits = base.n_patches is None or config.n_tokens in (None, base.n_patches, base.n_patches + 1)
     if not fits and config.trained_on != "cls":
@@ -58,21 +60,21 @@ def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
 
 def _mismatches(config: SAEConfig, base: BaseModel, layer: int, tokens: Sequence[Tokens]) -> Iterator[Mismatch]:
     if layer >= base.n_blocks:
-        yield Mismatch(f"layer {layer} is asked for, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)
+        yield Mismatch(f"layer {layer} is requested, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)
     if config.d_in != base.width:
-        yield Mismatch(f"it takes d_in = {config.d_in}, but {base.label} has width {base.width}", False)
+        yield Mismatch(f"the SAE has d_in = {config.d_in}, but {base.label} has width {base.width}", False)
     if config.layer not in (layer, None):
-        yield Mismatch(f"it was trained on layer {config.layer}, but is used for layer {layer}", True)
+        yield Mismatch(f"trained on layer {config.layer}, but used for layer {layer}", True)
     if config.hook not in (HOOK, None):
-        yield Mismatch(f"it was trained on {config.hook}, but blocks are read at {HOOK}", True)
+        yield Mismatch(f"trained on {config.hook}, but blocks are read at {HOOK}", True)
     wrong = untrained(config, tokens)
     if wrong:
-        yield Mismatch(f"it was trained on {kind_of(config)}, but tokens asks for {', '.join(wrong)}", True)
+        yield Mismatch(f"trained on {kind_of(config)}, but tokens requests {', '.join(wrong)}", True)
     if config.model_name is not None and base.published and not _same_model(config.model_name, base.names):
-        yield Mismatch(f"it was trained on {config.model_name!r}, but the model is {base.label}", True)
+        yield Mismatch(f"trained on {config.model_name!r}, but the model is {base.label}", True)
     if config.image_size and base.image_size and config.image_size != base.image_size:
         yield Mismatch(
-            f"it was trained on images of {config.image_size} pixels, but {base.label} is given {base.image_size}", True
+            f"trained on images of {config.image_size} pixels, but {base.label} is given {base.image_size}", True
         )
 
 

@@ -222,7 +222,7 @@ class SAEExtractor:
                 layer=layer,
                 tokens=self.options.tokens,
                 source=str(source.source),
-                insist=self.options.insist,
+                allow_mismatch=self.options.allow_mismatch,
                 context=self.context,
             )
         return {layer: source.config for layer, source in self._sources.items()}
@@ -242,11 +242,11 @@ class SAEExtractor:
         if layer not in self._sources:
             raise ConfigError(f"layer {layer} is not among extractor.layers = {list(self._sources)}")
         config = self._configs[layer]
-        if untrained(config, [tokens]) and not self.options.insist:
+        if untrained(config, [tokens]) and not self.options.allow_mismatch:
             kind = "the class token" if tokens == "cls" else "patches"
             raise DataError(
                 f"extractor.saes.{layer} was trained on {kind_of(config)}, so it says nothing about {kind}; "
-                "set extractor.insist = true to use it all the same"
+                "set extractor.allow_mismatch = true to use it nevertheless"
             )
         sae = self._sae(layer)
         self._try_model()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -12,6 +13,7 @@ from saeviz import NEUTRAL, Options, Tokens
 from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
 from saeviz_vit.saes.registry import default_saes, find
 
+logger = logging.getLogger("saeviz")
 Layer = Annotated[int, Field(ge=0, le=1000)]
 PATH: dict[str, JsonValue] = {"path": True}
 SAES = (
@@ -21,35 +23,43 @@ SAES = (
 
 
 class SAEOptions(Options):
-    """What both extractors can be told."""
+    """Options that both extractors share."""
 
     layers: tuple[Layer, ...]
     saes: dict[Layer, str | Path]
     tokens: tuple[Tokens, ...] = Field(
         ("cls",),
         min_length=1,
-        description="which features to keep of an image: cls (class token), patch-max or patch-mean "
+        description="features of an image to store: cls (class token), patch-max or patch-mean "
         "(each feature pooled over the patches, after the SAE)",
     )
     batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
     precision: Literal["float32", "bfloat16"] | None = Field(
-        None, description="precision of the vision model, by default the run's; the SAEs always compute in float32"
+        None, description="precision of the vision model; default: that of the run. The SAEs always compute in float32"
     )
     engine: EngineChoice = Field("auto", description=ENGINE_HELP)
     revision: str | None = Field(
         None,
         min_length=1,
-        description="hub revision of the SAEs, by default the pinned one of a known SAE and else main; a commit hash "
-        "pins them (the manifest names the one that was used)",
+        description="hub revision of the SAEs; default: the pinned one of a known SAE, else main. A commit hash "
+        "pins them (the manifest records the one used)",
     )
     formula: Literal["published", "document"] = Field(
         "published",
         description="published: act((x - b_dec) @ W_enc + b_enc), as the SAEs were trained; "
         "document: without the subtraction of b_dec",
     )
-    insist: bool = Field(
-        False, description="use SAEs whose config names another model, layer, hook point, image size or kind of token"
+    allow_mismatch: bool = Field(
+        False, description="accept SAEs trained on another model, layer, hook point, image size or kind of token"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_name(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "insist" in values:
+            logger.warning("extractor.insist is now called allow_mismatch; the old name is still read")
+            values = {"allow_mismatch": values["insist"], **{k: v for k, v in values.items() if k != "insist"}}
+        return values
 
     @field_validator("layers")
     @classmethod
@@ -67,7 +77,7 @@ class SAEOptions(Options):
         missing = [str(layer) for layer in self.layers if layer not in known]
         if missing:
             have = ", ".join(map(str, sorted(known))) or "none"
-            raise ValueError(f"layers asks for {', '.join(missing)}, for which saes names no SAE (it has {have})")
+            raise ValueError(f"layers contains {', '.join(missing)}, for which saes names no SAE (it has {have})")
         return self
 
     def default_saes(self) -> Mapping[int, str]:
@@ -90,7 +100,7 @@ class ClipOptions(SAEOptions):
     saes: dict[Layer, str | Path] = Field(
         {},
         json_schema_extra=PATH,
-        description=f"{SAES}; by default the Prisma x64 SAEs trained on all tokens",
+        description=f"{SAES}; default: the Prisma x64 SAEs trained on all tokens",
     )
     clip_checkpoint: str | Path = Field(
         "datacomp_xl_s13b_b90k",
@@ -115,11 +125,11 @@ class VitOptions(SAEOptions):
     model_revision: str = Field("main", min_length=1, description="hub revision of the model; a commit pins it")
     centre_crop: bool | None = Field(
         None,
-        description="cut the centre out of the picture, resized by its short edge, instead of what the model's image "
-        "processor does to make it square; by default where known SAEs were trained so",
+        description="resize the picture by its short edge and crop the centre, instead of what the model's image "
+        "processor does to make it square; default: true for known SAEs that were trained so",
     )
     layers: tuple[Layer, ...] = Field(
-        (), description="blocks whose output is read, counted from 0; by default those that saes names"
+        (), description="blocks whose output is read, counted from 0; default: those that saes names"
     )
     saes: dict[Layer, str | Path] = Field(
         min_length=1,

@@ -68,7 +68,7 @@ SPACE = saeviz.FeatureSpace(1, "cls", 32)
 OTHER = saeviz.FeatureSpace(9, "cls", 32)
 LABEL = saeviz.FeatureLabel("red things")
 BROKEN = {
-    "images of another type": (FakeImages, "iter_images", each(str), "images", "gave a str where an ImageItem"),
+    "images of another type": (FakeImages, "iter_images", each(str), "images", "gave a str instead of an ImageItem"),
     "images with numbers as metadata": (
         FakeImages, "iter_images", each(lambda item: changed(item, metadata={"year": 7})), "images", "must be text",
     ),
@@ -83,15 +83,15 @@ BROKEN = {
     "spaces that are text": (FakeExtractor, "spaces", set_property(["layer1.cls"]), "extractor", "has a str among"),
     "a space twice": (FakeExtractor, "spaces", set_property([SPACE, SPACE]), "extractor", "layer1.cls more than once"),
     "spaces that raise": (FakeExtractor, "spaces", lambda _: property(raising), "extractor", "fails with KeyError"),
-    "a batch of another type": (FakeExtractor, "extract", each(str), "extractor", "gave a str where a FeatureBatch"),
+    "a batch of another type": (FakeExtractor, "extract", each(str), "extractor", "gave a str instead of a FeatureBatch"),
     "batches of a space never declared": (
         FakeExtractor, "extract", each(lambda one: changed(one, space=OTHER)), "extractor", "layer9.cls of 32",
     ),
     "other ids": (
         FakeExtractor, "extract", each(lambda one: changed(one, item_ids=tuple(f"x{i}" for i in one.item_ids))),
-        "extractor", "'xpicture/0' in layer1.cls twice, or without being asked",
+        "extractor", "'xpicture/0' in layer1.cls twice, or although it was not requested",
     ),
-    "items twice": (FakeExtractor, "extract", reused, "extractor", "'picture/0' in layer1.cls twice, or without"),
+    "items twice": (FakeExtractor, "extract", reused, "extractor", "'picture/0' in layer1.cls twice, or although"),
     "features that are not finite": (
         FakeExtractor, "extract", each(lambda one: changed(one, matrix=one.matrix * np.float32("nan"))),
         "extractor", "has features that are not finite",
@@ -102,7 +102,7 @@ BROKEN = {
     "no features but None": (FakeExtractor, "extract", always(None), "extractor", "fails with TypeError"),
     "an extractor that raises": (FakeExtractor, "extract", lambda _: raising, "extractor", "fails with KeyError"),
     "a store that gives other values": (
-        MemoryStore, "read", each(lambda one: changed(one, matrix=one.matrix * 2)), "store", "gives other values",
+        MemoryStore, "read", each(lambda one: changed(one, matrix=one.matrix * 2)), "store", "returns other values",
     ),
     "a store that gives another order": (
         MemoryStore, "read", each(lambda one: rows(one, slice(None, None, -1))), "store", "gave features of item",
@@ -129,7 +129,7 @@ BROKEN = {
     ),
     "ragged embeddings": (FakeEmbeddings, "embed", always([[1], [1, 2]]), "embeddings", "fails with ValueError"),
     "no embeddings but None": (FakeEmbeddings, "embed", always(None), "embeddings", "instead of embeddings"),
-    "embeddings of no length": (FakeEmbeddings, "dim", set_property("long"), "embeddings", "have the length 'long'"),
+    "embeddings of no length": (FakeEmbeddings, "dim", set_property("long"), "embeddings", "embeddings of length 'long'"),
     "scores of another type": (FakeScorer, "score", each(str), r"scorers\[0\]", "gave str, not a ScoreColumn"),
     "no scores but None": (FakeScorer, "score", always(None), r"scorers\[0\]", "fails with TypeError"),
     "infinite scores": (
@@ -145,14 +145,14 @@ BROKEN = {
     "scores without a name": (
         FakeScorer, "score", each(lambda one: changed(one, name=7)), r"scorers\[0\]", "with the name 7",
     ),
-    "a selection of text": (FakeSelector, "select", always(["layer1.cls/1"]), "selector", "gave a str where"),
+    "a selection of text": (FakeSelector, "select", always(["layer1.cls/1"]), "selector", "gave a str instead"),
     "a selection of None": (FakeSelector, "select", always(None), "selector", "fails with TypeError"),
     "a feature twice": (FakeSelector, "select", wrap(lambda found: found * 2), "selector", "more than once"),
     "a feature that is not there": (
         FakeSelector, "select", always([saeviz.Selected(OTHER.feature(1), 1, "x")]), "selector", "does not have",
     ),
     "a tier that is text": (
-        FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), "1", "x")]), "selector", "another type",
+        FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), "1", "x")]), "selector", "the wrong type",
     ),
     "a label that is text": (FakeLabeler, "label", always("red"), "labeler", "gave str for layer1.cls/"),
     "a label of None": (FakeLabeler, "label", always(changed(LABEL, label=None)), "labeler", "label is NoneType, not"),
@@ -160,10 +160,10 @@ BROKEN = {
         FakeLabeler, "label", always(changed(LABEL, elements=(1,))), "labeler", "whose elements is not a tuple of str",
     ),
     "details that are a list": (
-        FakeLabeler, "label", always(changed(LABEL, details=["a"])), "labeler", "a list as details where a mapping",
+        FakeLabeler, "label", always(changed(LABEL, details=["a"])), "labeler", "a list as details instead of a mapping",
     ),
     "details that JSON cannot hold": (
-        FakeLabeler, "label", always(changed(LABEL, details={"a": b"x"})), "labeler", "details that JSON cannot",
+        FakeLabeler, "label", always(changed(LABEL, details={"a": b"x"})), "labeler", "details that cannot be written",
     ),
     "a report that is not there": (FakeReporter, "write", always("nowhere.html"), r"reporters\[0\]", "is not there"),
     "no report but None": (FakeReporter, "write", always(None), r"reporters\[0\]", "fails with TypeError"),

@@ -33,9 +33,12 @@ def vit(vit_folder, make, tmp_path):
     ("config", "says"),
     [
         ({"d_in": 384}, "takes d_in = 384, but .*tiny has width 64"),
-        ({"hook_point_layer": 2}, "trained on layer 2, but is used for layer 1.*insist"),
-        ({"layer_subtype": "hook_mlp_out"}, "trained on hook_mlp_out, but blocks are read at hook_resid_post.*insist"),
-        ({"use_patches_only": True}, "trained on patch tokens only, but tokens asks for cls.*insist"),
+        ({"hook_point_layer": 2}, "trained on layer 2, but used for layer 1.*allow_mismatch"),
+        (
+            {"layer_subtype": "hook_mlp_out"},
+            "trained on hook_mlp_out, but blocks are read at hook_resid_post.*allow_mismatch",
+        ),
+        ({"use_patches_only": True}, "trained on patch tokens only, but tokens requests cls.*allow_mismatch"),
     ],
 )
 def test_a_mismatch_names_both_sides(vit, config, says):
@@ -54,30 +57,37 @@ def test_a_mismatch_stops_extraction_before_the_first_image(vit):
 def test_all_mismatches_are_told_at_once(vit):
     with pytest.raises(DataError, match=r"d_in = 384.*layer 2.*patch tokens only") as caught:
         _ = vit(d_in=384, hook_point_layer=2, use_patches_only=True).spaces
-    assert "insist" not in str(caught.value)
+    assert "allow_mismatch" not in str(caught.value)
 
 
 def test_a_layer_that_the_model_does_not_have(vit):
-    with pytest.raises(DataError, match=r"layer 3 is asked for, but .*tiny has blocks 0 to 2"):
+    with pytest.raises(DataError, match=r"layer 3 is requested, but .*tiny has blocks 0 to 2"):
         _ = vit(layer=3, hook_point_layer=3).spaces
 
 
 @pytest.mark.parametrize("tokens", ["patch-max", "patch-mean"])
 def test_patches_from_an_sae_of_class_tokens(vit, tokens):
-    with pytest.raises(DataError, match=f"trained on the class token only, but tokens asks for {tokens}"):
+    with pytest.raises(DataError, match=f"trained on the class token only, but tokens requests {tokens}"):
         _ = vit(options={"tokens": ["cls", tokens]}, cls_token_only=True).spaces
 
 
-def test_insisting_turns_a_refusal_into_a_warning(vit, caplog):
-    extractor = vit(options={"insist": True, "tokens": ["patch-max"]}, cls_token_only=True, hook_point_layer=0)
+def test_allowing_a_mismatch_turns_a_refusal_into_a_warning(vit, caplog):
+    extractor = vit(options={"allow_mismatch": True, "tokens": ["patch-max"]}, cls_token_only=True, hook_point_layer=0)
     with caplog.at_level(logging.WARNING, "saeviz"):
         assert len(extractor.spaces) == 1
     assert {"layer 0", "class token only"} <= set(re.findall("layer 0|class token only", caplog.text))
 
 
-def test_a_width_cannot_be_insisted_on(vit):
+def test_the_old_name_insist_is_still_read_with_a_note(vit, caplog):
+    with caplog.at_level(logging.WARNING, "saeviz"):
+        extractor = vit(options={"insist": True}, hook_point_layer=0)
+    assert extractor.options.allow_mismatch
+    assert "extractor.insist is now called allow_mismatch" in caplog.text
+
+
+def test_a_width_mismatch_cannot_be_allowed(vit):
     with pytest.raises(DataError, match="d_in = 384"):
-        _ = vit(options={"insist": True}, d_in=384).spaces
+        _ = vit(options={"allow_mismatch": True}, d_in=384).spaces
 
 
 def test_single_images_are_bound_by_the_tokens_as_well(vit, images):
@@ -93,7 +103,7 @@ def test_single_images_are_bound_by_the_tokens_as_well(vit, images):
 def test_a_local_folder_of_another_name_is_warned_of(vit, caplog):
     with caplog.at_level(logging.WARNING, "saeviz"):
         assert vit(model_name="facebook/dino-vitb16").spaces
-    assert "was trained on 'facebook/dino-vitb16'; make sure that" in caplog.text
+    assert "was trained on 'facebook/dino-vitb16'; check that" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["tiny", "owner/tiny", "open-clip:owner/Tiny"])
@@ -108,7 +118,7 @@ def test_a_weights_file_cannot_be_told_so_it_is_warned_of(clip_folder, make, tmp
     file = clip_folder / "open_clip_pytorch_model.bin"
     with caplog.at_level(logging.WARNING, "saeviz"):
         assert ClipExtractor(ClipOptions(clip_checkpoint=file, saes={1: folder}, layers=[1]), saeviz.Context()).spaces
-    assert "was trained on 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K'; make sure that ViT-B-32 of" in caplog.text
+    assert "was trained on 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K'; check that ViT-B-32 of" in caplog.text
 
 
 def clip_of_hub(make, tmp_path, *, name, tag="datacomp_xl_s13b_b90k", **options):
@@ -131,19 +141,23 @@ def test_the_published_saes_fit_the_default_clip(make, tmp_path, caplog):
     ],
 )
 def test_weights_of_another_clip_are_refused(make, tmp_path, name, tag):
-    with pytest.raises(DataError, match=rf"trained on '{name}', but the model is open_clip's ViT-B-32 {tag}.*insist"):
+    with pytest.raises(
+        DataError, match=rf"trained on '{name}', but the model is open_clip's ViT-B-32 {tag}.*allow_mismatch"
+    ):
         _ = clip_of_hub(make, tmp_path, name=name, tag=tag).spaces
-    assert clip_of_hub(make, tmp_path, name=name, tag=tag, insist=True).spaces
+    assert clip_of_hub(make, tmp_path, name=name, tag=tag, allow_mismatch=True).spaces
 
 
 # -- which pictures -----------------------------------------------------------------------------------------------
 
 
 def test_pictures_of_another_size_are_refused(vit):
-    with pytest.raises(DataError, match=r"trained on images of 224 pixels, but .*tiny is given 32; set .*insist"):
+    with pytest.raises(
+        DataError, match=r"trained on images of 224 pixels, but .*tiny is given 32; set .*allow_mismatch"
+    ):
         _ = vit(image_size=224).spaces
     assert vit(image_size=32).spaces
-    assert vit(image_size=224, options={"insist": True}).spaces
+    assert vit(image_size=224, options={"allow_mismatch": True}).spaces
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,9 @@ def test_the_right_weights_in_the_right_place(shared, tmp_path, saeviz_command):
 @pytest.mark.parametrize("wrong", [{"formula": "document"}, {"layer": "7"}, {"layer": "9"}])
 def test_the_wrong_formula_and_the_wrong_layer_are_told(shared, tmp_path, saeviz_command, wrong):
     if "layer" in wrong:
-        run_file(shared, tmp_path, saes={wrong["layer"]: str(shared / "models" / "sae-vit-s14-block8")}, insist=True)
+        run_file(
+            shared, tmp_path, saes={wrong["layer"]: str(shared / "models" / "sae-vit-s14-block8")}, allow_mismatch=True
+        )
     else:
         run_file(shared, tmp_path, **wrong)
     ended = deep(saeviz_command)

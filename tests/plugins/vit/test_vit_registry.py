@@ -159,8 +159,10 @@ def test_a_name_that_is_none_gets_a_suggestion(name, says):
 
 def test_the_name_of_another_layer_is_refused_by_the_sae_itself(make, tmp_path):
     folder = make.sae(tmp_path / find("prisma-x64-7").id.partition("/")[2], d_in=768, hook_point_layer=7)
-    extractor = ClipExtractor(ClipOptions(layers=[8], saes={8: folder}, insist=False), saeviz.Context(offline=True))
-    with pytest.raises(DataError, match="trained on layer 7, but is used for layer 8"):
+    extractor = ClipExtractor(
+        ClipOptions(layers=[8], saes={8: folder}, allow_mismatch=False), saeviz.Context(offline=True)
+    )
+    with pytest.raises(DataError, match="trained on layer 7, but used for layer 8"):
         _ = extractor.spaces
 
 

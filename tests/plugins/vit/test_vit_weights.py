@@ -159,7 +159,7 @@ def test_layers_come_sorted_and_once_tokens_as_given():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"layers": [12]}, "layers asks for 12, for which saes names no SAE"),
+        ({"layers": [12]}, "layers contains 12, for which saes names no SAE"),
         ({"layers": []}, "layers"),
         ({"layers": [-1]}, "layers"),
         ({"tokens": []}, "tokens"),
@@ -176,7 +176,7 @@ def test_options_that_make_no_sense(options, says):
 
 
 def test_vit_needs_an_sae_for_every_layer():
-    with pytest.raises(ValueError, match=r"layers asks for 9, for which saes names no SAE \(it has 8"):
+    with pytest.raises(ValueError, match=r"layers contains 9, for which saes names no SAE \(it has 8"):
         VitOptions(model="m", saes={8: "s"}, layers=[8, 9])
 
 
