@@ -83,7 +83,7 @@ BROKEN = {
     "spaces that are text": (FakeExtractor, "spaces", set_property(["layer1.cls"]), "extractor", "has a str among"),
     "a space twice": (FakeExtractor, "spaces", set_property([SPACE, SPACE]), "extractor", "layer1.cls more than once"),
     "spaces that raise": (FakeExtractor, "spaces", lambda _: property(raising), "extractor", "fails with KeyError"),
-    "a batch of another type": (FakeExtractor, "extract", each(str), "extractor", "gave a str instead of a FeatureBatch"),
+    "a batch of another type": (FakeExtractor, "extract", each(str), "extractor", "gave a str instead of"),
     "batches of a space never declared": (
         FakeExtractor, "extract", each(lambda one: changed(one, space=OTHER)), "extractor", "layer9.cls of 32",
     ),
@@ -129,7 +129,7 @@ BROKEN = {
     ),
     "ragged embeddings": (FakeEmbeddings, "embed", always([[1], [1, 2]]), "embeddings", "fails with ValueError"),
     "no embeddings but None": (FakeEmbeddings, "embed", always(None), "embeddings", "instead of embeddings"),
-    "embeddings of no length": (FakeEmbeddings, "dim", set_property("long"), "embeddings", "embeddings of length 'long'"),
+    "embeddings of no length": (FakeEmbeddings, "dim", set_property("long"), "embeddings", "of length 'long'"),
     "scores of another type": (FakeScorer, "score", each(str), r"scorers\[0\]", "gave str, not a ScoreColumn"),
     "no scores but None": (FakeScorer, "score", always(None), r"scorers\[0\]", "fails with TypeError"),
     "infinite scores": (
@@ -160,7 +160,7 @@ BROKEN = {
         FakeLabeler, "label", always(changed(LABEL, elements=(1,))), "labeler", "whose elements is not a tuple of str",
     ),
     "details that are a list": (
-        FakeLabeler, "label", always(changed(LABEL, details=["a"])), "labeler", "a list as details instead of a mapping",
+        FakeLabeler, "label", always(changed(LABEL, details=["a"])), "labeler", "a list as details instead",
     ),
     "details that JSON cannot hold": (
         FakeLabeler, "label", always(changed(LABEL, details={"a": b"x"})), "labeler", "details that cannot be written",

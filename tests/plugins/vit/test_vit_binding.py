@@ -32,7 +32,7 @@ def vit(vit_folder, make, tmp_path):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"d_in": 384}, "takes d_in = 384, but .*tiny has width 64"),
+        ({"d_in": 384}, "has d_in = 384, but .*tiny has width 64"),
         ({"hook_point_layer": 2}, "trained on layer 2, but used for layer 1.*allow_mismatch"),
         (
             {"layer_subtype": "hook_mlp_out"},
