@@ -69,6 +69,7 @@ from saeviz.values.features import (
     Tokens,
 )
 from saeviz.values.images import Box, HasBytes, ImageItem, ImageSource
+from saeviz.values.keys import KEYS, feature_of, features_of, rows_about
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 from saeviz.values.outcomes import Failure, Figure, Health
 from saeviz.values.relations import (
@@ -88,6 +89,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "API_VERSION",
+    "KEYS",
     "NEUTRAL",
     "PATH",
     "TOKENS",
@@ -168,6 +170,8 @@ __all__ = [
     "Usage",
     "component",
     "facts_of",
+    "feature_of",
+    "features_of",
     "finding_images",
     "held_constant",
     "hookimpl",
@@ -176,6 +180,7 @@ __all__ = [
     "measure_of",
     "open_run",
     "relation_prefixes",
+    "rows_about",
     "run",
     "stream_top_images",
 ]

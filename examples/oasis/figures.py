@@ -47,8 +47,8 @@ def top(runs: Path) -> charts.Drawing:
     y = 34
     for rating in RATINGS:
         page.text(20, y + 4, rating, fill=COLOUR[rating])
-        for row in strongest(run, rating).itertuples():
-            feature = saeviz.Feature(int(row.layer), row.tokens, int(row.feature))
+        found = strongest(run, rating)
+        for feature, row in zip(saeviz.features_of(found), found.itertuples(), strict=True):
             label = run.labels.get(feature)
             words = f"{label.label} · " if label and label.label else ""
             page.text(390, y + 4, f"{words}{row.tokens}/{row.feature}", anchor="end", size=11)

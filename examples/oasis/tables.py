@@ -40,8 +40,8 @@ def top(runs: Path, rating: str) -> Iterator[Row]:
     """The features that go along most with a rating."""
     yield ("feature", "words of the labeler", "fires on", "r", "95 % interval", "Spearman", "partial r", "MS")
     run = saeviz.open_run(runs / "oasis")
-    for row in strongest(run, rating).itertuples():
-        feature = saeviz.Feature(int(row.layer), row.tokens, int(row.feature))
+    found = strongest(run, rating)
+    for feature, row in zip(saeviz.features_of(found), found.itertuples(), strict=True):
         label = run.labels.get(feature)
         scores = run.scores[(run.scores["tokens"] == row.tokens) & (run.scores["feature"] == row.feature)].iloc[0]
         yield (

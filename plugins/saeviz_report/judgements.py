@@ -15,7 +15,7 @@ VERDICTS = ("confirmed", "fails", "undecided", "not judged")
 def judgements_of(run: saeviz.Run) -> dict[saeviz.Feature, Mapping[str, Any]]:
     """The judgement of each name that a judge looked at: its row of the table, None for what could not be measured."""
     return {
-        saeviz.Feature(int(row["layer"]), row["tokens"], int(row["feature"])): {
+        saeviz.feature_of(row): {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
         }
         for row in run.judgements.to_dict("records")

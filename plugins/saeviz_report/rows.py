@@ -14,12 +14,11 @@ from saeviz_report.method import Method
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["layer", "tokens", "feature"]
 _MONOSEMANTICITY = {
     "monosemanticity", "ms_class", "ms_note", "ms_baseline_mean", "ms_baseline_sd", "ms_null_mean", "ms_null_sd",
     "ms_z", "ms_p", "ms_q", "monosemanticity_2", "ms_class_2",
 }  # fmt: skip
-_SHOWN_ELSEWHERE = {*KEYS, "n_active", "max", "mean", "cluster", "cluster_size", *_MONOSEMANTICITY}
+_SHOWN_ELSEWHERE = {*saeviz.KEYS, "n_active", "max", "mean", "cluster", "cluster_size", *_MONOSEMANTICITY}
 _OF_A_RELATION = ["n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"]
 _HELD_OUT = [
     *(f"{name}_held_out" for name in ("n", "r", "p", "q", "ci_low", "ci_high")),
@@ -88,10 +87,10 @@ def feature_table(
     It opens with the features that go along with a rating most.
     """
     chosen = [selected.feature for selected in run.selected]
-    scores = {_feature(record): record for record in _records(run.scores, chosen)}
+    scores = {saeviz.feature_of(record): record for record in _records(run.scores, chosen)}
     relations: dict[saeviz.Feature, dict[str, Record]] = {feature: {} for feature in chosen}
     for record in _records(method.correlations, chosen):
-        relations[_feature(record)][record["rating"]] = record
+        relations[saeviz.feature_of(record)][record["rating"]] = record
     judgements = judgements_of(run)
     rows = [
         FeatureRow(
@@ -114,7 +113,7 @@ def feature_table(
         has_monosemanticity="monosemanticity" in run.scores,
         ratings=[rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)],
         score_columns=[name for name in run.scores if name not in _SHOWN_ELSEWHERE],
-        relation_columns=[name for name in method.correlations if name not in {*KEYS, "rating"} | shown],
+        relation_columns=[name for name in method.correlations if name not in {*saeviz.KEYS, "rating"} | shown],
         r_limit=_r_limit(rows),
     )
 
@@ -133,22 +132,14 @@ def _strongest_first(
 
 
 def _records(table: pd.DataFrame, features: Sequence[saeviz.Feature]) -> list[Record]:
-    import pandas as pd
-
-    if table.empty or not features:
+    if table.empty:
         return []
-    wanted = pd.DataFrame([(f.layer, f.tokens, f.index) for f in features], columns=KEYS)
-    near = table[table["feature"].isin(wanted["feature"])]  # few: joining all of a large table takes its memory twice
-    found = near.merge(wanted, on=KEYS)
+    found = saeviz.rows_about(table, features)
     return [{name: _none_if_nan(value) for name, value in record.items()} for record in found.to_dict("records")]
 
 
 def _none_if_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _feature(record: Record) -> saeviz.Feature:
-    return saeviz.Feature(int(record["layer"]), record["tokens"], int(record["feature"]))
 
 
 def _r_limit(rows: Sequence[FeatureRow]) -> float:

@@ -144,7 +144,7 @@ def _space(run: saeviz.Run, space: saeviz.FeatureSpace) -> SpaceSummary:
     if "n_active" in run.scores:
         own = (run.scores["layer"] == space.layer) & (run.scores["tokens"] == space.tokens)
         live = int((run.scores["n_active"][own] > 0).sum())
-    chosen = [s for s in run.selected if (s.feature.layer, s.feature.tokens) == (space.layer, space.tokens)]
+    chosen = [choice for choice in run.selected if choice.feature in space]
     return SpaceSummary(str(space), space.n_features, live, len(chosen))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz_tiered.evidence import KEYS
+from saeviz import KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

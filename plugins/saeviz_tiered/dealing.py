@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from saeviz_tiered.evidence import KEYS
+from saeviz import KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

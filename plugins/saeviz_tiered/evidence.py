@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import ConfigError, ScoreTable, main_relation
+from saeviz import KEYS, ConfigError, ScoreTable, main_relation
 from saeviz_tiered import Requirement
 
 if TYPE_CHECKING:
     import pandas as pd
-
-KEYS = ["layer", "tokens", "feature"]
 
 
 def gather_relations(table: ScoreTable, require: Requirement | None) -> pd.DataFrame:

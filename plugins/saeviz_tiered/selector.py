@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import Context, Feature, ScoreTable, Selected
+from saeviz import KEYS, Context, Feature, ScoreTable, Selected
 from saeviz_tiered import TieredOptions
 from saeviz_tiered.clusters import add_clusters
 from saeviz_tiered.dealing import deal
-from saeviz_tiered.evidence import KEYS, gather_features, gather_relations
+from saeviz_tiered.evidence import gather_features, gather_relations
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.plain import quoted
 from saeviz.values.errors import PluginError
+from saeviz.values.keys import KEYS
 from saeviz.values.scores import ScoreColumn, ScoreFact
 
 if TYPE_CHECKING:
     from saeviz.config.schema import ComponentConfig
     from saeviz.discovery.manager import Manager
 
-KEYS = ("layer", "tokens", "feature")
 OF_THE_CORE = (*KEYS, "n_active", "max", "mean")
 """Columns of `scores.parquet` that no scorer gives."""
 

@@ -13,6 +13,7 @@ from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_
 from saeviz.formats.plain import plain
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
+from saeviz.values.keys import feature_of, key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +79,7 @@ class Judgement(NamedTuple):
     def as_text(self) -> str:
         """One line of JSON."""
         row = {
-            "layer": self.feature.layer,
-            "tokens": self.feature.tokens,
-            "feature": self.feature.index,
+            **key_of(self.feature),
             "label": self.label,
             "images": [plain(image._asdict()) for image in self.images],
             "seen": [plain(image._asdict()) for image in self.seen],
@@ -93,7 +92,7 @@ class Judgement(NamedTuple):
     def from_json(cls, row: Mapping[str, Any]) -> Judgement:
         """The judgement that a line holds."""
         images, seen = (tuple(JudgedImage(**image) for image in row[name]) for name in ("images", "seen"))
-        feature = Feature(row["layer"], row["tokens"], row["feature"])
+        feature = feature_of(row)
         return cls(feature, row["label"], images, row["reason"], row["key"], seen)
 
     def as_row(self, powerless: str = "") -> dict[str, Any]:
@@ -106,9 +105,7 @@ class Judgement(NamedTuple):
         figures = {} if too_few else self._figures()
         reason = too_few or powerless
         return {
-            "layer": self.feature.layer,
-            "tokens": self.feature.tokens,
-            "feature": self.feature.index,
+            **key_of(self.feature),
             "label": self.label,
             "verdict": "not judged" if reason else verdict(figures["ci_low"], figures["ci_high"]),
             "reason": reason,

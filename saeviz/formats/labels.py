@@ -11,6 +11,7 @@ from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_
 from saeviz.formats.plain import plain
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
+from saeviz.values.keys import feature_of, key_of
 from saeviz.values.naming import FeatureLabel
 
 
@@ -25,9 +26,7 @@ class LabelLine(NamedTuple):
         """One line of JSON."""
         label = self.label
         row = {
-            "layer": self.feature.layer,
-            "tokens": self.feature.tokens,
-            "feature": self.feature.index,
+            **key_of(self.feature),
             "label": label.label,
             "description": label.description,
             "elements": list(label.elements),
@@ -44,7 +43,7 @@ class LabelLine(NamedTuple):
         label = FeatureLabel(
             row["label"], row["description"], tuple(row["elements"]), row["why"], row["confidence"], row["details"]
         )
-        return cls(Feature(row["layer"], row["tokens"], row["feature"]), row["key"], label)
+        return cls(feature_of(row), row["key"], label)
 
 
 def read_labels(path: Path) -> dict[Feature, LabelLine]:

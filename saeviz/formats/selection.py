@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.rundir import RunDir
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
+from saeviz.values.keys import KEYS, by_feature, features_of, key_of, rows_about
 from saeviz.values.naming import FeatureLabel
 from saeviz.values.relations import main_relation, measure_of, relation_prefixes
 from saeviz.values.scores import ScoreTable, Selected
@@ -16,7 +17,6 @@ from saeviz.values.scores import ScoreTable, Selected
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["layer", "tokens", "feature"]
 FIGURES = ["r", "ci_low", "ci_high", "q", "r_held_out", "ci_low_held_out", "ci_high_held_out"]
 
 
@@ -36,7 +36,7 @@ def write_selected(
         rating, values = _relation(choice.rating, relations.get(feature), is_known=names_ratings)
         rows.append(
             [
-                *(feature.layer, feature.tokens, feature.index, choice.tier, _name(labels, feature)),
+                *(*key_of(feature).values(), choice.tier, _name(labels, feature)),
                 *(rating, measure if rating else ""),
                 *(_as_text(values.get(name)) for name in figures),
                 choice.reason,
@@ -49,8 +49,7 @@ def write_selected(
 def write_names(rundir: RunDir, labels: Mapping[Feature, FeatureLabel]) -> None:
     """Replace the column `label`; all else stays as it is, to the letter."""
     table = rundir.read_csv(rundir.selected, "select", dtype=str)
-    features = zip(*(table[key] for key in KEYS), strict=True)
-    table["label"] = [_name(labels, Feature(int(layer), tokens, int(index))) for layer, tokens, index in features]
+    table["label"] = [_name(labels, feature) for feature in features_of(table)]
     rundir.write_csv(rundir.selected, table)
 
 
@@ -60,31 +59,26 @@ def read_selected(rundir: RunDir) -> list[Selected]:
     try:
         return [
             Selected(
-                Feature(int(row.layer), row.tokens, int(row.feature)),
+                feature,
                 int(row.tier),
                 str(row.reason),
                 str(getattr(row, "rating", "")) or None,  # files of earlier versions have no ratings
             )
-            for row in table.itertuples()
+            for feature, row in zip(features_of(table), table.itertuples(), strict=True)
         ]
-    except (AttributeError, ValueError) as error:
+    except (LookupError, AttributeError, ValueError) as error:
         raise RunDirError(f"{rundir.selected} is damaged ({error}); make it again with --redo select") from error
 
 
 def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, pd.DataFrame]:
     """Of each selected feature the main correlations by rating, the strongest first."""
-    import pandas as pd
-
     found = main_relation(correlations)
-    if "r" not in found or not selected:
+    if "r" not in found:
         return {}
-    wanted = pd.MultiIndex.from_tuples(
-        [(choice.feature.layer, choice.feature.tokens, choice.feature.index) for choice in selected], names=KEYS
-    )
-    found = found[pd.MultiIndex.from_frame(found[KEYS]).isin(wanted) & found["r"].notna()]
+    found = rows_about(found, (choice.feature for choice in selected))
+    found = found[found["r"].notna()]
     found = found.iloc[(-found["r"].abs()).argsort(kind="stable")].astype({"rating": str}).set_index("rating")
-    groups = found.groupby(KEYS, sort=False, observed=True)
-    return {Feature(int(layer), tokens, int(index)): rows for (layer, tokens, index), rows in groups}
+    return by_feature(found)
 
 
 def _relation(rating: str | None, own: pd.DataFrame | None, *, is_known: bool) -> tuple[str, Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
 from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.keys import KEYS, feature_of, key_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-MEMBERS = ("layer", "tokens", "feature", "n_active", "cluster")
+MEMBERS = (*KEYS, "n_active", "cluster")
 
 
 def rows_of(rundir: RunDir, path: Path, stage: str, feature: Feature) -> list[dict[str, Any]]:
     """The rows of a feature in a table, without the columns that name it; None for no value."""
-    keys = {"layer": feature.layer, "tokens": feature.tokens, "feature": feature.index}
+    keys = key_of(feature)
     found = rundir.read_rows(path, stage, keys)
     return [{name: plain(value) for name, value in row.items() if name not in keys} for row in found.to_pylist()]
 
@@ -78,7 +79,7 @@ class Clusters:
             return []
         start, stop = (np.searchsorted(self._clusters, own[0]["cluster"], side) for side in ("left", "right"))
         members = self._members.take(self._order[start:stop]).to_pylist()
-        ordered = sorted((-row["n_active"], Feature(row["layer"], row["tokens"], row["feature"])) for row in members)
+        ordered = sorted((-row["n_active"], feature_of(row)) for row in members)
         return [other for _, other in ordered if other != feature]
 
 

@@ -14,6 +14,7 @@ from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions, FakeImages
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.keys import KEYS
 from saeviz.values.naming import LabelRequest, TopImage
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import Relation, ScoreTable
@@ -169,7 +170,7 @@ def score_table(
     spaces = (FeatureSpace(1, "cls", n_features), FeatureSpace(2, "patch-max", n_features))
     keys = pd.DataFrame(
         [(space.layer, space.tokens, index) for space in spaces for index in range(n_features)],
-        columns=["layer", "tokens", "feature"],
+        columns=KEYS,
     )
     column = partial(_random_column, generator, scored)
     scores = keys.assign(

@@ -40,8 +40,9 @@ from saeviz.testing.fake_extractor import (
 )
 from saeviz.testing.fake_images import COLOURS, FakeImages, FakeImagesOptions, draw_rectangle
 from saeviz.values.errors import DataError, ImageError, LabelError
-from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
+from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.keys import features_of
 from saeviz.values.naming import FeatureLabel, LabelRequest
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ScoreColumn, ScoreFact, ScoreTable, Selected
@@ -191,10 +192,9 @@ class FakeSelector:
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
         """At most `limit` features, or ten."""
         rows = table.scores.head(10 if limit is None else limit)
-        keys = zip(rows["layer"], rows["tokens"], rows["feature"], strict=True)
         return [
-            Selected(Feature(int(layer), tokens, int(index)), tier=1 if rank < 3 else 2, reason=f"number {rank + 1}")
-            for rank, (layer, tokens, index) in enumerate(keys)
+            Selected(feature, tier=1 if rank < 3 else 2, reason=f"number {rank + 1}")
+            for rank, feature in enumerate(features_of(rows))
         ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from saeviz.contract.context import Context
 from saeviz.contract.roles import Selector
 from saeviz.testing.data import Surroundings, score_table
+from saeviz.values import keys
 from saeviz.values.errors import SaevizError
 from saeviz.values.features import Feature
 from saeviz.values.scores import ScoreTable, Selected
@@ -96,11 +97,10 @@ def table_without(lacking: str) -> ScoreTable:
     if lacking == "monosemanticity":
         return replace(table, scores=table.scores.drop(columns="monosemanticity"))
     if lacking == "correlations":
-        return replace(table, correlations=table.correlations[["layer", "tokens", "feature", "rating"]])
+        return replace(table, correlations=table.correlations[[*keys.KEYS, "rating"]])
     return table
 
 
 def features_of(table: ScoreTable) -> set[Feature]:
     """The features that a table has a row for."""
-    keys = zip(table.scores["layer"], table.scores["tokens"], table.scores["feature"], strict=True)
-    return {Feature(int(layer), tokens, int(index)) for layer, tokens, index in keys}
+    return set(keys.features_of(table.scores))

@@ -51,6 +51,13 @@ class FeatureSpace:
             raise DataError(f"{text!r} is not a feature space; write for instance 'layer11.cls'")
         return cls(int(match[1]), cast("Tokens", match[2]), n_features)
 
+    def __contains__(self, feature: object) -> bool:
+        return (
+            isinstance(feature, Feature)
+            and (feature.layer, feature.tokens) == (self.layer, self.tokens)
+            and 0 <= feature.index < self.n_features
+        )
+
     def feature(self, index: int) -> Feature:
         """The feature number `index` of this space."""
         return Feature(self.layer, self.tokens, index)

@@ -9,7 +9,7 @@ from zlib import crc32
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import FEWEST, Kind
 from saeviz.pipeline.session import Session
-from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import LabelRequest
 
@@ -189,7 +189,7 @@ def _activations(
 
     found: dict[Feature, Float32Array] = {}
     for space in session.spaces:
-        features = [one.feature for one in requests if _belongs(one.feature, space)]
+        features = [one.feature for one in requests if one.feature in space]
         values = np.zeros((len(features), len(dataset)), dtype=np.float32)
         columns, start = [feature.index for feature in features], 0
         for batch in session.store.read(space, [item.item_id for item in dataset]) if features else ():
@@ -197,7 +197,3 @@ def _activations(
             start += len(batch)
         found.update(zip(features, values, strict=True))
     return [found[one.feature] for one in requests]
-
-
-def _belongs(feature: Feature, space: FeatureSpace) -> bool:
-    return (feature.layer, feature.tokens) == (space.layer, space.tokens)

@@ -18,6 +18,7 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.values.errors import LabelError, PluginError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.keys import KEYS, by_feature, rows_about
 from saeviz.values.label_words import checked
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 from saeviz.values.relations import main_relation, measure_of, relation_prefixes
@@ -156,37 +157,25 @@ def _requests(session: Session) -> Iterator[LabelRequest]:
     selected = read_selected(rundir)
     dataset = tuple(session.extracted())
     by_id = {item.item_id: item for item in dataset}
-    keys = ["layer", "tokens", "feature"]
-    top_images = dict(iter(rundir.read_table(rundir.top_images, "score").pipe(_only, selected).groupby(keys)))
-    scores = dict(iter(rundir.read_table(rundir.scores, "score").pipe(_only, selected).groupby(keys)))
-    relations = rundir.read_table(rundir.correlations, "score").pipe(_only, selected)
+    features = [choice.feature for choice in selected]
+    top_images = by_feature(rows_about(rundir.read_table(rundir.top_images, "score"), features))
+    scores = by_feature(rows_about(rundir.read_table(rundir.scores, "score"), features))
+    relations = rows_about(rundir.read_table(rundir.correlations, "score"), features)
     measure = _measure(relations, session)
-    correlations = dict(iter(main_relation(relations).groupby(keys)))
+    correlations = by_feature(main_relation(relations))
     contrast = _contrast(session, selected, dataset)
     for choice in selected:
         feature = choice.feature
-        key = (feature.layer, feature.tokens, feature.index)
-        top = top_images[key].sort_values("rank") if key in top_images else None
+        top = top_images[feature].sort_values("rank") if feature in top_images else None
         yield LabelRequest(
             feature=feature,
             tier=choice.tier,
             top=() if top is None else tuple(_top_images(top, by_id)),
             contrast=contrast[feature],
-            scores=_numbers(scores[key]),
-            relations=_relations(correlations.get(key), measure),
+            scores=_numbers(scores[feature]),
+            relations=_relations(correlations.get(feature), measure),
             dataset=dataset,
         )
-
-
-def _only(table: pd.DataFrame, selected: Sequence[Selected]) -> pd.DataFrame:
-    """The rows of the selected features; the tables have a row for each of millions."""
-    import pandas as pd
-
-    wanted = pd.MultiIndex.from_tuples(
-        [(choice.feature.layer, choice.feature.tokens, choice.feature.index) for choice in selected],
-        names=["layer", "tokens", "feature"],
-    )
-    return table[pd.MultiIndex.from_frame(table[["layer", "tokens", "feature"]]).isin(wanted)]
 
 
 def _top_images(rows: pd.DataFrame, by_id: Mapping[str, ImageItem]) -> Iterator[TopImage]:
@@ -195,7 +184,7 @@ def _top_images(rows: pd.DataFrame, by_id: Mapping[str, ImageItem]) -> Iterator[
 
 
 def _numbers(row: pd.DataFrame) -> dict[str, float]:
-    numbers = row.drop(columns=["layer", "tokens", "feature"]).select_dtypes("number")
+    numbers = row.drop(columns=KEYS).select_dtypes("number")
     return {str(name): float(values.iloc[0]) for name, values in numbers.items()}
 
 
@@ -224,7 +213,7 @@ def _contrast(
 
     found: dict[Feature, tuple[ImageItem, ...]] = {}
     for space in session.spaces:
-        features = [choice.feature for choice in selected if _belongs(choice.feature, space)]
+        features = [choice.feature for choice in selected if choice.feature in space]
         active = _active_rows(session, space, features, dataset)
         for feature, is_active in zip(features, active, strict=True):
             silent = np.flatnonzero(~is_active)
@@ -232,10 +221,6 @@ def _contrast(
             drawn = generator.choice(silent, size=min(N_CONTRAST, silent.size), replace=False)
             found[feature] = tuple(dataset[row] for row in sorted(drawn))
     return found
-
-
-def _belongs(feature: Feature, space: FeatureSpace) -> bool:
-    return (feature.layer, feature.tokens) == (space.layer, space.tokens)
 
 
 def _active_rows(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config.columns import KEYS, GivenColumns, renamed
+from saeviz.config.columns import GivenColumns, renamed
 from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
@@ -16,6 +16,7 @@ from saeviz.pipeline.stages.embed import EMBED_SECOND
 from saeviz.values.errors import PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.keys import KEYS
 from saeviz.values.score_input import IndividualRatings, ScoreInput
 from saeviz.values.scores import ScoreColumn, ScoreFact
 from saeviz.values.streams import FeatureStream

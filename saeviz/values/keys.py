@@ -1,0 +1,48 @@
+"""The columns that name a feature in every table of a run, and the way between rows and features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from saeviz.values.features import Feature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ["layer", "tokens", "feature"]
+"""A list, since that is what pandas takes for several columns."""
+
+
+def key_of(feature: Feature) -> dict[str, Any]:
+    """A feature by these columns, as a row has it."""
+    return {"layer": feature.layer, "tokens": feature.tokens, "feature": feature.index}
+
+
+def feature_of(row: Mapping[str, Any]) -> Feature:
+    """The feature that a row is about; the row may have other columns, too."""
+    return Feature(int(row["layer"]), row["tokens"], int(row["feature"]))
+
+
+def features_of(table: pd.DataFrame) -> list[Feature]:
+    """The feature of each row, in the order of the rows."""
+    columns = zip(*(table[key] for key in KEYS), strict=True)
+    return [Feature(int(layer), tokens, int(index)) for layer, tokens, index in columns]
+
+
+def rows_about(table: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
+    """The rows about these features, in the order of the table and with its index.
+
+    Tables may have millions of rows: only those with a wanted number are looked at more closely.
+    """
+    import pandas as pd
+
+    wanted = pd.MultiIndex.from_tuples([tuple(key_of(feature).values()) for feature in features], names=KEYS)
+    near = table[table["feature"].isin(wanted.get_level_values("feature"))]
+    return near[pd.MultiIndex.from_frame(near[KEYS]).isin(wanted)]
+
+
+def by_feature(table: pd.DataFrame) -> dict[Feature, pd.DataFrame]:
+    """The rows of each feature, in the order of the table."""
+    groups = table.groupby(KEYS, sort=False, observed=True)
+    return {Feature(int(layer), tokens, int(index)): rows for (layer, tokens, index), rows in groups}

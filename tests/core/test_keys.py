@@ -1,0 +1,38 @@
+"""From features to rows of a run's tables and back."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import saeviz
+
+FEATURES = [saeviz.Feature(7, "cls", 3), saeviz.Feature(7, "patch-max", 3), saeviz.Feature(11, "cls", 0)]
+
+
+@pytest.fixture
+def table():
+    """Two rows for each feature; `tokens` is a category, as in what a run reads."""
+    rows = [(feature.layer, feature.tokens, feature.index, rating) for rating in "ab" for feature in FEATURES]
+    return pd.DataFrame(rows, columns=[*saeviz.KEYS, "rating"]).astype({"tokens": "category"})
+
+
+def test_every_row_is_about_a_feature(table):
+    assert saeviz.features_of(table) == FEATURES * 2
+    assert saeviz.feature_of(table.iloc[1].to_dict()) == FEATURES[1]
+    assert {type(feature.index) for feature in saeviz.features_of(table)} == {int}
+
+
+def test_the_rows_about_some_features_keep_their_order_and_index(table):
+    assert saeviz.rows_about(table, reversed(FEATURES[1:])).index.tolist() == [1, 2, 4, 5]
+    assert saeviz.rows_about(table, [saeviz.Feature(11, "cls", 3)]).empty
+    assert saeviz.rows_about(table, []).empty
+    assert saeviz.rows_about(table.head(0), FEATURES).empty
+
+
+def test_a_space_has_the_features_of_its_layer_tokens_and_size():
+    space = saeviz.FeatureSpace(7, "cls", 4)
+
+    assert [feature in space for feature in FEATURES] == [True, False, False]
+    assert space.feature(4) not in space
+    assert "layer7.cls/3" not in space
