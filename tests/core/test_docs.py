@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from docs.floors import PAGE, page
+from saeviz.cli import saeviz as saeviz_command
+from saeviz.config.layers import Layer
+from saeviz.config.resolve import resolve
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice
 from tests.conftest import ROOT
 
 PAGES = [
@@ -25,6 +33,11 @@ NAMED = re.compile(
 PLACES = (ROOT, ROOT / "saeviz", ROOT / "plugins", ROOT / "tests" / "core")
 MADE_UP = {"plugins/saeviz_NAME", "my_scorers.py"}
 PAGE_NAMED = re.compile(r"\bdocs/[\w-]+\.md\b")
+README_SCORER = next(
+    text
+    for text in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    if "@saeviz.hookimpl" in text
+)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -61,3 +74,51 @@ def test_pages_that_the_code_names_are_there():
 
 def test_the_picture_of_the_floors_is_as_the_code_is():
     assert PAGE.read_text(encoding="utf-8") == page(), "make docs writes it again"
+
+
+def blocks(language: str) -> list[object]:
+    """The blocks of code of all pages in one language, each called by its page and its number there."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(found, id=f"{path.relative_to(ROOT).as_posix()}-{number}")
+        for path in PAGES
+        for number, found in enumerate(fence.findall(path.read_text(encoding="utf-8")), start=1)
+    ]
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_on_a_page_is_python(text):
+    compile(text, "page", "exec")
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_tables_on_a_page_are_what_a_run_file_may_say(text, tmp_path, monkeypatch):
+    settings = tomllib.loads(text)
+    if "project" in settings:
+        return  # a pyproject.toml
+    for variable in re.findall(r'env = "(\w+)"', text):
+        monkeypatch.setenv(variable, "given")
+    settings.setdefault("images", {"path": "photos"})
+    if "judge" in settings:
+        settings.setdefault("labeler", {"use": "clip-vocabulary"})
+    if settings["images"].get("use", "folder") == "folder":
+        settings["images"].setdefault("path", "photos")
+    settings.setdefault("run", {}).setdefault("dir", "runs/page")
+    (tmp_path / "my_scorers.py").write_text(README_SCORER, encoding="utf-8")
+    layer = Layer(settings, tmp_path, "the page")
+    resolve([layer], Manager.discover(PluginChoice.parse([str(tmp_path / "my_scorers.py")], tmp_path)))
+
+
+@pytest.mark.parametrize("text", blocks("sh"))
+def test_commands_on_a_page_have_the_options_they_are_given(text):
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["saeviz"]:
+            continue
+        command, rest = saeviz_command, words[1:]
+        while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+            command, rest = command.commands[rest[0]], rest[1:]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        unknown = {word.partition("=")[0] for word in rest if word.startswith("-")} - known - {"--help", "-h"}
+        assert command is not saeviz_command, line
+        assert not unknown, line
