@@ -93,7 +93,7 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         ratings=[_rating(run, correlations, name) for name in run.ratings],
         spaces=[_space(run, space) for space in run.spaces],
         monosemanticity=_monosemanticity(run.facts),
-        facts=run.facts,
+        facts={name: value for name, value in run.facts.items() if value not in (None, "")},
         stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
         config=config,
         versions=run.manifest.get("versions") or {},

@@ -88,6 +88,14 @@ class TestSummary:
         for part in ("gemini", "dinov2", "cpu", "saeviz 0.1.0"):
             assert part in run_section.text
 
+    def test_a_stage_that_is_at_work_has_no_row(self, run: FakeRun, write: Write) -> None:
+        run.manifest["stages"]["report"] = {"digest": "1"}
+        assert len(write().one("table", id="stages").one("tbody").all("tr")) == 1
+
+    def test_a_fact_that_says_nothing_is_left_out(self, run: FakeRun, write: Write) -> None:
+        run.facts = {"judge_powerless": "", "redundancy_clusters": 20}
+        assert [name.text for name in write().one("dl", id="facts").all("dt")] == ["redundancy clusters"]
+
     def test_lists_the_failures(self, write: Write) -> None:
         [row] = write().one("table", id="left-out").one("tbody").all("tr")
         assert row.text == "extractbroken.jpgcannot be read"
