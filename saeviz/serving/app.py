@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from saeviz.formats.wire import NPZ
-from saeviz.serving.limits import LONGEST_WAIT, Room, busy
-from saeviz.serving.service import MOST_BYTES, MOST_ITEMS, Service, image_file
+from saeviz.serving.images import image_file
+from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, Room, busy
+from saeviz.serving.service import Service
 from saeviz.values.errors import DataError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
@@ -27,7 +28,7 @@ PAGE = 1000
 """Images and ids in one answer, at most ten times as many ids."""
 
 _TOO_LONG = HTTPException(413, f"a request may have {MOST_BYTES} bytes")
-Handler = Callable[[Request], Awaitable[Response]]
+T = TypeVar("T")
 
 
 def make_app(service: Service) -> Starlette:
@@ -77,21 +78,21 @@ class _Handlers:
                 "versions": VERSIONS,
                 "saeviz": version("saeviz"),
                 "features": True,
-                "writable": self.service.writable,
-                "images": self.service.has_images,
-                "embeddings": self.service.has_embeddings,
+                "writable": self.service.features.writable,
+                "images": self.service.images is not None,
+                "embeddings": self.service.embeddings is not None,
                 "limits": {"bytes": MOST_BYTES, "items": MOST_ITEMS},
             }
         )
 
     async def spaces(self, _: Request) -> Response:
-        spaces = await run_in_threadpool(self.service.spaces)
+        spaces = await run_in_threadpool(self.service.features.spaces)
         return JSONResponse({"spaces": [{"space": str(space), "n_features": space.n_features} for space in spaces]})
 
     async def item_ids(self, request: Request) -> Response:
         space = _space(request)
         start, stop = _page(request, 10 * PAGE)
-        item_ids = await run_in_threadpool(self.service.item_ids, space)
+        item_ids = await run_in_threadpool(self.service.features.item_ids, space)
         return JSONResponse({"total": len(item_ids), "item_ids": item_ids[start:stop]})
 
     async def read(self, request: Request) -> Response:
@@ -101,24 +102,24 @@ class _Handlers:
         if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
             raise HTTPException(400, 'the body must be {"item_ids": [...]}, a list of texts')
         await self.room.take(request, MOST_BYTES)
-        return Response(await run_in_threadpool(self.service.read, space, item_ids), media_type=NPZ)
+        return Response(await run_in_threadpool(self.service.features.read, space, item_ids), media_type=NPZ)
 
     async def write(self, request: Request) -> Response:
         self._needs_to_be_writable()
         space = _space(request)
         body = await self._body(request)
-        await run_in_threadpool(self.service.write, body, space)
+        await run_in_threadpool(self.service.features.write, body, space)
         return Response(status_code=204)
 
     async def clear(self, _: Request) -> Response:
         self._needs_to_be_writable()
-        await run_in_threadpool(self.service.clear)
+        await run_in_threadpool(self.service.features.clear)
         return Response(status_code=204)
 
     async def images(self, request: Request) -> Response:
-        _needs(self.service.has_images, "images")
+        images = _served(self.service.images, "images")
         start, stop = _page(request, PAGE)
-        items = await run_in_threadpool(self.service.items)
+        items = await run_in_threadpool(images.all)
         page = await run_in_threadpool(lambda: [_known(item) for item in items[start:stop]])
         return JSONResponse({"total": len(items), "items": page})
 
@@ -135,17 +136,17 @@ class _Handlers:
         )
 
     async def embedder(self, _: Request) -> Response:
-        _needs(self.service.has_embeddings, "embeddings")
-        return JSONResponse(await run_in_threadpool(self.service.embedder))
+        embeddings = _served(self.service.embeddings, "embeddings")
+        return JSONResponse(await run_in_threadpool(embeddings.describe))
 
     async def embed(self, request: Request) -> Response:
-        _needs(self.service.has_embeddings, "embeddings")
+        embeddings = _served(self.service.embeddings, "embeddings")
         body = await self._body(request)
-        return Response(await run_in_threadpool(self.service.embed, body), media_type=NPZ)
+        return Response(await run_in_threadpool(embeddings.embed, body), media_type=NPZ)
 
     async def _item(self, request: Request) -> ImageItem:
-        _needs(self.service.has_images, "images")
-        item = await run_in_threadpool(self.service.item, request.query_params.get("item_id", ""))
+        images = _served(self.service.images, "images")
+        item = await run_in_threadpool(images.get, request.query_params.get("item_id", ""))
         if item is None:
             raise HTTPException(404, "there is no such image")
         return item
@@ -171,7 +172,7 @@ class _Handlers:
             raise HTTPException(400, "the body must be JSON") from error
 
     def _needs_to_be_writable(self) -> None:
-        if not self.service.writable:
+        if not self.service.features.writable:
             raise HTTPException(403, "these are the features of a run, which only the run itself writes")
 
 
@@ -185,9 +186,10 @@ def _known(item: ImageItem) -> dict[str, Any]:
     }
 
 
-def _needs(there: bool, what: str) -> None:
-    if not there:
+def _served(part: T | None, what: str) -> T:
+    if part is None:
         raise HTTPException(404, f"this service has no {what}")
+    return part
 
 
 def _space(request: Request) -> FeatureSpace:

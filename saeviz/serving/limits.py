@@ -15,6 +15,10 @@ REQUESTS = 64
 """Requests in progress; the surplus is told to come back."""
 BYTES = 128 * 2**20
 """Of all bodies and answers in progress together; a request for which there is no room waits."""
+MOST_BYTES = 64 * 2**20
+"""Of one request, and about of one answer."""
+MOST_ITEMS = 1024
+"""Items in one answer."""
 LONGEST_WAIT = 30.0
 """Seconds that a request waits for room, and that a body may pause."""
 _STACK = "saeviz.until_sent"
