@@ -11,6 +11,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
+from saeviz.cache.pruning import Entry
 from saeviz.formats.files import write_atomic
 
 logger = logging.getLogger("saeviz")
@@ -68,13 +69,13 @@ class Downloads:
         name = _digest(url)
         return f"url-{name[:16]}-{self._changed[name]}" if name in self._changed else f"url-{name[:16]}"
 
-    def by_use(self) -> Iterator[tuple[float, int, Path]]:
-        """When each picture was last used, its size and its file, longest ago first."""
+    def by_use(self) -> Iterator[Entry[Path]]:
+        """The pictures with their files, longest unused first."""
         found = []
         for path in (self.folder / "content").glob("*/[0-9a-f]*"):
             with suppress(FileNotFoundError):  # somebody else prunes it
                 status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
+                found.append(Entry(status.st_mtime, status.st_size, path))
         yield from sorted(found)
 
     def remove(self, paths: Iterable[Path]) -> None:

@@ -17,6 +17,7 @@ from hashlib import file_digest, sha256
 from itertools import accumulate
 from pathlib import Path
 
+from saeviz.cache.pruning import Entry
 from saeviz.formats.damage import checksum
 from saeviz.values.errors import ImageError
 from saeviz.values.images import HasBytes, ImageItem
@@ -58,7 +59,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Usage:
+class Kept:
     """What is kept of one model, or of the pictures that were downloaded. `used` is in seconds since 1970."""
 
     kind: str
@@ -181,20 +182,21 @@ class SharedCache:
                 [(*row, checksum(*row)) for row in known],
             )
 
-    def usage(self) -> list[Usage]:
+    def usage(self) -> list[Kept]:
         """What is kept, by kind and model."""
         rows = self._connection.execute(
             "select kind, title, digest, count(*), sum(entry.size), max(used) from entry "
             "join model on model.id = entry.model group by model.id order by kind, title, digest"
         )
         return [
-            Usage(kind, f"{title} [{digest[:6]}]", images, size, used)
+            Kept(kind, f"{title} [{digest[:6]}]", images, size, used)
             for kind, title, digest, images, size, used in rows
         ]
 
-    def by_use(self) -> Iterator[tuple[float, int, int]]:
-        """When each entry was last used, its size and its number, longest ago first."""
-        yield from self._connection.execute("select used, size, id from entry order by used, id").fetchall()
+    def by_use(self) -> Iterator[Entry[int]]:
+        """The entries, longest unused first."""
+        rows = self._connection.execute("select used, size, id from entry order by used, id")
+        yield from map(Entry._make, rows.fetchall())
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Remove entries, models without any, and give the room back to the disk."""
@@ -210,8 +212,8 @@ class SharedCache:
         surplus = self.path.stat().st_size - size
         if surplus <= 0:
             return
-        before = accumulate((entry_size for _, entry_size, _ in self.by_use()), initial=0)
-        self.remove(number for gone, (_, _, number) in zip(before, self.by_use(), strict=False) if gone < surplus)
+        before = accumulate((entry.size for entry in self.by_use()), initial=0)
+        self.remove(entry.key for gone, entry in zip(before, self.by_use(), strict=False) if gone < surplus)
 
     def _newest(self, model: Model) -> tuple[int, str] | None:
         found: tuple[int, str] | None = self._connection.execute(

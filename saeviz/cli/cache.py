@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
+from saeviz.cache import pruning
 from saeviz.cache.downloads import Downloads
-from saeviz.cache.entries import SharedCache, Usage
+from saeviz.cache.entries import Kept, SharedCache
 from saeviz.cli.common import say, say_json
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.paths import absolute, default_cache_dir
@@ -90,32 +90,18 @@ def prune(cache_dir: Path, older_than: float | None, max_size: float | None, eve
     if everything:
         _remove_if_damaged(cache_dir)
     with _opened(cache_dir) as shared:
-        parts: list[tuple[Any, Any]] = [(Downloads(cache_dir), [])]
-        if shared is not None:
-            parts.append((shared, []))
-        known = sorted(
-            (used, size, part, key) for part, (keeper, _) in enumerate(parts) for used, size, key in keeper.by_use()
-        )
-        left, removed = sum(size for _, size, _, _ in known), 0
-        for used, size, part, key in known:
-            if used < cutoff or (max_size is not None and left > max_size):
-                parts[part][1].append(key)
-                left -= size
-                removed += size
-        for keeper, keys in parts:
-            if keys:
-                keeper.remove(keys)
-    n = sum(len(keys) for _, keys in parts)
+        parts: list[pruning.Part] = [Downloads(cache_dir), *([shared] if shared is not None else [])]
+        n, removed, left = pruning.prune(parts, cutoff, max_size)
     say(f"removed {n} {'entry' if n == 1 else 'entries'}, {_text(removed)}; {_text(left)} left in {cache_dir}")
 
 
-def _usage(cache_dir: Path) -> list[Usage]:
+def _usage(cache_dir: Path) -> list[Kept]:
     with _opened(cache_dir) as shared:
         found = shared.usage() if shared is not None else []
     pictures = list(Downloads(cache_dir).by_use())
     if pictures:
-        size = sum(size for _, size, _ in pictures)
-        found.append(Usage("downloads", "pictures fetched by URL", len(pictures), size, pictures[-1][0]))
+        size = sum(picture.size for picture in pictures)
+        found.append(Kept("downloads", "pictures fetched by URL", len(pictures), size, pictures[-1].used))
     return found
 
 
