@@ -154,7 +154,7 @@ def test_a_run_moves_to_a_service_and_back(stored, fake_run, saeviz_command, mon
     run = saeviz.run(
         fake_run, settings=["store.use=http", f"store.url={stored.url}", f"store.token={token}", "images.n=25"]
     )
-    back = saeviz_command("store", "copy", run.dir, "json:back", "--json")
+    back = saeviz_command("store", "copy", run.dir, "json:back", "--json", "--online", "--secret", "THE_TOKEN")
     assert [space["items"] for space in back.json()["spaces"]] == [25, 25]
 
 
