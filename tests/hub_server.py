@@ -1,8 +1,8 @@
 """A stand-in for the Hugging Face hub: serves the folders of a directory and prints its port.
 
 `python hub_server.py ROOT`: the file `ROOT/owner/name/file` is `file` of the repository `owner/name`, whose only
-commit is `COMMIT`, reachable as `main` and as itself. Where there is a file `answer.json`, the repository answers with
-the `status` and `headers` that it has.
+commit is `COMMIT`, reachable as `main` and as itself; `/api/models/owner/name/tree/REVISION` lists its files. Where
+there is a file `answer.json`, the repository answers with the `status` and `headers` that it has.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Hub(BaseHTTPRequestHandler):
         self.wfile.write(self.answer())
 
     def answer(self) -> bytes:
+        if self.path.startswith("/api/models/"):
+            return self.listing()
         owner, name, _, revision, file = (*self.path.strip("/").split("/", 4), *[""] * 5)[:5]
         repository = self.root / owner / name
         if (repository / "answer.json").is_file():
@@ -47,6 +49,23 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", problem)
         else:
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.end_headers()
+        return content
+
+    def listing(self) -> bytes:
+        owner, name, kind, revision = (*self.path.split("?")[0].split("/")[3:], *[""] * 4)[:4]
+        repository = self.root / owner / name
+        known = repository.is_dir() and kind == "tree" and revision in ("main", COMMIT)
+        paths = [path for path in sorted(repository.rglob("*")) if path.is_file()] if known else []
+        content = json.dumps(
+            [
+                {"type": "file", "path": path.relative_to(repository).as_posix(), "size": 1, "oid": "0" * 40}
+                for path in paths
+            ]
+        ).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         return content
 

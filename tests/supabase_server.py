@@ -230,7 +230,7 @@ def _select(
 ) -> tuple[sql.Composed, list[Any]]:
     given = dict(parameters)
     names = given.get("select", "*")
-    columns = sql.SQL("*") if names == "*" else sql.SQL(", ").join(map(sql.Identifier, names.split(",")))
+    columns = sql.SQL("*") if names == "*" else sql.SQL(", ").join(map(sql.Identifier, _listed(f"({names})")))
     where, values = _where(parameters)
     orders = [
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL("desc" if direction == "desc" else "asc"))

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+
+from saeviz.toolkit.images import open_picture, to_rgb
 
 HERE = Path(__file__).parent
 
 
 def brightness(picture: Path) -> float:
     """Of one picture."""
-    with Image.open(picture) as image:
-        return float(np.asarray(image.convert("L")).mean() / 255)
+    return float(np.asarray(to_rgb(open_picture(picture)).convert("L")).mean() / 255)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeviz import ConfigError, ScoreInput
+from saeviz.toolkit.cells import is_missing
+from saeviz.toolkit.numbers import Survey
+from saeviz.toolkit.ratings import read_numbers
 from saeviz_correlation import column_of
 
 if TYPE_CHECKING:
@@ -48,12 +51,12 @@ def _control(data: ScoreInput, name: str, place: str) -> Control:
         cells = [f"{value:g}" if math.isfinite(value) else "" for value in data.ratings[column]]
     else:
         cells = list(data.metadata[column])
+        if any(cell.strip().lower().lstrip("+-") in ("inf", "infinity") for cell in cells):
+            raise ConfigError(f"{place}: {column!r} has an infinite cell; leave it empty where there is no number")
         numbers = _numbers(cells)
     if column != name or numbers is None:
         dummies = _dummies(cells, column, place)
         return Control(column, dummies, f"{column} ({dummies.shape[1]} categories)", 0)
-    if column not in data.ratings and np.isinf(numbers).any():
-        raise ConfigError(f"{place}: {column!r} has an infinite cell; leave it empty where there is no number")
     return Control(
         column,
         numbers[:, None],
@@ -70,11 +73,18 @@ def _few_whole_numbers(numbers: FloatArray) -> int:
 
 
 def _numbers(cells: Sequence[str]) -> FloatArray | None:
-    """The cells as numbers, NaN for an empty one or `nan`; None where one is something else."""
-    try:
-        return np.array([float(cell) if cell.strip() else math.nan for cell in cells])
-    except ValueError:
+    """The cells as numbers, as ratings are read, NaN for a missing one; None where one is something else.
+
+    Words behind numbers, `1 - indoor`, tell of a category.
+    """
+    numbers, survey = read_numbers(cells), Survey.of(cells)
+    if (
+        survey.labelled
+        or (not survey.numbers and any(map(str.strip, cells)))
+        or any(number is None and not is_missing(cell) for number, cell in zip(numbers, cells, strict=True))
+    ):
         return None
+    return np.array([math.nan if number is None else number for number in numbers])
 
 
 def _dummies(cells: Sequence[str], name: str, place: str) -> FloatArray:

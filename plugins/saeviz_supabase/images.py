@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.cells import nested_kind
 from saeviz.toolkit.ratings import Columns
 from saeviz.toolkit.records import missing_picture, rating_columns, require_column, unique_ids
 from saeviz.toolkit.sources import remote_source
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 5_000_000
 RECORDS_AT_ONCE = 1000
+LOOKED_AT = 20
+_PLAIN_NAME = re.compile(r"\w+", re.ASCII)
+_BYTES = re.compile(r"\\x(?:[0-9a-f]{2}){32,}")
 _CHECK_TABLE = "look at images.table; only tables and views of the schema public are there"
 
 
@@ -63,7 +69,33 @@ class SupabaseImages:
         self._project.close()
 
     def _select(self) -> Any:
-        return self._project.client.table(self.options.table).select("*")
+        return self._project.client.table(self.options.table).select(
+            *(map(_quoted, self._read) if self._unread else "*")
+        )
+
+    @cached_property
+    def _beginning(self) -> list[Record]:
+        """A few rows with all columns."""
+        return self._records(self._project.client.table(self.options.table).select("*").limit(LOOKED_AT))
+
+    @cached_property
+    def _unread(self) -> dict[str, str]:
+        """The columns that hold no single values, by a look at the beginning; with long tables they are most of it."""
+        options = self.options
+        found: dict[str, str] = {}
+        for name in self._beginning[0] if self._beginning else ():
+            kinds = {_kind(record[name]) for record in self._beginning if record[name] is not None}
+            if (
+                kinds
+                and "" not in kinds
+                and name not in (options.id_column, options.path_column, options.version_column)
+            ):
+                found[name] = sorted(kinds)[0]
+        return found
+
+    @property
+    def _read(self) -> list[str]:
+        return [name for name in self._beginning[0] if name not in self._unread]
 
     def _records(self, query: Any) -> list[Record]:
         return self._project.records(query)
@@ -98,15 +130,19 @@ class SupabaseImages:
     def _ratings(self) -> Columns:
         """What is made of the columns; for that all rows are read."""
         options = self.options
-        rows = self._rows()
-        first = next(rows, None)
-        if first is None:
+        if not self._beginning:
             return Columns({}, [])
+        for name in options.rating_columns or ():
+            if name in self._unread:
+                raise saeviz.ConfigError(f"images.rating_columns: {name!r} holds {self._unread[name]}, not numbers")
         for option in ("id_column", "path_column", "version_column"):
             if getattr(options, option) is not None:
-                require_column(tuple(first), getattr(options, option), option)
+                require_column(tuple(self._beginning[0]), getattr(options, option), option)
         taken = {options.id_column, options.path_column}
-        return rating_columns(chain([first], rows), tuple(first), options.rating_columns, taken, options.table)
+        chosen = rating_columns(self._rows(), self._read, options.rating_columns, taken, options.table)
+        unread = ", ".join(f"{name!r} ({kind})" for name, kind in self._unread.items())
+        note = f"{options.table}: not read, since they are no single values: {unread}"
+        return replace(chosen, notes=[note, *chosen.notes]) if unread else chosen
 
     def _file(self, item_id: str, path: str) -> bytes:
         if {".", ".."} & set(path.split("/")):
@@ -115,6 +151,18 @@ class SupabaseImages:
         if data is None:
             raise saeviz.ImageError(f"image {item_id!r} cannot be read: the bucket has no file {path!r}")
         return data
+
+
+def _kind(value: Any) -> str:
+    """What a value holds that is no single one; bytes come as text of hexadecimal digits."""
+    return "bytes" if isinstance(value, str) and _BYTES.fullmatch(value) else nested_kind(value)
+
+
+def _quoted(name: str) -> str:
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _text(value: Any) -> str | None:

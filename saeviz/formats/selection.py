@@ -11,7 +11,7 @@ from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.keys import KEYS, by_feature, features_of, key_of, rows_about
 from saeviz.values.naming import FeatureLabel
-from saeviz.values.relations import main_relation, measure_of, relation_prefixes
+from saeviz.values.relations import interval_caveat, main_relation, measure_of, relation_prefixes
 from saeviz.values.scores import ScoreTable, Selected
 
 if TYPE_CHECKING:
@@ -39,10 +39,11 @@ def write_selected(
                 *(*key_of(feature).values(), choice.tier, _name(labels, feature)),
                 *(rating, measure if rating else ""),
                 *(_as_text(values.get(name)) for name in figures),
+                interval_caveat(values.get("n_active")) if "ci_low" in values else "",
                 choice.reason,
             ]
         )
-    columns = [*KEYS, "tier", "label", "rating", "measure", *figures, "reason"]
+    columns = [*KEYS, "tier", "label", "rating", "measure", *figures, "caveat", "reason"]
     rundir.write_csv(rundir.selected, pd.DataFrame(rows, columns=columns))
 
 

@@ -15,6 +15,7 @@ Cell = Any
 _SAID_TO_BE_MISSING = frozenset(
     (
         *("", "na", "n/a", "n.a.", "n. a.", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "nat", "null", "(null)"),
+        *("#value!", "#div/0!", "#ref!", "#name?", "#num!", "sysmis", "(missing)", "[na]", "n.v.", "k.a.", "\u2026"),
         *("#null!", "none", "nil", "missing", "?", "-", "--", "---", "\u2013", "\u2014", "\u2212", "...", "\\n", "._"),
         *(".", *(f".{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")),  # Stata's and SAS's
     )

@@ -14,18 +14,26 @@ def _set(words: str) -> frozenset[str]:
 
 
 _SPREAD = _set(
-    "sd std stdev stddev stdv sdev se sem stderr sterr var variance iqr mad cv ci cis cl moe hdi deviation stabw sigma"
+    "sd std stdev stddev stdv sdev se sem stderr sterr var variance iqr mad cv cov ci cis cl moe hdi deviation sigma "
+    "\u03c3 stabw standardabweichung standardfehler streuung varianz écart ecart desviación desviacion deviazione "
+    "desvio 標準偏差 标准差 標準誤差 标准误"
 )
 _OTHER = _set(
     "n count counts cnt nobs nratings nraters nvotes num min max minimum maximum median mdn med mode range rng skew "
     "skewness kurt kurtosis error err quartile percentile quantile interval lower upper lwr upr lcl ucl lci uci ll ul "
-    "lb ub q p"
+    "lb ub q p nunique nvalid valid missing numvotes sum uncertainty icc anzahl médiane mediane mediana zentralwert"
 )
-_MEAN = _set("mean means mn avg average m mw mittelwert moyenne media promedio")
-_AROUND = _set("standard dev of the raters ratings responses low lo high hi l u conf confidence limit bound")
+_MEAN = _set("mean means mn avg average m mw mittelwert moyenne media promedio μ 平均 平均値 均值 平均值")
+_AROUND = _set(
+    "standard estándar estandar type typ dev of the raters ratings responses low lo high hi l u "
+    "conf confidence limit bound"
+)
 _INTERVAL = _set("ci cis cl hdi quartile percentile quantile interval lower upper lwr upr q p")
 _BOUNDS = (("low", "high"), ("lo", "hi"), ("l", "u"))
 _LEVELS = _set("90 95 99")
+_BARE_COUNTS = _set("n count counts nobs votes")
+FEWEST_RATERS = 5
+_PERCENTILE = re.compile(r"\d+(?:[.,]\d+)?\s*%")
 _NEUTRAL = _set("rating ratings score scores value values")
 _FUSED_SPREAD = ("stddev", "stdev", "stderr", "std", "sem", "sd")
 _FUSED_OTHER = (
@@ -50,14 +58,15 @@ _FUSED_OTHER = (
 _FUSED_MEAN = ("mean", "average", "avg", "mn")
 _COUNT_OF_RATERS = re.compile(
     r"(n|num|number|no|nr|count|total)(of)?(the)?(raters?|ratings?|votes?|voters?|participants?|subjects?|observers?|"
-    r"judges|annotators?|respondents?|responses?|obs|observations?)|(rater|rating|vote|participant|response)s?(count|n)"
+    r"judges|annotators?|respondents?|responses?|obs|observations?|comparisons?|valid)|(rater|rating|vote|participant|response)s?(count|n)"
 )
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 
-_UNNAMED = re.compile(r"|unnamed(: ?\d+)?(_level_\d+)?(\.\d+)?|(\.{3}|…)\d+|__index_level_\d+__", re.IGNORECASE)
+_UNNAMED = re.compile(r"|unnamed(: ?\d+)?(_level_\d+)?(\.\d+)?|(\.{2,3}|…)\d+|__index_level_\d+__", re.IGNORECASE)
 _ROW_NUMBER = re.compile(
-    r"#|x|x1|v1|var1|column1|index|idx|rows?|row ?names?|row ?(number|num|nr|no|idx|index)|nr|no|num|number|obs|case|"
+    r"#|x|[xv] ?1|var ?1|column ?1|index|idx|rows?|row ?names?|rn|row ?(number|num|nr|no|idx|index)|nr|no|num|number|"
+    r"nº|obs|case|(s|sr|sl) no|serial( ?(number|num|nr|no))?|laufende ?nummer|"
     r"lfd( ?nr)?|level \d+|x \d+|(trial|item|image|picture|photo|stimulus|stim) ?(number|num|nr|no|idx|index)"
 )
 _WHO = "rater|participant|subject|respondent|user|worker|observer|annotator|coder|evaluator|session|vp|vpn|ppn|ppt|subj"
@@ -68,7 +77,8 @@ _WHO_NUMBER = re.compile(rf"({_WHO})(number|num|nr|no|idx|index)?")
 _WHAT_EXACTLY = frozenset(_WHAT.split("|"))
 _WHAT_NUMBER = re.compile(rf"({_WHAT}|iaps|oasis)(number|num|nr|no)?|code|key|barcode|accession")
 _TIME = re.compile(
-    r"date|time ?stamps?|date ?times?|(created|updated|modified|submitted|recorded)( (at|on|date|time))?|.* time ?stamp"
+    r"(.* )?date|time ?stamps?|date ?times?|(start|end|submit|submission|recording) ?time|"
+    r"(created|updated|modified|submitted|recorded)( (at|on|date|time))?|.* time ?stamp"
 )
 
 
@@ -113,19 +123,24 @@ def is_id(name: str, numbers: Sequence[float]) -> bool:
     return _WHAT_NUMBER.fullmatch(compact) is not None and whole and len(set(numbers)) == len(numbers)
 
 
+def is_count(name: str, numbers: Sequence[float]) -> bool:
+    """Whether a column has the name of a count, `n` or `votes`, and whole numbers that can be numbers of raters."""
+    return _compact(name) in _BARE_COUNTS and _are_whole(numbers) and min(numbers, default=0) >= FEWEST_RATERS
+
+
 def is_time(name: str, numbers: Sequence[float]) -> bool:
     """Whether a column has times: by its name, or as seconds or milliseconds since 1970, or as 20240131."""
     if not numbers:
         return False
     if _TIME.fullmatch(_spaced(name)):
         return True
-    if not _are_whole(numbers):
-        return False
     low, high = min(numbers), max(numbers)
     if any(1e9 * unit <= low <= high <= 2.5e9 * unit for unit in (1, 1e3, 1e6)):
         return True
-    return 19000101 <= low <= high <= 21001231 and all(
-        1 <= number // 100 % 100 <= 12 and 1 <= number % 100 <= 31 for number in numbers
+    return (
+        _are_whole(numbers)
+        and 19000101 <= low <= high <= 21001231
+        and all(1 <= number // 100 % 100 <= 12 and 1 <= number % 100 <= 31 for number in numbers)
     )
 
 
@@ -149,6 +164,8 @@ def statistics(names: Sequence[str]) -> dict[str, str]:
         if any(one & other for one, other in combinations(words, 2)):
             found.update(dict.fromkeys(rest, ""))
     found.update({name: "" for name in names if _is_count_of_raters(name) and name not in found and len(names) > 1})
+    shares = [name for name in names if name not in found and parsed[name][0].isdigit() and parsed[name][1] == "other"]
+    found.update(dict.fromkeys(shares if len(shares) > 2 else [], ""))  # how often each point of a scale was chosen
     return found
 
 
@@ -282,6 +299,7 @@ def _is_count_of_raters(name: str) -> bool:
 
 
 def _words(name: str, *, camel: bool) -> list[str]:
+    name = _PERCENTILE.sub(" quantile ", name.replace("±", " sd "))
     return _WORD.findall((_CAMEL.sub(" ", name) if camel else name).lower())
 
 

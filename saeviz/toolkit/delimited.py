@@ -74,9 +74,10 @@ def parse(text: str, candidates: str, known: Collection[str]) -> Delimited:
     Left out are empty lines, lines of comment (#) and columns without name and content. Raises `ValueError` with its
     line for a row that is too long or too short, a quotation mark that is not closed, or a name that comes twice.
     """
-    marked = _SEPARATOR.fullmatch(text.split("\n", 1)[0].rstrip("\r"))
+    blank = len(text) - len(text.lstrip("\r\n"))
+    marked = _SEPARATOR.fullmatch(text[blank:].split("\n", 1)[0].rstrip("\r"))
     delimiter = marked[1] if marked else _delimiter(text, candidates, known)
-    records = _without_comments(_records(text, delimiter, skip=1 if marked else 0))
+    records = _without_comments(_records(text, delimiter, skip=len(text[:blank].splitlines()) + 1 if marked else 0))
     first = next(records, None)
     if first is None:
         return Delimited({}, [], delimiter)

@@ -39,6 +39,32 @@ def fetch(
     return _download(str(source), names, context=context, revision=revision, option=option, needed=needed)
 
 
+def files_of(repo_id: str, *, context: Context, revision: str | None = None, option: str) -> list[str]:
+    """The names of all files of a repository on the hub, with their folders; none where the hub is not to be asked.
+
+    Raises `DataError` where it gives no list.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if context.offline:
+        return []
+    try:
+        return HfApi().list_repo_files(repo_id, revision=revision)
+    except OfflineModeIsEnabled:
+        return []
+    except _failures() as error:
+        reason = what_the_hub_said(error, repo_id) or first_line(error)
+        raise DataError(f"{option}: the files of {repo_id} cannot be listed: {reason}") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What the hub's library raises; its bases include the error of whichever HTTP client this version uses."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    return cast("tuple[type[Exception], ...]", (HFValidationError, *HfHubHTTPError.__bases__, OSError))
+
+
 def _first_of(folder: Path, names: Sequence[str], option: str) -> Path:
     for name in names:
         if (folder / name).is_file():
@@ -63,16 +89,8 @@ def _download(
     repo_id: str, names: Sequence[str], *, context: Context, revision: str | None, option: str, needed: str
 ) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    # Its bases include the error of whichever HTTP client this version of the hub library uses.
-    failures = cast("tuple[type[Exception], ...]", (HFValidationError, *HfHubHTTPError.__bases__, OSError))
     wanted = " or ".join(names)
     missing = f"{option}: {repo_id} is no folder here, and {wanted}"
     elsewhere = (
@@ -88,7 +106,7 @@ def _download(
             unreached = unreached or error
         except EntryNotFoundError:
             continue
-        except failures as error:
+        except _failures() as error:
             reason = what_the_hub_said(error, repo_id) or first_line(error)
             raise DataError(f"{missing} cannot be had from the hub: {reason}; or {elsewhere}") from error
     if unreached is not None:

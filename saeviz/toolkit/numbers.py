@@ -18,7 +18,7 @@ LARGEST = 1e30
 """No rating is larger: Stata, SPSS and NetCDF write numbers from 1e36 on where a value is missing."""
 
 _SIGNS = {
-    **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"),
+    **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\u2014\ufe63\uff0d", "-"),
     **dict.fromkeys("\ufe62\uff0b", "+"),
     **dict.fromkeys("\u066b\uff0e", "."),
     **dict.fromkeys("\u066c\uff0c", ","),
@@ -40,7 +40,8 @@ _COMMA = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _NUMBER_LIKE = re.compile(
-    r"[^\w\s]{0,2}\s?\d+([.,]\d+)*\s?([^\d.][^\d.]{0,19})?|\d+\s?[-/:]\s?\d+|[^\d(]{1,60}\(\d+\)|[^\d=]{1,60}=\s?\d+",
+    r"[^\w\s]{0,2}\s?\d+([.,]\d+)*\s?([^\d.][^\d.]{0,19})?|\d+\s?[-/:]\s?\d+|[^\d(]{1,60}\(\d+\)|[^\d=]{1,60}=\s?\d+|"
+    r"\d+([.,]\d+)?\s?(±|\+/?-|\(|\[|of\s|out of\s|von\s|sur\s)\s?[-\d][-\d.,;\s]*[)\]]?",
     re.ASCII,
 )
 _LABELLED = re.compile(r"([+-]?\d+)(?:\s*=\s*|:\s+|\s+-\s+|\s*\(|\)\s*)(?=\D*[^\W\d_])\D+", re.ASCII)
@@ -164,8 +165,10 @@ def missing_codes(values: Sequence[float]) -> dict[int, int]:
 
 
 _CODES = frozenset(
-    [float(code) for code in (77, 88, 97, 98, 99, 777, 888, 997, 998, 999, 7777, 8888, 9998, 9999, 99999, 999999)]
-    + [float(-code) for code in (7, 8, 9, 66, 77, 88, 97, 98, 99, 666, 777, 888, 998, 999, 8888, 9998, 9999, 99999)]
+    [float(code) for code in (66, 77, 88, 95, 96, 97, 98, 99, 666, 777, 888, 995, 996, 997, 998, 999)]
+    + [float(code) for code in (6666, 7777, 8888, 9996, 9997, 9998, 9999, 32767, 99999, 999999, 2147483647)]
+    + [float(-code) for code in (7, 8, 9, 66, 77, 88, 97, 98, 99, 666, 777, 888, 997, 998, 999, 6666, 7777, 8888)]
+    + [float(-code) for code in (9997, 9998, 9999, 32767, 32768, 99999, 999999, 2147483647, 2147483648)]
 )
 _READ_NATIVE = Reading().number
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 import saeviz
 from saeviz.toolkit.cells import Cell, is_missing, metadata_text, nested_kind, shown
-from saeviz.toolkit.column_names import is_id, is_row_number, is_time, is_unnamed, statistics
+from saeviz.toolkit.column_names import is_count, is_id, is_row_number, is_time, is_unnamed, statistics
 from saeviz.toolkit.numbers import Reading, Survey, commas, has_number, missing_codes
 from saeviz.toolkit.tables import Table
 
@@ -83,9 +83,12 @@ def choose(
         return _choose_named(columns, free, named, where, comma)
     reasons = _Reasons()
     found: dict[str, Reading] = {}
-    about = statistics([name for name, survey in surveys.items() if survey.numbers])
+    numeric = [name for name, survey in surveys.items() if survey.numbers]
+    about = statistics(numeric)
     for name, survey in surveys.items():
         reading = _reading(name, free[name], survey, comma, about, reasons)
+        if reading is not None and len(numeric) > 1 and is_count(name, _numbers(reading, free[name])):
+            reasons.statistics[name], reading = "", None
         if reading is not None:
             found[name] = reading
     notes = list(reasons.notes())
@@ -104,7 +107,7 @@ def _choose_named(
     ratings = {name: _named(name, columns[name], where, comma) for name in named}
     notes = []
     for name, reading in ratings.items():
-        codes = missing_codes([number for number in map(reading.number, columns[name]) if number is not None])
+        codes = missing_codes(_numbers(reading, columns[name]))
         if codes:
             notes.append(
                 f"{where}: {name!r} has {_times(codes)}, which looks like a code for a missing value; "
@@ -207,7 +210,7 @@ def _reading(
         _look_for_spellings(name, cells, survey, reasons)
         return None
     reading = survey.reading(comma)
-    numbers = [number for number in map((reading or Reading()).number, cells) if number is not None]
+    numbers = _numbers(reading or Reading(), cells)
     mostly = 2 * len(numbers) > survey.filled
     if mostly and is_row_number(name, numbers):
         reasons.row_numbers.append(name)
@@ -230,6 +233,10 @@ def _reading(
     else:
         return reading
     return None
+
+
+def _numbers(reading: Reading, cells: Sequence[Cell]) -> list[float]:
+    return [number for number in map(reading.number, cells) if number is not None]
 
 
 def _look_for_spellings(name: str, cells: Sequence[Cell], survey: Survey, reasons: _Reasons) -> None:

@@ -95,8 +95,9 @@ class Table:
 
     def find(self, names: Sequence[str], option: str, what: str) -> str | None:
         """The first of these columns that is there, whatever its case; `ConfigError` where it is not read."""
-        by_lower = {name.lower(): name for name in self.columns}
-        found = next((by_lower[name] for name in names if name in by_lower), None)
+        by_lower = {name.lower(): name for name in reversed(list(self.columns))}
+        exact = (name if name in self.columns else by_lower.get(name) for name in names)
+        found = next(filter(None, exact), None)
         if found is None:
             for name, kind in self.unread.items():
                 if name.lower() in names or kind == "pictures":
@@ -210,7 +211,7 @@ def _read_list(path: Path) -> Table:
 
 def _read_json(path: Path) -> Table:
     text, notes = _text(path)
-    content = json.loads(text)
+    content = json.loads(text, object_pairs_hook=_one_of_each)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
         return _of_records(path, content, range(1, len(content) + 1), notes)
     if isinstance(content, dict) and all(isinstance(column, dict) for column in content.values()):
@@ -231,14 +232,26 @@ def _read_json_lines(path: Path) -> Table:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_one_of_each)
         except ValueError as error:
-            raise ValueError(f"line {number} is no JSON: {error}") from error
+            raise ValueError(f"line {number} is no JSON record: {error}") from error
         if not isinstance(record, dict):
             raise ValueError(f"line {number} is no record ({{...}})")
         records.append(record)
         lines.append(number)
     return _of_records(path, records, lines, notes)
+
+
+def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; `json` itself would silently keep the last of two values with the same name."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError(f"an object has two values called {_twice(name for name, _ in pairs)!r}")
+    return record
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _of_records(path: Path, records: Sequence[Mapping[str, Cell]], rows: Sequence[int], notes: list[str]) -> Table:
@@ -253,6 +266,8 @@ def _without_nested(path: Path, columns: Mapping[str, list[Cell]], rows: Sequenc
         kinds = {nested_kind(cell) for cell in cells if not isinstance(cell, str) and not is_missing(cell)}
         if kinds and "" not in kinds and not any(isinstance(cell, str) and not is_missing(cell) for cell in cells):
             unread[same_form(name)] = sorted(kinds)[0]
+    if (twice := _twice(map(same_form, columns))) is not None:
+        raise ValueError(f"two columns are called {twice!r}")
     kept = {same_form(name): cells for name, cells in columns.items() if same_form(name) not in unread}
     return Table(path, kept, rows, notes, unread)
 
@@ -269,9 +284,7 @@ def _read_parquet(path: Path) -> Table:
 
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
-        names = [same_form(name) for name in schema.names]
-        twice = next((name for name, count in Counter(names).items() if count > 1), None)
-        if twice is not None:
+        if (twice := _twice(map(same_form, schema.names))) is not None:
             raise ValueError(f"two columns are called {twice!r}")
         kinds = {column.name: _kind_of_type(column.type) for column in schema}
         unread = {same_form(name): kind for name, kind in kinds.items() if kind}

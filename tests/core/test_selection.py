@@ -37,6 +37,17 @@ def test_each_feature_has_its_rating_the_figures_of_its_correlation_and_its_labe
     assert written == {feature: labels.get(feature, "") for feature in written}
 
 
+def test_the_interval_of_a_rare_feature_has_its_caveat(fake_run):
+    run = saeviz.run(fake_run)
+    related = read(run).query("rating != ''")
+    n_active = run.correlations.set_index(["layer", "tokens", "feature", "rating"])["n_active"]
+
+    assert len(related)
+    for row in related.itertuples():
+        is_rare = n_active[row.layer, row.tokens, row.feature, row.rating] < 50
+        assert ("85 to 93 %" in row.caveat) == is_rare
+
+
 def test_held_out_figures_are_there_where_images_were_held_out(fake_run):
     run = saeviz.run(fake_run, settings=["scorers.1.split=0.5"])
     table = read(run)

@@ -53,6 +53,14 @@ def numbers(cells: list, **others: list) -> list[float | None]:
         ("Valence_mean_men Valence_SD_men Valence_N_men Valence_mean_women", "Valence_mean_men Valence_mean_women"),
         ("Valence_median Valence_iqr Valence_min Valence_max", "Valence_median"),
         ("mean sd n", "mean"),
+        ("Valence Valence_SD Valence_Standardabweichung Valence_Anzahl", "Valence"),
+        ("belleza_media belleza_desviacion_estandar belleza_mediana", "belleza_media"),
+        ("valence_μ valence_\u03c3 ±valence", "valence_μ"),
+        ("beauty beauty_2.5% beauty_97.5%", "beauty"),
+        ("count mean std min 25% 50% 75% max", "mean"),
+        ("valence valence_CoV valence_n_valid valence_nunique valence_missing", "valence"),
+        ("score score_stdev score_numvotes n_comparisons", "score"),
+        ("mean_score count_1 count_2 count_3 count_4 count_5", "mean_score"),
         ("MOS std CI95", "MOS"),
         ("V VSD A ASD", "V A"),
         ("valence valence_low valence_high", "valence"),
@@ -346,3 +354,55 @@ def test_a_table_and_its_records_are_judged_alike(tmp_path):
 
 def test_a_number_by_itself_has_a_decimal_point():
     assert [Reading().number(cell) for cell in ("1.5", "1,5", True, 3)] == [1.5, None, None, 3.0]
+
+
+# -- other spellings of the same things -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["n", "N", "count", "votes"])
+def test_a_bare_count_is_no_rating_where_it_can_be_one_of_raters(name):
+    raters = [31, 28, 30, 31, 29, 40]
+    assert list(of(RATED, **{name: raters}).ratings) == ["liked"]
+    assert list(of(RATED, **{name: [1, 2, 1, 3, 2, 1]}).ratings) == ["liked", name]
+    assert list(choose({name: raters}, None, (), "t.csv").ratings) == [name]
+
+
+@pytest.mark.parametrize("name", ["..1", "V1", "Column1", "S.No", "Sr No", "serial", "rn"])
+def test_row_numbers_of_other_programs_are_no_ratings(name):
+    assert list(of(RATED, **{name: [1, 2, 3, 4, 5, 6]}).ratings) == ["liked"]
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("begun", [1.7e9 + 77.25 * step for step in range(6)]),
+        ("StartDate", [45000 + step for step in range(6)]),
+        ("submit_time", [3.5, 2.0, 1.0, 4.0, 5.0, 2.5]),
+    ],
+)
+def test_times_with_fractions_and_days_of_spreadsheets_are_no_ratings(name, times):
+    assert list(of(RATED, **{name: times}).ratings) == ["liked"]
+
+
+@pytest.mark.parametrize("code", [-7777, 32767, -32768, 2147483647, 96, 666])
+def test_codes_of_other_programs_make_no_rating(code):
+    columns = of([1, 2, 3, 4, 5, 6, 7, 3, code])
+    assert not columns.ratings
+    assert any(str(code) in note for note in columns.notes)
+
+
+@pytest.mark.parametrize("cell", ["3.2±0.4", "3.2 (0.4)", "3.2 [2.9, 3.5]", "3 of 7", "3 out of 7"])
+def test_two_numbers_in_a_cell_are_named(cell):
+    columns = of([cell] * 4, other=RATED[:4])
+    assert list(columns.ratings) == ["other"]
+    assert any("'liked' is not taken for a rating" in note for note in columns.notes)
+
+
+@pytest.mark.parametrize("sign", ["#VALUE!", "#DIV/0!", "sysmis", "(missing)", "[NA]", "k.A."])
+def test_more_signs_for_nothing(sign):
+    assert numbers(["1", sign, "2.5", sign, sign, sign]) == [1, None, 2.5, None, None, None]
+
+
+def test_a_dash_of_any_length_stands_before_words():
+    columns = choose({"liked": ["7 \u2013 much", "1 \u2014 little"]}, ["liked"], (), "t.csv")
+    assert [columns.ratings["liked"].number(cell) for cell in ("7 \u2013 much", "1 \u2014 little")] == [7, 1]

@@ -41,6 +41,7 @@ def error(tmp_path: Path, content: str | bytes, name: str = "r.csv") -> str:
         ("r.csv", "sep=;\nfile;liked\na.jpg;1\nb.jpg;2\n"),
         ("r.csv", '\ufeff"sep=;"\r\nfile;liked\r\na.jpg;1\r\nb.jpg;2\r\n'),
         ("r.csv", "sep=|\nfile|liked\na.jpg|1\nb.jpg|2"),
+        ("r.csv", "\n\r\nsep=;\nfile;liked\na.jpg;1\nb.jpg;2\n"),
         ("r.csv", "\n\n  \n,,\nfile,liked\na.jpg,1\n\nb.jpg,2\n\n\n"),
         ("r.csv", "# made by hand\n#\n# on Tuesday, late\nfile,liked\na.jpg,1\n# the better one\nb.jpg,2\n"),
         ("r.csv", "#file,liked\na.jpg,1\nb.jpg,2\n"),
@@ -76,7 +77,7 @@ def test_json_lines(tmp_path, ending):
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
-    assert "line 3 is no JSON" in error(tmp_path, '{"a": 1}\n\n{"a": \n', "r.jsonl")
+    assert "line 3 is no JSON record" in error(tmp_path, '{"a": 1}\n\n{"a": \n', "r.jsonl")
     assert "line 2 is no record" in error(tmp_path, '{"a": 1}\n[1]\n', "r.jsonl")
 
 
@@ -249,3 +250,27 @@ def test_of_json_only_single_values_are_read(tmp_path):
     found = read_table(write(tmp_path / "r.json", json.dumps(rows)))
     assert found.unread == {"image": "pictures", "tags": "lists"}
     assert list(found.columns) == ["file", "some"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.json", '[{"file": "a.jpg", "liked": 1, "liked": 2}]'),
+        ("r.jsonl", '{"file": "a.jpg", "liked": 1, "liked": 2}\n'),
+        ("r.json", '{"file": ["a.jpg"], "liked": [1], "liked": [2]}'),
+    ],
+)
+def test_two_values_of_one_name_in_json_are_an_error(tmp_path, name, content):
+    assert "two values called 'liked'" in error(tmp_path, content, name)
+
+
+def test_names_that_only_look_alike_are_the_same_in_json(tmp_path):
+    assert "two columns are called 'caf\u00e9'" in error(tmp_path, '[{"caf\u00e9": 1, "cafe\u0301": 2}]', "r.json")
+
+
+def test_of_columns_that_differ_in_case_the_exact_name_is_taken(tmp_path):
+    for header in ("file,File", "File,file"):
+        table = read_table(write(tmp_path / "r.csv", f"{header},liked\na.jpg,b.jpg,1\n"))
+        assert table.find(["file"], "file_column", "the images") == "file"
+    table = read_table(write(tmp_path / "r.csv", "File,FILE,liked\na.jpg,b.jpg,1\n"))
+    assert table.find(["file"], "file_column", "the images") == "File"

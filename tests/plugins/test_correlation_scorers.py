@@ -249,6 +249,31 @@ def test_a_column_is_numbers_where_every_cell_is_and_empty_cells_are_left_out(ca
     assert "3 of 60 images left out" in caplog.text
 
 
+@pytest.mark.parametrize("write", [lambda v: f"{v:.4f}".replace(".", ","), lambda v: f"{v:.4f}".replace("-", "\u2212")])
+def test_numbers_of_metadata_are_read_as_ratings_are(write, caplog):
+    generator = np.random.default_rng(5)
+    values, features = generator.normal(size=60).round(4), generator.random((60, 3))
+    liking = {"liking": generator.normal(size=60)}
+    plain = make_input(features, liking, metadata={"shade": ["", "", *(f"{value:.4f}" for value in values[2:])]})
+    other = make_input(features, liking, metadata={"shade": ["n.a.", "-", *map(write, values[2:])]})
+    expected, _ = partial(plain, "shade")
+    with caplog.at_level(logging.INFO):
+        columns, _ = partial(other, "shade")
+
+    np.testing.assert_array_equal(columns["partial_r", "liking"], expected["partial_r", "liking"])
+    assert "shade (number)" in caplog.text
+
+
+def test_numbers_with_words_behind_them_are_a_category(caplog):
+    generator = np.random.default_rng(5)
+    cells = ["1 - indoor", "2 - outdoor", "3 - neither"] * 20
+    data = make_input(generator.random((60, 3)), {"liking": generator.normal(size=60)}, metadata={"place": cells})
+    with caplog.at_level(logging.INFO):
+        partial(data, "place")
+
+    assert "place (3 categories)" in caplog.text
+
+
 def test_a_name_or_an_id_is_no_category():
     data = make_input(np.eye(150), {"liking": np.arange(150.0)}, metadata={"artist": [f"a{i}" for i in range(150)]})
 

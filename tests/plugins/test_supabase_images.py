@@ -212,3 +212,29 @@ def test_columns_are_told_apart_as_in_a_table(images, project):
     notes = " ".join(provider.notes())
     for said in ("valence_sd looks like a spread", "x looks like a row number", "'tags' (lists)", "'vector' (lists of"):
         assert said in notes
+
+
+def test_what_holds_no_single_values_is_transferred_for_a_few_rows_only(images, project):
+    project.sql(
+        """create table works (id integer primary key, file text, "odd, (name)" real, tags text[], raw bytea)"""
+    )
+    row = "'a.png', 1.5, '{sea,sky}', decode(repeat('00ff', 500), 'hex')"
+    project.sql("insert into works values " + ", ".join(f"({number}, {row})" for number in range(1, 41)))
+    provider = images(table="works")
+    found = known(provider)
+    assert len(found) == 40
+    assert found["40"] == ({"odd, (name)": 1.5}, {})
+    assert provider.get_image("40").ratings == {"odd, (name)": 1.5}
+    assert "works: not read, since they are no single values: 'tags' (lists), 'raw' (bytes)" in provider.notes()
+    whole = [
+        path for method, path, _ in project.requests if method == "GET" and "select=%2A" in path.replace("*", "%2A")
+    ]
+    assert len(whole) == 1
+    assert "limit=20" in whole[0]
+
+
+def test_a_rating_that_holds_no_single_values_is_refused_by_name(images, project):
+    project.sql("create table works (id integer primary key, file text, tags text[])")
+    project.sql("insert into works values (1, 'a.png', '{sea,sky}')")
+    with pytest.raises(saeviz.ConfigError, match=r"rating_columns: 'tags' holds lists, not numbers"):
+        images(table="works", rating_columns=["tags"]).notes()

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saeviz import Context, DataError
-from saeviz.toolkit.hub import commit_of, fetch
+from saeviz.toolkit.hub import commit_of, fetch, files_of
 from saeviz_vit.saes.formats import FORMATS, SAEFormat, prisma
 from saeviz_vit.saes.registry import KnownSAE, find, suggestion
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights
@@ -43,16 +43,36 @@ class SAESource:
 
     def _weights_of(self, known: SAEFormat, config: Path) -> Path:
         """The weights file beside a config, of the same commit; the last of those that a training has left."""
-        found = ((prisma.CHECKPOINT.fullmatch(path.name), path) for path in config.parent.iterdir() if path.is_file())
-        left = {int(match[1]): path for match, path in found if match}
-        if known is prisma and left and not any((config.parent / name).is_file() for name in known.WEIGHTS_NAMES):
-            path = left[max(left)]
-            if len(left) > 1:
-                self.context.logger.warning(
-                    "%s: %s has %d checkpoints; %s is used", self._option, config.parent, len(left), path.name
-                )
-            return path
-        return self._fetch(known.WEIGHTS_NAMES, commit_of(config))
+        commit = commit_of(config)
+        try:
+            return self._fetch(known.WEIGHTS_NAMES, commit)
+        except DataError:
+            beside = [path.name for path in config.parent.iterdir() if path.is_file()]
+            last = self._last_checkpoint(beside)
+            if last is None and commit is not None:
+                last = self._last_checkpoint(self._published_beside(commit))
+            if known is not prisma or last is None:
+                raise
+            return self._fetch([last], commit)
+
+    def _last_checkpoint(self, names: Sequence[str]) -> str | None:
+        """Of the files that ViT-Prisma's trainer leaves, `n_images_N.pt`, the one after the most images."""
+        left = {int(match[1]): match[0] for match in map(prisma.CHECKPOINT.fullmatch, names) if match}
+        if not left:
+            return None
+        last = left[max(left)]
+        if len(left) > 1:
+            self.context.logger.warning(
+                "%s: %s has %d checkpoints; %s is used", self._option, self.source, len(left), last
+            )
+        return last
+
+    def _published_beside(self, commit: str) -> list[str]:
+        """The names of the files in the folder of the repository that is meant."""
+        repository, folder = self._place
+        names = files_of(str(repository), context=self.context, revision=commit, option=self._option)
+        inside = f"{folder}/" if folder else ""
+        return [name.removeprefix(inside) for name in names if name.startswith(inside)]
 
     @property
     def commit(self) -> str | None:

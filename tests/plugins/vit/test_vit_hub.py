@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from torch import save
+
 SERVER = Path(__file__).parents[2] / "hub_server.py"
 COMMIT = "c0ffee" * 6 + "c0ff"
 SCRIPT = """
@@ -18,21 +20,23 @@ import saeviz
 from saeviz_vit import VitOptions
 from saeviz_vit.vit import VitExtractor
 
-saes = {"1": "owner/sae", "2": "owner/lens:layer_2/best"}
+saes = {"1": sys.argv[1], "2": "owner/lens:layer_2/best"}
 extractor = VitExtractor(VitOptions(model="owner/tiny", saes=saes), saeviz.Context(device="cpu"))
 item = saeviz.ImageItem("grey", lambda: Image.new("RGB", (40, 40), (90, 90, 90)))
 print(json.dumps({"n": [int(batch.matrix.nnz) for batch in extractor.extract([item])], **extractor.provenance}))
 """
 
 
-def run(tmp_path, port):
+def run(tmp_path, port, sae="owner/sae"):
     environment = {
         **os.environ,
         "HF_ENDPOINT": f"http://127.0.0.1:{port}",
         "HF_HOME": str(tmp_path / "home"),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, sae], env=environment, capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 
@@ -61,6 +65,14 @@ def test_model_and_saes_from_the_hub(tmp_path, vit_folder, make):
             "1": {"source": "owner/sae", "commit": COMMIT},
             "2": {"source": "owner/lens:layer_2/best", "commit": COMMIT},
         }
+        for number, name in enumerate(("n_images_900.pt", "n_images_20000.pt", "other.pt")):
+            folder = make.sae(tmp_path / "served" / "owner" / "trained" / "last", d_sae=...)
+            (folder / "weights.pt").unlink()
+            save(make.weights(seed=number), folder / name)
+        found = run(tmp_path, port, "owner/trained:last")
+        assert found["saes"]["1"] == {"source": "owner/trained:last", "commit": COMMIT}
+        fetched = (tmp_path / "home").glob("hub/models--owner--trained/snapshots/*/last/*.pt")
+        assert [path.name for path in fetched] == ["n_images_20000.pt"]
     finally:
         server.terminate()
         server.wait()
