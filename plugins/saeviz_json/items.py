@@ -177,7 +177,7 @@ class ItemFiles:
             by_file.setdefault(folder.files[item_id], []).append(row)
         parts = [self._load_file(folder, name, [item_ids[row] for row in rows]) for name, rows in by_file.items()]
         order = [row for rows in by_file.values() for row in rows]
-        return saeviz.FeatureBatch(folder.space, item_ids, _stacked(parts)[np.argsort(order)])
+        return saeviz.FeatureBatch(folder.space, item_ids, folder.space.stack(parts)[np.argsort(order)])
 
     def _load_file(self, folder: _Folder, name: str, item_ids: Sequence[str]) -> CSR:
         path = folder.path / name
@@ -268,9 +268,3 @@ def _read_index(path: Path) -> _Folder:
 
 def _stays_inside(name: PurePosixPath) -> bool:
     return not name.is_absolute() and ".." not in name.parts
-
-
-def _stacked(parts: Sequence[CSR]) -> CSR:
-    from scipy.sparse import csr_array, vstack
-
-    return csr_array(vstack(parts, format="csr"))

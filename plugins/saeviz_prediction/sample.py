@@ -94,15 +94,12 @@ def _vectors(
 
 def features_of(data: ScoreInput, rows: Rows) -> csr_array:
     """The features of some images in float64, in the order of `rows`."""
-    from scipy.sparse import csr_array, vstack
-
     order = np.argsort(rows)
     wanted = rows[order]
     parts = []
     for chunk, matrix in data.chunks():
         inside = wanted[np.searchsorted(wanted, chunk.start) : np.searchsorted(wanted, chunk.stop)]
         parts.append(matrix[inside - chunk.start].astype(np.float64))
-    stacked = csr_array(vstack(parts, format="csr"))
     back = np.empty(order.size, dtype=np.int64)
     back[order] = np.arange(order.size)
-    return stacked[back]
+    return data.space.stack(parts)[back]

@@ -202,18 +202,13 @@ class Run:
 
         Images that have been removed since, or can no longer be read, are left out, whatever the store still has.
         """
-        import numpy as np
-        from scipy.sparse import csr_array, vstack
-
         space = self._space(str(space))
         ids = tuple(self._rundir.extracted_ids())
         if "finished" not in self.manifest["stages"].get("extract", {}):
             there = set(self._session.store.item_ids(space))
             ids = tuple(item_id for item_id in ids if item_id in there)
-        batches = list(self._session.store.read(space, ids)) if ids else []
-        if not batches:
-            return FeatureBatch(space, (), csr_array(np.zeros((0, space.n_features), dtype=np.float32)))
-        return FeatureBatch(space, ids, vstack([batch.matrix for batch in batches], format="csr"))
+        batches = self._session.store.read(space, ids) if ids else ()
+        return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
         """The images on which a feature fires most, strongest first; at most as many as the run kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saeviz.formats.wire import pack_features, unpack_features
 from saeviz.serving.limits import MOST_BYTES, MOST_ITEMS
@@ -35,8 +35,6 @@ class ServedFeatures:
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str]) -> bytes:
         """Features of these items, or of the first of them where all would be too many; packed."""
-        from scipy.sparse import vstack
-
         found: list[FeatureBatch] = []
         size = 0
         with self._lock:
@@ -46,8 +44,7 @@ class ServedFeatures:
                 if size > MOST_BYTES:
                     break
             ids = tuple(item_id for batch in found for item_id in batch.item_ids)
-            matrix: Any = vstack([batch.matrix for batch in found], format="csr") if found else _empty(space)
-            return pack_features(FeatureBatch(space, ids, matrix))
+            return pack_features(FeatureBatch(space, ids, space.stack(batch.matrix for batch in found)))
 
     def write(self, body: bytes | bytearray, space: FeatureSpace) -> None:
         """Keep a packed batch. One at a time is unpacked: that takes several times its length."""
@@ -63,10 +60,3 @@ class ServedFeatures:
         """Close the store."""
         with self._lock, suppress(OSError):
             self._store.close()
-
-
-def _empty(space: FeatureSpace) -> Any:
-    import numpy as np
-    from scipy.sparse import csr_array
-
-    return csr_array((0, space.n_features), dtype=np.float32)

@@ -100,8 +100,6 @@ class MemoryStore(OneItemStore):
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
         """Batches of up to 64 items."""
-        from scipy.sparse import vstack
-
         rows = self._rows.get(space, {})
         wanted = list(rows) if item_ids is None else list(item_ids)
         missing = [item_id for item_id in wanted if item_id not in rows]
@@ -109,7 +107,7 @@ class MemoryStore(OneItemStore):
             raise DataError(f"{space}: the store has no item {missing[0]!r}")
         for start in range(0, len(wanted), 64):
             ids = wanted[start : start + 64]
-            yield FeatureBatch(space, tuple(ids), vstack([rows[item_id] for item_id in ids], format="csr"))
+            yield FeatureBatch(space, tuple(ids), space.stack(rows[item_id] for item_id in ids))
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
         """The items in the order they came in."""

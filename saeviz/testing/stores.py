@@ -305,14 +305,10 @@ def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features
 
 def read_all(store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> FeatureBatch:
     """Everything that `read` gives, as one batch."""
-    import numpy as np
-    from scipy.sparse import csr_array, vstack
-
     batches = list(store.read(space, item_ids))
     assert all(batch.space == space for batch in batches)
     ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
-    empty = csr_array(np.zeros((0, space.n_features), dtype=np.float32))
-    return FeatureBatch(space, ids, vstack([batch.matrix for batch in batches], format="csr") if batches else empty)
+    return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
 
 
 def assert_same(found: FeatureBatch, expected: FeatureBatch) -> None:

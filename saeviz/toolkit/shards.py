@@ -207,7 +207,7 @@ class ShardStore(OneItemStore, ABC):
         n_values = sum(shard.n_values for shard in small.values())
         if small and (however_few or self._is_full(n_items, n_values)):
             ids = [item_id for number in small for item_id in index.live_items(number)]
-            merged = FeatureBatch(index.space, tuple(ids), _stacked(self._gather(index, ids)))
+            merged = FeatureBatch(index.space, tuple(ids), index.space.stack(self._gather(index, ids)))
             self._commit(index, merged, settled=True)
             index.has_unsettled = False
 
@@ -224,7 +224,7 @@ class ShardStore(OneItemStore, ABC):
         wanted = [(number, [row for _, row in found]) for number, found in shards]
         with ThreadPoolExecutor(READERS) as pool:
             parts = list(pool.map(lambda part: _take(self._load(index, part[0]), part[1]), wanted))
-        return parts if order == list(range(len(order))) else [_stacked(parts)[np.argsort(order)]]
+        return parts if order == list(range(len(order))) else [index.space.stack(parts)[np.argsort(order)]]
 
     def _load(self, index: ShardIndex, number: int) -> CSR:
         path, items = self._path(index, number), index.shards[number].items
@@ -275,12 +275,6 @@ def _slices(matrix: CSR, n_rows: int) -> Iterator[CSR]:
     if matrix.shape[0] <= n_rows:
         return iter([matrix])
     return (matrix[start : start + n_rows] for start in range(0, matrix.shape[0], n_rows))
-
-
-def _stacked(parts: list[CSR]) -> CSR:
-    from scipy.sparse import csr_array, vstack
-
-    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
 def _refuse_ids_that_are_not_text(item_ids: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -61,6 +61,19 @@ class FeatureSpace:
     def feature(self, index: int) -> Feature:
         """The feature number `index` of this space."""
         return Feature(self.layer, self.tokens, index)
+
+    def stack(self, matrices: Iterable[CSR]) -> CSR:
+        """Matrices of this space one below the other, CSR `[n_items, n_features]`; a single one as it is.
+
+        Without any it is float32 with no rows.
+        """
+        import numpy as np
+        from scipy.sparse import csr_array, vstack
+
+        parts = list(matrices)
+        if not parts:
+            return csr_array((0, self.n_features), dtype=np.float32)
+        return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
 @dataclass(frozen=True, order=True)

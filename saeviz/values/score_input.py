@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from saeviz.values.features import FeatureSpace
-from saeviz.values.streams import FeatureStream, _stack, read_only
+from saeviz.values.streams import FeatureStream, read_only
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,10 +88,10 @@ class ScoreInput:
             waiting.append(batch.matrix)
             n_waiting, stop = n_waiting + batch.matrix.nnz, stop + len(batch)
             if n_waiting >= n_entries:
-                yield slice(start, stop), _stack(waiting)
+                yield slice(start, stop), self.space.stack(waiting)
                 waiting, n_waiting, start = [], 0, stop
         if waiting:
-            yield slice(start, stop), _stack(waiting)
+            yield slice(start, stop), self.space.stack(waiting)
 
 
 def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> NDArray[np.bool_]:

@@ -50,13 +50,8 @@ class FeatureStream:
 
     def matrix(self) -> CSR:
         """Everything as one CSR float32 `[n_items, n_features]`, the caller's own. Memory grows with the data."""
-        import numpy as np
-        from scipy.sparse import csr_array
-
         parts = [batch.matrix for batch in self.batches()]
-        if len(parts) == 1:
-            return parts[0].copy()
-        return _stack(parts) if parts else csr_array((0, self.space.n_features), dtype=np.float32)
+        return parts[0].copy() if len(parts) == 1 else self.space.stack(parts)
 
     def count_active(self) -> NDArray[np.int64]:
         """On how many images each feature is above zero, `[n_features]`."""
@@ -127,12 +122,6 @@ def _read_only_batch(batch: FeatureBatch) -> FeatureBatch:
     matrix = batch.matrix
     matrix.data, matrix.indices, matrix.indptr = map(read_only, (matrix.data, matrix.indices, matrix.indptr))
     return batch
-
-
-def _stack(parts: list[CSR]) -> CSR:
-    from scipy.sparse import csr_array, vstack
-
-    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
 def _statistics(stream: FeatureStream) -> FeatureStatistics:

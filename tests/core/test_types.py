@@ -136,3 +136,14 @@ def test_a_score_has_a_value_per_feature():
     with pytest.raises(saeviz.DataError, match="neither numbers nor text"):
         ScoreColumn("s", SPACE, np.array([object()] * 4))
     assert ScoreColumn("s", SPACE, np.array(["a", "", "b", "c"])).values.tolist() == ["a", "", "b", "c"]
+
+
+@pytest.mark.parametrize("n_parts", [0, 1, 3])
+def test_matrices_of_a_space_are_stacked_however_many_there_are(n_parts):
+    space = saeviz.FeatureSpace(7, "cls", 4)
+    rows = np.arange(4.0 * n_parts).reshape(n_parts, 4)
+
+    stacked = space.stack(csr_array(row[None]) for row in rows)
+    assert stacked.shape == (n_parts, 4)
+    np.testing.assert_array_equal(stacked.toarray(), rows)
+    assert len(saeviz.FeatureBatch(space, tuple(map(str, range(n_parts))), stacked)) == n_parts
