@@ -236,8 +236,8 @@ def test_all_spaces_together_know_what_one_alone_does_not():
 @pytest.mark.parametrize(
     ("rating", "reason"),
     [
-        (np.where(np.arange(150) < 11, np.arange(150.0), np.nan), "only 11 images have it, 20 are needed"),
-        (np.full(150, np.nan), "only 0 images have it, 20 are needed"),
+        (np.where(np.arange(150) < 11, np.arange(150.0), np.nan), "only 11 images have it, but 20 are needed"),
+        (np.full(150, np.nan), "only 0 images have it, but 20 are needed"),
         (np.where(np.arange(150) < 75, 0.1, np.nan), "it is the same on all images"),
     ],
 )
