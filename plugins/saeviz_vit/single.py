@@ -1,0 +1,97 @@
+"""Features and heatmaps of chosen images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saeviz import Box, ConfigError, FeatureSpace, ImageItem, SAEFeatureResult, SpatialFeatures
+from saeviz_vit.loading import ModelWithSAEs
+from saeviz_vit.models.pixels import prepare
+from saeviz_vit.models.spatial import FINER, Frame, run_windows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from saeviz.typing import Float32Array
+
+
+class SingleImages(ModelWithSAEs):
+    """What an extractor tells about an image by itself, see `saeviz.SingleImageExtractor`."""
+
+    def extract_from_image(
+        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
+    ) -> SAEFeatureResult:
+        """CLS features of one image at `layer` (default: the last one configured).
+
+        Raises `ImageError` for a picture that cannot be read.
+        """
+        import numpy as np
+
+        layer, sae = self._sae_for(layer, "cls")
+        x = self._activations([self._pixels(image)], [layer]).cls(layer)
+        encoded = sae.encode(x)
+        features = encoded[0].cpu().numpy()
+
+        def reconstruct() -> Float32Array:
+            estimate: Float32Array = sae.decode(encoded, x)[0].numpy()
+            return estimate
+
+        order = np.argsort(-features, kind="stable")[: min(top_k, int((features > 0).sum()))]
+        return SAEFeatureResult(
+            space=FeatureSpace(layer, "cls", features.size),
+            features=features,
+            num_active=int((features > 0).sum()),
+            top_indices=order,
+            top_values=features[order],
+            reconstruct=reconstruct,
+        )
+
+    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
+        """Features of every patch of one image at `layer` (default: the last one configured).
+
+        Raises `ImageError` for a picture that cannot be read.
+        """
+        layer, sae = self._sae_for(layer, "patch-max")
+        activations = self._activations([self._pixels(image)], [layer])
+        features = sae.encode(activations.patches(layer)[0])
+        return SpatialFeatures(layer, features.cpu().numpy(), activations.grid)
+
+    def heatmaps(
+        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
+    ) -> Float32Array:
+        """Where some features fire, `[n, n_features, rows, cols]`, see `saeviz.HeatmapExtractor`.
+
+        A fine map has 5 x 5 cells for each patch: the value of a cell is the feature on a patch around its centre,
+        for which the crop is moved. It takes 25 forward passes an image.
+        """
+        import numpy as np
+
+        layer, sae = self._sae_for(layer, "patch-max")
+        unknown = [feature for feature in features if not 0 <= feature < sae.config.d_sae]
+        if unknown:
+            raise ConfigError(f"layer {layer} has {sae.config.d_sae} features, so there is no feature {unknown[0]}")
+        if not images:
+            return np.zeros((0, len(features), 0, 0), np.float32)
+
+        def features_of(pixels: Sequence[Tensor]) -> Tensor:
+            activations = self._activations(pixels, [layer])
+            encoded = sae.encode_only(activations.patches(layer).flatten(0, 1), features)
+            return encoded.view(len(pixels), *activations.grid, len(features))
+
+        windows = (window for image in images for window in self._windows(image, fine))
+        per_side = FINER if fine else 1
+        return run_windows(windows, features_of, batch_size=self.options.batch_size, per_side=per_side)
+
+    def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
+        """What the patches of an image cover: left, top, right, bottom in its pixels."""
+        self._model.load()
+        return self._frame(image).box
+
+    def _windows(self, image: Image | ImageItem | Path | str, fine: bool) -> Iterable[Tensor]:
+        return self._frame(image).windows() if fine else [self._pixels(image)]
+
+    def _frame(self, image: Image | ImageItem | Path | str) -> Frame:
+        return prepare(image, lambda picture: Frame.of(picture, self._model))
