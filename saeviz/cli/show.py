@@ -73,7 +73,7 @@ def _print(found: dict[str, Any]) -> None:
     if found["fires_together_with"]:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
     for name, value in found["scores"].items():
-        if name != "cluster":  # a number that means something only beside that of another feature
+        if name != "cluster" and value != "":  # its number means something only beside that of another feature
             say(f"  {name}: {_text(value)}")
     for row in found["correlations"]:
         for line in _relations(row):
@@ -82,7 +82,7 @@ def _print(found: dict[str, Any]) -> None:
         say(f"  {name}: {controls} held constant")
     if caveat := interval_caveat(found["scores"].get("n_active")):
         say(f"  note: {caveat}")
-    say("  top images:")
+    say("  top images:" if found["top_images"] else "  top images: none, it fires on no image")
     for image in found["top_images"]:
         say(f"    {_text(image['activation']):>8}  {image['item_id']}")
 

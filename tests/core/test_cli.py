@@ -298,6 +298,16 @@ def test_show_tells_all_about_a_feature(saeviz_command, fake_run):
     assert {row["rating"] for row in found["correlations"]} == {"warmth", "noise"}
     assert found["top_images"][0]["item_id"] in text
     assert found["label"] in text
+    assert found["scores"]["ms_note"] == ""
+    assert "ms_note" not in text
+
+
+def test_show_says_that_a_feature_fires_on_no_image(saeviz_command, fake_run):
+    saeviz_command("run", fake_run, "--limit", "3")
+    scores = saeviz.open_run(fake_run.parent / "runs/fake", plugins=[FAKES]).scores
+    silent = scores[scores["n_active"] == 0].iloc[0]
+    text = saeviz_command("show", f"layer{silent['layer']}.{silent['tokens']}/{silent['feature']}").out
+    assert text.splitlines()[-1] == "  top images: none, it fires on no image"
 
 
 def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake_run, tmp_path):
