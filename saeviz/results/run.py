@@ -188,6 +188,7 @@ class Run:
 
     def judgement_of(self, feature: Feature | str) -> dict[str, Any] | None:
         """The row of `judgements` for one feature, as `scores_of`; None where its label was not judged."""
+        self._rundir.verify(self._rundir.judgements, "judge")
         if not self._rundir.judgements.exists():
             return None
         return next(iter(rows_of(self._rundir, self._rundir.judgements, "judge", self._feature(feature))), None)

@@ -73,7 +73,9 @@ def test_no_picture_was_seen_in_training():
 
 def test_pictures_are_drawn_when_they_are_opened_and_not_before(monkeypatch):
     drawn = []
-    monkeypatch.setattr("saeviz_gallery.provider.draw", lambda picture, size: drawn.append((picture, size)))
+    monkeypatch.setattr(
+        "saeviz_gallery.provider.draw", lambda picture, size: (drawn.append((picture, size)), draw(picture, size))[1]
+    )
     items = list(gallery(count=9, size=40).iter_images())
     assert drawn == []
     items[3].open()

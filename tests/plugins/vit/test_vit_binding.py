@@ -234,7 +234,10 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_tag(make, tmp_path, path):
     ("config", "says"),
     [
         ({}, "is not the config of an open_clip model"),
-        ({"model_cfg": {"vision_cfg": {"layers": [3, 4, 6, 3], "width": 64}}}, "describes no vision transformer"),
+        (
+            {"model_cfg": {"vision_cfg": {"layers": [3, 4, 6, 3], "width": 64}, "text_cfg": {}}},
+            "describes no vision transformer",
+        ),
     ],
 )
 def test_a_clip_folder_that_is_none(make, tmp_path, config, says):

@@ -218,7 +218,6 @@ NEEDED = [
     "hook_point_layer",
     "layer_subtype",
     "d_in",
-    "d_sae",
     "activation_fn_str",
     "normalize_activations",
     "cls_token_only",
