@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from saeviz_monosemanticity.embeddings import UnitVectors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.float64]
 
 IMAGES_FOR_CUBES = 2048
 ROWS_AT_ONCE = 256

@@ -11,7 +11,8 @@ from saeviz_monosemanticity.embeddings import UnitVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
+
     Indices = NDArray[np.int64]
 
 FIRST_DRAWS = 1000

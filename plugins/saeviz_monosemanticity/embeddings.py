@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 IMAGES_AT_ONCE = 8192
 HELD_NUMBERS = 1 << 23

@@ -16,9 +16,7 @@ import numpy as np
 from saeviz_monosemanticity.cosines import Cosines
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 Graph = tuple[int, float, tuple[int, ...]]
 """In how many ways pairs make it; c multiplied along its edges, summed over all images; how many edges meet where."""

@@ -24,7 +24,7 @@ from saeviz_monosemanticity.yardstick import Yardstick
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 ALPHA = 0.05
 FEWEST_IMAGES = 3

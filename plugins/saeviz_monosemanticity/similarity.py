@@ -16,7 +16,7 @@ from saeviz_monosemanticity.embeddings import UnitVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 FEATURES_AT_ONCE = 1024
 """Features per step of a sparse product: their sums stay in the processor's cache."""

@@ -17,7 +17,7 @@ from saeviz_monosemanticity.embeddings import IMAGES_AT_ONCE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 
 def weights_of_all(data: ScoreInput) -> Iterator[tuple[slice, Any]]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_array
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
+
     Rows = NDArray[np.int64]
 
 PATIENCE = 3

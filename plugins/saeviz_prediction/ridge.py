@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
+
     Rows = NDArray[np.int64]
 
 N_PENALTIES = 30

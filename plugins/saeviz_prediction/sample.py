@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
+
     Rows = NDArray[np.int64]
 
 IMAGES_PER_FOLD = 4

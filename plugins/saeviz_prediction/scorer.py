@@ -17,7 +17,8 @@ from saeviz_prediction.sample import Rated, Sample, draw_sample, features_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
+
     Rows = NDArray[np.int64]
 
 MakeSpectrum = Callable[["Rows", "Rows"], Spectrum]

@@ -10,9 +10,7 @@ import numpy as np
 from saeviz_raters.sums import Design, FeatureSums
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 FEW_RATERS = 8
 """With fewer, p counts raters alone: see `relations`."""

@@ -12,7 +12,7 @@ import saeviz
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 
 @dataclass(frozen=True)

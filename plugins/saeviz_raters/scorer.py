@@ -16,9 +16,7 @@ from saeviz_raters.reliability import Reliability, from_published, from_single_r
 from saeviz_raters.sums import make_design, sum_features
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 
 class Raters:

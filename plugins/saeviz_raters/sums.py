@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-    FloatArray = NDArray[np.float64]
+    from saeviz.typing import FloatArray
 
 TABLE_SIZE = 1 << 23
 """Raters times features in memory at once: three tables of 64 MB."""

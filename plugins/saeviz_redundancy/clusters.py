@@ -12,9 +12,9 @@ from saeviz_redundancy.pairs import Pairs, join, take
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeviz.typing import FloatArray
     from saeviz_redundancy.pairs import Indices
 
-    FloatArray = NDArray[np.float64]
 
 RANKS_AT_ONCE = 512
 MAX_WAITING = 2_000_000

@@ -13,12 +13,11 @@ from saeviz_redundancy.pairs import Pairs, similar_rows
 from saeviz_redundancy.sketch import WIDTH, Sketch
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
+    from saeviz.typing import FloatArray
     from saeviz_redundancy.pairs import Indices
 
-    FloatArray = NDArray[np.float64]
 
 MARGIN = 4
 """Standard errors of the sketch below the threshold down to which a pair is looked at."""

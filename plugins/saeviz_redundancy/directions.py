@@ -10,12 +10,9 @@ import numpy as np
 from saeviz_redundancy.pairs import Pairs, join, similar_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from saeviz.typing import Float32Array, FloatArray
     from saeviz_redundancy.pairs import Indices
 
-    FloatArray = NDArray[np.float64]
-    Float32Array = NDArray[np.float32]
 
 ROUNDING = 1e-5
 """What float32 may lose of a cosine; the pairs found are told in float64."""

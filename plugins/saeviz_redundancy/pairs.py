@@ -10,8 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeviz.typing import Float32Array
+
     Indices = NDArray[np.int64]
-    Float32Array = NDArray[np.float32]
 
 COLUMNS_AT_ONCE = 2048
 

@@ -20,8 +20,7 @@ from saeviz import ScoreInput
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
-    Float32Array = NDArray[np.float32]
+    from saeviz.typing import Float32Array, FloatArray
 
 WIDTH = 128
 FEATURES_AT_ONCE = 1024

@@ -15,8 +15,9 @@ from saeviz.toolkit.tables import Table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeviz.typing import FloatArray
+
     Codes = NDArray[np.int64]
-    FloatArray = NDArray[np.float64]
 
 T = TypeVar("T", bound=Hashable)
 
