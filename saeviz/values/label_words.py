@@ -21,6 +21,7 @@ _ESCAPE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x0
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _LEADING = re.compile(r"^(?:#{1,6}\s+|[-*+•>]\s+|\d{1,2}[.)]\s+)+")
+_NAMED = re.compile(r"^(?:(?:feature|concept)\s+)?(?:label|name|title)\s*:\s+", re.IGNORECASE)
 _MARKS = re.compile(r"[*`~<>]|\\(?=\W)")
 _QUOTES = (0xAB, 0xBB, *range(0x2018, 0x2020), 0x2039, 0x203A, *range(0x300C, 0x3010))
 _ENDS = " .,:;_'\"" + "".join(map(chr, _QUOTES))
@@ -41,6 +42,7 @@ def label_words(text: str) -> str:
     plain = _TAG.sub(" ", html.unescape(one_line(text)))
     plain = _LEADING.sub("", _LINK.sub(r"\1", one_line(plain)))
     plain = one_line(_MARKS.sub(" ", plain).replace('"', "'")).strip(_ENDS)
+    plain = _NAMED.sub("", plain).strip(_ENDS)
     if not any(char.isalnum() for char in plain):
         raise ValueError("label is empty" if not plain else "label has no word")
     n_words = len(plain.split())

@@ -102,6 +102,8 @@ def test_activations_are_told_as_shares_of_the_strongest():
     ("text", "label"),
     [
         (answer(label=' "Red doors." '), "Red doors"),
+        (answer(label="Label: red doors"), "red doors"),
+        (answer(label="**Feature name:** red doors"), "red doors"),
         ("```json\n" + answer() + "\n```", "red doors"),
         ("{not this} but " + answer(), "red doors"),
         ('<think>{} {"a": {}}</think>' + answer(), "red doors"),
@@ -136,7 +138,7 @@ def test_labels_are_read_or_refused(text, label):
 
 @pytest.mark.parametrize(
     ("given", "confidence"),
-    [(0, 0.0), (1, 1.0), (0.25, 0.25), ("0.7", 0.7), ("70%", 0.7), (85, 0.85)]
+    [(0, 0.0), (1, 1.0), (0.25, 0.25), ("0.7", 0.7), ("70%", 0.7), ("0,7", 0.7), (85, 0.85)]
     + [(wrong, None) for wrong in (-0.1, 5, 101, True, "high", nan, inf, [0.5], {})],
 )
 def test_confidences_are_read_or_refused(given, confidence):

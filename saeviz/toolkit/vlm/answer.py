@@ -107,7 +107,7 @@ def read_share(value: Any, field: str) -> float:
     if isinstance(value, str):
         is_percent = value.strip().endswith("%")
         try:
-            value = float(value.strip().rstrip("%")) / (100 if is_percent else 1)
+            value = float(value.strip().rstrip("%").replace(",", ".")) / (100 if is_percent else 1)
         except ValueError:
             value = math.nan
     if not isinstance(value, bool) and isinstance(value, int | float):

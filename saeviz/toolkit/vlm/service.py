@@ -157,11 +157,14 @@ def http_reason(body: Any, default: str) -> str:
             found = json.loads(body)
         except (ValueError, RecursionError):
             return _plain(body) or default
-        body = found if isinstance(found, Mapping | list | str) else body
+        body = found if isinstance(found, Mapping | list | str) or found is None else body
     return _said(body, depth=0) or default
 
 
-SAYING = ("error", "message", "detail", "details", "msg", "errors", "error_description", "title", "reason")
+SAYING = (
+    *("error", "message", "detail", "details", "msg", "errors", "error_description", "error_message", "errorMessage"),
+    *("fault", "faultstring", "title", "reason"),
+)
 """Names of what an error says, in the order in which they are looked for."""
 DEEPEST = 4
 
