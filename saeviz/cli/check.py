@@ -29,6 +29,7 @@ from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.judge import check_judge
+from saeviz.pipeline.stages.score import check_scorers
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.images import ImageItem
 from saeviz.values.outcomes import Health
@@ -56,10 +57,10 @@ def check(
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
     if session.config.labeler:
-        session.check_ready(session.config.labeler)
+        session.components.check_ready(session.config.labeler)
     if session.config.judge:
         check_judge(session, session.config.judge)
-    session.check_scorers()
+    check_scorers(session)
     found = _look(session, prepared)
     if not as_json:
         _print(found)
@@ -79,10 +80,10 @@ def check(
 
 
 def _look(session: Session, prepared: Prepared) -> dict[str, Any]:
-    rated = Counter(name for item in session.items for name in item.ratings)
+    rated = Counter(name for item in session.dataset.items for name in item.ratings)
     return {
         "components": [{"place": component.place, "use": component.use} for component in prepared.config.components()],
-        "images": len(session.items),
+        "images": len(session.dataset.items),
         "ratings": dict(rated),
         "run_dir": str(prepared.directory),
     }
@@ -99,13 +100,13 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _health(session: Session, sample: int) -> list[Health]:
-    config, extractor = session.config.extractor, session.extractor
+    config, extractor = session.config.extractor, session.components.extractor
     if not isinstance(extractor, Checkable):
         raise ConfigError(f"--deep: the extractor {config.use} cannot check itself")
-    items = _spread(session.items, sample)
-    logger.info("extractor: a look at %d of %d images", len(items), len(session.items))
+    items = _spread(session.dataset.items, sample)
+    logger.info("extractor: a look at %d of %d images", len(items), len(session.dataset.items))
     try:
-        with session.blaming(config):
+        with session.components.blaming(config):
             return list(extractor.health(items))
     finally:
         session.close()

@@ -84,6 +84,8 @@ class RunDir:
         self.failures_file = path / "failures.jsonl"
         self.log = path / "log.txt"
         self._verified: set[Path] = set()
+        self._is_mine = False
+        self._manifest: str | None = None
 
     @classmethod
     def create(cls, path: Path) -> RunDir:
@@ -133,8 +135,10 @@ class RunDir:
                 ) from error
         try:
             remove_temporaries(self.path)
+            self._is_mine = True
             yield
         finally:
+            self._is_mine, self._manifest = False, None
             lock.release()
 
     def _refuse_links(self) -> None:
@@ -150,16 +154,22 @@ class RunDir:
             )
 
     def read_manifest(self) -> dict[str, Any]:
-        """`run.json`, or an empty manifest; raises `RunDirError` where it is damaged or too new."""
-        if not self.manifest_file.exists():
+        """`run.json`, or an empty manifest; raises `RunDirError` where it is damaged or too new.
+
+        While the directory is `locked` nobody else writes it, so the file is read once.
+        """
+        if self._manifest is None and not self.manifest_file.exists():
             return {"format": FORMAT, "stages": {}}
         try:
-            manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+            text = self._manifest or self.manifest_file.read_text(encoding="utf-8")
+            manifest: dict[str, Any] = json.loads(text)
         except UNREADABLE as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
             raise RunDirError(f"{self.manifest_file} cannot be read: {reason}; choose another run.dir") from error
         if not _is_manifest(manifest):
             raise RunDirError(f"{self.manifest_file} is not a manifest of this saeviz; choose another run.dir")
+        if self._is_mine:
+            self._manifest = text
         return manifest
 
     def config(self) -> Mapping[str, Any]:
@@ -185,7 +195,10 @@ class RunDir:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
-        write_atomic(self.manifest_file, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        write_atomic(self.manifest_file, text)
+        if self._is_mine:
+            self._manifest = text
 
     def failures(self) -> list[Failure]:
         """What was left out, in order."""

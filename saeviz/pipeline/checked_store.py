@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from saeviz.contract import handover
+from saeviz.contract.roles import FeatureStore
+from saeviz.pipeline.blame import blaming, guarded
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import expected
 
-if TYPE_CHECKING:
-    from saeviz.config.schema import ComponentConfig
-    from saeviz.contract.roles import FeatureStore
-    from saeviz.pipeline.session import Session
-
 
 class CheckedStore:
-    """A `FeatureStore` that every stage and reader goes through."""
+    """A `FeatureStore` that every stage and reader goes through; `who` is the store and its plugin, for messages."""
 
-    def __init__(self, session: Session, config: ComponentConfig, store: FeatureStore) -> None:
-        self._session = session
-        self._config = config
+    def __init__(self, store: FeatureStore, who: str, log: Path) -> None:
+        self.who = who
         self._store = store
+        self._log = log
         self._proven: set[FeatureSpace] = set()
-
-    @property
-    def who(self) -> str:
-        """The store and its plugin, for messages."""
-        return self._session.who(self._config)
 
     def write(self, batch: FeatureBatch) -> None:
         """Keep a batch. The first one of a space is read again and compared."""
@@ -38,17 +31,17 @@ class CheckedStore:
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
         """The batches of a space; with `item_ids` exactly these, in this order."""
-        batches = self._session.guarded(self._config, self._call("read", space, item_ids))
+        batches = guarded(self.who, self._log, self._call("read", space, item_ids))
         return expected(batches, space, item_ids, self.who)
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
         """The items kept for a space."""
-        with self._session.blaming(self._config):
+        with blaming(self.who, self._log):
             return handover.item_ids(self.who, space, self._store.item_ids(space))
 
     def spaces(self) -> list[FeatureSpace]:
         """The spaces with at least one item, sorted."""
-        with self._session.blaming(self._config):
+        with blaming(self.who, self._log):
             return sorted(self._store.spaces())
 
     def clear(self) -> None:
@@ -60,5 +53,5 @@ class CheckedStore:
         self._store.close()
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        with self._session.blaming(self._config):
+        with blaming(self.who, self._log):
             return getattr(self._store, name)(*arguments)

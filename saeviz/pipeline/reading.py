@@ -18,6 +18,8 @@ from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, names_code
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
+from saeviz.pipeline.components import Components
+from saeviz.pipeline.dataset import Dataset
 from saeviz.pipeline.session import Session, logger
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError
@@ -98,28 +100,49 @@ class _Environment(Mapping[str, str]):
 
 
 @dataclass
-class ReadingSession(Session):
-    """The components of a run that is read, built when they are used, within what the reader grants; writes nothing."""
+class GrantedComponents(Components):
+    """The components of a run that is read, within what the reader grants."""
 
     grants: Grants = field(default_factory=Grants)
 
     def build(self, config: ComponentConfig, **changes: Any) -> Any:
-        """As `Session.build`; raises `ConfigError` for what is not granted."""
+        """As `Components.build`; raises `ConfigError` for what is not granted."""
         self.grants.check(config)
         return super().build(config, **changes)
 
     def context(self, config: ComponentConfig) -> Context:
-        """As `Session.context`, within what is granted."""
+        """As `Components.context`, within what is granted."""
         return self.grants.context(super().context(config))
 
-    def failed(self, subject: str, error: str) -> None:
-        """Say it."""
-        logger.warning("%s: left out: %s", one_line(subject), one_line(error))
+
+class FinishedDataset(Dataset):
+    """The images of a run that is read."""
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
         """As the manifest has them: no extractor is built to ask it."""
-        return self.rundir.spaces()
+        return self._components.rundir.spaces()
+
+
+@dataclass
+class ReadingSession(Session):
+    """A run that is read, within what the reader grants; writes nothing."""
+
+    grants: Grants = field(default_factory=Grants)
+
+    @cached_property
+    def components(self) -> Components:
+        """Built when they are used, where that is granted."""
+        return GrantedComponents(self.config, self.manager, self.rundir, self.failed, self.progress, grants=self.grants)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images, and which of them have features."""
+        return FinishedDataset(self.components, self.digests, self.limit)
+
+    def failed(self, subject: str, error: str) -> None:
+        """Say it."""
+        logger.warning("%s: left out: %s", one_line(subject), one_line(error))
 
 
 def read_run(rundir: RunDir, grants: Grants) -> Run:

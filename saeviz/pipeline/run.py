@@ -16,6 +16,7 @@ from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
 from saeviz.pipeline.stages.judge import check_judge
+from saeviz.pipeline.stages.score import check_scorers
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
@@ -46,17 +47,17 @@ def run_stages(session: Session, plan: Plan) -> int:
     """Run the plan in a directory that this process holds the lock of; gives the number of failures."""
     if session.rundir.mend_failures():
         logger.warning("%s had damaged lines; what failed is tried again", session.rundir.failures_file)
-    logger.info("images: %d, ratings: %s", len(session.items), ", ".join(session.ratings()) or "none")
+    logger.info("images: %d, ratings: %s", len(session.dataset.items), ", ".join(session.dataset.ratings) or "none")
     _describe(session)
     taken, todo = _stages(session, plan)
     if session.config.second_embeddings is None:
         session.rundir.forget_failures(EMBED_SECOND)
     if session.config.labeler and any(stage.name == "label" for stage in todo):
-        session.check_ready(session.config.labeler)
+        session.components.check_ready(session.config.labeler)
     if session.config.judge and any(stage.name == "judge" for stage in todo):
         check_judge(session, session.config.judge)
     if any(stage.name == "score" for stage in todo):
-        session.check_scorers()
+        check_scorers(session)
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         for path in session.rundir.changed(record):

@@ -33,14 +33,23 @@ if TYPE_CHECKING:
 
 
 class Opened(Protocol):
-    """The images and components of a run, each built when it is first used."""
+    """What reading needs of an open run."""
 
     config: RunConfig
 
     @property
-    def items(self) -> list[ImageItem]:
-        """Every image."""
+    def components(self) -> Built:
+        """The components."""
         ...
+
+    @property
+    def dataset(self) -> Images:
+        """The images."""
+        ...
+
+
+class Built(Protocol):
+    """The components of a run, each built when it is first used."""
 
     @property
     def images(self) -> ImageProvider:
@@ -57,12 +66,23 @@ class Opened(Protocol):
         """The feature store."""
         ...
 
-    def ratings(self) -> list[str]:
-        """The names of the ratings."""
+
+class Images(Protocol):
+    """The images of a run."""
+
+    @property
+    def by_id(self) -> Mapping[str, ImageItem]:
+        """Every image by its id."""
         ...
 
-    def extracted(self) -> list[ImageItem]:
-        """The images that have features."""
+    @property
+    def extracted(self) -> Sequence[ImageItem]:
+        """Those that have features."""
+        ...
+
+    @property
+    def ratings(self) -> Sequence[str]:
+        """The names of the ratings."""
         ...
 
 
@@ -118,12 +138,12 @@ class Run:
     def ratings(self) -> list[str]:
         """The names of the ratings, in their order."""
         rated = self.manifest["stages"].get("score", {}).get("counts", {}).get("rated")
-        return list(rated) if rated is not None else self._session.ratings()
+        return list(self._session.dataset.ratings if rated is None else rated)
 
     @cached_property
     def items(self) -> Sequence[ImageItem]:
         """Every image of the run that has features."""
-        return self._session.extracted()
+        return list(self._session.dataset.extracted)
 
     @cached_property
     def ratings_table(self) -> pd.DataFrame:
@@ -206,14 +226,14 @@ class Run:
         space = self._space(str(space))
         ids = tuple(self._rundir.extracted_ids())
         if "finished" not in self.manifest["stages"].get("extract", {}):
-            there = set(self._session.store.item_ids(space))
+            there = set(self._session.components.store.item_ids(space))
             ids = tuple(item_id for item_id in ids if item_id in there)
-        batches = self._session.store.read(space, ids) if ids else ()
+        batches = self._session.components.store.read(space, ids) if ids else ()
         return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
         """The images on which a feature fires most, strongest first; at most as many as the run kept."""
-        found, items = self._feature(feature), self._items_by_id
+        found, items = self._feature(feature), self._session.dataset.by_id
         space = self._space(f"layer{found.layer}.{found.tokens}")
         if space not in self._top_items:
             self._top_items[space] = TopItems(self._rundir, space)
@@ -242,7 +262,7 @@ class Run:
         cannot do that, or its SAE knows no patches.
         """
         feature, item = self._feature(feature), self._item(item_id)
-        extractor = self._session.extractor
+        extractor = self._session.components.extractor
         if isinstance(extractor, HeatmapExtractor):
             found: Float32Array = extractor.heatmaps([item], feature.layer, [feature.index], fine)[0, 0]
             return found
@@ -266,7 +286,7 @@ class Run:
 
         The model sees nothing of what is outside. It reaches beyond the picture where the model pads it.
         """
-        extractor = self._session.extractor
+        extractor = self._session.components.extractor
         if not isinstance(extractor, HeatmapExtractor):
             raise DataError(
                 f"the extractor {self._session.config.extractor.use} does not say which part of a picture it sees"
@@ -278,10 +298,6 @@ class Run:
         return self._open_session()
 
     @cached_property
-    def _items_by_id(self) -> dict[str, ImageItem]:
-        return {item.item_id: item for item in self._session.items}
-
-    @cached_property
     def _top_items(self) -> dict[FeatureSpace, TopItems]:
         return {}
 
@@ -290,7 +306,7 @@ class Run:
         return Clusters(self._rundir)
 
     def _item(self, item_id: str) -> ImageItem:
-        item = self._session.images.get_image(item_id)
+        item = self._session.components.images.get_image(item_id)
         if item is None:
             raise DataError(f"this run has no image {item_id!r}")
         return item

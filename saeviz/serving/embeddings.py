@@ -47,7 +47,7 @@ class ServedEmbeddings:
 
     @cached_property
     def _embedder(self) -> EmbeddingProvider:
-        embedder: EmbeddingProvider = self._session.build(
+        embedder: EmbeddingProvider = self._session.components.build(
             self._config, failed=lambda subject, error: self._failed.append((subject, error))
         )
         return embedder

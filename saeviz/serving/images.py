@@ -37,7 +37,7 @@ class ServedImages:
 
     @cached_property
     def _items(self) -> dict[str, ImageItem]:
-        return {item.item_id: item for item in self._session.items}
+        return {item.item_id: item for item in self._session.dataset.items}
 
 
 def image_file(item: ImageItem) -> bytes:

@@ -201,7 +201,7 @@ def test_a_url_in_a_table_is_not_fetched(received, host, tmp_path, monkeypatch):
     (tmp_path / "urls.csv").write_text(f"url,mood\nhttp://127.0.0.1:{host.port}/a.png,1\n")
     change(received, images={"use": "url", "path": str(tmp_path / "urls.csv"), "allow_private": True})
     run = saeviz.open_run(received, plugins=[FAKES])
-    [item] = run._session.items
+    [item] = run._session.dataset.items
     with pytest.raises(saeviz.ImageError):
         item.open()
     assert host.heard == []

@@ -77,7 +77,7 @@ class TestEmbeddings(EmbeddingProviderContract):
 
 def test_the_images_are_those_of_the_run(of_a_run):
     images = HttpImages(options(of_a_run.url), saeviz.Context())
-    there = of_a_run.run._session.items
+    there = of_a_run.run._session.dataset.items
     assert [known_of(item)[:3] for item in images.iter_images()] == [known_of(item)[:3] for item in there]
     assert [item.fingerprint for item in images.iter_images()] == [item.fingerprint for item in there]
     assert images.get_image("picture/3").open().tobytes() == there[3].open().tobytes()

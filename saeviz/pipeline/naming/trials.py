@@ -188,11 +188,11 @@ def _activations(
     import numpy as np
 
     found: dict[Feature, Float32Array] = {}
-    for space in session.spaces:
+    for space in session.dataset.spaces:
         features = [one.feature for one in requests if one.feature in space]
         values = np.zeros((len(features), len(dataset)), dtype=np.float32)
         columns, start = [feature.index for feature in features], 0
-        for batch in session.store.read(space, [item.item_id for item in dataset]) if features else ():
+        for batch in session.components.store.read(space, [item.item_id for item in dataset]) if features else ():
             values[:, start : start + len(batch)] = batch.matrix[:, columns].toarray().T
             start += len(batch)
         found.update(zip(features, values, strict=True))

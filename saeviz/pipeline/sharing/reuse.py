@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.pipeline.session import Session, provenance
+from saeviz.pipeline.session import Session
 from saeviz.pipeline.sharing.shared import Shared
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
@@ -34,7 +34,7 @@ class SharedFeatures(Shared):
             session, session.config.extractor, "features", [f"{space} of {space.n_features}" for space in spaces]
         )
         self.spaces = spaces
-        self.items = {item.item_id: item for item in session.items}
+        self.items = session.dataset.by_id
 
     def batches(self, items: Sequence[ImageItem]) -> Iterator[FeatureBatch]:
         """What there is of these items, for each of them in all spaces."""
@@ -75,8 +75,8 @@ class SharedEmbeddings(Shared):
         """
         import numpy as np
 
-        with self.session.blaming(self.config):
-            self._dim = handover.dimension(self.session.who(self.config), embedder.dim)
+        with self.session.components.blaming(self.config):
+            self._dim = handover.dimension(self.session.components.who(self.config), embedder.dim)
         found = {item_id: entry for part in self.find(items) for item_id, (entry,) in part.items()}
         missing = [item for item in items if item.item_id not in found]
         rows = np.empty((len(items), self._dim), np.float32)
@@ -101,9 +101,11 @@ class SharedEmbeddings(Shared):
     def _embed(self, items: Sequence[ImageItem], embedder: EmbeddingProvider) -> Float32Array:
         import numpy as np
 
-        with self.session.blaming(self.config):
-            vectors = handover.vectors(self.session.who(self.config), embedder.embed(items), len(items), self._dim)
-        self.provenance = provenance(self.session, self.config, embedder)
+        with self.session.components.blaming(self.config):
+            vectors = handover.vectors(
+                self.session.components.who(self.config), embedder.embed(items), len(items), self._dim
+            )
+        self.provenance = self.session.components.provenance(self.config, embedder)
         good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()
         entries = (vectors[row].astype("<f4").tobytes() for row in good)
         self.add([items[row] for row in good], 0, entries, self.provenance)

@@ -34,14 +34,14 @@ class Shared(ABC):
     def __init__(self, session: Session, config: ComponentConfig, kind: str, parts: Sequence[str]) -> None:
         self.session = session
         self.provenance: dict[str, Any] = {}
-        self._folder = session.context(config).cache_dir
+        self._folder = session.components.context(config).cache_dir
         self._cache: SharedCache | None = None
         self._new: dict[tuple[Model, str], dict[bytes, bytes]] = {}
         self._read: dict[Path, tuple[str, bytes]] = {}
         self._has_told = False
         if not session.config.run.cache:
             return
-        identity = [session.identity(config), session.config.run.precision]
+        identity = [session.components.identity(config), session.config.run.precision]
         self._models = [
             Model(rundir.digest_of([kind, part, identity]), kind, f"{config.use} {part}".strip()) for part in parts
         ]
@@ -140,7 +140,7 @@ class Shared(ABC):
 
         A file that was read before, by whatever run, is not read again.
         """
-        fingerprints = self.session.fingerprints
+        fingerprints = self.session.dataset.fingerprints
         items = [item for item in items if item.fingerprint == fingerprints[item.item_id]]
         paths = {item.item_id: item.source for item in items if isinstance(item.source, Path)}
         wanted = {path: fingerprints[item_id] for item_id, path in paths.items()}

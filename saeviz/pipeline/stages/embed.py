@@ -28,7 +28,7 @@ class Embed:
 
     def identity(self, session: Session) -> Any:
         """The embedding provider; images come and go without making the others anew."""
-        return [session.identity(self._config(session)), session.config.run.precision]
+        return [session.components.identity(self._config(session)), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
         """No image is waiting, or nothing of the run needs what it waits for."""
@@ -45,10 +45,10 @@ class Embed:
         config = self._config(session)
         if config is None:
             return {"counts": {"embedded": 0}}
-        if not session.uses_embeddings:
+        if not session.components.uses_embeddings:
             logger.info("%s: no scorer of this run uses embeddings, so none are made with %s", self.name, config.use)
             return {"counts": {"embedded": 0}}
-        files, embedder = self._files(session), session.component(self.table)
+        files, embedder = self._files(session), session.components.component(self.table)
         for path in files.remove_damaged():
             logger.warning("%s: %s is damaged: it is removed, and its images are embedded again", self.name, path)
         pending = self._pending(session)
@@ -59,13 +59,15 @@ class Embed:
                 good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
                 if good.size:
                     ids = [chunk[row].item_id for row in good]
-                    files.append([(item_id, session.fingerprints[item_id]) for item_id in ids], vectors[good])
+                    files.append([(item_id, session.dataset.fingerprints[item_id]) for item_id in ids], vectors[good])
         waiting = self._pending(session)
         explained = {failure.subject for failure in session.rundir.failures() if failure.stage == self.name}
         for item in waiting:
             if item.item_id not in explained:
-                session.failed(item.item_id, f"{session.who(config)} gave no finite embedding of it, and no reason")
-        counts = {"embedded": len(session.extracted()) - len(waiting)}
+                session.failed(
+                    item.item_id, f"{session.components.who(config)} gave no finite embedding of it, and no reason"
+                )
+        counts = {"embedded": len(session.dataset.extracted) - len(waiting)}
         return {"counts": counts, "outputs": files.files(), **shared.provenance}
 
     def _config(self, session: Session) -> ComponentConfig | None:
@@ -75,8 +77,8 @@ class Embed:
         return EmbeddingFiles(session.rundir.embeddings(self.table))
 
     def _pending(self, session: Session) -> list[ImageItem]:
-        if self._config(session) is None or not session.uses_embeddings:
+        if self._config(session) is None or not session.components.uses_embeddings:
             return []
         known = self._files(session).fingerprints()
-        now = session.fingerprints
-        return [item for item in session.extracted() if known.get(item.item_id) != now[item.item_id]]
+        now = session.dataset.fingerprints
+        return [item for item in session.dataset.extracted if known.get(item.item_id) != now[item.item_id]]

@@ -10,7 +10,7 @@ from typing import Any
 
 from saeviz.contract import handover
 from saeviz.formats.plain import one_line
-from saeviz.pipeline.session import Session, logger, provenance
+from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedFeatures
 from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ class Extract:
 
     def identity(self, session: Session) -> Any:
         """The extractor; images come and go without making the others anew, and features are the same in any store."""
-        return [session.identity(session.config.extractor), session.config.run.precision]
+        return [session.components.identity(session.config.extractor), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
         """The features are in the run's store or a verified copy of it, and no image is waiting."""
@@ -35,37 +35,40 @@ class Extract:
         """Empty the store, unless this run has never written to it and nobody asked."""
         if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
-        session.store.clear()
+        session.components.store.clear()
+        session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Extract what is pending, each batch kept before the next is made."""
+        session.dataset.look_again()  # what failed is tried again
         _refuse_another_runs_store(session)
         _settle_in_store(session)
-        spaces = session.spaces
+        spaces = session.dataset.spaces
         pending = _pending(session)
-        logger.info("extract: %d of %d images to do in %s", len(pending), len(session.items), _names(spaces))
-        twice = warning_about(session.items)
+        logger.info("extract: %d of %d images to do in %s", len(pending), len(session.dataset.items), _names(spaces))
+        twice = warning_about(session.dataset.items)
         if twice:
             logger.warning("images: %s", one_line(twice))
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
         with closing(SharedFeatures(session, spaces)) as shared:
             for batch in chain(shared.batches(pending), _extracted(session, pending, written, shared)):
-                session.store.write(batch)
+                session.components.store.write(batch)
                 written[batch.space].update(batch.item_ids)
         _list_what_was_not_handed_over(session, pending, written)
-        done = session.extracted()
+        session.dataset.look_again()
+        done = session.dataset.extracted
         if not done:
             raise DataError(
-                f"none of the {len(session.items)} images could be used; "
+                f"none of the {len(session.dataset.items)} images could be used; "
                 f"{session.rundir.failures_file} says why for each"
             )
         new = set.intersection(*written.values())
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending} - new)
         return {
             "store": session.config.store.identity(),
-            "counts": {"images": len(session.items), "extracted": len(done)},
+            "counts": {"images": len(session.dataset.items), "extracted": len(done)},
             "spaces": [dataclasses.asdict(space) for space in spaces],
             "outputs": [session.rundir.items],
             **shared.provenance,
@@ -83,17 +86,19 @@ def _extracted(
     if not rest:
         return
     config = session.config.extractor
-    with session.blaming(config):
-        given = session.extractor.extract(session.progress(rest, len(rest), "extract"))
+    with session.components.blaming(config):
+        given = session.components.extractor.extract(session.progress(rest, len(rest), "extract"))
     asked = [item.item_id for item in rest]
-    batches = handover.extracted(session.who(config), session.guarded(config, given), written, asked)
+    batches = handover.extracted(
+        session.components.who(config), session.components.guarded(config, given), written, asked
+    )
     for number, batch in enumerate(batches):
         if number == 0:
-            shared.provenance = provenance(session, session.config.extractor, session.extractor)
+            shared.provenance = session.components.provenance(session.config.extractor, session.components.extractor)
             _tell_of_other_provenance(session, shared.provenance)
         yield batch
         shared.keep(batch)
-    shared.provenance = provenance(session, session.config.extractor, session.extractor)
+    shared.provenance = session.components.provenance(session.config.extractor, session.components.extractor)
 
 
 def _list_what_was_not_handed_over(
@@ -101,8 +106,8 @@ def _list_what_was_not_handed_over(
 ) -> None:
     """Every image that went in and is neither listed as a failure nor in the store in every space is one."""
     explained = {failure.subject for failure in session.rundir.failures() if failure.stage == "extract"}
-    extractor, store = session.who(session.config.extractor), session.who(session.config.store)
-    kept = {space: set(session.store.item_ids(space)) for space in written}
+    extractor, store = session.components.who(session.config.extractor), session.components.who(session.config.store)
+    kept = {space: set(session.components.store.item_ids(space)) for space in written}
     for item_id in (item.item_id for item in pending if item.item_id not in explained):
         missing = [space for space, ids in written.items() if item_id not in ids]
         lost = [space for space, ids in kept.items() if item_id not in ids]
@@ -113,13 +118,13 @@ def _list_what_was_not_handed_over(
 
 
 def _pending(session: Session) -> list[ImageItem]:
-    done = {item.item_id for item in session.extracted()}
+    done = {item.item_id for item in session.dataset.extracted}
     if done and not session.rundir.items.exists():
-        return list(session.items)  # of which pictures the features are is not known any more
-    before, now = _fingerprints(session), session.fingerprints
+        return list(session.dataset.items)  # of which pictures the features are is not known any more
+    before, now = _fingerprints(session), session.dataset.fingerprints
     return [
         item
-        for item in session.items
+        for item in session.dataset.items
         if item.item_id not in done or before.get(item.item_id, now[item.item_id]) != now[item.item_id]
     ]
 
@@ -142,7 +147,7 @@ def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
     before = _fingerprints(session)
     now = {
         item_id: before.get(item_id, fingerprint) if item_id in still_to_do else fingerprint
-        for item_id, fingerprint in session.fingerprints.items()
+        for item_id, fingerprint in session.dataset.fingerprints.items()
     }
     table = pd.DataFrame({"item_id": list(now), "fingerprint": list(now.values())}, dtype="str")
     session.rundir.write_table(session.rundir.items, table)
@@ -176,14 +181,16 @@ def _refuse_a_store_that_holds_something(session: Session) -> None:
 
 
 def _kept(session: Session) -> set[str]:
-    return {item_id for space in session.store.spaces() for item_id in session.store.item_ids(space)}
+    return {
+        item_id for space in session.components.store.spaces() for item_id in session.components.store.item_ids(space)
+    }
 
 
 def _refuse_another_runs_store(session: Session) -> None:
     if not _holds_features_of_this_run(session):
         _refuse_a_store_that_holds_something(session)
     kept = _kept(session)
-    if kept and kept.isdisjoint(item.item_id for item in session.items):
+    if kept and kept.isdisjoint(item.item_id for item in session.dataset.items):
         raise ConfigError(
             f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
             f"{min(kept)!r}); choose another run.dir, or throw them away with --redo extract"

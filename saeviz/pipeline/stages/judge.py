@@ -43,7 +43,7 @@ class Judge:
     def identity(self, session: Session) -> Any:
         """The judge, how many images it sees, and the labels."""
         labels = [line.as_text() for line in read_labels(session.rundir.labels).values()]
-        judge = session.identity(session.config.judge)
+        judge = session.components.identity(session.config.judge)
         return [judge, session.config.run.judge_images, session.digests["label"], digest_of(labels)]
 
     def is_complete(self, session: Session) -> bool:
@@ -137,7 +137,7 @@ class Docket:
         labeler = session.config.labeler
         wanted = Wanted.of(session, labeler) if labeler else Wanted({}, {})
         named = {key: line for key, line in wanted.kept.items() if line.label.label}
-        made_by = [session.identity(config), session.data_digest()]
+        made_by = [session.components.identity(config), session.dataset.data_digest]
         n_seen = [_n_seen(line.label, wanted.requests[key]) for key, line in named.items()]
         drawn = trials(session, [wanted.requests[key] for key in named], n_seen)
         cases = dict(_case(made_by, line, trial) for line, trial in zip(named.values(), drawn, strict=True))
@@ -162,7 +162,7 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
         settled |= {one.feature for one in Docket.of(session, config).kept.values()}
     waiting = [n for feature, n in n_images.items() if n and feature not in settled]
     judge = _judge_of(session, config)
-    with session.blaming(config):
+    with session.components.blaming(config):
         usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
     return len(waiting), len(requests), usage
 
@@ -170,7 +170,7 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
 def check_judge(session: Session, config: ComponentConfig) -> None:
     """Raise `ConfigError` for what is missing around the judge."""
     with _speaking_of(config):
-        session.check_ready(config)
+        session.components.check_ready(config)
 
 
 def _n_seen(label: FeatureLabel, request: LabelRequest) -> int:
@@ -192,7 +192,7 @@ def _is_known(judgement: Judgement | None, key: str) -> bool:
 
 def _judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
     with _speaking_of(config):
-        judge = session.component("judge")
+        judge = session.components.component("judge")
     if not isinstance(judge, LabelJudge):
         raise ConfigError(f"judge: the labeler {config.use} cannot judge labels; use another, or judge.use = 'none'")
     return judge
@@ -202,7 +202,7 @@ def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentCo
     import numpy as np
 
     images = [one.item for one in case.trial.shown]
-    with session.blaming(config), _speaking_of(config):
+    with session.components.blaming(config), _speaking_of(config):
         scores = np.asarray(judge.judge(case.label, images), dtype=np.float64)
     if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
         raise PluginError(

@@ -38,7 +38,7 @@ class Label:
 
     def identity(self, session: Session) -> Any:
         """The labeler and the selection."""
-        return [session.identity(session.config.labeler), session.digests["select"]]
+        return [session.components.identity(session.config.labeler), session.digests["select"]]
 
     def is_complete(self, session: Session) -> bool:
         """The file is there, or none is wanted."""
@@ -67,7 +67,7 @@ class Label:
         logger.info("label: %d of %d features to name with %s", len(wanted.waiting), len(wanted.requests), config.use)
         usage = {}
         if wanted.waiting:
-            labeler = session.component("labeler")
+            labeler = session.components.component("labeler")
 
             def name(request: LabelRequest) -> FeatureLabel:
                 return _name(labeler, request, session, config)
@@ -99,7 +99,7 @@ class Wanted:
     @classmethod
     def of(cls, session: Session, config: ComponentConfig) -> Wanted:
         """As the run directory is now; raises `RunDirError` where the features are not selected yet."""
-        made_by = [session.identity(config), session.data_digest()]
+        made_by = [session.components.identity(config), session.dataset.data_digest]
         requests = {_key(made_by, request): request for request in _requests(session)}
         known = read_labels(session.rundir.labels)
         kept = {
@@ -117,16 +117,16 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
     """
     wanted = Wanted.of(session, config)
     waiting = [*(wanted.requests if anew else wanted.waiting).values()]
-    labeler = session.component("labeler")
-    with session.blaming(config):
+    labeler = session.components.component("labeler")
+    with session.components.blaming(config):
         usage = labeler.estimate(waiting) if isinstance(labeler, MeteredLabeler) else None
     return len(waiting), len(wanted.requests), usage
 
 
 def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:
-    with session.blaming(config):
+    with session.components.blaming(config):
         label = labeler.label(request)
-    who = session.who(config)
+    who = session.components.who(config)
     if not isinstance(label, FeatureLabel):
         raise PluginError(f"{who} gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
     handover.refuse_details(who, label, request.feature)
@@ -155,7 +155,7 @@ def _key(made_by: Any, request: LabelRequest) -> str:
 def _requests(session: Session) -> Iterator[LabelRequest]:
     rundir = session.rundir
     selected = read_selected(rundir)
-    dataset = tuple(session.extracted())
+    dataset = tuple(session.dataset.extracted)
     by_id = {item.item_id: item for item in dataset}
     features = [choice.feature for choice in selected]
     top_images = by_feature(rows_about(rundir.read_table(rundir.top_images, "score"), features))
@@ -212,7 +212,7 @@ def _contrast(
     import numpy as np
 
     found: dict[Feature, tuple[ImageItem, ...]] = {}
-    for space in session.spaces:
+    for space in session.dataset.spaces:
         features = [choice.feature for choice in selected if choice.feature in space]
         active = _active_rows(session, space, features, dataset)
         for feature, is_active in zip(features, active, strict=True):
@@ -234,7 +234,7 @@ def _active_rows(
         return active
     columns = [feature.index for feature in features]
     start = 0
-    for batch in session.store.read(space, [item.item_id for item in dataset]):
+    for batch in session.components.store.read(space, [item.item_id for item in dataset]):
         active[:, start : start + len(batch)] = (batch.matrix[:, columns] > 0).toarray().T
         start += len(batch)
     return active

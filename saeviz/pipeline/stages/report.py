@@ -24,7 +24,7 @@ class Report:
             session.rundir.labels
         )  # more of them may be there than when the labeler was last interrupted
         return [
-            [session.identity(config) for config in session.config.reporters],
+            [session.components.identity(config) for config in session.config.reporters],
             session.digests["judge"],
             [line.as_text() for line in names.values()],
             [one.as_text() for one in read_judgements(session.rundir.judged).values()],
@@ -42,13 +42,13 @@ class Report:
         """Write every report."""
         files: list[Path] = []
         for config in session.config.reporters:
-            reporter = session.build(config)
-            with session.blaming(config):  # each with tables of its own, which it may change
+            reporter = session.components.build(config)
+            with session.components.blaming(config):  # each with tables of its own, which it may change
                 path = Path(reporter.write(Run(session.rundir, lambda: session)))
             if not path.exists():
-                raise PluginError(f"{session.who(config)} says that it wrote {path}, which is not there")
+                raise PluginError(f"{session.components.who(config)} says that it wrote {path}, which is not there")
             if path.absolute() in [other.absolute() for other in files]:
-                raise PluginError(f"{session.who(config)} wrote over {path}, the report of another one")
+                raise PluginError(f"{session.components.who(config)} wrote over {path}, the report of another one")
             logger.info("report: %s", path)
             files.append(path)
         root = session.rundir.path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,13 +36,13 @@ class Score:
     def identity(self, session: Session) -> Any:
         """The scorers, and the images, ratings, features and embeddings they see."""
         return [
-            [session.identity(config) for config in session.config.scorers],
+            [session.components.identity(config) for config in session.config.scorers],
             session.config.run.top_images,
             session.config.run.seed,
             session.digests["extract"],
             session.digests["embed"],
             *([session.digests[EMBED_SECOND]] if session.config.second_embeddings else []),
-            session.data_digest(),
+            session.dataset.data_digest,
         ]
 
     def is_complete(self, session: Session) -> bool:
@@ -54,16 +55,16 @@ class Score:
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score space by space, then what needs all spaces at once."""
-        items = session.extracted()
+        items = session.dataset.extracted
         inputs = list(_score_inputs(session, items))
-        logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.spaces)))
+        logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
         columns: list[ScoreColumn] = []
         facts: dict[str, Any] = {}
-        targets = {None, *session.ratings()}
+        targets = {None, *session.dataset.ratings}
         given = GivenColumns()
         for config in session.config.scorers:
-            who = session.who(config)
-            for result in session.guarded(config, _run_scorer(session.build(config), inputs)):
+            who = session.components.who(config)
+            for result in session.components.guarded(config, _run_scorer(session.components.build(config), inputs)):
                 if not isinstance(result, ScoreFact | ScoreColumn):
                     raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
                 handover.result(who, result)
@@ -71,7 +72,7 @@ class Score:
                 if isinstance(named, ScoreFact):
                     facts[named.name] = plain(named.value)
                 else:
-                    _refuse_foreign_column(named, session.spaces, targets, f"{config.place}: {config.use}")
+                    _refuse_foreign_column(named, session.dataset.spaces, targets, f"{config.place}: {config.use}")
                     given.add(named, config)
                     columns.append(named)
         rundir = session.rundir
@@ -80,11 +81,27 @@ class Score:
         rundir.write_table(rundir.correlations, _correlations_table(session, columns))
         counts = {
             "images": len(items),
-            "rated": {name: sum(name in item.ratings for item in items) for name in session.ratings()},
+            "rated": {name: sum(name in item.ratings for item in items) for name in session.dataset.ratings},
             "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
         }
         outputs = [rundir.scores, rundir.correlations, rundir.top_images]
         return {"counts": counts, "facts": facts, "outputs": outputs}
+
+
+def check_scorers(session: Session) -> None:
+    """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.
+
+    Warns of ratings that half of the images or more do not have.
+    """
+    dataset = session.dataset
+    metadata = _names(item.metadata for item in dataset.items)
+    for config in session.config.scorers:
+        with session.components.blaming(config):
+            config.options.check_data(config.place, dataset.ratings, metadata)
+    n = len(dataset.items)
+    for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
+        if 2 * count <= n:
+            logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
 
 
 def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:
@@ -92,13 +109,13 @@ def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInp
     embeddings, second_embeddings = (
         _embeddings(session, items, table) for table in ("embeddings", "second_embeddings")
     )
-    ratings = {name: _rating(name, items) for name in session.ratings()}
+    ratings = {name: _rating(name, items) for name in session.dataset.ratings}
     individual = {name: _individual(name, items) for name in _names(item.individual for item in items)}
     metadata = {
         name: [item.metadata.get(name, "") for item in items] for name in _names(item.metadata for item in items)
     }
-    for space in session.spaces:
-        features = FeatureStream(space, partial(session.store.read, space, ids))
+    for space in session.dataset.spaces:
+        features = FeatureStream(space, partial(session.components.store.read, space, ids))
         yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata, second_embeddings).locked()
 
 
@@ -107,7 +124,7 @@ def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _embeddings(session: Session, items: list[ImageItem], table: str) -> Float32Array | None:
-    if session.config.component(table) is None or not session.uses_embeddings:
+    if session.config.component(table) is None or not session.components.uses_embeddings:
         return None
     return EmbeddingFiles(session.rundir.embeddings(table)).read(items)
 
@@ -173,8 +190,8 @@ def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.Data
     import pandas as pd
 
     tables = []
-    for space in session.spaces:
-        for rating in session.ratings():
+    for space in session.dataset.spaces:
+        for rating in session.dataset.ratings:
             values = {
                 column.name: column.values for column in columns if (column.space, column.target) == (space, rating)
             }

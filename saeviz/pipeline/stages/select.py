@@ -20,7 +20,7 @@ class Select:
 
     def identity(self, session: Session) -> Any:
         """The selector and the scores it sees."""
-        return [session.identity(session.config.selector), session.digests["score"]]
+        return [session.components.identity(session.config.selector), session.digests["score"]]
 
     def is_complete(self, session: Session) -> bool:
         """The list is there."""
@@ -35,12 +35,14 @@ class Select:
         table = ScoreTable(
             rundir.read_table(rundir.scores, "score"),
             rundir.read_table(rundir.correlations, "score"),
-            tuple(session.spaces),
+            tuple(session.dataset.spaces),
             rundir.read_manifest()["stages"].get("score", {}).get("facts", {}),
         )
-        with session.blaming(session.config.selector):
-            found = session.component("selector").select(table)
-            selected = handover.selection(session.who(session.config.selector), found, session.spaces)
+        with session.components.blaming(session.config.selector):
+            found = session.components.component("selector").select(table)
+            selected = handover.selection(
+                session.components.who(session.config.selector), found, session.dataset.spaces
+            )
         labels = {feature: line.label for feature, line in read_labels(rundir.labels).items()}
         write_selected(rundir, selected, table, labels)
         tiers = Counter(choice.tier for choice in selected)

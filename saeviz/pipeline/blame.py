@@ -1,0 +1,41 @@
+"""Whose fault it is when foreign code fails: the message names the component, the log has the traceback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from saeviz.values.errors import MalformedError, PluginError, SaevizError
+
+T = TypeVar("T")
+logger = logging.getLogger("saeviz")
+
+
+@contextmanager
+def blaming(who: str, log: Path) -> Iterator[None]:
+    """Turn whatever a component's code raises into a `PluginError` that says who it was; `log` gets the traceback."""
+    try:
+        yield
+    except MalformedError as error:
+        raise PluginError(f"{who} fails: {error}") from error
+    except (SaevizError, MemoryError):
+        raise
+    except Exception as error:  # foreign code may fail in any way
+        logger.debug("%s fails", who, exc_info=True)
+        raise PluginError(f"{who} fails with {type(error).__name__}: {error}; the traceback is in {log}") from error
+
+
+def guarded(who: str, log: Path, results: Iterable[T]) -> Iterator[T]:
+    """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
+    with blaming(who, log):
+        iterator = iter(results)
+    while True:
+        with blaming(who, log):
+            try:
+                result = next(iterator)
+            except StopIteration:
+                return
+        yield result

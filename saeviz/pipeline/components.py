@@ -1,0 +1,180 @@
+"""The components of a run: each is built once, when it is first used, and named where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from saeviz.cache.contents import Contents
+from saeviz.config.schema import SINGLE, ComponentConfig, RunConfig
+from saeviz.contract.context import Context
+from saeviz.contract.roles import (
+    EmbeddingProvider,
+    FeatureExtractor,
+    FeatureStore,
+    HasProvenance,
+    ImageProvider,
+    Labeler,
+    Scorer,
+    Selector,
+    missing_members,
+)
+from saeviz.contract.specs import ScorerSpec
+from saeviz.discovery.manager import Manager
+from saeviz.formats.paths import default_cache_dir
+from saeviz.formats.plain import plain
+from saeviz.formats.rundir import RunDir
+from saeviz.pipeline.blame import blaming, guarded
+from saeviz.pipeline.checked_store import CheckedStore
+from saeviz.results.reporter import Reporter
+from saeviz.values.errors import ConfigError, PluginError
+
+T = TypeVar("T")
+
+PROTOCOLS: dict[str, type] = {
+    "images": ImageProvider,
+    "extractor": FeatureExtractor,
+    "store": FeatureStore,
+    "embeddings": EmbeddingProvider,
+    "scorer": Scorer,
+    "selector": Selector,
+    "labeler": Labeler,
+    "reporter": Reporter,
+}
+"""What a component of each role must be able to do."""
+
+
+@dataclass
+class Components:
+    """The components that a configuration names; `failed` and `progress` are what their contexts get."""
+
+    config: RunConfig
+    manager: Manager
+    rundir: RunDir
+    failed: Callable[[str, str], None]
+    progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]]
+    _built: dict[str, Any] = field(default_factory=dict)
+    _store: CheckedStore | None = None
+
+    @property
+    def images(self) -> ImageProvider:
+        """The image provider."""
+        provider: ImageProvider = self.component("images")
+        return provider
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """The feature extractor."""
+        extractor: FeatureExtractor = self.component("extractor")
+        return extractor
+
+    @property
+    def store(self) -> CheckedStore:
+        """The feature store; what it gives is checked."""
+        if self._store is None:
+            self._store = CheckedStore(self.component("store"), self.who(self.config.store), self.rundir.log)
+        return self._store
+
+    def component(self, table: str) -> Any:
+        """The run's component from a table that holds one; raises `ConfigError` where it has none."""
+        if table == "judge" and self.config.judge is self.config.labeler:
+            table = "labeler"
+        if table not in self._built:
+            config = self.config.component(table) if table in (*SINGLE, "judge") else None
+            if config is None:
+                raise ConfigError(f"this run has no {table}")
+            self._built[table] = self.build(config)
+        return self._built[table]
+
+    def build(self, config: ComponentConfig, **changes: Any) -> Any:
+        """A component that is checked against its role; `changes` are of its context."""
+        with self.blaming(config):
+            context = replace(self.context(config), **changes)
+            component = self.manager.build(config.role, config.use, config.options, context)
+        lacking = missing_members(component, PROTOCOLS[config.role])
+        if lacking:
+            raise PluginError(f"{self.who(config)} lacks {', '.join(lacking)}")
+        return component
+
+    def who(self, config: ComponentConfig) -> str:
+        """A component and its plugin, for messages: 'scorers.0: mine of plugin mine (file mine.py)'."""
+        return f"{config.place}: {config.use} of {self.manager.offer(config.role, config.use).source}"
+
+    def blaming(self, config: ComponentConfig) -> AbstractContextManager[None]:
+        """A block in which only a component's own code can fail in unforeseen ways."""
+        return blaming(self.who(config), self.rundir.log)
+
+    def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
+        """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
+        return guarded(self.who(config), self.rundir.log, results)
+
+    def context(self, config: ComponentConfig) -> Context:
+        """What a component of this run may use."""
+        settings = self.config.run
+        # A judge that is not the labeler keeps its own count of what it has spent.
+        folder = config.place if config.place in (*SINGLE, "judge") else self._folder(config)
+        return Context(
+            device=settings.device,
+            precision=settings.precision,
+            seed=settings.seed,
+            workdir=self.rundir.features if folder == "store" else self.rundir.path / folder,
+            cache_dir=settings.cache_dir or default_cache_dir(),
+            offline=settings.offline,
+            failed=self.failed,
+            progress=self.progress,
+            peer=self.component,
+            place=config.place,
+        )
+
+    def _folder(self, config: ComponentConfig) -> str:
+        """Of a scorer or reporter: one that is not alone has one of its own, named after it, wherever it is listed."""
+        together = [one for one in (*self.config.scorers, *self.config.reporters) if one.role == config.role]
+        if len(together) < 2:
+            return config.role
+        alike = [one.place for one in together if (one.use, one.name) == (config.use, config.name)]
+        number = alike.index(config.place) + 1 if config.place in alike else 1
+        parts = (config.role, config.use, config.name, str(number) if number > 1 else "")
+        return "-".join(part for part in parts if part)
+
+    def identity(self, config: ComponentConfig | None) -> Any:
+        """What an outcome depends on of a component: its options, what is in files they name, its plugin and code."""
+        if config is None:
+            return None
+        offer = self.manager.offer(config.role, config.use)
+        contents = Contents(self.context(config).cache_dir if self.config.run.cache else None)
+        return [
+            config.identity(),
+            offer.source.name,
+            offer.source.version,
+            # A reporter may well write to what its options name.
+            contents.of_options(config.options) if config.role != "reporter" else [],
+            contents.of_code(offer.spec),
+        ]
+
+    def provenance(self, config: ComponentConfig, component: Any) -> dict[str, Any]:
+        """For the manifest: what a component's numbers come from, where it can tell."""
+        with self.blaming(config):
+            return {"provenance": plain(component.provenance)} if isinstance(component, HasProvenance) else {}
+
+    def check_ready(self, config: ComponentConfig) -> None:
+        """Raise `ConfigError` for what a component lacks outside its options, such as a key that is not set."""
+        with self.blaming(config):
+            config.options.check_ready(self.context(config))
+
+    @property
+    def uses_embeddings(self) -> bool:
+        """Whether any scorer of the run reads embeddings; nothing else does."""
+        specs = (self.manager.offer(config.role, config.use).spec for config in self.config.scorers)
+        return any(isinstance(spec, ScorerSpec) and (spec.needs_embeddings or spec.uses_embeddings) for spec in specs)
+
+    def close(self) -> None:
+        """Release what components hold."""
+        for component in self._built.values():
+            close = getattr(component, "close", None)
+            if callable(close):
+                with suppress(OSError):
+                    close()
+        self._built.clear()
+        self._store = None

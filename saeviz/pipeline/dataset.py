@@ -1,0 +1,104 @@
+"""The images of a run, and which of them have features: asked of components once and kept."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import islice
+
+from saeviz.contract import handover
+from saeviz.contract.roles import ReportsNotes
+from saeviz.formats.rundir import digest_of
+from saeviz.pipeline.components import Components
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureSpace
+from saeviz.values.images import ImageItem
+
+logger = logging.getLogger("saeviz")
+
+
+class Dataset:
+    """What a run is about. `digests` are those of its stages; `limit` takes only the first images."""
+
+    def __init__(self, components: Components, digests: Mapping[str, str], limit: int | None = None) -> None:
+        self._components = components
+        self._digests = digests
+        self._limit = limit
+
+    @cached_property
+    def items(self) -> list[ImageItem]:
+        """Every image of the run; raises `DataError` where there is none or an id comes twice."""
+        components = self._components
+        config, provider = components.config.images, components.images
+        with components.blaming(config):
+            given = provider.iter_images(limit=self._limit)
+        checked = handover.images(components.who(config), components.guarded(config, given))
+        items = list(islice(checked, self._limit))
+        if isinstance(provider, ReportsNotes):
+            for note in provider.notes():
+                logger.warning("images: %s", note)
+        if not items:
+            raise DataError(f"images: {config.use} has no images; look at the table [images] of the run file")
+        twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
+        if twice:
+            raise DataError(f"images: the item id {twice[0]!r} comes more than once; ids must be unique")
+        return items
+
+    @cached_property
+    def by_id(self) -> dict[str, ImageItem]:
+        """Every image of the run by its id."""
+        return {item.item_id: item for item in self.items}
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Which picture each item was when the run began: one that changes meanwhile is left to the next run."""
+        return {item.item_id: item.fingerprint for item in self.items}
+
+    @cached_property
+    def ratings(self) -> list[str]:
+        """The names of the ratings, in the order in which they first come."""
+        return list(dict.fromkeys(name for item in self.items for name in item.ratings))
+
+    @cached_property
+    def spaces(self) -> list[FeatureSpace]:
+        """The feature spaces of the run, as the manifest has them or else as the extractor says."""
+        components = self._components
+        record = components.rundir.read_manifest()["stages"].get("extract", {})
+        if record.get("digest") == self._digests.get("extract") and "spaces" in record:
+            return [FeatureSpace(**space) for space in record["spaces"]]
+        config = components.config.extractor
+        with components.blaming(config):
+            return handover.spaces(components.who(config), components.extractor.spaces)
+
+    @cached_property
+    def extracted(self) -> list[ImageItem]:
+        """The images that have features in every space and are not left out, in the order of the image provider."""
+        store, rundir = self._components.store, self._components.rundir
+        kept = [set(store.item_ids(space)) for space in self.spaces]
+        done = set.intersection(*kept) if kept else set()
+        # A picture that changed and can no longer be read still has its old features in the store.
+        done -= {failure.subject for failure in rundir.failures() if failure.stage == "extract"}
+        return [item for item in self.items if item.item_id in done]
+
+    @cached_property
+    def data_digest(self) -> str:
+        """Stands for the images that have features, their ratings and their metadata."""
+        return digest_of(
+            [
+                [
+                    item.item_id,
+                    self.fingerprints[item.item_id],
+                    dict(item.ratings),
+                    dict(item.metadata),
+                    {name: dict(given) for name, given in item.individual.items()},
+                ]
+                for item in self.extracted
+            ]
+        )
+
+    def look_again(self) -> None:
+        """Which images have features is asked of the store again: the stage that writes them says when."""
+        for name in ("extracted", "data_digest"):
+            self.__dict__.pop(name, None)
