@@ -28,8 +28,7 @@ from saeviz.contract.roles import Checkable
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.judge import check_judge
-from saeviz.pipeline.stages.score import check_scorers
+from saeviz.pipeline.stages import STAGES
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.images import ImageItem
 from saeviz.values.outcomes import Health
@@ -56,11 +55,9 @@ def check(
     tell_problems(prepared.manager)
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
-    if session.config.labeler:
-        session.components.check_ready(session.config.labeler)
-    if session.config.judge:
-        check_judge(session, session.config.judge)
-    check_scorers(session)
+    for stage in STAGES:
+        if stage.applies(session):
+            stage.check(session)
     found = _look(session, prepared)
     if not as_json:
         _print(found)

@@ -13,13 +13,9 @@ from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, 
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.run import Plan, foresee
-from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages import STAGE_NAMES
-from saeviz.pipeline.stages.judge import estimate as estimate_judging
-from saeviz.pipeline.stages.label import estimate
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ExitCode
-from saeviz.values.naming import Usage
 from saeviz.values.regular import real_path
 
 
@@ -80,53 +76,11 @@ def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
     try:
-        for name, runs in foresee(session, plan):
-            cost = _COSTLY.get(name) if runs else None
-            say(f"{name:8} {cost(session, plan) if cost else _RUNS[runs]}")
+        for stage, runs in foresee(session, plan):
+            say(f"{stage.name:8} {stage.estimate(session, plan.redo) if runs else 'up to date'}")
     finally:
         session.close()
     return ExitCode.DONE
-
-
-_RUNS = {True: "would run", False: "up to date"}
-
-
-def _labeling(session: Session, plan: Plan) -> str:
-    config = session.config.labeler
-    if config is None:
-        return "would run without a labeler"
-    if not _is_selected(session):
-        return f"would run {config.use}; {_LATER}"
-    n_waiting, n_features, usage = estimate(session, config, anew="label" in plan.redo)
-    return _told(f"{n_waiting} of {n_features} features to name with {config.use}", usage)
-
-
-def _judging(session: Session, plan: Plan) -> str:
-    config = session.config.judge
-    if config is None:
-        return "would run without a judge"
-    if not _is_selected(session):
-        return f"would run {config.use}; {_LATER}"
-    n_waiting, n_features, usage = estimate_judging(session, config, anew={"label", "judge"} & set(plan.redo) != set())
-    return _told(f"labels of {n_waiting} of {n_features} features to judge with {config.use}", usage)
-
-
-_COSTLY = {"label": _labeling, "judge": _judging}
-_LATER = "what it costs is known once features are selected: --until select"
-
-
-def _is_selected(session: Session) -> bool:
-    record = session.rundir.read_manifest()["stages"].get("extract", {})
-    return record.get("digest") == session.digests["extract"] and session.rundir.selected.exists()
-
-
-def _told(known: str, usage: Usage | None) -> str:
-    if usage is None:
-        return known
-    return (
-        f"{known}: about {usage.calls} calls with {usage.images} images, "
-        f"{usage.input_tokens} tokens to send and {usage.output_tokens} to receive"
-    )
 
 
 def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:

@@ -14,9 +14,7 @@ from saeviz.discovery.mistakes import suggest
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages import EMBED_SECOND, STAGE_NAMES, STAGES, Stage
-from saeviz.pipeline.stages.judge import check_judge
-from saeviz.pipeline.stages.score import check_scorers
+from saeviz.pipeline.stages import STAGE_NAMES, STAGES, Stage
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
@@ -50,14 +48,11 @@ def run_stages(session: Session, plan: Plan) -> int:
     logger.info("images: %d, ratings: %s", len(session.dataset.items), ", ".join(session.dataset.ratings) or "none")
     _describe(session)
     taken, todo = _stages(session, plan)
-    if session.config.second_embeddings is None:
-        session.rundir.forget_failures(EMBED_SECOND)
-    if session.config.labeler and any(stage.name == "label" for stage in todo):
-        session.components.check_ready(session.config.labeler)
-    if session.config.judge and any(stage.name == "judge" for stage in todo):
-        check_judge(session, session.config.judge)
-    if any(stage.name == "score" for stage in todo):
-        check_scorers(session)
+    for stage in STAGES:
+        if not stage.applies(session):
+            session.rundir.forget_failures(stage.name)
+    for stage in todo:
+        stage.check(session)
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         for path in session.rundir.changed(record):
@@ -79,10 +74,10 @@ def _stages(session: Session, plan: Plan) -> Iterator[tuple[Stage, ...]]:
     """Those taken as they are and those to run, of the stages that this run has."""
     first, last = STAGE_NAMES.index(plan.first), STAGE_NAMES.index(plan.last)
     for part in (STAGES[:first], STAGES[first : last + 1]):
-        yield tuple(stage for stage in part if stage.name != EMBED_SECOND or session.config.second_embeddings)
+        yield tuple(stage for stage in part if stage.applies(session))
 
 
-def foresee(session: Session, plan: Plan) -> list[tuple[str, bool]]:
+def foresee(session: Session, plan: Plan) -> list[tuple[Stage, bool]]:
     """Each stage of the plan, and whether it would run; nothing is done.
 
     What comes after a stage that runs is counted as running too.
@@ -90,14 +85,14 @@ def foresee(session: Session, plan: Plan) -> list[tuple[str, bool]]:
     taken, todo = _stages(session, plan)
     records = session.rundir.read_manifest()["stages"]
     session.digests.update({stage.name: records.get(stage.name, {}).get("digest", "") for stage in taken})
-    foreseen: list[tuple[str, bool]] = []
+    foreseen: list[tuple[Stage, bool]] = []
     for stage in todo:
         runs = any(runs for _, runs in foreseen)
         if not runs:
             session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
             up_to_date = _is_up_to_date(stage, session, records.get(stage.name), digest)
             runs = stage.name in plan.redo or not up_to_date
-        foreseen.append((stage.name, runs))
+        foreseen.append((stage, runs))
     return foreseen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saeviz.pipeline.stages.embed import EMBED_SECOND, Embed
+from saeviz.pipeline.stages.embed import Embed
 from saeviz.pipeline.stages.extract import Extract
 from saeviz.pipeline.stages.judge import Judge
 from saeviz.pipeline.stages.label import Label
@@ -14,7 +14,7 @@ from saeviz.pipeline.stages.stage import Stage
 STAGES: tuple[Stage, ...] = (
     Extract(),
     Embed("embed", "embeddings"),
-    Embed(EMBED_SECOND, "second_embeddings"),
+    Embed("embed-second", "second_embeddings", is_optional=True),
     Score(),
     Select(),
     Label(),
@@ -23,4 +23,4 @@ STAGES: tuple[Stage, ...] = (
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
-__all__ = ["EMBED_SECOND", "STAGES", "STAGE_NAMES", "Stage"]
+__all__ = ["STAGES", "STAGE_NAMES", "Stage"]

@@ -11,20 +11,27 @@ from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.pipeline.progress import chunked
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedEmbeddings
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.images import ImageItem
 
-EMBED_SECOND = "embed-second"
-"""The stage that only a run with a second embedding has: adding one leaves the first as it is."""
 CHUNK = 128
 """Images between two writes: what a crash can cost."""
 
 
-class Embed:
-    """Runs the embedding provider of a table over the images that have features and no embedding of it."""
+class Embed(Stage):
+    """Runs the embedding provider of a table over the images that have features and no embedding of it.
 
-    def __init__(self, name: str, table: str) -> None:
+    Only a run with a second embedding has an optional one, so that adding it leaves the first as it is.
+    """
+
+    def __init__(self, name: str, table: str, *, is_optional: bool = False) -> None:
         self.name = name
         self.table = table
+        self.is_optional = is_optional
+
+    def applies(self, session: Session) -> bool:
+        """Whether there is such a table, where one is needed."""
+        return not self.is_optional or self._config(session) is not None
 
     def identity(self, session: Session) -> Any:
         """The embedding provider; images come and go without making the others anew."""

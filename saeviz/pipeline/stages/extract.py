@@ -12,13 +12,14 @@ from saeviz.contract import handover
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedFeatures
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 
 
-class Extract:
+class Extract(Stage):
     """Runs the extractor over the images that the store does not have."""
 
     name = "extract"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,10 +22,12 @@ from saeviz.formats.judgements import (
 from saeviz.formats.labels import LabelLine, read_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.calls import answers, usage_of
+from saeviz.pipeline.naming.estimates import LATER, in_words, is_selected
 from saeviz.pipeline.naming.power import Power, power_of
 from saeviz.pipeline.naming.trials import Trial, trials
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.label import Wanted
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError
 from saeviz.values.features import Feature
 from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
@@ -35,10 +37,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Judge:
+class Judge(Stage):
     """Has every label judged on images that the labeler did not see; every judgement is kept at once."""
 
     name = "judge"
+
+    def check(self, session: Session) -> None:
+        """Raise `ConfigError` for what is missing around the judge."""
+        if session.config.judge:
+            with _speaking_of(session.config.judge):
+                session.components.check_ready(session.config.judge)
+
+    def estimate(self, session: Session, redo: Collection[str]) -> str:
+        """How many labels wait for their judgement, and what judging them takes."""
+        config = session.config.judge
+        if config is None:
+            return "would run without a judge"
+        if not is_selected(session):
+            return f"would run {config.use}; {LATER}"
+        n_waiting, n_features, usage = estimate(session, config, anew=not {"label", self.name}.isdisjoint(redo))
+        return in_words(f"labels of {n_waiting} of {n_features} features to judge with {config.use}", usage)
 
     def identity(self, session: Session) -> Any:
         """The judge, how many images it sees, and the labels."""
@@ -165,12 +183,6 @@ def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -
     with session.components.blaming(config):
         usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
     return len(waiting), len(requests), usage
-
-
-def check_judge(session: Session, config: ComponentConfig) -> None:
-    """Raise `ConfigError` for what is missing around the judge."""
-    with _speaking_of(config):
-        session.components.check_ready(config)
 
 
 def _n_seen(label: FeatureLabel, request: LabelRequest) -> int:

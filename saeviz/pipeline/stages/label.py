@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ from saeviz.formats.labels import LabelLine, append_label, mend_labels, read_lab
 from saeviz.formats.rundir import digest_of
 from saeviz.formats.selection import read_selected, write_names
 from saeviz.pipeline.naming.calls import answers, usage_of
+from saeviz.pipeline.naming.estimates import LATER, in_words, is_selected
 from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import LabelError, PluginError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem
@@ -31,10 +33,25 @@ N_CONTRAST = 9
 """Silent images shown beside the top ones."""
 
 
-class Label:
+class Label(Stage):
     """Runs the labeler over the selected features; every name is kept at once."""
 
     name = "label"
+
+    def check(self, session: Session) -> None:
+        """Raise `ConfigError` for what is missing around the labeler."""
+        if session.config.labeler:
+            session.components.check_ready(session.config.labeler)
+
+    def estimate(self, session: Session, redo: Collection[str]) -> str:
+        """How many features wait for a name, and what naming them takes."""
+        config = session.config.labeler
+        if config is None:
+            return "would run without a labeler"
+        if not is_selected(session):
+            return f"would run {config.use}; {LATER}"
+        n_waiting, n_features, usage = estimate(session, config, anew=self.name in redo)
+        return in_words(f"{n_waiting} of {n_features} features to name with {config.use}", usage)
 
     def identity(self, session: Session) -> Any:
         """The labeler and the selection."""

@@ -9,11 +9,12 @@ from typing import Any
 from saeviz.formats.judgements import read_judgements
 from saeviz.formats.labels import read_labels
 from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.results.run import Run
 from saeviz.values.errors import PluginError
 
 
-class Report:
+class Report(Stage):
     """Runs the reporters."""
 
     name = "report"
@@ -34,9 +35,6 @@ class Report:
         """Every file that was written is still there."""
         record = session.rundir.read_manifest()["stages"].get(self.name, {})
         return all((session.rundir.path / path).exists() for path in record.get("files", []))
-
-    def reset(self, session: Session) -> None:
-        """Nothing: a reporter replaces its files."""
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Write every report."""

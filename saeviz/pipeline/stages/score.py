@@ -13,7 +13,7 @@ from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.embed import EMBED_SECOND
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
@@ -28,10 +28,25 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
 
 
-class Score:
+class Score(Stage):
     """Runs the scorers over every space and keeps each feature's top images."""
 
     name = "score"
+
+    def check(self, session: Session) -> None:
+        """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.
+
+        Warns of ratings that half of the images or more do not have.
+        """
+        dataset = session.dataset
+        metadata = _names(item.metadata for item in dataset.items)
+        for config in session.config.scorers:
+            with session.components.blaming(config):
+                config.options.check_data(config.place, dataset.ratings, metadata)
+        n = len(dataset.items)
+        for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
+            if 2 * count <= n:
+                logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
 
     def identity(self, session: Session) -> Any:
         """The scorers, and the images, ratings, features and embeddings they see."""
@@ -41,7 +56,7 @@ class Score:
             session.config.run.seed,
             session.digests["extract"],
             session.digests["embed"],
-            *([session.digests[EMBED_SECOND]] if session.config.second_embeddings else []),
+            *([session.digests["embed-second"]] if session.config.second_embeddings else []),
             session.dataset.data_digest,
         ]
 
@@ -49,9 +64,6 @@ class Score:
         """All three tables are there."""
         rundir = session.rundir
         return all(path.exists() for path in (rundir.scores, rundir.correlations, rundir.top_images))
-
-    def reset(self, session: Session) -> None:
-        """Nothing: the tables are replaced whole."""
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score space by space, then what needs all spaces at once."""
@@ -86,22 +98,6 @@ class Score:
         }
         outputs = [rundir.scores, rundir.correlations, rundir.top_images]
         return {"counts": counts, "facts": facts, "outputs": outputs}
-
-
-def check_scorers(session: Session) -> None:
-    """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.
-
-    Warns of ratings that half of the images or more do not have.
-    """
-    dataset = session.dataset
-    metadata = _names(item.metadata for item in dataset.items)
-    for config in session.config.scorers:
-        with session.components.blaming(config):
-            config.options.check_data(config.place, dataset.ratings, metadata)
-    n = len(dataset.items)
-    for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
-        if 2 * count <= n:
-            logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
 
 
 def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:

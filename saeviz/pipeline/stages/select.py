@@ -10,10 +10,11 @@ from saeviz.contract import handover
 from saeviz.formats.labels import read_labels
 from saeviz.formats.selection import write_selected
 from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.scores import ScoreTable
 
 
-class Select:
+class Select(Stage):
     """Runs the selector."""
 
     name = "select"
@@ -25,9 +26,6 @@ class Select:
     def is_complete(self, session: Session) -> bool:
         """The list is there."""
         return session.rundir.selected.exists()
-
-    def reset(self, session: Session) -> None:
-        """Nothing: the list is replaced whole."""
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Choose, and write `selected.csv`, best first; names are those of the run so far, `label` brings the rest."""
