@@ -15,12 +15,20 @@ from saeviz.values.keys import feature_of, key_of
 from saeviz.values.naming import FeatureLabel
 
 
+class ShownIds(NamedTuple):
+    """What a labeler was given to name a feature: its top images, strongest first, and images on which it is silent."""
+
+    top: tuple[str, ...]
+    contrast: tuple[str, ...]
+
+
 class LabelLine(NamedTuple):
-    """One label. Two requests with the same `key` ask for the same thing."""
+    """One label. Two requests with the same `key` ask for the same thing; lines of earlier versions have no `shown`."""
 
     feature: Feature
     key: str
     label: FeatureLabel
+    shown: ShownIds | None = None
 
     def as_text(self) -> str:
         """One line of JSON."""
@@ -35,6 +43,8 @@ class LabelLine(NamedTuple):
             "details": plain(label.details),
             "key": self.key,
         }
+        if self.shown is not None:
+            row["shown"] = {"top": list(self.shown.top), "contrast": list(self.shown.contrast)}
         return checked_line(row)
 
     @classmethod
@@ -43,7 +53,13 @@ class LabelLine(NamedTuple):
         label = FeatureLabel(
             row["label"], row["description"], tuple(row["elements"]), row["why"], row["confidence"], row["details"]
         )
-        return cls(feature_of(row), row["key"], label)
+        shown = row.get("shown")
+        return cls(
+            feature_of(row),
+            row["key"],
+            label,
+            None if shown is None else ShownIds(tuple(shown["top"]), tuple(shown["contrast"])),
+        )
 
 
 def read_labels(path: Path) -> dict[Feature, LabelLine]:

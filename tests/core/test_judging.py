@@ -332,6 +332,31 @@ def test_another_judge_is_another_matter(run_file, plugin):
     assert lines_of(none) == []
 
 
+def test_names_of_earlier_versions_do_not_say_what_was_shown_and_are_judged_alike(run_file):
+    whole = saeviz.run(run_file, settings=["labeler.seen=3"])
+    path = whole.dir / "labels.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    tops = [[top.item.item_id for top in whole.top_images(one.feature)] for one in whole.selected]
+    assert [row["shown"]["top"] for row in rows] == tops
+    assert all(len(row["shown"]["contrast"]) == 9 for row in rows)
+    manifest = json.loads((whole.dir / "run.json").read_text())
+    del manifest["stages"]["label"]["sha256"]
+    (whole.dir / "run.json").write_text(json.dumps(manifest))
+    older = [{name: value for name, value in row.items() if name not in {"shown", "check"}} for row in rows]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in older))
+    again = saeviz.run(run_file, settings=["labeler.seen=3"], plan=Plan(first="judge", redo=("judge",)))
+    assert lines_of(again) == lines_of(whole)
+    assert "shown" not in path.read_text()
+
+
+def test_a_dry_run_after_images_are_gone(saeviz_command, run_file):
+    saeviz_command("run", run_file)
+    told = saeviz_command("run", run_file, "--dry-run", "--set", "images.n=40")
+    assert told.code == saeviz.ExitCode.DONE
+    assert "features to name with words" in told.out
+    assert "features to judge with words" in told.out
+
+
 def test_the_report_is_made_anew_after_judging(run_file):
     saeviz.run(run_file, settings=["judge.use=none"])
     log = run_file.parent / "runs" / "fake" / "log.txt"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator, Mapping
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
-from saeviz.contract.roles import ConcurrentLabeler, MeteredLabeler
+from saeviz.config.schema import ComponentConfig
+from saeviz.contract.roles import ConcurrentLabeler, LabelJudge, MeteredLabeler
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.threads import outcomes
-from saeviz.values.errors import LabelError, PausedError, SaevizError
+from saeviz.values.errors import ConfigError, LabelError, PausedError, SaevizError
 from saeviz.values.features import Feature
 
 
@@ -59,6 +60,14 @@ def answers(
         raise failed
     if paused:
         session.failed(f"{len(waiting) - n_settled} features", f"not {done} yet: {paused}")
+
+
+def judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
+    """The run's judge; raises `ConfigError` where the labeler that is to judge cannot."""
+    judge = session.components.component("judge")
+    if not isinstance(judge, LabelJudge):
+        raise ConfigError(f"judge: the labeler {config.use} cannot judge labels; use another, or judge.use = 'none'")
+    return judge
 
 
 def usage_of(labeler: object) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from zlib import crc32
 
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import FEWEST, Kind
+from saeviz.pipeline.naming.activations import activations
 from saeviz.pipeline.session import Session
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
-from saeviz.values.naming import LabelRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,18 @@ BANDS = 4
 
 N_SEEN = 4
 """Images that the labeler saw, beside the held-out ones of a label: over all labels they tell what the judge can do."""
+
+
+class Subject(NamedTuple):
+    """A feature whose name is judged: ids of its top images, of which the labeler saw the first `n_seen`.
+
+    It also saw all of the `contrast` images.
+    """
+
+    feature: Feature
+    top: Sequence[str]
+    contrast: Sequence[str]
+    n_seen: int
 
 
 class Shown(NamedTuple):
@@ -59,26 +71,28 @@ class Trial(NamedTuple):
         return mixed
 
 
-def trials(session: Session, requests: Sequence[LabelRequest], n_seen: Sequence[int]) -> Iterator[Trial]:
-    """For each request, of whose top images the labeler saw the first `n_seen`; all contrast images count as seen.
+def trials(session: Session, subjects: Sequence[Subject]) -> Iterator[Trial]:
+    """One for each subject.
 
     Of `run.judge_images` half are active, the rest silent, and of these half `hard`: most similar to the top images by
     the run's embedding. A run without embeddings has no hard ones. What is drawn depends on `run.seed` and the feature.
     """
     import numpy as np
 
-    if not requests:
+    if not subjects:
         return
-    dataset = requests[0].dataset
+    dataset = session.dataset.extracted
     row_of = {item.item_id: row for row, item in enumerate(dataset)}
     embeddings = _unit_embeddings(session, dataset)
-    for request, n_top, activations in zip(requests, n_seen, _activations(session, requests, dataset), strict=True):
-        top = [row_of[one.item.item_id] for one in request.top]
+    values_of = dict(activations(session, [one.feature for one in subjects], dataset))
+    for subject in subjects:
+        values = values_of[subject.feature]
+        top, contrast = ([row_of[one] for one in ids if one in row_of] for ids in (subject.top, subject.contrast))
         seen = np.zeros(len(dataset), dtype=bool)
-        seen[[*top[:n_top], *(row_of[item.item_id] for item in request.contrast)]] = True
-        likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], activations[top])
-        trial = _trial(request.feature, activations, seen, likeness, session, dataset)
-        yield trial if trial.reason else trial._replace(seen=_seen(request, n_top, activations, top, session))
+        seen[[*top[: subject.n_seen], *contrast]] = True
+        likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], values[top])
+        trial = _trial(subject.feature, values, seen, likeness, session, dataset)
+        yield trial if trial.reason else trial._replace(seen=_seen(subject, values, top, session, dataset))
 
 
 def _trial(
@@ -112,16 +126,15 @@ def _trial(
 
 
 def _seen(
-    request: LabelRequest, n_top: int, activations: Float32Array, rows: Sequence[int], session: Session
+    subject: Subject, values: Float32Array, top: Sequence[int], session: Session, dataset: Sequence[ImageItem]
 ) -> tuple[Shown, ...]:
     """Some of the top images that the labeler saw, of those that reach what held-out ones have to reach."""
     import numpy as np
 
-    least = ACTIVE_SHARE * activations.max()
-    known = [(one.item, row) for one, row in zip(request.top[:n_top], rows, strict=False) if activations[row] >= least]
-    generator = np.random.default_rng([session.config.run.seed, crc32(f"seen {request.feature}".encode())])
+    known = [row for row in top[: subject.n_seen] if values[row] >= ACTIVE_SHARE * values.max()]
+    generator = np.random.default_rng([session.config.run.seed, crc32(f"seen {subject.feature}".encode())])
     drawn = generator.permutation(len(known))[:N_SEEN]
-    return tuple(Shown(known[place][0], "seen", float(activations[known[place][1]])) for place in drawn)
+    return tuple(Shown(dataset[known[place]], "seen", float(values[known[place]])) for place in drawn)
 
 
 def _too_few(n_active: int, n_silent: int) -> str:
@@ -179,21 +192,3 @@ def _unit_embeddings(session: Session, dataset: Sequence[ImageItem]) -> Float32A
         return None
     unit: Float32Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     return unit
-
-
-def _activations(
-    session: Session, requests: Sequence[LabelRequest], dataset: Sequence[ImageItem]
-) -> list[Float32Array]:
-    """For each request `[len(dataset)]`, from one pass over the store for each space."""
-    import numpy as np
-
-    found: dict[Feature, Float32Array] = {}
-    for space in session.dataset.spaces:
-        features = [one.feature for one in requests if one.feature in space]
-        values = np.zeros((len(features), len(dataset)), dtype=np.float32)
-        columns, start = [feature.index for feature in features], 0
-        for batch in session.components.store.read(space, [item.item_id for item in dataset]) if features else ():
-            values[:, start : start + len(batch)] = batch.matrix[:, columns].toarray().T
-            start += len(batch)
-        found.update(zip(features, values, strict=True))
-    return [found[one.feature] for one in requests]

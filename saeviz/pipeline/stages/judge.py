@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.contract.roles import LabelJudge, MeteredJudge
-from saeviz.formats.judgements import (
-    JudgedImage,
-    Judgement,
-    append_judgement,
-    mend_judgements,
-    read_judgements,
-    table_of,
-    write_judgements,
-)
-from saeviz.formats.labels import LabelLine, read_labels
+from saeviz.contract.roles import LabelJudge
+from saeviz.formats.judgements import append_judgement, mend_judgements, table_of, write_judgements
+from saeviz.formats.labels import read_labels
 from saeviz.formats.rundir import digest_of
-from saeviz.pipeline.naming.calls import answers, usage_of
-from saeviz.pipeline.naming.estimates import LATER, in_words, is_selected
+from saeviz.pipeline.naming.calls import answers, judge_of, usage_of
+from saeviz.pipeline.naming.docket import Case, Docket, judgement_of
+from saeviz.pipeline.naming.estimates import judging_takes
 from saeviz.pipeline.naming.power import Power, power_of
-from saeviz.pipeline.naming.trials import Trial, trials
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.label import Wanted
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError
-from saeviz.values.features import Feature
-from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,13 +38,7 @@ class Judge(Stage):
 
     def estimate(self, session: Session, redo: Collection[str]) -> str:
         """How many labels wait for their judgement, and what judging them takes."""
-        config = session.config.judge
-        if config is None:
-            return "would run without a judge"
-        if not is_selected(session):
-            return f"would run {config.use}; {LATER}"
-        n_waiting, n_features, usage = estimate(session, config, anew=not {"label", self.name}.isdisjoint(redo))
-        return in_words(f"labels of {n_waiting} of {n_features} features to judge with {config.use}", usage)
+        return judging_takes(session, redo)
 
     def identity(self, session: Session) -> Any:
         """The judge, how many images it sees, and the labels."""
@@ -88,14 +70,15 @@ class Judge(Stage):
         logger.info("judge: %d of %d labels to judge with %s", len(docket.waiting), len(docket.cases), config.use)
         usage = {}
         if docket.waiting:
-            judge = _judge_of(session, config)
+            with _speaking_of(config):
+                judge = judge_of(session, config)
 
             def ask(case: Case) -> NDArray[np.float64]:
                 return _scores(judge, case, session, config)
 
             with closing(answers(ask, docket.waiting, judge, session, "judged")) as judged:
                 for key, scores in judged:
-                    kept[key] = _judgement(docket.cases[key], key, scores)
+                    kept[key] = judgement_of(docket.cases[key], key, scores)
                     append_judgement(rundir.judged, kept[key])
             usage = usage_of(judge)
         judgements = [kept[key] for key in docket.cases if key in kept]
@@ -125,91 +108,6 @@ def _say(power: Power, verdicts: Mapping[str, int]) -> None:
         )
 
 
-class Case(NamedTuple):
-    """A label's words, and the images on which they are put to the test."""
-
-    label: FeatureLabel
-    trial: Trial
-
-    @property
-    def feature(self) -> Feature:
-        """Whose label it is; the judge is not told."""
-        return self.trial.feature
-
-
-@dataclass(frozen=True)
-class Docket:
-    """All labels to be judged by what their judgement is made from, and those that are judged."""
-
-    cases: Mapping[str, Case]
-    kept: Mapping[str, Judgement]
-
-    @property
-    def waiting(self) -> dict[str, Case]:
-        """What is not judged yet."""
-        return {key: case for key, case in self.cases.items() if key not in self.kept}
-
-    @classmethod
-    def of(cls, session: Session, config: ComponentConfig) -> Docket:
-        """As the run directory is now. A case that has too few images is settled without the judge."""
-        labeler = session.config.labeler
-        wanted = Wanted.of(session, labeler) if labeler else Wanted({}, {})
-        named = {key: line for key, line in wanted.kept.items() if line.label.label}
-        made_by = [session.components.identity(config), session.dataset.data_digest]
-        n_seen = [_n_seen(line.label, wanted.requests[key]) for key, line in named.items()]
-        drawn = trials(session, [wanted.requests[key] for key in named], n_seen)
-        cases = dict(_case(made_by, line, trial) for line, trial in zip(named.values(), drawn, strict=True))
-        known = read_judgements(session.rundir.judged)
-        kept = {key: known[case.feature] for key, case in cases.items() if _is_known(known.get(case.feature), key)}
-        kept |= {key: _judgement(case, key, ()) for key, case in cases.items() if case.trial.reason}
-        return cls(cases, kept)
-
-
-def estimate(session: Session, config: ComponentConfig, *, anew: bool = False) -> tuple[int, int, Usage | None]:
-    """How many labels wait for their judgement, of how many features, and what it takes: None where the judge is free.
-
-    Features that are to be named first are counted; one that will have no name is counted, too. With `anew` all wait.
-    """
-    labeler = session.config.labeler
-    wanted = Wanted.of(session, labeler) if labeler else Wanted({}, {})
-    requests = [*wanted.requests.values()]
-    n_seen = [_n_seen(wanted.kept[key].label, one) if key in wanted.kept else 0 for key, one in wanted.requests.items()]
-    n_images = {trial.feature: len(trial.shown) for trial in trials(session, requests, n_seen)}
-    settled = {line.feature for line in wanted.kept.values() if not line.label.label}
-    if not anew:
-        settled |= {one.feature for one in Docket.of(session, config).kept.values()}
-    waiting = [n for feature, n in n_images.items() if n and feature not in settled]
-    judge = _judge_of(session, config)
-    with session.components.blaming(config):
-        usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
-    return len(waiting), len(requests), usage
-
-
-def _n_seen(label: FeatureLabel, request: LabelRequest) -> int:
-    """How many of the top images the labeler looked at: what it says, else all."""
-    told = label.details.get("top_images")
-    return told if isinstance(told, int) and told >= 0 else len(request.top)
-
-
-def _case(made_by: Any, line: LabelLine, trial: Trial) -> tuple[str, Case]:
-    words = FeatureLabel(line.label.label, line.label.description)
-    images = [[one.item.item_id, one.kind, round(one.activation, 4)] for one in trial.shown]
-    key = digest_of([made_by, str(line.feature), words.label, words.description, images, trial.reason])
-    return key, Case(words, trial)
-
-
-def _is_known(judgement: Judgement | None, key: str) -> bool:
-    return judgement is not None and judgement.key == key
-
-
-def _judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
-    with _speaking_of(config):
-        judge = session.components.component("judge")
-    if not isinstance(judge, LabelJudge):
-        raise ConfigError(f"judge: the labeler {config.use} cannot judge labels; use another, or judge.use = 'none'")
-    return judge
-
-
 def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentConfig) -> NDArray[np.float64]:
     import numpy as np
 
@@ -233,14 +131,3 @@ def _speaking_of(config: ComponentConfig) -> Iterator[None]:
         if config.place != "judge" or "labeler." not in str(error):
             raise
         raise type(error)(str(error).replace("labeler.", "judge.")) from None
-
-
-def _judgement(case: Case, key: str, scores: Sequence[float] | NDArray[np.float64]) -> Judgement:
-    import numpy as np
-
-    judged = [
-        JudgedImage(one.item.item_id, one.kind, round(one.activation, 4), None if np.isnan(score) else float(score))
-        for one, score in zip(case.trial.shown, scores, strict=True)
-    ]
-    images, seen = (tuple(one for one in judged if (one.kind == "seen") is is_seen) for is_seen in (False, True))
-    return Judgement(case.feature, case.label.label, images, case.trial.reason, key, seen)

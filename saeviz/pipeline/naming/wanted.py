@@ -1,0 +1,76 @@
+"""The names that a run wants, and what each was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saeviz.config.schema import ComponentConfig
+from saeviz.formats.labels import LabelLine, ShownIds, read_labels
+from saeviz.formats.rundir import digest_of
+from saeviz.pipeline.naming.requests import label_requests
+from saeviz.pipeline.session import Session
+from saeviz.values.features import Feature
+from saeviz.values.naming import LabelRequest
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The names that a run wants: all of them by what they are made from, those it has, those that are waiting."""
+
+    requests: Mapping[str, LabelRequest]
+    kept: Mapping[str, LabelLine]
+
+    @property
+    def waiting(self) -> dict[str, LabelRequest]:
+        """What there is no name for yet."""
+        return {key: request for key, request in self.requests.items() if key not in self.kept}
+
+    @classmethod
+    def of(cls, session: Session, config: ComponentConfig) -> Wanted:
+        """As the run directory is now; raises `RunDirError` where the features are not selected yet."""
+        made_by = [session.components.identity(config), session.dataset.data_digest]
+        requests = {_key(made_by, request): request for request in label_requests(session)}
+        known = read_labels(session.rundir.labels)
+        kept = {
+            key: known[request.feature]._replace(shown=shown_by(request))
+            for key, request in requests.items()
+            if request.feature in known and known[request.feature].key == key
+        }
+        return cls(requests, kept)
+
+
+def is_settled(session: Session, redo: Collection[str]) -> bool:
+    """Whether the names of the run are as they will stay, so that nothing needs to be put together to know them."""
+    record = session.rundir.read_manifest()["stages"].get("label", {})
+    is_done = "finished" in record and not record.get("failed")
+    return is_done and record["digest"] == session.digests.get("label") and "label" not in redo
+
+
+def shown_by(request: LabelRequest) -> ShownIds:
+    """The images of a request."""
+    return ShownIds(tuple(top.item.item_id for top in request.top), tuple(item.item_id for item in request.contrast))
+
+
+def shown_for(session: Session, lines: Iterable[LabelLine]) -> dict[Feature, ShownIds]:
+    """What the labeler was given for each name; lines of earlier versions do not say, so it is put together again."""
+    shown = {line.feature: line.shown for line in lines}
+    if None in shown.values():
+        again = {request.feature: shown_by(request) for request in label_requests(session)}
+        shown = {feature: ids or again.get(feature) for feature, ids in shown.items()}
+    return {feature: ids for feature, ids in shown.items() if ids is not None}
+
+
+def _key(made_by: Any, request: LabelRequest) -> str:
+    """Stands for all that a name is made from, so that an unchanged request is not paid for twice."""
+    return digest_of(
+        [
+            made_by,
+            str(request.feature),
+            [[top.item.item_id, round(top.activation, 4)] for top in request.top],
+            [item.item_id for item in request.contrast],
+            [[relation.rating, f"{relation.r:.4f}", relation.measure] for relation in request.relations],
+            {name: f"{value:.4f}" for name, value in request.scores.items()},
+        ]
+    )
