@@ -32,8 +32,8 @@ class ClipVocabulary:
     def __init__(self, options: ClipVocabularyOptions, context: saeviz.Context) -> None:
         self.options = options
         self.context = context
-        self._terms = tidy(options.terms) or read_terms(options.vocabulary or BUILT_IN)
-        refuse_sentences(self._terms, "terms" if options.terms else "vocabulary")
+        self._terms = tidy(options.terms) or read_terms(options.vocabulary or BUILT_IN, context.option("vocabulary"))
+        refuse_sentences(self._terms, context.option("terms" if options.terms else "vocabulary"))
         self._clip = _clip(options.clip_checkpoint, context)
         self._vectors: dict[str, Float32Array] = {}
         self._fitted: tuple[Sequence[saeviz.ImageItem], Fit] | None = None
@@ -160,7 +160,7 @@ def _clip(checkpoint: str | None, context: saeviz.Context) -> saeviz.TextAligned
         clip = saeviz.component("extractor", "clip-b32-prisma", context=context, clip_checkpoint=checkpoint)
     if not isinstance(clip, saeviz.TextAligned):
         raise saeviz.ConfigError(
-            "labeler.clip_checkpoint: the extractor of this run has no text encoder; name the open_clip tag or "
-            "the checkpoint file of a CLIP here, or use the labeler 'metadata-terms'"
+            f"{context.option('clip_checkpoint')}: the extractor of this run has no text encoder; name the open_clip "
+            "tag or the checkpoint file of a CLIP here, or use the labeler 'metadata-terms'"
         )
     return clip

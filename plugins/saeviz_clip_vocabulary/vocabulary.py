@@ -12,20 +12,20 @@ MOST_WORDS = 5
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 
 
-def read_terms(path: Path) -> list[str]:
+def read_terms(path: Path, option: str = "vocabulary") -> list[str]:
     """The terms of a file in order, one a line, each once; blank lines and those that begin with # are left out.
 
-    Raises `ConfigError` where the file cannot be read or has no term.
+    Raises `ConfigError`, which names the `option`, where the file cannot be read or has no term.
     """
     try:
         lines = read_regular(path.expanduser()).decode("utf-8-sig").splitlines()
     except OSError as error:
-        raise saeviz.ConfigError(f"labeler.vocabulary: {path} cannot be read: {error.strerror}") from error
+        raise saeviz.ConfigError(f"{option}: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise saeviz.ConfigError(f"labeler.vocabulary: {path} is not UTF-8 text: {error.reason}") from error
+        raise saeviz.ConfigError(f"{option}: {path} is not UTF-8 text: {error.reason}") from error
     kept = tidy(line for line in lines if not line.lstrip().startswith("#"))
     if not kept:
-        raise saeviz.ConfigError(f"labeler.vocabulary: {path} has no terms; write one per line")
+        raise saeviz.ConfigError(f"{option}: {path} has no terms; write one per line")
     return kept
 
 
@@ -34,7 +34,7 @@ def refuse_sentences(terms: Iterable[str], option: str) -> None:
     for term in terms:
         if len(term.split()) > MOST_WORDS:
             raise saeviz.ConfigError(
-                f"labeler.{option}: {term[:60]!r} has {len(term.split())} words, and a label has at most {MOST_WORDS}; "
+                f"{option}: {term[:60]!r} has {len(term.split())} words, and a label has at most {MOST_WORDS}; "
                 "shorten it"
             )
 

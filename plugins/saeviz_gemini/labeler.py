@@ -14,7 +14,8 @@ def gemini(options: GeminiOptions, context: saeviz.Context) -> VLMLabeler:
     if options.sdk == "google-genai":
         return VLMLabeler(GenAI(options), options, context)
     context.logger.warning(
-        "labeler: google-generativeai reached its end of life on 2025-11-30 and is no longer maintained; pip "
-        "install 'saeviz[gemini]' and remove labeler.sdk"
+        "%s: google-generativeai reached its end of life on 2025-11-30 and is no longer maintained; pip "
+        "install 'saeviz[gemini]' and remove the option",
+        context.option("sdk"),
     )
     return VLMLabeler(GenerativeAI(options), options, context)

@@ -38,8 +38,9 @@ class MetadataTerms:
     `min_confidence` gets the label '' and a description that says so.
     """
 
-    def __init__(self, options: MetadataTermsOptions, _context: saeviz.Context) -> None:
+    def __init__(self, options: MetadataTermsOptions, context: saeviz.Context) -> None:
         self.options = options
+        self.context = context
         self._stopwords = STOPWORDS | {word.casefold() for word in options.stopwords}
         self._known: _Background | None = None
 
@@ -121,7 +122,8 @@ class MetadataTerms:
             have = f"they have {', '.join(sorted(existing))}" if existing else "they have no metadata at all"
             missing = repr(absent[0]) if absent else " or ".join(COLUMNS)
             raise saeviz.ConfigError(
-                f"labeler.columns: no image has a column {missing}; {have}; name some of these or use another labeler"
+                f"{self.context.option('columns')}: no image has a column {missing}; {have}; "
+                "name some of these or use another labeler"
             )
         return found
 

@@ -54,3 +54,7 @@ class Context:
     progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]] = _no_progress
     peer: Callable[[str], Any] = _no_peer
     place: str = ""
+
+    def option(self, name: str) -> str:
+        """An option of the component as messages name it: `labeler.api_key`, `judge.api_key`."""
+        return f"{self.place}.{name}" if self.place else name

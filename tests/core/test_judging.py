@@ -35,7 +35,7 @@ class Options(FakeLabelerOptions):
 
     def check_ready(self, context):
         if self.fault == "no key":
-            raise saeviz.ConfigError("labeler.api_key: there is no key")
+            raise saeviz.ConfigError(f"{context.option('api_key')}: there is no key")
 
 
 class Words(FakeLabeler):
@@ -43,7 +43,7 @@ class Words(FakeLabeler):
 
     def __init__(self, options, context):
         super().__init__(options, context)
-        self.calls = 0
+        self.context, self.calls = context, 0
 
     def label(self, request):
         NAMED.append(request)
@@ -54,7 +54,7 @@ class Words(FakeLabeler):
 
     def judge(self, label, images):
         if self.calls >= self.options.budget:
-            raise saeviz.PausedError("the budget labeler.max_calls is used up")
+            raise saeviz.PausedError(f"the budget {self.context.option('max_calls')} is used up")
         self.calls += 1
         if self.options.fault == "answers" and len(JUDGED) % 3 == 0:
             JUDGED.append((label, images))

@@ -244,7 +244,7 @@ def test_borrows_the_extractor_of_the_run(colour_words):
 
 
 def test_an_extractor_without_text_tower_is_refused_with_the_next_step():
-    with pytest.raises(saeviz.ConfigError, match=r"labeler\.clip_checkpoint: .*no text tower.*metadata-terms"):
+    with pytest.raises(saeviz.ConfigError, match=r"clip_checkpoint: .*no text encoder.*metadata-terms"):
         build(object())
 
 
@@ -275,7 +275,7 @@ def test_an_unusable_vocabulary_is_named(tmp_path, clip, content, message):
     path = tmp_path / "terms.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(saeviz.ConfigError, match=rf"labeler\.vocabulary: .*terms\.txt {message}"):
+    with pytest.raises(saeviz.ConfigError, match=rf"vocabulary: .*terms\.txt {message}"):
         build(clip, vocabulary=path)
 
 
@@ -383,5 +383,5 @@ def test_probabilities_stay_in_bounds():
 
 def test_a_term_that_is_too_long_for_a_label_is_refused_at_once(clip):
     options = ClipVocabularyOptions(terms=("dog", "academic gown, academic robe, judge's robe"))
-    with pytest.raises(saeviz.ConfigError, match=r"labeler\.terms: .*academic gown.* has 6 words"):
+    with pytest.raises(saeviz.ConfigError, match=r"terms: .*academic gown.* has 6 words"):
         ClipVocabulary(options, replace(saeviz.Context(), peer=lambda _: clip))

@@ -144,7 +144,7 @@ def test_columns_may_stand_on_some_images_only(photographs):
 
 def test_no_column_to_read_names_those_that_exist():
     dataset = [item("a", artist="Klee", year="1922"), item("b", museum="Bern")]
-    with pytest.raises(saeviz.ConfigError, match=r"labeler\.columns: .*title or tags.*they have artist, museum, year"):
+    with pytest.raises(saeviz.ConfigError, match=r"columns: .*title or tags.*they have artist, museum, year"):
         label(dataset[:1], dataset)
     with pytest.raises(saeviz.ConfigError, match=r"no image has a column 'titel'; they have artist, museum, year"):
         label(dataset[:1], dataset, columns=["artist", "titel"])

@@ -381,7 +381,7 @@ def test_a_cut_off_answer_says_which_option_to_raise(serve, make, request_, kind
         "gemini": says("gemini", candidates=[{"content": {"parts": [{"text": text}]}, "finishReason": "MAX_TOKENS"}]),
     }
     server = serve(lambda _: (200, cut[kind.removesuffix("-legacy")]))
-    with pytest.raises(saeviz.LabelError, match=r"cut off .*raise labeler\.max_output_tokens, now 500"):
+    with pytest.raises(saeviz.LabelError, match=r"cut off .*raise max_output_tokens, now 500"):
         make(kind, server, max_output_tokens=500).label(request_)
 
 
@@ -395,7 +395,7 @@ def test_a_redirect_is_not_followed(serve, make, request_, kind, status):
     to = f"http://localhost:{other.port}/v1/elsewhere?token=secret"
     server = serve(lambda _: (status, {}, ("Location", to)))
     with pytest.raises(
-        saeviz.ConfigError, match=rf"labeler\.base_url: .*redirects to http://localhost:{other.port}/v1"
+        saeviz.ConfigError, match=rf"base_url: .*redirects to http://localhost:{other.port}/v1"
     ) as failed:
         make(kind, server).label(request_)
     assert other.asked == []

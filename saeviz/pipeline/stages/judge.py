@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
@@ -18,7 +18,7 @@ from saeviz.pipeline.naming.estimates import judging_takes
 from saeviz.pipeline.naming.power import Power, power_of
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError
+from saeviz.values.errors import PluginError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +33,7 @@ class Judge(Stage):
     def check(self, session: Session) -> None:
         """Raise `ConfigError` for what is missing around the judge."""
         if session.config.judge:
-            with _speaking_of(session.config.judge):
-                session.components.check_ready(session.config.judge)
+            session.components.check_ready(session.config.judge)
 
     def estimate(self, session: Session, redo: Collection[str]) -> str:
         """How many labels wait for their judgement, and what judging them takes."""
@@ -70,8 +69,7 @@ class Judge(Stage):
         logger.info("judge: %d of %d labels to judge with %s", len(docket.waiting), len(docket.cases), config.use)
         usage = {}
         if docket.waiting:
-            with _speaking_of(config):
-                judge = judge_of(session, config)
+            judge = judge_of(session, config)
 
             def ask(case: Case) -> NDArray[np.float64]:
                 return _scores(judge, case, session, config)
@@ -112,7 +110,7 @@ def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentCo
     import numpy as np
 
     images = [one.item for one in case.trial.shown]
-    with session.components.blaming(config), _speaking_of(config):
+    with session.components.blaming(config):
         scores = np.asarray(judge.judge(case.label, images), dtype=np.float64)
     if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
         raise PluginError(
@@ -120,14 +118,3 @@ def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentCo
             f"{scores.shape}; a number from 0 to 1 for each belongs there"
         )
     return scores
-
-
-@contextmanager
-def _speaking_of(config: ComponentConfig) -> Iterator[None]:
-    """Labelers speak of their table as [labeler]; a judge of its own is in [judge]."""
-    try:
-        yield
-    except (ConfigError, LabelError, PausedError) as error:
-        if config.place != "judge" or "labeler." not in str(error):
-            raise
-        raise type(error)(str(error).replace("labeler.", "judge.")) from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 from random import SystemRandom
 from threading import Lock
 from urllib.parse import quote
 
+from saeviz.contract.context import Context
 from saeviz.toolkit.vlm.extras import may_be_schema, named
 from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
@@ -56,8 +56,8 @@ class Asker:
     An extra that a server refuses is left out of all later questions as well.
     """
 
-    def __init__(self, service: Service, options: VLMOptions, meter: Meter, logger: logging.Logger) -> None:
-        self._service, self._options, self._meter, self._logger = service, options, meter, logger
+    def __init__(self, service: Service, options: VLMOptions, meter: Meter, context: Context) -> None:
+        self._service, self._options, self._meter, self._context = service, options, meter, context
         self._pace = Pace(options.requests_per_minute)
         self._lock = Lock()
         self._in_a_row = 0
@@ -108,7 +108,9 @@ class Asker:
             self._in_a_row = 0
             new, self._refused = without - self._refused, self._refused | without
         for extra in new:
-            self._logger.info("%s refuses %s; asked in another way from now on", self._service.name, extra.value)
+            self._context.logger.info(
+                "%s refuses %s; asked in another way from now on", self._service.name, extra.value
+            )
         return self._safe(reply)
 
     def _safe(self, reply: Reply) -> Reply:
@@ -117,17 +119,18 @@ class Asker:
         return reply._replace(text=text, refusal=refusal, model=model)
 
     def _refuse_for_good(self, failure: ServiceError) -> None:
-        name, reason = self._service.name, self._told(failure)
+        name, reason, option = self._service.name, self._told(failure), self._context.option
         if failure.status is not None and 300 <= failure.status < 400:
             raise ConfigError(
-                f"labeler.base_url: {name}: {reason}; redirects are not followed, as they would "
+                f"{option('base_url')}: {name}: {reason}; redirects are not followed, as they would "
                 "take the key elsewhere; give the final address"
             )
         if failure.status in (401, 403):
-            raise ConfigError(f"labeler.api_key: {name} refuses the key: {reason}")
+            raise ConfigError(f"{option('api_key')}: {name} refuses the key: {reason}")
         if failure.status == 404:
             raise ConfigError(
-                f"labeler.model: {name} has no model {self._options.model!r}, or labeler.base_url is wrong: {reason}"
+                f"{option('model')}: {name} has no model {self._options.model!r}, or {option('base_url')} is wrong: "
+                f"{reason}"
             )
         if failure.status == 402:
             raise PausedError(f"{name} answers this account no more for now: {reason}")

@@ -55,8 +55,8 @@ class VLMLabeler:
         self._service = service
         is_in_a_run = context.workdir != Path()
         usage_file = context.workdir / f"usage-{service.name.lower()}.json" if is_in_a_run else None
-        self._meter = Meter(usage_file, options.max_calls, options.max_tokens)
-        self._asker = Asker(service, options, self._meter, context.logger)
+        self._meter = Meter(usage_file, options.max_calls, options.max_tokens, context.option)
+        self._asker = Asker(service, options, self._meter, context)
         self._lock = Lock()
 
     @property
@@ -125,7 +125,8 @@ class VLMLabeler:
 
     def _raise_limit(self) -> str:
         limit = self.options.max_output_tokens
-        return f"raise labeler.max_output_tokens{f', now {limit}' if limit else ' above the default of the server'}"
+        now = f", now {limit}" if limit else " above the default of the server"
+        return f"raise {self.context.option('max_output_tokens')}{now}"
 
     def _ask(self, question: Question) -> Reply:
         try:
@@ -168,7 +169,8 @@ class VLMLabeler:
     def _heatmapper(self) -> HeatmapExtractor:
         extractor = self.context.peer("extractor")
         if not isinstance(extractor, HeatmapExtractor):
-            raise ConfigError("labeler.heatmaps: the extractor of this run makes no heatmaps; take the option out")
+            option = self.context.option("heatmaps")
+            raise ConfigError(f"{option}: the extractor of this run makes no heatmaps; take the option out")
         return extractor
 
     def _expected_of(self, request: LabelRequest) -> Usage:

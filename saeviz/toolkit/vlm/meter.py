@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 class Meter:
     """Counts what is answered, for all threads together, and refuses to go over a budget.
 
-    The count is kept in `path` and goes on where an earlier run left it; with None it is not kept.
+    The count is kept in `path` and goes on where an earlier run left it; with None it is not kept. `option` gives
+    the full name of an option, for messages.
     """
 
-    def __init__(self, path: Path | None, max_calls: int | None, max_tokens: int | None) -> None:
+    def __init__(
+        self, path: Path | None, max_calls: int | None, max_tokens: int | None, option: Callable[[str], str] = str
+    ) -> None:
+        self._option = option
         self._path, self._max_calls, self._max_tokens = path, max_calls, max_tokens
         self._lock = Lock()
         self._under_way = Usage()
@@ -51,13 +55,14 @@ class Meter:
     def _refuse_too_much(self, total: Usage) -> None:
         if self._max_calls is not None and total.calls > self._max_calls:
             raise PausedError(
-                f"the budget labeler.max_calls = {self._max_calls} is used up; raise it and run again to go on"
+                f"the budget {self._option('max_calls')} = {self._max_calls} is used up; "
+                "raise it and run again to go on"
             )
         if self._max_tokens is not None and total.input_tokens + total.output_tokens > self._max_tokens:
             spent = self.usage.input_tokens + self.usage.output_tokens
             raise PausedError(
-                f"the budget labeler.max_tokens = {self._max_tokens} has no room for another answer, {spent} are "
-                "spent; raise it and run again to go on"
+                f"the budget {self._option('max_tokens')} = {self._max_tokens} has no room for another answer, {spent} "
+                "are spent; raise it and run again to go on"
             )
 
     def _count(self, n_images: int, reply: Reply) -> None:

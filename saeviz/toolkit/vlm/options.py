@@ -82,17 +82,17 @@ class VLMOptions(Options):
         """The module that has to be installed, and what to `pip install` for it."""
         raise NotImplementedError
 
-    def key(self) -> SecretStr | None:
+    def key(self, option: str = "api_key") -> SecretStr | None:
         """The key: of `api_key`, else of the environment unless there is a `base_url`; None where there is none.
 
-        Raises `ConfigError` for one that no service can have given.
+        Raises `ConfigError`, which names the `option`, for one that no service can have given.
         """
         if self.api_key is not None:
-            return _checked(self.api_key.get_secret_value(), "the key of labeler.api_key")
+            return _checked(self.api_key.get_secret_value(), f"{option}: the key")
         if self.base_url is None:
             for name in self.key_variables:
                 if value := os.environ.get(name, "").strip():
-                    return _checked(value, f"the key in {name}")
+                    return _checked(value, f"{option}: the key in {name}")
         return None
 
     def check_ready(self, context: Context) -> None:
@@ -100,14 +100,17 @@ class VLMOptions(Options):
         if context.offline and not self._is_local:
             raise ConfigError(
                 "run.offline: this labeler asks a web service; take run.offline out, use a server on this machine "
-                "(labeler.base_url), or use the labeler clip-vocabulary or metadata-terms"
+                f"({context.option('base_url')}), or use the labeler clip-vocabulary or metadata-terms"
             )
         module, install = self.package()
         if not _is_installed(module):
-            raise ConfigError(f"labeler: it needs {module}, which is not installed: pip install '{install}'")
-        if self.key() is None and self.base_url is None:
             raise ConfigError(
-                f"labeler.api_key: there is no key; set the environment variable {' or '.join(self.key_variables)}, "
+                f"{context.place or 'labeler'}: it needs {module}, which is not installed: pip install '{install}'"
+            )
+        option = context.option("api_key")
+        if self.key(option) is None and self.base_url is None:
+            raise ConfigError(
+                f"{option}: there is no key; set the environment variable {' or '.join(self.key_variables)}, "
                 'or name another one: api_key = { env = "VARIABLE" }'
             )
 
@@ -129,7 +132,7 @@ def _checked(text: str, what: str) -> SecretStr:
     """A key with a line break in it would be quoted in the error messages of HTTP libraries."""
     text = text.strip()
     if not text or not all("!" <= letter <= "~" for letter in text):
-        raise ConfigError(f"labeler.api_key: {what} is empty or holds letters that no key has, such as a line break")
+        raise ConfigError(f"{what} is empty or holds letters that no key has, such as a line break")
     return SecretStr(text)
 
 
