@@ -249,7 +249,7 @@ def test_an_extractor_without_text_tower_is_refused_with_the_next_step():
 
 
 def test_outside_a_run_there_is_no_clip_to_borrow():
-    with pytest.raises(saeviz.ConfigError, match="no extractor to borrow"):
+    with pytest.raises(saeviz.ConfigError, match="no extractor available"):
         ClipVocabulary(ClipVocabularyOptions(), saeviz.Context())
 
 
