@@ -30,6 +30,11 @@ class Cutoffs(NamedTuple):
     moderate: float
     monosemantic: float
 
+    def classes(self, scores: NDArray[np.float64]) -> NDArray[np.str_]:
+        """`polysemantic`, `moderate` or `monosemantic`, '' for NaN."""
+        conditions = [np.isnan(scores), scores >= self.monosemantic, scores >= self.moderate]
+        return np.select(conditions, ["", "monosemantic", "moderate"], default="polysemantic")
+
 
 def measure_baseline(unit: UnitVectors, seed: int) -> Baseline:
     """Draw 50,000 pairs of different images; all pairs where there are no more."""

@@ -13,9 +13,10 @@ import numpy as np
 from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_monosemanticity import MonosemanticityOptions
-from saeviz_monosemanticity.agreement import correlations
-from saeviz_monosemanticity.baseline import Baseline, Cutoffs, cutoffs
+from saeviz_monosemanticity.agreement import agreement
+from saeviz_monosemanticity.baseline import Baseline, cutoffs
 from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
+from saeviz_monosemanticity.facts import facts, facts_of_second
 from saeviz_monosemanticity.null import null_variance, tail_probability
 from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
 from saeviz_monosemanticity.weights import weights_of_all, weights_of_top
@@ -60,12 +61,13 @@ class Monosemanticity:
                 'to the run file, for instance with use = "dinov2", or remove this scorer'
             )
         if self._is_new("first", data, data.embeddings):
-            yield from self._facts()
+            first = self._yardsticks["first"]
+            yield from facts(self.options, first, self._draws(len(first.unit)))
         for name, values in self._columns(data).items():
             yield ScoreColumn(name, data.space, values)
         if data.second_embeddings is not None:
             if self._is_new("second", data, data.second_embeddings):
-                yield from self._facts_of_second()
+                yield from facts_of_second(self._yardsticks["second"])
             for name, values in self._second_columns(data).items():
                 yield ScoreColumn(name, data.space, values)
 
@@ -80,7 +82,7 @@ class Monosemanticity:
         yield ScoreFact("monosemanticity_family_size", int(np.isfinite(adjusted).sum()))
         yield ScoreFact("monosemanticity_above_chance", int((adjusted <= ALPHA).sum()))
         if any(column.name == "monosemanticity_2" for column in columns):
-            yield from self._agreement(columns)
+            yield from agreement(columns, cutoffs("calibrated", self._yardsticks["first"].baseline))
 
     def _is_new(self, which: str, data: ScoreInput, embeddings: Any) -> bool:
         """Measure an embedding, once for all spaces whose images share it."""
@@ -130,7 +132,7 @@ class Monosemanticity:
         n_features = data.space.n_features
         return {
             "monosemanticity": shown,
-            "ms_class": _classes(shown, cutoffs(self.options.thresholds, yardstick.baseline)),
+            "ms_class": cutoffs(self.options.thresholds, yardstick.baseline).classes(shown),
             "ms_note": _notes(data, shown, sums),
             "ms_baseline_mean": np.full(n_features, yardstick.baseline.mean),
             "ms_baseline_sd": np.full(n_features, yardstick.baseline.sd),
@@ -162,7 +164,7 @@ class Monosemanticity:
         yardstick = self._yardsticks["second"]
         sums, _ = self._sums(_with_embedding(data, yardstick), yardstick)
         scores = sums.scores_with_self_pairs() if self.options.include_self_pairs else sums.scores()
-        classes = _classes(scores, cutoffs("calibrated", yardstick.baseline))
+        classes = cutoffs("calibrated", yardstick.baseline).classes(scores)
         return {"monosemanticity_2": scores, "ms_class_2": classes}
 
     def _sums(self, data: ScoreInput, yardstick: Yardstick) -> tuple[WeightedSums, FloatArray | None]:
@@ -180,47 +182,6 @@ class Monosemanticity:
         is_few = self.options.definition != "global" and min(self.options.top_k, n_images) <= MOST_IMAGES
         return self.options.draws if is_few else 0
 
-    def _facts(self) -> Iterator[ScoreFact]:
-        options, yardstick = self.options, self._yardsticks["first"]
-        baseline = yardstick.baseline
-        yield ScoreFact("monosemanticity_definition", options.definition)
-        if options.definition != "global":
-            yield ScoreFact("monosemanticity_top_k", options.top_k)
-        yield ScoreFact("monosemanticity_images", len(yardstick.unit))
-        if baseline.n_pairs:
-            yield ScoreFact("monosemanticity_baseline_mean", baseline.mean)
-            yield ScoreFact("monosemanticity_baseline_sd", baseline.sd)
-            yield ScoreFact("monosemanticity_baseline_pairs", baseline.n_pairs)
-            yield ScoreFact("monosemanticity_thresholds", options.thresholds)
-            yield ScoreFact("monosemanticity_cutoffs", list(cutoffs(options.thresholds, baseline)))
-        draws = self._draws(len(yardstick.unit))
-        yield ScoreFact("monosemanticity_p", f"up to {draws:,} draws" if draws else "Pearson type III")
-
-    def _facts_of_second(self) -> Iterator[ScoreFact]:
-        yardstick = self._yardsticks["second"]
-        yield ScoreFact("monosemanticity_second_images", len(yardstick.unit))
-        if yardstick.baseline.n_pairs:
-            yield ScoreFact("monosemanticity_second_baseline_mean", yardstick.baseline.mean)
-            yield ScoreFact("monosemanticity_second_baseline_sd", yardstick.baseline.sd)
-            yield ScoreFact("monosemanticity_second_cutoffs", list(cutoffs("calibrated", yardstick.baseline)))
-
-    def _agreement(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact]:
-        """Over the features that have both scores: correlations, and the share in the same calibrated class."""
-        by_name = {
-            name: np.concatenate([column.values for column in columns if column.name == name])
-            for name in ("monosemanticity", "monosemanticity_2", "ms_class_2")
-        }
-        one, other = by_name["monosemanticity"], by_name["monosemanticity_2"]
-        both = np.isfinite(one) & np.isfinite(other)
-        yield ScoreFact("monosemanticity_agreement_features", int(both.sum()))
-        if both.any():
-            pearson, spearman = correlations(one[both], other[both])
-            classes = _classes(one[both], cutoffs("calibrated", self._yardsticks["first"].baseline))
-            yield ScoreFact("monosemanticity_agreement_pearson", pearson)
-            yield ScoreFact("monosemanticity_agreement_spearman", spearman)
-            same_class = float((classes == by_name["ms_class_2"][both]).mean())
-            yield ScoreFact("monosemanticity_agreement_same_class", same_class)
-
 
 def _with_embedding(data: ScoreInput, yardstick: Yardstick) -> ScoreInput:
     """The images that have an embedding."""
@@ -235,11 +196,6 @@ def _batches_of(data: ScoreInput, wanted: NDArray[np.bool_]) -> Iterator[Feature
     for rows, matrix in data.chunks():
         keep = wanted[rows]
         yield FeatureBatch(data.space, tuple(compress(data.item_ids[rows], keep)), matrix[keep])
-
-
-def _classes(scores: FloatArray, limits: Cutoffs) -> NDArray[np.str_]:
-    conditions = [np.isnan(scores), scores >= limits.monosemantic, scores >= limits.moderate]
-    return np.select(conditions, ["", "monosemantic", "moderate"], default="polysemantic")
 
 
 def _notes(data: ScoreInput, scores: FloatArray, sums: WeightedSums) -> NDArray[np.str_]:
