@@ -119,7 +119,9 @@ class TestThumbnails:
         write()
         for name in thumbnails(run):
             (run.dir / "report" / "images" / name).write_bytes(b"torn")
-        for image in write().all("img"):
+        shown = write().all("img")
+        assert shown
+        for image in shown:
             Image.open(run.dir / "report" / image.attributes["src"]).load()
 
     def test_an_image_that_vanished_leaves_a_placeholder_and_is_reported(self, run: FakeRun, write: Write) -> None:
