@@ -1,6 +1,6 @@
-"""A stand-in for the data sets of the Hugging Face hub: serves the folders of a directory and prints its port.
+"""A stand-in for the data sets of the Hugging Face hub: serves the folders of a directory.
 
-`python datasets_hub.py ROOT`: the files below `ROOT/owner/name` are those of the data set `owner/name`, whose only
+`Loopback(Hub, root=ROOT)`: the files below `ROOT/owner/name` are those of the data set `owner/name`, whose only
 commit is `COMMIT`, reachable as `main` and as itself.
 """
 
@@ -8,29 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.loopback import Handler
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Handler):
     root: Path
 
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.wfile.write(self.answer())
-
-    def do_POST(self) -> None:
-        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+    def answer(self) -> None:
+        asked = self.body().decode()
         paths = json.loads(asked)["paths"] if asked.startswith("{") else parse_qs(asked).get("paths", [])
-        self.wfile.write(self.answer(paths))
-
-    def answer(self, paths: list[str] | None = None) -> bytes:
         path = unquote(urlsplit(self.path).path).strip("/").replace(f"/{COMMIT}", "/main")
         match path.split("/"):
             case ["api", "datasets", owner, name] | ["api", "datasets", owner, name, "revision", "main"]:
@@ -40,12 +31,12 @@ class Hub(BaseHTTPRequestHandler):
                 return self.tree(top, sorted(top.joinpath(*folder).rglob("*")))
             case ["api", "datasets", owner, name, "paths-info", "main"]:
                 top = self.root / owner / name
-                return self.tree(top, [top / path for path in paths or []])
+                return self.tree(top, [top / path for path in paths])
             case ["datasets", owner, name, "resolve", "main", *file]:
                 return self.file((self.root / owner / name).joinpath(*file))
         return self.reply(404, b"", "EntryNotFound")
 
-    def info(self, repo: str) -> bytes:
+    def info(self, repo: str) -> None:
         folder = self.root / repo
         if not folder.is_dir():
             return self.reply(404, b"", "RepoNotFound")
@@ -53,7 +44,7 @@ class Hub(BaseHTTPRequestHandler):
         about = {"id": repo, "sha": COMMIT, "siblings": files, "private": False, "gated": False, "disabled": False}
         return self.reply(200, json.dumps({**about, "downloads": 0, "likes": 0, "tags": []}).encode())
 
-    def tree(self, top: Path, paths: list[Path]) -> bytes:
+    def tree(self, top: Path, paths: list[Path]) -> None:
         entries = [
             {"type": "directory", "path": path.relative_to(top).as_posix(), "oid": "0", "size": 0}
             if path.is_dir()
@@ -66,27 +57,13 @@ class Hub(BaseHTTPRequestHandler):
         ]  # fmt: skip
         return self.reply(200, json.dumps(entries).encode())
 
-    def file(self, path: Path) -> bytes:
+    def file(self, path: Path) -> None:
         if not path.is_file():
             return self.reply(404, b"", "EntryNotFound")
         content = path.read_bytes()
         return self.reply(200, content, ETag=f'"{hashlib.sha256(content).hexdigest()}"')
 
-    def reply(self, status: int, body: bytes, problem: str = "", **headers: str) -> bytes:
-        self.send_response(status)
+    def reply(self, status: int, body: bytes, problem: str = "", **headers: str) -> None:
         kind = "application/json" if self.path.startswith("/api") else "application/octet-stream"
-        sent = {"X-Repo-Commit": COMMIT, "Content-Length": str(len(body)), "Content-Type": kind, **headers}
-        for name, value in (sent | ({"X-Error-Code": problem} if problem else {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        return body
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-if __name__ == "__main__":
-    Hub.root = Path(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+        problems = {"X-Error-Code": problem} if problem else {}
+        self.send(status, body, {"X-Repo-Commit": COMMIT, "Content-Type": kind, **headers, **problems})

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
+
+from tests.loopback import Handler, Loopback
 
 
 def picture(colour: str = "red", kind: str = "png") -> bytes:
@@ -20,13 +20,13 @@ def picture(colour: str = "red", kind: str = "png") -> bytes:
     return data.getvalue()
 
 
-class Request(BaseHTTPRequestHandler):
+class Request(Handler):
     """One request; an answer writes to it."""
 
     protocol_version = "HTTP/1.1"
     site: Site
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         self.close_connection = True
         self.site.asked.append(self.path)
         self.site.headers.append(dict(self.headers))
@@ -53,9 +53,6 @@ class Request(BaseHTTPRequestHandler):
         """Send elsewhere."""
         self.reply(status, b"", {"Location": to})
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 class Site:
     """The server. `answers` says what each path shows: bytes of a PNG, or a function that gets the `Request`."""
@@ -65,17 +62,8 @@ class Site:
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.ended = threading.Event()
-        handler = type("Handler", (Request,), {"site": self})
-        self.server = ThreadingHTTPServer(("0.0.0.0", 0), handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.server.handle_error = lambda *_: None
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.server = Loopback(Request, host="0.0.0.0", certificate=certificate, site=self)
+        self.port = self.server.port
 
     def url(self, path: str, host: str = "127.0.0.1", scheme: str = "http") -> str:
         """Where to find a path."""
@@ -84,5 +72,4 @@ class Site:
     def stop(self) -> None:
         """Stop; answers that wait go on at once."""
         self.ended.set()
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()

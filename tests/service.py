@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.loopback import Handler, Loopback
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -38,36 +39,19 @@ class Served:
 
 
 @contextmanager
-def answering(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> Iterator[str]:
-    """The address of a server whose every answer is what `answer(handler, number of the request)` sends."""
+def answering(give: Callable[[Handler, int], None]) -> Iterator[str]:
+    """The address of a server whose every answer is what `give(handler, number of the request)` sends."""
+    numbers = itertools.count(1)
 
-    class Handler(BaseHTTPRequestHandler):
-        count = 0
+    class Answering(Handler):
+        def answer(self) -> None:
+            self.body()
+            give(self, next(numbers))
 
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            Handler.count += 1
-            answer(self, Handler.count)
-
-        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - named after the methods
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with Loopback(Answering) as server:
+        yield server.url
 
 
-def send(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
+def send(handler: Handler, status: int, body: bytes = b"", **headers: str) -> None:
     """A whole answer."""
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
+    handler.send(status, body, {name.replace("_", "-"): value for name, value in headers.items()})

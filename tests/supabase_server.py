@@ -12,13 +12,14 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import jwt
 import psycopg
 from psycopg import sql
+
+from tests.loopback import Handler, Loopback
 
 JWT_SECRET = "a secret of this project, at least thirty-two bytes"
 ROLES = """
@@ -70,21 +71,14 @@ class SupabaseServer:
         self.requests: list[tuple[str, str, int]] = []
         self.most_rows = MOST_ROWS
         self._pool = threading.local()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self._server = Loopback(_handler_of(self))
+        self.url = self._server.url
 
     def __enter__(self) -> SupabaseServer:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Run as the owner of the database, as the SQL editor does."""
@@ -106,17 +100,17 @@ class RefusedError(Exception):
         self.status, self.body = status, body
 
 
-def _handler_of(server: SupabaseServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler_of(server: SupabaseServer) -> type[Handler]:
+    class Gateway(Handler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        def answer(self) -> None:
+            body = self.body()
             server.requests.append((self.command, self.path, len(body)))
             fault = server.faults.popleft() if server.faults else None
             if fault is None or fault.done:
-                status, answer = self.answer(body)
+                status, answer = self.result(body)
             if fault is not None:
                 threading.Event().wait(fault.slow)
                 if not fault.status:
@@ -134,9 +128,7 @@ def _handler_of(server: SupabaseServer) -> type[BaseHTTPRequestHandler]:
             except OSError:  # the client has given up
                 self.close_connection = True
 
-        do_GET = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815
-
-        def answer(self, body: bytes) -> tuple[int, bytes]:
+        def result(self, body: bytes) -> tuple[int, bytes]:
             try:
                 return 200, self.dispatch(body)
             except RefusedError as refused:
@@ -157,10 +149,7 @@ def _handler_of(server: SupabaseServer) -> type[BaseHTTPRequestHandler]:
                 return _storage(server, bucket, name)
             raise RefusedError(404, message="no Route matched with those values")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+    return Gateway
 
 
 def _storage(server: SupabaseServer, bucket: str, name: str) -> bytes:

@@ -13,13 +13,13 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
 from saeviz.testing.fakes import COLOURS
+from tests.loopback import Handler, Loopback
 
 KEY = "sk-very-secret-0123456789"
 GOOD = {
@@ -190,17 +190,13 @@ class VLMServer:
         self.at_once = 0
         self.most_at_once = 0
         self.lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"server_state": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Loopback(_Handler, server_state=self)
 
     def url(self, api: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}" + ("/v1" if api == "openai" else "")
+        return self._server.url + ("/v1" if api == "openai" else "")
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     def response_to(self, asked: Asked) -> Response:
         with self.lock:
@@ -209,12 +205,12 @@ class VLMServer:
         return refuses_key(asked) if asked.key != KEY else act(asked)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server_state: VLMServer
 
-    def do_POST(self) -> None:
+    def answer(self) -> None:
         state = self.server_state
-        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        raw = self.body()
         with state.lock:
             state.at_once += 1
             state.most_at_once = max(state.most_at_once, state.at_once)
@@ -295,6 +291,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 2] if response.is_cut else data)
         except OSError:  # the client has given up
             pass
-
-    def log_message(self, *_: object) -> None:
-        pass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,17 +10,18 @@ import pytest
 
 from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
+from tests import hub_server
+from tests.hub_server import COMMIT
+from tests.loopback import Loopback
 
-SERVER = Path(__file__).parent.parent / "hub_server.py"
-COMMIT = "c0ffee" * 6 + "c0ff"
 NAMES = ["weights.pt", "weights_2.pt"]
 
 
 class Hub:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.process = subprocess.Popen([sys.executable, SERVER, root], stdout=subprocess.PIPE, text=True)
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
+        self.server = Loopback(hub_server.Hub, root=root)
+        self.url = self.server.url
 
     def add(self, repo: str, **files: str) -> None:
         folder = self.root / repo
@@ -31,9 +30,7 @@ class Hub:
             (folder / f"{name}.pt").write_text(content)
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
+        self.server.close()
 
 
 @pytest.fixture

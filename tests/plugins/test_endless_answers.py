@@ -6,14 +6,13 @@ import gzip
 import json
 import logging
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 import saeviz
+from tests.loopback import Handler, Loopback
 
 httpx = pytest.importorskip("httpx")
 COUNTING = "with recursive n(i) as (select 1 union all select i + 1 from n) "
@@ -55,17 +54,19 @@ def test_a_picture_in_a_database_that_is_too_large(sql_images, monkeypatch):
             item.open()
 
 
-class Endless(BaseHTTPRequestHandler):
+class Endless(Handler):
     """A service whose pages go on for ever, and whose pictures do."""
 
-    def do_GET(self) -> None:
+    about: dict[str, int]
+
+    def answer(self) -> None:
         path = self.path.partition("?")[0]
         self.send_response(200)
         self.end_headers()
         if path == "/":
             self.wfile.write(json.dumps({"service": "saeviz", "versions": [1], "images": True}).encode())
         elif path == "/v1/images":
-            self.wfile.write(json.dumps({"items": [{}], "total": self.server.total}).encode())
+            self.wfile.write(json.dumps({"items": [{}], "total": self.about["total"]}).encode())
         else:
             try:
                 while True:
@@ -73,20 +74,17 @@ class Endless(BaseHTTPRequestHandler):
             except OSError:
                 return
 
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
+
+@pytest.fixture
+def about() -> dict[str, int]:
+    """What the service says of itself."""
+    return {"total": 1}
 
 
 @pytest.fixture
-def service() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
-    server.total = 1
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def service(about) -> Iterator[Loopback]:
+    with Loopback(Endless, about=about) as server:
+        yield server
 
 
 @pytest.fixture
@@ -94,7 +92,7 @@ def client(service):
     from saeviz_http import HttpOptions
     from saeviz_http.client import Client
 
-    options = HttpOptions(url=f"http://127.0.0.1:{service.server_port}", timeout=20, retries=0)
+    options = HttpOptions(url=service.url, timeout=20, retries=0)
     with closing(Client(options, saeviz.Context(), "images")) as client:
         yield client
 
@@ -109,10 +107,10 @@ def test_an_answer_that_does_not_end(client, monkeypatch, limit, value, said):
 
 
 @pytest.mark.parametrize("total", [10**18, 10**3000, -1])
-def test_a_list_of_pages_that_does_not_end(service, client, total):
+def test_a_list_of_pages_that_does_not_end(about, client, total):
     from saeviz_http.client import pages
 
-    service.total = total
+    about["total"] = total
     with pytest.raises(saeviz.DataError, match="more items than a list can have"):
         list(pages(lambda start: client.get("/v1/images", start=start), "items", client))
 

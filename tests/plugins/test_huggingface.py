@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,9 @@ import saeviz
 from saeviz.testing import ImageProviderContract
 from saeviz_huggingface import HuggingFaceOptions
 from saeviz_huggingface.provider import HuggingFaceImages
+from tests.datasets_hub import Hub
 from tests.hostile_server import picture
+from tests.loopback import Loopback
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
 COLOURS = ["red", "green", "blue"]
@@ -200,7 +201,6 @@ def test_no_code_of_a_data_set_is_run(tmp_path):
 
 # -- the hub ------------------------------------------------------------------------------------------------------
 
-SERVER = Path(__file__).parents[1] / "datasets_hub.py"
 ASK = """
 import saeviz, sys, time, datasets
 time.sleep = lambda seconds: None
@@ -229,11 +229,10 @@ def hub(tmp_path):
     served.mkdir(parents=True)
     data = rows(liking=(datasets.Value("float64"), [1.0, 2.0, None]))
     data.to_parquet(str(served / "train-00000-of-00001.parquet"))
-    server = subprocess.Popen([sys.executable, SERVER, tmp_path / "served"], stdout=subprocess.PIPE, text=True)
-    port = server.stdout.readline().strip()
+    server = Loopback(Hub, root=tmp_path / "served")
 
     def ask(*words: str) -> list[str]:
-        ours = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+        ours = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
         command = [sys.executable, "-c", ASK, *words]
         done = subprocess.run(command, env={**os.environ, **ours}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -241,9 +240,7 @@ def hub(tmp_path):
 
     ask.server, ask.served, ask.secret = server, served, secret
     yield ask
-    server.terminate()
-    server.wait()
-    server.stdout.close()
+    server.close()
 
 
 THREE = ["0 (255, 0, 0) {'liking': 1.0}", "1 (0, 128, 0) {'liking': 2.0}", "2 (0, 0, 255) {}"]
@@ -257,8 +254,7 @@ def test_a_url_is_refused_and_not_quoted():
 
 def test_a_data_set_of_the_hub_and_again_without_the_hub(hub):
     assert hub("online") == THREE
-    hub.server.terminate()
-    hub.server.wait()
+    hub.server.close()
     assert hub("offline") == THREE
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,6 +18,7 @@ from saeviz_gemini import GeminiOptions
 from saeviz_gemini.labeler import gemini
 from saeviz_openai import OpenAIOptions
 from saeviz_openai.labeler import openai
+from tests.loopback import Handler, Loopback
 
 KEY = "sk-very-secret-0123456789"
 NAME = {"label": "red doors", "description": "Doors.", "visual_elements": ["a"], "why": "", "confidence": 0.8}
@@ -31,47 +30,25 @@ KINDS = {
 }
 
 
-class Server:
-    """On loopback; `answer(body)` gives status, what is sent, headers. `asked` are the bodies, `headers` theirs."""
+class Server(Loopback):
+    """`answer(body)` gives status, what is sent, headers. `asked` are the bodies, `headers` theirs."""
 
     def __init__(self, answer):
         self.answer, self.asked, self.headers = answer, [], []
-        handler = type("Handler", (_Handler,), {"state": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler, state=self)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+    def answer(self):
+        body = json.loads(self.body() or b"{}")
         self.state.asked.append(body)
         self.state.headers.append(dict(self.headers))
         status, found, *headers = self.state.answer(body)
         data = found if isinstance(found, bytes) else json.dumps(found).encode()
-        self.send_response(status)
-        self.send_header("content-type", "text/html" if isinstance(found, bytes) else "application/json")
-        self.send_header("content-length", str(len(data)))
-        for name, value in headers:
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def do_GET(self):
-        self.do_POST()
-
-    def do_HEAD(self):
-        self.do_POST()
-
-    def log_message(self, *_):
-        pass
+        kind = "text/html" if isinstance(found, bytes) else "application/json"
+        self.send(status, data, {"content-type": kind, **dict(headers)})
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from torch import save
 
-SERVER = Path(__file__).parents[2] / "hub_server.py"
-COMMIT = "c0ffee" * 6 + "c0ff"
+from tests.hub_server import COMMIT, Hub
+from tests.loopback import Loopback
+
 SCRIPT = """
 import json, sys
 from PIL import Image
@@ -55,10 +55,8 @@ def test_model_and_saes_from_the_hub(tmp_path, vit_folder, make):
     write_saelens(tmp_path / "served" / "owner" / "lens" / "layer_2" / "best", make)
     shutil.copytree(vit_folder, tmp_path / "served" / "owner" / "tiny")
     make.sae(tmp_path / "served" / "owner" / "sae", file="n_images_2600058.pt")
-    server = subprocess.Popen([sys.executable, SERVER, tmp_path / "served"], stdout=subprocess.PIPE, text=True)
-    port = server.stdout.readline().strip()
-    try:
-        found = run(tmp_path, port)
+    with Loopback(Hub, root=tmp_path / "served") as server:
+        found = run(tmp_path, server.port)
         assert all(found["n"])
         assert found["model_commit"] == COMMIT
         assert found["saes"] == {
@@ -69,11 +67,7 @@ def test_model_and_saes_from_the_hub(tmp_path, vit_folder, make):
             folder = make.sae(tmp_path / "served" / "owner" / "trained" / "last", d_sae=...)
             (folder / "weights.pt").unlink()
             save(make.weights(seed=number), folder / name)
-        found = run(tmp_path, port, "owner/trained:last")
+        found = run(tmp_path, server.port, "owner/trained:last")
         assert found["saes"]["1"] == {"source": "owner/trained:last", "commit": COMMIT}
         fetched = (tmp_path / "home").glob("hub/models--owner--trained/snapshots/*/last/*.pt")
         assert [path.name for path in fetched] == ["n_images_20000.pt"]
-    finally:
-        server.terminate()
-        server.wait()
-        server.stdout.close()
