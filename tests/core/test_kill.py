@@ -72,19 +72,72 @@ def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
     assert leftovers == []
 
 
-@pytest.mark.parametrize("stage", ["extract", "embed", "score", "select", "label", "judge", "report"])
-def test_killed_in_each_stage(tmp_path, uninterrupted, stage):
-    (tmp_path / "slow.toml").write_text(SLOW)
-    process = start(tmp_path)
-    wait_for(process, f"{stage}: ")
-    time.sleep(random.Random(stage).uniform(0, 0.3))
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    resumed = start(tmp_path)
-    _, said = resumed.communicate()
-    assert resumed.returncode == saeviz.ExitCode.PARTIAL, said
-    assert_same(saeviz.open_run(tmp_path / "runs" / "slow", plugins=[FAKES]), uninterrupted)
+KILLED_AT_EACH_WRITE = """
+import os, signal, sys, traceback
+from pathlib import Path
+
+import pandas, pyarrow.parquet, scipy.sparse, tqdm, filelock  # once, for all the processes that are forked and killed
+
+import saeviz
+import saeviz.testing.fakes
+
+run_file, folder = Path(sys.argv[1]), Path(sys.argv[2])
+
+
+def run(directory, killed_at=0):
+    # How it ended, and which files it put in their places or added a line to, in the order in which it did.
+    process = os.fork()
+    if process:
+        return os.waitpid(process, 0)[1]
+    writes = []
+
+    def watch(event, given):
+        is_line = event == "open" and str(given[1]).startswith("a")
+        if event == "os.rename" or is_line:
+            writes.append(f"{Path(os.fsdecode(given[0 if is_line else 1])).name}{'+' if is_line else ''}")
+            if len(writes) == killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        sys.addaudithook(watch)
+        saeviz.run(run_file, settings=[f"run.dir={folder / directory}"])
+        (folder / f"{directory}.writes").write_text("\\n".join(writes))
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+if run("whole"):
+    sys.exit("the run failed by itself")
+writes = (folder / "whole.writes").read_text().splitlines()
+of_stages = [(number, name) for number, name in enumerate(writes, start=1) if not name.endswith((".npz", ".jsonl+"))]
+lines = {name: number for number, name in enumerate(writes, start=1) if name in ("labels.jsonl+", "judgements.jsonl+")}
+for number, name in [*of_stages, *((number, name) for name, number in lines.items())]:
+    if run(f"{number:03}", killed_at=number) != signal.SIGKILL:
+        sys.exit(f"it was not killed at {name}")
+    if run(f"{number:03}"):
+        sys.exit(f"killed at {name}, it does not go on")
+    print(number, name)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_killed_at_each_file_that_it_writes(tmp_path):
+    """Before each file of its own that a run puts in its place, and before the last line of those with lines."""
+    run_file = tmp_path / "run.toml"
+    run_file.write_text((JUDGED + FAKE_RUN).replace("n = 24", "n = 16\nbroken = 1") + "[selector]\nlimit = 4\n")
+    command = [sys.executable, "-c", KILLED_AT_EACH_WRITE, str(run_file), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    killed_at = dict(line.split() for line in done.stdout.splitlines())
+    files = ["scores.parquet", "selected.csv", "labels.jsonl", "labels.jsonl+", "judgements.parquet", "run.json"]
+    assert set(files) <= set(killed_at.values())
+    expected = saeviz.open_run(tmp_path / "whole", plugins=[FAKES])
+    for number in killed_at:
+        assert_same(saeviz.open_run(tmp_path / f"{int(number):03}", plugins=[FAKES]), expected)
 
 
 def test_killed_again_and_again(tmp_path, uninterrupted):
