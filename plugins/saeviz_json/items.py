@@ -126,7 +126,7 @@ class ItemFiles:
             folder = _read_index(path)
             for item_id in [item_id for item_id, name in folder.files.items() if not folder.is_whole(name)]:
                 file = path / folder.files.pop(item_id)
-                what = "is not as it was written" if file.exists() else "is missing"
+                what = "was changed or damaged since it was written" if file.exists() else "is missing"
                 self.context.logger.warning("%s %s: its item is extracted again", file, what)
             return folder
         return None if (path / BATCHES).exists() else self._scan(path)

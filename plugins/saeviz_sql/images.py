@@ -60,7 +60,7 @@ class SqlImages:
     def notes(self) -> Sequence[str]:
         """What the user should know of the columns."""
         unread = ", ".join(f"{name} ({kind})" for name, kind in self._unread.items())
-        notes = [f"{WHERE}: not read, since they are no single values: {unread}"] if unread else []
+        notes = [f"{WHERE}: not read, because they are not single values: {unread}"] if unread else []
         return [*notes, *self._ratings.notes]
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class SqlImages:
     def _columns(self) -> tuple[str, ...]:
         options = self.options
         if options.path is not None and not options.path.is_file():
-            raise saeviz.DataError(f"images.path: there is no file {options.path}")
+            raise saeviz.DataError(f"images.path: no file {options.path}")
         with self._database.reading(MOST_SECONDS) as connection:
             columns = tuple(connection.execute(self._query("q.*", "limit 0")).keys())
         for option in ("id_column", "path_column", "url_column", "image_column"):

@@ -69,7 +69,7 @@ class RetryingTransport:
                 self._logger.info("supabase: %s; trying again in %.1f s", reason, delay)
                 time.sleep(delay)
         raise saeviz.SaevizError(
-            f"{self._place}: {reason}, after {TRIES} tries; run again later, what is finished is kept"
+            f"{self._place}: {reason}, after {TRIES} tries; run again later; finished work is kept"
         )
 
     def close(self) -> None:

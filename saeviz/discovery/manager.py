@@ -128,7 +128,7 @@ class Manager:
         try:
             self._pluggy.register(plugin, name=source.name)
         except ValueError as error:
-            raise PluginError(f"its name is taken by {self._owner(source.name)}") from error
+            raise PluginError(f"its name is already used by {self._owner(source.name)}") from error
         except pluggy.PluginValidationError as error:
             raise PluginError(str(error).splitlines()[-1]) from error
         try:
@@ -157,7 +157,7 @@ class Manager:
                 owner = self.offers[key].source if key in self.offers else offer.source
                 raise PluginError(
                     f"its {key[0]} {key[1]!r} is already offered by {owner}, version {owner.version}; "
-                    f"rename it, or leave the other out with --plugins no:{owner.name}"
+                    f"rename it, or exclude the other with --plugins no:{owner.name}"
                 )
             seen.add(key)
 
@@ -172,7 +172,7 @@ class Manager:
         """The component of that name; raises `ConfigError` with a suggestion where there is none."""
         if role not in ROLES:
             hint = suggest(role, ROLES) or f"; there are: {', '.join(ROLES)}"
-            raise ConfigError(f"there is no role {quoted(role)}{hint}")
+            raise ConfigError(f"unknown role {quoted(role)}{hint}")
         if (role, name) in self.offers:
             return self.offers[role, name]
         names = self.names(role)
@@ -269,7 +269,7 @@ def _refuse_unknown_names(choice: PluginChoice, known: list[str]) -> None:
 def _check_api(plugin: object) -> None:
     api = getattr(plugin, "SAEVIZ_API", hookspecs.API_VERSION)
     if not isinstance(api, int) or api > hookspecs.API_VERSION:
-        raise PluginError(f"it is made for plugin API {api}, this saeviz has {hookspecs.API_VERSION}; upgrade saeviz")
+        raise PluginError(f"made for plugin API {api}, but this saeviz has {hookspecs.API_VERSION}; upgrade saeviz")
 
 
 def _check_hooks(plugin: object) -> None:
@@ -279,7 +279,7 @@ def _check_hooks(plugin: object) -> None:
         is_marked = hasattr(member, f"{hookspecs.PROJECT}_impl")
         marked = marked or is_marked
         if is_marked and name not in HOOKS:
-            raise PluginError(f"it implements {name}, which is no hook{suggest(name, HOOKS)}")
+            raise PluginError(f"it implements {name}, which is not a hook{suggest(name, HOOKS)}")
         if not is_marked and (name in HOOKS or (name.startswith("saeviz_") and suggest(name, HOOKS))):
             raise PluginError(f"its function {name} lacks the marker @saeviz.hookimpl{suggest(name, HOOKS)}")
     if not marked:

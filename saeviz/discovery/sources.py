@@ -104,7 +104,7 @@ def _module_source(name: str) -> Source:
 
 def _file_source(path: Path) -> Source:
     if not path.is_file():
-        raise ConfigError(f"--plugins: there is no file {path}")
+        raise ConfigError(f"--plugins: no file {path}")
     version = _version_of_file(path)
     return Source(path.stem, f"file {path}", version, bundled=False, load=lambda: _import_file(path))
 

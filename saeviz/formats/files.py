@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _TEMPORARY = ".saeviz-"
 _LOCK = ".saeviz-lock"
 _NEXT_STEP = {
-    errno.ENOSPC: "free some space and run again; what is finished is kept",
-    errno.EDQUOT: "your quota is used up: free some space and run again; what is finished is kept",
+    errno.ENOSPC: "free some space and run again; finished work is kept",
+    errno.EDQUOT: "your quota is used up: free some space and run again; finished work is kept",
     errno.EACCES: "change its permissions or choose another folder",
     errno.EPERM: "change its permissions or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",

@@ -181,7 +181,7 @@ def read_judgements(path: Path) -> dict[Feature, Judgement]:
     try:
         found = [Judgement.from_json(parse_line(text)) for text in read_lines(path)]
     except DAMAGED as error:
-        raise RunDirError(f"{path} is damaged ({error}); make it again with --redo judge") from error
+        raise RunDirError(f"{path} is damaged ({error}); recreate it with --redo judge") from error
     return {one.feature: one for one in found}
 
 

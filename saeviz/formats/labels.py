@@ -67,7 +67,7 @@ def read_labels(path: Path) -> dict[Feature, LabelLine]:
     try:
         lines = [LabelLine.from_json(parse_line(text)) for text in read_lines(path)]
     except DAMAGED as error:
-        raise RunDirError(f"{path} is damaged ({error}); make it again with --redo label") from error
+        raise RunDirError(f"{path} is damaged ({error}); recreate it with --redo label") from error
     return {line.feature: line for line in lines}
 
 

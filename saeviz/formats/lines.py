@@ -14,7 +14,7 @@ from saeviz.values.errors import SaevizError
 CHECK = "check"
 """The key of a line's checksum."""
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, SaevizError)
-"""What making something of a line raises where it is not as it was written."""
+"""What making something of a line raises where it was changed or damaged since it was written."""
 
 
 def checked_line(row: Mapping[str, Any]) -> str:
@@ -33,10 +33,10 @@ def parse_line(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(row, dict):
-        raise ValueError("a line is no JSON object")
+        raise ValueError("a line is not a JSON object")
     check = row.pop(CHECK, None)
     if check is not None and check != _check_of(row):
-        raise ValueError("a line is not as it was written")
+        raise ValueError("a line was changed or damaged since it was written")
     return row
 
 

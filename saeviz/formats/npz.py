@@ -41,7 +41,7 @@ def read_npz(source: Path | bytes | bytearray, *names: str) -> dict[str, NDArray
                 raise ValueError(f"it has no array {lacking[0]!r}")
             return {name: to_array(archive.read(f"{name}.npy")) for name in names or found}
     except (*_DAMAGE, lzma.LZMAError) as error:
-        raise ValueError(f"it is no .npz file, or damaged: {error}") from error
+        raise ValueError(f"not an .npz file, or damaged: {error}") from error
 
 
 def to_array(data: bytes) -> NDArray[Any]:
@@ -60,7 +60,7 @@ def to_array(data: bytes) -> NDArray[Any]:
     try:
         dtype = np.dtype(header[1].decode())
     except TypeError as error:
-        raise ValueError(f"there is no type {header[1].decode()!r} of arrays") from error
+        raise ValueError(f"unknown array type {header[1].decode()!r}") from error
     if dtype.hasobject or not dtype.itemsize:
         raise ValueError(f"an array of type {dtype} is refused")
     shape = tuple(int(size) for size in header[3].split(b",") if size.strip())

@@ -33,5 +33,5 @@ def default_cache_dir() -> Path:
         return Path("~", ".cache", "saeviz").expanduser()
     except RuntimeError as error:
         raise ConfigError(
-            "run.cache_dir: there is no home directory for what runs share; set HOME, or say where it goes"
+            "run.cache_dir: no home directory for the shared cache; set HOME, or set run.cache_dir"
         ) from error

@@ -131,7 +131,7 @@ class RunDir:
                 lock.acquire()
             except Timeout as error:
                 raise RunDirError(
-                    f"another run is at work in {self.path}; wait for it, or choose another dir"
+                    f"another run is working in {self.path}; wait until it has ended, or choose another run.dir"
                 ) from error
         try:
             remove_temporaries(self.path)
@@ -149,8 +149,8 @@ class RunDir:
             )
         if away is not None:
             raise ConfigError(
-                f"run.dir: {self.path / away.relative_to(root)} is a link that leads out of the run directory, "
-                "and a run writes nowhere else; remove it (features may be elsewhere: path in [store])"
+                f"run.dir: {self.path / away.relative_to(root)} is a link that leads out of the run directory, and "
+                f"a run writes nowhere else; remove it (features can go elsewhere: path in [store])"
             )
 
     def read_manifest(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class RunDir:
                 FeatureSpace(**space) for space in self.read_manifest()["stages"].get("extract", {}).get("spaces", [])
             ]
         except (TypeError, DataError) as error:
-            raise RunDirError(f"{self.manifest_file}: its feature spaces are none: {error}") from error
+            raise RunDirError(f"{self.manifest_file}: its feature spaces are invalid: {error}") from error
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
@@ -241,7 +241,7 @@ class RunDir:
         record = self.read_manifest()["stages"].get(stage, {})
         digest = _digests_in(record).get(path.relative_to(self.path).as_posix())
         if digest is not None and digest_of_tree(path) != digest:
-            what = "is not as it was written" if path.exists() else "is missing"
+            what = "was changed or damaged since it was written" if path.exists() else "is missing"
             raise RunDirError(f"{path} {what}: {_next_step(stage)}")
 
     def write_table(self, path: Path, table: pd.DataFrame) -> None:
@@ -314,7 +314,7 @@ def _is_manifest(found: Any) -> bool:
 
 
 def _next_step(stage: str) -> str:
-    return f"the same `saeviz run` makes it again, or --redo {stage}"
+    return f"the same `saeviz run` recreates it, or --redo {stage}"
 
 
 def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
@@ -323,7 +323,7 @@ def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
     except FileNotFoundError as error:
         raise RunDirError(f"{path} is not there yet: run the stage {stage!r} first") from error
     except UNREADABLE as error:
-        raise RunDirError(f"{path} cannot be read ({error}); make it again with --redo {stage}") from error
+        raise RunDirError(f"{path} cannot be read ({error}); recreate it with --redo {stage}") from error
 
 
 def _holds_foreign_files(path: Path) -> bool:

@@ -68,7 +68,7 @@ def read_selected(rundir: RunDir) -> list[Selected]:
             for feature, row in zip(features_of(table), table.itertuples(), strict=True)
         ]
     except (LookupError, AttributeError, ValueError) as error:
-        raise RunDirError(f"{rundir.selected} is damaged ({error}); make it again with --redo select") from error
+        raise RunDirError(f"{rundir.selected} is damaged ({error}); recreate it with --redo select") from error
 
 
 def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, pd.DataFrame]:

@@ -24,7 +24,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MOST_BYTES:
-        raise ConfigError(f"{path} cannot be read: it has more than {MOST_BYTES // 2**20} MB, which no run file needs")
+        raise ConfigError(
+            f"{path} cannot be read: it has more than {MOST_BYTES // 2**20} MB, which is too large for a run file"
+        )
     try:
         return parse_toml(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -101,7 +103,7 @@ def _mistake(value: Any, depth: int) -> str | None:
     if depth > DEEPEST:
         return f"it is nested more than {DEEPEST} deep"
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return f"{quoted(value)} is beyond what an option can hold"
+        return f"{quoted(value)} is too large for an option"
     return _text_mistake(value) if isinstance(value, str) else None
 
 

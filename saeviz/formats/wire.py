@@ -104,7 +104,7 @@ def unpack_text(array: NDArray[Any]) -> list[Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"a list of texts is not JSON: {error}") from error
     if not isinstance(values, list):
-        raise DataError("a list of texts is no list")
+        raise DataError("a list of texts is not a list")
     return values
 
 

@@ -113,7 +113,7 @@ def _set_aside_what_changed(session: Session, name: str, records: Mapping[str, A
     earlier = [records.get(one, {}).get("sha256", {}) for one in STAGE_NAMES[: STAGE_NAMES.index(name)]]
     for path in session.rundir.changed(records[name]):
         place = path.relative_to(session.rundir.path).as_posix()
-        what = "is not as it was written" if path.exists() else "is missing"
+        what = "was changed or damaged since it was written" if path.exists() else "is missing"
         logger.warning("%s: %s %s: it is made again", name, place, what)
         if path.is_file() and path.suffix != ".jsonl" and not any(place in known for known in earlier):
             with explain_disk_errors(path, "removed"):

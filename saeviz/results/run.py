@@ -321,5 +321,5 @@ class Run:
         found = Feature.parse(feature) if isinstance(feature, str) else feature
         space = self._space(f"layer{found.layer}.{found.tokens}")
         if not found.index < space.n_features:
-            raise ConfigError(f"{space} has {space.n_features} features, so there is no {found}")
+            raise ConfigError(f"{space} has {space.n_features} features, so {found} does not exist")
         return found

@@ -191,8 +191,8 @@ def _delimiter(text: str, candidates: str, known: Collection[str]) -> str:
 def _ragged(record: _Record, header: Sequence[str]) -> ValueError:
     columns = "1 column" if len(header) == 1 else f"{len(header)} columns"
     return ValueError(
-        f"line {record.line} has {record.width} cells, but the header names {columns}; "
-        "put cells that hold the delimiter in quotation marks"
+        f"line {record.line} has {record.width} cells, but the header has {columns}; put cells that contain the "
+        f"delimiter in quotation marks"
     )
 
 

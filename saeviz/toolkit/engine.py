@@ -37,8 +37,8 @@ def _can_be_had(engine: str) -> str:
 EngineChoice = Annotated[Literal["auto", "torch", "openvino"], AfterValidator(_can_be_had)]
 """The type of an option `engine`, which goes with `ENGINE_HELP`."""
 ENGINE_HELP = (
-    "what runs the model: torch; openvino, on the CPU; auto: openvino where it is installed and gives what torch gives "
-    "for the first images, else torch (the manifest says which)"
+    "what runs the model: torch; openvino (CPU only); auto: openvino if it is installed and agrees with torch on "
+    "the first images, else torch (the manifest records which)"
 )
 
 

@@ -11,7 +11,7 @@ from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.torch import first_line
 from saeviz.values.errors import DataError
 
-UNREACHABLE = "cannot be had because the hub cannot be reached"
+UNREACHABLE = "cannot be downloaded because the hub cannot be reached"
 
 
 def fetch(
@@ -35,7 +35,7 @@ def fetch(
     if local.is_dir():
         return _first_of(local, names, option)
     if _looks_like_a_path(source):
-        raise DataError(f"{option}: there is no file or folder {source}")
+        raise DataError(f"{option}: no file or folder {source}")
     return _download(str(source), names, context=context, revision=revision, option=option, needed=needed)
 
 
@@ -92,10 +92,10 @@ def _download(
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     wanted = " or ".join(names)
-    missing = f"{option}: {repo_id} is no folder here, and {wanted}"
+    missing = f"{option}: {repo_id} is not a local folder, and {wanted}"
     elsewhere = (
-        f"get {needed or wanted} of https://huggingface.co/{repo_id} on another machine "
-        f"into a folder and set {option} to it"
+        f"download {needed or wanted} from https://huggingface.co/{repo_id} on another machine and set {option} to "
+        "the folder"
     )
     unreached: Exception | None = None
     for name in names:
@@ -108,12 +108,12 @@ def _download(
             continue
         except _failures() as error:
             reason = what_the_hub_said(error, repo_id) or first_line(error)
-            raise DataError(f"{missing} cannot be had from the hub: {reason}; or {elsewhere}") from error
+            raise DataError(f"{missing} cannot be downloaded from the hub: {reason}; or {elsewhere}") from error
     if unreached is not None:
         said = what_the_hub_said(unreached, repo_id)
         if said is not None:
-            raise DataError(f"{missing} cannot be had from the hub: {said}; or {elsewhere}") from unreached
-        why = "is not in the hub's cache, and offline was asked for" if context.offline else UNREACHABLE
+            raise DataError(f"{missing} cannot be downloaded from the hub: {said}; or {elsewhere}") from unreached
+        why = "is not in the hub's cache, and run.offline is set" if context.offline else UNREACHABLE
         raise DataError(f"{missing} {why}; {elsewhere}") from unreached
     at = f" at revision {revision}" if revision else ""
     raise DataError(f"{option}: {repo_id}{at} has no {wanted}")

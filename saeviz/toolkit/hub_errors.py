@@ -34,27 +34,27 @@ def _what_and_step(answered: Any, page: str, tokens: str) -> tuple[str, str]:
         (
             isinstance(answered, GatedRepoError),
             "it is gated",
-            f"accept its licence on {page}, make a token on {tokens}, and set HF_TOKEN to it",
+            f"accept its licence on {page}, create a token on {tokens}, and set HF_TOKEN to it",
         ),
         (isinstance(answered, RevisionNotFoundError), "it has no such revision", ""),
         (
             isinstance(answered, RepositoryNotFoundError),
-            "the hub knows no such repository, or does not show it",
-            "look at the spelling; for a private one set HF_TOKEN to a token that may read it",
+            "no such repository on the hub, or it is private",
+            "check the spelling; for a private one set HF_TOKEN to a token that may read it",
         ),
         (
             status in (401, 403),
             "the hub refuses",
-            "set HF_TOKEN to a token that may read it, or take a wrong one out",
+            "set HF_TOKEN to a token that may read it, or unset an invalid one",
         ),
         (
             status == 429,
-            "the hub was asked too often",
-            f"try again {when}; with HF_TOKEN set it answers more often",
+            "too many requests to the hub",
+            f"try again {when}; the limit is higher with HF_TOKEN set",
         ),
-        (status >= 500, "the hub itself fails", "try again later"),
+        (status >= 500, "the hub has an internal error", "try again later"),
     )
-    return next(((what, step) for fits, what, step in cases if fits), ("the hub gives no file", ""))
+    return next(((what, step) for fits, what, step in cases if fits), ("the hub did not send the file", ""))
 
 
 def _answer_behind(error: BaseException) -> Any:

@@ -44,7 +44,7 @@ def check_folder(folder: Path, option: str) -> Path:
             if path.suffix.lower() == ".json" and path.name not in NO_SETTINGS:
                 _check_settings(path, option)
         elif not stat.S_ISDIR(mode):
-            raise DataError(f"{option}: {path} is no regular file; a model folder holds files only")
+            raise DataError(f"{option}: {path} is not a regular file")
     return folder
 
 
@@ -84,13 +84,13 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _check_settings(path: Path, option: str) -> None:
     if path.stat().st_size > LONGEST:
-        raise DataError(f"{option}: {path} has more than {LONGEST >> 20} MiB, and settings are never that long")
+        raise DataError(f"{option}: {path} has more than {LONGEST >> 20} MiB, which is too large for settings")
     try:
         json.loads(read_regular(path), object_pairs_hook=_refuse_code)
     except _WantsCodeError as error:
         raise DataError(
-            f"{option}: {path} is refused: {error}, and saeviz runs no code of a model; remove the key, or take a "
-            "model that transformers, timm or open_clip know by themselves"
+            f"{option}: {path} is refused: {error}, and saeviz never runs code that comes with a model; remove the "
+            f"key, or use a model that transformers, timm or open_clip support themselves"
         ) from None
     except (OSError, ValueError, RecursionError):
         return  # whoever needs it says what is wrong with it

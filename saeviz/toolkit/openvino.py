@@ -72,7 +72,7 @@ class OpenVino:
             for request in requests:
                 request.wait()
         except RuntimeError as error:
-            raise OpenVinoError(f"it fails on {len(batch)} images: {_reason(error)}") from error
+            raise OpenVinoError(f"it failed on {len(batch)} images: {_reason(error)}") from error
         return [
             torch.cat([torch.from_numpy(request.get_output_tensor(number).data) for request in requests])
             for number in range(self._n_outputs)

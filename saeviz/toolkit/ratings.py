@@ -30,7 +30,7 @@ def check_names(names: Iterable[str], known: Collection[str], place: str, kind: 
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known)) or 'none'}"
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(map(repr, known)) or 'none'}"
             raise saeviz.ConfigError(f"{place}: the images have no {kind} {name!r}; {hint}")
 
 
@@ -93,7 +93,7 @@ def choose(
             found[name] = reading
     notes = list(reasons.notes())
     if not found:
-        notes.append(f"no column is taken for a rating; {_CHANGE}")
+        notes.append(f"no column looks like a rating; {_CHANGE}")
     return Columns(found, _metadata(free, found), [f"{where}: {note}" for note in notes])
 
 
@@ -156,7 +156,7 @@ class _Reasons:
     def notes(self) -> Iterator[str]:
         """A sentence for each reason."""
         if self.unread:
-            yield f"not read, since they are no single values: {_named_with(self.unread)}"
+            yield f"not read, because they are not single values: {_named_with(self.unread)}"
         if self.empty:
             yield f"without any value: {_listed(self.empty)}"
         for names, what in (
@@ -178,23 +178,23 @@ class _Reasons:
             yield f"{_listed(names)} {looks}{of}, not like {_ratings(names)}; {_change(names)}"
         for name, example in self.labelled.items():
             yield (
-                f"{name!r} has words behind its numbers, such as {example}, and is not taken for a rating; name it in "
-                "images.rating_columns to take the numbers"
+                f"{name!r} has text after its numbers, such as {example}, and is not read as a rating; name it "
+                f"in images.rating_columns to use the numbers"
             )
         if self.partly:
             names = list(self.partly)
-            are = "are not taken for ratings" if len(names) > 1 else "is not taken for a rating"
+            are = "are not read as ratings" if len(names) > 1 else "is not read as a rating"
             yield f"{_named_with(self.partly)} {are}, since at most half of the values are numbers; {_change(names)}"
         for name, example in self.unclear.items():
             yield (
-                f"{name!r} is not taken for a rating: {example} may be a decimal or a thousand; write its numbers "
-                "with a point, or without a mark for thousands"
+                f"{name!r} is not read as a rating: {example} may be a decimal or a thousands separator; write its "
+                f"numbers with a decimal point and without thousands separators"
             )
         for name, example in self.spelling.items():
-            yield f"{name!r} is not taken for a rating: {example} is not a number as it is written"
+            yield f"{name!r} is not read as a rating: {example} is not a number as it is written"
         for name, codes in self.codes.items():
             yield (
-                f"{name!r} is not taken for a rating: {codes} looks like a code for a missing value; empty such "
+                f"{name!r} is not read as a rating: {codes} looks like a code for a missing value; empty such "
                 "cells, or name the column in images.rating_columns to keep them as numbers"
             )
 
@@ -260,8 +260,8 @@ def _named(name: str, cells: Sequence[Cell], where: str, comma: bool | None) -> 
     if reading is None:
         example = shown(next(cell for cell in cells if isinstance(cell, str) and "," in cell))
         raise saeviz.ConfigError(
-            f"images.rating_columns: {name!r} of {where} has numbers such as {example}, which may be a decimal or a "
-            "thousand; write them with a point, or without a mark for thousands"
+            f"images.rating_columns: {name!r} of {where} has numbers such as {example}, which may be a decimal or "
+            f"a thousands separator; write them with a decimal point and without thousands separators"
         )
     return reading
 

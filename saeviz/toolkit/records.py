@@ -51,7 +51,7 @@ def brief(cell: Cell) -> Cell:
 def require_column(columns: Sequence[str], name: str, option: str) -> None:
     """Raise `ConfigError` unless there is a column `name`; `option` is how the user chose it."""
     if name not in columns:
-        raise ConfigError(f"images.{option}: there is no column {name!r}; there are: {', '.join(columns)}")
+        raise ConfigError(f"images.{option}: no column {name!r}; there are: {', '.join(columns)}")
 
 
 def unique_ids(records: Iterator[tuple[str | None, Record]], option: str) -> Iterator[tuple[str, Record]]:
@@ -76,8 +76,8 @@ def picture_at(item_id: str, path: str | None, base: Path, *, inside: bool) -> P
         return missing_picture(item_id, "its record has no path")
     if _URL.match(path):
         raise DataError(
-            f"images.path_column: item {item_id!r} has a URL there, not the path of a file; URLs belong into "
-            "images.url_column"
+            f"images.path_column: item {item_id!r} has a URL there, not the path of a file; URLs go into "
+            f"images.url_column"
         )
     file = Path(os.path.normpath(base / path))
     if "\0" in path or (inside and not file.is_relative_to(os.path.normpath(base))):

@@ -93,5 +93,6 @@ def _index_type(space: FeatureSpace) -> str:
 
 def _damaged(space: FeatureSpace, row: Row) -> DataError:
     return DataError(
-        f"{space}: the stored features of item {item_id_of(row.key)!r} are damaged; throw all away with --redo extract"
+        f"{space}: the stored features of item {item_id_of(row.key)!r} are damaged; extract all again with --redo "
+        f"extract"
     )

@@ -144,7 +144,7 @@ class ShardStore(OneItemStore, ABC):
                 try:
                     self._merge_small(index, however_few=True)
                 except (RunDirError, DataError) as error:
-                    self.context.logger.warning("the small shards are kept as they are: %s", error)
+                    self.context.logger.warning("the small shards are not merged: %s", error)
         self._writer.release()
 
     def claim(self) -> None:
@@ -245,7 +245,7 @@ class ShardStore(OneItemStore, ABC):
         for number in lost:
             items = index.drop(number)
             path = self._path(index, number)
-            what = "is not as it was written" if path.exists() else "is missing"
+            what = "was changed or damaged since it was written" if path.exists() else "is missing"
             self.context.logger.warning("%s %s: its %d items are extracted again", path, what, items)
 
     def _remove(self, paths: Iterable[Path]) -> None:

@@ -52,8 +52,8 @@ _MAGIC = (
     (b"%PDF", "a PDF document", ""),
     (b"$FL2", "an SPSS file", ".sav"),
     (b"<stata_dta>", "a Stata file", ".dta"),
-    (b"<!DOCTYPE html", "a web page, perhaps that of a failed download", ""),
-    (b"<html", "a web page, perhaps that of a failed download", ""),
+    (b"<!DOCTYPE html", "a web page, perhaps from a failed download", ""),
+    (b"<html", "a web page, perhaps from a failed download", ""),
 )
 
 
@@ -164,13 +164,13 @@ def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
         raise saeviz.DataError(f"{option}: {path} has no rows")
     if table.unread:
         columns = ", ".join(f"{name} ({kind})" for name, kind in table.unread.items())
-        table.notes.append(f"{path.name}: not read, since they are no single values: {columns}")
+        table.notes.append(f"{path.name}: not read, because they are not single values: {columns}")
     return table
 
 
 def _unreadable(error: Exception, path: Path, option: str) -> saeviz.DataError:
     if isinstance(error, FileNotFoundError):
-        return saeviz.DataError(f"{option}: there is no file {path}")
+        return saeviz.DataError(f"{option}: no file {path}")
     return saeviz.DataError(f"{option}: {path} cannot be read: {error}")
 
 
@@ -234,9 +234,9 @@ def _read_json_lines(path: Path) -> Table:
         try:
             record = json.loads(line, object_pairs_hook=_one_of_each)
         except ValueError as error:
-            raise ValueError(f"line {number} is no JSON record: {error}") from error
+            raise ValueError(f"line {number} is not a JSON record: {error}") from error
         if not isinstance(record, dict):
-            raise ValueError(f"line {number} is no record ({{...}})")
+            raise ValueError(f"line {number} is not a record ({{...}})")
         records.append(record)
         lines.append(number)
     return _of_records(path, records, lines, notes)

@@ -238,7 +238,7 @@ def test_a_cache_that_cannot_be_used_fails_no_run(run_file, made, tmp_path, dama
     (tmp_path / "cache" / "shared.sqlite3").write_bytes(damage * 100)
     done = run(run_file, "one")
     assert len(done.items) == 6
-    told = "the run goes on without it" in (done.dir / "log.txt").read_text()
+    told = "the run continues without it" in (done.dir / "log.txt").read_text()
     assert told == bool(damage)
 
 

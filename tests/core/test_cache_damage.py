@@ -22,7 +22,7 @@ from tests.conftest import FAKE_RUN
 from tests.hostile_server import picture
 
 COLOURS = ["red", "green", "blue", "white", "black", "gray"]
-DAMAGED = "has damaged entries; what they were of is made anew"
+DAMAGED = "has damaged entries; they are computed again"
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_entries_of_earlier_versions_have_no_checksum_and_are_made_anew(run_file
 
 def test_a_folder_in_its_place(run_file, tmp_path, saeviz_command):
     (tmp_path / "cache" / "shared.sqlite3").mkdir(parents=True)
-    assert "the run goes on without it" in log_of(run(run_file, "one"))
+    assert "the run continues without it" in log_of(run(run_file, "one"))
     for words in ((), ("prune", "--all")):
         said = saeviz_command("cache", "--cache-dir", tmp_path / "cache", *words)
         assert said.code == 1
@@ -173,7 +173,7 @@ def test_a_folder_in_its_place(run_file, tmp_path, saeviz_command):
 def test_a_named_pipe_in_its_place(run_file, tmp_path):
     (tmp_path / "cache").mkdir()
     os.mkfifo(tmp_path / "cache" / "shared.sqlite3")
-    assert "the run goes on without it" in log_of(run(run_file, "one"))
+    assert "the run continues without it" in log_of(run(run_file, "one"))
 
 
 def test_one_that_is_locked(run_file, shared, tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_one_that_is_locked(run_file, shared, tmp_path, monkeypatch):
     second = run(run_file, "two")
     other.close()
     assert values(second) == values(first)
-    assert "the run goes on without it" in log_of(second)
+    assert "the run continues without it" in log_of(second)
 
 
 def test_random_bytes_in_the_middle_of_the_file(run_file, shared, tmp_path):

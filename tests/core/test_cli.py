@@ -69,7 +69,7 @@ def test_flags_win_over_set_environment_and_file(saeviz_command, fake_run, monke
         (["run", "fake.toml", "--limit", "0"], "0"),
         (["run", "--images", "no-such-folder"], "no-such-folder"),
         (["plugins", "store"], "write ROLE:NAME"),
-        (["plugins", "shop:npz"], "there is no role 'shop'"),
+        (["plugins", "shop:npz"], "unknown role 'shop'"),
         (["plugins", "store:npx"], "did you mean 'npz'"),
         (["show", "layer1.cls/0"], "no run found in"),
         (["show", "layer1.cls/0", "--run", "nowhere"], "nowhere is not a run directory"),

@@ -81,7 +81,7 @@ def test_says_what_the_map_of_a_class_token_feature_means(saeviz_command, fake_r
         (["layer9.cls/0", "picture/3"], "this run has no space 'layer9.cls'", ExitCode.USAGE),
         (["red", "picture/3"], "'red' is not a feature; write for instance 'layer11.cls/4711'", ExitCode.FAILED),
         ([RED, "picture/3", "--out", "map.jpg"], "map.jpg must end in .png", ExitCode.USAGE),
-        ([RED, "picture/3", "--json", "--out", "map.png"], "take one of them", ExitCode.USAGE),
+        ([RED, "picture/3", "--json", "--out", "map.png"], "use only one of them", ExitCode.USAGE),
         ([RED, "picture/3", "--out", "fake.toml/map.png"], "fake.toml", ExitCode.FAILED),
         ([RED, "picture/3", "--run", "elsewhere"], "elsewhere is not a run directory", ExitCode.USAGE),
         ([RED], "Missing argument 'ITEM'", ExitCode.USAGE),
@@ -97,7 +97,7 @@ def test_a_mistake_gets_a_sentence_and_its_exit_code(saeviz_command, run, argume
 
 def test_no_run_anywhere(saeviz_command):
     ended = saeviz_command("heatmap", RED, "picture/3")
-    assert "there is no run in" in ended.err
+    assert "no run found in" in ended.err
     assert ended.code == ExitCode.USAGE
 
 

@@ -488,7 +488,7 @@ def test_two_runs_at_once_in_one_directory(fake_run):
     from saeviz.formats.rundir import RunDir
 
     run = saeviz.run(fake_run)
-    with RunDir(run.dir).locked(), pytest.raises(saeviz.RunDirError, match="another run is at work"):
+    with RunDir(run.dir).locked(), pytest.raises(saeviz.RunDirError, match="another run is working"):
         saeviz.run(fake_run)
 
 

@@ -237,7 +237,7 @@ def test_a_run_at_work_is_not_copied(saeviz_command, finished):
 
     with RunDir(finished).locked():
         ended = saeviz_command("store", "copy", finished, "json:art")
-    assert "another run is at work" in ended.err
+    assert "another run is working" in ended.err
     assert ended.code == ExitCode.FAILED
 
 

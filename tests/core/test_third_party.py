@@ -19,7 +19,7 @@ BAD = {
     "misspelt_hook": "saeviz_scorrers, which is no hook; did you mean 'saeviz_scorers'?",
     "missing_marker": "its function saeviz_scorers lacks the marker @saeviz.hookimpl",
     "taken_name": "its store 'npz' is already offered by plugin npz (saeviz ",
-    "newer_api": "it is made for plugin API 2, this saeviz has 1; upgrade saeviz",
+    "newer_api": "made for plugin API 2, but this saeviz has 1; upgrade saeviz",
 }
 
 

@@ -227,7 +227,7 @@ def test_what_could_mean_two_numbers_is_refused_by_name_unless_the_table_says_wh
     cells = ["1,234", "2,345", "3,456"]
     columns = of(cells)
     assert not columns.ratings
-    assert "'liked' is not taken for a rating: '1,234' may be a decimal or a thousand" in columns.notes[0]
+    assert "'liked' is not read as a rating: '1,234' may be a decimal or a thousand" in columns.notes[0]
     with pytest.raises(saeviz.ConfigError, match="may be a decimal or a thousand"):
         choose({"liked": cells}, ["liked"], (), "t.csv")
     assert numbers(cells, calm=["3.5", "2", "1"]) == [1234, 2345, 3456]
@@ -244,9 +244,7 @@ def test_what_could_mean_two_numbers_is_refused_by_name_unless_the_table_says_wh
 def test_numbers_in_a_spelling_that_is_not_read_are_refused_by_name(cells):
     columns = of(cells)
     assert not columns.ratings
-    assert columns.notes[0].startswith(
-        f"t.csv: 'liked' is not taken for a rating: {cells[0]!r} is not a number as it is"
-    )
+    assert columns.notes[0].startswith(f"t.csv: 'liked' is not read as a rating: {cells[0]!r} is not a number as it is")
 
 
 @pytest.mark.parametrize("cells", [["2021-05-03"], ["Acorns 1", "Acorns 2"], ["a.jpg", "001.jpg"], ["I1", "I2"], ["x"]])
@@ -259,7 +257,7 @@ def test_numbers_with_words_are_metadata_until_they_are_named():
     cells = ["1 - animal", "2 - person", "3 - object"]
     columns = of(cells)
     assert (list(columns.ratings), columns.metadata) == ([], ["liked"])
-    assert "'liked' has words behind its numbers, such as '1 - animal'" in columns.notes[0]
+    assert "'liked' has text after its numbers, such as '1 - animal'" in columns.notes[0]
     named = choose({"liked": cells}, ["liked"], (), "t.csv")
     assert [named.ratings["liked"].number(cell) for cell in cells] == [1, 2, 3]
 
@@ -284,7 +282,7 @@ def test_a_column_with_some_numbers_that_is_no_rating_is_named():
     columns = of(["3", "good", "bad", "worse"], title=["A", "B", "C", "D"])
     assert columns.metadata == ["liked", "title"]
     assert columns.notes[0] == (
-        "t.csv: 'liked' (1 of 4 values are numbers, others are like 'good') is not taken for a rating, since at most "
+        "t.csv: 'liked' (1 of 4 values are numbers, others are like 'good') is not read as a rating, since at most "
         "half of the values are numbers; name it in images.rating_columns to change that"
     )
 
@@ -306,7 +304,7 @@ def test_a_column_that_is_empty_is_named():
 def test_codes_for_missing_values_are_refused_by_name(cells, said):
     columns = of(cells, calm=[1] * len(cells))
     assert list(columns.ratings) == ["calm"]
-    assert f"'liked' is not taken for a rating: {said} looks like a code for a missing value" in columns.notes[0]
+    assert f"'liked' is not read as a rating: {said} looks like a code for a missing value" in columns.notes[0]
     named = choose({"liked": cells}, ["liked"], (), "t.csv")
     assert named.ratings["liked"].number(cells[0]) is not None
     assert said in named.notes[0]
@@ -334,7 +332,7 @@ NESTED = {
 def test_what_is_no_single_value_is_neither_rating_nor_metadata(kind):
     columns = of(NESTED[kind], "vector", liked=[1, 2, 3], title=["A", "B", "C"])
     assert (list(columns.ratings), columns.metadata) == (["liked"], ["title"])
-    assert columns.notes == [f"t.csv: not read, since they are no single values: 'vector' ({kind})"]
+    assert columns.notes == [f"t.csv: not read, because they are not single values: 'vector' ({kind})"]
     if kind != "lists of numbers":
         with pytest.raises(saeviz.ConfigError, match=r"'vector' of t\.csv has no numbers") as caught:
             choose({"vector": NESTED[kind]}, ["vector"], (), "t.csv")
@@ -348,7 +346,7 @@ def test_a_table_and_its_records_are_judged_alike(tmp_path):
     table = read_table(path)
     columns = choose_rating_columns(table, None, {"file"})
     assert (list(columns.ratings), columns.metadata) == (["liked"], ["liked_sd", "X"])
-    assert table.notes == ["r.json: not read, since they are no single values: tags (lists)"]
+    assert table.notes == ["r.json: not read, because they are not single values: tags (lists)"]
     assert columns.split({**rows[2]}) == ({"liked": 2.5}, {"liked_sd": "0.2", "X": "2"})
 
 

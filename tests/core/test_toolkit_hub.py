@@ -85,7 +85,7 @@ def test_a_folder_without_the_file(tmp_path):
 @pytest.mark.parametrize("source", ["./a/b", "/a/b", "~/a", "a", "a/b/c", Path("owner/name"), "a\\b"])
 def test_what_looks_like_a_path_is_not_asked_of_the_hub(source, hub):
     hub.stop()
-    with pytest.raises(DataError, match=r"extractor\.saes\.7: there is no file or folder"):
+    with pytest.raises(DataError, match=r"extractor\.saes\.7: no file or folder"):
         get(source)
 
 
@@ -122,7 +122,7 @@ def test_a_repository_without_the_file(hub):
 
 def test_no_such_repository(hub):
     with pytest.raises(
-        DataError, match=r"owner/nobody is no folder here, and weights\.pt .* cannot be had from the hub"
+        DataError, match=r"owner/nobody is not a local folder, and weights\.pt .* cannot be downloaded from the hub"
     ):
         get("owner/nobody")
 
@@ -133,13 +133,13 @@ def test_the_hub_is_down(hub):
         get("owner/name", needed="config.json and weights.pt")
     text = str(caught.value)
     assert "the hub cannot be reached" in text
-    assert "get config.json and weights.pt of https://huggingface.co/owner/name" in text
-    assert text.endswith("into a folder and set extractor.saes.7 to it")
+    assert "download config.json and weights.pt from https://huggingface.co/owner/name" in text
+    assert text.endswith("and set extractor.saes.7 to the folder")
 
 
 def test_offline_asks_nobody(hub):
     hub.add("owner/name", weights="one")
-    with pytest.raises(DataError, match=r"not in the hub's cache, and offline was asked for"):
+    with pytest.raises(DataError, match=r"not in the hub's cache, and run.offline is set"):
         get("owner/name", offline=True)
 
 
@@ -174,11 +174,15 @@ def test_an_id_that_the_hub_would_not_accept():
         (
             429,
             {"Retry-After": "7", "X-Error-Message": "Slow down."},
-            ["asked too often (429: Slow down.", "in 7 seconds"],
+            ["too many requests to the hub (429: Slow down.", "in 7 seconds"],
         ),
-        (429, {}, ["asked too often (429", "in some minutes"]),
-        (500, {"X-Error-Message": "Internal trouble"}, ["the hub itself fails (500: Internal trouble", "later"]),
-        (503, {}, ["the hub itself fails (503", "later"]),
+        (429, {}, ["too many requests to the hub (429", "in some minutes"]),
+        (
+            500,
+            {"X-Error-Message": "Internal trouble"},
+            ["the hub has an internal error (500: Internal trouble", "later"],
+        ),
+        (503, {}, ["the hub has an internal error (503", "later"]),
     ],
 )
 def test_the_hubs_own_sentence_is_passed_on(hub, status, headers, parts):

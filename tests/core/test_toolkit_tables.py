@@ -77,8 +77,8 @@ def test_json_lines(tmp_path, ending):
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
-    assert "line 3 is no JSON record" in error(tmp_path, '{"a": 1}\n\n{"a": \n', "r.jsonl")
-    assert "line 2 is no record" in error(tmp_path, '{"a": 1}\n[1]\n', "r.jsonl")
+    assert "line 3 is not a JSON record" in error(tmp_path, '{"a": 1}\n\n{"a": \n', "r.jsonl")
+    assert "line 2 is not a record" in error(tmp_path, '{"a": 1}\n[1]\n', "r.jsonl")
 
 
 def test_a_header_may_hold_any_delimiter_in_quotes_and_some_without(tmp_path):
@@ -107,9 +107,9 @@ def test_rows_are_numbered_by_their_lines(tmp_path):
         ('file,liked\n"a.jpg,1\nb.jpg",2\nc.jpg,3\n', "a quotation mark in line 2 seems not to be closed"),
         ('file,title,liked\na.jpg,"one" two,1\n', "line 2 a quotation mark is not closed, or text follows"),
         ('"file,liked\na.jpg,1\n', "line 1 a quotation mark is not closed"),
-        ("file,liked\na.jpg,1\nb.jpg,1,2\n", "line 3 has 3 cells, but the header names 2 columns"),
-        ("file,liked,calm\na.jpg,1,2\nb.jpg,1\n", "line 3 has 2 cells, but the header names 3 columns"),
-        ("file,liked,calm\nb.jpg,1\na.jpg,1,2\n", "line 2 has 2 cells, but the header names 3 columns"),
+        ("file,liked\na.jpg,1\nb.jpg,1,2\n", "line 3 has 3 cells, but the header has 2 columns"),
+        ("file,liked,calm\na.jpg,1,2\nb.jpg,1\n", "line 3 has 2 cells, but the header has 3 columns"),
+        ("file,liked,calm\nb.jpg,1\na.jpg,1,2\n", "line 2 has 2 cells, but the header has 3 columns"),
         ("file,liked,liked\na.jpg,1,2\n", "two columns are called 'liked'"),
         ("file,caf\u00e9,cafe\u0301\na.jpg,1,2\n", "two columns are called"),
         (b"PK\x03\x04......", "an Excel workbook or a ZIP archive; save it as CSV"),

@@ -194,7 +194,7 @@ def test_calls_under_way_count_against_the_budget():
         pass
     with meter.call(expected) as count:
         count(Reply("", 700, 0))
-    with pytest.raises(saeviz.PausedError, match=r"max_tokens = 1000 .* 700 are spent"), meter.call(expected):
+    with pytest.raises(saeviz.PausedError, match=r"max_tokens = 1000 .* 700 used"), meter.call(expected):
         pass
 
 
@@ -229,7 +229,7 @@ def answers(*entries):
         (answers((2, 1), (1, 0)), [0, 1]),
         ("Well: ```json\n" + answers(("1", "0.7"), (2.0, "80%")) + "\n```", [0.7, 0.8]),
         (answers((1, "yes"), (2, False)), [1, 0]),
-        (answers((1, 0.2)), "nothing of image 2"),
+        (answers((1, 0.2)), "does not mention image 2"),
         (answers((1, 0.2), (1, 0.2)), "image 1 twice"),
         (answers((1, 0.2), (2, 1), (3, 1)), "image 3 where there are 2"),
         (answers((0, 0.2), (1, 1)), "image 0"),

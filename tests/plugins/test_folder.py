@@ -241,7 +241,7 @@ def test_named_columns_are_the_ratings_in_their_order(three):
 def test_a_table_without_ratings_says_so(three):
     provider = provide(three, ratings=write(three / "r.csv", "file,title\na.jpg,A\n"))
     assert list(provider.iter_images(filter_labeled=True)) == []
-    assert any("no column is taken for a rating" in note for note in provider.notes())
+    assert any("no column looks like a rating" in note for note in provider.notes())
 
 
 def test_pictures_come_upright(tmp_path):

@@ -267,7 +267,7 @@ def test_a_token_is_in_no_message_log_or_repr(caplog):
 
 def test_a_token_in_the_clear_is_warned_of(caplog):
     HttpStore(options("http://example.com"), saeviz.Context())
-    assert "the token goes to example.com in the clear" in caplog.text
+    assert "the token is sent to example.com unencrypted" in caplog.text
     assert TOKEN not in caplog.text
 
 
@@ -355,9 +355,14 @@ def test_a_service_that_does_not_answer_in_time(quick):
     [
         (200, b"<html>hello</html>", saeviz.ConfigError, "is not a saeviz service"),
         (404, b"nothing here", saeviz.ConfigError, "is not a saeviz service"),
-        (200, b'{"service": "saeviz", "versions": [2, 3]}', saeviz.ConfigError, r"speaks version \[2, 3\].*upgrade"),
+        (
+            200,
+            b'{"service": "saeviz", "versions": [2, 3]}',
+            saeviz.ConfigError,
+            r"uses protocol version \[2, 3\].*upgrade",
+        ),
         (200, b'{"service": "saeviz", "versions": [1]}', saeviz.ConfigError, "has no features"),
-        (302, b"", saeviz.ConfigError, "sends elsewhere"),
+        (302, b"", saeviz.ConfigError, "redirects"),
         (418, b'{"error": "no\\u001b[31m coffee\\n here"}', saeviz.ConfigError, r"no \[31m coffee  here"),
         (200, b"[" * 100_000, saeviz.ConfigError, "is not a saeviz service"),
     ],
@@ -385,7 +390,7 @@ def test_what_is_not_the_service_that_is_meant(status, body, error, message):
 def test_an_answer_that_makes_no_sense(body):
     with (
         answering(lambda handler, number: send(handler, 200, GOOD if number == 1 else body)) as url,
-        pytest.raises(saeviz.DataError, match="makes no sense"),
+        pytest.raises(saeviz.DataError, match="sent an invalid response"),
     ):
         HttpStore(options(url), saeviz.Context()).spaces()
 
@@ -394,7 +399,7 @@ def test_an_answer_that_makes_no_sense(body):
 def test_features_that_make_no_sense(body):
     with (
         answering(lambda handler, number: send(handler, 200, GOOD if number == 1 else body)) as url,
-        pytest.raises(saeviz.DataError, match="makes no sense"),
+        pytest.raises(saeviz.DataError, match="sent an invalid response"),
     ):
         list(HttpStore(options(url), saeviz.Context()).read(SPACE, ["a"]))
 
@@ -403,7 +408,7 @@ def test_features_that_make_no_sense(body):
 def test_a_compressed_answer_is_refused_as_it_may_unfold_to_anything(body):
     with (
         answering(lambda handler, number: send(handler, 200, body, Content_Encoding="gzip")) as url,
-        pytest.raises(saeviz.DataError, match="makes no sense: it is compressed"),
+        pytest.raises(saeviz.DataError, match="sent an invalid response: it is compressed"),
     ):
         HttpStore(options(url), saeviz.Context()).spaces()
 
@@ -418,7 +423,7 @@ def listing(**changes):
     "changes", [{"item_id": 7}, {"item_id": "\ud800"}, {"ratings": {"joy": 10**400}}, {"ratings": {"joy": "NaN"}}]
 )
 def test_images_that_make_no_sense(changes):
-    with listing(**changes) as url, pytest.raises(saeviz.DataError, match="makes no sense"):
+    with listing(**changes) as url, pytest.raises(saeviz.DataError, match="sent an invalid response"):
         list(HttpImages(options(url), saeviz.Context()).iter_images())
 
 
@@ -433,7 +438,7 @@ def test_embeddings_of_a_length_that_makes_no_sense(dim):
     body = json.dumps({"dim": dim}).encode()
     with (
         answering(lambda handler, number: send(handler, 200, GOOD if number == 1 else body)) as url,
-        pytest.raises(saeviz.DataError, match="makes no sense: embeddings of length"),
+        pytest.raises(saeviz.DataError, match="sent an invalid response: embeddings of length"),
     ):
         HttpEmbeddings(options(url), saeviz.Context()).embed([saeviz.ImageItem("a", b"")])
 

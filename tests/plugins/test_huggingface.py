@@ -247,7 +247,7 @@ THREE = ["0 (255, 0, 0) {'liking': 1.0}", "1 (0, 128, 0) {'liking': 2.0}", "2 (0
 
 
 def test_a_url_is_refused_and_not_quoted():
-    with pytest.raises(saeviz.ConfigError, match=r"a URL, which may hold a password, is not taken") as caught:
+    with pytest.raises(saeviz.ConfigError, match=r"a URL is not accepted because it may contain a password") as caught:
         saeviz.component("images", "huggingface", path="https://alice:hunter2@host/art")
     assert "hunter2" not in str(caught.value)
 

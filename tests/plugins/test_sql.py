@@ -261,7 +261,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_what_was_there(tmp_path):
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
     try:
-        with pytest.raises(saeviz.RunDirError, match=r"features\.sqlite: SQLite says: .*; .*what is finished is kept"):
+        with pytest.raises(saeviz.RunDirError, match=r"features\.sqlite: SQLite says: .*; .*finished work is kept"):
             store.write(random_batch(SPACE, [f"{number} of many" for number in range(2000)]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -229,7 +229,7 @@ def test_urls_are_fetched_when_opened_and_once_for_all(by_url, tmp_path):
 def test_urls_are_fetched_under_the_limits(by_url, tmp_path):
     provide, _ = by_url
     for options, sentence in (
-        ({"allow_private": False}, "not an address of the public"),
+        ({"allow_private": False}, "not a public internet address"),
         ({"max_megabytes": 1e-5}, "larger"),
     ):
         provider = provide(tmp_path / "cache", **options)
@@ -260,9 +260,7 @@ def test_rows_need_ids_that_differ(tables, value, sentence):
 @pytest.mark.parametrize("option", ["id_column", "path_column", "image_column", "rating_columns", "url_column"])
 def test_a_column_that_is_not_there_is_named(tables, option):
     value = ["nothing"] if option == "rating_columns" else "nothing"
-    with pytest.raises(
-        saeviz.ConfigError, match=rf"images.{option}: there is no column 'nothing'; there are: id, path, li"
-    ):
+    with pytest.raises(saeviz.ConfigError, match=rf"images.{option}: no column 'nothing'; there are: id, path, li"):
         list(tables.images(**{option: value}).iter_images())
 
 
@@ -321,7 +319,7 @@ def test_columns_are_told_apart_as_in_a_table(tables):
     notes = " ".join(provider.notes())
     for said in ("valence_sd looks like a spread", "imageid looks like an id", "x looks like a row number"):
         assert said in notes
-    assert "'other' is not taken for a rating: 999 (once) looks like a code" in notes
+    assert "'other' is not read as a rating: 999 (once) looks like a code" in notes
     assert "thumb (bytes)" in notes
     assert "vector" in notes
     assert "secret" not in notes

@@ -168,9 +168,7 @@ def test_a_table_that_is_not_there_is_named(images):
     [("path_column", "nothing"), ("version_column", "nothing"), ("rating_columns", ["nothing"])],
 )
 def test_a_column_that_is_not_there_is_named(images, option, value):
-    with pytest.raises(
-        saeviz.ConfigError, match=rf"images.{option}: there is no column 'nothing'; there are: id, file"
-    ):
+    with pytest.raises(saeviz.ConfigError, match=rf"images.{option}: no column 'nothing'; there are: id, file"):
         list(images(**{option: value}).iter_images())
 
 

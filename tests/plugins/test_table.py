@@ -242,7 +242,7 @@ def test_a_hostile_id_forges_no_line_of_the_log_and_leaves_no_escape_in_it(tmp_p
 
 
 def test_no_such_table(tmp_path):
-    with pytest.raises(saeviz.DataError, match=r"images\.path: there is no file .*none\.csv"):
+    with pytest.raises(saeviz.DataError, match=r"images\.path: no file .*none\.csv"):
         list(table(tmp_path / "none.csv").iter_images())
 
 

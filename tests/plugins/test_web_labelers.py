@@ -250,7 +250,7 @@ def test_an_answer_of_a_judge_that_cannot_be_used_is_asked_for_again(make, serve
     server.script = [says('{"answers": [{"image": 1, "applies": 1}]}')]
     assert make().judge(RED, pictures(3)).shape == (3,)
     first, second = server.asked
-    assert "it says nothing of image 2, 3" in second.texts[-1]
+    assert "it does not mention image 2, 3" in second.texts[-1]
     assert first.texts == second.texts[:-1]
     server.otherwise = says("I cannot tell.")
     with pytest.raises(saeviz.LabelError, match=r"3 tries: it is not a JSON object with answers"):
@@ -316,7 +316,7 @@ def test_a_failing_service_costs_one_label_and_then_pauses(make, server, waits, 
     for _ in range(2):
         with pytest.raises(saeviz.LabelError, match=r"layer2\.cls/5: .* out of order \(HTTP 500\)"):
             labeler.label(request_of_colours)
-    with pytest.raises(saeviz.PausedError, match="3 questions in a row"):
+    with pytest.raises(saeviz.PausedError, match="3 requests in a row"):
         labeler.label(request_of_colours)
     server.otherwise = says()
     labeler.label(request_of_colours)
@@ -376,7 +376,7 @@ def test_a_blocked_answer_is_told_and_not_asked_again(make, server, request_of_c
 def test_a_question_that_gemini_blocks(server, request_of_colours):
     labeler = gemini(GeminiOptions(base_url=server.url("gemini"), api_key=KEY), saeviz.Context())
     server.otherwise = sends({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}})
-    with pytest.raises(saeviz.LabelError, match=r"question is blocked \(PROHIBITED_CONTENT\)"):
+    with pytest.raises(saeviz.LabelError, match=r"request was blocked \(PROHIBITED_CONTENT\)"):
         labeler.label(request_of_colours)
 
 
@@ -396,7 +396,7 @@ def test_an_answer_with_words_around_it_is_read(make, server, request_of_colours
     [
         (says("I see red things."), "not a JSON object"),
         (says(""), "empty"),
-        (says(json.dumps(GOOD)[:40], finish="cut off"), "cut off at the limit of tokens"),
+        (says(json.dumps(GOOD)[:40], finish="cut off"), "cut off at the token limit"),
         (says(label="one two three four five six"), "6 words"),
         (says(label=["red"]), "label is not text"),
         (says('{"label": "red things", "confidence": 1}'), "lacks description"),

@@ -205,7 +205,7 @@ class OpenClip:
         import difflib
 
         if isinstance(self._source, Path) or set(self._source) & set("/\\~"):
-            raise DataError(f"{OPTION}: there is no file or folder {self._source}")
+            raise DataError(f"{OPTION}: no file or folder {self._source}")
         open_clip = _open_clip()
         known: dict[str, Any] | None = open_clip.get_pretrained_cfg(ARCHITECTURE, self._source)
         if not known or not known.get("hf_hub"):

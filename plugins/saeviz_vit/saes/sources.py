@@ -146,7 +146,7 @@ class SAESource:
             return self.known.id, ""
         if not set(text) & set("/\\"):
             raise DataError(
-                f"{self._option}: there is no file or folder {text}, nor a known SAE of that name{suggestion(text)}"
+                f"{self._option}: no file or folder {text}, and no known SAE of that name{suggestion(text)}"
             )
         inside = re.fullmatch(r"([^/:\\]+/[^/:\\]+):(.+)", text)
         if inside is None:

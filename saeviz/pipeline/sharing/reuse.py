@@ -95,7 +95,7 @@ class SharedEmbeddings(Shared):
 
         vector = np.frombuffer(entry, "<f4")
         if vector.shape != (self._dim,) or not np.isfinite(vector).all():
-            raise ValueError("it is no embedding of this model")
+            raise ValueError("not an embedding of this model")
         return vector.astype(np.float32, copy=False)
 
     def _embed(self, items: Sequence[ImageItem], embedder: EmbeddingProvider) -> Float32Array:
@@ -141,7 +141,7 @@ def _to_row(entry: bytes, n_features: int) -> _Row:
     steps = np.frombuffer(gaps, "<u4").astype(np.int64)
     indices = np.cumsum(steps)
     if not np.isfinite(values).all() or (count and ((steps[1:] < 1).any() or indices[-1] >= n_features)):
-        raise ValueError("it is no row of features of this space")
+        raise ValueError("not a row of features of this space")
     return values, indices
 
 

@@ -132,7 +132,7 @@ class Shared(ABC):
 
     def _tell_of_damage(self) -> None:
         if not self._has_told:
-            logger.warning("the cache in %s has damaged entries; what they were of is made anew", self._folder)
+            logger.warning("the cache in %s has damaged entries; they are computed again", self._folder)
         self._has_told = True
 
     def _digests(self, cache: SharedCache, items: Iterable[ImageItem]) -> dict[str, bytes]:
@@ -168,6 +168,6 @@ class Shared(ABC):
     def _give_up(self, error: Exception) -> None:
         self._cache = None
         logger.warning(
-            "the cache in %s cannot be used, and the run goes on without it (%s); "
-            "`saeviz cache prune --all` empties it, cache = false in [run] leaves it alone", self._folder, error
+            "the cache in %s cannot be used, and the run continues without it (%s); `saeviz cache prune --all` "
+                "empties it, cache = false in [run] switches it off", self._folder, error
         )  # fmt: skip

@@ -22,18 +22,18 @@ def addresses_of(host: str, port: int, *, allow_private: bool, seconds: float) -
     try:
         found = _looked_up(host, port).result(max(seconds, 0))
     except TimeoutError:
-        raise TransientError("its host name is not looked up in time") from None
+        raise TransientError("the host name was not resolved in time") from None
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
-            raise TransientError("its host name cannot be looked up at the moment") from None
-        raise RefusedError("its host name is not known") from None
+            raise TransientError("the host name cannot be resolved at the moment") from None
+        raise RefusedError("the host name is unknown") from None
     except (UnicodeError, OSError):
-        raise RefusedError("its host name is not known") from None
+        raise RefusedError("the host name is unknown") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     private = [address for address in addresses if not is_public(address)]
     if private and not allow_private:
         raise RefusedError(
-            f"its host is at {private[0]}, which is not an address of the public internet; "
+            f"its host is at {private[0]}, which is not a public internet address; "
             "images.allow_private = true permits that"
         )
     return addresses

@@ -81,12 +81,12 @@ class Fetcher:
         data = self._kept.read(url)
         if data is None:
             if self._offline:
-                reason: str | None = "it is not in the cache, and offline was asked for"
+                reason: str | None = "it is not in the cache, and run.offline is set"
             else:
                 self._wait_for(url)
                 reason, data = self._failed.get(url), self._kept.read(url)
             if data is None:
-                place = f"image {item_id!r} cannot be had from {redacted(url)}"
+                place = f"image {item_id!r} cannot be fetched from {redacted(url)}"
                 raise ImageError(f"{place}: {reason or ENDED}")
         return data
 
@@ -135,7 +135,9 @@ class Fetcher:
         host = host_of(url)
         for attempt in range(1, ATTEMPTS + 1):
             if self._unanswered[host] >= FAILURES_IN_A_ROW:
-                raise RefusedError(f"its host left {FAILURES_IN_A_ROW} URLs in a row unanswered; this run asks no more")
+                raise RefusedError(
+                    f"its host did not answer {FAILURES_IN_A_ROW} requests in a row; this run sends it no more"
+                )
             try:
                 data = get(url, self._limits)
                 self._unanswered[host] = 0
@@ -148,7 +150,7 @@ class Fetcher:
                 if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
                     with self._lock:
                         self._unanswered[host] += 1
-                    raise RefusedError(f"{error}; asked {attempt} times" if attempt > 1 else str(error)) from None
+                    raise RefusedError(f"{error}; tried {attempt} times" if attempt > 1 else str(error)) from None
                 if self._stop.wait(pause):
                     break
         raise RefusedError(ENDED)
@@ -156,4 +158,4 @@ class Fetcher:
 
 def _refuse_what_is_no_image(data: bytes) -> None:
     if size_of(data) is None:
-        raise RefusedError("what the server sends is not an image that can be read")
+        raise RefusedError("the server did not send a readable image")

@@ -55,7 +55,7 @@ def get(url: str, limits: Limits) -> bytes:
         if isinstance(answer, bytes):
             return answer
         url = answer
-    raise RefusedError(f"it redirects more than {limits.redirects} times")
+    raise RefusedError(f"more than {limits.redirects} redirects")
 
 
 def _ask(url: str, deadline: float, limits: Limits) -> bytes | str:
@@ -75,7 +75,7 @@ def _ask(url: str, deadline: float, limits: Limits) -> bytes | str:
         # The texts of these may quote the URL, and with it what is secret in it.
         if time.monotonic() >= deadline:
             raise TransientError(f"it takes longer than {limits.seconds:g} s") from None
-        raise TransientError(f"the connection fails ({_reason(error)})") from None
+        raise TransientError(f"the connection failed ({_reason(error)})") from None
 
 
 def _parse(url: str) -> Url:
@@ -85,11 +85,11 @@ def _parse(url: str) -> Url:
     try:
         target = parse_url(url)
     except LocationParseError:
-        raise RefusedError("it is not a URL that can be understood") from None
+        raise RefusedError("not a valid URL") from None
     if target.scheme not in ("http", "https"):
         raise RefusedError("only http and https URLs are fetched")
     if not target.host:
-        raise RefusedError("it names no host")
+        raise RefusedError("the URL has no host")
     return target
 
 

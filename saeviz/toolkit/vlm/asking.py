@@ -133,19 +133,19 @@ class Asker:
                 f"{reason}"
             )
         if failure.status == 402:
-            raise PausedError(f"{name} answers this account no more for now: {reason}")
+            raise PausedError(f"{name} has suspended this account for now: {reason}")
         if failure.wait is not None and failure.wait > LONGEST_WAIT:
             raise PausedError(f"{name} asks to wait {failure.wait:.0f} seconds: {reason}")
 
     def _give_up(self, failure: ServiceError) -> Exception:
         name, reason = self._service.name, self._told(failure)
         if failure.status == 429:
-            return PausedError(f"{name} takes no more questions for now: {reason}; run again later")
+            return PausedError(f"{name} accepts no more requests for now: {reason}; run again later")
         with self._lock:
             self._in_a_row += 1
             if self._in_a_row >= FAILURES_IN_A_ROW:
-                return PausedError(f"{name} left {self._in_a_row} questions in a row unanswered, the last: {reason}")
-        return UnansweredError(f"{name} gives no answer: {reason}")
+                return PausedError(f"{name} did not answer {self._in_a_row} requests in a row, the last: {reason}")
+        return UnansweredError(f"{name} did not answer: {reason}")
 
     def _told(self, failure: ServiceError) -> str:
         status = f" (HTTP {failure.status})" if failure.status else ""

@@ -67,11 +67,11 @@ def read_answers(text: str, n: int) -> list[float]:
     for entry in entries:
         number = _number(entry.get("image"))
         if number in found or not 1 <= number <= n:
-            raise ValueError(f"it has image {number} {'twice' if number in found else f'where there are {n}'}")
+            raise ValueError(f"it lists image {number} {'twice' if number in found else f'where there are {n}'}")
         found[number] = _applies(entry.get("applies"))
     missing = [str(number) for number in range(1, n + 1) if number not in found]
     if missing:
-        raise ValueError(f"it says nothing of image {', '.join(missing)}")
+        raise ValueError(f"it does not mention image {', '.join(missing)}")
     return [found[number] for number in range(1, n + 1)]
 
 

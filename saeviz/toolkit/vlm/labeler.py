@@ -119,9 +119,9 @@ class VLMLabeler:
             try:
                 return read(reply.text), reply
             except ValueError as error:
-                problem = f"{error}, as it was cut off at the limit of tokens" if reply.is_cut_off else str(error)
+                problem = f"{error}; the answer was cut off at the token limit" if reply.is_cut_off else str(error)
                 advice = f"; {self._raise_limit()}" if reply.is_cut_off else ""
-        raise LabelError(f"{self._service.name} gave no answer that can be used in {TRIES} tries: {problem}{advice}")
+        raise LabelError(f"{self._service.name} gave no usable answer in {TRIES} tries: {problem}{advice}")
 
     def _raise_limit(self) -> str:
         limit = self.options.max_output_tokens

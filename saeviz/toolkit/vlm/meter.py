@@ -80,4 +80,4 @@ def _read(path: Path) -> Usage:
     try:
         return Usage(**{name: int(value) for name, value in json.loads(text).items()}) if text else Usage()
     except (ValueError, TypeError, AttributeError) as error:
-        raise RunDirError(f"{path}, the count of what was spent, is damaged; remove it to start from 0") from error
+        raise RunDirError(f"{path}, the record of usage, is damaged; remove it to start from 0") from error

@@ -27,42 +27,42 @@ class VLMOptions(Options):
     """Environment variables that hold the key where `api_key` does not say which, the first that is set counts."""
 
     model: str = Field(min_length=1, description="name of the model")
-    api_key: SecretStr | None = Field(None, description="where the key is, written { env = 'VARIABLE' }", **NEUTRAL)
+    api_key: SecretStr | None = Field(None, description="API key, given as { env = 'VARIABLE' }", **NEUTRAL)
     base_url: str | None = Field(
         None,
-        description="another server that speaks the same protocol; the key of the environment is not sent there, "
+        description="address of another server with the same protocol; the key of the environment is not sent there, "
         "only one named by api_key",
     )
-    top_images: int = Field(9, ge=1, le=50, description="how many of the images it fires on most are shown")
-    contrast_images: int = Field(0, ge=0, le=9, description="how many images on which it is silent are shown as well")
-    heatmaps: bool = Field(False, description="show each top image a second time with where the feature fires on it")
-    image_size: int = Field(512, ge=64, le=2048, description="longer side of the images that are sent, in pixels")
+    top_images: int = Field(9, ge=1, le=50, description="number of most activating images to send")
+    contrast_images: int = Field(0, ge=0, le=9, description="number of images to send on which the feature is silent")
+    heatmaps: bool = Field(False, description="also send each top image with its heatmap")
+    image_size: int = Field(512, ge=64, le=2048, description="longer side of the images sent, in pixels")
     max_output_tokens: int | None = Field(
         None,
         ge=64,
         le=1_000_000,
-        description="maximum tokens of one answer, including the model's reasoning; default: the model's own",
+        description="maximum tokens of one answer, including the model's reasoning; default: that of the model",
     )
-    concurrency: int = Field(4, ge=1, le=64, description="how many questions are under way at once", **NEUTRAL)
+    concurrency: int = Field(4, ge=1, le=64, description="maximum number of concurrent requests", **NEUTRAL)
     requests_per_minute: float | None = Field(
-        None, gt=0, le=100_000, description="ask no more often than this", **NEUTRAL
+        None, gt=0, le=100_000, description="maximum number of requests per minute", **NEUTRAL
     )
-    timeout: float = Field(90.0, gt=0, le=86_400, description="seconds to wait for one answer", **NEUTRAL)
+    timeout: float = Field(90.0, gt=0, le=86_400, description="seconds to wait for one response", **NEUTRAL)
     max_retries: int = Field(
-        5, ge=0, le=100, description="how often a question is sent again when the service is busy or fails", **NEUTRAL
+        5, ge=0, le=100, description="how often to retry when the service is busy or fails", **NEUTRAL
     )
     max_calls: int | None = Field(
         None,
         ge=0,
         le=1_000_000_000,
-        description="budget: answers paid for in this run directory, all runs together",
+        description="budget: total number of paid requests in this run directory",
         **NEUTRAL,
     )
     max_tokens: int | None = Field(
         None,
         ge=0,
         le=1_000_000_000_000,
-        description="budget: tokens sent and received in this run directory, all runs together",
+        description="budget: total number of tokens sent and received in this run directory",
         **NEUTRAL,
     )
 
@@ -75,7 +75,7 @@ class VLMOptions(Options):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write an address such as http://localhost:11434/v1")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("leave user, password and everything after ? out of it; a key belongs in api_key")
+            raise ValueError("leave out user, password and everything after ?; a key belongs in api_key")
         return url
 
     def package(self) -> tuple[str, str]:

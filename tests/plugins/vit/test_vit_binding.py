@@ -226,7 +226,7 @@ def test_an_unknown_tag_gets_a_suggestion(make, tmp_path):
 
 @pytest.mark.parametrize("path", ["./weights.bin", "/nowhere/clip"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_tag(make, tmp_path, path):
-    with pytest.raises(DataError, match=rf"clip_checkpoint: there is no file or folder {path}"):
+    with pytest.raises(DataError, match=rf"clip_checkpoint: no file or folder {path}"):
         _ = clip_of_hub(make, tmp_path, name="x", tag=path).spaces
 
 

@@ -151,9 +151,7 @@ def test_a_folder_of_the_same_name_comes_first(make, tmp_path, monkeypatch):
     [("prisma-x64-77", "did you mean prisma-x64-7"), ("qqq", "`saeviz plugins extractor:clip-b32-prisma` lists them")],
 )
 def test_a_name_that_is_none_gets_a_suggestion(name, says):
-    with pytest.raises(
-        DataError, match=rf"extractor\.saes\.7: there is no file or folder {name}, nor a known SAE.*{says}"
-    ):
+    with pytest.raises(DataError, match=rf"extractor\.saes\.7: no file or folder {name}, and no known SAE.*{says}"):
         _ = SAESource(7, name, None, saeviz.Context()).config
 
 
