@@ -180,7 +180,9 @@ class Client:
         if 200 <= status < 300 or status == 404:
             return status, body
         if status == 401:
-            how = "rejects this token" if self._options.token is not None else 'wants one; give { env = "VARIABLE" }'
+            how = (
+                "rejects this token" if self._options.token is not None else 'needs a token; give { env = "VARIABLE" }'
+            )
             raise saeviz.ConfigError(f"{self.place}.token: the service at {self.url} {how}")
         if status in (301, 302, 303, 307, 308):
             raise saeviz.ConfigError(f"{self.place}.url: {self.url} redirects; give the final address")

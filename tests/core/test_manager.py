@@ -108,7 +108,7 @@ class NotOptions:
         (leaves, "SystemExit: 3"),
         (
             lambda: plugin(saeviz_scorrers=saeviz_scorrers),
-            "saeviz_scorrers, which is no hook; did you mean 'saeviz_scorers'",
+            "saeviz_scorrers, which is not a hook; did you mean 'saeviz_scorers'",
         ),
         (lambda: plugin(saeviz_scorers=saeviz_scorers), "saeviz_scorers lacks the marker @saeviz.hookimpl"),
         (plugin, "implements no hook"),
@@ -192,7 +192,7 @@ def test_a_bundled_plugin_stays_unless_it_is_left_out_by_name():
     assert [source.name for source in without.left_out if source.bundled] == ["npz"]
 
 
-@pytest.mark.parametrize(("word", "message"), [("jsn", "did you mean 'json'"), ("./none.py", "there is no file")])
+@pytest.mark.parametrize(("word", "message"), [("jsn", "did you mean 'json'"), ("./none.py", "--plugins: no file")])
 def test_an_unknown_plugin_is_a_usage_error(word, message):
     with pytest.raises(saeviz.ConfigError, match=message):
         Manager.discover(PluginChoice.parse([word], Path()))

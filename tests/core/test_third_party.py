@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 THIRD_PARTY = Path(__file__).resolve().parents[1] / "third_party"
 BAD = {
     "fails_on_import": "RuntimeError: this plugin was built for another planet",
-    "misspelt_hook": "saeviz_scorrers, which is no hook; did you mean 'saeviz_scorers'?",
+    "misspelt_hook": "saeviz_scorrers, which is not a hook; did you mean 'saeviz_scorers'?",
     "missing_marker": "its function saeviz_scorers lacks the marker @saeviz.hookimpl",
     "taken_name": "its store 'npz' is already offered by plugin npz (saeviz ",
     "newer_api": "made for plugin API 2, but this saeviz has 1; upgrade saeviz",

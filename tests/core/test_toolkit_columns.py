@@ -393,7 +393,7 @@ def test_codes_of_other_programs_make_no_rating(code):
 def test_two_numbers_in_a_cell_are_named(cell):
     columns = of([cell] * 4, other=RATED[:4])
     assert list(columns.ratings) == ["other"]
-    assert any("'liked' is not taken for a rating" in note for note in columns.notes)
+    assert any("'liked' is not read as a rating" in note for note in columns.notes)
 
 
 @pytest.mark.parametrize("sign", ["#VALUE!", "#DIV/0!", "sysmis", "(missing)", "[NA]", "k.A."])

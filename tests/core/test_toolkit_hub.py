@@ -110,7 +110,7 @@ def test_what_was_fetched_once_is_there_without_the_hub(hub):
 def test_a_commit_pins(hub):
     hub.add("owner/name", weights="one")
     assert commit_of(get("owner/name", revision=COMMIT)) == COMMIT
-    with pytest.raises(DataError, match=r"owner/name.*weights\.pt.*cannot be had"):
+    with pytest.raises(DataError, match=r"owner/name.*weights\.pt.*cannot be downloaded"):
         get("owner/name", revision="f" * 40)
 
 
@@ -144,7 +144,7 @@ def test_offline_asks_nobody(hub):
 
 
 def test_an_id_that_the_hub_would_not_accept():
-    with pytest.raises(DataError, match=r"extractor\.saes\.7: owner/na me is no folder here"):
+    with pytest.raises(DataError, match=r"extractor\.saes\.7: owner/na me is not a local folder"):
         get("owner/na me")
 
 
@@ -190,7 +190,7 @@ def test_the_hubs_own_sentence_is_passed_on(hub, status, headers, parts):
     (hub.root / "owner" / "name" / "answer.json").write_text(json.dumps({"status": status, "headers": headers}))
     with pytest.raises(DataError) as caught:
         get("owner/name")
-    for part in [*parts, "extractor.saes.7: owner/name is no folder here", "or get weights.pt"]:
+    for part in [*parts, "extractor.saes.7: owner/name is not a local folder", "or download weights.pt"]:
         assert part in str(caught.value)
     assert "cannot be reached" not in str(caught.value)
 

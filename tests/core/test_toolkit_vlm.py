@@ -194,7 +194,7 @@ def test_calls_under_way_count_against_the_budget():
         pass
     with meter.call(expected) as count:
         count(Reply("", 700, 0))
-    with pytest.raises(saeviz.PausedError, match=r"max_tokens = 1000 .* 700 used"), meter.call(expected):
+    with pytest.raises(saeviz.PausedError, match=r"max_tokens = 1000 .*700 used"), meter.call(expected):
         pass
 
 

@@ -360,7 +360,7 @@ def test_a_missing_folder_file_or_image_is_named(tmp_path):
     write(tmp_path / "file", "")
     assert "is a file" in error_of(saeviz.DataError, tmp_path / "file")
     draw(tmp_path, "a.jpg")
-    assert "there is no file" in error_of(saeviz.DataError, tmp_path, ratings=tmp_path / "r.csv")
+    assert "images.ratings: no file" in error_of(saeviz.DataError, tmp_path, ratings=tmp_path / "r.csv")
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path):

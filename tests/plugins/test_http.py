@@ -230,7 +230,9 @@ def test_a_run_whose_service_dies_goes_on_later(tmp_path, fake_run):
     settings = ["store.use=http", f"store.url={served.url}", "store.retries=1", "extractor.seconds_per_item=0.03"]
     killer = threading.Timer(0.35, lambda: served.stop(kill=True))
     killer.start()
-    with pytest.raises(saeviz.DataError, match=r"cannot be used after 2 tries.*the same command goes on where it was"):
+    with pytest.raises(
+        saeviz.DataError, match=r"cannot be used after 2 tries.*the same command resumes where it stopped"
+    ):
         saeviz.run(fake_run, settings=settings)
     killer.join()
     served = Served("--api", f"npz:{tmp_path / 'store'}", token=None, port=served.port)
@@ -251,7 +253,7 @@ def everything_about(error: BaseException, caplog) -> str:
 def test_the_wrong_token_is_refused_and_told_nowhere(stored, caplog, token):
     caplog.set_level(logging.DEBUG)
     store = HttpStore(options(stored.url, token=token, retries=3), saeviz.Context())
-    with pytest.raises(saeviz.ConfigError, match=r"store\.token: .* (wants one|refuses this token)") as caught:
+    with pytest.raises(saeviz.ConfigError, match=r"store\.token: .* (needs a token|rejects this token)") as caught:
         store.spaces()
     assert "wrong-token" not in everything_about(caught.value, caplog)
 
@@ -284,7 +286,7 @@ def test_a_token_in_the_clear_is_warned_of(caplog):
     ],
 )
 def test_an_address_that_is_none(url):
-    with pytest.raises(ValueError, match=r"write http://HOST:PORT|a password is not written here"):
+    with pytest.raises(ValueError, match=r"write http://HOST:PORT|do not write a password here"):
         HttpOptions(url=url)
 
 

@@ -143,14 +143,14 @@ def test_a_row_without_a_picture_fails_by_itself(tmp_path):
     datasets.Dataset.from_dict({"image": images}, features=features).save_to_disk(str(tmp_path / "saved"))
     good, empty = provide(tmp_path / "saved").iter_images()
     assert good.open().size == (8, 6)
-    with pytest.raises(saeviz.ImageError, match=r"'1' cannot be had: row 1 has no picture"):
+    with pytest.raises(saeviz.ImageError, match=r"'1' cannot be read: row 1 has no picture"):
         empty.open()
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"image_column": "liking"}, r"images\.image_column: 'liking' is none of them; images are in picture"),
+        ({"image_column": "liking"}, r"images\.image_column: 'liking' is not one of them; images are in picture"),
         ({"item_column": "titl"}, r"images\.item_column: saved has no column 'titl'; did you mean 'title'\?"),
         ({"item_column": "title"}, r"images\.item_column: row 1 has nothing in 'title'"),
         ({"item_column": "seen"}, r"images\.item_column: rows 0 and 2 are both called 'True'"),
@@ -173,7 +173,7 @@ def test_two_columns_with_images(tmp_path):
 
 
 def test_what_cannot_be_loaded(folder, tmp_path):
-    with pytest.raises(saeviz.DataError, match=r"images\.path: there is no folder \./none"):
+    with pytest.raises(saeviz.DataError, match=r"images\.path: no folder \./none"):
         ids(provide("./none"))
     with pytest.raises(saeviz.DataError, match=r"pictures cannot be loaded: Unknown split \"dev\""):
         ids(provide(folder, split="dev"))
@@ -276,5 +276,5 @@ def test_a_data_set_of_the_hub_names_no_file_of_this_machine(hub):
 
     pq.write_table(data.data.table, hub.served / "train-00000-of-00001.parquet")
     first, second = hub("online")
-    assert first.startswith("left out: image '0' cannot be had")
+    assert first.startswith("left out: image '0' cannot be read")
     assert second.startswith("1 (255, 0, 0)")

@@ -277,7 +277,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
     provider = SqlImages(
         SqlImagesOptions(path=tmp_path / "no.sqlite", query="select 1", path_column="x"), saeviz.Context()
     )
-    with pytest.raises(saeviz.DataError, match=r"there is no file .*no\.sqlite"):
+    with pytest.raises(saeviz.DataError, match=r"no file .*no\.sqlite"):
         list(provider.iter_images())
     assert list(tmp_path.iterdir()) == []
 

@@ -317,5 +317,5 @@ def test_a_run_without_network_has_what_was_fetched_before(run_of_urls, site, tm
     saeviz.run(run_of_urls)
     run = saeviz.run(run_of_urls, settings=["run.offline=true", f"run.dir={tmp_path / 'other'}"])
     assert len(site.asked) == 5
-    assert [failure.error for failure in run.failures if "offline was asked for" not in failure.error] == []
+    assert [failure.error for failure in run.failures if "run.offline is set" not in failure.error] == []
     assert len(run.items) == 4

@@ -151,7 +151,7 @@ def test_a_name_that_timm_does_not_know(name, message):
 
 
 def test_a_folder_that_is_not_there():
-    with pytest.raises(saeviz.DataError, match=r"embeddings\.model: there is no file or folder \./absent"):
+    with pytest.raises(saeviz.DataError, match=r"embeddings\.model: no file or folder \./absent"):
         _ = embeddings("./absent").dim
 
 

@@ -134,13 +134,13 @@ def test_a_pipe_in_a_model_folder_is_not_waited_for(vit_folder, clip_folder, bui
         copy = tmp_path / kind
         shutil.copytree(folder, copy)
         os.mkfifo(copy / name)
-        with pytest.raises(saeviz.DataError, match=f"{name} is no regular file"):
+        with pytest.raises(saeviz.DataError, match=f"{name} is not a regular file"):
             build(kind, copy).extract_from_image(GREY)
 
 
 def test_the_text_tower_of_another_model_is_not_fetched_behind_the_users_back(clip_folder, evil, build):
     folder = evil(clip_folder, "open_clip_config.json", "model_cfg", "text_cfg", hf_model_name="owner/evil")
-    with pytest.raises(saeviz.DataError, match=r"hf_model_name: owner/evil .*offline was asked for"):
+    with pytest.raises(saeviz.DataError, match=r"hf_model_name: owner/evil .*run.offline is set"):
         build("clip", folder).embed_texts(["a"])
 
 
