@@ -141,7 +141,7 @@ class SupabaseImages:
         taken = {options.id_column, options.path_column}
         chosen = rating_columns(self._rows(), self._read, options.rating_columns, taken, options.table)
         unread = ", ".join(f"{name!r} ({kind})" for name, kind in self._unread.items())
-        note = f"{options.table}: not read, since they are no single values: {unread}"
+        note = f"{options.table}: not read, because they are not single values: {unread}"
         return replace(chosen, notes=[note, *chosen.notes]) if unread else chosen
 
     def _file(self, item_id: str, path: str) -> bytes:

@@ -223,7 +223,7 @@ def test_what_holds_no_single_values_is_transferred_for_a_few_rows_only(images, 
     assert len(found) == 40
     assert found["40"] == ({"odd, (name)": 1.5}, {})
     assert provider.get_image("40").ratings == {"odd, (name)": 1.5}
-    assert "works: not read, since they are no single values: 'tags' (lists), 'raw' (bytes)" in provider.notes()
+    assert "works: not read, because they are not single values: 'tags' (lists), 'raw' (bytes)" in provider.notes()
     whole = [
         path for method, path, _ in project.requests if method == "GET" and "select=%2A" in path.replace("*", "%2A")
     ]

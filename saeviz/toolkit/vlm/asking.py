@@ -109,7 +109,7 @@ class Asker:
             new, self._refused = without - self._refused, self._refused | without
         for extra in new:
             self._context.logger.info(
-                "%s refuses %s; asked in another way from now on", self._service.name, extra.value
+                "%s rejects %s; requests take another form from now on", self._service.name, extra.value
             )
         return self._safe(reply)
 
@@ -122,11 +122,11 @@ class Asker:
         name, reason, option = self._service.name, self._told(failure), self._context.option
         if failure.status is not None and 300 <= failure.status < 400:
             raise ConfigError(
-                f"{option('base_url')}: {name}: {reason}; redirects are not followed, as they would "
-                "take the key elsewhere; give the final address"
+                f"{option('base_url')}: {name}: {reason}; redirects are not followed, because the key would be "
+                "sent to another address; give the final address"
             )
         if failure.status in (401, 403):
-            raise ConfigError(f"{option('api_key')}: {name} refuses the key: {reason}")
+            raise ConfigError(f"{option('api_key')}: {name} rejects the key: {reason}")
         if failure.status == 404:
             raise ConfigError(
                 f"{option('model')}: {name} has no model {self._options.model!r}, or {option('base_url')} is wrong: "

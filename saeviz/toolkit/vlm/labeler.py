@@ -170,7 +170,7 @@ class VLMLabeler:
         extractor = self.context.peer("extractor")
         if not isinstance(extractor, HeatmapExtractor):
             option = self.context.option("heatmaps")
-            raise ConfigError(f"{option}: the extractor of this run makes no heatmaps; take the option out")
+            raise ConfigError(f"{option}: the extractor of this run has no heatmaps; remove the option")
         return extractor
 
     def _expected_of(self, request: LabelRequest) -> Usage:

@@ -55,14 +55,14 @@ class Meter:
     def _refuse_too_much(self, total: Usage) -> None:
         if self._max_calls is not None and total.calls > self._max_calls:
             raise PausedError(
-                f"the budget {self._option('max_calls')} = {self._max_calls} is used up; "
-                "raise it and run again to go on"
+                f"the budget {self._option('max_calls')} = {self._max_calls} is used up; raise it and run again to "
+                "continue"
             )
         if self._max_tokens is not None and total.input_tokens + total.output_tokens > self._max_tokens:
             spent = self.usage.input_tokens + self.usage.output_tokens
             raise PausedError(
-                f"the budget {self._option('max_tokens')} = {self._max_tokens} has no room for another answer, {spent} "
-                "are spent; raise it and run again to go on"
+                f"the budget {self._option('max_tokens')} = {self._max_tokens} leaves no room for another answer "
+                f"({spent} used); raise it and run again to continue"
             )
 
     def _count(self, n_images: int, reply: Reply) -> None:

@@ -99,7 +99,7 @@ class VLMOptions(Options):
         """Raise `ConfigError` where the package or the key is missing, or the run is offline."""
         if context.offline and not self._is_local:
             raise ConfigError(
-                "run.offline: this labeler asks a web service; take run.offline out, use a server on this machine "
+                "run.offline: this labeler uses a web service; remove run.offline, use a server on this machine "
                 f"({context.option('base_url')}), or use the labeler clip-vocabulary or metadata-terms"
             )
         module, install = self.package()
@@ -132,7 +132,7 @@ def _checked(text: str, what: str) -> SecretStr:
     """A key with a line break in it would be quoted in the error messages of HTTP libraries."""
     text = text.strip()
     if not text or not all("!" <= letter <= "~" for letter in text):
-        raise ConfigError(f"{what} is empty or holds letters that no key has, such as a line break")
+        raise ConfigError(f"{what} is empty or contains characters that no key has, such as a line break")
     return SecretStr(text)
 
 
