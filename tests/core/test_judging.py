@@ -400,8 +400,8 @@ def test_who_judges(run_file):
         (["judge.ending=x"], r"judge: put options of the labeler itself into \[labeler\]"),
         (["judge.use=free", "judge.colour=x"], r"judge\.colour"),
         (["judge.use=mute"], "judge: the labeler mute cannot judge labels"),
-        (["judge.use=words", "judge.fault=no key"], r"judge\.api_key: no API key"),
-        (["labeler.fault=no key"], r"labeler\.api_key: no API key"),
+        (["judge.use=words", "judge.fault=no key"], r"judge\.api_key: there is no key"),
+        (["labeler.fault=no key"], r"labeler\.api_key: there is no key"),
         (["run.judge_images=3"], r"run\.judge_images"),
     ],
 )

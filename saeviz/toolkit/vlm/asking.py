@@ -126,7 +126,7 @@ class Asker:
                 "sent to another address; give the final address"
             )
         if failure.status in (401, 403):
-            raise ConfigError(f"{option('api_key')}: {name} rejects the key: {reason}")
+            raise ConfigError(f"{option('api_key')}: {name} refuses the key: {reason}")
         if failure.status == 404:
             raise ConfigError(
                 f"{option('model')}: {name} has no model {self._options.model!r}, or {option('base_url')} is wrong: "
