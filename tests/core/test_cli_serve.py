@@ -188,10 +188,12 @@ def test_ids_come_in_pages(client):
     client.delete("/v1/features")
 
 
-def test_the_example_of_the_docs(client):
+def test_the_example_of_the_docs(client, monkeypatch):
     [code] = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
-    names = {"url": str(client.base_url).rstrip("/"), "headers": dict(client.headers)}
-    exec(code, names)
+    assert '"http://127.0.0.1:8765"' in code
+    monkeypatch.setenv("SAEVIZ_TOKEN", TOKEN)
+    names = {}
+    exec(code.replace("http://127.0.0.1:8765", str(client.base_url).rstrip("/")), names)
     assert names["values"].tolist() == [1, 2]
     client.delete("/v1/features")
 
