@@ -49,6 +49,9 @@ DAMAGES = {
 }
 
 
+KINDS = [kind if kind in ("flipped", "missing") else pytest.param(kind, marks=pytest.mark.slow) for kind in DAMAGES]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run, and another one over other images."""
@@ -100,7 +103,7 @@ def test_the_files_are_all_that_a_run_has(finished):
     }
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_never_silent(finished, copied, saeviz_command, name, kind):
     whole = saeviz.open_run(finished / "one", plugins=[FAKES])
