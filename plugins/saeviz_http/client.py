@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import random
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import saeviz
+from saeviz.toolkit.retrying import backoff, seconds_to_wait
 
 if TYPE_CHECKING:
     import httpx
@@ -138,7 +138,7 @@ class Client:
             status, reason, asked_pause, found = self._try(method, path, parameters, body)
             if status is not None and status not in TRY_AGAIN:
                 return self._checked(status, found)
-            pause = asked_pause or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.7, 1.3)  # noqa: S311
+            pause = asked_pause or backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE)
         tries = f" after {attempt + 1} tries" if attempt else ""
         raise saeviz.DataError(
             f"{self.place}: {self.url} cannot be used{tries}: {reason}; "
@@ -158,8 +158,7 @@ class Client:
             return None, "no answer in time", 0.0, b""
         except httpx.TransportError as error:
             return None, f"it cannot be reached ({str(error) or type(error).__name__})", 0.0, b""
-        asked = response.headers.get("retry-after", "")
-        pause = min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else 0.0
+        pause = min(seconds_to_wait(response.headers) or 0.0, LONGEST_PAUSE)
         return response.status_code, f"it answers {response.status_code}: {self._reason(found)}", pause, found
 
     def _limited(self, response: httpx.Response) -> bytes:

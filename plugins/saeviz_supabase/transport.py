@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.retrying import backoff, seconds_to_wait
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +46,7 @@ class RetryingTransport:
 
         host = request.url.host
         for attempt in range(TRIES):
-            delay = min(LONGEST_DELAY, FIRST_DELAY * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
+            delay = backoff(attempt, FIRST_DELAY, LONGEST_DELAY)
             try:
                 response = self._whole(self._inner.handle_request(request), request)
             except (
@@ -64,7 +62,7 @@ class RetryingTransport:
                     self._refuse_unknown_keys(response)
                     return response
                 reason = f"{host} answers with status {response.status_code}{self._message(response)}"
-                delay = max(delay, min(LONGEST_DELAY, _retry_after(response)))
+                delay = max(delay, min(LONGEST_DELAY, seconds_to_wait(response.headers) or 0.0))
             if attempt < TRIES - 1:
                 self._logger.info("supabase: %s; trying again in %.1f s", reason, delay)
                 time.sleep(delay)
@@ -112,17 +110,6 @@ class RetryingTransport:
                 f"{self._place}.key: the project refuses the key{self._message(response)}; look at its API "
                 "settings and at the environment variable that holds the key"
             )
-
-
-def _retry_after(response: httpx.Response) -> float:
-    """The seconds that the header `Retry-After` asks for, 0 where it does not."""
-    given = response.headers.get("retry-after", "")
-    if given.isdecimal():
-        return float(given)
-    try:
-        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def _body(response: httpx.Response) -> dict[str, object]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from math import inf, nan
 
 import pytest
 
 import saeviz
 from saeviz.testing.data import label_request, pictures
-from saeviz.toolkit.vlm import Picture, Reply, seconds_to_wait
+from saeviz.toolkit.vlm import Picture, Reply
 from saeviz.toolkit.vlm.answer import read_label
 from saeviz.toolkit.vlm.judging import question_about, read_answers
 from saeviz.toolkit.vlm.meter import Meter
@@ -157,17 +155,6 @@ def test_elements_may_come_as_text_or_not_at_all():
 
 
 # waiting
-
-
-def test_retry_after_in_each_of_its_forms():
-    soon = datetime.now(UTC) + timedelta(seconds=30)
-    assert seconds_to_wait({"retry-after": "12"}) == 12
-    assert seconds_to_wait({"retry-after": "12", "retry-after-ms": "250"}) == 0.25
-    assert seconds_to_wait({"retry-after": format_datetime(soon, usegmt=True)}) == pytest.approx(30, abs=2)
-    assert seconds_to_wait({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-    assert seconds_to_wait({"retry-after": "later"}) is None
-    assert seconds_to_wait({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
-    assert seconds_to_wait({}) is None
 
 
 # the count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
 from saeviz.toolkit.fetch.urls import host_of, redacted
+from saeviz.toolkit.retrying import backoff
 from saeviz.values.decoding import size_of
 from saeviz.values.errors import ConfigError, ImageError
 from saeviz.values.images import ImageItem
@@ -146,7 +146,7 @@ class Fetcher:
                 self._unanswered[host] = 0
                 raise
             except TransientError as error:
-                pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1) if error.wait is None else error.wait  # noqa: S311
+                pause = backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE) if error.wait is None else error.wait
                 if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
                     with self._lock:
                         self._unanswered[host] += 1

@@ -6,11 +6,9 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from importlib.metadata import version
 from threading import Event, Timer
@@ -20,6 +18,7 @@ from urllib.parse import unquote, urljoin
 from saeviz.toolkit.fetch.addresses import addresses_of
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.urls import redacted
+from saeviz.toolkit.retrying import seconds_to_wait
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
@@ -168,7 +167,7 @@ def _answer(response: HTTPResponse, url: str, limits: Limits) -> bytes | str:
     if response.status in REDIRECTS and headers.get("Location"):
         return urljoin(url, headers["Location"])
     if response.status in TRANSIENT:
-        raise TransientError(f"the server answers {response.status}", _retry_after(headers))
+        raise TransientError(f"the server answers {response.status}", seconds_to_wait(headers))
     if response.status != 200:
         raise RefusedError(f"the server answers {response.status}")
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -191,17 +190,6 @@ def _body(response: HTTPResponse, limits: Limits) -> bytes:
         if limits.stop.is_set():
             raise RefusedError(ENDED)
     return bytes(body)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from a number of them or a date; None where the server does not say."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ A plugin writes a `Service` and its options, a subclass of `VLMOptions`; `VLMLab
 
 from __future__ import annotations
 
+from saeviz.toolkit.retrying import seconds_to_wait
 from saeviz.toolkit.vlm.labeler import VLMLabeler
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.service import (
@@ -18,7 +19,6 @@ from saeviz.toolkit.vlm.service import (
     ServiceError,
     http_reason,
     redirect_reason,
-    seconds_to_wait,
     text_of,
     tokens_of,
 )

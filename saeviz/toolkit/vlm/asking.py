@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from random import SystemRandom
 from threading import Lock
 from urllib.parse import quote
 
 from saeviz.contract.context import Context
+from saeviz.toolkit.retrying import backoff
 from saeviz.toolkit.vlm.extras import may_be_schema, named
 from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
@@ -88,7 +88,7 @@ class Asker:
             self._refuse_for_good(failure)
             if is_last:
                 raise self._give_up(failure)
-            wait = failure.wait if failure.wait is not None else backoff(attempt)
+            wait = failure.wait if failure.wait is not None else backoff(attempt, FIRST_WAIT, LONGEST_BACKOFF)
             attempt += 1
             if failure.status == 429:
                 self._pace.hold(wait)
@@ -161,12 +161,6 @@ class Asker:
 def is_passing(failure: ServiceError) -> bool:
     """Whether the same question may be answered a little later."""
     return failure.status is None or failure.status in BUSY or failure.status >= 500
-
-
-def backoff(attempt: int) -> float:
-    """Seconds before the next attempt: doubled each time, between half and all of it at random."""
-    longest = min(FIRST_WAIT * 2**attempt, LONGEST_BACKOFF)
-    return SystemRandom().uniform(longest / 2, longest)
 
 
 def clock() -> float:

@@ -7,8 +7,6 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -122,26 +120,6 @@ class AdaptableService(Service, Protocol):
     def extras(self) -> Collection[Extra]:
         """What it sends unless `Question.without` says otherwise."""
         ...
-
-
-def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """What `Retry-After` asks for, in seconds or as a date (RFC 9110), or the finer `retry-after-ms`."""
-    try:
-        if "retry-after-ms" in headers:
-            return float(headers["retry-after-ms"]) / 1000
-        return float(headers["retry-after"])
-    except KeyError:
-        return None
-    except ValueError:
-        return _seconds_until(headers["retry-after"])
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        then = parsedate_to_datetime(date)
-        return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):
-        return None
 
 
 def http_reason(body: Any, default: str) -> str:
