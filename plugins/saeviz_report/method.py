@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MEANING = {
     "Pearson's r": "Pearson's correlation of the feature's activation with the rating",
     "Spearman's rho": "Spearman's rank correlation of the feature's activation with the rating",
-    "point-biserial r": "The correlation of whether the feature is active, not how much, with the rating",
+    "point-biserial r": "The correlation of whether the feature is active, not how strongly, with the rating",
     "partial r": "The correlation of the feature's activation with the rating, other columns of the ratings table "
     "held constant",
 }
@@ -23,7 +23,8 @@ _CORRECTION = {
     "bh": "adjusted by Benjamini and Hochberg",
     "by": "adjusted by Benjamini and Yekutieli",
     "bonferroni": "adjusted by Bonferroni",
-    "max-t": "adjusted by permuting the ratings: how often the largest correlation of the family is then as large",
+    "max-t": "adjusted by permuting the ratings: how often the largest correlation of the family is then at least "
+    "as large",
 }
 _FAMILY = {
     "run": "the whole family of this run: every tested feature with every rating, in all layers and tokens together",
@@ -101,7 +102,7 @@ def method_of(run: saeviz.Run) -> Method:
 
 
 def _adjustment(facts: Mapping[str, Any]) -> str:
-    correction = _CORRECTION.get(str(facts.get("correction")), "adjusted for having asked so often")
+    correction = _CORRECTION.get(str(facts.get("correction")), "adjusted for the number of tests")
     family = _FAMILY.get(str(facts.get("family")), "the tests of this run")
     return f"{correction} over {family}"
 

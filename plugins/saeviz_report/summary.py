@@ -195,12 +195,12 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
     if not run.items:
         notes.append("No image has features: see the failures below, and images.path in the run file.")
     if not run.ratings:
-        notes.append("The images carry no ratings, so nothing could be correlated with them.")
+        notes.append("The images have no ratings, so there are no correlations.")
     elif "r" not in correlations:
-        notes.append("No scorer correlated features with the ratings. The scorer pearson-bh does.")
+        notes.append("No scorer of this run correlates features with the ratings; pearson-bh does.")
     if "monosemanticity" not in run.scores:
         notes.append(
-            "Monosemanticity was not measured: no scorer of the run gives it."
+            "Monosemanticity was not measured: no scorer of this run computes it."
             if component_of(config, "embeddings")
             else "Monosemanticity was not measured: it needs an independent embedding of the images, "
             "and the run file has no [embeddings] table."
@@ -208,13 +208,13 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
     if not run.selected:
         notes.append("No feature was selected: none passed the selector, or the run stopped before it.")
     elif not component_of(config, "labeler"):
-        notes.append("Features carry their numbers: the run file has no [labeler] table, so nothing named them.")
+        notes.append("Features are unnamed: the run file has no [labeler] table.")
     elif not labelled:
         notes.append(f"The labeler {component_of(config, 'labeler')} found a name for none of the features.")
     elif not component_of(config, "judge"):
-        notes.append("Nobody has judged whether the names are right: the run file has no [judge] table.")
+        notes.append("The names have not been judged: the run file has no [judge] table.")
     elif reason := run.facts.get("judge_powerless"):
-        notes.append(f"No name is confirmed or struck out: {reason}. Another judge may tell more.")
+        notes.append(f"No name is confirmed or struck out: {reason}. Another judge may have more power.")
     elif run.facts.get("confirmed_by_guessing"):
         guessed = run.facts["confirmed_by_guessing"]
         notes.append(

@@ -47,7 +47,7 @@ class SqlImagesOptions(FetchOptions):
     id_column: str = Field("id", description="column with the item id; its values differ")
     path_column: str | None = Field(None, description="column with the path of the image file; one of the three")
     url_column: str | None = Field(
-        None, description="column with the URL of the image, which is fetched under limits and kept; one of the three"
+        None, description="column with the URL of the image, which is fetched under limits and cached; one of the three"
     )
     image_column: str | None = Field(None, description="column with the bytes of the image file; one of the three")
     folder: Path | None = Field(

@@ -31,7 +31,7 @@ _NEXT_STEP = {
     "42501": "grant the user the right to do this",
     "53100": "free some space and run again; finished work is kept",
     "54000": "an item id has more than the 2,600 bytes or so that PostgreSQL can index",
-    "57014": "has the query an end? if so, raise the server's statement_timeout",
+    "57014": "does the query terminate? if so, raise the server's statement_timeout",
 }
 
 
@@ -39,8 +39,8 @@ _NEXT_STEP_OF_SQLITE = {
     "SQLITE_FULL": "free some space and run again; finished work is kept",
     "SQLITE_IOERR": "is the disk full, or disconnected? finished work is kept",
     "SQLITE_READONLY": "change the permissions of the file and its folder",
-    "SQLITE_CANTOPEN": "is its folder there, with the right to write to it?",
-    "SQLITE_INTERRUPT": "the query did not come to an end in time; has it one?",
+    "SQLITE_CANTOPEN": "does its folder exist, and is it writable?",
+    "SQLITE_INTERRUPT": "the query did not finish in time; does it terminate?",
     "SQLITE_BUSY": "another process has been writing to it for a minute; wait until it has ended",
 }
 

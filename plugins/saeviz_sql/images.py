@@ -197,7 +197,7 @@ class SqlImages:
 def _at_most(rows: Iterable[Any]) -> Iterator[Any]:
     for number, row in enumerate(rows):
         if number == MOST_RECORDS:
-            raise saeviz.DataError(f"images.query: it gives more than {MOST_RECORDS:,} rows; has it an end?")
+            raise saeviz.DataError(f"images.query: it gives more than {MOST_RECORDS:,} rows; does it terminate?")
         yield row
 
 

@@ -21,8 +21,8 @@ class ProjectOptions(saeviz.Options):
     )
     access_token: SecretStr | None = Field(
         None,
-        description="token of a signed-in user, to whom row-level security then applies; default: the environment "
-        "variable SUPABASE_ACCESS_TOKEN, without it the key alone counts",
+        description="access token of a signed-in user, to whom row-level security then applies; default: the "
+        "environment variable SUPABASE_ACCESS_TOKEN, without it only the key is used",
     )
 
     @field_validator("url")
@@ -62,7 +62,8 @@ class SupabaseImagesOptions(ProjectOptions):
     id_column: str = Field("id", description="column with the item id; a primary key or otherwise unique")
     version_column: str | None = Field(
         None,
-        description="column that changes when the file does, for instance updated_at, so that a run extracts it again",
+        description="column that changes when the file does, for example updated_at, so that a run extracts the "
+        "image again",
     )
     rating_columns: tuple[str, ...] | None = Field(
         None,

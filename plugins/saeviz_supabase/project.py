@@ -84,7 +84,7 @@ class Project:
     def client(self) -> Client:
         """The client; made on first use."""
         if self._context.offline:
-            raise saeviz.ConfigError(f"{self.place}: supabase needs the network, and offline was asked for")
+            raise saeviz.ConfigError(f"{self.place}: supabase needs the network, and run.offline is set")
         from supabase import ClientOptions, create_client
 
         url, key, token = self.url, self._secrets[0], self._secrets[1]
@@ -108,9 +108,7 @@ class Project:
         """Its address."""
         given = self._options.url or os.environ.get("SUPABASE_URL", "")
         if not given:
-            raise saeviz.ConfigError(
-                f"{self.place}.url: which project? Write url, or set the environment variable SUPABASE_URL"
-            )
+            raise saeviz.ConfigError(f"{self.place}.url: no project; set url or the environment variable SUPABASE_URL")
         if not is_project_url(given):
             raise saeviz.ConfigError(f"{self.place}.url: write the project's URL, https://PROJECT.supabase.co")
         parts = urlsplit(given)

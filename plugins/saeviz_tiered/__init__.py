@@ -18,30 +18,29 @@ Requirement = Literal["significant", "replicated"]
 class TieredOptions(saeviz.Options):
     """Options of `tiered`. MS is the monosemanticity, |r| the strongest correlation with any rating."""
 
-    limit: int = Field(default=200, ge=1, le=100_000, description="how many features to select at most")
+    limit: int = Field(default=200, ge=1, le=100_000, description="maximum number of features to select")
     ms_elite: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="tier 1 needs this MS and r_elite (default: from where on the run's scorer calls a feature "
-        "monosemantic, 0.50 where it does not say)",
+        description="tier 1 requires this MS and r_elite; default: the run's cut-off for monosemantic, 0.50 "
+        "without one",
     )
-    r_elite: float = Field(default=0.25, gt=0, le=1, description="tier 1 needs this |r| and ms_elite")
+    r_elite: float = Field(default=0.25, gt=0, le=1, description="tier 1 requires this |r| and ms_elite")
     ms_good: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="tier 2 needs this MS or r_good (default: from where on the run's scorer calls a feature moderate, "
-        "0.35 where it does not say)",
+        description="tier 2 requires this MS or r_good; default: the run's cut-off for moderate, 0.35 without one",
     )
-    r_good: float = Field(default=0.15, gt=0, le=1, description="tier 2 needs this |r| or ms_good")
+    r_good: float = Field(default=0.15, gt=0, le=1, description="tier 2 requires this |r| or ms_good")
     require: Requirement | None = Field(
         default=None,
-        description="which correlations count: `significant` ones, or those that `replicated` on held-out images "
-        "(default: every one that was tested)",
+        description="which correlations count: `significant` ones, or those that `replicated` on held-out images; "
+        "default: all that were tested",
     )
     diverse_share: float = Field(
-        default=0.2, ge=0, le=1, description="share of the limit kept for a sample of all other features"
+        default=0.2, ge=0, le=1, description="share of the limit reserved for a sample of all other features"
     )
     min_active: int = Field(
         default=10,
@@ -51,7 +50,7 @@ class TieredOptions(saeviz.Options):
     )
     one_per_cluster: bool = Field(
         default=True,
-        description="of features that fire together (scorer redundancy) select only the best, whatever its tier",
+        description="select only the best of features that fire together (scorer redundancy), whatever its tier",
     )
 
     @model_validator(mode="before")
@@ -70,7 +69,7 @@ def saeviz_selectors() -> Iterator[saeviz.SelectorSpec]:
     """Offer `tiered`."""
     yield saeviz.SelectorSpec(
         name="tiered",
-        summary="by monosemanticity and correlation, with a diverse sample of the rest",
+        summary="selects by monosemanticity and correlation, with a diverse sample of the rest",
         options=TieredOptions,
         factory="saeviz_tiered.selector:TieredSelector",
     )

@@ -25,12 +25,12 @@ def gather_relations(table: ScoreTable, require: Requirement | None) -> pd.DataF
     if require == "significant" and "significant" not in correlations:
         raise ConfigError(
             'selector.require = "significant": no scorer of this run says which correlations are significant; '
-            "add the scorer pearson-bh, or leave this option out"
+            "add the scorer pearson-bh, or remove this option"
         )
     if require == "replicated" and "replicated" not in correlations:
         raise ConfigError(
             'selector.require = "replicated": no correlation of this run was tested again on held-out images; '
-            "give its scorer split = 0.5, or leave this option out"
+            "give its scorer split = 0.5, or remove this option"
         )
     counts = correlations["r"].notna()
     if "q" in correlations:

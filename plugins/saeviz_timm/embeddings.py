@@ -68,7 +68,7 @@ def _hub_id(name: str, option: str) -> str:
     if not timm.is_model(name):
         close = get_close_matches(name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise saeviz.ConfigError(f"{option}: {name!r} is neither a folder nor a model of timm{hint}")
+        raise saeviz.ConfigError(f"{option}: {name!r} is neither a folder nor a timm model{hint}")
     try:
         hub_id = timm.models.get_pretrained_cfg_value(name, "hf_hub_id")
     except RuntimeError as error:

@@ -32,7 +32,7 @@ def sql_images(tmp_path):
 def test_a_query_of_endless_rows(sql_images, monkeypatch):
     monkeypatch.setattr("saeviz_sql.images.MOST_RECORDS", 1000)
     images = sql_images(f"{COUNTING} select i as id, 'a.png' as path from n", path_column="path")
-    with closing(images), pytest.raises(saeviz.DataError, match="it gives more than 1,000 rows; has it an end"):
+    with closing(images), pytest.raises(saeviz.DataError, match="it gives more than 1,000 rows; does it terminate"):
         list(images.iter_images())
 
 
@@ -40,7 +40,7 @@ def test_a_query_that_never_answers(sql_images, monkeypatch):
     monkeypatch.setattr("saeviz_sql.images.MOST_SECONDS", 0)
     with (
         closing(sql_images(f"{COUNTING} select count(*) as id, 'a' as path from n", path_column="path")) as images,
-        pytest.raises(saeviz.RunDirError, match="interrupted; the query did not come to an end in time"),
+        pytest.raises(saeviz.RunDirError, match="interrupted; the query did not finish in time"),
     ):
         list(images.iter_images())
 

@@ -362,7 +362,7 @@ def test_a_url_with_a_secret_in_it_reaches_no_file(saeviz_command, tmp_path, url
 
 def test_offline_means_offline(project):
     options = SupabaseStoreOptions(url=project.url, key="k", run="a")
-    refused(SupabaseStore(options, saeviz.Context(offline=True)).spaces, saeviz.ConfigError, "offline was asked for")
+    refused(SupabaseStore(options, saeviz.Context(offline=True)).spaces, saeviz.ConfigError, "run.offline is set")
     assert project.requests == []
 
 

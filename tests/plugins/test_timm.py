@@ -139,8 +139,8 @@ def test_the_default_is_a_model_that_timm_has():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet19", "'resnet19' is neither a folder nor a model of timm; did you mean resnet18"),
-        ("qqqqqqqq", "'qqqqqqqq' is neither a folder nor a model of timm$"),
+        ("resnet19", "'resnet19' is neither a folder nor a timm model; did you mean resnet18"),
+        ("qqqqqqqq", "'qqqqqqqq' is neither a folder nor a timm model$"),
         ("resnet18.imagenet", r"'resnet18.imagenet' has no such weights; known: resnet18\.a1_in1k"),
         ("vit_tiny_patch16_224_in_dreams", "did you mean vit_tiny_patch16_224"),
     ],

@@ -245,7 +245,7 @@ class TestJudgement:
         assert "doubtful" not in entry.one("b", class_="label")["class"]
         figures = {one.one("dt").text: one.one("dd").text for one in entry.one("dl").all("div")}
         assert figures["Found of 12 images on which it fires"] == "100 %"
-        assert figures["Passed over of 12 on which it is silent"] == "92 %"
+        assert figures["Rejected of 12 on which it is silent"] == "92 %"
         assert figures["Of these, of 4 look-alikes"] == "100 %"
 
     def test_a_name_that_fails_is_marked(self, run: FakeRun, write: Write) -> None:
@@ -266,4 +266,4 @@ class TestJudgement:
     def test_without_a_judge_nothing_is_claimed(self, write: Write) -> None:
         page = write()
         assert page.all("span", class_="judged") == []
-        assert any("Nobody has judged" in note.text for note in page.all("p", class_="note"))
+        assert any("The names have not been judged" in note.text for note in page.all("p", class_="note"))

@@ -157,10 +157,10 @@ class TestWhatIsMissing:
             (_no_selection, "No feature was selected"),
             (_no_labeler, "no [labeler] table"),
             (_no_names, "gemini found a name for none"),
-            (_no_ratings, "carry no ratings"),
-            (_no_correlations, "No scorer correlated"),
+            (_no_ratings, "have no ratings"),
+            (_no_correlations, "No scorer of this run correlates"),
             (_no_embeddings, "no [embeddings] table"),
-            (_no_monosemanticity, "no scorer of the run gives it"),
+            (_no_monosemanticity, "no scorer of this run computes it"),
             (_no_images, "No image has features"),
         ],
     )

@@ -132,7 +132,7 @@ class TestThumbnails:
         reported: list[str] = []
         page = write(saeviz.Context(failed=lambda subject, _error: reported.append(subject)))
         assert [ids_shown(entry) for entry in entries(page).values()] == [["item/0"], ["item/2", "item/3"], []]
-        assert [gone.text for gone in page.all("span", class_="gone")] == ["image cannot be read any more: item/1"] * 2
+        assert [gone.text for gone in page.all("span", class_="gone")] == ["image can no longer be read: item/1"] * 2
         assert reported == ["item/1"]
         assert "item/1" in page.one("table", id="left-out").text
         assert len(thumbnails(run)) == 3
