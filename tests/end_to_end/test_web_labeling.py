@@ -135,7 +135,7 @@ def test_names_are_judged_by_the_service_within_the_same_budget(folder, server):
     n_left = int(estimate.out.split("to judge with gemini: about ")[1].split(" calls")[0])
     done = run(folder, *JUDGED)
     assert done.code == saeviz.ExitCode.DONE, done
-    finished = saeviz.open_run(folder / "runs" / "fake")
+    finished = saeviz.open_run(folder / "runs" / "fake", plugins=["module:saeviz.testing.fakes"])
     questions = [asked for asked in server.asked if asked.is_for_judge()]
     assert len(finished.labels) == len(server.asked) - len(questions) == 12
     n_judged = int(finished.judgements["balanced_accuracy"].notna().sum())
