@@ -51,7 +51,7 @@ class Client:
         host = urlsplit(self.url).hostname or ""
         self._is_here = _is_loopback(host)
         if context.offline and not self._is_here:
-            raise saeviz.ConfigError(f"{place}.url: {self.url} is on the network, which run.offline forbids")
+            raise saeviz.ConfigError(f"{place}.url: {self.url} is on the network; {context.why_offline}")
         if options.token is not None and self.url.startswith("http:") and not self._is_here:
             self._logger.warning("%s.url: the token is sent to %s unencrypted; use https", place, host)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MARKS_OF_SAVE_TO_DISK = ("state.json", "dataset_dict.json")
 
+SETTINGS = ("README.md", ".huggingface.yaml")
+"""Files of a folder that say, under `configs`, which files are the data."""
+
 
 def is_local(path: str) -> bool:
     """Whether a path or hub id is something on this machine."""
@@ -40,6 +43,7 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
         if not folder.exists() and options.path.startswith((".", "/", "~")):
             raise saeviz.DataError(f"images.path: no folder {options.path}")
         _refuse_runs(folder)
+        _refuse_addresses(folder)
         with _without_network() if context.offline else nullcontext():
             return load_dataset(
                 str(folder) if folder.exists() else options.path,
@@ -62,6 +66,27 @@ def _refuse_runs(folder: Path) -> None:
             f"images.path: {folder} has a run directory of saeviz in it ({runs[0]}), whose pictures would count as "
             'images; keep runs elsewhere, or set images.use = "folder", which skips them'
         )
+
+
+def _refuse_addresses(folder: Path) -> None:
+    """The library reads data files from wherever the settings in a folder say, by protocols that know no offline."""
+    import yaml
+    from huggingface_hub.repocard import metadata_load
+
+    for name in SETTINGS:
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            settings = metadata_load(file) if file.suffix == ".md" else yaml.safe_load(file.read_text("utf-8"))
+        except yaml.YAMLError as error:
+            raise saeviz.DataError(f"images.path: {file} is not YAML: {first_line(error)}") from error
+        found = str(settings.get("configs")) if isinstance(settings, dict) else ""
+        if "://" in found or "::" in found:
+            raise saeviz.DataError(
+                f"images.path: {file} names data files on other machines; download them into the folder and name them "
+                "by their paths there"
+            )
 
 
 def _saved(folder: Path, split: str) -> Dataset:
@@ -93,5 +118,5 @@ def _step(folder: Path, context: saeviz.Context) -> str:
     if folder.exists():
         return ""
     if context.offline:
-        return "; run.offline is set, so it must be in the cache of datasets or a folder"
+        return f"; it must be a folder, or in the cache of datasets, since {context.why_offline}"
     return "; without the hub, load it on another machine, `save_to_disk` it and set images.path to that folder"

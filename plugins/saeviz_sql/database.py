@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,12 @@ class Database:
     Nothing is opened before the first use; `close` may be followed by another use.
     """
 
-    def __init__(self, place: str, url: SecretStr | None, path: Path) -> None:
+    def __init__(self, place: str, url: SecretStr | None, path: Path, context: saeviz.Context) -> None:
         self.place = place
         self._path = path
         self._url = None if url is None else _postgres_url(place, url.get_secret_value())
+        if context.offline and self._url is not None and not _is_here(self._url):
+            raise saeviz.ConfigError(f"{self} is on the network; {context.why_offline}")
 
     def __str__(self) -> str:
         if self._url is None:
@@ -84,6 +87,11 @@ class Database:
             connection.execution_options(saeviz_writes=True)
             with connection.begin():
                 yield connection
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there can be anything in it: no SQLite file is made by reading one."""
+        return self._url is not None or self._path.exists()
 
     def make_folder(self) -> None:
         """Make the folder of a SQLite file."""
@@ -164,6 +172,22 @@ def _postgres_url(place: str, text: str) -> URL:
             f"{place}.url: PostgreSQL needs psycopg, which is not installed: pip install 'saeviz[postgres]'"
         )
     return url.set(drivername="postgresql+psycopg")
+
+
+def _is_here(url: URL) -> bool:
+    """Whether every host is this machine; none, or a folder, is a socket of it."""
+    if "service" in url.query:  # which a file elsewhere explains
+        return False
+    given = [url.host or "", *(url.query.get(name, "") for name in ("host", "hostaddr"))]
+    texts = [one for part in given for one in ([part] if isinstance(part, str) else part)]
+    return all(_is_loopback(host) for text in texts for host in text.split(","))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host in ("", "localhost") or host.startswith("/") or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _sha256(value: bytes | str | float | None) -> bytes | None:

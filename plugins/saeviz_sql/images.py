@@ -43,7 +43,7 @@ class SqlImages:
         self.options = options
         self.context = context
         self._base = options.folder or (options.path.parent if options.path else Path())
-        self._database = Database("images", options.url, options.path or Path())
+        self._database = Database("images", options.url, options.path or Path(), context)
 
     def get_image(self, item_id: str) -> saeviz.ImageItem | None:
         """The image with this id, or None."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import saeviz
 from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of, key_of
 from saeviz_sql.database import Database
-from saeviz_sql.schema import bring_up_to_date
+from saeviz_sql.schema import bring_up_to_date, version_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -53,7 +53,7 @@ class SqlStore(saeviz.OneItemStore):
     """
 
     def __init__(self, options: SqlStoreOptions, context: saeviz.Context) -> None:
-        self._new = Database("store", options.url, options.path or context.workdir / "features.sqlite")
+        self._new = Database("store", options.url, options.path or context.workdir / "features.sqlite", context)
         self._run = options.run or "default"
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
@@ -72,8 +72,10 @@ class SqlStore(saeviz.OneItemStore):
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
-        with self._database.reading() as connection:
-            number = self._space(connection, space)
+        number = None
+        if self._has_tables:
+            with self._database.reading() as connection:
+                number = self._space(connection, space)
         if item_ids is not None:
             for start in range(0, len(item_ids), ROWS_AT_ONCE):
                 yield decode_rows(space, self._these(space, number, item_ids[start : start + ROWS_AT_ONCE]))
@@ -84,6 +86,8 @@ class SqlStore(saeviz.OneItemStore):
         """The items stored for a space, in the order of writing."""
         from sqlalchemy import text
 
+        if not self._has_tables:
+            return []
         with self._database.reading() as connection:
             number = self._space(connection, space)
             return [item_id_of(key) for key in connection.execute(text(_ITEM_IDS), {"space": number}).scalars()]
@@ -92,6 +96,8 @@ class SqlStore(saeviz.OneItemStore):
         """The spaces of this run, sorted."""
         from sqlalchemy import text
 
+        if not self._has_tables:
+            return []
         with self._database.reading() as connection:
             return sorted(saeviz.FeatureSpace(*row) for row in connection.execute(text(_SPACES), {"run": self._run}))
 
@@ -99,6 +105,8 @@ class SqlStore(saeviz.OneItemStore):
         """Forget everything of this run; other runs in the database stay."""
         from sqlalchemy import text
 
+        if not self._has_tables:
+            return
         with self._database.writing() as connection:
             for statement in _CLEAR:
                 connection.execute(text(statement), {"run": self._run})
@@ -106,6 +114,16 @@ class SqlStore(saeviz.OneItemStore):
     def close(self) -> None:
         """Close the connections."""
         self._new.close()
+
+    @property
+    def _has_tables(self) -> bool:
+        """Whether anything was ever written; looking makes no file, and no tables in somebody else's database."""
+        if "_database" in vars(self):
+            return True
+        if not self._new.is_there:
+            return False
+        with self._new.reading() as connection:
+            return version_of(connection) > 0
 
     @cached_property
     def _database(self) -> Database:
@@ -143,6 +161,8 @@ class SqlStore(saeviz.OneItemStore):
     def _these(self, space: saeviz.FeatureSpace, number: int | None, item_ids: Sequence[str]) -> list[Row]:
         from sqlalchemy import bindparam, text
 
+        if number is None and item_ids:
+            raise saeviz.DataError(f"{space}: the store has no item {item_ids[0]!r}")
         keys = [key_of(item_id) for item_id in item_ids]
         query = text(_THESE_ROWS).bindparams(bindparam("keys", expanding=True))
         with self._database.reading() as connection:

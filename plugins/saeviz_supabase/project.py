@@ -84,7 +84,7 @@ class Project:
     def client(self) -> Client:
         """The client; made on first use."""
         if self._context.offline:
-            raise saeviz.ConfigError(f"{self.place}: supabase needs the network, and run.offline is set")
+            raise saeviz.ConfigError(f"{self.place}: supabase needs the network, and {self._context.why_offline}")
         from supabase import ClientOptions, create_client
 
         url, key, token = self.url, self._secrets[0], self._secrets[1]

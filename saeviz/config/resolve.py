@@ -63,6 +63,12 @@ class _Resolver:
             raise ConfigError("\n".join(self.mistakes))
         return RunConfig(run=run, judge=judge, **single, **several)  # type: ignore[arg-type]
 
+    def settings(self) -> RunSettings:
+        found = self._run_settings()
+        if self.mistakes:
+            raise ConfigError("\n".join(self.mistakes))
+        return found
+
     def one(self, role: str, place: str) -> ComponentConfig:
         found = self._component(role, place, self._tables(place))
         if self.mistakes or found is None:
@@ -215,6 +221,11 @@ def resolve_component(
 ) -> ComponentConfig:
     """One checked component from the tables called `place` of the layers, outside a run. Raises as `resolve`."""
     return _Resolver(layers, manager, environment).one(role, place)
+
+
+def resolve_settings(layers: Sequence[Layer], manager: Manager) -> RunSettings:
+    """The table `[run]` of the layers alone. Raises as `resolve`."""
+    return _Resolver(layers, manager, {}).settings()
 
 
 def check_needs(config: RunConfig, manager: Manager) -> None:

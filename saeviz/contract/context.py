@@ -34,12 +34,13 @@ class Context:
     """What a component may use: device, folders, logger, progress.
 
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `workdir` a folder of its own to write to (the component creates
-    it on first use); `cache_dir` the folder of the cache that runs share; `offline` forbids the network; `environment`
-    has the variables that may hold secrets (for a run that is only read, those that its reader allows).
-    `failed(subject, error)` records an item or a feature that was left out, `progress(items, total, label)` yields the
-    items and shows progress, `peer(role)` gives the run's own component of another role, for example the extractor
-    whose CLIP a labeler reuses; outside a run it raises `ConfigError`. `place` is where the component stands in the run
-    file, such as `second_embeddings`, its role outside a run; messages begin with it.
+    it on first use); `cache_dir` the folder of the cache that runs share; `offline` forbids the network, for the reason
+    `why_offline`, which ends messages; `environment` has the variables that may hold secrets (for a run that is only
+    read, those that its reader allows). `failed(subject, error)` records an item or a feature that was left out,
+    `progress(items, total, label)` yields the items and shows progress, `peer(role)` gives the run's own component of
+    another role, for example the extractor whose CLIP a labeler reuses; outside a run it raises `ConfigError`. `place`
+    is where the component stands in the run file, such as `second_embeddings`, its role outside a run; messages begin
+    with it.
     """
 
     device: str = "auto"
@@ -54,6 +55,7 @@ class Context:
     progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]] = _no_progress
     peer: Callable[[str], Any] = _no_peer
     place: str = ""
+    why_offline: str = "run.offline is set"
 
     def option(self, name: str) -> str:
         """An option of the component as messages name it: `labeler.api_key`, `judge.api_key`."""

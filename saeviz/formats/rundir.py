@@ -304,12 +304,19 @@ def _stays_inside(name: PurePath) -> bool:
     return bool(name.parts) and not name.is_absolute() and ".." not in name.parts
 
 
+_RECORD = {"facts": dict, "counts": dict, "sha256": dict, "provenance": dict, "spaces": list, "copies": list}
+"""What a stage leaves in the manifest, besides texts and numbers."""
+
+
 def _is_manifest(found: Any) -> bool:
     """Whether it has the shape that all readers rely on."""
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("stages"), dict):
         return False
     return all(
-        isinstance(record, dict) and isinstance(record.get("digest"), str) for record in found["stages"].values()
+        isinstance(record, dict)
+        and isinstance(record.get("digest"), str)
+        and all(isinstance(record[name], kind) for name, kind in _RECORD.items() if name in record)
+        for record in found["stages"].values()
     )
 
 

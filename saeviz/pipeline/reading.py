@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from saeviz.config.layers import Layer, environment_layer
-from saeviz.config.resolve import resolve
-from saeviz.config.schema import ComponentConfig
+from saeviz.config.resolve import resolve_component, resolve_settings
+from saeviz.config.schema import LISTS, ComponentConfig, RunConfig, RunSettings
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, names_code
@@ -27,6 +31,8 @@ from saeviz.values.features import FeatureSpace
 
 SETTINGS = ("device", "precision", "seed")
 """What counts of `[run]` in a manifest; the rest says where to write, or that the network may be used."""
+
+WHY_OFFLINE = "reading a run contacts no host; if you trust it: --online (open_run(online=True))"
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,14 @@ class Grants:
 
     def check(self, config: ComponentConfig) -> None:
         """Raise `ConfigError` where a component would use a host or a secret that the reader has not allowed."""
-        hosts = [] if self.online else list(dict.fromkeys(_hosts(config.as_json())))
-        withheld = [variable for variable in config.secrets.values() if variable not in self.secrets]
+        withheld = {name: variable for name, variable in config.secrets.items() if variable not in self.secrets}
+        known = config.options.model_dump(exclude=set(withheld))
+        hosts = [] if self.online else list(dict.fromkeys(_hosts(known)))
         if not hosts and not withheld:
             return
         wants = [f"to ask {host}" for host in hosts]
-        wants += [f"to be given the environment variable {variable}" for variable in withheld]
-        flags = [*(["--online"] if hosts else []), *(f"--secret {variable}" for variable in withheld)]
+        wants += [f"to be given the environment variable {variable}" for variable in withheld.values()]
+        flags = [*(["--online"] if hosts else []), *(f"--secret {variable}" for variable in withheld.values())]
         raise ConfigError(
             one_line(
                 f"{config.place}: run.json wants {config.use} {' and '.join(wants)}; reading a run contacts no host "
@@ -71,7 +78,9 @@ class Grants:
 
     def context(self, context: Context) -> Context:
         """The surroundings of a component that a manifest names."""
-        return replace(context, offline=not self.online, environment=_Environment(self.secrets))
+        return replace(
+            context, offline=not self.online, why_offline=WHY_OFFLINE, environment=_Environment(self.secrets)
+        )
 
     def stand_ins(self) -> Mapping[str, str]:
         """The environment for `resolve`: what is not granted is there, but not its value; `check` refuses it."""
@@ -145,6 +154,24 @@ class ReadingSession(Session):
         logger.warning("%s: left out: %s", one_line(subject), one_line(error))
 
 
+class ReadConfig(RunConfig):
+    """The configuration of a run that is read: each table is resolved when it is first asked for.
+
+    So what is damaged, or of a plugin that is not there, stops only what needs it.
+    """
+
+    def __init__(self, resolved: Callable[[str], Any]) -> None:
+        object.__setattr__(self, "_resolved", resolved)
+
+    def __getattr__(self, name: str) -> Any:
+        """A table of the run file."""
+        if name not in RunConfig.__dataclass_fields__:
+            raise AttributeError(name)
+        found = self._resolved(name)
+        object.__setattr__(self, name, found)
+        return found
+
+
 def read_run(rundir: RunDir, grants: Grants) -> Run:
     """A run that anybody may have made, within what its reader grants."""
     return Run(rundir, partial(reading_session, rundir, grants))
@@ -152,31 +179,54 @@ def read_run(rundir: RunDir, grants: Grants) -> Run:
 
 def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSession:
     """The components that reading needs and those of `also`, as the manifest has them; the others are left out."""
-    given = rundir.config()
-    tables: dict[str, Any] = {"embeddings": {"use": "none"}, "scorers": [], "reporters": []}
-    tables |= {name: given.get(name, {}) for name in ("images", "extractor", "store", *also)}
-    settings = given.get("run")
-    settings = settings if isinstance(settings, Mapping) else {}
-    tables["run"] = {name: settings[name] for name in SETTINGS if name in settings}
-    manager = grants.manager(rundir)
-    own = environment_layer(os.environ, Path.cwd()).tables.get("run", {})
-    layers = [Layer(tables, Path(), str(rundir.manifest_file)), Layer({"run": own}, Path.cwd(), "the environment")]
+    given, manager = rundir.config(), grants.manager(rundir)
+
+    def resolved(table: str) -> Any:
+        if table == "run":
+            return _settings(rundir, given.get("run"), manager)
+        if table in LISTS:
+            return ()
+        if table not in ("images", "extractor", "store", *also) or given.get(table) == {"use": "none"}:
+            return None
+        layers = [Layer({table: given.get(table, {})}, Path(), str(rundir.manifest_file))]
+        return resolve_component(table, table, layers, manager, grants.stand_ins())
+
     limit = rundir.read_manifest().get("limit")
-    return ReadingSession(
-        resolve(layers, manager, grants.stand_ins()), manager, rundir, limit if isinstance(limit, int) else None,
-        grants=grants,
-    )  # fmt: skip
+    known = isinstance(limit, int) and 0 < limit <= sys.maxsize
+    return ReadingSession(ReadConfig(resolved), manager, rundir, limit if known else None, grants=grants)
 
 
-def _hosts(value: Any) -> Iterator[str]:
+def _settings(rundir: RunDir, given: Any, manager: Manager) -> RunSettings:
+    """Those of the manifest that count, and over them the reader's own."""
+    given = given if isinstance(given, Mapping) else {}
+    counting = {name: given[name] for name in SETTINGS if name in given}
+    own = environment_layer(os.environ, Path.cwd()).tables.get("run", {})
+    layers = [
+        Layer({"run": counting}, Path(), str(rundir.manifest_file)),
+        Layer({"run": own}, Path.cwd(), "the environment"),
+    ]
+    return resolve_settings(layers, manager)
+
+
+ADDRESSES = re.compile(r"(^|_)(url|uri|dsn|host|hostname|server|endpoint|address|proxy)$")
+"""Names of options whose text is an address, with a scheme or without."""
+
+
+def _hosts(value: Any, name: str = "") -> Iterator[str]:
     """Hosts in texts of options that are addresses: of the web, of databases, of shares."""
+    if isinstance(value, SecretStr | PurePath):
+        value = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     if isinstance(value, Mapping):
-        value = [*value.keys(), *value.values()]
-    if isinstance(value, list | tuple):
+        yield from _hosts(list(value))
+        for key, part in value.items():
+            yield from _hosts(part, str(key))
+    elif isinstance(value, list | tuple):
         for part in value:
-            yield from _hosts(part)
+            yield from _hosts(part, name)
     elif isinstance(value, str) and ("://" in value or value.startswith(("//", "\\\\"))):
         yield _host(value)
+    elif isinstance(value, str) and value and ADDRESSES.search(name):
+        yield _host(f"//{value}")
 
 
 def _host(address: str) -> str:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.judgements import table_of
 from saeviz.formats.labels import read_labels
+from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.lookup import Clusters, TopItems, rows_of
-from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
 from saeviz.values.naming import FeatureLabel, TopImage
@@ -138,7 +139,7 @@ class Run:
     def ratings(self) -> list[str]:
         """The names of the ratings, in their order."""
         rated = self.manifest["stages"].get("score", {}).get("counts", {}).get("rated")
-        return list(self._session.dataset.ratings if rated is None else rated)
+        return list(rated) if isinstance(rated, Mapping) else list(self._session.dataset.ratings)
 
     @cached_property
     def items(self) -> Sequence[ImageItem]:
@@ -167,8 +168,10 @@ class Run:
         That of the main correlation; all images are `found` in a run that held none out.
         """
         prefix = next(iter(relation_prefixes(self.correlations.columns)), "")
-        seed = self.manifest.get("config", {}).get("run", {}).get("seed", 0)
-        return halves(self.items, facts_of(prefix, self.facts).get("split"), seed)
+        settings, share = self._rundir.config().get("run"), facts_of(prefix, self.facts).get("split")
+        if not (share is None or (isinstance(share, float) and 0 < share < 1)):
+            raise RunDirError(f"{self._rundir.manifest_file}: the share of a split is {quoted(share)}")
+        return halves(self.items, share, settings.get("seed", 0) if isinstance(settings, Mapping) else 0)
 
     @cached_property
     def scores(self) -> pd.DataFrame:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from saeviz.pipeline.reading import Grants, reading_session
+from saeviz.config.schema import ComponentConfig
+from saeviz.pipeline.reading import Grants, ReadingSession, reading_session
+from saeviz.pipeline.session import logger
 from saeviz.serving.embeddings import ServedEmbeddings
 from saeviz.serving.features import ServedFeatures
 from saeviz.serving.images import ServedImages
 from saeviz.stores.places import Place
+from saeviz.values.errors import ConfigError
 
 
 class Service:
@@ -21,11 +24,21 @@ class Service:
         if place.rundir is not None:
             self._session = session = reading_session(place.rundir, place.grants or Grants(), "embeddings")
             self.images = ServedImages(session)
-            if session.config.embeddings is not None:
-                self.embeddings = ServedEmbeddings(session, session.config.embeddings)
+            embeddings = _embeddings(session)
+            if embeddings is not None:
+                self.embeddings = ServedEmbeddings(session, embeddings)
 
     def close(self) -> None:
         """Release what is open."""
         self.features.close()
         if self._session is not None:
             self._session.close()
+
+
+def _embeddings(session: ReadingSession) -> ComponentConfig | None:
+    """The embedding model of a run; one that cannot be had is left out, and the rest is served."""
+    try:
+        return session.config.embeddings
+    except ConfigError as error:
+        logger.warning("no embeddings are served: %s", error)
+        return None

@@ -113,7 +113,7 @@ def _download(
         said = what_the_hub_said(unreached, repo_id)
         if said is not None:
             raise DataError(f"{missing} cannot be downloaded from the hub: {said}; or {elsewhere}") from unreached
-        why = "is not in the hub's cache, and run.offline is set" if context.offline else UNREACHABLE
+        why = f"is not in the hub's cache, and {context.why_offline}" if context.offline else UNREACHABLE
         raise DataError(f"{missing} {why}; {elsewhere}") from unreached
     at = f" at revision {revision}" if revision else ""
     raise DataError(f"{option}: {repo_id}{at} has no {wanted}")

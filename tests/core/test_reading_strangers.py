@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import saeviz
 from saeviz import ExitCode
+from saeviz.pipeline.reading import Grants
+from saeviz.serving.service import Service
+from saeviz.stores.places import Places
 from tests.conftest import FAKES
 
 KEY = "sk-of-the-reader"
@@ -224,6 +229,8 @@ def test_nothing_is_written_where_the_manifest_says(received, tmp_path, monkeypa
     ["{}", "[]", '{"format": 1, "stages": []}', '{"format": 1, "stages": {"extract": 7}}', "[" * 100_000,
      '{"format": 1, "stages": {"extract": {"spaces": [7]}}, "config": {}}',
      '{"format": 1, "stages": {"extract": {"spaces": [{"layer": "x", "tokens": "cls", "n_features": 1}]}}}',
+     '{"format": 1, "stages": {"score": {"digest": "", "facts": "x"}}}',
+     '{"format": 1, "stages": {"score": {"digest": "", "counts": [1]}}}',
      '{"format": 1, "stages": {"extract": {"store": 7, "spaces": []}}, "config": 7, "use_plugins": 7}'],
 )  # fmt: skip
 @pytest.mark.parametrize("command", READ)
@@ -258,3 +265,103 @@ def test_a_run_does_not_write_through_the_links_of_a_received_directory(
     assert (tmp_path / "precious").read_text() == precious
     assert ended.code == ExitCode.USAGE
     assert f"{link} is a link that leads out of the run directory" in ended.err
+
+
+def test_a_component_that_is_not_there_stops_only_what_needs_it(received):
+    change(received, images={"use": "of-somebody-else"}, extractor={"use": "fake-extractor", "no_such_option": 1})
+    run = saeviz.open_run(received, plugins=[FAKES])
+    assert run.features("layer1.cls").matrix.nnz > 0
+    with pytest.raises(saeviz.ConfigError, match="of-somebody-else"):
+        _ = run.items
+    with pytest.raises(saeviz.ConfigError, match="no_such_option"):
+        run.field_of_view("picture/3")
+
+
+def test_a_service_without_the_embedding_plugin_serves_the_rest(received):
+    change(received, embeddings={"use": "of-somebody-else"}, images={"use": "of-somebody-else"})
+    place = Places(Grants([FAKES]), (), "store").source(str(received), "store")
+    service = Service(place)
+    assert service.embeddings is None
+    assert service.images is not None
+    assert len(service.features.item_ids(service.features.spaces()[0])) == 24
+    with pytest.raises(saeviz.ConfigError, match="of-somebody-else"):
+        service.images.all()
+
+
+DIALS = """
+import saeviz
+from collections.abc import Iterator
+
+class Options(saeviz.Options):
+    host: str = "db.example"
+    mirror_url: str | None = None
+
+class Images:
+    def __init__(self, options, context):
+        raise AssertionError("it was built")
+
+@saeviz.hookimpl
+def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
+    yield saeviz.ImageProviderSpec(name="dials", summary="dials", options=Options, factory="dials:Images")
+"""
+
+
+@pytest.mark.parametrize("options", [{"host": "db.example"}, {"host": "", "mirror_url": "db.example:80/x"}, {}])
+def test_an_address_needs_no_scheme_to_be_one(received, tmp_path, options):
+    (tmp_path / "dials.py").write_text(DIALS)
+    change(received, images={"use": "dials", **options})
+    run = saeviz.open_run(received, plugins=[FAKES, str(tmp_path / "dials.py")])
+    with pytest.raises(saeviz.ConfigError, match=r"wants dials to ask db\.example; .*--online"):
+        _ = run.items
+
+
+@pytest.mark.parametrize("query", ["", "?host=db.example", "?service=art"])
+def test_a_database_that_was_granted_by_its_secret_is_still_a_host(received, monkeypatch, query):
+    pytest.importorskip("psycopg")
+    url = f"postgresql://me:{KEY}@{'' if query else 'db.example'}/art{query}"
+    monkeypatch.setenv("DATABASE_URL", url)
+    change(received, store={"use": "sql", "url": {"env": "DATABASE_URL"}, "run": "art"})
+    run = saeviz.open_run(received, plugins=[FAKES], secrets=["DATABASE_URL"])
+    with pytest.raises(saeviz.ConfigError, match="--online") as refused:
+        run.features("layer1.cls")
+    assert KEY not in str(refused.value)
+
+
+def test_what_is_offline_because_a_run_is_read_says_how_to_change_it(received, tmp_path, monkeypatch):
+    (tmp_path / "urls.csv").write_text("url,mood\nhttp://db.example/a.png,1\n")
+    change(received, images={"use": "url", "path": str(tmp_path / "urls.csv")}, extractor={"use": "clip-b32-prisma"})
+    run = saeviz.open_run(received, plugins=[FAKES])
+    [item] = run._session.dataset.items
+    with pytest.raises(saeviz.ImageError, match=r"not in the cache, and reading a run contacts no host.*--online"):
+        item.open()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_reading_makes_no_database_where_the_manifest_says(saeviz_command, received, tmp_path, there):
+    place = tmp_path / "of the reader" / "precious.sqlite"
+    if there:
+        place.parent.mkdir()
+        with closing(sqlite3.connect(place)) as connection:
+            connection.execute("create table mine (a)")
+            connection.commit()
+    before = place.read_bytes() if there else None
+    change(received, store={"use": "sql", "path": str(place), "url": None, "run": None})
+    ended = saeviz_command("store", "info", received)
+    assert ended.code == ExitCode.DONE, ended
+    with pytest.raises(saeviz.DataError, match="has no item"):
+        saeviz.open_run(received, plugins=[FAKES]).features("layer1.cls")
+    assert (place.read_bytes() if place.parent.exists() else None) == before
+
+
+@pytest.mark.parametrize("share", [7, -0.5, "half", [0.5], float("nan")])
+def test_a_share_of_images_that_is_none_is_a_sentence(received, share):
+    manifest = json.loads((received / "run.json").read_text())
+    manifest["stages"]["score"]["facts"]["correlation_split"] = share
+    manifest["stages"]["score"]["counts"]["rated"] = 7
+    manifest |= {"limit": 10**30}
+    (received / "run.json").write_text(json.dumps(manifest))
+    run = saeviz.open_run(received, plugins=[FAKES])
+    assert run.ratings == ["warmth", "noise"]
+    assert len(run.items) == 24
+    with pytest.raises(saeviz.RunDirError, match="the share of a split is"):
+        _ = run.split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -260,7 +261,7 @@ def test_a_data_set_of_the_hub_and_again_without_the_hub(hub):
 
 def test_offline_asks_nobody(hub):
     (line,) = hub("offline")
-    assert "run.offline is set, so it must be in the cache of datasets or a folder" in line
+    assert "it must be a folder, or in the cache of datasets, since run.offline is set" in line
 
 
 def test_what_the_hub_does_not_have(hub):
@@ -278,3 +279,17 @@ def test_a_data_set_of_the_hub_names_no_file_of_this_machine(hub):
     first, second = hub("online")
     assert first.startswith("left out: image '0' cannot be read")
     assert second.startswith("1 (255, 0, 0)")
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:{port}/a.parquet", "zip://a.csv::http://127.0.0.1:{port}/a.zip"])
+@pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
+def test_a_folder_does_not_have_data_fetched_from_elsewhere(folder, name, address):
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        settings = f"configs:\n- config_name: default\n  data_files: {address.format(port=host.getsockname()[1])}\n"
+        (folder / name).write_text(f"---\n{settings}---\n" if name == "README.md" else settings)
+        images = HuggingFaceImages(HuggingFaceOptions(path=str(folder)), saeviz.Context(offline=True))
+        with pytest.raises(saeviz.DataError, match=f"{name} names data files on other machines"):
+            list(images.iter_images())
+        host.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            host.accept()

@@ -273,7 +273,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_what_was_there(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "in the way").touch()
     with pytest.raises(saeviz.RunDirError, match="in the way"):
-        open_sqlite(tmp_path / "in the way" / "features.sqlite").spaces()
+        open_sqlite(tmp_path / "in the way" / "features.sqlite").write(versioned(SPACE, ["a"]))
 
 
 PASSWORD = "hunter2-of-mine"
@@ -384,7 +384,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        run = saeviz.open_run(tmp_path / "runs" / "art", plugins=[FAKES], secrets=list(environment))
+        run = saeviz.open_run(tmp_path / "runs" / "art", plugins=[FAKES], online=True, secrets=list(environment))
         for space in expected.spaces:
             assert_same(run.features(space), expected.features(space))
     everything = b"".join(path.read_bytes() for path in (tmp_path / "runs" / "art").rglob("*") if path.is_file())
@@ -418,6 +418,6 @@ def test_a_run_goes_on_with_a_copy_in_a_database_and_its_copy_back(
         assert_same(read_all(returned, space), expected)
     saeviz.run(fake_run, settings=[*settings, "images.n=26"])
     assert "extract: 2 of 26 images to do" in log.read_text()
-    granted = ["--secret", "ART_URL"] if database == "PostgreSQL" else []
+    granted = ["--online", "--secret", "ART_URL"] if database == "PostgreSQL" else []
     more = saeviz_command("store", "copy", run.dir, "npz:all", "--json", *granted)
     assert [space["written"] for space in more.json()["spaces"]] == [26, 26]

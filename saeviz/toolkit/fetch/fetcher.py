@@ -64,7 +64,7 @@ class Fetcher:
         except ImportError as error:
             raise ConfigError("images: URLs need urllib3, which is not installed: pip install 'saeviz[url]'") from error
         self._kept = Downloads(context.cache_dir)
-        self._offline = context.offline
+        self._offline = context.why_offline if context.offline else None
         self._stop = Event()
         self._limits = Limits(
             options.timeout, int(options.max_megabytes * 1e6), options.max_redirects, options.allow_private, self._stop
@@ -81,7 +81,7 @@ class Fetcher:
         data = self._kept.read(url)
         if data is None:
             if self._offline:
-                reason: str | None = "it is not in the cache, and run.offline is set"
+                reason: str | None = f"it is not in the cache, and {self._offline}"
             else:
                 self._wait_for(url)
                 reason, data = self._failed.get(url), self._kept.read(url)
