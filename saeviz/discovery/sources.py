@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -84,15 +84,18 @@ def names_code(word: str) -> bool:
 def installed() -> Iterator[Source]:
     """Every plugin that an installed distribution declares, each once."""
     seen: set[tuple[str, str]] = set()
+    # Asking a distribution its name parses all of its metadata, and one may declare many plugins.
+    origins: dict[Distribution | None, tuple[str, str]] = {None: ("unknown distribution", "?")}
     for entry_point in entry_points(group=GROUP):
         if (entry_point.name, entry_point.value) not in seen:
             seen.add((entry_point.name, entry_point.value))
-            yield _entry_point_source(entry_point)
+            dist = entry_point.dist
+            if dist is not None and dist not in origins:
+                origins[dist] = (dist.name, dist.version)
+            yield _entry_point_source(entry_point, *origins[dist])
 
 
-def _entry_point_source(entry_point: EntryPoint) -> Source:
-    dist = entry_point.dist
-    origin, version = (dist.name, dist.version) if dist else ("unknown distribution", "?")
+def _entry_point_source(entry_point: EntryPoint, origin: str, version: str) -> Source:
     return Source(entry_point.name, f"{origin} {version}", version, bundled=origin == "saeviz", load=entry_point.load)
 
 
