@@ -58,11 +58,19 @@ def page(run: saeviz.Run) -> Path:
     return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
 
 
+def in_page_order(run: saeviz.Run) -> list[saeviz.Selected]:
+    """The strongest relation with any rating first; of what is equal the selector's first."""
+    table = run.correlations
+    r = {selected.feature: saeviz.rows_about(table, [selected.feature])["r"] for selected in run.selected}
+    strongest = {feature: found.abs().max() if found.notna().any() else -1.0 for feature, found in r.items()}
+    return sorted(run.selected, key=lambda selected: -strongest[selected.feature])
+
+
 def values(run: saeviz.Run, column: str) -> dict[str, float]:
-    """A score of the selected features, by feature, in their order; `r` is that with the rating warmth."""
+    """A score of the selected features, by feature, in the order of the page; `r` is that with the rating warmth."""
     table = run.scores if column in run.scores else run.correlations[run.correlations["rating"] == "warmth"]
     every = {f"layer{row.layer}.{row.tokens}/{row.feature}": getattr(row, column) for row in table.itertuples()}
-    return {str(selected.feature): every[str(selected.feature)] for selected in run.selected}
+    return {str(selected.feature): every[str(selected.feature)] for selected in in_page_order(run)}
 
 
 def choose(browser: Any, control: str, value: str) -> None:
@@ -98,7 +106,9 @@ class TestSorting:
     )
     def test_by_the_list(self, opened: Any, run: saeviz.Run, way: str, column: str, key: Any) -> None:
         expected = by_value(values(run, column), key)
-        assert opened.run(SHOWN) == [str(selected.feature) for selected in run.selected] != expected
+        assert opened.run(SHOWN) == [str(selected.feature) for selected in in_page_order(run)]
+        choose(opened, "sort", "r0 high" if way == "r0 low" else "r0 low")
+        assert opened.run(SHOWN) != expected
         choose(opened, "sort", way)
         assert opened.run(SHOWN) == expected
 
@@ -127,7 +137,7 @@ class TestFinding:
         choose(opened, "find", item_id)
         assert opened.run(SHOWN) == [
             str(selected.feature)
-            for selected in run.selected
+            for selected in in_page_order(run)
             if any(item_id in shown.item.item_id for shown in run.top_images(selected.feature, 8))
         ]
 
@@ -137,7 +147,7 @@ class TestFinding:
         choose(opened, "space", space)
         expected = [
             str(selected.feature)
-            for selected in run.selected
+            for selected in in_page_order(run)
             if selected.tier == tier and str(selected.feature).startswith(f"{space}/")
         ]
         assert opened.run(SHOWN) == expected
@@ -182,7 +192,7 @@ class TestTheWholePage:
         browser.call("Emulation.setScriptExecutionDisabled", value=True)
         try:
             browser.open(page)
-            assert browser.run(SHOWN) == [str(selected.feature) for selected in run.selected]
+            assert browser.run(SHOWN) == [str(selected.feature) for selected in in_page_order(run)]
             assert not browser.run("document.getElementById('controls').checkVisibility()")
             assert browser.run("document.querySelectorAll('th button').length") == 0
         finally:

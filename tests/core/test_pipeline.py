@@ -327,7 +327,7 @@ def test_ratings_that_half_of_the_images_lack_are_said_once(fake_run, unrated, i
             'use = "partial", control = ["color"]',
             "control: the images have no rating or metadata 'color'; did you mean",
         ),
-        ('use = "prediction", ratings = ["x"]', "ratings: the images have no rating 'x'; there are 'warmth', 'noise'"),
+        ('use = "prediction", ratings = ["x"]', "ratings: the images have no rating 'x'; there are: 'warmth', 'noise'"),
         (
             'use = "raters", sd = {noise = "sd"}, n = {noise = "title"}',
             "sd: the images have no rating or metadata 'sd'",
@@ -499,7 +499,7 @@ def test_an_open_run_looks_at_single_images(fake_run):
     assert run.heatmap(feature, item.item_id).ndim == 2
     with pytest.raises(saeviz.DataError, match="no image 'nobody'"):
         run.heatmap(feature, "nobody")
-    with pytest.raises(saeviz.ConfigError, match="features, so there is no"):
+    with pytest.raises(saeviz.ConfigError, match=r"features, so layer1\.cls/99999 does not exist"):
         run.top_images("layer1.cls/99999")
     with pytest.raises(saeviz.ConfigError, match=r"no space 'layer9\.cls'; there are: layer1\.cls"):
         run.features("layer9.cls")

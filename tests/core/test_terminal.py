@@ -237,5 +237,5 @@ def test_without_a_home_directory(saeviz_command, fake_run, tmp_path, monkeypatc
     for command in (["check", fake_run], ["run", fake_run], ["cache"]):
         ended = saeviz_command(*command)
         assert ended.code == 2
-        assert "there is no home directory" in ended.err
+        assert "no home directory for the shared cache" in ended.err
     assert saeviz_command("check", fake_run, "--set", f"run.cache_dir={tmp_path / 'cache'}").code == 0

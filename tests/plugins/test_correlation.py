@@ -194,7 +194,7 @@ def test_an_unknown_rating_is_refused_with_the_nearest_name():
 
     with pytest.raises(ConfigError, match=r"scorers\.pearson-bh\.ratings.*'likng'; did you mean 'liking'"):
         list(make_scorer(ratings=["likng"]).score(data))
-    with pytest.raises(ConfigError, match="'zzz'; there are 'liking', 'calm'"):
+    with pytest.raises(ConfigError, match="'zzz'; there are: 'liking', 'calm'"):
         list(make_scorer(ratings=["zzz"]).score(data))
 
 

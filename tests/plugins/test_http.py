@@ -292,7 +292,7 @@ def test_an_address_that_is_none(url):
 
 @pytest.mark.parametrize("factory", [HttpStore, HttpImages, HttpEmbeddings])
 def test_offline_means_this_machine_only(factory):
-    with pytest.raises(saeviz.ConfigError, match=r"run\.offline forbids"):
+    with pytest.raises(saeviz.ConfigError, match=r"run\.offline is set"):
         factory(options("https://example.com"), saeviz.Context(offline=True))
     factory(options("http://127.0.0.1:9"), saeviz.Context(offline=True))
 

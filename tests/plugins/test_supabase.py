@@ -327,7 +327,7 @@ def test_something_else_that_answers_is_told(project, open_store):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({}, "store.url: which project.*SUPABASE_URL"),
+        ({}, "store.url: no project; set url or the environment variable SUPABASE_URL"),
         ({"url": "https://x.supabase.co"}, "store.key: set the environment variable SUPABASE_KEY"),
     ],
 )
