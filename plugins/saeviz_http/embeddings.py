@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.files import read_regular
-from saeviz.toolkit.images import to_rgb
+from saeviz.toolkit.images import picture_file
 from saeviz.toolkit.wire import EMBEDDINGS, pack_pictures, unpack_arrays, unpack_text
 from saeviz_http.client import Client
 
@@ -73,7 +70,7 @@ class HttpEmbeddings(saeviz.OneItemEmbeddings):
         most = self._client.most_bytes - _BYTES_BESIDES
         for number, item in enumerate(items):
             try:
-                data = _file(item)
+                data = picture_file(item)
             except saeviz.ImageError as error:
                 self.context.failed(item.item_id, str(error))
                 continue
@@ -103,16 +100,3 @@ class HttpEmbeddings(saeviz.OneItemEmbeddings):
             for vector, error in zip(vectors, errors, strict=True)
         ]
         return vectors, reasons
-
-
-def _file(item: saeviz.ImageItem) -> bytes:
-    if isinstance(item.source, bytes):
-        return item.source
-    if isinstance(item.source, Path):
-        try:
-            return read_regular(item.source)
-        except OSError as error:
-            raise saeviz.ImageError(f"image {item.item_id!r} cannot be read: {error.strerror}") from error
-    buffer = BytesIO()
-    to_rgb(item.open()).save(buffer, "png")
-    return buffer.getvalue()

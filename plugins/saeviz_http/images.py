@@ -8,11 +8,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.sources import remote_source
 from saeviz_http.client import Client, Refused, pages
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from saeviz_http import HttpOptions
 
 
@@ -20,6 +19,7 @@ class HttpImages:
     """An image provider that is somewhere else; a picture is fetched when it is opened, each time."""
 
     def __init__(self, options: HttpOptions, context: saeviz.Context) -> None:
+        self.context = context
         self._client = Client(options, context, "images")
 
     def get_image(self, item_id: str) -> saeviz.ImageItem | None:
@@ -46,7 +46,7 @@ class HttpImages:
             item_id = known["item_id"]
             return saeviz.ImageItem(
                 item_id=item_id,
-                source=partial(self._picture, item_id),
+                source=remote_source(self.context, item_id, None, partial(self._file, item_id)),
                 ratings=_numbers(known["ratings"]),
                 metadata={_text(name): _text(value) for name, value in known["metadata"].items()},
                 version=_text(known["version"]),
@@ -55,14 +55,14 @@ class HttpImages:
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError, saeviz.DataError) as error:
             raise self._client.nonsense(error) from error
 
-    def _picture(self, item_id: str) -> Image:
+    def _file(self, item_id: str) -> bytes:
         try:
             data = self._client.get_bytes("/v1/images/file", item_id=item_id)
         except Refused as error:
             raise saeviz.ImageError(f"image {item_id!r}: {error}") from error
         if data is None:
             raise saeviz.ImageError(f"image {item_id!r} is no longer at {self._client.url}")
-        return saeviz.ImageItem(item_id, data).open()
+        return data
 
 
 def _numbers(values: Any) -> dict[str, float]:

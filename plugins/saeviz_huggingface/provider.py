@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,35 +12,14 @@ import saeviz
 from saeviz.toolkit.cells import cell_text
 from saeviz.toolkit.files import real_path
 from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
+from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.tables import Table
 from saeviz_huggingface.loading import is_local, load
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from PIL.Image import Image
 
     from saeviz_huggingface import HuggingFaceOptions
-
-
-@dataclass(frozen=True)
-class Row:
-    """An `ImageItem.source`: the picture in one row, read from the disk when it is opened."""
-
-    pictures: Dataset = field(repr=False, hash=False, compare=False)
-    number: int
-    item_id: str
-
-    def __call__(self) -> Image:
-        """The decoded picture."""
-        return saeviz.ImageItem(self.item_id, self.read_bytes()).open()
-
-    def read_bytes(self) -> bytes:
-        """The file; raises `ImageError` where the row has none."""
-        (picture,) = self.pictures[self.number].values()
-        data: bytes | None = picture and picture["bytes"]
-        if data is None:
-            raise saeviz.ImageError(f"image {self.item_id!r} cannot be read: row {self.number} has no picture")
-        return data
 
 
 class HuggingFaceImages:
@@ -153,8 +131,15 @@ class HuggingFaceImages:
         file = self._files[row]
         if file is not None and self._may_open(Path(file)):
             return saeviz.ImageItem(item_id, Path(file), ratings, metadata)
-        source = Row(self._pictures, row, item_id)
+        source = FileSource(item_id, partial(self._file, item_id, row))
         return saeviz.ImageItem(item_id, source, ratings, metadata, version=f"{self._data._fingerprint}-{row}")
+
+    def _file(self, item_id: str, row: int) -> bytes:
+        (picture,) = self._pictures[row].values()
+        data: bytes | None = picture and picture["bytes"]
+        if data is None:
+            raise saeviz.ImageError(f"image {item_id!r} cannot be read: row {row} has no picture")
+        return data
 
     def _may_open(self, file: Path) -> bool:
         """Whether a row may stand for this file: one from the hub only for files that came with it."""

@@ -20,8 +20,7 @@ from pathlib import Path
 from saeviz.cache.pruning import Entry
 from saeviz.formats.damage import checksum
 from saeviz.values.errors import ImageError
-from saeviz.values.images import HasBytes, ImageItem
-from saeviz.values.regular import open_regular
+from saeviz.values.images import ImageItem
 
 FORMAT = 1
 SECONDS_TO_WAIT = 10.0
@@ -238,24 +237,17 @@ class SharedCache:
 
 
 def digest_of(item: ImageItem) -> bytes | None:
-    """SHA-256 of the picture's file or bytes, or of what `read_bytes` of its source gives; None where there is none.
-
-    None also for a file that changes meanwhile or cannot be read.
-    """
-    fingerprint, source = item.fingerprint, item.source
+    """SHA-256 of the picture's file; None where there is none, it changes meanwhile or cannot be read."""
+    fingerprint = item.fingerprint
     try:
-        if isinstance(source, bytes):
-            found = sha256(source)
-        elif isinstance(source, Path):
-            with open_regular(source) as file:
-                found = file_digest(file, "sha256")
-        elif isinstance(source, HasBytes):
-            found = sha256(source.read_bytes())
-        else:
+        file = item.open_file()
+        if file is None:
             return None
+        with file:
+            found = file_digest(file, "sha256").digest()
     except (OSError, ImageError):
         return None
-    return found.digest() if item.fingerprint == fingerprint else None
+    return found if item.fingerprint == fingerprint else None
 
 
 def _check_of(model: Model, provenance: str, image: bytes, data: bytes) -> bytes:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from saeviz.formats.wire import NPZ
-from saeviz.serving.images import image_file
+from saeviz.pictures.files import picture_file
 from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, Room, busy
 from saeviz.serving.service import Service
 from saeviz.values.errors import DataError, SaevizError
@@ -130,7 +130,7 @@ class _Handlers:
         item = await self._item(request)
         await self.room.take(request, MOST_BYTES)
         return Response(
-            await run_in_threadpool(image_file, item),
+            await run_in_threadpool(picture_file, item, MOST_BYTES),
             media_type="application/octet-stream",
             headers={"X-Content-Type-Options": "nosniff"},
         )

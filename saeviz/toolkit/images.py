@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from saeviz.pictures.files import picture_file
 from saeviz.pictures.heatmap import is_heatmap
 from saeviz.pictures.rgb import is_deep, is_see_through, to_rgb
 from saeviz.values.decoding import open_picture, size_of, upright
@@ -19,6 +20,7 @@ __all__ = [
     "is_heatmap",
     "is_see_through",
     "open_picture",
+    "picture_file",
     "size_of",
     "to_rgb",
     "upright",

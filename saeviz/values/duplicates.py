@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import file_digest, sha256
+from io import BufferedReader, BytesIO
+from os import SEEK_END
 from pathlib import Path
 
 from saeviz.values.images import ImageItem
-from saeviz.values.regular import open_regular
 
 BEGINNING = 1 << 16
 
@@ -51,23 +52,23 @@ def _parts(items: Iterable[ImageItem], key: Callable[[ImageItem], Hashable]) -> 
 
 
 def _size(item: ImageItem) -> Hashable:
-    return len(item.source) if isinstance(item.source, bytes) else _path(item).stat().st_size
+    if isinstance(item.source, Path):
+        return item.source.stat().st_size
+    with _file(item) as file:
+        return file.seek(0, SEEK_END)
 
 
 def _beginning(item: ImageItem) -> Hashable:
-    if isinstance(item.source, bytes):
-        return sha256(item.source[:BEGINNING]).digest()
-    with open_regular(_path(item)) as file:
+    with _file(item) as file:
         return sha256(file.read(BEGINNING)).digest()
 
 
 def _digest(item: ImageItem) -> Hashable:
-    if isinstance(item.source, bytes):
-        return sha256(item.source).digest()
-    with open_regular(_path(item)) as file:
+    with _file(item) as file:
         return file_digest(file, "sha256").digest()
 
 
-def _path(item: ImageItem) -> Path:
-    assert isinstance(item.source, Path)  # noqa: S101 - others are left out at the beginning
-    return item.source
+def _file(item: ImageItem) -> BufferedReader | BytesIO:
+    file = item.open_file()
+    assert file is not None  # noqa: S101 - what a function draws is left out at the beginning
+    return file

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from saeviz.values.decoding import drawn, open_picture
 from saeviz.values.errors import ImageError, MalformedError
 from saeviz.values.features import check_id
+from saeviz.values.regular import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,6 +70,35 @@ class ImageItem:
                 raise
             place = f" ({self.source})" if isinstance(self.source, Path) else ""
             raise ImageError(f"image {self.item_id!r}{place} cannot be read: {error}") from error
+
+    def open_file(self) -> BufferedReader | BytesIO | None:
+        """The file of the picture, open for reading; None where a function draws it, which has no file.
+
+        What `HasBytes` is read for this. Raises `OSError` or `ImageError` where there is no regular file to read.
+        """
+        if isinstance(self.source, Path):
+            return open_regular(self.source)
+        if isinstance(self.source, bytes):
+            return BytesIO(self.source)
+        return BytesIO(self.source.read_bytes()) if isinstance(self.source, HasBytes) else None
+
+    def read_bytes(self, most: int | None = None) -> bytes | None:
+        """The whole file of the picture, None where a function draws it.
+
+        Raises `ImageError` where it cannot be read or has more than `most` bytes.
+        """
+        try:
+            file = self.open_file()
+            if file is None:
+                return None
+            with file:
+                data = file.read() if most is None else file.read(most + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ImageError(f"image {self.item_id!r} cannot be read: {reason}") from error
+        if most is not None and len(data) > most:
+            raise ImageError(f"image {self.item_id!r} cannot be read: it has more than {most >> 20} MiB")
+        return data
 
     @property
     def fingerprint(self) -> str:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, ImageOps
 
 import saeviz
-from saeviz.toolkit.images import open_picture, size_of, to_rgb
+from saeviz.toolkit.images import open_picture, picture_file, size_of, to_rgb
+from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.vlm.pictures import open_picture as shown_to_a_labeler
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) print\n%%EOF\n"
@@ -51,6 +52,35 @@ def test_formats_that_people_have_are_read_from_files_and_bytes(kind, tmp_path):
     path.write_bytes(data)
     assert opened(data).size == opened(path).size == size_of(path) == (16, 8)
     assert np.abs(pixels(opened(path)) - pixels(LEFT_IS_RED)).mean() < 30
+
+
+def test_the_file_of_a_picture_is_the_same_wherever_it_is(tmp_path):
+    photo = encoded(LEFT_IS_RED, "JPEG")
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    for source in (tmp_path / "photo.jpg", photo, FileSource("x", lambda: photo)):
+        item = saeviz.ImageItem("x", source)
+        assert item.read_bytes() == photo == picture_file(item), "a photo is never encoded a second time"
+        with pytest.raises(saeviz.ImageError, match="image 'x' cannot be read: it has more than 0 MiB"):
+            picture_file(item, most=100)
+
+
+def test_a_drawn_picture_has_no_file_and_is_sent_as_png():
+    item = saeviz.ImageItem("x", lambda: Image.new("CMYK", (8, 8), (0, 255, 255, 0)))
+    assert item.read_bytes() is None
+    assert opened(picture_file(item)).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_the_file_of_what_is_no_picture_is_not_sent(tmp_path):
+    (tmp_path / "key.png").write_text("secret")
+    for source in (
+        tmp_path / "key.png",
+        b"secret",
+        tmp_path / "gone.png",
+        tmp_path,
+        FileSource("x", lambda: b"secret"),
+    ):
+        with pytest.raises(saeviz.ImageError, match="image 'x' cannot be read"):
+            picture_file(saeviz.ImageItem("x", source))
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "ICO", "TGA", "DDS"])

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event, Lock
-from typing import TYPE_CHECKING
 
 from saeviz.cache.downloads import Downloads
 from saeviz.contract.context import Context
@@ -17,12 +15,9 @@ from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
 from saeviz.toolkit.fetch.urls import host_of, redacted
 from saeviz.toolkit.retrying import backoff
+from saeviz.toolkit.sources import FileSource
 from saeviz.values.decoding import size_of
 from saeviz.values.errors import ConfigError, ImageError
-from saeviz.values.images import ImageItem
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 ATTEMPTS = 4
 FIRST_PAUSE = 0.5
@@ -33,21 +28,11 @@ AT_ONCE = 8
 AHEAD = 32
 
 
-@dataclass(frozen=True)
-class RemoteImage:
+class RemoteImage(FileSource):
     """An `ImageItem.source` that is fetched when it is opened."""
 
-    fetcher: Fetcher
-    url: str
-    item_id: str
-
-    def __call__(self) -> Image:
-        """The decoded picture."""
-        return ImageItem(self.item_id, self.read_bytes()).open()
-
-    def read_bytes(self) -> bytes:
-        """What the URL shows; raises `ImageError`."""
-        return self.fetcher.read(self.url, self.item_id)
+    def __init__(self, fetcher: Fetcher, url: str, item_id: str) -> None:
+        super().__init__(item_id, partial(fetcher.read, url, item_id))
 
 
 class Fetcher:

@@ -1,0 +1,28 @@
+"""A picture as a file, for whoever wants it sent."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from saeviz.pictures.rgb import to_rgb
+from saeviz.values.decoding import size_of
+from saeviz.values.errors import ImageError
+from saeviz.values.images import ImageItem
+
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+def picture_file(item: ImageItem, most: int | None = None) -> bytes:
+    """The file of an image as it is; a PNG of what a function draws.
+
+    Raises `ImageError` where it cannot be read, has more than `most` bytes or is no picture: a table from somewhere may
+    call any file one, and what is sent must not be a key.
+    """
+    data = item.read_bytes(most)
+    if data is None:
+        picture, buffer = item.open(), BytesIO()
+        (picture if picture.mode in PNG_MODES else to_rgb(picture)).save(buffer, "png")
+        return buffer.getvalue()
+    if size_of(data) is None:
+        raise ImageError(f"image {item.item_id!r} cannot be read: its file is not in an image format that is read here")
+    return data
