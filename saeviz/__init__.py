@@ -69,7 +69,7 @@ from saeviz.values.features import (
     Tokens,
 )
 from saeviz.values.images import Box, HasBytes, ImageItem, ImageSource
-from saeviz.values.keys import KEYS, feature_of, features_of, rows_about
+from saeviz.values.keys import KEYS, feature_of, features_of, rows_about, rows_in, space_key
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 from saeviz.values.outcomes import Failure, Figure, Health
 from saeviz.values.relations import (
@@ -181,6 +181,8 @@ __all__ = [
     "open_run",
     "relation_prefixes",
     "rows_about",
+    "rows_in",
     "run",
+    "space_key",
     "stream_top_images",
 ]

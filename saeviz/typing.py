@@ -10,3 +10,5 @@ from numpy.typing import NDArray
 CSR = Any  # a scipy.sparse.csr_array; SciPy ships no types
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Mask = NDArray[np.bool_]

@@ -19,10 +19,7 @@ from saeviz_clip_vocabulary.calibration import Logistic
 from saeviz_clip_vocabulary.labeler import ClipVocabulary
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, Mask
 
 FIT_ON, CHECK_ON = (1, 2, 3, 4), (5, 6)
 FEATURES = 300
@@ -34,7 +31,7 @@ SETTINGS = (
     "scorers=[{ use = 'monosemanticity', thresholds = 'calibrated' }]",
     "reporters=[]",
 )
-Cases = tuple["FloatArray", "NDArray[np.bool_]", "FloatArray"]
+Cases = tuple["FloatArray", "Mask", "FloatArray"]
 """Scores, what is true, weights."""
 
 
@@ -50,7 +47,7 @@ def main() -> None:
                 print(f"    {line}")
 
 
-def fit(scores: FloatArray, truth: NDArray[np.bool_], weights: FloatArray) -> Logistic:
+def fit(scores: FloatArray, truth: Mask, weights: FloatArray) -> Logistic:
     """The logistic curve of the largest weighted likelihood."""
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
@@ -61,7 +58,7 @@ def fit(scores: FloatArray, truth: NDArray[np.bool_], weights: FloatArray) -> Lo
     return Logistic(*map(float, found.params))
 
 
-def reliability(curve: Logistic, scores: FloatArray, truth: NDArray[np.bool_], weights: FloatArray) -> Iterator[str]:
+def reliability(curve: Logistic, scores: FloatArray, truth: Mask, weights: FloatArray) -> Iterator[str]:
     """What was promised beside what is true, by what was promised, then the mean squared error (Brier score)."""
     import numpy as np
 

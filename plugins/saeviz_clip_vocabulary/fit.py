@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    from saeviz.typing import Float32Array, FloatArray
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
 DRAWS = 400
 SMALLEST_SD = 1e-6
@@ -43,7 +42,7 @@ class Fit:
         import numpy as np
 
         n_random = len(self.random)
-        drawn: NDArray[np.int64] = generator.integers(n_random, size=(DRAWS, len(weights)))
+        drawn: IntArray = generator.integers(n_random, size=(DRAWS, len(weights)))
         weight_of_image = np.zeros((DRAWS, n_random))
         np.add.at(weight_of_image, (np.arange(DRAWS)[:, None], drawn), weights)
         scores = self.standardised(weight_of_image @ self.random)

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeviz import ScoreInput
-    from saeviz.typing import CSR
+    from saeviz.typing import CSR, IntArray
 
 MAX_ENTRIES = 1 << 24  # 8 bytes each: 128 MiB
 
@@ -31,7 +29,7 @@ def feature_blocks(
         yield features, _gather(data, prepare, features, stored[features])
 
 
-def _cut(stored: NDArray[np.int64], max_entries: int) -> Iterator[slice]:
+def _cut(stored: IntArray, max_entries: int) -> Iterator[slice]:
     start = 0
     total = np.concatenate([[0], np.cumsum(stored)])
     while start < stored.size:
@@ -41,7 +39,7 @@ def _cut(stored: NDArray[np.int64], max_entries: int) -> Iterator[slice]:
         start = stop
 
 
-def _gather(data: ScoreInput, prepare: Callable[[CSR], CSR], features: slice, stored: NDArray[np.int64]) -> CSR:
+def _gather(data: ScoreInput, prepare: Callable[[CSR], CSR], features: slice, stored: IntArray) -> CSR:
     from scipy.sparse import csr_array
 
     indptr = np.concatenate([[0], np.cumsum(stored)])

@@ -14,11 +14,8 @@ from saeviz_correlation import CorrelationOptions, Family
 from saeviz_correlation.inference import adjust_by_permutation
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray, Mask
 
-    from saeviz.typing import FloatArray
-
-    Mask = NDArray[np.bool_]
 
 Key = tuple[FeatureSpace, str]
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
 
 def p_values(r: FloatArray, df: int) -> FloatArray:
@@ -47,5 +45,5 @@ def adjust_by_permutation(p: FloatArray, smallest: FloatArray) -> FloatArray:
     `smallest` has, for each permutation of the ratings, the smallest p of the family. The observed order counts
     as one permutation more, so that no p is 0.
     """
-    reached: NDArray[np.int64] = np.searchsorted(np.sort(smallest), p, side="right")
+    reached: IntArray = np.searchsorted(np.sort(smallest), p, side="right")
     return (1 + reached) / (1 + smallest.size)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import CSR, FloatArray
+    from saeviz.typing import CSR, FloatArray, IntArray
     from saeviz_correlation.targets import Targets
 
 # Of a feature, the share of its variation that controls must leave for a correlation not to be rounding.
@@ -28,7 +26,7 @@ class Correlations:
     """
 
     targets: Targets
-    n_active: NDArray[np.int64]
+    n_active: IntArray
     r: FloatArray
     spread: FloatArray
 
@@ -101,7 +99,7 @@ class RatedSums:
         return Correlations(targets, self._active, r, spread)
 
 
-def _shift(matrix: CSR, values: FloatArray, stored: NDArray[np.int64]) -> FloatArray:
+def _shift(matrix: CSR, values: FloatArray, stored: IntArray) -> FloatArray:
     """One of its own values for each feature that is seldom zero, 0 for the others.
 
     Subtracting it keeps the variance of an always-on feature through the subtraction of squares, and gives a

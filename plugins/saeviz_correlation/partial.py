@@ -14,7 +14,7 @@ from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import Mask
 
 
 class Partial(CorrelationScorer):
@@ -39,7 +39,7 @@ class Partial(CorrelationScorer):
         super().__init__(options, context)
         self._words: list[str] = []
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: NDArray[np.bool_]) -> list[Targets]:
+    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
         """What is left of the ratings on these images."""
         controls = control_columns(data, self.options.control, "scorers.partial.control")
         values = np.hstack([control.values for control in controls])
@@ -52,7 +52,7 @@ class Partial(CorrelationScorer):
         """What was held constant, in words."""
         return {"control": self._words}
 
-    def _tell(self, data: ScoreInput, controls: Sequence[Control], images: NDArray[np.bool_], left_out: int) -> None:
+    def _tell(self, data: ScoreInput, controls: Sequence[Control], images: Mask, left_out: int) -> None:
         logger = self.context.logger
         if not self._words:
             self._words = [control.words for control in controls]

@@ -15,7 +15,7 @@ from saeviz_correlation.inference import p_values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, Float32Array, FloatArray
+    from saeviz.typing import CSR, Float32Array, FloatArray, Mask
     from saeviz_correlation.targets import Targets
 
 COLUMNS = 64  # permuted ratings per product
@@ -53,7 +53,7 @@ class Permutations:
             results.append(values.astype(np.float32))
         return np.hstack(results)
 
-    def _sources(self, draw: int, rated: NDArray[np.bool_]) -> NDArray[np.intp]:
+    def _sources(self, draw: int, rated: Mask) -> NDArray[np.intp]:
         """For each rated image the rated one whose ratings it gets.
 
         It is the next rated one on the cycle of a permutation of all images: uniform, and nearly the same for

@@ -10,12 +10,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR
+    from saeviz.typing import CSR, Float32Array, FloatArray, IntArray, Mask
 
 MAX_ENTRIES = 1 << 20
 
 
-def rank_features(block: CSR, rated: NDArray[np.bool_]) -> CSR:
+def rank_features(block: CSR, rated: Mask) -> CSR:
     """Each value's rank among the feature's values on the rated images, less the rank that a zero has.
 
     `block` is CSR float32 `[n_features, n_items]` without stored zeros, and so is the result; it stores nothing
@@ -33,7 +33,7 @@ def rank_features(block: CSR, rated: NDArray[np.bool_]) -> CSR:
     return csr_array((ranks, block.indices, block.indptr), shape=block.shape)
 
 
-def _only(block: CSR, rated: NDArray[np.bool_]) -> CSR:
+def _only(block: CSR, rated: Mask) -> CSR:
     from scipy.sparse import csr_array
 
     keep = rated[block.indices]
@@ -48,7 +48,7 @@ def pieces(block: CSR) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(sorted({0, *cuts.tolist(), block.shape[0]}))]
 
 
-def _rank(values: NDArray[np.float32], stored: NDArray[np.int64], n_rated: int) -> NDArray[np.float64]:
+def _rank(values: Float32Array, stored: IntArray, n_rated: int) -> FloatArray:
     """Of the values of some features, `stored` of each, one after the other."""
     feature = np.repeat(np.arange(len(stored)), stored)
     negative = np.bincount(feature[values < 0], minlength=len(stored))
@@ -63,14 +63,14 @@ def _rank(values: NDArray[np.float32], stored: NDArray[np.int64], n_rated: int) 
     return ranks
 
 
-def _sortable(values: NDArray[np.float32]) -> NDArray[np.uint64]:
+def _sortable(values: Float32Array) -> NDArray[np.uint64]:
     """Whole numbers in the order of the values, equal where they are."""
     bits = values.view(np.uint32)
     negative = np.signbit(values)
     return np.where(negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
 
 
-def _mean_place_of_ties(key: NDArray[np.uint64]) -> NDArray[np.float64]:
+def _mean_place_of_ties(key: NDArray[np.uint64]) -> FloatArray:
     """For sorted keys, the mean of the places of all that are equal."""
     first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))[: len(key)]
     sizes = np.diff(np.append(first, len(key)))

@@ -20,7 +20,7 @@ from saeviz_correlation.targets import Targets, finding_images, make_targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray
+    from saeviz.typing import CSR, FloatArray, Mask
 
 
 class CorrelationScorer:
@@ -64,7 +64,7 @@ class CorrelationScorer:
         for of_targets in correlations[len(found_on) :]:
             yield from self._held_out_columns(data.space, of_targets)
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: NDArray[np.bool_]) -> list[Targets]:
+    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
         """The ratings on these images, as they are correlated with."""
         return list(make_targets(data, ratings, images))
 

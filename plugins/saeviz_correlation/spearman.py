@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from saeviz import ScoreInput
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.inference import confidence_interval
@@ -17,9 +15,7 @@ from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import CSR, FloatArray
+    from saeviz.typing import CSR, FloatArray, Mask
 
 
 class Spearman(CorrelationScorer):
@@ -34,7 +30,7 @@ class Spearman(CorrelationScorer):
     prefix = "spearman_"
     measure = "Spearman's rho"
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: NDArray[np.bool_]) -> list[Targets]:
+    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
         """The ranks of the ratings on these images."""
         return list(make_targets(data, ratings, images, by_rank=True))
 

@@ -11,12 +11,9 @@ import numpy as np
 from saeviz import finding_images
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeviz import ScoreInput
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, Mask
 
-    Mask = NDArray[np.bool_]
 
 __all__ = ["Targets", "finding_images", "make_targets", "unit_columns"]
 

@@ -28,9 +28,7 @@ class Dinov2Embeddings(TorchEmbeddings):
     def __init__(self, options: Dinov2Options, context: saeviz.Context) -> None:
         super().__init__(options.batch_size, context, options.engine)
         names = ("config.json", "preprocessor_config.json", "model.safetensors")
-        self._files = ModelFiles(
-            options.model, names, f"{context.place or 'embeddings'}.model", context, options.revision
-        )
+        self._files = ModelFiles(options.model, names, context.option("model"), context, options.revision)
 
     @property
     def dim(self) -> int:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from saeviz_gallery.concepts import CONCEPTS, Picture
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray
 
 PANEL: Mapping[str, Mapping[str, float]] = {
     "drawn_to": {"landscape": 9.0, "spiral": 10.0, "clutter": -10.0, "dark": -8.0},
@@ -36,7 +35,7 @@ APPEAL_SD = 3.0
 MOOD_SD = 12.0
 
 
-def rate(pictures: Sequence[Picture], seed: int) -> dict[str, NDArray[np.float64]]:
+def rate(pictures: Sequence[Picture], seed: int) -> dict[str, FloatArray]:
     """Each rating of each picture, `[len(pictures)]`, the same however many pictures follow."""
     import numpy as np
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -238,7 +238,7 @@ def _in_order(path: Path) -> tuple[bool, int, str]:
 
 def _index_lines(folder: _Folder) -> Iterator[dict[str, Any]]:
     space = folder.space
-    yield {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
+    yield asdict(space)
     if folder.files:
         yield {"items": folder.files}
     if folder.batches:

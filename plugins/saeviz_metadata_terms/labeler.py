@@ -14,8 +14,7 @@ from saeviz_metadata_terms.log_odds import Term, confidence, over_represented
 from saeviz_metadata_terms.words import STOPWORDS, words
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray
 
 COLUMNS = ("title", "tags", "theme", "caption", "keywords", "concepts", "description")
 TABLE_ROWS = 10
@@ -61,7 +60,7 @@ class MetadataTerms:
         terms = over_represented(counts, len(texts), every, n_all, prior=self.options.prior)
         return self._label(terms, texts, n_all, background)
 
-    def judge(self, label: saeviz.FeatureLabel, images: Sequence[saeviz.ImageItem]) -> NDArray[np.float64]:
+    def judge(self, label: saeviz.FeatureLabel, images: Sequence[saeviz.ImageItem]) -> FloatArray:
         """`[n]`: the share of the label's words that stand with an image; NaN where an image has no words.
 
         Raises `LabelError` for a label without words of its own.

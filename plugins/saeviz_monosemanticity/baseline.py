@@ -12,6 +12,8 @@ from saeviz_monosemanticity.embeddings import UnitVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeviz.typing import FloatArray, IntArray
+
 N_PAIRS = 50_000
 PAIRS_AT_ONCE = 2048
 
@@ -30,7 +32,7 @@ class Cutoffs(NamedTuple):
     moderate: float
     monosemantic: float
 
-    def classes(self, scores: NDArray[np.float64]) -> NDArray[np.str_]:
+    def classes(self, scores: FloatArray) -> NDArray[np.str_]:
         """`polysemantic`, `moderate` or `monosemantic`, '' for NaN."""
         conditions = [np.isnan(scores), scores >= self.monosemantic, scores >= self.moderate]
         return np.select(conditions, ["", "monosemantic", "moderate"], default="polysemantic")
@@ -50,7 +52,7 @@ def measure_baseline(unit: UnitVectors, seed: int) -> Baseline:
     return Baseline(float(cosines.mean()), float(cosines.std()), cosines.size)
 
 
-def _pairs(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(n: int, seed: int) -> tuple[IntArray, IntArray]:
     if n * (n - 1) // 2 <= N_PAIRS:
         return np.triu_indices(n, k=1)
     random = np.random.default_rng(seed)

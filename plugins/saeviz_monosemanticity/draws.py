@@ -9,11 +9,8 @@ import numpy as np
 from saeviz_monosemanticity.embeddings import UnitVectors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
-    from saeviz.typing import FloatArray
-
-    Indices = NDArray[np.int64]
 
 FIRST_DRAWS = 1000
 ENOUGH = 10
@@ -48,7 +45,7 @@ def draw_p_values(weights: FloatArray, scores: FloatArray, unit: UnitVectors, dr
     return p
 
 
-def random_sets(random: np.random.Generator, n: int, k: int, count: int) -> Indices:
+def random_sets(random: np.random.Generator, n: int, k: int, count: int) -> IntArray:
     """`count` times k different numbers below n, in random order: `[count, k]`. Floyd's algorithm for all at once."""
     chosen = np.empty((count, k), dtype=np.int64)
     for place, last in enumerate(range(n - k, n)):
@@ -60,7 +57,7 @@ def random_sets(random: np.random.Generator, n: int, k: int, count: int) -> Indi
 
 def _count_as_high(
     weights: FloatArray, scores: FloatArray, unit: UnitVectors, draws: int, random: np.random.Generator
-) -> Indices:
+) -> IntArray:
     n_features, k = weights.shape
     one, other = np.triu_indices(k, 1)
     features_at_once = max(1, NUMBERS_AT_ONCE // max(one.size, FIRST_DRAWS))
@@ -76,7 +73,7 @@ def _count_as_high(
     return counts
 
 
-def _draw_cosines(unit: UnitVectors, k: int, draws: int, random: np.random.Generator) -> NDArray[np.float32]:
+def _draw_cosines(unit: UnitVectors, k: int, draws: int, random: np.random.Generator) -> Float32Array:
     """Float32 `[draws, k, k]`: the cosines within random sets of k images."""
     cosines = np.empty((draws, k, k), dtype=np.float32)
     at_once = max(1, NUMBERS_IN_CACHE // (k * unit.dim))

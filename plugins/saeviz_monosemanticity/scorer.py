@@ -25,7 +25,7 @@ from saeviz_monosemanticity.yardstick import Yardstick
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, Mask
 
 ALPHA = 0.05
 FEWEST_IMAGES = 3
@@ -192,7 +192,7 @@ def _with_embedding(data: ScoreInput, yardstick: Yardstick) -> ScoreInput:
     return ScoreInput(data.space, tuple(compress(data.item_ids, is_usable)), features, None, {})
 
 
-def _batches_of(data: ScoreInput, wanted: NDArray[np.bool_]) -> Iterator[FeatureBatch]:
+def _batches_of(data: ScoreInput, wanted: Mask) -> Iterator[FeatureBatch]:
     for rows, matrix in data.chunks():
         keep = wanted[rows]
         yield FeatureBatch(data.space, tuple(compress(data.item_ids[rows], keep)), matrix[keep])

@@ -14,9 +14,7 @@ import numpy as np
 from saeviz_monosemanticity.embeddings import UnitVectors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
 FEATURES_AT_ONCE = 1024
 """Features per step of a sparse product: their sums stay in the processor's cache."""
@@ -82,7 +80,7 @@ class StreamedSums:
         return WeightedSums(_squared_length(self._vectors), self._powers)
 
 
-def sums_of_few(rows: NDArray[np.int64], weights: FloatArray, unit: UnitVectors) -> WeightedSums:
+def sums_of_few(rows: IntArray, weights: FloatArray, unit: UnitVectors) -> WeightedSums:
     """Where each feature has the same number of images: their row numbers and weights `[n_features, k]`."""
     squared_length = np.empty(len(rows))
     at_once = max(1, NUMBERS_AT_ONCE // (rows.shape[1] * unit.dim))

@@ -15,9 +15,7 @@ from saeviz import FeatureBatch, FeatureStream, ScoreInput
 from saeviz_monosemanticity.embeddings import IMAGES_AT_ONCE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
 
 def weights_of_all(data: ScoreInput) -> Iterator[tuple[slice, Any]]:
@@ -33,7 +31,7 @@ def weights_of_all(data: ScoreInput) -> Iterator[tuple[slice, Any]]:
             yield slice(rows.start + start, rows.start + start + piece.shape[0]), piece
 
 
-def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tuple[NDArray[np.int64], FloatArray]:
+def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tuple[IntArray, FloatArray]:
     """The `top_k` most activating images, scaled over these or over all: row numbers and weights `[n_features, k]`.
 
     A feature that fires on fewer than k images has silent ones among its top k, of weight 0: its activations
@@ -48,7 +46,7 @@ def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tu
     return np.maximum(top.rows, 0), _min_max(top.values, top.values[:, -1:], top.values[:, :1])
 
 
-def _top_images_by_id(data: ScoreInput, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _top_images_by_id(data: ScoreInput, k: int) -> tuple[IntArray, Float32Array]:
     """Rows and values of the top images; of those that tie with the last, the first by id, wherever they stand."""
     from scipy.sparse import csr_array
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR
+    from saeviz.typing import CSR, Float32Array, IntArray
 
     Bytes = NDArray[np.uint8]
 
@@ -72,7 +72,7 @@ def _gaps(matrix: CSR) -> NDArray[Any]:
     return gaps
 
 
-def _places(gaps: Bytes, n_rows: int, n_columns: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _places(gaps: Bytes, n_rows: int, n_columns: int) -> tuple[NDArray[np.int32], IntArray]:
     """The columns of the non-zeros row after row, and where each row starts."""
     import numpy as np
 
@@ -98,7 +98,7 @@ def _number(n_rows: int, n_columns: int) -> type[np.unsignedinteger[Any]]:
     return np.uint32 if n_rows * n_columns < 2**32 else np.uint64
 
 
-def _split(values: NDArray[np.float32]) -> tuple[Bytes, Bytes]:
+def _split(values: Float32Array) -> tuple[Bytes, Bytes]:
     """The exponents, and by exponent the mantissas, `[n, 4]`: lowest byte first, the last one is not needed.
 
     The sign is turned to the lowest bit, so that the exponent fills a byte.
@@ -112,7 +112,7 @@ def _split(values: NDArray[np.float32]) -> tuple[Bytes, Bytes]:
     return exponents, ordered.view(np.uint8).reshape(-1, 4)
 
 
-def _join(exponents: Bytes, mantissas: list[Bytes]) -> NDArray[np.float32]:
+def _join(exponents: Bytes, mantissas: list[Bytes]) -> Float32Array:
     """The inverse of `_split`. Each block takes its part of the mantissas of every exponent, from the front."""
     import numpy as np
 

@@ -16,14 +16,14 @@ from saeviz.toolkit.files import atomic_path
 from saeviz.toolkit.npz import read_npz
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import Float32Array
 
 _BATCH = 256
 
 
 def raw_activations(
     item_ids: Sequence[str], space: saeviz.FeatureSpace, context: saeviz.Context
-) -> NDArray[np.float32] | None:
+) -> Float32Array | None:
     """`[n, d_in]`, a row of NaN for an image that cannot be read; None where the run's extractor does not show them."""
     try:
         extractor, images = context.peer("extractor"), context.peer("images")
@@ -51,7 +51,7 @@ def _key(extractor: Any, items: Sequence[saeviz.ImageItem], context: saeviz.Cont
     return sha256(json.dumps([who, context.precision, pictures]).encode()).hexdigest()
 
 
-def _read(path: Path, key: str) -> NDArray[np.float32] | None:
+def _read(path: Path, key: str) -> Float32Array | None:
     """What was kept under this key; nothing where the file is another's or damaged."""
     try:
         kept = read_npz(path, "key", "activations")
@@ -72,7 +72,7 @@ def _compute(
     space: saeviz.FeatureSpace,
     key: str,
     context: saeviz.Context,
-) -> NDArray[np.float32]:
+) -> Float32Array:
     """Those of `space`, and what the same passes of the model give of the other spaces; all of it is kept."""
     spaces = _to_make(extractor, space, key, context)
     waiting = iter(context.progress(items, len(items), f"activations of {', '.join(map(str, spaces))}"))

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
-
-    Rows = NDArray[np.int64]
+    from saeviz.typing import FloatArray, IntArray
 
 
-def in_random_order(item_ids: Sequence[str], rows: Rows, seed: int) -> Rows:
+def in_random_order(item_ids: Sequence[str], rows: IntArray, seed: int) -> IntArray:
     """The same rows, shuffled by seed and id."""
     return np.array(sorted(rows.tolist(), key=lambda row: _hash(seed, item_ids[row])), dtype=np.int64)
 
@@ -25,12 +21,12 @@ def _hash(seed: int, item_id: str) -> bytes:
     return sha256(f"{seed}:{item_id}".encode()).digest()
 
 
-def fold_rows(n: int, folds: int) -> list[Rows]:
+def fold_rows(n: int, folds: int) -> list[IntArray]:
     """The rows of each fold: of `n` in random order every so manieth, so that sizes differ by one at most."""
     return [np.arange(fold, n, folds) for fold in range(folds)]
 
 
-def others(n: int, *left_out: Rows) -> Rows:
+def others(n: int, *left_out: IntArray) -> IntArray:
     """The rows of `n` that are in none of these folds."""
     return np.setdiff1d(np.arange(n), np.concatenate(left_out))
 

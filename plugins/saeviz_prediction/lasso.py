@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csc_array
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
-    Rows = NDArray[np.int64]
 
 PENALTIES = np.geomspace(1.0, 1e-2, 20)
 """As shares of the smallest penalty that keeps no feature."""
@@ -25,7 +23,7 @@ PENALTIES = np.geomspace(1.0, 1e-2, 20)
 class Step:
     """One penalty of a path: the features that are kept, in columns of the matrix, and their standardised weights."""
 
-    kept: Rows
+    kept: IntArray
     weights: FloatArray
 
 
@@ -51,7 +49,7 @@ class Images:
         products = self.features.T @ residual - self.mean * residual.sum()
         return np.asarray(products / self.deviation) / len(residual)
 
-    def standardised(self, columns: Rows) -> FloatArray:
+    def standardised(self, columns: IntArray) -> FloatArray:
         """Some of the features, densely, `[n, k]`."""
         dense = np.asfortranarray(self.features[:, columns].toarray(), dtype=np.float64)
         dense -= self.mean[columns]
@@ -95,7 +93,7 @@ def path(images: Images) -> Iterator[Step]:
         tried, before = step.kept, penalty
 
 
-def _solve(images: Images, columns: Rows, penalty: float, start: Step) -> tuple[Step, FloatArray]:
+def _solve(images: Images, columns: IntArray, penalty: float, start: Step) -> tuple[Step, FloatArray]:
     """The lasso over some features, from the weights of another step; and the residual."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lasso_path

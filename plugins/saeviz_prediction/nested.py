@@ -12,12 +12,10 @@ from saeviz_prediction.folds import Accuracy, fold_rows, others
 from saeviz_prediction.lasso import PENALTIES, Images, Step, path
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csc_array
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
-    Rows = NDArray[np.int64]
 
 PATIENCE = 3
 """A path ends where the error on images left out has not become smaller for so many penalties."""
@@ -34,7 +32,7 @@ def nested_lasso(
     rows = features.tocsr()
     tests = fold_rows(len(ratings), folds)
 
-    def fit(left_out: Rows) -> tuple[Images, Rows]:
+    def fit(left_out: IntArray) -> tuple[Images, IntArray]:
         train = others(len(ratings), left_out)
         return Images(rows[train].tocsc(), ratings[train], min_active), train
 

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
-    Rows = NDArray[np.int64]
 
 N_PENALTIES = 30
 _DENSE = 0.05
@@ -74,7 +72,7 @@ class Spectrum:
         return float(penalties[np.argmin(np.sum(left_out**2, axis=0))])
 
 
-def spectrum_of_gram(products: FloatArray, train: Rows, test: Rows) -> Spectrum:
+def spectrum_of_gram(products: FloatArray, train: IntArray, test: IntArray) -> Spectrum:
     """From the inner products of all images, centred about the mean of the fitted ones."""
     fitted = products[np.ix_(train, train)]
     row_means = fitted.mean(axis=0)
@@ -86,7 +84,7 @@ def spectrum_of_gram(products: FloatArray, train: Rows, test: Rows) -> Spectrum:
     return Spectrum(squares, vectors, across @ vectors)
 
 
-def spectrum_of_vectors(vectors: FloatArray, train: Rows, test: Rows) -> Spectrum:
+def spectrum_of_vectors(vectors: FloatArray, train: IntArray, test: IntArray) -> Spectrum:
     """From a vector per image `[n, dim]`."""
     if vectors.shape[1] >= train.size:
         return spectrum_of_gram(vectors @ vectors.T, train, test)

@@ -14,12 +14,10 @@ from saeviz_prediction.activations import raw_activations
 from saeviz_prediction.folds import in_random_order
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
-    Rows = NDArray[np.int64]
 
 IMAGES_PER_FOLD = 4
 """With fewer nothing is predicted."""
@@ -30,7 +28,7 @@ class Rated:
     """The images of a sample that have one rating, `[n]` rows of it, and this rating of theirs."""
 
     name: str
-    rows: Rows
+    rows: IntArray
     values: FloatArray
 
 
@@ -42,7 +40,7 @@ class Sample:
     """
 
     item_ids: tuple[str, ...]
-    rows: Rows
+    rows: IntArray
     vectors: Mapping[str, FloatArray]
     ratings: Mapping[str, FloatArray]
 
@@ -79,7 +77,7 @@ def draw_sample(data: ScoreInput, names: Sequence[str], options: PredictionOptio
 
 
 def _vectors(
-    data: ScoreInput, rows: Rows, options: PredictionOptions, context: Context
+    data: ScoreInput, rows: IntArray, options: PredictionOptions, context: Context
 ) -> Iterator[tuple[str, FloatArray]]:
     """Those that at least one image has."""
     if options.raw_model and rows.size:
@@ -93,7 +91,7 @@ def _vectors(
             yield "embeddings", embeddings
 
 
-def features_of(data: ScoreInput, rows: Rows) -> csr_array:
+def features_of(data: ScoreInput, rows: IntArray) -> csr_array:
     """The features of some images in float64, in the order of `rows`."""
     order = np.argsort(rows)
     wanted = rows[order]

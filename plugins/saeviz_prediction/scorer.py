@@ -15,13 +15,10 @@ from saeviz_prediction.ridge import Spectrum, gram, spectrum_of_gram, spectrum_o
 from saeviz_prediction.sample import Rated, Sample, draw_sample, features_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray, IntArray
 
-    from saeviz.typing import FloatArray
 
-    Rows = NDArray[np.int64]
-
-MakeSpectrum = Callable[["Rows", "Rows"], Spectrum]
+MakeSpectrum = Callable[["IntArray", "IntArray"], Spectrum]
 Entry = dict[str, Any]
 
 

@@ -10,9 +10,7 @@ import numpy as np
 import saeviz
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def from_published(means: FloatArray, sd: FloatArray, n: FloatArray) -> Reliabil
     return Reliability("published", means.size, None, per_image, of_one, of_mean, np.nan, of_mean)
 
 
-def _one_way(images: NDArray[np.int64], values: FloatArray) -> tuple[float, float]:
+def _one_way(images: IntArray, values: FloatArray) -> tuple[float, float]:
     """ICC of one rating and of the mean, from the analysis of variance with unequal numbers of ratings.
 
     The variance between images comes by k0 = (N - sum k^2 / N) / (n - 1); the error of the means is the one within
@@ -120,9 +118,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else np.nan
 
 
-def _split_half(
-    images: NDArray[np.int64], raters: NDArray[np.int64] | None, values: FloatArray, splits: int, seed: int
-) -> float:
+def _split_half(images: IntArray, raters: IntArray | None, values: FloatArray, splits: int, seed: int) -> float:
     """Correlation of the means of two halves, its mean over random splits, stepped up to all ratings.
 
     With `raters` these are halved, the same for all images; without, the ratings of each image. Images with one rating

@@ -11,10 +11,9 @@ import numpy as np
 import saeviz
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
 TABLE_SIZE = 1 << 23
 """Raters times features in memory at once: three tables of 64 MB."""
@@ -58,7 +57,7 @@ def make_design(given: saeviz.IndividualRatings, n_items: int) -> Design:
     )
 
 
-def _range_of_groups(values: FloatArray, groups: NDArray[np.int64], n_groups: int) -> FloatArray:
+def _range_of_groups(values: FloatArray, groups: IntArray, n_groups: int) -> FloatArray:
     low, high = np.full(n_groups, np.inf), np.full(n_groups, -np.inf)
     np.minimum.at(low, groups, values)
     np.maximum.at(high, groups, values)

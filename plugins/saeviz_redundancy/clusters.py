@@ -10,10 +10,7 @@ import numpy as np
 from saeviz_redundancy.pairs import Pairs, join, take
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import FloatArray
-    from saeviz_redundancy.pairs import Indices
+    from saeviz.typing import FloatArray, IntArray, Mask
 
 
 RANKS_AT_ONCE = 512
@@ -32,7 +29,7 @@ class Evidence(Protocol):
 
     threshold: float
 
-    def candidates(self, ranks: Indices, others: Indices) -> Pairs:
+    def candidates(self, ranks: IntArray, others: IntArray) -> Pairs:
         """The pairs of one of `ranks` and an earlier one of `others` that may belong together."""
         ...
 
@@ -41,12 +38,12 @@ class Evidence(Protocol):
         ...
 
 
-def blocks(n: int) -> list[Indices]:
+def blocks(n: int) -> list[IntArray]:
     """The ranks 0 to n - 1 in portions."""
     return [np.arange(start, min(start + RANKS_AT_ONCE, n)) for start in range(0, n, RANKS_AT_ONCE)]
 
 
-def find_leaders(portions: Iterable[Indices], evidence: Sequence[Evidence]) -> Indices:
+def find_leaders(portions: Iterable[IntArray], evidence: Sequence[Evidence]) -> IntArray:
     """The rank of every feature's leader, int64 `[n]`; a leader's own is itself. `portions` are those of `blocks`.
 
     In order of rank each feature joins, of the leaders it belongs with, the one it is most like; without any it
@@ -75,10 +72,10 @@ class _Leaders:
         self._evidence = evidence
         self._likeness: dict[int, tuple[float, int]] = {}
 
-    def add(self, ranks: Indices) -> None:
+    def add(self, ranks: IntArray) -> None:
         self.of = np.concatenate([self.of, ranks])
 
-    def is_leader(self, ranks: Indices) -> NDArray[np.bool_]:
+    def is_leader(self, ranks: IntArray) -> Mask:
         return np.asarray(self.of[ranks] == ranks)
 
     def settle(self, pairs: Pairs) -> None:

@@ -15,8 +15,7 @@ from saeviz_redundancy.sketch import WIDTH, Sketch
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from saeviz.typing import FloatArray
-    from saeviz_redundancy.pairs import Indices
+    from saeviz.typing import FloatArray, IntArray
 
 
 MARGIN = 4
@@ -40,7 +39,7 @@ class CoActivation:
     100,000, one that correlates more with less.
     """
 
-    def __init__(self, sketches: Sequence[Sketch], order: Indices, threshold: float) -> None:
+    def __init__(self, sketches: Sequence[Sketch], order: IntArray, threshold: float) -> None:
         self.threshold = threshold
         self._lowest = tanh(atanh(threshold) - MARGIN / sqrt(WIDTH - 3))
         self._sketches = sketches
@@ -50,7 +49,7 @@ class CoActivation:
         self._mean = np.concatenate([sketch.mean for sketch in sketches])[order]
         self._variation = np.concatenate([sketch.variation for sketch in sketches])[order]
 
-    def candidates(self, ranks: Indices, others: Indices) -> Pairs:
+    def candidates(self, ranks: IntArray, others: IntArray) -> Pairs:
         """The pairs of one of `ranks` and an earlier one of `others` that may belong together."""
         rows, columns = similar_rows(self._unit[ranks], self._unit[others], self._lowest)
         later, earlier = ranks[rows], others[columns]
@@ -74,7 +73,7 @@ class CoActivation:
         covariation = products - n_images * mean[later] * mean[earlier]
         return np.asarray(covariation / np.sqrt(variation[later] * variation[earlier]))
 
-    def _stream(self, positions: Indices) -> Iterator[csr_array]:
+    def _stream(self, positions: IntArray) -> Iterator[csr_array]:
         """Activations of these features of all sketches, float64 `[n_positions, some images]` at a time."""
         from scipy.sparse import csr_array, hstack
 
@@ -89,7 +88,9 @@ class CoActivation:
             yield stacked[back]
 
 
-def crowded_tiles(later: Indices, earlier: Indices, values: Indices, n_images: int) -> tuple[list[Indices], Indices]:
+def crowded_tiles(
+    later: IntArray, earlier: IntArray, values: IntArray, n_images: int
+) -> tuple[list[IntArray], IntArray]:
     """Pairs that a dense product tells at less cost, a tile of features by features at a time, and the rest.
 
     Numbers of pairs; `values` is how many activations there are to each.
@@ -105,7 +106,7 @@ def crowded_tiles(later: Indices, earlier: Indices, values: Indices, n_images: i
     return np.split(within, starts[1:]) if crowded.size else [], np.flatnonzero(~is_crowded)
 
 
-def _products_in_tile(activations: csr_array, later: Indices, earlier: Indices) -> FloatArray:
+def _products_in_tile(activations: csr_array, later: IntArray, earlier: IntArray) -> FloatArray:
     """The sum of products of each pair, all of one tile."""
     top, left = int(later[0]) // TILE * TILE, int(earlier[0]) // TILE * TILE
     rows, others = activations[top : top + TILE], activations[left : left + TILE]
@@ -116,7 +117,7 @@ def _products_in_tile(activations: csr_array, later: Indices, earlier: Indices) 
     return np.asarray(products[later - top, earlier - left])
 
 
-def _portions(activations: csr_array, later: Indices, earlier: Indices, pairs: Indices) -> Iterator[Indices]:
+def _portions(activations: csr_array, later: IntArray, earlier: IntArray, pairs: IntArray) -> Iterator[IntArray]:
     """The pairs, as many at a time as have `VALUES_AT_ONCE` activations between them, or one."""
     values = np.diff(activations.indptr)
     ends = np.cumsum(values[later[pairs]] + values[earlier[pairs]], dtype=np.int64)
@@ -128,7 +129,7 @@ def _portions(activations: csr_array, later: Indices, earlier: Indices, pairs: I
         start = stop
 
 
-def _in_step(sketches: Sequence[Sketch], columns: Sequence[Indices]) -> Iterator[list[csr_array]]:
+def _in_step(sketches: Sequence[Sketch], columns: Sequence[IntArray]) -> Iterator[list[csr_array]]:
     """The same images of every space at a time, with about `VALUES_AT_ONCE` activations, whatever the chunks."""
     streams = [_only(sketch.data, wanted) for sketch, wanted in zip(sketches, columns, strict=True)]
     held = [next(stream) for stream in streams]
@@ -144,6 +145,6 @@ def _in_step(sketches: Sequence[Sketch], columns: Sequence[Indices]) -> Iterator
         start = stop
 
 
-def _only(data: ScoreInput, columns: Indices) -> Iterator[tuple[slice, csr_array]]:
+def _only(data: ScoreInput, columns: IntArray) -> Iterator[tuple[slice, csr_array]]:
     for rows, matrix in data.chunks():
         yield rows, matrix[:, columns]

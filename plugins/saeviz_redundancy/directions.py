@@ -10,8 +10,7 @@ import numpy as np
 from saeviz_redundancy.pairs import Pairs, join, similar_rows
 
 if TYPE_CHECKING:
-    from saeviz.typing import Float32Array, FloatArray
-    from saeviz_redundancy.pairs import Indices
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
 
 ROUNDING = 1e-5
@@ -23,18 +22,18 @@ class Directions:
     """`layers` and `features` int64 `[n]`, in order of activity; `decoders` by layer, float32 `[n_features, d_in]`."""
 
     def __init__(
-        self, layers: Indices, features: Indices, decoders: Mapping[int, Float32Array], threshold: float
+        self, layers: IntArray, features: IntArray, decoders: Mapping[int, Float32Array], threshold: float
     ) -> None:
         self.threshold = threshold
         self._layers = layers
         self._features = features
         self._decoders = decoders
 
-    def candidates(self, ranks: Indices, others: Indices) -> Pairs:
+    def candidates(self, ranks: IntArray, others: IntArray) -> Pairs:
         """The pairs of one of `ranks` and an earlier one of `others` that belong together."""
         return join([self._candidates(ranks, others, layer) for layer in self._decoders])
 
-    def _candidates(self, ranks: Indices, others: Indices, layer: int) -> Pairs:
+    def _candidates(self, ranks: IntArray, others: IntArray, layer: int) -> Pairs:
         ranks, others = ranks[self._layers[ranks] == layer], others[self._layers[others] == layer]
         decoder = self._decoders[layer]
         rows, columns = similar_rows(

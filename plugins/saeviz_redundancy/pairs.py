@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import Float32Array, IntArray, Mask
 
-    from saeviz.typing import Float32Array
-
-    Indices = NDArray[np.int64]
 
 COLUMNS_AT_ONCE = 2048
 
@@ -20,8 +17,8 @@ COLUMNS_AT_ONCE = 2048
 class Pairs(NamedTuple):
     """Pairs of features by their rank in order of activity, int64 `[n]` each; `earlier` is always the lower rank."""
 
-    later: Indices
-    earlier: Indices
+    later: IntArray
+    earlier: IntArray
 
 
 def join(parts: Sequence[Pairs]) -> Pairs:
@@ -29,12 +26,12 @@ def join(parts: Sequence[Pairs]) -> Pairs:
     return Pairs(np.concatenate([part.later for part in parts]), np.concatenate([part.earlier for part in parts]))
 
 
-def take(pairs: Pairs, wanted: NDArray[np.bool_]) -> Pairs:
+def take(pairs: Pairs, wanted: Mask) -> Pairs:
     """Those that are wanted."""
     return Pairs(pairs.later[wanted], pairs.earlier[wanted])
 
 
-def similar_rows(one: Float32Array, other: Float32Array, lowest: float) -> tuple[Indices, Indices]:
+def similar_rows(one: Float32Array, other: Float32Array, lowest: float) -> tuple[IntArray, IntArray]:
     """Which rows of `one` and `other`, all of length 1, have a cosine of at least `lowest`.
 
     A dense product, a tile at a time.

@@ -15,9 +15,7 @@ from saeviz_redundancy.directions import Directions
 from saeviz_redundancy.sketch import Sketch, sketch, unit_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Indices = NDArray[np.int64]
+    from saeviz.typing import Float32Array, IntArray
 
 
 class Redundancy:
@@ -67,7 +65,7 @@ class Redundancy:
             yield ScoreColumn("cluster_size", space, size[own])
         yield from self._facts(sizes)
 
-    def _evidence(self, sketches: Sequence[Sketch], order: Indices) -> list[Evidence]:
+    def _evidence(self, sketches: Sequence[Sketch], order: IntArray) -> list[Evidence]:
         evidence: list[Evidence] = [CoActivation(sketches, order, self.options.threshold)]
         if self.options.decoder_threshold is not None:
             layers = np.concatenate([np.full(one.features.size, one.data.space.layer) for one in sketches])
@@ -77,7 +75,7 @@ class Redundancy:
             )
         return evidence
 
-    def _decoders(self) -> Mapping[int, NDArray[np.float32]]:
+    def _decoders(self) -> Mapping[int, Float32Array]:
         """By layer, rows of length 1."""
         extractor = self.context.peer("extractor")
         if not isinstance(extractor, HasDecoder):
@@ -90,7 +88,7 @@ class Redundancy:
             layer: unit_rows(np.array(extractor.decoder(space), dtype=np.float32)) for layer, space in by_layer.items()
         }
 
-    def _facts(self, sizes: Indices) -> Iterator[ScoreFact]:
+    def _facts(self, sizes: IntArray) -> Iterator[ScoreFact]:
         """`sizes` is that of the cluster of every leader, 0 for the features that are none."""
         shared = sizes[sizes > 1]
         yield ScoreFact("redundancy_threshold", self.options.threshold)

@@ -18,9 +18,7 @@ import numpy as np
 from saeviz import ScoreInput
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeviz.typing import Float32Array, FloatArray
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
 WIDTH = 128
 FEATURES_AT_ONCE = 1024
@@ -38,9 +36,9 @@ class Sketch:
     """
 
     data: ScoreInput
-    features: NDArray[np.int64]
+    features: IntArray
     unit: Float32Array
-    n_active: NDArray[np.int64]
+    n_active: IntArray
     mean: FloatArray
     variation: FloatArray
 

@@ -124,7 +124,7 @@ def _kept(run: saeviz.Run) -> list[KeptFeatures]:
     found = []
     for rating in run.ratings:
         for space in run.spaces:
-            own = kept[(kept["rating"] == rating) & (kept["layer"] == space.layer) & (kept["tokens"] == space.tokens)]
+            own = saeviz.rows_in(kept[kept["rating"] == rating], space)
             features = [space.feature(int(index)) for index in own["feature"][:KEPT_SHOWN]]
             names = [run.labels[feature].label if feature in run.labels else "" for feature in features]
             weights = own["lasso_weight"][:KEPT_SHOWN].tolist()

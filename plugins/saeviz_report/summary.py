@@ -142,8 +142,7 @@ def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSum
 def _space(run: saeviz.Run, space: saeviz.FeatureSpace) -> SpaceSummary:
     live = None
     if "n_active" in run.scores:
-        own = (run.scores["layer"] == space.layer) & (run.scores["tokens"] == space.tokens)
-        live = int((run.scores["n_active"][own] > 0).sum())
+        live = int((saeviz.rows_in(run.scores, space)["n_active"] > 0).sum())
     chosen = [choice for choice in run.selected if choice.feature in space]
     return SpaceSummary(str(space), space.n_features, live, len(chosen))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,7 +135,7 @@ class SqlStore(saeviz.OneItemStore):
     def _found_space(self, connection: Connection, space: saeviz.FeatureSpace) -> _Space | None:
         from sqlalchemy import text
 
-        names = {"run": self._run, "layer": space.layer, "tokens": space.tokens}
+        names = {"run": self._run, **saeviz.space_key(space)}
         found = connection.execute(text(_SPACE), names).one_or_none()
         return None if found is None else _Space(*found)
 
@@ -147,8 +148,7 @@ class SqlStore(saeviz.OneItemStore):
 
         found = self._found_space(connection, space)
         if found is None:
-            values = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
-            connection.execute(text(_ADD_SPACE), {"run": self._run, **values})
+            connection.execute(text(_ADD_SPACE), {"run": self._run, **asdict(space)})
             found = self._found_space(connection, space)
         assert found is not None  # noqa: S101 - it was added, here or by somebody else
         if found.n_features != space.n_features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import saeviz
@@ -91,7 +92,7 @@ class SupabaseStore(saeviz.OneItemStore):
         return self._project.records(query)
 
     def _found_space(self, space: saeviz.FeatureSpace) -> Record | None:
-        query = self._table(SPACES).select("*").eq("run", self._run).eq("layer", space.layer).eq("tokens", space.tokens)
+        query = self._table(SPACES).select("*").match({"run": self._run, **saeviz.space_key(space)})
         return next(iter(self._records(query)), None)
 
     def _space(self, space: saeviz.FeatureSpace) -> int | None:
@@ -104,9 +105,8 @@ class SupabaseStore(saeviz.OneItemStore):
             self._records(self._table(SPACES).delete(returning=_minimal()).eq("id", found["id"]))
             found = None
         if found is None:
-            values = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
             insertion = self._table(SPACES).upsert(
-                [{"run": self._run, **values}],
+                [{"run": self._run, **asdict(space)}],
                 on_conflict="run,layer,tokens",
                 ignore_duplicates=True,
                 returning=_minimal(),

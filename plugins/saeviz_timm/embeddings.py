@@ -55,7 +55,7 @@ class TimmEmbeddings(TorchEmbeddings):
     @cached_property
     def _files(self) -> ModelFiles:
         model = self.options.model
-        option = f"{self.context.place or 'embeddings'}.model"
+        option = self.context.option("model")
         source = model if "/" in model or "\\" in model or Path(model).is_dir() else _hub_id(model, option)
         names = ("config.json", "model.safetensors")
         return ModelFiles(source, names, option, self.context, self.options.revision)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, FloatArray
     from saeviz.values.features import FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures
     from saeviz.values.images import Box, ImageItem
     from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
@@ -291,7 +289,7 @@ class LabelJudge(Protocol):
     from several threads; `usage` of a `MeteredLabeler` counts judgements as well.
     """
 
-    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
+    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
         """`[n]` in [0, 1], higher where the label applies; NaN for an image that cannot be judged.
 
         `label` has `label` and `description` only. Raises `LabelError` if the label cannot be judged at all.

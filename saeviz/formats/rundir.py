@@ -25,6 +25,7 @@ from saeviz.formats.parquet import ROWS_TOGETHER, read_whole, rows_where
 from saeviz.formats.plain import csv_cell
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
+from saeviz.values.keys import KEYS
 from saeviz.values.outcomes import Failure
 
 if TYPE_CHECKING:
@@ -32,13 +33,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
-_KEYS = ("layer", "tokens", "feature")
 _COLUMNS = {
     "items.parquet": ("item_id", "fingerprint"),
-    "scores.parquet": (*_KEYS, "n_active"),
-    "correlations.parquet": (*_KEYS, "rating"),
-    "top_images.parquet": (*_KEYS, "rank", "item_id", "activation"),
-    "judgements.parquet": (*_KEYS, "label", "verdict"),
+    "scores.parquet": (*KEYS, "n_active"),
+    "correlations.parquet": (*KEYS, "rating"),
+    "top_images.parquet": (*KEYS, "rank", "item_id", "activation"),
+    "judgements.parquet": (*KEYS, "label", "verdict"),
 }
 """What readers rely on."""
 _OTHER_FILES = ("items.parquet", "log.txt", ".lock")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from saeviz.typing import Float32Array, FloatArray
+    from saeviz.typing import Float32Array, FloatArray, Mask
 
 
 VIRIDIS = (
@@ -87,7 +87,7 @@ def _weights(n_pixels: int, start: float, end: float, n_cells: int, smooth: bool
     return weights
 
 
-def _blend(shown: Image, heat: FloatArray, seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _blend(shown: Image, heat: FloatArray, seen: Mask) -> NDArray[np.uint8]:
     import numpy as np
 
     pixels = np.asarray(shown, np.float64)
@@ -100,12 +100,12 @@ def _blend(shown: Image, heat: FloatArray, seen: NDArray[np.bool_]) -> NDArray[n
     return blended
 
 
-def _around(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _around(seen: Mask) -> Mask:
     """The pixels of the next row and column on each side."""
     import numpy as np
 
     wider = np.pad(seen, 1)
-    taller: NDArray[np.bool_] = wider[:-2] | wider[1:-1] | wider[2:]
+    taller: Mask = wider[:-2] | wider[1:-1] | wider[2:]
     return taller[:, :-2] | taller[:, 1:-1] | taller[:, 2:]
 
 

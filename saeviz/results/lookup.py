@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
 from saeviz.values.features import Feature, FeatureSpace
-from saeviz.values.keys import KEYS, feature_of, key_of
+from saeviz.values.keys import KEYS, feature_of, key_of, space_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +32,8 @@ class TopItems:
     def __init__(self, rundir: RunDir, space: FeatureSpace) -> None:
         import numpy as np
 
-        where = {"layer": space.layer, "tokens": space.tokens}
-        found = rundir.read_rows(rundir.top_images, "score", where, ("feature", "rank", "item_id", "activation"))
+        columns = ("feature", "rank", "item_id", "activation")
+        found = rundir.read_rows(rundir.top_images, "score", space_key(space), columns)
         ids = found["item_id"].dictionary_encode().unify_dictionaries().combine_chunks()
         features, ranks = _small(found, "feature"), _small(found, "rank")
         codes = ids.indices.to_numpy().astype(np.int32)

@@ -22,7 +22,8 @@ from saeviz.values.streams import FeatureStream
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+
+    from saeviz.typing import FloatArray
 
 HOSTILE_IDS = (
     "a/b",
@@ -187,8 +188,8 @@ def score_table(
 
 
 def _random_column(
-    generator: np.random.Generator, scored: bool, n: int, draw: Callable[[int], NDArray[np.float64]]
-) -> NDArray[np.float64]:
+    generator: np.random.Generator, scored: bool, n: int, draw: Callable[[int], FloatArray]
+) -> FloatArray:
     import numpy as np
 
     values = np.asarray(draw(n), dtype=np.float64)

@@ -48,10 +48,9 @@ from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ScoreColumn, ScoreFact, ScoreTable, Selected
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, FloatArray
 
 __all__ = [
     "COLOURS",
@@ -167,7 +166,7 @@ class FakeScorer:
         yield ScoreFact(f"coverage {data.space}", float((dense > 0).mean()) if dense.size else 0.0)
 
 
-def _pearson(dense: NDArray[Any], rating: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pearson(dense: NDArray[Any], rating: FloatArray) -> FloatArray:
     import numpy as np
 
     rated = np.isfinite(rating)
@@ -177,7 +176,7 @@ def _pearson(dense: NDArray[Any], rating: NDArray[np.float64]) -> NDArray[np.flo
         return np.full(dense.shape[1], np.nan)
     x, y = x - x.mean(axis=0), y - y.mean()
     norm = np.sqrt((x**2).sum(axis=0) * (y**2).sum())
-    r: NDArray[np.float64] = np.divide(x.T @ y, norm, out=np.full(len(norm), np.nan), where=norm > 1e-12)
+    r: FloatArray = np.divide(x.T @ y, norm, out=np.full(len(norm), np.nan), where=norm > 1e-12)
     return r
 
 
@@ -226,7 +225,7 @@ class FakeLabeler:
             details={"colours": colours},
         )
 
-    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
+    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
         """1 where the picture's `colour` is in the label, else 0."""
         import numpy as np
 

@@ -21,8 +21,7 @@ from saeviz.values.errors import ConfigError, LabelError
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray
 
 MakeLabeler = Callable[[Context], Labeler]
 HOSTILE_WORDS = ("<script>", "{label}", "\x00\n", "\U0001f408 \u732b", "x" * 5000, "the of", "'\"")
@@ -191,7 +190,7 @@ class LabelerContract:
             assert_are_scores(scores, len(images))
 
 
-def assert_are_scores(scores: NDArray[np.float64], n: int, may_lack: Sequence[int] = ()) -> None:
+def assert_are_scores(scores: FloatArray, n: int, may_lack: Sequence[int] = ()) -> None:
     """Whether there is a number from 0 to 1 for each of `n` images, or NaN for those it `may_lack`."""
     assert len(scores) == n
     for place, score in enumerate(scores):

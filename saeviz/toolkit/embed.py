@@ -121,7 +121,7 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
             model,
             lambda model, pixels: [forward(model, pixels)],
             choice=self.engine,
-            option=f"{self.context.place or 'embeddings'}.engine",
+            option=self.context.option("engine"),
             context=self.context,
         )
         return transform, runner

@@ -13,11 +13,8 @@ from saeviz.toolkit.table_rows import JoinColumns, Row, named_images
 from saeviz.toolkit.tables import Table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray, IntArray, Mask
 
-    from saeviz.typing import FloatArray
-
-    Codes = NDArray[np.int64]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -25,8 +22,8 @@ T = TypeVar("T", bound=Hashable)
 class _Single(NamedTuple):
     """Single ratings in the order of images: rater `raters[i]` gave the image `images[i]` the `values[i]`."""
 
-    images: Codes
-    raters: Codes
+    images: IntArray
+    raters: IntArray
     values: FloatArray
 
 
@@ -76,14 +73,14 @@ def long_rows(
     return rows, kept, notes + more_notes
 
 
-def _codes(things: Iterable[T]) -> tuple[list[T], Codes]:
+def _codes(things: Iterable[T]) -> tuple[list[T], IntArray]:
     """The different things as they come, and for each thing its place among them."""
     places: dict[T, int] = {}
     codes = np.array([places.setdefault(thing, len(places)) for thing in things], dtype=np.int64)
     return list(places), codes
 
 
-def _varies_within(values: FloatArray | Codes, groups: Codes) -> bool:
+def _varies_within(values: FloatArray | IntArray, groups: IntArray) -> bool:
     """Whether some group has two different values."""
     if not values.size:
         return False
@@ -92,25 +89,23 @@ def _varies_within(values: FloatArray | Codes, groups: Codes) -> bool:
     return bool((same_group & (np.diff(values[order]) != 0)).any())
 
 
-def _has_two(groups: Codes) -> bool:
+def _has_two(groups: IntArray) -> bool:
     return np.unique(groups).size < groups.size
 
 
-def _tells_only(numbers: FloatArray, raters: Codes, images: Codes) -> bool:
+def _tells_only(numbers: FloatArray, raters: IntArray, images: IntArray) -> bool:
     """Whether a column tells raters apart and nothing else."""
     given = np.isfinite(numbers)
     numbers, raters, images = numbers[given], raters[given], images[given]
     return _has_two(raters) and not _varies_within(numbers, raters) and _varies_within(numbers, images)
 
 
-def _is_known_of_images(numbers: FloatArray, images: Codes) -> bool:
+def _is_known_of_images(numbers: FloatArray, images: IntArray) -> bool:
     given = np.isfinite(numbers)
     return _has_two(images[given]) and not _varies_within(numbers[given], images[given])
 
 
-def _one_per_rater(
-    numbers: FloatArray, rated: NDArray[np.bool_], images: Codes, raters: Codes
-) -> tuple[_Single, NDArray[np.bool_]]:
+def _one_per_rater(numbers: FloatArray, rated: Mask, images: IntArray, raters: IntArray) -> tuple[_Single, Mask]:
     """The mean of what each rater said of each image, and the rows that repeat an earlier one."""
     rows = np.flatnonzero(rated)
     n_raters = int(raters.max()) + 1
@@ -141,7 +136,7 @@ def _add_individual(
 
 
 def _metadata(
-    table: Table, names: Sequence[str], image_of_row: Codes, n_images: int
+    table: Table, names: Sequence[str], image_of_row: IntArray, n_images: int
 ) -> tuple[list[dict[str, str]], list[str]]:
     metadata: list[dict[str, str]] = [{} for _ in range(n_images)]
     differ = []
@@ -159,14 +154,14 @@ def _metadata(
     return metadata, [f"{table.path.name}: {', '.join(differ)} {verb} between rows of an image and cannot be metadata"]
 
 
-def _filled(cells: Sequence[Cell]) -> tuple[NDArray[np.bool_], list[str], Codes]:
+def _filled(cells: Sequence[Cell]) -> tuple[Mask, list[str], IntArray]:
     """Which cells hold something, the different texts in them, and which of these each has."""
     texts, codes = _codes(map(metadata_text, cells))
     filled = np.array([bool(text) for text in texts])[codes]
     return filled, texts, codes[filled]
 
 
-def _note_rows(table: Table, rows: NDArray[np.bool_], what: str) -> list[str]:
+def _note_rows(table: Table, rows: Mask, what: str) -> list[str]:
     places = np.flatnonzero(rows)
     if not places.size:
         return []

@@ -6,7 +6,7 @@ line wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from saeviz.formats.damage import Stamp
@@ -53,8 +53,7 @@ class ShardIndex:
     @classmethod
     def create(cls, path: Path, space: FeatureSpace) -> ShardIndex:
         """An empty index, on the disk as well."""
-        header = {"layer": space.layer, "tokens": space.tokens, "n_features": space.n_features}
-        append_line(path, checked_line(header))
+        append_line(path, checked_line(asdict(space)))
         return cls(path, space)
 
     @classmethod

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from saeviz.values.errors import DataError, MalformedError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from saeviz.typing import CSR, Float32Array
+    from saeviz.typing import CSR, Float32Array, IntArray
 
 
 Tokens = Literal["cls", "patch-max", "patch-mean"]
@@ -155,7 +152,7 @@ class SAEFeatureResult:
     space: FeatureSpace
     features: Float32Array
     num_active: int
-    top_indices: NDArray[np.int64]
+    top_indices: IntArray
     top_values: Float32Array
     reconstruct: Callable[[], Float32Array] = field(repr=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from saeviz.values.features import Feature
+from saeviz.values.features import Feature, FeatureSpace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,9 +14,14 @@ KEYS = ["layer", "tokens", "feature"]
 """A list, since that is what pandas takes for several columns."""
 
 
+def space_key(space: FeatureSpace | Feature) -> dict[str, Any]:
+    """A space, or that of a feature, by the columns that all its rows have in common."""
+    return {"layer": space.layer, "tokens": space.tokens}
+
+
 def key_of(feature: Feature) -> dict[str, Any]:
     """A feature by these columns, as a row has it."""
-    return {"layer": feature.layer, "tokens": feature.tokens, "feature": feature.index}
+    return {**space_key(feature), "feature": feature.index}
 
 
 def feature_of(row: Mapping[str, Any]) -> Feature:
@@ -28,6 +33,11 @@ def features_of(table: pd.DataFrame) -> list[Feature]:
     """The feature of each row, in the order of the rows."""
     columns = zip(*(table[key] for key in KEYS), strict=True)
     return [Feature(int(layer), tokens, int(index)) for layer, tokens, index in columns]
+
+
+def rows_in(table: pd.DataFrame, space: FeatureSpace) -> pd.DataFrame:
+    """The rows about features of this space, in the order of the table and with its index."""
+    return table[(table["layer"] == space.layer) & (table["tokens"] == space.tokens)]
 
 
 def rows_about(table: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:

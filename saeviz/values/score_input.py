@@ -12,10 +12,7 @@ from saeviz.values.features import FeatureSpace
 from saeviz.values.streams import FeatureStream, read_only
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from saeviz.typing import CSR, Float32Array, FloatArray
+    from saeviz.typing import CSR, Float32Array, FloatArray, IntArray, Mask
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,8 @@ class IndividualRatings:
     rates an image twice. The arrays cannot be written to.
     """
 
-    rows: NDArray[np.int64]
-    raters: NDArray[np.int64]
+    rows: IntArray
+    raters: IntArray
     values: FloatArray
     names: tuple[str, ...]
 
@@ -94,7 +91,7 @@ class ScoreInput:
             yield slice(start, stop), self.space.stack(waiting)
 
 
-def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> NDArray[np.bool_]:
+def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> Mask:
     """The images on which relations are found, about `share` of all, `[n_items]`; all of them for None.
 
     A hash of seed and id decides for each image by itself, whatever its place and the other images are.

@@ -12,10 +12,9 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.topk import TopImages, stream_top_images
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray
+    from saeviz.typing import CSR, FloatArray, IntArray
 
 
 A = TypeVar("A", bound="NDArray[Any]")
@@ -53,7 +52,7 @@ class FeatureStream:
         parts = [batch.matrix for batch in self.batches()]
         return parts[0].copy() if len(parts) == 1 else self.space.stack(parts)
 
-    def count_active(self) -> NDArray[np.int64]:
+    def count_active(self) -> IntArray:
         """On how many images each feature is above zero, `[n_features]`."""
         return self.statistics.n_active
 
@@ -77,7 +76,7 @@ class FeatureStatistics:
     A feature that is never stored has extremes and mean 0, and so has every feature of a stream without images.
     """
 
-    n_active: NDArray[np.int64]
+    n_active: IntArray
     maximum: FloatArray
     minimum: FloatArray
     mean: FloatArray

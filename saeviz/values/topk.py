@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, IntArray
     from saeviz.values.features import FeatureBatch
 
-    Entries = tuple[NDArray[np.int64], NDArray[np.int64], Float32Array]  # columns, rows, values
+    Entries = tuple[IntArray, IntArray, Float32Array]  # columns, rows, values
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TopImages:
     row -1 and value 0. Ties go to the earlier image.
     """
 
-    rows: NDArray[np.int64]
+    rows: IntArray
     values: Float32Array
 
     @property
@@ -89,7 +89,7 @@ def _merge(best: TopImages, waiting: list[Entries]) -> TopImages:
     return merged
 
 
-def _by_column_then_largest(columns: NDArray[np.int64], values: Float32Array) -> NDArray[np.uint64]:
+def _by_column_then_largest(columns: IntArray, values: Float32Array) -> NDArray[np.uint64]:
     """One number per entry to sort by: positive floats have the order of their bits, here turned around."""
     import numpy as np
 

@@ -36,3 +36,13 @@ def test_a_space_has_the_features_of_its_layer_tokens_and_size():
     assert [feature in space for feature in FEATURES] == [True, False, False]
     assert space.feature(4) not in space
     assert "layer7.cls/3" not in space
+
+
+def test_the_rows_in_a_space_keep_their_order_and_index(table):
+    found = saeviz.rows_in(table, saeviz.FeatureSpace(FEATURES[0].layer, FEATURES[0].tokens, 10))
+    expected = [
+        (feature.layer, feature.tokens) == (FEATURES[0].layer, FEATURES[0].tokens)
+        for feature in saeviz.features_of(table)
+    ]
+    assert found.equals(table[expected])
+    assert 0 < len(found) < len(table)

@@ -16,7 +16,7 @@ from saeviz_dinov2 import Dinov2Options
 from saeviz_dinov2.embeddings import Dinov2Embeddings
 
 SHARED = Path(__file__).parents[3] / "shared"
-OFFLINE = saeviz.Context(device="cpu", offline=True)
+OFFLINE = saeviz.Context(device="cpu", offline=True, place="embeddings")
 PROCESSOR = {
     "image_processor_type": "BitImageProcessor",
     "do_convert_rgb": True,
@@ -92,7 +92,7 @@ def test_the_length_is_known_from_the_config_alone(copy):
 
 def test_bfloat16_is_close_to_float32_and_comes_as_float32(model):
     precise = embeddings(model).embed(pictures(2))
-    fast = embeddings(model, saeviz.Context(device="cpu", offline=True, precision="bfloat16")).embed(pictures(2))
+    fast = embeddings(model, saeviz.Context(device="cpu", precision="bfloat16")).embed(pictures(2))
     assert fast.dtype == np.float32
     assert 0 < np.abs(fast - precise).max() < 0.1 * np.abs(precise).max()
 
@@ -111,7 +111,7 @@ def test_openvino_gives_the_same_in_batches_of_any_size(model, engine):
 
 
 def test_bfloat16_on_openvino_is_close_to_float32(model):
-    context = saeviz.Context(device="cpu", offline=True, precision="bfloat16")
+    context = saeviz.Context(device="cpu", precision="bfloat16")
     precise, fast = (
         embeddings(model).embed(pictures(2)),
         embeddings(model, context, engine="openvino").embed(pictures(2)),

@@ -16,7 +16,7 @@ from saeviz_timm.embeddings import TimmEmbeddings
 
 SHARED = Path(__file__).parents[3] / "shared"
 EFFICIENTNET = SHARED / "models" / "efficientnet-lite0"
-OFFLINE = saeviz.Context(device="cpu", offline=True)
+OFFLINE = saeviz.Context(device="cpu", offline=True, place="embeddings")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_sixteen_bit_and_transparent_pictures_are_seen_as_an_eye_sees_them(model
 
 def test_bfloat16_is_close_to_float32_and_comes_as_float32(model):
     precise = embeddings(model).embed(pictures(2))
-    fast = embeddings(model, saeviz.Context(device="cpu", offline=True, precision="bfloat16")).embed(pictures(2))
+    fast = embeddings(model, saeviz.Context(device="cpu", precision="bfloat16")).embed(pictures(2))
     assert fast.dtype == np.float32
     assert 0 < np.abs(fast - precise).max() < 0.05 * np.abs(precise).max()
 
@@ -247,7 +247,7 @@ def test_openvino_gives_the_same_in_batches_of_any_size(model, engine):
 
 
 def test_bfloat16_on_openvino_is_close_to_float32(model):
-    context = saeviz.Context(device="cpu", offline=True, precision="bfloat16")
+    context = saeviz.Context(device="cpu", precision="bfloat16")
     precise, fast = (
         embeddings(model).embed(pictures(2)),
         embeddings(model, context, engine="openvino").embed(pictures(2)),

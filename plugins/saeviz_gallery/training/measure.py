@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import saeviz
+from saeviz.typing import Mask
 from saeviz_gallery import GalleryOptions
 from saeviz_gallery.concepts import CONCEPTS, compose
 from saeviz_gallery.panel import PANEL
@@ -47,7 +48,7 @@ def measure(demo: Path) -> None:
     print(", ".join(f"{concept} {_among(cosines, present[:, i]):.2f}" for i, concept in enumerate(CONCEPTS)))
 
 
-def best_correlation(features: Floats, here: NDArray[np.bool_]) -> float:
+def best_correlation(features: Floats, here: Mask) -> float:
     """The r of largest size between a feature and the presence of a concept; features without variance are left out."""
     varied = features[:, features.std(axis=0) > 0]
     centred, target = varied - varied.mean(axis=0), here - here.mean()
@@ -103,11 +104,11 @@ def _embedder(folder: Path, items: list[saeviz.ImageItem]) -> Floats:
     return np.asarray((vectors @ vectors.T).numpy())
 
 
-def _among(cosines: Floats, here: NDArray[np.bool_]) -> float:
+def _among(cosines: Floats, here: Mask) -> float:
     block = cosines[np.ix_(here, here)]
     return float(block[~np.eye(len(block), dtype=bool)].mean())
 
 
-def _auc(values: Floats, here: NDArray[np.bool_]) -> float:
+def _auc(values: Floats, here: Mask) -> float:
     """How often a picture with the concept has the higher value, of all pairs with and without."""
     return float((values[here][:, None] > values[~here][None, :]).mean())

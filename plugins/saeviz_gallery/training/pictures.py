@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from saeviz.typing import Mask
 from saeviz_gallery.concepts import CONCEPTS, Picture, compose
 from saeviz_gallery.drawing import draw
 
@@ -36,7 +37,7 @@ class Pictures:
     """`pixels` uint8 `[n, size, size, 3]`, `presence` bool `[n, len(CONCEPTS)]`."""
 
     pixels: Pixels
-    presence: NDArray[np.bool_]
+    presence: Mask
 
 
 def training_pictures(cache: Path, count: int) -> Path:
@@ -55,7 +56,7 @@ def read_pictures(folder: Path, name: str) -> Pictures:
     return Pictures(pixels, presence([compose(STREAM, index) for index in range(len(pixels))]))
 
 
-def presence(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
+def presence(pictures: Sequence[Picture]) -> Mask:
     """Which concept is in which picture, bool `[len(pictures), len(CONCEPTS)]`."""
     return np.array([[concept in picture.concepts for concept in CONCEPTS] for picture in pictures])
 

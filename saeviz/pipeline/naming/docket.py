@@ -17,8 +17,7 @@ from saeviz.values.features import Feature
 from saeviz.values.naming import FeatureLabel
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray
 
 
 class Case(NamedTuple):
@@ -73,7 +72,7 @@ def subject_of(feature: Feature, shown: ShownIds, line: LabelLine | None) -> Sub
     return Subject(feature, shown.top, shown.contrast, n_seen)
 
 
-def judgement_of(case: Case, key: str, scores: Sequence[float] | NDArray[np.float64]) -> Judgement:
+def judgement_of(case: Case, key: str, scores: Sequence[float] | FloatArray) -> Judgement:
     """What the judge gave to the images of a case."""
     import numpy as np
 

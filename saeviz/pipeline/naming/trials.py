@@ -15,9 +15,8 @@ from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, IntArray, Mask
 
 ACTIVE_SHARE = 0.25
 """Of the feature's maximum: where it fires less, a label need not apply."""
@@ -98,7 +97,7 @@ def trials(session: Session, subjects: Sequence[Subject]) -> Iterator[Trial]:
 def _trial(
     feature: Feature,
     activations: Float32Array,
-    seen: NDArray[np.bool_],
+    seen: Mask,
     likeness: Float32Array | None,
     session: Session,
     dataset: Sequence[ImageItem],
@@ -116,7 +115,7 @@ def _trial(
     hard = _most_alike(silent, likeness, n_silent // 2)
     easy = np.setdiff1d(silent, hard)
     easy = generator.permutation(easy)[: n_silent - len(hard)]
-    kinds: Mapping[Kind, NDArray[np.int64]] = {
+    kinds: Mapping[Kind, IntArray] = {
         "active": _over_the_range(active, activations, n_active, generator),
         "silent": easy,
         "hard": hard,
@@ -146,9 +145,7 @@ def _too_few(n_active: int, n_silent: int) -> str:
     return "" if n_silent >= FEWEST else f"it is silent on {n_silent} unseen images, and {FEWEST} are needed"
 
 
-def _over_the_range(
-    rows: NDArray[np.int64], activations: Float32Array, n: int, generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _over_the_range(rows: IntArray, activations: Float32Array, n: int, generator: np.random.Generator) -> IntArray:
     """`n` of the rows: drawn at random from each band of activation in turn, as long as it has any."""
     import numpy as np
 
@@ -163,7 +160,7 @@ def _over_the_range(
     return rows[np.lexsort((band, turn))[:n]]
 
 
-def _most_alike(rows: NDArray[np.int64], likeness: Float32Array | None, n: int) -> NDArray[np.int64]:
+def _most_alike(rows: IntArray, likeness: Float32Array | None, n: int) -> IntArray:
     import numpy as np
 
     if likeness is None:

@@ -15,13 +15,12 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from saeviz.contract.roles import EmbeddingProvider
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, IntArray
 
-    _Row = tuple[Float32Array, NDArray[np.int64]]
+    _Row = tuple[Float32Array, IntArray]
 
 _COUNT = struct.Struct("<I")
 

@@ -21,8 +21,7 @@ from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import PluginError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from saeviz.typing import FloatArray
 
 
 class Judge(Stage):
@@ -71,7 +70,7 @@ class Judge(Stage):
         if docket.waiting:
             judge = judge_of(session, config)
 
-            def ask(case: Case) -> NDArray[np.float64]:
+            def ask(case: Case) -> FloatArray:
                 return _scores(judge, case, session, config)
 
             with closing(answers(ask, docket.waiting, judge, session, "judged")) as judged:
@@ -106,7 +105,7 @@ def _say(power: Power, verdicts: Mapping[str, int]) -> None:
         )
 
 
-def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentConfig) -> NDArray[np.float64]:
+def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentConfig) -> FloatArray:
     import numpy as np
 
     images = [one.item for one in case.trial.shown]

@@ -17,7 +17,7 @@ from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
-from saeviz.values.keys import KEYS
+from saeviz.values.keys import KEYS, space_key
 from saeviz.values.score_input import IndividualRatings, ScoreInput
 from saeviz.values.scores import ScoreColumn, ScoreFact
 from saeviz.values.streams import FeatureStream
@@ -210,9 +210,7 @@ def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[Im
     for data in inputs:
         top = data.features.top_images(session.config.run.top_images)
         feature, rank = np.nonzero(top.rows >= 0)
-        table = pd.DataFrame(
-            {"layer": data.space.layer, "tokens": data.space.tokens, "feature": feature, "rank": rank + 1}
-        )
+        table = pd.DataFrame({**space_key(data.space), "feature": feature, "rank": rank + 1})
         table["item_id"] = pd.Categorical.from_codes(top.rows[feature, rank], categories=ids)
         table["activation"] = top.values[feature, rank]
         tables.append(table)
@@ -222,4 +220,4 @@ def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[Im
 def _keys(space: FeatureSpace) -> dict[str, Any]:
     import numpy as np
 
-    return {"layer": space.layer, "tokens": space.tokens, "feature": np.arange(space.n_features)}
+    return {**space_key(space), "feature": np.arange(space.n_features)}

@@ -22,11 +22,10 @@ from saeviz.values.errors import ConfigError, LabelError
 from saeviz.values.naming import FeatureLabel, Usage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from saeviz.contract.context import Context
+    from saeviz.typing import FloatArray
     from saeviz.values.images import ImageItem
     from saeviz.values.naming import LabelRequest, TopImage
 
@@ -96,7 +95,7 @@ class VLMLabeler:
         why = label.why if prompt.strongest(request.relations) else ""
         return replace(label, why=why, details={**details, "top_images": last})
 
-    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> NDArray[np.float64]:
+    def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
         """How likely the model thinks it that the words apply to each image; twelve images a question."""
         import numpy as np
 
