@@ -21,9 +21,10 @@ def read_whole(path: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     columns = []
-    for name in pq.read_schema(path).names:
-        columns.append(pd.read_parquet(path, columns=[name], page_checksum_verification=True))
-        pa.default_memory_pool().release_unused()
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for name in file.schema_arrow.names:
+            columns.append(file.read([name], use_threads=False).to_pandas())
+            pa.default_memory_pool().release_unused()
     return pd.concat(columns, axis=1)
 
 

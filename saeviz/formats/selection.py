@@ -28,12 +28,12 @@ def write_selected(
 
     measure = measure_of(next(iter(relation_prefixes(table.correlations.columns)), ""), table.facts)
     relations = _relations(selected, table.correlations)
-    figures = [name for name in FIGURES if any(name in of_feature for of_feature in relations.values())]
+    figures = [name for name in FIGURES if any(name in rows[0] for rows in relations.values())]
     names_ratings = any(choice.rating is not None for choice in selected)
     rows = []
     for choice in selected:
         feature = choice.feature
-        rating, values = _relation(choice.rating, relations.get(feature), is_known=names_ratings)
+        rating, values = _relation(choice.rating, relations.get(feature, ()), is_known=names_ratings)
         rows.append(
             [
                 *(*key_of(feature).values(), choice.tier, _name(labels, feature)),
@@ -71,27 +71,25 @@ def read_selected(rundir: RunDir) -> list[Selected]:
         raise RunDirError(f"{rundir.selected} is damaged ({error}); recreate it with --redo select") from error
 
 
-def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, pd.DataFrame]:
-    """Of each selected feature the main correlations by rating, the strongest first."""
+def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, list[dict[str, Any]]]:
+    """Of each selected feature the main correlations, the strongest first."""
     found = main_relation(correlations)
     if "r" not in found:
         return {}
     found = rows_about(found, (choice.feature for choice in selected))
     found = found[found["r"].notna()]
-    found = found.iloc[(-found["r"].abs()).argsort(kind="stable")].astype({"rating": str}).set_index("rating")
-    return by_feature(found)
+    return by_feature(found.iloc[(-found["r"].abs()).argsort(kind="stable")])
 
 
-def _relation(rating: str | None, own: pd.DataFrame | None, *, is_known: bool) -> tuple[str, Mapping[str, Any]]:
+def _relation(rating: str | None, own: Sequence[Mapping[str, Any]], *, is_known: bool) -> tuple[str, Mapping[str, Any]]:
     """The rating that speaks for a feature and the figures of its correlation; '' and none where there is none.
 
     Where it is not known, the strongest of the feature's `own` correlations that were tested.
     """
     if is_known:
-        return rating or "", own.loc[rating] if own is not None and rating in own.index else {}
-    if own is not None and "q" in own:
-        own = own[own["q"].notna()]
-    return ("", {}) if own is None or own.empty else (str(own.index[0]), own.iloc[0])
+        return rating or "", next((row for row in own if str(row["rating"]) == rating), {})
+    row = next((row for row in own if "q" not in row or not math.isnan(row["q"])), None)
+    return ("", {}) if row is None else (str(row["rating"]), row)
 
 
 def _name(labels: Mapping[Feature, FeatureLabel], feature: Feature) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.selection import read_selected
 from saeviz.pipeline.naming.activations import activations
@@ -30,51 +32,49 @@ def label_requests(session: Session) -> Iterator[LabelRequest]:
     by_id = {item.item_id: item for item in dataset}
     features = [choice.feature for choice in selected]
     top_images = by_feature(rows_about(rundir.read_table(rundir.top_images, "score"), features))
-    scores = by_feature(rows_about(rundir.read_table(rundir.scores, "score"), features))
-    relations = rows_about(rundir.read_table(rundir.correlations, "score"), features)
-    measure = _measure(relations, session)
-    correlations = by_feature(main_relation(relations))
+    scores = rows_about(rundir.read_table(rundir.scores, "score"), features)
+    numbers = [name for name in scores.select_dtypes("number") if name not in KEYS]
+    rows = by_feature(scores)
+    relations = _relations(rows_about(rundir.read_table(rundir.correlations, "score"), features), session)
     contrast = dict(_contrast(session, features, dataset))
     for choice in selected:
         feature = choice.feature
-        top = top_images[feature].sort_values("rank") if feature in top_images else None
         yield LabelRequest(
             feature=feature,
             tier=choice.tier,
-            top=() if top is None else tuple(_top_images(top, by_id)),
+            top=tuple(_top_images(top_images.get(feature, []), by_id)),
             contrast=contrast[feature],
-            scores=_numbers(scores[feature]),
-            relations=_relations(correlations.get(feature), measure),
+            scores={name: float(rows[feature][0][name]) for name in numbers},
+            relations=tuple(sorted(relations.get(feature, ()), key=_strongest_first)),
             dataset=dataset,
         )
 
 
-def _top_images(rows: pd.DataFrame, by_id: Mapping[str, ImageItem]) -> Iterator[TopImage]:
-    for row in rows.itertuples():
-        if row.item_id in by_id:  # before a run is carried out, images may be gone that it was made from
-            yield TopImage(by_id[row.item_id], float(row.activation))
+def _top_images(rows: Sequence[Mapping[str, Any]], by_id: Mapping[str, ImageItem]) -> Iterator[TopImage]:
+    for row in sorted(rows, key=itemgetter("rank")):
+        if row["item_id"] in by_id:  # before a run is carried out, images may be gone that it was made from
+            yield TopImage(by_id[row["item_id"]], float(row["activation"]))
 
 
-def _numbers(row: pd.DataFrame) -> dict[str, float]:
-    numbers = row.drop(columns=KEYS).select_dtypes("number")
-    return {str(name): float(values.iloc[0]) for name, values in numbers.items()}
-
-
-def _measure(correlations: pd.DataFrame, session: Session) -> str:
-    """What the main correlation of the run is called."""
+def _relations(correlations: pd.DataFrame, session: Session) -> dict[Feature, list[Relation]]:
+    """The main correlations of each feature."""
     facts = session.rundir.read_manifest()["stages"].get("score", {}).get("facts", {})
-    return measure_of(next(iter(relation_prefixes(correlations.columns)), ""), facts)
+    measure = measure_of(next(iter(relation_prefixes(correlations.columns)), ""), facts)
+    found = main_relation(correlations)
+    if not {"r", "p", "q", "n"} <= set(found):
+        return {}
+    known = found[found["n"].notna()]  # other ratings have correlations of another kind only
+    return {
+        feature: [
+            Relation(str(row["rating"]), float(row["r"]), float(row["p"]), float(row["q"]), int(row["n"]), measure)
+            for row in rows
+        ]
+        for feature, rows in by_feature(known).items()
+    }
 
 
-def _relations(rows: pd.DataFrame | None, measure: str) -> tuple[Relation, ...]:
-    if rows is None or not {"r", "p", "q", "n"} <= set(rows.columns):
-        return ()
-    known = rows[rows["n"].notna()]  # other ratings have correlations of another kind only
-    relations = [
-        Relation(str(row.rating), float(row.r), float(row.p), float(row.q), int(row.n), measure)
-        for row in known.itertuples()
-    ]
-    return tuple(sorted(relations, key=lambda relation: -abs(relation.r) if relation.r == relation.r else 1.0))
+def _strongest_first(relation: Relation) -> float:
+    return 1.0 if math.isnan(relation.r) else -abs(relation.r)
 
 
 def _contrast(
