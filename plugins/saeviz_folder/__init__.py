@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 import saeviz
+from saeviz.toolkit.column_options import ColumnOptions
 
 
-class FolderOptions(saeviz.Options):
+class FolderOptions(ColumnOptions):
     """Options of the image provider `folder`."""
 
     path: Path = Field(description="folder of images, searched with its subfolders", json_schema_extra={"path": True})
@@ -34,11 +35,6 @@ class FolderOptions(saeviz.Options):
         None,
         description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
         "is then the mean over its raters",
-    )
-    rating_columns: tuple[str, ...] | None = Field(
-        None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
-        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
 

@@ -34,7 +34,8 @@ def join(
     item id, and where no row fits any image.
     """
     columns = _join_columns(table, options)
-    chosen = choose_rating_columns(table, options.rating_columns, {columns.file, columns.item, columns.rater})
+    taken = {columns.file, columns.item, columns.rater}
+    chosen = choose_rating_columns(table, options.rating_columns, taken, options.group_column)
     names, notes = list(chosen.ratings), chosen.notes
     rows: Iterable[Row]
     if columns.rater is None:

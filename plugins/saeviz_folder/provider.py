@@ -98,5 +98,7 @@ def _make_items(files: Sequence[Path], rows: Mapping[Path, Row], folder: Path) -
         if item_id in items:
             other = items[item_id].source
             raise saeviz.DataError(f"two images have the id {item_id!r}: {other!s} and {file}")
-        items[item_id] = saeviz.ImageItem(item_id, file, row.ratings, row.metadata, individual=row.individual)
+        items[item_id] = saeviz.ImageItem(
+            item_id, file, row.ratings, row.metadata, individual=row.individual, group=row.group
+        )
     return items

@@ -51,6 +51,7 @@ class HttpImages:
                 metadata={_text(name): _text(value) for name, value in known["metadata"].items()},
                 version=_text(known["version"]),
                 individual={_text(name): _numbers(given) for name, given in known["individual"].items()},
+                group=_text(known.get("group") or "") or None,
             )
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError, saeviz.DataError) as error:
             raise self._client.nonsense(error) from error

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pydantic import Field, field_validator
 
 import saeviz
+from saeviz.toolkit.column_options import ColumnOptions
 
 
-class HuggingFaceOptions(saeviz.Options):
+class HuggingFaceOptions(ColumnOptions):
     """Options of the image provider `huggingface`."""
 
     path: str = Field(
@@ -21,11 +22,6 @@ class HuggingFaceOptions(saeviz.Options):
     revision: str | None = Field(None, description="branch, tag or commit on the hub; a commit pins what is loaded")
     image_column: str | None = Field(None, description="column with the images; default: the one that has images")
     item_column: str | None = Field(None, description="column with the item id; default: the row number, from 0")
-    rating_columns: tuple[str, ...] | None = Field(
-        None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
-        "and statistics of another column, such as x_sd, x_n and x_median",
-    )
 
     @field_validator("path")
     @classmethod

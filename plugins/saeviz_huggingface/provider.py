@@ -120,19 +120,19 @@ class HuggingFaceImages:
     @cached_property
     def _columns(self) -> Columns:
         """The columns of ratings and of metadata."""
-        if not self._table.columns:
+        if not self._table.columns and self.options.group_column is None:
             return Columns({}, [])
-        return choose_rating_columns(self._table, self.options.rating_columns, {self.options.item_column})
+        options = self.options
+        return choose_rating_columns(self._table, options.rating_columns, {options.item_column}, options.group_column)
 
     def _item(self, item_id: str, row: int) -> saeviz.ImageItem:
         columns = self._columns
-        known = (*columns.ratings, *columns.metadata)
-        ratings, metadata = columns.split({name: self._table.columns[name][row] for name in known})
+        known = columns.known({name: self._table.columns[name][row] for name in columns.read})
         file = self._files[row]
         if file is not None and self._may_open(Path(file)):
-            return saeviz.ImageItem(item_id, Path(file), ratings, metadata)
+            return saeviz.ImageItem(item_id, Path(file), **known)
         source = FileSource(item_id, partial(self._file, item_id, row))
-        return saeviz.ImageItem(item_id, source, ratings, metadata, version=f"{self._data._fingerprint}-{row}")
+        return saeviz.ImageItem(item_id, source, **known, version=f"{self._data._fingerprint}-{row}")
 
     def _file(self, item_id: str, row: int) -> bytes:
         (picture,) = self._pictures[row].values()

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 
 import saeviz
+from saeviz.toolkit.column_options import ColumnOptions
 from saeviz.toolkit.fetch import FetchOptions
 
 URL_HELP = "PostgreSQL database, postgresql://USER:PASSWORD@HOST:5432/DATABASE"
@@ -36,7 +37,7 @@ class SqlStoreOptions(saeviz.Options):
         return self
 
 
-class SqlImagesOptions(FetchOptions):
+class SqlImagesOptions(FetchOptions, ColumnOptions):
     """Options of the image provider `sql`."""
 
     url: SecretStr | None = Field(None, description=f"{URL_HELP}; this or path")
@@ -55,11 +56,6 @@ class SqlImagesOptions(FetchOptions):
         description="folder that paths are relative to, and that they may not leave; default: that of the SQLite "
         "file, or the current one, and paths may lead anywhere",
         **saeviz.PATH,
-    )
-    rating_columns: tuple[str, ...] | None = Field(
-        None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
-        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
     @model_validator(mode="after")

@@ -88,24 +88,24 @@ class SqlImages:
             yield from unique_ids(((row.saeviz_id, row._asdict()) for row in _at_most(rows)), "id_column")
 
     def _item(self, item_id: str, record: Record) -> saeviz.ImageItem:
-        ratings, metadata = self._ratings.split(record)
+        known = self._ratings.known(record)
         options = self.options
         if options.path_column:
             path = record[options.path_column]
             found = None if path is None else str(path)
             source = picture_at(item_id, found, self._base, inside=options.folder is not None)
-            return saeviz.ImageItem(item_id, source, ratings, metadata)
+            return saeviz.ImageItem(item_id, source, **known)
         if options.url_column:
             url = str(record[options.url_column] or "")
             if not url:
-                return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has no URL"), ratings, metadata)
+                return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has no URL"), **known)
             remote = RemoteImage(self._fetcher, url, item_id)
-            return saeviz.ImageItem(item_id, remote, ratings, metadata, version=self._fetcher.version(url))
+            return saeviz.ImageItem(item_id, remote, **known, version=self._fetcher.version(url))
         digest: bytes | None = record["saeviz_digest"]
         if digest is None:
-            return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has none"), ratings, metadata)
+            return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has none"), **known)
         stored = FileSource(item_id, partial(self._file, item_id, record[options.id_column]))
-        return saeviz.ImageItem(item_id, stored, ratings, metadata, version=digest.hex()[:16])
+        return saeviz.ImageItem(item_id, stored, **known, version=digest.hex()[:16])
 
     @cached_property
     def _fetcher(self) -> Fetcher:
@@ -143,7 +143,7 @@ class SqlImages:
             raise saeviz.DataError(f"images.path: no file {options.path}")
         with self._database.reading(MOST_SECONDS) as connection:
             columns = tuple(connection.execute(self._query("q.*", "limit 0")).keys())
-        for option in ("id_column", "path_column", "url_column", "image_column"):
+        for option in ("id_column", "path_column", "url_column", "image_column", "group_column"):
             name = getattr(options, option)
             if name is not None:
                 require_column(columns, name, option)
@@ -183,15 +183,19 @@ class SqlImages:
             require_column(self._columns, name, "rating_columns")
             if name in self._unread:
                 raise saeviz.ConfigError(f"images.rating_columns: {name!r} holds {self._unread[name]}, not numbers")
-        named = self.options.rating_columns
-        if not columns and not named:
+        named, group = self.options.rating_columns, self.options.group_column
+        if group in self._unread or (group is not None and group == self.options.image_column):
+            raise saeviz.ConfigError(
+                f"images.group_column: {group!r} holds {self._unread.get(group, 'bytes')}, not text"
+            )
+        if not columns and not named and group is None:
             return Columns({}, [])
-        wanted = list(dict.fromkeys([*columns, *(named or ())]))
+        wanted = list(dict.fromkeys([*columns, *(named or ()), *([] if group is None else [group])]))
         with self._database.reading() as connection:
             streaming = connection.execution_options(stream_results=True, yield_per=RECORDS_AT_ONCE)
             rows = streaming.execute(self._query(", ".join(f"q.{_quoted(name)}" for name in wanted), ""))
             records = (dict(zip(wanted, row, strict=True)) for row in rows)
-            return rating_columns(records, wanted, named, self._taken, WHERE)
+            return rating_columns(records, wanted, named, self._taken, WHERE, group)
 
 
 def _at_most(rows: Iterable[Any]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 import saeviz
+from saeviz.toolkit.column_options import ColumnOptions
 
 
 class ProjectOptions(saeviz.Options):
@@ -53,7 +54,7 @@ class SupabaseStoreOptions(ProjectOptions):
     )
 
 
-class SupabaseImagesOptions(ProjectOptions):
+class SupabaseImagesOptions(ProjectOptions, ColumnOptions):
     """Options of the image provider `supabase`."""
 
     table: str = Field(min_length=1, description="table or view with a row per image")
@@ -64,11 +65,6 @@ class SupabaseImagesOptions(ProjectOptions):
         None,
         description="column that changes when the file does, for example updated_at, so that a run extracts the "
         "image again",
-    )
-    rating_columns: tuple[str, ...] | None = Field(
-        None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
-        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
 

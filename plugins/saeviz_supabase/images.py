@@ -116,15 +116,15 @@ class SupabaseImages:
 
     def _item(self, item_id: str, record: Mapping[str, Any]) -> saeviz.ImageItem:
         options = self.options
-        ratings, metadata = self._ratings.split(record)
+        known = self._ratings.known(record)
         path = _text(record[options.path_column])
         if not path:
-            return saeviz.ImageItem(item_id, missing_picture(item_id, "its row has no path"), ratings, metadata)
+            return saeviz.ImageItem(item_id, missing_picture(item_id, "its row has no path"), **known)
         changed = _text(record[options.version_column]) if options.version_column else None
         version = path if changed is None else f"{path} {changed}"
         name = None if changed is None else f"supabase {self._project.url} {options.bucket} {version}"
         source = remote_source(self.context, item_id, name, partial(self._file, item_id, path))
-        return saeviz.ImageItem(item_id, source, ratings, metadata, version)
+        return saeviz.ImageItem(item_id, source, **known, version=version)
 
     @cached_property
     def _ratings(self) -> Columns:
@@ -135,11 +135,13 @@ class SupabaseImages:
         for name in options.rating_columns or ():
             if name in self._unread:
                 raise saeviz.ConfigError(f"images.rating_columns: {name!r} holds {self._unread[name]}, not numbers")
-        for option in ("id_column", "path_column", "version_column"):
+        if (group := options.group_column) in self._unread:
+            raise saeviz.ConfigError(f"images.group_column: {group!r} holds {self._unread[group]}, not text")
+        for option in ("id_column", "path_column", "version_column", "group_column"):
             if getattr(options, option) is not None:
                 require_column(tuple(self._beginning[0]), getattr(options, option), option)
         taken = {options.id_column, options.path_column}
-        chosen = rating_columns(self._rows(), self._read, options.rating_columns, taken, options.table)
+        chosen = rating_columns(self._rows(), self._read, options.rating_columns, taken, options.table, group)
         unread = ", ".join(f"{name!r} ({kind})" for name, kind in self._unread.items())
         note = f"{options.table}: not read, because they are not single values: {unread}"
         return replace(chosen, notes=[note, *chosen.notes]) if unread else chosen

@@ -8,10 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 import saeviz
+from saeviz.toolkit.column_options import ColumnOptions
 from saeviz.toolkit.fetch import FetchOptions
 
 
-class UrlOptions(FetchOptions):
+class UrlOptions(FetchOptions, ColumnOptions):
     """Options of the image provider `url`."""
 
     path: Path = Field(
@@ -29,11 +30,6 @@ class UrlOptions(FetchOptions):
         None,
         description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
         "is then the mean over its raters",
-    )
-    rating_columns: tuple[str, ...] | None = Field(
-        None,
-        description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
-        "and statistics of another column, such as x_sd, x_n and x_median",
     )
 
 

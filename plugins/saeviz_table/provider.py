@@ -106,10 +106,10 @@ class TableImages:
 
     @cached_property
     def _said(self) -> _Said:
-        table, join, named = self._table, self._columns, self.options.rating_columns
-        if list(table.columns) == [self._image_column] and not table.unread:
+        table, join, named, group = self._table, self._columns, self.options.rating_columns, self.options.group_column
+        if list(table.columns) == [self._image_column] and not table.unread and named is None and group is None:
             return _Said(list(wide_rows(table, join, Columns({}, []))), Columns({}, []), [], [])
-        columns = choose_rating_columns(table, named, {join.file, join.item, join.rater})
+        columns = choose_rating_columns(table, named, {join.file, join.item, join.rater}, group)
         if join.rater is None:
             return _Said(list(wide_rows(table, join, columns)), columns, list(columns.ratings), columns.notes)
         rows, ratings, more_notes = long_rows(table, join, columns, chosen=named is not None)
@@ -157,7 +157,7 @@ class TableImages:
             source, version = RemoteImage(self._fetcher, row.file, item_id), self._fetcher.version(row.file)
         else:
             source, version = self._file(row.file), ""
-        return saeviz.ImageItem(item_id, source, row.ratings, row.metadata, version, row.individual)
+        return saeviz.ImageItem(item_id, source, row.ratings, row.metadata, version, row.individual, row.group)
 
     def _file(self, name: str) -> Path:
         path = existing(self.folder / name.replace("\0", "\ufffd"))

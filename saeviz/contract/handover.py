@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def images(who: str, items: Iterable[object]) -> Iterator[ImageItem]:
-    """The images of a provider, checked: `ImageItem`s with text as metadata."""
+    """The images of a provider, checked: `ImageItem`s with text as metadata and as group."""
     for item in items:
         if not isinstance(item, ImageItem):
             raise PluginError(f"{who} gave {_kind(item)} instead of an ImageItem")
@@ -34,6 +34,11 @@ def images(who: str, items: Iterable[object]) -> Iterator[ImageItem]:
                 )
         if not all(isinstance(name, str) for name in (*item.ratings, *item.individual)):
             raise PluginError(f"{who} gave the item {quoted(item.item_id)} a rating whose name is not text")
+        if item.group is not None and not (isinstance(item.group, str) and item.group):
+            raise PluginError(
+                f"{who} gave the item {quoted(item.item_id)} the group {quoted(item.group)}, which must be text, or "
+                "None where it has none"
+            )
         yield item
 
 

@@ -84,7 +84,7 @@ class Dataset:
 
     @cached_property
     def data_digest(self) -> str:
-        """Stands for the images that have features, their ratings and their metadata."""
+        """Stands for the images that have features, their ratings, their metadata and their groups."""
         return digest_of(
             [
                 [
@@ -93,6 +93,7 @@ class Dataset:
                     dict(item.ratings),
                     dict(item.metadata),
                     {name: dict(given) for name, given in item.individual.items()},
+                    *([] if item.group is None else [item.group]),
                 ]
                 for item in self.extracted
             ]

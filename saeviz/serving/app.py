@@ -183,6 +183,7 @@ def _known(item: ImageItem) -> dict[str, Any]:
         "individual": {name: dict(given) for name, given in item.individual.items()},
         "metadata": dict(item.metadata),
         "version": item.fingerprint,
+        "group": item.group,
     }
 
 

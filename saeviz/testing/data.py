@@ -126,11 +126,12 @@ def score_input(
     with_embeddings: bool = True,
     ratings: Sequence[str] = ("liking", "calm"),
     seed: int = 0,
+    groups: int = 0,
 ) -> ScoreInput:
     """Random features of which feature 0 never fires and feature 1 is the same on every image.
 
     Feature 2 makes up most of the first rating. Every fifth rating is missing, and so is the embedding of
-    the last image where there are more than three.
+    the last image where there are more than three. With `groups`, images belong to so many of them, in turns.
     """
     import numpy as np
     from scipy.sparse import csr_array
@@ -154,7 +155,14 @@ def score_input(
             rows = slice(start, start + rows_per_batch)
             yield FeatureBatch(space, ids[rows], csr_array(dense[rows]))
 
-    return ScoreInput(space, ids, FeatureStream(space, read), embeddings if with_embeddings else None, rated)
+    return ScoreInput(
+        space,
+        ids,
+        FeatureStream(space, read),
+        embeddings if with_embeddings else None,
+        rated,
+        groups=tuple(f"group {number % groups}" for number in range(n_items)) if groups else None,
+    )
 
 
 def score_table(

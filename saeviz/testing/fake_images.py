@@ -32,6 +32,7 @@ class FakeImagesOptions(Options):
     n: int = Field(12, ge=0, description="how many pictures")
     broken: int = Field(0, ge=0, description="how many of them, the last ones, are not pictures at all")
     unrated: int = Field(0, ge=0, description="how many, the first ones, have no ratings")
+    groups: int = Field(0, ge=0, description="of how many groups, in turns; 0: none of them has a group")
     seed: int = Field(0, description="another seed draws other pictures")
 
 
@@ -72,6 +73,7 @@ class FakeImages:
             source=b"not a picture" if broken else draw_rectangle(colour, generator),
             ratings={} if number < self.options.unrated else ratings,
             metadata={"colour": colour, "title": f"a {colour} rectangle"},
+            group=f"group {number % self.options.groups}" if self.options.groups else None,
         )
 
 

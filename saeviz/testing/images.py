@@ -81,6 +81,11 @@ class ImageProviderContract:
             assert all(isinstance(value, str) for value in item.metadata.values())
             assert not set(item.ratings) & set(item.metadata)
 
+    def test_groups_are_text(self, items: list[ImageItem]) -> None:
+        for item in items:
+            assert item.group is None or (isinstance(item.group, str) and item.group)
+            assert item.group is None or item.group.encode().decode() == item.group
+
     def test_images_open_or_say_that_they_do_not(self, items: list[ImageItem]) -> None:
         n_opened = 0
         for item in items[:20]:
@@ -103,6 +108,6 @@ class ImageProviderContract:
         assert list(provider.notes()) == notes
 
 
-def known_of(item: ImageItem) -> tuple[str, dict[str, float], dict[str, str], str]:
+def known_of(item: ImageItem) -> tuple[str, dict[str, float], dict[str, str], str | None, str]:
     """What is known of an item without decoding it."""
-    return item.item_id, dict(item.ratings), dict(item.metadata), item.fingerprint
+    return item.item_id, dict(item.ratings), dict(item.metadata), item.group, item.fingerprint

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+import saeviz
 from saeviz.toolkit.cells import Cell, cell_text, metadata_text
 from saeviz.toolkit.ratings import Columns
 from saeviz.toolkit.table_rows import JoinColumns, Row, named_images
@@ -34,7 +35,8 @@ def long_rows(
 
     A rating is the mean over raters, each of whom counts once. Unless the ratings were `chosen` by the user, what is
     the same in all rows of each rater (an age) is none of them, and what is the same in all rows of each image is a
-    rating that has no raters. Metadata are the columns that are the same in all filled rows of each image.
+    rating that has no raters. Metadata are the columns that are the same in all filled rows of each image; `DataError`
+    where the column of the group is not.
     """
     images, image_of_row = _codes(named_images(table, join))
     raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
@@ -65,9 +67,10 @@ def long_rows(
     notes += _note_rows(table, nameless, "with a rating but no rater: left out")
     notes += _note_rows(table, again, "about an image that its rater has rated before: their mean counts as one rating")
     metadata, more_notes = _metadata(table, columns.metadata, image_of_row, len(images))
+    groups = _groups(table, columns.group, image_of_row, len(images))
     first_rows = [table.rows[place] for place in np.unique(image_of_row, return_index=True)[1].tolist()]
     rows = [
-        Row(first_rows[image], file, item_id, means[image], metadata[image], individual[image])
+        Row(first_rows[image], file, item_id, means[image], metadata[image], individual[image], groups[image])
         for image, (file, item_id) in enumerate(images)
     ]
     return rows, kept, notes + more_notes
@@ -152,6 +155,24 @@ def _metadata(
         return metadata, []
     verb = "differs" if len(differ) == 1 else "differ"
     return metadata, [f"{table.path.name}: {', '.join(differ)} {verb} between rows of an image and cannot be metadata"]
+
+
+def _groups(table: Table, name: str | None, image_of_row: IntArray, n_images: int) -> list[str | None]:
+    groups: list[str | None] = [None] * n_images
+    if name is None:
+        return groups
+    first_row: dict[int, int] = {}
+    for row, (image, cell) in enumerate(zip(image_of_row.tolist(), table.columns[name], strict=True)):
+        group = metadata_text(cell)
+        if group and groups[image] not in (None, group):
+            raise saeviz.DataError(
+                f"images.group_column: rows {table.rows[first_row[image]]} and {table.rows[row]} of {table.path.name} "
+                f"are about one image, but {name!r} is {groups[image]!r} in one and {group!r} in the other"
+            )
+        if group:
+            groups[image] = group
+            first_row.setdefault(image, row)
+    return groups
 
 
 def _filled(cells: Sequence[Cell]) -> tuple[Mask, list[str], IntArray]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
+from typing import TypedDict
 
 import saeviz
 from saeviz.toolkit.cells import Cell, is_missing, metadata_text, nested_kind, shown
@@ -34,16 +35,37 @@ def check_names(names: Iterable[str], known: Collection[str], place: str, kind: 
             raise saeviz.ConfigError(f"{place}: the images have no {kind} {name!r}; {hint}")
 
 
+class Known(TypedDict):
+    """What a record says of its image, by the fields of `ImageItem`."""
+
+    ratings: dict[str, float]
+    metadata: dict[str, str]
+    group: str | None
+
+
 @dataclass(frozen=True)
 class Columns:
     """What is made of the columns of a table or a query.
 
-    `ratings` are the rating columns and how their numbers are written, `metadata` those that may be metadata.
+    `ratings` are the rating columns and how their numbers are written, `metadata` those that may be metadata, `group`
+    the one that says which group an image belongs to.
     """
 
     ratings: Mapping[str, Reading]
     metadata: Sequence[str]
     notes: list[str] = field(default_factory=list)
+    group: str | None = None
+
+    @property
+    def read(self) -> list[str]:
+        """The columns from which something is made."""
+        return list(dict.fromkeys([*self.ratings, *self.metadata, *([] if self.group is None else [self.group])]))
+
+    def known(self, record: Mapping[str, Cell]) -> Known:
+        """What one record says of its image; what is missing is left out."""
+        ratings, metadata = self.split(record)
+        group = None if self.group is None else metadata_text(record[self.group]) or None
+        return {"ratings": ratings, "metadata": metadata, "group": group}
 
     def split(self, record: Mapping[str, Cell]) -> tuple[dict[str, float], dict[str, str]]:
         """The ratings and the metadata of one record; what is missing is left out."""
@@ -55,11 +77,15 @@ class Columns:
         )
 
 
-def choose_rating_columns(table: Table, named: Sequence[str] | None, join_columns: Collection[str | None]) -> Columns:
+def choose_rating_columns(
+    table: Table, named: Sequence[str] | None, join_columns: Collection[str | None], group: str | None = None
+) -> Columns:
     """What is made of the columns of a table, see `choose`; `ConfigError` for a named column that is not there."""
     if named is not None:
         named = [table.name_of(name, "rating_columns") for name in named]
-    return choose(table.columns, named, join_columns, table.path.name, table.delimiter)
+    if group is not None:
+        group = table.name_of(group, "group_column")
+    return choose(table.columns, named, join_columns, table.path.name, table.delimiter, group)
 
 
 def choose(
@@ -68,19 +94,21 @@ def choose(
     taken: Collection[str | None],
     where: str,
     delimiter: str = "",
+    group: str | None = None,
 ) -> Columns:
     """What is made of columns, which messages call `where`; none of those that are `taken`.
 
     `named` columns are ratings and must hold numbers, else `ConfigError`. By default a column is one when most of
     what is filled in are numbers, unless it numbers rows, is an id or a time, says something about another column (its
-    spread, count, median or interval), or has what looks like a code for missing values. Every column with numbers that
-    is no rating is named in a note.
+    spread, count, median or interval), is the column of the `group`, or has what looks like a code for missing values.
+    Every other column with numbers that is no rating is named in a note.
     """
     free = {name: cells for name, cells in columns.items() if name not in taken}
     surveys = {name: Survey.of(cells) for name, cells in free.items()}
     comma = commas(surveys.values(), delimiter)
     if named is not None:
-        return _choose_named(columns, free, named, where, comma)
+        return replace(_choose_named(columns, free, named, where, comma), group=group)
+    surveys.pop(group or "", None)
     reasons = _Reasons()
     found: dict[str, Reading] = {}
     numeric = [name for name, survey in surveys.items() if survey.numbers]
@@ -94,7 +122,7 @@ def choose(
     notes = list(reasons.notes())
     if not found:
         notes.append(f"no column looks like a rating; {_CHANGE}")
-    return Columns(found, _metadata(free, found), [f"{where}: {note}" for note in notes])
+    return Columns(found, _metadata(free, found), [f"{where}: {note}" for note in notes], group)
 
 
 def _choose_named(

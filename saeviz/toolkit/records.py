@@ -23,7 +23,12 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def rating_columns(
-    records: Iterable[Record], columns: Sequence[str], named: Sequence[str] | None, taken: Collection[str], where: str
+    records: Iterable[Record],
+    columns: Sequence[str],
+    named: Sequence[str] | None,
+    taken: Collection[str],
+    where: str,
+    group: str | None = None,
 ) -> Columns:
     """What is made of the columns of records, which messages call `where`: see `saeviz.toolkit.ratings.choose`.
 
@@ -31,12 +36,14 @@ def rating_columns(
     """
     for name in named or ():
         require_column(columns, name, "rating_columns")
+    if group is not None:
+        require_column(columns, group, "group_column")
     looked_at = [name for name in columns if name not in taken]
     cells: dict[str, list[Cell]] = {name: [] for name in (*looked_at, *(named or ()))}
     for record in records:
         for name, column in cells.items():
             column.append(brief(record[name]))
-    chosen = choose(cells, named and list(dict.fromkeys(named)), taken, where)
+    chosen = choose(cells, named and list(dict.fromkeys(named)), taken, where, group=group)
     odd = (note for name, reading in chosen.ratings.items() for note in non_numbers(name, reading, cells[name], where))
     return replace(chosen, notes=[*chosen.notes, *odd])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from saeviz.toolkit.cells import cell_text, metadata_text
+from saeviz.toolkit.cells import cell_text
 from saeviz.toolkit.ratings import Columns
 from saeviz.toolkit.tables import Table
 
@@ -23,6 +23,7 @@ class Row:
     ratings: Mapping[str, float]
     metadata: Mapping[str, str]
     individual: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    group: str | None = None
 
     def __str__(self) -> str:
         return f"{(self.item_id or self.file)!r} (row {self.number})"
@@ -46,13 +47,12 @@ def named_images(table: Table, join: JoinColumns) -> Iterator[tuple[str, str]]:
 
 def wide_rows(table: Table, join: JoinColumns, columns: Columns) -> Iterator[Row]:
     """A row for an image."""
+    read = {name: table.columns[name] for name in columns.read}
     for index, (file, item_id) in enumerate(named_images(table, join)):
-        numbers = {name: reading.number(table.columns[name][index]) for name, reading in columns.ratings.items()}
-        texts = {name: metadata_text(table.columns[name][index]) for name in columns.metadata}
+        known = columns.known({name: cells[index] for name, cells in read.items()})
         yield Row(
             number=table.rows[index],
             file=file,
             item_id=item_id,
-            ratings={name: number for name, number in numbers.items() if number is not None},
-            metadata={name: text for name, text in texts.items() if text},
+            **known,
         )

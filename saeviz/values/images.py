@@ -42,6 +42,8 @@ class ImageItem:
     that gives the decoded picture (`HasBytes`). `ratings` has finite numbers only: a missing rating is a missing key.
     `individual` has, where they are known, the single ratings that a rating is the mean of, by rating and rater.
     `version` is any text that changes when what a function draws changes, so that a run extracts it again.
+    `group` is what the image shares with others, such as an artist, a series or a film, None for an image by itself:
+    images of one group are not independent of one another.
     """
 
     item_id: str
@@ -50,6 +52,7 @@ class ImageItem:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     version: str = field(default="", repr=False)
     individual: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, hash=False)
+    group: str | None = None
 
     def __post_init__(self) -> None:
         check_id(self.item_id)

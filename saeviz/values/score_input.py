@@ -41,7 +41,9 @@ class ScoreInput:
     none, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`, NaN where an
     image is not rated (an infinity counts as that, too); `individual` maps it to the single ratings behind these,
     where they are known. `metadata` maps a name to text of every image, '' where there is none. `second_embeddings`
-    are those of a second provider, if there is one. In a run all scorers see the same values; none can be written to.
+    are those of a second provider, if there is one. `groups` says of every image which group it belongs to, None for
+    one that is a group by itself; it is None in a run without groups. In a run all scorers see the same values; none
+    can be written to.
     """
 
     space: FeatureSpace
@@ -52,6 +54,7 @@ class ScoreInput:
     individual: Mapping[str, IndividualRatings] = field(default_factory=dict)
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
     second_embeddings: Float32Array | None = None
+    groups: tuple[str | None, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", self.features.of(tuple(self.item_ids)))
@@ -65,6 +68,7 @@ class ScoreInput:
             individual=MappingProxyType(dict(self.individual)),
             metadata=MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
             second_embeddings=None if self.second_embeddings is None else read_only(self.second_embeddings),
+            groups=None if self.groups is None else tuple(self.groups),
         )
 
     @property

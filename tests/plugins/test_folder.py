@@ -385,3 +385,29 @@ def test_oasis(options):
     assert acorns.ratings == {"valence": 4.686275, "arousal": 2.346535, "beauty": 4.86}
     assert acorns.metadata["theme"] == "Acorns 1"
     assert acorns.open().size == (320, 256)
+
+
+def groups(provider) -> dict[str, str | None]:
+    return {item.item_id: item.group for item in provider.iter_images()}
+
+
+def test_a_column_says_which_group_an_image_belongs_to_and_stays_metadata(three, tmp_path):
+    table = write(tmp_path / "r.csv", "file,liking,series\na.jpg,1,1\nb.jpg,2,NA\n")
+    provider = provide(three, ratings=table, group_column="series")
+    assert list(groups(provider).values()) == ["1", None, None]
+    assert provider.get_image("a.jpg").ratings == {"liking": 1.0}
+    assert provider.get_image("a.jpg").metadata == {"series": "1"}
+    assert groups(provide(three, ratings=table)) == dict.fromkeys(groups(provider))
+
+
+def test_a_group_that_is_named_as_a_rating_is_both(three, tmp_path):
+    table = write(tmp_path / "r.csv", "file,series\na.jpg,1\nb.jpg,2\n")
+    provider = provide(three, ratings=table, group_column="series", rating_columns=("series",))
+    assert provider.get_image("a.jpg").ratings == {"series": 1.0}
+    assert provider.get_image("a.jpg").group == "1"
+
+
+def test_a_group_column_that_is_not_there_is_refused(three, tmp_path):
+    table = write(tmp_path / "r.csv", "file,liking,artist\na.jpg,1,x\n")
+    with pytest.raises(saeviz.ConfigError, match=r"images\.group_column: r\.csv has no column 'artst'; did you mean"):
+        provide(three, ratings=table, group_column="artst").notes()

@@ -142,3 +142,15 @@ def test_a_mistake_is_named_with_the_next_step(folder, rows, options, message):
     with pytest.raises(saeviz.SaevizError) as caught:
         list(provide(folder, rows, **options).iter_images())
     assert message in str(caught.value)
+
+
+def test_an_image_has_the_group_of_its_rows(folder):
+    rows = "file,rater,liking,artist\na.jpg,x,1,Ann\na.jpg,y,2,\nb.jpg,x,3,\nc.jpg,y,3,Bob\n"
+    items = provide(folder, rows, group_column="artist").iter_images()
+    assert {item.item_id: item.group for item in items} == {"a.jpg": "Ann", "b.jpg": None, "c.jpg": "Bob"}
+
+
+def test_an_image_in_two_groups_is_refused(folder):
+    provider = provide(folder, "file,rater,liking,artist\na.jpg,x,1,Ann\na.jpg,y,2,Bob\n", group_column="artist")
+    with pytest.raises(saeviz.DataError, match=r"rows 2 and 3 of r\.csv are about one image, but 'artist' is 'Ann' in"):
+        provider.notes()

@@ -78,7 +78,7 @@ class TestEmbeddings(EmbeddingProviderContract):
 def test_the_images_are_those_of_the_run(of_a_run):
     images = HttpImages(options(of_a_run.url), saeviz.Context())
     there = of_a_run.run._session.dataset.items
-    assert [known_of(item)[:3] for item in images.iter_images()] == [known_of(item)[:3] for item in there]
+    assert [known_of(item)[:4] for item in images.iter_images()] == [known_of(item)[:4] for item in there]
     assert [item.fingerprint for item in images.iter_images()] == [item.fingerprint for item in there]
     assert images.get_image("picture/3").open().tobytes() == there[3].open().tobytes()
 
@@ -459,3 +459,12 @@ def test_hostile_ids_travel_unharmed(stored):
     store.clear()
     store.write(versioned(SPACE, HOSTILE_IDS))
     assert store.item_ids(SPACE) == list(HOSTILE_IDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "group"), [({}, None), ({"group": None}, None), ({"group": "a series"}, "a series")]
+)
+def test_a_service_tells_the_group_of_an_image_or_knows_of_none(changes, group):
+    with listing(**changes) as url:
+        (item,) = HttpImages(options(url), saeviz.Context()).iter_images()
+    assert item.group == group

@@ -293,3 +293,9 @@ def test_a_folder_does_not_have_data_fetched_from_elsewhere(folder, name, addres
         host.settimeout(0)
         with pytest.raises(BlockingIOError):
             host.accept()
+
+
+def test_groups(saved):
+    assert [item.group for item in provide(saved, group_column="kind").iter_images()] == ["cat", "dog", None]
+    with pytest.raises(saeviz.ConfigError, match=r"images\.group_column: saved has no column 'tags'"):
+        next(provide(saved, group_column="tags").iter_images())

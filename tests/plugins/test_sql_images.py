@@ -327,3 +327,27 @@ def test_columns_are_told_apart_as_in_a_table(tables):
     assert known(named)["2"][0] == {"other": 999.0}
     with pytest.raises(saeviz.ConfigError, match="'thumb' holds bytes, not numbers"):
         known(tables.images(query="select * from works", rating_columns=["thumb"]))
+
+
+def test_groups(tables):
+    provider = tables.images(group_column="calm")
+    assert {item.item_id: item.group for item in provider.iter_images()} == {"10": "1", "9": "2", "8": None, "7": "3"}
+    assert provider.get_image("9").group == "2"
+    assert "calm" not in provider.get_image("9").ratings
+    same = tables.images(group_column="id").get_image("9")
+    assert same.group == "9"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_column": "nothing"}, r"images\.group_column: no column 'nothing'"),
+        (
+            {"query": "select * from pictures", "image_column": "image", "group_column": "image"},
+            "holds bytes, not text",
+        ),
+    ],
+)
+def test_a_group_column_that_is_none(tables, options, message):
+    with pytest.raises(saeviz.ConfigError, match=message):
+        next(tables.images(**options).iter_images())

@@ -236,3 +236,11 @@ def test_a_rating_that_holds_no_single_values_is_refused_by_name(images, project
     project.sql("insert into works values (1, 'a.png', '{sea,sky}')")
     with pytest.raises(saeviz.ConfigError, match=r"rating_columns: 'tags' holds lists, not numbers"):
         images(table="works", rating_columns=["tags"]).notes()
+
+
+def test_groups(images):
+    provider = images(group_column="title")
+    assert {item.item_id: item.group for item in provider.iter_images()}["10"] == "Nighthawks"
+    assert provider.get_image("7").group is None
+    with pytest.raises(saeviz.ConfigError, match=r"group_column: 'about' holds structures, not text"):
+        images(group_column="about").notes()

@@ -319,3 +319,14 @@ def test_a_run_without_network_has_what_was_fetched_before(run_of_urls, site, tm
     assert len(site.asked) == 5
     assert [failure.error for failure in run.failures if "run.offline is set" not in failure.error] == []
     assert len(run.items) == 4
+
+
+def test_groups(three):
+    items = table(three, group_column="title").iter_images()
+    assert [item.group for item in items] == ["first", None, "third"]
+
+
+def test_a_list_has_no_column_of_groups(tmp_path):
+    path = write(tmp_path / "list.txt", "a.png\nb.png\n")
+    with pytest.raises(saeviz.ConfigError, match=r"images\.group_column: list\.txt has no column 'artist'"):
+        table(path, group_column="artist").notes()

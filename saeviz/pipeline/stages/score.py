@@ -110,9 +110,19 @@ def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInp
     metadata = {
         name: [item.metadata.get(name, "") for item in items] for name in _names(item.metadata for item in items)
     }
+    groups = tuple(item.group for item in items)
     for space in session.dataset.spaces:
-        features = FeatureStream(space, partial(session.components.store.read, space, ids))
-        yield ScoreInput(space, ids, features, embeddings, ratings, individual, metadata, second_embeddings).locked()
+        yield ScoreInput(
+            space,
+            ids,
+            FeatureStream(space, partial(session.components.store.read, space, ids)),
+            embeddings,
+            ratings,
+            individual,
+            metadata,
+            second_embeddings,
+            groups if any(group is not None for group in groups) else None,
+        ).locked()
 
 
 def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,78 @@
+"""Groups of images: from the image provider to the scorers."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+import saeviz
+from saeviz.testing.data import pictures, score_input
+from saeviz.testing.fakes import FakeImages, FakeScorer
+
+SETTINGS = ["scorers=[{use = 'fake-scorer'}]", "selector.use=fake-selector", "store.use=npz"]
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What scorers are given."""
+    given = []
+    score = FakeScorer.score
+    monkeypatch.setattr(FakeScorer, "score", lambda self, data: given.append(data) or score(self, data))
+    return given
+
+
+def run(run_file, n_groups):
+    return saeviz.run(run_file, settings=[*SETTINGS, f"images.groups={n_groups}"])
+
+
+def test_scorers_see_the_group_of_every_image(fake_run, seen):
+    run(fake_run, 5)
+    groups = seen[0].groups
+    assert isinstance(groups, tuple)
+    assert groups == tuple(f"group {int(item_id.removeprefix('picture/')) % 5}" for item_id in seen[0].item_ids)
+    assert all(data.groups == groups for data in seen)
+
+
+def test_a_run_without_groups_has_none(fake_run, seen):
+    run(fake_run, 0)
+    assert seen
+    assert all(data.groups is None for data in seen)
+
+
+def test_an_image_without_a_group_among_others(fake_run, seen, monkeypatch):
+    original = FakeImages._item
+    monkeypatch.setattr(
+        FakeImages,
+        "_item",
+        lambda self, number: dataclasses.replace(original(self, number), group="one" if number == 1 else None),
+    )
+    run(fake_run, 0)
+    assert [group for group in seen[0].groups if group is not None] == ["one"]
+    assert seen[0].groups[1] == "one"
+
+
+def test_other_groups_are_scored_again_and_nothing_is_extracted_again(fake_run, seen, caplog):
+    run(fake_run, 5)
+    n_scored = len(seen)
+    run(fake_run, 5)
+    assert len(seen) == n_scored
+    with caplog.at_level(logging.INFO, logger="saeviz"):
+        run(fake_run, 4)
+    assert len(seen) == 2 * n_scored
+    assert "extract: up to date" in caplog.text
+
+
+def test_locked_input_keeps_its_groups():
+    data = score_input(groups=3)
+    assert data.locked().groups == data.groups == tuple(f"group {number % 3}" for number in range(40))
+    assert score_input().locked().groups is None
+
+
+@pytest.mark.parametrize("group", [7, "", b"a", ("a", "b")])
+def test_a_group_that_is_no_text_is_blamed_on_the_provider(fake_run, monkeypatch, group):
+    items = [dataclasses.replace(item, group=group) for item in pictures(3)]
+    monkeypatch.setattr(FakeImages, "iter_images", lambda self, **_: iter(items))
+    with pytest.raises(saeviz.PluginError, match=r"images: fake-images .* gave the item 'picture/0' the group"):
+        run(fake_run, 0)
