@@ -30,6 +30,13 @@ class LabelLine(NamedTuple):
     label: FeatureLabel
     shown: ShownIds | None = None
 
+    @property
+    def n_seen(self) -> int:
+        """How many of its top images the labeler looked at: as many as it says, else all that it was given."""
+        given = len(self.shown.top) if self.shown else 0
+        told = self.label.details.get("top_images")
+        return told if isinstance(told, int) and told >= 0 else given
+
     def as_text(self) -> str:
         """One line of JSON."""
         label = self.label

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from saeviz.contract.roles import MeteredJudge, MeteredLabeler
-from saeviz.formats.labels import LabelLine, ShownIds, read_labels
+from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.calls import judge_of
-from saeviz.pipeline.naming.docket import Docket, subject_of
+from saeviz.pipeline.naming.docket import Docket
 from saeviz.pipeline.naming.trials import trials
-from saeviz.pipeline.naming.wanted import Wanted, is_settled, shown_by, shown_for
+from saeviz.pipeline.naming.wanted import Wanted, is_settled, lines_of, shown_by
 from saeviz.pipeline.session import Session
 from saeviz.values.features import Feature
-from saeviz.values.naming import Usage
+from saeviz.values.naming import FeatureLabel, Usage
 
+_LATER_NAMED = FeatureLabel("a name that is made first", details={"top_images": 0})
+"""As if the labeler looked at none of its images: then the most labels can be judged."""
 _LATER = "what it costs is known once features are selected: --until select"
 
 
@@ -42,35 +44,31 @@ def judging_takes(session: Session, redo: Collection[str]) -> str:
         return "would run without a judge"
     if not _is_selected(session):
         return f"would run {config.use}; {_LATER}"
-    lines, shown = _names(session, redo)
-    subjects = [
-        subject_of(feature, ids, lines.get(feature))
-        for feature, ids in shown.items()
-        if feature not in lines or lines[feature].label.label
-    ]
-    drawn = list(trials(session, subjects))
+    lines = _names(session, redo)
+    drawn = list(trials(session, [line for line in lines if line.label.label]))
     settled: set[Feature] = set()
     if {"label", "judge"}.isdisjoint(redo):
-        docket = Docket.over(session, config, lines, [trial for trial in drawn if trial.feature in lines])
+        docket = Docket.over(session, config, [trial for trial in drawn if trial.line.label is not _LATER_NAMED])
         settled = {one.feature for one in docket.kept.values()}
     waiting = [len(trial.shown) for trial in drawn if trial.shown and trial.feature not in settled]
     judge = judge_of(session, config)
     with session.components.blaming(config):
         usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
-    return _in_words(f"labels of {len(waiting)} of {len(shown)} features to judge with {config.use}", usage)
+    return _in_words(f"labels of {len(waiting)} of {len(lines)} features to judge with {config.use}", usage)
 
 
-def _names(session: Session, redo: Collection[str]) -> tuple[Mapping[Feature, LabelLine], Mapping[Feature, ShownIds]]:
-    """The names that stay, and of these and the ones that are made first what the labeler is shown."""
+def _names(session: Session, redo: Collection[str]) -> list[LabelLine]:
+    """The names as they will be when they are judged, those that are not made yet among them."""
     labeler = session.config.labeler
     if labeler is None:
-        return {}, {}
+        return []
     if is_settled(session, redo):
-        lines = read_labels(session.rundir.labels)
-        return lines, shown_for(session, lines.values())
+        return lines_of(session)
     wanted = Wanted.of(session, labeler)
-    shown = {request.feature: shown_by(request) for request in wanted.requests.values()}
-    return {line.feature: line for line in wanted.kept.values()}, shown
+    return [
+        wanted.kept.get(key) or LabelLine(request.feature, key, _LATER_NAMED, shown_by(request))
+        for key, request in wanted.requests.items()
+    ]
 
 
 def _is_selected(session: Session) -> bool:

@@ -8,10 +8,12 @@ from zlib import crc32
 
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import FEWEST, Kind
+from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.activations import activations
 from saeviz.pipeline.session import Session
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
+from saeviz.values.naming import FeatureLabel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,18 +30,6 @@ N_SEEN = 4
 """Images that the labeler saw, beside the held-out ones of a label: over all labels they tell what the judge can do."""
 
 
-class Subject(NamedTuple):
-    """A feature whose name is judged: ids of its top images, of which the labeler saw the first `n_seen`.
-
-    It also saw all of the `contrast` images.
-    """
-
-    feature: Feature
-    top: Sequence[str]
-    contrast: Sequence[str]
-    n_seen: int
-
-
 class Shown(NamedTuple):
     """An image that a judge is shown; all but the `seen` ones are held out."""
 
@@ -49,15 +39,25 @@ class Shown(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The held-out images of one feature in random order; none, and the reason, where there are too few.
+    """A name put to the test on held-out images in random order; without any where there are too few, for a `reason`.
 
     `seen` are some that the labeler saw, in random order.
     """
 
-    feature: Feature
+    line: LabelLine
     images: tuple[Shown, ...]
     reason: str
     seen: tuple[Shown, ...] = ()
+
+    @property
+    def feature(self) -> Feature:
+        """Whose name it is; the judge is not told."""
+        return self.line.feature
+
+    @property
+    def words(self) -> FeatureLabel:
+        """All that a judge is told."""
+        return FeatureLabel(self.line.label.label, self.line.label.description)
 
     @property
     def shown(self) -> list[Shown]:
@@ -70,32 +70,33 @@ class Trial(NamedTuple):
         return mixed
 
 
-def trials(session: Session, subjects: Sequence[Subject]) -> Iterator[Trial]:
-    """One for each subject.
+def trials(session: Session, lines: Sequence[LabelLine]) -> Iterator[Trial]:
+    """One for each name.
 
     Of `run.judge_images` half are active, the rest silent, and of these half `hard`: most similar to the top images by
     the run's embedding. A run without embeddings has no hard ones. What is drawn depends on `run.seed` and the feature.
     """
     import numpy as np
 
-    if not subjects:
+    if not lines:
         return
     dataset = session.dataset.extracted
     row_of = {item.item_id: row for row, item in enumerate(dataset)}
     embeddings = _unit_embeddings(session, dataset)
-    values_of = dict(activations(session, [one.feature for one in subjects], dataset))
-    for subject in subjects:
-        values = values_of[subject.feature]
-        top, contrast = ([row_of[one] for one in ids if one in row_of] for ids in (subject.top, subject.contrast))
+    values_of = dict(activations(session, [line.feature for line in lines], dataset))
+    for line in lines:
+        values = values_of[line.feature]
+        top, contrast = ([row_of[one] for one in ids if one in row_of] for ids in line.shown or ((), ()))
+        looked_at = top[: line.n_seen]
         seen = np.zeros(len(dataset), dtype=bool)
-        seen[[*top[: subject.n_seen], *contrast]] = True
+        seen[[*looked_at, *contrast]] = True
         likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], values[top])
-        trial = _trial(subject.feature, values, seen, likeness, session, dataset)
-        yield trial if trial.reason else trial._replace(seen=_seen(subject, values, top, session, dataset))
+        trial = _trial(line, values, seen, likeness, session, dataset)
+        yield trial if trial.reason else trial._replace(seen=_seen(line.feature, values, looked_at, session, dataset))
 
 
 def _trial(
-    feature: Feature,
+    line: LabelLine,
     activations: Float32Array,
     seen: Mask,
     likeness: Float32Array | None,
@@ -107,11 +108,11 @@ def _trial(
     settings = session.config.run
     n_active = settings.judge_images // 2
     n_silent = settings.judge_images - n_active
-    generator = np.random.default_rng([settings.seed, crc32(str(feature).encode())])
+    generator = np.random.default_rng([settings.seed, crc32(str(line.feature).encode())])
     active = np.flatnonzero(~seen & (activations > 0) & (activations >= ACTIVE_SHARE * activations.max()))
     silent = np.flatnonzero(~seen & (activations <= 0))
     if reason := _too_few(len(active), len(silent)):
-        return Trial(feature, (), reason)
+        return Trial(line, (), reason)
     hard = _most_alike(silent, likeness, n_silent // 2)
     easy = np.setdiff1d(silent, hard)
     easy = generator.permutation(easy)[: n_silent - len(hard)]
@@ -121,17 +122,17 @@ def _trial(
         "hard": hard,
     }
     drawn = [Shown(dataset[row], kind, float(activations[row])) for kind, rows in kinds.items() for row in rows]
-    return Trial(feature, tuple(drawn[place] for place in generator.permutation(len(drawn))), "")
+    return Trial(line, tuple(drawn[place] for place in generator.permutation(len(drawn))), "")
 
 
 def _seen(
-    subject: Subject, values: Float32Array, top: Sequence[int], session: Session, dataset: Sequence[ImageItem]
+    feature: Feature, values: Float32Array, looked_at: Sequence[int], session: Session, dataset: Sequence[ImageItem]
 ) -> tuple[Shown, ...]:
     """Some of the top images that the labeler saw, of those that reach what held-out ones have to reach."""
     import numpy as np
 
-    known = [row for row in top[: subject.n_seen] if values[row] >= ACTIVE_SHARE * values.max()]
-    generator = np.random.default_rng([session.config.run.seed, crc32(f"seen {subject.feature}".encode())])
+    known = [row for row in looked_at if values[row] >= ACTIVE_SHARE * values.max()]
+    generator = np.random.default_rng([session.config.run.seed, crc32(f"seen {feature}".encode())])
     drawn = generator.permutation(len(known))[:N_SEEN]
     return tuple(Shown(dataset[known[place]], "seen", float(values[known[place]])) for place in drawn)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from saeviz.formats.labels import LabelLine, ShownIds, read_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.requests import label_requests
 from saeviz.pipeline.session import Session
-from saeviz.values.features import Feature
 from saeviz.values.naming import LabelRequest
 
 
@@ -53,13 +52,14 @@ def shown_by(request: LabelRequest) -> ShownIds:
     return ShownIds(tuple(top.item.item_id for top in request.top), tuple(item.item_id for item in request.contrast))
 
 
-def shown_for(session: Session, lines: Iterable[LabelLine]) -> dict[Feature, ShownIds]:
-    """What the labeler was given for each name; lines of earlier versions do not say, so it is put together again."""
-    shown = {line.feature: line.shown for line in lines}
-    if None in shown.values():
-        again = {request.feature: shown_by(request) for request in label_requests(session)}
-        shown = {feature: ids or again.get(feature) for feature, ids in shown.items()}
-    return {feature: ids for feature, ids in shown.items() if ids is not None}
+def lines_of(session: Session) -> list[LabelLine]:
+    """The lines of labels, each with what the labeler was given; where one does not say, it is put together again."""
+    lines = [*read_labels(session.rundir.labels).values()]
+    if all(line.shown for line in lines):
+        return lines
+    again = {request.feature: shown_by(request) for request in label_requests(session)}
+    known = (line._replace(shown=line.shown or again.get(line.feature)) for line in lines)
+    return [line for line in known if line.shown]
 
 
 def _key(made_by: Any, request: LabelRequest) -> str:

@@ -13,9 +13,10 @@ from saeviz.formats.judgements import append_judgement, mend_judgements, table_o
 from saeviz.formats.labels import read_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.calls import answers, judge_of, usage_of
-from saeviz.pipeline.naming.docket import Case, Docket, judgement_of
+from saeviz.pipeline.naming.docket import Docket, judgement_of
 from saeviz.pipeline.naming.estimates import judging_takes
 from saeviz.pipeline.naming.power import Power, power_of
+from saeviz.pipeline.naming.trials import Trial
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import PluginError
@@ -70,7 +71,7 @@ class Judge(Stage):
         if docket.waiting:
             judge = judge_of(session, config)
 
-            def ask(case: Case) -> FloatArray:
+            def ask(case: Trial) -> FloatArray:
                 return _scores(judge, case, session, config)
 
             with closing(answers(ask, docket.waiting, judge, session, "judged")) as judged:
@@ -105,12 +106,12 @@ def _say(power: Power, verdicts: Mapping[str, int]) -> None:
         )
 
 
-def _scores(judge: LabelJudge, case: Case, session: Session, config: ComponentConfig) -> FloatArray:
+def _scores(judge: LabelJudge, case: Trial, session: Session, config: ComponentConfig) -> FloatArray:
     import numpy as np
 
-    images = [one.item for one in case.trial.shown]
+    images = [one.item for one in case.shown]
     with session.components.blaming(config):
-        scores = np.asarray(judge.judge(case.label, images), dtype=np.float64)
+        scores = np.asarray(judge.judge(case.words, images), dtype=np.float64)
     if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
         raise PluginError(
             f"{config.place}: {config.use} judged {len(images)} images of {case.feature} with an array of shape "
