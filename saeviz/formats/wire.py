@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
@@ -122,5 +123,5 @@ def unpack_pictures(data: bytes | bytearray) -> list[bytes]:
     lengths = arrays["lengths"].tolist()
     if any(length < 0 for length in lengths) or sum(lengths) != arrays["files"].size:
         raise DataError("the lengths of the files do not fit the files")
-    stream = BytesIO(arrays["files"].tobytes())
-    return [stream.read(length) for length in lengths]
+    files, ends = memoryview(arrays["files"]), accumulate(lengths, initial=0)
+    return [bytes(files[start:end]) for start, end in pairwise(ends)]

@@ -15,8 +15,11 @@ logger = logging.getLogger("saeviz")
 
 
 @contextmanager
-def blaming(who: str, log: Path) -> Iterator[None]:
-    """Turn whatever a component's code raises into a `PluginError` that says who it was; `log` gets the traceback."""
+def blaming(who: str, log: Path | None) -> Iterator[None]:
+    """Turn whatever a component's code raises into a `PluginError` that says who it was.
+
+    `log` is the file that gets the traceback, None where there is none.
+    """
     try:
         yield
     except MalformedError as error:
@@ -25,10 +28,11 @@ def blaming(who: str, log: Path) -> Iterator[None]:
         raise
     except Exception as error:  # foreign code may fail in any way
         logger.debug("%s fails", who, exc_info=True)
-        raise PluginError(f"{who} fails with {type(error).__name__}: {error}; the traceback is in {log}") from error
+        where = f"; the traceback is in {log}" if log else ""
+        raise PluginError(f"{who} fails with {type(error).__name__}: {error}{where}") from error
 
 
-def guarded(who: str, log: Path, results: Iterable[T]) -> Iterator[T]:
+def guarded(who: str, log: Path | None, results: Iterable[T]) -> Iterator[T]:
     """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
     with blaming(who, log):
         iterator = iter(results)

@@ -16,7 +16,7 @@ from saeviz.values.streams import expected
 class CheckedStore:
     """A `FeatureStore` that every stage and reader goes through; `who` is the store and its plugin, for messages."""
 
-    def __init__(self, store: FeatureStore, who: str, log: Path) -> None:
+    def __init__(self, store: FeatureStore, who: str, log: Path | None) -> None:
         self.who = who
         self._store = store
         self._log = log

@@ -17,9 +17,10 @@ from starlette.routing import Route
 
 from saeviz.formats.wire import NPZ
 from saeviz.pictures.files import picture_file
-from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, Room, busy
+from saeviz.pipeline.session import logger
+from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, OneThread, Room, busy
 from saeviz.serving.service import Service
-from saeviz.values.errors import DataError, SaevizError
+from saeviz.values.errors import DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 
@@ -38,7 +39,7 @@ def make_app(service: Service) -> Starlette:
     @asynccontextmanager
     async def closing(_: Starlette) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(service.close)
+        await handlers.with_store(service.close)
 
     return Starlette(
         routes=[
@@ -57,6 +58,7 @@ def make_app(service: Service) -> Starlette:
         exception_handlers={
             HTTPException: _http_error,
             SaevizError: _our_error,
+            PluginError: _failed,
             ClientDisconnect: _gone,
             TimeoutError: _waited,
         },
@@ -68,6 +70,7 @@ class _Handlers:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.room = Room()
+        self.with_store, self.with_model = OneThread(), OneThread()
 
     async def describe(self, _: Request) -> Response:
         from importlib.metadata import version
@@ -86,13 +89,13 @@ class _Handlers:
         )
 
     async def spaces(self, _: Request) -> Response:
-        spaces = await run_in_threadpool(self.service.features.spaces)
+        spaces = await self.with_store(self.service.features.spaces)
         return JSONResponse({"spaces": [{"space": str(space), "n_features": space.n_features} for space in spaces]})
 
     async def item_ids(self, request: Request) -> Response:
         space = _space(request)
         start, stop = _page(request, 10 * PAGE)
-        item_ids = await run_in_threadpool(self.service.features.item_ids, space)
+        item_ids = await self.with_store(self.service.features.item_ids, space)
         return JSONResponse({"total": len(item_ids), "item_ids": item_ids[start:stop]})
 
     async def read(self, request: Request) -> Response:
@@ -102,18 +105,18 @@ class _Handlers:
         if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
             raise HTTPException(400, 'the body must be {"item_ids": [...]}, a list of texts')
         await self.room.take(request, MOST_BYTES)
-        return Response(await run_in_threadpool(self.service.features.read, space, item_ids), media_type=NPZ)
+        return Response(await self.with_store(self.service.features.read, space, item_ids), media_type=NPZ)
 
     async def write(self, request: Request) -> Response:
         self._needs_to_be_writable()
         space = _space(request)
         body = await self._body(request)
-        await run_in_threadpool(self.service.features.write, body, space)
+        await self.with_store(self.service.features.write, body, space)
         return Response(status_code=204)
 
     async def clear(self, _: Request) -> Response:
         self._needs_to_be_writable()
-        await run_in_threadpool(self.service.features.clear)
+        await self.with_store(self.service.features.clear)
         return Response(status_code=204)
 
     async def images(self, request: Request) -> Response:
@@ -137,12 +140,12 @@ class _Handlers:
 
     async def embedder(self, _: Request) -> Response:
         embeddings = _served(self.service.embeddings, "embeddings")
-        return JSONResponse(await run_in_threadpool(embeddings.describe))
+        return JSONResponse(await self.with_model(embeddings.describe))
 
     async def embed(self, request: Request) -> Response:
         embeddings = _served(self.service.embeddings, "embeddings")
         body = await self._body(request)
-        return Response(await run_in_threadpool(embeddings.embed, body), media_type=NPZ)
+        return Response(await self.with_model(embeddings.embed, body), media_type=NPZ)
 
     async def _item(self, request: Request) -> ImageItem:
         images = _served(self.service.images, "images")
@@ -152,17 +155,22 @@ class _Handlers:
         return item
 
     async def _body(self, request: Request) -> bytearray:
-        """The whole body, for which there is room until the answer is sent; one that is too long is not read."""
+        """The whole body, for which there is room until the answer is sent; one that is too long is not read.
+
+        Its memory is taken at once: many bodies that grow side by side leave holes between them.
+        """
         length = request.headers.get("content-length", "")
         size = int(length) if length.isdecimal() else MOST_BYTES
         if size > MOST_BYTES:
             raise _TOO_LONG
         await self.room.take(request, size)
-        body, parts = bytearray(), request.stream()
+        body, end, parts = bytearray(size), 0, request.stream()
         while part := await asyncio.wait_for(anext(parts, b""), LONGEST_WAIT):
-            body += part
-            if len(body) > MOST_BYTES:
+            body[end : end + len(part)] = part
+            end += len(part)
+            if end > MOST_BYTES:
                 raise _TOO_LONG
+        del body[end:]
         return body
 
     async def _json(self, request: Request) -> Any:
@@ -219,6 +227,11 @@ def _http_error(_: Request, error: Exception) -> Response:
 
 def _our_error(_: Request, error: Exception) -> Response:
     return _error(422, str(error))
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    logger.error("%s", error)
+    return _error(500, str(error))
 
 
 def _waited(_: Request, __: Exception) -> Response:

@@ -15,6 +15,8 @@ HEADER_SECONDS = 10.0
 """A connection has this long to send the head of a request."""
 STALLED_SECONDS = 60.0
 """Whoever takes nothing of an answer for this long is hung up on."""
+CLOSING_SECONDS = 5.0
+"""When the service ends, an answer has this long to be taken."""
 MOST_IDLE = 256
 """Of more connections on which nothing is in progress those that are idle longest are closed."""
 
@@ -51,6 +53,26 @@ class Connection(H11Protocol):
                 timer.cancel()
         self._head_timer = self._stall_timer = None
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; an answer to what came before it, if one is in progress, is dropped."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Finish what is in progress; a request that has not arrived completely is dropped."""
+        super().shutdown()
+        if self.cycle is None or self.cycle.response_complete:
+            return
+        if self.cycle.more_body:
+            self.transport.abort()
+        else:
+            self.loop.call_later(CLOSING_SECONDS, self.transport.abort)
+
     def pause_writing(self) -> None:
         """The other side is slow to read."""
         super().pause_writing()
@@ -85,8 +107,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve_app(app: ASGIApp, listening: socket.socket) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted. What strangers send is not worth a line on the terminal; failures of the app are."""
     config: Any = uvicorn.Config(
-        app, http=Connection, ws="none", log_level="warning", access_log=False, server_header=False
+        app, http=Connection, ws="none", log_level="error", access_log=False, server_header=False
     )
     uvicorn.Server(config).run(sockets=[listening])

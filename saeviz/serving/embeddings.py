@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.plain import plain
 from saeviz.formats.wire import pack_arrays, pack_text, unpack_pictures
+from saeviz.pipeline.blame import blaming
 from saeviz.pipeline.session import Session
 from saeviz.serving.limits import MOST_ITEMS
 from saeviz.values.errors import DataError
@@ -19,30 +19,32 @@ if TYPE_CHECKING:
 
 
 class ServedEmbeddings:
-    """The model, built when it is first asked and used by one thread at a time."""
+    """The model, built when it is first asked; a thread of its own uses it (`OneThread`)."""
 
     def __init__(self, session: Session, config: ComponentConfig) -> None:
         self._session = session
         self._config = config
+        self._who = f"{config.place}: {config.use}"
         self._failed: list[tuple[str, str]] = []
-        self._lock = Lock()
 
     def describe(self) -> dict[str, Any]:
         """The model: how long its vectors are, and what it is. Loads it where that is not known before."""
-        with self._lock:
-            return {"dim": int(self._embedder.dim), "embedder": plain(self._config.as_json())}
+        embedder = self._embedder
+        with blaming(self._who, log=None):
+            return {"dim": int(embedder.dim), "embedder": plain(self._config.as_json())}
 
     def embed(self, body: bytes | bytearray) -> bytes:
         """Embeddings of packed image files, packed; a row of NaN and a reason where one cannot be read."""
         import numpy as np
 
-        with self._lock:
-            items = [ImageItem(str(number), file) for number, file in enumerate(unpack_pictures(body))]
-            if len(items) > MOST_ITEMS:
-                raise DataError(f"{len(items)} pictures are too many at once; send at most {MOST_ITEMS}")
-            self._failed.clear()
-            vectors = np.asarray(self._embedder.embed(items), "<f4").reshape(len(items), self._embedder.dim)
-            reasons = dict(self._failed)
+        items = [ImageItem(str(number), file) for number, file in enumerate(unpack_pictures(body))]
+        if len(items) > MOST_ITEMS:
+            raise DataError(f"{len(items)} pictures are too many at once; send at most {MOST_ITEMS}")
+        self._failed.clear()
+        embedder = self._embedder
+        with blaming(self._who, log=None):
+            vectors = np.asarray(embedder.embed(items), "<f4").reshape(len(items), embedder.dim)
+        reasons = dict(self._failed)
         return pack_arrays(vectors=vectors, errors=pack_text([reasons.get(item.item_id) for item in items]))
 
     @cached_property

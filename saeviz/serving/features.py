@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from saeviz.formats.wire import pack_features, unpack_features
@@ -16,47 +15,41 @@ if TYPE_CHECKING:
 
 
 class ServedFeatures:
-    """A store, asked by one thread at a time."""
+    """A store; a thread of its own asks it (`OneThread`)."""
 
     def __init__(self, store: FeatureStore, *, writable: bool) -> None:
         self.writable = writable
         self._store = store
-        self._lock = Lock()
 
     def spaces(self) -> list[FeatureSpace]:
         """The spaces of the store."""
-        with self._lock:
-            return self._store.spaces()
+        return self._store.spaces()
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
         """The items of a space."""
-        with self._lock:
-            return self._store.item_ids(space)
+        return self._store.item_ids(space)
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str]) -> bytes:
         """Features of these items, or of the first of them where all would be too many; packed."""
         found: list[FeatureBatch] = []
         size = 0
-        with self._lock:
-            for batch in self._store.read(space, item_ids[:MOST_ITEMS]):
-                found.append(batch)
-                size += batch.matrix.data.nbytes * 2
-                if size > MOST_BYTES:
-                    break
-            ids = tuple(item_id for batch in found for item_id in batch.item_ids)
-            return pack_features(FeatureBatch(space, ids, space.stack(batch.matrix for batch in found)))
+        for batch in self._store.read(space, item_ids[:MOST_ITEMS]):
+            found.append(batch)
+            size += batch.matrix.data.nbytes * 2
+            if size > MOST_BYTES:
+                break
+        ids = tuple(item_id for batch in found for item_id in batch.item_ids)
+        return pack_features(FeatureBatch(space, ids, space.stack(batch.matrix for batch in found)))
 
     def write(self, body: bytes | bytearray, space: FeatureSpace) -> None:
-        """Keep a packed batch. One at a time is unpacked: that takes several times its length."""
-        with self._lock:
-            self._store.write(unpack_features(body, space))
+        """Keep a packed batch. Unpacking it takes several times its length."""
+        self._store.write(unpack_features(body, space))
 
     def clear(self) -> None:
         """Forget all features."""
-        with self._lock:
-            self._store.clear()
+        self._store.clear()
 
     def close(self) -> None:
         """Close the store."""
-        with self._lock, suppress(OSError):
+        with suppress(OSError):
             self._store.close()

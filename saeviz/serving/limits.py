@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -22,6 +25,8 @@ MOST_ITEMS = 1024
 LONGEST_WAIT = 30.0
 """Seconds that a request waits for room, and that a body may pause."""
 _STACK = "saeviz.until_sent"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Limited:
@@ -98,3 +103,18 @@ class Room:
             if not turn.done():
                 self._free -= size
                 turn.set_result(None)
+
+
+class OneThread:
+    """Makes calls one after the other, in a thread of its own.
+
+    What they share needs no lock. A thread that has freed large arrays also keeps some of their memory, so many threads
+    that take turns would hold it many times.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="saeviz-serve")
+
+    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the call gives."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **kwargs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.pipeline.checked_store import CheckedStore
 from saeviz.pipeline.reading import Grants, ReadingSession, reading_session
 from saeviz.pipeline.session import logger
 from saeviz.serving.embeddings import ServedEmbeddings
@@ -19,7 +20,8 @@ class Service:
     embeddings: ServedEmbeddings | None = None
 
     def __init__(self, place: Place) -> None:
-        self.features = ServedFeatures(place.open(), writable=place.rundir is None)
+        who = f"{place.config.place}: {place.config.use}"
+        self.features = ServedFeatures(CheckedStore(place.open(), who, log=None), writable=place.rundir is None)
         self._session = None
         if place.rundir is not None:
             self._session = session = reading_session(place.rundir, place.grants or Grants(), "embeddings")

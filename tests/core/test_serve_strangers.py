@@ -184,7 +184,12 @@ def test_many_large_bodies_at_once_take_bounded_memory(served):
 
     def put(_):
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        return httpx.put(f"{served.url}{WRITE}", content=body, headers=headers, trust_env=False, timeout=60).status_code
+        for _ in range(200):  # where the machine is busy some find no room at first, and come again as they are told
+            answer = httpx.put(f"{served.url}{WRITE}", content=body, headers=headers, trust_env=False, timeout=600)
+            if answer.status_code != 503:
+                break
+            assert answer.headers["retry-after"] == "1"
+        return answer.status_code
 
     with ThreadPoolExecutor(20) as pool:
         assert set(pool.map(put, range(20))) == {422}, "each is taken, and said not to be features"
