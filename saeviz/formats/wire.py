@@ -123,5 +123,5 @@ def unpack_pictures(data: bytes | bytearray) -> list[bytes]:
     lengths = arrays["lengths"].tolist()
     if any(length < 0 for length in lengths) or sum(lengths) != arrays["files"].size:
         raise DataError("the lengths of the files do not fit the files")
-    files, ends = memoryview(arrays["files"]), accumulate(lengths, initial=0)
+    files, ends = arrays["files"].data, accumulate(lengths, initial=0)
     return [bytes(files[start:end]) for start, end in pairwise(ends)]
