@@ -164,7 +164,7 @@ def test_a_packed_table_that_is_cut_or_too_large_is_refused(tmp_path, monkeypatc
     packed = gzip.compress(ROWS.encode() * 1000)
     assert "cannot be read" in error(tmp_path, packed[:40], "r.csv.gz")
     assert "cannot be read" in error(tmp_path, b"\x1f\x8b\x08\0" + b"x" * 40, "r.csv.gz")
-    monkeypatch.setattr("saeviz.toolkit.tables.MOST_UNPACKED", 1000)
+    monkeypatch.setattr("saeviz.toolkit.table_text.MOST_UNPACKED", 1000)
     assert "when it is unpacked" in error(tmp_path, packed, "r.csv.gz")
 
 

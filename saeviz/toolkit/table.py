@@ -1,0 +1,84 @@
+"""A table, as the readers of all formats give it."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import saeviz
+from saeviz.toolkit.cells import Cell
+from saeviz.toolkit.names import same_form
+
+IMAGE_COLUMNS = ("file", "filename", "file_name", "path", "file_path", "image", "image_path", "url", "image_url")
+"""What a column of images is called where no option names it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length. `rows` are the numbers that people see at them.
+
+    `unread` are the columns that hold no single values but lists, structures or bytes; they are not read.
+    """
+
+    path: Path
+    columns: Mapping[str, list[Cell]]
+    rows: Sequence[int]
+    notes: list[str] = field(default_factory=list)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name_of(self, name: str, option: str) -> str:
+        """The name of the column that `option` names; `ConfigError` where there is none."""
+        if same_form(name) in self.columns:
+            return same_form(name)
+        if name in self.columns:
+            return name
+        if name in self.unread:
+            raise saeviz.ConfigError(
+                f"images.{option}: the column {name!r} of {self.path.name} holds {self.unread[name]}, "
+                f"which are not read{_next_step(self.unread[name])}"
+            )
+        close = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(self.columns)}"
+        raise saeviz.ConfigError(f"images.{option}: {self.path.name} has no column {name!r}; {hint}")
+
+    def column(self, name: str, option: str) -> list[Cell]:
+        """The column that `option` names; `ConfigError` where there is none."""
+        return self.columns[self.name_of(name, option)]
+
+    def find(self, names: Sequence[str], option: str, what: str) -> str | None:
+        """The first of these columns that is there, whatever its case; `ConfigError` where it is not read."""
+        by_lower = {name.lower(): name for name in reversed(list(self.columns))}
+        exact = (name if name in self.columns else by_lower.get(name) for name in names)
+        found = next(filter(None, exact), None)
+        if found is None:
+            for name, kind in self.unread.items():
+                if name.lower() in names or kind == "pictures":
+                    raise saeviz.ConfigError(
+                        f"images.{option}: {self.path.name} has no column that names {what}; {name!r} holds "
+                        f"{kind}{_next_step(kind)}"
+                    )
+        return found
+
+
+def refuse_doubles(names: Iterable[str]) -> None:
+    """Raise `ValueError` where two columns have the same name as people write it."""
+    if (name := twice(map(same_form, names))) is not None:
+        raise ValueError(f"two columns are called {name!r}")
+
+
+def twice(names: Iterable[str]) -> str | None:
+    """The first name that comes more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
+def _next_step(kind: str) -> str:
+    return (
+        ', as data sets on the Hugging Face hub do; images.use = "huggingface" reads them' if kind == "pictures" else ""
+    )

@@ -1,0 +1,78 @@
+"""Tables in JSON: a list of records, an object of columns, or a record a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saeviz.toolkit.cells import Cell, is_missing, nested_kind
+from saeviz.toolkit.names import same_form
+from saeviz.toolkit.table import Table, refuse_doubles, twice
+from saeviz.toolkit.table_text import text_of
+
+
+def read_json(path: Path) -> Table:
+    """The table in a file of JSON; raises `ValueError` where there is none."""
+    text, notes = text_of(path)
+    content = json.loads(text, object_pairs_hook=_one_of_each)
+    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        return _of_records(path, content, range(1, len(content) + 1), notes)
+    if isinstance(content, dict) and all(isinstance(column, dict) for column in content.values()):
+        content = _align(content)
+    if isinstance(content, dict) and all(isinstance(column, list) for column in content.values()):
+        lengths = {len(column) for column in content.values()}
+        if len(lengths) > 1:
+            raise ValueError("its columns differ in length")
+        return _without_nested(path, content, range(1, max(lengths, default=0) + 1), notes)
+    raise ValueError("it is neither a list of records nor an object of columns")
+
+
+def read_json_lines(path: Path) -> Table:
+    """The table in a file with a record of JSON in each line."""
+    text, notes = text_of(path)
+    records: list[dict[str, Cell]] = []
+    lines: list[int] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line, object_pairs_hook=_one_of_each)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not a JSON record: {error}") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"line {number} is not a record ({{...}})")
+        records.append(record)
+        lines.append(number)
+    return _of_records(path, records, lines, notes)
+
+
+def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; `json` itself would silently keep the last of two values with the same name."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError(f"an object has two values called {twice(name for name, _ in pairs)!r}")
+    return record
+
+
+def _of_records(path: Path, records: Sequence[Mapping[str, Cell]], rows: Sequence[int], notes: list[str]) -> Table:
+    names = dict.fromkeys(name for record in records for name in record)
+    return _without_nested(path, {name: [record.get(name) for record in records] for name in names}, rows, notes)
+
+
+def _without_nested(path: Path, columns: Mapping[str, list[Cell]], rows: Sequence[int], notes: list[str]) -> Table:
+    """The table without the columns in which every value is a list or a structure."""
+    unread: dict[str, str] = {}
+    for name, cells in columns.items():
+        kinds = {nested_kind(cell) for cell in cells if not isinstance(cell, str) and not is_missing(cell)}
+        if kinds and "" not in kinds and not any(isinstance(cell, str) and not is_missing(cell) for cell in cells):
+            unread[same_form(name)] = sorted(kinds)[0]
+    refuse_doubles(columns)
+    kept = {same_form(name): cells for name, cells in columns.items() if same_form(name) not in unread}
+    return Table(path, kept, rows, notes, unread)
+
+
+def _align(columns: Mapping[str, Mapping[str, Cell]]) -> dict[str, list[Cell]]:
+    rows: Iterable[str] = dict.fromkeys(row for column in columns.values() for row in column)
+    return {name: [column.get(row) for row in rows] for name, column in columns.items()}

@@ -1,0 +1,56 @@
+"""Tables in Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.toolkit.cells import Cell
+from saeviz.toolkit.names import same_form
+from saeviz.toolkit.table import Table, refuse_doubles
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_parquet(path: Path) -> Table:
+    """The table in a Parquet file, without the columns that hold no single values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        refuse_doubles(schema.names)
+        kinds = {column.name: _kind_of_type(column.type) for column in schema}
+        unread = {same_form(name): kind for name, kind in kinds.items() if kind}
+        wanted = [name for name, kind in kinds.items() if not kind]
+        n_rows = file.metadata.num_rows
+        read = file.read(columns=wanted)
+    columns: dict[str, list[Cell]] = {}
+    for name in wanted:
+        column = read.column(name)
+        if pa.types.is_temporal(column.type):
+            column = pc.cast(column, pa.string())
+        columns[same_form(name)] = column.to_pylist()
+    return Table(path, columns, range(1, n_rows + 1), [], unread)
+
+
+def _kind_of_type(kind: pa.DataType) -> str:
+    """What a column of this type holds that is no single value, '' where it holds single ones."""
+    import pyarrow as pa
+
+    types: Any = pa.types
+    if types.is_dictionary(kind):
+        return _kind_of_type(kind.value_type)
+    if types.is_struct(kind):
+        return "pictures" if {"bytes", "path"} <= {kind.field(i).name for i in range(kind.num_fields)} else "structures"
+    if types.is_map(kind) or types.is_union(kind):
+        return "structures"
+    if types.is_nested(kind):
+        return "lists"
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return "bytes"
+    single = types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind)
+    is_text = types.is_string(kind) or types.is_large_string(kind) or str(kind) in ("string_view",)
+    return "" if single or is_text else str(kind)

@@ -1,0 +1,47 @@
+"""Tables and lists that are text: CSV and its relatives, and a line per image."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from saeviz.toolkit.delimited import decode, parse
+from saeviz.toolkit.table import IMAGE_COLUMNS, Table
+from saeviz.toolkit.table_kinds import ending_of, refuse_what_is_no_text
+
+MOST_UNPACKED = 1 << 30
+
+
+def read_csv(path: Path) -> Table:
+    """The table in a file whose cells commas, tabs, semicolons or bars separate."""
+    text, notes = text_of(path)
+    ending = ending_of(path).removesuffix(".gz")
+    found = parse(text, {".csv": ",;\t|", ".txt": "\t;,|"}.get(ending, "\t,;|"), IMAGE_COLUMNS)
+    return Table(path, found.columns, found.lines, notes, delimiter=found.delimiter)
+
+
+def read_lines(path: Path) -> Table:
+    """The lines of a file as the column `image`; one that is empty or begins with # is a missing cell."""
+    text, notes = text_of(path)
+    lines = [line.strip() for line in text.splitlines()]
+    return Table(
+        path, {"image": ["" if line.startswith("#") else line for line in lines]}, range(1, len(lines) + 1), notes
+    )
+
+
+def text_of(path: Path) -> tuple[str, list[str]]:
+    """The text of a file, unpacked where it ends in .gz, and notes on its encoding."""
+    data = path.read_bytes() if path.suffix.lower() != ".gz" else _unpacked(path)
+    refuse_what_is_no_text(data)
+    text, notes = decode(data, path.name)
+    if text.count("\0", 0, 1000) > 10:
+        raise ValueError("it is not a text file")
+    return text, notes
+
+
+def _unpacked(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        data = file.read(MOST_UNPACKED + 1)
+    if len(data) > MOST_UNPACKED:
+        raise ValueError(f"it is larger than {MOST_UNPACKED >> 20} MB when it is unpacked")
+    return data
