@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz.toolkit.files import read_regular
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR
@@ -25,7 +26,7 @@ def row_texts(batch: saeviz.FeatureBatch) -> Iterator[str]:
 
 def read_json(path: Path) -> Any:
     """The content of a file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(read_regular(path))
 
 
 def to_matrix(rows: Sequence[Any], n_features: int) -> CSR:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -13,6 +12,7 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
+from saeviz.formats.damage import digest_of_file
 from saeviz.formats.paths import absolute
 from saeviz.values.errors import ConfigError, PluginError
 
@@ -123,7 +123,7 @@ def _version_of_module(name: str) -> str:
 def _version_of_file(path: Path) -> str:
     """A file has no version; its content stands for one, so that a stage runs again when it is edited."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return digest_of_file(path)[:12]
     except OSError:
         return "in-house"
 

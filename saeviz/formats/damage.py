@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
 
+from saeviz.values.regular import open_regular
+
 UNREADABLE: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
@@ -40,7 +42,7 @@ def checksum(*parts: bytes | str) -> bytes:
 
 def digest_of_file(path: Path) -> str:
     """SHA-256 of what is in a file, in hex."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file_digest(file, "sha256").hexdigest()
 
 

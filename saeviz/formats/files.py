@@ -6,15 +6,18 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz.values.errors import RunDirError
+from saeviz.values.regular import open_regular, reason_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+LONGEST_LINE, MOST_LINES = 64 * 2**20, 2**24
+"""Bytes and lines of a file that has an object a line, so that one from a stranger does not fill the memory."""
 _TEMPORARY = ".saeviz-"
 _LOCK = ".saeviz-lock"
 _NEXT_STEP = {
@@ -35,7 +38,7 @@ def explain_disk_errors(path: Path, doing: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = reason_of(error)
         step = _NEXT_STEP.get(error.errno or 0)
         raise RunDirError(f"{path} cannot be {doing}: {reason}" + (f"; {step}" if step else "")) from error
 
@@ -92,19 +95,24 @@ def read_lines(path: Path) -> list[str]:
     A last line without an end was torn by a crash and does not count. Raises `RunDirError` where the file
     cannot be read or is not text.
     """
-    with explain_disk_errors(path, "read"):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return []
     try:
-        return _whole_lines(data)
+        return [line.decode() for line in whole_lines(path)]
     except UnicodeDecodeError as error:
         raise RunDirError(f"{path} is damaged: it is not UTF-8 text; remove it and run again") from error
 
 
-def _whole_lines(data: bytes) -> list[str]:
-    return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines that `read_lines` gives, whatever is in them, one at a time. Raises `RunDirError` as it does."""
+    with explain_disk_errors(path, "read"), suppress(FileNotFoundError), open_regular(path) as file:
+        for _ in range(MOST_LINES):
+            line = file.readline(LONGEST_LINE + 1)
+            if not line.endswith(b"\n"):
+                break
+            yield line[:-1]
+        else:
+            raise OSError(errno.EFBIG, f"it has more than {MOST_LINES:,} lines")
+        if len(line) > LONGEST_LINE:
+            raise OSError(errno.EFBIG, f"a line is longer than {LONGEST_LINE >> 20} MB")
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -150,14 +158,17 @@ class OneWriter:
             self._lock = None
 
 
-def links_in(folder: Path) -> Iterator[Path]:
-    """The symbolic links in a folder and those below it; none is followed."""
+def oddities_in(folder: Path) -> Iterator[Path]:
+    """What is neither a folder nor a regular file in a folder and those below it: links, pipes, devices, sockets.
+
+    No link is followed.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_symlink():
+            if entry.is_dir(follow_symlinks=False):
+                yield from oddities_in(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
-            elif entry.is_dir(follow_symlinks=False):
-                yield from links_in(Path(entry.path))
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from saeviz.formats.files import explain_disk_errors, write_atomic
+from saeviz.formats.files import whole_lines, write_atomic
 from saeviz.values.errors import SaevizError
 
 CHECK = "check"
@@ -45,15 +45,15 @@ def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> i
 
     A last line without an end was torn by a crash and is not counted.
     """
-    with explain_disk_errors(path, "read"):
-        try:
-            *lines, _torn = path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return 0
-    whole = [line for line in lines if _is_whole(line, parse)]
-    if len(whole) < len(lines):
+    whole: list[bytes] = []
+    n_lines = 0
+    for line in whole_lines(path):
+        n_lines += 1
+        if _is_whole(line, parse):
+            whole.append(line)
+    if len(whole) < n_lines:
         write_atomic(path, b"".join(line + b"\n" for line in whole))
-    return len(lines) - len(whole)
+    return n_lines - len(whole)
 
 
 def _is_whole(line: bytes, parse: Callable[[dict[str, Any]], object]) -> bool:

@@ -13,12 +13,16 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
+
+from saeviz.values.regular import open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_UNPACKED = 2**30
+"""Of all arrays together that are read from a file; those that are written have a few MB."""
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
     rb"\s*\{\s*'descr':\s*'([<>|=][?a-zA-Z]\d{0,9})',\s*'fortran_order':\s*(False|True),\s*"
@@ -35,13 +39,20 @@ def read_npz(source: Path | bytes | bytearray, *names: str) -> dict[str, NDArray
     is damaged, lacks one of `names`, or holds anything but arrays of numbers and text.
     """
     try:
-        with ZipFile(BytesIO(source) if isinstance(source, bytes | bytearray) else source) as archive:
+        with _opened(source) as file, ZipFile(file) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             if lacking := [name for name in names if name not in found]:
                 raise ValueError(f"it has no array {lacking[0]!r}")
+            unpacked = sum(archive.getinfo(f"{name}.npy").file_size for name in names or found)
+            if unpacked > MOST_UNPACKED:
+                raise ValueError(f"it would unpack to more than {MOST_UNPACKED >> 30} GB")
             return {name: to_array(archive.read(f"{name}.npy")) for name in names or found}
     except (*_DAMAGE, lzma.LZMAError) as error:
         raise ValueError(f"not an .npz file, or damaged: {error}") from error
+
+
+def _opened(source: Path | bytes | bytearray) -> BinaryIO:
+    return BytesIO(source) if isinstance(source, bytes | bytearray) else open_regular(source)
 
 
 def to_array(data: bytes) -> NDArray[Any]:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
+MOST_COLUMNS = 1000
+ALWAYS_READ, MOST_TIMES = 2**30, 50
+"""Bytes in memory that any table may take, and beyond these the multiple of its file."""
+_BYTES_PER_VALUE = 8
 ROWS_TOGETHER = 1 << 16
 """Of a table that is written; whoever wants the rows of one feature passes over all groups without it."""
 
@@ -22,6 +27,8 @@ def read_whole(path: Path) -> pd.DataFrame:
 
     columns = []
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        _check_columns(file)
+        check_size(file, path)
         for name in file.schema_arrow.names:
             columns.append(file.read([name], use_threads=False).to_pandas())
             pa.default_memory_pool().release_unused()
@@ -37,6 +44,8 @@ def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | 
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        _check_columns(file)
+        check_size(file, path)
         schema = file.schema_arrow
         kept = [name for name in schema.names if columns is None or name in columns]
         groups = [n for n in range(file.num_row_groups) if _may_hold(file.metadata.row_group(n), where)]
@@ -48,6 +57,23 @@ def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | 
         found = [_those(batch, where).select(kept) for batch in batches]
     pa.default_memory_pool().release_unused()
     return pa.Table.from_batches(found, pa.schema([schema.field(name) for name in kept]))
+
+
+def check_size(file: pq.ParquetFile, path: Path) -> None:
+    """Raise `ValueError` for a small file of more values than fit into memory; repeated ones take no room in it."""
+    known = file.metadata
+    size = known.num_rows * known.num_columns * _BYTES_PER_VALUE
+    if size > max(ALWAYS_READ, MOST_TIMES * path.stat().st_size):
+        raise ValueError(f"it would unpack to {size / 2**30:,.0f} GB")
+
+
+def _check_columns(file: pq.ParquetFile) -> None:
+    """Raise `ValueError` for more columns than any run has, or two of one name."""
+    names = file.schema_arrow.names
+    if len(names) > MOST_COLUMNS:
+        raise ValueError(f"it has {len(names):,} columns")
+    if len(set(names)) < len(names):
+        raise ValueError("it has two columns of the same name")
 
 
 def _may_hold(group: Any, where: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from saeviz.formats.files import (
     append_line,
     atomic_path,
     explain_disk_errors,
-    links_in,
+    oddities_in,
     read_lines,
     remove_temporaries,
     write_atomic,
@@ -27,12 +27,15 @@ from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import KEYS
 from saeviz.values.outcomes import Failure
+from saeviz.values.regular import open_regular, read_regular, real_path, reason_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 FORMAT = 1
+MOST_BYTES = 64 * 2**20
+"""Of a `run.json` that is read."""
 _COLUMNS = {
     "items.parquet": ("item_id", "fingerprint"),
     "scores.parquet": (*KEYS, "n_active"),
@@ -50,8 +53,8 @@ def is_run_directory(path: Path) -> bool:
     try:
         if not manifest.is_file():
             return False
-        content = json.loads(manifest.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(read_regular(manifest, MOST_BYTES))
+    except UNREADABLE:
         return any((path / name).exists() for name in _OTHER_FILES)
     return isinstance(content, dict) and {"format", "stages"} <= content.keys()
 
@@ -120,11 +123,12 @@ class RunDir:
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process, to write to it; raises `RunDirError` where another run has it.
 
-        Raises `ConfigError` where a link would have something written elsewhere: the directory may be a stranger's.
+        Raises `ConfigError` where a link would have something written elsewhere, or there is a pipe or the like: the
+        directory may be a stranger's.
         """
         from filelock import FileLock, Timeout
 
-        self._refuse_links()
+        self._refuse_oddities()
         lock = FileLock(self.path / ".lock", timeout=0)
         with explain_disk_errors(self.path):
             try:
@@ -141,17 +145,18 @@ class RunDir:
             self._is_mine, self._manifest = False, None
             lock.release()
 
-    def _refuse_links(self) -> None:
+    def _refuse_oddities(self) -> None:
         root = self.path.resolve()
         with explain_disk_errors(self.path, "looked through"):
-            away = next(
-                (link for link in links_in(root) if not Path(os.path.realpath(link)).is_relative_to(root)), None
-            )
-        if away is not None:
-            raise ConfigError(
-                f"run.dir: {self.path / away.relative_to(root)} is a link that leads out of the run directory, and "
-                f"a run writes nowhere else; remove it (features can go elsewhere: path in [store])"
-            )
+            for odd in oddities_in(root):
+                name, target = self.path / odd.relative_to(root), real_path(odd)
+                if not odd.is_symlink() or target.is_symlink():
+                    raise ConfigError(f"run.dir: {name} is neither a file nor a folder; remove it")
+                if not target.is_relative_to(root):
+                    raise ConfigError(
+                        f"run.dir: {name} is a link that leads out of the run directory, and "
+                        f"a run writes nowhere else; remove it (features can go elsewhere: path in [store])"
+                    )
 
     def read_manifest(self) -> dict[str, Any]:
         """`run.json`, or an empty manifest; raises `RunDirError` where it is damaged or too new.
@@ -161,10 +166,10 @@ class RunDir:
         if self._manifest is None and not self.manifest_file.exists():
             return {"format": FORMAT, "stages": {}}
         try:
-            text = self._manifest or self.manifest_file.read_text(encoding="utf-8")
+            text = self._manifest or read_regular(self.manifest_file, MOST_BYTES).decode()
             manifest: dict[str, Any] = json.loads(text)
         except UNREADABLE as error:
-            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
             raise RunDirError(f"{self.manifest_file} cannot be read: {reason}; choose another run.dir") from error
         if not _is_manifest(manifest):
             raise RunDirError(f"{self.manifest_file} is not a manifest of this saeviz; choose another run.dir")
@@ -326,11 +331,12 @@ def _next_step(stage: str) -> str:
 
 def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
     try:
+        open_regular(path).close()  # a pipe would be waited for
         return reader(path)
     except FileNotFoundError as error:
         raise RunDirError(f"{path} is not there yet: run the stage {stage!r} first") from error
     except UNREADABLE as error:
-        raise RunDirError(f"{path} cannot be read ({error}); recreate it with --redo {stage}") from error
+        raise RunDirError(f"{path} cannot be read ({reason_of(error)}); recreate it with --redo {stage}") from error
 
 
 def _holds_foreign_files(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from saeviz.formats.plain import quoted
 from saeviz.values.errors import ConfigError
+from saeviz.values.regular import open_regular, reason_of
 
 MOST_BYTES = 4 * 2**20
 DEEPEST = 32
@@ -17,12 +18,12 @@ DEEPEST = 32
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a file; raises `ConfigError` where there are none to be had, `FileNotFoundError` without a file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(f"{path} cannot be read: {reason_of(error)}") from error
     if len(data) > MOST_BYTES:
         raise ConfigError(
             f"{path} cannot be read: it has more than {MOST_BYTES // 2**20} MB, which is too large for a run file"

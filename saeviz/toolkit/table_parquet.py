@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.parquet import check_size
 from saeviz.toolkit.cells import Cell
 from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table import Table, refuse_doubles
@@ -20,6 +21,7 @@ def read_parquet(path: Path) -> Table:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
+        check_size(file, path)
         schema = file.schema_arrow
         refuse_doubles(schema.names)
         kinds = {column.name: _kind_of_type(column.type) for column in schema}

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 from saeviz.toolkit.delimited import decode, parse
+from saeviz.toolkit.files import read_regular
 from saeviz.toolkit.table import IMAGE_COLUMNS, Table
 from saeviz.toolkit.table_kinds import ending_of, refuse_what_is_no_text
 
@@ -31,7 +32,7 @@ def read_lines(path: Path) -> Table:
 
 def text_of(path: Path) -> tuple[str, list[str]]:
     """The text of a file, unpacked where it ends in .gz, and notes on its encoding."""
-    data = path.read_bytes() if path.suffix.lower() != ".gz" else _unpacked(path)
+    data = read_regular(path, MOST_UNPACKED) if path.suffix.lower() != ".gz" else _unpacked(path)
     refuse_what_is_no_text(data)
     text, notes = decode(data, path.name)
     if text.count("\0", 0, 1000) > 10:

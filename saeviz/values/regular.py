@@ -27,10 +27,17 @@ def open_regular(path: Path) -> BufferedReader:
         raise
 
 
-def read_regular(path: Path) -> bytes:
-    """The whole file; see `open_regular`."""
+def read_regular(path: Path, at_most: int | None = None) -> bytes:
+    """The whole file; see `open_regular`. One of more bytes than `at_most` is an `OSError`, too."""
     with open_regular(path) as file:
-        return file.read()
+        if at_most is not None and os.fstat(file.fileno()).st_size > at_most:
+            raise OSError(errno.EFBIG, f"it has more than {at_most >> 20} MB", str(path))
+        return file.read(-1 if at_most is None else at_most)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read, without the path, which the message around it names."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def real_path(path: Path) -> Path:

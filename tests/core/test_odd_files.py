@@ -1,0 +1,135 @@
+"""Files that are none: pipes, devices, loops of links, and small ones that would fill the memory when they are read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+
+import saeviz
+from saeviz import ExitCode
+from saeviz.formats.npz import read_npz
+from saeviz.toolkit.files import Stamp, read_lines
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**32)
+
+
+ODD = {
+    pipe: "it is a pipe, not a file",
+    device: "it is a device, not a file",
+    loop: "Too many levels of symbolic links",
+    folder: "Is a directory",
+    huge: "has more than",
+}
+
+
+@pytest.fixture
+def finished(fake_run) -> Path:
+    """A run directory whose manifest knows no digests, so that its files are read whatever is in them."""
+    made = saeviz.run(fake_run).dir
+    manifest = json.loads((made / "run.json").read_text())
+    for record in manifest["stages"].values():
+        record.pop("sha256", None)
+    (made / "run.json").write_text(json.dumps(manifest))
+    return made
+
+
+@pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_run_file_that_is_no_file_is_refused_and_never_waited_for(saeviz_command, command, make, tmp_path):
+    make(tmp_path / "odd.toml")
+    ended = saeviz_command(command, tmp_path / "odd.toml")
+    assert ended.code == ExitCode.USAGE
+    assert f"{tmp_path / 'odd.toml'} cannot be read: " in ended.err
+    assert ODD[make] in ended.err
+
+
+@pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", ["labels.jsonl", "failures.jsonl", "scores.parquet", "selected.csv"])
+def test_what_a_received_run_directory_has_instead_of_a_file_is_named(name, make, finished):
+    (finished / name).unlink(missing_ok=True)
+    make(finished / name)
+    run = saeviz.open_run(finished)
+    with pytest.raises(saeviz.SaevizError, match=name):
+        getattr(run, name.partition(".")[0])
+
+
+@pytest.mark.parametrize("make", [pipe, loop], ids=lambda make: make.__name__)
+def test_a_run_goes_on_in_no_directory_with_pipes_or_endless_links(saeviz_command, fake_run, finished, make):
+    make(finished / "features" / "odd")
+    ended = saeviz_command("run", fake_run)
+    assert ended.code == ExitCode.USAGE
+    assert f"{finished / 'features' / 'odd'} is neither a file nor a folder; remove it" in ended.err
+
+
+def test_a_manifest_larger_than_any_is_not_read(finished):
+    os.truncate(finished / "run.json", 2**32)
+    with pytest.raises(saeviz.SaevizError, match=r"run\.json cannot be read: it has more than 64 MB"):
+        _ = saeviz.open_run(finished).manifest
+
+
+def test_nor_looked_into_while_images_are_searched(tmp_path):
+    from saeviz.toolkit.files import is_run_directory
+
+    (tmp_path / "log.txt").touch()
+    huge(tmp_path / "run.json")
+    assert is_run_directory(tmp_path)
+
+
+def test_lines_without_end_are_refused(tmp_path):
+    huge(tmp_path / "lines.jsonl")
+    with pytest.raises(saeviz.SaevizError, match="a line is longer than 64 MB"):
+        read_lines(tmp_path / "lines.jsonl")
+
+
+def test_a_stamp_fits_no_device(tmp_path):
+    device(tmp_path / "shard")
+    assert not Stamp(0, 0, "").fits(tmp_path / "shard")
+
+
+def test_an_archive_that_would_unpack_to_gigabytes_is_not_unpacked(tmp_path):
+    with ZipFile(tmp_path / "bomb.npz", "w", ZIP_DEFLATED) as archive, archive.open("values.npy", "w") as file:
+        for _ in range(2**30 // 2**24 + 1):
+            file.write(bytes(2**24))
+    assert (tmp_path / "bomb.npz").stat().st_size < 2**21
+    with pytest.raises(ValueError, match="it would unpack to more than 1 GB"):
+        read_npz(tmp_path / "bomb.npz")
+
+
+def test_a_table_that_repeats_a_row_without_end_is_not_read(finished):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(finished / "scores.parquet").slice(0, 1)
+    with pq.ParquetWriter(finished / "scores.parquet", table.schema) as writer:
+        many = table.take([0] * 2**20)
+        for _ in range(2**30 // (2**20 * 8 * table.num_columns) + 1):
+            writer.write_table(many)
+    run = saeviz.open_run(finished)
+    with pytest.raises(saeviz.SaevizError, match=r"scores\.parquet cannot be read \(it would unpack to"):
+        _ = run.scores
+    with pytest.raises(saeviz.SaevizError, match=r"scores\.parquet cannot be read \(it would unpack to"):
+        run.scores_of("layer1.cls/0")
