@@ -7,27 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeviz_raters.behrens_fisher import p_values
 from saeviz_raters.sums import Design, FeatureSums
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
-
-FEW_RATERS = 8
-"""With fewer, p counts raters alone: see `relations`."""
 
 
 @dataclass(frozen=True)
 class Relations:
     """Per feature `[n_features]`, NaN where undefined.
 
-    `slope` is in units of the rating per unit of activation, `error` its standard error, `df` the degrees of freedom;
-    `r` the correlation of single ratings with the feature within raters, `p` two-sided; `spread` the standard deviation
-    of raters' own slopes, on the scale of r.
+    `slope` is in units of the rating per unit of activation, `error` its standard error; `r` the correlation of single
+    ratings with the feature within raters, `p` two-sided; `spread` the standard deviation of raters' own slopes, on the
+    scale of r.
     """
 
     slope: FloatArray
     error: FloatArray
-    df: FloatArray
     r: FloatArray
     p: FloatArray
     spread: FloatArray
@@ -38,8 +35,7 @@ def relations(sums: FeatureSums, design: Design) -> Relations:
 
     b is the pooled slope within raters, sum_j Sxy_j / sum_j Sxx_j. Its variance has a part of images (their own effect
     and the noise) and a part of raters (the variance of b_j); each is estimated by moments from the sums, the second
-    at least 0. Degrees of freedom by Satterthwaite, with fewer than eight raters at most those of the raters.
-    `docs/statistics.md` has the formulas.
+    at least 0. p is that of Behrens and Fisher. `docs/statistics.md` has the formulas.
     """
     ratings = _variances(design)
     # Raters who saw a feature vary; with fewer than two nothing is known about their differences.
@@ -58,20 +54,20 @@ def relations(sums: FeatureSums, design: Design) -> Relations:
     of_raters = np.maximum(scatter - expected, 0.0) / weight
     rater_part = of_raters * sums.sxx2
     variance = image_part + rater_part
-    gross = np.where(rater_part > 0, scatter / weight * sums.sxx2, 0.0)
-    raters_df = np.maximum(1 / share - 1, 1e-3)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = variance**2 / (image_part**2 / ratings.between_df + gross**2 / raters_df)
-        t = slope * sxx / np.sqrt(variance)
-    # Of few raters the differences may look small by chance, and Satterthwaite then counts images instead.
-    df = np.where(sums.n_raters < FEW_RATERS, np.minimum(df, raters_df), df)
+    p = p_values(
+        slope * sxx,
+        image_part,
+        ratings.between_df,
+        scatter / weight * sums.sxx2,
+        expected / weight * sums.sxx2,
+        np.maximum(1 / share - 1, 1e-3),
+    )
     scale = np.sqrt(sxx / ratings.total) if ratings.total > 0 else np.full_like(sxx, np.nan)
     return Relations(
         slope=slope,
         error=np.sqrt(variance) / sxx,
-        df=df,
         r=np.clip(slope * scale, -1.0, 1.0),
-        p=_two_sided(t, df),
+        p=p,
         spread=np.sqrt(of_raters) * scale,
     )
 
@@ -108,10 +104,3 @@ def _variances(design: Design) -> _Variances:
         noise=max(total - between, 0.0) / noise_df if noise_df > 1e-9 else 0.0,
         per_image=max(k0, 1.0),
     )
-
-
-def _two_sided(t: FloatArray, df: FloatArray) -> FloatArray:
-    from scipy.special import betainc
-
-    with np.errstate(invalid="ignore"):
-        return np.asarray(betainc(df / 2, 0.5, np.where(np.isinf(t), 0.0, df / (df + t * t))))

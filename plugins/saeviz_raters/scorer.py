@@ -11,12 +11,15 @@ from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInpu
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz.toolkit.ratings import read_numbers
 from saeviz_raters import RatersOptions
-from saeviz_raters.relation import FEW_RATERS, relations
+from saeviz_raters.relation import relations
 from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
 from saeviz_raters.sums import make_design, sum_features
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
+
+FEW_RATERS = 8
+"""Fewer tell little of how raters differ in general, so there is a warning."""
 
 
 class Raters:
