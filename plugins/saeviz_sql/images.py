@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.cells import nested_kind
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.ratings import Columns
-from saeviz.toolkit.records import missing_picture, picture_at, rating_columns, require_column, unique_ids
+from saeviz.toolkit.records import (
+    missing_picture,
+    picture_at,
+    rating_columns,
+    require_column,
+    unique_ids,
+    unread_columns,
+)
 from saeviz.toolkit.sources import FileSource
 from saeviz_sql.database import Database
 
@@ -59,9 +65,7 @@ class SqlImages:
 
     def notes(self) -> Sequence[str]:
         """What the user should know of the columns."""
-        unread = ", ".join(f"{name} ({kind})" for name, kind in self._unread.items())
-        notes = [f"{WHERE}: not read, because they are not single values: {unread}"] if unread else []
-        return [*notes, *self._ratings.notes]
+        return self._ratings.notes
 
     def close(self) -> None:
         """Close the connections and fetch no more."""
@@ -157,12 +161,8 @@ class SqlImages:
             return {}
         with self._database.reading() as connection:
             query = self._query(", ".join(f"q.{_quoted(name)}" for name in columns), f"limit {LOOKED_AT}")
-            rows = [tuple(row) for row in connection.execute(query)]
-        kinds = {
-            name: {nested_kind(row[place]) for row in rows if row[place] is not None}
-            for place, name in enumerate(columns)
-        }
-        return {name: sorted(found)[0] for name, found in kinds.items() if found and "" not in found}
+            rows = [row._asdict() for row in connection.execute(query)]
+        return unread_columns(rows, columns)
 
     @cached_property
     def _read(self) -> list[str]:
@@ -178,24 +178,19 @@ class SqlImages:
     @cached_property
     def _ratings(self) -> Columns:
         """What is made of the columns; for that all rows are read, but for the pictures."""
-        columns = [name for name in self._read if name not in self._taken]
-        for name in self.options.rating_columns or ():
-            require_column(self._columns, name, "rating_columns")
-            if name in self._unread:
-                raise saeviz.ConfigError(f"images.rating_columns: {name!r} holds {self._unread[name]}, not numbers")
         named, group = self.options.rating_columns, self.options.group_column
-        if group in self._unread or (group is not None and group == self.options.image_column):
-            raise saeviz.ConfigError(
-                f"images.group_column: {group!r} holds {self._unread.get(group, 'bytes')}, not text"
-            )
-        if not columns and not named and group is None:
-            return Columns({}, [])
-        wanted = list(dict.fromkeys([*columns, *(named or ()), *([] if group is None else [group])]))
+        if group is not None and group == self.options.image_column:
+            require_column(self._columns, group, "group_column", {group: "bytes"}, "text")
+        free = [name for name in self._read if name not in self._taken]
+        wanted = list(dict.fromkeys([*free, *(named or ()), *([] if group is None else [group])]))
+        return rating_columns(self._values(wanted), self._columns, named, self._taken, WHERE, group, self._unread)
+
+    def _values(self, wanted: Sequence[str]) -> Iterator[Record]:
+        """Some columns of all records."""
         with self._database.reading() as connection:
             streaming = connection.execution_options(stream_results=True, yield_per=RECORDS_AT_ONCE)
             rows = streaming.execute(self._query(", ".join(f"q.{_quoted(name)}" for name in wanted), ""))
-            records = (dict(zip(wanted, row, strict=True)) for row in rows)
-            return rating_columns(records, wanted, named, self._taken, WHERE, group)
+            yield from (dict(zip(wanted, row, strict=True)) for row in rows)
 
 
 def _at_most(rows: Iterable[Any]) -> Iterator[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import saeviz
 from saeviz.toolkit.cells import nested_kind
 from saeviz.toolkit.ratings import Columns
-from saeviz.toolkit.records import missing_picture, rating_columns, require_column, unique_ids
+from saeviz.toolkit.records import missing_picture, rating_columns, require_column, unique_ids, unread_columns
 from saeviz.toolkit.sources import remote_source
 from saeviz_supabase.project import Project, Record
 
@@ -82,16 +81,9 @@ class SupabaseImages:
     def _unread(self) -> dict[str, str]:
         """The columns that hold no single values, by a look at the beginning; with long tables they are most of it."""
         options = self.options
-        found: dict[str, str] = {}
-        for name in self._beginning[0] if self._beginning else ():
-            kinds = {_kind(record[name]) for record in self._beginning if record[name] is not None}
-            if (
-                kinds
-                and "" not in kinds
-                and name not in (options.id_column, options.path_column, options.version_column)
-            ):
-                found[name] = sorted(kinds)[0]
-        return found
+        taken = (options.id_column, options.path_column, options.version_column)
+        columns = [name for name in self._beginning[0] if name not in taken] if self._beginning else []
+        return unread_columns(self._beginning, columns, _kind)
 
     @property
     def _read(self) -> list[str]:
@@ -132,19 +124,12 @@ class SupabaseImages:
         options = self.options
         if not self._beginning:
             return Columns({}, [])
-        for name in options.rating_columns or ():
-            if name in self._unread:
-                raise saeviz.ConfigError(f"images.rating_columns: {name!r} holds {self._unread[name]}, not numbers")
-        if (group := options.group_column) in self._unread:
-            raise saeviz.ConfigError(f"images.group_column: {group!r} holds {self._unread[group]}, not text")
-        for option in ("id_column", "path_column", "version_column", "group_column"):
+        for option in ("id_column", "path_column", "version_column"):
             if getattr(options, option) is not None:
                 require_column(tuple(self._beginning[0]), getattr(options, option), option)
         taken = {options.id_column, options.path_column}
-        chosen = rating_columns(self._rows(), self._read, options.rating_columns, taken, options.table, group)
-        unread = ", ".join(f"{name!r} ({kind})" for name, kind in self._unread.items())
-        note = f"{options.table}: not read, because they are not single values: {unread}"
-        return replace(chosen, notes=[note, *chosen.notes]) if unread else chosen
+        columns, group = tuple(self._beginning[0]), options.group_column
+        return rating_columns(self._rows(), columns, options.rating_columns, taken, options.table, group, self._unread)
 
     def _file(self, item_id: str, path: str) -> bytes:
         if {".", ".."} & set(path.split("/")):

@@ -1,10 +1,12 @@
-"""What a cell of a table holds: nothing, text, or something that a table is not read for."""
+"""What a cell of a table holds, and a column: nothing, text, or something that a table is not read for."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from saeviz.toolkit.names import same_form
@@ -12,6 +14,10 @@ from saeviz.toolkit.names import same_form
 Cell = Any
 """Text, a number or None, as the file has it."""
 
+LOOKED_AT = 100
+"""Values of a column, to know what it holds."""
+SHOWN = 12
+"""Names of columns in one message."""
 _SAID_TO_BE_MISSING = frozenset(
     (
         *("", "na", "n/a", "n.a.", "n. a.", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "nat", "null", "(null)"),
@@ -60,6 +66,28 @@ def nested_kind(cell: Cell) -> str:
     if isinstance(cell, bytes | bytearray | memoryview):
         return "bytes"
     return "lists" if hasattr(cell, "__iter__") else ""
+
+
+def kind_of_column(cells: Iterable[Cell], kind_of: Callable[[Cell], str] = nested_kind) -> str:
+    """What a column holds that is no single value, '' where it holds single ones or nothing."""
+    kinds = [kind_of(cell) for cell in islice((cell for cell in cells if not is_missing(cell)), LOOKED_AT)]
+    return kinds[0] if kinds and all(kinds) else ""
+
+
+def not_read(kinds: Mapping[str, str]) -> str:
+    """A note on columns that hold no single values, by what they hold."""
+    return f"not read, because they are not single values: {named_with(kinds)}"
+
+
+def named_with(reasons: Mapping[str, str]) -> str:
+    """Names of columns, each with something about it."""
+    return listed([f"{name[:60]!r} ({reason})" for name, reason in reasons.items()])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns, not too many of them."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(name or "''" for name in names[:SHOWN]) + more
 
 
 def shown(cell: Cell) -> str:

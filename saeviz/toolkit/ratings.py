@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import islice
 from typing import TypedDict
 
 import saeviz
-from saeviz.toolkit.cells import Cell, is_missing, metadata_text, nested_kind, shown
+from saeviz.toolkit.cells import Cell, is_missing, kind_of_column, listed, metadata_text, named_with, not_read, shown
 from saeviz.toolkit.column_names import is_count, is_id, is_row_number, is_time, is_unnamed, statistics
 from saeviz.toolkit.numbers import Reading, Survey, commas, has_number, missing_codes
 from saeviz.toolkit.tables import Table
 
 _CHANGE = "name them in images.rating_columns to change that"
-LOOKED_AT = 100
-SHOWN = 12
 
 
 def read_numbers(cells: Sequence[Cell]) -> list[float | None]:
@@ -184,26 +180,26 @@ class _Reasons:
     def notes(self) -> Iterator[str]:
         """A sentence for each reason."""
         if self.unread:
-            yield f"not read, because they are not single values: {_named_with(self.unread)}"
+            yield not_read(self.unread)
         if self.empty:
-            yield f"without any value: {_listed(self.empty)}"
+            yield f"without any value: {listed(self.empty)}"
         for names, what in (
             (self.row_numbers, ("looks like a row number", "look like row numbers")),
             (self.ids, ("looks like an id", "look like ids")),
             (self.times, ("looks like a time", "look like times")),
         ):
             if names:
-                yield f"{_listed(names)} {what[len(names) > 1]}, not like {_ratings(names)}; {_change(names)}"
+                yield f"{listed(names)} {what[len(names) > 1]}, not like {_ratings(names)}; {_change(names)}"
         if self.statistics:
             names = list(self.statistics)
             others = list(dict.fromkeys(filter(None, self.statistics.values())))
-            of = f" of {_listed(others)}" if others else ""
+            of = f" of {listed(others)}" if others else ""
             looks = (
                 "look like spreads, counts or other statistics"
                 if len(names) > 1
                 else ("looks like a spread, count or other statistic")
             )
-            yield f"{_listed(names)} {looks}{of}, not like {_ratings(names)}; {_change(names)}"
+            yield f"{listed(names)} {looks}{of}, not like {_ratings(names)}; {_change(names)}"
         for name, example in self.labelled.items():
             yield (
                 f"{name!r} has text after its numbers, such as {example}, and is not read as a rating; name it "
@@ -212,7 +208,7 @@ class _Reasons:
         if self.partly:
             names = list(self.partly)
             are = "are not read as ratings" if len(names) > 1 else "is not read as a rating"
-            yield f"{_named_with(self.partly)} {are}, since at most half of the values are numbers; {_change(names)}"
+            yield f"{named_with(self.partly)} {are}, since at most half of the values are numbers; {_change(names)}"
         for name, example in self.unclear.items():
             yield (
                 f"{name!r} is not read as a rating: {example} may be a decimal or a thousands separator; write its "
@@ -231,7 +227,7 @@ def _reading(
     name: str, cells: Sequence[Cell], survey: Survey, comma: bool | None, about: Mapping[str, str], reasons: _Reasons
 ) -> Reading | None:
     """How the numbers of a rating are written; for a column that is none the reason is listed."""
-    if kind := _nested(cells):
+    if kind := kind_of_column(cells):
         reasons.unread[name] = kind
         return None
     if not survey.numbers:
@@ -296,28 +292,14 @@ def _named(name: str, cells: Sequence[Cell], where: str, comma: bool | None) -> 
 
 def _metadata(columns: Mapping[str, Sequence[Cell]], ratings: Collection[str]) -> list[str]:
     return [
-        name for name, cells in columns.items() if name not in ratings and not is_unnamed(name) and not _nested(cells)
+        name
+        for name, cells in columns.items()
+        if name not in ratings and not is_unnamed(name) and not kind_of_column(cells)
     ]
-
-
-def _nested(cells: Sequence[Cell]) -> str:
-    """What a column holds that is no single value, '' where it holds single ones."""
-    filled = islice((cell for cell in cells if not is_missing(cell)), LOOKED_AT)
-    kinds = Counter(map(nested_kind, filled))
-    return "" if not kinds or "" in kinds else kinds.most_common(1)[0][0]
 
 
 def _times(codes: Mapping[int, int]) -> str:
     return " and ".join(f"{code} ({'once' if count == 1 else f'{count} times'})" for code, count in codes.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(name or "''" for name in names[:SHOWN]) + more
-
-
-def _named_with(reasons: Mapping[str, str]) -> str:
-    return _listed([f"{name[:60]!r} ({reason})" for name, reason in reasons.items()])
 
 
 def _ratings(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from saeviz.toolkit.cells import Cell, nested_kind
+from saeviz.toolkit.cells import Cell, kind_of_column, nested_kind, not_read
 from saeviz.toolkit.names import existing
 from saeviz.toolkit.ratings import Columns, choose, non_numbers
 from saeviz.values.errors import ConfigError, DataError, ImageError
@@ -29,23 +29,40 @@ def rating_columns(
     taken: Collection[str],
     where: str,
     group: str | None = None,
+    unread: Mapping[str, str] | None = None,
 ) -> Columns:
     """What is made of the columns of records, which messages call `where`: see `saeviz.toolkit.ratings.choose`.
 
-    Raises `ConfigError` for a named column that the records, whose columns are `columns`, do not have.
+    `unread` columns are not in the records, see `unread_columns`. Raises `ConfigError` for a column that is named and
+    is one of them, or not among `columns`.
     """
+    unread = unread or {}
     for name in named or ():
-        require_column(columns, name, "rating_columns")
+        require_column(columns, name, "rating_columns", unread, "numbers")
     if group is not None:
-        require_column(columns, group, "group_column")
-    looked_at = [name for name in columns if name not in taken]
+        require_column(columns, group, "group_column", unread, "text")
+    looked_at = [name for name in columns if name not in taken and name not in unread]
     cells: dict[str, list[Cell]] = {name: [] for name in (*looked_at, *(named or ()))}
+    notes = [f"{where}: {not_read(unread)}"] if unread else []
+    if not cells:
+        return Columns({}, [], notes, group)
     for record in records:
         for name, column in cells.items():
             column.append(brief(record[name]))
     chosen = choose(cells, named and list(dict.fromkeys(named)), taken, where, group=group)
     odd = (note for name, reading in chosen.ratings.items() for note in non_numbers(name, reading, cells[name], where))
-    return replace(chosen, notes=[*chosen.notes, *odd])
+    return replace(chosen, notes=[*notes, *chosen.notes, *odd])
+
+
+def unread_columns(
+    records: Sequence[Record], columns: Iterable[str], kind_of: Callable[[Cell], str] = nested_kind
+) -> dict[str, str]:
+    """Columns that hold no single values in these records but lists, structures or bytes, by what they hold.
+
+    A database need not send them with every record; with long lists they are most of it.
+    """
+    kinds = {name: kind_of_column((record[name] for record in records), kind_of) for name in columns}
+    return {name: kind for name, kind in kinds.items() if kind}
 
 
 def brief(cell: Cell) -> Cell:
@@ -55,8 +72,15 @@ def brief(cell: Cell) -> Cell:
     return {"bytes": b"", "pictures": {"bytes": None, "path": None}, "structures": {}}.get(nested_kind(cell), [])
 
 
-def require_column(columns: Sequence[str], name: str, option: str) -> None:
-    """Raise `ConfigError` unless there is a column `name`; `option` is how the user chose it."""
+def require_column(
+    columns: Sequence[str], name: str, option: str, unread: Mapping[str, str] | None = None, needed: str = ""
+) -> None:
+    """Raise `ConfigError` unless there is a column `name` that is not `unread`; `option` is how the user chose it.
+
+    `needed` is what the column has to hold.
+    """
+    if unread and name in unread:
+        raise ConfigError(f"images.{option}: {name!r} holds {unread[name]}, not {needed}")
     if name not in columns:
         raise ConfigError(f"images.{option}: no column {name!r}; there are: {', '.join(columns)}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saeviz.toolkit.cells import Cell, is_missing, nested_kind
+from saeviz.toolkit.cells import Cell, kind_of_column, nested_kind
 from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table import Table, refuse_doubles, twice
 from saeviz.toolkit.table_text import text_of
@@ -63,14 +63,16 @@ def _of_records(path: Path, records: Sequence[Mapping[str, Cell]], rows: Sequenc
 
 def _without_nested(path: Path, columns: Mapping[str, list[Cell]], rows: Sequence[int], notes: list[str]) -> Table:
     """The table without the columns in which every value is a list or a structure."""
-    unread: dict[str, str] = {}
-    for name, cells in columns.items():
-        kinds = {nested_kind(cell) for cell in cells if not isinstance(cell, str) and not is_missing(cell)}
-        if kinds and "" not in kinds and not any(isinstance(cell, str) and not is_missing(cell) for cell in cells):
-            unread[same_form(name)] = sorted(kinds)[0]
+    kinds = {same_form(name): kind_of_column(cells, _kind) for name, cells in columns.items()}
+    unread = {name: kind for name, kind in kinds.items() if kind}
     refuse_doubles(columns)
     kept = {same_form(name): cells for name, cells in columns.items() if same_form(name) not in unread}
     return Table(path, kept, rows, notes, unread)
+
+
+def _kind(cell: Cell) -> str:
+    """Text is read, even text that is a list of numbers."""
+    return "" if isinstance(cell, str) else nested_kind(cell)
 
 
 def _align(columns: Mapping[str, Mapping[str, Cell]]) -> dict[str, list[Cell]]:

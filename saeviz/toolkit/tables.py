@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import saeviz
-from saeviz.toolkit.cells import Cell, cell_text, is_missing
+from saeviz.toolkit.cells import Cell, cell_text, is_missing, not_read
 from saeviz.toolkit.files import open_regular
 from saeviz.toolkit.table import IMAGE_COLUMNS, Table
 from saeviz.toolkit.table_json import read_json, read_json_lines
@@ -73,8 +73,7 @@ def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
     if not len(table) or not (table.columns or table.unread):
         raise saeviz.DataError(f"{option}: {path} has no rows")
     if table.unread:
-        columns = ", ".join(f"{name} ({kind})" for name, kind in table.unread.items())
-        table.notes.append(f"{path.name}: not read, because they are not single values: {columns}")
+        table.notes.append(f"{path.name}: {not_read(table.unread)}")
     return table
 
 

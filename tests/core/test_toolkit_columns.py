@@ -346,7 +346,7 @@ def test_a_table_and_its_records_are_judged_alike(tmp_path):
     table = read_table(path)
     columns = choose_rating_columns(table, None, {"file"})
     assert (list(columns.ratings), columns.metadata) == (["liked"], ["liked_sd", "X"])
-    assert table.notes == ["r.json: not read, because they are not single values: tags (lists)"]
+    assert table.notes == ["r.json: not read, because they are not single values: 'tags' (lists)"]
     assert columns.split({**rows[2]}) == ({"liked": 2.5}, {"liked_sd": "0.2", "X": "2"})
 
 

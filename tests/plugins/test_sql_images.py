@@ -320,7 +320,7 @@ def test_columns_are_told_apart_as_in_a_table(tables):
     for said in ("valence_sd looks like a spread", "imageid looks like an id", "x looks like a row number"):
         assert said in notes
     assert "'other' is not read as a rating: 999 (once) looks like a code" in notes
-    assert "thumb (bytes)" in notes
+    assert "'thumb' (bytes)" in notes
     assert "vector" in notes
     assert "secret" not in notes
     named = tables.images(query="select * from works", rating_columns=["other"])
