@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(arguments: Sequence[str] | None) -> int:
     stdout = sys.stdout
     if isinstance(stdout, TextIOWrapper):
-        stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write is no failure
+        stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot display is not an error
     try:
         code = saeviz.main(arguments, prog_name="saeviz", standalone_mode=False)
         if sys.stdout is not None:
@@ -61,22 +61,22 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             click.echo(safe(shown.getvalue()), err=True, nl=False)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        code = _told("interrupted; the same command goes on where it was", ExitCode.INTERRUPTED)
-        # An interruption that came in code made from a string, as in some imports, stays noted until other such code
-        # runs, and `python -m saeviz` would die of the signal instead of leaving with this code.
+        code = _told("interrupted; the same command resumes where it stopped", ExitCode.INTERRUPTED)
+        # After an interrupt in code compiled from a string, as in some imports, Python remembers it until other such
+        # code runs, and `python -m saeviz` would be killed by the signal instead of exiting with this code.
         exec("")  # noqa: S102
-    except BrokenPipeError:  # the reader, such as head, had enough
+    except BrokenPipeError:  # the reader, such as head, closed the pipe
         _write_nowhere()
         code = ExitCode.DONE
     except SystemExit as error:
-        # Click's own answer to the same is to put something else in the place of stdout.
+        # For a broken pipe, click replaces stdout and exits.
         code = ExitCode.DONE if sys.stdout is not stdout else error.code
         _write_nowhere()
-    except OSError as error:  # what nobody closer to it could explain better
+    except OSError as error:  # not explained by the code that caused it
         code = _told(f"{error.filename or 'the output'}: {error.strerror or error}", ExitCode.FAILED)
         _write_nowhere()
     except MemoryError:
-        code = _told("there is not enough memory; close other programs, or take fewer images or features", 1)
+        code = _told("out of memory; close other programs, or use fewer images or features", 1)
     return int(code or ExitCode.DONE)
 
 
@@ -87,6 +87,6 @@ def _told(message: object, code: int) -> int:
 
 
 def _write_nowhere() -> None:
-    """So that Python does not try again at its end."""
+    """Redirect stdout to nowhere, so that Python does not fail again when it exits."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

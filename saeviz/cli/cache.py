@@ -1,4 +1,4 @@
-"""`saeviz cache`: what runs share, its size, and pruning it."""
+"""`saeviz cache`: show and prune the cache that runs share."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def cache(context: click.Context, cache_dir: Path, as_json: bool) -> None:
 
 
 def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | None]:
-    """Reads a number with one of the units."""
+    """An option callback that parses a number with one of the units; `example` is for the error message."""
 
     def read(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text or "", re.IGNORECASE)
@@ -83,9 +83,9 @@ def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | Non
 @click.option("--all", "everything", is_flag=True, help="Remove everything.")
 @click.pass_obj
 def prune(cache_dir: Path, older_than: float | None, max_size: float | None, everything: bool) -> None:
-    """Remove entries of the cache. Runs have copies of their own: nothing that a run directory needs is lost."""
+    """Remove entries of the cache. Run directories are not affected, because they have their own copies."""
     if older_than is None and max_size is None and not everything:
-        raise click.UsageError("say what to remove: --older-than, --max-size or --all")
+        raise click.UsageError("choose what to remove: --older-than, --max-size or --all")
     cutoff = time.time() + 1 if everything else time.time() - older_than if older_than is not None else 0.0
     if everything:
         _remove_if_damaged(cache_dir)
@@ -107,7 +107,7 @@ def _usage(cache_dir: Path) -> list[Kept]:
 
 @contextmanager
 def _opened(cache_dir: Path) -> Iterator[SharedCache | None]:
-    """The cache of features and embeddings, None where there is none; raises `RunDirError` where it is damaged."""
+    """The cache of features and embeddings, None if it does not exist; raises `RunDirError` if it is damaged."""
     path = SharedCache.path_in(cache_dir)
     if not path.exists():
         yield None

@@ -1,4 +1,4 @@
-"""`saeviz check`: everything validated, no model loaded; with `--deep` the model too, on a few images."""
+"""`saeviz check`: validate a run without loading a model; with `--deep`, also test the model on a few images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from saeviz.values.outcomes import Health
 @click.argument("run_file", required=False, type=click.Path(path_type=Path))
 @settings_options
 @plugins_option
-@click.option("--deep", is_flag=True, help="Also load the model and measure on some images how well the SAEs fit it.")
+@click.option("--deep", is_flag=True, help="Also load the model and measure on a few images how well the SAEs fit.")
 @click.option(
     "--sample", type=click.IntRange(1, 100_000), default=32, show_default=True, help="Number of images used by --deep."
 )
@@ -48,7 +48,7 @@ def check(
 ) -> int:
     """Check a run's options, plugins, packages, images and ratings. Writes nothing and loads no model.
 
-    With --deep the model is loaded as well, and the exit code is 1 if an SAE fits it badly.
+    With --deep, the model is loaded as well, and the exit code is 1 if an SAE does not fit.
     """
     log_to_stderr(quiet=False)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
@@ -99,9 +99,9 @@ def _print(found: dict[str, Any]) -> None:
 def _health(session: Session, sample: int) -> list[Health]:
     config, extractor = session.config.extractor, session.components.extractor
     if not isinstance(extractor, Checkable):
-        raise ConfigError(f"--deep: the extractor {config.use} cannot check itself")
+        raise ConfigError(f"--deep: the extractor {config.use} does not support deep checks")
     items = _spread(session.dataset.items, sample)
-    logger.info("extractor: a look at %d of %d images", len(items), len(session.dataset.items))
+    logger.info("extractor: checking on %d of %d images", len(items), len(session.dataset.items))
     try:
         with session.components.blaming(config):
             return list(extractor.health(items))
@@ -110,7 +110,7 @@ def _health(session: Session, sample: int) -> list[Health]:
 
 
 def _spread(items: Sequence[ImageItem], n: int) -> list[ImageItem]:
-    """At most `n` items from the whole list, always the same ones."""
+    """At most `n` items spread evenly over the list."""
     n = min(n, len(items))
     return [items[number * len(items) // n] for number in range(n)]
 

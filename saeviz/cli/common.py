@@ -1,4 +1,4 @@
-"""What several commands share: flags, the log on stderr."""
+"""Shared by several commands: options, output and logging."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
-    "Which plugins to use (repeatable, comma-separated): NAME only this third-party plugin, no:NAME all but this one, "
-    "./file.py or module:pkg.mod this one as well, '' only the bundled ones."
+    "Plugins to use (repeatable, comma-separated): NAME = only this third-party plugin, no:NAME = all except this one, "
+    "./file.py or module:pkg.mod = also this one, '' = only the bundled ones."
 )
 
 
 def plugins_option(command: F) -> F:
-    """The flag `--plugins`."""
+    """Add the option `--plugins` to a command."""
     return click.option("--plugins", "plugin_words", multiple=True, metavar="WORDS", help=PLUGINS_HELP)(command)
 
 
 def chosen(plugin_words: tuple[str, ...]) -> tuple[str, ...] | None:
-    """None where the flag was not given, so that the environment or the run file decides."""
+    """The words of `--plugins`, or None if it was not given, so that the environment or the run file decides."""
     return plugin_words or None
 
 
 def reading_options(command: F) -> F:
-    """The flags that say what a run that is read may have: the plugins of the reader, the network, secrets."""
+    """Add the options that grant a finished run plugins, network access and secrets when it is read."""
     for option in reversed(
         [
             plugins_option,
@@ -56,12 +56,12 @@ def reading_options(command: F) -> F:
 
 
 def granted(plugin_words: tuple[str, ...], *, online: bool, secrets: tuple[str, ...]) -> Grants:
-    """What the flags of `reading_options` say."""
+    """The grants given by the options of `reading_options`."""
     return Grants(chosen(plugin_words), online, secrets)
 
 
 def settings_options(command: F) -> F:
-    """The flags that say what a run is made of."""
+    """Add the options that set the inputs and settings of a run."""
     for option in reversed(
         [
             click.option("--images", metavar="DIR", help="Folder of images (images.path)."),
@@ -85,34 +85,37 @@ class Look(Session):
     """A session that writes nothing."""
 
     def failed(self, subject: str, error: str) -> None:
-        """Say it; there is no list to put it in."""
+        """Log the failure, since nothing is written."""
         logger.warning("%s: left out: %s", one_line(subject), one_line(error))
 
 
 def say(text: object = "") -> None:
-    """A line of the command's result, on stdout; nothing in it steers the terminal."""
+    """Print a line of the command's result on stdout, without terminal control characters."""
     click.echo(one_line(str(text)))
 
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:
-    """The command's result as JSON, on stdout."""
+    """Print the command's result as JSON on stdout."""
     click.echo(json_text(value, encoding=getattr(sys.stdout, "encoding", None) or "utf-8", indent=indent))
 
 
 def tell(text: object) -> None:
-    """What is not the result, on stderr, in the name of saeviz; further lines are indented, endless ones cut."""
+    """Print a message on stderr, prefixed by "saeviz:"; further lines are indented, very long ones cut."""
     lines = (shortened(line, LONGEST_LINE) for line in str(text).split("\n"))
     click.echo("saeviz: " + "\n  ".join(lines), err=True)
 
 
 def tell_problems(manager: Manager) -> None:
-    """A line on stderr for each plugin that is left out because it is broken."""
+    """Print a line on stderr for each plugin that was skipped because it is broken."""
     for problem in manager.problems:
         tell(problem)
 
 
 def latest_run(here: Path) -> Path:
-    """The run directory that was worked on last, of those in `here` and in `runs` below it."""
+    """The most recently changed run directory: `here` itself or one in `here/runs`.
+
+    Raises `ConfigError` if there is none.
+    """
     runs = [path.parent for path in (*here.glob("run.json"), *here.glob("runs/*/run.json"))]
     if not runs:
         raise ConfigError(f"no run found in {here} or {here / 'runs'}; name one with --run DIR")
@@ -124,13 +127,13 @@ class _StderrHandler(logging.Handler):
         from tqdm import tqdm
 
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        with suppress(OSError):  # a run does not end because nobody reads what it says
+        with suppress(OSError):  # a closed stderr must not end the run
             if sys.stderr is not None:
                 tqdm.write(prefix + one_line(record.getMessage()), file=sys.stderr)
 
 
 def log_to_stderr(*, quiet: bool) -> None:
-    """Show what the run says as it goes on; warnings only where `quiet`."""
+    """Show the log of a run on stderr; with `quiet`, only warnings."""
     logger = logging.getLogger("saeviz")
     handler = _StderrHandler(logging.WARNING if quiet else logging.INFO)
     logger.handlers = [handler]

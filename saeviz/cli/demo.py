@@ -1,4 +1,4 @@
-"""`saeviz demo`: the whole job on pictures and a model that come with saeviz."""
+"""`saeviz demo`: the whole pipeline on pictures and a model that are bundled with saeviz."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def demo(
 
 
 def example_of(provider: str) -> Path:
-    """The run file that an image provider shows itself with."""
+    """The example run file of an image provider. Raises `PluginError` if it has none."""
     spec = Manager.discover().offer("images", provider).spec
     if not isinstance(spec, ImageProviderSpec) or not spec.example:
         raise PluginError(f"the image provider {provider!r} has no example to run")

@@ -1,4 +1,4 @@
-"""`saeviz heatmap`: where on an image a feature fires."""
+"""`saeviz heatmap`: draw where on an image a feature fires."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ DEFAULT = Path("heatmap.png")
 @click.option(
     "--smooth/--nearest", default=True, help="Interpolate between cells (default), or show each cell as a square."
 )
-@click.option("--fine", is_flag=True, help="Divide each patch into 5 x 5 cells, which takes 25 forward passes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON and draw no picture.")
+@click.option("--fine", is_flag=True, help="Divide each patch into 5 x 5 cells; takes 25 forward passes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the values as JSON instead of drawing a picture.")
 @reading_options
 def heatmap(
     feature: str,
@@ -47,7 +47,7 @@ def heatmap(
     log_to_stderr(quiet=True)
     as_json = choices.pop("as_json")
     if as_json and out:
-        raise ConfigError("--json prints numbers and --out draws a picture; use only one of them")
+        raise ConfigError("--json prints numbers and --out writes a picture; use only one of them")
     out = out or DEFAULT
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out: {out} must end in .png")

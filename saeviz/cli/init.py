@@ -1,4 +1,4 @@
-"""`saeviz init`: a commented run file, written from what the plugins declare."""
+"""`saeviz init`: write a commented run file, generated from the options that plugins declare."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from saeviz.formats.toml import toml_key, toml_value
 from saeviz.values.errors import ConfigError, ExitCode
 
 HEAD = """\
-# A run of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.
+# A run file of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.
 # Paths are relative to this file. A line that begins with # shows a default;
 # `saeviz plugins` lists the values of `use`, `saeviz plugins ROLE:NAME` the options of a component.
 """
 
 ASKED: dict[str, dict[str, str]] = {"images": {"path": "images", "ratings": "ratings.csv"}}
-"""What a newcomer has to fill in."""
+"""Values to be filled in by the user."""
 
 
 @click.command()
@@ -50,7 +50,7 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield from _table("[run]", None, RunSettings, {})
     for role in ("images", "extractor", "store", "embeddings"):
         yield from _component(manager, f"[{role}]", role, DEFAULT_USE[role])
-    yield "# A second embedding: monosemanticity is computed with it, too, and the agreement of the two."
+    yield "# A second embedding: monosemanticity is also computed with it, and the agreement of both."
     yield f"# One of: {', '.join(manager.names('embeddings'))}"
     yield "# [second_embeddings]"
     yield '# use = "timm"\n'
@@ -61,7 +61,7 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield f"# One of: {', '.join(manager.names('labeler'))}"
     yield "# [labeler]"
     yield '# use = "clip-vocabulary"\n'
-    yield '# With [judge] and use = "labeler" in it, names are tested on images that the labeler has not seen.\n'
+    yield '# With [judge] and use = "labeler", names are tested on images that the labeler has not seen.\n'
     for use in LISTS["reporters"][1]:
         yield from _component(manager, "[[reporters]]", "reporter", use)
 

@@ -1,4 +1,4 @@
-"""`saeviz plugins`: what there is, where it comes from, and why something is left out."""
+"""`saeviz plugins`: list components, where they come from, and why a plugin was skipped."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _show_all(manager: Manager, failing: dict[str, str]) -> None:
             lacks = f"  (lacks {', '.join(missing)}: pip install '{offer.spec.install}')" if missing else ""
             say(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
     for source in manager.left_out:
-        tell(f"{source} is left out, as asked")
+        tell(f"{source} is left out, as requested")
     for problem in manager.problems:
         tell(problem)
         if problem.details:
@@ -106,7 +106,7 @@ def _find(manager: Manager, component: str) -> Offer:
 
 def _sql_of(offer: Offer) -> str:
     if not offer.spec.sql:
-        raise ConfigError(f"the {offer.spec.role} {offer.spec.name} comes without SQL; it needs no tables made by hand")
+        raise ConfigError(f"the {offer.spec.role} {offer.spec.name} has no SQL; it needs no tables created by hand")
     package, _, path = offer.spec.sql.partition(":")
     try:
         return files(package).joinpath(path).read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
 
 
 def _default(field: FieldInfo) -> str:
-    """As it is written in a run file."""
+    """The default of an option, as written in a run file."""
     value = field.get_default(call_default_factory=True)
     return "none" if value is None else toml_value(to_jsonable_python(value, fallback=str))
 

@@ -1,4 +1,4 @@
-"""`saeviz run`: the whole job."""
+"""`saeviz run`: run the pipeline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from saeviz.values.regular import real_path
 
 
 def stage_options(command: Any) -> Any:
-    """The flags that say how much of a run is done."""
+    """Add the options that choose the stages and the number of images."""
     for option in reversed(
         [
             click.option(
@@ -48,8 +48,8 @@ def stage_options(command: Any) -> Any:
 @settings_options
 @plugins_option
 @stage_options
-@click.option("--dry-run", is_flag=True, help="Only print which stages would run and what labels would cost.")
-def run(  # noqa: PLR0913, PLR0917  a flag each
+@click.option("--dry-run", is_flag=True, help="Only print which stages would run and what labeling would cost.")
+def run(  # noqa: PLR0913, PLR0917 one per option
     run_file: Path | None,
     plugin_words: tuple[str, ...],
     first: str,
@@ -72,7 +72,7 @@ def run(  # noqa: PLR0913, PLR0917  a flag each
 
 
 def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
-    """Say on stdout what a run would do. Nothing is written, no model is run, nothing is sent."""
+    """Print on stdout what a run would do, without writing files, running models or sending requests."""
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
     try:
@@ -84,7 +84,7 @@ def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
 
 
 def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:
-    """Run, say on stdout where the report is, and give the exit code."""
+    """Run, print the paths of the reports on stdout, and return the exit code."""
     finished = execute(prepared, plan, limit=limit, show_progress=sys.stderr.isatty())
     for path in reports(finished):
         say(path)
@@ -103,7 +103,7 @@ def layers_of(
     device: str | None,
     assignments: tuple[str, ...],
 ) -> list[Layer]:
-    """Run file, `--set` and flags, the nearer ones last."""
+    """The layers of settings: run file, `--set`, other options. Later ones override earlier ones."""
     if run_file is None and images is None and not any(text.startswith("images.") for text in assignments):
         raise ConfigError("nothing to run: give a run file (`saeviz init` writes one) or --images DIR --ratings FILE")
     here = Path.cwd()
@@ -125,6 +125,6 @@ def _default_dir(images: str | None) -> dict[str, Any]:
 
 
 def reports(finished: Run) -> list[Path]:
-    """What the reporters wrote."""
+    """The paths of the reports that were written."""
     files = finished.manifest["stages"].get("report", {}).get("files", [])
     return [finished.dir / path for path in files]

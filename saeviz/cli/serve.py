@@ -1,4 +1,4 @@
-"""`saeviz serve`: a report for the browser, or with `--api` features, images and embeddings for other machines."""
+"""`saeviz serve`: serve a report to a browser or, with `--api`, features, images and embeddings to other machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on; any but a loopback address needs a token.",
+    help="Address to listen on; any other than a loopback address requires a token.",
 )
 @click.option(
     "--port",
@@ -75,7 +75,7 @@ def serve(
 
     token = _token(token_env) if api else None
     if token is None and not is_loopback(host):
-        step = f"put a token into the environment variable {token_env}" if api else "a report is for 127.0.0.1 only"
+        step = f"set the environment variable {token_env} to a token" if api else "a report is for 127.0.0.1 only"
         raise ConfigError(f"--host {host}: other machines could connect; {step}")
     try:
         listening = listen(host, port)
@@ -86,7 +86,7 @@ def serve(
         app = _api(source, assignments, granted(**grants)) if api else _report(source)
         address = f"[{host}]" if ":" in host else host
         say(f"http://{address}:{listening.getsockname()[1]}")
-        whom = "those who have the token" if token else "this machine only"
+        whom = "clients that have the token" if token else "this machine only"
         tell(f"serving {source} for {whom}; stop with Ctrl-C")
         try:
             serve_app(Guard(Limited(app), token), listening)
@@ -100,7 +100,7 @@ def _token(variable: str) -> str | None:
     if token is None and variable != TOKEN:
         raise ConfigError(f"--token-env: the environment variable {variable} is not set")
     if token is not None and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
-        raise ConfigError(f"{variable}: a token is at least 16 printable ASCII characters without a space")
+        raise ConfigError(f"{variable}: a token must have at least 16 printable ASCII characters and no space")
     return token
 
 

@@ -73,7 +73,7 @@ def _print(found: dict[str, Any]) -> None:
     if found["fires_together_with"]:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
     for name, value in found["scores"].items():
-        if name != "cluster" and value != "":  # its number means something only beside that of another feature
+        if name != "cluster" and value != "":  # the number is meaningful only in comparison with other features
             say(f"  {name}: {_text(value)}")
     for row in found["correlations"]:
         for line in _relations(row):
@@ -82,13 +82,13 @@ def _print(found: dict[str, Any]) -> None:
         say(f"  {name}: {controls} held constant")
     if caveat := interval_caveat(found["scores"].get("n_active")):
         say(f"  note: {caveat}")
-    say("  top images:" if found["top_images"] else "  top images: none, it fires on no image")
+    say("  top images:" if found["top_images"] else " top images: none; the feature fires on no image")
     for image in found["top_images"]:
         say(f"    {_text(image['activation']):>8}  {image['item_id']}")
 
 
 def _relations(row: dict[str, Any]) -> Iterator[str]:
-    """A rating's correlations: those of each scorer begin a line."""
+    """The correlations with one rating; those of each scorer start on a new line."""
     names = [name for name in row if name != "rating"]
     prefixes = sorted(relation_prefixes(names), key=len, reverse=True)
     of = {name: next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names}
@@ -100,7 +100,7 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(start: str, parts: Sequence[str], between: str) -> Iterator[str]:
-    """The parts on as many lines as the terminal needs, none of them cut in two."""
+    """The parts, wrapped to the width of the terminal without splitting a part."""
     width = max(shutil.get_terminal_size((100, 24)).columns, 40)
     line = start + (parts[0] if parts else "")
     for part in parts[1:]:

@@ -1,4 +1,4 @@
-"""`saeviz store`: what a store holds, and its features copied to another one."""
+"""`saeviz store`: list the contents of a store, and copy its features to another one."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def store() -> None:
 def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, quiet: bool, **grants: Any) -> int:
     """Copy all features FROM one store TO another and verify the copy.
 
-    A store is a run directory, a run file, or NAME:PATH such as npz:features; give its options with
-    --set from.OPTION=VALUE and --set to.OPTION=VALUE. An interrupted copy resumes where it stopped. A run whose
-    features were copied can use the copy from then on.
+    A store is a run directory, a run file, or NAME:PATH such as npz:features; give its options with --set
+    from.OPTION=VALUE and --set to.OPTION=VALUE. An interrupted copy resumes where it stopped. A run whose features were
+    copied can use the copy from then on.
     """
     log_to_stderr(quiet=quiet)
     places = Places(granted(**grants), assignments, "from", "to")
@@ -54,14 +54,14 @@ def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, 
     for place in (origin, copy_to):
         tell_problems(place.manager)
     if is_same_store(origin, copy_to):
-        raise ConfigError(f"{origin} would be copied onto itself; give the copy a folder of its own")
+        raise ConfigError(f"{origin} would be copied onto itself; give the copy another folder")
     with origin.rundir.locked() if origin.rundir else nullcontext():
         copied = _copy(origin, copy_to)
         if origin.rundir is not None:
             _accept(origin.rundir, copy_to.config)
     _tell(copied, copy_to, as_json=as_json)
     if origin.rundir is not None and not quiet:
-        tell(f"to use the copy from now on, put this into the run file\n{_table(copy_to.config)}")
+        tell(f"to use the copy from now on, add this to the run file\n{_table(copy_to.config)}")
     return ExitCode.DONE
 
 
@@ -95,7 +95,7 @@ def info(source: str, assignments: tuple[str, ...], as_json: bool, **grants: Any
 def _copy(origin: Place, copy_to: Place) -> list[Copied]:
     opened = origin.open()
     try:
-        # A run's store may have more than the run: images that were removed, or can no longer be read.
+        # The store may have items that are no longer part of the run: removed or now unreadable images.
         source = Part(opened, origin.rundir.extracted_ids()) if origin.rundir else opened
         return copy_features(source, copy_to.open, partial(watched, as_bar=sys.stderr.isatty()))
     finally:
@@ -103,7 +103,7 @@ def _copy(origin: Place, copy_to: Place) -> list[Copied]:
 
 
 def _accept(rundir: RunDir, config: ComponentConfig) -> None:
-    """From now on the run takes this store for its own, until it writes to one of them."""
+    """Record the copy in the manifest, so that the run accepts it as its store until either is written to."""
     manifest = rundir.read_manifest()
     record = manifest["stages"]["extract"]
     record["copies"] = [*(copy for copy in record.get("copies", []) if copy != config.identity()), config.identity()]
@@ -116,11 +116,11 @@ def _tell(copied: list[Copied], copy_to: Place, *, as_json: bool) -> None:
         say_json({"store": str(copy_to), "verified": True, "spaces": spaces}, indent=None)
         return
     for part in copied:
-        say(f"{part.space}: {part.items} items, {part.written} of them written now, all of them equal")
+        say(f"{part.space}: {part.items} items, {part.written} of them written now, all verified")
 
 
 def _table(config: ComponentConfig) -> str:
-    """`[store]` of a run file; options that have their default are left out."""
+    """The `[store]` table of a run file, without options that have their default value."""
     fields = type(config.options).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
     options = {name: value for name, value in config.as_json().items() if value != defaults.get(name)}

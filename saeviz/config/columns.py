@@ -1,4 +1,4 @@
-"""Columns of several scorers side by side: the name that stands before them, and what no two may share."""
+"""Keep the columns of several scorers apart: prefixes, and detection of duplicate columns."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from saeviz.discovery.manager import Manager
 
 OF_THE_CORE = (*KEYS, "n_active", "max", "mean")
-"""Columns of `scores.parquet` that no scorer gives."""
+"""Columns of `scores.parquet` that the core computes itself."""
 
 LONGEST_NAME = 40
 
 
 def name_mistake(name: Any) -> str | None:
-    """What is wrong with the name of a scorer, None where it is fine."""
+    """What is wrong with the name of a scorer, None if it is valid."""
     if isinstance(name, str) and re.fullmatch(rf"[A-Za-z][A-Za-z0-9_-]{{0,{LONGEST_NAME - 1}}}", name):
         return None
     return (
-        f"a letter, then letters, digits, '_' and '-', {LONGEST_NAME} at most, since it stands before the names of "
+        f"a letter, then letters, digits, '_' and '-', at most {LONGEST_NAME} characters, as a prefix of the names of "
         f"columns; not {quoted(name)}"
     )
 
 
 def renamed(result: ScoreColumn | ScoreFact, name: str) -> ScoreColumn | ScoreFact:
-    """The same column or fact of a scorer that was given a name: `bh` makes `bh_r` of `r`."""
+    """The column or fact with the scorer's name as a prefix: `bh` renames `r` to `bh_r`."""
     return replace(result, name=f"{name}_{result.name}") if name else result
 
 
 def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list[str]:
-    """A line for every two scorers that would give the same columns, as far as that is known before they run.
+    """An error line for every two scorers that would give the same columns, as far as known before they run.
 
-    That is two of one kind, or two whose plugins declare a column of the same name.
+    These are two of the same kind, or two whose plugins declare a column of the same name.
     """
     lines = []
     seen: list[tuple[ComponentConfig, frozenset[str]]] = []
@@ -63,13 +63,13 @@ def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list
 
 
 class GivenColumns:
-    """Who gave which column so far, so that one given twice is refused when it comes, not after everything else."""
+    """Records which scorer gave which column, so that a duplicate is rejected immediately."""
 
     def __init__(self) -> None:
         self._given: dict[tuple[str, str, str | None], ComponentConfig] = {}
 
     def add(self, column: ScoreColumn, config: ComponentConfig) -> None:
-        """Note it; raises `PluginError` where the run has such a column already."""
+        """Record a column; raises `PluginError` if the run already has it."""
         key = column.name, str(column.space), column.target
         what = f"the column {quoted(column.name)} of {column.space}"
         if column.target is None and column.name in OF_THE_CORE:

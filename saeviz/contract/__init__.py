@@ -1,1 +1,1 @@
-"""What a component is: its role, its options, its spec and its context."""
+"""The interface of components: roles, options, specs and context."""

@@ -1,4 +1,4 @@
-"""What a component is given besides its options; saeviz has no global state."""
+"""The context that a component gets besides its options; saeviz has no global state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeviz.values.errors import ConfigError
 
 T = TypeVar("T")
 Precision = Literal["float32", "bfloat16"]
-"""Of the numbers in a model; what it gives is float32 all the same."""
+"""Precision of a model's computation; its outputs are converted to float32."""
 
 
 def _no_progress(items: Iterable[Any], _total: int | None, _label: str) -> Iterator[Any]:
@@ -33,14 +33,14 @@ def _no_peer(role: str) -> Any:
 class Context:
     """What a component may use: device, folders, logger, progress.
 
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `workdir` a folder of its own to write to (the component creates
-    it on first use); `cache_dir` the folder of the cache that runs share; `offline` forbids the network, for the reason
-    `why_offline`, which ends messages; `environment` has the variables that may hold secrets (for a run that is only
-    read, those that its reader allows). `failed(subject, error)` records an item or a feature that was left out,
-    `progress(items, total, label)` yields the items and shows progress, `peer(role)` gives the run's own component of
-    another role, for example the extractor whose CLIP a labeler reuses; outside a run it raises `ConfigError`. `place`
-    is where the component stands in the run file, such as `second_embeddings`, its role outside a run; messages begin
-    with it.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. `workdir` is a folder for this component alone, which creates
+    it on first use; `cache_dir` is the cache folder shared by all runs. If `offline` is set, the component must not use
+    the network, for the reason `why_offline`, which can be appended to messages. `environment` holds the environment
+    variables that may contain secrets (when a finished run is only read, those that the reader allows).
+    `failed(subject, error)` records an item or a feature that was left out. `progress(items, total, label)` yields the
+    items and shows progress. `peer(role)` returns the run's component of another role, for example the extractor whose
+    CLIP a labeler reuses; outside a run it raises `ConfigError`. `place` is the component's table in the run file, such
+    as `second_embeddings`; error messages should begin with it.
     """
 
     device: str = "auto"
@@ -58,5 +58,5 @@ class Context:
     why_offline: str = "run.offline is set"
 
     def option(self, name: str) -> str:
-        """An option of the component as messages name it: `labeler.api_key`, `judge.api_key`."""
+        """The full name of an option, for messages: `labeler.api_key`, `judge.api_key`."""
         return f"{self.place}.{name}" if self.place else name

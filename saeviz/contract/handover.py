@@ -1,4 +1,4 @@
-"""Checks what components hand over before it is used, so that a plugin's mistake is reported with its name.
+"""Check the results of components before they are used, so that a plugin's mistake is reported with its name.
 
 `who` names the component, for example "extractor: mine of plugin mine (file mine.py)".
 """
@@ -65,7 +65,7 @@ def extracted(
             raise PluginError(f"{who} gave {_kind(batch)} instead of a FeatureBatch")
         if batch.space not in waiting:
             raise PluginError(
-                f"{who} gave {batch.space} of {batch.space.n_features} features, a space that it does not declare"
+                f"{who} gave {batch.space} with {batch.space.n_features} features, a space that it does not declare"
             )
         for item_id in batch.item_ids:
             if item_id not in waiting[batch.space]:

@@ -1,4 +1,4 @@
-"""One hook per role: the table of contents of saeviz.
+"""The hooks that a plugin can implement, one per role.
 
 A hook yields specs; nothing is imported or built until a run asks for a component by name.
 """
@@ -22,7 +22,7 @@ from saeviz.contract.specs import (
 
 PROJECT = "saeviz"
 API_VERSION = 1
-"""A plugin may set `SAEVIZ_API = 1`; one made for a newer API is left out with a message."""
+"""A plugin can declare `SAEVIZ_API = 1`; one that declares a newer API is skipped with a message."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -30,7 +30,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def saeviz_image_providers() -> Iterable[ImageProviderSpec]:  # type: ignore[empty-body]
-    """Where images and ratings come from.
+    """Sources of images and ratings.
 
     ::
 
@@ -58,7 +58,7 @@ def saeviz_feature_extractors() -> Iterable[FeatureExtractorSpec]:  # type: igno
 
 @hookspec
 def saeviz_feature_stores() -> Iterable[FeatureStoreSpec]:  # type: ignore[empty-body]
-    """Where features are stored.
+    """Storage for features.
 
     ::
 
@@ -72,7 +72,7 @@ def saeviz_feature_stores() -> Iterable[FeatureStoreSpec]:  # type: ignore[empty
 
 @hookspec
 def saeviz_embedding_providers() -> Iterable[EmbeddingProviderSpec]:  # type: ignore[empty-body]
-    """Independent image embeddings, the yardstick of monosemanticity.
+    """Independent image embeddings, with which monosemanticity is measured.
 
     ::
 
@@ -102,7 +102,7 @@ def saeviz_scorers() -> Iterable[ScorerSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def saeviz_selectors() -> Iterable[SelectorSpec]:  # type: ignore[empty-body]
-    """Which features are worth a name.
+    """Components that choose which features to name.
 
     ::
 
@@ -128,7 +128,7 @@ def saeviz_labelers() -> Iterable[LabelerSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def saeviz_reporters() -> Iterable[ReporterSpec]:  # type: ignore[empty-body]
-    """How a finished run is presented.
+    """Components that write a report of a finished run.
 
     ::
 

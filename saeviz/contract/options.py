@@ -1,4 +1,4 @@
-"""Options of components: a pydantic model, and marks on its fields."""
+"""The options of components: a pydantic model whose fields can carry marks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Mark:
-    """A property of an option besides its type.
+    """A property of an option in addition to its type.
 
-    `Annotated[Path, PATH, NEUTRAL]` gives an option one or several; `Field(..., **PATH, **NEUTRAL)` does the same.
+    Use `Annotated[Path, PATH, NEUTRAL]` or `Field(..., **PATH, **NEUTRAL)`.
     """
 
     def __init__(self, name: str, keyword: str, value: Any) -> None:
@@ -52,18 +52,21 @@ def _neutral_title(name: str, _field: object) -> str:
 PATH = Mark("path", "json_schema_extra", {"path": True})
 """Marks an option that holds a path (or a table or list of paths).
 
-In a run file it is relative to the file. An option that may also be another kind of text, such as a hub id, is typed
-`str` and read as a path if something exists there or it begins with a dot.
+In a run file it is relative to the file. An option that can also be something else, such as a hub id, is typed `str`;
+it is treated as a path if a file or folder of that name exists or if it begins with a dot.
 """
 NEUTRAL = Mark("neutral", "field_title_generator", _neutral_title)
-"""Marks an option on which no result depends, for example a batch size or a time-out.
+"""Marks an option that does not affect results, for example a batch size or a time-out.
 
-Changing it does not make a run repeat its work.
+Changing it does not cause a run to recompute anything.
 """
 
 
 class Options(BaseModel):
-    """Base of every component's options: unknown keys are refused, instances are immutable, errors quote no values."""
+    """Base class of a component's options.
+
+    Unknown keys are errors, instances are immutable, and validation errors do not quote values, which may be secret.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
@@ -74,15 +77,15 @@ class Options(BaseModel):
         """
 
     def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
-        """Raise `ConfigError` for the name of a rating, or of a column of metadata, that no image has.
+        """Raise `ConfigError` if an option names a rating or a metadata column that no image has.
 
-        `place` is where the options come from; the message begins with it. Called for scorers before anything is
-        extracted, so that a misspelt name is found at once and not after hours.
+        `place` is the table of the run file that holds the options; begin the message with it. `ratings` and `metadata`
+        are the names that exist. Called for scorers before extraction, so that a misspelt name is found at once.
         """
 
 
 def secret_fields(model: type[BaseModel]) -> list[str]:
-    """The options that hold a secret: typed `SecretStr`."""
+    """The options that hold a secret, that is, are typed `SecretStr`."""
     return [
         name
         for name, field in model.model_fields.items()
@@ -91,7 +94,7 @@ def secret_fields(model: type[BaseModel]) -> list[str]:
 
 
 def path_fields(model: type[BaseModel]) -> dict[str, bool]:
-    """The options that hold paths, and whether they can hold nothing else (typed `Path`)."""
+    """The options marked `PATH`; the value is True if an option can only be a path (typed `Path`, not `str`)."""
     found = {}
     for name, field in model.model_fields.items():
         if PATH.is_on(field):
@@ -102,5 +105,5 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
 
 
 def neutral_fields(model: type[BaseModel]) -> list[str]:
-    """The options on which no result depends."""
+    """The options marked `NEUTRAL`."""
     return [name for name, field in model.model_fields.items() if NEUTRAL.is_on(field)]

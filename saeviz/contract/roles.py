@@ -1,7 +1,7 @@
-"""What each kind of component must be able to do, and what it may do in addition.
+"""The protocol of each role, and optional capabilities.
 
-A role grows by an optional capability (a separate protocol, checked with `isinstance`), never by a new required method,
-so plugins written for an earlier saeviz still work.
+A role is extended by optional capabilities (separate protocols, checked with `isinstance`), never by new required
+methods, so plugins written for an earlier version of saeviz keep working.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class ImageProvider(Protocol):
-    """Where images and their ratings come from."""
+    """A source of images and their ratings."""
 
     def get_image(self, item_id: str) -> ImageItem | None:
-        """The image with this id, or None."""
+        """The image with this id, or None if there is none."""
         ...
 
     def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
-        """All images in a stable order, not decoded; with `filter_labeled` only those that have a rating."""
+        """Yields images in a stable order, without decoding them.
+
+        With `filter_labeled`, only images with a rating; with `limit`, at most that many.
+        """
         ...
 
 
@@ -42,7 +45,7 @@ class ReportsNotes(Protocol):
     """Optional for an image provider: notes about the data that the user should read."""
 
     def notes(self) -> Sequence[str]:
-        """Sentences, for example how many rows of the ratings table have no image. Called after `iter_images`."""
+        """Sentences, such as how many rows of the ratings table match no image. Called after `iter_images`."""
         ...
 
 
@@ -52,11 +55,11 @@ class FeatureExtractor(Protocol):
 
     @property
     def spaces(self) -> Sequence[FeatureSpace]:
-        """The feature spaces that it produces, known without running the model."""
+        """The feature spaces that `extract` yields; must be known without loading the model."""
         ...
 
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
-        """Features of the items: for each chunk of them one batch per space, all with the same ids.
+        """Yields features: for each chunk of items, one batch per space, all with the same ids.
 
         An image that cannot be read is reported with `context.failed(item_id, error)` and left out.
         """
@@ -70,7 +73,10 @@ class SingleImageExtractor(Protocol):
     def extract_from_image(
         self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
-        """CLS features of one image at `layer` (default: the last one configured)."""
+        """CLS features of one image at `layer` (default: the last one configured), with the `top_k` strongest.
+
+        Raises `ImageError` for an image that cannot be read, and `ConfigError` for a layer that is not configured.
+        """
         ...
 
     def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
@@ -80,32 +86,34 @@ class SingleImageExtractor(Protocol):
 
 @runtime_checkable
 class HeatmapExtractor(Protocol):
-    """Optional for an extractor: where chosen features fire, cheaper than `extract_spatial` and finer than patches."""
+    """Optional for an extractor: heatmaps of chosen features, faster than `extract_spatial` and finer than patches."""
 
     def heatmaps(
         self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
-        """`[n, n_features, rows, cols]`, the columns of `extract_spatial` that belong to `features`.
+        """Activations `[n_images, n_features, rows, cols]` of `features` on each patch, as in `extract_spatial`.
 
-        With `fine` an odd multiple of rows and columns over the same field of view, with the same value in the middle
-        cell of each patch. Raises `ImageError` for an image that cannot be read.
+        With `fine`, rows and columns are multiplied by an odd number over the same field of view; the middle cell of
+        each patch has the same value as without. Raises `ImageError` for an image that cannot be read.
         """
         ...
 
     def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
-        """The part of the picture that the map covers: left, top, right, bottom in pixels of the upright picture.
+        """The part of the picture that a map covers: (left, top, right, bottom) in pixels of the upright picture.
 
-        It reaches beyond the picture if the model pads it.
+        It extends beyond the picture if the model pads it.
         """
         ...
 
 
 @runtime_checkable
 class Checkable(Protocol):
-    """Optional for an extractor: check on a few images that each layer has the right SAE."""
+    """Optional for an extractor: check on a few images that each SAE belongs to its layer."""
 
     def health(self, items: Sequence[ImageItem]) -> Iterable[Health]:
-        """Measured figures beside the published ones, and warnings, for `saeviz check --deep`. Loads the model.
+        """Figures measured on the items, with published ones to compare, and warnings; for `saeviz check --deep`.
+
+        Loads the model.
 
         An image that cannot be read is reported with `context.failed(item_id, error)` and left out.
         """
@@ -114,20 +122,20 @@ class Checkable(Protocol):
 
 @runtime_checkable
 class HasProvenance(Protocol):
-    """Optional for an extractor and an embedding provider: which model files were used."""
+    """Optional for an extractor or an embedding provider: which model files were used."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """A JSON-able record for the manifest, for example the commit of a hub revision. Read after use."""
+        """A record for the manifest, serialisable as JSON, such as the commit of a hub revision. Read after use."""
         ...
 
 
 @runtime_checkable
 class HasActivations(Protocol):
-    """Optional for an extractor: the activations that the SAEs encode, to compare features with."""
+    """Optional for an extractor: the activations that the SAEs encode, for comparison with the features."""
 
     def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
-        """`[n, d_in]`: the model's own activations at the layer and tokens of `space`; patches as their mean.
+        """The model's activations `[n, d_in]` at the layer and tokens of `space`; for patch tokens, their mean.
 
         An image that cannot be read gives a row of NaN.
         """
@@ -148,16 +156,16 @@ class HasDecoder(Protocol):
     """Optional for an extractor: the decoder directions of the features."""
 
     def decoder(self, space: FeatureSpace) -> Float32Array:
-        """`W_dec` of the SAE of `space`, `[n_features, d_in]`."""
+        """The decoder matrix The decoder matrix `W_dec` of the SAE of `space`, `[n_features, d_in]`."""
         ...
 
 
 @runtime_checkable
 class TextAligned(Protocol):
-    """Optional for an extractor: the model's joint space of images and texts, rows of unit length."""
+    """Optional for an extractor: the model's joint embedding of images and texts. Rows have unit length."""
 
     def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
-        """`[n, dim]`; an unreadable image gives a row of NaN."""
+        """Embeddings Embeddings `[n, dim]`; an unreadable image gives a row of NaN."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Float32Array:
@@ -203,13 +211,13 @@ class SaysDurability(Protocol):
 
     @property
     def durable(self) -> bool:
-        """Whether stored features are still there when the process has ended."""
+        """Whether stored features outlive the process."""
         ...
 
 
 @runtime_checkable
 class EmbeddingProvider(Protocol):
-    """An image embedding that is independent of the model whose features are judged."""
+    """Embeds images with a model that is independent of the one whose features are measured."""
 
     @property
     def dim(self) -> int:
@@ -217,7 +225,7 @@ class EmbeddingProvider(Protocol):
         ...
 
     def embed(self, items: Sequence[ImageItem]) -> Float32Array:
-        """`[len(items), dim]` float32, a row per item; an unreadable image is reported and gives NaN."""
+        """Embeddings `[n_items, dim]`, float32; an unreadable image is reported and its row is NaN."""
         ...
 
 
@@ -226,25 +234,28 @@ class Scorer(Protocol):
     """Computes one or several scores of every feature of a space."""
 
     def score(self, data: ScoreInput) -> Iterable[ScoreColumn | ScoreFact]:
-        """The columns of one space. Called once per space of the run."""
+        """Yields score columns (one value per feature, NaN if undefined) and facts of one space.
+
+        Called once for each space of the run.
+        """
         ...
 
 
 @runtime_checkable
 class FamilyScorer(Protocol):
-    """Optional for a scorer: columns that need all spaces at once, such as adjusted p-values."""
+    """Optional for a scorer: columns computed from all spaces together, such as adjusted p-values."""
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterable[ScoreColumn | ScoreFact]:
-        """Further columns, computed from everything that `score` returned for all spaces."""
+        """Yields further columns, computed from all columns that `score` returned."""
         ...
 
 
 @runtime_checkable
 class Selector(Protocol):
-    """Chooses the features worth a name."""
+    """Chooses the features to name."""
 
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
-        """At most `limit` features, best first, no duplicates."""
+        """At most `limit` features (None: the selector's own number), best first, without duplicates."""
         ...
 
 
@@ -263,7 +274,7 @@ class ConcurrentLabeler(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """Recommended number of concurrent calls."""
+        """The recommended number of concurrent calls."""
         ...
 
 
@@ -277,7 +288,7 @@ class MeteredLabeler(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """Usage so far in this run directory, including earlier runs."""
+        """The usage so far in this run directory, including earlier runs."""
         ...
 
 
@@ -290,7 +301,7 @@ class LabelJudge(Protocol):
     """
 
     def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
-        """`[n]` in [0, 1], higher where the label applies; NaN for an image that cannot be judged.
+        """Scores `[n_images]` in [0, 1], higher where the label applies; NaN for an image that cannot be judged.
 
         `label` has `label` and `description` only. Raises `LabelError` if the label cannot be judged at all.
         """
@@ -299,10 +310,10 @@ class LabelJudge(Protocol):
 
 @runtime_checkable
 class MeteredJudge(Protocol):
-    """Optional for a judge: its cost, estimated before."""
+    """Optional for a judge: its cost, estimated in advance."""
 
     def estimate_judging(self, n_images: Sequence[int]) -> Usage:
-        """Estimated cost of judging labels on this number of images each; nothing is sent."""
+        """Estimated cost of judging one label per entry on that number of images; nothing is sent."""
         ...
 
 

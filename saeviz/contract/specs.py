@@ -1,4 +1,4 @@
-"""Specs, which the hooks yield: one class per role."""
+"""The specs that hooks yield, one class per role."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from saeviz.contract.options import Options
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentSpec:
-    """One component that a plugin offers.
+    """Describes one component that a plugin offers.
 
-    `factory` is called as `factory(options, context)`; written as text, `"package.module:Class"`, the module is
-    imported only when the component is built. `needs` are the modules that it imports and plain saeviz does not
-    install, `install` is the argument of `pip install` that provides them. `notes`, written like a factory, is a
+    `factory` is called as `factory(options, context)`; given as text, `"package.module:Class"`, the module is imported
+    only when the component is built. `needs` lists the modules that it imports and that saeviz does not install by
+    default; `install` is the argument of `pip install` that provides them. `notes`, written like a factory, is a
     function without arguments that returns lines of further information, for example known weights; `saeviz plugins
-    ROLE:NAME` prints them. `sql` is a file of the package, `"package:path/in/package.sql"`, that creates the tables of
-    the component; `saeviz plugins ROLE:NAME --sql` prints it.
+    ROLE:NAME` prints them. `sql` is a file in the package, `"package:path/in/package.sql"`, that creates the
+    component's tables; `saeviz plugins ROLE:NAME --sql` prints it.
     """
 
     role: ClassVar[str]
@@ -72,12 +72,13 @@ class EmbeddingProviderSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerSpec(ComponentSpec):
-    """Offers a `Scorer`. One that `needs_embeddings` cannot be part of a run without them.
+    """Offers a `Scorer`. With `needs_embeddings`, it cannot be used in a run without embeddings.
 
-    If no scorer of a run `uses_embeddings`, none are computed: set it to False if `data.embeddings` is never read.
+    Set `uses_embeddings` to False if `data.embeddings` is never read: if no scorer of a run uses embeddings, none are
+    computed.
 
-    `columns` are the names of the columns that it returns: a run with two scorers that share one is refused before
-    anything is computed.
+    `columns` lists the names of the columns that it returns; a run in which two scorers return the same column is
+    rejected before anything is computed.
     """
 
     role = "scorer"
@@ -99,8 +100,8 @@ class SelectorSpec(ComponentSpec):
 class LabelerSpec(ComponentSpec):
     """Offers a `Labeler`.
 
-    One that `judges_itself` is a free `LabelJudge`: it judges its own labels unless [judge] in the run file says
-    otherwise.
+    `judges_itself` is for a `LabelJudge` that costs nothing: it judges its own labels unless the run file has a
+    [judge].
     """
 
     role = "labeler"

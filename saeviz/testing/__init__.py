@@ -1,6 +1,6 @@
-"""Contract suites, one per role, and fakes that need no model. Shipped for the authors of plugins.
+"""Contract test suites, one per role, and fake components that need no model, for authors of plugins.
 
-A component's test is a subclass of its role's contract with one fixture::
+To test a component, subclass its role's contract and define one fixture::
 
     from saeviz.testing import FeatureStoreContract
 

@@ -1,4 +1,4 @@
-"""Small made-up data in the shapes that components are given. The same seed gives the same data."""
+"""Small synthetic inputs for components. The same seed gives the same data."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ HOSTILE_IDS = (
     "\u2028line separator",
     "long " * 200,
 )
-"""Item ids that are legal and have broken stores before; no two are equal."""
+"""Item ids that are valid but tend to break stores; no two are equal."""
 
 
 @dataclass
 class Surroundings:
-    """A context for one component, and what the component did with it."""
+    """A context for one component under test, which records what the component reports."""
 
     workdir: Path
     items: Sequence[ImageItem] = ()
@@ -71,7 +71,7 @@ class Surroundings:
 
     @property
     def context(self) -> Context:
-        """On the CPU and offline; its peers are a `FakeExtractor` and the provider of `items`."""
+        """The context: CPU, offline; its peers are a `FakeExtractor` and a provider of `items`."""
         return Context(
             device="cpu",
             workdir=self.workdir / "work",
@@ -101,14 +101,17 @@ class _Items:
 
 
 def pictures(n: int = 8, **options: Any) -> list[ImageItem]:
-    """Pictures of `FakeImages`, with its options."""
+    """The first `n` images of `FakeImages`, with its options."""
     return list(FakeImages(FakeImagesOptions(n=n, **options), Context()).iter_images())
 
 
 def random_batch(
     space: FeatureSpace, item_ids: Sequence[str], seed: int | Sequence[int] = 0, density: float = 0.2
 ) -> FeatureBatch:
-    """Features of these items, none of them zero everywhere unless `density` is small."""
+    """Random features of these items.
+
+    A share of about `density` is not zero, so with a small one an item may have no active features.
+    """
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -128,10 +131,10 @@ def score_input(
     seed: int = 0,
     groups: int = 0,
 ) -> ScoreInput:
-    """Random features of which feature 0 never fires and feature 1 is the same on every image.
+    """Random features with ratings and embeddings; feature 0 never fires, feature 1 is constant.
 
-    Feature 2 makes up most of the first rating. Every fifth rating is missing, and so is the embedding of
-    the last image where there are more than three. With `groups`, images belong to so many of them, in turns.
+    The first rating depends mostly on feature 2. Every fifth rating is missing, and so is the embedding of the last
+    image if there are more than three images. With `groups`, images belong to so many of them, in turns.
     """
     import numpy as np
     from scipy.sparse import csr_array
@@ -168,9 +171,10 @@ def score_input(
 def score_table(
     n_features: int = 30, *, ratings: Sequence[str] = ("liking", "calm"), scored: bool = True, seed: int = 0
 ) -> ScoreTable:
-    """Scores as the bundled scorers leave them, over two spaces; with `scored=False` all of them are NaN.
+    """Scores in the form that the bundled scorers produce, over two spaces; with `scored=False` all are NaN.
 
-    `scores` has n_active, max, mean and monosemanticity, `correlations` n, r, p, q. A fifth of the rows is NaN.
+    `scores` has the columns n_active, max, mean and monosemanticity; `correlations` has n, r, p and q. A fifth of the
+    values of monosemanticity and r are NaN.
     """
     import numpy as np
     import pandas as pd
@@ -206,7 +210,7 @@ def _random_column(
 
 
 def label_request(items: Sequence[ImageItem], *, n_top: int = 4) -> LabelRequest:
-    """A request about a feature that fires on the first `n_top` items and on none of the others."""
+    """A request to name a feature that fires on the first `n_top` items only."""
     top = [TopImage(item, float(n_top - rank)) for rank, item in enumerate(items[:n_top])]
     return LabelRequest(
         feature=FeatureSpace(2, "cls", 32).feature(5),

@@ -1,4 +1,4 @@
-"""What every embedding provider must do."""
+"""The contract of embedding providers, as a test suite."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ MakeEmbedder = Callable[[Context], EmbeddingProvider]
 
 
 class EmbeddingProviderContract:
-    """Subclass it and give the fixture `make`: a function of a context that builds the embedder."""
+    """Subclass this and define the fixture `make`: a function that builds the embedder from a context."""
 
     tolerance: ClassVar[float] = 1e-4
-    """How far rows of the same image may differ, relative to the largest value of a row."""
+    """Largest allowed difference between rows of the same image, relative to the largest value of a row."""
 
     @pytest.fixture
     def make(self) -> MakeEmbedder:
         """Builds the embedder under test."""
-        raise NotImplementedError("give the fixture make")
+        raise NotImplementedError("define the fixture make")
 
     @pytest.fixture
     def surroundings(self, tmp_path: Path) -> Surroundings:
-        """Where it is, and what it reports as failed."""
+        """The embedder's context, and the failures that it reports."""
         return Surroundings(tmp_path, [*pictures(5), unreadable()])
 
     @pytest.fixture
     def embedder(self, make: MakeEmbedder, surroundings: Surroundings) -> EmbeddingProvider:
-        """The embedder."""
+        """The embedder under test."""
         return make(surroundings.context)
 
     def test_is_an_embedding_provider(self, embedder: EmbeddingProvider) -> None:
@@ -113,7 +113,7 @@ class EmbeddingProviderContract:
         assert get_embedding("unreadable") is None
 
     def is_close(self, found: object, expected: object) -> bool:
-        """Whether rows are the same picture's."""
+        """Whether rows are equal up to `tolerance`."""
         import numpy as np
 
         one, other = np.asarray(found), np.asarray(expected)
@@ -126,7 +126,7 @@ def unreadable() -> ImageItem:
 
 
 def blank(mode: str, size: tuple[int, int]) -> ImageItem:
-    """A picture of one shade as a TIFF, which has all modes but `LA` and `P`'s palette; these are PNG."""
+    """A uniform picture of this mode and size, as a TIFF; as a PNG for `LA` and `P`, which TIFF lacks."""
     from PIL import Image
 
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""Sparse features of patch colours, the extractor of `saeviz.testing.fakes`."""
+"""The extractor of `saeviz.testing.fakes`: sparse features computed from the colours of patches."""
 
 from __future__ import annotations
 
@@ -32,25 +32,26 @@ STATISTICS = 6
 
 
 class Slow(Options):
-    """Options of a fake that can take its time."""
+    """Options of a fake that can be slowed down."""
 
-    seconds_per_item: float = Field(0.0, ge=0, description="wait this long for each item, so that a test can interrupt")
+    seconds_per_item: float = Field(0.0, ge=0, description="seconds to wait for each item, to allow interrupting")
 
 
 class FakeExtractorOptions(Slow):
     """Options of `fake-extractor`."""
 
     layers: tuple[int, ...] = Field((1, 2), min_length=1, description="layers; each has its own features")
-    tokens: tuple[Tokens, ...] = Field(("cls",), min_length=1, description="where the features are read")
-    n_features: int = Field(32, ge=STATISTICS, description="features per space")
-    batch_size: int = Field(4, ge=1, description="images at once")
+    tokens: tuple[Tokens, ...] = Field(("cls",), min_length=1, description="tokens at which the features are read")
+    n_features: int = Field(32, ge=STATISTICS, description="number of features per space")
+    batch_size: int = Field(4, ge=1, description="images per batch")
 
 
 class FakeExtractor:
     """Sparse features of patch colours; `cls` is the mean patch.
 
-    Features 0 to 5 are how far red, green and blue are above grey and their standard deviations, the others random
-    mixtures of them. Able to do all that an extractor can, with a joint space of pictures and the words for colours.
+    Features 0 to 2 are how far red, green and blue exceed grey, features 3 to 5 their standard deviations; the others
+    are random mixtures of these. Has all optional capabilities of an extractor, including a joint embedding of pictures
+    and colour words.
     """
 
     def __init__(self, options: FakeExtractorOptions, context: Context) -> None:
@@ -105,7 +106,7 @@ class FakeExtractor:
     def heatmaps(
         self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
-        """The columns of `extract_spatial`; there is nothing finer in them, so a patch is 3 x 3 equal cells then."""
+        """The columns of `extract_spatial`; with `fine`, each patch becomes 3 x 3 equal cells."""
         import numpy as np
 
         maps = [[self.extract_spatial(image, layer).heatmap(feature) for feature in features] for image in images]
@@ -113,7 +114,7 @@ class FakeExtractor:
         return found.repeat(3, axis=-1).repeat(3, axis=-2) if fine else found
 
     def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
-        """All of the picture, which is squeezed into a square."""
+        """The whole picture."""
         width, height = _picture(image).size
         return 0.0, 0.0, float(width), float(height)
 
@@ -136,7 +137,7 @@ class FakeExtractor:
         if layer is None:
             return self.options.layers[-1]
         if layer not in self.options.layers:
-            raise ConfigError(f"extractor.layers: layer {layer} is none of {list(self.options.layers)}")
+            raise ConfigError(f"extractor.layers: layer {layer} is not one of {list(self.options.layers)}")
         return layer
 
     def _try_patches(self, item: ImageItem) -> Float32Array | None:

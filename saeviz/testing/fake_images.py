@@ -1,4 +1,4 @@
-"""Drawn pictures with ratings, the images of `saeviz.testing.fakes`."""
+"""The images of `saeviz.testing.fakes`: drawn pictures with ratings."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ COLOURS = {
 class FakeImagesOptions(Options):
     """Options of `fake-images`."""
 
-    n: int = Field(12, ge=0, description="how many pictures")
-    broken: int = Field(0, ge=0, description="how many of them, the last ones, are not pictures at all")
-    unrated: int = Field(0, ge=0, description="how many, the first ones, have no ratings")
+    n: int = Field(12, ge=0, description="number of pictures")
+    broken: int = Field(0, ge=0, description="number of unreadable pictures, at the end")
+    unrated: int = Field(0, ge=0, description="number of pictures without ratings, at the beginning")
     groups: int = Field(0, ge=0, description="of how many groups, in turns; 0: none of them has a group")
-    seed: int = Field(0, description="another seed draws other pictures")
+    seed: int = Field(0, description="random seed of the pictures")
 
 
 class FakeImages:
-    """Pictures of one coloured rectangle on grey, with the ratings `warmth` (red less blue) and `noise`.
+    """Pictures of one coloured rectangle on grey, with the ratings `warmth` (red minus blue) and `noise`.
 
-    Metadata: `colour` is the rectangle's colour, `title` a short text with it.
+    The metadata `colour` is the rectangle's colour; `title` is a short text that contains it.
     """
 
     def __init__(self, options: FakeImagesOptions, context: Context) -> None:
         self.options = options
 
     def get_image(self, item_id: str) -> ImageItem | None:
-        """The picture `picture/7`."""
+        """The picture with this id, such as `picture/7`; None if there is none."""
         prefix, _, number = item_id.rpartition("/")
         known = prefix == "picture" and number in map(str, range(self.options.n))
         return self._item(int(number)) if known else None
 
     def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
-        """The pictures by number."""
+        """The pictures, ordered by number."""
         items = (self._item(number) for number in range(self.options.n))
         return islice((item for item in items if item.ratings or not filter_labeled), limit)
 
     def notes(self) -> list[str]:
-        """How many pictures are not rated."""
+        """A note on how many pictures have no ratings."""
         return [f"{self.options.unrated} images have no ratings"] if self.options.unrated else []
 
     def _item(self, number: int) -> ImageItem:
@@ -78,7 +78,7 @@ class FakeImages:
 
 
 def draw_rectangle(colour: str, generator: np.random.Generator) -> bytes:
-    """A PNG of 32 by 32 pixels: a rectangle of this colour somewhere on grey."""
+    """A PNG of 32 by 32 pixels with a rectangle of this colour at a random place on grey."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (32, 32), (128, 128, 128))

@@ -1,7 +1,7 @@
-"""A component of every role that needs no model: for tests of pipelines and as examples of the roles.
+"""Fake components, one per role, that need no model: for tests of pipelines and as examples.
 
-The module is itself a plugin: `saeviz run --plugins module:saeviz.testing.fakes`. Pictures are small and
-drawn, features are colours of patches, and everything is the same on every machine and in every batching.
+The module is itself a plugin: `saeviz run --plugins module:saeviz.testing.fakes`. Pictures are small drawings, features
+are computed from the colours of patches, and all results are the same on every machine and for every batch size.
 """
 
 from __future__ import annotations
@@ -84,21 +84,21 @@ __all__ = [
 
 
 class MemoryStore(OneItemStore):
-    """Features in a dictionary, gone with the process."""
+    """A feature store in memory; its features do not outlive the process."""
 
     def __init__(self, options: Options | None = None, context: Context | None = None) -> None:
         self._rows: dict[FeatureSpace, dict[str, Any]] = {}
 
     def write(self, batch: FeatureBatch) -> None:
-        """Keep a batch; an item that is already there is replaced and keeps its place."""
+        """Store a batch; an item that is already stored is replaced and keeps its position."""
         for kept in self.spaces():
             if (kept.layer, kept.tokens) == (batch.space.layer, batch.space.tokens) and kept != batch.space:
-                raise DataError(f"{kept}: the store holds {kept.n_features} features, not {batch.space.n_features}")
+                raise DataError(f"{kept}: the store has {kept.n_features} features, not {batch.space.n_features}")
         rows = self._rows.setdefault(batch.space, {})
         rows.update((item_id, batch.matrix[[row]]) for row, item_id in enumerate(batch.item_ids))
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
-        """Batches of up to 64 items."""
+        """Yield batches of up to 64 items."""
         rows = self._rows.get(space, {})
         wanted = list(rows) if item_ids is None else list(item_ids)
         missing = [item_id for item_id in wanted if item_id not in rows]
@@ -109,7 +109,7 @@ class MemoryStore(OneItemStore):
             yield FeatureBatch(space, tuple(ids), space.stack(rows[item_id] for item_id in ids))
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items in the order they came in."""
+        """The items in the order of writing."""
         return list(self._rows.get(space, {}))
 
     def spaces(self) -> list[FeatureSpace]:
@@ -121,11 +121,11 @@ class MemoryStore(OneItemStore):
         self._rows.clear()
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there are no files or connections."""
 
 
 class FakeEmbeddings(OneItemEmbeddings):
-    """The mean colours of the picture's quarters, `[n, 12]`."""
+    """Embeddings `[n, 12]`: the mean colours of the picture's four quarters."""
 
     dim = 12
 
@@ -158,7 +158,7 @@ class FakeScorer:
         pass
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
-        """NaN where a feature or a rating does not vary."""
+        """Yield both columns; r is NaN if the feature or the rating does not vary."""
         yield ScoreColumn("coverage", data.space, data.features.count_active() / max(data.n_items, 1))
         dense = data.features.matrix().toarray()
         for name, rating in data.ratings.items():
@@ -181,13 +181,13 @@ def _pearson(dense: NDArray[Any], rating: FloatArray) -> FloatArray:
 
 
 class FakeSelector:
-    """The first features of the table: tier 1 for the first three, tier 2 for the others."""
+    """Selects the first features of the table: the first three in tier 1, the others in tier 2."""
 
     def __init__(self, options: Options, context: Context) -> None:
         pass
 
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
-        """At most `limit` features, or ten."""
+        """The first `limit` features, by default ten."""
         rows = table.scores.head(10 if limit is None else limit)
         return [
             Selected(feature, tier=1 if rank < 3 else 2, reason=f"number {rank + 1}")
@@ -198,17 +198,17 @@ class FakeSelector:
 class FakeLabelerOptions(Slow):
     """Options of `fake-labeler`."""
 
-    fail_every: int = Field(0, ge=0, description="every so manieth feature index cannot be named; 0 = all can")
+    fail_every: int = Field(0, ge=0, description="fail for every n-th feature index; 0 = never fail")
 
 
 class FakeLabeler:
-    """Names a feature by the `colour` of its top images, or by what it is strongest on."""
+    """Names a feature after the most frequent `colour` of its top images; '' if they have none."""
 
     def __init__(self, options: FakeLabelerOptions, context: Context) -> None:
         self.options = options
 
     def label(self, request: LabelRequest) -> FeatureLabel:
-        """The most frequent colour; the share of the top images that have it is the confidence."""
+        """The label; its confidence is the share of coloured top images that have the colour."""
         time.sleep(self.options.seconds_per_item)
         fail_every = self.options.fail_every
         if fail_every and request.feature.index % fail_every == 0:
@@ -226,7 +226,7 @@ class FakeLabeler:
         )
 
     def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
-        """1 where the picture's `colour` is in the label, else 0."""
+        """1 if the picture's `colour` is a word of the label, else 0."""
         import numpy as np
 
         time.sleep(self.options.seconds_per_item)
@@ -234,13 +234,13 @@ class FakeLabeler:
 
 
 class FakeReporter:
-    """`report.txt`: a line per selected feature with its label."""
+    """Writes `report.txt`, with a line for each selected feature and its label."""
 
     def __init__(self, options: Options, context: Context) -> None:
         self.context = context
 
     def write(self, run: Run) -> Path:
-        """Write the file and give its path."""
+        """Write the file and return its path."""
         labels = run.labels
         lines = [f"{one.feature}\t{labels[one.feature].label if one.feature in labels else ''}" for one in run.selected]
         self.context.workdir.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What every image provider must do."""
+"""The contract of image providers, as a test suite."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from saeviz.values.images import ImageItem
 
 
 class ImageProviderContract:
-    """Subclass it and give the fixture `provider`: a provider of at least two images, better some more.
+    """Subclass this and define the fixture `provider`: a provider of two or more images.
 
-    `n_images` says how many there are, where that is known. The suite is worth most when some of the images
-    are not rated and some cannot be read.
+    Set `n_images` to the number of images, if it is known. The suite tests most if some of the images are unrated and
+    some cannot be read.
     """
 
     n_images: ClassVar[int | None] = None
@@ -25,11 +25,11 @@ class ImageProviderContract:
     @pytest.fixture
     def provider(self) -> ImageProvider:
         """The provider under test."""
-        raise NotImplementedError("give the fixture provider")
+        raise NotImplementedError("define the fixture provider")
 
     @pytest.fixture
     def items(self, provider: ImageProvider) -> list[ImageItem]:
-        """All of its images."""
+        """All images of the provider."""
         return list(provider.iter_images())
 
     def test_is_an_image_provider(self, provider: ImageProvider) -> None:
@@ -109,5 +109,5 @@ class ImageProviderContract:
 
 
 def known_of(item: ImageItem) -> tuple[str, dict[str, float], dict[str, str], str | None, str]:
-    """What is known of an item without decoding it."""
+    """The id, ratings, metadata and fingerprint of an item, which are known without decoding it."""
     return item.item_id, dict(item.ratings), dict(item.metadata), item.group, item.fingerprint

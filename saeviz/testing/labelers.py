@@ -1,4 +1,4 @@
-"""What every labeler must do."""
+"""The contract of labelers, as a test suite."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ HOSTILE_WORDS = ("<script>", "{label}", "\x00\n", "\U0001f408 \u732b", "x" * 500
 
 
 class LabelerContract:
-    """Subclass it and give the fixture `make`: a function of a context that builds the labeler.
+    """Subclass this and define the fixture `make`: a function that builds the labeler from a context.
 
-    The context's peers are a `FakeExtractor`, which has a joint space of pictures and words for colours, and the
-    images. A labeler of a web service is tested with its client replaced; one that draws lots says
-    `deterministic = False`.
+    The context's peers are a `FakeExtractor`, which has a joint embedding of pictures and colour words, and the images.
+    For a labeler that uses a web service, replace the client. Set `deterministic = False` for a labeler whose answers
+    vary.
     """
 
     deterministic: ClassVar[bool] = True
@@ -40,11 +40,11 @@ class LabelerContract:
     @pytest.fixture
     def make(self) -> MakeLabeler:
         """Builds the labeler under test."""
-        raise NotImplementedError("give the fixture make")
+        raise NotImplementedError("define the fixture make")
 
     @pytest.fixture
     def request_of_colours(self) -> LabelRequest:
-        """A feature whose top images are mostly of the most frequent colour of some pictures."""
+        """A request to name a feature whose top images mostly share one colour."""
         items = pictures(24)
         colours = [item.metadata["colour"] for item in items]
         frequent = max(sorted(set(colours)), key=colours.count)
@@ -52,12 +52,12 @@ class LabelerContract:
 
     @pytest.fixture
     def surroundings(self, tmp_path: Path, request_of_colours: LabelRequest) -> Surroundings:
-        """Where it is, and what it reports as failed."""
+        """The labeler's context, and the failures that it reports."""
         return Surroundings(tmp_path, request_of_colours.dataset)
 
     @pytest.fixture
     def labeler(self, make: MakeLabeler, surroundings: Surroundings) -> Labeler:
-        """The labeler."""
+        """The labeler under test."""
         return make(surroundings.context)
 
     def test_is_a_labeler(self, labeler: Labeler) -> None:
@@ -127,7 +127,7 @@ class LabelerContract:
 
     @pytest.fixture
     def judge(self, labeler: Labeler) -> LabelJudge:
-        """The labeler where it judges."""
+        """The labeler as a judge; skips the test if it is not one."""
         if not isinstance(labeler, LabelJudge):
             pytest.skip("the labeler does not judge (saeviz.LabelJudge)")
         return labeler
@@ -152,7 +152,7 @@ class LabelerContract:
     def test_judges_by_words_and_pictures_only(
         self, make: MakeLabeler, judge: LabelJudge, surroundings: Surroundings, request_of_colours: LabelRequest
     ) -> None:
-        """Not by the order of the images, by their ratings, or by what it was asked before."""
+        """Not by the order of the images, their ratings, or earlier questions."""
         if not self.deterministic:
             pytest.skip("the labeler says that it is not deterministic")
         import numpy as np
@@ -191,14 +191,14 @@ class LabelerContract:
 
 
 def assert_are_scores(scores: FloatArray, n: int, may_lack: Sequence[int] = ()) -> None:
-    """Whether there is a number from 0 to 1 for each of `n` images, or NaN for those it `may_lack`."""
+    """Assert that there is a number from 0 to 1 for each of `n` images; NaN is allowed at positions in `may_lack`."""
     assert len(scores) == n
     for place, score in enumerate(scores):
         assert 0 <= score <= 1 or (place in may_lack and isnan(score))
 
 
 def assert_is_label(label: FeatureLabel) -> None:
-    """Whether every field is what the tables and the report expect."""
+    """Assert that every field is valid in the tables and the report."""
     assert isinstance(label, FeatureLabel)
     assert len(label.label.split()) <= 5
     assert label.label == label.label.strip()

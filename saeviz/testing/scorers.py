@@ -1,4 +1,4 @@
-"""What every scorer must do."""
+"""The contract of scorers, as a test suite."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MakeScorer = Callable[[Context], Scorer]
 
 
 class ScorerContract:
-    """Subclass it and give the fixture `make`: a function of a context that builds the scorer."""
+    """Subclass this and define the fixture `make`: a function that builds the scorer from a context."""
 
     @pytest.fixture
     def make(self) -> MakeScorer:
         """Builds the scorer under test."""
-        raise NotImplementedError("give the fixture make")
+        raise NotImplementedError("define the fixture make")
 
     @pytest.fixture
     def scorer(self, make: MakeScorer, tmp_path: Path) -> Scorer:
-        """The scorer."""
+        """The scorer under test."""
         return make(Surroundings(tmp_path).context)
 
     def test_is_a_scorer(self, scorer: Scorer) -> None:
@@ -42,7 +42,7 @@ class ScorerContract:
             results += scorer.combine(columns_of(results))
         assert all(isinstance(result, ScoreColumn | ScoreFact) for result in results)
         columns = columns_of(results)
-        assert columns, "a scorer that scores nothing"
+        assert columns, "the scorer gave no column"
         assert all(column.space == data.space for column in columns)
         assert all(column.target is None or column.target in data.ratings for column in columns)
         keys = [(column.name, column.target) for column in columns]
@@ -131,18 +131,18 @@ class ScorerContract:
 
 
 def columns_of(results: Iterable[ScoreColumn | ScoreFact]) -> list[ScoreColumn]:
-    """The columns among what a scorer gave."""
+    """The columns among a scorer's results."""
     return [result for result in results if isinstance(result, ScoreColumn)]
 
 
 def all_columns(scorer: Scorer, inputs: Sequence[ScoreInput]) -> list[ScoreColumn]:
-    """What a run gets from the scorer over these spaces."""
+    """All columns that a run would get from the scorer for these spaces."""
     columns = [column for data in inputs for column in columns_of(scorer.score(data))]
     return [*columns, *(columns_of(scorer.combine(columns)) if isinstance(scorer, FamilyScorer) else [])]
 
 
 def assert_same_scores(found: Sequence[ScoreColumn], expected: Sequence[ScoreColumn]) -> None:
-    """The same columns with the same values, up to rounding."""
+    """Assert that both have the same columns with the same values, up to rounding."""
     import numpy as np
 
     assert [(column.name, column.target, column.space) for column in found] == [

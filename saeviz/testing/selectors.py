@@ -1,4 +1,4 @@
-"""What every selector must do."""
+"""The contract of selectors, as a test suite."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MakeSelector = Callable[[Context], Selector]
 
 
 class SelectorContract:
-    """Subclass it and give the fixture `make`: a function of a context that builds the selector.
+    """Subclass this and define the fixture `make`: a function that builds the selector from a context.
 
-    It must find at least five features worth a name among those of `saeviz.testing.data.score_table`.
+    The selector must choose at least five features of `saeviz.testing.data.score_table`.
     """
 
     @pytest.fixture
     def make(self) -> MakeSelector:
         """Builds the selector under test."""
-        raise NotImplementedError("give the fixture make")
+        raise NotImplementedError("define the fixture make")
 
     @pytest.fixture
     def selector(self, make: MakeSelector, tmp_path: Path) -> Selector:
-        """The selector."""
+        """The selector under test."""
         return make(Surroundings(tmp_path).context)
 
     def test_is_a_selector(self, selector: Selector) -> None:
@@ -90,7 +90,7 @@ class SelectorContract:
 
 
 def table_without(lacking: str) -> ScoreTable:
-    """A table in which something is missing that a run may not have."""
+    """A table without the named part, as a run may lack it."""
     table = score_table(ratings=() if lacking == "ratings" else ("liking", "calm"), scored=lacking != "scores")
     if lacking == "features":
         return replace(table, scores=table.scores.head(0), correlations=table.correlations.head(0))
@@ -102,5 +102,5 @@ def table_without(lacking: str) -> ScoreTable:
 
 
 def features_of(table: ScoreTable) -> set[Feature]:
-    """The features that a table has a row for."""
+    """The features that have a row in the table."""
     return set(keys.features_of(table.scores))

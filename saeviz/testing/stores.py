@@ -1,4 +1,4 @@
-"""What every feature store must do."""
+"""The contract of feature stores, as a test suite."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ OTHERS = (FeatureSpace(2, "cls", 8), FeatureSpace(11, "patch-max", 50), FeatureS
 
 
 class FeatureStoreContract:
-    """Subclass it and give the fixture `open_store`: a function that opens the same, at first empty, store.
+    """Subclass this and define the fixture `open_store`: a function that opens the same, initially empty, store.
 
-    It is called again to open the store a second time, also in another process. A store that keeps nothing
-    beyond its process says `durable = False`.
+    The function is called again to open the store a second time, also in another process. Set `durable = False` for a
+    store whose features do not outlive the process.
     """
 
     durable: ClassVar[bool] = True
     most_items_per_batch: ClassVar[int] = 1024
-    """What counts as bounded memory when reading."""
+    """The largest batch that `read` may yield, to bound memory."""
 
     @pytest.fixture
     def open_store(self) -> OpenStore:
         """Opens the store under test."""
-        raise NotImplementedError("give the fixture open_store")
+        raise NotImplementedError("define the fixture open_store")
 
     @pytest.fixture
     def store(self, open_store: OpenStore) -> Iterator[FeatureStore]:
@@ -268,7 +268,7 @@ class FeatureStoreContract:
                     found = {
                         old for old in range(version + 1) if rows_are_equal(batch, row, versioned_row(item_id, old))
                     }
-                    assert found, f"{item_id!r} is not whole"
+                    assert found, f"{item_id!r} is incomplete"
                     assert min(found) >= acknowledged.get(item_id, 0), f"{item_id!r} fell back to an older version"
             store.close()
         assert acknowledged
@@ -286,7 +286,7 @@ def dense_batch(space: FeatureSpace, item_ids: Sequence[str], rows: Sequence[Seq
 
 
 def versioned(space: FeatureSpace, item_ids: Sequence[str], version: int = 0) -> FeatureBatch:
-    """A batch whose rows follow from the item ids and the version alone."""
+    """A batch whose rows are determined by the item ids and the version."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -295,7 +295,7 @@ def versioned(space: FeatureSpace, item_ids: Sequence[str], version: int = 0) ->
 
 
 def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features) -> Float32Array:
-    """The row of one item."""
+    """The dense row of one item in `versioned`."""
     import numpy as np
 
     generator = np.random.default_rng([version, *item_id.encode("utf-8", "surrogatepass")])
@@ -304,7 +304,7 @@ def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features
 
 
 def read_all(store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> FeatureBatch:
-    """Everything that `read` gives, as one batch."""
+    """Everything that `read` yields, as one batch."""
     batches = list(store.read(space, item_ids))
     assert all(batch.space == space for batch in batches)
     ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
@@ -312,7 +312,7 @@ def read_all(store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] |
 
 
 def assert_same(found: FeatureBatch, expected: FeatureBatch) -> None:
-    """Equal to the last bit."""
+    """Assert that batches are equal to the last bit."""
     assert found.space == expected.space
     assert found.item_ids == expected.item_ids
     assert found.matrix.dtype == expected.matrix.dtype
@@ -322,7 +322,7 @@ def assert_same(found: FeatureBatch, expected: FeatureBatch) -> None:
 
 
 def assert_kept(store: FeatureStore, expected: dict[FeatureSpace, dict[str, int]]) -> None:
-    """The store holds every item in its expected version and nothing else."""
+    """Assert that the store has every item in its expected version and nothing else."""
     assert store.spaces() == sorted(space for space, versions in expected.items() if versions)
     for space, versions in expected.items():
         everything = read_all(store, space)
@@ -333,12 +333,12 @@ def assert_kept(store: FeatureStore, expected: dict[FeatureSpace, dict[str, int]
 
 
 def rows_are_equal(batch: FeatureBatch, row: int, expected: Float32Array) -> bool:
-    """Whether one row of a batch is this dense row, to the last bit."""
+    """Whether a row of a batch equals this dense row to the last bit."""
     return bool(batch.matrix[[row]].toarray()[0].tobytes() == expected.tobytes())
 
 
 def write_until_killed(open_store: OpenStore, version: int, per_batch: int, chance: random.Random) -> dict[str, int]:
-    """Write in another process, kill it with SIGKILL at some moment, and give what `write` had returned from."""
+    """Write in another process, kill it at a random moment, and return the items whose `write` had returned."""
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:

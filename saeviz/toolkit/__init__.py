@@ -1,1 +1,1 @@
-"""What plugins share so that none of them writes it again; the core itself uses nothing of it."""
+"""Building blocks shared by plugins; the core itself does not use them."""

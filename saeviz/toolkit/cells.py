@@ -12,7 +12,7 @@ from typing import Any
 from saeviz.toolkit.names import same_form
 
 Cell = Any
-"""Text, a number or None, as the file has it."""
+"""Text, a number or None, as read from the file."""
 
 LOOKED_AT = 100
 """Values of a column, to know what it holds."""
@@ -31,14 +31,14 @@ _VECTOR = re.compile(r"\s*[\[{(]\s*[-+\d.][-+\d.eE\s]*(,[-+\d.eE\s]+){7,}[\])}]\
 
 
 def is_missing(cell: Cell) -> bool:
-    """Whether a rating is not given: an empty cell, NaN, or one of the words and signs for a missing value."""
+    """Whether a rating is missing: an empty cell, None, NaN, or one of the usual codes such as `NA`, `n/a` or `.`."""
     if isinstance(cell, str):
         return cell.strip().lower() in _SAID_TO_BE_MISSING
     return _is_nothing(cell)
 
 
 def cell_text(cell: Cell) -> str:
-    """A cell as text that can be written anywhere, '' where there is none; 12.0 is written 12."""
+    """A cell as valid Unicode text, '' if it is empty or NaN; 12.0 becomes "12"."""
     if _is_nothing(cell):
         return ""
     if isinstance(cell, float) and cell.is_integer():
@@ -50,7 +50,7 @@ def cell_text(cell: Cell) -> str:
 
 
 def metadata_text(cell: Cell) -> str:
-    """A cell as metadata: '' too for what programs write where a value is missing, and for what is no single value."""
+    """A cell as metadata: '' if it is empty, a missing-value code such as `NA`, or a nested value."""
     if nested_kind(cell):
         return ""
     text = cell_text(cell)
@@ -58,7 +58,7 @@ def metadata_text(cell: Cell) -> str:
 
 
 def nested_kind(cell: Cell) -> str:
-    """What a cell holds that is no single value (lists, structures, bytes), '' for one that is."""
+    """The kind of a nested cell ("lists", "structures", "bytes", "pictures" ...), '' for a single value."""
     if isinstance(cell, str):
         return "lists of numbers" if len(cell) > 32 and _VECTOR.fullmatch(cell) else ""
     if isinstance(cell, dict):
@@ -91,7 +91,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def shown(cell: Cell) -> str:
-    """The beginning of a cell for a message; never the content of what is no single value."""
+    """The first 40 characters of a cell, quoted for a message; of a nested cell only its kind."""
     kind = nested_kind(cell)
     return f"a cell with {kind}" if kind else repr(cell_text(cell)[:40])
 

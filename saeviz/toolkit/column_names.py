@@ -1,4 +1,4 @@
-"""What the names of columns say: which are statistics of another column, row numbers, ids or time stamps."""
+"""Guess from column names which columns are statistics of other columns, row numbers, ids or timestamps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _TIME = re.compile(
 
 @dataclass
 class _Stem:
-    """The columns about one thing: it, its means, and what else is said of it."""
+    """The columns that share a stem (such as `valence`), by the statistic that they hold."""
 
     means: list[str] = field(default_factory=list)
     spreads: list[str] = field(default_factory=list)
@@ -93,12 +93,12 @@ class _Stem:
 
 
 def is_unnamed(name: str) -> bool:
-    """Whether a column has no name but what pandas or R put in its place."""
+    """Whether a column has no name, or a placeholder by pandas or R such as `Unnamed: 0`."""
     return _UNNAMED.fullmatch(name.strip()) is not None
 
 
 def is_row_number(name: str, numbers: Sequence[float]) -> bool:
-    """Whether a column has the name of one that numbers the rows, and counts up or down in whole numbers."""
+    """Whether a column numbers the rows: it is named like a row number and counts up or down in whole numbers."""
     if is_unnamed(name):
         return True
     if not _ROW_NUMBER.fullmatch(_spaced(name)) or not _are_whole(numbers):
@@ -110,7 +110,10 @@ def is_row_number(name: str, numbers: Sequence[float]) -> bool:
 
 
 def is_id(name: str, numbers: Sequence[float]) -> bool:
-    """Whether a column tells images or raters apart: by its name; one called `rater` or `image` by its numbers, too."""
+    """Whether a column identifies images or raters, judging by its name.
+
+    Ambiguous names such as `rater` or `image` count only if the values are whole numbers.
+    """
     words, spaced = _words(name, camel=True), _spaced(name)
     compact = spaced.replace(" ", "")
     if words and (words[-1] in _ID_WORDS or (words[0] == "id" and compact[2:] in _WHAT_EXACTLY)):
@@ -124,12 +127,12 @@ def is_id(name: str, numbers: Sequence[float]) -> bool:
 
 
 def is_count(name: str, numbers: Sequence[float]) -> bool:
-    """Whether a column has the name of a count, `n` or `votes`, and whole numbers that can be numbers of raters."""
+    """Whether a column is named like a count (`n`, `votes`) and holds whole numbers of at least `FEWEST_RATERS`."""
     return _compact(name) in _BARE_COUNTS and _are_whole(numbers) and min(numbers, default=0) >= FEWEST_RATERS
 
 
 def is_time(name: str, numbers: Sequence[float]) -> bool:
-    """Whether a column has times: by its name, or as seconds or milliseconds since 1970, or as 20240131."""
+    """Whether a column holds times: by its name, as seconds or milliseconds since 1970, or as dates like 20240131."""
     if not numbers:
         return False
     if _TIME.fullmatch(_spaced(name)):
@@ -145,9 +148,10 @@ def is_time(name: str, numbers: Sequence[float]) -> bool:
 
 
 def statistics(names: Sequence[str]) -> dict[str, str]:
-    """The columns that are the spread, count, median or interval of another column, and of which; '' where unsaid.
+    """Maps each column that is a spread, count, median or interval to the column it describes, '' if that is unknown.
 
-    A word such as `sd` or `n` counts only where a column about the same thing is there, or where every column has one.
+    A word such as `sd` or `n` in a name counts only if another column has the same stem, or if all columns have such a
+    word.
     """
     stems, parsed = _stems(names)
     found: dict[str, str] = {}
@@ -170,7 +174,7 @@ def statistics(names: Sequence[str]) -> dict[str, str]:
 
 
 def _bounds(names: Sequence[str]) -> dict[str, str]:
-    """The two ends of an interval around another column: `valence_low` and `valence_high` beside `valence`."""
+    """The bounds of an interval around another column: `valence_low` and `valence_high` beside `valence`."""
     by_words = {tuple(word for word in _words(name, camel=True) if word not in _LEVELS): name for name in names}
     found: dict[str, str] = {}
     for words, name in by_words.items():
@@ -197,7 +201,7 @@ def _stems(names: Sequence[str]) -> tuple[dict[str, _Stem], dict[str, tuple[str,
 
 
 def _about(stem: str, kind: str, stems: dict[str, _Stem]) -> str | None:
-    """Which column a statistic is about, None where it is none."""
+    """The column that a statistic describes, '' if that is unknown; None if it is not a statistic."""
     group = stems[stem]
     if group.means:
         return group.means[0]
@@ -219,7 +223,7 @@ def _about(stem: str, kind: str, stems: dict[str, _Stem]) -> str | None:
 
 
 def _fused(name: str, names: Sequence[str], parsed: dict[str, tuple[str, str]], found: dict[str, str]) -> str:
-    """Which column a name such as `valsd` is about, '' where it is none."""
+    """The column that a fused name such as `valsd` describes, '' if it is not such a name."""
     compact = _compact(name)
     bases = _bases(name, names, parsed)
     for word in _FUSED_SPREAD:
@@ -244,7 +248,7 @@ def _fused(name: str, names: Sequence[str], parsed: dict[str, tuple[str, str]], 
 
 
 def _bases(name: str, names: Sequence[str], parsed: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """What the other columns are about where they are means, also under names such as `valmn`."""
+    """The stems of the other columns that hold means, including fused names such as `valmn`."""
     others = [other for other in names if other != name]
     bases = {parsed[other][0]: other for other in others if parsed[other][1] == "mean" and parsed[other][0]}
     for other in others:
@@ -257,7 +261,7 @@ def _bases(name: str, names: Sequence[str], parsed: dict[str, tuple[str, str]]) 
 
 
 def _stem_of(name: str) -> tuple[str, str]:
-    """What a column is about, and whether it is its mean, median, spread or something else that is said of it."""
+    """The stem of a column name, and the statistic: "mean", "median", "spread" or "other"."""
     for camel in (True, False):
         words = _words(name, camel=camel)
         start, stop = _statistic(words)

@@ -25,10 +25,10 @@ def decode_ahead(
     context: Context,
     workers: int = WORKERS,
 ) -> Iterator[tuple[list[ImageItem], list[T]]]:
-    """Batches of items with what `transform` made of them, in order.
+    """Yields batches of items and their transformed values, in order.
 
-    `transform` runs in `workers` threads, at most two batches ahead, so memory stays bounded. Where it
-    raises `ImageError` the item is reported through `context.failed` and left out; a batch is never empty.
+    `transform` runs in `workers` threads, at most two batches ahead, so memory stays bounded. An item for which it
+    raises `ImageError` is reported through `context.failed` and left out; a batch is never empty.
     """
     source = iter(items)
     waiting: deque[tuple[ImageItem, Future[T]]] = deque()

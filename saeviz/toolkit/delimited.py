@@ -1,4 +1,4 @@
-"""Tables as text: which encoding, which delimiter, which line is the header, and what does not fit."""
+"""Parse delimited text: find the encoding, the delimiter and the header, and report malformed rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AN_IMAGE = re.compile(r'\s*"?(https?://|[^,;\t"]+\.(jpe?g|png|webp|gif|tiff?|bm
 
 
 class Delimited(NamedTuple):
-    """A table that was text: its columns, the line of the file on which each row begins, its delimiter."""
+    """A parsed table: its columns, the line number at which each row begins, and its delimiter."""
 
     columns: dict[str, list[Cell]]
     lines: list[int]
@@ -38,7 +38,7 @@ class _Record(NamedTuple):
 
 
 def decode(data: bytes, name: str) -> tuple[str, list[str]]:
-    """The text and a note where its encoding had to be guessed. Raises `ValueError` where it is no text."""
+    """The decoded text, and a note if the encoding had to be guessed. Raises `ValueError` if the data are not text."""
     marks = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
     marked = next((encoding for mark, encoding in marks if data.startswith(mark)), None)
     if marked:
@@ -57,22 +57,22 @@ def _decode_old(data: bytes, name: str, error: UnicodeDecodeError) -> tuple[str,
     text = data.decode("utf-8", "replace")
     line = data.count(b"\n", 0, error.start) + 1
     if sum(sign > "\x7f" and sign != "\ufffd" for sign in text) > text.count("\ufffd"):
-        raise ValueError(f"it is UTF-8, but for line {line}; save it as UTF-8 again") from error
+        raise ValueError(f"line {line} is not valid UTF-8, although the rest is; save it as UTF-8 again") from error
     high = [byte for byte in data if byte > 0x7F]
     mac = sum(byte in _MAC_LETTERS for byte in high)
     letters = sum(byte < 0x80 and chr(byte).isalpha() for byte in data)
     if max(sum(byte in _ANSI_LETTERS for byte in high), len(high) - mac) < mac < 0.3 * letters:
         return data.decode("mac_roman"), [f"{name} is not UTF-8; it was read as Mac Roman"]
     if any(byte in _NOT_IN_ANSI for byte in high):
-        raise ValueError(f"its encoding is not known (line {line}); save it as UTF-8") from error
+        raise ValueError(f"its encoding is unknown (line {line}); save it as UTF-8") from error
     return data.decode("cp1252"), [f"{name} is not UTF-8; it was read as Windows-1252 (Latin-1)"]
 
 
 def parse(text: str, candidates: str, known: Collection[str]) -> Delimited:
-    """The table in a text, whose cells one of the candidates separates; `known` are names that columns often have.
+    """Parses a table. `candidates` are the possible delimiters, `known` common column names that help to choose one.
 
-    Left out are empty lines, lines of comment (#) and columns without name and content. Raises `ValueError` with its
-    line for a row that is too long or too short, a quotation mark that is not closed, or a name that comes twice.
+    Empty lines, comment lines (#) and columns with neither name nor content are left out. Raises `ValueError`, with the
+    line number, if a row is too long or too short, a quotation mark is not closed, or two columns have the same name.
     """
     blank = len(text) - len(text.lstrip("\r\n"))
     marked = _SEPARATOR.fullmatch(text[blank:].split("\n", 1)[0].rstrip("\r"))
@@ -117,7 +117,7 @@ def _filled(header: Sequence[str], records: Iterator[_Record], text: str, delimi
 
 
 def _named(header: Sequence[str], cells: list[list[str]]) -> dict[str, list[Cell]]:
-    """Columns by their names; one without a name is called as pandas does, one without name and content left out."""
+    """Columns by name. One without a name is named as pandas would; one with neither name nor content is left out."""
     columns: dict[str, list[Cell]] = {}
     for place, (name, column) in enumerate(zip(header, cells, strict=True)):
         if not name:
@@ -139,7 +139,7 @@ def _records(text: str, delimiter: str, skip: int = 0) -> Iterator[_Record]:
             row = next(rows, None)
         except csv.Error as error:
             raise ValueError(
-                f"in the row that begins in line {line + 1} a quotation mark is not closed, or text follows a "
+                f"in the row that begins in line {line + 1}, a quotation mark is not closed or text follows a "
                 f"closed one ({error}); write a quotation mark inside a cell twice"
             ) from error
         if row is None:
@@ -150,7 +150,7 @@ def _records(text: str, delimiter: str, skip: int = 0) -> Iterator[_Record]:
 
 
 def _without_comments(records: Iterator[_Record]) -> Iterator[_Record]:
-    """Records but lines of comment: those that begin with # and are not as wide as the record after them."""
+    """The records without comment lines, which begin with # and have fewer or more cells than the next record."""
     width = 0
     comments: list[_Record] = []
     for record in records:
@@ -173,7 +173,7 @@ def _has_data(record: _Record) -> bool:
 
 
 def _delimiter(text: str, candidates: str, known: Collection[str]) -> str:
-    """The candidate at which the first line has a known name, and most lines fall into as many cells as the first."""
+    """The delimiter that gives a known name in the first line and splits most lines into as many cells as the first."""
     best, best_fit = candidates[0], (False, 0.0, 0)
     for candidate in candidates:
         sample: list[_Record] = []
@@ -197,7 +197,7 @@ def _ragged(record: _Record, header: Sequence[str]) -> ValueError:
 
 
 def _refuse_swallowed(record: _Record, physical: Sequence[str], delimiter: str, width: int) -> None:
-    """Raise `ValueError` for a record over several lines each of which would be a row by itself."""
+    """Raise `ValueError` for a record that spans several lines, each of which would be a valid row."""
     lines = physical[record.line - 1 : record.last_line]
     if (
         width > 1
@@ -205,8 +205,8 @@ def _refuse_swallowed(record: _Record, physical: Sequence[str], delimiter: str, 
         and (width > 2 or any(_AN_IMAGE.match(line) for line in lines[1:]))
     ):
         raise ValueError(
-            f"a quotation mark in line {record.line} seems not to be closed: the cell goes on over line "
-            f"{record.last_line}, and each of these lines is a row by itself"
+            f"a quotation mark in line {record.line} seems not to be closed: the cell extends to line "
+            f"{record.last_line}, and each of these lines would be a valid row"
         )
 
 

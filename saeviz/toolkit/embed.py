@@ -1,4 +1,4 @@
-"""What torch image embeddings share: the files of a model, the model made ready, the loop over batches."""
+"""Shared by embedding providers on torch: finding a model's files, preparing the model, looping over batches."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files `names` of one model in a local folder or a hub repository, each fetched when it is needed.
+    """The files of a model in a local folder or a hub repository, each fetched when first needed.
 
-    `option` is the option that named the `source`, for error texts.
+    `option` is the name of the option that gave `source`; error messages quote it.
     """
 
     source: str
@@ -45,32 +45,33 @@ class ModelFiles:
     revision: str | None = None
 
     def folder_with(self, *names: str) -> Path:
-        """The local folder that holds the first of `names` that there is.
+        """The local folder of the first of `names` that exists.
 
-        Raises `DataError` that lists all files where it cannot be had, and where the folder wants code to be run.
+        Raises `DataError` if none can be found (the message lists all files needed), or if settings in the folder ask
+        for code to be run.
         """
         try:
             file = fetch(self.source, names, context=self.context, revision=self.revision, option=self.option)
         except DataError as error:
-            raise DataError(f"{error} (all that is needed: {', '.join(self.names)})") from error
+            raise DataError(f"{error} (files needed: {', '.join(self.names)})") from error
         if file.name not in names:
             raise DataError(f"{self.option}: {file} is a file; give a folder with {', '.join(self.names)}")
         return check_folder(file.parent, self.option)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turns what libraries raise over unusable files into `DataError`."""
+        """Turns errors of model libraries about unusable files into `DataError`."""
         try:
             yield
         except loading_errors() as error:
             raise DataError(
                 f"{self.option}: {self.source} cannot be loaded ({type(error).__name__}: {first_line(error)}); "
-                f"it must hold {', '.join(self.names)} that belong together"
+                f"it must contain matching files {', '.join(self.names)}"
             ) from error
 
 
 class TorchEmbeddings(OneItemEmbeddings, ABC):
-    """An embedding provider around a torch model; a subclass says how long a row is and what computes it."""
+    """An embedding provider around a torch model; a subclass defines `dim` and `load`."""
 
     def __init__(self, batch_size: int, context: Context, engine: EngineChoice = "auto") -> None:
         self.batch_size = batch_size
@@ -84,22 +85,22 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
 
     @abstractmethod
     def load(self) -> tuple[Transform, torch.nn.Module, Forward]:
-        """What prepares a picture, the model, and what embeds a batch with it. Called once, at the first image.
+        """The transform of a picture, the model, and the forward function. Called once, before the first image.
 
-        The first gets a picture in RGB and gives `[channels, height, width]`; it runs in threads. The model is on the
-        device and in the precision of the context; the last maps it and `[n, channels, height, width]` to `[n, dim]`
-        by torch operations.
+        The transform maps an RGB picture to `[channels, height, width]`; it runs in threads. The model must be on the
+        device and in the precision of the context. The forward function maps the model and a batch `[n, channels,
+        height, width]` to `[n, dim]` and must consist of torch operations.
         """
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What ran the model, None before the first image."""
+        """The engine that ran the model; its value is None before the first image."""
         return {"engine": self._loaded[1].engine if "_loaded" in self.__dict__ else None}
 
     def embed(self, items: Sequence[ImageItem]) -> Float32Array:
-        """`[n, dim]` float32, a row per item, not normalised; an unreadable picture is reported and gives NaN.
+        """Embeddings `[n, dim]`, float32, not normalised; an unreadable picture is reported and its row is NaN.
 
-        Raises `DataError` where the model gives another shape.
+        Raises `DataError` if the output of the model has another shape.
         """
         import numpy as np
 
@@ -143,5 +144,5 @@ def _prepared(item: ImageItem, transform: Transform) -> torch.Tensor:
 
 
 def to_inference(model: torch.nn.Module, context: Context) -> torch.nn.Module:
-    """The model on the device and in the precision of the context, without dropout and gradients."""
+    """The model on the device and in the precision of the context, in evaluation mode and without gradients."""
     return model.eval().requires_grad_(False).to(torch_device(context), torch_dtype(context))

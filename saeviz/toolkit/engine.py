@@ -1,4 +1,4 @@
-"""What runs a vision model: torch, or on the CPU OpenVINO, which gives the same numbers in less time."""
+"""Run a vision model on torch or, on the CPU, on OpenVINO, which gives the same numbers in less time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'saeviz[openvino]'"
 TOLERANCE: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 3e-2}
-"""How far openvino may be from torch in float32, relative to the largest value of an output."""
+"""Largest allowed difference between OpenVINO and torch, relative to the largest value of an output."""
 IMAGES_CHECKED = 4
 
 
@@ -35,7 +35,7 @@ def _can_be_had(engine: str) -> str:
 
 
 EngineChoice = Annotated[Literal["auto", "torch", "openvino"], AfterValidator(_can_be_had)]
-"""The type of an option `engine`, which goes with `ENGINE_HELP`."""
+"""The type of an option `engine`; `ENGINE_HELP` describes it."""
 ENGINE_HELP = (
     "what runs the model: torch; openvino (CPU only); auto: openvino if it is installed and agrees with torch on "
     "the first images, else torch (the manifest records which)"
@@ -43,11 +43,11 @@ ENGINE_HELP = (
 
 
 class Runner:
-    """Computes `forward(model, batch)` on the engine that `option` asks for; the first batch decides which.
+    """Computes `forward(model, batch)` on the engine given by `choice`; "auto" decides at the first batch.
 
-    `model` is on the device and in the precision of the run; `forward` consists of torch operations. Where OpenVINO
-    was asked for by name, raises `PluginError` if it cannot run the model or gives other numbers than torch, and
-    `ConfigError` if the run's device is not the CPU.
+    `model` must be on the device and in the precision of the run; `forward` must consist of torch operations. `option`
+    is the full name of the option, for messages. With the choice "openvino", raises `PluginError` if OpenVINO cannot
+    run the model or differs from torch, and `ConfigError` if the run's device is not the CPU.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Runner:
         self._name = name
         self._compiled: OpenVino | None = None
         self.engine: str | None = None
-        """What runs the model, with its version; None before the first batch."""
+        """The engine in use and its version, such as "torch 2.9"; None before the first batch."""
 
     def __call__(self, batch: Tensor) -> Sequence[Tensor]:
-        """The outputs for `[n, channels, height, width]` float32, each with n rows, on the device that made them."""
+        """The outputs for a float32 batch `[n, channels, height, width]`, each with n rows."""
         if self.engine is None:
             self._compiled = self._compile(batch)
             self.engine = f"openvino {version('openvino')}" if self._compiled else f"torch {version('torch')}"
@@ -90,16 +90,16 @@ class Runner:
             return self._forward(self._model, moved)
 
     def _compile(self, batch: Tensor) -> OpenVino | None:
-        """The model in OpenVINO, with the first batch checked; None where torch is to run it."""
+        """The model compiled by OpenVINO and checked on the first batch, or None to use torch."""
         device = torch_device(self._context)
         if self._choice == "openvino" and device.type != "cpu":
-            raise ConfigError(f"{self._option} = 'openvino' needs run.device = 'cpu', and it is {device}")
+            raise ConfigError(f"{self._option} = 'openvino' needs run.device = 'cpu', not {device}")
         if self._choice == "torch" or device.type != "cpu":
             return None
         try:
             if find_spec("openvino") is None:
                 raise OpenVinoError(f"it is not installed ({INSTALL})")
-            # OpenVINO rounds to the precision by itself.
+            # OpenVINO converts to the precision itself.
             model = self._model if self._precision == "float32" else deepcopy(self._model).float()
             compiled = OpenVino(model, self._forward, batch, self._precision)
             self._compare(compiled(batch), model, batch)
@@ -119,10 +119,10 @@ class Runner:
         allowed = TOLERANCE[self._precision]
         for ours, torchs in zip(found, expected, strict=True):
             if ours.shape != (len(batch), *torchs.shape[1:]):
-                raise OpenVinoError(f"it gives {tuple(ours.shape)} for {len(batch)} images")
+                raise OpenVinoError(f"the output has the shape {tuple(ours.shape)} for {len(batch)} images")
             difference, largest = float((ours[rows] - torchs).abs().max()), float(torchs.abs().max())
             if not difference <= allowed * largest:
                 error = difference / largest if largest else float("inf")
                 raise OpenVinoError(
-                    f"its numbers differ from torch's by {error:.1e} of the largest, and {allowed:.0e} is allowed"
+                    f"its output differs from torch's by {error:.1e} of the largest value; {allowed:.0e} is allowed"
                 )

@@ -1,4 +1,4 @@
-"""Write files so that a crash leaves the old or the new, never half of either; tell run directories from others."""
+"""Write files atomically (a crash leaves the old or the new content, never half), and recognise run directories."""
 
 from __future__ import annotations
 

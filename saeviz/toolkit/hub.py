@@ -1,4 +1,4 @@
-"""Model files from a local folder or from the Hugging Face hub, the same way for every plugin."""
+"""Get model files from a local folder or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def fetch(
     option: str,
     needed: str = "",
 ) -> Path:
-    """The local path of the first of `names` that `source` holds.
+    """The local path of the first of `names` that exists in `source`.
 
-    `source` is a folder, a file (taken as it is) or a hub id `owner/repository`; `option` is the option
-    that named it (`extractor.saes.7`), `needed` all files that are wanted of the repository in the end (default:
-    one of `names`), both for the error text. Raises `DataError` where it cannot be had.
+    `source` is a folder, a file (used as it is) or a hub id `owner/repository`. For error messages, `option` is the
+    option that gave it (`extractor.saes.7`) and `needed` lists all files needed from the repository (default: one of
+    `names`). Raises `DataError` if none of them can be found or downloaded.
     """
     local = Path(source).expanduser()
     if local.is_file():
@@ -40,9 +40,9 @@ def fetch(
 
 
 def files_of(repo_id: str, *, context: Context, revision: str | None = None, option: str) -> list[str]:
-    """The names of all files of a repository on the hub, with their folders; none where the hub is not to be asked.
+    """The paths of all files in a hub repository; empty when offline.
 
-    Raises `DataError` where it gives no list.
+    Raises `DataError` if the hub does not list them.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
@@ -59,7 +59,7 @@ def files_of(repo_id: str, *, context: Context, revision: str | None = None, opt
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What the hub's library raises; its bases include the error of whichever HTTP client this version uses."""
+    """The errors of the hub's library; its bases include those of the HTTP client of the installed version."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     return cast("tuple[type[Exception], ...]", (HFValidationError, *HfHubHTTPError.__bases__, OSError))
@@ -78,7 +78,7 @@ def _looks_like_a_path(source: str | Path) -> bool:
 
 
 def commit_of(path: Path) -> str | None:
-    """The commit that a file of the hub's cache belongs to, None for any other file."""
+    """The commit of a file in the hub's cache, None for any other file."""
     for folder in path.absolute().parents:
         if folder.parent.name == "snapshots":
             return folder.name

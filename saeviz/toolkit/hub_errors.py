@@ -1,4 +1,4 @@
-"""What the Hugging Face hub answers where it gives no file, in its own words and with what to do."""
+"""Explain why the Hugging Face hub did not send a file, and what to do."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ LONGEST = 300
 
 
 def what_the_hub_said(error: BaseException, repository: str) -> str | None:
-    """Why there is no file of `repository` (as in the address of its page), None where the hub has not answered.
+    """Why a file of `repository` could not be downloaded, with the next step; None if the hub did not respond.
 
-    `error` is what a library of the hub raised; the answer may lie behind it.
+    `repository` is written as in the address of its page. `error` is what the hub's library raised; its causes are
+    searched for the hub's response.
     """
     answered = _answer_behind(error)
     if answered is None:
@@ -29,23 +30,23 @@ def _what_and_step(answered: Any, page: str, tokens: str) -> tuple[str, str]:
 
     status = answered.response.status_code
     wait = answered.response.headers.get("Retry-After", "")
-    when = f"in {wait} seconds" if wait.isdigit() else "in some minutes"
+    when = f"in {wait} seconds" if wait.isdigit() else "in a few minutes"
     cases = (
         (
             isinstance(answered, GatedRepoError),
-            "it is gated",
+            "the repository is gated",
             f"accept its licence on {page}, create a token on {tokens}, and set HF_TOKEN to it",
         ),
-        (isinstance(answered, RevisionNotFoundError), "it has no such revision", ""),
+        (isinstance(answered, RevisionNotFoundError), "the repository has no such revision", ""),
         (
             isinstance(answered, RepositoryNotFoundError),
             "no such repository on the hub, or it is private",
-            "check the spelling; for a private one set HF_TOKEN to a token that may read it",
+            "check the spelling; for a private repository set HF_TOKEN to a token with read access",
         ),
         (
             status in (401, 403),
-            "the hub refuses",
-            "set HF_TOKEN to a token that may read it, or unset an invalid one",
+            "the hub denies access",
+            "set HF_TOKEN to a token with read access, or unset an invalid one",
         ),
         (
             status == 429,

@@ -1,4 +1,4 @@
-"""Which files are images, and pictures as an eye would see them: upright, as 8-bit RGB, on white."""
+"""Recognise image files, and convert pictures to what a viewer shows: upright, 8-bit RGB, on white."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ IMAGE_ENDINGS = frozenset(
     )
     for ending in endings
 )
-"""The endings of image files, in small letters: one list for every source of images."""
+"""The file name endings of images, in lower case; shared by all image sources."""
 
 MAX_ASPECT = 100
-"""Resizing the short edge of a picture much longer than this blows it up to gigabytes."""
+"""Resizing the short edge of a much more elongated picture could take gigabytes of memory."""
 
 
 def check_shape(image: Image) -> None:
-    """Raise `ImageError` for a picture that is more than 100 times as long as it is wide, or the other way round."""
+    """Raise `ImageError` for a picture with one side more than 100 times as long as the other."""
     if max(image.size) > MAX_ASPECT * max(min(image.size), 1):
         raise ImageError(f"a picture of {image.width} x {image.height} is too long and narrow for a vision model")

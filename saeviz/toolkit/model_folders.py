@@ -1,4 +1,4 @@
-"""Model folders of strangers: what is in them is data, whatever their settings ask for."""
+"""Load untrusted model folders as data only, never running code that their settings name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from saeviz.values.errors import DataError
 from saeviz.values.regular import read_regular
 
 PROCESSOR_NAMES = ("preprocessor_config.json", "processor_config.json")
-"""Where the image processor of a model is described; transformers 5 nests that of CLIP-like models in the second."""
+"""Files that describe a model's image processor; transformers 5 nests it in the second for CLIP-like models."""
 RUNS_CODE = {
     "trust_remote_code": "lets a library run Python code that comes with a model",
     "auto_map": "names Python code that comes with the model",
     "code_revision": "names Python code on the hub",
 }
-"""Keys that are refused wherever they stand, and what they do."""
+"""Keys that are refused at any depth, and what they do."""
 NO_SETTINGS = frozenset({"tokenizer.json", "vocab.json"})
-"""Long lists of words, which may be called like a key."""
+"""Vocabularies, whose words may equal a refused key."""
 LONGEST = 64 * 2**20
 
 
@@ -30,10 +30,10 @@ class _WantsCodeError(Exception):
 
 
 def check_folder(folder: Path, option: str) -> Path:
-    """The folder, once it is known to hold nothing but data: call this before any library reads it.
+    """Check that a folder contains nothing but data, and return it. Call this before any library reads it.
 
-    Raises `DataError` that begins with `option` where settings in it want code to be run, with the file and the key,
-    and where there is a pipe, socket or device in it.
+    Raises `DataError`, beginning with `option`, if settings in the folder ask for code to be run (naming the file and
+    the key), or if the folder contains a pipe, socket or device.
     """
     for path in sorted(folder.iterdir()):
         try:
@@ -49,9 +49,9 @@ def check_folder(folder: Path, option: str) -> Path:
 
 
 def from_folder(auto: str, folder: Path, option: str, **options: Any) -> Any:
-    """`transformers.AUTO.from_pretrained(folder)`: from this folder alone and as data alone, without a word on stderr.
+    """`transformers.AUTO.from_pretrained(folder)`, offline, without running code and without output on stderr.
 
-    See `check_folder`; transformers raises what it likes, see `saeviz.toolkit.torch.loading_errors`.
+    Checks the folder first (`check_folder`). For the errors of transformers see `saeviz.toolkit.torch.loading_errors`.
     """
     import transformers
 
@@ -63,9 +63,9 @@ def from_folder(auto: str, folder: Path, option: str, **options: Any) -> Any:
 
 
 def processor_settings(folder: Path) -> dict[str, Any]:
-    """What the folder says of its image processor, as transformers looks for it; empty where it says nothing.
+    """The settings of the image processor, found as transformers finds them; empty if there are none.
 
-    Raises `OSError` or `ValueError` for a file that is no JSON.
+    Raises `OSError` or `ValueError` for a file that cannot be read as JSON.
     """
     beside, nested = (_object(folder / name) for name in PROCESSOR_NAMES)
     found = nested.get("image_processor")
@@ -84,16 +84,16 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _check_settings(path: Path, option: str) -> None:
     if path.stat().st_size > LONGEST:
-        raise DataError(f"{option}: {path} has more than {LONGEST >> 20} MiB, which is too large for settings")
+        raise DataError(f"{option}: {path} is larger than {LONGEST >> 20} MiB, too large for a settings file")
     try:
         json.loads(read_regular(path), object_pairs_hook=_refuse_code)
     except _WantsCodeError as error:
         raise DataError(
-            f"{option}: {path} is refused: {error}, and saeviz never runs code that comes with a model; remove the "
+            f"{option}: {path} is refused: {error}, and saeviz never runs code shipped with a model; remove the "
             f"key, or use a model that transformers, timm or open_clip support themselves"
         ) from None
     except (OSError, ValueError, RecursionError):
-        return  # whoever needs it says what is wrong with it
+        return  # the library that needs it will report what is wrong
 
 
 def _refuse_code(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _refuse_code(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without transformers' progress bar, advice, and table of missing arrays, which callers look for."""
+    """Silence transformers' progress bar, warnings and table of missing weights, which callers check themselves."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""What having asked so often makes of p-values."""
+"""Adjust p-values for multiple testing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 Method = Literal["bh", "by", "bonferroni"]
 NAMES: dict[Method, str] = {"bh": "fdr_bh", "by": "fdr_by", "bonferroni": "bonferroni"}
-"""What statsmodels calls them."""
+"""The methods' names in statsmodels."""
 
 
 def adjust(p: FloatArray, method: Method = "bh") -> FloatArray:
-    """Adjusted p-values of one family `[n_tests]`; NaN stays NaN and is no member of the family.
+    """Adjusted p-values of one family `[n_tests]`; NaN stays NaN and is not counted as a test.
 
-    `bh` is Benjamini and Hochberg's procedure, `by` Benjamini and Yekutieli's. Takes five times the memory of `p`.
+    `bh` is the procedure of Benjamini and Hochberg (1995), `by` that of Benjamini and Yekutieli (2001); both return the
+    adjusted p-values (q-values) of statsmodels' `multipletests`. Takes five times the memory of `p`.
     """
     from statsmodels.stats.multitest import multipletests
 

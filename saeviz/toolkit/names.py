@@ -1,4 +1,4 @@
-"""Names of files that look alike are alike: é in one character (NFC) or in two, as macOS writes it (NFD)."""
+"""Compare file names whatever their Unicode form: é as one character (NFC) or as two, as macOS writes it (NFD)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from unicodedata import normalize
 
 
 def same_form(name: str) -> str:
-    """The name in the form in which names are compared (NFC)."""
+    """The name in NFC, the form in which names are compared."""
     return name if name.isascii() else normalize("NFC", name)
 
 
 def existing(path: Path) -> Path:
-    """The file that is there under this name in whatever form; the path as it is where there is none."""
+    """The existing file whose name equals this one in any Unicode form; the path itself if there is none."""
     text = os.fspath(path)
     if text.isascii() or "\0" in text or is_there(path):
         return path
@@ -28,7 +28,7 @@ def existing(path: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path leads somewhere, for paths of any content."""
+    """Whether a path exists; False, not an error, for invalid paths."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -37,7 +37,7 @@ def is_there(path: Path) -> bool:
 
 @lru_cache(64)
 def _entries(folder: str) -> dict[str, str]:
-    """What lies in a folder, by its name as it is compared."""
+    """The entries of a folder, by their names in NFC."""
     try:
         return {same_form(name): name for name in os.listdir(folder or ".")}  # noqa: PTH208
     except OSError:

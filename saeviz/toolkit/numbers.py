@@ -1,4 +1,4 @@
-"""Numbers as people and programs write them: 3,5 and 3.5, 1,234 and 1.234, 5 %, −2, `7 - very much`."""
+"""Parse numbers as people and programs write them: 3,5 and 3.5, 1,234 and 1.234, 5 %, −2, `7 - very much`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from saeviz.toolkit.cells import Cell, is_missing
 
 LARGEST = 1e30
-"""No rating is larger: Stata, SPSS and NetCDF write numbers from 1e36 on where a value is missing."""
+"""Larger numbers are not ratings: Stata, SPSS and NetCDF encode missing values as numbers from 1e36 on."""
 
 _SIGNS = {
     **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\u2014\ufe63\uff0d", "-"),
@@ -48,7 +48,7 @@ _LABELLED = re.compile(r"([+-]?\d+)(?:\s*=\s*|:\s+|\s+-\s+|\s*\(|\)\s*)(?=\D*[^\
 
 
 class _Parsed(NamedTuple):
-    """A text as a number: with a decimal point, with a decimal comma, None where that cannot be."""
+    """The value of a text read with a decimal point and with a decimal comma, None if it is not a number so read."""
 
     point: float | None
     comma: float | None
@@ -60,14 +60,14 @@ class _Parsed(NamedTuple):
 class Reading:
     """How the numbers of a column are written.
 
-    `decimal` is None where points and commas both occur: then what could mean two numbers is none.
+    `decimal` is None if points and commas both occur; an ambiguous text is then not a number.
     """
 
     decimal: Literal[".", ",", None] = "."
     percent: bool = False
 
     def number(self, cell: Cell) -> float | None:
-        """The finite number in a cell, or None; of a cell such as `7 - very much` the number in front."""
+        """The finite number in a cell, or None; for a cell such as `7 - very much`, the number in front."""
         if not isinstance(cell, str):
             if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
                 return None
@@ -83,7 +83,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the cells of a column are, counted."""
+    """How many cells of a column are numbers, by the way they are written."""
 
     filled: int
     native: int
@@ -97,7 +97,7 @@ class Survey:
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> Survey:
-        """The counts of these cells."""
+        """Count the cells of a column."""
         texts: Counter[str] = Counter(cell for cell in cells if isinstance(cell, str))
         others = [cell for cell in cells if not isinstance(cell, str) and not is_missing(cell)]
         counts: Counter[str] = Counter(native=sum(_READ_NATIVE(cell) is not None for cell in others))
@@ -114,9 +114,9 @@ class Survey:
         return cls(filled, *(counts[name] for name in names))
 
     def reading(self, comma_elsewhere: bool | None) -> Reading | None:
-        """How the column is to be read, None where that cannot be known.
+        """How to read the column, None if it is ambiguous.
 
-        `comma_elsewhere` is whether the numbers of other columns have decimal commas, None where nothing says so.
+        `comma_elsewhere` is whether the numbers of other columns have decimal commas, None if unknown.
         """
         percent = self.percent > self.plain + self.native
         if self.only_comma and self.only_point:
@@ -129,12 +129,12 @@ class Survey:
 
     @property
     def numbers(self) -> int:
-        """How many cells have a number in them, one way or another."""
+        """The number of cells that contain a number in any of these spellings."""
         return self.native + self.plain + self.percent + self.labelled
 
 
 def commas(surveys: Iterable[Survey], delimiter: str) -> bool | None:
-    """Whether the numbers of a table have decimal commas, None where nothing says so."""
+    """Whether the numbers of a table have decimal commas, None if unknown."""
     known = [survey for survey in surveys if 2 * survey.numbers > survey.filled]
     points = any(survey.only_point for survey in known)
     if any(survey.only_comma for survey in known) and not points:
@@ -143,14 +143,14 @@ def commas(surveys: Iterable[Survey], delimiter: str) -> bool | None:
 
 
 def has_number(cell: Cell) -> bool:
-    """Whether a text is a number in a spelling that is not read: `$3.50`, `3/7`, `3-4`, `12 kg`, `good (5)`."""
+    """Whether a text contains a number in an unsupported spelling: `$3.50`, `3/7`, `3-4`, `12 kg`, `good (5)`."""
     return isinstance(cell, str) and _NUMBER_LIKE.fullmatch(_clean(cell)) is not None
 
 
 def missing_codes(values: Sequence[float]) -> dict[int, int]:
-    """Numbers that look like codes for missing values (99, -999 ...) and how often they occur.
+    """Numbers that look like codes for missing values (99, -999 ...), and how often each occurs.
 
-    They lie further from the rest than the rest is wide, or are the only negative ones and at most -7.
+    Such codes lie further from the other values than these are spread, or are the only negative values.
     """
     counts = Counter(values)
     codes = {value for value in counts if value in _CODES}
@@ -174,7 +174,7 @@ _READ_NATIVE = Reading().number
 
 
 def _kinds(text: str, parsed: _Parsed) -> list[str]:
-    """What a number counts for."""
+    """The counters of `Survey` that a number increases."""
     if parsed.labelled:
         return ["labelled"]
     kinds = ["percent" if parsed.percent else "plain"]
@@ -189,7 +189,7 @@ def _kinds(text: str, parsed: _Parsed) -> list[str]:
 
 @lru_cache(1 << 16)
 def _parse(text: str) -> _Parsed | None:
-    """Remembers, as a million ratings are often of seven kinds."""
+    """Cached, since a million ratings often have only seven different values."""
     text = _clean(text)
     simple = _SIMPLE.fullmatch(text)
     if simple:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACKAGE, TELEMETRY = "openvino", "openvino_telemetry"
 ITEMS_PER_STREAM = 4
-"""Threads that share a batch out among them need not wait for each other, but all of them read all weights."""
+"""Streams run independently, but each reads all weights, so each gets at least this many items."""
 HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -26,10 +26,10 @@ class OpenVinoError(Exception):
 
 
 class OpenVino:
-    """`forward(model, batch)` for any number of items of the shape of those in `batch`.
+    """`forward(model, batch)` compiled for any number of items of the same shape as those in `batch`.
 
-    The weights are float32, `precision` is the one that the hardware computes in. Compiling takes seconds.
-    Raises `OpenVinoError`.
+    `model` has float32 weights; `precision` is the precision of the computation. Compiling takes seconds. Raises
+    `OpenVinoError`.
     """
 
     def __init__(self, model: torch.nn.Module, forward: Forward, batch: Tensor, precision: Precision) -> None:
@@ -37,7 +37,7 @@ class OpenVino:
 
         openvino = import_openvino()
         self.item_shape = batch.shape[1:]
-        # Not as many images as in the batch, so that a trace that depends on their number is found out with it.
+        # Another number of images than in the batch, to expose a trace that depends on the number.
         example = torch.zeros(3 if len(batch) == 2 else 2, *self.item_shape)
         n_threads = torch.get_num_threads()
         n_streams = max(1, min(n_threads, len(batch) // ITEMS_PER_STREAM))
@@ -61,7 +61,7 @@ class OpenVino:
             raise OpenVinoError(_reason(error)) from error
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
-        """The outputs, float32 with n rows each."""
+        """The outputs, float32, each with n rows."""
         import torch
 
         parts = [part.contiguous().numpy() for part in batch.chunk(len(self._requests))]
@@ -72,7 +72,7 @@ class OpenVino:
             for request in requests:
                 request.wait()
         except RuntimeError as error:
-            raise OpenVinoError(f"it failed on {len(batch)} images: {_reason(error)}") from error
+            raise OpenVinoError(f"inference failed on {len(batch)} images: {_reason(error)}") from error
         return [
             torch.cat([torch.from_numpy(request.get_output_tensor(number).data) for request in requests])
             for number in range(self._n_outputs)
@@ -80,7 +80,7 @@ class OpenVino:
 
 
 def _module(model: torch.nn.Module, forward: Forward) -> torch.nn.Module:
-    """A module without parts, for a trace looks into every attribute of a module's parts, and some speak up then."""
+    """The model as a module without submodules: tracing reads every attribute of submodules, and some of these warn."""
     import torch
 
     model.requires_grad_(False)
@@ -93,7 +93,7 @@ def _module(model: torch.nn.Module, forward: Forward) -> torch.nn.Module:
 
 
 def import_openvino() -> Any:
-    """The package, without the telemetry that it sends on every import where it can. Raises `OpenVinoError`."""
+    """Import openvino with its telemetry disabled. Raises `OpenVinoError` if that fails."""
     silence = not {PACKAGE, TELEMETRY} & set(sys.modules)
     if silence:
         sys.modules[TELEMETRY] = None  # type: ignore[assignment]
@@ -115,6 +115,6 @@ def _errors(openvino: Any) -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    """The last line: those before it say where in OpenVINO's source the error came by."""
+    """The last line of the message; the others are locations in OpenVINO's source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Tables with a row for each image and rater: the mean of every image, and the ratings that it is the mean of."""
+"""Read long tables, with one row per image and rater, into mean and individual ratings of each image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class _Single(NamedTuple):
-    """Single ratings in the order of images: rater `raters[i]` gave the image `images[i]` the `values[i]`."""
+    """Individual ratings, sorted by image: rater `raters[i]` rated image `images[i]` as `values[i]`."""
 
     images: IntArray
     raters: IntArray
@@ -31,7 +31,7 @@ class _Single(NamedTuple):
 def long_rows(
     table: Table, join: JoinColumns, columns: Columns, *, chosen: bool
 ) -> tuple[list[Row], list[str], list[str]]:
-    """One row for all that name the same image, in the order of the first of them; the ratings; notes.
+    """One row per image, in order of first occurrence; the names of the ratings; notes for the user.
 
     A rating is the mean over raters, each of whom counts once. Unless the ratings were `chosen` by the user, what is
     the same in all rows of each rater (an age) is none of them, and what is the same in all rows of each image is a
@@ -49,7 +49,7 @@ def long_rows(
     of_raters = [] if chosen else [n for n in numbers if _tells_only(numbers[n], rater_of_row, image_of_row)]
     if of_raters:
         notes.append(
-            f"{table.path.name}: no ratings, since the same in all rows of a rater: {', '.join(of_raters)}; "
+            f"{table.path.name}: not ratings, because constant within each rater: {', '.join(of_raters)}; "
             "name the ratings in images.rating_columns to change that"
         )
     kept = [name for name in numbers if name not in of_raters]
@@ -65,7 +65,7 @@ def long_rows(
         if chosen or not _is_known_of_images(numbers[name], image_of_row):
             _add_individual(individual, name, single, raters)
     notes += _note_rows(table, nameless, "with a rating but no rater: left out")
-    notes += _note_rows(table, again, "about an image that its rater has rated before: their mean counts as one rating")
+    notes += _note_rows(table, again, "with another rating of an image by the same rater: their mean counts as one")
     metadata, more_notes = _metadata(table, columns.metadata, image_of_row, len(images))
     groups = _groups(table, columns.group, image_of_row, len(images))
     first_rows = [table.rows[place] for place in np.unique(image_of_row, return_index=True)[1].tolist()]
@@ -77,14 +77,14 @@ def long_rows(
 
 
 def _codes(things: Iterable[T]) -> tuple[list[T], IntArray]:
-    """The different things as they come, and for each thing its place among them."""
+    """The distinct things in order of first occurrence, and for each thing its position among them."""
     places: dict[T, int] = {}
     codes = np.array([places.setdefault(thing, len(places)) for thing in things], dtype=np.int64)
     return list(places), codes
 
 
 def _varies_within(values: FloatArray | IntArray, groups: IntArray) -> bool:
-    """Whether some group has two different values."""
+    """Whether any group contains two different values."""
     if not values.size:
         return False
     order = np.lexsort((values, groups))
@@ -97,7 +97,7 @@ def _has_two(groups: IntArray) -> bool:
 
 
 def _tells_only(numbers: FloatArray, raters: IntArray, images: IntArray) -> bool:
-    """Whether a column tells raters apart and nothing else."""
+    """Whether a column describes the raters: constant within each rater, but not within images."""
     given = np.isfinite(numbers)
     numbers, raters, images = numbers[given], raters[given], images[given]
     return _has_two(raters) and not _varies_within(numbers, raters) and _varies_within(numbers, images)
@@ -109,7 +109,7 @@ def _is_known_of_images(numbers: FloatArray, images: IntArray) -> bool:
 
 
 def _one_per_rater(numbers: FloatArray, rated: Mask, images: IntArray, raters: IntArray) -> tuple[_Single, Mask]:
-    """The mean of what each rater said of each image, and the rows that repeat an earlier one."""
+    """The mean rating of each image by each rater, and a mask of the rows that repeat an earlier one."""
     rows = np.flatnonzero(rated)
     n_raters = int(raters.max()) + 1
     pairs, first, pair_of_row, count = np.unique(
@@ -176,7 +176,7 @@ def _groups(table: Table, name: str | None, image_of_row: IntArray, n_images: in
 
 
 def _filled(cells: Sequence[Cell]) -> tuple[Mask, list[str], IntArray]:
-    """Which cells hold something, the different texts in them, and which of these each has."""
+    """A mask of the filled cells, the distinct texts, and the index of the text of each filled cell."""
     texts, codes = _codes(map(metadata_text, cells))
     filled = np.array([bool(text) for text in texts])[codes]
     return filled, texts, codes[filled]

@@ -1,4 +1,4 @@
-"""Which columns are ratings, how their numbers are written, and whether a run has those that an option names."""
+"""Find the rating columns of a table and how their numbers are written, and check names of ratings in options."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _CHANGE = "name them in images.rating_columns to change that"
 
 
 def read_numbers(cells: Sequence[Cell]) -> list[float | None]:
-    """The numbers of a column, written with points or commas as the whole of it says; None where there is none."""
+    """The numbers of a column, None for a cell without one.
+
+    Whether commas or points are decimal is decided from the column as a whole.
+    """
     reading = Survey.of(cells).reading(None) or Reading()
     return [reading.number(cell) for cell in cells]
 
 
 def check_names(names: Iterable[str], known: Collection[str], place: str, kind: str = "rating") -> None:
-    """Raise `ConfigError` for a name that is not among those the images have, with the nearest one."""
+    """Raise `ConfigError` for a name that is not in `known`; the message suggests the closest one."""
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -41,7 +44,7 @@ class Known(TypedDict):
 
 @dataclass(frozen=True)
 class Columns:
-    """What is made of the columns of a table or a query.
+    """The columns of a table or query, sorted into ratings and metadata.
 
     `ratings` are the rating columns and how their numbers are written, `metadata` those that may be metadata, `group`
     the one that says which group an image belongs to.
@@ -64,7 +67,7 @@ class Columns:
         return {"ratings": ratings, "metadata": metadata, "group": group}
 
     def split(self, record: Mapping[str, Cell]) -> tuple[dict[str, float], dict[str, str]]:
-        """The ratings and the metadata of one record; what is missing is left out."""
+        """The ratings and the metadata of one record, without missing values."""
         numbers = {name: reading.number(record[name]) for name, reading in self.ratings.items()}
         texts = {name: metadata_text(record[name]) for name in self.metadata}
         return (
@@ -76,7 +79,10 @@ class Columns:
 def choose_rating_columns(
     table: Table, named: Sequence[str] | None, join_columns: Collection[str | None], group: str | None = None
 ) -> Columns:
-    """What is made of the columns of a table, see `choose`; `ConfigError` for a named column that is not there."""
+    """Find the rating and metadata columns of a table, see `choose`.
+
+    Raises `ConfigError` for a named column that does not exist.
+    """
     if named is not None:
         named = [table.name_of(name, "rating_columns") for name in named]
     if group is not None:
@@ -92,7 +98,7 @@ def choose(
     delimiter: str = "",
     group: str | None = None,
 ) -> Columns:
-    """What is made of columns, which messages call `where`; none of those that are `taken`.
+    """Find the rating and metadata columns among `columns`, ignoring those in `taken`.
 
     `named` columns are ratings and must hold numbers, else `ConfigError`. By default a column is one when most of
     what is filled in are numbers, unless it numbers rows, is an id or a time, says something about another column (its
@@ -149,7 +155,7 @@ def note_non_numbers(table: Table, columns: Columns, names: Iterable[str] | None
 def non_numbers(
     name: str, reading: Reading, cells: Sequence[Cell], where: str, rows: Sequence[int] | None = None
 ) -> Iterator[str]:
-    """A note about the cells of a rating column that are neither numbers nor missing; `rows` are their numbers."""
+    """A note if cells of a rating column are neither numbers nor missing; `rows` are the row numbers of the cells."""
     wrong = [place for place, cell in enumerate(cells) if not is_missing(cell) and reading.number(cell) is None]
     if not wrong:
         return
@@ -163,7 +169,7 @@ def non_numbers(
 
 @dataclass
 class _Reasons:
-    """Why columns with numbers are no ratings."""
+    """Why columns with numbers are not ratings."""
 
     unread: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
@@ -215,7 +221,7 @@ class _Reasons:
                 f"numbers with a decimal point and without thousands separators"
             )
         for name, example in self.spelling.items():
-            yield f"{name!r} is not read as a rating: {example} is not a number as it is written"
+            yield f"{name!r} is not read as a rating: {example} is not in a supported number format"
         for name, codes in self.codes.items():
             yield (
                 f"{name!r} is not read as a rating: {codes} looks like a code for a missing value; empty such "
@@ -226,7 +232,7 @@ class _Reasons:
 def _reading(
     name: str, cells: Sequence[Cell], survey: Survey, comma: bool | None, about: Mapping[str, str], reasons: _Reasons
 ) -> Reading | None:
-    """How the numbers of a rating are written; for a column that is none the reason is listed."""
+    """How the numbers of a rating are written; None, with a reason added to `reasons`, if it is not a rating."""
     if kind := kind_of_column(cells):
         reasons.unread[name] = kind
         return None
@@ -264,7 +270,7 @@ def _numbers(reading: Reading, cells: Sequence[Cell]) -> list[float]:
 
 
 def _look_for_spellings(name: str, cells: Sequence[Cell], survey: Survey, reasons: _Reasons) -> None:
-    """Of a column without numbers list that it is empty, or has numbers in spellings that are not read."""
+    """Add to `reasons` if a column without numbers is empty or has numbers in unsupported spellings."""
     if not survey.filled and not is_unnamed(name):
         reasons.empty.append(name)
     like = [cell for cell in cells if has_number(cell)]
@@ -273,12 +279,12 @@ def _look_for_spellings(name: str, cells: Sequence[Cell], survey: Survey, reason
 
 
 def _named(name: str, cells: Sequence[Cell], where: str, comma: bool | None) -> Reading:
-    """How the numbers of a column are written that the user calls a rating."""
+    """How the numbers of a column named by the user are written. Raises `ConfigError` if that is ambiguous."""
     survey = Survey.of(cells)
     if survey.numbers == 0:
         first = next((cell for cell in cells if not is_missing(cell)), cells[0] if cells else None)
         raise saeviz.ConfigError(
-            f"images.rating_columns: {name!r} of {where} has no numbers, its first value is {shown(first)}"
+            f"images.rating_columns: {name!r} of {where} has no numbers; its first value is {shown(first)}"
         )
     reading = survey.reading(comma)
     if reading is None:

@@ -1,4 +1,4 @@
-"""Records of a database as images: which columns are ratings, which are metadata, where the picture is."""
+"""Turn database records into images: find the rating and metadata columns, and locate the pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rating_columns(
     group: str | None = None,
     unread: Mapping[str, str] | None = None,
 ) -> Columns:
-    """What is made of the columns of records, which messages call `where`: see `saeviz.toolkit.ratings.choose`.
+    """Find the rating and metadata columns of records, see `saeviz.toolkit.ratings.choose`.
 
     `unread` columns are not in the records, see `unread_columns`. Raises `ConfigError` for a column that is named and
     is one of them, or not among `columns`.
@@ -66,7 +66,7 @@ def unread_columns(
 
 
 def brief(cell: Cell) -> Cell:
-    """A cell without what it is not read for: of lists, structures and bytes only the kind is left."""
+    """The cell, or for a list, structure or bytes an empty value of the same kind, to save memory."""
     if isinstance(cell, str) or not nested_kind(cell):
         return cell
     return {"bytes": b"", "pictures": {"bytes": None, "path": None}, "structures": {}}.get(nested_kind(cell), [])
@@ -86,29 +86,28 @@ def require_column(
 
 
 def unique_ids(records: Iterator[tuple[str | None, Record]], option: str) -> Iterator[tuple[str, Record]]:
-    """The records with their ids; raises `DataError` where one has none or one comes twice."""
+    """The records with their ids; raises `DataError` if an id is missing or occurs twice."""
     seen: set[str] = set()
     for number, (item_id, record) in enumerate(records, 1):
         if not item_id:
             raise DataError(f"images.{option}: record {number} has no id")
         if item_id in seen:
-            raise DataError(f"images.{option}: the id {item_id!r} comes more than once; ids must be unique")
+            raise DataError(f"images.{option}: the id {item_id!r} occurs more than once; ids must be unique")
         seen.add(item_id)
         yield item_id, record
 
 
 def picture_at(item_id: str, path: str | None, base: Path, *, inside: bool) -> Path | Callable[[], Image]:
-    """The source of an item whose file is `path`, relative to `base`.
+    """The `ImageItem.source` of an item whose file is `path`, relative to `base`.
 
-    With `inside` the file must lie in `base`: a picture that does not is one that cannot be read. So is one without a
-    path. Raises `DataError` for a URL, of which it quotes nothing: it may hold a password.
+    Opening the source raises `ImageError` if there is no path or, with `inside`, if the file is outside `base`. Raises
+    `DataError` if the path is a URL; the message does not quote it, because it may contain a password.
     """
     if not path:
         return missing_picture(item_id, "its record has no path")
     if _URL.match(path):
         raise DataError(
-            f"images.path_column: item {item_id!r} has a URL there, not the path of a file; URLs go into "
-            f"images.url_column"
+            f"images.path_column: item {item_id!r} has a URL instead of a file path; URLs belong in images.url_column"
         )
     file = Path(os.path.normpath(base / path))
     if "\0" in path or (inside and not file.is_relative_to(os.path.normpath(base))):
@@ -117,7 +116,7 @@ def picture_at(item_id: str, path: str | None, base: Path, *, inside: bool) -> P
 
 
 def missing_picture(item_id: str, reason: str) -> Callable[[], Image]:
-    """The source of an item that has no picture, for this reason."""
+    """The `ImageItem.source` of an item without a readable picture; opening it raises `ImageError` with the reason."""
 
     def fail() -> NoReturn:
         raise ImageError(f"image {item_id!r} cannot be read: {reason}")

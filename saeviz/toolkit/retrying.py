@@ -1,4 +1,4 @@
-"""How long to wait before a service is asked again: as it says itself, else longer each time."""
+"""How long to wait before retrying a request: as the service asks, or with exponential back-off."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from random import SystemRandom
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """What `Retry-After` asks for, in seconds or as a date (RFC 9110), or the finer `retry-after-ms`.
+    """Seconds to wait according to `Retry-After` (seconds or a date, RFC 9110) or `retry-after-ms`.
 
-    None where it asks for nothing, or for what cannot be understood. The names of `headers` are in lower case or
-    found in any.
+    None if there is no such header or it cannot be parsed. `headers` must have lower-case names or ignore case.
     """
     for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
         given = headers.get(name, "").strip()
         if re.fullmatch(r"[0-9]+(\.[0-9]*)?", given):
-            return float(given[:9]) / per_second  # the first nine digits of more are more than anybody waits
+            return float(given[:9]) / per_second  # longer numbers are cut: nobody waits that long
     return _seconds_until(given)
 
 
 def backoff(attempt: int, first: float, longest: float) -> float:
-    """Seconds before the next attempt, counted from 0: `first` at most, doubled each time, up to `longest`.
+    """Seconds to wait after attempt number `attempt`: at most `first` for 0, doubled each time, up to `longest`.
 
-    Between half and all of it at random, so that those who were turned away together do not come back together.
+    The time is drawn from between half and all of that maximum, so that clients rejected together do not retry
+    together.
     """
     most = min(first * 2.0 ** min(attempt, 100), longest)
     return SystemRandom().uniform(most / 2, most)

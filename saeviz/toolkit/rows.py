@@ -1,9 +1,8 @@
-"""Features as table rows: one row per item, for stores that are databases.
+"""Encode features as table rows, one per item, for database stores.
 
-A row has the numbers of the features that are not zero, in order, and their values: `features` as little-endian
-uint16 (uint32 in a space of more than 65,536 features) and `activations` as little-endian float32. Item ids are text
-that every database can hold. Compressing rows with zlib saves a sixth of the space and halves the speed, so they are
-not: the mantissas of activations are noise, and a row by itself has no structure that a matrix of many rows has.
+A row holds the indices of the non-zero features in ascending order and their values: `features` as little-endian uint16
+(uint32 in a space of more than 65,536 features) and `activations` as little-endian float32. Item ids are escaped so
+that every database can store them. Rows are not compressed: zlib saves only a sixth of the space and halves the speed.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One item of a space. `key` stands for its id, see `key_of`.
+    """One item of a space. `key` is its escaped id, see `key_of`.
 
-    `checksum` is over all the rest and the space; None where a database has none.
+    `checksum` covers the space and all other fields; None if the database stores none.
     """
 
     key: str
@@ -33,9 +32,9 @@ class Row(NamedTuple):
 
 
 def key_of(item_id: str) -> str:
-    r"""The item id as text without NUL, which PostgreSQL and JSON columns refuse: `\0` for it, `\\` for a backslash.
+    r"""The item id with NUL, which PostgreSQL and JSON columns refuse, escaped as `\0` and a backslash as `\\`.
 
-    Raises `DataError` for what cannot be an item id.
+    Raises `DataError` for an invalid item id.
     """
     check_id(item_id)
     return item_id.replace("\\", "\\\\").replace("\0", "\\0")
@@ -47,7 +46,7 @@ def item_id_of(key: str) -> str:
 
 
 def encode_rows(batch: FeatureBatch) -> Iterator[Row]:
-    """The rows of a batch, in its order."""
+    """The rows of a batch, in order."""
     matrix = batch.matrix
     features = matrix.indices.astype(_index_type(batch.space))
     activations = matrix.data.astype("<f4", copy=False)
@@ -58,13 +57,13 @@ def encode_rows(batch: FeatureBatch) -> Iterator[Row]:
 
 
 def decode_rows(space: FeatureSpace, rows: Sequence[Row]) -> FeatureBatch:
-    """The batch that `encode_rows` was given, to the last bit. Raises `DataError` naming an item with damaged bytes."""
+    """The exact inverse of `encode_rows`. Raises `DataError`, naming the item, if stored bytes are damaged."""
     import numpy as np
     from scipy.sparse import csr_array
 
     index_type = np.dtype(_index_type(space))
     for row in rows:
-        # A column of SQLite's holds anything.
+        # SQLite columns can hold values of any type.
         if not isinstance(row.features, bytes) or not isinstance(row.activations, bytes):
             raise _damaged(space, row)
     lengths = [len(row.features) // index_type.itemsize for row in rows]
@@ -93,6 +92,5 @@ def _index_type(space: FeatureSpace) -> str:
 
 def _damaged(space: FeatureSpace, row: Row) -> DataError:
     return DataError(
-        f"{space}: the stored features of item {item_id_of(row.key)!r} are damaged; extract all again with --redo "
-        f"extract"
+        f"{space}: the stored features of item {item_id_of(row.key)!r} are damaged; recompute all with --redo extract"
     )

@@ -1,7 +1,7 @@
-"""The index of a `saeviz.toolkit.shards.ShardStore`: which shard holds which item of one space.
+"""The index of a `saeviz.toolkit.shards.ShardStore`, which locates the items of one space in its shards.
 
-Its file begins with a line for the space; each further line names a shard and its items, and has a checksum. A later
-line wins.
+The first line of the file describes the space; each further line lists the items of one shard and has a checksum. If an
+item is listed twice, the later line counts.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _BYTES_PER_VALUE = 8
 
 @dataclass
 class Shard:
-    """What the index knows of one shard."""
+    """One shard as recorded in the index."""
 
     items: tuple[str, ...]
     n_active: int
     n_live: int
     stamp: Stamp | None = None
-    """None where an earlier version wrote it."""
+    """None for shards written by an earlier version."""
 
     @property
     def n_values(self) -> int:
-        """Non-zeros of the live items, about."""
+        """Approximate number of non-zeros of the live items."""
         return self.n_active * self.n_live // len(self.items)
 
     def is_whole(self, path: Path) -> bool:
-        """Whether the file at `path` is as it was written, as far as that is known."""
+        """Whether the file at `path` is unchanged; without a stamp, whether it exists."""
         return path.exists() if self.stamp is None else self.stamp.fits(path)
 
 
 @dataclass
 class ShardIndex:
-    """Where the items of one space are: `places[item_id]` is (number of the shard, row)."""
+    """Where the items of one space are stored: `places[item_id]` is (shard number, row)."""
 
     path: Path
     space: FeatureSpace
@@ -52,13 +52,13 @@ class ShardIndex:
 
     @classmethod
     def create(cls, path: Path, space: FeatureSpace) -> ShardIndex:
-        """An empty index, on the disk as well."""
+        """Create an empty index, in memory and on disk."""
         append_line(path, checked_line(asdict(space)))
         return cls(path, space)
 
     @classmethod
     def load(cls, path: Path) -> ShardIndex | None:
-        """The index in a file, None where there is none. Raises `RunDirError` where it is damaged."""
+        """Read the index from a file, None if it does not exist. Raises `RunDirError` if it is damaged."""
         lines = read_lines(path)
         if not lines:
             return None
@@ -76,41 +76,41 @@ class ShardIndex:
 
     @property
     def folder(self) -> Path:
-        """Where the index and its shards are."""
+        """The folder of the index and its shards."""
         return self.path.parent
 
     @property
     def bytes_per_item(self) -> int:
-        """Of an item in memory, on average."""
+        """Average memory of one item."""
         shards = self.shards.values()
         n_items = sum(len(shard.items) for shard in shards)
         return _BYTES_PER_VALUE * sum(shard.n_active for shard in shards) // max(n_items, 1)
 
     def next_number(self) -> int:
-        """A number for a shard. It is taken from then on: a line that the disk refused may be there all the same."""
+        """Reserve a number for a shard. It is never reused: a line that failed to be written may still be on disk."""
         self.last_number += 1
         return self.last_number
 
     def append(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp) -> None:
-        """Add a shard that is on the disk; its items count once the line is written."""
+        """Add a shard that is already on disk; its items count once the line is written."""
         line = {"batch": number, "n_active": n_active, "file": stamp, "items": items}
         append_line(self.path, checked_line(line))
         self._add(number, items, n_active, stamp)
 
     def live_items(self, number: int) -> list[str]:
-        """The items of a shard that no later shard holds."""
+        """The items of a shard that are not in a later shard."""
         items = self.shards[number].items
         return [item_id for row, item_id in enumerate(items) if self.places[item_id] == (number, row)]
 
     def pop_emptied(self) -> list[int]:
-        """Forget the shards without live items; their numbers."""
+        """Remove the shards without live items from the index, and return their numbers."""
         emptied = [number for number, shard in self.shards.items() if not shard.n_live]
         for number in emptied:
             del self.shards[number]
         return emptied
 
     def drop(self, number: int) -> int:
-        """Forget a shard and its live items; how many these are."""
+        """Remove a shard and its live items from the index, and return how many items were lost."""
         lost = self.live_items(number)
         for item_id in lost:
             del self.places[item_id]

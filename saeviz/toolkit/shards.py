@@ -1,15 +1,15 @@
-"""A feature store of files: each write becomes a shard, and a line in an index is what makes it count.
+"""A feature store of files: each write becomes a shard, which counts once a line in the index lists it.
 
     layer_11/cls/index.jsonl          which items are in which shard, in the order they were written
     layer_11/cls/batch_000001.npz     the features of some items
 
-A shard is on the disk, whole, before its line is added, so a crash leaves at most a shard that no line names;
-the next writer removes it. An item written again is named by a later line, which wins. A shard whose items have
-all moved on is removed; so small shards are merged by writing their items once more, as one. One process may
-write at a time, from its first `write` to `close`.
+A shard is completely on disk before its line is added, so a crash leaves at most an unlisted shard, which the next
+writer removes. If an item is written again, the later line counts. A shard whose items have all been rewritten is
+removed, and small shards are merged by rewriting their items as one. Only one process can write at a time, from its
+first `write` to `close`.
 
-A line has a checksum of its own, and the size, the time and the digest of its shard. A shard whose content is another
-counts as lost; it is read for that only where size or time differ.
+Each line has a checksum, and the size, modification time and digest of its shard. A shard whose content has changed
+counts as lost; content is compared only if size or time differ.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
     from saeviz.typing import CSR
 
 SHARD_VALUES = 2**19
-"""Non-zeros that make a shard large enough, however few items they belong to: 4 MiB in memory."""
+"""A shard with this many non-zeros (4 MiB in memory) is large enough, even with few items."""
 WINDOW_BYTES = 32 * 2**20
-"""How much of a space `read` holds at once, about."""
+"""Approximate memory for features that `read` holds at a time."""
 READERS = 2
-"""Shards decoded at the same time."""
+"""Number of shards decoded concurrently."""
 
 
 class ShardStore(OneItemStore, ABC):
-    """A `FeatureStore` in `folder`. A subclass says how one shard is written and read.
+    """A `FeatureStore` in `folder`; a subclass defines how a shard is written and read.
 
-    Shards hold at least `shard_rows` items or `SHARD_VALUES` non-zeros, once there are so many, and less than
-    twice that.
+    Once enough is stored, each shard has at least `shard_rows` items or `SHARD_VALUES` non-zeros, and less than twice
+    that.
     """
 
     suffix: ClassVar[str]
     index_name: ClassVar[str] = "index.jsonl"
     folder_names: ClassVar[Mapping[Tokens, str]] = {tokens: tokens for tokens in TOKENS}
-    """What the folder of a space is called; stores with other names and indexes can share a folder."""
+    """Names of the folders of spaces; stores with different names and index files can share a folder."""
 
     def __init__(self, folder: Path, shard_rows: int, context: Context) -> None:
         self.folder = folder
@@ -67,23 +67,23 @@ class ShardStore(OneItemStore, ABC):
 
     @abstractmethod
     def save_shard(self, path: Path, batch: FeatureBatch) -> None:
-        """Write a batch to `path`, which does not exist."""
+        """Write a batch to `path`, a new file."""
 
     def save_settled(self, path: Path, batch: FeatureBatch) -> None:
-        """Write a shard that is large enough to stay, or the last of a run. Override it to spend more on it."""
+        """Write a shard that will not be merged further. Override it, for example, to compress better."""
         self.save_shard(path, batch)
 
     @abstractmethod
     def load_shard(self, path: Path, space: FeatureSpace, item_ids: Sequence[str]) -> CSR:
-        """The matrix of a shard; row i belongs to `item_ids[i]`, as it was saved.
+        """Read a shard as a matrix `[n_items, n_features]`; row i belongs to `item_ids[i]`.
 
-        A built-in error of any kind says that the file is not such a shard.
+        Any built-in exception means that the file is not a valid shard.
         """
 
     def write(self, batch: FeatureBatch) -> None:
-        """Keep a batch; an item that is already there is replaced and keeps its place.
+        """Store a batch; an item that is already stored is replaced and keeps its position.
 
-        Raises `DataError` where the layer and tokens are kept with another number of features.
+        Raises `DataError` if this layer and these tokens are stored with another number of features.
         """
         _refuse_ids_that_are_not_text(batch.item_ids)
         if not len(batch):
@@ -95,7 +95,10 @@ class ShardStore(OneItemStore, ABC):
             self._merge_small(index)
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
-        """Stream the batches of a space; with `item_ids` exactly these, in this order."""
+        """Stream the batches of a space; with `item_ids`, exactly these items in this order.
+
+        Raises `DataError` if an item is not stored or its shard is damaged.
+        """
         index = self._index(space)
         if index is None:
             if item_ids:
@@ -122,7 +125,7 @@ class ShardStore(OneItemStore, ABC):
         return sorted(index.space for index in self._indexes.values() if index.places)
 
     def clear(self) -> None:
-        """Forget everything. Only files of the store are removed, whatever else is in its folder."""
+        """Remove all features. Other files in the folder are left alone."""
         if not self._space_folders():
             self._indexes = {}
             return
@@ -138,19 +141,19 @@ class ShardStore(OneItemStore, ABC):
         self._indexes = {}
 
     def close(self) -> None:
-        """Merge what this process has left in small shards. No file is open in between."""
+        """Merge the small shards that this process has written, and let other processes write."""
         for index in self.__dict__.get("_indexes", {}).values():
             if index.has_unsettled:
                 try:
                     self._merge_small(index, however_few=True)
                 except (RunDirError, DataError) as error:
-                    self.context.logger.warning("the small shards are not merged: %s", error)
+                    self.context.logger.warning("small shards were not merged: %s", error)
         self._writer.release()
 
     def claim(self) -> None:
-        """Be the one process that writes, until `close`; what others wrote before is read then.
+        """Become the only writing process, until `close`, and re-read the index.
 
-        Raises `RunDirError` where another process is.
+        Raises `RunDirError` if another process is writing.
         """
         if self._writer.claim():
             self.__dict__.pop("_indexes", None)
@@ -179,7 +182,7 @@ class ShardStore(OneItemStore, ABC):
         index = self._indexes.get(folder)
         if index is not None and index.space != space:
             raise DataError(
-                f"{space}: {folder} holds {index.space.n_features} features of this layer, not {space.n_features}; "
+                f"{space}: {folder} has {index.space.n_features} features for this layer, not {space.n_features}; "
                 "remove it, or use another folder for another SAE"
             )
         if index is None:
@@ -215,7 +218,7 @@ class ShardStore(OneItemStore, ABC):
         return n_items >= self.shard_rows or n_values >= SHARD_VALUES
 
     def _gather(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
-        """Matrices whose rows, one after the other, are the items in this order."""
+        """Matrices whose rows, concatenated, are the items in this order."""
         import numpy as np
 
         places = [index.places[item_id] for item_id in item_ids]
@@ -246,7 +249,7 @@ class ShardStore(OneItemStore, ABC):
             items = index.drop(number)
             path = self._path(index, number)
             what = "was changed or damaged since it was written" if path.exists() else "is missing"
-            self.context.logger.warning("%s %s: its %d items are extracted again", path, what, items)
+            self.context.logger.warning("%s %s; its %d items will be extracted again", path, what, items)
 
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
@@ -255,7 +258,7 @@ class ShardStore(OneItemStore, ABC):
 
 
 def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:
-    """The batch in parts that end with their `shard_rows`th row or their `SHARD_VALUES`th non-zero."""
+    """Split the batch into parts of at most `shard_rows` rows and about `SHARD_VALUES` non-zeros."""
     import numpy as np
 
     starts = batch.matrix.indptr

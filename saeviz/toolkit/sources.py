@@ -1,4 +1,4 @@
-"""Sources of images whose files are somewhere else: in a database, in a bucket, at a service."""
+"""Image sources for files that are not local: in a database, a bucket or a web service."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileSource:
-    """An `ImageItem.source` whose file `read` gives when it is opened, or raises `ImageError`.
+    """An `ImageItem.source` that calls `read` for the bytes of the file when opened; `read` may raise `ImageError`.
 
-    It `HasBytes`, so runs share what they make of the picture; for that the file is read once more.
+    Because it `HasBytes`, results for the picture are shared between runs, at the cost of reading the file once more.
     """
 
     item_id: str
@@ -29,16 +29,16 @@ class FileSource:
         return ImageItem(self.item_id, self.read_bytes()).open()
 
     def read_bytes(self) -> bytes:
-        """The whole file."""
+        """The bytes of the file."""
         return self.read()
 
 
 def remote_source(context: Context, item_id: str, name: str | None, read: Callable[[], bytes]) -> Callable[[], Image]:
-    """The source of an image whose file `read` brings from another machine.
+    """The `ImageItem.source` of an image whose bytes `read` downloads from another machine.
 
-    `name` stands for the file, and for no other anywhere; it is another one when the file has changed. Then it is
-    brought once for all runs and kept in the folder `downloads` of the cache, under a digest of the name. With None it
-    is brought whenever it is opened, and runs share nothing of it: to know the picture would take bringing it again.
+    `name` must identify the file uniquely, and change when the file changes. The file is then downloaded once for all
+    runs and cached in the folder `downloads`, under a digest of the name. With None it is downloaded each time it is
+    opened, and runs share no results for it.
     """
     if name is None:
         return lambda: ImageItem(item_id, read()).open()

@@ -13,14 +13,15 @@ from saeviz.toolkit.cells import Cell
 from saeviz.toolkit.names import same_form
 
 IMAGE_COLUMNS = ("file", "filename", "file_name", "path", "file_path", "image", "image_path", "url", "image_url")
-"""What a column of images is called where no option names it."""
+"""Default names of the column of images, if no option names it."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length. `rows` are the numbers that people see at them.
+    """Columns of equal length. `rows` are the row numbers as a user sees them, for messages.
 
-    `unread` are the columns that hold no single values but lists, structures or bytes; they are not read.
+    `unread` maps columns of lists, structures or bytes, which are not read, to the kind of their values. `notes` are
+    messages for the user; `delimiter` is '' unless the table was delimited text.
     """
 
     path: Path
@@ -34,7 +35,7 @@ class Table:
         return len(self.rows)
 
     def name_of(self, name: str, option: str) -> str:
-        """The name of the column that `option` names; `ConfigError` where there is none."""
+        """The name of the column that `option` names, as in `columns`; raises `ConfigError` if it does not exist."""
         if same_form(name) in self.columns:
             return same_form(name)
         if name in self.columns:
@@ -49,11 +50,14 @@ class Table:
         raise saeviz.ConfigError(f"images.{option}: {self.path.name} has no column {name!r}; {hint}")
 
     def column(self, name: str, option: str) -> list[Cell]:
-        """The column that `option` names; `ConfigError` where there is none."""
+        """The column that `option` names; raises `ConfigError` if it does not exist."""
         return self.columns[self.name_of(name, option)]
 
     def find(self, names: Sequence[str], option: str, what: str) -> str | None:
-        """The first of these columns that is there, whatever its case; `ConfigError` where it is not read."""
+        """The first of these columns that exists, ignoring case; None if there is none.
+
+        Raises `ConfigError` if such a column exists but is not read; `what` says in the message what it should name.
+        """
         by_lower = {name.lower(): name for name in reversed(list(self.columns))}
         exact = (name if name in self.columns else by_lower.get(name) for name in names)
         found = next(filter(None, exact), None)

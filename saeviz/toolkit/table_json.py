@@ -49,7 +49,7 @@ def read_json_lines(path: Path) -> Table:
 
 
 def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; `json` itself would silently keep the last of two values with the same name."""
+    """A JSON object without duplicate names; `json` itself would silently keep only the last of two values."""
     record = dict(pairs)
     if len(record) < len(pairs):
         raise ValueError(f"an object has two values called {twice(name for name, _ in pairs)!r}")

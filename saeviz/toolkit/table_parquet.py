@@ -39,7 +39,7 @@ def read_parquet(path: Path) -> Table:
 
 
 def _kind_of_type(kind: pa.DataType) -> str:
-    """What a column of this type holds that is no single value, '' where it holds single ones."""
+    """The kind of nested values in a column of this type, '' for single values."""
     import pyarrow as pa
 
     types: Any = pa.types

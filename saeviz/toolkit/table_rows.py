@@ -1,4 +1,4 @@
-"""What a table says of each image, a row of the table each."""
+"""Rows of a table, one per image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from saeviz.toolkit.tables import Table
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of one image; `file` and `item_id` are '' where it does not name them.
+    """One image in the table; `file` and `item_id` are '' if the table does not give them.
 
-    `number` is that of its first row; `individual` has the ratings of single raters, by rating and rater.
+    `number` is the number of its first row; `individual[rating][rater]` is the rating by one rater.
     """
 
     number: int
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class JoinColumns:
-    """Which columns say what a row is about, and by whom."""
+    """The columns that identify a row's image and its rater; None if the table has no such column."""
 
     file: str | None
     item: str | None
@@ -39,14 +39,14 @@ class JoinColumns:
 
 
 def named_images(table: Table, join: JoinColumns) -> Iterator[tuple[str, str]]:
-    """What each row calls its image: file and item id, '' where it does not say."""
+    """The file and the item id of each row's image, '' if not given."""
     files = table.columns[join.file] if join.file else [None] * len(table)
     item_ids = table.columns[join.item] if join.item else [None] * len(table)
     return ((cell_text(file), cell_text(item_id)) for file, item_id in zip(files, item_ids, strict=True))
 
 
 def wide_rows(table: Table, join: JoinColumns, columns: Columns) -> Iterator[Row]:
-    """A row for an image."""
+    """The rows of a wide table, which has one row per image."""
     read = {name: table.columns[name] for name in columns.read}
     for index, (file, item_id) in enumerate(named_images(table, join)):
         known = columns.known({name: cells[index] for name, cells in read.items()})

@@ -31,7 +31,7 @@ def read_lines(path: Path) -> Table:
 
 
 def text_of(path: Path) -> tuple[str, list[str]]:
-    """The text of a file, unpacked where it ends in .gz, and notes on its encoding."""
+    """The text of a file, decompressed if its name ends in .gz, and notes on its encoding."""
     data = read_regular(path, MOST_UNPACKED) if path.suffix.lower() != ".gz" else _unpacked(path)
     refuse_what_is_no_text(data)
     text, notes = decode(data, path.name)
@@ -44,5 +44,5 @@ def _unpacked(path: Path) -> bytes:
     with gzip.open(path) as file:
         data = file.read(MOST_UNPACKED + 1)
     if len(data) > MOST_UNPACKED:
-        raise ValueError(f"it is larger than {MOST_UNPACKED >> 20} MB when it is unpacked")
+        raise ValueError(f"it is larger than {MOST_UNPACKED >> 20} MB when decompressed")
     return data

@@ -1,4 +1,4 @@
-"""Read a table of any of the formats that ratings come in."""
+"""Read tables of ratings in any supported format."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ READERS: dict[str, Callable[[Path], Table]] = {
     ".ndjson": read_json_lines,
     ".parquet": read_parquet,
 }
-"""For each ending the reader; the text formats may be compressed with gzip, too (`.csv.gz`)."""
+"""The reader for each file name ending; text formats may also be compressed with gzip (`.csv.gz`)."""
 
 
 def read_table(path: Path, option: str = "images.ratings") -> Table:
-    """The table in `path`, which `option` names; what it is, its ending says. Raises `DataError` where it is none."""
+    """Read the table in `path`; its file name ending tells the format.
+
+    `option` is the option that named it. Raises `DataError` if it cannot be read or has no rows.
+    """
     ending = ending_of(path)
     read = READERS.get(ending.removesuffix(".gz"))
     if read is None:
@@ -44,12 +47,12 @@ def read_table(path: Path, option: str = "images.ratings") -> Table:
 
 
 def read_list(path: Path, option: str) -> Table:
-    """The lines of a text file as the column `image`; one that is empty or begins with # is a missing cell."""
+    """Read the lines of a text file as the column `image`; an empty line or a # comment is a missing cell."""
     return _checked(read_lines, path, option)
 
 
 def is_list(path: Path, option: str) -> bool:
-    """Whether a file is a list, a line per image, and not a table with columns. Raises `DataError` where unreadable."""
+    """Whether a file is a list with one image per line rather than a table. Raises `DataError` if it is unreadable."""
     if path.suffix.lower() not in _LISTS:
         return False
     if not path.is_file():
@@ -66,7 +69,7 @@ def is_list(path: Path, option: str) -> bool:
 
 def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
     try:
-        open_regular(path).close()  # a pipe would be waited for
+        open_regular(path).close()  # fails for a pipe instead of blocking
         table = read(path)
     except (OSError, EOFError, ValueError, csv.Error, RecursionError, NotImplementedError, zlib.error) as error:
         raise _unreadable(error, path, option) from error

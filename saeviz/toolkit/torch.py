@@ -1,4 +1,4 @@
-"""Where torch runs and in which precision."""
+"""Choose torch's device and precision, and explain its errors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ADVICE = re.compile(
 
 
 def torch_device(context: Context) -> torch.device:
-    """The device that `context.device` means; `auto` takes CUDA, then MPS, then the CPU.
+    """The device for `context.device`; `auto` means CUDA if available, else MPS, else the CPU.
 
-    Raises `ConfigError` for a device that torch does not have here.
+    Raises `ConfigError` if torch has no such device on this machine.
     """
     import torch
 
@@ -34,7 +34,9 @@ def torch_device(context: Context) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"run.device = {context.device!r}: torch has no such device here ({reason})") from error
+        raise ConfigError(
+            f"run.device = {context.device!r}: torch has no such device on this machine ({reason})"
+        ) from error
     return device
 
 
@@ -46,7 +48,7 @@ def torch_dtype(context: Context, precision: Precision | None = None) -> torch.d
 
 
 def loading_errors() -> tuple[type[Exception], ...]:
-    """What torch, safetensors and the libraries on top of them raise for files that are not the weights they want."""
+    """The exceptions that torch, safetensors and libraries built on them raise for unusable weights files."""
     import struct
     from pickle import UnpicklingError
 
@@ -58,9 +60,9 @@ def loading_errors() -> tuple[type[Exception], ...]:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of an error's text; such libraries tell stories of a hundred lines.
+    """The first line of an error's message; messages of model libraries can be a hundred lines long.
 
-    Without the sentences that advise to switch a safeguard off: a file that needs that is not to be read.
+    Sentences that advise switching off a safeguard are removed: a file that needs that must not be loaded.
     """
     line = next((line for line in str(error).splitlines() if line.strip()), "")
     kept = [sentence for sentence in SENTENCE_END.split(line) if not ADVICE.search(sentence)]

@@ -1,4 +1,4 @@
-"""Features, pictures and embeddings as bytes that travel; `docs/http.md` has the formats."""
+"""Serialise features, pictures and embeddings for HTTP; see `docs/http.md` for the formats."""
 
 from __future__ import annotations
 

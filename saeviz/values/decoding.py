@@ -1,4 +1,4 @@
-"""Bytes and files to pictures: formats of ours, regular files, upright."""
+"""Decode pictures: supported formats only, regular files only, upright."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ READERS = {
     "TIFF": "TiffImagePlugin",
     "WEBP": "WebPImagePlugin",
 }
-"""The formats that are read, and Pillow's modules for them; some of its others start programs, as PostScript does."""
+"""The supported formats and their Pillow modules. Some of Pillow's other formats run programs, as PostScript does."""
 ORIENTATION = 0x0112
 CARRIERS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
-"""Where a picture's `info` says how it is to be turned."""
+"""The keys of a picture's `info` that can contain an orientation."""
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Those of `READERS` that this Pillow can read, by its names."""
+    """The formats of `READERS` that the installed Pillow can read, by Pillow's names."""
     from PIL import Image
 
     for module in READERS.values():
@@ -49,10 +49,10 @@ def formats() -> tuple[str, ...]:
 
 
 def open_picture(source: Path | bytes) -> Image:
-    """The decoded picture of a file, upright, in its own mode; an animation gives its first frame.
+    """The decoded picture, upright, in its own mode; of an animation, the first frame.
 
-    Raises `ImageError` where it cannot be read: it is no regular file, in no format of `READERS`, broken, or has more
-    pixels than Pillow allows.
+    Raises `ImageError` if it cannot be read: it is not a regular file, not in a format of `READERS`, broken, or has
+    more pixels than Pillow allows.
     """
     from PIL import UnidentifiedImageError
 
@@ -61,13 +61,13 @@ def open_picture(source: Path | bytes) -> Image:
             return _decoded(file)
     except UnidentifiedImageError as error:
         known = ", ".join(name for name in formats() if name != "DIB")
-        raise ImageError(f"it is not in an image format that is read here ({known})") from error
+        raise ImageError(f"it is not in a supported image format ({known})") from error
     except _BROKEN as error:
         raise ImageError(_reason(error)) from error
 
 
 def size_of(source: Path | bytes) -> tuple[int, int] | None:
-    """Width and height of what `open_picture` may be able to read, from its beginning; None for anything else."""
+    """Width and height, read from the header without decoding; None if `open_picture` cannot read it."""
     from PIL import Image
 
     try:
@@ -78,16 +78,18 @@ def size_of(source: Path | bytes) -> tuple[int, int] | None:
 
 
 def drawn(draw: Callable[[], Image]) -> Image:
-    """The picture that a function gives, decoded and upright. Raises `ImageError` where it gives none.
+    """The picture returned by a function, decoded and upright.
 
-    Other errors of saeviz pass: a service that refuses its key has not lost one picture.
+    Raises `ImageError` if the function fails or returns something else.
+
+    Other errors of saeviz are passed on: a rejected key, for example, concerns more than one picture.
     """
     from PIL import Image
 
     try:
         image = draw()
         if not isinstance(image, Image.Image):
-            raise ImageError(f"its function gives {type(image).__name__}, not a picture")
+            raise ImageError(f"its function returned {type(image).__name__}, not a picture")
         image.load()
         return upright(image)
     except SaevizError:
@@ -97,7 +99,7 @@ def drawn(draw: Callable[[], Image]) -> Image:
 
 
 def upright(image: Image) -> Image:
-    """The picture turned as its EXIF orientation says, which it then has no more; as it is where that is broken."""
+    """The picture rotated according to its EXIF orientation, which is then removed; unchanged if that is broken."""
     from PIL.Image import Transpose
 
     turns = {
@@ -134,7 +136,7 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's readers raise over broken files, which they hardly check; besides its own two for bombs."""
+"""The exceptions of Pillow's readers for broken files, apart from its two for decompression bombs."""
 
 
 def _decoded(file: BinaryIO) -> Image:

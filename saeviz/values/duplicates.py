@@ -1,4 +1,4 @@
-"""Pictures that are the same, byte for byte, under different ids."""
+"""Find images that are byte for byte the same under different ids."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BEGINNING = 1 << 16
 
 
 def same_pictures(items: Sequence[ImageItem]) -> list[list[str]]:
-    """Groups of two or more ids, in the order of the items, whose files or bytes are the same.
+    """Groups of two or more ids with identical files or bytes, in the order of the items.
 
-    Only files as long as another one are read. What a function draws or fetches is not looked at: that would take
-    drawing or fetching it.
+    Only files of equal size are read. Images whose source is a function are ignored, because drawing or fetching them
+    is expensive.
     """
     groups = [[item for item in items if isinstance(item.source, Path | bytes)]]
     for key in (_size, _beginning, _digest):
@@ -27,7 +27,7 @@ def same_pictures(items: Sequence[ImageItem]) -> list[list[str]]:
 
 
 def warning_about(items: Sequence[ImageItem]) -> str | None:
-    """One sentence about all of them, None where every picture is there once."""
+    """A sentence that warns about identical images, None if there are none."""
     groups = same_pictures(items)
     if not groups:
         return None
@@ -35,9 +35,9 @@ def warning_about(items: Sequence[ImageItem]) -> str | None:
     shown = "; ".join(" = ".join(map(repr, group[:3])) for group in groups[:3])
     images = "image is" if n_more == 1 else "images are"
     return (
-        f"{n_more} {images} byte for byte the same as another one under another id ({shown}"
-        f"{'; ...' if len(groups) > 3 else ''}); each counts as an image of its own, so p, q and replication look "
-        "better than they are: keep one of each"
+        f"{n_more} {images} byte for byte identical to an image with another id ({shown}"
+        f"{'; ...' if len(groups) > 3 else ''}); each counts as a separate image, so p, q and replication look "
+        "better than they are; keep one of each"
     )
 
 
@@ -46,7 +46,7 @@ def _parts(items: Iterable[ImageItem], key: Callable[[ImageItem], Hashable]) -> 
     for item in items:
         try:
             found[key(item)].append(item)
-        except OSError:  # it is left out where it is opened
+        except OSError:  # reported later, when the image is opened
             continue
     return [group for group in found.values() if len(group) > 1]
 

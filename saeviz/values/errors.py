@@ -1,4 +1,4 @@
-"""Everything saeviz raises on purpose, each with the exit code that the command line ends with."""
+"""The exceptions of saeviz, each with the exit code of the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a `saeviz` command ended."""
+    """The exit codes of the `saeviz` command."""
 
     DONE = 0
     FAILED = 1
@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
 
 
 class SaevizError(Exception):
-    """A failure that is explained in one sentence: the thing, the place and the next step."""
+    """Base class: an error whose message says in one sentence what is wrong, where, and what to do."""
 
     exit_code = ExitCode.FAILED
 
@@ -29,35 +29,35 @@ class ConfigError(SaevizError):
 
 
 class PluginError(SaevizError):
-    """A plugin cannot be loaded, or a component does not keep to its role."""
+    """A plugin cannot be loaded, or a component violates the contract of its role."""
 
     exit_code = ExitCode.PLUGIN
 
 
 class DataError(SaevizError):
-    """Images, ratings or weights cannot be used as they are."""
+    """Images, ratings, features or weights cannot be used."""
 
 
 class MalformedError(DataError):
-    """A value that components exchange is not what it has to be; in a run the component that made it is named."""
+    """A value passed between components is invalid; in a run, the message names the component that made it."""
 
 
 class ImageError(DataError):
-    """One picture cannot be read; a run lists it in `failures.jsonl` and goes on."""
+    """One picture cannot be read; a run lists it in `failures.jsonl` and continues."""
 
 
 class RunDirError(SaevizError):
-    """The run directory is busy, damaged, not writable or another run's."""
+    """The run directory is in use, damaged, not writable, or belongs to another run."""
 
 
 class LabelError(SaevizError):
-    """One feature could not be named; a run lists it in `failures.jsonl` and goes on."""
+    """One feature could not be named; a run lists it in `failures.jsonl` and continues."""
 
 
 class PausedError(SaevizError):
-    """No further feature can be named for now: a budget is used up, a service lets nobody in.
+    """No more features can be named for now: a budget is used up, or a service is unavailable.
 
-    A run keeps the names it has, lists the rest as one failure, and goes on; the next run names the rest.
+    A run keeps the names it has, lists the rest as one failure, and continues; the next run names the rest.
     """
 
     exit_code = ExitCode.PARTIAL

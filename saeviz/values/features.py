@@ -1,4 +1,4 @@
-"""Features: their spaces, their names, and batches of what they are on images."""
+"""Features, feature spaces, and batches of activations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 Tokens = Literal["cls", "patch-max", "patch-mean"]
 TOKENS: tuple[Tokens, ...] = get_args(Tokens)
 _LARGEST = 2**31 - 1
-"""Layer and number of features: what fits every store's numbers."""
+"""Largest layer and number of features; fits the integers of every store."""
 
 
 @dataclass(frozen=True, order=True)
 class FeatureSpace:
-    """Which features these are: the SAE of one `layer`, read at `tokens`.
+    """The features of one SAE: that of `layer`, read at `tokens`.
 
     `cls` is the class token; `patch-max` and `patch-mean` pool each feature over the patch tokens
     after the SAE. Written `layer11.cls`.
@@ -33,7 +33,7 @@ class FeatureSpace:
 
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
-            raise MalformedError(f"tokens {self.tokens!r} is none of {', '.join(TOKENS)}")
+            raise MalformedError(f"tokens {self.tokens!r} is not one of {', '.join(TOKENS)}")
         if not 0 <= self.layer <= _LARGEST or not 1 <= self.n_features <= _LARGEST:
             raise MalformedError(f"no such feature space: layer {self.layer}, {self.n_features} features")
 
@@ -42,10 +42,10 @@ class FeatureSpace:
 
     @classmethod
     def parse(cls, text: str, n_features: int) -> FeatureSpace:
-        """The space written as `text`, for instance `layer11.cls`."""
+        """Parse a space such as `layer11.cls`. Raises `DataError` for other text."""
         match = re.fullmatch(r"layer(\d+)\.([a-z-]+)", text)
         if match is None:
-            raise DataError(f"{text!r} is not a feature space; write for instance 'layer11.cls'")
+            raise DataError(f"{text!r} is not a feature space; an example is 'layer11.cls'")
         return cls(int(match[1]), cast("Tokens", match[2]), n_features)
 
     def __contains__(self, feature: object) -> bool:
@@ -56,13 +56,13 @@ class FeatureSpace:
         )
 
     def feature(self, index: int) -> Feature:
-        """The feature number `index` of this space."""
+        """The feature with this index in the space."""
         return Feature(self.layer, self.tokens, index)
 
     def stack(self, matrices: Iterable[CSR]) -> CSR:
-        """Matrices of this space one below the other, CSR `[n_items, n_features]`; a single one as it is.
+        """Stack matrices of this space vertically into one CSR `[n_items, n_features]`.
 
-        Without any it is float32 with no rows.
+        A single matrix is returned as it is; none give a float32 matrix without rows.
         """
         import numpy as np
         from scipy.sparse import csr_array, vstack
@@ -86,30 +86,30 @@ class Feature:
 
     @classmethod
     def parse(cls, text: str) -> Feature:
-        """The feature written as `text`, for instance `layer11.cls/4711`."""
+        """Parse a feature such as `layer11.cls/4711`. Raises `DataError` for other text."""
         match = re.fullmatch(r"layer(\d+)\.([a-z-]+)/(\d+)", text)
         if match is None or match[2] not in TOKENS:
-            raise DataError(f"{text!r} is not a feature; write for instance 'layer11.cls/4711'")
+            raise DataError(f"{text!r} is not a feature; an example is 'layer11.cls/4711'")
         return cls(int(match[1]), cast("Tokens", match[2]), int(match[3]))
 
 
 def check_id(item_id: str) -> None:
-    """Raise `DataError` unless this is an item id: any text that is not empty and can be written as UTF-8."""
+    """Raise `DataError` for an invalid item id; valid is any non-empty text that can be encoded as UTF-8."""
     if not item_id:
         raise DataError("an item id must not be empty")
     try:
         item_id.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"the item id {item_id!r} holds half a character (a lone surrogate)") from error
+        raise DataError(f"the item id {item_id!r} contains a lone surrogate, which is not valid text") from error
 
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Sparse features of some images in one space.
+    """Sparse activations of the features of one space on some images.
 
-    `matrix` is a SciPy `csr_array` float32 `[len(item_ids), space.n_features]`, finite, with sorted indices
-    and no stored zeros; row i belongs to `item_ids[i]`. Raises `DataError` otherwise (a float64
-    or unsorted matrix is converted).
+    `matrix` is a SciPy `csr_array`, float32 `[len(item_ids), space.n_features]`, with sorted indices and without stored
+    zeros; row i belongs to `item_ids[i]`. Another dtype, unsorted indices or stored zeros are converted. Raises
+    `DataError` if the shape does not fit, ids are invalid or not unique, or a value is not finite.
     """
 
     space: FeatureSpace
@@ -123,7 +123,7 @@ class FeatureBatch:
         matrix: CSR = csr_array(self.matrix, dtype=np.float32)
         expected = (len(self.item_ids), self.space.n_features)
         if matrix.shape != expected:
-            raise MalformedError(f"{self.space}: a batch of shape {matrix.shape} where {expected} belongs")
+            raise MalformedError(f"{self.space}: a batch has the shape {matrix.shape}, not {expected}")
         if len(set(self.item_ids)) != len(self.item_ids):
             raise MalformedError(f"{self.space}: item ids of a batch must be unique")
         for item_id in self.item_ids:
@@ -143,10 +143,11 @@ class FeatureBatch:
 
 @dataclass(frozen=True)
 class SAEFeatureResult:
-    """SAE features of one image at one token.
+    """The SAE features of one image in one space.
 
-    `features` is dense float32 `[n_features]`; `top_indices` and `top_values` hold the strongest
-    active ones, strongest first; `reconstruct()` gives the SAE's estimate of the activation `[d_in]`.
+    `features` is dense, float32 `[n_features]`; `num_active` of them are above zero; `top_indices` and `top_values` are
+    the strongest active ones, strongest first; `reconstruct()` returns the SAE's reconstruction of the activation,
+    `[d_in]`.
     """
 
     space: FeatureSpace
@@ -159,12 +160,12 @@ class SAEFeatureResult:
 
 @dataclass(frozen=True)
 class SpatialFeatures:
-    """SAE features of every patch of one image: float32 `[patches, n_features]`, row-major over `grid`."""
+    """The SAE features of every patch of one image: float32 `[n_patches, n_features]`, row-major over `grid`."""
 
     layer: int
     features: Float32Array
     grid: tuple[int, int]
 
     def heatmap(self, feature: int) -> Float32Array:
-        """Where `feature` fires: float32 `[rows, cols]`."""
+        """The activation of the feature with index `feature` on each patch: float32 `[rows, cols]`."""
         return self.features[:, feature].reshape(self.grid)

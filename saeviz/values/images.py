@@ -1,4 +1,4 @@
-"""Images of a run and where their pictures come from."""
+"""The images of a run and their sources."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class HasBytes(Protocol):
-    """Optional for the function that is the source of an image: the file that it decodes.
+    """Optional for a function that is the source of an image: access to the file that it decodes.
 
-    Runs can then share what they make of the picture. `ImageError` where it cannot be had.
+    Runs can then share results for the picture. Raises `ImageError` if the file cannot be read.
     """
 
     def read_bytes(self) -> bytes:
-        """The whole file."""
+        """The bytes of the whole file."""
         ...
 
 
 ImageSource = Path | bytes | Callable[[], "Image"]
-"""A file, its bytes, or a function that gives the decoded picture; the function may be `HasBytes`."""
+"""A file, its bytes, or a function that returns the decoded picture, which may implement `HasBytes`."""
 
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One picture, not yet decoded, and what is known about it.
+    """One image, not yet decoded, with its ratings and metadata.
 
-    `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function
-    that gives the decoded picture (`HasBytes`). `ratings` has finite numbers only: a missing rating is a missing key.
-    `individual` has, where they are known, the single ratings that a rating is the mean of, by rating and rater.
-    `version` is any text that changes when what a function draws changes, so that a run extracts it again.
-    `group` is what the image shares with others, such as an artist, a series or a film, None for an image by itself:
-    images of one group are not independent of one another.
+    `item_id` is any non-empty string and never a path. `source` is a file, its bytes, or a function that returns the
+    decoded picture (see `HasBytes`). `ratings` has finite numbers only; a missing rating is a missing key.
+    `individual[rating][rater]` is the rating by one rater, if known; the rating is their mean. `version` is for sources
+    that are functions: any text that changes when the picture changes, so that a run extracts it again. `group` is what
+    the image shares with others, such as an artist, a series or a film, None for an image by itself: images of one
+    group are not independent of one another.
     """
 
     item_id: str
@@ -64,7 +64,7 @@ class ImageItem:
     def open(self) -> Image:
         """The decoded picture, upright (EXIF orientation applied), in its own mode.
 
-        An animation gives its first frame. Raises `ImageError` when it cannot be read, whatever its function raises.
+        Of an animation, the first frame. Raises `ImageError` if it cannot be read or its function fails.
         """
         try:
             return drawn(self.source) if callable(self.source) else open_picture(self.source)
@@ -105,7 +105,7 @@ class ImageItem:
 
     @property
     def fingerprint(self) -> str:
-        """Text that changes when the picture changes: size and time of a file, a digest of bytes, else `version`."""
+        """Text that changes when the picture changes: size and time of a file, digest of bytes, else `version`."""
         if isinstance(self.source, bytes):
             from hashlib import sha256
 
@@ -120,4 +120,4 @@ class ImageItem:
 
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the upright picture; beyond its edges where a model pads."""
+"""(left, top, right, bottom) in pixels of the upright picture; outside the picture if a model pads it."""

@@ -1,4 +1,4 @@
-"""The columns that name a feature in every table of a run, and the way between rows and features."""
+"""The columns that identify a feature in every table of a run, and conversion between rows and features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ["layer", "tokens", "feature"]
-"""A list, since that is what pandas takes for several columns."""
+"""A list rather than a tuple, because pandas requires one to select several columns."""
 
 
 def space_key(space: FeatureSpace | Feature) -> dict[str, Any]:
@@ -20,12 +20,12 @@ def space_key(space: FeatureSpace | Feature) -> dict[str, Any]:
 
 
 def key_of(feature: Feature) -> dict[str, Any]:
-    """A feature by these columns, as a row has it."""
+    """The key columns of a row for this feature."""
     return {**space_key(feature), "feature": feature.index}
 
 
 def feature_of(row: Mapping[str, Any]) -> Feature:
-    """The feature that a row is about; the row may have other columns, too."""
+    """The feature of a row, which may have other columns as well."""
     return Feature(int(row["layer"]), row["tokens"], int(row["feature"]))
 
 
@@ -43,7 +43,7 @@ def rows_in(table: pd.DataFrame, space: FeatureSpace) -> pd.DataFrame:
 def rows_about(table: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
     """The rows about these features, in the order of the table and with its index.
 
-    Tables may have millions of rows: only those with a wanted number are looked at more closely.
+    Tables may have millions of rows, so they are first filtered by feature index.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What a labeler hands over, made fit for a name: one line of a few words, without markup and control characters."""
+"""Clean the labels of labelers: one line of a few words, without markup and control characters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from saeviz.values.naming import FeatureLabel
 
 MAX_WORDS = 5
 LONGEST = 80
-"""Letters of a label; scripts without spaces, and words run together, have no other limit."""
+"""Maximum length of a label, in characters; the only limit in scripts without spaces."""
 
 _JOINERS = "\u200c\u200d"
-"""Invisible, and part of the spelling of some languages and of emoji."""
+"""Invisible, but needed to spell some languages and emoji."""
 _SPACES = {"Cc", "Zl", "Zp", "Zs"}
 _ESCAPE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
@@ -28,36 +28,36 @@ _ENDS = " .,:;_'\"" + "".join(map(chr, _QUOTES))
 
 
 def one_line(text: str) -> str:
-    """The text on one line with single spaces, without terminal escapes and what is invisible or turns text around."""
+    """The text on one line with single spaces, without terminal escapes and invisible or bidi control characters."""
     plain = unicodedata.normalize("NFC", _ESCAPE.sub("", text))
     kept = (" " if _is_space(char) else char for char in plain if _is_shown(char))
     return " ".join("".join(kept).split())
 
 
 def label_words(text: str) -> str:
-    """The words of a label; line breaks, markup, quotation marks around it and a full stop are taken away.
+    """The words of a label, without line breaks, markup, surrounding quotation marks and final full stop.
 
-    Raises `ValueError` that says what is wrong where that leaves no word, or more than a name.
+    Raises `ValueError`, with the reason, if no word is left or it is too long for a name.
     """
     plain = _TAG.sub(" ", html.unescape(one_line(text)))
     plain = _LEADING.sub("", _LINK.sub(r"\1", one_line(plain)))
     plain = one_line(_MARKS.sub(" ", plain).replace('"', "'")).strip(_ENDS)
     plain = _NAMED.sub("", plain).strip(_ENDS)
     if not any(char.isalnum() for char in plain):
-        raise ValueError("label is empty" if not plain else "label has no word")
+        raise ValueError("label is empty" if not plain else "label contains no word")
     n_words = len(plain.split())
     if n_words > MAX_WORDS:
-        raise ValueError(f"label has {n_words} words where 2 to {MAX_WORDS} belong")
+        raise ValueError(f"label has {n_words} words; 2 to {MAX_WORDS} are allowed")
     if len(plain) > LONGEST:
-        raise ValueError(f"label has {len(plain)} letters where at most {LONGEST} belong")
+        raise ValueError(f"label has {len(plain)} characters; at most {LONGEST} are allowed")
     return plain
 
 
 def checked(label: FeatureLabel) -> FeatureLabel:
-    """The label with its words as `label_words` gives them and every other text on one line.
+    """The label cleaned by `label_words`, and every other text put on one line.
 
-    '' stays: a feature without a name. Raises `TypeError` for a field of another type, `ValueError` for a confidence
-    that is not a number from 0 to 1 and for a label that cannot be repaired.
+    An empty label stays '' (the feature stays unnamed). Raises `TypeError` for a field of the wrong type, and
+    `ValueError` for a confidence outside 0 to 1 or a label that cannot be cleaned.
     """
     texts = {"label": label.label, "description": label.description, "why": label.why}
     for name, value in texts.items():

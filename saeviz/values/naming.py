@@ -1,4 +1,4 @@
-"""What a labeler is asked and what it answers."""
+"""The request to a labeler, its answer, and its cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saeviz.values.scores import Relation
 
 
 class TopImage(NamedTuple):
-    """An image and how strongly a feature fires on it."""
+    """An image and the activation of a feature on it."""
 
     item: ImageItem
     activation: float
@@ -20,11 +20,11 @@ class TopImage(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelRequest:
-    """What a labeler gets to see of one feature.
+    """What a labeler is given to name one feature.
 
-    `top` are its most activating images, strongest first; `contrast` some on which it is silent;
-    `relations` strongest first; `scores` its row of the score table (NaN where not scored);
-    `dataset` every image of the run, the same object in all requests of a run.
+    `top` are its most activating images, strongest first; `contrast` some images on which it does not fire; `relations`
+    its correlations with ratings, strongest first; `scores` its row of the score table (NaN if not scored); `dataset`
+    all images of the run, the same object in all requests of a run.
     """
 
     feature: Feature
@@ -40,9 +40,9 @@ class LabelRequest:
 class FeatureLabel:
     """A feature's name.
 
-    `label` is 1 to 5 words, '' when the labeler found nothing to say; `confidence` is in [0, 1] or
-    None when the labeler has no measure of it; `details` is JSON-able and specific to the labeler, except that
-    `details["top_images"]` says how many of the top images, the first ones, it was made from: where it is absent, all.
+    `label` is 1 to 5 words, '' if the labeler found no name; `confidence` is in [0, 1], or None if the labeler does not
+    estimate it. `details` can be written as JSON and is specific to the labeler, except `details["top_images"]`: the
+    number of top images, from the first, that the label is based on; if it is absent, all of them.
     """
 
     label: str
@@ -54,7 +54,7 @@ class FeatureLabel:
 
 
 class Usage(NamedTuple):
-    """What naming features takes of a service that is paid for: requests, images in them, tokens in and out."""
+    """The usage of a paid service: requests, images in them, and input and output tokens."""
 
     calls: int = 0
     images: int = 0

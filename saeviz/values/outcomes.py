@@ -1,4 +1,4 @@
-"""What a check found and what was left out."""
+"""Results of checks, and failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Figure(NamedTuple):
-    """Something measured, beside what is published about it (None = nothing); NaN = cannot be measured here."""
+    """A measured figure (NaN = not measurable on these images) and the published one (None = not published)."""
 
     name: str
     measured: float
@@ -16,9 +16,9 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Health:
-    """How well a part of a component does on a few images: a layer's SAE, for instance.
+    """The health of a part of a component, such as the SAE of a layer, measured on a few images.
 
-    `warnings` are sentences about figures that are far off; without any it is what it should be.
+    `warnings` are sentences about figures that are far from what they should be; empty if all is well.
     """
 
     subject: str
@@ -27,7 +27,7 @@ class Health:
 
 
 class Failure(NamedTuple):
-    """Something that was left out: a line of `failures.jsonl`. `subject` is an item id or a feature."""
+    """An item or feature that was left out: a line of `failures.jsonl`. `subject` is an item id or a feature."""
 
     stage: str
     subject: str

@@ -1,4 +1,4 @@
-"""Files that somebody else has named: none but a regular one is ever opened."""
+"""Open files named by untrusted data: only regular files, never pipes or devices."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """The file, open for reading in bytes; links are followed.
+    """Open a regular file for reading bytes; links are followed.
 
-    A table or a model folder can name anything: a pipe would be waited for without end, and opening a device can do
-    things. Raises `OSError` for these as for a file that is not there.
+    A table or a model folder can name any path: reading a pipe could block forever, and opening a device can have side
+    effects. Raises `OSError` for these, and for a file that does not exist.
     """
     _check(path.stat(), path)
     descriptor = os.open(path, _FLAGS)
     try:
-        _check(os.fstat(descriptor), path)  # it may be another one by now
+        _check(os.fstat(descriptor), path)  # it may have been replaced in between
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -28,7 +28,7 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path, at_most: int | None = None) -> bytes:
-    """The whole file; see `open_regular`. One of more bytes than `at_most` is an `OSError`, too."""
+    """Read a whole regular file; see `open_regular`. One of more bytes than `at_most` is an `OSError`, too."""
     with open_regular(path) as file:
         if at_most is not None and os.fstat(file.fileno()).st_size > at_most:
             raise OSError(errno.EFBIG, f"it has more than {at_most >> 20} MB", str(path))
@@ -41,7 +41,7 @@ def reason_of(error: Exception) -> str:
 
 
 def real_path(path: Path) -> Path:
-    """The path without links and dots. `Path.resolve` raises over a loop of links; this leaves that to the opening."""
+    """The path with links and dots resolved. Unlike `Path.resolve`, a loop of links is not an error here."""
     return Path(os.path.realpath(path))
 
 

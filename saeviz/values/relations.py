@@ -1,4 +1,4 @@
-"""Which of the correlations in a run's table is meant where only one can be shown."""
+"""Choose the main correlation of a run, and describe correlations."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RARE = 50
-"""On so many active images a confidence interval is nearly as good as it says."""
+"""From this number of active images on, the coverage of a 95 % confidence interval is close to 95 %."""
 
 PLAIN = "correlation_"
-"""What stands before the facts of a correlation whose columns have no prefix."""
+"""The prefix of the facts of a correlation whose columns have no prefix."""
 
 
 def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:
-    """The table with the main correlation under plain names: `n`, `n_active`, `r`, `p`, `q`, `significant` ...
+    """The table with the columns of the main correlation renamed to `n`, `n_active`, `r`, `p`, `q`, `significant` ...
 
-    A scorer that gives `r` is the main one; else, in the order of the run's scorers, the first whose columns share a
-    prefix, such as `spearman_r` and `spearman_p` (or `bh_r` and `bh_p` of a scorer with the name `bh`), and these lose
-    it. Other columns keep their name, but for one that a column of the main correlation takes. A table without any
-    correlation is given back as it is.
+    The main correlation is the column `r`, if there is one; otherwise the first, in the order of the run's scorers,
+    whose columns share a prefix, such as `spearman_r` and `spearman_p` (or `bh_r` and `bh_p` of a scorer named `bh`).
+    The prefix is removed. Other columns keep their names; one whose name is taken by the main correlation is dropped. A
+    table without correlations is returned unchanged.
     """
     prefixes = relation_prefixes(correlations.columns)
     prefix = next(iter(prefixes), "")
     if not prefix:
         return correlations
-    # Those of `a_b_r` are not those of `a_r`.
+    # The columns of `a_b_r` do not belong to `a_r`.
     longer = tuple(other for other in prefixes if other.startswith(prefix) and other != prefix)
     own = [name for name in correlations if name.startswith(prefix) and not (longer and name.startswith(longer))]
     plain = {name: name.removeprefix(prefix) for name in own}
@@ -36,9 +36,9 @@ def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:
 
 
 def relation_prefixes(names: Iterable[str]) -> list[str]:
-    """What stands before `r` in the names of columns, once for each kind of correlation, the main one first.
+    """The prefixes of `r` in the names of columns, one per kind of correlation, the main one first.
 
-    '' for a plain `r`; another prefix counts where it stands before `p`, too.
+    '' for a plain `r`; another prefix counts only if there is also a `p` with it.
     """
     known = list(names)
     prefixes = [name.removesuffix("r") for name in known if name.endswith("_r")]
@@ -46,10 +46,10 @@ def relation_prefixes(names: Iterable[str]) -> list[str]:
 
 
 def facts_of(prefix: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a scorer left about the correlation whose columns have this prefix: `measure`, `alpha`, `split` and more.
+    """The facts of the scorer whose correlation columns have this prefix: `measure`, `alpha`, `split` and more.
 
-    `facts` are those of the run: `correlation_measure` for columns without a prefix, `spearman_measure` for
-    `spearman_r`, and `bh_correlation_measure` for a scorer of plain columns that was given the name `bh`.
+    `facts` are all facts of the run. `correlation_measure` belongs to columns without a prefix, `spearman_measure` to
+    `spearman_r`, and `bh_correlation_measure` to a scorer named `bh` whose columns would have no prefix.
     """
     start = prefix or PLAIN
     return {
@@ -58,9 +58,9 @@ def facts_of(prefix: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measure_of(prefix: str, facts: Mapping[str, Any]) -> str:
-    """What the correlation whose columns have this prefix is called: by a fact of its scorer, else by the prefix.
+    """The name of the correlation whose columns have this prefix, from a fact of its scorer, else from the prefix.
 
-    `facts` are those of the run. A partial correlation says what is held constant.
+    `facts` are all facts of the run. The name of a partial correlation includes what is held constant.
     """
     named = facts_of(prefix, facts).get("measure")
     if not (isinstance(named, str) and named):
@@ -70,19 +70,19 @@ def measure_of(prefix: str, facts: Mapping[str, Any]) -> str:
 
 
 def held_constant(prefix: str, facts: Mapping[str, Any]) -> str:
-    """What the correlation whose columns have this prefix holds constant, '' where that is nothing."""
+    """The controls of the partial correlation whose columns have this prefix, '' if there are none."""
     controls = facts_of(prefix, facts).get("control")
     return ", ".join(map(str, controls)) if isinstance(controls, list) else ""
 
 
 def interval_caveat(n_active: float | None) -> str:
-    """What to bear in mind of a correlation's interval where a feature is rare, '' where there is nothing.
+    """A caveat about the confidence interval of a rare feature's correlation, '' if the feature is not rare.
 
     The figures are from `benchmarks/interval_coverage.py`: features of exponential strength on 15 to 49 of 900 images.
     """
     if n_active is None or not n_active < RARE:
         return ""
     return (
-        f"95 % intervals of features on fewer than {RARE} images are too short: they hold in 85 to 93 % of cases where "
-        "r is 0.1, in fewer where it is larger"
+        f"95 % intervals of features on fewer than {RARE} images are too narrow: they cover r in 85 to 93 % of cases "
+        "if r is 0.1, and in fewer if it is larger"
     )

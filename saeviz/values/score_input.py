@@ -1,4 +1,4 @@
-"""What a scorer sees of a run."""
+"""The input of a scorer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IndividualRatings:
-    """What every rater said, one rating a place: rater `raters[i]` gave the image of row `rows[i]` the `values[i]`.
+    """Individual ratings: rater `raters[i]` rated the image of row `rows[i]` as `values[i]`.
 
-    int64, int64 and float64 `[n]`, in the order of rows; `raters` counts into `names`, the raters' ids. Nobody
-    rates an image twice. The arrays cannot be written to.
+    `rows`, `raters` (int64) and `values` (float64) are `[n_ratings]`, sorted by row; `raters` are indices into `names`,
+    the raters' ids. No rater rates an image twice. The arrays are read-only.
     """
 
     rows: IntArray
@@ -60,7 +60,7 @@ class ScoreInput:
         object.__setattr__(self, "features", self.features.of(tuple(self.item_ids)))
 
     def locked(self) -> ScoreInput:
-        """The same values, none of which can be written to: what one scorer does cannot reach the next."""
+        """A read-only view of the same values, so that one scorer cannot affect the next."""
         return replace(
             self,
             embeddings=None if self.embeddings is None else read_only(self.embeddings),
@@ -73,15 +73,14 @@ class ScoreInput:
 
     @property
     def n_items(self) -> int:
-        """How many images."""
+        """The number of images."""
         return len(self.item_ids)
 
     def chunks(self, n_entries: int = 1 << 20) -> Iterator[tuple[slice, CSR]]:
-        """Stream the features as (rows, CSR of these rows), whatever the size of the stored batches.
+        """Stream the features as (rows, CSR of these rows), independent of the size of stored batches.
 
-        `rows` is the place in `item_ids`, `embeddings` and `ratings`. A chunk ends with the batch that
-        brings it to `n_entries` stored values. Raises `DataError` where the stream does not hold exactly
-        `item_ids`, in order.
+        `rows` is a slice of `item_ids`, `embeddings` and `ratings`. A chunk ends with the batch that brings it to
+        `n_entries` stored values. Raises `DataError` if the stream does not contain exactly `item_ids`, in order.
         """
         waiting: list[CSR] = []
         n_waiting, start, stop = 0, 0, 0
@@ -96,9 +95,9 @@ class ScoreInput:
 
 
 def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> Mask:
-    """The images on which relations are found, about `share` of all, `[n_items]`; all of them for None.
+    """A mask `[n_items]` of the images on which relations are discovered, about `share` of all; all for None.
 
-    A hash of seed and id decides for each image by itself, whatever its place and the other images are.
+    A hash of seed and id decides for each image, independent of its position and of the other images.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Numbers about features, and what is selected by them."""
+"""Scores of features, and features selected by them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreColumn:
-    """One score of every feature of a space.
+    """One score for every feature of a space.
 
-    `values` is `[n_features]`: floats (NaN = not scored) or text ('' = none). With `target`, the name
-    of a rating, it is a column of `correlations.parquet`, without it of `scores.parquet`. They are copied.
+    `values` is `[n_features]`: numbers (NaN = not scored) or text ('' = none); it is copied. With `target`, the name of
+    a rating, it becomes a column of `correlations.parquet`, otherwise of `scores.parquet`. Raises `DataError` for
+    another shape or type.
     """
 
     name: str
@@ -33,7 +34,7 @@ class ScoreColumn:
         values = np.array(self.values)  # a copy: the next space may be computed in the same place
         if values.shape != (self.space.n_features,):
             raise MalformedError(
-                f"score {self.name!r} of {self.space}: shape {values.shape} where ({self.space.n_features},) belongs"
+                f"score {self.name!r} of {self.space}: shape {values.shape}, not ({self.space.n_features},)"
             )
         if values.dtype.kind not in "biufU":
             raise MalformedError(f"score {self.name!r} of {self.space}: {values.dtype} is neither numbers nor text")
@@ -43,7 +44,7 @@ class ScoreColumn:
 
 @dataclass(frozen=True)
 class ScoreFact:
-    """A figure about the whole run, for the manifest and the report: a number, text or list of them."""
+    """A figure about the whole run, for the manifest and the report: a number, text, or a list of these."""
 
     name: str
     value: Any
@@ -53,9 +54,8 @@ class ScoreFact:
 class ScoreTable:
     """All scores of a run.
 
-    `scores` has a row per (layer, tokens, feature); `correlations` a row per (layer, tokens, feature,
-    rating). Both are DataFrames with these keys as plain columns. `facts` are the figures about the whole run that
-    scorers left, by name.
+    `scores` has a row per (layer, tokens, feature), `correlations` a row per (layer, tokens, feature, rating). Both are
+    DataFrames with these keys as ordinary columns. `facts` maps names to the values of scorers' facts.
     """
 
     scores: pd.DataFrame
@@ -66,9 +66,9 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Selected:
-    """A feature that matters: its tier (1 is best) and in a few words why.
+    """A selected feature, its tier (1 is best), and the reason in a few words.
 
-    `rating` names the rating whose correlation speaks for it, None where none does or the selector does not say.
+    `rating` is the rating whose correlation led to the selection, None if there is none or the selector does not say.
     """
 
     feature: Feature
@@ -78,9 +78,9 @@ class Selected:
 
 
 class Relation(NamedTuple):
-    """How a feature relates to a rating: signed r, its p, the adjusted q, over n images. NaN = no value.
+    """The correlation of a feature with a rating: signed r, its p, the adjusted q, over n images. NaN = undefined.
 
-    `measure` is what kind of correlation r is, in words such as "Spearman's rho".
+    `measure` is the kind of correlation in words, such as "Spearman's rho".
     """
 
     rating: str

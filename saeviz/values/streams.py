@@ -23,9 +23,9 @@ A = TypeVar("A", bound="NDArray[Any]")
 class FeatureStream:
     """The features of one space over all images of a run, in a fixed order of images.
 
-    `batches()` streams them in bounded memory and can be called again and again; `matrix()` loads
-    them all, for convenience. With `item_ids` everything that reads them raises `DataError` where they are not features
-    of exactly these images in this order. What is given cannot be written to, except for `matrix()`.
+    `batches()` streams them in bounded memory and can be called repeatedly; `matrix()` loads them all, for convenience.
+    With `item_ids`, all methods raise `DataError` if the features are not of exactly these images in this order. All
+    results are read-only, except that of `matrix()`.
     """
 
     def __init__(
@@ -40,25 +40,25 @@ class FeatureStream:
         self._top: TopImages | None = None
 
     def batches(self) -> Iterator[FeatureBatch]:
-        """The batches, one after the other; together their rows are the images in order."""
+        """Yield the batches; their rows, concatenated, are the images in order."""
         return map(_read_only_batch, expected(self._read(), self.space, self.item_ids))
 
     def of(self, item_ids: tuple[str, ...]) -> FeatureStream:
-        """The same, known to be of these images."""
+        """The same stream, checked to be of exactly these images."""
         return self if self.item_ids == item_ids else FeatureStream(self.space, self._read, item_ids)
 
     def matrix(self) -> CSR:
-        """Everything as one CSR float32 `[n_items, n_features]`, the caller's own. Memory grows with the data."""
+        """All features as one CSR, float32 `[n_items, n_features]`, a copy. Memory grows with the data."""
         parts = [batch.matrix for batch in self.batches()]
         return parts[0].copy() if len(parts) == 1 else self.space.stack(parts)
 
     def count_active(self) -> IntArray:
-        """On how many images each feature is above zero, `[n_features]`."""
+        """The number of images on which each feature is above zero, int64 `[n_features]`."""
         return self.statistics.n_active
 
     @cached_property
     def statistics(self) -> FeatureStatistics:
-        """Active images, maximum, mean of every feature, from one pass."""
+        """The statistics of every feature, computed once in one pass."""
         return _statistics(self)
 
     def top_images(self, k: int) -> TopImages:
@@ -71,9 +71,9 @@ class FeatureStream:
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Per feature, `[n_features]` each, over all images: on how many it is above zero, its extremes, its mean.
+    """Statistics over all images, each `[n_features]`: the number of images above zero, the extremes and the mean.
 
-    A feature that is never stored has extremes and mean 0, and so has every feature of a stream without images.
+    Extremes and mean are 0 for a feature that is never active, and for all features if there are no images.
     """
 
     n_active: IntArray
@@ -85,33 +85,33 @@ class FeatureStatistics:
 def expected(
     batches: Iterable[FeatureBatch], space: FeatureSpace, item_ids: Sequence[str] | None, source: str = "the store"
 ) -> Iterator[FeatureBatch]:
-    """The batches, as long as they are of this space and, if ids are given, of exactly these items in this order.
+    """Yield the batches, checking that they are of this space and, if ids are given, of exactly these items in order.
 
-    Raises `DataError` otherwise, which says what `source` gave.
+    Raises `DataError` otherwise, naming the `source`.
     """
     start = 0
     for batch in batches:
         if not isinstance(batch, FeatureBatch) or batch.space != space:
             what = batch.space if isinstance(batch, FeatureBatch) else type(batch).__name__
-            raise DataError(f"{space}: {source} gave {what} where a batch of this space belongs")
+            raise DataError(f"{space}: {source} gave {what} instead of a batch of this space")
         if item_ids is not None:
             _refuse_other_items(batch, tuple(item_ids[start : start + len(batch)]), source)
         start += len(batch)
         yield batch
     if item_ids is not None and start != len(item_ids):
-        raise DataError(f"{space}: {source} gave features of {start} images where {len(item_ids)} belong")
+        raise DataError(f"{space}: {source} gave features of {start} images instead of {len(item_ids)}")
 
 
 def _refuse_other_items(batch: FeatureBatch, belonging: tuple[str, ...], source: str) -> None:
     if batch.item_ids != belonging:
         pairs = zip(batch.item_ids, (*belonging, *[None] * len(batch)), strict=False)
         got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
-        place = f"where {belongs!r} belongs" if belongs is not None else "after the last image"
+        place = f"instead of {belongs!r}" if belongs is not None else "after the last image"
         raise DataError(f"{batch.space}: {source} gave features of item {got!r} {place}")
 
 
 def read_only(array: A) -> A:
-    """A view of an array that cannot be written to; the array itself stays as it is."""
+    """A read-only view of an array; the array itself stays writable."""
     view: A = array.view()
     view.flags.writeable = False
     return view

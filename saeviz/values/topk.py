@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TopImages:
-    """`rows` int64 and `values` float32, both `[n_features, k]`, strongest first.
+    """The most activating images per feature: `rows` int64 and `values` float32, both `[n_features, k]`.
 
-    `rows` are row numbers of the stream; where a feature is active on fewer than k images the rest is
-    row -1 and value 0. Ties go to the earlier image.
+    Strongest first; of equal values, the earlier image comes first. `rows` are row numbers in the stream. If a feature
+    is active on fewer than k images, the remaining entries are row -1 and value 0.
     """
 
     rows: IntArray
@@ -29,19 +29,19 @@ class TopImages:
 
     @property
     def k(self) -> int:
-        """How many images per feature at most."""
+        """The maximum number of images per feature."""
         return int(self.rows.shape[1])
 
     def first(self, k: int) -> TopImages:
-        """The same with fewer images per feature."""
+        """Only the first `k` images per feature."""
         return self if k == self.k else TopImages(self.rows[:, :k], self.values[:, :k])
 
 
 def stream_top_images(batches: Iterable[FeatureBatch], n_features: int, k: int) -> TopImages:
     """The `k` images with the largest positive activation, per feature.
 
-    Keeps k candidates per feature; an entry not above a feature's k-th best is dropped at once, the others
-    wait and are merged when they are about as many as the candidates themselves.
+    Keeps k candidates per feature. An entry not above a feature's k-th best is dropped at once; the others are buffered
+    and merged when there are about as many as candidates.
     """
     import numpy as np
 
@@ -70,7 +70,7 @@ def _empty(n_features: int, k: int) -> TopImages:
 
 
 def _merge(best: TopImages, waiting: list[Entries]) -> TopImages:
-    """The best of both. Entries come in the order of their rows, which a stable sort keeps among ties."""
+    """Merge, keeping the best k. Entries are in row order, which a stable sort preserves among equal values."""
     import numpy as np
 
     n_features, k = best.rows.shape
@@ -90,7 +90,7 @@ def _merge(best: TopImages, waiting: list[Entries]) -> TopImages:
 
 
 def _by_column_then_largest(columns: IntArray, values: Float32Array) -> NDArray[np.uint64]:
-    """One number per entry to sort by: positive floats have the order of their bits, here turned around."""
+    """One sort key per entry: positive floats sort like their bits, which are inverted here."""
     import numpy as np
 
     bits = values.astype(np.float32, copy=False).view(np.uint32)

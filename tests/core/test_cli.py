@@ -211,7 +211,7 @@ def test_check_deep_writes_nothing_of_an_unreadable_image_either(deep, tmp_path)
 def test_check_deep_needs_an_extractor_that_can(saeviz_command, fake_run):
     ended = saeviz_command("check", fake_run, "--deep")
     assert ended.code == ExitCode.USAGE
-    assert "--deep: the extractor fake-extractor cannot check itself" in ended.err
+    assert "--deep: the extractor fake-extractor does not support deep checks" in ended.err
 
 
 def test_notes_of_a_component_are_shown(saeviz_command, tmp_path):
@@ -307,7 +307,7 @@ def test_show_says_that_a_feature_fires_on_no_image(saeviz_command, fake_run):
     scores = saeviz.open_run(fake_run.parent / "runs/fake", plugins=[FAKES]).scores
     silent = scores[scores["n_active"] == 0].iloc[0]
     text = saeviz_command("show", f"layer{silent['layer']}.{silent['tokens']}/{silent['feature']}").out
-    assert text.splitlines()[-1] == "  top images: none, it fires on no image"
+    assert text.splitlines()[-1] == " top images: none; the feature fires on no image"
 
 
 def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake_run, tmp_path):

@@ -79,7 +79,7 @@ def test_says_what_the_map_of_a_class_token_feature_means(saeviz_command, fake_r
         ([RED, "nobody"], "this run has no image 'nobody'", ExitCode.FAILED),
         (["layer1.cls/99", "picture/3"], "layer1.cls has 32 features, so layer1.cls/99 does not exist", ExitCode.USAGE),
         (["layer9.cls/0", "picture/3"], "this run has no space 'layer9.cls'", ExitCode.USAGE),
-        (["red", "picture/3"], "'red' is not a feature; write for instance 'layer11.cls/4711'", ExitCode.FAILED),
+        (["red", "picture/3"], "'red' is not a feature; an example is 'layer11.cls/4711'", ExitCode.FAILED),
         ([RED, "picture/3", "--out", "map.jpg"], "map.jpg must end in .png", ExitCode.USAGE),
         ([RED, "picture/3", "--json", "--out", "map.png"], "use only one of them", ExitCode.USAGE),
         ([RED, "picture/3", "--out", "fake.toml/map.png"], "fake.toml", ExitCode.FAILED),

@@ -231,10 +231,10 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "token", "message"),
     [
-        (["--api", "npz:s", "--host", "0.0.0.0"], None, "other machines could connect; put a token into"),
+        (["--api", "npz:s", "--host", "0.0.0.0"], None, "other machines could connect; set the environment variable"),
         (["runs/fake", "--host", "0.0.0.0"], TOKEN, "a report is for 127.0.0.1 only"),
-        (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token is at least 16"),
-        (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token is at least 16"),
+        (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token must have at least 16"),
+        (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token must have at least 16"),
         (["--api", "npz:s", "--token-env", "NOT_SET"], None, "the environment variable NOT_SET is not set"),
         (["--api", "npx:s"], None, "'npx' is no store"),
         (["--api", "npz:s", "--set", "stor.path=x"], None, "--set stor: write store.OPTION=VALUE"),

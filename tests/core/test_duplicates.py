@@ -45,6 +45,6 @@ def test_one_warning_counts_them_and_gives_examples(pictures, saeviz_command):
     os.mkfifo(pictures.parent / "pipe")
     (pictures / "pipe.bmp").symlink_to(pictures.parent / "pipe")
     (line,) = said(pictures, saeviz_command)
-    assert "5 images are byte for byte the same as another one under another id" in line
+    assert "5 images are byte for byte identical to an image with another id" in line
     assert "'0.bmp' = 'again.bmp' = 'copy of 0.bmp'; '1.bmp' = 'copy of 1.bmp'; '2.bmp' = 'copy of 2.bmp'; ..." in line
     assert said(pictures, saeviz_command) == [], "nothing is extracted any more"

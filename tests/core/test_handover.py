@@ -85,7 +85,7 @@ BROKEN = {
     "spaces that raise": (FakeExtractor, "spaces", lambda _: property(raising), "extractor", "fails with KeyError"),
     "a batch of another type": (FakeExtractor, "extract", each(str), "extractor", "gave a str instead of"),
     "batches of a space never declared": (
-        FakeExtractor, "extract", each(lambda one: changed(one, space=OTHER)), "extractor", "layer9.cls of 32",
+        FakeExtractor, "extract", each(lambda one: changed(one, space=OTHER)), "extractor", "layer9.cls with 32",
     ),
     "other ids": (
         FakeExtractor, "extract", each(lambda one: changed(one, item_ids=tuple(f"x{i}" for i in one.item_ids))),
@@ -108,13 +108,13 @@ BROKEN = {
         MemoryStore, "read", each(lambda one: rows(one, slice(None, None, -1))), "store", "gave features of item",
     ),
     "a store that gives too little": (
-        MemoryStore, "read", each(lambda one: rows(one, slice(1))), "store", "gave features of 1 images where 4",
+        MemoryStore, "read", each(lambda one: rows(one, slice(1))), "store", "gave features of 1 images instead of 4",
     ),
-    "a store that gives nothing": (MemoryStore, "read", always(()), "store", "gave features of 0 images where 4"),
+    "a store that gives nothing": (MemoryStore, "read", always(()), "store", "gave features of 0 images instead of 4"),
     "a store that gives another space": (
-        MemoryStore, "read", each(lambda one: changed(one, space=OTHER)), "store", "gave layer9.cls where",
+        MemoryStore, "read", each(lambda one: changed(one, space=OTHER)), "store", "gave layer9.cls instead",
     ),
-    "a store that gives another type": (MemoryStore, "read", each(str), "store", "gave str where a batch"),
+    "a store that gives another type": (MemoryStore, "read", each(str), "store", "gave str instead of a batch"),
     "a store that cannot write": (MemoryStore, "write", lambda _: raising, "store", "fails with KeyError"),
     "a store that cannot read": (MemoryStore, "read", lambda _: raising, "store", "fails with KeyError"),
     "a store that cannot list": (MemoryStore, "item_ids", lambda _: raising, "store", "fails with KeyError"),

@@ -274,7 +274,7 @@ def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == saeviz.ExitCode.INTERRUPTED
-    assert "interrupted; the same command goes on where it was" in said
+    assert "interrupted; the same command resumes where it stopped" in said
     assert "Traceback" not in said
 
 

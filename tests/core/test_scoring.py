@@ -110,7 +110,7 @@ def test_features_of_another_image_are_refused_and_named(dense):
     ids = tuple(f"image {i}" for i in range(23))
     swapped = (*ids[:6], ids[7], ids[6], *ids[8:])
 
-    with pytest.raises(DataError, match=r"layer7\.cls.*'image 7' where 'image 6' belongs"):
+    with pytest.raises(DataError, match=r"layer7\.cls.*'image 7' instead of 'image 6'"):
         list(make_input(dense, 4, ids, swapped).chunks())
 
 
@@ -119,5 +119,5 @@ def test_features_of_too_many_or_too_few_images_are_refused(dense):
 
     with pytest.raises(DataError, match="'image 20' after the last image"):
         list(make_input(dense, 4, ids[:20], ids).chunks())
-    with pytest.raises(DataError, match="of 22 images where 23 belong"):
+    with pytest.raises(DataError, match="of 22 images instead of 23"):
         list(make_input(dense[:22], 4, ids, ids[:22]).chunks())

@@ -149,9 +149,7 @@ UP_TO_DATE = [f"{stage}: up to date" for stage in STAGES]
 def test_a_run_goes_on_with_a_copy_of_its_features(saeviz_command, finished, fake_run, tmp_path):
     ended = saeviz_command("store", "copy", finished, "json:art", "--set", "to.shard_rows=7")
     assert ended.code == ExitCode.DONE, ended
-    assert ended.out.splitlines() == [
-        f"layer{n}.cls: 24 items, 24 of them written now, all of them equal" for n in (1, 2)
-    ]
+    assert ended.out.splitlines() == [f"layer{n}.cls: 24 items, 24 of them written now, all verified" for n in (1, 2)]
     assert f'use = "json"\n  path = "{tmp_path / "art"}"' in ended.err
     moved = ("store.use=json", f"store.path={tmp_path / 'art'}")
     assert seen(fake_run, *moved)[1:] == UP_TO_DATE

@@ -244,7 +244,7 @@ def test_what_could_mean_two_numbers_is_refused_by_name_unless_the_table_says_wh
 def test_numbers_in_a_spelling_that_is_not_read_are_refused_by_name(cells):
     columns = of(cells)
     assert not columns.ratings
-    assert columns.notes[0].startswith(f"t.csv: 'liked' is not read as a rating: {cells[0]!r} is not a number as it is")
+    assert columns.notes[0].startswith(f"t.csv: 'liked' is not read as a rating: {cells[0]!r} is not in a supported")
 
 
 @pytest.mark.parametrize("cells", [["2021-05-03"], ["Acorns 1", "Acorns 2"], ["a.jpg", "001.jpg"], ["I1", "I2"], ["x"]])
@@ -282,7 +282,7 @@ def test_a_column_with_some_numbers_that_is_no_rating_is_named():
     columns = of(["3", "good", "bad", "worse"], title=["A", "B", "C", "D"])
     assert columns.metadata == ["liked", "title"]
     assert columns.notes[0] == (
-        "t.csv: 'liked' (1 of 4 values are numbers, others are like 'good') is not read as a rating, since at most "
+        "t.csv: 'liked' (1 of 4 values are numbers, others are like 'good') is not read as a rating, because at most "
         "half of the values are numbers; name it in images.rating_columns to change that"
     )
 

@@ -176,7 +176,7 @@ def test_an_id_that_the_hub_would_not_accept():
             {"Retry-After": "7", "X-Error-Message": "Slow down."},
             ["too many requests to the hub (429: Slow down.", "in 7 seconds"],
         ),
-        (429, {}, ["too many requests to the hub (429", "in some minutes"]),
+        (429, {}, ["too many requests to the hub (429", "in a few minutes"]),
         (
             500,
             {"X-Error-Message": "Internal trouble"},
@@ -197,5 +197,5 @@ def test_the_hubs_own_sentence_is_passed_on(hub, status, headers, parts):
 
 def test_a_revision_that_there_is_not(hub):
     hub.add("owner/name", weights="one")
-    with pytest.raises(DataError, match=r"it has no such revision \(404"):
+    with pytest.raises(DataError, match=r"the repository has no such revision \(404"):
         get("owner/name", revision="f" * 40)

@@ -131,7 +131,7 @@ def test_items_of_a_lost_shard_are_missing_and_that_is_logged(open_store, folder
     with caplog.at_level(logging.WARNING):
         store = open_store()
         assert store.item_ids(SPACE) == ["c"]
-    assert "batch_000001.shard is missing: its 2 items are extracted again" in caplog.text
+    assert "batch_000001.shard is missing; its 2 items will be extracted again" in caplog.text
     store.write(versioned(SPACE, ["b", "a"], version=1))
     assert_same(read_all(open_store(), SPACE, ["a", "b"]), versioned(SPACE, ["a", "b"], version=1))
 

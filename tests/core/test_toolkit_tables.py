@@ -101,12 +101,12 @@ def test_rows_are_numbered_by_their_lines(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('file,title,liked\na.jpg,"one,1\nb.jpg,two,2\n', "line 2 a quotation mark is not closed"),
-        ('file,title,liked\na.jpg,one,1\n"b.jpg,two,2\nc.jpg,three,3\n', "line 3 a quotation mark is not closed"),
+        ('file,title,liked\na.jpg,"one,1\nb.jpg,two,2\n', "line 2, a quotation mark is not closed"),
+        ('file,title,liked\na.jpg,one,1\n"b.jpg,two,2\nc.jpg,three,3\n', "line 3, a quotation mark is not closed"),
         ('file,title,liked\na.jpg,"one,1\nb.jpg,two",2\n', "a quotation mark in line 2 seems not to be closed"),
         ('file,liked\n"a.jpg,1\nb.jpg",2\nc.jpg,3\n', "a quotation mark in line 2 seems not to be closed"),
-        ('file,title,liked\na.jpg,"one" two,1\n', "line 2 a quotation mark is not closed, or text follows"),
-        ('"file,liked\na.jpg,1\n', "line 1 a quotation mark is not closed"),
+        ('file,title,liked\na.jpg,"one" two,1\n', "line 2, a quotation mark is not closed or text follows"),
+        ('"file,liked\na.jpg,1\n', "line 1, a quotation mark is not closed"),
         ("file,liked\na.jpg,1\nb.jpg,1,2\n", "line 3 has 3 cells, but the header has 2 columns"),
         ("file,liked,calm\na.jpg,1,2\nb.jpg,1\n", "line 3 has 2 cells, but the header has 3 columns"),
         ("file,liked,calm\nb.jpg,1\na.jpg,1,2\n", "line 2 has 2 cells, but the header has 3 columns"),
@@ -117,8 +117,8 @@ def test_rows_are_numbered_by_their_lines(tmp_path):
         (b"PAR1....", "let its name end in .parquet"),
         ("<!DOCTYPE html><html></html>", "a web page"),
         (bytes(range(256)) * 4, "cannot be read"),
-        ("file,liked\nä.jpg,1\nöü.jpg,2\n".encode() + b"caf\xe9.jpg,3\n", "it is UTF-8, but for line 4"),
-        ("ファイル,好き\nあ.jpg,1\n".encode("shift_jis"), "its encoding is not known"),
+        ("file,liked\nä.jpg,1\nöü.jpg,2\n".encode() + b"caf\xe9.jpg,3\n", "line 4 is not valid UTF-8"),
+        ("ファイル,好き\nあ.jpg,1\n".encode("shift_jis"), "its encoding is unknown"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_line(tmp_path, content, says):
@@ -165,7 +165,7 @@ def test_a_packed_table_that_is_cut_or_too_large_is_refused(tmp_path, monkeypatc
     assert "cannot be read" in error(tmp_path, packed[:40], "r.csv.gz")
     assert "cannot be read" in error(tmp_path, b"\x1f\x8b\x08\0" + b"x" * 40, "r.csv.gz")
     monkeypatch.setattr("saeviz.toolkit.table_text.MOST_UNPACKED", 1000)
-    assert "when it is unpacked" in error(tmp_path, packed, "r.csv.gz")
+    assert "when decompressed" in error(tmp_path, packed, "r.csv.gz")
 
 
 def test_a_pipe_is_no_table(tmp_path):

@@ -24,7 +24,7 @@ def test_a_named_device():
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", ""])
 def test_a_device_that_is_not_there(device):
-    with pytest.raises(ConfigError, match=rf"run\.device = '{device}': torch has no such device here"):
+    with pytest.raises(ConfigError, match=rf"run\.device = '{device}': torch has no such device on this machine"):
         torch_device(Context(device=device))
 
 

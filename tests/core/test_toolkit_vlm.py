@@ -218,7 +218,7 @@ def answers(*entries):
         (answers((1, "yes"), (2, False)), [1, 0]),
         (answers((1, 0.2)), "does not mention image 2"),
         (answers((1, 0.2), (1, 0.2)), "image 1 twice"),
-        (answers((1, 0.2), (2, 1), (3, 1)), "image 3 where there are 2"),
+        (answers((1, 0.2), (2, 1), (3, 1)), "image 3 of only 2"),
         (answers((0, 0.2), (1, 1)), "image 0"),
         (answers((1, 0.2), (2, -1)), "applies is not a number"),
         (answers((1, 0.2), (2, nan)), "applies is not a number"),

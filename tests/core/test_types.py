@@ -65,7 +65,7 @@ def test_a_batch_is_float32_sorted_and_without_stored_zeros():
         (("a", "b"), [[0, 1, 2, 3]], "shape"),
         (("a", "a"), [[1, 0, 0, 0]] * 2, "unique"),
         (("",), [[1, 0, 0, 0]], "not be empty"),
-        (("\ud800",), [[1, 0, 0, 0]], "half a character"),
+        (("\ud800",), [[1, 0, 0, 0]], "lone surrogate"),
         (("a", "b"), [[1, 0, 0, 0], [0, np.nan, 0, 0]], "item 'b' has features that are not finite"),
         (("a",), [[0, np.inf, 0, 0]], "item 'a'"),
     ],

@@ -89,7 +89,7 @@ def test_the_key_is_nowhere_whatever_happens(folder, server):
     assert missing.err.count("labeler.model") == 1
     wrong = run_process("run", "fake.toml", "--redo", "label", cwd=folder, MY_SECRET="sk-wrong-4711")
     assert wrong.code == saeviz.ExitCode.USAGE, wrong
-    assert "refuses the key" in wrong.err
+    assert "rejects the key" in wrong.err
     everything = all_bytes(folder) + "".join([*map(repr, (done, missing, wrong))]).encode()
     for secret in (KEY, "sk-wrong-4711"):
         assert secret.encode() not in everything
@@ -158,7 +158,7 @@ def test_another_service_judges_with_a_key_of_its_own(folder, server):
     (folder / "fake.toml").write_text(f"judge = {other}\n{text}")
     done = run_process("run", "fake.toml", *JUDGED[2:], cwd=folder, MY_SECRET=KEY, OTHER_SECRET="sk-not-this-one")
     assert done.code == saeviz.ExitCode.USAGE, done
-    assert "judge.api_key: Gemini refuses the key" in done.err
+    assert "judge.api_key: Gemini rejects the key" in done.err
     assert len(saeviz.open_run(folder / "runs" / "fake").labels) == 12, "the names are kept"
     done = run_process("run", "fake.toml", *JUDGED[2:], cwd=folder, MY_SECRET=KEY, OTHER_SECRET=KEY)
     assert done.code == saeviz.ExitCode.DONE, done

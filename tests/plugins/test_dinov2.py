@@ -203,7 +203,7 @@ def test_weights_with_a_hole_are_refused(copy):
 def test_weights_of_another_size_are_refused(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"hidden_size": 32}), encoding="utf-8")
-    with pytest.raises(saeviz.DataError, match=r"embeddings\.model: .*copy cannot be loaded .*belong together"):
+    with pytest.raises(saeviz.DataError, match=r"embeddings\.model: .*copy cannot be loaded .*matching files"):
         embeddings(copy).embed(pictures(1))
 
 

@@ -266,7 +266,7 @@ def error_of(kind: type[saeviz.SaevizError], path: Path, **options) -> str:
         ({"rating_columns": ("likng",)}, "images.rating_columns: r.csv has no column 'likng'; did you mean 'liking'?"),
         (
             {"rating_columns": ("title",)},
-            "images.rating_columns: 'title' of r.csv has no numbers, its first value is 'A'",
+            "images.rating_columns: 'title' of r.csv has no numbers; its first value is 'A'",
         ),
     ],
 )

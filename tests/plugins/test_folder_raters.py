@@ -64,8 +64,8 @@ def test_who_rates_an_image_twice_counts_once_and_that_is_said(folder):
     item = provider.get_image("a.jpg")
     assert item.individual == {"liking": {"x": 2.0, "y": 5.0}}
     assert item.ratings == {"liking": 3.5}
-    (note,) = [note for note in provider.notes() if "rated before" in note]
-    assert note.startswith("r.csv: 1 row about an image")
+    (note,) = [note for note in provider.notes() if "by the same rater" in note]
+    assert note.startswith("r.csv: 1 row with another rating of an image")
     assert note.endswith("row 6")
 
 
@@ -96,7 +96,7 @@ def test_what_is_known_of_a_rater_or_of_an_image_is_told_from_what_raters_say(fo
     item = provider.get_image("b.jpg")
     assert item.ratings == {"liking": 2.0, "brightness": 98.0}
     assert list(item.individual) == ["liking"]
-    assert any("the same in all rows of a rater: age" in note for note in provider.notes())
+    assert any("constant within each rater: age" in note for note in provider.notes())
     named = provide(folder, rows, rating_columns=("age", "brightness")).get_image("b.jpg")
     assert named.ratings == {"age": 35.0, "brightness": 98.0}
     assert named.individual == {"age": {"x": 30.0, "y": 40.0}, "brightness": {"x": 98.0, "y": 98.0}}

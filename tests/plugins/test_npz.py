@@ -207,7 +207,7 @@ def test_a_full_disk_at_the_end_costs_nothing(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(store, "save_settled", refuse)
     with caplog.at_level(logging.WARNING):
         store.close()
-    assert "the small shards are not merged" in caplog.text
+    assert "small shards were not merged" in caplog.text
     assert_same(read_all(open_npz(tmp_path), SPACE), versioned(SPACE, "abc"))
 
 

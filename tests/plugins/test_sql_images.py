@@ -183,7 +183,7 @@ def test_without_a_folder_paths_are_relative_to_the_file_and_may_lead_anywhere(t
 
 def test_a_url_among_paths_is_refused_and_not_quoted(tables):
     tables.execute("update paintings set path = ? where id = 9", ("https://alice:hunter2@example.org/x.png?s3cr3t",))
-    with pytest.raises(saeviz.DataError, match=r"item '9' has a URL there.*images\.url_column") as caught:
+    with pytest.raises(saeviz.DataError, match=r"item '9' has a URL instead.*images\.url_column") as caught:
         list(tables.images().iter_images())
     assert not any(secret in str(caught.value) for secret in ("hunter2", "s3cr3t"))
 
@@ -250,7 +250,7 @@ def test_a_column_that_holds_no_pictures_is_told(tables):
         [item.open() for item in tables.images(image_column="title").iter_images() if item.item_id == "10"]
 
 
-@pytest.mark.parametrize(("value", "sentence"), [(None, "record .* has no id"), (10, "'10' comes more than once")])
+@pytest.mark.parametrize(("value", "sentence"), [(None, "record .* has no id"), (10, "'10' occurs more than once")])
 def test_rows_need_ids_that_differ(tables, value, sentence):
     tables.fill("paintings", [(value, "a.png", 1.0, 1, 1.0, "")])
     with pytest.raises(saeviz.DataError, match=f"images.id_column: .*{sentence}"):

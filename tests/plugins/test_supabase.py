@@ -371,4 +371,4 @@ def test_the_command_prints_the_sql(saeviz_command):
     assert (done.code, done.out) == (0, TABLES)
     without = saeviz_command("plugins", "store:npz", "--sql")
     assert (without.code, without.out) == (saeviz.ExitCode.USAGE, "")
-    assert "npz comes without SQL" in without.err
+    assert "npz has no SQL" in without.err

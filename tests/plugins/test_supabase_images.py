@@ -104,7 +104,11 @@ def test_files_are_downloaded_when_they_are_opened(images, project):
 
 @pytest.mark.parametrize(
     ("item_id", "reason"),
-    [("8", "not in an image format"), ("7", r"the bucket has no file 'absent\.png'"), ("6", "its row has no path")],
+    [
+        ("8", "not in a supported image"),
+        ("7", r"the bucket has no file 'absent\.png'"),
+        ("6", "its row has no path"),
+    ],
 )
 def test_what_cannot_be_read_is_one_picture_less(images, item_id, reason):
     with pytest.raises(saeviz.ImageError, match=f"image '{item_id}' cannot be read: .*{reason}"):
@@ -178,7 +182,7 @@ def test_an_id_column_that_is_not_there_is_told(images):
 
 
 def test_ids_have_to_differ(images):
-    with pytest.raises(saeviz.DataError, match=r"images.id_column: the id '1' comes more than once"):
+    with pytest.raises(saeviz.DataError, match=r"images.id_column: the id '1' occurs more than once"):
         list(images(id_column="calm").iter_images())
 
 

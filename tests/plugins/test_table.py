@@ -200,7 +200,7 @@ def test_what_is_known_of_raters_is_no_rating(three):
     write(three, LONG + SAID + "images/b.png,B,y,2,50,two\n")
     provider = table(three, rater_column="rater", item_column="code")
     assert [dict(item.ratings) for item in provider.iter_images()] == [{"liking": 3.0}, {"liking": 3.0}]
-    assert any("same in all rows of a rater: age" in note for note in provider.notes())
+    assert any("constant within each rater: age" in note for note in provider.notes())
 
 
 def test_raters_have_to_call_an_image_the_same(three):

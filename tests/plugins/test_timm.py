@@ -193,7 +193,7 @@ def test_weights_that_are_none_or_of_another_model(copy):
 def test_weights_that_do_not_fit_the_config(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"architecture": "test_resnet"}), encoding="utf-8")
-    with pytest.raises(saeviz.DataError, match=r"copy cannot be loaded .*belong together"):
+    with pytest.raises(saeviz.DataError, match=r"copy cannot be loaded .*matching files"):
         embeddings(copy).embed(pictures(1))
 
 

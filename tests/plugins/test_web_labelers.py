@@ -253,7 +253,7 @@ def test_an_answer_of_a_judge_that_cannot_be_used_is_asked_for_again(make, serve
     assert "it does not mention image 2, 3" in second.texts[-1]
     assert first.texts == second.texts[:-1]
     server.otherwise = says("I cannot tell.")
-    with pytest.raises(saeviz.LabelError, match=r"3 tries: it is not a JSON object with answers"):
+    with pytest.raises(saeviz.LabelError, match=r"3 attempts: it is not a JSON object with answers"):
         make().judge(RED, pictures(3))
 
 
@@ -413,7 +413,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again(make, server, request_
     assert problem in second.texts[-1]
     assert first.texts == second.texts[:-1]
     server.otherwise = act
-    with pytest.raises(saeviz.LabelError, match=rf"layer2\.cls/5: .* 3 tries: .*{problem}"):
+    with pytest.raises(saeviz.LabelError, match=rf"layer2\.cls/5: .* 3 attempts: .*{problem}"):
         make().label(request_of_colours)
 
 
@@ -503,7 +503,7 @@ def test_requests_keep_their_distance(make, server, request_of_colours):
 def test_a_refused_key_ends_the_run_and_is_not_quoted(make, server, request_of_colours, caplog):
     caplog.set_level(logging.DEBUG, "saeviz")
     wrong = "sk-wrong-9876543210"
-    with pytest.raises(saeviz.ConfigError, match=r"api_key: .* refuses the key") as refused:
+    with pytest.raises(saeviz.ConfigError, match=r"api_key: .* rejects the key") as refused:
         make(api_key=wrong).label(request_of_colours)
     assert len(server.asked) == 1
     assert wrong not in "".join(map(str, [refused.value, refused.value.__cause__, refused.value.__context__]))
@@ -542,7 +542,7 @@ def test_the_key_of_the_environment_goes_to_the_service_only(api, make, server, 
     monkeypatch.setenv(VARIABLES[api], KEY)
     monkeypatch.setenv(BASE_URLS[api], server.url(api))  # the library's own way to move the service elsewhere
     make(saeviz.Context(), api_key=None, base_url=None).label(request_of_colours)
-    with pytest.raises(saeviz.ConfigError, match="refuses the key"):
+    with pytest.raises(saeviz.ConfigError, match="rejects the key"):
         make(api_key=None).label(request_of_colours)
     assert [asked.key for asked in server.asked] == [KEY, "none"]
 

@@ -1,6 +1,6 @@
-"""Pictures from the web: fetched under limits, never from private addresses unless allowed, each URL once.
+"""Fetch images from the web under limits: each URL once, private addresses only if allowed.
 
-`docs/images.md` says what is guarded against and how.
+See `docs/images.md` for the risks and how they are handled.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from saeviz.contract.options import NEUTRAL, Options
 
 
 class FetchOptions(Options):
-    """Options of whatever fetches images by URL; a component's own options may derive from it."""
+    """Options for fetching images by URL; a component's options class may derive from it."""
 
     allow_private: bool = Field(
         False, description="also fetch from private, loopback and link-local addresses, such as 192.168.0.7", **NEUTRAL

@@ -1,4 +1,4 @@
-"""Which addresses a host name stands for, and whether they belong to the public internet."""
+"""Resolve host names, and tell public addresses from private ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def addresses_of(host: str, port: int, *, allow_private: bool, seconds: float) -> list[str]:
-    """The addresses of a host, in the resolver's order, which may take so many `seconds`.
+    """The addresses of a host, in the resolver's order; resolving may take up to `seconds`.
 
-    Unless `allow_private`, raises `RefusedError` when any of them is not public: who controls a name could otherwise
-    mix one that passes with one that does not. Connect to these very addresses; a second look-up may differ.
+    Raises `RefusedError` if the host is unknown or, unless `allow_private`, if any of its addresses is not public (a
+    hostile name could mix public and private ones), and `TransientError` if resolving fails for now. Connect to these
+    very addresses: a second look-up may return others.
     """
     try:
         found = _looked_up(host, port).result(max(seconds, 0))
@@ -40,7 +41,7 @@ def addresses_of(host: str, port: int, *, allow_private: bool, seconds: float) -
 
 
 def _looked_up(host: str, port: int) -> Future[list[Any]]:
-    """What the resolver says, which knows no time-out; so it is asked in a thread that can be left."""
+    """The resolver's answer. It has no time-out, so it runs in a thread that can be abandoned."""
     future: Future[list[Any]] = Future()
 
     def look_up() -> None:
@@ -54,7 +55,7 @@ def _looked_up(host: str, port: int) -> Future[list[Any]]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, and so is the IPv4 address inside it, if there is one."""
+    """Whether an IP address, and any IPv4 address embedded in it, belongs to the public internet."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         inner = _inner(ip)
@@ -66,7 +67,7 @@ def is_public(address: str) -> bool:
 
 
 def _inner(ip: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that packets to this one end up at."""
+    """The IPv4 address that packets to this IPv6 address finally reach, or None."""
     if ip in _NAT64:
         return IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.teredo is not None:

@@ -1,14 +1,14 @@
-"""Why a URL gives no picture. The texts hold nothing of the URL but its host's address."""
+"""Why a URL could not be fetched. Messages quote nothing of the URL except the address of its host."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """It will not be had; asking again is no use."""
+    """The URL cannot be fetched; retrying would not help."""
 
 
 class TransientError(Exception):
-    """It was not to be had this time. `wait` is how many seconds later to ask again, if the server says."""
+    """The URL could not be fetched this time. `wait` is the server's `Retry-After` in seconds, None if it sent none."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""URLs to bytes, each fetched once and then kept for every run."""
+"""Fetch URLs; each is fetched once and cached for all runs."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ ATTEMPTS = 4
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 FAILURES_IN_A_ROW = 10
-"""After so many URLs without an answer a host is asked no more: a dead one takes a minute for each."""
+"""Number of URLs in a row without an answer after which a host is given up: each takes about a minute."""
 AT_ONCE = 8
 AHEAD = 32
 
 
 class RemoteImage(FileSource):
-    """An `ImageItem.source` that is fetched when it is opened."""
+    """An `ImageItem.source` that is fetched when opened."""
 
     def __init__(self, fetcher: Fetcher, url: str, item_id: str) -> None:
         super().__init__(item_id, partial(fetcher.read, url, item_id))
 
 
 class Fetcher:
-    """Fetches URLs and keeps what they show in the folder `downloads` of the cache, by the digest of its content.
+    """Fetches URLs and caches their content in the folder `downloads` of the cache, by digest.
 
-    What is kept is not asked for again, and a URL that failed not before the next run. `upcoming` are the URLs that
-    will be wanted, in this order: while one is fetched those after it are, too. Raises `ConfigError` where urllib3 is
-    not installed.
+    A cached URL is not requested again; one that failed is retried only in the next run. `upcoming` lists the URLs that
+    will be read, in order, so that the next ones can be fetched ahead. Raises `ConfigError` if urllib3 is not
+    installed.
     """
 
     def __init__(self, options: FetchOptions, context: Context, upcoming: Sequence[str] = ()) -> None:
         try:
-            import urllib3  # noqa: F401  here, since threads that import it at the same time get halves of it
+            import urllib3  # noqa: F401  imported here, since concurrent imports in threads can see a half-initialised module
         except ImportError as error:
             raise ConfigError("images: URLs need urllib3, which is not installed: pip install 'saeviz[url]'") from error
         self._kept = Downloads(context.cache_dir)
@@ -62,7 +62,10 @@ class Fetcher:
         self._unanswered: Counter[str] = Counter()
 
     def read(self, url: str, item_id: str) -> bytes:
-        """What the URL shows, kept or fetched now. Raises `ImageError` that quotes nothing secret of the URL."""
+        """The content of the URL, from the cache or fetched now.
+
+        Raises `ImageError`; its message quotes no secret parts of the URL.
+        """
         data = self._kept.read(url)
         if data is None:
             if self._offline:
@@ -76,11 +79,11 @@ class Fetcher:
         return data
 
     def version(self, url: str) -> str:
-        """For `ImageItem.version`, known without fetching."""
+        """The value for `ImageItem.version`, known without fetching."""
         return self._kept.version(url)
 
     def close(self) -> None:
-        """Fetch no more."""
+        """Stop fetching; waiting readers raise `ImageError`."""
         self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -121,7 +124,7 @@ class Fetcher:
         for attempt in range(1, ATTEMPTS + 1):
             if self._unanswered[host] >= FAILURES_IN_A_ROW:
                 raise RefusedError(
-                    f"its host did not answer {FAILURES_IN_A_ROW} requests in a row; this run sends it no more"
+                    f"its host did not answer {FAILURES_IN_A_ROW} requests in a row; this run sends no more to it"
                 )
             try:
                 data = get(url, self._limits)

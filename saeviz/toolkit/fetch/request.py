@@ -1,4 +1,4 @@
-"""One attempt to fetch one URL: redirects hop by hop, each connection to an address that was checked."""
+"""One attempt to fetch one URL: follow redirects hop by hop, each to an address that has been checked."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ENDED = "the run has ended"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 NOT_TOLD = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-"""Content types of servers that do not know what they send."""
+"""Content types that say nothing about the content."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one attempt may cost. It ends early when `stop` is set."""
+    """Limits of one attempt, which ends early when `stop` is set."""
 
     seconds: float
     n_bytes: int
@@ -47,7 +47,7 @@ class Limits:
 
 
 def get(url: str, limits: Limits) -> bytes:
-    """What the URL shows. Raises `RefusedError` or `TransientError`."""
+    """The content of the URL. Raises `RefusedError` or `TransientError`."""
     deadline = time.monotonic() + limits.seconds
     for _ in range(limits.redirects + 1):
         answer = _ask(url, deadline, limits)
@@ -58,7 +58,7 @@ def get(url: str, limits: Limits) -> bytes:
 
 
 def _ask(url: str, deadline: float, limits: Limits) -> bytes | str:
-    """What one request gives: the body, or where it is redirected to."""
+    """The result of one request: the body, or the URL it redirects to."""
     from urllib3.exceptions import HTTPError
 
     target = _parse(url)
@@ -71,9 +71,9 @@ def _ask(url: str, deadline: float, limits: Limits) -> bytes | str:
     except ssl.SSLCertVerificationError as error:
         raise RefusedError(f"its certificate is not trusted: {error.verify_message}") from None
     except (HTTPError, HTTPException, OSError, ValueError) as error:
-        # The texts of these may quote the URL, and with it what is secret in it.
+        # The messages of these may quote the URL and its secrets.
         if time.monotonic() >= deadline:
-            raise TransientError(f"it takes longer than {limits.seconds:g} s") from None
+            raise TransientError(f"fetching it takes longer than {limits.seconds:g} s") from None
         raise TransientError(f"the connection failed ({_reason(error)})") from None
 
 
@@ -94,7 +94,7 @@ def _parse(url: str) -> Url:
 
 @contextmanager
 def _connection(target: Url, deadline: float, limits: Limits) -> Iterator[HTTPConnection]:
-    """Connected to the first of the host's addresses that answers, by the address and not by the name."""
+    """A connection to the first of the host's checked addresses that answers."""
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.exceptions import HTTPError
 
@@ -133,7 +133,7 @@ def _connection(target: Url, deadline: float, limits: Limits) -> Iterator[HTTPCo
 
 @contextmanager
 def _cut_off_at(deadline: float, connection: HTTPConnection) -> Iterator[None]:
-    """End whatever waits for a byte: a server that sends one now and then never runs into a time-out of reading."""
+    """Close the connection at the deadline: a server that sends a byte now and then never hits the read time-out."""
     timer = Timer(max(deadline - time.monotonic(), 0), _shut, [connection.sock])
     timer.daemon = True
     timer.start()
@@ -174,7 +174,7 @@ def _answer(response: HTTPResponse, url: str, limits: Limits) -> bytes | str:
     if not (kind.startswith("image/") or kind in NOT_TOLD):
         raise RefusedError(f"the server sends {kind[:40]!r}, not an image")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RefusedError("the server sends it compressed, although asked not to")
+        raise RefusedError("the server sent compressed data, although asked not to")
     return _body(response, limits)
 
 
@@ -198,7 +198,7 @@ def _reason(error: Exception) -> str:
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
-    """Of malformed headers urllib3 quotes the URL and what the server sent: keep the address and the kind of error."""
+    """A log filter: urllib3's warning about malformed headers quotes the URL; keep only the address and error type."""
     if isinstance(record.args, tuple):
         record.args = tuple(redacted(arg) if isinstance(arg, str) else type(arg).__name__ for arg in record.args)
         record.exc_info = None

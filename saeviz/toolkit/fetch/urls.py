@@ -1,4 +1,4 @@
-"""URLs that may hold secrets: shown without them, named without them."""
+"""Handle URLs that may contain secrets: redact them, and derive ids without them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def is_url(text: str) -> bool:
-    """Whether it begins with a scheme, `https://` or another."""
+    """Whether the text begins with a scheme such as `https://`."""
     return _URL.match(text) is not None
 
 
 def redacted(url: str) -> str:
-    """The URL without user, password, query and fragment, in which secrets are; `?...` stands for a query."""
+    """The URL without its possibly secret parts: user, password, query (shown as `?...`) and fragment."""
     address, question_mark, _ = url.partition("#")[0].partition("?")
     scheme, separator, rest = address.partition("://")
     host, slash, path = rest.partition("/")
@@ -22,16 +22,16 @@ def redacted(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host, and the port where one is given; '' where there is none."""
+    """The host with the port, if one is given; '' for a URL without a host."""
     return redacted(url).partition("://")[2].partition("/")[0].lower()
 
 
 def name_of(url: str) -> str:
-    """An item id for what the URL shows: the URL without secrets, with a digest in place of a query."""
+    """An item id for the URL: the URL without secrets, with a digest in place of the query."""
     shown = redacted(url)
     return f"{shown.removesuffix('?...')}?{digest(url)[:12]}" if shown.endswith("?...") else shown
 
 
 def digest(url: str) -> str:
-    """64 hex digits that stand for the URL."""
+    """The SHA-256 digest of the URL, 64 hex digits."""
     return sha256(url.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
-"""Naming features with a vision-language model behind a web service: everything but the service's own protocol.
+"""Name features with a vision-language model behind a web service: everything except the service's protocol.
 
-A plugin writes a `Service` and its options, a subclass of `VLMOptions`; `VLMLabeler` does the rest. See
-`docs/labeling.md` for what is sent and what happens when something goes wrong.
+A plugin implements `Service` and a subclass of `VLMOptions`; `VLMLabeler` does the rest. See `docs/labeling.md` for
+what is sent and how errors are handled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model's answer: read, repaired where that is safe, refused otherwise."""
+"""Parse a model's answer, repairing what can safely be repaired and rejecting the rest."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from saeviz.values.label_words import label_words
 from saeviz.values.naming import FeatureLabel
 
 LONGEST = 600
-"""Letters of one field; more is not a sentence or two."""
+"""Maximum length of one field, in characters; longer text is cut."""
 MAX_BRACES = 100
-"""Places where the object is looked for, the last ones; each costs time where a model has lost itself in braces."""
+"""How many opening braces, counted from the end, are tried as the start of the object; limits time on garbage."""
 
 _WORD = r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|analysis|scratchpad|monologue)"
 _THOUGHTS_END = re.compile(
@@ -29,10 +29,10 @@ _THOUGHTS_BEGIN = re.compile(
 
 
 def read_label(text: str) -> FeatureLabel:
-    """The label in an answer; raises `ValueError` that says what is wrong with it.
+    """Parse the label in an answer. Raises `ValueError` with the reason if it cannot be used.
 
-    Repaired are: thoughts, text or a code fence around the object, a list given as text with commas, a confidence in
-    percent or as text; markup, line breaks, quotation marks and a full stop in the label.
+    These deviations are repaired: reasoning, text or a code fence around the object; a list given as comma-separated
+    text; a confidence in percent or as text; markup, line breaks, quotation marks and a full stop in the label.
     """
     fields = last_object(text, "label")
     missing = [name for name in ("label", "description", "confidence") if fields.get(name) in (None, "")]
@@ -48,9 +48,9 @@ def read_label(text: str) -> FeatureLabel:
 
 
 def last_object(text: str, field: str) -> dict[str, Any]:
-    """The last JSON object with this field in what stands behind a model's thoughts; others were drafts.
+    """The last JSON object with this field after the model's reasoning; earlier ones are taken for drafts.
 
-    Raises `ValueError` where there is none, or a later one breaks off.
+    Raises `ValueError` if there is none, or if a later one is cut off.
     """
     said = behind_thoughts(text)
     decoder = json.JSONDecoder(strict=False)
@@ -66,15 +66,15 @@ def last_object(text: str, field: str) -> dict[str, Any]:
         if field in found:
             last, end = dict(found), stop
     if last is None:
-        where = " behind the model's thoughts" if said != text else ""
+        where = " after the model's reasoning" if said != text else ""
         raise ValueError(f"it is not a JSON object with {field}{where}" if said.strip() else f"it is empty{where}")
     if re.search(rf'\{{\s*"{field}"\s*:', said[end:]):
-        raise ValueError(f"its last JSON object with {field} breaks off")
+        raise ValueError(f"its last JSON object with {field} is cut off")
     return last
 
 
 def behind_thoughts(text: str) -> str:
-    """What stands behind the last sign that thoughts end, whether one says where they begin or not."""
+    """The text after the last marker that ends the model's reasoning, with or without a marker that begins it."""
     ends = [match.end() for match in _THOUGHTS_END.finditer(text)]
     said = text[ends[-1] :] if ends else text
     begin = _THOUGHTS_BEGIN.search(said)
@@ -103,7 +103,10 @@ def _elements(value: Any) -> tuple[str, ...]:
 
 
 def read_share(value: Any, field: str) -> float:
-    """A number from 0 to 1, given so, as text, or in percent; raises `ValueError` for what is none."""
+    """A number from 0 to 1, given as a number, as text, or in percent.
+
+    Raises `ValueError`, naming the `field`, for anything else.
+    """
     if isinstance(value, str):
         is_percent = value.strip().endswith("%")
         try:

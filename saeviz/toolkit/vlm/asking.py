@@ -1,4 +1,4 @@
-"""A question put to a service until it is answered, or it is clear that it will not be."""
+"""Send a question to a service, retrying until it is answered or clearly will not be."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from saeviz.values.errors import ConfigError, PausedError
 from saeviz.values.naming import Usage
 
 LONGEST_WAIT = 120.0
-"""Seconds. A service that wants more lets nobody in for a while: its limit of a day, say."""
+"""In seconds. A service that asks for a longer wait has probably reached a daily limit."""
 FIRST_WAIT, LONGEST_BACKOFF = 1.0, 60.0
 FAILURES_IN_A_ROW = 3
-"""After so many questions without an answer nothing more is asked in this run."""
+"""Number of questions in a row without an answer after which the run stops asking."""
 BUSY = (408, 409, 425, 429)
 
 
 class UnansweredError(Exception):
-    """The service fails at one question; it may answer others."""
+    """The service could not answer one question; it may answer others."""
 
 
 class Pace:
-    """When the next request may leave, for all threads together."""
+    """Limits the rate of requests, for all threads together."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._between = 60 / per_minute if per_minute else 0.0
@@ -38,22 +38,22 @@ class Pace:
         self._lock = Lock()
 
     def wait(self) -> None:
-        """Return when it is this caller's turn."""
+        """Block until the next request may be sent."""
         with self._lock:
             start = max(self._next, clock())
             self._next = start + self._between
         sleep(start - clock())
 
     def hold(self, seconds: float) -> None:
-        """Let nobody begin for so long."""
+        """Delay all requests by at least `seconds`."""
         with self._lock:
             self._next = max(self._next, clock() + seconds)
 
 
 class Asker:
-    """Asks a service, at its pace and within the budget, again where it is busy, and without what it refuses.
+    """Sends questions to a service: respects rate limit and budget, retries, and drops extras that it rejects.
 
-    An extra that a server refuses is left out of all later questions as well.
+    An extra that a server rejects is left out of all later questions as well.
     """
 
     def __init__(self, service: Service, options: VLMOptions, meter: Meter, context: Context) -> None:
@@ -65,11 +65,11 @@ class Asker:
         self._refused: frozenset[Extra] = frozenset()
 
     def ask(self, question: Question, expected: Usage) -> Reply:
-        """The answer.
+        """Send a question and return the reply, retrying as needed.
 
-        Raises `UnansweredError` where the service fails at this question, `ConfigError` where it refuses the key or the
-        model, or redirects, `PausedError` where the budget is used up or the service answers nobody. No message holds
-        the key.
+        Raises `UnansweredError` if the service cannot answer this question, `ConfigError` if it rejects the key or the
+        model or redirects, and `PausedError` if the budget is used up or the service is unavailable. No message
+        contains the key.
         """
         attempt = 0
         without = self._refused
@@ -96,7 +96,7 @@ class Asker:
                 sleep(wait)
 
     def _put(self, question: Question, without: frozenset[Extra], expected: Usage) -> Reply | ServiceError:
-        """One request. What was left out of one that is answered is left out of all that follow."""
+        """Send one request. Extras left out of an answered request are left out of all later ones."""
         self._pace.wait()
         try:
             with self._meter.call(expected) as count:
@@ -109,12 +109,12 @@ class Asker:
             new, self._refused = without - self._refused, self._refused | without
         for extra in new:
             self._context.logger.info(
-                "%s rejects %s; requests take another form from now on", self._service.name, extra.value
+                "%s rejects %s; later requests are sent without it", self._service.name, extra.value
             )
         return self._safe(reply)
 
     def _safe(self, reply: Reply) -> Reply:
-        """Without the key, which a server may send back wherever it likes."""
+        """The reply with the key removed, in case the server echoes it."""
         text, refusal, model = map(self._without_key, (reply.text, reply.refusal, reply.model))
         return reply._replace(text=text, refusal=refusal, model=model)
 
@@ -126,7 +126,7 @@ class Asker:
                 "sent to another address; give the final address"
             )
         if failure.status in (401, 403):
-            raise ConfigError(f"{option('api_key')}: {name} refuses the key: {reason}")
+            raise ConfigError(f"{option('api_key')}: {name} rejects the key: {reason}")
         if failure.status == 404:
             raise ConfigError(
                 f"{option('model')}: {name} has no model {self._options.model!r}, or {option('base_url')} is wrong: "
@@ -159,15 +159,15 @@ class Asker:
 
 
 def is_passing(failure: ServiceError) -> bool:
-    """Whether the same question may be answered a little later."""
+    """Whether a retry of the same question may succeed."""
     return failure.status is None or failure.status in BUSY or failure.status >= 500
 
 
 def clock() -> float:
-    """Seconds since some moment in the past."""
+    """A monotonic clock, in seconds."""
     return time.monotonic()
 
 
 def sleep(seconds: float) -> None:
-    """Wait."""
+    """Sleep for `seconds`; not at all if they are negative."""
     time.sleep(max(0.0, seconds))

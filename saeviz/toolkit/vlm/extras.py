@@ -1,4 +1,4 @@
-"""Parts of a question that some servers refuse, and which of them a refusal is about."""
+"""Work out which optional part of a request a server rejects."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Collection
 from saeviz.toolkit.vlm.service import Extra, ServiceError
 
 NEVER = frozenset({401, 402, 403, 408, 409, 413, 425, 429})
-"""Statuses that are about the key, the account or the load, whatever their words are."""
+"""HTTP statuses that concern the key, the account or the load, whatever their message says."""
 REFUSALS = frozenset({400, 404, 405, 406, 415, 422, 501})
 BROKEN = 500
-"""Some servers break over a schema; most that answer so are merely broken, so it is asked without last."""
+"""Some servers fail with this status on a schema; usually it means a broken server, so this is tried last."""
 
 _SCHEMA = re.compile(
     r"schema|grammar|gbnf|structured|guided|constrained|json.?(mode|object|output)|xgrammar|outlines|logits.?processor|"
@@ -40,7 +40,7 @@ _OTHER = re.compile(
 
 
 def named(failure: ServiceError, sent: Collection[Extra]) -> Extra | None:
-    """The extra that a refusal speaks of, None where it speaks of something else or is vague."""
+    """The extra that an error message refers to, None if it refers to something else or is unclear."""
     if failure.status is None or failure.status in NEVER or failure.status < 400:
         return None
     if Extra.SCHEMA in sent and _SCHEMA.search(failure.reason):
@@ -51,9 +51,9 @@ def named(failure: ServiceError, sent: Collection[Extra]) -> Extra | None:
 
 
 def may_be_schema(failure: ServiceError, *, is_last: bool) -> bool:
-    """Whether a refusal that names nothing may be for the schema.
+    """Whether an error that names no part of the request may be due to the schema.
 
-    `is_last`: the same question will not be put again, which is when a server that is merely broken is asked without.
+    `is_last`: no more retries are left; only then is a server error (500) taken as a reason to try without a schema.
     """
     is_model = failure.status == 404 and re.search("model|deployment", failure.reason, re.IGNORECASE)
     is_refusal = failure.status in REFUSALS or (failure.status == BROKEN and is_last)

@@ -1,4 +1,4 @@
-"""What a model is asked about a label, in words, and its answer."""
+"""The prompt for judging a label, and parsing of the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from saeviz.toolkit.vlm.service import Picture
 from saeviz.values.naming import FeatureLabel
 
 AT_ONCE = 12
-"""Images in one question."""
+"""Number of images in one question."""
 
 INSTRUCTIONS = """\
 You check whether a few words apply to images. You are given the words and then some numbered images. For each \
@@ -45,7 +45,7 @@ SCHEMA: Mapping[str, Any] = {
 
 
 def question_about(label: FeatureLabel, pictures: Sequence[Picture]) -> list[str | Picture]:
-    """The words, then the pictures with their numbers, from 1."""
+    """The parts of a question: the label's words, then the pictures, numbered from 1."""
     words = [f'The words: "{printable(label.label, 200)}".']
     if label.description:
         words.append(f'What is meant by them: "{printable(label.description, 600)}"')
@@ -56,9 +56,9 @@ def question_about(label: FeatureLabel, pictures: Sequence[Picture]) -> list[str
 
 
 def read_answers(text: str, n: int) -> list[float]:
-    """A number from 0 to 1 for each of `n` images; raises `ValueError` that says what is wrong.
+    """Parse an answer: a number from 0 to 1 for each of `n` images. Raises `ValueError` with the reason.
 
-    Repaired are: text or a code fence around the object, numbers as text or in percent, yes and no.
+    These deviations are repaired: text or a code fence around the object, numbers as text or in percent, yes and no.
     """
     entries = last_object(text, "answers")["answers"]
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
@@ -67,7 +67,7 @@ def read_answers(text: str, n: int) -> list[float]:
     for entry in entries:
         number = _number(entry.get("image"))
         if number in found or not 1 <= number <= n:
-            raise ValueError(f"it lists image {number} {'twice' if number in found else f'where there are {n}'}")
+            raise ValueError(f"it lists image {number} {'twice' if number in found else f'of only {n}'}")
         found[number] = _applies(entry.get("applies"))
     missing = [str(number) for number in range(1, n + 1) if number not in found]
     if missing:

@@ -1,4 +1,4 @@
-"""The labeler that all web services share."""
+"""The labeler shared by all web services."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Shown = tuple[tuple[int, "TopImage"], "Image"]
-"""A top image with its place, and its picture."""
+"""A top image with its rank (from 1), and its decoded picture."""
 TRIES = 3
-"""How often a question is asked whose answers cannot be used."""
+"""How often a question is asked if the answers cannot be used."""
 LETTERS_PER_TOKEN = 4
 LETTERS_OF_WORDS = 400
-"""Of a label and its description, and what stands before the images."""
+"""Assumed characters of a label, its description and the image captions, for estimates."""
 OUTPUT_TOKENS = 500
-"""Expected of one answer: some 150 to 200 tokens of JSON, and what a model thinks before."""
+"""Assumed tokens of one answer, for estimates: 150 to 200 tokens of JSON, plus the model's reasoning."""
 
 
 class VLMLabeler:
-    """Shows a model the images on which a feature fires most and asks what they share; may be called from threads.
+    """Shows a model the images on which a feature fires most and asks what they share. Thread-safe.
 
-    `label` raises `LabelError` where the service declines to answer or gives no usable answer, `ConfigError` where it
-    refuses the key or the model, `PausedError` where the budget is used up. `details` of a label say which model
-    answered and how many images it saw.
+    `label` raises `LabelError` if the service declines or gives no usable answer, `ConfigError` if it rejects the key
+    or the model, and `PausedError` if the budget is used up. The `details` of a label record which model answered and
+    how many images it saw.
     """
 
     def __init__(self, service: Service, options: VLMOptions, context: Context) -> None:
@@ -60,26 +60,26 @@ class VLMLabeler:
 
     @property
     def concurrency(self) -> int:
-        """As in the options."""
+        """The maximum number of concurrent calls, from the options."""
         return self.options.concurrency
 
     @property
     def usage(self) -> Usage:
-        """What was answered so far in this run directory, earlier runs included."""
+        """The calls, images and tokens used so far in this run directory, including earlier runs."""
         return self._meter.usage
 
     def estimate(self, requests: Sequence[LabelRequest]) -> Usage:
-        """A call for each; tokens by the service's published rule for square images. Answers vary."""
+        """One call per request; tokens by the service's published rule for square images, so only roughly."""
         return _total(self._expected_of(request) for request in requests)
 
     def estimate_judging(self, n_images: Sequence[int]) -> Usage:
-        """A call for every twelve images of a label."""
+        """The expected usage for judging labels with these numbers of images: one call per twelve images."""
         batches = [min(judging.AT_ONCE, n - start) for n in n_images for start in range(0, n, judging.AT_ONCE)]
         n_letters = len(judging.INSTRUCTIONS) + LETTERS_OF_WORDS
         return _total(self._expected(n_letters, n) for n in batches)
 
     def label(self, request: LabelRequest) -> FeatureLabel:
-        """What the top images share, as the model sees it; '' where there are none."""
+        """The model's label for the top images; the label is '' if there are none."""
         if not request.top:
             return FeatureLabel("", "the feature is not active on any image", confidence=0.0)
         self.options.check_ready(self.context)
@@ -91,12 +91,15 @@ class VLMLabeler:
             raise LabelError(f"{request.feature}: {error}") from None
         last = shown[-1][0][0]
         details = {"service": self._service.name, "model": self._model_of(reply), "images": question.n_pictures}
-        # without a rating there is nothing to be explained
+        # without a rating there is nothing to explain
         why = label.why if prompt.strongest(request.relations) else ""
         return replace(label, why=why, details={**details, "top_images": last})
 
     def judge(self, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
-        """How likely the model thinks it that the words apply to each image; twelve images a question."""
+        """The model's probability that the label applies to each image, float64 `[n_images]` from 0 to 1.
+
+        One call asks about up to twelve images. An unreadable image gets NaN.
+        """
         import numpy as np
 
         self.options.check_ready(self.context)
@@ -110,7 +113,7 @@ class VLMLabeler:
         return scores
 
     def _answer(self, question: Question, read: Callable[[str], T]) -> tuple[T, Reply]:
-        """What `read` makes of the answer; asked again, with what was wrong, where it raises `ValueError`."""
+        """The answer parsed by `read`; if that raises `ValueError`, asks again, stating the problem."""
         problem, advice = "", ""
         for _ in range(TRIES):
             again = [*question.parts, prompt.correction(problem)] if problem else question.parts
@@ -120,7 +123,7 @@ class VLMLabeler:
             except ValueError as error:
                 problem = f"{error}; the answer was cut off at the token limit" if reply.is_cut_off else str(error)
                 advice = f"; {self._raise_limit()}" if reply.is_cut_off else ""
-        raise LabelError(f"{self._service.name} gave no usable answer in {TRIES} tries: {problem}{advice}")
+        raise LabelError(f"{self._service.name} gave no usable answer in {TRIES} attempts: {problem}{advice}")
 
     def _raise_limit(self) -> str:
         limit = self.options.max_output_tokens
@@ -156,7 +159,7 @@ class VLMLabeler:
         return parts
 
     def _shown(self, request: LabelRequest) -> list[Shown]:
-        """The top images that are shown, each with its place from 1; an unreadable one makes room for the next."""
+        """The top images to show, each with its rank from 1; an unreadable one is replaced by the next."""
         readable = _readable(list(enumerate(request.top, start=1)), lambda entry: entry[1].item)
         return list(islice(readable, self.options.top_images))
 
@@ -169,7 +172,7 @@ class VLMLabeler:
         extractor = self.context.peer("extractor")
         if not isinstance(extractor, HeatmapExtractor):
             option = self.context.option("heatmaps")
-            raise ConfigError(f"{option}: the extractor of this run has no heatmaps; remove the option")
+            raise ConfigError(f"{option}: this run's extractor cannot compute heatmaps; remove the option")
         return extractor
 
     def _expected_of(self, request: LabelRequest) -> Usage:
@@ -191,6 +194,6 @@ def _total(usages: Iterable[Usage]) -> Usage:
 
 
 def _readable(entries: Sequence[T], item_of: Callable[[T], ImageItem]) -> Iterator[tuple[T, Image]]:
-    """The entries whose picture can be read, with the picture."""
+    """The entries whose picture can be read, with the decoded picture."""
     opened = ((entry, open_picture(item_of(entry))) for entry in entries)
     return ((entry, image) for entry, image in opened if image is not None)

@@ -1,4 +1,4 @@
-"""What a labeler has spent in a run directory, and how much more it may."""
+"""Track a labeler's usage in a run directory, and enforce its budget."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """Counts what is answered, for all threads together, and refuses to go over a budget.
+    """Counts calls, images and tokens, for all threads together, and refuses calls beyond the budget.
 
-    The count is kept in `path` and goes on where an earlier run left it; with None it is not kept. `option` gives
-    the full name of an option, for messages.
+    The count is stored in `path` and continues that of earlier runs; with None it is not stored. `option` maps the
+    short name of an option to its full name, for messages.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Meter:
 
     @contextmanager
     def call(self, expected: Usage) -> Iterator[Callable[[Reply], None]]:
-        """Keep room for a call; the function that is given takes its reply. A call without one costs nothing.
+        """Reserve budget for a call; yields a function that takes the reply. A call without a reply costs nothing.
 
-        Raises `PausedError` where the budget has no room for what the call is expected to take.
+        Raises `PausedError` if the expected usage exceeds what is left of the budget.
         """
         with self._lock:
             self._refuse_too_much(_sum(_sum(self.usage, self._under_way), expected))

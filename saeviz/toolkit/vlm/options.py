@@ -1,4 +1,4 @@
-"""What all labelers of a web service can be told, and the key they need."""
+"""Options shared by labelers that use a web service, and their API key."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from saeviz.contract.context import Context
 
 NO_KEY = "none"
-"""Sent where a server of one's own wants no key; the client libraries insist on one."""
+"""Sent to servers that need no key, because client libraries insist on one."""
 
 
 class VLMOptions(Options):
-    """Options that the labelers of web services share."""
+    """Options shared by labelers that use a web service."""
 
     key_variables: ClassVar[tuple[str, ...]] = ()
-    """Environment variables that hold the key where `api_key` does not say which, the first that is set counts."""
+    """Environment variables to look for the key in if `api_key` is not given; the first one that is set counts."""
 
     model: str = Field(min_length=1, description="name of the model")
     api_key: SecretStr | None = Field(None, description="API key, given as { env = 'VARIABLE' }", **NEUTRAL)
     base_url: str | None = Field(
         None,
-        description="address of another server with the same protocol; the key of the environment is not sent there, "
+        description="address of another server with the same protocol; it is not sent a key from the environment, "
         "only one named by api_key",
     )
     top_images: int = Field(9, ge=1, le=50, description="number of most activating images to send")
-    contrast_images: int = Field(0, ge=0, le=9, description="number of images to send on which the feature is silent")
+    contrast_images: int = Field(0, ge=0, le=9, description="number of images without the feature to send")
     heatmaps: bool = Field(False, description="also send each top image with its heatmap")
     image_size: int = Field(512, ge=64, le=2048, description="longer side of the images sent, in pixels")
     max_output_tokens: int | None = Field(
         None,
         ge=64,
         le=1_000_000,
-        description="maximum tokens of one answer, including the model's reasoning; default: that of the model",
+        description="maximum tokens of one answer, including the model's reasoning; default: the model's own limit",
     )
     concurrency: int = Field(4, ge=1, le=64, description="maximum number of concurrent requests", **NEUTRAL)
     requests_per_minute: float | None = Field(
@@ -75,17 +75,17 @@ class VLMOptions(Options):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write an address such as http://localhost:11434/v1")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("leave out user, password and everything after ?; a key belongs in api_key")
+            raise ValueError("remove user, password and everything after ?; a key belongs in api_key")
         return url
 
     def package(self) -> tuple[str, str]:
-        """The module that has to be installed, and what to `pip install` for it."""
+        """The Python module that is required, and what to `pip install` to get it."""
         raise NotImplementedError
 
     def key(self, option: str = "api_key") -> SecretStr | None:
-        """The key: of `api_key`, else of the environment unless there is a `base_url`; None where there is none.
+        """The key from `api_key`, else from the environment unless `base_url` is set; None if there is none.
 
-        Raises `ConfigError`, which names the `option`, for one that no service can have given.
+        Raises `ConfigError`, naming `option`, if the key is empty or contains characters such as a line break.
         """
         if self.api_key is not None:
             return _checked(self.api_key.get_secret_value(), f"{option}: the key")
@@ -96,7 +96,7 @@ class VLMOptions(Options):
         return None
 
     def check_ready(self, context: Context) -> None:
-        """Raise `ConfigError` where the package or the key is missing, or the run is offline."""
+        """Raise `ConfigError` if the package or the key is missing, or the run is offline."""
         if context.offline and not self._is_local:
             raise ConfigError(
                 "run.offline: this labeler uses a web service; remove run.offline, use a server on this machine "
@@ -105,17 +105,17 @@ class VLMOptions(Options):
         module, install = self.package()
         if not _is_installed(module):
             raise ConfigError(
-                f"{context.place or 'labeler'}: it needs {module}, which is not installed: pip install '{install}'"
+                f"{context.place or 'labeler'}: {module} is required but not installed: pip install '{install}'"
             )
         option = context.option("api_key")
         if self.key(option) is None and self.base_url is None:
             raise ConfigError(
-                f"{option}: there is no key; set the environment variable {' or '.join(self.key_variables)}, "
+                f"{option}: no key found; set the environment variable {' or '.join(self.key_variables)}, "
                 'or name another one: api_key = { env = "VARIABLE" }'
             )
 
     def sent_key(self) -> str:
-        """What the client library is given: the key, or `NO_KEY` for a server that wants none."""
+        """The key to pass to the client library, or `NO_KEY` for a server that needs none."""
         key = self.key()
         return key.get_secret_value() if key else NO_KEY
 
@@ -129,10 +129,10 @@ class VLMOptions(Options):
 
 
 def _checked(text: str, what: str) -> SecretStr:
-    """A key with a line break in it would be quoted in the error messages of HTTP libraries."""
+    """Reject a malformed key: HTTP libraries would quote one with a line break in their error messages."""
     text = text.strip()
     if not text or not all("!" <= letter <= "~" for letter in text):
-        raise ConfigError(f"{what} is empty or contains characters that no key has, such as a line break")
+        raise ConfigError(f"{what} is empty or contains characters that no key contains, such as a line break")
     return SecretStr(text)
 
 

@@ -1,4 +1,4 @@
-"""Pictures made ready to be sent."""
+"""Prepare pictures for sending."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUALITY = 85
 
 
 def open_picture(item: ImageItem) -> Image | None:
-    """The decoded picture, None where it cannot be read or no model could see anything on it."""
+    """The decoded picture, None if it cannot be read or is too long and narrow for a model."""
     try:
         image = item.open()
         check_shape(image)
@@ -32,7 +32,7 @@ def open_picture(item: ImageItem) -> Image | None:
 
 
 def prepare(image: Image, size: int) -> Picture:
-    """RGB, the longer side at most `size` pixels, as a JPEG without any metadata."""
+    """The picture as an RGB JPEG without metadata, its longer side at most `size` pixels."""
     from PIL.Image import Resampling
 
     small = image.copy()
@@ -44,6 +44,6 @@ def prepare(image: Image, size: int) -> Picture:
 
 
 def with_heatmap(extractor: HeatmapExtractor, item: ImageItem, image: Image, feature: Feature) -> Image:
-    """The picture with where the feature fires on it, brighter where it fires more."""
+    """The picture with the feature's heatmap drawn over it, brighter where it fires more."""
     values = extractor.heatmaps([item], feature.layer, [feature.index])[0, 0]
     return draw_heatmap(image, values, extractor.field_of_view(item))

@@ -1,4 +1,4 @@
-"""What a model is told about a feature, in words."""
+"""The prompt for naming a feature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saeviz.values.naming import LabelRequest
 from saeviz.values.scores import Relation
 
 ALPHA = 0.05
-"""A rating is mentioned where its adjusted q is below this: a model finds reasons for any correlation it is told of."""
+"""A rating is mentioned only if its q is below this: a model finds reasons for any correlation it is told."""
 
 INSTRUCTIONS = """\
 You find out what one feature of a vision model responds to. A sparse autoencoder has split the inner activity of the \
@@ -44,7 +44,7 @@ SCHEMA: Mapping[str, Any] = {
 
 
 def about(request: LabelRequest) -> str:
-    """The feature's number, how much it is about one thing, and the rating it goes along with, if any."""
+    """The prompt's facts on the feature: number, monosemanticity, and the strongest relation to a rating."""
     feature = request.feature
     lines = [f"Feature #{feature.index}, layer {feature.layer}, read at {_TOKENS[feature.tokens]}."]
     score = request.scores.get("monosemanticity", math.nan)
@@ -85,13 +85,13 @@ def strongest(relations: Sequence[Relation]) -> Relation | None:
 
 
 def caption(number: int, activation: float, strongest_activation: float) -> str:
-    """What stands before a top image."""
+    """The text before a top image."""
     share = round(100 * activation / strongest_activation) if strongest_activation > 0 else 100
     return f"Image {number}: the feature fires at {share} % of its maximum."
 
 
 def heatmap_caption(number: int) -> str:
-    """What stands before a top image that is shown again with its heatmap."""
+    """The text before the second copy of a top image, with its heatmap."""
     return (
         f"Image {number} once more: yellow and green where the feature fires, grey where it does not; the model has "
         "not seen what is dark."
@@ -99,19 +99,19 @@ def heatmap_caption(number: int) -> str:
 
 
 def contrast_caption(number: int) -> str:
-    """What stands before an image on which the feature is silent."""
+    """The text before an image on which the feature does not fire."""
     return f"Counterexample {number}: the feature does not fire on this image, so it must lack what the others share."
 
 
 def correction(problem: str) -> str:
-    """Said at the end of the question when the answer to it could not be used."""
+    """The text added to the question if the previous answer could not be used."""
     return (
         f"An earlier answer to this could not be used: {problem}. Answer again with the JSON object and nothing else."
     )
 
 
 def printable(text: str, longest: int) -> str:
-    """On one line, without control characters, and without the double quotes that mark its end in a sentence."""
+    """The text on one line, without control characters, double quotes replaced by single ones, cut to `longest`."""
     kept = "".join(letter if letter.isprintable() else " " for letter in text.replace('"', "'"))
     kept = " ".join(kept.split())
     return kept if len(kept) <= longest else kept[: longest - 1] + "…"

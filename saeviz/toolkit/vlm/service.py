@@ -1,4 +1,4 @@
-"""What passes between the labeler and a web service."""
+"""The interface between the labeler and a web service: questions, replies and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG as it is sent."""
+    """A picture to send, as JPEG bytes."""
 
     jpeg: bytes = field(repr=False)
 
@@ -23,7 +23,7 @@ Part = str | Picture
 
 
 class Extra(Enum):
-    """A part of a question that can be left out or sent in another way; its value is what messages call it."""
+    """A part of a question that can be left out or sent differently; the value is its name in messages."""
 
     SCHEMA = "a JSON schema of the answer"
     LIMIT = "the usual name for the limit of tokens"
@@ -33,9 +33,9 @@ class Extra(Enum):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: standing `instructions`, then texts and pictures in order. The answer is JSON of the `schema`.
+    """A question: constant `instructions`, then texts and pictures in order. The answer is JSON matching `schema`.
 
-    `without` are the extras that the server refuses. Without `SYSTEM` the instructions stand before the parts.
+    `without` lists the extras that the server rejects. Without `SYSTEM`, the instructions come before the parts.
     """
 
     instructions: str
@@ -44,34 +44,34 @@ class Question:
     without: frozenset[Extra] = frozenset()
 
     def has(self, extra: Extra) -> bool:
-        """Whether the server is to be sent this extra."""
+        """Whether to send this extra to the server."""
         return extra not in self.without
 
     @property
     def apart(self) -> str:
-        """The instructions where they are sent apart from the parts, else ''."""
+        """The instructions if they are sent separately from the parts, else ''."""
         return self.instructions if self.has(Extra.SYSTEM) else ""
 
     @property
     def together(self) -> Sequence[Part]:
-        """The parts, after the instructions where these are not sent apart."""
+        """The parts, preceded by the instructions if these are not sent separately."""
         return self.parts if self.has(Extra.SYSTEM) else [self.instructions, *self.parts]
 
     @property
     def n_pictures(self) -> int:
-        """How many pictures are sent."""
+        """The number of pictures."""
         return sum(isinstance(part, Picture) for part in self.parts)
 
     @property
     def n_letters(self) -> int:
-        """Length of all texts together."""
+        """The total length of all texts, in characters."""
         return len(self.instructions) + sum(len(part) for part in self.parts if isinstance(part, str))
 
 
 class Reply(NamedTuple):
-    """What came back: the text, what it cost, and the model's exact name ('' = not told).
+    """A service's reply: the text, the tokens used, and the model's exact name ('' if unknown).
 
-    `is_cut_off`: it reached the limit of tokens. `refusal`: why the service will not answer, '' where it did.
+    `is_cut_off`: the answer reached the token limit. `refusal`: why the service declined to answer, '' if it answered.
     """
 
     text: str
@@ -83,11 +83,12 @@ class Reply(NamedTuple):
 
 
 class ServiceError(Exception):
-    """The service gave no answer. `status` is the HTTP status that says so, None where nothing came back at all.
+    """The service did not answer. `status` is the HTTP status, None if there was no response at all.
 
-    Services set 401 for any refused key and 402 for an empty account, whatever their own status is, and give the status
-    of a redirect with `redirect_reason`: none is followed, as it would take key and images to another host. `wait`: the
-    seconds after which the service wants to be asked again, None where it does not say.
+    A `Service` must use 401 for any rejected key and 402 for an exhausted account, whatever the server's own status. It
+    must not follow redirects, which would send the key and the images to another host, but raise the redirect's status
+    with `redirect_reason`. `wait` is the number of seconds after which the service asks to be retried, None if it does
+    not say.
     """
 
     def __init__(self, status: int | None, reason: str, wait: float | None = None) -> None:
@@ -100,33 +101,33 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """As messages call it."""
+        """The name of the service in messages."""
         ...
 
     def ask(self, question: Question) -> Reply:
-        """The answer; raises `ServiceError`, and nothing else, where there is none."""
+        """The reply to a question. Raises `ServiceError`, and nothing else, if there is none."""
         ...
 
     def image_tokens(self, size: int) -> int:
-        """About how many tokens a square picture of this many pixels a side counts for."""
+        """The approximate number of tokens of a square picture of `size` pixels a side."""
         ...
 
 
 @runtime_checkable
 class AdaptableService(Service, Protocol):
-    """A service that can leave extras out of a question; it is asked without those that the server refuses."""
+    """A service that can leave extras out of a question, for servers that reject them."""
 
     @property
     def extras(self) -> Collection[Extra]:
-        """What it sends unless `Question.without` says otherwise."""
+        """The extras that are sent unless listed in `Question.without`."""
         ...
 
 
 def http_reason(body: Any, default: str) -> str:
-    """What a server says is wrong, from the body of its answer: JSON, decoded or not, plain text or a page of HTML.
+    """The error message in the body of a server's response: JSON (decoded or not), plain text or HTML.
 
-    Known are `{"error": {"message": ...}}`, `{"error": "..."}`, `{"message": ...}`, and `{"detail": ...}` as FastAPI
-    writes it. `default` where the body says nothing.
+    Recognised JSON forms include `{"error": {"message": ...}}`, `{"error": "..."}`, `{"message": ...}`, and FastAPI's
+    `{"detail": ...}`. Returns `default` if there is no message.
     """
     if isinstance(body, bytes):
         body = body.decode(errors="replace")
@@ -143,7 +144,7 @@ SAYING = (
     *("error", "message", "detail", "details", "msg", "errors", "error_description", "error_message", "errorMessage"),
     *("fault", "faultstring", "title", "reason"),
 )
-"""Names of what an error says, in the order in which they are looked for."""
+"""JSON keys that may hold the error message, in order of preference."""
 DEEPEST = 4
 
 
@@ -163,7 +164,7 @@ def _said(body: Any, depth: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """A page's title, else its words; any other text as it is."""
+    """The title of an HTML page, else its text; any other text unchanged."""
     if not re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
         return text.strip()
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
@@ -173,7 +174,7 @@ def _plain(text: str) -> str:
 
 
 def redirect_reason(headers: Mapping[str, str]) -> str:
-    """Where a server redirects to, without what may be secret in it."""
+    """A message on where a server redirects to, without possible secrets in the URL."""
     try:
         to = urlsplit(headers.get("location", ""))
         address = f"{to.scheme}://{to.hostname}{f':{to.port}' if to.port else ''}{to.path}" if to.hostname else to.path
@@ -183,7 +184,7 @@ def redirect_reason(headers: Mapping[str, str]) -> str:
 
 
 def text_of(content: Any) -> str:
-    """The words of a message: as they are, or those of the text parts of a list, a model's thoughts left out."""
+    """The text of a message: a string as it is, or the text parts of a list joined, without the model's reasoning."""
     if isinstance(content, str):
         return content
     if isinstance(content, Mapping):
@@ -195,7 +196,7 @@ def text_of(content: Any) -> str:
 
 
 def tokens_of(value: Any) -> int:
-    """A count of tokens, given as a number or as text; 0 for anything else."""
+    """A token count given as a number or as text; 0 for anything else."""
     try:
         return max(0, int(float(value)))
     except (TypeError, ValueError, OverflowError):

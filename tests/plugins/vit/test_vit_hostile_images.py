@@ -80,15 +80,15 @@ GOOD = {
     "\u732b und \u00e4.png": encoded(drawn(2), "png"),
 }
 BAD = {
-    "zero bytes.jpg": (b"", "not in an image format"),
-    "text.png": (b"<html>404</html>", "not in an image format"),
+    "zero bytes.jpg": (b"", "not in a supported image format"),
+    "text.png": (b"<html>404</html>", "not in a supported image format"),
     "truncated.jpg": (GOOD["plain 0.jpg"][:-300], "truncated"),
     "truncated.png": (GOOD["eight bits.png"][:-60], "cannot be read"),
     "header only.webp": (GOOD["animated.webp"][:40], "cannot be read"),
     "bomb.png": (bomb(), "decompression bomb"),
     "long.png": (encoded(Image.new("L", (1, 20_000)), "png"), "1 x 20000.* too long and narrow"),
     "wide.gif": (encoded(Image.new("L", (20_000, 1)), "gif"), "20000 x 1.* too long and narrow"),
-    "a format not read here.bmp": (encoded(drawn(0), "DDS"), "not in an image format"),
+    "a format not read here.bmp": (encoded(drawn(0), "DDS"), "not in a supported image format"),
 }
 
 

@@ -61,7 +61,7 @@ def refused(mark, capfd):
     """Loading is refused for a key, without a question, and nothing has run."""
 
     def check(load, key: str) -> None:
-        with pytest.raises(saeviz.DataError, match=rf"{key}.* never runs code that comes with a model") as caught:
+        with pytest.raises(saeviz.DataError, match=rf"{key}.* never runs code shipped with a model") as caught:
             load()
         out, err = capfd.readouterr()
         assert "[y/N]" not in out + err
