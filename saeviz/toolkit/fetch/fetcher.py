@@ -45,7 +45,7 @@ class Fetcher:
 
     def __init__(self, options: FetchOptions, context: Context, upcoming: Sequence[str] = ()) -> None:
         try:
-            import urllib3  # noqa: F401  imported here, since concurrent imports in threads can see a half-initialised module
+            import urllib3  # noqa: F401  here, since threads that import it concurrently can fail
         except ImportError as error:
             raise ConfigError("images: URLs need urllib3, which is not installed: pip install 'saeviz[url]'") from error
         self._kept = Downloads(context.cache_dir)
