@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FIT_ON, CHECK_ON = (1, 2, 3, 4), (5, 6)
 FEATURES = 300
 RIGHT = 0.6
-"""A name is right where at least so much of the activation on the top images is on images with the concept."""
+"""A name is right if at least this share of the activation on the top images is on images with the concept."""
 SETTINGS = (
     f"selector.limit={FEATURES}",
     "judge.use=none",
@@ -32,11 +32,11 @@ SETTINGS = (
     "reporters=[]",
 )
 Cases = tuple["FloatArray", "Mask", "FloatArray"]
-"""Scores, what is true, weights."""
+"""Scores, truth and weights of some cases."""
 
 
 def main() -> None:
-    """Print constants and how well they hold."""
+    """Print the constants and how well they hold on other galleries."""
     logging.getLogger("saeviz").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         runs = {seed: _run(seed, Path(folder) / str(seed)) for seed in (*FIT_ON, *CHECK_ON)}
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def fit(scores: FloatArray, truth: Mask, weights: FloatArray) -> Logistic:
-    """The logistic curve of the largest weighted likelihood."""
+    """The logistic curve with the largest weighted likelihood."""
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
     from statsmodels.tools import add_constant
@@ -59,16 +59,16 @@ def fit(scores: FloatArray, truth: Mask, weights: FloatArray) -> Logistic:
 
 
 def reliability(curve: Logistic, scores: FloatArray, truth: Mask, weights: FloatArray) -> Iterator[str]:
-    """What was promised beside what is true, by what was promised, then the mean squared error (Brier score)."""
+    """Predicted probability, observed share and number of cases per bin, then the mean squared error (Brier score)."""
     import numpy as np
 
     p = curve(scores)
-    yield "promised   true   cases"
+    yield "predicted  observed  cases"
     for low in np.arange(0, 1, 0.2):
         here = (p >= low) & (p < low + 0.2 + (low > 0.7))
         if here.any():
             mean, share = (np.average(values[here], weights=weights[here]) for values in (p, truth))
-            yield f"{mean:8.2f}  {share:5.2f}  {here.sum():6d}"
+            yield f"{mean:9.2f}  {share:8.2f}  {here.sum():5d}"
     base = np.average(truth, weights=weights)
     error = np.average((p - truth) ** 2, weights=weights)
     yield f"Brier score {error:.3f}; {base * (1 - base):.3f} for always saying {base:.2f}"

@@ -28,6 +28,6 @@ class Logistic(NamedTuple):
 
 
 NAME_IS_RIGHT = Logistic(-2.634, 4.772)
-"""Of the score of a name less the score that chance reaches."""
+"""For a name: its score minus the score that chance reaches."""
 TERM_APPLIES = Logistic(-2.531, 3.555)
-"""Of an image's similarity to a term, in standard deviations from the mean of random images."""
+"""For an image: its similarity to a term, in standard deviations above the mean of random images."""

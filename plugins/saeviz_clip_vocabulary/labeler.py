@@ -43,7 +43,7 @@ class ClipVocabulary:
         """The best term; '' where it fits the top images no better than chance.
 
         `elements` are the next best terms above chance; `details` has the five best with their scores, and chance.
-        Raises `LabelError` where none of the top images can be read, or not two random ones.
+        Raises `LabelError` if none of the top images can be read, or not two random ones.
         """
         if not request.top:
             return saeviz.FeatureLabel("", "the feature is not active on any image", confidence=0.0)
@@ -55,7 +55,7 @@ class ClipVocabulary:
     def judge(self, label: saeviz.FeatureLabel, images: Sequence[saeviz.ImageItem]) -> FloatArray:
         """`[n]`: the probability that the label's words apply, were half of the images such; NaN where unreadable.
 
-        The description is not looked at: it is too long for CLIP. Raises `LabelError` where no two random images of
+        The description is not looked at: it is too long for CLIP. Raises `LabelError` if no two random images of
         the run can be read.
         """
         return TERM_APPLIES(self.closeness(label.label, images))

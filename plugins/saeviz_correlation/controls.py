@@ -52,7 +52,7 @@ def _control(data: ScoreInput, name: str, place: str) -> Control:
     else:
         cells = list(data.metadata[column])
         if any(cell.strip().lower().lstrip("+-") in ("inf", "infinity") for cell in cells):
-            raise ConfigError(f"{place}: {column!r} has an infinite cell; leave it empty where there is no number")
+            raise ConfigError(f"{place}: {column!r} has an infinite value; leave a cell empty if its value is missing")
         numbers = _numbers(cells)
     if column != name or numbers is None:
         dummies = _dummies(cells, column, place)

@@ -39,7 +39,7 @@ class FolderImages:
     def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
         """All images, not decoded; with `filter_labeled` only those that have a rating.
 
-        Raises `DataError` where there are none, or where no row of the table fits an image.
+        Raises `DataError` if there are none, or where no row of the table fits an image.
         """
         items = self._catalogue.items.values()
         return islice((item for item in items if item.ratings or not filter_labeled), limit)

@@ -49,7 +49,7 @@ class Found:
         endings = Counter(path.suffix.lower() for path in self.others if real_path(path) not in used)
         if endings:
             counts = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in endings.most_common())
-            files = "file that is no image was" if endings.total() == 1 else "files that are no images were"
+            files = "file that is not an image was" if endings.total() == 1 else "files that are not images were"
             yield f"{endings.total()} {files} passed over: {counts}"
         for reason in dict.fromkeys(CONVERT[ending] for ending in sorted(endings) if ending in CONVERT):
             mentioned = {ending: count for ending, count in endings.items() if CONVERT.get(ending) == reason}

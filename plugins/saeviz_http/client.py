@@ -1,4 +1,4 @@
-"""Requests to a saeviz service: tried again where that may help, and every failure a sentence."""
+"""Requests to a saeviz service, with retries and readable errors."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MOST_BYTES = 256 * 2**20
-"""An answer that is longer is not read to its end."""
+"""Reading stops beyond this size of a response."""
 MOST_ITEMS = 100_000_000
-"""In a list of pages."""
+"""Most items in a paged list."""
 PATIENCE = 10
-"""An answer that is on its way for so many times the time-out is not waited for."""
+"""A response may take at most this many times the time-out in all."""
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0
-"""Seconds; each pause is about twice the one before."""
+"""Seconds; each pause is about twice as long as the one before."""
 
 
 class Refused(saeviz.DataError):
-    """The service says that what it was sent, or asked for, is wrong."""
+    """The service refused the request as wrong."""
 
 
 class Client:
     """One service. `place` is how messages call the component, for instance `store`.
 
     Every request may be repeated without harm, so all are tried again after what may pass. May be used by several
-    threads. Raises `ConfigError` where the user has to change something, `DataError` for what the service says is wrong
+    threads. Raises `ConfigError` if the user has to change something, `DataError` for what the service says is wrong
     with the data, and for a service that is out of reach or answers with nonsense.
     """
 
@@ -56,35 +56,35 @@ class Client:
             self._logger.warning("%s.url: the token is sent to %s unencrypted; use https", place, host)
 
     def get(self, path: str, **parameters: str | int) -> Any:
-        """The JSON object at a path, or None where there is no such thing."""
+        """The JSON object at a path, or None if it does not exist."""
         status, body = self._request("GET", path, parameters)
         return None if status == 404 else self._json(body)
 
     def get_bytes(self, path: str, **parameters: str | int) -> bytes | None:
-        """The file at a path, or None where there is no such thing."""
+        """The file at a path, or None if it does not exist."""
         status, body = self._request("GET", path, parameters)
         return None if status == 404 else body
 
     def send(self, method: str, path: str, body: bytes | Mapping[str, Any] = b"", **parameters: str | int) -> bytes:
-        """What the service answers to a body, a mapping as JSON; raises where the path is not there."""
+        """The response to a body (a mapping is sent as JSON); raises if the path does not exist."""
         status, found = self._request(method, path, parameters, body if isinstance(body, bytes) else _encoded(body))
         if status == 404:
             raise saeviz.ConfigError(f"{self.place}.url: {self.url}: {self._reason(found)}")
         return found
 
     def nonsense(self, about: object) -> saeviz.DataError:
-        """For an answer that is not what the service's description says."""
+        """The error for a response that does not follow the protocol."""
         return saeviz.DataError(f"{self.place}: {self.url} sent an invalid response: {about}")
 
     def needs(self, what: str) -> None:
-        """Raise `ConfigError` unless the service is one that has `what`, in a version that is known here."""
+        """Raise `ConfigError` unless the service offers `what`, in a protocol version known here."""
         found = self._description
         if not found.get(what):
             raise saeviz.ConfigError(f"{self.place}.url: the service at {self.url} has no {what}")
 
     @cached_property
     def most_bytes(self) -> int:
-        """How long a request may be."""
+        """Largest size of a request in bytes."""
         limits = self._description.get("limits")
         found = limits.get("bytes") if isinstance(limits, dict) else None
         return found if isinstance(found, int) and found > 0 else 2**20
@@ -116,7 +116,7 @@ class Client:
         import httpx
 
         token = self._options.token
-        # What is not compressed cannot unfold into more than was sent.
+        # Uncompressed, a response cannot become larger than what was sent.
         headers = {"Accept-Encoding": "identity"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token.get_secret_value()}"
@@ -129,7 +129,7 @@ class Client:
     def _request(
         self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes = b""
     ) -> tuple[int, bytes]:
-        """Status 2xx or 404 and the body; anything else is raised, after some tries where it may pass."""
+        """Status 2xx or 404 and the body; anything else is raised, after retries if it may be temporary."""
         reason, pause = "", 0.0
         for attempt in range(self._options.retries + 1):
             if attempt:
@@ -148,7 +148,7 @@ class Client:
     def _try(
         self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes
     ) -> tuple[int | None, str, float, bytes]:
-        """Status, what is wrong, for how long the service wants to be left alone, the body."""
+        """Status, reason for a failure, pause that the service requests in seconds, body."""
         import httpx
 
         try:
@@ -157,19 +157,19 @@ class Client:
         except httpx.TimeoutException:
             return None, "no answer in time", 0.0, b""
         except httpx.TransportError as error:
-            return None, f"it cannot be reached ({str(error) or type(error).__name__})", 0.0, b""
+            return None, f"no connection ({str(error) or type(error).__name__})", 0.0, b""
         pause = min(seconds_to_wait(response.headers) or 0.0, LONGEST_PAUSE)
-        return response.status_code, f"it answers {response.status_code}: {self._reason(found)}", pause, found
+        return response.status_code, f"status {response.status_code}: {self._reason(found)}", pause, found
 
     def _limited(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise self.nonsense("it is compressed although this was not requested")
+            raise self.nonsense("compressed, although that was not requested")
         parts, size = [], 0
         end = time.monotonic() + PATIENCE * self._options.timeout
         for part in response.iter_raw():
             size += len(part)
             if time.monotonic() > end:
-                raise self.nonsense(f"it is not finished after {PATIENCE * self._options.timeout:g} s")
+                raise self.nonsense(f"not finished after {PATIENCE * self._options.timeout:g} s")
             if size > MOST_BYTES:
                 raise self.nonsense(f"more than {MOST_BYTES >> 20} MiB")
             parts.append(part)
@@ -198,7 +198,7 @@ class Client:
         return found
 
     def _reason(self, body: bytes) -> str:
-        """What the service says is wrong, cut short and without what would upset a terminal."""
+        """The service's error message, shortened and without characters that a terminal would interpret."""
         try:
             said = json.loads(body)["error"]
         except (ValueError, LookupError, TypeError, RecursionError):
@@ -207,7 +207,7 @@ class Client:
 
 
 def pages(read: Callable[[int], Mapping[str, Any]], name: str, client: Client) -> Any:
-    """The list `name` of page after page; `read` gets one that begins with the item of a number."""
+    """All items of the list `name`, page by page; `read` gets the page that begins at a number."""
     start = 0
     while True:
         page = read(start)

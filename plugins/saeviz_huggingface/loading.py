@@ -31,7 +31,7 @@ def is_local(path: str) -> bool:
 def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
     """The split that the options name, rows on the disk. No code of the data set is run.
 
-    Raises `DataError` where it cannot be had.
+    Raises `DataError` if it cannot be had.
     """
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError

@@ -37,7 +37,7 @@ class MemoryStore(saeviz.OneItemStore):
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Keep a copy of a batch; an item that is already there is replaced and keeps its place.
 
-        Raises `DataError` where the layer and tokens are kept with another number of features.
+        Raises `DataError` if the layer and tokens are kept with another number of features.
         """
         for space in self.spaces():
             if str(space) == str(batch.space) and space != batch.space:

@@ -47,7 +47,7 @@ class MetadataTerms:
         """The strongest words; those that follow each other in the texts make a phrase.
 
         `elements` are these words, strongest first; `details["terms"]` lists the ten strongest words with their counts
-        and z. Raises `ConfigError` where no image has a column to read.
+        and z. Raises `ConfigError` if no image has a column to read.
         """
         background = self._background(request.dataset)
         texts = [text for image in request.top if (text := self._words(image.item, background.columns))]

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 VERSION = 1
 LISTS = ("gaps", "exponents", "mantissas_0", "mantissas_1", "mantissas_2")
 WIDE = 255
-"""A byte that adds 255 to the number that the next smaller byte ends."""
+"""This byte adds 255 to the next number."""
 BLOCK = 2**17
 """Values that are put in their places together: what fits into a cache is twice as fast."""
 LEVEL = 1
-"""Of zstd. Higher ones look for repetitions, of which there are none, and find codes that are longer."""
+"""Level of zstd. Higher levels look for repetitions, of which there are none, and give longer codes."""
 
 
 def pack(matrix: CSR) -> dict[str, Any]:
-    """Arrays that stand for `matrix`, a canonical CSR float32; `numpy.savez` can write them."""
+    """`matrix`, a canonical CSR float32, as arrays that `numpy.savez` can write."""
     import numpy as np
 
     exponents, mantissas = _split(matrix.data)
@@ -44,11 +44,11 @@ def pack(matrix: CSR) -> dict[str, Any]:
 
 
 def unpack(arrays: Mapping[str, Any]) -> CSR:
-    """The matrix that `pack` was given, to the last bit. Raises `ValueError` where the arrays make none."""
+    """The matrix that `pack` was given, to the last bit. Raises `ValueError` if the arrays do not make one."""
     from scipy.sparse import csr_array
 
     if int(arrays["packed"]) != VERSION:
-        raise ValueError(f"it is packed in format {arrays['packed']}, and this saeviz knows format {VERSION}")
+        raise ValueError(f"packed in format {arrays['packed']}, but this saeviz reads format {VERSION}")
     n_rows, n_columns = (int(size) for size in arrays["shape"])
     lengths = (int(length) for length in arrays["lengths"])
     gaps, exponents, *mantissas = (
@@ -59,7 +59,7 @@ def unpack(arrays: Mapping[str, Any]) -> CSR:
 
 
 def _gaps(matrix: CSR) -> NDArray[Any]:
-    """How many zeros there are before each non-zero, column after column."""
+    """Number of zeros before each non-zero, column after column."""
     import numpy as np
 
     n_rows, n_columns = matrix.shape
@@ -80,7 +80,7 @@ def _places(gaps: Bytes, n_rows: int, n_columns: int) -> tuple[NDArray[np.int32]
     places = np.cumsum(gaps, dtype=number)[gaps != WIDE]
     places += np.arange(places.size, dtype=number)
     if places.size and int(places[-1]) >= n_rows * n_columns:
-        raise ValueError("its non-zeros are more than it has room for")
+        raise ValueError("more non-zeros than entries")
     columns = places // number(n_rows)
     places -= columns * number(n_rows)
     places *= number(n_columns)
@@ -133,7 +133,7 @@ def _join(exponents: Bytes, mantissas: list[Bytes]) -> Float32Array:
 
 
 def _to_bytes(numbers: NDArray[Any]) -> Bytes:
-    """Each number as so many bytes 255 as go into it, and a smaller byte for the rest."""
+    """Each number as bytes of 255 while they fit, then a smaller byte for the rest."""
     import numpy as np
 
     wide = numbers // numbers.dtype.type(WIDE)

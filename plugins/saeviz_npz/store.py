@@ -31,14 +31,14 @@ class NpzStore(ShardStore):
         self.encoding = options.encoding
 
     def save_shard(self, path: Path, batch: saeviz.FeatureBatch) -> None:
-        """Plain: it will soon be merged with others."""
+        """Uncompressed, because it will soon be merged with others."""
         from scipy.sparse import save_npz
 
         with path.open("wb") as file:
             save_npz(file, batch.matrix, compressed=False)
 
     def save_settled(self, path: Path, batch: saeviz.FeatureBatch) -> None:
-        """In the encoding of the options."""
+        """In the encoding that the options name."""
         import numpy as np
 
         if self.encoding == "scipy":
@@ -48,7 +48,7 @@ class NpzStore(ShardStore):
             np.savez(file, **pack(batch.matrix))
 
     def load_shard(self, path: Path, space: saeviz.FeatureSpace, item_ids: Sequence[str]) -> CSR:  # noqa: ARG002
-        """The matrix as it was saved, in whichever encoding."""
+        """The matrix as it was saved, in either encoding."""
         from scipy.sparse import csr_array
 
         arrays = read_npz(path)

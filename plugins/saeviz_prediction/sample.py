@@ -53,7 +53,7 @@ class Sample:
             if rows.size < IMAGES_PER_FOLD * folds:
                 reasons[name] = f"only {rows.size} images have it, but {IMAGES_PER_FOLD * folds} are needed"
             elif values.max() == values.min():
-                reasons[name] = "it is the same on all images"
+                reasons[name] = "all images have the same value"
             else:
                 usable.append(Rated(name, rows, values))
         return usable, reasons

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Relations:
-    """Per feature `[n_features]`, NaN where undefined.
+    """Per feature `[n_features]`, NaN if undefined.
 
     `slope` is in units of the rating per unit of activation, `error` its standard error; `r` the correlation of single
     ratings with the feature within raters, `p` two-sided; `spread` the standard deviation of raters' own slopes, on the

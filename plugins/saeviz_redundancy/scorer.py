@@ -40,7 +40,7 @@ class Redundancy:
     def combine(self, _columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """The columns of all spaces, and how many clusters there are.
 
-        Raises `ConfigError` where decoders are to be compared and the extractor has none to show.
+        Raises `ConfigError` if decoders are to be compared and the extractor has none to show.
         """
         if not self._sketches:
             return

@@ -27,7 +27,7 @@ class HtmlReport:
         """The path of the page. A page of an earlier run of the stage stays whole until the new one is.
 
         An image that cannot be read any more is reported, listed on the page and shown as a placeholder.
-        Raises `RunDirError` where the disk refuses.
+        Raises `RunDirError` if the disk refuses.
         """
         page = run.dir / "report" / "index.html"
         images = page.parent / "images"

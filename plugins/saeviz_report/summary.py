@@ -217,6 +217,6 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
     elif run.facts.get("confirmed_by_guessing"):
         guessed = run.facts["confirmed_by_guessing"]
         notes.append(
-            f"Somebody who guesses, and says yes as often as this judge, would confirm about {guessed:.1f} names."
+            f"A judge who guesses, but says yes as often as this one, would confirm about {guessed:.1f} names."
         )
     return notes

@@ -107,7 +107,7 @@ class SqlImages:
             return saeviz.ImageItem(item_id, remote, **known, version=self._fetcher.version(url))
         digest: bytes | None = record["saeviz_digest"]
         if digest is None:
-            return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has none"), **known)
+            return saeviz.ImageItem(item_id, missing_picture(item_id, "its record has no picture"), **known)
         stored = FileSource(item_id, partial(self._file, item_id, record[options.id_column]))
         return saeviz.ImageItem(item_id, stored, **known, version=digest.hex()[:16])
 

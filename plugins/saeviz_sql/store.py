@@ -60,7 +60,7 @@ class SqlStore(saeviz.OneItemStore):
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Keep a batch, whole or not at all; an item that is already there is replaced.
 
-        Raises `DataError` where the layer and tokens are kept with another number of features.
+        Raises `DataError` if the layer and tokens are kept with another number of features.
         """
         from sqlalchemy import text
 

@@ -120,7 +120,7 @@ class Project:
 
     @cached_property
     def _secrets(self) -> tuple[str, str]:
-        """The key and the access token, '' where there is none."""
+        """The key and the access token; '' if not given."""
         options = self._options
         key = self._secret(options.key, "SUPABASE_KEY", "key")
         if not key:
@@ -132,7 +132,7 @@ class Project:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the database behind the project says into a sentence, without the chain of what the client did."""
+        """Turn errors of the project's database into readable ones, without the client's traceback."""
         from postgrest.exceptions import APIError
 
         try:

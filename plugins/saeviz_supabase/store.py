@@ -36,7 +36,7 @@ class SupabaseStore(saeviz.OneItemStore):
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Keep a batch; an item that is already there is replaced and keeps its place.
 
-        Raises `DataError` where the layer and tokens are kept with another number of features.
+        Raises `DataError` if the layer and tokens are kept with another number of features.
         """
         if not len(batch):
             return

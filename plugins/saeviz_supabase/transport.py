@@ -1,4 +1,4 @@
-"""Requests that are tried again where that may help, and refusals of the key told at once."""
+"""Requests with retries; a refused key is reported at once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 TRIES = 6
 FIRST_DELAY = 0.5
-"""Seconds before the second try, about; each further one waits twice as long."""
+"""Seconds before the second try, roughly; each further wait is twice as long."""
 LONGEST_DELAY = 60.0
 LONGEST_ANSWER = 600.0
-"""Seconds from its first byte to its last."""
+"""Longest time for a response in seconds, from first to last byte."""
 MOST_BYTES = 256 * 2**20
-"""Of an answer, unpacked: compressed ones may be of any size."""
+"""Largest response in bytes, decompressed."""
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 
 
@@ -41,7 +41,7 @@ class RetryingTransport:
         self._logger = logger
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The response, whole, or the reason why there is none."""
+        """The complete response. Raises `SaevizError` if there is none."""
         import httpx
 
         host = request.url.host
@@ -75,7 +75,7 @@ class RetryingTransport:
         self._inner.close()
 
     def _whole(self, response: httpx.Response, request: httpx.Request) -> httpx.Response:
-        """The response with all of its body, unpacked; raises `SaevizError` for one without an end."""
+        """The response with its whole body, decompressed; raises `SaevizError` if it is too long or slow."""
         import httpx
 
         parts, size, end = [], 0, time.monotonic() + LONGEST_ANSWER
@@ -84,9 +84,9 @@ class RetryingTransport:
                 parts.append(part)
                 size += len(part)
                 if size > MOST_BYTES:
-                    raise saeviz.SaevizError(f"{self._place}: an answer has more than {MOST_BYTES >> 20} MiB")
+                    raise saeviz.SaevizError(f"{self._place}: a response has more than {MOST_BYTES >> 20} MiB")
                 if time.monotonic() > end:
-                    raise saeviz.SaevizError(f"{self._place}: an answer is not finished after {LONGEST_ANSWER:g} s")
+                    raise saeviz.SaevizError(f"{self._place}: a response was not finished after {LONGEST_ANSWER:g} s")
         finally:
             response.close()
         about_the_body = ("content-encoding", "content-length", "transfer-encoding")
@@ -104,7 +104,7 @@ class RetryingTransport:
         return f" ({self._clean(message)})" if isinstance(message, str) else ""
 
     def _refuse_unknown_keys(self, response: httpx.Response) -> None:
-        # The gateway's refusals have no code; those of the database behind it, which are told elsewhere, have one.
+        # Refusals by the gateway have no code; those by the database have one and are reported elsewhere.
         if response.status_code == 401 and not _body(response).get("code"):
             raise saeviz.ConfigError(
                 f"{self._place}.key: the project refuses the key{self._message(response)}; look at its API "

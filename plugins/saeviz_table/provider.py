@@ -39,7 +39,7 @@ class TableImages:
     """The images that a table or a list names, in the order of its rows; nothing is read before the first call.
 
     What begins with a scheme (`https://`) is fetched when the image is opened, anything else is a path. Other columns
-    are ratings and metadata. Raises `DataError` where two rows have the same id, unless they are by different raters.
+    are ratings and metadata. Raises `DataError` if two rows have the same id, unless they are by different raters.
     """
 
     image_columns: ClassVar[Sequence[str]] = (*FILE_COLUMNS, *URL_COLUMNS)
@@ -137,13 +137,13 @@ class TableImages:
         return bool(image and (item_id or self._columns.item is None))
 
     def _check(self, images: Sequence[str]) -> None:
-        """Raise `DataError` where nothing can come of it."""
+        """Raise `DataError` if nothing can come of it."""
         if not images:
             raise saeviz.DataError(f"images.path: no row of {self._table.path} names an image")
         files = [self._file(image) for image in images[:LOOKED_AT] if not is_url(image)]
         if files and not any(map(is_there, files)):
             raise saeviz.DataError(
-                f"images.path: of the first {len(files)} files that {self._table.path.name} names there is none, "
+                f"images.path: none of the first {len(files)} files that {self._table.path.name} names exists, "
                 f"for instance {files[0]}; set images.folder to what its paths are relative to"
             )
 

@@ -35,7 +35,7 @@ class TieredSelector:
     `diverse_share` of the limit; what one side cannot fill, the other may. Within a tier the strongest come first.
 
     Features that fire together (the column `cluster` of the scorer `redundancy`) count once, in all tiers: the one of
-    the best tier, of these the strongest, is selected and stands for the others.
+    the best tier, of these the strongest, is selected and represents the others.
 
     Correlations that were not tested (no q: too few active images) do not count.
     """
@@ -47,7 +47,7 @@ class TieredSelector:
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
         """At most `limit` features (default: the option), best first; equally good ones by layer, tokens, index.
 
-        Raises `ConfigError` where the requirement is one that no scorer of the run tells of.
+        Raises `ConfigError` if the requirement is one that no scorer of the run tells of.
         """
         limit = self.options.limit if limit is None else limit
         relations = gather_relations(table, self.options.require)
@@ -111,8 +111,8 @@ def _rows(features: pd.DataFrame) -> Any:
 
 
 def _reason(row: Any) -> str:
-    """In words, for instance `MS 0.61, r -0.31 with valence (q 0.002); stands for 2 more that fire with it`."""
-    copies = f"; stands for {int(row.others)} more that fire with it" if row.others else ""
+    """For instance `MS 0.61, r -0.31 with valence (q 0.002); represents 2 more that fire with it`."""
+    copies = f"; represents {int(row.others)} more that fire with it" if row.others else ""
     parts = [] if np.isnan(row.ms) else [f"MS {row.ms:.2f}"]
     if not np.isnan(row.r):
         adjusted = "" if np.isnan(row.q) else f" (q {row.q:.1g})"

@@ -14,7 +14,7 @@ HOOK = "hook_resid_post"
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What does not fit; `debatable` where the shapes fit all the same and a user may allow it."""
+    """A mismatch; `debatable` if the shapes agree anyway, so that a user may allow it."""
 
     text: str
     debatable: bool
@@ -30,7 +30,7 @@ def check_binding(
     allow_mismatch: bool,
     context: Context,
 ) -> None:
-    """Raise `DataError` naming both sides of every mismatch; warn of those that are allowed."""
+    """Raise `DataError` that gives both values of every mismatch; warn about those that are allowed."""
     mismatches = list(_mismatches(config, base, layer, tokens))
     refused = [mismatch for mismatch in mismatches if not (mismatch.debatable and allow_mismatch)]
     if refused:
@@ -45,14 +45,14 @@ def check_binding(
 
 
 def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
-    """What only the user can check."""
+    """Warnings about what only the user can check."""
     said = {"model": config.model_name, "layer": config.layer, "hook point": config.hook, "tokens": config.trained_on}
     unsaid = [name for name, value in said.items() if value is None]
     if unsaid:
         yield f"does not say what it was trained on ({', '.join(unsaid)}); check that it belongs to {base.label}"
     if config.model_name is not None and not base.published and not _same_model(config.model_name, base.names):
         yield f"was trained on {config.model_name!r}; check that {base.label} is this model"
-    # With or without the class token, which SAEs of patches may count.
+    # SAEs of patches may count the class token or not.
     fits = base.n_patches is None or config.n_tokens in (None, base.n_patches, base.n_patches + 1)
     if not fits and config.trained_on != "cls":
         yield f"was trained on {config.n_tokens} tokens of an image, but {base.label} has {base.n_patches} patches"
@@ -79,12 +79,12 @@ def _mismatches(config: SAEConfig, base: BaseModel, layer: int, tokens: Sequence
 
 
 def kind_of(config: SAEConfig) -> str:
-    """The tokens that the SAE has seen, in words."""
+    """The tokens that the SAE was trained on, in words."""
     return {"cls": "the class token only", "patches": "patch tokens only"}.get(config.trained_on or "", "all tokens")
 
 
 def untrained(config: SAEConfig, tokens: Sequence[Tokens]) -> list[Tokens]:
-    """Those of `tokens` that the SAE has never seen; none where it is not known what it has seen."""
+    """Those of `tokens` that the SAE was not trained on; empty if that is not known."""
     if config.trained_on in ("all", None):
         return []
     return [kind for kind in tokens if (kind == "cls") != (config.trained_on == "cls")]
@@ -95,5 +95,5 @@ def _same_model(name: str, others: Sequence[str]) -> bool:
 
 
 def _bare(name: str) -> str:
-    """Without `open-clip:` and owner, which the same model is written with and without."""
+    """The name without `open-clip:` and owner, which some files add and others omit."""
     return name.replace("\\", "/").rstrip("/").split("/")[-1].split(":")[-1].lower()

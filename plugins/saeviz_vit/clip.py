@@ -23,7 +23,7 @@ class ClipExtractor(SAEExtractor):
         super().__init__(options, context, self._clip)
 
     def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
-        """Unit rows `[n, dim]` of CLIP's joint space; an unreadable image is reported and gives a row of NaN."""
+        """Unit vectors `[n, dim]` in CLIP's joint space; an unreadable image is reported and gives a row of NaN."""
         import numpy as np
 
         self._clip.load()
@@ -39,7 +39,7 @@ class ClipExtractor(SAEExtractor):
         )
 
     def embed_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Unit rows `[n, dim]` of CLIP's joint space."""
+        """Unit vectors `[n, dim]` in CLIP's joint space."""
         import numpy as np
 
         starts = range(0, len(texts), TEXTS_PER_BATCH)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class SAEExtractor(SingleImages):
-    """What `clip-b32-prisma` and `vit-sae` share. Models load when the first image comes."""
+    """What `clip-b32-prisma` and `vit-sae` have in common. Models are loaded with the first image."""
 
     def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
         super().__init__(options, context, model)
@@ -33,7 +33,7 @@ class SAEExtractor(SingleImages):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the features come from, JSON-able: what ran the model, and hub commits where there are some."""
+        """Origin of the features, JSON-able: the engine that ran the model, the model, and the hub commits if known."""
         return {
             "engine": self._runner and self._runner.engine,
             "model": self._model.base.label,
@@ -62,7 +62,7 @@ class SAEExtractor(SingleImages):
                     yield FeatureBatch(FeatureSpace(layer, tokens, features.shape[1]), ids, to_csr(features))
 
     def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
-        """What each layer's SAE does to the activations of these images, see `saeviz.Checkable`."""
+        """Explained variance and L0 of each layer's SAE on these images; see `saeviz.Checkable`."""
         examinations = {layer: Examination(self._sae(layer)) for layer in self._sources}
         self._try_model()
         for _, pixels in decode_ahead(items, self._pixels, batch_size=self.options.batch_size, context=self.context):
@@ -78,11 +78,11 @@ class SAEExtractor(SingleImages):
             yield examination.result(f"layer {layer} ({name})", source.known)
 
     def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
-        """What the SAE of `space` reads of every image, `[n, d_in]`, see `saeviz.HasActivations`."""
+        """The activations that the SAE of `space` encodes, `[n, d_in]`; see `saeviz.HasActivations`."""
         return self.activations_of(items, [space])[0]
 
     def activations_of(self, items: Sequence[ImageItem], spaces: Sequence[FeatureSpace]) -> list[Float32Array]:
-        """The same for several spaces, from one pass of the model, see `saeviz.HasManyActivations`."""
+        """The same for several spaces, from one pass through the model; see `saeviz.HasManyActivations`."""
         import numpy as np
 
         layers = sorted({space.layer for space in spaces})
@@ -100,7 +100,7 @@ class SAEExtractor(SingleImages):
         return rows
 
     def _run(self, pixels: Sequence[Tensor]) -> Activations:
-        """The outputs of the layers that were asked for, from the engine that was asked for."""
+        """Runs the model with the engine that the options name."""
         import torch
 
         layers, cls_only = list(self._sources), set(self.options.tokens) == {"cls"}
@@ -117,7 +117,7 @@ class SAEExtractor(SingleImages):
         sae = self._sae(layer)
 
         def make_runner(encode: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
-            # Where an SAE jumps, an engine that rounds differently would give other features: that is always torch's.
+            # If an SAE jumps, an engine that rounds differently would give other features, so it always runs in torch.
             choice = "torch" if sae.jumps else self.options.engine
             name = f"the SAE of layer {layer}"
             return self._engine(torch.nn.Module(), lambda _, x: encode(x), name, "float32", choice)

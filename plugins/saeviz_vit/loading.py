@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ModelWithSAEs:
-    """A model and an SAE for each layer. Configs are read when `spaces` is, weights when the first image comes."""
+    """A model and an SAE per layer. Configs are read on first use of `spaces`, weights with the first image."""
 
     def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
         self.options = options
@@ -40,7 +40,7 @@ class ModelWithSAEs:
     def spaces(self) -> list[FeatureSpace]:
         """The spaces, by layer and then as `tokens` lists them. Needs the configs, not the weights.
 
-        Raises `DataError` where an SAE and the model do not belong together.
+        Raises `DataError` if an SAE and the model do not belong together.
         """
         return [
             FeatureSpace(layer, tokens, config.d_sae)
@@ -55,7 +55,7 @@ class ModelWithSAEs:
 
     @cached_property
     def _configs(self) -> dict[int, SAEConfig]:
-        """The config of every SAE, all of them checked against the model and the options."""
+        """The config of every SAE, checked against the model and the options."""
         base = self._model.base
         for layer, source in self._sources.items():
             check_binding(
@@ -95,7 +95,7 @@ class ModelWithSAEs:
         return layer, sae
 
     def _try_model(self) -> None:
-        """Load the model, and see with a single picture that its activations come batch first."""
+        """Load the model, and check on one picture that its activations have the batch first."""
         from PIL import Image
 
         if not self._tried:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
 
 CACHED_TOKENS, CACHED_FEATURES = 400, 1024
-"""On the CPU a thread pools so many features of so many tokens (at least of one image) while its cache holds them."""
+"""Tokens (at least those of one image) and features that a CPU thread pools at a time, to fit in its cache."""
 CHUNK_VALUES = 2**24
-"""On other devices, and of top-k SAEs, so many features of tokens are held at once: 64 MiB."""
+"""Values held at once on other devices and for top-k SAEs: 64 MiB."""
 POOLS: Mapping[Tokens, Callable[[Tensor], Tensor]] = {
     "patch-max": lambda features: features.amax(1),
     "patch-mean": lambda features: features.mean(1),
@@ -28,7 +28,7 @@ POOLS: Mapping[Tokens, Callable[[Tensor], Tensor]] = {
 
 
 class Pooler:
-    """The features of images by one SAE, for each of `tokens`."""
+    """Features of images from one SAE, for each of `tokens`."""
 
     def __init__(self, sae: SAE, tokens: Sequence[Tokens], make_runner: MakeRunner) -> None:
         self._sae = sae
@@ -38,7 +38,7 @@ class Pooler:
         self._patches = make_runner(partial(pool_patches, sae, self._pools))
 
     def __call__(self, activations: Activations, layer: int) -> dict[Tokens, Tensor]:
-        """Dense float32 `[n, d_sae]` for each of the tokens, in their order."""
+        """Dense float32 `[n, d_sae]` for each kind of token, in the order of `tokens`."""
         import torch
 
         found: dict[Tokens, Tensor] = {}
@@ -52,7 +52,7 @@ class Pooler:
 
 
 def pool_patches(sae: SAE, kinds: Sequence[Tokens], patches: Tensor) -> list[Tensor]:
-    """Float32 `[n, d_sae]` for each of `kinds`, of patch tokens `[n, patches, d_in]`."""
+    """Pooled features, float32 `[n, d_sae]`, for each of `kinds`; the patch tokens are `[n, patches, d_in]`."""
     import torch
 
     if sae.config.k is not None:
@@ -78,7 +78,7 @@ def _images_at_once(sae: SAE, patches: Tensor) -> int:
 
 
 def to_csr(features: Tensor) -> Any:
-    """A SciPy `csr_array` float32 of dense features."""
+    """Dense features as a SciPy `csr_array` of float32."""
     import numpy as np
     from scipy.sparse import csr_array
 

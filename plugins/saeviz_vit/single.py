@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class SingleImages(ModelWithSAEs):
-    """What an extractor tells about an image by itself, see `saeviz.SingleImageExtractor`."""
+    """Features and heatmaps of single images; see `saeviz.SingleImageExtractor` and `saeviz.HeatmapExtractor`."""
 
     def extract_from_image(
         self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
-        """CLS features of one image at `layer` (default: the last one configured).
+        """CLS features of one image at `layer` (default: the last configured layer).
 
         Raises `ImageError` for a picture that cannot be read.
         """
@@ -50,7 +50,7 @@ class SingleImages(ModelWithSAEs):
         )
 
     def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
-        """Features of every patch of one image at `layer` (default: the last one configured).
+        """Features of every patch of one image at `layer` (default: the last configured layer).
 
         Raises `ImageError` for a picture that cannot be read.
         """
@@ -62,10 +62,10 @@ class SingleImages(ModelWithSAEs):
     def heatmaps(
         self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
-        """Where some features fire, `[n, n_features, rows, cols]`, see `saeviz.HeatmapExtractor`.
+        """Heatmaps of chosen features, `[n, n_features, rows, cols]`; see `saeviz.HeatmapExtractor`.
 
-        A fine map has 5 x 5 cells for each patch: the value of a cell is the feature on a patch around its centre,
-        for which the crop is moved. It takes 25 forward passes an image.
+        A fine map has 5 x 5 cells per patch: the value of a cell is the activation on a patch around its centre, for
+        which the crop is shifted. It takes 25 forward passes per image.
         """
         import numpy as np
 
@@ -86,7 +86,7 @@ class SingleImages(ModelWithSAEs):
         return run_windows(windows, features_of, batch_size=self.options.batch_size, per_side=per_side)
 
     def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
-        """What the patches of an image cover: left, top, right, bottom in its pixels."""
+        """The part of an image that its patches cover: left, top, right, bottom in pixels."""
         self._model.load()
         return self._frame(image).box
 

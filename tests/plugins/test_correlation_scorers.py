@@ -286,7 +286,7 @@ def test_a_name_or_an_id_is_no_category():
 def test_an_infinite_control_is_refused():
     data = make_input(np.eye(4), {"liking": np.arange(4.0)}, metadata={"shade": ["1", "inf", "", "2"]})
 
-    with pytest.raises(ConfigError, match="'shade' has an infinite cell"):
+    with pytest.raises(ConfigError, match="'shade' has an infinite value"):
         partial(data, "shade")
 
 

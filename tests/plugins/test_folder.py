@@ -84,7 +84,7 @@ def test_finds_images_of_every_kind_in_the_whole_tree(tmp_path):
     assert [item.open().size for item in provider.iter_images()] == [(8, 6)] * len(names)
     assert provider.notes() == [
         "2 hidden folders or images left out: .hidden, .hidden.jpg",
-        "1 file that is no image was passed over: 1 .txt",
+        "1 file that is not an image was passed over: 1 .txt",
     ]
 
 

@@ -65,7 +65,7 @@ def test_what_is_passed_over_is_counted_by_its_ending_and_heic_has_a_next_step(t
     provider = folder(tmp_path, ratings=tmp_path / "r.csv")
     assert ids(provider) == ["a.jpg"]
     first, *others = provider.notes()
-    assert first.startswith("5 files that are no images were passed over: 2 .heic, ")
+    assert first.startswith("5 files that are not images were passed over: 2 .heic, ")
     assert all(part in first for part in ("1 .nef", "1 without an ending", "1 .txt"))
     assert ".csv" not in first
     assert any(note.startswith("2 .heic: HEIC cannot be read; export as JPEG") for note in others)

@@ -117,8 +117,8 @@ def test_a_shard_that_is_damaged_is_named(tmp_path, n_items):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("packed", 2, "packed in format 2, and this saeviz knows format 1"),
-        ("shape", np.array([7, 50]), "more than it has room for"),
+        ("packed", 2, "packed in format 2, but this saeviz reads format 1"),
+        ("shape", np.array([7, 50]), "more non-zeros than entries"),
         ("shape", np.array([60, 49]), ""),
         ("gaps", ..., "gaps"),
         ("lengths", np.arange(6), ""),

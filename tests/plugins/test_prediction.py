@@ -238,7 +238,7 @@ def test_all_spaces_together_know_what_one_alone_does_not():
     [
         (np.where(np.arange(150) < 11, np.arange(150.0), np.nan), "only 11 images have it, but 20 are needed"),
         (np.full(150, np.nan), "only 0 images have it, but 20 are needed"),
-        (np.where(np.arange(150) < 75, 0.1, np.nan), "it is the same on all images"),
+        (np.where(np.arange(150) < 75, 0.1, np.nan), "all images have the same value"),
     ],
 )
 def test_a_rating_that_cannot_be_predicted_is_left_out_and_said(rating, reason, caplog):

@@ -140,7 +140,7 @@ def test_pictures_in_the_database_are_read_when_opened(tables):
     changed = provider.get_image("a")
     assert changed.fingerprint != item.fingerprint
     assert changed.fingerprint == provider.get_image("a").fingerprint
-    with pytest.raises(saeviz.ImageError, match="'none' cannot be read: its record has none"):
+    with pytest.raises(saeviz.ImageError, match="'none' cannot be read: its record has no picture"):
         none.open()
     tables.execute("delete from pictures")
     with pytest.raises(saeviz.ImageError, match="'a'"):

@@ -142,7 +142,7 @@ def test_paths_are_relative_to_the_folder_that_is_named(three):
 
 def test_a_wrong_folder_is_seen_at_once(three):
     with pytest.raises(
-        saeviz.DataError, match=r"of the first 3 files that table\.csv names there is none.*images\.folder"
+        saeviz.DataError, match=r"none of the first 3 files that table\.csv names exists.*images\.folder"
     ):
         list(table(three, folder=three.parent / "images").iter_images())
 

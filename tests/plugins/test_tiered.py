@@ -249,11 +249,11 @@ def test_of_features_that_fire_together_only_the_best_is_selected_in_all_tiers()
 
     assert [(choice.feature.index, choice.tier) for choice in chosen] == [(1, 1), (4, 2), (6, 3), (8, 3), (9, 3)]
     assert [choice.reason for choice in chosen[:2]] == [
-        "MS 0.60, r 0.30 with liking (q 0.01); stands for 3 more that fire with it",
-        "MS 0.45; stands for 1 more that fire with it",
+        "MS 0.60, r 0.30 with liking (q 0.01); represents 3 more that fire with it",
+        "MS 0.45; represents 1 more that fire with it",
     ]
-    assert chosen[2].reason.endswith("images; stands for 1 more that fire with it")
-    assert not any("stands for" in choice.reason for choice in chosen[3:])
+    assert chosen[2].reason.endswith("images; represents 1 more that fire with it")
+    assert not any("represents" in choice.reason for choice in chosen[3:])
     assert select(with_clusters(table, clusters), one_per_cluster=False) == select(table)
 
 
@@ -268,7 +268,7 @@ def test_a_cluster_reaches_over_layers_and_room_that_copies_took_goes_to_others(
 
     assert len(chosen) == 10
     assert {choice.feature for choice in chosen} == {Feature(7, "cls", 2 * number) for number in range(10)}
-    assert all("stands for 3 more" in choice.reason for choice in chosen)
+    assert all("represents 3 more" in choice.reason for choice in chosen)
 
 
 @settings(max_examples=20, deadline=None)

@@ -24,13 +24,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m saeviz_gallery.training", description="Train the demo's models.")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}; default: all")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "saeviz-gallery-training")
-    parser.add_argument("--out", type=Path, default=DEMO, help="folder for the weights; default: the package's own")
-    parser.add_argument("--pictures", type=int, default=27_000, help="how many to train on; default: %(default)s")
-    parser.add_argument("--threads", type=int, default=2, help="of torch; more than free cores is slower by far")
+    parser.add_argument("--out", type=Path, default=DEMO, help="folder for the weights; default: that of the package")
+    parser.add_argument("--pictures", type=int, default=27_000, help="pictures to train on; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch; more than free cores is much slower")
     arguments = parser.parse_args()
     unknown = [step for step in arguments.steps if step not in STEPS]
     if unknown:
-        parser.error(f"{unknown[0]!r} is none of {', '.join(STEPS)}")
+        parser.error(f"{unknown[0]!r} is not one of {', '.join(STEPS)}")
     _use_threads(arguments.threads)
     for name, step in STEPS.items():
         if name in (arguments.steps or STEPS):

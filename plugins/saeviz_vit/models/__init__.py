@@ -1,1 +1,1 @@
-"""Vision models: what an extractor needs of one, and those that are known."""
+"""Vision models: what an extractor needs from one, and the supported ones."""

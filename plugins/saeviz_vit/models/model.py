@@ -1,4 +1,4 @@
-"""What an extractor needs of a vision model."""
+"""What an extractor needs from a vision model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Framing(Protocol):
-    """A vision model that can say what it cuts off."""
+    """A vision model that shows what its crop removes."""
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -26,11 +26,11 @@ class Framing(Protocol):
         ...
 
     def transform(self, image: Image) -> Tensor:
-        """The picture as the model wants it, `[3, height, width]`."""
+        """The picture as input of the model, `[3, height, width]`."""
         ...
 
     def whole(self, image: Image) -> Tensor:
-        """The same before the crop, `[3, height, width]` of the whole picture."""
+        """The whole picture, prepared in the same way but without the crop, `[3, height, width]`."""
         ...
 
 
@@ -38,7 +38,7 @@ class Framing(Protocol):
 class BaseModel:
     """A vision model as its config describes it.
 
-    `names` are what it is known by, none where that cannot be told (a weights file); `published` says that they
+    `names` are the names it is known by, empty if unknown (a weights file); `published` says that they
     are hub ids rather than names of local folders. `image_size` is the edge of the square picture that it is given and
     `patch_size` that of a patch, in pixels, None where they are not known beforehand.
     """
@@ -53,7 +53,7 @@ class BaseModel:
 
     @property
     def n_patches(self) -> int | None:
-        """How many patches a picture has."""
+        """Number of patches of a picture."""
         return (self.image_size // self.patch_size) ** 2 if self.image_size and self.patch_size else None
 
 
@@ -61,7 +61,7 @@ class BaseModel:
 class Activations:
     """Outputs of blocks: per layer `[n, tokens, width]`, the patches last and row-major over `grid`.
 
-    The grid is (0, 0) where these are class tokens only.
+    The grid is (0, 0) if there are class tokens only.
     """
 
     layers: Mapping[int, Tensor]
@@ -69,7 +69,7 @@ class Activations:
 
     @property
     def n_patches(self) -> int:
-        """How many of the tokens are patches."""
+        """Number of tokens that are patches."""
         return self.grid[0] * self.grid[1]
 
     def has_cls(self, layer: int) -> bool:
@@ -77,7 +77,7 @@ class Activations:
         return self.layers[layer].shape[1] > self.n_patches
 
     def cls(self, layer: int) -> Tensor:
-        """The class token `[n, width]`. Raises `DataError` for a model that has none."""
+        """The class token `[n, width]`. Raises `DataError` if the model has none."""
         tokens = self.layers[layer]
         if not self.has_cls(layer):
             raise DataError("extractor.tokens: this vision model has no class token; use patch-max or patch-mean")
@@ -93,28 +93,28 @@ class VisionModel(Framing, Protocol):
 
     @property
     def base(self) -> BaseModel:
-        """What it is, known without its weights."""
+        """The model as its config describes it; needs no weights."""
         ...
 
     @property
     def commit(self) -> str | None:
-        """The commit of the hub that it came from, None for local files."""
+        """Hub commit that the model was loaded from; None for local files."""
         ...
 
     def load(self) -> None:
-        """Load everything now, before threads ask for it."""
+        """Load everything now, before threads need it."""
         ...
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches of such pictures."""
+        """Rows and columns of patches for pixels of this shape."""
         ...
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """The outputs of some blocks, from one pass through torch that ends behind the last of them."""
+        """Outputs of some blocks, from one forward pass in torch that stops after the last of them."""
         ...
 
     def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """For an engine: the torch module, and what computes from it and pixels the outputs of some blocks.
+        """For an engine: the torch module, and a function of module and pixels that gives the outputs of some blocks.
 
         They are `[n, tokens, width]` per layer in order, with `cls_only` `[n, 1, width]`.
         """

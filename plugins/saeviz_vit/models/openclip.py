@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 OPTION = "extractor.clip_checkpoint"
 ARCHITECTURE = "ViT-B-32"
 SIZES = (768, 12, 224, 32)
-"""Width, blocks, edge of a picture and of a patch."""
+"""Width, number of blocks, edge of a picture and of a patch in pixels."""
 HUB_IDS = {"datacomp_xl_s13b_b90k": "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"}
-"""The tag that the Prisma SAEs belong to; open_clip, which knows them all, takes seconds to import."""
+"""The tag that the Prisma SAEs belong to. open_clip knows all tags, but takes seconds to import."""
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 NEEDED = "open_clip_config.json and open_clip_model.safetensors"
@@ -50,7 +50,7 @@ class OpenClip:
 
     @cached_property
     def base(self) -> BaseModel:
-        """What it is, from its config. Raises `DataError` where it is no vision transformer."""
+        """The model as its config describes it. Raises `DataError` if it is not a vision transformer."""
         if self._path.is_dir():
             vision = self._local_config["vision_cfg"]
             name = self._path.resolve().name
@@ -63,7 +63,7 @@ class OpenClip:
 
     @property
     def commit(self) -> str | None:
-        """The commit of the hub, once the weights are there; None for local files."""
+        """Hub commit of the weights, once they are loaded; None for local files."""
         return commit_of(self._weights) if "_weights" in self.__dict__ else None
 
     @property
@@ -72,7 +72,7 @@ class OpenClip:
         return int(self._model.visual.output_dim)
 
     def load(self) -> None:
-        """Load weights and transform now, before threads ask for them."""
+        """Load weights and transform now, before threads need them."""
         _ = self._model, self._transform
 
     def transform(self, image: Image) -> Tensor:
@@ -81,7 +81,7 @@ class OpenClip:
         return pixels
 
     def whole(self, image: Image) -> Tensor:
-        """The same without its crop."""
+        """The same without the crop."""
         result: Any = image
         for step in self._transform.transforms:
             result = result if "CenterCrop" in type(step).__name__ else step(result)
@@ -95,7 +95,7 @@ class OpenClip:
         return rows, columns
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """The outputs of some blocks; those behind the last of them are not computed."""
+        """Outputs of some blocks; blocks after the last of them are not computed."""
         visual, forward = self.tap(layers)
         return Activations(dict(zip(layers, forward(visual, self._move(pixels)), strict=True)), self.grid(pixels))
 
@@ -105,18 +105,18 @@ class OpenClip:
         return rows, columns
 
     def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """The image tower, and what gives the outputs of its blocks."""
+        """The image tower, and the function that gives the outputs of its blocks."""
         return self._model.visual, partial(block_outputs, layers=layers, cls_only=cls_only)
 
     def embed_pixels(self, pixels: Sequence[Tensor]) -> Float32Array:
-        """Unit rows `[n, dim]`, from the whole image tower."""
+        """Unit vectors `[n, dim]` from the whole image tower."""
         import torch
 
         with torch.inference_mode():
             return _as_numpy(self._model.encode_image(self._move(torch.stack(list(pixels))), normalize=True))
 
     def embed_texts(self, texts: list[str]) -> Float32Array:
-        """Unit rows `[n, dim]`, from the text tower."""
+        """Unit vectors `[n, dim]` from the text tower."""
         import torch
 
         with torch.inference_mode():
@@ -152,7 +152,7 @@ class OpenClip:
 
     @cached_property
     def _local_config(self) -> dict[str, Any]:
-        """`model_cfg` of a folder that holds nothing but data."""
+        """`model_cfg` of a folder that has been checked to hold only data."""
         return _read_config(check_folder(self._path, OPTION) / "open_clip_config.json")
 
     @property
@@ -201,7 +201,7 @@ class OpenClip:
 
     @cached_property
     def _tag(self) -> dict[str, Any]:
-        """What open_clip knows of a tag. Raises `ConfigError` for one it does not know."""
+        """What open_clip knows about a tag. Raises `ConfigError` for an unknown one."""
         import difflib
 
         if isinstance(self._source, Path) or set(self._source) & set("/\\~"):
@@ -228,7 +228,7 @@ def _open_clip() -> Any:
 
 @contextmanager
 def _untouched_logging() -> Iterator[None]:
-    """open_clip logs through the root logger, which gives that a handler of its own for the rest of the process."""
+    """Keep open_clip from adding a handler to the root logger, which would stay for the rest of the process."""
     before = logging.root.handlers[:]
     try:
         yield
@@ -239,7 +239,7 @@ def _untouched_logging() -> Iterator[None]:
 def block_outputs(visual: Any, pixels: Tensor, layers: Sequence[int], cls_only: bool) -> list[Tensor]:
     """Per layer `[n, tokens, width]`, with `cls_only` `[n, 1, width]`. Layers come in order.
 
-    Blocks behind the last layer are not computed; for the class token alone the last block is computed for it alone.
+    Blocks after the last layer are not computed; with `cls_only` the last block is computed for the class token only.
     """
     last = layers[-1]
     block = visual.transformer.resblocks[last]
@@ -265,7 +265,7 @@ def block_outputs(visual: Any, pixels: Tensor, layers: Sequence[int], cls_only: 
 
 
 def _class_token_after(block: Any, x: Tensor) -> Tensor:
-    """The class token behind a residual attention block: it looks at all tokens, and nothing else is kept."""
+    """The class token after a residual attention block: it attends to all tokens, and only its output is computed."""
     normal = block.ln_1(x)
     cls = x[:, :1] + block.ls_1(block.attention(normal[:, :1], normal, normal))
     after: Tensor = cls + block.ls_2(block.mlp(block.ln_2(cls)))
@@ -291,7 +291,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(f"{OPTION}: {path} is not the config of an open_clip model: {error!r}") from error
     if not all(isinstance(size, int) for size in sizes):
-        raise DataError(f"{OPTION}: {path} describes no vision transformer (vision_cfg.layers is no number)")
+        raise DataError(f"{OPTION}: {path} does not describe a vision transformer (vision_cfg.layers is not a number)")
     if "timm_model_name" in config["vision_cfg"]:
         raise DataError(f"{OPTION}: {path} has an image tower of timm (timm_model_name); only open_clip's own are read")
     return config

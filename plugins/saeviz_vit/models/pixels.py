@@ -1,4 +1,4 @@
-"""From whatever a user has in hand to what a vision model takes."""
+"""From a path, bytes, item or picture to the input of a vision model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 def prepare(source: Image | ImageItem | Path | str, transform: Callable[[Image], T]) -> T:
-    """The picture, upright and transformed. Raises `ImageError` where it cannot be read or cannot be transformed.
+    """The picture, upright and transformed. Raises `ImageError` if it cannot be read or transformed.
 
-    The transform gets what is seen on a page where it would not see that by itself: grey of more than 8 bits, which it
-    would clip to white, and what is transparent, of which it would show the hidden colours. Any other mode is its own
-    business: open_clip resizes before it converts to RGB, and its numbers are the published ones.
+    Two kinds of picture are converted to 8-bit RGB first: grey of more than 8 bits, which the transform would clip to
+    white, and transparent pictures, whose hidden colours it would show. Any other mode is left to the transform:
+    open_clip resizes before it converts to RGB, and the published numbers were made like that.
     """
     if isinstance(source, (Path, str)):
         item = ImageItem(str(source), Path(source))
@@ -36,10 +36,10 @@ def prepare(source: Image | ImageItem | Path | str, transform: Callable[[Image],
 
 
 class ByTable:
-    """What `steps` make of an 8-bit RGB picture where they treat each channel's values alike: `[3, height, width]`.
+    """What `steps` make of an 8-bit RGB picture if they treat each value of a channel by itself: `[3, height, width]`.
 
-    They are asked once for all 256 values, so the numbers are theirs. Looking them up takes no torch operations: in the
-    threads that decode, each of those would bring threads of its own and take the processor from the model.
+    They are applied once to all 256 values, so the numbers are exactly theirs. A look-up takes no torch operations,
+    which in the decoding threads would start threads of their own and slow the model down.
     """
 
     def __init__(self, steps: Sequence[Callable[[Any], Any]]) -> None:
@@ -52,7 +52,7 @@ class ByTable:
         self._table = values[:, 0].numpy()
 
     def __call__(self, image: Image) -> Tensor:
-        """The picture as numbers."""
+        """The picture as a tensor `[3, height, width]`."""
         import numpy as np
         import torch
 

@@ -1,4 +1,4 @@
-"""Where on a picture the patches of a model are, and finer maps from shifted crops."""
+"""Where the patches of a model lie on a picture, and finer maps from shifted crops."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Frame:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom of all patches together, in pixels of the picture."""
+        """Left, top, right, bottom of the area that the patches cover, in pixels of the picture."""
         (top, left), (height, width), (patch_height, patch_width) = self._corner, self._shape, self.patch
         down, across = self.size[1] / self.whole.shape[-2], self.size[0] / self.whole.shape[-1]
         bottom, right = top + height // patch_height * patch_height, left + width // patch_width * patch_width
         return left * across, top * down, right * across, bottom * down
 
     def windows(self) -> Iterator[Tensor]:
-        """The crop moved by fifths of a patch, rows of places from top left; the one in the middle is not moved.
+        """The crop shifted by fifths of a patch, row by row from top left; the middle one is unshifted.
 
         What lies beyond the crop comes from the whole picture, and beyond that from its nearest pixel.
         """
@@ -62,9 +62,9 @@ class Frame:
 
     @cached_property
     def _corner(self) -> tuple[int, int]:
-        """Top and left of the crop in the whole; negative where the model pads.
+        """Top and left of the crop in the whole; negative if the model pads.
 
-        Libraries round the middle of an odd rest in their own ways, so the crop is found rather than computed.
+        Libraries round odd remainders differently, so the crop is searched for rather than computed.
         """
         import torch
 
@@ -76,23 +76,23 @@ class Frame:
                 mine = self.pixels[:, max(-top, 0) :, max(-left, 0) :][:, :rows, :columns]
                 if torch.equal(mine, inside):
                     return top, left
-        raise DataError("the model's transform takes something else than the middle of a picture; there is no heatmap")
+        raise DataError("the model's transform does not crop the middle of the picture, so it has no heatmaps")
 
     @property
     def _surroundings(self) -> tuple[Tensor, tuple[int, int]]:
-        """What windows are cut from and where the crop lies in it; padding of the model's own goes on."""
+        """What shifted crops are cut from, and where the plain crop lies in it; the model's own padding is extended."""
         padded = any(mine > all_ for mine, all_ in zip(self._shape, self.whole.shape[-2:], strict=True))
         return (self.pixels, (0, 0)) if padded else (self.whole, self._corner)
 
 
 def _middles(whole: int, part: int) -> list[int]:
-    """Where a part in the middle begins."""
+    """Where a centred part begins."""
     rest = whole - part
     return sorted({rest // 2, -(-rest // 2)})
 
 
 def _shifts(patch: int) -> list[int]:
-    """Fifths of a patch to both sides, in whole pixels."""
+    """Shifts by fifths of a patch in both directions, in whole pixels."""
     reach = FINER // 2
     return [round(step * patch / FINER) for step in range(-reach, reach + 1)]
 
@@ -110,7 +110,7 @@ def run_windows(
     batch_size: int,
     per_side: int,
 ) -> Float32Array:
-    """Maps `[n, n_features, rows, cols]` of n pictures, each of `per_side` squared windows.
+    """Maps `[n, n_features, rows, cols]` of n pictures, from `per_side` squared shifted crops each.
 
     `features_of` gives `[windows, rows, cols, n_features]`.
     """

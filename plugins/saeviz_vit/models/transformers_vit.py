@@ -1,4 +1,4 @@
-"""Vision transformers through the library transformers."""
+"""Vision transformers of the transformers library."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OPTION = "extractor.model"
 WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 NEEDED = "config.json, model.safetensors and preprocessor_config.json (or processor_config.json)"
 UNUSED = {"pooler", "mask_token", "text_model", "text_projection", "visual_projection", "logit_scale"}
-"""Parts of a model that its files may lack: transformers fills them at random, and no block reads them."""
+"""Parts that may be missing from a model's files: transformers initialises them at random, but no block reads them."""
 
 
 class TransformersVit:
-    """A vision transformer from a folder or the hub, cut off behind the last layer that is read."""
+    """A vision transformer from a folder or the hub, without the blocks after the last layer that is read."""
 
     def __init__(self, options: VitOptions, context: Context) -> None:
         self._source = options.model
@@ -43,14 +43,14 @@ class TransformersVit:
 
     @cached_property
     def base(self) -> BaseModel:
-        """What it is, from its config. Raises `DataError` where it is no vision transformer."""
+        """The model as its config describes it. Raises `DataError` if it is not a vision transformer."""
         local = self._config_path.parent if Path(self._source).expanduser().exists() else None
         names = (local.resolve().name, str(self._config.get("_name_or_path", ""))) if local else (str(self._source),)
         width, n_blocks = self._vision.get("hidden_size"), self._vision.get("num_hidden_layers")
         if not isinstance(width, int) or not isinstance(n_blocks, int):
             raise DataError(
-                f"{OPTION}: {self._config_path} describes no vision transformer "
-                "(it has no hidden_size and num_hidden_layers)"
+                f"{OPTION}: {self._config_path} does not describe a vision transformer "
+                "(hidden_size or num_hidden_layers is missing)"
             )
         label, patch = str(self._source), self._vision.get("patch_size")
         image = _edge(self._preprocessing, crops_centre=self._crops_centre)
@@ -59,15 +59,15 @@ class TransformersVit:
 
     @property
     def commit(self) -> str | None:
-        """The commit of the hub that it came from; None for local files."""
+        """Hub commit that the model was loaded from; None for local files."""
         return commit_of(self._config_path)
 
     def load(self) -> None:
-        """Load weights and image processor now, before threads ask for them."""
+        """Load weights and image processor now, before threads need them."""
         _ = self._loaded, self._processor
 
     def transform(self, image: Image) -> Tensor:
-        """What the model's own image processor makes of the picture, or of its centre."""
+        """Output of the model's own image processor for the picture, or for its centre."""
         if self._crops_centre:
             from torchvision.transforms.functional import center_crop
 
@@ -76,7 +76,7 @@ class TransformersVit:
         return self._process(image)
 
     def whole(self, image: Image) -> Tensor:
-        """The same without its crop."""
+        """The same without the crop."""
         crops = {"do_center_crop": False} if getattr(self._processor, "do_center_crop", False) else {}
         if self._crops_centre:
             return self._process(_resized(image, self._edge), do_resize=False, **crops)
@@ -100,7 +100,7 @@ class TransformersVit:
         return self.base.image_size
 
     def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """The outputs of some blocks; those behind the last configured layer do not exist any more."""
+        """Outputs of some blocks; blocks after the last configured layer have been removed."""
         model, forward = self.tap(layers)
         seen = dict(zip(layers, forward(model, self._move(pixels)), strict=True))
         grid = self.grid(pixels)
@@ -109,7 +109,7 @@ class TransformersVit:
         return Activations(seen, grid)
 
     def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """The model, and what gives the outputs of its blocks."""
+        """The model, and the function that gives the outputs of its blocks."""
         model, blocks = self._loaded
         return model, partial(block_outputs, blocks=blocks, layers=layers, cls_only=cls_only)
 
@@ -155,7 +155,7 @@ class TransformersVit:
 
     @cached_property
     def _preprocessing(self) -> dict[str, Any]:
-        """What is known of the image processor before it is loaded; empty where it cannot be had."""
+        """The image processor's config, before it is loaded; empty if it cannot be read."""
         try:
             return processor_settings(self._processor_file.parent)
         except (DataError, OSError, ValueError):  # loading the model will say what is wrong
@@ -163,7 +163,7 @@ class TransformersVit:
 
     @cached_property
     def _processor_file(self) -> Path:
-        """One of those that describe the image processor; from the hub all that there are."""
+        """A file that describes the image processor; from the hub, all such files are downloaded."""
         path = self._fetch(PROCESSOR_NAMES, self.commit or self._revision)
         for name in PROCESSOR_NAMES[PROCESSOR_NAMES.index(path.name) + 1 :] if self.commit else ():
             with suppress(DataError):
@@ -172,7 +172,7 @@ class TransformersVit:
 
     @cached_property
     def _folder(self) -> Path:
-        """Where config, weights and image processor lie together."""
+        """The folder that has config, weights and image processor."""
         weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
         if weights.suffix == ".json":
             for shard in _shards(weights):
@@ -185,7 +185,7 @@ class TransformersVit:
 
     @cached_property
     def _loaded(self) -> tuple[Any, str]:
-        """The model without the blocks that are not needed, and the name of the list of those that are."""
+        """The model without the blocks that are not needed, and the name of its list of blocks."""
         try:
             model, info = from_folder("AutoModel", self._folder, OPTION, output_loading_info=True)
         except loading_errors() as error:
@@ -209,11 +209,11 @@ class TransformersVit:
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index names, all beside it."""
+    """The files that an index names, all in its folder."""
     try:
         names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{OPTION}: {index} is no index of weights: {error!r}") from error
+        raise DataError(f"{OPTION}: {index} is not an index of weights: {error!r}") from error
     away = sorted(name for name in names if Path(name).name != name)
     if away:
         raise DataError(f"{OPTION}: {index} names {away[0]!r}, which does not lie beside it")
@@ -221,7 +221,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def _edge(preprocessing: dict[str, Any], *, crops_centre: bool) -> int | None:
-    """The edge of the square picture that comes out, None where it is not square or not known."""
+    """Edge of the square output in pixels; None if it is not square or not known."""
     cropped = preprocessing.get("do_center_crop") and not crops_centre
     size = preprocessing.get("crop_size" if cropped else "size")
     if isinstance(size, dict):
@@ -230,7 +230,7 @@ def _edge(preprocessing: dict[str, Any], *, crops_centre: bool) -> int | None:
 
 
 def _resized(image: Image, edge: int) -> Image:
-    """The short edge resized bicubically to `edge`, before RGB, as ViT-Prisma does before it cuts the centre out."""
+    """The picture, short edge resized bicubically to `edge`, before RGB, as ViT-Prisma does before its crop."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.functional import resize
 
@@ -239,7 +239,7 @@ def _resized(image: Image, edge: int) -> Image:
 
 
 def _blocks(model: Any, base: BaseModel) -> str:
-    """The name of the model's list of transformer blocks, as many as its config says."""
+    """Name of the model's list of transformer blocks, which has as many as the config says."""
     from torch.nn import ModuleList
 
     for name, module in model.named_modules():

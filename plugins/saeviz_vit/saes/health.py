@@ -1,4 +1,4 @@
-"""Whether an SAE does on a few images what its authors say it does."""
+"""Compares an SAE's figures on a few images with the published ones."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from saeviz_vit.saes.sae import SAE
 
 VALUES_AT_ONCE = 2**24
-"""Features held at once: 64 MiB."""
+"""Values held at once: 64 MiB."""
 
 VARIANCE_LOST = 0.15
-"""This much less explained variance than published is far off; so is not what other pictures than the authors' cost."""
+"""More than this below the published explained variance is far off; other pictures than the authors' cost less."""
 
 VARIANCE_UNPUBLISHED = 0.6
-"""Where nothing is published, less is far off: the weakest SAE of the registry explains 0.65, neighbouring layers 0.36
+"""Without a published figure, less is far off: the weakest SAE of the registry explains 0.65, neighbouring layers 0.36
 to 0.54 of one another's activations."""
 
 L0_FACTOR = 2.0
 """An L0 that is this many times the published one, or this part of it, is far off."""
 
 L0_UNPUBLISHED = 0.25
-"""Where nothing is published, firing more than this share of all features is not sparse."""
+"""Without a published figure, more than this share of all features is not sparse."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Sums:
 
 @dataclass
 class Examination:
-    """Collects what one SAE does to the tokens that it was trained on, class token and patches apart."""
+    """Figures of one SAE over the tokens that it was trained on, class tokens and patches separately."""
 
     sae: SAE
     cls: Sums = field(default_factory=Sums)
@@ -61,11 +61,11 @@ class Examination:
 
     @property
     def n_tokens(self) -> int:
-        """How many it has seen."""
+        """Number of tokens seen."""
         return self.cls.n + self.patches.n
 
     def add(self, cls: Tensor | None, patches: Tensor) -> None:
-        """Activations of some images, `[n, width]`: their class tokens (None: the model has none), their patches."""
+        """Add activations of some images, `[n, width]`: class tokens (None if the model has none) and patches."""
         trained_on = self.sae.config.trained_on
         if cls is not None and trained_on != "patches":
             self._add(self.cls, cls)
@@ -88,7 +88,7 @@ class Examination:
             self.fired = fired if self.fired is None else self.fired | fired
 
     def result(self, subject: str, known: KnownSAE | None) -> Health:
-        """The figures beside those of the registry, with a warning for each that is far off."""
+        """The figures, with those of the registry for comparison and a warning for each that is far off."""
         figures = tuple(self._figures(known))
         return Health(subject, figures, tuple(self._warnings(subject, figures)))
 

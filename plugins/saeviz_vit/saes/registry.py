@@ -1,4 +1,4 @@
-"""The SAEs that are known by name, from `registry.toml`."""
+"""The published SAEs that are known by name, from `registry.toml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REGISTRY = Path(__file__).with_name("registry.toml")
 
 @dataclass(frozen=True)
 class KnownSAE:
-    """A line of the registry; a published figure that is not known is None."""
+    """An entry of the registry; unknown figures are None."""
 
     name: str
     id: str
@@ -34,20 +34,20 @@ class KnownSAE:
 
 @cache
 def known_saes() -> tuple[KnownSAE, ...]:
-    """All of them, in the order of the file."""
+    """All entries, in the order of the file."""
     with REGISTRY.open("rb") as file:
         return tuple(KnownSAE(**entry) for entry in tomllib.load(file)["sae"])
 
 
 def find(source: str | Path) -> KnownSAE | None:
-    """The known SAE of this short name or hub id, or whose repository this folder or file is copied from."""
+    """The known SAE of this short name or hub id, or of the repository that this folder or file is a copy of."""
     given = Path(source).expanduser()
     last = str(given.parent if given.is_file() else source).replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
     return _by_name().get(last)
 
 
 def suggestion(name: str) -> str:
-    """`; did you mean ...?` with short names that are close, or how to see them all."""
+    """End of a message: `; did you mean ...?` with similar short names, or how to list them all."""
     near = difflib.get_close_matches(name.lower(), [known.name for known in known_saes()], 3)
     if near:
         return f"; did you mean {', '.join(near)}?"
@@ -55,7 +55,7 @@ def suggestion(name: str) -> str:
 
 
 def default_saes() -> dict[int, str]:
-    """The hub id that `clip-b32-prisma` takes for each layer."""
+    """The hub id that `clip-b32-prisma` uses by default for each layer."""
     return {known.layer: known.id for known in known_saes() if known.default}
 
 

@@ -1,4 +1,4 @@
-"""A sparse autoencoder: what it was made for, its weights, and its forward pass."""
+"""A sparse autoencoder: what it was trained on, its weights, and its forward pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Formula = Literal["published", "document"]
 CHUNK_VALUES = 2**24
-"""Features of tokens held at once: 64 MiB."""
+"""Values held at once: 64 MiB."""
 TrainedOn = Literal["all", "cls", "patches"]
 Normalization = Literal["layer_norm", "constant_norm_rescale"]
 
@@ -64,7 +64,7 @@ class SAE:
     for top-k SAEs of the k largest only, for JumpReLU SAEs of what is above the threshold. SAEs that were trained so,
     and all with the formula `document`, leave out the subtraction of b_dec. `W_dec` are the directions that features
     stand for, `[d_sae, d_in]`.
-    Raises `DataError` where weights and config do not fit.
+    Raises `DataError` if weights and config do not fit.
     """
 
     def __init__(self, config: SAEConfig, weights: SAEWeights, *, formula: Formula, device: torch.device) -> None:
@@ -80,7 +80,7 @@ class SAE:
 
     @property
     def jumps(self) -> bool:
-        """Whether a feature can go from nothing to a large value where its input changes by a rounding error."""
+        """Whether a rounding error of the input can take a feature from 0 to a large value (top-k, JumpReLU)."""
         return self.config.k is not None or self._threshold is not None
 
     def encode(self, x: Tensor) -> Tensor:
@@ -90,12 +90,12 @@ class SAE:
         return _keep_largest(self._linear(self.normalize(x), slice(None)), self.config.k)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """What the encoder is applied to, float32 `[..., d_in]`."""
+        """The normalised input of the encoder, float32 `[..., d_in]`."""
         shift, scale = self._statistics(x)
         return (x.float() - shift) / scale - self._taken_off
 
     def encode_normal(self, x: Tensor, columns: slice) -> Tensor:
-        """Some of the features of normalised activations, where a feature does not depend on the others (no top-k)."""
+        """Some features of normalised activations; only if features do not depend on each other (no top-k)."""
         return self._act(self._linear(x, columns), columns)
 
     def _linear(self, x: Tensor, columns: slice) -> Tensor:
@@ -122,14 +122,14 @@ class SAE:
         return narrow.encode(x)
 
     def decode(self, features: Tensor, x: Tensor) -> Tensor:
-        """The estimate `[n, d_in]` of activations `x`, on the CPU; `x` gives back what the normalisation took."""
+        """Reconstruction `[n, d_in]` of activations `x`, on the CPU; `x` is needed to undo the normalisation."""
         shift, scale = self._statistics(x.cpu())
         if self.config.normalization == "layer_norm":
             scale = scale - LAYER_NORM_EPS
         return (features.cpu() @ self.W_dec + self._b_dec) * scale + shift
 
     def _statistics(self, x: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """What the normalisation subtracts and then divides by, per token."""
+        """Mean and scale of the normalisation per token: subtracted, then divided by."""
         x = x.float()
         if self.config.normalization == "layer_norm":
             return x.mean(-1, keepdim=True), x.std(-1, keepdim=True) + LAYER_NORM_EPS

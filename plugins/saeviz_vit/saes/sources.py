@@ -1,4 +1,4 @@
-"""Where the SAE of a layer lies: a folder, a weights file, a repository of the hub, or a known SAE by its name."""
+"""Where the SAE of a layer is: a folder, a weights file, a hub repository, or a known SAE by its short name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 @dataclass(frozen=True)
 class SAESource:
-    """One SAE on disk or on the hub. Its config is fetched when asked for, its weights when read."""
+    """One SAE on disk or on the hub. Its config is fetched on first use, its weights when they are read."""
 
     layer: int
     source: str | Path
@@ -27,7 +27,7 @@ class SAESource:
 
     @cached_property
     def config(self) -> SAEConfig:
-        """What it was made for. Raises `DataError` where it cannot be had or read."""
+        """What it was trained on. Raises `DataError` if the config cannot be found or read."""
         known, path = self._config_file
         try:
             return known.read_config(path)
@@ -35,14 +35,14 @@ class SAESource:
             raise DataError(f"{self._option}: {error}") from error
 
     def read_weights(self) -> SAEWeights:
-        """Its arrays, of the same commit as the config. Raises `DataError` where they cannot be had or read."""
+        """Its arrays, from the same commit as the config. Raises `DataError` if they cannot be found or read."""
         known, config = self._config_file
         given = Path(self.source).expanduser()
         is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
         return known.read_weights(given if is_weights else self._weights_of(known, config))
 
     def _weights_of(self, known: SAEFormat, config: Path) -> Path:
-        """The weights file beside a config, of the same commit; the last of those that a training has left."""
+        """The weights file beside a config, from the same commit; the last checkpoint if there are several."""
         commit = commit_of(config)
         try:
             return self._fetch(known.WEIGHTS_NAMES, commit)
@@ -56,7 +56,7 @@ class SAESource:
             return self._fetch([last], commit)
 
     def _last_checkpoint(self, names: Sequence[str]) -> str | None:
-        """Of the files that ViT-Prisma's trainer leaves, `n_images_N.pt`, the one after the most images."""
+        """The last checkpoint of ViT-Prisma's trainer: `n_images_N.pt` with the largest N."""
         left = {int(match[1]): match[0] for match in map(prisma.CHECKPOINT.fullmatch, names) if match}
         if not left:
             return None
@@ -68,7 +68,7 @@ class SAESource:
         return last
 
     def _published_beside(self, commit: str) -> list[str]:
-        """The names of the files in the folder of the repository that is meant."""
+        """Names of the files in the SAE's folder of the repository."""
         repository, folder = self._place
         names = files_of(str(repository), context=self.context, revision=commit, option=self._option)
         inside = f"{folder}/" if folder else ""
@@ -76,17 +76,17 @@ class SAESource:
 
     @property
     def commit(self) -> str | None:
-        """The commit of the hub that it came from, None for local files."""
+        """Hub commit that it was loaded from; None for local files."""
         return commit_of(self._config_file[1])
 
     @cached_property
     def known(self) -> KnownSAE | None:
-        """What is published about it, also where it is a local copy in a folder of the repository's name."""
+        """Its registry entry, also for a local copy in a folder named like the repository; None if unknown."""
         return find(self.source)
 
     @cached_property
     def _config_file(self) -> tuple[SAEFormat, Path]:
-        """The format, and the file that its config is in."""
+        """Its format, and the file with its config."""
         seen = []
         for path in self._candidates():
             for known in self._formats:
@@ -94,12 +94,12 @@ class SAESource:
                     return known, path
             seen.append(path.name)
         raise DataError(
-            f"{self._option}: {self.source} is an SAE of no known format (it has {', '.join(seen)}); "
+            f"{self._option}: {self.source} is not an SAE of a known format (it has {', '.join(seen)}); "
             f"needed: {self._needed}"
         )
 
     def _candidates(self) -> Iterator[Path]:
-        """The files that are there and may hold a config, at least one."""
+        """Files that exist and may hold a config; at least one."""
         given = Path(self.source).expanduser()
         names = list(dict.fromkeys(name for known in self._formats for name in known.CONFIG_NAMES))
         if given.is_file():
@@ -114,7 +114,7 @@ class SAESource:
 
     @property
     def _formats(self) -> tuple[SAEFormat, ...]:
-        """Those that it may be in; all SAEs of the registry are Prisma's."""
+        """Formats that it may be in; all SAEs of the registry are Prisma's."""
         return (prisma,) if self.known else FORMATS
 
     @property
@@ -136,7 +136,7 @@ class SAESource:
 
     @cached_property
     def _place(self) -> tuple[str | Path, str]:
-        """A folder or repository, and the folder in it that is meant (`owner/repository:folder`)."""
+        """A folder or repository, and the folder inside it (`owner/repository:folder`)."""
         text, given = str(self.source), Path(self.source).expanduser()
         if given.is_file():
             return given.parent, ""

@@ -236,7 +236,7 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_tag(make, tmp_path, path):
         ({}, "is not the config of an open_clip model"),
         (
             {"model_cfg": {"vision_cfg": {"layers": [3, 4, 6, 3], "width": 64}, "text_cfg": {}}},
-            "describes no vision transformer",
+            "does not describe a vision transformer",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_clip_folder_that_is_none(make, tmp_path, config, says):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{", "cannot be read as JSON"), ("[]", "is not the config"), ("{}", "no hidden_size and num_hidden_layers")],
+    [("{", "cannot be read as JSON"), ("[]", "is not the config"), ("{}", "hidden_size or num_hidden_layers is")],
 )
 def test_a_vit_folder_that_is_none(vit_folder, make, tmp_path, text, says):
     folder = shutil.copytree(vit_folder, tmp_path / "vit")

@@ -349,9 +349,9 @@ def test_a_config_stands_for_the_weights_beside_it(tmp_path, make):
 def test_what_no_format_claims(tmp_path, w):
     (tmp_path / "config.json").write_text('{"something": "else"}')
     torch.save(w, tmp_path / "weights.pt")
-    with pytest.raises(DataError, match=r"extractor\.saes\.1: .* is an SAE of no known format \(it has config\.json\)"):
+    with pytest.raises(DataError, match=r"extractor\.saes\.1: .* not an SAE of a known format \(it has config\.json\)"):
         load(tmp_path)
-    with pytest.raises(DataError, match=r"no known format \(it has weights\.pt, config\.json\)"):
+    with pytest.raises(DataError, match=r"a known format \(it has weights\.pt, config\.json\)"):
         load(tmp_path / "weights.pt")
     with pytest.raises(DataError, match=r"has no config\.json or cfg\.json or sae\.pt"):
         load(make_empty(tmp_path))

@@ -162,7 +162,7 @@ class TestGeometry:
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 200, 3), dtype=np.uint8))
         original = OpenClip.transform
         monkeypatch.setattr(OpenClip, "transform", lambda self, image: original(self, image).flip(-1))
-        with pytest.raises(DataError, match="something else than the middle of a picture; there is no heatmap"):
+        with pytest.raises(DataError, match="does not crop the middle of the picture, so it has no heatmaps"):
             extractor.field_of_view(noise)
 
 

@@ -14,21 +14,21 @@ from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 
 class SAEFormat(Protocol):
-    """How SAEs of one origin are stored."""
+    """One file format."""
 
     CONFIG_NAMES: tuple[str, ...]
     WEIGHTS_NAMES: tuple[str, ...]
 
     def claims(self, path: Path) -> bool:
-        """Whether this file, whatever it is, is a config of the format. Reads little of it and trusts nothing."""
+        """Whether any given file is a config of this format. Reads little of it and trusts nothing."""
         ...
 
     def read_config(self, path: Path) -> SAEConfig:
-        """What the SAE was trained for. Raises `DataError` for what is missing, unknown or not supported."""
+        """What the SAE was trained on. Raises `DataError` for anything missing, unknown or not supported."""
         ...
 
     def read_weights(self, path: Path) -> SAEWeights:
-        """The arrays; a config in a file of its own lies beside them."""
+        """The arrays, from a weights file; a separate config is in the same folder."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Arrays out of files, without running anything that the file brings along."""
+"""Arrays from files, without running any code in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Inert:
-    """Stands in for a class of a pickle: holds what was stored, does nothing, has no methods."""
+    """Placeholder for a class in a pickle: holds what was stored and has no methods."""
 
 
 def load_inert(path: Path, *, foreign: Sequence[str] = (), start: int = 0) -> Any:
@@ -50,7 +50,7 @@ def read_tensors(path: Path, *, foreign: Sequence[str] = (), start: int = 0) -> 
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The arrays by name. Raises `DataError` where it is no such file."""
+    """The arrays by name. Raises `DataError` if the file is not in this format."""
     from safetensors.torch import load_file
 
     try:
@@ -62,7 +62,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 def expect_arrays(
     tensors: dict[str, Tensor], names: Collection[str], path: Path, kind: str, optional: Collection[str] = ()
 ) -> None:
-    """Raises `DataError` unless the arrays are exactly `names`, and perhaps some of the `optional` ones."""
+    """Raise `DataError` unless the arrays are exactly `names`, plus any of the `optional` ones."""
     if set(tensors) - set(optional) != set(names) - set(optional) or not set(names) <= set(tensors):
         found = ", ".join(sorted(tensors)) or "nothing"
         raise DataError(f"{path} is not {kind}: it holds {found} where {', '.join(names)} belong")

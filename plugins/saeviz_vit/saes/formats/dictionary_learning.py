@@ -58,7 +58,7 @@ def claims(path: Path) -> bool:
 
 
 def read_config(path: Path) -> SAEConfig:
-    """Raises `DataError` that names the key where something is missing, unknown or not supported."""
+    """Raises `DataError` that names the key if something is missing, unknown or not supported."""
     trainer = _trainer(path)
     is_top_k = trainer.dict_class == "AutoEncoderTopK"
     if is_top_k and not 1 <= (trainer.k or 0) <= trainer.dict_size:
@@ -76,7 +76,7 @@ def read_config(path: Path) -> SAEConfig:
 
 
 def read_weights(path: Path) -> SAEWeights:
-    """Raises `DataError` where the file does not hold exactly the arrays of its class."""
+    """Raises `DataError` unless the file holds exactly the arrays of its class."""
     trainer = _trainer(path.with_name(CONFIG_NAMES[0]))
     tensors = read_tensors(path)
     names, optional, convert = CLASSES[trainer.dict_class]

@@ -41,16 +41,16 @@ class PrismaConfig(BaseModel):
     """Left out by older files; that the weights are the four of a standard SAE is checked as well."""
 
     is_transcoder: Literal[False] = False
-    """A transcoder has the same arrays, but estimates another place than it reads."""
+    """A transcoder has the same arrays, but reconstructs a different place than it reads."""
 
     context_size: PositiveInt | None = None
-    """Tokens of an image that were used; 1 is the class token, whatever the flags say."""
+    """Number of tokens per image in training; 1 means the class token, whatever the flags say."""
 
     image_size: PositiveInt | None = None
 
     @property
     def trained_on(self) -> TrainedOn:
-        """The tokens that the SAE has seen."""
+        """The tokens that the SAE was trained on."""
         if self.cls_token_only or self.context_size == 1:
             return "cls"
         return "patches" if self.use_patches_only else "all"
@@ -71,7 +71,7 @@ def claims(path: Path) -> bool:
 
 
 def read_config(path: Path) -> SAEConfig:
-    """Raises `DataError` that names the file and the key where something is missing or unknown."""
+    """Raises `DataError` that names the file and the key if something is missing or unknown."""
     config = checked(PrismaConfig, _with_d_sae(read_json(path)), path)
     top_k = config.activation_fn_kwargs if config.activation_fn_str == "topk" else None
     return SAEConfig(
@@ -98,7 +98,7 @@ def _with_d_sae(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> SAEWeights:
-    """Raises `DataError` where the file does not hold exactly the arrays of a standard SAE."""
+    """Raises `DataError` unless the file holds exactly the arrays of a standard SAE."""
     tensors = read_tensors(path, foreign=[CONFIG_CLASS])
     expect_arrays(tensors, ARRAYS, path, "a standard SAE")
     return SAEWeights(**tensors)

@@ -14,7 +14,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises `DataError` where there is none."""
+    """The object in a JSON file. Raises `DataError` if it has none or cannot be read."""
     try:
         return parse_json(path.read_bytes(), path)
     except OSError as error:
@@ -22,13 +22,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: bytes, path: Path) -> dict[str, Any]:
-    """The object in JSON text of the file `path`. Raises `DataError` where there is none."""
+    """The object in the JSON text of the file `path`. Raises `DataError` if it has none."""
     try:
         found = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
-        raise DataError(f"{path} is not the config of an SAE: it holds no object")
+        raise DataError(f"{path} is not the config of an SAE: it does not hold a JSON object")
     return found
 
 

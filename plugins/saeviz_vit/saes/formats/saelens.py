@@ -63,7 +63,7 @@ def claims(path: Path) -> bool:
 
 
 def read_config(path: Path) -> SAEConfig:
-    """Raises `DataError` that names the file and the key where something is missing, unknown or not supported."""
+    """Raises `DataError` that names the file and the key if something is missing, unknown or not supported."""
     config = _config(path)
     hook = re.fullmatch(r"blocks\.(\d+)\.(\w+)", config.metadata.hook_name)
     return SAEConfig(
@@ -80,7 +80,7 @@ def read_config(path: Path) -> SAEConfig:
 
 
 def read_weights(path: Path) -> SAEWeights:
-    """Raises `DataError` where the file does not hold exactly the arrays of its architecture."""
+    """Raises `DataError` unless the file holds exactly the arrays of its architecture."""
     config = _config(path.with_name(CONFIG_NAMES[0]))
     tensors = read_safetensors(path)
     names = (*ARRAYS, "threshold") if config.architecture == "jumprelu" else ARRAYS

@@ -58,7 +58,7 @@ class Header(NamedTuple):
 
 
 def claims(path: Path) -> bool:
-    """A file that begins like an object in JSON and is none by its name."""
+    """A file that begins like a JSON object but does not have a JSON file's name."""
     if path.suffix == ".json":
         return False
     try:
@@ -69,7 +69,7 @@ def claims(path: Path) -> bool:
 
 
 def read_config(path: Path) -> SAEConfig:
-    """Raises `DataError` that names the key where something is missing, unknown or not supported."""
+    """Raises `DataError` that names the key if something is missing, unknown or not supported."""
     config = _header(path).config
     top_k = config.activation.params.top_k
     if config.activation.cls != "Relu" and not 1 <= (top_k or 0) <= config.d_sae:
@@ -83,7 +83,7 @@ def read_config(path: Path) -> SAEConfig:
 
 
 def read_weights(path: Path) -> SAEWeights:
-    """Raises `DataError` where the file does not hold exactly the arrays that its header announces."""
+    """Raises `DataError` unless the file holds exactly the arrays that its header announces."""
     header = _header(path)
     tensors = read_tensors(path, start=header.end)
     names = (*ARRAYS, THRESHOLD) if header.config.has_threshold else ARRAYS
