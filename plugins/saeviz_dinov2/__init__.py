@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pydantic import Field
 
 import saeviz
-from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
+from saeviz.toolkit.engine import EngineOptions
 
 
-class Dinov2Options(saeviz.Options):
+class Dinov2Options(EngineOptions):
     """Options of `dinov2`."""
 
     model: str = Field(
@@ -20,8 +20,6 @@ class Dinov2Options(saeviz.Options):
         **saeviz.PATH,
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")
-    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **saeviz.NEUTRAL)
-    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
 
 
 @saeviz.hookimpl

@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 import saeviz
-from saeviz.toolkit.column_options import ColumnOptions
+from saeviz.toolkit.column_options import RaterOptions
 
 
-class FolderOptions(ColumnOptions):
+class FolderOptions(RaterOptions):
     """Options of the image provider `folder`."""
 
     path: Path = Field(description="folder of images, searched with its subfolders", json_schema_extra={"path": True})
@@ -30,11 +30,6 @@ class FolderOptions(ColumnOptions):
         None,
         description="column with the item id; without a file column the id is the file's path or name, "
         "with or without its ending",
-    )
-    rater_column: str | None = Field(
-        None,
-        description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
-        "is then the mean over its raters",
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 import saeviz
-from saeviz.toolkit.column_options import ColumnOptions
+from saeviz.toolkit.column_options import RaterOptions
 from saeviz.toolkit.fetch import FetchOptions
 
 
-class UrlOptions(FetchOptions, ColumnOptions):
+class UrlOptions(FetchOptions, RaterOptions):
     """Options of the image provider `url`."""
 
     path: Path = Field(
@@ -25,11 +25,6 @@ class UrlOptions(FetchOptions, ColumnOptions):
     )
     item_column: str | None = Field(
         None, description="column with the item id; default: the path, or the URL without what is secret in it"
-    )
-    rater_column: str | None = Field(
-        None,
-        description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
-        "is then the mean over its raters",
     )
 
 

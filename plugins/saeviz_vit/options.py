@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from saeviz import NEUTRAL, Options, Tokens
-from saeviz.toolkit.engine import ENGINE_HELP, EngineChoice
+from saeviz import Tokens
+from saeviz.toolkit.engine import EngineOptions
 from saeviz_vit.saes.registry import default_saes, find
 
 logger = logging.getLogger("saeviz")
@@ -22,7 +22,7 @@ SAES = (
 )
 
 
-class SAEOptions(Options):
+class SAEOptions(EngineOptions):
     """Options that both extractors share."""
 
     layers: tuple[Layer, ...]
@@ -33,11 +33,9 @@ class SAEOptions(Options):
         description="features of an image to store: cls (class token), patch-max or patch-mean "
         "(each feature pooled over the patches, after the SAE)",
     )
-    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
     precision: Literal["float32", "bfloat16"] | None = Field(
         None, description="precision of the vision model; default: that of the run. The SAEs always compute in float32"
     )
-    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
     revision: str | None = Field(
         None,
         min_length=1,

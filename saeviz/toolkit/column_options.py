@@ -20,3 +20,13 @@ class ColumnOptions(saeviz.Options):
         description="column with what images have in common, such as the artist, the series or the film; images of one "
         "group are not independent of one another",
     )
+
+
+class RaterOptions(ColumnOptions):
+    """Options of an image provider whose table may have a row for each image and rater."""
+
+    rater_column: str | None = Field(
+        None,
+        description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
+        "is then the mean over its raters",
+    )

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from saeviz.contract.context import Context, Precision
+from saeviz.contract.options import NEUTRAL, Options
 from saeviz.toolkit.openvino import OpenVino, OpenVinoError
 from saeviz.toolkit.torch import torch_device, torch_dtype
 from saeviz.values.errors import ConfigError, PluginError
@@ -40,6 +41,13 @@ ENGINE_HELP = (
     "what runs the model: torch; openvino (CPU only); auto: openvino if it is installed and agrees with torch on "
     "the first images, else torch (the manifest records which)"
 )
+
+
+class EngineOptions(Options):
+    """Options of whatever computes with a vision model; the plugin's own derive from it."""
+
+    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
+    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
 
 
 class Runner:
