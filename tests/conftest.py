@@ -54,12 +54,16 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
-    """No setting of the developer's own reaches a test, nor what runs share; a broken bundled plugin is an error."""
+    """No setting of the developer's own reaches a test, nor what runs share; a broken bundled plugin is an error.
+
+    Only a machine that goes down needs fsync, and none does here.
+    """
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name in [name for name in os.environ if name.startswith("SAEVIZ_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
         monkeypatch.setenv("SAEVIZ_RUN__CACHE", "false")
+        monkeypatch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.loopback import Handler, Loopback
+from tests.waiting import PATIENCE
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -35,7 +36,7 @@ class Served:
         import signal
 
         self.process.send_signal(signal.SIGKILL if kill else signal.SIGINT)
-        return self.process.communicate(timeout=20)[1]
+        return self.process.communicate(timeout=PATIENCE)[1]
 
 
 @contextmanager

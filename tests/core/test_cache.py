@@ -20,6 +20,7 @@ from saeviz.pipeline.run import Plan
 from saeviz.testing import fakes
 from tests.conftest import FAKE_RUN
 from tests.hostile_server import picture
+from tests.waiting import PATIENCE, wait_until
 
 RUN = (
     FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "folder"\npath = "pictures"')
@@ -281,7 +282,7 @@ def test_processes_write_at_once(tmp_path):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE)
     assert [worker.exitcode for worker in workers] == [0] * 4
     found = SharedCache(tmp_path).get(MODEL, keys(80))
     assert found == {key: key * 30 for key in keys(80)}
@@ -299,8 +300,8 @@ def _write_for_ever(folder: Path) -> None:
 def test_a_killed_writer_leaves_whole_transactions(tmp_path):
     worker = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(tmp_path,))
     worker.start()
-    while not (SharedCache.path_in(tmp_path).exists() and SharedCache.path_in(tmp_path).stat().st_size > 10**6):
-        time.sleep(0.01)
+    path = SharedCache.path_in(tmp_path)
+    wait_until(lambda: path.exists() and path.stat().st_size > 10**6, worker.is_alive)
     worker.kill()
     worker.join()
     shared = SharedCache(tmp_path)

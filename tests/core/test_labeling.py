@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from threading import Event, Lock
+from threading import Barrier, Event, Lock
 
 import pytest
 
@@ -17,6 +16,7 @@ from saeviz.formats.labels import read_labels
 from saeviz.pipeline.run import Plan
 from saeviz.pipeline.threads import outcomes
 from tests.conftest import FAKE_RUN, FAKES
+from tests.waiting import PATIENCE, wait_until
 
 PLUGIN = """
 import json
@@ -34,6 +34,7 @@ class Options(saeviz.Options):
     budget: int = Field(10**6, description="calls", **saeviz.NEUTRAL)
     wrong_key_after: int = Field(10**6, description="calls", **saeviz.NEUTRAL)
     seconds: float = Field(0.0, description="a call", **saeviz.NEUTRAL)
+    hangs_after: int = Field(10**6, description="calls", **saeviz.NEUTRAL)
     is_ready: bool = Field(True, description="whether all is there", **saeviz.NEUTRAL)
 
     def check_ready(self, context):
@@ -68,7 +69,7 @@ class Threads:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             self.lines_seen.append(len(self.file.read_text().splitlines()))
-        time.sleep(self.options.seconds * (1 + number % 3))
+        time.sleep(3600 if number > self.options.hangs_after else self.options.seconds * (1 + number % 3))
         with self.lock:
             self.at_once -= 1
             LOG.append(self)
@@ -210,18 +211,16 @@ def test_a_dry_run_of_a_finished_run(saeviz_command, threads_run):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
 def test_ctrl_c_waits_for_no_answer_and_loses_no_name(threads_run):
-    command = [sys.executable, "-m", "saeviz", "run", str(threads_run), "--set", "labeler.seconds=0.6"]
+    command = [sys.executable, "-m", "saeviz", "run", str(threads_run), "--set", "labeler.hangs_after=4"]
     process = subprocess.Popen(command, cwd=threads_run.parent, stderr=subprocess.PIPE, text=True)
     labels = threads_run.parent / "runs" / "fake" / "labels.jsonl"
-    deadline = time.monotonic() + 60
-    while not (labels.exists() and labels.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: labels.exists() and labels.read_text().count("\n") == 4, lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == saeviz.ExitCode.INTERRUPTED, said
     assert "Traceback" not in said
     kept = [json.loads(line) for line in labels.read_text().splitlines()]
-    assert kept
+    assert len(kept) == 4
     run = saeviz.run(threads_run)
     assert len(run.labels) == len(run.selected)
     assert run.manifest["stages"]["label"]["counts"]["new"] == len(run.selected) - len(kept)
@@ -248,14 +247,17 @@ def test_outcomes_gives_every_item_once(n_threads):
 
 
 def test_outcomes_works_side_by_side_and_stops_when_told():
-    lock, at_once, most, stop = Lock(), 0, 0, Event()
+    lock, at_once, most, stop, together = Lock(), 0, 0, Event(), Barrier(4, timeout=PATIENCE)
 
     def call(number):
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
-        time.sleep(0.02)
+        if number < 4:
+            together.wait()
+        elif number >= 8:
+            stop.wait(PATIENCE)
         with lock:
             at_once -= 1
 
@@ -269,11 +271,18 @@ def test_outcomes_works_side_by_side_and_stops_when_told():
 
 
 def test_leaving_outcomes_waits_for_nothing():
-    began = time.monotonic()
-    for item, _ in outcomes(lambda number: time.sleep(600 * number), [0, 1, 1, 1], 3, Event()):
+    held, answered = Event(), []
+
+    def call(number):
+        if number:
+            held.wait(PATIENCE)
+        answered.append(number)
+
+    for item, _ in outcomes(call, [0, 1, 1, 1], 3, Event()):
         assert item == 0
         break
-    assert time.monotonic() - began < 60
+    assert answered == [0]
+    held.set()
 
 
 MEASURES = """

@@ -240,16 +240,16 @@ def test_a_run_at_work_is_not_copied(saeviz_command, finished):
 
 
 SLOWLY = """
-import sys, time
+import sys
 import saeviz.cli, saeviz.stores.copying
 from saeviz_json.store import JsonStore
 
 saeviz.stores.copying.CHUNK = 4
 write = JsonStore.write
 def slow(store, batch):
+    sys.stdin.readline()  # until it may
     write(store, batch)
     print("wrote", flush=True)
-    time.sleep(0.02)
 JsonStore.write = slow
 saeviz.cli.main(sys.argv[1:])
 """
@@ -262,10 +262,13 @@ def test_killed_and_started_again(saeviz_command, finished, fake_run, tmp_path, 
     for _ in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", SLOWLY, *map(str, arguments)],
-            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True,
+            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         for _ in range(chance.randint(1, 3)):
+            process.stdin.write("go\n")
             process.stdout.readline()
+        process.stdin.write("go\n")
         time.sleep(chance.uniform(0, 0.03))
         process.kill()
         assert process.wait() == -signal.SIGKILL

@@ -9,6 +9,7 @@ import pytest
 
 from saeviz import Context, ImageError, ImageItem
 from saeviz.toolkit.decode import decode_ahead
+from tests.waiting import wait_until
 
 
 def items(n):
@@ -90,7 +91,4 @@ def test_decoding_happens_in_other_threads_which_end():
     batches.close()
     assert seen
     assert all(name.startswith("saeviz-decode") for name in seen)
-    deadline = time.monotonic() + 5
-    while any(thread.name in seen for thread in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(thread.name in seen for thread in threading.enumerate())
+    wait_until(lambda: not any(thread.name in seen for thread in threading.enumerate()))

@@ -7,7 +7,6 @@ import logging
 import socket
 import subprocess
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -19,6 +18,7 @@ from saeviz.toolkit.fetch.addresses import is_public
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.fetch.urls import is_url, name_of, redacted
 from tests.hostile_server import Site, picture
+from tests.waiting import PATIENCE
 
 RED = picture("red")
 SECRETS = ("hunter2", "alice", "s3cr3t")
@@ -129,7 +129,7 @@ def test_offline_gives_what_is_kept_and_refuses_the_rest(site, open_fetcher):
 
 def test_those_that_come_next_are_fetched_meanwhile(site, open_fetcher):
     paths = [f"/{number}.png" for number in range(20)]
-    together = threading.Barrier(fetcher.AT_ONCE, timeout=10)
+    together = threading.Barrier(fetcher.AT_ONCE, timeout=PATIENCE)
     site.answers.update(
         {path: lambda r: (together.wait(), r.reply(200, RED, {"Content-Type": "image/png"})) for path in paths[:8]}
     )
@@ -170,9 +170,7 @@ def endless(headers: str):
 @pytest.mark.parametrize("headers", ["", "Transfer-Encoding: chunked\r\n", "Content-Length: 99999999999\r\n"])
 def test_an_endless_body_is_left_at_the_limit(site, open_fetcher, headers):
     site.answers["/a.png"] = endless(headers)
-    started = time.monotonic()
     assert "larger than images.max_megabytes = 1" in refusal(open_fetcher(max_megabytes=1), site.url("/a.png"))
-    assert time.monotonic() - started < 60
 
 
 def dripping(r, head: str) -> None:
@@ -194,9 +192,7 @@ def dripping(r, head: str) -> None:
 def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(site, open_fetcher, monkeypatch, head):
     monkeypatch.setattr(fetcher, "ATTEMPTS", 1)
     site.answers["/a.png"] = lambda r: dripping(r, head)
-    started = time.monotonic()
     assert "takes longer than 0.3 s" in refusal(open_fetcher(timeout=0.3), site.url("/a.png"))
-    assert time.monotonic() - started < 60
 
 
 def test_a_server_that_says_nothing_is_asked_again_and_then_left(site, open_fetcher, monkeypatch, slept):
@@ -437,9 +433,7 @@ def test_a_host_that_answers_now_and_then_is_not_given_up(site, open_fetcher, sl
 def test_a_name_that_is_not_looked_up_in_time_is_left(site, open_fetcher, monkeypatch, slept):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: site.ended.wait(600))
     monkeypatch.setattr(fetcher, "ATTEMPTS", 1)
-    started = time.monotonic()
     assert "not resolved in time" in refusal(open_fetcher(timeout=0.2), site.url("/a.png", "slow.example"))
-    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

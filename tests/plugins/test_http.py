@@ -24,6 +24,7 @@ from saeviz_http.images import HttpImages
 from saeviz_http.store import HttpStore
 from tests.conftest import FAKE_RUN, FAKES
 from tests.service import TOKEN, Served, answering, send
+from tests.waiting import PATIENCE, wait_until
 
 SPACE = saeviz.FeatureSpace(11, "cls", 50)
 
@@ -201,13 +202,12 @@ def test_a_server_that_is_killed_while_a_client_writes_loses_nothing(tmp_path):
     try:
         for _ in range(3):
             before = len(written)
-            while len(written) < before + 3 and writing.is_alive():
-                time.sleep(0.002)
+            wait_until(lambda before=before: len(written) >= before + 3 or not writing.is_alive())
             served.stop(kill=True)
             served = Served("--api", f"npz:{tmp_path / 'store'}", port=port)
     finally:
         enough.set()
-        writing.join(timeout=60)
+        writing.join(timeout=PATIENCE)
     assert not failures
     served.stop(kill=True)
 

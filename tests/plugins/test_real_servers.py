@@ -19,6 +19,7 @@ from saeviz_gemini.labeler import gemini
 from saeviz_openai import OpenAIOptions
 from saeviz_openai.labeler import openai
 from tests.loopback import Handler, Loopback
+from tests.waiting import PATIENCE
 
 KEY = "sk-very-secret-0123456789"
 NAME = {"label": "red doors", "description": "Doors.", "visual_elements": ["a"], "why": "", "confidence": 0.8}
@@ -388,7 +389,7 @@ def test_no_token_of_the_hub_reaches_another_host(serve, tmp_path):
     code = "from huggingface_hub import hf_hub_download; hf_hub_download('a/b', 'config.json')"
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{server.port}", "HF_TOKEN": KEY, "HF_HOME": str(tmp_path)}
     environment = {**os.environ, **hub, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=PATIENCE)
     assert any(KEY in str(headers) for headers in server.headers)
     assert other.headers
     assert all(KEY not in str(headers) for headers in other.headers)

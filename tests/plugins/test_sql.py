@@ -27,6 +27,7 @@ from saeviz.testing.stores import OTHERS, SPACE, assert_same, read_all, versione
 from saeviz_sql import SqlStoreOptions
 from saeviz_sql.store import ROWS_AT_ONCE, SqlStore
 from tests.conftest import FAKE_RUN, FAKES
+from tests.waiting import wait_until
 
 pytest.importorskip("sqlalchemy", reason="needs pip install 'saeviz[sql]'")
 
@@ -139,8 +140,7 @@ def test_a_batch_is_there_whole_or_not_at_all_when_killed(open_run, seed):
     open_run().spaces()
     process = in_other_process(lambda: write_for_ever(open_run))
     store = open_run()
-    while not store.item_ids(SPACE):
-        time.sleep(0.002)
+    wait_until(lambda: store.item_ids(SPACE))
     time.sleep(0.007 * seed)
     os.kill(process, signal.SIGKILL)
     assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
@@ -341,17 +341,28 @@ def test_options_that_do_not_fit_are_refused_without_a_secret(options, sentence)
     assert PASSWORD not in told_by(caught.value)
 
 
-def run_in_other_process(folder, **environment):
-    command = [sys.executable, "-m", "saeviz", "run", "art.toml", "--until", "extract"]
+HANGS_MIDWAY = """
+import itertools, sys, time
+import saeviz.cli
+from saeviz.testing.fakes import FakeExtractor
+
+extract = FakeExtractor.extract
+def hangs(extractor, items):
+    yield from itertools.islice(extract(extractor, items), 6)
+    time.sleep(3600)
+FakeExtractor.extract = hangs
+saeviz.cli.main(sys.argv[1:])
+"""
+
+
+def run_in_other_process(folder, *way, **environment):
+    command = [sys.executable, *(way or ("-m", "saeviz")), "run", "art.toml", "--until", "extract"]
     return subprocess.Popen(command, cwd=folder, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
-    run_file = FAKE_RUN.replace("n = 24", "n = 200").replace(
-        '"fake-extractor"', '"fake-extractor"\nseconds_per_item = 0.005'
-    )
-    (tmp_path / "files.toml").write_text(run_file)
+    (tmp_path / "files.toml").write_text(FAKE_RUN)
     store = 'use = "sql"'
     environment = {}
     if database == "PostgreSQL":
@@ -359,8 +370,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
         environment["SECRET_URL"] = request.getfixturevalue("database_url").replace(
             "postgres:@", f"postgres:{PASSWORD}@"
         )
-    (tmp_path / "art.toml").write_text(run_file.replace('use = "npz"', store))
-    process = run_in_other_process(tmp_path, **environment)
+    (tmp_path / "art.toml").write_text(FAKE_RUN.replace('use = "npz"', store))
+    process = run_in_other_process(tmp_path, "-c", HANGS_MIDWAY, **environment)
     url = environment.get("SECRET_URL")
     file = tmp_path / "runs" / "art" / "features" / "features.sqlite"
 
@@ -369,17 +380,15 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, request, database):
             return len(open_postgres(url).spaces()) == 2
         return file.exists() and len(open_sqlite(file).spaces()) == 2
 
-    while not both_spaces_have_items():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(both_spaces_have_items, lambda: process.poll() is None)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     resumed = run_in_other_process(tmp_path, **environment)
     said = resumed.communicate()[1]
     assert resumed.returncode == saeviz.ExitCode.DONE, said
-    n_left = int(re.search(r"extract: (\d+) of 200 images to do", said)[1])
-    assert 0 < n_left < 200
+    n_left = int(re.search(r"extract: (\d+) of 24 images to do", said)[1])
+    assert 0 < n_left < 24
     expected = saeviz.run(tmp_path / "files.toml", plan=Plan(last="extract"))
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name, value in environment.items():

@@ -159,9 +159,9 @@ def test_what_may_pass_is_tried_again_and_nothing_comes_twice(project, open_stor
 
 
 def test_a_slow_answer_is_asked_for_again(project, open_store, monkeypatch):
-    monkeypatch.setattr(saeviz_supabase.project, "TIMEOUT", 0.2)
+    monkeypatch.setattr(saeviz_supabase.project, "TIMEOUT", 1)
     store = open_store()
-    project.faults.append(Fault(200, "[]", slow=0.6))
+    project.faults.append(Fault(200, "[]", slow=3))
     store.write(versioned(SPACE, ["a"]))
     assert store.item_ids(SPACE) == ["a"]
 
