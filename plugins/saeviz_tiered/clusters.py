@@ -19,7 +19,7 @@ def add_clusters(features: pd.DataFrame, scores: pd.DataFrame | None) -> pd.Data
     """
     if scores is not None and "cluster" in scores:
         sizes = scores.groupby("cluster")["cluster"].transform("size")
-        known = scores[[*KEYS, "cluster"]].assign(others=sizes - 1)
+        known = scores[[*KEYS, "cluster"]].astype({"tokens": object}).assign(others=sizes - 1)
         features = features.merge(known, on=KEYS, how="left", validate="one_to_one")
     else:
         features = features.assign(cluster=np.nan, others=0)

@@ -41,9 +41,12 @@ def gather_relations(table: ScoreTable, require: Requirement | None) -> pd.DataF
     found = counted["significant"] == 1 if "significant" in counted else False
     counted = counted.assign(size=counted["r"].abs(), q=counted.get("q", np.nan), found=found)
     order = ["found", "size", *KEYS, "rating"]
-    counted = counted.astype({"rating": object}).sort_values(order, ascending=[False, False, True, True, True, True])
+    counted = counted.astype({"tokens": object, "rating": object}).sort_values(
+        order, ascending=[False, False, True, True, True, True]
+    )
     counted = counted[[*KEYS, "rating", "r", "size", "q", "found"]]
-    return counted.astype(dict(table.scores.dtypes[KEYS])) if counted.empty else counted
+    types = {**table.scores.dtypes[KEYS], "tokens": object}
+    return counted.astype(types) if counted.empty else counted
 
 
 def gather_features(table: ScoreTable, relations: pd.DataFrame, *, min_active: int) -> pd.DataFrame:
@@ -52,7 +55,7 @@ def gather_features(table: ScoreTable, relations: pd.DataFrame, *, min_active: i
     Columns are the keys, `n_active`, `max`, `ms`, and those of the relation. NaN, or None, where there is none.
     """
     scores = table.scores[table.scores["n_active"] >= min_active]
-    features = scores[[*KEYS, "n_active", "max"]].copy()
+    features = scores[[*KEYS, "n_active", "max"]].astype({"tokens": object})  # a category has an order of its own
     features["ms"] = scores["monosemanticity"].astype(float) if "monosemanticity" in scores else np.nan
     if relations.empty:
         return features.assign(rating=None, r=np.nan, size=np.nan, q=np.nan, found=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ class TieredSelector:
         features = features.assign(tier=self._tiers(features, ms_good, ms_elite))
         best = _strongest_first(features[(features["tier"] < 3) | features["found"]]).drop_duplicates("cluster")
         rest = _spread(features[(features["tier"] == 3) & ~features["cluster"].isin(best["cluster"])])
-        n_rest = min(len(rest), max(int(limit * self.options.diverse_share), limit - len(best)))
+        reserved = math.floor(round(limit * self.options.diverse_share, 6))  # .29 of 100 is 28.999... in a float
+        n_rest = min(len(rest), max(reserved, limit - len(best)))
         telling = relations[relations["found"] | (relations["size"] >= self.options.r_good)]
         best = _strongest_first(deal(best, telling, limit - n_rest, ms_good=ms_good))
         chosen = [*_rows(best), *_rows(rest.head(n_rest))]

@@ -331,3 +331,20 @@ class TestContract(SelectorContract):
     @pytest.fixture
     def make(self):
         return lambda context: TieredSelector(TieredOptions(), context)
+
+
+def test_equally_good_features_come_by_the_name_of_their_tokens_whatever_the_categories_of_the_table():
+    table = make_table(
+        [(7, feature, 50, 0.3) for feature in (0, 1, 2)], [(7, feature, "calm", 0.2, 0.01) for feature in (0, 1, 2)]
+    )
+    tokens = pd.Categorical(["patch-max", "cls", "patch-mean"], categories=["patch-max", "patch-mean", "cls"])
+    named = ScoreTable(table.scores.assign(tokens=tokens), table.correlations.assign(tokens=tokens), table.spaces)
+    for options in ({}, {"r_good": 0.5, "ms_good": 0.5, "require": "significant"}):
+        found = [choice.feature.tokens for choice in select(named, **options)]
+        assert found == ["cls", "patch-max", "patch-mean"]
+
+
+@pytest.mark.parametrize(("limit", "share", "expected"), [(100, 0.29, 29), (100, 0.57, 57), (10, 0.19, 1), (3, 0.3, 0)])
+def test_the_reserved_share_is_what_arithmetic_says(limit, share, expected):
+    table = make_table([(7, feature, 50, 0.4 if feature < 200 else 0.1) for feature in range(400)])
+    assert Counter(tiers(select(table, limit, diverse_share=share)).values())[3] == expected
