@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from saeviz.toolkit.files import (
     explain_disk_errors,
     parse_line,
     read_lines,
+    read_regular,
     remove_temporaries,
     write_atomic,
 )
@@ -182,7 +184,10 @@ class ItemFiles:
     def _load_file(self, folder: _Folder, name: str, item_ids: Sequence[str]) -> CSR:
         path = folder.path / name
         try:
-            content = read_json(path)
+            data = read_regular(path)
+            if name in folder.stamps:
+                folder.stamps[name].check(data)
+            content = json.loads(data)
             rows = [content[item_id] for item_id in item_ids] if name in folder.batches else [content]
             return to_matrix(rows, folder.space.n_features)
         except UNREADABLE as error:

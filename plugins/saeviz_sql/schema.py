@@ -39,6 +39,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("alter table saeviz_features add column checksum {bytes}",),
 )
 """Migration n makes version n + 1 of version n; an empty database has version 0. What was released stays as it is."""
+WITH_CHECKSUMS = 2
+"""The version from which on a row has one."""
 
 _SQLITE = {"number": "integer", "bytes": "blob", "bytewise": ""}
 _POSTGRES = {"number": "bigint generated always as identity", "bytes": "bytea", "bytewise": 'collate "C"'}
@@ -48,19 +50,23 @@ _LOCK = 5_873_921_406_553
 
 def bring_up_to_date(database: Database) -> None:
     """Make the tables, or migrate older ones, in one transaction. Raises `ConfigError` for tables that are newer."""
-    with database.reading() as connection:
-        found = version_of(connection)
-    if found > len(MIGRATIONS):
-        raise saeviz.ConfigError(
-            f"{database} has tables of version {found}, and this saeviz knows version {len(MIGRATIONS)}; upgrade saeviz"
-        )
-    if found < len(MIGRATIONS):
+    if known_version(database) < len(MIGRATIONS):
         with database.writing() as connection:
             _migrate(connection, _POSTGRES if database.is_postgres else _SQLITE)
 
 
-def version_of(connection: Connection) -> int:
-    """The version of the tables, 0 where there are none."""
+def known_version(database: Database) -> int:
+    """The version of the tables, 0 where there are none. Raises `ConfigError` for tables that are newer."""
+    with database.reading() as connection:
+        found = _version_of(connection)
+    if found > len(MIGRATIONS):
+        raise saeviz.ConfigError(
+            f"{database} has tables of version {found}, and this saeviz knows version {len(MIGRATIONS)}; upgrade saeviz"
+        )
+    return found
+
+
+def _version_of(connection: Connection) -> int:
     from sqlalchemy import inspect, text
 
     if not inspect(connection).has_table("saeviz_schema"):
@@ -73,7 +79,7 @@ def _migrate(connection: Connection, words: dict[str, str]) -> None:
 
     if words is _POSTGRES:
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    for migration in MIGRATIONS[version_of(connection) :]:
+    for migration in MIGRATIONS[_version_of(connection) :]:
         for statement in migration:
             connection.exec_driver_sql(statement.format_map(words))
     connection.execute(text("update saeviz_schema set version = :version"), {"version": len(MIGRATIONS)})

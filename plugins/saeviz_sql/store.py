@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import saeviz
 from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of, key_of
 from saeviz_sql.database import Database
-from saeviz_sql.schema import bring_up_to_date, version_of
+from saeviz_sql.schema import MIGRATIONS, WITH_CHECKSUMS, bring_up_to_date, known_version
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,11 +26,11 @@ _UPSERT = """
     set features = excluded.features, activations = excluded.activations, checksum = excluded.checksum
 """
 _NEXT_ROWS = """
-    select place, item_id, features, activations, checksum from saeviz_features
+    select place, item_id, features, activations, {checksum} from saeviz_features
     where space_id = :space and place > :after order by place limit :limit
 """
 _THESE_ROWS = """
-    select item_id, features, activations, checksum from saeviz_features where space_id = :space and item_id in :keys
+    select item_id, features, activations, {checksum} from saeviz_features where space_id = :space and item_id in :keys
 """
 _ITEM_IDS = "select item_id from saeviz_features where space_id = :space order by place"
 _ADD_SPACE = """
@@ -54,8 +53,9 @@ class SqlStore(saeviz.OneItemStore):
     """
 
     def __init__(self, options: SqlStoreOptions, context: saeviz.Context) -> None:
-        self._new = Database("store", options.url, options.path or context.workdir / "features.sqlite", context)
+        self._database = Database("store", options.url, options.path or context.workdir / "features.sqlite", context)
         self._run = options.run or "default"
+        self._version = 0
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Keep a batch, whole or not at all; an item that is already there is replaced.
@@ -66,6 +66,7 @@ class SqlStore(saeviz.OneItemStore):
 
         if not len(batch):
             return
+        self._make_tables()
         rows = [row._asdict() for row in encode_rows(batch)]
         with self._database.writing() as connection:
             space = self._space_to_write(connection, batch.space)
@@ -114,23 +115,27 @@ class SqlStore(saeviz.OneItemStore):
 
     def close(self) -> None:
         """Close the connections."""
-        self._new.close()
+        self._database.close()
 
     @property
     def _has_tables(self) -> bool:
-        """Whether anything was ever written; looking makes no file, and no tables in somebody else's database."""
-        if "_database" in vars(self):
-            return True
-        if not self._new.is_there:
-            return False
-        with self._new.reading() as connection:
-            return version_of(connection) > 0
+        """Whether anything was ever written; looking makes no file, and no tables in somebody else's database.
 
-    @cached_property
-    def _database(self) -> Database:
-        self._new.make_folder()
-        bring_up_to_date(self._new)
-        return self._new
+        Tables of an earlier version are read as they are.
+        """
+        if not self._version and self._database.is_there:
+            self._version = known_version(self._database)
+        return self._version > 0
+
+    def _make_tables(self) -> None:
+        """To write; those of an earlier version are migrated."""
+        if self._version < len(MIGRATIONS):
+            self._database.make_folder()
+            bring_up_to_date(self._database)
+            self._version = len(MIGRATIONS)
+
+    def _query(self, template: str) -> str:
+        return template.format(checksum="checksum" if self._version >= WITH_CHECKSUMS else "null")
 
     def _found_space(self, connection: Connection, space: saeviz.FeatureSpace) -> _Space | None:
         from sqlalchemy import text
@@ -164,7 +169,7 @@ class SqlStore(saeviz.OneItemStore):
         if number is None and item_ids:
             raise saeviz.DataError(f"{space}: the store has no item {item_ids[0]!r}")
         keys = [key_of(item_id) for item_id in item_ids]
-        query = text(_THESE_ROWS).bindparams(bindparam("keys", expanding=True))
+        query = text(self._query(_THESE_ROWS)).bindparams(bindparam("keys", expanding=True))
         with self._database.reading() as connection:
             found = {row[0]: Row(*row) for row in connection.execute(query, {"space": number, "keys": keys})}
         missing = next((item_id for item_id, key in zip(item_ids, keys, strict=True) if key not in found), None)
@@ -176,11 +181,11 @@ class SqlStore(saeviz.OneItemStore):
         """Each query takes up after the last row of the one before, so no connection is held in between."""
         from sqlalchemy import text
 
-        after = -1
+        query, after = text(self._query(_NEXT_ROWS)), -1
         while True:
             with self._database.reading() as connection:
                 values = {"space": number, "after": after, "limit": ROWS_AT_ONCE}
-                rows = connection.execute(text(_NEXT_ROWS), values).all()
+                rows = connection.execute(query, values).all()
             if not rows:
                 return
             after = rows[-1][0]

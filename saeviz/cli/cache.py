@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from saeviz.cache import pruning
 from saeviz.cache.downloads import Downloads
 from saeviz.cache.entries import Kept, SharedCache
-from saeviz.cli.common import say, say_json
+from saeviz.cli.common import F, say, say_json
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.paths import absolute, default_cache_dir
 from saeviz.values.errors import RunDirError
@@ -23,25 +24,29 @@ from saeviz.values.errors import RunDirError
 BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
-cache_dir_option = click.option(
-    "--cache-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="SAEVIZ_RUN__CACHE_DIR",
-    show_default="~/.cache/saeviz",
-    callback=lambda _context, _parameter, path: absolute(str(path), Path()) if path else default_cache_dir(),
-    help="Folder of the cache (run.cache_dir).",
-)
+
+def cache_dir_option(**how: Any) -> Callable[[F], F]:
+    """The flag `--cache-dir`; None where it is not given."""
+    return click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        show_default="~/.cache/saeviz",
+        callback=lambda _context, _parameter, path: absolute(str(path), Path()) if path else None,
+        help="Folder of the cache (run.cache_dir).",
+        **how,
+    )
 
 
 @click.group(invoke_without_command=True)
-@cache_dir_option
+@cache_dir_option(envvar="SAEVIZ_RUN__CACHE_DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def cache(context: click.Context, cache_dir: Path, as_json: bool) -> None:
+def cache(context: click.Context, cache_dir: Path | None, as_json: bool) -> None:
     """Show what runs share: features and embeddings by model, and pictures fetched by URL."""
     context.obj = cache_dir
     if context.invoked_subcommand is not None:
         return
+    cache_dir = cache_dir or default_cache_dir()
     found = _usage(cache_dir)
     if as_json:
         say_json({"cache_dir": str(cache_dir), "kept": [vars(usage) for usage in found]})
@@ -81,11 +86,15 @@ def _amount(units: Mapping[str, int], example: str) -> Callable[..., float | Non
     help="Remove the least recently used entries until SIZE is left: 500MB, 10GB.",
 )
 @click.option("--all", "everything", is_flag=True, help="Remove everything.")
+@cache_dir_option()
 @click.pass_obj
-def prune(cache_dir: Path, older_than: float | None, max_size: float | None, everything: bool) -> None:
+def prune(
+    above: Path | None, older_than: float | None, max_size: float | None, everything: bool, cache_dir: Path | None
+) -> None:
     """Remove entries of the cache. Run directories are not affected, because they have their own copies."""
     if older_than is None and max_size is None and not everything:
         raise click.UsageError("choose what to remove: --older-than, --max-size or --all")
+    cache_dir = cache_dir or above or default_cache_dir()
     cutoff = time.time() + 1 if everything else time.time() - older_than if older_than is not None else 0.0
     if everything:
         _remove_if_damaged(cache_dir)

@@ -17,6 +17,7 @@ from saeviz.values.features import Feature
 from saeviz.values.relations import held_constant, interval_caveat, relation_prefixes
 
 NAMES_SHOWN = 10
+VERDICTS = ("significant", "replicated")
 
 
 @click.command()
@@ -94,9 +95,16 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
     of = {name: next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names}
     start = f"  {row['rating']}: "
     for prefix in dict.fromkeys(of.values()):
-        entries = [f"{name} {_text(row[name])}" for name in names if of[name] == prefix]
+        entries = [_entry(name, row[name], prefix) for name in names if of[name] == prefix]
         yield from _wrapped(start, entries, ", ")
         start = "    "
+
+
+def _entry(name: str, value: Any, prefix: str) -> str:
+    """A figure by its name; what is 1 or 0 in words."""
+    if name.removeprefix(prefix) in VERDICTS and value in (0, 1):
+        return name if value else f"not {name}"
+    return f"{name} {_text(value)}"
 
 
 def _wrapped(start: str, parts: Sequence[str], between: str) -> Iterator[str]:

@@ -84,7 +84,7 @@ def _assign(tables: dict[str, Any], parts: Sequence[str], value: Any, where: str
             raise ConfigError(f"{where}: {one_line(above)} is set to a value without keys")
         number = _number(part, len(target)) if isinstance(target, list) else None
         if isinstance(target, list) and number is None:
-            raise ConfigError(f"{where}: {one_line(above)}[{one_line(part)}] does not exist")
+            raise ConfigError(f"{where}: {one_line(above)}.{one_line(part)} does not exist")
         place: Any = part if number is None else number
         if depth == len(parts) - 1:
             target[place] = value

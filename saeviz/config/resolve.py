@@ -124,12 +124,12 @@ class _Resolver:
                     if place is not None and isinstance(table, Mapping):
                         entries[place].append((table, layer.base))
                     else:
-                        self.mistakes.append(f"{layer.name}: {name}[{one_line(number)}] does not exist")
+                        self.mistakes.append(f"{layer.name}: {name}.{one_line(number)} does not exist")
             elif isinstance(given, list) and all(isinstance(table, Mapping) for table in given):
                 entries = [[(table, layer.base)] for table in given]
             elif given is not None:
                 self.mistakes.append(f"{layer.name}: write [[{name}]], a list of tables")
-        found = [self._component(role, f"{name}[{number}]", tables) for number, tables in enumerate(entries)]
+        found = [self._component(role, f"{name}.{number}", tables) for number, tables in enumerate(entries)]
         return tuple(config for config in found if config is not None)
 
     def _component(

@@ -59,6 +59,11 @@ class Stamp(NamedTuple):
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns, digest_of_file(path))
 
+    def check(self, data: bytes) -> None:
+        """Raise `ValueError` where this is not what was written; what has kept its size and time is noticed, too."""
+        if sha256(data).hexdigest() != self.sha256:
+            raise ValueError("it was changed or damaged since it was written")
+
     def fits(self, path: Path) -> bool:
         """Whether a file is as it was written. It is read only where its time has changed, as that of a copy."""
         try:

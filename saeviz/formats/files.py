@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz.values.errors import RunDirError
-from saeviz.values.regular import open_regular, reason_of
+from saeviz.values.regular import open_regular, real_path, reason_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -141,7 +141,7 @@ class OneWriter:
         with explain_disk_errors(self._folder):
             _make_folder(self._folder)
             # One lock for all of this process, whichever thread or store writes.
-            lock = FileLock((self._folder / _LOCK).resolve(), timeout=0, thread_local=False, is_singleton=True)
+            lock = FileLock(real_path(self._folder / _LOCK), timeout=0, thread_local=False, is_singleton=True)
             try:
                 lock.acquire()
             except Timeout as error:

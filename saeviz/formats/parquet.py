@@ -30,7 +30,7 @@ def read_whole(path: Path) -> pd.DataFrame:
         _check_columns(file)
         check_size(file, path)
         for name in file.schema_arrow.names:
-            columns.append(file.read([name], use_threads=False).to_pandas())
+            columns.append(file.read([name], use_threads=False).to_pandas(ignore_metadata=True))
             pa.default_memory_pool().release_unused()
     return pd.concat(columns, axis=1)
 

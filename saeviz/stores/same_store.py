@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from saeviz.values.regular import real_path
+
 if TYPE_CHECKING:
     from saeviz.stores.places import Place
 
@@ -63,6 +65,6 @@ def _is_same_path(one: tuple[Path, bool], other: tuple[Path, bool]) -> bool:
 
 
 def _are_one(here: Path, there: Path) -> bool:
-    if here.resolve() == there.resolve():
+    if real_path(here) == real_path(there):
         return True
     return here.exists() and there.exists() and here.samefile(there)

@@ -14,6 +14,7 @@ from saeviz.formats.files import append_line, read_lines
 from saeviz.formats.lines import DAMAGED, checked_line, parse_line
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureSpace
+from saeviz.values.regular import read_regular
 
 _BYTES_PER_VALUE = 8
 
@@ -27,11 +28,19 @@ class Shard:
     n_live: int
     stamp: Stamp | None = None
     """None for shards written by an earlier version."""
+    is_checked: bool = False
+    """Whether its content has been compared with the stamp."""
 
     @property
     def n_values(self) -> int:
         """Approximate number of non-zeros of the live items."""
         return self.n_active * self.n_live // len(self.items)
+
+    def check(self, path: Path) -> None:
+        """Raise `ValueError` where the content of the file at `path` is not as it was written; looked at once."""
+        if self.stamp is not None and not self.is_checked:
+            self.stamp.check(read_regular(path))
+            self.is_checked = True
 
     def is_whole(self, path: Path) -> bool:
         """Whether the file at `path` is unchanged; without a stamp, whether it exists."""

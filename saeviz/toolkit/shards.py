@@ -230,8 +230,10 @@ class ShardStore(OneItemStore, ABC):
         return parts if order == list(range(len(order))) else [index.space.stack(parts)[np.argsort(order)]]
 
     def _load(self, index: ShardIndex, number: int) -> CSR:
-        path, items = self._path(index, number), index.shards[number].items
+        path, shard = self._path(index, number), index.shards[number]
+        items = shard.items
         try:
+            shard.check(path)
             matrix = self.load_shard(path, index.space, items)
             matrix.check_format(full_check=True)
         except UNREADABLE as error:

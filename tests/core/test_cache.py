@@ -387,6 +387,10 @@ def test_prune_wants_to_know_what(filled, saeviz_command, words):
 def test_an_empty_cache(saeviz_command, tmp_path):
     assert saeviz_command("cache", "--cache-dir", tmp_path / "none").out == f"0 B in {tmp_path / 'none'}\n"
     assert saeviz_command("cache", "--cache-dir", tmp_path / "none", "prune", "--all").code == 0
+    pruned = saeviz_command(
+        "cache", "--cache-dir", tmp_path / "other", "prune", "--all", "--cache-dir", tmp_path / "none"
+    )
+    assert (pruned.code, pruned.out) == (0, f"removed 0 entries, 0 B; 0 B left in {tmp_path / 'none'}\n")
     assert not (tmp_path / "none").exists()
 
 

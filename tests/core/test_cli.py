@@ -60,7 +60,7 @@ def test_flags_win_over_set_environment_and_file(saeviz_command, fake_run, monke
     [
         (["run"], "nothing to run: give a run file"),
         (["run", "none.toml"], "no run file none.toml; `saeviz init none.toml` writes one"),
-        (["run", "fake.toml", "--set", "scorers.1.alpa=1"], "scorers[1].alpa: unknown option; did you mean"),
+        (["run", "fake.toml", "--set", "scorers.1.alpa=1"], "scorers.1.alpa: unknown option; did you mean"),
         (["run", "fake.toml", "--set", "store.use=npx"], "no plugin offers the store 'npx'; did you mean 'npz'?"),
         (["run", "fake.toml", "--plugins", "nope"], "no installed plugin is called 'nope'"),
         (["run", "fake.toml", "--set", "images.n=0"], "has no images"),
@@ -136,7 +136,7 @@ def test_check_writes_nothing(saeviz_command, fake_run):
 
 def test_check_as_json(saeviz_command, fake_run):
     found = saeviz_command("check", fake_run, "--json").json()
-    assert {"place": "scorers[1]", "use": "pearson-bh"} in found["components"]
+    assert {"place": "scorers.1", "use": "pearson-bh"} in found["components"]
     assert (found["images"], found["ratings"]) == (24, {"warmth": 24, "noise": 24})
     assert found["run_dir"].endswith("runs/fake")
     assert "health" not in found
@@ -300,6 +300,9 @@ def test_show_tells_all_about_a_feature(saeviz_command, fake_run):
     assert found["label"] in text
     assert found["scores"]["ms_note"] == ""
     assert "ms_note" not in text
+    assert "significant 1" not in text
+    assert "significant 0" not in text
+    assert ("not significant" in text) == any(row["significant"] == 0 for row in found["correlations"])
 
 
 def test_show_says_that_a_feature_fires_on_no_image(saeviz_command, fake_run):

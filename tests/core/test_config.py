@@ -89,7 +89,7 @@ def test_one_entry_of_a_list_can_be_changed_by_its_number(manager):
         assignment_layer(["scorers.1.alpha=0.01"], Path("/here")),
     )
     assert changed.scorers[1].options.alpha == 0.01
-    with pytest.raises(saeviz.ConfigError, match=r"scorers\[7\]"):
+    with pytest.raises(saeviz.ConfigError, match=r"scorers\.7"):
         config_of(manager, {}, assignment_layer(["scorers.7.alpha=0.01"], Path("/here")))
 
 
@@ -158,7 +158,7 @@ def test_every_mistake_is_listed_at_once_with_place_and_suggestion(manager):
     assert "'many'" in lines[2]
     assert "extractor: no plugin offers the extractor 'fake-extractr'; did you mean 'fake-extractor'?" in lines[3]
     assert "labeler: name a component, for example use" in lines[4]
-    assert "scorers[0].alpa: unknown option; did you mean 'alpha'?" in lines[5]
+    assert "scorers.0.alpa: unknown option; did you mean 'alpha'?" in lines[5]
 
 
 def test_tables_of_the_wrong_shape_are_refused(manager):

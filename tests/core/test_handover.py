@@ -130,20 +130,20 @@ BROKEN = {
     "ragged embeddings": (FakeEmbeddings, "embed", always([[1], [1, 2]]), "embeddings", "fails with ValueError"),
     "no embeddings but None": (FakeEmbeddings, "embed", always(None), "embeddings", "instead of embeddings"),
     "embeddings of no length": (FakeEmbeddings, "dim", set_property("long"), "embeddings", "of length 'long'"),
-    "scores of another type": (FakeScorer, "score", each(str), r"scorers\[0\]", "gave str, not a ScoreColumn"),
-    "no scores but None": (FakeScorer, "score", always(None), r"scorers\[0\]", "fails with TypeError"),
+    "scores of another type": (FakeScorer, "score", each(str), r"scorers\.0", "gave str, not a ScoreColumn"),
+    "no scores but None": (FakeScorer, "score", always(None), r"scorers\.0", "fails with TypeError"),
     "infinite scores": (
         FakeScorer, "score", each(lambda one: saeviz.ScoreColumn("s", one.space, np.full(32, np.inf))),
-        r"scorers\[0\]", "gave 's' of layer1.cls with infinite values",
+        r"scorers\.0", "gave 's' of layer1.cls with infinite values",
     ),
     "scores of another length": (
-        FakeScorer, "score", each(lambda one: changed(one, values=one.values[1:])), r"scorers\[0\]", "shape",
+        FakeScorer, "score", each(lambda one: changed(one, values=one.values[1:])), r"scorers\.0", "shape",
     ),
     "scores that are objects": (
-        FakeScorer, "score", each(lambda one: changed(one, values=[None] * 32)), r"scorers\[0\]", "neither numbers",
+        FakeScorer, "score", each(lambda one: changed(one, values=[None] * 32)), r"scorers\.0", "neither numbers",
     ),
     "scores without a name": (
-        FakeScorer, "score", each(lambda one: changed(one, name=7)), r"scorers\[0\]", "with the name 7",
+        FakeScorer, "score", each(lambda one: changed(one, name=7)), r"scorers\.0", "with the name 7",
     ),
     "a selection of text": (FakeSelector, "select", always(["layer1.cls/1"]), "selector", "gave a str instead"),
     "a selection of None": (FakeSelector, "select", always(None), "selector", "fails with TypeError"),
@@ -165,8 +165,8 @@ BROKEN = {
     "details that JSON cannot hold": (
         FakeLabeler, "label", always(changed(LABEL, details={"a": b"x"})), "labeler", "details that cannot be written",
     ),
-    "a report that is not there": (FakeReporter, "write", always("nowhere.html"), r"reporters\[0\]", "is not there"),
-    "no report but None": (FakeReporter, "write", always(None), r"reporters\[0\]", "fails with TypeError"),
+    "a report that is not there": (FakeReporter, "write", always("nowhere.html"), r"reporters\.0", "is not there"),
+    "no report but None": (FakeReporter, "write", always(None), r"reporters\.0", "fails with TypeError"),
 }  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_a_scorer_that_writes_into_what_others_read_is_named(fake_run, monkeypat
         return ()
 
     monkeypatch.setattr(FakeScorer, "score", score)
-    with pytest.raises(saeviz.PluginError, match=r"scorers\[0\]: fake-scorer of plugin .* fails with [VTA]"):
+    with pytest.raises(saeviz.PluginError, match=r"scorers\.0: fake-scorer of plugin .* fails with [VTA]"):
         run(fake_run)
 
 
@@ -333,7 +333,7 @@ def test_each_reporter_and_each_scorer_has_a_folder_of_its_own(fake_run, monkeyp
 def test_a_reporter_that_writes_over_anothers_report_is_named(fake_run, monkeypatch, tmp_path):
     (tmp_path / "one.html").touch()
     monkeypatch.setattr(FakeReporter, "write", always(tmp_path / "one.html")(None))
-    with pytest.raises(saeviz.PluginError, match=r"reporters\[1\]: fake-reporter of plugin .* wrote over .*one\.html"):
+    with pytest.raises(saeviz.PluginError, match=r"reporters\.1: fake-reporter of plugin .* wrote over .*one\.html"):
         run(fake_run, 'reporters=[{use="fake-reporter"}, {use="fake-reporter"}]')
 
 

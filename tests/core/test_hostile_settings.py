@@ -84,10 +84,10 @@ def test_a_hostile_value_of_any_kind_of_option(hostile, value):
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
-        (["scorers=[]", "scorers.0.alpha=1"], "--set 'scorers.0.alpha': scorers[0] does not exist"),
+        (["scorers=[]", "scorers.0.alpha=1"], "--set 'scorers.0.alpha': scorers.0 does not exist"),
         (["run.dir=a", "run.dir.b=c"], "--set 'run.dir.b': run.dir is set to a value without keys"),
         (["scorers=[5]", "scorers.0.alpha=1"], "scorers.0 is set to a value without keys"),
-        ([f"scorers.{'9' * 10_000}.alpha=1"], "scorers[9999"),
+        ([f"scorers.{'9' * 10_000}.alpha=1"], "scorers.9999"),
         ([".".join("a" * 10_000) + "=1"], "it is nested more than 32 deep"),
         (["run.seed=" + "9" * 10_000], "run.seed: "),
         (["run.seed=0x" + "f" * 4000], "a number of about 4,8"),
@@ -165,7 +165,7 @@ def test_a_run_file_that_is_none(saeviz_command, tmp_path, command, content, sai
 def test_a_run_file_that_is_a_folder_or_has_no_end(saeviz_command, tmp_path):
     assert "cannot be read: Is a directory" in saeviz_command("check", tmp_path).err
     if Path("/dev/zero").exists():
-        assert "more than 4 MB" in saeviz_command("check", "/dev/zero").err
+        assert "it is a device, not a file" in saeviz_command("check", "/dev/zero").err
 
 
 @pytest.mark.parametrize("value", ["9" * 10_000, "[" * 5000, "~nobody-of-this-name", "\x1b[31m", "nan", "\udcff"])

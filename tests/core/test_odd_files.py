@@ -133,3 +133,33 @@ def test_a_table_that_repeats_a_row_without_end_is_not_read(finished):
         _ = run.scores
     with pytest.raises(saeviz.SaevizError, match=r"scores\.parquet cannot be read \(it would unpack to"):
         run.scores_of("layer1.cls/0")
+
+
+def test_what_a_table_says_of_pandas_does_not_count(finished):
+    import pyarrow.parquet as pq
+
+    before = saeviz.open_run(finished).scores
+    table = pq.read_table(finished / "scores.parquet")
+    about = json.loads(table.schema.metadata[b"pandas"]) | {"index_columns": ["layer", "feature"]}
+    hostile = table.replace_schema_metadata({b"pandas": json.dumps(about).encode()})
+    pq.write_table(hostile, finished / "scores.parquet")
+    assert saeviz.open_run(finished).scores.equals(before)
+
+
+def test_nor_is_one_read_that_has_a_column_twice(finished):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(finished / "scores.parquet")
+    pq.write_table(table.append_column("layer", table["layer"]), finished / "scores.parquet")
+    with pytest.raises(saeviz.SaevizError, match=r"scores\.parquet cannot be read \(it has two columns"):
+        _ = saeviz.open_run(finished).scores
+
+
+def test_a_store_in_a_circle_of_links_is_named(saeviz_command, finished, tmp_path):
+    for path in sorted((finished / "features").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (finished / "features").rmdir()
+    loop(finished / "features")
+    ended = saeviz_command("store", "copy", finished, f"npz:{tmp_path / 'copy'}")
+    assert ended.code == ExitCode.USAGE
+    assert f"{finished / 'features'} is neither a file nor a folder; remove it" in ended.err

@@ -59,7 +59,7 @@ def test_a_number_beyond_it_is_refused_by_name(saeviz_command, fake_run, value):
     ended = saeviz_command("check", fake_run, "--set", scorers, "--set", f"run.top_images={value}")
 
     assert ended.code == 2
-    for option in ("scorers[0].splits", "scorers[1].permutations", "run.top_images"):
+    for option in ("scorers.0.splits", "scorers.1.permutations", "run.top_images"):
         assert f"{option}: " in ended.err
 
 

@@ -117,7 +117,7 @@ def test_a_check_of_options_that_fails_blames_the_plugin(saeviz_command, fake_ru
     ended = saeviz_command("check", fake_run, *given)
 
     assert ended.code == 3
-    assert "scorers[0]: the check of the options of mine fails with ZeroDivisionError" in ended.err
+    assert "scorers.0: the check of the options of mine fails with ZeroDivisionError" in ended.err
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -126,6 +126,6 @@ def test_a_module_that_fails_is_known_before_the_run(saeviz_command, fake_run, t
     ended = saeviz_command(command, fake_run, *given)
 
     assert ended.code == 3
-    assert "scorers[1]: the scorer 'gone' of plugin mine" in ended.err
+    assert "scorers.1: the scorer 'gone' of plugin mine" in ended.err
     assert "json:nothing_of_this_name fails with AttributeError" in ended.err
     assert not (tmp_path / "runs").exists()

@@ -343,11 +343,11 @@ def test_a_misspelt_rating_or_column_is_found_before_anything_is_extracted(
     settings = f'scorers=[{{use = "monosemanticity"}}, {{{scorer}}}]'
     with pytest.raises(saeviz.ConfigError) as caught:
         saeviz.run(fake_run, settings=[settings])
-    assert str(caught.value).startswith(f"scorers[1].{message}")
+    assert str(caught.value).startswith(f"scorers.1.{message}")
 
     ended = saeviz_command("check", fake_run, "--set", settings)
     assert ended.code == saeviz.ExitCode.USAGE
-    assert f"scorers[1].{message}" in ended.err
+    assert f"scorers.1.{message}" in ended.err
 
 
 def test_a_run_that_does_not_score_does_not_ask_for_the_names_of_scorers(fake_run):
@@ -377,7 +377,7 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
         "    yield saeviz.ScorerSpec(name='bad', summary='fails', factory=Bad)\n"
     )
     words = ["module:saeviz.testing.fakes", str(tmp_path / "mine.py")]
-    with pytest.raises(saeviz.PluginError, match=r"scorers\[0\]: bad of plugin mine .* ZeroDivisionError"):
+    with pytest.raises(saeviz.PluginError, match=r"scorers\.0: bad of plugin mine .* ZeroDivisionError"):
         saeviz.run(fake_run, settings=['scorers=[{ use = "bad" }]'], plugins=words)
     assert "yield 1 / 0" in (tmp_path / "runs" / "fake" / "log.txt").read_text()
 
@@ -385,11 +385,11 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
 @pytest.mark.parametrize(
     ("space", "target", "message"),
     [
-        ("data.space", "'warmt'", "scorers[0]: mine gave 'x' for 'warmt', which is no rating of this run"),
+        ("data.space", "'warmt'", "scorers.0: mine gave 'x' for 'warmt', which is no rating of this run"),
         (
             "saeviz.FeatureSpace(9, 'cls', 1)",
             None,
-            "scorers[0]: mine gave 'x' of layer9.cls, which is no space of this run",
+            "scorers.0: mine gave 'x' of layer9.cls, which is no space of this run",
         ),
     ],
 )

@@ -47,12 +47,12 @@ def twins(tmp_path):
 @pytest.mark.parametrize(
     ("scorers", "said"),
     [
-        ("{use='pearson-bh'}, {use='pearson-bh', alpha=0.1}", "scorers[0] and scorers[1] are both 'pearson-bh'"),
-        ("{use='pearson-bh', name='a'}, {use='pearson-bh', name='a'}", "scorers[0] and scorers[1] are both"),
+        ("{use='pearson-bh'}, {use='pearson-bh', alpha=0.1}", "scorers.0 and scorers.1 are both 'pearson-bh'"),
+        ("{use='pearson-bh', name='a'}, {use='pearson-bh', name='a'}", "scorers.0 and scorers.1 are both"),
         ("{use='spearman'}, {use='pearson-bh', name='spearman'}", "would both give the column 'spearman_ci_high'"),
-        ("{use='pearson-bh', name=''}", "scorers[0].name: a letter, then"),
-        ("{use='pearson-bh', name='a b'}", "scorers[0].name: a letter, then"),
-        ("{use='pearson-bh', name=3}", "scorers[0].name: a letter, then"),
+        ("{use='pearson-bh', name=''}", "scorers.0.name: a letter, then"),
+        ("{use='pearson-bh', name='a b'}", "scorers.0.name: a letter, then"),
+        ("{use='pearson-bh', name=3}", "scorers.0.name: a letter, then"),
     ],
 )
 def test_the_same_columns_twice_are_refused_before_anything_is_computed(
@@ -71,12 +71,12 @@ def test_so_are_those_of_other_plugins_that_tell_their_columns(saeviz_command, f
     ended = saeviz_command(command, fake_run, "--plugins", words, "--set", "scorers=[{use='one'}, {use='two'}]")
 
     assert ended.code == 2
-    assert "scorers[0] (one) and scorers[1] (two) would both give the column 'x'" in ended.err
+    assert "scorers.0 (one) and scorers.1 (two) would both give the column 'x'" in ended.err
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_column_that_was_not_told_is_refused_when_it_comes(fake_run, twins):
-    with pytest.raises(saeviz.PluginError, match=r"scorers\[0\] \(one\) and scorers\[1\] \(two\) both gave .* name = "):
+    with pytest.raises(saeviz.PluginError, match=r"scorers\.0 \(one\) and scorers\.1 \(two\) both gave .* name = "):
         saeviz.run(fake_run, settings=["scorers=[{use='one'}, {use='two'}]"], plugins=twins(says=False))
 
     run = saeviz.run(fake_run, settings=["scorers=[{use='one'}, {use='two', name='b'}]"], plugins=twins(says=False))

@@ -58,6 +58,16 @@ def test_items_of_damaged_files_count_as_not_extracted(kept, caplog, damage):
     assert_same(read_all(opened(), SPACE, IDS), versioned(SPACE, IDS))
 
 
+def test_what_has_kept_its_size_and_time_is_noticed_when_it_is_read(kept):
+    opened, files = kept
+    before = files[0].stat()
+    files[0].write_bytes(flip(files[0].read_bytes()))
+    os.utime(files[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert opened().item_ids(SPACE) == IDS
+    with pytest.raises(saeviz.DataError, match="it was changed or damaged since it was written; remove it"):
+        read_all(opened(), SPACE, IDS)
+
+
 def test_a_copy_is_whole(kept, tmp_path):
     opened, _ = kept
     shutil.copytree(tmp_path / "store", tmp_path / "copy", copy_function=shutil.copy)
@@ -131,3 +141,20 @@ def test_rows_of_earlier_versions_have_no_checksum(database):
     change("alter table saeviz_features drop column checksum")
     change("update saeviz_schema set version = 1")
     assert_same(read_all(opened(), SPACE, IDS), versioned(SPACE, IDS))
+
+
+def test_reading_migrates_no_tables_and_writing_does(database, tmp_path):
+    opened, change = database
+    change("alter table saeviz_features drop column checksum")
+    change("update saeviz_schema set version = 1")
+    before = (tmp_path / "features.sqlite").read_bytes()
+    store = opened()
+    assert store.spaces() == [SPACE]
+    assert store.item_ids(SPACE) == IDS
+    assert_same(read_all(store, SPACE, IDS), versioned(SPACE, IDS))
+    assert (tmp_path / "features.sqlite").read_bytes() == before
+    store.write(versioned(SPACE, IDS[:1], 2))
+    assert_same(read_all(store, SPACE, IDS[:1]), versioned(SPACE, IDS[:1], 2))
+    change("update saeviz_features set activations = flip(activations) where item_id = 'image 0'")
+    with pytest.raises(saeviz.DataError, match="'image 0' are damaged"):
+        read_all(opened(), SPACE, IDS)
