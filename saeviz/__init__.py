@@ -83,6 +83,7 @@ from saeviz.values.relations import (
 from saeviz.values.score_input import IndividualRatings, ScoreInput, finding_images
 from saeviz.values.scores import Relation, ScoreColumn, ScoreFact, ScoreTable, Selected
 from saeviz.values.streams import FeatureStatistics, FeatureStream
+from saeviz.values.targets import TargetKind, target_kind
 from saeviz.values.topk import TopImages, stream_top_images
 
 __version__ = "0.1.0"
@@ -163,6 +164,7 @@ __all__ = [
     "SelectorSpec",
     "SingleImageExtractor",
     "SpatialFeatures",
+    "TargetKind",
     "TextAligned",
     "Tokens",
     "TopImage",
@@ -185,4 +187,5 @@ __all__ = [
     "run",
     "space_key",
     "stream_top_images",
+    "target_kind",
 ]

@@ -15,7 +15,7 @@ from saeviz.toolkit.images import IMAGE_ENDINGS
 from saeviz.toolkit.names import existing, same_form
 from saeviz.toolkit.raters import long_rows
 from saeviz.toolkit.ratings import choose_rating_columns, note_non_numbers
-from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
+from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, wide_rows
 from saeviz.toolkit.tables import Table
 from saeviz_folder.scan import relative_name
 
@@ -35,7 +35,8 @@ def join(
     """
     columns = _join_columns(table, options)
     taken = {columns.file, columns.item, columns.rater}
-    chosen = choose_rating_columns(table, options.rating_columns, taken, options.group_column)
+    of_rows = None if columns.rater is None else list(named_images(table, columns))
+    chosen = choose_rating_columns(table, options.rating_columns, taken, options, of_rows)
     names, notes = list(chosen.ratings), chosen.notes
     rows: Iterable[Row]
     if columns.rater is None:

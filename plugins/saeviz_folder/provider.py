@@ -67,7 +67,7 @@ def _make_catalogue(options: FolderOptions) -> _Catalogue:
     notes = list(found.notes([options.ratings] if options.ratings else []))
     rows: dict[Path, Row] = {}
     if options.ratings is not None:
-        table = read_table(options.ratings)
+        table = read_table(options.ratings, lists=options.multi_labels)
         rows, more_notes = join(table, folder, found.images, options)
         notes += [*table.notes, *more_notes]
     files = list(dict.fromkeys([*found.images, *rows]))

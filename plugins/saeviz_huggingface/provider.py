@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz.toolkit.cells import cell_text
+from saeviz.toolkit.cells import Cell, cell_text
 from saeviz.toolkit.files import real_path
 from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
 from saeviz.toolkit.sources import FileSource
@@ -17,7 +17,7 @@ from saeviz.toolkit.tables import Table
 from saeviz_huggingface.loading import is_local, load
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import ClassLabel, Dataset
 
     from saeviz_huggingface import HuggingFaceOptions
 
@@ -85,16 +85,21 @@ class HuggingFaceImages:
 
     @cached_property
     def _table(self) -> Table:
-        """The columns of numbers and texts."""
-        from datasets import ClassLabel, Value
+        """The columns of numbers and texts, and of lists those that are labels."""
+        from datasets import ClassLabel, LargeList, List, Value
 
-        features = self._data.features
+        features = dict(self._data.features)
+        lists = {
+            name: features[name].feature
+            for name in self.options.multi_labels
+            if isinstance(features.get(name), List | LargeList)
+        }
+        features |= lists
         names = [name for name, feature in features.items() if isinstance(feature, Value | ClassLabel)]
         columns = self._data.select_columns(names)[:] if names else {}
         for name in names:
             if isinstance(features[name], ClassLabel):
-                label_of = features[name].int2str
-                columns[name] = [None if cell is None or cell < 0 else label_of(cell) for cell in columns[name]]
+                columns[name] = [_class_name(features[name], cell) for cell in columns[name]]
             elif "binary" in features[name].dtype:
                 del columns[name]
         return Table(Path(self.options.path), columns, range(len(self._data)))
@@ -120,10 +125,10 @@ class HuggingFaceImages:
     @cached_property
     def _columns(self) -> Columns:
         """The columns of ratings and of metadata."""
-        if not self._table.columns and self.options.group_column is None:
+        if not self._table.columns and not any(self.options.named_columns()):
             return Columns({}, [])
         options = self.options
-        return choose_rating_columns(self._table, options.rating_columns, {options.item_column}, options.group_column)
+        return choose_rating_columns(self._table, options.rating_columns, {options.item_column}, options)
 
     def _item(self, item_id: str, row: int) -> saeviz.ImageItem:
         columns = self._columns
@@ -150,6 +155,13 @@ class HuggingFaceImages:
     @cached_property
     def _is_local(self) -> bool:
         return is_local(self.options.path)
+
+
+def _class_name(classes: ClassLabel, cell: Cell) -> Cell:
+    """The name of a class by its number, of each where there are several; None where there is none."""
+    if isinstance(cell, list):
+        return [_class_name(classes, part) for part in cell]
+    return None if cell is None or cell < 0 else classes.int2str(cell)
 
 
 def _caches() -> list[Path]:

@@ -147,7 +147,7 @@ class SqlImages:
             raise saeviz.DataError(f"images.path: no file {options.path}")
         with self._database.reading(MOST_SECONDS) as connection:
             columns = tuple(connection.execute(self._query("q.*", "limit 0")).keys())
-        for option in ("id_column", "path_column", "url_column", "image_column", "group_column"):
+        for option in ("id_column", "path_column", "url_column", "image_column"):
             name = getattr(options, option)
             if name is not None:
                 require_column(columns, name, option)
@@ -162,7 +162,7 @@ class SqlImages:
         with self._database.reading() as connection:
             query = self._query(", ".join(f"q.{_quoted(name)}" for name in columns), f"limit {LOOKED_AT}")
             rows = [row._asdict() for row in connection.execute(query)]
-        return unread_columns(rows, columns)
+        return unread_columns(rows, columns, lists=self.options.multi_labels)
 
     @cached_property
     def _read(self) -> list[str]:
@@ -178,12 +178,12 @@ class SqlImages:
     @cached_property
     def _ratings(self) -> Columns:
         """What is made of the columns; for that all rows are read, but for the pictures."""
-        named, group = self.options.rating_columns, self.options.group_column
-        if group is not None and group == self.options.image_column:
-            require_column(self._columns, group, "group_column", {group: "bytes"}, "text")
+        options, picture = self.options, self.options.image_column
         free = [name for name in self._read if name not in self._taken]
-        wanted = list(dict.fromkeys([*free, *(named or ()), *([] if group is None else [group])]))
-        return rating_columns(self._values(wanted), self._columns, named, self._taken, WHERE, group, self._unread)
+        wanted = list(dict.fromkeys([*free, *(name for _, name in options.named_columns())]))
+        unread = self._unread | ({picture: "bytes"} if picture in wanted else {})
+        records = self._values(wanted)
+        return rating_columns(records, self._columns, options.rating_columns, self._taken, WHERE, options, unread)
 
     def _values(self, wanted: Sequence[str]) -> Iterator[Record]:
         """Some columns of all records."""

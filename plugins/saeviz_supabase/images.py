@@ -83,7 +83,7 @@ class SupabaseImages:
         options = self.options
         taken = (options.id_column, options.path_column, options.version_column)
         columns = [name for name in self._beginning[0] if name not in taken] if self._beginning else []
-        return unread_columns(self._beginning, columns, _kind)
+        return unread_columns(self._beginning, columns, _kind, options.multi_labels)
 
     @property
     def _read(self) -> list[str]:
@@ -128,8 +128,8 @@ class SupabaseImages:
             if getattr(options, option) is not None:
                 require_column(tuple(self._beginning[0]), getattr(options, option), option)
         taken = {options.id_column, options.path_column}
-        columns, group = tuple(self._beginning[0]), options.group_column
-        return rating_columns(self._rows(), columns, options.rating_columns, taken, options.table, group, self._unread)
+        named, columns = options.rating_columns, tuple(self._beginning[0])
+        return rating_columns(self._rows(), columns, named, taken, options.table, options, self._unread)
 
     def _file(self, item_id: str, path: str) -> bytes:
         if {".", ".."} & set(path.split("/")):

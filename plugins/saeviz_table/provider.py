@@ -78,7 +78,9 @@ class TableImages:
     @cached_property
     def _table(self) -> Table:
         path = self.options.path
-        return (read_list if is_list(path, "images.path") else read_table)(path, "images.path")
+        if is_list(path, "images.path"):
+            return read_list(path, "images.path")
+        return read_table(path, "images.path", self.options.multi_labels)
 
     @cached_property
     def _image_column(self) -> str:
@@ -106,10 +108,11 @@ class TableImages:
 
     @cached_property
     def _said(self) -> _Said:
-        table, join, named, group = self._table, self._columns, self.options.rating_columns, self.options.group_column
-        if list(table.columns) == [self._image_column] and not table.unread and named is None and group is None:
+        table, join, named = self._table, self._columns, self.options.rating_columns
+        if list(table.columns) == [self._image_column] and not table.unread and not any(self.options.named_columns()):
             return _Said(list(wide_rows(table, join, Columns({}, []))), Columns({}, []), [], [])
-        columns = choose_rating_columns(table, named, {join.file, join.item, join.rater}, group)
+        images = None if join.rater is None else list(named_images(table, join))
+        columns = choose_rating_columns(table, named, {join.file, join.item, join.rater}, self.options, images)
         if join.rater is None:
             return _Said(list(wide_rows(table, join, columns)), columns, list(columns.ratings), columns.notes)
         rows, ratings, more_notes = long_rows(table, join, columns, chosen=named is not None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Iterator
+
+from pydantic import Field, model_validator
 
 import saeviz
 
@@ -20,6 +22,44 @@ class ColumnOptions(saeviz.Options):
         description="column with what images have in common, such as the artist, the series or the film; images of one "
         "group are not independent of one another",
     )
+    categories: tuple[str, ...] = Field(
+        (),
+        description="columns of categories; each level becomes a target, such as emotion=joy, that is 1 for the images "
+        "that have it and 0 for the others",
+    )
+    multi_labels: tuple[str, ...] = Field(
+        (),
+        description="columns with several labels in a cell, separated by `;` or as a list; each label becomes a target "
+        "as a level does",
+    )
+    ordinals: dict[str, tuple[str, ...]] = Field(
+        {},
+        description='columns with ordered levels, the lowest first: { mood = ["low", "mid", "high"] } reads them as 0, '
+        "1, 2",
+    )
+    min_images: int = Field(
+        10,
+        ge=1,
+        le=1_000_000,
+        description="a level or label is a target only if so many images have it and so many do not",
+    )
+
+    def named_columns(self) -> Iterator[tuple[str, str]]:
+        """The columns that are named, each after the option that names it."""
+        for option in ("rating_columns", "categories", "multi_labels", "ordinals"):
+            yield from ((option, name) for name in getattr(self, option) or ())
+        if self.group_column is not None:
+            yield "group_column", self.group_column
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> ColumnOptions:
+        for one, other in (("categories", "multi_labels"), ("ordinals", "rating_columns")):
+            if both := set(getattr(self, one)) & set(getattr(self, other) or ()):
+                raise ValueError(f"{sorted(both)[0]!r} is in {one} and in {other}; leave it in one of them")
+        for name, levels in self.ordinals.items():
+            if len(levels) < 2 or len({" ".join(level.split()) for level in levels}) < len(levels):
+                raise ValueError(f"ordinals: {name!r} needs two levels or more, no two of them the same")
+        return self
 
 
 class RaterOptions(ColumnOptions):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,16 +54,17 @@ def long_rows(
             "name the ratings in images.rating_columns to change that"
         )
     kept = [name for name in numbers if name not in of_raters]
+    columns_of_numbers = chain(((name, numbers[name]) for name in kept), _levels(table, columns))
     means: list[dict[str, float]] = [{} for _ in images]
     individual: list[dict[str, dict[str, float]]] = [{} for _ in images]
     nameless, again = np.zeros((2, len(table)), dtype=bool)
-    for name in kept:
-        given = np.isfinite(numbers[name])
-        single, repeated = _one_per_rater(numbers[name], given & has_rater, image_of_row, rater_of_row)
+    for name, values in columns_of_numbers:
+        given = np.isfinite(values)
+        single, repeated = _one_per_rater(values, given & has_rater, image_of_row, rater_of_row)
         nameless |= given & ~has_rater
         again |= repeated
         _add_means(means, name, single)
-        if chosen or not _is_known_of_images(numbers[name], image_of_row):
+        if (chosen and name in columns.ratings) or not _is_known_of_images(values, image_of_row):
             _add_individual(individual, name, single, raters)
     notes += _note_rows(table, nameless, "with a rating but no rater: left out")
     notes += _note_rows(table, again, "with another rating of an image by the same rater: their mean counts as one")
@@ -155,6 +157,14 @@ def _metadata(
         return metadata, []
     verb = "differs" if len(differ) == 1 else "differ"
     return metadata, [f"{table.path.name}: {', '.join(differ)} {verb} between rows of an image and cannot be metadata"]
+
+
+def _levels(table: Table, columns: Columns) -> Iterator[tuple[str, FloatArray]]:
+    """The targets of categories and labels, and what each is in every row: 1, 0, or NaN where the cell is missing."""
+    for levels in columns.levels:
+        found = [levels.of(cell) for cell in table.columns[levels.column]]
+        for level, name in levels.names.items():
+            yield name, np.array([np.nan if cell is None else level in cell for cell in found], dtype=np.float64)
 
 
 def _groups(table: Table, name: str | None, image_of_row: IntArray, n_images: int) -> list[str | None]:

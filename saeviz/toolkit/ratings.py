@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TypedDict
@@ -10,6 +10,8 @@ from typing import TypedDict
 import saeviz
 from saeviz.toolkit.cells import Cell, is_missing, kind_of_column, listed, metadata_text, named_with, not_read, shown
 from saeviz.toolkit.column_names import is_count, is_id, is_row_number, is_time, is_unnamed, statistics
+from saeviz.toolkit.column_options import ColumnOptions
+from saeviz.toolkit.levels import Levels, Order, choose_levels
 from saeviz.toolkit.numbers import Reading, Survey, commas, has_number, missing_codes
 from saeviz.toolkit.tables import Table
 
@@ -47,18 +49,20 @@ class Columns:
     """The columns of a table or query, sorted into ratings and metadata.
 
     `ratings` are the rating columns and how their numbers are written, `metadata` those that may be metadata, `group`
-    the one that says which group an image belongs to.
+    the one that says which group an image belongs to, `levels` those of categories and labels, which give ratings, too.
     """
 
-    ratings: Mapping[str, Reading]
+    ratings: Mapping[str, Reading | Order]
     metadata: Sequence[str]
     notes: list[str] = field(default_factory=list)
     group: str | None = None
+    levels: Sequence[Levels] = ()
 
     @property
     def read(self) -> list[str]:
         """The columns from which something is made."""
-        return list(dict.fromkeys([*self.ratings, *self.metadata, *([] if self.group is None else [self.group])]))
+        further = [*(levels.column for levels in self.levels), *([] if self.group is None else [self.group])]
+        return list(dict.fromkeys([*self.ratings, *self.metadata, *further]))
 
     def known(self, record: Mapping[str, Cell]) -> Known:
         """What one record says of its image; what is missing is left out."""
@@ -69,15 +73,19 @@ class Columns:
     def split(self, record: Mapping[str, Cell]) -> tuple[dict[str, float], dict[str, str]]:
         """The ratings and the metadata of one record, without missing values."""
         numbers = {name: reading.number(record[name]) for name, reading in self.ratings.items()}
+        ratings = {name: number for name, number in numbers.items() if number is not None}
+        for levels in self.levels:
+            ratings |= levels.targets(record[levels.column])
         texts = {name: metadata_text(record[name]) for name in self.metadata}
-        return (
-            {name: number for name, number in numbers.items() if number is not None},
-            {name: text for name, text in texts.items() if text},
-        )
+        return ratings, {name: text for name, text in texts.items() if text}
 
 
 def choose_rating_columns(
-    table: Table, named: Sequence[str] | None, join_columns: Collection[str | None], group: str | None = None
+    table: Table,
+    named: Sequence[str] | None,
+    join_columns: Collection[str | None],
+    options: ColumnOptions | None = None,
+    images: Sequence[Hashable] | None = None,
 ) -> Columns:
     """Find the rating and metadata columns of a table, see `choose`.
 
@@ -85,9 +93,20 @@ def choose_rating_columns(
     """
     if named is not None:
         named = [table.name_of(name, "rating_columns") for name in named]
-    if group is not None:
-        group = table.name_of(group, "group_column")
-    return choose(table.columns, named, join_columns, table.path.name, table.delimiter, group)
+    if options is not None:
+        options = _with_names_of(table, options)
+    return choose(table.columns, named, join_columns, table.path.name, table.delimiter, options, images)
+
+
+def _with_names_of(table: Table, options: ColumnOptions) -> ColumnOptions:
+    names = {pair: table.name_of(pair[1], pair[0]) for pair in options.named_columns()}
+    changed = {
+        option: tuple(names[option, name] for name in getattr(options, option))
+        for option in ("categories", "multi_labels")
+    }
+    ordinals = {names["ordinals", name]: levels for name, levels in options.ordinals.items()}
+    group = options.group_column and names["group_column", options.group_column]
+    return options.model_copy(update={**changed, "ordinals": ordinals, "group_column": group})
 
 
 def choose(
@@ -96,21 +115,39 @@ def choose(
     taken: Collection[str | None],
     where: str,
     delimiter: str = "",
-    group: str | None = None,
+    options: ColumnOptions | None = None,
+    images: Sequence[Hashable] | None = None,
 ) -> Columns:
     """Find the rating and metadata columns among `columns`, ignoring those in `taken`.
 
     `named` columns are ratings and must hold numbers, else `ConfigError`. By default a column is one when most of
     what is filled in are numbers, unless it numbers rows, is an id or a time, says something about another column (its
-    spread, count, median or interval), is the column of the `group`, or has what looks like a code for missing values.
-    Every other column with numbers that is no rating is named in a note.
+    spread, count, median or interval), has what looks like a code for missing values, or `options` say what else it is.
+    Every other column with numbers that is no rating is named in a note. `images` says of each row which image it is
+    about, where that is not one for each.
     """
+    options = options or ColumnOptions()
+    levels, orders, level_notes = choose_levels(columns, options, where, images)
     free = {name: cells for name, cells in columns.items() if name not in taken}
-    surveys = {name: Survey.of(cells) for name, cells in free.items()}
+    chosen = (
+        _choose_by_looks(free, where, delimiter, options)
+        if named is None
+        else _choose_named(columns, free, named, where, commas(map(Survey.of, free.values()), delimiter))
+    )
+    return replace(
+        chosen,
+        ratings={**chosen.ratings, **orders},
+        metadata=[name for name in chosen.metadata if name not in orders],
+        notes=[*chosen.notes, *(f"{where}: {note}" for note in level_notes)],
+        group=options.group_column,
+        levels=levels,
+    )
+
+
+def _choose_by_looks(free: Mapping[str, Sequence[Cell]], where: str, delimiter: str, options: ColumnOptions) -> Columns:
+    described = {name for _, name in options.named_columns()}
+    surveys = {name: Survey.of(cells) for name, cells in free.items() if name not in described}
     comma = commas(surveys.values(), delimiter)
-    if named is not None:
-        return replace(_choose_named(columns, free, named, where, comma), group=group)
-    surveys.pop(group or "", None)
     reasons = _Reasons()
     found: dict[str, Reading] = {}
     numeric = [name for name, survey in surveys.items() if survey.numbers]
@@ -122,9 +159,9 @@ def choose(
         if reading is not None:
             found[name] = reading
     notes = list(reasons.notes())
-    if not found:
+    if not found and described <= {options.group_column}:
         notes.append(f"no column looks like a rating; {_CHANGE}")
-    return Columns(found, _metadata(free, found), [f"{where}: {note}" for note in notes], group)
+    return Columns(found, _metadata(free, found), [f"{where}: {note}" for note in notes])
 
 
 def _choose_named(
@@ -153,16 +190,19 @@ def note_non_numbers(table: Table, columns: Columns, names: Iterable[str] | None
 
 
 def non_numbers(
-    name: str, reading: Reading, cells: Sequence[Cell], where: str, rows: Sequence[int] | None = None
+    name: str, reading: Reading | Order, cells: Sequence[Cell], where: str, rows: Sequence[int] | None = None
 ) -> Iterator[str]:
     """A note if cells of a rating column are neither numbers nor missing; `rows` are the row numbers of the cells."""
     wrong = [place for place, cell in enumerate(cells) if not is_missing(cell) and reading.number(cell) is None]
     if not wrong:
         return
+    one, many = ("one of its levels", "among its levels")
+    if isinstance(reading, Reading):
+        one, many = ("a finite number", "finite numbers")
     if len(wrong) == 1:
-        what = f"1 value of {name!r} is not a finite number and counts as missing:"
+        what = f"1 value of {name!r} is not {one} and counts as missing:"
     else:
-        what = f"{len(wrong)} values of {name!r} are not finite numbers and count as missing, first"
+        what = f"{len(wrong)} values of {name!r} are not {many} and count as missing, first"
     place = f" in row {rows[wrong[0]]}" if rows is not None else ""
     yield f"{where}: {what} {shown(cells[wrong[0]])}{place}"
 

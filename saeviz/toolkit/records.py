@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeviz.toolkit.cells import Cell, kind_of_column, nested_kind, not_read
+from saeviz.toolkit.column_options import ColumnOptions
 from saeviz.toolkit.names import existing
 from saeviz.toolkit.ratings import Columns, choose, non_numbers
 from saeviz.values.errors import ConfigError, DataError, ImageError
@@ -28,7 +29,7 @@ def rating_columns(
     named: Sequence[str] | None,
     taken: Collection[str],
     where: str,
-    group: str | None = None,
+    options: ColumnOptions | None = None,
     unread: Mapping[str, str] | None = None,
 ) -> Columns:
     """Find the rating and metadata columns of records, see `saeviz.toolkit.ratings.choose`.
@@ -36,33 +37,37 @@ def rating_columns(
     `unread` columns are not in the records, see `unread_columns`. Raises `ConfigError` for a column that is named and
     is one of them, or not among `columns`.
     """
-    unread = unread or {}
+    unread, options = unread or {}, options or ColumnOptions()
     for name in named or ():
         require_column(columns, name, "rating_columns", unread, "numbers")
-    if group is not None:
-        require_column(columns, group, "group_column", unread, "text")
+    for option, name in options.named_columns():
+        require_column(columns, name, option, unread, "text")
     looked_at = [name for name in columns if name not in taken and name not in unread]
-    cells: dict[str, list[Cell]] = {name: [] for name in (*looked_at, *(named or ()))}
+    further = (name for _, name in options.named_columns())
+    cells: dict[str, list[Cell]] = {name: [] for name in (*looked_at, *(named or ()), *further)}
     notes = [f"{where}: {not_read(unread)}"] if unread else []
     if not cells:
-        return Columns({}, [], notes, group)
+        return Columns({}, [], notes)
     for record in records:
         for name, column in cells.items():
-            column.append(brief(record[name]))
-    chosen = choose(cells, named and list(dict.fromkeys(named)), taken, where, group=group)
+            column.append(record[name] if name in options.multi_labels else brief(record[name]))
+    chosen = choose(cells, named and list(dict.fromkeys(named)), taken, where, options=options)
     odd = (note for name, reading in chosen.ratings.items() for note in non_numbers(name, reading, cells[name], where))
     return replace(chosen, notes=[*notes, *chosen.notes, *odd])
 
 
 def unread_columns(
-    records: Sequence[Record], columns: Iterable[str], kind_of: Callable[[Cell], str] = nested_kind
+    records: Sequence[Record],
+    columns: Iterable[str],
+    kind_of: Callable[[Cell], str] = nested_kind,
+    lists: Collection[str] = (),
 ) -> dict[str, str]:
     """Columns that hold no single values in these records but lists, structures or bytes, by what they hold.
 
-    A database need not send them with every record; with long lists they are most of it.
+    A database need not send them with every record; with long lists they are most of it. Lists are read in `lists`.
     """
     kinds = {name: kind_of_column((record[name] for record in records), kind_of) for name in columns}
-    return {name: kind for name, kind in kinds.items() if kind}
+    return {name: kind for name, kind in kinds.items() if kind and not (kind == "lists" and name in lists)}
 
 
 def brief(cell: Cell) -> Cell:

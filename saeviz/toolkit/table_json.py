@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,23 @@ from saeviz.toolkit.table import Table, refuse_doubles, twice
 from saeviz.toolkit.table_text import text_of
 
 
-def read_json(path: Path) -> Table:
+def read_json(path: Path, lists: Collection[str] = ()) -> Table:
     """The table in a file of JSON; raises `ValueError` where there is none."""
     text, notes = text_of(path)
     content = json.loads(text, object_pairs_hook=_one_of_each)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        return _of_records(path, content, range(1, len(content) + 1), notes)
+        return _of_records(path, content, range(1, len(content) + 1), notes, lists)
     if isinstance(content, dict) and all(isinstance(column, dict) for column in content.values()):
         content = _align(content)
     if isinstance(content, dict) and all(isinstance(column, list) for column in content.values()):
         lengths = {len(column) for column in content.values()}
         if len(lengths) > 1:
             raise ValueError("its columns differ in length")
-        return _without_nested(path, content, range(1, max(lengths, default=0) + 1), notes)
+        return _without_nested(path, content, range(1, max(lengths, default=0) + 1), notes, lists)
     raise ValueError("it is neither a list of records nor an object of columns")
 
 
-def read_json_lines(path: Path) -> Table:
+def read_json_lines(path: Path, lists: Collection[str] = ()) -> Table:
     """The table in a file with a record of JSON in each line."""
     text, notes = text_of(path)
     records: list[dict[str, Cell]] = []
@@ -45,7 +45,7 @@ def read_json_lines(path: Path) -> Table:
             raise ValueError(f"line {number} is not a record ({{...}})")
         records.append(record)
         lines.append(number)
-    return _of_records(path, records, lines, notes)
+    return _of_records(path, records, lines, notes, lists)
 
 
 def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -56,15 +56,19 @@ def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _of_records(path: Path, records: Sequence[Mapping[str, Cell]], rows: Sequence[int], notes: list[str]) -> Table:
+def _of_records(
+    path: Path, records: Sequence[Mapping[str, Cell]], rows: Sequence[int], notes: list[str], lists: Collection[str]
+) -> Table:
     names = dict.fromkeys(name for record in records for name in record)
-    return _without_nested(path, {name: [record.get(name) for record in records] for name in names}, rows, notes)
+    return _without_nested(path, {name: [record.get(name) for record in records] for name in names}, rows, notes, lists)
 
 
-def _without_nested(path: Path, columns: Mapping[str, list[Cell]], rows: Sequence[int], notes: list[str]) -> Table:
-    """The table without the columns in which every value is a list or a structure."""
+def _without_nested(
+    path: Path, columns: Mapping[str, list[Cell]], rows: Sequence[int], notes: list[str], lists: Collection[str]
+) -> Table:
+    """The table without the columns in which every value is a list or a structure, but with `lists`."""
     kinds = {same_form(name): kind_of_column(cells, _kind) for name, cells in columns.items()}
-    unread = {name: kind for name, kind in kinds.items() if kind}
+    unread = {name: kind for name, kind in kinds.items() if kind and not (kind == "lists" and name in lists)}
     refuse_doubles(columns)
     kept = {same_form(name): cells for name, cells in columns.items() if same_form(name) not in unread}
     return Table(path, kept, rows, notes, unread)

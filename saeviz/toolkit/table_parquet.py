@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_parquet(path: Path) -> Table:
-    """The table in a Parquet file, without the columns that hold no single values."""
+def read_parquet(path: Path, lists: Collection[str] = ()) -> Table:
+    """The table in a Parquet file, without the columns that hold no single values, but with `lists`."""
     import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import parquet
@@ -25,6 +26,7 @@ def read_parquet(path: Path) -> Table:
         schema = file.schema_arrow
         refuse_doubles(schema.names)
         kinds = {column.name: _kind_of_type(column.type) for column in schema}
+        kinds |= {name: "" for name, kind in kinds.items() if kind == "lists" and same_form(name) in lists}
         unread = {same_form(name): kind for name, kind in kinds.items() if kind}
         wanted = [name for name, kind in kinds.items() if not kind]
         n_rows = file.metadata.num_rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Collection
 from pathlib import Path
 
 from saeviz.toolkit.delimited import decode, parse
@@ -13,7 +14,7 @@ from saeviz.toolkit.table_kinds import ending_of, refuse_what_is_no_text
 MOST_UNPACKED = 1 << 30
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path, lists: Collection[str] = ()) -> Table:  # noqa: ARG001 - its cells are text
     """The table in a file whose cells commas, tabs, semicolons or bars separate."""
     text, notes = text_of(path)
     ending = ending_of(path).removesuffix(".gz")

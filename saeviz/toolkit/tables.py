@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import saeviz
 from saeviz.toolkit.cells import Cell, cell_text, is_missing, not_read
 from saeviz.toolkit.files import open_regular
+from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table import IMAGE_COLUMNS, Table
 from saeviz.toolkit.table_json import read_json, read_json_lines
 from saeviz.toolkit.table_kinds import advice_on, ending_of
@@ -19,7 +21,7 @@ from saeviz.toolkit.table_text import read_csv, read_lines, text_of
 __all__ = ["READERS", "Cell", "Table", "cell_text", "is_list", "is_missing", "read_list", "read_table"]
 
 _LISTS = frozenset({"", ".txt", ".text", ".lst", ".list", ".urls"})
-READERS: dict[str, Callable[[Path], Table]] = {
+READERS: dict[str, Callable[..., Table]] = {
     ".csv": read_csv,
     ".tsv": read_csv,
     ".tab": read_csv,
@@ -32,10 +34,11 @@ READERS: dict[str, Callable[[Path], Table]] = {
 """The reader for each file name ending; text formats may also be compressed with gzip (`.csv.gz`)."""
 
 
-def read_table(path: Path, option: str = "images.ratings") -> Table:
+def read_table(path: Path, option: str = "images.ratings", lists: Collection[str] = ()) -> Table:
     """Read the table in `path`; its file name ending tells the format.
 
-    `option` is the option that named it. Raises `DataError` if it cannot be read or has no rows.
+    `option` is the option that named it. Lists are read only in the columns `lists`. Raises `DataError` if it cannot be
+    read or has no rows.
     """
     ending = ending_of(path)
     read = READERS.get(ending.removesuffix(".gz"))
@@ -43,7 +46,7 @@ def read_table(path: Path, option: str = "images.ratings") -> Table:
         raise saeviz.DataError(
             f"{option}: {path} is not a table of a known kind ({', '.join(READERS)}); {advice_on(ending)}"
         )
-    return _checked(read, path, option)
+    return _checked(partial(read, lists=frozenset(map(same_form, lists))), path, option)
 
 
 def read_list(path: Path, option: str) -> Table:

@@ -392,7 +392,7 @@ def groups(provider) -> dict[str, str | None]:
 
 
 def test_a_column_says_which_group_an_image_belongs_to_and_stays_metadata(three, tmp_path):
-    table = write(tmp_path / "r.csv", "file,liking,series\na.jpg,1,1\nb.jpg,2,NA\n")
+    table = write(tmp_path / "r.csv", "file,liking,series\na.jpg,1,1\nb.png,2,NA\n")
     provider = provide(three, ratings=table, group_column="series")
     assert list(groups(provider).values()) == ["1", None, None]
     assert provider.get_image("a.jpg").ratings == {"liking": 1.0}
@@ -411,3 +411,18 @@ def test_a_group_column_that_is_not_there_is_refused(three, tmp_path):
     table = write(tmp_path / "r.csv", "file,liking,artist\na.jpg,1,x\n")
     with pytest.raises(saeviz.ConfigError, match=r"images\.group_column: r\.csv has no column 'artst'; did you mean"):
         provide(three, ratings=table, group_column="artst").notes()
+
+
+def test_categories_labels_and_ordered_levels_of_a_parquet_table(three, tmp_path):
+    import pandas as pd
+
+    names = ["a.jpg", "b.png", "sub/c.gif"]
+    rows = {"file": names, "kind": ["cat", "dog", None], "tags": [["x"], [], ["x", "y"]], "mood": ["low", "high", "?"]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "r.parquet")
+    named = {"categories": ("kind",), "multi_labels": ("tags",), "ordinals": {"mood": ("low", "high")}}
+    provider = provide(three, ratings=tmp_path / "r.parquet", min_images=1, **named)
+    by_id = {item.item_id: item.ratings for item in provider.iter_images()}
+    assert by_id[names[0]] == {"mood": 0.0, "kind=cat": 1.0, "kind=dog": 0.0, "tags=x": 1.0, "tags=y": 0.0}
+    assert by_id[names[1]] == {"mood": 1.0, "kind=cat": 0.0, "kind=dog": 1.0, "tags=x": 0.0, "tags=y": 0.0}
+    assert by_id[names[2]] == {"tags=x": 1.0, "tags=y": 1.0}
+    assert not provider.notes()

@@ -299,3 +299,18 @@ def test_groups(saved):
     assert [item.group for item in provide(saved, group_column="kind").iter_images()] == ["cat", "dog", None]
     with pytest.raises(saeviz.ConfigError, match=r"images\.group_column: saved has no column 'tags'"):
         next(provide(saved, group_column="tags").iter_images())
+
+
+def test_class_labels_and_lists_as_targets(tmp_path):
+    text, classes = datasets.Value("string"), datasets.ClassLabel(names=["cat", "dog"])
+    columns = {
+        "kind": (classes, [0, 1, -1]),
+        "tags": (datasets.List(text), [["x"], [], None]),
+        "animals": (datasets.LargeList(classes), [[0, 1], [1], []]),
+    }
+    rows(**columns).save_to_disk(str(tmp_path / "saved"))
+    options = {"categories": ["kind"], "multi_labels": ["tags", "animals"], "min_images": 1}
+    found = [item.ratings for item in provide(tmp_path / "saved", **options).iter_images()]
+    assert found[0] == {"kind=cat": 1.0, "kind=dog": 0.0, "tags=x": 1.0, "animals=cat": 1.0, "animals=dog": 1.0}
+    assert found[1] == {"kind=cat": 0.0, "kind=dog": 1.0, "tags=x": 0.0, "animals=cat": 0.0, "animals=dog": 1.0}
+    assert found[2] == {"animals=cat": 0.0, "animals=dog": 0.0}

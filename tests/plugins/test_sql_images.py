@@ -351,3 +351,20 @@ def test_groups(tables):
 def test_a_group_column_that_is_none(tables, options, message):
     with pytest.raises(saeviz.ConfigError, match=message):
         next(tables.images(**options).iter_images())
+
+
+def test_categories_and_labels(tables):
+    texts = ["[]", '["sky", "sea"]', "sky", None]
+    array = ["{}", "{sky,sea}", "{sky}", None]
+    tables.execute(f"create table works (id integer, path text, kind text, tags {'text[]' if tables.url else 'text'})")
+    rows = zip(range(4), ["a.png"] * 4, ["a", "b", "", "a"], array if tables.url else texts, strict=True)
+    tables.fill("works", list(rows))
+    options = {"categories": ["kind"], "multi_labels": ["tags"], "min_images": 1}
+    provider = tables.images(query="select * from works", **options)
+    assert [item.ratings for item in provider.iter_images()] == [
+        {"kind=a": 1.0, "kind=b": 0.0, "tags=sky": 0.0, "tags=sea": 0.0},
+        {"kind=a": 0.0, "kind=b": 1.0, "tags=sky": 1.0, "tags=sea": 1.0},
+        {"tags=sky": 1.0, "tags=sea": 0.0},
+        {"kind=a": 1.0, "kind=b": 0.0},
+    ]
+    assert provider.get_image("2").ratings == {"tags=sky": 1.0, "tags=sea": 0.0}

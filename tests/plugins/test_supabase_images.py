@@ -248,3 +248,19 @@ def test_groups(images):
     assert provider.get_image("7").group is None
     with pytest.raises(saeviz.ConfigError, match=r"group_column: 'about' holds structures, not text"):
         images(group_column="about").notes()
+
+
+def test_categories_and_labels(images, project):
+    project.sql("create table tagged (id integer primary key, file text, kind text, tags text[], more jsonb)")
+    project.sql("""
+        insert into tagged values
+            (1, 'a.png', 'x', '{sky,sea}', '["a"]'), (2, 'a.png', null, '{}', '[]'), (3, 'a.png', 'y', null, null)
+    """)
+    provider = images(table="tagged", categories=["kind"], multi_labels=["tags", "more"], min_images=1)
+    assert [dict(item.ratings) for item in provider.iter_images()] == [
+        {"kind=x": 1.0, "kind=y": 0.0, "tags=sea": 1.0, "tags=sky": 1.0, "more=a": 1.0},
+        {"tags=sea": 0.0, "tags=sky": 0.0, "more=a": 0.0},
+        {"kind=x": 0.0, "kind=y": 1.0},
+    ]
+    with pytest.raises(saeviz.ConfigError, match=r"categories: 'tags' holds lists, not text"):
+        images(table="tagged", categories=["tags"]).notes()

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
 
 
+NAMED = 5
+"""Of ratings that the same number of images have, as the levels of one column, so many are named in warnings."""
+
+
 class Score(Stage):
     """Runs the scorers over every space and keeps each feature's top images."""
 
@@ -44,9 +48,16 @@ class Score(Stage):
             with session.components.blaming(config):
                 config.options.check_data(config.place, dataset.ratings, metadata)
         n = len(dataset.items)
+        with_count: dict[int, list[str]] = {}
         for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
-            if 2 * count <= n:
+            with_count.setdefault(count, []).append(name)
+        for count, names in with_count.items():
+            if 2 * count > n:
+                continue
+            for name in names[:NAMED]:
                 logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
+            if names[NAMED:]:
+                logger.warning("images: %d more ratings are of only %d of %d images", len(names[NAMED:]), count, n)
 
     def identity(self, session: Session) -> Any:
         """The scorers, and the images, ratings, features and embeddings they see."""
