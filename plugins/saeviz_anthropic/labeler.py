@@ -7,19 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.vlm import (
-    Extra,
-    Part,
-    Question,
-    Reply,
-    ServiceError,
-    VLMLabeler,
-    http_reason,
-    redirect_reason,
-    seconds_to_wait,
-    text_of,
-    tokens_of,
-)
+from saeviz.toolkit.vlm import Extra, Part, Question, Reply, ServiceError, VLMLabeler, http_reason, text_of, tokens_of
+from saeviz.toolkit.vlm.sdk import asked, client_of
 from saeviz_anthropic import AnthropicOptions
 
 if TYPE_CHECKING:
@@ -44,20 +33,9 @@ class Messages:
         """The answer to one question; raises `ServiceError`."""
         import anthropic
 
-        try:
-            return _reply(self._client.messages.create(**self._body(question)))
-        except anthropic.APIStatusError as error:
-            if 300 <= error.status_code < 400:
-                raise ServiceError(error.status_code, redirect_reason(error.response.headers)) from error
-            reason = http_reason(error.response.content, error.message)
-            if error.status_code == 400 and "content filtering" in reason:
-                return Reply("", 0, 0, refusal=f"blocked: {reason}")
-            status = 402 if error.status_code == 400 and "credit balance" in reason else error.status_code
-            raise ServiceError(status, reason, seconds_to_wait(error.response.headers)) from error
-        except anthropic.APIConnectionError as error:
-            raise ServiceError(None, f"{error} {error.__cause__ or ''}".strip()) from error
-        except (anthropic.AnthropicError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise ServiceError(None, f"the response could not be parsed ({type(error).__name__})") from error
+        return asked(
+            anthropic, lambda: _reply(self._client.messages.create(**self._body(question))), _status, _is_refusal
+        )
 
     def image_tokens(self, size: int) -> int:
         """Width times height by 750."""
@@ -65,16 +43,10 @@ class Messages:
 
     @cached_property
     def _client(self) -> Anthropic:
-        from anthropic import Anthropic, DefaultHttpxClient
+        import anthropic
 
-        options = self.options
-        return Anthropic(
-            api_key=options.sent_key(),
-            base_url=options.base_url,
-            timeout=options.timeout,
-            max_retries=0,
-            http_client=DefaultHttpxClient(follow_redirects=False),
-        )
+        client: Anthropic = client_of(anthropic, anthropic.Anthropic, self.options)
+        return client
 
     def _body(self, question: Question) -> dict[str, Any]:
         form = {"output_config": {"format": {"type": "json_schema", "schema": question.schema}}}
@@ -85,6 +57,14 @@ class Messages:
             "messages": [{"role": "user", "content": [_content(part) for part in question.parts]}],
             **(form if question.has(Extra.SCHEMA) else {}),
         }
+
+
+def _status(error: Any, reason: str) -> int:
+    return 402 if error.status_code == 400 and "credit balance" in reason else int(error.status_code)
+
+
+def _is_refusal(error: Any, reason: str) -> bool:
+    return error.status_code == 400 and "content filtering" in reason
 
 
 def _content(part: Part) -> dict[str, Any]:

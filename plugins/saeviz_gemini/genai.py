@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from saeviz.toolkit.bounded import EndlessError
 from saeviz.toolkit.vlm import Extra, Picture, Question, Reply, ServiceError
+from saeviz.toolkit.vlm.sdk import bounds
 from saeviz_gemini import GeminiOptions, reading
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class GenAI:
         except errors.APIError as error:
             headers = getattr(error.response, "headers", None) or {}
             raise reading.failure(error.code, _body_of(error), headers, str(error.message or error)) from error
+        except EndlessError as error:
+            raise ServiceError(None, str(error)) from error
         except _transport_errors() as error:
             raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:  # a body that is not what is documented
@@ -57,7 +61,7 @@ class GenAI:
         http = HttpOptions(
             base_url=self.options.base_url,
             timeout=max(1, round(1000 * self.options.timeout)),
-            client_args={"follow_redirects": False},
+            client_args=bounds(self.options),
         )
         return genai.Client(vertexai=False, api_key=self.options.sent_key(), http_options=http)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
+from io import BytesIO
 from typing import Any
 
+from saeviz.toolkit.bounded import IDENTITY, EndlessError, bounded, refuse_compressed
 from saeviz.toolkit.vlm import Extra, Picture, Question, Reply, ServiceError
+from saeviz.toolkit.vlm.sdk import MOST_BYTES
 from saeviz_gemini import GeminiOptions, reading
 
 
@@ -27,6 +30,7 @@ class GenerativeAI:
         from google.auth.exceptions import GoogleAuthError
         from google.protobuf.json_format import ParseError
         from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
 
         parts = [
             {"mime_type": "image/jpeg", "data": part.jpeg} if isinstance(part, Picture) else part
@@ -40,7 +44,7 @@ class GenerativeAI:
             model = sdk.GenerativeModel(self.options.model, system_instruction=question.apart or None)
             options = {"timeout": self.options.timeout, "retry": None}
             return _reply(model.generate_content(parts, generation_config=config, request_options=options))
-        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+        except (GoogleAPIError, GoogleAuthError, RequestException, HTTPError, EndlessError) as error:
             raise ServiceError(None, f"{type(error).__name__} {error}".strip()) from error
         except (
             ParseError,
@@ -63,18 +67,26 @@ class GenerativeAI:
 
         endpoint = {"api_endpoint": self.options.base_url.rstrip("/")} if self.options.base_url else None
         sdk.configure(api_key=self.options.sent_key(), transport="rest", client_options=endpoint)
-        _look_at_responses()
+        _look_at_responses(self.options.timeout)
         return sdk
 
 
-def _look_at_responses() -> None:
-    """Before the library does: it takes key and images wherever it is redirected to, and reads Google's errors only."""
+def _look_at_responses(seconds: float) -> None:
+    """Before the library does: it takes key and images wherever it is redirected to, and reads Google's errors only.
+
+    And it reads answers without an end.
+    """
     from google.generativeai.client import get_default_generative_client
 
-    get_default_generative_client()._transport._session.hooks["response"].append(_refuse)
+    session = get_default_generative_client()._transport._session
+    session.headers.update(IDENTITY)
+    session.hooks["response"].append(partial(_refuse, seconds=seconds))
 
 
-def _refuse(response: Any, **_: Any) -> None:
+def _refuse(response: Any, *, seconds: float, **_: Any) -> None:
+    refuse_compressed(response.headers)
+    parts = iter(lambda: response.raw.read1(2**16), b"")  # what has arrived, without waiting for more
+    response.raw = BytesIO(b"".join(bounded(parts, MOST_BYTES, seconds)))
     if response.status_code >= 300:
         raise reading.failure(response.status_code, response.text, response.headers, f"HTTP {response.reason}")
 

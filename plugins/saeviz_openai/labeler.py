@@ -9,19 +9,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.vlm import (
-    Extra,
-    Part,
-    Question,
-    Reply,
-    ServiceError,
-    VLMLabeler,
-    http_reason,
-    redirect_reason,
-    seconds_to_wait,
-    text_of,
-    tokens_of,
-)
+from saeviz.toolkit.vlm import Extra, Part, Question, Reply, ServiceError, VLMLabeler, http_reason, text_of, tokens_of
+from saeviz.toolkit.vlm.sdk import asked, client_of
 from saeviz_openai import OpenAIOptions
 
 if TYPE_CHECKING:
@@ -50,20 +39,9 @@ class ChatCompletions:
         """The answer to one question; raises `ServiceError`."""
         import openai
 
-        try:
-            return _reply(self._client.chat.completions.create(**self._body(question)))
-        except openai.APIStatusError as error:
-            if 300 <= error.status_code < 400:
-                raise ServiceError(error.status_code, redirect_reason(error.response.headers)) from error
-            reason = http_reason(error.response.content, error.message)
-            if error.code in BLOCKED:
-                return Reply("", 0, 0, refusal=f"blocked ({error.code}): {reason}")
-            status = 402 if error.code in EMPTY_ACCOUNT else error.status_code
-            raise ServiceError(status, reason, seconds_to_wait(error.response.headers)) from error
-        except openai.APIConnectionError as error:
-            raise ServiceError(None, f"{error} {error.__cause__ or ''}".strip()) from error
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise ServiceError(None, f"the response could not be parsed ({type(error).__name__})") from error
+        return asked(
+            openai, lambda: _reply(self._client.chat.completions.create(**self._body(question))), _status, _is_refusal
+        )
 
     def image_tokens(self, size: int) -> int:
         """Patches of 32 pixels, at most 1536, times 1.62: the rule of the small models; large ones count less."""
@@ -71,16 +49,10 @@ class ChatCompletions:
 
     @cached_property
     def _client(self) -> OpenAI:
-        from openai import DefaultHttpxClient, OpenAI
+        import openai
 
-        options = self.options
-        return OpenAI(
-            api_key=options.sent_key(),
-            base_url=options.base_url,
-            timeout=options.timeout,
-            max_retries=0,
-            http_client=DefaultHttpxClient(follow_redirects=False),
-        )
+        client: OpenAI = client_of(openai, openai.OpenAI, self.options)
+        return client
 
     def _body(self, question: Question) -> dict[str, Any]:
         system = [{"role": "system", "content": question.apart}] if question.apart else []
@@ -95,6 +67,14 @@ class ChatCompletions:
             is_older = bool(self.options.base_url) == question.has(Extra.LIMIT)
             body["max_tokens" if is_older else "max_completion_tokens"] = self.options.max_output_tokens
         return body
+
+
+def _status(error: Any, _: str) -> int:
+    return 402 if error.code in EMPTY_ACCOUNT else int(error.status_code)
+
+
+def _is_refusal(error: Any, _: str) -> bool:
+    return error.code in BLOCKED
 
 
 def _content(part: Part) -> dict[str, Any]:

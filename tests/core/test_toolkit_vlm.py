@@ -24,6 +24,7 @@ def answer(**changes):
 
 
 DRAFT = answer(label="a draft")
+PYTHON = repr({**GOOD, "description": "A man's {door}", "visual_elements": ['it\'s "a"'], "why": None})
 THOUGHTS = [
     f"<think>{DRAFT}</think>",
     f"perhaps {DRAFT}</think>\n\n",
@@ -119,6 +120,23 @@ def test_activations_are_told_as_shares_of_the_strongest():
         (answer(label=7), ValueError),
         (answer(label="..."), ValueError),
         (answer(label="a b c d e f"), ValueError),
+        (PYTHON, "red doors"),
+        (f"Here's the answer:\n```python\n{PYTHON}\n```\nIt doesn't fit all.", "red doors"),
+        (DRAFT + PYTHON, "red doors"),
+        (PYTHON + DRAFT, "a draft"),
+        (f"[{PYTHON}]", "red doors"),
+        (PYTHON.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}"), ValueError),
+        (answer().replace('"', "\N{LEFT DOUBLE QUOTATION MARK}"), ValueError),
+        ("{“label”: “red doors”, “description”: “x”, “confidence”: 0.5}", "red doors"),
+        (answer()[:-1] + ",\n}", "red doors"),
+        (PYTHON[:40], ValueError),
+        (answer() + PYTHON[:40], ValueError),
+        (PYTHON.replace("'red doors'", "__import__('os').getcwd()"), ValueError),
+        (PYTHON.replace("'red doors'", "'red ' 'doors'"), ValueError),
+        ("{label: 'red doors', description: 'x', confidence: 1}", ValueError),
+        ("<|channel|>final " * 50_000, ValueError),
+        ("{'" * 400_000, ValueError),
+        (answer() + " " * 1_000_000, ValueError),
         ("[" * 100_000, ValueError),
         ('{"a":' * 100_000, ValueError),
         ("[1, 2]", ValueError),
@@ -151,7 +169,7 @@ def test_elements_may_come_as_text_or_not_at_all():
     assert read_label(answer(visual_elements="door, handle ,")).elements == ("door", "handle")
     assert read_label(answer(visual_elements=None)).elements == ()
     assert len(read_label(answer(visual_elements=["x"] * 1000)).elements) <= 20
-    assert len(read_label(answer(description="x" * 10**6)).description) <= 600
+    assert len(read_label(answer(description="x" * 900_000)).description) <= 600
 
 
 # waiting

@@ -7,12 +7,16 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from threading import Event
 
 import pytest
 
 import saeviz
+from saeviz.testing.data import Surroundings, label_request, pictures
 from tests.loopback import Handler, Loopback
+from tests.plugins.test_real_servers import KEY, KINDS
+from tests.service import answering, send
 
 httpx = pytest.importorskip("httpx")
 COUNTING = "with recursive n(i) as (select 1 union all select i + 1 from n) "
@@ -148,3 +152,59 @@ def test_a_packed_answer_of_supabase_comes_whole():
 
     assert found.json() == {"a": 1}
     assert found.headers["x"] == "y"
+
+
+# labelers
+
+
+@pytest.fixture(params=["gemini", "gemini-legacy", "openai", "anthropic"])
+def labeler_at(request, tmp_path):
+    """A labeler that asks a server on loopback, whose every answer is what a function sends."""
+    options_class, factory, path, more, module = KINDS[request.param]
+    pytest.importorskip(module)
+
+    def build(url, **changes):
+        chosen = {"base_url": url + path, "api_key": KEY, "max_retries": 0, "model": "m", **more, **changes}
+        return factory(options_class(**chosen), Surroundings(tmp_path).context)
+
+    return build
+
+
+def without_end(handler, number):
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(b" " * 2**20)
+
+
+def test_an_endless_answer_costs_a_label_and_little_memory(labeler_at):
+    with answering(without_end) as url, pytest.raises(saeviz.LabelError, match=r"layer2\.cls/5: .* more than 16 MiB"):
+        labeler_at(url).label(label_request(pictures(3)))
+
+
+def test_an_answer_that_drips_is_not_waited_for(labeler_at):
+    ended = Event()
+
+    def drip(handler, number):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.end_headers()
+        with suppress(OSError):
+            while not ended.wait(0.02):
+                handler.wfile.write(b" ")
+
+    with answering(drip) as url, pytest.raises(saeviz.LabelError, match=r"not finished after 0\.5 s"):
+        labeler_at(url, timeout=0.5).label(label_request(pictures(3)))
+    ended.set()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_compressed_answer_does_not_unfold(labeler_at, status):
+    bomb = gzip.compress(bytes(64 << 20))
+    with (
+        answering(lambda handler, number: send(handler, status, bomb, Content_Encoding="gzip")) as url,
+        pytest.raises(saeviz.LabelError, match=r"compressed although|more than 16 MiB"),
+    ):
+        labeler_at(url).label(label_request(pictures(3)))

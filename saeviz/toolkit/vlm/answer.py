@@ -13,12 +13,14 @@ from saeviz.values.naming import FeatureLabel
 
 LONGEST = 600
 """Maximum length of one field, in characters; longer text is cut."""
+LONGEST_ANSWER = 1_000_000
+"""Maximum length of an answer, reasoning included; longer ones are refused."""
 MAX_BRACES = 100
 """How many opening braces, counted from the end, are tried as the start of the object; limits time on garbage."""
 
 _WORD = r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|analysis|scratchpad|monologue)"
 _THOUGHTS_END = re.compile(
-    rf"</\s*{_WORD}\s*>|◁/think▷|\[/THINK(?:ING)?\]|<\|channel\|>\s*final\b.*?<\|message\|>|<channel\|>|"
+    rf"</\s*{_WORD}\s*>|◁/think▷|\[/THINK(?:ING)?\]|<\|channel\|>\s*final\b.{{0,200}}?<\|message\|>|<channel\|>|"
     r"<\|(?:end_of_thought|/think|end_think|end_thinking|begin_of_solution)\|>|<unused95>",
     re.IGNORECASE | re.DOTALL,
 )
@@ -31,8 +33,9 @@ _THOUGHTS_BEGIN = re.compile(
 def read_label(text: str) -> FeatureLabel:
     """Parse the label in an answer. Raises `ValueError` with the reason if it cannot be used.
 
-    These deviations are repaired: reasoning, text or a code fence around the object; a list given as comma-separated
-    text; a confidence in percent or as text; markup, line breaks, quotation marks and a full stop in the label.
+    These deviations are repaired: reasoning, text or a code fence around the object; an object as Python writes it; a
+    list given as comma-separated text; a confidence in percent or as text; markup, line breaks, quotation marks and a
+    full stop in the label.
     """
     fields = last_object(text, "label")
     missing = [name for name in ("label", "description", "confidence") if fields.get(name) in (None, "")]
@@ -52,25 +55,65 @@ def last_object(text: str, field: str) -> dict[str, Any]:
 
     Raises `ValueError` if there is none, or if a later one is cut off.
     """
+    if len(text) > LONGEST_ANSWER:
+        raise ValueError(f"it has {len(text)} letters")
     said = behind_thoughts(text)
-    decoder = json.JSONDecoder(strict=False)
     last: dict[str, Any] | None = None
     end = 0
     for match in [*re.finditer(r"\{", said)][-MAX_BRACES:]:
         if match.start() < end:
             continue
-        try:
-            found, stop = decoder.raw_decode(said, match.start())
-        except (ValueError, RecursionError):
-            continue
+        found, stop = _object_at(said, match.start())
         if field in found:
-            last, end = dict(found), stop
+            last, end = found, stop
     if last is None:
         where = " after the model's reasoning" if said != text else ""
         raise ValueError(f"it is not a JSON object with {field}{where}" if said.strip() else f"it is empty{where}")
-    if re.search(rf'\{{\s*"{field}"\s*:', said[end:]):
+    if re.search(rf"""\{{\s*["'\u201c]{field}["'\u201d]\s*:""", said[end:]):
         raise ValueError(f"its last JSON object with {field} is cut off")
     return last
+
+
+def _object_at(text: str, start: int) -> tuple[dict[str, Any], int]:
+    """The object that begins here, and where it ends: JSON, or as Python writes it; an empty one where it is neither.
+
+    Python's own parser fails at random where threads use it, before 3.12.
+    """
+    for read in (_json_at, _python_at):
+        try:
+            return read(text, start)
+        except (ValueError, RecursionError):
+            continue
+    return {}, start
+
+
+def _json_at(text: str, start: int) -> tuple[dict[str, Any], int]:
+    found, stop = json.JSONDecoder(strict=False).raw_decode(text, start)
+    return dict(found), stop
+
+
+_TOKEN = re.compile(
+    r"""(?P<json>"(?:[^"\\]|\\.)*")|'(?P<single>(?:[^'\\]|\\.)*)'|\u201c(?P<curly>[^\u201c\u201d]*)\u201d|"""
+    r"""(?P<word>\b(?:True|False|None)\b)|(?P<open>\{)|(?P<close>\})|(?P<comma>,)(?=\s*[}\]])""",
+    re.DOTALL,
+)
+_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+
+def _python_at(text: str, start: int) -> tuple[dict[str, Any], int]:
+    """As `_json_at`, for an object with other quotation marks, words of Python or a comma before its end."""
+    depth, last, written = 0, start, []
+    for token in _TOKEN.finditer(text, start):
+        written.append(text[last : token.start()])
+        last = token.end()
+        kind, word = str(token.lastgroup), token[0]
+        depth += {"open": 1, "close": -1}.get(kind, 0)
+        if kind in ("single", "curly"):
+            word = '"' + re.sub(r'\\\'|"', lambda mark: "'" if mark[0] == "\\'" else '\\"', token[kind]) + '"'
+        written.append("" if kind == "comma" else _WORDS.get(word, word))
+        if not depth:
+            return _json_at("".join(written), 0)[0], last
+    raise ValueError("it has no end")
 
 
 def behind_thoughts(text: str) -> str:

@@ -146,6 +146,8 @@ SAYING = (
 )
 """JSON keys that may hold the error message, in order of preference."""
 DEEPEST = 4
+LONGEST = 10_000
+"""Letters of a page or a sentence that are looked at; patterns take longer than a linear time."""
 
 
 def _said(body: Any, depth: int) -> str:
@@ -164,7 +166,8 @@ def _said(body: Any, depth: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """The title of an HTML page, else its text; any other text unchanged."""
+    """The title of an HTML page, else its text; any other text unchanged. Reads `LONGEST` characters at most."""
+    text = text[:LONGEST]
     if not re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
         return text.strip()
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
