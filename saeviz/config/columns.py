@@ -92,4 +92,4 @@ def _declared(config: ComponentConfig, manager: Manager) -> frozenset[str]:
 
 def _next_step(config: ComponentConfig) -> str:
     example = "second" if config.name != "second" else "third"
-    return f'give {config.place} a name of its own, for instance name = "{example}", which stands before its columns'
+    return f'give {config.place} its own name, for example name = "{example}", which prefixes its columns'

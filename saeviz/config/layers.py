@@ -1,4 +1,4 @@
-"""Where settings come from: the run file, the environment, `--set`."""
+"""Sources of settings: the run file, the environment, `--set`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENVIRONMENT_PREFIX = "SAEVIZ_"
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place. Relative paths in them are relative to `base`.
+    """The settings from one source. Relative paths in them are relative to `base`.
 
     Raises `ConfigError` for values that no option can take, such as a number of 10,000 digits.
     """
@@ -31,9 +31,9 @@ class Layer:
 
 
 def read_run_file(path: Path) -> Layer:
-    """The tables of a TOML run file; raises `ConfigError` where it cannot be read.
+    """Read the tables of a TOML run file. Raises `ConfigError` if it cannot be read.
 
-    Without `run.dir` the run goes to `runs/NAME` beside a file `NAME.toml`.
+    The default of `run.dir` is `runs/NAME`, beside the file `NAME.toml`.
     """
     try:
         tables = read_toml(path)
@@ -48,7 +48,7 @@ def read_run_file(path: Path) -> Layer:
 
 
 def environment_layer(environment: Mapping[str, str], base: Path) -> Layer:
-    """`SAEVIZ_RUN__DEVICE=cpu` stands for `run.device = "cpu"`."""
+    """Settings from environment variables: `SAEVIZ_RUN__DEVICE=cpu` means `run.device = "cpu"`."""
     assignments = [
         f"{name.removeprefix(ENVIRONMENT_PREFIX).lower().replace('__', '.')}={value}"
         for name, value in sorted(environment.items())
@@ -58,10 +58,10 @@ def environment_layer(environment: Mapping[str, str], base: Path) -> Layer:
 
 
 def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set") -> Layer:
-    """`extractor.layers=[11]`: a dotted key and a TOML value (plain text needs no quotes).
+    """Settings from assignments such as `extractor.layers=[11]`: a dotted key and a TOML value; text needs no quotes.
 
-    A list of components is replaced as a whole, `scorers=[{ use = "pearson-bh" }]`, or one entry changed by its
-    number, `scorers.0.alpha=0.01`.
+    A list of components can be replaced, `scorers=[{ use = "pearson-bh" }]`, or one entry changed by its index,
+    `scorers.0.alpha=0.01`.
     """
     tables: dict[str, Any] = {}
     for assignment in assignments:
@@ -76,7 +76,7 @@ def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set"
 
 
 def _assign(tables: dict[str, Any], parts: Sequence[str], value: Any, where: str) -> None:
-    """Put the value under its dotted key, into what earlier assignments made."""
+    """Set the value of a dotted key in `tables`, which holds earlier assignments."""
     target: Any = tables
     for depth, part in enumerate(parts):
         above = ".".join(parts[:depth])
@@ -95,7 +95,7 @@ def _assign(tables: dict[str, Any], parts: Sequence[str], value: Any, where: str
 
 
 def _number(text: str, n: int) -> int | None:
-    """Which of `n` entries the text numbers, None where there is none such."""
+    """The text as an index of one of `n` entries, None if it is not one."""
     return int(text) if text.isdecimal() and len(text) <= len(str(n)) and int(text) < n else None
 
 
@@ -108,7 +108,7 @@ def _toml_value(text: str) -> Any:
 
 
 def plugin_words(layers: Sequence[Layer]) -> tuple[list[str], Path] | None:
-    """`[plugins] use` of the nearest layer that has it, and what its files are relative to."""
+    """`[plugins] use` of the last layer that has it, and the folder its files are relative to; None if none has."""
     for layer in reversed(layers):
         table = layer.tables.get("plugins", {})
         if not isinstance(table, Mapping) or set(table) - {"use"}:

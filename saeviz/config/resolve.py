@@ -1,4 +1,4 @@
-"""Layers of settings to one checked configuration; every mistake is listed at once."""
+"""Merge layers of settings into one validated configuration; all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from saeviz.values.errors import ConfigError
 
 
 def resolve(layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str] = os.environ) -> RunConfig:
-    """One checked configuration; later layers win. Raises one `ConfigError` that lists every mistake."""
+    """The validated configuration; later layers override earlier ones. Raises one `ConfigError` with every mistake."""
     return _Resolver(layers, manager, environment).resolve()
 
 
@@ -94,7 +94,7 @@ class _Resolver:
             return RunSettings()
 
     def _judge(self, labeler: ComponentConfig | None) -> ComponentConfig | None:
-        """Who judges the labels: as [judge] says, else the labeler itself where that costs nothing."""
+        """The judge of the labels: from [judge], else the labeler itself if that costs nothing, else None."""
         tables = self._tables("judge")
         use, chosen = _last_choice(tables, None)
         if not any(table for table, _ in tables):
@@ -160,7 +160,7 @@ class _Resolver:
     def _values(
         self, tables: Sequence[tuple[Mapping[str, Any], Path]], model: type[BaseModel], place: str
     ) -> dict[str, Any]:
-        """The options of all tables, the last one's before the others', with absolute paths."""
+        """The merged options of all tables, with absolute paths; later tables override earlier ones."""
         always = path_fields(model)
         values: dict[str, Any] = {}
         for table, base in tables:
@@ -172,7 +172,7 @@ class _Resolver:
         return values
 
     def _name(self, values: dict[str, Any], model: type[Options], place: str) -> str:
-        """What a [[scorers]] table calls itself, unless `name` is an option of the scorer."""
+        """The `name` of a [[scorers]] table, '' if it has none or if `name` is an option of the scorer."""
         if "name" not in values or "name" in model.model_fields:
             return ""
         name = values.pop("name")
@@ -183,7 +183,7 @@ class _Resolver:
         return str(name)
 
     def _without_embeddings(self, scorers: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
-        """Default scorers that need embeddings are left out; one that was asked for is a mistake."""
+        """Remove default scorers that need embeddings; if the run file lists such a scorer, report a mistake."""
         kept = []
         for config in scorers:
             spec = self.manager.offer("scorer", config.use).spec
@@ -200,7 +200,7 @@ class _Resolver:
         return next(iter(self.manager.names(role)), "...")
 
     def _secrets(self, values: dict[str, Any], model: type[Options], place: str) -> dict[str, str]:
-        """Put secrets in from the environment and give the names of their variables."""
+        """Replace references to secrets by values from the environment, and return the variables' names by option."""
         names = {}
         for name in secret_fields(model):
             if values.get(name) is None:
@@ -219,17 +219,17 @@ class _Resolver:
 def resolve_component(
     role: str, place: str, layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str] = os.environ
 ) -> ComponentConfig:
-    """One checked component from the tables called `place` of the layers, outside a run. Raises as `resolve`."""
+    """One validated component from the tables `place` of the layers. Raises `ConfigError` like `resolve`."""
     return _Resolver(layers, manager, environment).one(role, place)
 
 
 def resolve_settings(layers: Sequence[Layer], manager: Manager) -> RunSettings:
-    """The table `[run]` of the layers alone. Raises as `resolve`."""
+    """The `[run]` table of the layers alone. Raises `ConfigError` like `resolve`."""
     return _Resolver(layers, manager, {}).settings()
 
 
 def check_needs(config: RunConfig, manager: Manager) -> None:
-    """Raise one `ConfigError` that lists every package the run's components lack; nothing is imported."""
+    """Raise one `ConfigError` that lists every missing package of the run's components, without importing any."""
     lacking = []
     for component in config.components():
         spec = manager.offer(component.role, component.use).spec
@@ -246,7 +246,7 @@ def check_needs(config: RunConfig, manager: Manager) -> None:
 def _last_choice(
     tables: Sequence[tuple[Mapping[str, Any], Path]], default: str | None
 ) -> tuple[Any, list[tuple[Mapping[str, Any], Path]]]:
-    """The component that is used, and the tables that speak of it: options of one that was replaced go with it."""
+    """The component in use, and its tables; the options of a component that a later layer replaced are dropped."""
     use: Any = default
     kept: list[tuple[Mapping[str, Any], Path]] = []
     for table, base in tables:
@@ -266,7 +266,7 @@ def _absolute(value: Any, base: Path, *, always: bool) -> Any:
         return value
     if always or value.startswith((".", "~")):
         return str(absolute(value, base))
-    try:  # what is no path may be a hub id
+    try:  # not a path: perhaps a hub id
         return str(absolute(value, base)) if exists(base / value) else value
     except (ConfigError, OSError):
         return value

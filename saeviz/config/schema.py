@@ -1,4 +1,4 @@
-"""The tables of a run file and the checked configuration."""
+"""The tables of a run file, and the validated configuration."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ DEFAULT_USE = {
     "embeddings": "dinov2",
     "selector": "tiered",
 }
-"""What a table without `use` means, and a run file without the table."""
+"""The default component of a table without `use`, or that is missing."""
 OPTIONAL = ("embeddings", "second_embeddings", "labeler", "judge")
-"""Tables that `use = "none"` leaves out; there is no default labeler."""
+"""Tables that can be switched off with `use = "none"`."""
 JUDGED_BY_ITSELF = "labeler"
-"""`use` of a [judge] that is the run's own labeler."""
+"""The value of `use` in [judge] that means the run's own labeler."""
 ROLE_OF = {"second_embeddings": "embeddings"}
-"""Tables named otherwise than the role that they fill."""
+"""Tables whose name differs from their role."""
 LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")), "reporters": ("reporter", ("html",))}
-"""Tables that hold several components: the role and the defaults."""
+"""Tables of several components: the role and the default components."""
 SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
-"""Tables that hold one component, besides [judge], which may name that of [labeler]."""
+"""Tables of one component; besides these there is [judge], which can refer to [labeler]."""
 TABLES = ("run", *SINGLE, "judge", *LISTS, "plugins")
 
 
@@ -60,9 +60,11 @@ class RunSettings(Options):
 
 @dataclass(frozen=True)
 class ComponentConfig:
-    """One component of a run: its name and checked options. `secrets` names the options from the environment.
+    """One component of a run with its validated options.
 
-    `name` is what stands before the columns of a scorer that was given a name.
+    `place` is its table in the run file; `secrets` maps options to the environment variables that they were read from.
+
+    `name` is the prefix of the columns of a scorer, '' if none was given.
     """
 
     role: str
@@ -73,12 +75,12 @@ class ComponentConfig:
     name: str = ""
 
     def identity(self) -> dict[str, Any]:
-        """What its outcome depends on: `as_json` without the options that are neutral to it."""
+        """What the component's results depend on: `as_json` without neutral options."""
         neutral = neutral_fields(type(self.options))
         return {name: value for name, value in self.as_json().items() if name not in neutral}
 
     def as_json(self) -> dict[str, Any]:
-        """As in a run file; a secret is the name of its environment variable."""
+        """The component as in a run file; a secret is given as the name of its environment variable."""
         options = self.options.model_dump(mode="json", exclude=set(secret_fields(type(self.options))))
         named = {"name": self.name} if self.name else {}
         return {"use": self.use, **named, **options, **{name: {"env": env} for name, env in self.secrets.items()}}
@@ -86,7 +88,7 @@ class ComponentConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run, every option known and checked. `judge` is the same object as `labeler` where that judges itself."""
+    """The validated configuration of a run. `judge` is the same object as `labeler` if that judges its own labels."""
 
     run: RunSettings
     images: ComponentConfig
@@ -101,12 +103,12 @@ class RunConfig:
     reporters: tuple[ComponentConfig, ...]
 
     def component(self, table: str) -> ComponentConfig | None:
-        """The configuration from a table that holds one component."""
+        """The configuration of a table of one component, None if there is none."""
         found: ComponentConfig | None = getattr(self, table)
         return found
 
     def components(self) -> Iterator[ComponentConfig]:
-        """All of them."""
+        """All components, each once."""
         single = map(self.component, SINGLE)
         yield from (config for config in single if config is not None)
         if self.judge is not None and self.judge is not self.labeler:
@@ -115,7 +117,7 @@ class RunConfig:
         yield from self.reporters
 
     def as_json(self) -> dict[str, Any]:
-        """The resolved run file without secrets; `resolve` reads it again."""
+        """The resolved configuration as a run file, without secrets; `resolve` can read it."""
         tables: dict[str, Any] = {"run": self.run.model_dump(mode="json")}
         for table in SINGLE:
             config = self.component(table)

@@ -1,4 +1,4 @@
-"""Whose fault it is when foreign code fails: the message names the component, the log has the traceback."""
+"""Attribute failures of foreign code: the message names the component, the log has the traceback."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ logger = logging.getLogger("saeviz")
 
 @contextmanager
 def blaming(who: str, log: Path | None) -> Iterator[None]:
-    """Turn whatever a component's code raises into a `PluginError` that says who it was.
+    """Turn any exception of a component's code into a `PluginError` that names the component.
 
-    `log` is the file that gets the traceback, None where there is none.
+    `log` is the file that gets the traceback, None for no file.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def blaming(who: str, log: Path | None) -> Iterator[None]:
 
 
 def guarded(who: str, log: Path | None, results: Iterable[T]) -> Iterator[T]:
-    """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
+    """The results of a component's generator; its failures, not the consumer's, are handled as by `blaming`."""
     with blaming(who, log):
         iterator = iter(results)
     while True:

@@ -1,4 +1,4 @@
-"""The store of a run, whose plugin is named where it fails or does not give what it was asked for."""
+"""The store of a run, with checked results; errors name its plugin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeviz.values.streams import expected
 
 
 class CheckedStore:
-    """A `FeatureStore` that every stage and reader goes through; `who` is the store and its plugin, for messages."""
+    """Wraps a `FeatureStore` for all stages and readers; `who` names the store and its plugin in messages."""
 
     def __init__(self, store: FeatureStore, who: str, log: Path | None) -> None:
         self.who = who
@@ -23,7 +23,7 @@ class CheckedStore:
         self._proven: set[FeatureSpace] = set()
 
     def write(self, batch: FeatureBatch) -> None:
-        """Keep a batch. The first one of a space is read again and compared."""
+        """Store a batch. The first batch of a space is read back and compared."""
         self._call("write", batch)
         if batch.space not in self._proven and len(batch):
             handover.refuse_another_batch(self.who, batch, list(self.read(batch.space, batch.item_ids)))
@@ -35,7 +35,7 @@ class CheckedStore:
         return expected(batches, space, item_ids, self.who)
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items kept for a space."""
+        """The items stored for a space."""
         with blaming(self.who, self._log):
             return handover.item_ids(self.who, space, self._store.item_ids(space))
 

@@ -1,4 +1,4 @@
-"""The components of a run: each is built once, when it is first used, and named where it fails."""
+"""The components of a run: each is built once, when first used, and named in its errors."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ PROTOCOLS: dict[str, type] = {
     "labeler": Labeler,
     "reporter": Reporter,
 }
-"""What a component of each role must be able to do."""
+"""The protocol of each role."""
 
 
 @dataclass
 class Components:
-    """The components that a configuration names; `failed` and `progress` are what their contexts get."""
+    """The components of a configuration; `failed` and `progress` are passed to their contexts."""
 
     config: RunConfig
     manager: Manager
@@ -72,13 +72,13 @@ class Components:
 
     @property
     def store(self) -> CheckedStore:
-        """The feature store; what it gives is checked."""
+        """The feature store; its results are checked."""
         if self._store is None:
             self._store = CheckedStore(self.component("store"), self.who(self.config.store), self.rundir.log)
         return self._store
 
     def component(self, table: str) -> Any:
-        """The run's component from a table that holds one; raises `ConfigError` where it has none."""
+        """The run's component from a table of one component; raises `ConfigError` if there is none."""
         if table == "judge" and self.config.judge is self.config.labeler:
             table = "labeler"
         if table not in self._built:
@@ -89,7 +89,7 @@ class Components:
         return self._built[table]
 
     def build(self, config: ComponentConfig, **changes: Any) -> Any:
-        """A component that is checked against its role; `changes` are of its context."""
+        """Build a component and check it against its role; `changes` replace fields of its context."""
         with self.blaming(config):
             context = replace(self.context(config), **changes)
             component = self.manager.build(config.role, config.use, config.options, context)
@@ -99,21 +99,21 @@ class Components:
         return component
 
     def who(self, config: ComponentConfig) -> str:
-        """A component and its plugin, for messages: 'scorers.0: mine of plugin mine (file mine.py)'."""
+        """A component and its plugin, for messages: 'scorers[0]: mine of plugin mine (file mine.py)'."""
         return f"{config.place}: {config.use} of {self.manager.offer(config.role, config.use).source}"
 
     def blaming(self, config: ComponentConfig) -> AbstractContextManager[None]:
-        """A block in which only a component's own code can fail in unforeseen ways."""
+        """A context manager for code of a component: unexpected exceptions name it."""
         return blaming(self.who(config), self.rundir.log)
 
     def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
-        """What a component's generator gives, blamed as in `blaming`; the consumer's failures are not."""
+        """The results of a component's generator; its failures are handled as by `blaming`."""
         return guarded(self.who(config), self.rundir.log, results)
 
     def context(self, config: ComponentConfig) -> Context:
-        """What a component of this run may use."""
+        """The context of a component of this run."""
         settings = self.config.run
-        # A judge that is not the labeler keeps its own count of what it has spent.
+        # A judge that is not the labeler has its own folder, and with it its own usage count.
         folder = config.place if config.place in (*SINGLE, "judge") else self._folder(config)
         return Context(
             device=settings.device,
@@ -129,7 +129,7 @@ class Components:
         )
 
     def _folder(self, config: ComponentConfig) -> str:
-        """Of a scorer or reporter: one that is not alone has one of its own, named after it, wherever it is listed."""
+        """The folder of a scorer or reporter; if there are several, each has its own, named after it."""
         together = [one for one in (*self.config.scorers, *self.config.reporters) if one.role == config.role]
         if len(together) < 2:
             return config.role
@@ -139,7 +139,7 @@ class Components:
         return "-".join(part for part in parts if part)
 
     def identity(self, config: ComponentConfig | None) -> Any:
-        """What an outcome depends on of a component: its options, what is in files they name, its plugin and code."""
+        """What a component's results depend on: its options, the content of files they name, its plugin and code."""
         if config is None:
             return None
         offer = self.manager.offer(config.role, config.use)
@@ -148,29 +148,29 @@ class Components:
             config.identity(),
             offer.source.name,
             offer.source.version,
-            # A reporter may well write to what its options name.
+            # A reporter may write to the files that its options name.
             contents.of_options(config.options) if config.role != "reporter" else [],
             contents.of_code(offer.spec),
         ]
 
     def provenance(self, config: ComponentConfig, component: Any) -> dict[str, Any]:
-        """For the manifest: what a component's numbers come from, where it can tell."""
+        """The provenance of a component for the manifest, empty if it does not report any."""
         with self.blaming(config):
             return {"provenance": plain(component.provenance)} if isinstance(component, HasProvenance) else {}
 
     def check_ready(self, config: ComponentConfig) -> None:
-        """Raise `ConfigError` for what a component lacks outside its options, such as a key that is not set."""
+        """Raise `ConfigError` if a component lacks something outside its options, such as an API key."""
         with self.blaming(config):
             config.options.check_ready(self.context(config))
 
     @property
     def uses_embeddings(self) -> bool:
-        """Whether any scorer of the run reads embeddings; nothing else does."""
+        """Whether any scorer of the run uses embeddings; nothing else does."""
         specs = (self.manager.offer(config.role, config.use).spec for config in self.config.scorers)
         return any(isinstance(spec, ScorerSpec) and (spec.needs_embeddings or spec.uses_embeddings) for spec in specs)
 
     def close(self) -> None:
-        """Release what components hold."""
+        """Close all components."""
         for component in self._built.values():
             close = getattr(component, "close", None)
             if callable(close):

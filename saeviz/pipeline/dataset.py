@@ -1,4 +1,4 @@
-"""The images of a run, and which of them have features: asked of components once and kept."""
+"""The images of a run, and which of them have features; computed once and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("saeviz")
 
 
 class Dataset:
-    """What a run is about. `digests` are those of its stages; `limit` takes only the first images."""
+    """The images of a run. `digests` are those of its stages; with `limit`, only the first images are used."""
 
     def __init__(self, components: Components, digests: Mapping[str, str], limit: int | None = None) -> None:
         self._components = components
@@ -29,7 +29,7 @@ class Dataset:
 
     @cached_property
     def items(self) -> list[ImageItem]:
-        """Every image of the run; raises `DataError` where there is none or an id comes twice."""
+        """All images of the run; raises `DataError` if there are none or an id occurs twice."""
         components = self._components
         config, provider = components.config.images, components.images
         with components.blaming(config):
@@ -43,27 +43,27 @@ class Dataset:
             raise DataError(f"images: {config.use} has no images; look at the table [images] of the run file")
         twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
         if twice:
-            raise DataError(f"images: the item id {twice[0]!r} comes more than once; ids must be unique")
+            raise DataError(f"images: the item id {twice[0]!r} occurs more than once; ids must be unique")
         return items
 
     @cached_property
     def by_id(self) -> dict[str, ImageItem]:
-        """Every image of the run by its id."""
+        """All images of the run by id."""
         return {item.item_id: item for item in self.items}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Which picture each item was when the run began: one that changes meanwhile is left to the next run."""
+        """The fingerprint of each picture at the start of the run; a later change is handled by the next run."""
         return {item.item_id: item.fingerprint for item in self.items}
 
     @cached_property
     def ratings(self) -> list[str]:
-        """The names of the ratings, in the order in which they first come."""
+        """The names of the ratings, in order of first occurrence."""
         return list(dict.fromkeys(name for item in self.items for name in item.ratings))
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
-        """The feature spaces of the run, as the manifest has them or else as the extractor says."""
+        """The feature spaces of the run, from the manifest or else from the extractor."""
         components = self._components
         record = components.rundir.read_manifest()["stages"].get("extract", {})
         if record.get("digest") == self._digests.get("extract") and "spaces" in record:
@@ -78,7 +78,7 @@ class Dataset:
         store, rundir = self._components.store, self._components.rundir
         kept = [set(store.item_ids(space)) for space in self.spaces]
         done = set.intersection(*kept) if kept else set()
-        # A picture that changed and can no longer be read still has its old features in the store.
+        # A picture that changed and can no longer be read still has old features in the store.
         done -= {failure.subject for failure in rundir.failures() if failure.stage == "extract"}
         return [item for item in self.items if item.item_id in done]
 
@@ -100,6 +100,6 @@ class Dataset:
         )
 
     def look_again(self) -> None:
-        """Which images have features is asked of the store again: the stage that writes them says when."""
+        """Forget which images have features, after they have been written, so that the store is asked again."""
         for name in ("extracted", "data_digest"):
             self.__dict__.pop(name, None)

@@ -1,4 +1,4 @@
-"""Showing how far something is: a bar on a terminal, and else a line now and then."""
+"""Show progress: a bar on a terminal, otherwise a log line from time to time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of `size`, the last one shorter; what watches them still counts items."""
+    """The items in lists of `size`; the last one may be shorter."""
     waiting = iter(items)
     while chunk := list(islice(waiting, size)):
         yield chunk
 
 
 def watched(items: Iterable[Any], total: int | None, label: str, *, as_bar: bool) -> Iterator[Any]:
-    """Pass items on; for whatever takes longer, a bar or else a line in the log now and then."""
+    """Yield the items and show progress if they take long: a bar, or log lines from time to time."""
     from tqdm import tqdm
 
     if as_bar:

@@ -1,4 +1,4 @@
-"""A run that anybody may have made, opened for reading: what its `run.json` says is data, never code, never a key."""
+"""Read a run that may be untrusted: nothing in its `run.json` can load code, contact a host or reveal a secret."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureSpace
 
 SETTINGS = ("device", "precision", "seed")
-"""What counts of `[run]` in a manifest; the rest says where to write, or that the network may be used."""
+"""Settings of `[run]` that are taken from a manifest; the others concern writing and the network."""
 
 WHY_OFFLINE = "reading a run contacts no host; if you trust it: --online (open_run(online=True))"
 
 
 @dataclass(frozen=True)
 class Grants:
-    """What the reader of a run lets it have besides files of this machine.
+    """What the reader of a run allows it besides reading local files.
 
-    `plugins` are the words of `--plugins`, None for what the environment says or else all that are installed; `online`
-    lets components use the network; `secrets` are the environment variables that they may see.
+    `plugins` are the words of `--plugins`, None for those of the environment, or else all installed ones; `online`
+    allows components to use the network; `secrets` are the environment variables that they may read.
     """
 
     plugins: Sequence[str] | None = None
@@ -48,7 +48,7 @@ class Grants:
     secrets: Collection[str] = ()
 
     def manager(self, rundir: RunDir) -> Manager:
-        """The plugins of the reader; a warning names the code that only the manifest names, which is left out."""
+        """The reader's plugins. Code that only the manifest names is not loaded; a warning lists it."""
         choice = PluginChoice.of_user(self.plugins) or PluginChoice()
         left_out = [word for word in rundir.plugin_words() if names_code(word) and word not in choice.words]
         if left_out:
@@ -60,7 +60,7 @@ class Grants:
         return Manager.discover(choice)
 
     def check(self, config: ComponentConfig) -> None:
-        """Raise `ConfigError` where a component would use a host or a secret that the reader has not allowed."""
+        """Raise `ConfigError` if a component would use a host or a secret that the reader has not allowed."""
         withheld = {name: variable for name, variable in config.secrets.items() if variable not in self.secrets}
         known = config.options.model_dump(exclude=set(withheld))
         hosts = [] if self.online else list(dict.fromkeys(_hosts(known)))
@@ -77,18 +77,18 @@ class Grants:
         )
 
     def context(self, context: Context) -> Context:
-        """The surroundings of a component that a manifest names."""
+        """The context of a component, restricted to what is granted."""
         return replace(
             context, offline=not self.online, why_offline=WHY_OFFLINE, environment=_Environment(self.secrets)
         )
 
     def stand_ins(self) -> Mapping[str, str]:
-        """The environment for `resolve`: what is not granted is there, but not its value; `check` refuses it."""
+        """The environment for `resolve`: variables that are not granted have a placeholder; `check` rejects those."""
         return _Environment(self.secrets, stand_in="withheld from the run that is read")
 
 
 class _Environment(Mapping[str, str]):
-    """The granted variables; of another one that is set a value stands in for its own, or it raises `ConfigError`."""
+    """The granted variables. Any other one that is set has a placeholder as its value, or raises `ConfigError`."""
 
     def __init__(self, granted: Collection[str], stand_in: str = "") -> None:
         self._granted = granted
@@ -110,17 +110,17 @@ class _Environment(Mapping[str, str]):
 
 @dataclass
 class GrantedComponents(Components):
-    """The components of a run that is read, within what the reader grants."""
+    """The components of a run that is read, restricted to what the reader grants."""
 
     grants: Grants = field(default_factory=Grants)
 
     def build(self, config: ComponentConfig, **changes: Any) -> Any:
-        """As `Components.build`; raises `ConfigError` for what is not granted."""
+        """Like `Components.build`; raises `ConfigError` for a component that needs more than is granted."""
         self.grants.check(config)
         return super().build(config, **changes)
 
     def context(self, config: ComponentConfig) -> Context:
-        """As `Components.context`, within what is granted."""
+        """Like `Components.context`, restricted to what is granted."""
         return self.grants.context(super().context(config))
 
 
@@ -129,19 +129,19 @@ class FinishedDataset(Dataset):
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
-        """As the manifest has them: no extractor is built to ask it."""
+        """The feature spaces from the manifest, without building the extractor."""
         return self._components.rundir.spaces()
 
 
 @dataclass
 class ReadingSession(Session):
-    """A run that is read, within what the reader grants; writes nothing."""
+    """A session that reads a run, restricted to what the reader grants; writes nothing."""
 
     grants: Grants = field(default_factory=Grants)
 
     @cached_property
     def components(self) -> Components:
-        """Built when they are used, where that is granted."""
+        """The components, built when first used, if granted."""
         return GrantedComponents(self.config, self.manager, self.rundir, self.failed, self.progress, grants=self.grants)
 
     @cached_property
@@ -150,14 +150,14 @@ class ReadingSession(Session):
         return FinishedDataset(self.components, self.digests, self.limit)
 
     def failed(self, subject: str, error: str) -> None:
-        """Say it."""
+        """Log the failure."""
         logger.warning("%s: left out: %s", one_line(subject), one_line(error))
 
 
 class ReadConfig(RunConfig):
-    """The configuration of a run that is read: each table is resolved when it is first asked for.
+    """The configuration of a run that is read; each table is resolved when first used.
 
-    So what is damaged, or of a plugin that is not there, stops only what needs it.
+    So a damaged table or a missing plugin affects only what needs it.
     """
 
     def __init__(self, resolved: Callable[[str], Any]) -> None:
@@ -173,12 +173,12 @@ class ReadConfig(RunConfig):
 
 
 def read_run(rundir: RunDir, grants: Grants) -> Run:
-    """A run that anybody may have made, within what its reader grants."""
+    """Open a run that may be untrusted, restricted to what its reader grants."""
     return Run(rundir, partial(reading_session, rundir, grants))
 
 
 def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSession:
-    """The components that reading needs and those of `also`, as the manifest has them; the others are left out."""
+    """A session with the components of the manifest that reading needs, and those of `also`, but no others."""
     given, manager = rundir.config(), grants.manager(rundir)
 
     def resolved(table: str) -> Any:
@@ -197,7 +197,7 @@ def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSessio
 
 
 def _settings(rundir: RunDir, given: Any, manager: Manager) -> RunSettings:
-    """Those of the manifest that count, and over them the reader's own."""
+    """The relevant settings of the manifest, overridden by the reader's own."""
     given = given if isinstance(given, Mapping) else {}
     counting = {name: given[name] for name in SETTINGS if name in given}
     own = environment_layer(os.environ, Path.cwd()).tables.get("run", {})
@@ -209,11 +209,11 @@ def _settings(rundir: RunDir, given: Any, manager: Manager) -> RunSettings:
 
 
 ADDRESSES = re.compile(r"(^|_)(url|uri|dsn|host|hostname|server|endpoint|address|proxy)$")
-"""Names of options whose text is an address, with a scheme or without."""
+"""Names of options that hold an address, with or without a scheme."""
 
 
 def _hosts(value: Any, name: str = "") -> Iterator[str]:
-    """Hosts in texts of options that are addresses: of the web, of databases, of shares."""
+    """The hosts in option values that are addresses of web servers, databases or network shares."""
     if isinstance(value, SecretStr | PurePath):
         value = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     if isinstance(value, Mapping):
@@ -230,7 +230,7 @@ def _hosts(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _host(address: str) -> str:
-    """Only the host: what is before an @, and the path, may hold a secret."""
+    """Only the host of an address: user, password and path may contain secrets."""
     text = address.replace("\\", "/")
     try:
         return urlsplit(text[text.index("//") :]).hostname or "the network"

@@ -1,4 +1,4 @@
-"""Runs the stages: skips what is up to date, goes on where it was interrupted, keeps the manifest."""
+"""Run the stages: skip those that are up to date, resume after interruptions, maintain the manifest."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from saeviz.pipeline.stages import STAGE_NAMES, STAGES, Stage
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
-"""Packages whose version goes into the manifest because numbers may depend on it."""
+"""Packages whose versions are recorded in the manifest because results may depend on them."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """Which stages to run, by name: from `first` to `last`; those in `redo` even if nothing has changed.
 
-    Earlier stages must be finished. Raises `ConfigError` for a name that is not a stage's.
+    Earlier stages must be finished. Raises `ConfigError` for a name that is not a stage.
     """
 
     first: str = STAGE_NAMES[0]
@@ -42,7 +42,7 @@ class Plan:
 
 
 def run_stages(session: Session, plan: Plan) -> int:
-    """Run the plan in a directory that this process holds the lock of; gives the number of failures."""
+    """Run the plan in a locked run directory, and return the number of failures."""
     if session.rundir.mend_failures():
         logger.warning("%s had damaged lines; what failed is tried again", session.rundir.failures_file)
     logger.info("images: %d, ratings: %s", len(session.dataset.items), ", ".join(session.dataset.ratings) or "none")
@@ -57,7 +57,7 @@ def run_stages(session: Session, plan: Plan) -> int:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         for path in session.rundir.changed(record):
             raise RunDirError(
-                f"--from {plan.first}: {path} is not as the stage {stage.name} has written it; "
+                f"--from {plan.first}: {path} was changed since the stage {stage.name} wrote it; "
                 f"start with --from {stage.name}"
             )
         if "finished" not in record:
@@ -71,16 +71,16 @@ def run_stages(session: Session, plan: Plan) -> int:
 
 
 def _stages(session: Session, plan: Plan) -> Iterator[tuple[Stage, ...]]:
-    """Those taken as they are and those to run, of the stages that this run has."""
+    """The stages of the run before the plan, used as they are, and those to run."""
     first, last = STAGE_NAMES.index(plan.first), STAGE_NAMES.index(plan.last)
     for part in (STAGES[:first], STAGES[first : last + 1]):
         yield tuple(stage for stage in part if stage.applies(session))
 
 
 def foresee(session: Session, plan: Plan) -> list[tuple[Stage, bool]]:
-    """Each stage of the plan, and whether it would run; nothing is done.
+    """Each stage of the plan, and whether it would run; nothing is executed.
 
-    What comes after a stage that runs is counted as running too.
+    Stages after one that runs are assumed to run, too.
     """
     taken, todo = _stages(session, plan)
     records = session.rundir.read_manifest()["stages"]
@@ -99,22 +99,22 @@ def foresee(session: Session, plan: Plan) -> list[tuple[Stage, bool]]:
 def _is_up_to_date(stage: Stage, session: Session, record: dict[str, Any] | None, digest: str) -> bool:
     if record is None or record["digest"] != digest or not _is_done(record):
         return False
-    # A line that nothing in the manifest speaks of is another run's, or damaged.
+    # A failure that the manifest does not count is from another run, or damaged.
     if any(failure.stage == stage.name for failure in session.rundir.failures()):
         return False
     return not session.rundir.changed(record) and stage.is_complete(session)
 
 
 def _set_aside_what_changed(session: Session, name: str, records: Mapping[str, Any]) -> None:
-    """Say which files of a finished stage are no longer as it left them, and remove them.
+    """Log which files of a finished stage have changed since, and remove them.
 
-    Those with lines are kept: each line has a checksum, so the stage goes on with the ones that are whole.
+    JSON-lines files are kept: each line has a checksum, so the stage continues with the intact ones.
     """
     earlier = [records.get(one, {}).get("sha256", {}) for one in STAGE_NAMES[: STAGE_NAMES.index(name)]]
     for path in session.rundir.changed(records[name]):
         place = path.relative_to(session.rundir.path).as_posix()
         what = "was changed or damaged since it was written" if path.exists() else "is missing"
-        logger.warning("%s: %s %s: it is made again", name, place, what)
+        logger.warning("%s: %s %s and will be recreated", name, place, what)
         if path.is_file() and path.suffix != ".jsonl" and not any(place in known for known in earlier):
             with explain_disk_errors(path, "removed"):
                 path.unlink()
@@ -138,7 +138,7 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     if has_changed or record is None or redo:
         _record(session, stage.name, {"digest": digest})
     elif "sha256" in record:
-        # From now on its files change; a crash before they are known again means that the stage runs again.
+        # Its files change from here on; after a crash before new digests are recorded, the stage runs again.
         _record(session, stage.name, {name: value for name, value in record.items() if name != "sha256"})
     started = time.monotonic()
     results = dict(stage.run(session))
@@ -156,14 +156,14 @@ def _record(session: Session, name: str, record: dict[str, Any]) -> None:
     manifest = session.rundir.read_manifest()
     manifest["stages"][name] = record
     for earlier in STAGE_NAMES[: STAGE_NAMES.index(name)]:
-        # A stage may add to a file of an earlier one, as names to the selected features.
+        # A stage may add to a file of an earlier one, such as names to the selected features.
         known = manifest["stages"].get(earlier, {}).get("sha256", {})
         known.update({path: digest for path, digest in record.get("sha256", {}).items() if path in known})
     session.rundir.write_manifest(manifest)
 
 
 def _describe(session: Session) -> None:
-    """Keep in the manifest what this run is made of; secrets are never part of it."""
+    """Record configuration, plugins and versions in the manifest, without secrets."""
     manifest = session.rundir.read_manifest()
     sources = {
         component.place: session.manager.offer(component.role, component.use).source

@@ -22,7 +22,7 @@ logger = logging.getLogger("saeviz")
 
 @dataclass
 class Session:
-    """What the stages work with; `redo` says that the user asked for the current one to be run again."""
+    """The state shared by the stages; `redo` is set if the user asked to run the current stage again."""
 
     config: RunConfig
     manager: Manager
@@ -44,14 +44,14 @@ class Session:
         return Dataset(self.components, self.digests, self.limit)
 
     def failed(self, subject: str, error: str) -> None:
-        """List something that is left out, and go on."""
+        """Record an item or feature that was left out, and continue."""
         logger.warning("%s: %s: left out: %s", self.stage, one_line(subject), one_line(error))
         self.rundir.add_failure(Failure(self.stage, subject, error))
 
     def progress(self, items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
-        """Pass items on; for whatever takes longer, a bar on a terminal and else a line now and then."""
+        """Yield the items and show progress: a bar on a terminal, otherwise log lines from time to time."""
         return watched(items, total, label, as_bar=self.show_progress)
 
     def close(self) -> None:
-        """Release what components hold."""
+        """Close all components."""
         self.components.close()

@@ -1,4 +1,4 @@
-"""Calls in threads that a run can leave at once."""
+"""Run calls in threads that can be abandoned at once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _END = object()
 def outcomes(call: Callable[[T], R], items: Iterable[T], n_threads: int, stop: Event) -> Iterator[tuple[T, Future[R]]]:
     """`call(item)` for every item, `n_threads` at once: each item with its settled future, first done first.
 
-    After `stop` is set no further call begins; those that have begun are still given. Whoever leaves the iteration, for
-    instance by Ctrl-C, waits for no call: the threads are daemons, which a pool of the standard library has not.
-    With one thread the calls are made in the caller's own.
+    After `stop` is set, no further call starts; calls in progress are still yielded. Leaving the iteration, for example
+    by Ctrl-C, does not wait for calls, because the threads are daemons, unlike those of the standard library's pools.
+    With one thread, calls are made in the caller's thread.
     """
     if n_threads == 1:
         for item in items:

@@ -1,1 +1,1 @@
-"""A finished run, opened for reading."""
+"""Reading a finished run."""

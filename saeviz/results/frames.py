@@ -1,4 +1,4 @@
-"""What a run knows of its images, as DataFrames with a row per image."""
+"""The images of a run with their ratings and metadata, as DataFrames."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def ratings_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
-    """A float column per rating, NaN where an image does not have it; index `item_id`."""
+    """A float column per rating, NaN if an image is not rated; the index is `item_id`."""
     return _frame(items, [item.ratings for item in items]).astype(float)
 
 
 def metadata_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
-    """A column of text per field, '' where an image does not have it; index `item_id`."""
+    """A text column per metadata field, '' if missing; the index is `item_id`."""
     return _frame(items, [item.metadata for item in items]).fillna("")
 
 
 def individual_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
-    """A row per single rating: `item_id`, `rating`, `rater`, `value`; empty where only means are known."""
+    """A row per individual rating: `item_id`, `rating`, `rater`, `value`; empty if only means are known."""
     import pandas as pd
 
     rows = [
@@ -36,9 +36,9 @@ def individual_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
 
 
 def halves(items: Sequence[ImageItem], share: float | None, seed: int) -> pd.Series[str]:
-    """For each image `found` or `held out`: whether relations were found on it or tested again; index `item_id`.
+    """For each image `found` (used to discover relations) or `held out` (used to test them); the index is `item_id`.
 
-    All are `found` without a `share`.
+    All are `found` if `share` is None.
     """
     import numpy as np
     import pandas as pd

@@ -1,4 +1,4 @@
-"""What the tables of a run say of one feature, read without the rest of them."""
+"""Read the rows of one feature from the tables of a run, without loading the whole tables."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MEMBERS = (*KEYS, "n_active", "cluster")
 
 
 def rows_of(rundir: RunDir, path: Path, stage: str, feature: Feature) -> list[dict[str, Any]]:
-    """The rows of a feature in a table, without the columns that name it; None for no value."""
+    """The rows of a feature in a table, without the key columns; missing values are None."""
     keys = key_of(feature)
     found = rundir.read_rows(path, stage, keys)
     return [{name: plain(value) for name, value in row.items() if name not in keys} for row in found.to_pylist()]
 
 
 class TopItems:
-    """The top images of all features of a space, by their ids: 8 bytes for each."""
+    """The ids and activations of the top images of all features of a space, in 8 bytes each."""
 
     def __init__(self, rundir: RunDir, space: FeatureSpace) -> None:
         import numpy as np
@@ -39,7 +39,7 @@ class TopItems:
         codes = ids.indices.to_numpy().astype(np.int32)
         activations = found["activation"].to_numpy().astype(np.float32)
         places = features.astype(np.int64) << 32 | ranks
-        if (places[1:] < places[:-1]).any():  # as no run writes it
+        if (places[1:] < places[:-1]).any():  # not sorted: not written by a run
             order = np.argsort(places, kind="stable")
             features, codes, activations = features[order], codes[order], activations[order]
         self._ids = ids.dictionary.to_pylist()
@@ -47,14 +47,14 @@ class TopItems:
         self._starts = np.searchsorted(features, np.arange(space.n_features + 1, dtype=np.int32))
 
     def of(self, index: int) -> list[tuple[str, float]]:
-        """Ids and activations of the feature with this number, strongest first."""
+        """Ids and activations for the feature with this index, strongest first."""
         rows = slice(*self._starts[index : index + 2].tolist())
         ids = (self._ids[code] for code in self._codes[rows].tolist())
         return list(zip(ids, self._activations[rows].tolist(), strict=True))
 
 
 class Clusters:
-    """Which features fire together, as the score table has it."""
+    """The clusters of features that fire together, from the score table."""
 
     def __init__(self, rundir: RunDir) -> None:
         import numpy as np
@@ -68,7 +68,7 @@ class Clusters:
             self._clusters = clusters[self._order]
 
     def companions(self, feature: Feature) -> list[Feature]:
-        """The others of its cluster, most active first; empty where it has none."""
+        """The other features of its cluster, most active first; empty if it is in none."""
         import numpy as np
 
         if self._members is None:

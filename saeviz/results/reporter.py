@@ -1,4 +1,4 @@
-"""The role that shows a finished run; it stands here because it is handed one."""
+"""The role of reporters; defined here because a reporter is given a `Run`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from saeviz.results.run import Run
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Shows a finished run."""
+    """Writes a report of a finished run."""
 
     def write(self, run: Run) -> Path:
-        """Write the report and give the file to open."""
+        """Write the report and return the path of the file to open."""
         ...

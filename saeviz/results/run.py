@@ -1,4 +1,4 @@
-"""A run, opened for reading: what reporters and notebooks work with."""
+"""A run opened for reading, for reporters and notebooks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Opened(Protocol):
-    """What reading needs of an open run."""
+    """The parts of an open run that reading needs."""
 
     config: RunConfig
 
@@ -78,7 +78,7 @@ class Images(Protocol):
 
     @property
     def extracted(self) -> Sequence[ImageItem]:
-        """Those that have features."""
+        """The images that have features."""
         ...
 
     @property
@@ -88,22 +88,22 @@ class Images(Protocol):
 
 
 class Readable(Protocol):
-    """What reading needs of a feature store."""
+    """The parts of a feature store that reading needs."""
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
         """The batches of a space; with `item_ids` exactly these, in this order."""
         ...
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items kept for a space."""
+        """The items stored for a space."""
         ...
 
 
 class Run:
     """The results of a run directory.
 
-    Tables are read on first use and kept; images, store and model are opened only by what needs them.
-    A table of a stage that has not run raises `RunDirError` naming the stage.
+    Tables are read on first use and cached; images, store and model are opened only when needed. Reading a table of a
+    stage that has not run raises `RunDirError`, naming the stage.
     """
 
     def __init__(self, rundir: RunDir, session: Callable[[], Opened]) -> None:
@@ -126,7 +126,7 @@ class Run:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Figures about the whole run that scorers and the judge left, by name."""
+        """Figures about the whole run from scorers and the judge, by name."""
         stages = self.manifest["stages"]
         return {**stages.get("score", {}).get("facts", {}), **stages.get("judge", {}).get("facts", {})}
 
@@ -137,35 +137,35 @@ class Run:
 
     @property
     def ratings(self) -> list[str]:
-        """The names of the ratings, in their order."""
+        """The names of the ratings, in order."""
         rated = self.manifest["stages"].get("score", {}).get("counts", {}).get("rated")
         return list(rated) if isinstance(rated, Mapping) else list(self._session.dataset.ratings)
 
     @cached_property
     def items(self) -> Sequence[ImageItem]:
-        """Every image of the run that has features."""
+        """All images of the run that have features."""
         return list(self._session.dataset.extracted)
 
     @cached_property
     def ratings_table(self) -> pd.DataFrame:
-        """A row per image of `items`, a float column per rating, NaN where an image does not have it."""
+        """A row per image of `items`, a float column per rating, NaN if not rated."""
         return ratings_frame(self.items)
 
     @cached_property
     def metadata(self) -> pd.DataFrame:
-        """A row per image of `items`, a column of text per field, '' where an image does not have it."""
+        """A row per image of `items`, a text column per metadata field, '' if missing."""
         return metadata_frame(self.items)
 
     @cached_property
     def individual_ratings(self) -> pd.DataFrame:
-        """A row per single rating: `item_id`, `rating`, `rater`, `value`; empty where only means are known."""
+        """A row per individual rating: `item_id`, `rating`, `rater`, `value`; empty if only means are known."""
         return individual_frame(self.items)
 
     @cached_property
     def split(self) -> pd.Series[str]:
-        """For each image of `items` whether relations were found on it (`found`) or tested again (`held out`).
+        """For each image of `items`, whether relations were discovered (`found`) or tested (`held out`) on it.
 
-        That of the main correlation; all images are `found` in a run that held none out.
+        This is the split of the main correlation; without a split, all images are `found`.
         """
         prefix = next(iter(relation_prefixes(self.correlations.columns)), "")
         settings, share = self._rundir.config().get("run"), facts_of(prefix, self.facts).get("split")
@@ -175,18 +175,18 @@ class Run:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """A row per (layer, tokens, feature)."""
+        """The scores of every feature: a row per (layer, tokens, feature)."""
         return self._rundir.read_table(self._rundir.scores, "score")
 
     @cached_property
     def correlations(self) -> pd.DataFrame:
-        """A row per (layer, tokens, feature, rating)."""
+        """The correlations: a row per (layer, tokens, feature, rating)."""
         return self._rundir.read_table(self._rundir.correlations, "score")
 
     def companions(self, feature: Feature | str) -> list[Feature]:
-        """The other features of its cluster, which fire together with it, most active first.
+        """The other features of its cluster, that is, features that fire together with it, most active first.
 
-        Empty where it has none, or no scorer looked for any; the scorer `redundancy` does.
+        Empty if it has none, or if no scorer computed clusters, as `redundancy` does.
         """
         return self._clusters.companions(self._feature(feature))
 
@@ -197,20 +197,20 @@ class Run:
 
     @cached_property
     def labels(self) -> Mapping[Feature, FeatureLabel]:
-        """Names of features; empty in a run without a labeler."""
+        """The labels of features; empty in a run without a labeler."""
         self._rundir.verify(self._rundir.labels, "label")
         return {feature: line.label for feature, line in read_labels(self._rundir.labels).items()}
 
     @cached_property
     def judgements(self) -> pd.DataFrame:
-        """A row per judged label: verdict, balanced accuracy with its interval; empty in a run without a judge."""
+        """A row per judged label with verdict, balanced accuracy and its interval; empty without a judge."""
         self._rundir.verify(self._rundir.judgements, "judge")
         if not self._rundir.judgements.exists():
             return table_of([])
         return self._rundir.read_table(self._rundir.judgements, "judge")
 
     def judgement_of(self, feature: Feature | str) -> dict[str, Any] | None:
-        """The row of `judgements` for one feature, as `scores_of`; None where its label was not judged."""
+        """The row of `judgements` for one feature as a dictionary; None if its label was not judged."""
         self._rundir.verify(self._rundir.judgements, "judge")
         if not self._rundir.judgements.exists():
             return None
@@ -218,13 +218,13 @@ class Run:
 
     @cached_property
     def failures(self) -> list[Failure]:
-        """What was left out."""
+        """The images and features that were left out."""
         return self._rundir.failures()
 
     def features(self, space: FeatureSpace | str) -> FeatureBatch:
-        """The features of a space as one batch, of the run's images that have some: `.item_ids` and CSR `.matrix`.
+        """The features of a space, for all images that have them, as one batch with `.item_ids` and CSR `.matrix`.
 
-        Images that have been removed since, or can no longer be read, are left out, whatever the store still has.
+        Images that were removed later, or can no longer be read, are left out even if the store has them.
         """
         space = self._space(str(space))
         ids = tuple(self._rundir.extracted_ids())
@@ -235,7 +235,7 @@ class Run:
         return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
 
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
-        """The images on which a feature fires most, strongest first; at most as many as the run kept."""
+        """The images on which a feature fires most, strongest first; at most `run.top_images` of them."""
         found, items = self._feature(feature), self._session.dataset.by_id
         space = self._space(f"layer{found.layer}.{found.tokens}")
         if space not in self._top_items:
@@ -244,25 +244,25 @@ class Run:
         return [TopImage(items[item_id], activation) for item_id, activation in top if item_id in items]
 
     def top_item_ids(self, feature: Feature | str, k: int | None = None) -> list[tuple[str, float]]:
-        """Ids and activations of `top_images` as the run kept them, also of images that are gone; nothing is opened."""
+        """Ids and activations of the top images, including images that no longer exist; opens no components."""
         rows = rows_of(self._rundir, self._rundir.top_images, "score", self._feature(feature))
         return [(row["item_id"], row["activation"]) for row in sorted(rows, key=lambda row: row["rank"])[:k]]
 
     def scores_of(self, feature: Feature | str) -> dict[str, Any]:
-        """The row of `scores` for one feature by column, None for no value; the rest of the table is not read."""
+        """The row of `scores` for one feature as a dictionary, None for missing values; reads only this row."""
         found = rows_of(self._rundir, self._rundir.scores, "score", self._feature(feature))
         return found[0] if found else {}
 
     def correlations_of(self, feature: Feature | str) -> list[dict[str, Any]]:
-        """The rows of `correlations` for one feature, as `scores_of`."""
+        """The rows of `correlations` for one feature, as dictionaries."""
         return rows_of(self._rundir, self._rundir.correlations, "score", self._feature(feature))
 
     def heatmap(self, feature: Feature | str, item_id: str, *, fine: bool = False) -> Float32Array:
         """Where on an image a feature fires: float32 `[rows, cols]` over the patches, see `field_of_view`.
 
-        For a feature of the class token it is where the same SAE feature fires on patches. `fine` gives a multiple of
-        rows and columns, with the same values in the middle of patches. Raises `DataError` where the extractor
-        cannot do that, or its SAE knows no patches.
+        For a feature of the class token, the map shows where the same SAE feature fires on patches. With `fine`, rows
+        and columns are multiplied, with the same values in the middle of patches. Raises `DataError` if the extractor
+        cannot compute heatmaps or its SAE is not for patches.
         """
         feature, item = self._feature(feature), self._item(item_id)
         extractor = self._session.components.extractor
@@ -275,19 +275,19 @@ class Run:
         raise DataError(f"the extractor {self._session.config.extractor.use} cannot {what}")
 
     def heatmap_image(self, feature: Feature | str, item_id: str, *, smooth: bool = True, fine: bool = False) -> Image:
-        """The heatmap over its picture, RGB with a legend; dim where the model saw nothing of it.
+        """The heatmap drawn over its picture, RGB with a legend; parts that the model did not see are dimmed.
 
-        `smooth` interpolates between the centres of cells. Raises `DataError` as `heatmap`, and where the extractor
-        does not say which part of a picture it sees.
+        `smooth` interpolates between the centres of cells. Raises `DataError` like `heatmap`, and if the extractor does
+        not report its field of view.
         """
         box = self.field_of_view(item_id)
         values = self.heatmap(feature, item_id, fine=fine)
         return draw_heatmap(self._item(item_id).open(), values, box, smooth=smooth, caption=str(feature))
 
     def field_of_view(self, item_id: str) -> Box:
-        """Which part of an image its heatmaps cover: left, top, right, bottom in pixels of the upright picture.
+        """The part of an image that heatmaps cover: (left, top, right, bottom) in pixels of the upright picture.
 
-        The model sees nothing of what is outside. It reaches beyond the picture where the model pads it.
+        The model does not see anything outside. It extends beyond the picture if the model pads it.
         """
         extractor = self._session.components.extractor
         if not isinstance(extractor, HeatmapExtractor):

@@ -24,7 +24,7 @@ from saeviz.values.regular import real_path
 
 PLACES = ("path", "url")
 """The options that say where a store is."""
-FORMS = "a run directory, a run file, or NAME:PATH, for instance npz:features"
+FORMS = "a run directory, a run file, or NAME:PATH, for example npz:features"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Places:
         name, _, rest = text.partition(":")
         manager = self._manager([], Path())
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or ("store", name) not in manager.offers:
-            raise ConfigError(f"{name!r} is no store; write {FORMS}; there are: {', '.join(manager.names('store'))}")
+            raise ConfigError(f"{name!r} is not a store; write {FORMS}; there are: {', '.join(manager.names('store'))}")
         table: dict[str, Any] = {"use": name}
         if rest:
             table[self._option_for(manager, name, rest)] = rest

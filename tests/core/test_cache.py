@@ -93,7 +93,7 @@ def test_another_run_over_the_same_pictures_runs_no_model(run_file, made):
     second = run(run_file, "two")
     assert [len(names) for names in made] == [6, 6]
     assert same(first, second)
-    assert "6 images had their features made by another run" in (second.dir / "log.txt").read_text()
+    assert "6 images have features from another run" in (second.dir / "log.txt").read_text()
 
 
 def test_content_counts_and_not_the_name(run_file, made, tmp_path):

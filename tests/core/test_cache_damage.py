@@ -156,8 +156,8 @@ def test_entries_of_earlier_versions_have_no_checksum_and_are_made_anew(run_file
     second = run(run_file, "two")
     assert values(second) == values(first)
     assert DAMAGED not in log_of(second)
-    assert "made by another run" not in log_of(second)
-    assert "made by another run" in log_of(run(run_file, "three"))
+    assert "from another run" not in log_of(second)
+    assert "from another run" in log_of(run(run_file, "three"))
 
 
 def test_a_folder_in_its_place(run_file, tmp_path, saeviz_command):

@@ -236,7 +236,7 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token must have at least 16"),
         (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token must have at least 16"),
         (["--api", "npz:s", "--token-env", "NOT_SET"], None, "the environment variable NOT_SET is not set"),
-        (["--api", "npx:s"], None, "'npx' is no store"),
+        (["--api", "npx:s"], None, "'npx' is not a store"),
         (["--api", "npz:s", "--set", "stor.path=x"], None, "--set stor: write store.OPTION=VALUE"),
         (["nowhere"], None, "nowhere is not a run directory"),
         (["runs/fake"], None, "runs/fake has no HTML report"),

@@ -312,7 +312,7 @@ def test_one_or_two_images_are_a_run_without_correlations(fake_run, n):
 def test_ratings_that_half_of_the_images_lack_are_said_once(fake_run, unrated, is_said):
     run = saeviz.run(fake_run, settings=["images.n=24", f"images.unrated={unrated}"])
     for name in ("warmth", "noise"):
-        word = f"images: only {24 - unrated} of 24 have the rating '{name}'; it is judged by these"
+        word = f"images: only {24 - unrated} of 24 have the rating '{name}'; only these are used for it"
         assert sum(line.endswith(word) for line in log_of(run)) == is_said
 
 
@@ -385,11 +385,11 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
 @pytest.mark.parametrize(
     ("space", "target", "message"),
     [
-        ("data.space", "'warmt'", "scorers.0: mine gave 'x' for 'warmt', which is no rating of this run"),
+        ("data.space", "'warmt'", "scorers.0: mine gave 'x' for 'warmt', which is not a rating of this run"),
         (
             "saeviz.FeatureSpace(9, 'cls', 1)",
             None,
-            "scorers.0: mine gave 'x' of layer9.cls, which is no space of this run",
+            "scorers.0: mine gave 'x' of layer9.cls, which is not a space of this run",
         ),
     ],
 )

@@ -54,7 +54,7 @@ def test_the_next_process_extracts_again_and_says_so(fake_run):
         )
     log = (fake_run.parent / "runs/fake/log.txt").read_text()
     assert log.count("extract: 24 of 24 images to do") == 2
-    assert log.count("the store memory has no features of this run: all are made anew") == 1
+    assert log.count("the store memory has no features of this run: all are extracted") == 1
     assert log.count("score: up to date") == 1
 
 

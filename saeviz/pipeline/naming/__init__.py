@@ -1,1 +1,1 @@
-"""Who is asked what about which feature."""
+"""Requests to labelers and judges: what they are asked about which feature."""

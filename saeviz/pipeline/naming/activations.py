@@ -1,4 +1,4 @@
-"""How much chosen features fire on the images of a run."""
+"""The activations of chosen features on the images of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def activations(
     session: Session, features: Sequence[Feature], dataset: Sequence[ImageItem]
 ) -> Iterator[tuple[Feature, Float32Array]]:
-    """Each feature with `[len(dataset)]`, space by space, from one pass over the store for each."""
+    """Yields each feature with its activations, float32 `[len(dataset)]`, from one pass over the store per space."""
     import numpy as np
 
     ids = [item.item_id for item in dataset]

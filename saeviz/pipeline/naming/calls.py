@@ -1,4 +1,4 @@
-"""A labeler asked about one feature after the other."""
+"""Call a labeler or judge for many features."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ A = TypeVar("A")
 def answers(
     ask: Callable[[Q], A], waiting: Mapping[str, Q], labeler: object, session: Session, done: str
 ) -> Generator[tuple[str, A]]:
-    """Each answer as soon as it is there, with the key of its question. What fails with a `LabelError` is listed.
+    """Yields each answer as soon as it arrives, with the key of its question. A `LabelError` is recorded as a failure.
 
-    Where the labeler pauses, or fails for good, no further call begins and those under way are still given; what is not
-    `done` then is one failure. A labeler that allows it is asked from several threads.
+    If the labeler pauses or fails for good, no further call starts, and answers of calls in progress are still yielded;
+    the features that are not `done` then are recorded as one failure. A `ConcurrentLabeler` is called from several
+    threads.
     """
     stop, n_settled = Event(), 0
     paused: PausedError | None = None
@@ -63,7 +64,7 @@ def answers(
 
 
 def judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
-    """The run's judge; raises `ConfigError` where the labeler that is to judge cannot."""
+    """The run's judge; raises `ConfigError` if the chosen labeler cannot judge."""
     judge = session.components.component("judge")
     if not isinstance(judge, LabelJudge):
         raise ConfigError(f"judge: the labeler {config.use} cannot judge labels; use another, or judge.use = 'none'")
@@ -71,5 +72,5 @@ def judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
 
 
 def usage_of(labeler: object) -> dict[str, Any]:
-    """For the manifest: what a labeler that costs something has taken."""
+    """The usage of a metered labeler for the manifest, else empty."""
     return {"usage": labeler.usage._asdict()} if isinstance(labeler, MeteredLabeler) else {}

@@ -1,4 +1,4 @@
-"""The labels of a run that are to be judged, and what each judgement was made from."""
+"""The labels of a run to be judged, with the inputs of each judgement."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Docket:
-    """All labels to be judged by what their judgement is made from, and those that are judged."""
+    """All labels to be judged, by a digest of the inputs of their judgement, and the existing judgements."""
 
     cases: Mapping[str, Trial]
     kept: Mapping[str, Judgement]
 
     @property
     def waiting(self) -> dict[str, Trial]:
-        """What is not judged yet."""
+        """The trials without a judgement."""
         return {key: case for key, case in self.cases.items() if key not in self.kept}
 
     @classmethod
     def of(cls, session: Session, config: ComponentConfig) -> Docket:
-        """Of all names in the run directory."""
+        """The docket of all labels in the run directory."""
         return cls.over(session, config, trials(session, [line for line in lines_of(session) if line.label.label]))
 
     @classmethod
     def over(cls, session: Session, config: ComponentConfig, drawn: Iterable[Trial]) -> Docket:
-        """Of trials that are drawn. One that has too few images is settled without the judge."""
+        """The docket of these trials. A trial with too few images is settled without the judge."""
         made_by = [session.components.identity(config), session.dataset.data_digest]
         cases = {_key(made_by, trial): trial for trial in drawn}
         known = read_judgements(session.rundir.judged)
@@ -46,7 +46,7 @@ class Docket:
 
 
 def judgement_of(case: Trial, key: str, scores: Sequence[float] | FloatArray) -> Judgement:
-    """What the judge gave to the images of a case."""
+    """The judgement that follows from the judge's scores of the images of a trial."""
     import numpy as np
 
     judged = [
@@ -58,7 +58,7 @@ def judgement_of(case: Trial, key: str, scores: Sequence[float] | FloatArray) ->
 
 
 def _key(made_by: Any, case: Trial) -> str:
-    """Stands for all that a judgement is made from, so that an unchanged name is not judged twice."""
+    """A digest of all inputs of a judgement, so that an unchanged label is not judged twice."""
     images = [[one.item.item_id, one.kind, round(one.activation, 4)] for one in case.shown]
     return digest_of([made_by, str(case.feature), case.words.label, case.words.description, images, case.reason])
 

@@ -1,4 +1,4 @@
-"""What naming and judging would take, in words; nothing is sent for it."""
+"""Estimate the cost of naming and judging, in words, without sending anything."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from saeviz.values.features import Feature
 from saeviz.values.naming import FeatureLabel, Usage
 
 _LATER_NAMED = FeatureLabel("a name that is made first", details={"top_images": 0})
-"""As if the labeler looked at none of its images: then the most labels can be judged."""
+"""A placeholder that assumes that the labeler sees no image, which gives the largest number of labels to judge."""
 _LATER = "what it costs is known once features are selected: --until select"
 
 
 def naming_takes(session: Session, redo: Collection[str]) -> str:
-    """How many features wait for a name, and what that takes; where the stage `label` is run again, all of them."""
+    """How many features have to be named, and the cost; all of them if the stage `label` is redone."""
     config = session.config.labeler
     if config is None:
         return "would run without a labeler"
@@ -35,9 +35,9 @@ def naming_takes(session: Session, redo: Collection[str]) -> str:
 
 
 def judging_takes(session: Session, redo: Collection[str]) -> str:
-    """How many labels wait for their judgement, of how many features, and what that takes.
+    """How many labels have to be judged, of how many features, and the cost.
 
-    Features that are to be named first are counted; one that will have no name is counted, too.
+    Features that are named first are counted as well, even if naming may then fail.
     """
     config = session.config.judge
     if config is None:
@@ -58,7 +58,7 @@ def judging_takes(session: Session, redo: Collection[str]) -> str:
 
 
 def _names(session: Session, redo: Collection[str]) -> list[LabelLine]:
-    """The names as they will be when they are judged, those that are not made yet among them."""
+    """The labels as they will be when they are judged, including those not yet made."""
     labeler = session.config.labeler
     if labeler is None:
         return []
@@ -72,7 +72,7 @@ def _names(session: Session, redo: Collection[str]) -> list[LabelLine]:
 
 
 def _is_selected(session: Session) -> bool:
-    """Whether there are selected features of the extractor that the run has now."""
+    """Whether features of the run's current extractor have been selected."""
     record = session.rundir.read_manifest()["stages"].get("extract", {})
     return record.get("digest") == session.digests["extract"] and session.rundir.selected.exists()
 

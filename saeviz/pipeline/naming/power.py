@@ -1,4 +1,4 @@
-"""How well a judge tells images apart at all, and how many names somebody who guesses would confirm."""
+"""Measure how well a judge discriminates at all, and how many labels would be confirmed by guessing."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ ENOUGH = 0.7
 """Balanced accuracy on the images that names were made from. A right name that holds on other images as on these fails
 in one of eight cases at 0.7, in three of ten at 0.65, in every second one at 0.6 (12 active and 12 silent images)."""
 NEARLY_CHANCE = 0.55
-"""Balanced accuracy on held-out images: below it the judge says no, or yes, to nearly all of them."""
+"""Balanced accuracy on held-out images; below it, the judge says no, or yes, to nearly all of them."""
 
 
 class Power(NamedTuple):
-    """What a judge says of all labels of a run together: shares of images, each with its 95 % interval.
+    """A judge's answers over all labels of a run: shares of images, each with its 95 % interval.
 
-    `seen`: of the images that the labeler saw it says that the label applies. `held_out`: of the held-out ones that
-    features fire on. `passed_over`: of those on which they are silent it says that it does not. `recognised` labels are
-    those that it says apply to at least half of the images that the labeler saw; `known` and `known_passed_over` are
-    `held_out` and `passed_over` for these alone. `by_guessing`: how many of the `n` labels somebody would confirm who
-    says yes as often as this judge, of whichever image.
+    `seen` is the share of the images seen by the labeler for which the judge says that the label applies; `held_out` is
+    the same for held-out images on which features fire. `passed_over` is the share of images without the feature for
+    which it says that the label does not apply. `recognised` labels are those that it says apply to at least half of
+    the images seen by the labeler; `known` and `known_passed_over` are `held_out` and `passed_over` for these alone.
+    `by_guessing` is the expected number of the `n` labels confirmed by random answers that are yes as often as this
+    judge's.
     """
 
     seen: Estimate
@@ -38,7 +39,7 @@ class Power(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why nothing follows from what this judge says, '' where something does."""
+        """Why nothing follows from this judge's answers, '' if they are informative."""
         on_seen, on_new = mean_of(self.seen, self.passed_over), mean_of(self.known, self.known_passed_over)
         if on_seen.high < ENOUGH and not on_new.value >= ENOUGH:
             yes, wrongly, where = self.seen, self.passed_over, "that the labeler saw"
@@ -56,7 +57,7 @@ class Power(NamedTuple):
         )
 
     def as_facts(self) -> dict[str, Any]:
-        """For the manifest; None where there was nothing to count."""
+        """The values for the manifest; None for a share of no images."""
         shares = (self.seen.value, self.held_out.value, 1 - self.passed_over.value)
         names = ("judge_sensitivity_seen", "judge_sensitivity_held_out", "judge_false_positive_rate")
         values = {name: None if isnan(one) else round(one, 4) for name, one in zip(names, shares, strict=True)}
@@ -65,7 +66,7 @@ class Power(NamedTuple):
 
 
 def power_of(judgements: Iterable[Judgement]) -> Power:
-    """Over the labels that have enough images."""
+    """The power over all labels that have enough images."""
     judged = [one for one in judgements if one.is_judged]
     recognised = [one for one in judged if not says_yes(one.scores("seen")).value < 0.5]  # NaN where it saw none
     yes = says_yes(_scores(judged, "active", "silent", "hard")).value
@@ -88,7 +89,7 @@ def _scores(judgements: Iterable[Judgement], *kinds: Kind) -> list[float]:
 
 @cache
 def _guessed(n_active: int, n_silent: int, yes: float) -> float:
-    """How likely a label is confirmed by answers that are yes with this probability, whatever the image."""
+    """The probability that random answers, each yes with probability `yes`, confirm a label."""
     return sum(
         _binomial(a, n_active, yes) * _binomial(b, n_silent, yes)
         for a in range(n_active + 1)

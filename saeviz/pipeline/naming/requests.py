@@ -1,4 +1,4 @@
-"""What a labeler is asked about each selected feature."""
+"""The requests to a labeler, one per selected feature."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 N_CONTRAST = 9
-"""Silent images shown beside the top ones."""
+"""Number of images without the feature that are shown beside the top ones."""
 
 
 def label_requests(session: Session) -> Iterator[LabelRequest]:
-    """One for each selected feature, best first; raises `RunDirError` where the features are not selected yet."""
+    """A request for each selected feature, best first. Raises `RunDirError` if no features have been selected yet."""
     rundir = session.rundir
     selected = read_selected(rundir)
     dataset = tuple(session.dataset.extracted)
@@ -80,7 +80,7 @@ def _strongest_first(relation: Relation) -> float:
 def _contrast(
     session: Session, features: Sequence[Feature], dataset: Sequence[ImageItem]
 ) -> Iterator[tuple[Feature, tuple[ImageItem, ...]]]:
-    """For every selected feature some images, drawn at random, on which it is silent."""
+    """For each selected feature, some randomly drawn images on which it does not fire."""
     import numpy as np
 
     for feature, values in activations(session, features, dataset):

@@ -1,4 +1,4 @@
-"""Images on which labels are judged: held-out ones that the feature fires on, or does not, and a few seen ones."""
+"""Draw the images on which labels are judged: held-out ones with and without the feature, and a few seen ones."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array, IntArray, Mask
 
 ACTIVE_SHARE = 0.25
-"""Of the feature's maximum: where it fires less, a label need not apply."""
+"""Share of the feature's maximum; below it, the label need not apply."""
 BANDS = 4
-"""Of activation, equally wide, from which active images are drawn in turn, strongest band first."""
+"""Number of equally wide bands of activation; active images are drawn from them in turn, strongest first."""
 
 
 N_SEEN = 4
@@ -31,7 +31,7 @@ N_SEEN = 4
 
 
 class Shown(NamedTuple):
-    """An image that a judge is shown; all but the `seen` ones are held out."""
+    """An image shown to a judge; all except the `seen` ones are held out."""
 
     item: ImageItem
     kind: Kind
@@ -39,9 +39,9 @@ class Shown(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A name put to the test on held-out images in random order; without any where there are too few, for a `reason`.
+    """A test of a label on held-out images in random order; if there are too few, `reason` says so.
 
-    `seen` are some that the labeler saw, in random order.
+    `seen` are some images that the labeler saw, in random order.
     """
 
     line: LabelLine
@@ -51,17 +51,17 @@ class Trial(NamedTuple):
 
     @property
     def feature(self) -> Feature:
-        """Whose name it is; the judge is not told."""
+        """The feature, which the judge is not told."""
         return self.line.feature
 
     @property
     def words(self) -> FeatureLabel:
-        """All that a judge is told."""
+        """The label as given to the judge: only label and description."""
         return FeatureLabel(self.line.label.label, self.line.label.description)
 
     @property
     def shown(self) -> list[Shown]:
-        """All in the order in which a judge is shown them, the seen ones spread evenly, so that it cannot tell."""
+        """All images in the order shown to the judge; the seen ones are spread evenly, so as not to stand out."""
         mixed: list[Shown] = []
         n, n_seen = len(self.images), len(self.seen)
         for place, image in enumerate(self.images, start=1):
@@ -71,7 +71,7 @@ class Trial(NamedTuple):
 
 
 def trials(session: Session, lines: Sequence[LabelLine]) -> Iterator[Trial]:
-    """One for each name.
+    """Draws a trial for each label.
 
     Of `run.judge_images` half are active, the rest silent, and of these half `hard`: most similar to the top images by
     the run's embedding. A run without embeddings has no hard ones. What is drawn depends on `run.seed` and the feature.
@@ -128,7 +128,7 @@ def _trial(
 def _seen(
     feature: Feature, values: Float32Array, looked_at: Sequence[int], session: Session, dataset: Sequence[ImageItem]
 ) -> tuple[Shown, ...]:
-    """Some of the top images that the labeler saw, of those that reach what held-out ones have to reach."""
+    """Some of the top images that the labeler saw, with at least the activation required of held-out ones."""
     import numpy as np
 
     known = [row for row in looked_at if values[row] >= ACTIVE_SHARE * values.max()]
@@ -147,7 +147,7 @@ def _too_few(n_active: int, n_silent: int) -> str:
 
 
 def _over_the_range(rows: IntArray, activations: Float32Array, n: int, generator: np.random.Generator) -> IntArray:
-    """`n` of the rows: drawn at random from each band of activation in turn, as long as it has any."""
+    """`n` of the rows, drawn at random from each band of activation in turn until it is empty."""
     import numpy as np
 
     values = activations[rows]
@@ -171,7 +171,7 @@ def _most_alike(rows: IntArray, likeness: Float32Array | None, n: int) -> IntArr
 
 
 def _centre(vectors: Float32Array, weights: Float32Array) -> Float32Array:
-    """The mean of the vectors that are there, weighted; NaN without any."""
+    """The weighted mean of the vectors that are not NaN; NaN if there are none."""
     import numpy as np
 
     known = np.isfinite(vectors).all(axis=1)
@@ -180,7 +180,7 @@ def _centre(vectors: Float32Array, weights: Float32Array) -> Float32Array:
 
 
 def _unit_embeddings(session: Session, dataset: Sequence[ImageItem]) -> Float32Array | None:
-    """`[n, dim]`, a row of NaN where an image has none; None in a run without embeddings."""
+    """Unit embeddings `[n, dim]`, with NaN rows for images without one; None in a run without embeddings."""
     import numpy as np
 
     if session.config.embeddings is None:

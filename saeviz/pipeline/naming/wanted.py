@@ -1,4 +1,4 @@
-"""The names that a run wants, and what each was made from."""
+"""The labels that a run needs, with the inputs of each."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from saeviz.values.naming import LabelRequest
 
 @dataclass(frozen=True)
 class Wanted:
-    """The names that a run wants: all of them by what they are made from, those it has, those that are waiting."""
+    """The labels that a run needs, by a digest of their inputs: all of them, existing ones, and missing ones."""
 
     requests: Mapping[str, LabelRequest]
     kept: Mapping[str, LabelLine]
 
     @property
     def waiting(self) -> dict[str, LabelRequest]:
-        """What there is no name for yet."""
+        """The requests without a label."""
         return {key: request for key, request in self.requests.items() if key not in self.kept}
 
     @classmethod
     def of(cls, session: Session, config: ComponentConfig) -> Wanted:
-        """As the run directory is now; raises `RunDirError` where the features are not selected yet."""
+        """The labels needed by the run directory; raises `RunDirError` if no features have been selected yet."""
         made_by = [session.components.identity(config), session.dataset.data_digest]
         requests = {_key(made_by, request): request for request in label_requests(session)}
         known = read_labels(session.rundir.labels)
@@ -41,14 +41,14 @@ class Wanted:
 
 
 def is_settled(session: Session, redo: Collection[str]) -> bool:
-    """Whether the names of the run are as they will stay, so that nothing needs to be put together to know them."""
+    """Whether the labels of the run will not change, so that requests need not be rebuilt."""
     record = session.rundir.read_manifest()["stages"].get("label", {})
     is_done = "finished" in record and not record.get("failed")
     return is_done and record["digest"] == session.digests.get("label") and "label" not in redo
 
 
 def shown_by(request: LabelRequest) -> ShownIds:
-    """The images of a request."""
+    """The ids of the images of a request."""
     return ShownIds(tuple(top.item.item_id for top in request.top), tuple(item.item_id for item in request.contrast))
 
 
@@ -63,7 +63,7 @@ def lines_of(session: Session) -> list[LabelLine]:
 
 
 def _key(made_by: Any, request: LabelRequest) -> str:
-    """Stands for all that a name is made from, so that an unchanged request is not paid for twice."""
+    """A digest of all inputs of a label, so that an unchanged request is not paid for twice."""
     return digest_of(
         [
             made_by,

@@ -1,1 +1,1 @@
-"""What other runs have computed is looked up before a model runs, and kept after."""
+"""Share results between runs: look them up before a model runs, and add new ones to the cache."""

@@ -1,4 +1,4 @@
-"""Features and embeddings that another run has made of the same pictures with the same model."""
+"""Reuse features and embeddings that another run computed from the same pictures with the same model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COUNT = struct.Struct("<I")
 
 
 class SharedFeatures(Shared):
-    """Features of the run's extractor."""
+    """Shared features of the run's extractor."""
 
     def __init__(self, session: Session, spaces: Sequence[FeatureSpace]) -> None:
         super().__init__(
@@ -36,21 +36,21 @@ class SharedFeatures(Shared):
         self.items = session.dataset.by_id
 
     def batches(self, items: Sequence[ImageItem]) -> Iterator[FeatureBatch]:
-        """What there is of these items, for each of them in all spaces."""
+        """The cached features of these items, for items that have them in all spaces."""
         for found in self.find(items):
             for space, rows in zip(self.spaces, zip(*found.values(), strict=True), strict=True):
                 yield FeatureBatch(space, tuple(found), _to_matrix(rows, space.n_features))
 
     def largest(self, part: int) -> int:
-        """Of a row without any zero whose gaps could not be compressed."""
+        """The size of a row without zeros whose index gaps cannot be compressed."""
         return _COUNT.size + 10 * self.spaces[part].n_features + 100
 
     def load(self, part: int, entry: bytes) -> _Row:
-        """The row; raises `ValueError` where it is none of this space."""
+        """The row; raises `ValueError` if it is not a valid row of this space."""
         return _to_row(entry, self.spaces[part].n_features)
 
     def keep(self, batch: FeatureBatch) -> None:
-        """Keep what the extractor has made; `provenance` must say of what."""
+        """Add features that the extractor computed; `provenance` must be set."""
         matrix = batch.matrix
         rows = [number for number, item_id in enumerate(batch.item_ids) if item_id in self.items]
         places = (slice(*matrix.indptr[row : row + 2]) for row in rows)
@@ -60,7 +60,7 @@ class SharedFeatures(Shared):
 
 
 class SharedEmbeddings(Shared):
-    """Embeddings of an embedding provider."""
+    """Shared embeddings of an embedding provider."""
 
     def __init__(self, session: Session, config: ComponentConfig) -> None:
         super().__init__(session, config, "embeddings", [""])
@@ -68,9 +68,9 @@ class SharedEmbeddings(Shared):
         self._dim = 0
 
     def embed(self, items: Sequence[ImageItem], embedder: EmbeddingProvider) -> Float32Array:
-        """As the provider's own `embed`, which is asked only for what there is not.
+        """Like the provider's `embed`, which is called only for images that are not in the cache.
 
-        Raises `PluginError` where it gives another shape than it says.
+        Raises `PluginError` if it returns another shape than it declares.
         """
         import numpy as np
 
@@ -85,11 +85,11 @@ class SharedEmbeddings(Shared):
         return rows
 
     def largest(self, part: int) -> int:  # noqa: ARG002
-        """Of a vector."""
+        """The size of a vector."""
         return 4 * self._dim
 
     def load(self, part: int, entry: bytes) -> Float32Array:  # noqa: ARG002
-        """The vector; raises `ValueError` where it is of another length or not finite."""
+        """The vector; raises `ValueError` if its length is wrong or it is not finite."""
         import numpy as np
 
         vector = np.frombuffer(entry, "<f4")
@@ -112,7 +112,7 @@ class SharedEmbeddings(Shared):
 
 
 def _to_bytes(indices: NDArray[Any], values: Float32Array) -> bytes:
-    """One row: how many values, the values, and compressed the gaps between their indices."""
+    """Encode one row: the number of values, the values, and the compressed gaps between their indices."""
     import numpy as np
 
     gaps = np.diff(indices, prepend=0).astype("<u4")
@@ -120,7 +120,7 @@ def _to_bytes(indices: NDArray[Any], values: Float32Array) -> bytes:
 
 
 def _to_row(entry: bytes, n_features: int) -> _Row:
-    """The inverse of `_to_bytes`. Never unpacks more than such a row can have."""
+    """The inverse of `_to_bytes`. Never decompresses more than a row can have."""
     import numpy as np
 
     if len(entry) < _COUNT.size:

@@ -1,4 +1,4 @@
-"""What runs share, as stages use it: looked up before a model runs, added to after."""
+"""The shared cache as stages use it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNUSABLE = (sqlite3.Error, OSError, TypeError, OverflowError, MemoryError)
 
 
 class Shared(ABC):
-    """What a component made in this and other runs: for a picture one entry for each of `parts`, such as spaces.
+    """Cached results of a component from this and other runs: one entry per picture and part, such as a space.
 
     Nothing of it can fail a run: where the cache cannot be used, a warning says so and the run does without. An entry
     that is damaged counts as none. `provenance` is where the entries that were found come from, as for the manifest.
@@ -52,14 +52,14 @@ class Shared(ABC):
 
     @abstractmethod
     def largest(self, part: int) -> int:
-        """How many bytes an entry of a part can have."""
+        """The maximum size of an entry of a part, in bytes."""
 
     @abstractmethod
     def load(self, part: int, entry: bytes) -> Any:
-        """What an entry says; raises `ValueError` where it cannot be one of this part."""
+        """Decode an entry; raises `ValueError` if it is not a valid entry of this part."""
 
     def find(self, items: Sequence[ImageItem]) -> Iterator[dict[str, tuple[Any, ...]]]:
-        """What the entries say of items that have all parts, by id, some at a time; none when a stage is redone."""
+        """The entries of items that have all parts, by id, some at a time; none if a stage is redone."""
         if self.session.redo or not self._try(self._takes_up, default=False):
             return
         for start in range(0, len(items), CHUNK):
@@ -69,7 +69,7 @@ class Shared(ABC):
                 yield found
 
     def add(self, items: Iterable[ImageItem], part: int, entries: Iterable[bytes], made_by: Mapping[str, Any]) -> None:
-        """Keep what was made of the items, unless a picture has changed since the run began."""
+        """Add results of the items, except for pictures that have changed since the run began."""
         entry_of = {item.item_id: entry for item, entry in zip(items, entries, strict=True)}
         digests: dict[str, bytes] = self._try(self._digests, items, default={})
         if not digests:
@@ -80,13 +80,13 @@ class Shared(ABC):
             self._flush()
 
     def close(self) -> None:
-        """Write what is left, keep the cache within its bounds, and close it."""
+        """Write pending entries, prune the cache to its maximum size, and close it."""
         self._flush()
         self._try(lambda cache: cache.shrink(LIMIT), default=None)
         self._try(lambda cache: cache.close(), default=None)
 
     def _flush(self) -> None:
-        """Write what has come together: a transaction for each image would take longer than all the rest."""
+        """Write pending entries in one transaction; one per image would be slow."""
         read, self._read = self._read, {}
         self._try(lambda cache: cache.remember(read), default=None)
         for (model, made_by), entries in self._new.items():

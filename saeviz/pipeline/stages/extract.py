@@ -29,11 +29,11 @@ class Extract(Stage):
         return [session.components.identity(session.config.extractor), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
-        """The features are in the run's store or a verified copy of it, and no image is waiting."""
+        """Whether the features are in the run's store or a verified copy of it, and no image is pending."""
         return _holds_features_of_this_run(session) and not _pending(session)
 
     def reset(self, session: Session) -> None:
-        """Empty the store, unless this run has never written to it and nobody asked."""
+        """Empty the store if this run has written to it or the user asked for it."""
         if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
         session.components.store.clear()
@@ -41,8 +41,8 @@ class Extract(Stage):
         session.rundir.items.unlink(missing_ok=True)
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Extract what is pending, each batch kept before the next is made."""
-        session.dataset.look_again()  # what failed is tried again
+        """Extract pending images; each batch is stored before the next one is computed."""
+        session.dataset.look_again()  # failures are retried
         _refuse_another_runs_store(session)
         _settle_in_store(session)
         spaces = session.dataset.spaces
@@ -79,10 +79,10 @@ class Extract(Stage):
 def _extracted(
     session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]], shared: SharedFeatures
 ) -> Iterator[FeatureBatch]:
-    """What the extractor makes of the images that have nothing yet when this is first asked."""
+    """The extractor's features of the images that have none when this is first called."""
     rest = [item for item in pending if not all(item.item_id in ids for ids in written.values())]
     if len(rest) < len(pending):
-        logger.info("extract: %d images had their features made by another run", len(pending) - len(rest))
+        logger.info("extract: %d images have features from another run", len(pending) - len(rest))
         _tell_of_other_provenance(session, shared.provenance)
     if not rest:
         return
@@ -105,7 +105,7 @@ def _extracted(
 def _list_what_was_not_handed_over(
     session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]]
 ) -> None:
-    """Every image that went in and is neither listed as a failure nor in the store in every space is one."""
+    """Record as a failure every image that was passed in but is neither a failure nor stored in every space."""
     explained = {failure.subject for failure in session.rundir.failures() if failure.stage == "extract"}
     extractor, store = session.components.who(session.config.extractor), session.components.who(session.config.store)
     kept = {space: set(session.components.store.item_ids(space)) for space in written}
@@ -121,7 +121,7 @@ def _list_what_was_not_handed_over(
 def _pending(session: Session) -> list[ImageItem]:
     done = {item.item_id for item in session.dataset.extracted}
     if done and not session.rundir.items.exists():
-        return list(session.dataset.items)  # of which pictures the features are is not known any more
+        return list(session.dataset.items)  # it is unknown which pictures the features belong to
     before, now = _fingerprints(session), session.dataset.fingerprints
     return [
         item
@@ -138,10 +138,10 @@ def _fingerprints(session: Session) -> dict[str, str]:
 
 
 def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
-    """Record which picture each item's features belong to.
+    """Record the fingerprint of the picture that each item's features belong to.
 
-    A changed picture keeps its old fingerprint until it is extracted again, so that neither a crash in between nor a
-    picture that cannot be read can make old features pass for new ones.
+    A changed picture keeps its old fingerprint until it is extracted again, so that old features are not mistaken for
+    new ones after a crash or if the picture cannot be read.
     """
     import pandas as pd
 
@@ -155,17 +155,17 @@ def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
 
 
 def _holds_features_of_this_run(session: Session) -> bool:
-    """Whether this run wrote to the configured store, or to one that it was copied from since."""
+    """Whether this run wrote to the configured store, or to one that was later copied to it."""
     record = session.rundir.read_manifest()["stages"].get("extract", {})
     return session.config.store.identity() in [record.get("store"), *record.get("copies", [])]
 
 
 def _settle_in_store(session: Session) -> None:
-    """Say where the features are before any is written; what is written now is not in the copies."""
+    """Record the store before anything is written; new features are not in earlier copies."""
     manifest = session.rundir.read_manifest()
     record = manifest["stages"]["extract"]
     if "finished" in record and not _kept(session):
-        logger.info("extract: the store %s has no features of this run: all are made anew", session.config.store.use)
+        logger.info("extract: the store %s has no features of this run: all are extracted", session.config.store.use)
     record["store"] = session.config.store.identity()
     record.pop("copies", None)
     session.rundir.write_manifest(manifest)
@@ -177,7 +177,7 @@ def _refuse_a_store_that_holds_something(session: Session) -> None:
         raise ConfigError(
             f"store: {session.config.store.use} already holds features of {len(kept)} images that this run did "
             f"not write; use an empty one, copy this run's features with `saeviz store copy {session.rundir.path} TO`, "
-            "or throw what is there away with --redo extract"
+            "or delete its content with --redo extract"
         )
 
 
@@ -194,12 +194,12 @@ def _refuse_another_runs_store(session: Session) -> None:
     if kept and kept.isdisjoint(item.item_id for item in session.dataset.items):
         raise ConfigError(
             f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
-            f"{min(kept)!r}); choose another run.dir, or throw them away with --redo extract"
+            f"{min(kept)!r}); choose another run.dir, or delete them with --redo extract"
         )
 
 
 def _tell_of_other_provenance(session: Session, found: Mapping[str, Any]) -> None:
-    """Warn where earlier features of the run came from other files, as when a hub's branch has moved on."""
+    """Warn if earlier features of the run came from other files, for example after an update on the hub."""
     manifest = session.rundir.read_manifest()
     record = manifest["stages"]["extract"]
     before, now = record.get("provenance", {}), found.get("provenance", {})
@@ -207,7 +207,7 @@ def _tell_of_other_provenance(session: Session, found: Mapping[str, Any]) -> Non
         if before[name] != now[name]:
             logger.warning(
                 "extract: %s is now %s; it was %s for features that the run has already; "
-                "--redo extract makes them all alike", name, now[name], before[name]
+                "--redo extract recomputes all from the same files", name, now[name], before[name]
             )  # fmt: skip
     manifest["stages"]["extract"] = {**record, **found}
     session.rundir.write_manifest(manifest)

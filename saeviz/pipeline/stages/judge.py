@@ -1,4 +1,4 @@
-"""Labels to how far they can be trusted: does somebody who knows only the words find the feature's images?"""
+"""The stage `judge`: test whether a label alone is enough to recognise the feature's images."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ if TYPE_CHECKING:
 
 
 class Judge(Stage):
-    """Has every label judged on images that the labeler did not see; every judgement is kept at once."""
+    """Judges every label on images that the labeler did not see; every judgement is saved immediately."""
 
     name = "judge"
 
     def check(self, session: Session) -> None:
-        """Raise `ConfigError` for what is missing around the judge."""
+        """Raise `ConfigError` if something is missing, such as the judge's API key."""
         if session.config.judge:
             session.components.check_ready(session.config.judge)
 
     def estimate(self, session: Session, redo: Collection[str]) -> str:
-        """How many labels wait for their judgement, and what judging them takes."""
+        """How many labels have to be judged, and the cost."""
         return judging_takes(session, redo)
 
     def identity(self, session: Session) -> Any:
-        """The judge, how many images it sees, and the labels."""
+        """The judge, the number of images it sees, and the labels."""
         labels = [line.as_text() for line in read_labels(session.rundir.labels).values()]
         judge = session.components.identity(session.config.judge)
         return [judge, session.config.run.judge_images, session.digests["label"], digest_of(labels)]
 
     def is_complete(self, session: Session) -> bool:
-        """The table is there."""
+        """Whether the table exists."""
         return session.rundir.judgements.exists()
 
     def reset(self, session: Session) -> None:
-        """Nothing, unless the user asked: each line knows what it was made from."""
+        """Remove the judgements only if the user asked for it: each line has a digest of its inputs."""
         if session.redo:
             session.rundir.judged.unlink(missing_ok=True)
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Judge what is not judged yet. A label that cannot be judged is listed and left without."""
+        """Judge labels without a judgement. One that cannot be judged is recorded as a failure."""
         rundir, config = session.rundir, session.config.judge
         if config is None:
             rundir.judged.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Selected features to names."""
+"""The stage `label`: name the selected features."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from saeviz.values.naming import FeatureLabel, LabelRequest
 
 
 class Label(Stage):
-    """Runs the labeler over the selected features; every name is kept at once."""
+    """Runs the labeler on the selected features; every label is saved immediately."""
 
     name = "label"
 
     def check(self, session: Session) -> None:
-        """Raise `ConfigError` for what is missing around the labeler."""
+        """Raise `ConfigError` if something is missing, such as the labeler's API key."""
         if session.config.labeler:
             session.components.check_ready(session.config.labeler)
 
     def estimate(self, session: Session, redo: Collection[str]) -> str:
-        """How many features wait for a name, and what naming them takes."""
+        """How many features have to be named, and the cost."""
         return naming_takes(session, redo)
 
     def identity(self, session: Session) -> Any:
@@ -40,19 +40,19 @@ class Label(Stage):
         return [session.components.identity(session.config.labeler), session.digests["select"]]
 
     def is_complete(self, session: Session) -> bool:
-        """The file is there, or none is wanted."""
+        """Whether the file exists, or none is needed."""
         return session.config.labeler is None or session.rundir.labels.exists()
 
     def reset(self, session: Session) -> None:
-        """Nothing, unless the user asked: each line knows what it was made from; one that no longer holds is not used.
+        """Remove the labels only if the user asked for it: outdated lines are recognised by the digest of their inputs.
 
-        Names that are asked for anew are forgotten. What they cost is not.
+        The usage count is kept even if labels are removed.
         """
         if session.redo:
             session.rundir.labels.unlink(missing_ok=True)
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Name what has no name yet. A feature that cannot be named is listed and left without."""
+        """Name features without a label. One that cannot be named is recorded as a failure."""
         path, config = session.rundir.labels, session.config.labeler
         if config is None:
             path.unlink(missing_ok=True)

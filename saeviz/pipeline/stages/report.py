@@ -1,4 +1,4 @@
-"""A finished run to something to look at."""
+"""The stage `report`: write the reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Report(Stage):
     name = "report"
 
     def identity(self, session: Session) -> Any:
-        """The reporters and all that came before them."""
+        """The reporters and the results of all earlier stages."""
         names = read_labels(
             session.rundir.labels
         )  # more of them may be there than when the labeler was last interrupted
@@ -32,7 +32,7 @@ class Report(Stage):
         ]
 
     def is_complete(self, session: Session) -> bool:
-        """Every file that was written is still there."""
+        """Whether all written files still exist."""
         record = session.rundir.read_manifest()["stages"].get(self.name, {})
         return all((session.rundir.path / path).exists() for path in record.get("files", []))
 

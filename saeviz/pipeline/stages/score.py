@@ -1,4 +1,4 @@
-"""Features, embeddings and ratings to numbers about features."""
+"""The stage `score`: compute scores of features from features, embeddings and ratings."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ NAMED = 5
 
 
 class Score(Stage):
-    """Runs the scorers over every space and keeps each feature's top images."""
+    """Runs the scorers on every space and stores each feature's top images."""
 
     name = "score"
 
     def check(self, session: Session) -> None:
-        """Raise `ConfigError` where a scorer's options name a rating or metadata that no image has.
+        """Raise `ConfigError` if a scorer's options name a rating or metadata that no image has.
 
-        Warns of ratings that half of the images or more do not have.
+        Warns of ratings that at least half of the images lack.
         """
         dataset = session.dataset
         metadata = _names(item.metadata for item in dataset.items)
@@ -55,7 +55,7 @@ class Score(Stage):
             if 2 * count > n:
                 continue
             for name in names[:NAMED]:
-                logger.warning("images: only %d of %d have the rating %r; it is judged by these", count, n, name)
+                logger.warning("images: only %d of %d have the rating %r; only these are used for it", count, n, name)
             if names[NAMED:]:
                 logger.warning("images: %d more ratings are of only %d of %d images", len(names[NAMED:]), count, n)
 
@@ -72,12 +72,12 @@ class Score(Stage):
         ]
 
     def is_complete(self, session: Session) -> bool:
-        """All three tables are there."""
+        """Whether all three tables exist."""
         rundir = session.rundir
         return all(path.exists() for path in (rundir.scores, rundir.correlations, rundir.top_images))
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Score space by space, then what needs all spaces at once."""
+        """Score each space, then combine columns of all spaces."""
         items = session.dataset.extracted
         inputs = list(_score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
@@ -179,11 +179,11 @@ def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn |
 def _refuse_foreign_column(
     column: ScoreColumn, spaces: Collection[FeatureSpace], targets: Collection[str | None], who: str
 ) -> None:
-    """No table has a place for it, so it would be lost."""
+    """Raise `PluginError` for a column of an unknown space or rating, which no table could hold."""
     if column.space not in spaces:
-        raise PluginError(f"{who} gave {column.name!r} of {column.space}, which is no space of this run")
+        raise PluginError(f"{who} gave {column.name!r} of {column.space}, which is not a space of this run")
     if column.target not in targets:
-        raise PluginError(f"{who} gave {column.name!r} for {column.target!r}, which is no rating of this run")
+        raise PluginError(f"{who} gave {column.name!r} for {column.target!r}, which is not a rating of this run")
 
 
 def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Numbers about features to the features that matter."""
+"""The stage `select`: choose the features to name."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Select(Stage):
         return [session.components.identity(session.config.selector), session.digests["score"]]
 
     def is_complete(self, session: Session) -> bool:
-        """The list is there."""
+        """Whether the list exists."""
         return session.rundir.selected.exists()
 
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Choose, and write `selected.csv`, best first; names are those of the run so far, `label` brings the rest."""
+        """Choose features and write `selected.csv`, best first, with the labels that exist; `label` adds the rest."""
         rundir = session.rundir
         table = ScoreTable(
             rundir.read_table(rundir.scores, "score"),

@@ -1,4 +1,4 @@
-"""What a stage of a run is."""
+"""The base class of stages."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from saeviz.pipeline.session import Session
 
 
 class Stage(ABC):
-    """One step: reads files of the run directory, writes files of the run directory."""
+    """One step of a run: reads and writes files of the run directory."""
 
     name: str
 
     def applies(self, session: Session) -> bool:  # noqa: ARG002
-        """Whether a run has this stage at all."""
+        """Whether the run includes this stage."""
         return True
 
     def check(self, session: Session) -> None:  # noqa: B027  most lack nothing
-        """Raise `ConfigError` for what it lacks, such as a key that is not set; nothing is run for it."""
+        """Raise `ConfigError` if something is missing, such as an API key, without running anything."""
 
     def estimate(self, session: Session, redo: Collection[str]) -> str:  # noqa: ARG002
-        """In words, what running it takes where the stages `redo` are run again; nothing is written or sent."""
+        """The cost of running it, in words, if the stages `redo` are run again; nothing is written or sent."""
         return "would run"
 
     @abstractmethod
     def identity(self, session: Session) -> Any:
-        """Everything its outcome depends on, JSON-able; its digest decides whether it runs again."""
+        """Everything its results depend on, serialisable as JSON; if its digest changes, the stage runs again."""
 
     @abstractmethod
     def is_complete(self, session: Session) -> bool:
-        """Whether its output is there and whole, given that its digest has not changed."""
+        """Whether its output exists and is complete, given that the digest has not changed."""
 
     def reset(self, session: Session) -> None:  # noqa: B027
-        """Forget output that no longer holds, because the digest changed or the user asked for it.
+        """Remove outdated output, because the digest changed or the user asked for it.
 
-        Nothing, unless a stage says otherwise: its files are replaced whole.
+        Does nothing by default, because files are replaced as a whole.
         """
 
     @abstractmethod
     def run(self, session: Session) -> Mapping[str, Any]:
-        """Do what is left to do and give what the manifest shall say of it.
+        """Do the remaining work and return the stage's record for the manifest.
 
-        `outputs` are the files that its results are in; the manifest keeps their digests instead, and a stage whose
-        files are no longer as it left them is run again.
+        `outputs` lists the files with its results; the manifest stores their digests instead, and a stage whose files
+        have changed is run again.
         """
