@@ -1,4 +1,4 @@
-"""Correlating every feature with every rating, against a plain loop over SciPy and against the inevitable work.
+"""Correlating every feature with every rating, against a plain loop over SciPy and against a lower bound.
 
 Run it with `python benchmarks/correlation.py`. The loop is timed on some features and extrapolated to all. The bare
 work is one sparse product of features and ratings in float64, and p-values from SciPy's incomplete beta function; for
@@ -32,9 +32,11 @@ def main() -> None:
     from saeviz_correlation.spearman import Spearman
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--missing", type=float, default=0.0, help="share of ratings missing, differently per rating")
+    parser.add_argument(
+        "--missing", type=float, default=0.0, help="share of missing ratings, at different images for each rating"
+    )
     parser.add_argument("--permutations", type=int, default=1000)
-    parser.add_argument("--cpu-time", action="store_true", help="processor time, for a machine that others use too")
+    parser.add_argument("--cpu-time", action="store_true", help="measure processor time, for a shared machine")
     arguments = parser.parse_args()
     global clock  # noqa: PLW0603
     clock = process_time if arguments.cpu_time else perf_counter
@@ -66,7 +68,7 @@ def main() -> None:
 
 
 def best_of(n: int, function: Callable[[], Any]) -> tuple[float, Any]:
-    """The fewest seconds, and the result."""
+    """The smallest time in seconds, and the result."""
     times = []
     for _ in range(n):
         start = clock()
@@ -76,7 +78,7 @@ def best_of(n: int, function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def score(scorer: Any, data: saeviz.ScoreInput) -> list[saeviz.ScoreColumn]:
-    """All columns, as a run gets them."""
+    """All columns, computed as in a run."""
     columns = list(scorer.score(data))
     return columns + [result for result in scorer.combine(columns) if isinstance(result, saeviz.ScoreColumn)]
 
@@ -108,7 +110,7 @@ def bare_permutations(data: saeviz.ScoreInput, permutations: int) -> float:
 def loop(
     data: saeviz.ScoreInput, columns: list[saeviz.ScoreColumn], name: str, correlate: Callable[..., Any]
 ) -> tuple[float, float]:
-    """Seconds that SciPy would need for all features, and by how much its r differs at most."""
+    """Seconds that SciPy would need for all features, and the largest difference of its r."""
     warnings.simplefilter("ignore")  # constant features
     found = {column.target: column.values for column in columns if column.name == name}
     dense = data.features.matrix()[:, :LOOP_FEATURES].toarray().astype(np.float64)

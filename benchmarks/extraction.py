@@ -1,4 +1,4 @@
-"""What feature extraction costs over the bare image tower, and what each of its options saves.
+"""The cost of feature extraction compared with the bare image tower, and what each option saves.
 
 Baseline is open_clip's ViT-B-32 image tower (`model.visual`, torch, float32) on ready pixels, at the same batch size.
 Against it stands `clip-b32-prisma` for CLS at layers 7, 8 and 11 with 49,152 features each, from pictures of 640 x 480.
@@ -55,7 +55,7 @@ THRESHOLD = 2.14
 
 
 def write_models(folder: Path) -> None:
-    """The image tower of ViT-B-32 beside a text tower of almost nothing, and one SAE for all layers."""
+    """The image tower of ViT-B-32 with a minimal text tower, and one SAE for all layers."""
     torch.manual_seed(0)
     (folder / "clip").mkdir()
     (folder / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": CLIP, "preprocess_cfg": {}}))
@@ -83,7 +83,7 @@ def extractor(folder: Path, device: str, **options: object) -> ClipExtractor:
 
 
 def pictures(n: int) -> tuple[list[saeviz.ImageItem], list[saeviz.ImageItem]]:
-    """The same `n` pictures with detail at every scale as photographs have it, decoded and as JPEG."""
+    """The same `n` pictures, decoded and as JPEG, with detail at every scale like photographs."""
     rng = np.random.default_rng(0)
     decoded, encoded = [], []
     for i in range(n):
@@ -101,7 +101,7 @@ def pictures(n: int) -> tuple[list[saeviz.ImageItem], list[saeviz.ImageItem]]:
 def interleaved(
     works: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds of every round for every work; what happens to the machine happens to all of them."""
+    """Seconds per round for each kind of work; they alternate, so that disturbances affect all of them."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -116,7 +116,7 @@ def ratio(times: Mapping[str, list[float]], name: str, baseline: str) -> float:
     return statistics.median(mine / other for mine, other in zip(times[name], times[baseline], strict=True))
 
 
-CPU_TIME = "measure the processor's time instead of the wall clock's"
+CPU_TIME = "measure processor time instead of wall-clock time"
 TOWER = "bare image tower, torch"
 OPENVINO = "openvino"
 TORCH = "torch"
@@ -133,7 +133,7 @@ TARGETS = [
 
 
 def main() -> None:
-    """Print milliseconds per image and the ratios that the project holds itself to."""
+    """Print milliseconds per image and ratios to the bare tower."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)

@@ -1,4 +1,4 @@
-"""Images a second on a GPU, and the share of the card's peak that they are.
+"""Images per second on a GPU, and what share of its peak speed that is.
 
 `clip-b32-prisma` for CLS at layers 7, 8 and 11 with 49,152 features each, and embeddings by a model of DINOv2-base's
 shape; all weights are random. From JPEG of 640 x 480, and from small decoded pictures that cost the CPU almost nothing:
@@ -51,7 +51,7 @@ def write_dinov2(folder: Path) -> Path:
 
 
 def peak(device: torch.device, precision: str, size: int = 8192) -> float:
-    """Operations a second of a product of two square matrices, the best of several."""
+    """Operations per second of a product of two square matrices, the best of several."""
     size = size if device.type != "cpu" else 2048
     a, b = (torch.randn(size, size, device=device, dtype=PRECISIONS[precision]) for _ in range(2))
 
@@ -63,13 +63,13 @@ def peak(device: torch.device, precision: str, size: int = 8192) -> float:
 
 
 def many(items: Sequence[saeviz.ImageItem], n: int) -> list[saeviz.ImageItem]:
-    """`n` items with ids of their own and the sources of a few."""
+    """`n` items with different ids that share a few sources."""
     sources = (item.source for copy in repeat(items) for item in copy)
     return [saeviz.ImageItem(str(i), source) for i, source in enumerate(islice(sources, n))]
 
 
 def operations(work: Work, items: Sequence[saeviz.ImageItem]) -> float:
-    """Operations an image, as torch counts its own products."""
+    """Operations per image, as torch counts them."""
     work(items[:1])
     torch.backends.mha.set_fastpath_enabled(False)  # which it does not look into
     with FlopCounterMode(display=False) as counter:
@@ -79,7 +79,7 @@ def operations(work: Work, items: Sequence[saeviz.ImageItem]) -> float:
 
 
 def report(label: str, work: Work, sources: Mapping[str, Sequence[saeviz.ImageItem]], rounds: int, top: float) -> None:
-    """Images a second from every source, and the share of `top` operations a second."""
+    """Images per second from every source, and the share of `top` operations per second."""
     cost = operations(work, sources[SMALL][:32])
     times = interleaved({kind: partial(work, items) for kind, items in sources.items()}, rounds)
     for kind, seconds in times.items():
@@ -90,7 +90,7 @@ def report(label: str, work: Work, sources: Mapping[str, Sequence[saeviz.ImageIt
 
 
 def main() -> None:
-    """Print images a second and the share of the peak."""
+    """Print images per second and the share of the peak."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--images", type=int, default=4096)

@@ -1,9 +1,10 @@
-"""How often a 95 % interval of Fisher's z holds the correlation of a feature that fires on few images.
+"""How often a 95 % Fisher z interval contains the true correlation of a feature that fires on few images.
 
     python benchmarks/interval_coverage.py [DATA_SETS]
 
-Made-up features fire on so many of 900 images with exponential strengths; ratings are a line in the feature and normal
-noise. Prints a row per number of images on which a feature fires, a column per true correlation. 0.95 is exact.
+Simulated features fire on a given number of 900 images with exponential strengths; ratings are linear in the feature
+plus normal noise. Prints a row per number of images on which a feature fires, a column per true correlation. 0.95 is
+exact.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ AT_ONCE = 500
 
 
 def coverage(n_active: int, correlation: float, n_sets: int, generator: np.random.Generator) -> float:
-    """The share of made-up data sets whose interval holds the correlation."""
+    """The share of simulated data sets whose interval contains the true correlation."""
     share = n_active / N_IMAGES
     slope = correlation / np.sqrt((1 - correlation**2) * (2 * share - share**2))  # of a feature with this variance
     held = 0

@@ -1,4 +1,4 @@
-"""A space of the usual size, made up: 49,152 features of which 800 fire on each of 5,000 images."""
+"""A simulated space of the usual size: 49,152 features of which 800 fire on each of 5,000 images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peak memory of extraction, over 1,000 and over 20,000 images, and what a run with nothing to do costs.
+"""Peak memory of extraction, over 1,000 and over 20,000 images, and of a run that is up to date.
 
 Each run is a process of its own: the stage `extract` of a whole run over images that are decoded, into 49,152 features
 of which about 800 fire on an image, into the store `npz`. The features are made up and cost little; everything else is
@@ -43,7 +43,7 @@ use = ["{plugin}"]
 
 
 class MadeUp:
-    """Features that follow from the picture's mean colour; every picture is decoded."""
+    """Features derived from the picture's mean colour; every picture is decoded."""
 
     spaces = (SPACE,)
 

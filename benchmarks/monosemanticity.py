@@ -97,7 +97,7 @@ def pair_loop(activations: np.ndarray, embeddings: np.ndarray, definition: str) 
 
 
 def null_loop(activations: np.ndarray, embeddings: np.ndarray) -> list[float]:
-    """One feature's top-k score on random images, again and again."""
+    """One feature's top-k score on random images, repeatedly."""
     random = np.random.default_rng(0)
     _, weights = weights_of(activations, "top-k")
     choices = (random.choice(len(embeddings), len(weights), replace=False) for _ in range(DRAWS))
@@ -116,7 +116,7 @@ def mean_of_pairs(embeddings: np.ndarray, weights: np.ndarray) -> float:
 
 
 def floor(data: saeviz.ScoreInput) -> tuple[float, float]:
-    """Seconds of `global` that no way around is known for: the bare product, and passing once over its result."""
+    """A lower bound for `global`: seconds of the bare product, and of one pass over its result."""
     unit = data.embeddings.astype(np.float64)
     by_feature = data.features.matrix().astype(np.float64).T.tocsr()
     seconds = []

@@ -1,10 +1,10 @@
-r"""What bfloat16 does to features, to their top images and to their correlations, against torch in float32.
+r"""The effect of bfloat16 on features, their top images and their correlations, compared with torch in float32.
 
 Extracts the same rated images once per engine and precision and compares with the first: the share of active features
 that stay active, the mean error of their values relative to their mean, how many of a feature's top 20 images stay,
-how far its correlations with the ratings move, and how many of the significant ones (Pearson r, Benjamini-Hochberg at
-0.05 over all features and ratings of a space) are lost or new. Features that fire on fewer than 10 images are left out
-of the last three, as in a run.
+how much its correlations with the ratings change, and how many of the significant ones (Pearson r,
+Benjamini-Hochberg at 0.05 over all features and ratings of a space) are lost or new. Features that fire on fewer than
+10 images are left out of the last three, as in a run.
 
     python benchmarks/precision.py --model ../shared/models/vit-s14 --sae ../shared/models/sae-vit-s14-block8 \
         --layer 8 --images ../shared/oasis/images --ratings ../shared/oasis/ratings.csv \
@@ -116,7 +116,9 @@ def main() -> None:
 
     reference = run(*REFERENCE)
     print(f"{len(items)} images, against {' '.join(REFERENCE)}\n")
-    print("| engine, precision | features | active kept | error | top 20 kept | r moves: median, most | significant |")
+    print(
+        "| engine, precision | features | active kept | error | top 20 kept | r changes: median, most | significant |"
+    )
     print("|---|---|---|---|---|---|---|")
     for engine, precision in OTHERS:
         for space, ours in run(engine, precision).items():

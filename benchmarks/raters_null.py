@@ -1,9 +1,9 @@
-"""How often `raters` calls a relation that is not there significant, by the number of raters.
+"""How often `raters` finds a relation significant that does not exist, by the number of raters.
 
     python benchmarks/raters_null.py [TESTS]
 
-No feature goes along with the ratings on average; raters differ in level and in what they make of each feature. Prints
-the share of p below .05, .01 and .001, each divided by what it should be: 1 is exact, less is cautious, more is bold.
+No feature is associated with the ratings on average; raters differ in level and in their slope for each feature.
+Prints the share of p below .05, .01 and .001, divided by the nominal one: 1 is exact, less conservative, more not.
 `alike` raters do not differ in features at all, `mild` ones about as much as images do, `far apart` ones much more.
 """
 

@@ -30,9 +30,11 @@ def main() -> None:
     from saeviz_redundancy.scorer import Redundancy
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spaces", type=int, default=1, help="as many layers, of different features")
+    parser.add_argument("--spaces", type=int, default=1, help="number of layers, with different features")
     parser.add_argument("--images", type=int, default=N_IMAGES, help="the same pictures come again, as other items")
-    parser.add_argument("--dense", type=int, default=0, help="instead two spaces of so many dense, correlated features")
+    parser.add_argument(
+        "--dense", type=int, default=0, help="instead, use two spaces of this many dense, correlated features"
+    )
     arguments = parser.parse_args()
     if arguments.dense:
         dense_and_correlated(arguments.dense, arguments.images)
@@ -66,7 +68,7 @@ def main() -> None:
 
 
 def dense_and_correlated(n_features: int, n_images: int) -> None:
-    """Print seconds and memory where every pair is just too unlike to be of one cluster."""
+    """Print seconds and memory if every pair correlates just too little to share a cluster."""
     from saeviz_redundancy import RedundancyOptions
     from saeviz_redundancy.scorer import Redundancy
 
@@ -78,7 +80,7 @@ def dense_and_correlated(n_features: int, n_images: int) -> None:
     list(scorer.combine([]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"2 x {n_features} dense features, {n_images} images: {perf_counter() - start:.1f} s")
-    print(f"peak {peak:.0f} MiB, {before:.0f} before pairs were told")
+    print(f"peak {peak:.0f} MiB, {before:.0f} before pairs were compared")
 
 
 def dense_input(space: saeviz.FeatureSpace, n_images: int) -> saeviz.ScoreInput:

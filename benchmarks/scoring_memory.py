@@ -1,7 +1,7 @@
 """Peak memory and seconds of scoring a space of 49,152 features, 800 active, over 10,000 and over 100,000 images.
 
-The features are made up anew whenever the stream is read, so that nothing is stored; what that takes is given beside
-it. Each scorer is a process of its own.
+The features are generated whenever the stream is read, so that nothing is stored; the time for that is printed
+separately. Each scorer is a process of its own.
 
     python benchmarks/scoring_memory.py [--images 10000 100000] [--scorers pearson-bh spearman ...]
 """

@@ -1,4 +1,4 @@
-"""The store `sql`, on SQLite and on PostgreSQL, against the store `npz`, in rows a second.
+"""The store `sql`, on SQLite and on PostgreSQL, against the store `npz`, in rows per second.
 
 A row is one image in one space, 800 of 49,152 features of it active. Images are written in batches of 32, as an
 extractor gives them, by a process that is killed with SIGKILL when a third of them is there. Another process asks the

@@ -1,4 +1,4 @@
-"""Every step of extraction on the CPU against the least that the machine could need for it.
+"""Every step of extraction on the CPU, compared with the least time that the machine could need.
 
 The machine's limits are measured first: operations a second of a large float32 product (the better of torch and
 OpenVINO) and bytes a second of reading and of copying. A step's floor is its operations or its bytes at that rate,
@@ -131,7 +131,7 @@ def steps(batch: int, folder: Path) -> dict[str, Step]:
 
 
 def main() -> None:
-    """Print a table in Markdown, times in milliseconds an image."""
+    """Print a table in Markdown, with times in milliseconds per image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)

@@ -1,4 +1,4 @@
-"""The store `npz` against the store `json`, and the bytes of one non-zero on data of several kinds.
+"""The store `npz` against the store `json`, and the bytes per non-zero for several kinds of data.
 
 Features are written in batches of 32 images, as an extractor gives them, and read back in one stream; the runs
 alternate. The features of the comparison are those of a sparse autoencoder with random weights, 49,152 wide, of which
@@ -50,7 +50,7 @@ def of_an_sae(n: int, spread: float) -> csr_array:
 
 
 def without_structure(n: int) -> csr_array:
-    """Any 800 features of an image, all equally likely, with exponential values: the worst there is."""
+    """Any 800 features of an image, all equally likely, with exponential values: the worst case."""
     generator = np.random.default_rng(0)
     columns = np.concatenate([np.sort(generator.choice(N_FEATURES, N_ACTIVE, replace=False)) for _ in range(n)])
     values = generator.exponential(size=columns.size).astype(np.float32)

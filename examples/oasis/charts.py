@@ -13,7 +13,7 @@ FONT = "system-ui, 'Segoe UI', Helvetica, Arial, sans-serif"
 
 @dataclass
 class Drawing:
-    """Elements on a white page of so many pixels."""
+    """A white page of `width` x `height` pixels and the elements on it."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""An embedding that sees colours and nothing else: how much of a picture has which.
+"""An embedding of colours only: how much of a picture has which colour.
 
 A joint histogram of red, green and blue, eight steps each (Swain & Ballard 1991), as square roots, so that the cosine
 of two pictures is the Bhattacharyya coefficient of their histograms.
@@ -17,7 +17,7 @@ STEPS = 8
 
 
 class Colours:
-    """512 numbers a picture."""
+    """512 numbers per picture."""
 
     dim = STEPS**3
 

@@ -1,4 +1,4 @@
-"""Draws the figures of a document from the runs, numbers and words only: the photographs are not ours to pass on.
+"""Draws the figures of a document from the runs: no photographs, because these may not be redistributed.
 
 python figures.py ../../docs/oasis
 """

@@ -23,7 +23,7 @@ Row = Sequence[object]
 
 
 def significant(runs: Path) -> Iterator[Row]:
-    """How many features go along with each rating, by each correction."""
+    """How many features are associated with each rating, by each correction."""
     yield ("tokens", "rating", "tested", "`bh`", "of these r > 0", "`by`", "`bonferroni`", "`max-t`", "largest r")
     opened = {correction: saeviz.open_run(runs / name) for correction, name in CORRECTIONS.items()}
     for tokens in SPACES:
@@ -37,7 +37,7 @@ def significant(runs: Path) -> Iterator[Row]:
 
 
 def top(runs: Path, rating: str) -> Iterator[Row]:
-    """The features that go along most with a rating."""
+    """The features most strongly correlated with a rating."""
     yield ("feature", "words of the labeler", "fires on", "r", "95 % interval", "Spearman", "partial r", "MS")
     run = saeviz.open_run(runs / "oasis")
     found = strongest(run, rating)
@@ -158,7 +158,7 @@ def explained(runs: Path) -> Iterator[Row]:
 
 
 def reliability(runs: Path) -> Iterator[Row]:
-    """How far means over raters would come back with other raters."""
+    """How well means over raters would be reproduced by other raters."""
     yield ("rating", "raters an image", "reliability", "ceiling of \\|r\\|")
     for rating, found in saeviz.open_run(runs / "oasis").facts["reliability"].items():
         yield (
@@ -202,7 +202,7 @@ def markdown(rows: Iterator[Row]) -> str:
 
 
 def fill(document: str, runs: Path) -> str:
-    """The document with its tables made anew."""
+    """The document with its tables replaced."""
 
     def table(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{markdown(TABLES[match[1]](runs))}\n"

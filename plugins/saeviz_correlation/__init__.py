@@ -1,4 +1,4 @@
-"""Scorers that ask which features go along with which human ratings.
+"""Scorers that test which features correlate with which human ratings.
 
 `pearson-bh`, `spearman`, `point-biserial` and `partial`.
 """
@@ -19,7 +19,7 @@ CATEGORY = "category:"
 
 
 def column_of(name: str, known: Collection[str]) -> str:
-    """The rating or column that a control means: `category:code` is the column `code`, unless one is called so."""
+    """The rating or column that a control names: `category:code` means `code`, unless a column has that name."""
     return name if name in known else name.removeprefix(CATEGORY)
 
 
@@ -47,8 +47,8 @@ class CorrelationOptions(saeviz.Options):
         description=(
             "`bh` (Benjamini-Hochberg) and `by` (Benjamini-Yekutieli, under any dependence) control the false "
             "discovery "
-            "rate; `bonferroni` and `max-t` (permuted ratings, keeps the dependence between features) the chance of "
-            "any false one"
+            "rate; `bonferroni` and `max-t` (permuted ratings, accounts for dependence of features) the probability "
+            "of any false one"
         ),
     )
     permutations: int = Field(
@@ -86,8 +86,8 @@ class PartialOptions(CorrelationOptions):
     control: tuple[str, ...] = Field(
         min_length=1,
         description=(
-            "ratings and metadata columns to hold constant; a column is a number where all its "
-            "cells are, else a category; `category:code` takes the numbers of `code` as names of categories"
+            "ratings and metadata columns to hold constant; a column is numeric if all its "
+            "cells are numbers, else a category; `category:code` treats the numbers in `code` as categories"
         ),
     )
 
@@ -123,7 +123,7 @@ _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant")
 
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
-    """Offer the four."""
+    """The four scorers."""
     yield saeviz.ScorerSpec(
         name="pearson-bh",
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",

@@ -1,4 +1,4 @@
-"""Features column by column, for what needs all images of a feature at once, without holding them all."""
+"""Features column by column, for computations that need all images of a feature at once, in bounded memory."""
 
 from __future__ import annotations
 

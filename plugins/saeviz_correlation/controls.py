@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_CATEGORIES = 100
 FEW = 12
-"""Up to so many different whole numbers may be codes."""
+"""A column with up to this many different whole numbers may hold codes of categories."""
 
 
 class Control(NamedTuple):
@@ -66,7 +66,7 @@ def _control(data: ScoreInput, name: str, place: str) -> Control:
 
 
 def _few_whole_numbers(numbers: FloatArray) -> int:
-    """How many different numbers there are where they look like the codes of categories, else 0."""
+    """Number of different values if they look like codes of categories, else 0."""
     values = np.unique(numbers[np.isfinite(numbers)])
     is_coded = 2 < values.size <= FEW and not np.mod(values, 1).any()
     return values.size if is_coded else 0

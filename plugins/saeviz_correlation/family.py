@@ -1,4 +1,4 @@
-"""Which tests belong together, and what having asked so often makes of their p-values."""
+"""Families of tests, and the adjustment of their p-values for multiple testing."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Tests:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of tests, by the name of the column."""
+    """Results of tests by column name."""
 
     tests: Tests
     columns: Mapping[str, FloatArray]
 
     def count(self, name: str) -> int:
-        """How many ones there are in a column."""
+        """Number of ones in a column."""
         return int(np.nansum(self.columns[name]))
 
 
@@ -106,7 +106,7 @@ def _adjusted(
 
 
 def _adjusted_held_out(tests: Sequence[Tests], found: Sequence[Mask], options: CorrelationOptions) -> list[FloatArray]:
-    """Over what was found only. For `max-t` by Bonferroni, which keeps the same error rate; few tests are left."""
+    """Adjusted over relations that were found only; for `max-t` by Bonferroni, which controls the same error rate."""
     p = [one.held_out[1] if one.held_out else np.full(one.p.shape, np.nan) for one in tests]
     members = [is_found & np.isfinite(values) for is_found, values in zip(found, p, strict=True)]
     correction = "bonferroni" if options.correction == "max-t" else options.correction
@@ -119,7 +119,7 @@ def _concatenate(parts: Sequence[FloatArray]) -> FloatArray:
 
 
 def _dealt_out(values: FloatArray, members: Sequence[Mask]) -> list[FloatArray]:
-    """The values, in order, to the members of each test; NaN to the others."""
+    """Assigns the values in order to the members of each test, NaN to the others."""
     columns = []
     start = 0
     for member in members:

@@ -1,4 +1,4 @@
-"""From a correlation to how sure it is."""
+"""p-values and confidence intervals of correlations."""
 
 from __future__ import annotations
 

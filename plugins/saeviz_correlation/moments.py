@@ -58,7 +58,7 @@ class RatedSums:
         self._squares = np.zeros(n_features)
 
     def add(self, rows: slice, matrix: CSR) -> None:
-        """Take in the features of the images `rows`."""
+        """Add the features of the images `rows`."""
         rated = self.targets.rated[rows]
         if not rated.any():
             return

@@ -1,4 +1,4 @@
-"""Correlation with something else held constant."""
+"""Correlation with other variables held constant."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Partial(CorrelationScorer):
         self._words: list[str] = []
 
     def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
-        """What is left of the ratings on these images."""
+        """Residuals of the ratings on these images."""
         controls = control_columns(data, self.options.control, "scorers.partial.control")
         values = np.hstack([control.values for control in controls])
         self._tell(data, controls, images, int((images & ~np.isfinite(values).all(axis=1)).sum()))

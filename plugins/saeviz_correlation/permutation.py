@@ -1,4 +1,4 @@
-"""What the largest correlation of a family would be if ratings had nothing to do with features."""
+"""The largest correlation of a family under the null hypothesis, from permuted ratings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from saeviz_correlation.targets import Targets
 
 COLUMNS = 64  # permuted ratings per product
-IMAGES = 6000  # at most so many at once: what is multiplied with, 1.5 MB, stays in the cache
+IMAGES = 6000  # at most this many at once, so that the permuted ratings, 1.5 MB, stay in the cache
 WORKERS = min(4, cpu_count() or 1)
 LARGE_MEAN = 10.0  # against the spread; a feature silent on a share f of the images stays below sqrt((1 - f) / f)
 ROUNDING = 1e-5  # relative, of float32 sums: a permutation that ties with what was observed has reached it
@@ -78,7 +78,7 @@ class LargestCorrelations:
         self._largest = np.zeros((permutations.count, targets.values.shape[1]))
 
     def add(self, block: CSR, spread: FloatArray) -> None:
-        """Take in features, CSR `[n_features, n_items]`; those whose `spread` is NaN are left out."""
+        """Add features, CSR `[n_features, n_items]`; those whose `spread` is NaN are left out."""
         if not self.targets.rated.all():
             block = block[:, self.targets.rated]
         if not np.isfinite(spread).any():

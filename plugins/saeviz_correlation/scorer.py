@@ -1,4 +1,4 @@
-"""Correlates every feature with every rating and adjusts for having asked so often."""
+"""Correlates every feature with every rating and adjusts for multiple testing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CorrelationScorer:
     Columns per rating, over its rated images, each name after the scorer's `prefix`: `n`, `n_active` (on how many of
     them the feature fires), `r`, `p` (two-sided, Student's t), `ci_low` and `ci_high` (95 %, Fisher's z), then `q`,
     the adjusted p, and `significant` (1 or 0). r is NaN for a feature or rating that does not vary and below 3
-    images. A feature that fires on fewer than `min_active` of the rated images is no member of the family: its
+    images. A feature that fires on fewer than `min_active` of the rated images is not a member of the family: its
     r and p stand, its q and `significant` are NaN.
 
     With `split` these are of the images that find; `n_held_out`, `r_held_out`, `p_held_out`, `ci_low_held_out` and
@@ -65,17 +65,17 @@ class CorrelationScorer:
             yield from self._held_out_columns(data.space, of_targets)
 
     def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
-        """The ratings on these images, as they are correlated with."""
+        """The ratings on these images, as they enter the correlation."""
         return list(make_targets(data, ratings, images))
 
     def prepare(self, matrix: CSR) -> CSR:
-        """Features of some images, as they are correlated."""
+        """Features of some images, as they enter the correlation."""
         return matrix
 
     def correlate(
         self, data: ScoreInput, targets: Sequence[Targets], largest: Sequence[LargestCorrelations]
     ) -> list[Correlations]:
-        """A result for each of the targets, from one pass over the features; `largest` belong to the first of them."""
+        """A result for each of the targets, from one pass over the features; `largest` is for the first of them."""
         sums = [RatedSums(one, data.space.n_features) for one in targets]
         for rows, matrix in data.chunks() if sums else ():
             prepared = self.prepare(matrix)
@@ -92,7 +92,7 @@ class CorrelationScorer:
         return confidence_interval(r, df)
 
     def further_facts(self) -> Mapping[str, object]:
-        """What else a reader has to know of the measure."""
+        """Further facts about the measure."""
         return {}
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
@@ -210,7 +210,7 @@ def _counts(column: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
 
 
 def _agreement(verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """How the r of both halves correlate over what was found; nothing where that cannot be said."""
+    """Correlation of r between both halves over the relations found; empty if undefined."""
     pairs = []
     for verdict in verdicts:
         if verdict.tests.held_out is not None:

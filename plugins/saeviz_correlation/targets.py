@@ -1,4 +1,4 @@
-"""Ratings made ready to be correlated with: centred, freed of what is held constant, of unit length."""
+"""Ratings prepared for correlation: centred, residualised on the controls, of unit length."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Targets:
 
     @property
     def n(self) -> int:
-        """How many images."""
+        """Number of images."""
         return int(np.count_nonzero(self.rated))
 
     @property

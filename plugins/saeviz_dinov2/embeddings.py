@@ -32,7 +32,7 @@ class Dinov2Embeddings(TorchEmbeddings):
 
     @property
     def dim(self) -> int:
-        """The model's width, from its configuration alone."""
+        """The model's width, from its configuration only."""
         return int(self._config.hidden_size)
 
     def load(self) -> tuple[Transform, torch.nn.Module, Forward]:

@@ -24,7 +24,7 @@ CONVERT = {
 
 @dataclass
 class Found:
-    """What lies below a folder: the images in the order of their paths, and what was passed over."""
+    """Contents of a folder: the images in the order of their paths, and what was skipped."""
 
     folder: Path
     images: list[Path] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Found:
     others: list[Path] = field(default_factory=list)
 
     def notes(self, tables: Collection[Path]) -> Iterator[str]:
-        """What was passed over and why; `tables` are files that are in use otherwise."""
+        """What was skipped and why; `tables` are files that are used otherwise."""
         for path in sorted(self.unreadable):
             yield f"the folder {relative_name(path, self.folder)} cannot be read"
         yield from self._left_out(self.runs, "run directory of saeviz", "run directories of saeviz")
@@ -63,7 +63,7 @@ class Found:
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether the ending is one of an image, in capitals or not."""
+    """Whether the file extension is that of an image, in upper or lower case."""
     return path.suffix.lower() in IMAGE_ENDINGS
 
 

@@ -17,11 +17,11 @@ class GalleryOptions(saeviz.Options):
         0,
         ge=0,
         le=4_294_967_295,
-        description="random seed; another one gives other pictures and other raters with the same taste",
+        description="random seed; a different one gives different pictures, and different raters with the same taste",
     )
     size: int = Field(192, ge=16, le=2048, description="width and height of a picture in pixels")
     shuffle_ratings: bool = Field(
-        False, description="assign the ratings to the wrong pictures: a control in which there is nothing to find"
+        False, description="assign the ratings to random pictures: a control in which there is nothing to find"
     )
 
 

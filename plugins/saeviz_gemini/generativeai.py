@@ -1,4 +1,4 @@
-"""Gemini through google-generativeai, for those who have pinned it."""
+"""Gemini through google-generativeai, for projects that have pinned it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class GenerativeAI:
     @cached_property
     def _sdk(self) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # its end of life, which the labeler has told already
+            warnings.simplefilter("ignore", FutureWarning)  # its end of life, which the labeler has already reported
             import google.generativeai as sdk
 
         endpoint = {"api_endpoint": self.options.base_url.rstrip("/")} if self.options.base_url else None

@@ -23,7 +23,7 @@ _BYTES_BESIDES = 4096
 
 
 class HttpEmbeddings(saeviz.OneItemEmbeddings):
-    """An embedding provider that sends the image files to a service, as they are."""
+    """An embedding provider that sends the image files to a service unchanged."""
 
     def __init__(self, options: HttpOptions, context: saeviz.Context) -> None:
         self.context = context

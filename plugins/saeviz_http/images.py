@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HttpImages:
-    """An image provider that is somewhere else; a picture is fetched when it is opened, each time."""
+    """An image provider on another machine; a picture is fetched each time it is opened."""
 
     def __init__(self, options: HttpOptions, context: saeviz.Context) -> None:
         self.context = context

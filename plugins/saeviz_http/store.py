@@ -19,13 +19,13 @@ _BYTES_BESIDES = 4096
 
 
 class HttpStore(saeviz.OneItemStore):
-    """A feature store that is somewhere else; what `write` returned from is on the disk there."""
+    """A feature store on another machine; when `write` returns, the data is on disk there."""
 
     def __init__(self, options: HttpOptions, context: saeviz.Context) -> None:
         self._client = Client(options, context, "store")
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
-        """Keep a batch, in several requests where it is large; an item that is already there is replaced."""
+        """Store a batch, in several requests if it is large; an existing item is replaced."""
         if not len(batch):
             return
         self._client.needs("features")
@@ -72,7 +72,7 @@ class HttpStore(saeviz.OneItemStore):
             raise self._client.nonsense(error) from error
 
     def clear(self) -> None:
-        """Forget everything that the service's store has."""
+        """Remove everything in the service's store."""
         self._client.needs("features")
         self._client.send("DELETE", "/v1/features")
 
@@ -86,7 +86,7 @@ def _path(space: saeviz.FeatureSpace) -> str:
 
 
 def _cut(batch: saeviz.FeatureBatch, most_bytes: int) -> Iterator[saeviz.FeatureBatch]:
-    """The batch in parts that a request may hold; a single item is never cut."""
+    """The batch in parts that fit a request; a single item is never split."""
     starts = batch.matrix.indptr.tolist()
     first, size = 0, _BYTES_BESIDES
     for row, item_id in enumerate(batch.item_ids):

@@ -14,7 +14,7 @@ class HuggingFaceOptions(ColumnOptions):
     """Options of the image provider `huggingface`."""
 
     path: str = Field(
-        description="hub id (owner/name), or a folder: of `save_to_disk`, of images (imagefolder), of Parquet files",
+        description="hub id (owner/name), or a folder from `save_to_disk`, of images (imagefolder) or of Parquet files",
         **saeviz.PATH,
     )
     config: str | None = Field(None, description="configuration, for a data set with several")

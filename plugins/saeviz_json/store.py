@@ -28,9 +28,9 @@ class JsonStore(saeviz.OneItemStore):
         self._writer = OneWriter(self.folder)
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
-        """Keep a batch; an item that is already there is replaced and keeps its place.
+        """Store a batch; an existing item is replaced, at the same position in the order.
 
-        Raises `DataError` if the layer and tokens are kept with another number of features.
+        Raises `DataError` if the store has this layer and tokens with another number of features.
         """
         if len(batch):
             self._claim()

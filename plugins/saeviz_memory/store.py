@@ -20,11 +20,11 @@ BATCH = 256
 """Items that `read` gives at once."""
 
 _kept: dict[Path, dict[saeviz.FeatureSpace, dict[str, Row]]] = {}
-"""What all stores of this process hold, by folder: a run, its stages and `run.features` each open one."""
+"""What all stores of this process hold, by folder, because a run, its stages and `run.features` each open one."""
 
 
 class MemoryStore(saeviz.OneItemStore):
-    """A feature store that shares what it keeps with every other one of the same run in this process.
+    """A feature store in memory, shared by all stores of the same run in this process.
 
     The next process finds it empty, and a run extracts all images again. `clear` gives the memory back.
     """
@@ -35,9 +35,9 @@ class MemoryStore(saeviz.OneItemStore):
         self._spaces = _kept.setdefault(context.workdir.resolve(), {})
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
-        """Keep a copy of a batch; an item that is already there is replaced and keeps its place.
+        """Store a copy of a batch; an existing item is replaced, at the same position in the order.
 
-        Raises `DataError` if the layer and tokens are kept with another number of features.
+        Raises `DataError` if the store has this layer and tokens with another number of features.
         """
         for space in self.spaces():
             if str(space) == str(batch.space) and space != batch.space:
@@ -75,7 +75,7 @@ class MemoryStore(saeviz.OneItemStore):
         self._spaces.clear()
 
     def close(self) -> None:
-        """Nothing to release: a store that is opened later in this process goes on with the same features."""
+        """Nothing to release: a store opened later in this process has the same features."""
 
 
 def _batch(space: saeviz.FeatureSpace, item_ids: tuple[str, ...], rows: Sequence[Row]) -> saeviz.FeatureBatch:

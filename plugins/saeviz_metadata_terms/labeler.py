@@ -136,7 +136,7 @@ class MetadataTerms:
 
 
 def _phrase(chosen: list[str], texts: list[list[str]]) -> str:
-    """Words that follow each other in a text stand together, the others between commas."""
+    """Words that follow each other in a text are joined, the others separated by commas."""
     following = {pair for text in texts for pair in pairwise(text)}
     phrases = [[word] for word in chosen]
     while pair := next((pair for pair in permutations(phrases, 2) if (pair[0][-1], pair[1][0]) in following), None):

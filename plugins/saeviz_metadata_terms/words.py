@@ -16,7 +16,7 @@ STOPWORDS = frozenset(_ENGLISH.split())
 
 
 LONGEST = 40
-"""Letters in a word at most; what is longer is no word but a digest, an address or unbroken text."""
+"""Longest word in letters; anything longer is a digest, an address or unbroken text."""
 
 
 def words(text: str, stopwords: Iterable[str] = STOPWORDS) -> list[str]:

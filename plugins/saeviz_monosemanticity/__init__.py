@@ -20,7 +20,7 @@ class MonosemanticityOptions(saeviz.Options):
         default="top-k",
         description=(
             "`top-k`: the top_k most activating images, weights min-max scaled over these; `global`: all images, "
-            "weights min-max scaled over all; `top-k-global-weights`: images of the first, weights of the second"
+            "weights min-max scaled over all; `top-k-global-weights`: images of `top-k`, weights of `global`"
         ),
     )
     top_k: int = Field(

@@ -1,4 +1,4 @@
-"""Whether two embeddings say the same about the features."""
+"""Agreement of two embeddings about the features."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PAIRS_AT_ONCE = 2048
 
 
 class Baseline(NamedTuple):
-    """Mean and standard deviation of the cosine of `n_pairs` random pairs of images; NaN without a pair."""
+    """Mean and standard deviation of the cosine over `n_pairs` random pairs of images; NaN if there are no pairs."""
 
     mean: float
     sd: float
@@ -39,7 +39,7 @@ class Cutoffs(NamedTuple):
 
 
 def measure_baseline(unit: UnitVectors, seed: int) -> Baseline:
-    """Draw 50,000 pairs of different images; all pairs where there are no more."""
+    """Draw 50,000 pairs of different images, or all pairs if there are fewer."""
     left, right = _pairs(len(unit), seed)
     if not left.size:
         return Baseline(np.nan, np.nan, 0)

@@ -1,4 +1,4 @@
-"""What the null needs to know of the cosines of all pairs of a run's images, none of which is held."""
+"""Moments of the cosines of all pairs of a run's images, as the null needs them, without storing the cosines."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 FIRST_DRAWS = 1000
 ENOUGH = 10
-"""So many draws as high as the score settle a p; only features with fewer are drawn for again, ten times as often."""
+"""Draws as high as the score that are enough for a p; features with fewer get ten times as many draws."""
 MOST_IMAGES = 100
-"""Time grows with the pairs of images, and with so many the approximation is good."""
+"""Most images for draws: time grows with the pairs of images, and beyond this the approximation is good."""
 NUMBERS_AT_ONCE = 1 << 22
 NUMBERS_IN_CACHE = 1 << 19
 AS_HIGH = 1e-5

@@ -1,4 +1,4 @@
-"""What is said of a run as a whole: the definition and the cut-offs in force, and what its embeddings are like."""
+"""Facts about a run as a whole: the definition, the cut-offs, and its embeddings."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _over_graphs(powers: FloatArray, n_images: int, graphs: Iterable[Graph]) -> 
 
 
 def _average(total: float, n_images: int, n_different: int) -> float:
-    """Of a sum over all choices of so many different images; 0 where there are not so many."""
+    """Mean of a sum over all choices of this many different images; 0 if there are fewer."""
     if n_images < n_different:
         return 0.0
     return total / float(np.prod(n_images - np.arange(n_different, dtype=np.float64)))

@@ -57,7 +57,7 @@ class WeightedSums(NamedTuple):
 
 
 class StreamedSums:
-    """Takes in images piece by piece. Memory is `n_features * dim`, whatever the number of images."""
+    """Adds images piece by piece. Memory is `n_features * dim`, whatever the number of images."""
 
     def __init__(self, n_features: int, dim: int) -> None:
         self._vectors = np.zeros((n_features, dim))
@@ -76,7 +76,7 @@ class StreamedSums:
             self._vectors[some] += by_feature[some] @ unit
 
     def sums(self) -> WeightedSums:
-        """Over all images taken in."""
+        """The sums over all images added."""
         return WeightedSums(_squared_length(self._vectors), self._powers)
 
 

@@ -1,4 +1,4 @@
-"""Names features with any service that speaks OpenAI's protocol: OpenAI, vLLM, Ollama, LM Studio, OpenRouter."""
+"""Names features with any service that has OpenAI's protocol: OpenAI, vLLM, Ollama, LM Studio, OpenRouter."""
 
 from __future__ import annotations
 

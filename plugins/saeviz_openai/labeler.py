@@ -21,7 +21,7 @@ BLOCKED = ("content_filter", "content_policy_violation")
 
 
 def openai(options: OpenAIOptions, context: saeviz.Context) -> VLMLabeler:
-    """A labeler that asks OpenAI, or whoever speaks its protocol at `base_url`."""
+    """A labeler that asks OpenAI, or a server with the same protocol at `base_url`."""
     return VLMLabeler(ChatCompletions(options), options, context)
 
 

@@ -1,4 +1,4 @@
-"""How much of a rating do features explain together, beside the model they come from and an independent embedding."""
+"""How much of a rating features explain together, compared with their model and an independent embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the SAEs are made from: the model's own activations, computed once and kept beside the run."""
+"""The model's own activations, which the SAEs encode: computed once and stored in the run directory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _key(extractor: Any, items: Sequence[saeviz.ImageItem], context: saeviz.Cont
 
 
 def _read(path: Path, key: str) -> Float32Array | None:
-    """What was kept under this key; nothing where the file is another's or damaged."""
+    """What is stored under this key; None if the file has another key or is damaged."""
     try:
         kept = read_npz(path, "key", "activations")
         return np.asarray(kept["activations"], np.float32) if str(kept["key"]) == key else None

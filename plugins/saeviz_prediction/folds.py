@@ -22,7 +22,7 @@ def _hash(seed: int, item_id: str) -> bytes:
 
 
 def fold_rows(n: int, folds: int) -> list[IntArray]:
-    """The rows of each fold: of `n` in random order every so manieth, so that sizes differ by one at most."""
+    """The rows of each fold: `n` in random order are dealt out in turn, so that sizes differ by one at most."""
     return [np.arange(fold, n, folds) for fold in range(folds)]
 
 
@@ -32,7 +32,7 @@ def others(n: int, *left_out: IntArray) -> IntArray:
 
 
 class Accuracy:
-    """How well images are predicted that took no part in fitting, from one fold after the other."""
+    """How well held-out images are predicted, accumulated fold by fold."""
 
     def __init__(self) -> None:
         self._errors: list[float] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 3
-"""A path ends where the error on images left out has not become smaller for so many penalties."""
+"""A path ends if the error on held-out images has not decreased for this many penalties."""
 
 
 def nested_lasso(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 IMAGES_PER_FOLD = 4
-"""With fewer nothing is predicted."""
+"""Images per fold below which a rating is not predicted."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sample:
     ratings: Mapping[str, FloatArray]
 
     def rated(self, folds: int) -> tuple[list[Rated], dict[str, str]]:
-        """The ratings that can be predicted, and why not the others."""
+        """The ratings that can be predicted, and for each other rating the reason why not."""
         usable, reasons = [], {}
         for name, ratings in self.ratings.items():
             rows = np.flatnonzero(np.isfinite(ratings))

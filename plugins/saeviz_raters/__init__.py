@@ -1,4 +1,4 @@
-"""What single ratings tell: how reliable their mean is, and which relations hold for new raters, too."""
+"""From individual ratings: how reliable their mean is, and which relations generalise to new raters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of the differences between mean ratings is more than chance: the ceiling of every relation with them."""
+"""How much of the differences between mean ratings is more than chance, which limits every correlation with them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Reliability:
 
     @property
     def ceiling_r(self) -> float:
-        """The root of the reliability."""
+        """The square root of the reliability; 0 if that is negative."""
         return float(np.sqrt(max(self.reliability, 0.0))) if np.isfinite(self.reliability) else np.nan
 
 

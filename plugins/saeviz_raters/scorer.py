@@ -31,7 +31,7 @@ class Raters:
     (correlation of single ratings with the feature within raters), `rater_sd` (how much raters differ in it),
     `rater_p` (images and raters random), then `rater_q` and `rater_significant` by Benjamini-Hochberg over all
     features, ratings and spaces of the run. A feature that fires on fewer than `min_active` of the rated images has
-    no p and is no member of the family.
+    no p and is not a member of the family.
     """
 
     def __init__(self, options: RatersOptions, context: Context) -> None:
@@ -91,7 +91,7 @@ class Raters:
             )
 
     def _facts(self, family_size: int) -> Iterator[ScoreFact]:
-        """How the relations are to be read, for a run in which they are the main ones."""
+        """How to read these correlations, for a run in which they are the main ones."""
         yield ScoreFact("rater_measure", "r within raters")
         yield ScoreFact("rater_correction", "bh")
         yield ScoreFact("rater_family", "run")

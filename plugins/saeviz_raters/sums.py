@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
 
 TABLE_SIZE = 1 << 23
-"""Raters times features in memory at once: three tables of 64 MB."""
+"""Raters times features in memory at once: three arrays of 64 MB."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Design:
 
     @property
     def per_image(self) -> FloatArray:
-        """How many ratings each image has."""
+        """Number of ratings of each image."""
         return np.asarray(self.mask.sum(axis=1), dtype=np.float64)
 
 

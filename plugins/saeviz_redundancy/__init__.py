@@ -31,7 +31,7 @@ class RedundancyOptions(saeviz.Options):
         default=10,
         ge=1,
         le=1_000_000,
-        description="leave out features that fire on fewer images, which would agree by chance",
+        description="leave out features that fire on fewer images, because they may agree by chance",
     )
 
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 RANKS_AT_ONCE = 512
 MAX_WAITING = 2_000_000
-"""Pairs that wait for their similarity to be told, about."""
+"""Roughly how many pairs wait before their similarity is computed."""
 FEW = 100_000
-"""As many pairs are told in one go. Of more, those with a sure leader come first: they make most others needless."""
+"""Pairs computed in one go. If there are more, those with a certain leader come first, which settles most others."""
 WORTHWHILE = 0.9
 """Share of the pairs that may be left after such a step for another one, which takes a pass over the images."""
 TOLERANCE = 1e-9
-"""What rounding may take off a similarity: the order of the images must not decide."""
+"""Tolerance for rounding, so that the order of the images does not decide."""
 
 
 class Evidence(Protocol):
@@ -34,7 +34,7 @@ class Evidence(Protocol):
         ...
 
     def similarity(self, pairs: Pairs) -> FloatArray:
-        """How alike each pair is; NaN where that cannot be told."""
+        """Similarity of each pair; NaN if it cannot be computed."""
         ...
 
 
@@ -95,7 +95,7 @@ class _Leaders:
         if not pairs.later.size:
             return
         pairs, similarity = self._linked(pairs)
-        order = np.argsort(pairs.later, kind="stable")  # whoever is earlier has settled when a later one comes
+        order = np.argsort(pairs.later, kind="stable")  # earlier features are settled before later ones
         triples = (pairs.later[order].tolist(), pairs.earlier[order].tolist(), similarity[order].tolist())
         for later, earlier, likeness in zip(*triples, strict=True):
             offer = (likeness, -earlier)

@@ -57,7 +57,7 @@ class CoActivation:
         return Pairs(later[ordered], earlier[ordered])
 
     def similarity(self, pairs: Pairs) -> FloatArray:
-        """The correlation of each pair, from one pass over the images."""
+        """Pearson's correlation of each pair, from one pass over the images."""
         ranks, places = np.unique(np.concatenate(pairs), return_inverse=True)
         later, earlier = np.split(places, 2)
         n_active = self._n_active[ranks]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 ROUNDING = 1e-5
-"""What float32 may lose of a cosine; the pairs found are told in float64."""
+"""Rounding error of a float32 cosine; the pairs found are computed in float64."""
 PAIRS_AT_ONCE = 4096
 
 

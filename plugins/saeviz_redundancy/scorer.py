@@ -33,7 +33,7 @@ class Redundancy:
         self._sketches: dict[FeatureSpace, Sketch] = {}
 
     def score(self, data: ScoreInput) -> Sequence[ScoreColumn]:
-        """Nothing yet: clusters reach over spaces. Keeps what `combine` needs, 512 bytes a feature."""
+        """No columns yet, because clusters span spaces. Stores what `combine` needs, 512 bytes per feature."""
         self._sketches[data.space] = sketch(data, min_active=self.options.min_active, seed=self.context.seed)
         return ()
 

@@ -1,4 +1,4 @@
-"""Methods to cite: those that the run used, as its configuration and its results tell."""
+"""Methods to cite: those that the run used, according to its configuration and results."""
 
 from __future__ import annotations
 

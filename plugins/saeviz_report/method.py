@@ -76,7 +76,7 @@ class Method:
 
 
 def method_of(run: saeviz.Run) -> Method:
-    """The correlation that the page shows; what its scorer does not tell of itself is said in general words."""
+    """The correlation that the page shows; described in general terms if its scorer gives no facts."""
     prefixes = saeviz.relation_prefixes(run.correlations)
     facts = {prefix: saeviz.facts_of(prefix, run.facts) for prefix in prefixes}
     main = facts[prefixes[0]] if prefixes else saeviz.facts_of("", run.facts)

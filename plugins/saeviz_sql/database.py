@@ -1,4 +1,4 @@
-"""Connections to a SQLite file or a PostgreSQL database, with errors that can be read and hold no secret."""
+"""Connections to a SQLite file or a PostgreSQL database, with readable errors that contain no secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 BUSY_SECONDS = 60
-"""How long to wait for another process that writes to the same SQLite file."""
+"""Seconds to wait for another process that writes to the same SQLite file."""
 POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
 """Seconds, unless the URL says otherwise: a server that has vanished would be waited for for hours."""
 _NEXT_STEP = {
@@ -90,7 +90,7 @@ class Database:
 
     @property
     def is_there(self) -> bool:
-        """Whether there can be anything in it: no SQLite file is made by reading one."""
+        """Whether it can contain anything; reading does not create a SQLite file."""
         return self._url is not None or self._path.exists()
 
     def make_folder(self) -> None:
@@ -118,7 +118,7 @@ class Database:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn the errors of the database into sentences; parameters and passwords are not among their words."""
+        """Turn errors of the database into readable ones, without parameters or passwords."""
         from sqlalchemy.exc import DBAPIError
 
         try:

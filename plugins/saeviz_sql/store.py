@@ -58,9 +58,9 @@ class SqlStore(saeviz.OneItemStore):
         self._version = 0
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
-        """Keep a batch, whole or not at all; an item that is already there is replaced.
+        """Store a batch completely or not at all; an existing item is replaced.
 
-        Raises `DataError` if the layer and tokens are kept with another number of features.
+        Raises `DataError` if the store has this layer and tokens with another number of features.
         """
         from sqlalchemy import text
 
@@ -104,7 +104,7 @@ class SqlStore(saeviz.OneItemStore):
             return sorted(saeviz.FeatureSpace(*row) for row in connection.execute(text(_SPACES), {"run": self._run}))
 
     def clear(self) -> None:
-        """Forget everything of this run; other runs in the database stay."""
+        """Remove everything of this run; other runs in the database are not affected."""
         from sqlalchemy import text
 
         if not self._has_tables:

@@ -34,9 +34,9 @@ class SupabaseStore(saeviz.OneItemStore):
         self._numbers: dict[saeviz.FeatureSpace, int] = {}
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
-        """Keep a batch; an item that is already there is replaced and keeps its place.
+        """Store a batch; an existing item is replaced, at the same position in the order.
 
-        Raises `DataError` if the layer and tokens are kept with another number of features.
+        Raises `DataError` if the store has this layer and tokens with another number of features.
         """
         if not len(batch):
             return
@@ -71,7 +71,7 @@ class SupabaseStore(saeviz.OneItemStore):
         return sorted(_as_space(record) for record in records if not self._is_empty(record["id"]))
 
     def clear(self) -> None:
-        """Forget everything of this run; other runs in the project stay."""
+        """Remove everything of this run; other runs in the project are not affected."""
         self._numbers.clear()
         for record in self._records(self._table(SPACES).select("id").eq("run", self._run)):
             # In parts, as the project limits how long a statement may take.

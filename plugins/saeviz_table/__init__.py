@@ -24,7 +24,7 @@ class UrlOptions(FetchOptions, RaterOptions):
         None, description="column with the images; default: url, image_url, file, path or image, whichever exists"
     )
     item_column: str | None = Field(
-        None, description="column with the item id; default: the path, or the URL without what is secret in it"
+        None, description="column with the item id; default: the path, or the URL without secrets"
     )
 
 
@@ -47,7 +47,7 @@ def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
     )
     yield saeviz.ImageProviderSpec(
         name="url",
-        summary="a list or table of URLs, fetched under limits and kept",
+        summary="a list or table of URLs, fetched with limits and cached",
         options=UrlOptions,
         factory="saeviz_table.provider:UrlImages",
         needs=("urllib3",),

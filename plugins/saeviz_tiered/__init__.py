@@ -46,7 +46,7 @@ class TieredOptions(saeviz.Options):
         default=10,
         ge=1,
         le=1_000_000,
-        description="leave out features that fire on fewer images, whose scores are chance",
+        description="leave out features that fire on fewer images, because their scores are unreliable",
     )
     one_per_cluster: bool = Field(
         default=True,
@@ -56,7 +56,7 @@ class TieredOptions(saeviz.Options):
     @model_validator(mode="before")
     @classmethod
     def _read_old_name(cls, given: Any) -> Any:
-        """`require_significant`, as it was called before."""
+        """The former option `require_significant`."""
         if not (isinstance(given, Mapping) and isinstance(given.get("require_significant"), bool)):
             return given
         kept = {name: value for name, value in given.items() if name != "require_significant"}

@@ -1,4 +1,4 @@
-"""Features that are copies of one another, as the scorer `redundancy` tells."""
+"""Features that are copies of one another, according to the scorer `redundancy`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets a place where there are fewer places than features: by strength, and a fair share to each rating."""
+"""Which features are selected if there are more than places: by strength, and a fair share for each rating."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _in_turn(
 ) -> Iterator[tuple[int, int | None]]:
     """From each line in turn the first that is not taken, until all lines are empty.
 
-    What is given has to be taken before the next is asked for.
+    Each must be taken before the next one is requested.
     """
     waiting = list(lines)
     while waiting:

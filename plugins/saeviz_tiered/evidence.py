@@ -1,4 +1,4 @@
-"""What is known of each feature: how monosemantic it is, and which of its correlations count."""
+"""The evidence about each feature: its monosemanticity, and the correlations that count."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def gather_relations(table: ScoreTable, require: Requirement | None) -> pd.DataF
 def gather_features(table: ScoreTable, relations: pd.DataFrame, *, min_active: int) -> pd.DataFrame:
     """A row per feature that fires on at least `min_active` images, with the strongest of its relations.
 
-    Columns are the keys, `n_active`, `max`, `ms`, and those of the relation. NaN, or None, where there is none.
+    Columns are the keys, `n_active`, `max`, `ms`, and those of the relation. NaN or None if there is none.
     """
     scores = table.scores[table.scores["n_active"] >= min_active]
     features = scores[[*KEYS, "n_active", "max"]].astype({"tokens": object})  # a category has an order of its own

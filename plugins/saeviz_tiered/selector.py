@@ -74,7 +74,7 @@ class TieredSelector:
         ]
 
     def _ms_cutoffs(self, facts: Mapping[str, Any]) -> tuple[float, float]:
-        """From which monosemanticity on a feature is good and elite: by option, else as the scorer reports it."""
+        """Monosemanticity from which a feature is good and elite: by option, else as the scorer reports."""
         reported = facts.get("monosemanticity_cutoffs")
         if not (isinstance(reported, list) and len(reported) == 2 and all(isinstance(one, float) for one in reported)):
             reported = DOCUMENT_CUTOFFS
@@ -95,7 +95,7 @@ def _strongest_first(features: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spread(rest: pd.DataFrame) -> pd.DataFrame:
-    """Ordered so that every head of it covers spaces and frequencies as evenly as it can."""
+    """Ordered so that the first n cover spaces and frequencies as evenly as possible, for every n."""
     worth = "ms" if rest["ms"].notna().any() else "max"
     rest = rest[rest[worth].notna()]
     rest = rest.sort_values([worth, *KEYS], ascending=[False, True, True, True]).drop_duplicates("cluster")
