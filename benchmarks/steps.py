@@ -38,7 +38,7 @@ CPU = saeviz.Context(device="cpu")
 
 
 class Step(NamedTuple):
-    """What `work` does for `images` images: so many operations, so many bytes read or written at least."""
+    """`work` for `images` images, with its number of operations and the bytes that it must read or write."""
 
     work: Callable[[], object]
     images: int

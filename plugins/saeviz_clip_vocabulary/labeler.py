@@ -19,12 +19,12 @@ TABLE_ROWS = 5
 
 
 class ClipVocabulary:
-    """Names a feature by the term whose text, to CLIP, fits its top images best compared with random images.
+    """Names a feature by the term that, in CLIP, matches its top images best compared with random images.
 
     A term's score is `Fit.scores`: with the similarity s(i, t) of image i and term t, the mean of s(i, t) over the top
-    images, weighted by activation, less its mean over random images, divided by its standard deviation over these.
+    images, weighted by activation, minus its mean over random images, divided by its standard deviation over these.
     Chance is the score that the best of all terms exceeds for one in twenty groups of random images. `confidence` is
-    the probability that the name is right, by how far its score is above chance; see `calibration`.
+    the probability that the name is right, from how far its score is above chance; see `calibration`.
 
     It judges by the same measure: how far one image's similarity to the words is above that of random images.
     """
@@ -40,10 +40,10 @@ class ClipVocabulary:
         self._random: Float32Array | None = None
 
     def label(self, request: saeviz.LabelRequest) -> saeviz.FeatureLabel:
-        """The best term; '' where it fits the top images no better than chance.
+        """The best term; '' if it fits the top images no better than chance.
 
         `elements` are the next best terms above chance; `details` has the five best with their scores, and chance.
-        Raises `LabelError` if none of the top images can be read, or not two random ones.
+        Raises `LabelError` if none of the top images, or fewer than two random ones, can be read.
         """
         if not request.top:
             return saeviz.FeatureLabel("", "the feature is not active on any image", confidence=0.0)
@@ -53,10 +53,10 @@ class ClipVocabulary:
         return self._label(scores, fit.chance(weights, self._generator()))
 
     def judge(self, label: saeviz.FeatureLabel, images: Sequence[saeviz.ImageItem]) -> FloatArray:
-        """`[n]`: the probability that the label's words apply, were half of the images such; NaN where unreadable.
+        """Probability `[n]` that the label applies, assuming that it applies to half of the images; NaN if unreadable.
 
-        The description is not looked at: it is too long for CLIP. Raises `LabelError` if no two random images of
-        the run can be read.
+        The description is ignored, because it is too long for CLIP. Raises `LabelError` if fewer than two random images
+        of the run can be read.
         """
         return TERM_APPLIES(self.closeness(label.label, images))
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Partial(CorrelationScorer):
-    """Pearson's r between what `control` does not explain linearly of a feature, and what it does not of a rating.
+    """Pearson's r between the residuals of a feature and a rating after a linear fit to `control`.
 
-    The fact `partial_control` says what was held constant and how it was taken.
+    The fact `partial_control` says what was held constant, and whether as a number or as a category.
 
     See `CorrelationScorer` for the columns; p has one degree of freedom less per control (categories less one for a
     category), and so has the interval. Images without one of the controls are left out. By the theorem of Frisch,
     Waugh and Lovell it is the test of the feature's coefficient in a linear model with the controls; it takes sums of
-    feature times control only. NaN also where the controls explain a feature or a rating wholly.
+    feature times control only. NaN also if the controls explain a feature or a rating completely.
     """
 
     name = "partial"

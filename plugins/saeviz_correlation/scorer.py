@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class CorrelationScorer:
-    """What the scorers of this plugin share; each says what it correlates.
+    """Base class of the scorers of this plugin, which differ in what they correlate.
 
-    Columns per rating, over its rated images, each name after the scorer's `prefix`: `n`, `n_active` (on how many of
-    them the feature fires), `r`, `p` (two-sided, Student's t), `ci_low` and `ci_high` (95 %, Fisher's z), then `q`,
-    the adjusted p, and `significant` (1 or 0). r is NaN for a feature or rating that does not vary and below 3
-    images. A feature that fires on fewer than `min_active` of the rated images is not a member of the family: its
-    r and p stand, its q and `significant` are NaN.
+    Columns per rating, over its rated images, each name preceded by the scorer's `prefix`: `n`, `n_active` (number of
+    these on which the feature fires), `r`, `p` (two-sided, Student's t), `ci_low` and `ci_high` (95 %, Fisher's z),
+    then `q`, the adjusted p, and `significant` (1 or 0). r is NaN for a feature or rating that does not vary and below
+    3 images. A feature that fires on fewer than `min_active` of the rated images is not a member of the family: it has
+    r and p, but its q and `significant` are NaN.
 
-    With `split` these are of the images that find; `n_held_out`, `r_held_out`, `p_held_out`, `ci_low_held_out` and
-    `ci_high_held_out` are of the others. For what was significant, `q_held_out` is the p there, adjusted over these
-    tests only, and `replicated` is 1 where that is at most alpha and r has the same sign, else 0; both are NaN for
-    everything else.
+    With `split` these are computed on one part of the images; `n_held_out`, `r_held_out`, `p_held_out`,
+    `ci_low_held_out` and `ci_high_held_out` on the others. For significant relations, `q_held_out` is the p there,
+    adjusted over these tests only, and `replicated` is 1 if that is at most alpha and r has the same sign, else 0; both
+    are NaN for everything else.
     """
 
     name: ClassVar[str]

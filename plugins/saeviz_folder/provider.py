@@ -25,7 +25,7 @@ class FolderImages:
     """The image files below a folder, in the order of their paths; then those that only the table names.
 
     An item's id is the file's path from the folder (`a/b.jpg`, in NFC), or what the table says in `item_column`. A
-    table may name files anywhere (`../images/x.jpg`), but nothing that does not end like an image is taken for one.
+    table may name files anywhere (`../images/x.jpg`), but only files with the extension of an image count.
     Columns of the table that are not ratings become metadata. Nothing is read before the first call.
     """
 

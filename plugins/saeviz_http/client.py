@@ -38,9 +38,9 @@ class Refused(saeviz.DataError):
 class Client:
     """One service. `place` is how messages call the component, for instance `store`.
 
-    Every request may be repeated without harm, so all are tried again after what may pass. May be used by several
-    threads. Raises `ConfigError` if the user has to change something, `DataError` for what the service says is wrong
-    with the data, and for a service that is out of reach or answers with nonsense.
+    Every request is idempotent, so all are retried after temporary failures. May be used by several threads. Raises
+    `ConfigError` if the user has to change something, `DataError` if the service refuses the data, cannot be reached
+    or sends an invalid response.
     """
 
     def __init__(self, options: HttpOptions, context: saeviz.Context, place: str) -> None:

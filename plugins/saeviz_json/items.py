@@ -59,10 +59,10 @@ class _Folder:
 
 
 class ItemFiles:
-    """`layer_{L}/{cls|spatial|patch-mean}/{item}.json`, with `items.jsonl` that says which file is whose.
+    """`layer_{L}/{cls|spatial|patch-mean}/{item}.json`, with `items.jsonl`, which maps items to files.
 
     A folder without an index, as other programs leave it, is read as it is: `{item}.json` and
-    `batch_{n}.json`; the first is preferred where an item is in both. It gets an index when it is written to.
+    `batch_{n}.json`; the first is preferred if an item is in both. It gets an index when it is written to.
     """
 
     def __init__(self, root: Path, n_features: int, context: saeviz.Context) -> None:

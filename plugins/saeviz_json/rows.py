@@ -30,7 +30,7 @@ def read_json(path: Path) -> Any:
 
 
 def to_matrix(rows: Sequence[Any], n_features: int) -> CSR:
-    """CSR float32 `[len(rows), n_features]`; a built-in error of any kind says that a row is none."""
+    """CSR float32 `[len(rows), n_features]`; raises some built-in error if a row is not valid."""
     import numpy as np
     from scipy.sparse import csr_array
 

@@ -18,8 +18,8 @@ HELD_NUMBERS = 1 << 23
 class UnitVectors:
     """`unit[images]` gives float64 rows of length 1; images are numbered among those that have an embedding.
 
-    An embedding with a NaN or an infinity, or of length zero, is none. Rows are made when asked for, from the float32
-    embeddings; only up to 64 MB of them are held.
+    An embedding with NaN or infinity, or of length zero, does not count. Rows are computed on demand from the float32
+    embeddings; at most 64 MB of them are held.
     """
 
     def __init__(self, embeddings: Any) -> None:

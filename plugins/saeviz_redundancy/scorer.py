@@ -22,8 +22,8 @@ class Redundancy:
     """Clusters of features whose activations correlate, across layers and tokens.
 
     A cluster is a leader, its most active member, and features that correlate with it at least as much as `threshold`
-    says (or whose decoder direction is as like its own as `decoder_threshold` says). Columns: `cluster`, the row of
-    the leader in the score table, the same for all members, for a feature alone its own; `cluster_size`. Both are NaN
+    says (or whose decoder direction has a cosine of `decoder_threshold` with its own). Columns: `cluster`, the row of
+    the leader in the score table, the same for all members; `cluster_size`, the number of members. Both are NaN
     for a feature that fires on fewer than `min_active` images or (within 1 in 10,000) never changes.
     """
 

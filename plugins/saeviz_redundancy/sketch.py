@@ -1,4 +1,4 @@
-"""A space in short: 128 numbers per feature from which correlations can be told roughly, in one pass.
+"""Sketch of a space: 128 numbers per feature that estimate correlations, computed in one pass.
 
 Every image gets 128 random signs. A feature's centred activations, multiplied by the signs of their images and
 added up, are a vector whose cosine with that of another feature estimates the correlation of the two (Achlioptas 2003,
@@ -29,7 +29,7 @@ NEGLIGIBLE = 1e-8
 
 @dataclass(frozen=True)
 class Sketch:
-    """The features of a space that can be compared: those that fire often enough and do not stay the same.
+    """The features of a space that can be compared: those that fire often enough and are not constant.
 
     `features` are their numbers, int64 `[m]`; `unit` float32 `[m, 128]` has rows of length 1; `n_active`, `mean` and
     `variation`, the sum of squared deviations from the mean, are `[m]`.

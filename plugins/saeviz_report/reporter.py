@@ -24,10 +24,10 @@ class HtmlReport:
         self.context = context
 
     def write(self, run: saeviz.Run) -> Path:
-        """The path of the page. A page of an earlier run of the stage stays whole until the new one is.
+        """Write the page and return its path. An earlier page stays intact until the new one is complete.
 
-        An image that cannot be read any more is reported, listed on the page and shown as a placeholder.
-        Raises `RunDirError` if the disk refuses.
+        An image that can no longer be read is reported, listed on the page and shown as a placeholder.
+        Raises `RunDirError` if the page cannot be written.
         """
         page = run.dir / "report" / "index.html"
         images = page.parent / "images"

@@ -29,7 +29,7 @@ _CHECK_TABLE = "look at images.table; only tables and views of the schema public
 class SupabaseImages:
     """The rows of a table, in the order of their ids. Files are downloaded when they are opened.
 
-    Where a column tells their version they are kept in the cache, and runs share what they make of them.
+    If a column gives their version, they are stored in the cache, and runs share features and embeddings of them.
     """
 
     def __init__(self, options: SupabaseImagesOptions, context: saeviz.Context) -> None:

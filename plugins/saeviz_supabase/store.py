@@ -15,17 +15,17 @@ SPACES, FEATURES = "saeviz_spaces", "saeviz_features"
 MAKE_TABLES = "run the SQL that `saeviz plugins store:supabase --sql` prints in the SQL editor of the project"
 
 BODY_BYTES = 2**20
-"""How large a request gets, about; only a single row may be larger."""
+"""Approximate size of a request in bytes; only a single row may be larger."""
 ROWS_AT_ONCE = 100
-"""Rows with features that one request asks for; of 800 features each they make 1 MB of JSON."""
+"""Rows with features per request; with 800 features each they make 1 MB of JSON."""
 IDS_AT_ONCE = 1000
 
 
 class SupabaseStore(saeviz.OneItemStore):
     """The tables `saeviz_spaces` and `saeviz_features`; several runs share them.
 
-    A request is one transaction, and a large batch several requests: after a crash every item is there whole or not at
-    all. The server may give fewer rows at once than it is asked for; reading goes on until it has them all.
+    A request is one transaction, and a large batch several requests: after a crash every item is stored completely or
+    not at all. The server may return fewer rows than requested; reading continues until it has them all.
     """
 
     def __init__(self, options: SupabaseStoreOptions, context: saeviz.Context) -> None:

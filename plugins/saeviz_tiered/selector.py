@@ -19,24 +19,25 @@ if TYPE_CHECKING:
 
 FREQUENCY_BANDS = 4
 DOCUMENT_CUTOFFS = [0.35, 0.50]
-"""For a scorer that reports none: one and two standard deviations above random pairs, by DINOv2 on one data set."""
+"""Used if the scorer reports none: 1 and 2 standard deviations above random pairs, for DINOv2 on one data set."""
 
 
 class TieredSelector:
     """Tier 1: monosemantic and correlated. Tier 2: either. Tier 3: significant but weaker, and a sample of the rest.
 
-    A feature's tier depends on its own numbers only; the limit decides how many get in. Its strongest correlation is
-    the largest |r|, a significant one before any that is not. The cut-offs of MS are those that the scorer reports,
-    unless the options give others.
+    A feature's tier depends on its own numbers only; the limit decides how many are selected. Its strongest correlation
+    is the largest |r| among significant ones, or among all if none is significant. The cut-offs of MS are those that
+    the scorer reports, unless the options give others.
 
     Features of tiers 1 and 2, and others with a significant correlation, are chosen as `deal` says: half of them are
     the strongest of the run, the rest fair shares of the ratings and of monosemanticity. The remaining features are
     spread over the feature space: those of every (layer, tokens) are cut into four bands by how often they fire, and
-    all bands in turn give their most monosemantic one (most active one in a run without monosemanticity). They keep
-    `diverse_share` of the limit; what one side cannot fill, the other may. Within a tier the strongest come first.
+    each band in turn gives its most monosemantic feature (its most active one in a run without monosemanticity). They
+    get `diverse_share` of the limit; places that one part cannot fill go to the other. Within a tier the strongest come
+    first.
 
-    Features that fire together (the column `cluster` of the scorer `redundancy`) count once, in all tiers: the one of
-    the best tier, of these the strongest, is selected and represents the others.
+    Features that fire together (the column `cluster` of the scorer `redundancy`) count once, in all tiers: the
+    strongest one of the best tier is selected and represents the others.
 
     Correlations that were not tested (no q: too few active images) do not count.
     """
@@ -48,7 +49,7 @@ class TieredSelector:
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
         """At most `limit` features (default: the option), best first; equally good ones by layer, tokens, index.
 
-        Raises `ConfigError` if the requirement is one that no scorer of the run tells of.
+        Raises `ConfigError` if no scorer of the run gives what the requirement needs.
         """
         limit = self.options.limit if limit is None else limit
         relations = gather_relations(table, self.options.require)

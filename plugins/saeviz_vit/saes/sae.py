@@ -24,10 +24,10 @@ Normalization = Literal["layer_norm", "constant_norm_rescale"]
 class SAEConfig:
     """What an SAE was trained on and how it computes, whatever format it is stored in.
 
-    `hook` is the place inside block `layer`; `trained_on` the tokens it has seen; `image_size` the edge of its
-    pictures in pixels, `n_tokens` how many tokens of a picture it saw. All of these are None where the format does
-    not say. `k` is the number of features a token keeps, None for a ReLU or JumpReLU; `subtracts_b_dec` tells
-    whether the decoder's bias is taken off before the encoder.
+    `hook` is the hook point in block `layer`; `trained_on` the kind of tokens it was trained on; `image_size` the edge
+    of its pictures in pixels, `n_tokens` the number of tokens per picture. All of these are None if the format does
+    not record them. `k` is the number of features per token, None for a ReLU or JumpReLU; `subtracts_b_dec` says
+    whether the decoder's bias is subtracted before the encoder.
     """
 
     d_in: int
@@ -60,10 +60,10 @@ class SAEWeights:
 class SAE:
     """The forward pass that ViT-Prisma's StandardSparseAutoencoder shares with the other formats, in float32.
 
-    `f = act((norm(x) - b_dec) @ W_enc + b_enc)` and `x_hat = denorm(f @ W_dec + b_dec)`, where act is ReLU,
-    for top-k SAEs of the k largest only, for JumpReLU SAEs of what is above the threshold. SAEs that were trained so,
-    and all with the formula `document`, leave out the subtraction of b_dec. `W_dec` are the directions that features
-    stand for, `[d_sae, d_in]`.
+    `f = act((norm(x) - b_dec) @ W_enc + b_enc)` and `x_hat = denorm(f @ W_dec + b_dec)`, where act is ReLU
+    (of the k largest values only for top-k SAEs, of values above the threshold for JumpReLU SAEs). The subtraction of
+    b_dec is omitted for SAEs that were trained without it, and for all with the formula `document`. `W_dec` has the
+    decoder directions of the features, `[d_sae, d_in]`.
     Raises `DataError` if weights and config do not fit.
     """
 
@@ -73,7 +73,7 @@ class SAE:
         self._encoder = weights.W_enc.float().T.contiguous().to(device)
         self.W_dec, self._b_dec = weights.W_dec.float(), weights.b_dec.float()
         self._bias = weights.b_enc.float().to(device)
-        # Folded into the bias once, b_dec would cost five times the rounding where activations have massive dimensions.
+        # Folding b_dec into the bias would increase rounding fivefold if activations have massive dimensions.
         subtracts = config.subtracts_b_dec and formula == "published"
         self._taken_off = self._b_dec.to(device) if subtracts else 0.0
         self._threshold = None if weights.threshold is None else weights.threshold.float().to(device)
