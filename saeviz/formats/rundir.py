@@ -11,22 +11,19 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.damage import UNREADABLE, digest_of_tree
+from saeviz.formats.failures import FailuresFile
 from saeviz.formats.files import (
-    append_line,
     atomic_path,
     explain_disk_errors,
     oddities_in,
-    read_lines,
     remove_temporaries,
     write_atomic,
 )
-from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
 from saeviz.formats.parquet import ROWS_TOGETHER, read_whole, rows_where
 from saeviz.formats.plain import csv_cell
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import KEYS
-from saeviz.values.outcomes import Failure
 from saeviz.values.regular import open_regular, read_regular, real_path, reason_of
 
 if TYPE_CHECKING:
@@ -84,7 +81,7 @@ class RunDir:
         self.labels = path / "labels.jsonl"
         self.judged = path / "judgements.jsonl"
         self.judgements = path / "judgements.parquet"
-        self.failures_file = path / "failures.jsonl"
+        self.failures = FailuresFile(path / "failures.jsonl")
         self.log = path / "log.txt"
         self._verified: set[Path] = set()
         self._is_mine = False
@@ -205,28 +202,6 @@ class RunDir:
         if self._is_mine:
             self._manifest = text
 
-    def failures(self) -> list[Failure]:
-        """What was left out, in order."""
-        try:
-            return [Failure(**parse_line(line)) for line in read_lines(self.failures_file)]
-        except DAMAGED as error:
-            raise RunDirError(f"{self.failures_file} is damaged ({error}); remove it and run again") from error
-
-    def add_failure(self, failure: Failure) -> None:
-        """Append a line to `failures.jsonl`. What fails is tried and listed again, so the line need not be durable."""
-        append_line(self.failures_file, _line(failure), durable=False)
-
-    def forget_failures(self, stage: str) -> None:
-        """Remove a stage's lines: it starts anew."""
-        failures = self.failures()
-        kept = [failure for failure in failures if failure.stage != stage]
-        if len(kept) != len(failures):
-            write_atomic(self.failures_file, "".join(f"{_line(failure)}\n" for failure in kept))
-
-    def mend_failures(self) -> bool:
-        """Keep the lines of `failures.jsonl` that are whole; whether others were there. What failed is tried again."""
-        return keep_whole_lines(self.failures_file, lambda row: Failure(**row)) > 0
-
     def digests(self, paths: Collection[Path]) -> dict[str, str]:
         """For the manifest: what is in these files and folders, by their names in the run directory."""
         inside = [path.relative_to(self.path) for path in paths if path.is_relative_to(self.path)]
@@ -268,7 +243,7 @@ class RunDir:
 
         A store may hold more: of images that have been removed since, and of what a picture was before it was damaged.
         """
-        left_out = {failure.subject for failure in self.failures() if failure.stage == "extract"}
+        left_out = self.failures.of("extract")
         table = self.read_table(self.items, "extract")
         return [item_id for item_id in table["item_id"] if item_id not in left_out]
 
@@ -292,10 +267,6 @@ class RunDir:
 
         self.verify(path, stage)
         return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False, dtype=dtype))
-
-
-def _line(failure: Failure) -> str:
-    return checked_line(failure._asdict())
 
 
 def _digests_in(record: Mapping[str, Any]) -> dict[str, str]:

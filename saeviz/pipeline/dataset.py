@@ -79,7 +79,7 @@ class Dataset:
         kept = [set(store.item_ids(space)) for space in self.spaces]
         done = set.intersection(*kept) if kept else set()
         # A picture that changed and can no longer be read still has old features in the store.
-        done -= {failure.subject for failure in rundir.failures() if failure.stage == "extract"}
+        done -= rundir.failures.of("extract")
         return [item for item in self.items if item.item_id in done]
 
     @cached_property

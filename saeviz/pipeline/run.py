@@ -43,14 +43,14 @@ class Plan:
 
 def run_stages(session: Session, plan: Plan) -> int:
     """Run the plan in a locked run directory, and return the number of failures."""
-    if session.rundir.mend_failures():
-        logger.warning("%s had damaged lines; what failed is tried again", session.rundir.failures_file)
+    if session.rundir.failures.mend():
+        logger.warning("%s had damaged lines; what failed is tried again", session.rundir.failures.path)
     logger.info("images: %d, ratings: %s", len(session.dataset.items), ", ".join(session.dataset.ratings) or "none")
     _describe(session)
     taken, todo = _stages(session, plan)
     for stage in STAGES:
         if not stage.applies(session):
-            session.rundir.forget_failures(stage.name)
+            session.rundir.failures.forget(stage.name)
     for stage in todo:
         stage.check(session)
     for stage in taken:
@@ -67,7 +67,7 @@ def run_stages(session: Session, plan: Plan) -> int:
         session.digests[stage.name] = record["digest"]
     for stage in todo:
         _run_stage(stage, session, redo=stage.name in plan.redo)
-    return len(session.rundir.failures())
+    return len(session.rundir.failures.read())
 
 
 def _stages(session: Session, plan: Plan) -> Iterator[tuple[Stage, ...]]:
@@ -100,7 +100,7 @@ def _is_up_to_date(stage: Stage, session: Session, record: dict[str, Any] | None
     if record is None or record["digest"] != digest or not _is_done(record):
         return False
     # A failure that the manifest does not count is from another run, or damaged.
-    if any(failure.stage == stage.name for failure in session.rundir.failures()):
+    if session.rundir.failures.of(stage.name):
         return False
     return not session.rundir.changed(record) and stage.is_complete(session)
 
@@ -134,7 +134,7 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     if redo or has_changed:
         logger.info("%s: runs again, %s", stage.name, "as asked" if redo else "since what it depends on has changed")
         stage.reset(session)
-    session.rundir.forget_failures(stage.name)
+    session.rundir.failures.forget(stage.name)
     if has_changed or record is None or redo:
         _record(session, stage.name, {"digest": digest})
     elif "sha256" in record:
@@ -143,7 +143,7 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     started = time.monotonic()
     results = dict(stage.run(session))
     results["sha256"] = session.rundir.digests(results.pop("outputs", ()))
-    results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures())
+    results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures.read())
     results["seconds"] = round(time.monotonic() - started, 2)
     _record(session, stage.name, {"digest": digest, "finished": _now(), **results})
 

@@ -46,7 +46,7 @@ class Session:
     def failed(self, subject: str, error: str) -> None:
         """Record an item or feature that was left out, and continue."""
         logger.warning("%s: %s: left out: %s", self.stage, one_line(subject), one_line(error))
-        self.rundir.add_failure(Failure(self.stage, subject, error))
+        self.rundir.failures.add(Failure(self.stage, subject, error))
 
     def progress(self, items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
         """Yield the items and show progress: a bar on a terminal, otherwise log lines from time to time."""

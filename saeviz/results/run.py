@@ -219,7 +219,7 @@ class Run:
     @cached_property
     def failures(self) -> list[Failure]:
         """The images and features that were left out."""
-        return self._rundir.failures()
+        return self._rundir.failures.read()
 
     def features(self, space: FeatureSpace | str) -> FeatureBatch:
         """The features of a space, for all images that have them, as one batch with `.item_ids` and CSR `.matrix`.

@@ -68,7 +68,7 @@ class Embed(Stage):
                     ids = [chunk[row].item_id for row in good]
                     files.append([(item_id, session.dataset.fingerprints[item_id]) for item_id in ids], vectors[good])
         waiting = self._pending(session)
-        explained = {failure.subject for failure in session.rundir.failures() if failure.stage == self.name}
+        explained = session.rundir.failures.of(self.name)
         for item in waiting:
             if item.item_id not in explained:
                 session.failed(

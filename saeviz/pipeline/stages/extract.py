@@ -63,7 +63,7 @@ class Extract(Stage):
         if not done:
             raise DataError(
                 f"none of the {len(session.dataset.items)} images could be used; "
-                f"{session.rundir.failures_file} says why for each"
+                f"{session.rundir.failures.path} says why for each"
             )
         new = set.intersection(*written.values())
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending} - new)
@@ -106,7 +106,7 @@ def _list_what_was_not_handed_over(
     session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]]
 ) -> None:
     """Record as a failure every image that was passed in but is neither a failure nor stored in every space."""
-    explained = {failure.subject for failure in session.rundir.failures() if failure.stage == "extract"}
+    explained = session.rundir.failures.of("extract")
     extractor, store = session.components.who(session.config.extractor), session.components.who(session.config.store)
     kept = {space: set(session.components.store.item_ids(space)) for space in written}
     for item_id in (item.item_id for item in pending if item.item_id not in explained):

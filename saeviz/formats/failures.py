@@ -1,0 +1,47 @@
+"""`failures.jsonl`: a line for everything that a stage left out, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from saeviz.formats.files import append_line, read_lines, write_atomic
+from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.values.errors import RunDirError
+from saeviz.values.outcomes import Failure
+
+
+class FailuresFile:
+    """What a run left out. A stage's lines are those of its last try."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[Failure]:
+        """All failures, in order."""
+        try:
+            return [Failure(**parse_line(line)) for line in read_lines(self.path)]
+        except DAMAGED as error:
+            raise RunDirError(f"{self.path} is damaged ({error}); remove it and run again") from error
+
+    def of(self, stage: str) -> set[str]:
+        """The subjects that a stage left out: ids of items, or features."""
+        return {failure.subject for failure in self.read() if failure.stage == stage}
+
+    def add(self, failure: Failure) -> None:
+        """Append a line. What fails is tried and listed again, so the line need not be durable."""
+        append_line(self.path, _line(failure), durable=False)
+
+    def forget(self, stage: str) -> None:
+        """Remove a stage's lines: it starts again."""
+        failures = self.read()
+        kept = [failure for failure in failures if failure.stage != stage]
+        if len(kept) != len(failures):
+            write_atomic(self.path, "".join(f"{_line(failure)}\n" for failure in kept))
+
+    def mend(self) -> bool:
+        """Keep the lines that are whole, and tell whether there were others. What failed is tried again."""
+        return keep_whole_lines(self.path, lambda row: Failure(**row)) > 0
+
+
+def _line(failure: Failure) -> str:
+    return checked_line(failure._asdict())
