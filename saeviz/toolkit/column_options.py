@@ -19,7 +19,7 @@ class ColumnOptions(saeviz.Options):
     )
     group_column: str | None = Field(
         None,
-        description="column with what images have in common, such as the artist, the series or the film; images of one "
+        description="column that groups related images, such as the artist, the series or the film; images of one "
         "group are not independent of one another",
     )
     categories: tuple[str, ...] = Field(
@@ -29,8 +29,8 @@ class ColumnOptions(saeviz.Options):
     )
     multi_labels: tuple[str, ...] = Field(
         (),
-        description="columns with several labels in a cell, separated by `;` or as a list; each label becomes a target "
-        "as a level does",
+        description="columns with several labels in a cell, separated by `;` or as a list; each label becomes a "
+        "target, like a level in categories",
     )
     ordinals: dict[str, tuple[str, ...]] = Field(
         {},
@@ -41,7 +41,7 @@ class ColumnOptions(saeviz.Options):
         10,
         ge=1,
         le=1_000_000,
-        description="a level or label is a target only if so many images have it and so many do not",
+        description="a level or label is a target only if this many images have it and this many do not",
     )
 
     def named_columns(self) -> Iterator[tuple[str, str]]:
