@@ -118,6 +118,7 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
     @cached_property
     def _loaded(self) -> tuple[Transform, Runner]:
         transform, model, forward = self.load()
+        self._try_out(transform, model, forward)
         runner = Runner(
             model,
             lambda model, pixels: [forward(model, pixels)],
@@ -126,6 +127,27 @@ class TorchEmbeddings(OneItemEmbeddings, ABC):
             context=self.context,
         )
         return transform, runner
+
+    def _try_out(self, transform: Transform, model: torch.nn.Module, forward: Forward) -> None:
+        """Raise `DataError` if transform and model fail on a grey picture or give NaN: no picture is to blame."""
+        import torch
+        from PIL import Image
+
+        option = self.context.option("model")
+        try:
+            pixels = transform(Image.new("RGB", (256, 192), (124, 116, 104)))
+            with torch.inference_mode():
+                rows = forward(model, pixels[None].to(torch_device(self.context), torch_dtype(self.context)))
+        except loading_errors() as error:
+            raise DataError(
+                f"{option}: the model cannot embed a picture ({type(error).__name__}: {first_line(error)}); its "
+                "configuration, the settings of its image processor and its weights must belong together"
+            ) from error
+        if not rows.isfinite().all():
+            raise DataError(
+                f"{option}: the model gives NaN or infinity for a grey picture; its weights or the settings of its "
+                "image processor are damaged, so get the model again"
+            )
 
     def _rows(self, runner: Runner, pictures: Sequence[torch.Tensor]) -> Float32Array:
         import torch

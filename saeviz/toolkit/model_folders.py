@@ -56,10 +56,16 @@ def from_folder(auto: str, folder: Path, option: str, **options: Any) -> Any:
     import transformers
 
     check_folder(folder, option)
+    from huggingface_hub import errors
+
+    wrong_value: type[Exception] = getattr(errors, "StrictDataclassError", ValueError)  # of newer versions
     with _quietly():
-        return getattr(transformers, auto).from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **options
-        )
+        try:
+            return getattr(transformers, auto).from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **options
+            )
+        except wrong_value as error:
+            raise ValueError(" ".join(str(error).split())) from error
 
 
 def processor_settings(folder: Path) -> dict[str, Any]:

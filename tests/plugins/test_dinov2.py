@@ -240,3 +240,76 @@ def test_real_weights_through_the_documented_calls():
     rows = embeddings(folder, batch_size=2).embed(items)
     assert rows.shape == (3, 384)
     np.testing.assert_allclose(rows, output.last_hidden_state[:, 0].numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"size": 32}, {"size": {"height": 32, "width": 32}}, {"crop_size": 28}, {"image_mean": 0.5, "image_std": 0.25}],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_every_valid_folder_gives_what_transformers_itself_gives_in_float64(copy, settings, dtype):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoImageProcessor, AutoModel
+
+    weights = load_file(copy / "model.safetensors")
+    narrow = {name: values.to(getattr(torch, dtype)) for name, values in weights.items()}
+    save_file(narrow, copy / "model.safetensors", metadata={"format": "pt"})
+    (copy / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, **settings}), encoding="utf-8")
+    items = pictures(3)
+    reference = AutoModel.from_pretrained(copy, dtype=torch.float64).eval()
+    pixels = AutoImageProcessor.from_pretrained(copy)([item.open() for item in items], return_tensors="pt")
+    with torch.inference_mode():
+        expected = reference(pixel_values=pixels["pixel_values"].double()).pooler_output.numpy()
+    np.testing.assert_allclose(embeddings(copy).embed(items), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": {"shortest_edge": 0}},
+        {"size": {"shortest_edge": -3}},
+        {"crop_size": 8},
+        {"image_mean": [0.5, 0.5]},
+        {"image_mean": None},
+        {"image_std": [0, 0, 0]},
+        {"rescale_factor": float("nan")},
+        {"image_processor_type": "DetrImageProcessor"},
+        {"image_processor_type": "MineProcessor"},
+    ],
+    ids=str,
+)
+def test_settings_by_which_no_picture_can_be_embedded_are_a_sentence(copy, settings):
+    (copy / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, **settings}), encoding="utf-8")
+    with pytest.raises(saeviz.DataError, match=r"^embeddings\.model: "):
+        embeddings(copy).embed(pictures(1))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_no_numbers_are_refused_before_any_picture_is_blamed(copy, value):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    weights["encoder.layer.0.mlp.fc1.weight"][0, 0] = float(value)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(saeviz.DataError, match=r"^embeddings\.model: the model gives NaN or infinity"):
+        embeddings(copy).embed(pictures(1))
+
+
+@pytest.mark.parametrize("wrong", [{"hidden_size": "16"}, {"hidden_size": 0}, {"num_attention_heads": 3}], ids=str)
+def test_a_config_of_wrong_values_is_a_sentence(copy, wrong):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | wrong), encoding="utf-8")
+    with pytest.raises(saeviz.DataError, match=r"^embeddings\.model: .*copy cannot be loaded"):
+        embeddings(copy).embed(pictures(1))
+
+
+def test_the_snapshot_of_a_hub_cache_is_a_folder_like_any_other(model, tmp_path):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0a1b"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted(model.iterdir())):
+        shutil.copy(path, blobs / str(number))
+        (snapshot / path.name).symlink_to(Path("../../blobs", str(number)))
+    assert np.array_equal(embeddings(snapshot).embed(pictures(2)), embeddings(model).embed(pictures(2)))
