@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,10 +81,11 @@ def _make_catalogue(options: FolderOptions) -> _Catalogue:
 def _existing_folder(path: Path) -> Path:
     try:
         if path.is_dir():
+            os.scandir(path).close()
             return path.resolve()
         reason = "is a file, not a folder" if path.exists() else "does not exist"
     except OSError as error:
-        reason = f"cannot be read ({error.strerror})"
+        reason = f"cannot be read ({error.strerror}); change its permissions or choose another folder"
     raise saeviz.DataError(f"images.path: {path} {reason}")
 
 

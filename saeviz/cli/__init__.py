@@ -22,6 +22,7 @@ from saeviz.cli.run import run
 from saeviz.cli.serve import serve
 from saeviz.cli.show import show
 from saeviz.cli.store import store
+from saeviz.formats.files import explained
 from saeviz.formats.plain import safe
 from saeviz.values.errors import ConfigError, ExitCode, SaevizError
 
@@ -73,7 +74,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         code = ExitCode.DONE if sys.stdout is not stdout else error.code
         _write_nowhere()
     except OSError as error:  # not explained by the code that caused it
-        code = _told(f"{error.filename or 'the output'}: {error.strerror or error}", ExitCode.FAILED)
+        code = _told(f"{error.filename or 'the output'} cannot be used: {explained(error)}", ExitCode.FAILED)
         _write_nowhere()
     except MemoryError:
         code = _told("out of memory; close other programs, or use fewer images or features", 1)

@@ -38,9 +38,13 @@ def explain_disk_errors(path: Path, doing: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = reason_of(error)
-        step = _NEXT_STEP.get(error.errno or 0)
-        raise RunDirError(f"{path} cannot be {doing}: {reason}" + (f"; {step}" if step else "")) from error
+        raise RunDirError(f"{path} cannot be {doing}: {explained(error)}") from error
+
+
+def explained(error: OSError) -> str:
+    """Why the disk refuses something, and the next step where there is one."""
+    step = _NEXT_STEP.get(error.errno or 0)
+    return reason_of(error) + (f"; {step}" if step else "")
 
 
 @contextmanager

@@ -108,8 +108,9 @@ class RunDir:
     @classmethod
     def open(cls, path: Path) -> RunDir:
         """An existing run directory; raises `ConfigError` where there is none."""
-        if not (path / "run.json").is_file():
-            raise ConfigError(f"{path} is not a run directory: it has no run.json")
+        with explain_disk_errors(path / "run.json", "read"):
+            if not (path / "run.json").is_file():
+                raise ConfigError(f"{path} is not a run directory: it has no run.json")
         return cls(path)
 
     def embeddings(self, table: str) -> Path:

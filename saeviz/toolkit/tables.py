@@ -17,6 +17,7 @@ from saeviz.toolkit.table_json import read_json, read_json_lines
 from saeviz.toolkit.table_kinds import advice_on, ending_of
 from saeviz.toolkit.table_parquet import read_parquet
 from saeviz.toolkit.table_text import read_csv, read_lines, text_of
+from saeviz.values.regular import reason_of
 
 __all__ = ["READERS", "Cell", "Table", "cell_text", "is_list", "is_missing", "read_list", "read_table"]
 
@@ -86,4 +87,4 @@ def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
 def _unreadable(error: Exception, path: Path, option: str) -> saeviz.DataError:
     if isinstance(error, FileNotFoundError):
         return saeviz.DataError(f"{option}: no file {path}")
-    return saeviz.DataError(f"{option}: {path} cannot be read: {error}")
+    return saeviz.DataError(f"{option}: {path} cannot be read: {reason_of(error)}")

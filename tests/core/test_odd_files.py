@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -163,3 +164,49 @@ def test_a_store_in_a_circle_of_links_is_named(saeviz_command, finished, tmp_pat
     ended = saeviz_command("store", "copy", finished, f"npz:{tmp_path / 'copy'}")
     assert ended.code == ExitCode.USAGE
     assert f"{finished / 'features'} is neither a file nor a folder; remove it" in ended.err
+
+
+# -- what the disk does not permit; as root nothing is refused, so the refusal is made --------------------------------
+
+
+@pytest.fixture
+def forbidden(tmp_path, monkeypatch) -> Path:
+    """A folder that may not be looked into."""
+    folder = tmp_path / "forbidden"
+    folder.mkdir()
+    stat, scandir = os.stat, os.scandir
+
+    def refused(path) -> bool:
+        return isinstance(path, str | os.PathLike) and Path(path).is_relative_to(folder)
+
+    def guarded_stat(path, *args, **kwargs):
+        if refused(path) and Path(path) != folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *args, **kwargs)
+
+    def guarded_scandir(path="."):
+        if refused(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "stat", guarded_stat)
+    monkeypatch.setattr(os, "scandir", guarded_scandir)
+    return folder
+
+
+def test_a_folder_of_images_that_may_not_be_read_is_not_called_empty(saeviz_command, forbidden, tmp_path):
+    (tmp_path / "ratings.csv").write_text("image,warmth\na.png,1\n")
+    ended = saeviz_command("check", "--images", forbidden, "--ratings", tmp_path / "ratings.csv", "--out", "out")
+    assert ended.code == ExitCode.FAILED
+    assert f"images.path: {forbidden} cannot be read (Permission denied); change its permissions" in ended.err
+
+
+def test_a_run_directory_that_may_not_be_read_is_named_with_the_next_step(forbidden):
+    with pytest.raises(saeviz.SaevizError, match=r"run\.json cannot be read: Permission denied; change its perm"):
+        saeviz.open_run(forbidden)
+
+
+def test_what_nobody_could_explain_better_has_a_next_step(saeviz_command, forbidden):
+    ended = saeviz_command("cache", "--cache-dir", forbidden / "cache")
+    assert ended.code == ExitCode.FAILED
+    assert "cannot be used: Permission denied; change its permissions or choose another folder" in ended.err
