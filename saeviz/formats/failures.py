@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from saeviz.formats.files import append_line, read_lines, write_atomic
-from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
-from saeviz.values.errors import RunDirError
+from saeviz.formats.files import append_line, write_atomic
+from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
 from saeviz.values.outcomes import Failure
 
 
@@ -18,10 +19,7 @@ class FailuresFile:
 
     def read(self) -> list[Failure]:
         """All failures, in order."""
-        try:
-            return [Failure(**parse_line(line)) for line in read_lines(self.path)]
-        except DAMAGED as error:
-            raise RunDirError(f"{self.path} is damaged ({error}); remove it and run again") from error
+        return rows_in(self.path, _failure, "remove it and run again")
 
     def of(self, stage: str) -> set[str]:
         """The subjects that a stage left out: ids of items, or features."""
@@ -40,7 +38,11 @@ class FailuresFile:
 
     def mend(self) -> bool:
         """Keep the lines that are whole, and tell whether there were others. What failed is tried again."""
-        return keep_whole_lines(self.path, lambda row: Failure(**row)) > 0
+        return keep_whole_lines(self.path, _failure) > 0
+
+
+def _failure(row: Mapping[str, Any]) -> Failure:
+    return Failure(**row)
 
 
 def _line(failure: Failure) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from saeviz.formats.accuracy import Estimate, area_under_curve, mean_of, proportion
-from saeviz.formats.files import append_line, read_lines, write_atomic
-from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.formats.files import append_line, write_atomic
+from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
 from saeviz.formats.plain import plain
-from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.keys import feature_of, key_of
 
@@ -178,10 +177,7 @@ def table_of(judgements: Iterable[Judgement], powerless: str = "") -> pd.DataFra
 
 def read_judgements(path: Path) -> dict[Feature, Judgement]:
     """The judgements by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
-    try:
-        found = [Judgement.from_json(parse_line(text)) for text in read_lines(path)]
-    except DAMAGED as error:
-        raise RunDirError(f"{path} is damaged ({error}); recreate it with --redo judge") from error
+    found = rows_in(path, Judgement.from_json, "recreate it with --redo judge")
     return {one.feature: one for one in found}
 
 

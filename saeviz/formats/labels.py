@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saeviz.formats.files import append_line, read_lines, write_atomic
-from saeviz.formats.lines import DAMAGED, checked_line, keep_whole_lines, parse_line
+from saeviz.formats.files import append_line, write_atomic
+from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
 from saeviz.formats.plain import plain
-from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.keys import feature_of, key_of
 from saeviz.values.naming import FeatureLabel
@@ -71,10 +70,7 @@ class LabelLine(NamedTuple):
 
 def read_labels(path: Path) -> dict[Feature, LabelLine]:
     """The labels by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
-    try:
-        lines = [LabelLine.from_json(parse_line(text)) for text in read_lines(path)]
-    except DAMAGED as error:
-        raise RunDirError(f"{path} is damaged ({error}); recreate it with --redo label") from error
+    lines = rows_in(path, LabelLine.from_json, "recreate it with --redo label")
     return {line.feature: line for line in lines}
 
 

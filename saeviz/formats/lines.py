@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from saeviz.formats.files import whole_lines, write_atomic
-from saeviz.values.errors import SaevizError
+from saeviz.formats.files import read_lines, whole_lines, write_atomic
+from saeviz.values.errors import RunDirError, SaevizError
 
+T = TypeVar("T")
 CHECK = "check"
 """The key of a line's checksum."""
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, SaevizError)
@@ -38,6 +39,14 @@ def parse_line(text: str) -> dict[str, Any]:
     if check is not None and check != _check_of(row):
         raise ValueError("a line was changed or damaged since it was written")
     return row
+
+
+def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) -> list[T]:
+    """What the lines of a file hold. Raises `RunDirError`, with the next step, where one is damaged."""
+    try:
+        return [parse(parse_line(text)) for text in read_lines(path)]
+    except DAMAGED as error:
+        raise RunDirError(f"{path} is damaged ({error}); {next_step}") from error
 
 
 def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> int:
