@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -29,6 +29,16 @@ class _Single(NamedTuple):
     values: FloatArray
 
 
+class _Rows(NamedTuple):
+    """Which of the images, and which of the raters, each row of a table is about."""
+
+    table: Table
+    n_images: int
+    image_of_row: IntArray
+    raters: Sequence[str]
+    rater_of_row: IntArray
+
+
 def long_rows(
     table: Table, join: JoinColumns, columns: Columns, *, chosen: bool
 ) -> tuple[list[Row], list[str], list[str]]:
@@ -41,7 +51,7 @@ def long_rows(
     """
     images, image_of_row = _codes(named_images(table, join))
     raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
-    has_rater = np.array([bool(rater) for rater in raters])[rater_of_row]
+    rows_of = _Rows(table, len(images), image_of_row, raters, rater_of_row)
     numbers = {
         name: np.array([reading.number(cell) for cell in table.columns[name]], dtype=np.float64)
         for name, reading in columns.ratings.items()
@@ -55,19 +65,7 @@ def long_rows(
         )
     kept = [name for name in numbers if name not in of_raters]
     columns_of_numbers = chain(((name, numbers[name]) for name in kept), _levels(table, columns))
-    means: list[dict[str, float]] = [{} for _ in images]
-    individual: list[dict[str, dict[str, float]]] = [{} for _ in images]
-    nameless, again = np.zeros((2, len(table)), dtype=bool)
-    for name, values in columns_of_numbers:
-        given = np.isfinite(values)
-        single, repeated = _one_per_rater(values, given & has_rater, image_of_row, rater_of_row)
-        nameless |= given & ~has_rater
-        again |= repeated
-        _add_means(means, name, single)
-        if (chosen and name in columns.ratings) or not _is_known_of_images(values, image_of_row):
-            _add_individual(individual, name, single, raters)
-    notes += _note_rows(table, nameless, "with a rating but no rater: left out")
-    notes += _note_rows(table, again, "with another rating of an image by the same rater: their mean counts as one")
+    means, individual, rated_notes = _rated(rows_of, columns_of_numbers, set(columns.ratings) if chosen else set())
     metadata, more_notes = _metadata(table, columns.metadata, image_of_row, len(images))
     groups = _groups(table, columns.group, image_of_row, len(images))
     first_rows = [table.rows[place] for place in np.unique(image_of_row, return_index=True)[1].tolist()]
@@ -75,7 +73,30 @@ def long_rows(
         Row(first_rows[image], file, item_id, means[image], metadata[image], individual[image], groups[image])
         for image, (file, item_id) in enumerate(images)
     ]
-    return rows, kept, notes + more_notes
+    return rows, kept, [*notes, *rated_notes, *more_notes]
+
+
+def _rated(
+    rows: _Rows, columns: Iterable[tuple[str, FloatArray]], chosen: Collection[str]
+) -> tuple[list[dict[str, float]], list[dict[str, dict[str, float]]], list[str]]:
+    """For each image the means of its ratings and the single ones by rater; notes for the user."""
+    has_rater = np.array([bool(rater) for rater in rows.raters])[rows.rater_of_row]
+    means: list[dict[str, float]] = [{} for _ in range(rows.n_images)]
+    individual: list[dict[str, dict[str, float]]] = [{} for _ in range(rows.n_images)]
+    nameless, again = np.zeros((2, len(rows.table)), dtype=bool)
+    for name, values in columns:
+        given = np.isfinite(values)
+        single, repeated = _one_per_rater(values, given & has_rater, rows.image_of_row, rows.rater_of_row)
+        nameless |= given & ~has_rater
+        again |= repeated
+        _add_means(means, name, single)
+        if name in chosen or not _is_known_of_images(values, rows.image_of_row):
+            _add_individual(individual, name, single, rows.raters)
+    notes = _note_rows(rows.table, nameless, "with a rating but no rater: left out")
+    notes += _note_rows(
+        rows.table, again, "with another rating of an image by the same rater: their mean counts as one"
+    )
+    return means, individual, notes
 
 
 def _codes(things: Iterable[T]) -> tuple[list[T], IntArray]:
