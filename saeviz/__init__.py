@@ -1,6 +1,6 @@
 """saeviz: which visual concepts inside a vision model predict what people feel about images.
 
-Everything a plugin needs is named here; all of it is cheap to import.
+Everything that a plugin needs is exported here and cheap to import.
 """
 
 from __future__ import annotations

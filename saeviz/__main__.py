@@ -1,4 +1,4 @@
-"""`python -m saeviz` is `saeviz`."""
+"""Run the command line as `python -m saeviz`."""
 
 from saeviz.cli import main
 

@@ -1,4 +1,4 @@
-"""saeviz from Python: one component by itself, or a whole run."""
+"""Use saeviz from Python: a single component, or a whole run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from saeviz.values.errors import ConfigError
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked run, ready to go."""
+    """A validated run, ready to be executed."""
 
     config: RunConfig
     manager: Manager
@@ -38,15 +38,15 @@ class Prepared:
 def component(
     role: str, name: str, *, context: Context | None = None, plugins: Sequence[str] = (), **options: Any
 ) -> Any:
-    """Build one component by name, to use by itself.
+    """Build one component by name, for use without a run.
 
     ::
 
         extractor = saeviz.component("extractor", "clip-b32-prisma", layers=[11])
 
     `role` is one of images, extractor, store, embeddings, scorer, selector, labeler, reporter; `plugins` as in
-    `--plugins`. Raises `ConfigError` for an unknown name or a wrong option, `PluginError` where the
-    component's packages are not installed.
+    `--plugins`. Raises `ConfigError` for an unknown name or an invalid option, and `PluginError` if packages that the
+    component needs are not installed.
     """
     manager = Manager.discover(choose_plugins(plugins or None, []))
     return manager.build(role, name, options, context or Context())
@@ -60,9 +60,9 @@ def run(
     plan: Plan | None = None,
     limit: int | None = None,
 ) -> Run:
-    """Do everything that a run file, or a dictionary shaped like one, asks for, and give the finished run.
+    """Run the pipeline described by a run file, or by a dictionary of the same form, and return the finished run.
 
-    `settings` are assignments as in `--set`. What could not be used is in `run.failures`.
+    `settings` are assignments as in `--set`. Images and features that were left out are in `run.failures`.
     """
     base = Path.cwd()
     layer = Layer(source, base, "the settings") if isinstance(source, Mapping) else read_run_file(Path(source))
@@ -77,19 +77,19 @@ def open_run(
     online: bool = False,
     secrets: Collection[str] = (),
 ) -> Run:
-    """Open a run directory for reading; raises `ConfigError` where there is none.
+    """Open a run directory for reading. Raises `ConfigError` if it is not a run directory.
 
-    Whoever made it: its files are data. Of the components that it names only those are built that are asked for, from
-    installed plugins and `plugins`, as in `--plugins`. They may use the network where it is `online`, and see the
-    environment variables `secrets`.
+    The directory may be untrusted: its files are treated as data. Components that it names are built only when needed,
+    from installed plugins and `plugins`, as in `--plugins`. They can use the network only if `online` is set, and read
+    only the environment variables in `secrets`.
     """
     return read_run(RunDir.open(Path(directory)), Grants(plugins, online, secrets))
 
 
 def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Prepared:
-    """Check everything that can be checked without loading a model; raises `ConfigError` listing all mistakes.
+    """Validate everything that can be checked without loading a model. Raises `ConfigError` with all mistakes.
 
-    Of `layers` later ones win, and the environment comes right after the first, the run file.
+    Later `layers` override earlier ones; the environment comes directly after the first, the run file.
     """
     layers = [*layers[:1], environment_layer(os.environ, Path.cwd()), *layers[1:]]
     manager = Manager.discover(choose_plugins(plugins, layers))
@@ -114,7 +114,7 @@ def execute(prepared: Prepared, plan: Plan, *, limit: int | None = None, show_pr
 
 
 def choose_plugins(plugins: Sequence[str] | None, layers: Sequence[Layer]) -> PluginChoice:
-    """The nearest source wins: flag, environment, run file."""
+    """The choice of plugins from the command line, else the environment, else the run file."""
     return PluginChoice.of_user(plugins) or PluginChoice.parse(*(plugin_words(layers) or ([], Path.cwd())))
 
 

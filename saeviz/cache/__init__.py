@@ -1,1 +1,1 @@
-"""What runs share on disk."""
+"""The cache that runs share on disk."""

@@ -1,4 +1,4 @@
-"""What an outcome depends on besides options: the content of the files they name, and of a component's package."""
+"""Digests of what results depend on besides options: the content of files they name, and a component's code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _known: dict[tuple[Path, str], str] = {}
 
 
 class Contents:
-    """Digests of files and folders by what is in them: touching or copying a file changes nothing.
+    """Digests of the content of files and folders; touching or copying a file does not change them.
 
     A file is read again only where its size, its times or its inode have changed; for large ones that holds beyond this
     process, too, where there is a `cache_dir` with a cache.
@@ -35,12 +35,12 @@ class Contents:
         self._cache_dir = cache_dir
 
     def of_options(self, options: Options) -> list[str]:
-        """Of the files and folders that options name, such as weights, in the order of their names."""
+        """The digests of the files and folders that options name, such as weights, sorted by option."""
         fields = sorted(path_fields(type(options)).keys() - set(neutral_fields(type(options))))
         return [self._of(path) for name in fields for path in _paths_in(getattr(options, name)) if path.exists()]
 
     def of_code(self, spec: ComponentSpec) -> list[str]:
-        """Of the packages that a component and its options are written in: while one is developed its version stays."""
+        """The digests of the code of a component and its options, which can change without a new version."""
         factory = spec.factory
         module = factory.partition(":")[0] if isinstance(factory, str) else getattr(factory, "__module__", "")
         homes = dict.fromkeys(path for name in (module, spec.options.__module__) for path in _home_of(name))
@@ -83,7 +83,7 @@ class Contents:
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """The files in a folder, however deep, without hidden ones and what Python compiles."""
+    """All files below a folder, except hidden and compiled Python files."""
     for file in folder.rglob("*"):
         name = file.relative_to(folder)
         if not any(part.startswith(".") or part == "__pycache__" for part in name.parts) and file.is_file():

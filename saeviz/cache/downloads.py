@@ -1,4 +1,4 @@
-"""Pictures fetched by URL, kept for all runs."""
+"""A cache of images fetched by URL, shared by all runs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _VERSION = re.compile("[0-9a-f]{8}")
 
 
 class Downloads:
-    """The folder `downloads` of the cache: for each URL the digest of what it shows, for each digest the content.
+    """The folder `downloads` of the cache: maps each URL to the digest of its content, and each digest to the content.
 
-    URLs are known by their digests; they may hold secrets.
+    URLs are stored only as digests, because they may contain secrets.
     """
 
     def __init__(self, cache_dir: Path) -> None:
         self.folder = cache_dir / "downloads"
 
     def read(self, url: str) -> bytes | None:
-        """What the URL shows, None where it is not kept. What is damaged is removed, and not kept either."""
+        """The content of the URL, None if it is not cached. A damaged file is removed and counts as not cached."""
         path = self._found(url)
         if path is None:
             return None
@@ -42,17 +42,17 @@ class Downloads:
             with suppress(OSError):
                 path.unlink()
             return None
-        with suppress(OSError):  # whoever may only read it may use it
+        with suppress(OSError):  # read-only access is enough
             os.utime(path)
         return data
 
     def has(self, url: str) -> bool:
-        """Whether what the URL shows is kept; `read` will say whether it is whole."""
+        """Whether the URL is cached, without checking for damage."""
         path = self._found(url)
         return path is not None and path.is_file()
 
     def keep(self, url: str, data: bytes) -> None:
-        """Keep what was fetched; readers and other writers see all of it or nothing."""
+        """Store fetched content atomically."""
         found = sha256(data).hexdigest()
         record = self._record(url)
         before = _text_of(record, _DIGEST) or found
@@ -70,16 +70,16 @@ class Downloads:
         return f"url-{name[:16]}-{self._changed[name]}" if name in self._changed else f"url-{name[:16]}"
 
     def by_use(self) -> Iterator[Entry[Path]]:
-        """The pictures with their files, longest unused first."""
+        """The cached files, least recently used first."""
         found = []
         for path in (self.folder / "content").glob("*/[0-9a-f]*"):
-            with suppress(FileNotFoundError):  # somebody else prunes it
+            with suppress(FileNotFoundError):  # removed by another process
                 status = path.stat()
                 found.append(Entry(status.st_mtime, status.st_size, path))
         yield from sorted(found)
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Remove pictures. What their URLs showed is remembered, to see when it changes."""
+        """Remove files. The digests of their URLs are kept, to detect changes."""
         for path in paths:
             path.unlink(missing_ok=True)
 
@@ -89,7 +89,7 @@ class Downloads:
         return {name: text for name, text in found.items() if text}
 
     def _found(self, url: str) -> Path | None:
-        """The file that is said to have what the URL shows."""
+        """The file that should have the content of the URL."""
         name = _text_of(self._record(url), _DIGEST)
         return self._content(name) if name else None
 
@@ -102,7 +102,7 @@ class Downloads:
 
 
 def _text_of(path: Path, kind: re.Pattern[str]) -> str | None:
-    """What a small file says, None where there is none or it says something else."""
+    """The content of a small file, None if it does not exist or does not have the expected form."""
     try:
         found = kind.fullmatch(path.read_text("ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What runs share: features and embeddings, by the content of the picture and the identity of the model.
+"""Shared features and embeddings, by the content of the picture and the identity of the model.
 
 One SQLite file, in its plain journal mode: any number of processes may use it at once, a crash leaves what was there
 before, and it does without the shared memory of the write-ahead log, which a home on a network drive does not have.
@@ -24,10 +24,10 @@ from saeviz.values.images import ImageItem
 
 FORMAT = 1
 SECONDS_TO_WAIT = 10.0
-"""For another process that writes; what takes longer has stopped half-way, and the run goes on without."""
+"""Seconds to wait for another process that writes; then the run continues without the cache."""
 DAY = 86_400
 LIMIT = 20 * 10**9
-"""Bytes that runs add up to; beyond, what was not used for longest goes."""
+"""Maximum size to which runs fill the cache; beyond it, the least recently used entries are removed."""
 
 _SCHEMA = f"""
 pragma auto_vacuum = incremental;
@@ -45,7 +45,7 @@ pragma user_version = {FORMAT};
 commit;
 """
 _CHECKED = ("entry", "file")
-"""Tables whose rows have a checksum; those of earlier versions have none and are not used."""
+"""Tables whose rows have a checksum; rows of earlier versions without one are ignored."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of one model, or of the pictures that were downloaded. `used` is in seconds since 1970."""
+    """The cache usage of one model, or of downloaded images. `used` is the last use, in seconds since 1970."""
 
     kind: str
     title: str
@@ -69,9 +69,9 @@ class Kept:
 
 
 class SharedCache:
-    """Entries of bytes by model and by picture, a picture being the 32 bytes of its SHA-256.
+    """Entries (bytes) by model and picture; a picture is identified by the 32 bytes of its SHA-256 digest.
 
-    Whoever uses it for a run must expect `sqlite3.Error`: the run goes on without.
+    Methods raise `sqlite3.Error`; a run must then continue without the cache.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -111,12 +111,12 @@ class SharedCache:
         self._connection.close()
 
     def provenance(self, model: Model) -> str | None:
-        """Where the model that was written to last came from, None where nothing is kept."""
+        """The provenance of the most recently written model with this digest, None if there is none."""
         newest = self._newest(model)
         return newest[1] if newest else None
 
     def get(self, model: Model, images: Sequence[bytes], largest: int = LIMIT) -> dict[bytes, bytes | None]:
-        """The entries that are kept of these pictures, None for one that is damaged, or has more than `largest` bytes.
+        """The entries of these pictures; None for one that is damaged or has more than `largest` bytes.
 
         At most some hundred pictures at a time.
         """
@@ -140,7 +140,7 @@ class SharedCache:
         }
 
     def put(self, model: Model, provenance: str, entries: Mapping[bytes, bytes]) -> None:
-        """Keep entries; those of a picture that has one are replaced."""
+        """Store entries, replacing existing ones of the same pictures."""
         now = time.time()
         with self._writing():
             self._connection.execute(
@@ -182,7 +182,7 @@ class SharedCache:
             )
 
     def usage(self) -> list[Kept]:
-        """What is kept, by kind and model."""
+        """The usage of the cache by kind and model."""
         rows = self._connection.execute(
             "select kind, title, digest, count(*), sum(entry.size), max(used) from entry "
             "join model on model.id = entry.model group by model.id order by kind, title, digest"
@@ -193,12 +193,12 @@ class SharedCache:
         ]
 
     def by_use(self) -> Iterator[Entry[int]]:
-        """The entries, longest unused first."""
+        """The entries, least recently used first."""
         rows = self._connection.execute("select used, size, id from entry order by used, id")
         yield from map(Entry._make, rows.fetchall())
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Remove entries, models without any, and give the room back to the disk."""
+        """Remove entries, and models without entries, and free the disk space."""
         with self._writing():
             self._connection.executemany("delete from entry where id = ?", [(number,) for number in numbers])
             self._connection.execute("delete from model where id not in (select model from entry)")
@@ -207,7 +207,7 @@ class SharedCache:
         self._connection.executescript("pragma incremental_vacuum")  # execute() would free a single page
 
     def shrink(self, size: int) -> None:
-        """Remove what was not used for longest, until the file is no larger than `size` bytes."""
+        """Remove the least recently used entries until the file has at most `size` bytes."""
         surplus = self.path.stat().st_size - size
         if surplus <= 0:
             return
@@ -237,7 +237,7 @@ class SharedCache:
 
 
 def digest_of(item: ImageItem) -> bytes | None:
-    """SHA-256 of the picture's file; None where there is none, it changes meanwhile or cannot be read."""
+    """SHA-256 of the picture's file; None if there is no file, it changes meanwhile, or it cannot be read."""
     fingerprint = item.fingerprint
     try:
         file = item.open_file()
@@ -255,5 +255,5 @@ def _check_of(model: Model, provenance: str, image: bytes, data: bytes) -> bytes
 
 
 def _key_of(path: Path) -> bytes:
-    """Stands for a file; where a user keeps things is not written down."""
+    """A digest of a file's path, so that no paths of the user are stored."""
     return sha256(os.fsencode(path.absolute())).digest()[:16]

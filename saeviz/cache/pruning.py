@@ -1,4 +1,4 @@
-"""What is removed from the cache when it is to be smaller: what was not used for longest."""
+"""Prune the cache: remove the least recently used entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ K = TypeVar("K")
 
 
 class Entry(NamedTuple, Generic[K]):
-    """One thing in a part of the cache: when it was last used, in seconds since 1970, its bytes, and its key there."""
+    """An entry in a part of the cache: its last use (seconds since 1970), its size in bytes, and its key."""
 
     used: float
     size: int
@@ -20,7 +20,7 @@ class Part(Protocol):
     """A part of the cache: features and embeddings, or downloads."""
 
     def by_use(self) -> Iterator[Entry[Any]]:
-        """The entries, longest unused first."""
+        """The entries, least recently used first."""
         ...
 
     def remove(self, keys: Iterable[Any], /) -> None:
@@ -29,7 +29,7 @@ class Part(Protocol):
 
 
 class Pruned(NamedTuple):
-    """How many entries were removed, and the bytes of these and of the others."""
+    """The number of removed entries, their bytes, and the bytes of the remaining ones."""
 
     n: int
     removed: int
@@ -37,7 +37,7 @@ class Pruned(NamedTuple):
 
 
 def prune(parts: Sequence[Part], unused_since: float, max_size: float | None) -> Pruned:
-    """Remove what was last used before `unused_since`, and then the longest unused until at most `max_size` is left."""
+    """Remove entries unused since `unused_since`, then the least recently used ones beyond `max_size` bytes."""
     known = [(part, entry) for part in parts for entry in part.by_use()]
     known.sort(key=lambda found: found[1][:2])
     total = left = sum(entry.size for _, entry in known)

@@ -1,4 +1,4 @@
-"""Finds plugins, keeps broken ones from disturbing the rest, and turns names into components."""
+"""Find plugins, isolate broken ones, and build components by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from saeviz.formats.plain import quoted
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000
-"""Lines that are asked for; a plugin's generator may have no end."""
+"""Maximum number of lines read, because a plugin's generator may be endless."""
 HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
 
 
@@ -42,7 +42,7 @@ class ForeignError(PluginError):
 
 @contextmanager
 def foreign_code(what: str) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into a `PluginError` that begins with `what` fails."""
+    """Turn any exception of a plugin's code into a `PluginError`; `what` says what failed."""
     try:
         yield
     except (SaevizError, MemoryError):
@@ -61,7 +61,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a plugin takes no part. `details` is the traceback where its own code failed."""
+    """Why a plugin is left out. `details` is the traceback if its own code failed."""
 
     source: Source
     reason: str
@@ -72,7 +72,7 @@ class Problem:
 
 
 class Manager:
-    """The components at hand, by role and name."""
+    """The available components, by role and name."""
 
     def __init__(self) -> None:
         self.offers: dict[tuple[str, str], Offer] = {}
@@ -87,9 +87,9 @@ class Manager:
     def discover(cls, choice: PluginChoice | None = None, *, strict: bool | None = None) -> Manager:
         """Load the bundled plugins, then third parties by name, then those that the choice adds.
 
-        A plugin that fails is withdrawn whole and listed in `problems`; with `strict` (default: whether
-        `SAEVIZ_STRICT_PLUGINS` is set) it raises `PluginError` instead. Raises `ConfigError` for a name
-        in `choice` that no plugin has.
+        A plugin that fails is left out completely and listed in `problems`; with `strict` (default: whether
+        `SAEVIZ_STRICT_PLUGINS` is set) it raises `PluginError` instead. Raises `ConfigError` for a name in `choice`
+        that no plugin has.
         """
         choice = choice or PluginChoice()
         strict = bool(os.environ.get("SAEVIZ_STRICT_PLUGINS")) if strict is None else strict
@@ -110,7 +110,7 @@ class Manager:
         return manager
 
     def add(self, source: Source) -> None:
-        """Load one plugin and take up what it offers, or list it in `problems`."""
+        """Load one plugin and register its components, or list it in `problems`."""
         try:
             with foreign_code("it fails"):
                 offers = self._offers_of(source.load(), source)
@@ -140,7 +140,7 @@ class Manager:
         return offers
 
     def _specs_of(self, plugin: object) -> Iterator[ComponentSpec]:
-        # Each implementation is called by itself: through the hook one failure would hide all the others.
+        # Each implementation is called separately: through the hook, one failure would hide the others.
         for caller in self._pluggy.get_hookcallers(plugin) or ():
             expected = HOOKS[caller.name]
             for implementation in caller.get_hookimpls():
@@ -165,11 +165,11 @@ class Manager:
         return next((str(source) for source in self.sources if source.name == name), "another plugin")
 
     def names(self, role: str) -> list[str]:
-        """The components of a role."""
+        """The names of the components of a role."""
         return [name for offered_role, name in self.offers if offered_role == role]
 
     def offer(self, role: str, name: str, place: str = "") -> Offer:
-        """The component of that name; raises `ConfigError` with a suggestion where there is none."""
+        """The component with this name. Raises `ConfigError`, with a suggestion, if there is none."""
         if role not in ROLES:
             hint = suggest(role, ROLES) or f"; there are: {', '.join(ROLES)}"
             raise ConfigError(f"unknown role {quoted(role)}{hint}")
@@ -185,7 +185,7 @@ class Manager:
     def factory(self, offer: Offer) -> Callable[[Options, Context], Any]:
         """The callable that builds a component; its module is imported here.
 
-        Raises `PluginError` that tells a missing dependency from a module that fails.
+        Raises `PluginError`, which distinguishes a missing dependency from a failing module.
         """
         spec = offer.spec
         missing = missing_needs(spec)
@@ -199,7 +199,7 @@ class Manager:
         return built
 
     def notes(self, offer: Offer) -> list[str]:
-        """The lines of a component's `notes`, empty where it has none. Raises `PluginError` where they fail."""
+        """The lines of a component's `notes`, empty if it has none. Raises `PluginError` if they fail."""
         if offer.spec.notes is None:
             return []
         with foreign_code(f"the notes of the {offer.spec.role} {offer.spec.name!r} of {offer.source} fail"):
@@ -207,7 +207,7 @@ class Manager:
             return [str(line) for line in islice(notes, MOST_NOTES)]
 
     def _load(self, offer: Offer, reference: str | Callable[..., Any]) -> Callable[..., Any]:
-        """What a spec names as `package.module:name`."""
+        """Import the object that a spec names as `package.module:name`."""
         if not isinstance(reference, str):
             return reference
         spec = offer.spec
@@ -231,7 +231,7 @@ class Manager:
             raise PluginError("\n".join(failing))
 
     def build(self, role: str, name: str, options: Mapping[str, Any] | Options, context: Context) -> Any:
-        """The component itself; raises `ConfigError` for wrong options."""
+        """Build a component. Raises `ConfigError` for invalid options."""
         offer = self.offer(role, name)
         if not isinstance(options, Options):
             options = validate_options(offer.spec, options, place=f"{role} {name}")
@@ -239,7 +239,7 @@ class Manager:
 
 
 def validate_options(spec: ComponentSpec, options: Mapping[str, Any], place: str) -> Options:
-    """The options as the component's model; raises `ConfigError` with a line per mistake."""
+    """Validate options against the component's model. Raises `ConfigError` with one line per mistake."""
     with foreign_code(f"{place}: the check of its options fails"):
         try:
             return spec.options.model_validate(dict(options))
@@ -273,7 +273,7 @@ def _check_api(plugin: object) -> None:
 
 
 def _check_hooks(plugin: object) -> None:
-    """A misspelt hook and a missing marker would otherwise fail in silence."""
+    """Raise `PluginError` for a misspelt hook or a missing marker, which would otherwise be ignored silently."""
     marked = False
     for name, member in inspect.getmembers(plugin, lambda value: isinstance(value, FunctionType)):
         is_marked = hasattr(member, f"{hookspecs.PROJECT}_impl")

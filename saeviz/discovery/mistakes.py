@@ -1,4 +1,4 @@
-"""How a mistake is told: where it is, what is wrong, and what was probably meant."""
+"""Describe mistakes in options: where they are, what is wrong, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from saeviz.contract.options import Options, secret_fields
 from saeviz.formats.plain import quoted, shortened
 
 LONGEST_WORD = 100
-"""Of a word for which similar ones are looked for."""
+"""Maximum length of a word for which similar ones are suggested."""
 
 
 def explain(error: ValidationError, model: type[Options], place: str) -> list[str]:
     """A line per mistake: the place, what is wrong, and a suggestion for a misspelt name.
 
-    The offending value is not quoted where its field is a secret.
+    The value of a secret is not quoted.
     """
     lines = []
     secrets = {(name,) for name in secret_fields(model)}

@@ -35,7 +35,7 @@ class Source:
 
 @dataclass(frozen=True)
 class PluginChoice:
-    """What `--plugins` asked for.
+    """The choice made by `--plugins`.
 
     `only` restricts the third-party plugins to these names (None = all of them), `without` leaves names
     out before they are imported, `extra` are files and modules to load besides. `words` is how it was
@@ -49,7 +49,7 @@ class PluginChoice:
 
     @classmethod
     def of_user(cls, words: Sequence[str] | None) -> PluginChoice | None:
-        """What the words of `--plugins` say, or else the environment; None where neither says anything."""
+        """The choice from the words of `--plugins`, or else from the environment; None if neither is given."""
         if words is None and "SAEVIZ_PLUGINS" in os.environ:
             words = [os.environ["SAEVIZ_PLUGINS"]]
         return None if words is None else cls.parse(words, Path.cwd())
@@ -116,12 +116,12 @@ def _version_of_module(name: str) -> str:
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
-        return "in-house"  # loading it will say what is wrong
+        return "in-house"  # loading it will report what is wrong
     return _version_of_file(Path(spec.origin)) if spec and spec.origin else "in-house"
 
 
 def _version_of_file(path: Path) -> str:
-    """A file has no version; its content stands for one, so that a stage runs again when it is edited."""
+    """A digest of the file as its version, so that stages run again when it is edited."""
     try:
         return digest_of_file(path)[:12]
     except OSError:

@@ -1,1 +1,1 @@
-"""Every byte that the core writes or sends."""
+"""The file and wire formats of the core."""

@@ -1,4 +1,4 @@
-"""How often yes-or-no answers are right, and how sure that is."""
+"""Accuracy of yes-or-no answers, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from math import hypot, nan, sqrt
 from typing import NamedTuple
 
 Z = 1.959964
-"""Of the standard normal distribution, for intervals of 95 %."""
+"""The 97.5 % quantile of the standard normal distribution, for 95 % intervals."""
 
 
 class Estimate(NamedTuple):
-    """A value and its 95 % confidence interval; NaN where nothing was counted."""
+    """A value and its 95 % confidence interval; NaN if nothing was counted."""
 
     value: float
     low: float
@@ -19,7 +19,7 @@ class Estimate(NamedTuple):
 
 
 def proportion(count: int, n: int) -> Estimate:
-    """`count` of `n` with Wilson's score interval (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    """The share `count` / `n` with Wilson's score interval (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
     if n == 0:
         return Estimate(nan, nan, nan)
     share, spread = count / n, Z**2 / n
@@ -29,7 +29,7 @@ def proportion(count: int, n: int) -> Estimate:
 
 
 def mean_of(one: Estimate, other: Estimate) -> Estimate:
-    """The mean of two independent estimates, with the interval that follows from theirs.
+    """The mean of two independent estimates, with an interval derived from theirs.
 
     MOVER, the method of variance estimates recovery: the distances of the limits from the estimates are added in
     quadrature (Zou & Donner, Statistics in Medicine 27, 2008; with Wilson's intervals it is Newcombe's of 1998).
@@ -41,7 +41,10 @@ def mean_of(one: Estimate, other: Estimate) -> Estimate:
 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """How often a positive score exceeds a negative one, over all pairs, ties counted half; NaN without pairs."""
+    """The area under the ROC curve.
+
+    This is the share of pairs in which a positive score exceeds a negative one, ties counted half; NaN without pairs.
+    """
     if not positive or not negative:
         return nan
     above = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)

@@ -1,4 +1,4 @@
-"""Files that may be damaged: what reading them may raise, and digests that tell."""
+"""Detect damaged files: exceptions of readers, and digests."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ UNREADABLE: tuple[type[Exception], ...] = (
     struct.error,
     zlib.error,
 )
-"""What the readers of json, zip, NumPy, Parquet and CSV raise over bytes that are no such file; deep nesting and sizes
-that lie are among it."""
+"""The exceptions that readers of JSON, zip, NumPy, Parquet and CSV raise for damaged files, including deep nesting and
+wrong sizes.
+"""
 
 
 def checksum(*parts: bytes | str) -> bytes:
-    """16 bytes that stand for these parts in this order."""
+    """A digest (16 bytes) of these parts in this order."""
     found = blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -41,13 +42,13 @@ def checksum(*parts: bytes | str) -> bytes:
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of what is in a file, in hex."""
+    """The SHA-256 of a file's content, in hex."""
     with open_regular(path) as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 class Stamp(NamedTuple):
-    """What is known of a file since it was written; time in nanoseconds."""
+    """The size, modification time (in nanoseconds) and digest of a file when it was written."""
 
     size: int
     time: int
@@ -55,7 +56,7 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> Stamp:
-        """Of a file as it is now."""
+        """The stamp of a file as it is now."""
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns, digest_of_file(path))
 
@@ -65,7 +66,7 @@ class Stamp(NamedTuple):
             raise ValueError("it was changed or damaged since it was written")
 
     def fits(self, path: Path) -> bool:
-        """Whether a file is as it was written. It is read only where its time has changed, as that of a copy."""
+        """Whether a file is unchanged. It is read only if its time differs, as it does for a copy."""
         try:
             status = path.stat()
             if (status.st_size, status.st_mtime_ns) == (self.size, self.time):
@@ -76,9 +77,9 @@ class Stamp(NamedTuple):
 
 
 def digest_of_tree(path: Path) -> str | None:
-    """The digest of a file, or for a folder one over the names and digests of all files in it, however deep.
+    """The digest of a file or, for a folder, of the names and digests of all files below it.
 
-    None where there is nothing, or it cannot be read. Files whose names begin with a dot do not count.
+    None if it does not exist or cannot be read. Files whose names begin with a dot are ignored.
     """
     try:
         if path.is_file():

@@ -1,4 +1,4 @@
-"""The embeddings of a run on disk: small files, each written whole, later ones replacing earlier ones."""
+"""The embeddings of a run on disk: small files, each written atomically; later ones override earlier ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EmbeddingFiles:
         self.folder = folder
 
     def fingerprints(self) -> dict[str, str]:
-        """The items that have an embedding; what is in files that cannot be read does not count."""
+        """The items that have an embedding in a readable file."""
         found: dict[str, str] = {}
         for path in self.files():
             with suppress(RunDirError):
@@ -36,7 +36,7 @@ class EmbeddingFiles:
         return found
 
     def remove_damaged(self) -> list[Path]:
-        """Remove the files that cannot be read, and give them; their items have no embedding any more."""
+        """Remove unreadable files and return their paths; their items no longer have embeddings."""
         damaged = []
         for path in self.files():
             try:
@@ -48,7 +48,7 @@ class EmbeddingFiles:
         return damaged
 
     def append(self, keys: Sequence[tuple[str, str]], vectors: Float32Array) -> None:
-        """Keep `vectors` float32 `[len(keys), dim]` of these items and fingerprints; durable when this returns."""
+        """Store `vectors`, float32 `[len(keys), dim]`, for items with fingerprints; durable when this returns."""
         import numpy as np
 
         number = max((int(path.stem) for path in self.files()), default=-1) + 1
@@ -60,7 +60,7 @@ class EmbeddingFiles:
             )
 
     def read(self, items: Sequence[ImageItem]) -> Float32Array | None:
-        """Float32 `[len(items), dim]`, a row of NaN for an item without embedding; None without any."""
+        """The embeddings, float32 `[len(items), dim]`, with NaN rows for items without one; None if all lack one."""
         import numpy as np
 
         row_of = {item.item_id: row for row, item in enumerate(items)}
@@ -86,12 +86,12 @@ class EmbeddingFiles:
                 remove_temporaries(self.folder)
 
     def files(self) -> list[Path]:
-        """Where they are, oldest first."""
+        """The files, oldest first."""
         return sorted(self.folder.glob("[0-9]*.npz"))
 
 
 def _load(path: Path) -> tuple[list[tuple[str, str]], Float32Array]:
-    """Items with their fingerprints, and a vector of each. Raises `RunDirError` where the file is damaged."""
+    """Items with their fingerprints, and their vectors. Raises `RunDirError` if the file is damaged."""
     import numpy as np
 
     try:

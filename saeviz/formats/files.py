@@ -1,4 +1,4 @@
-"""Writing to disk so that a crash leaves the old or the new, never half of either."""
+"""Write files so that a crash leaves either the old or the new content, never a mixture."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def explained(error: OSError) -> str:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it becomes `path` when the block ends well.
+    """A temporary path to write to; it is moved to `path` when the block ends without an exception.
 
-    Missing folders are made. When the block raises, `path` stays as it was and nothing is left behind.
-    Raises `RunDirError` where the disk refuses.
+    Missing folders are created. If the block raises, `path` is unchanged and the temporary file is removed. Raises
+    `RunDirError` if the file system reports an error.
     """
     temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}.tmp")
     with explain_disk_errors(path):
@@ -67,16 +67,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Replace the whole of `path`; text is UTF-8. When this returns, the data is on the disk."""
+    """Replace the content of `path` atomically; text is written as UTF-8. When this returns, the data is on disk."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def append_line(path: Path, text: str, *, durable: bool = True) -> None:
-    """Add one line, `text` without its end, to `path`. When this returns, the line is on the disk.
+    """Append one line, `text` without its line end, to `path`. When this returns, the line is on disk.
 
-    Unless `durable`: then it outlives the process but perhaps not the machine, and costs a hundredth of the time.
-    A torn last line, left by a crash, is cut off first.
+    With `durable=False`, the line survives a crash of the process but perhaps not of the machine, and is written a
+    hundred times as fast. A torn last line, left by a crash, is cut off first.
     """
     if "\n" in text:
         raise ValueError("a line cannot hold a line end")
@@ -94,10 +94,10 @@ def append_line(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The whole lines of `path` without their ends; none where there is no such file.
+    """The complete lines of `path` without line ends; empty if there is no such file.
 
-    A last line without an end was torn by a crash and does not count. Raises `RunDirError` where the file
-    cannot be read or is not text.
+    A last line without a line end was cut off by a crash and is ignored. Raises `RunDirError` if the file cannot be
+    read or is not text.
     """
     try:
         return [line.decode() for line in whole_lines(path)]
@@ -120,23 +120,23 @@ def whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed `atomic_path` left in `folder` (not below it). Only for the folder's one writer."""
+    """Remove temporary files that a killed `atomic_path` left in `folder` (not below). Only for the folder's writer."""
     with explain_disk_errors(folder):
         for leftover in folder.glob(f"{_TEMPORARY}*.tmp"):
             leftover.unlink(missing_ok=True)
 
 
 class OneWriter:
-    """The right to write to a folder, which one process has at a time; it ends with the process at the latest."""
+    """A lock on a folder for writing, held by one process at a time; released at the latest when the process ends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: BaseFileLock | None = None
 
     def claim(self) -> bool:
-        """Have it from now on; whether it is new, so that what was read before may be out of date.
+        """Acquire the lock. Returns whether it is new, so that earlier reads may be outdated.
 
-        Raises `RunDirError` where another process has it.
+        Raises `RunDirError` if another process holds it.
         """
         from filelock import FileLock, Timeout
 
@@ -144,7 +144,7 @@ class OneWriter:
             return False
         with explain_disk_errors(self._folder):
             _make_folder(self._folder)
-            # One lock for all of this process, whichever thread or store writes.
+            # One lock for the whole process, shared by all threads and stores.
             lock = FileLock(real_path(self._folder / _LOCK), timeout=0, thread_local=False, is_singleton=True)
             try:
                 lock.acquire()
@@ -156,16 +156,16 @@ class OneWriter:
         return True
 
     def release(self) -> None:
-        """Leave it to others."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
 
 def oddities_in(folder: Path) -> Iterator[Path]:
-    """What is neither a folder nor a regular file in a folder and those below it: links, pipes, devices, sockets.
+    """Everything below a folder that is neither a folder nor a regular file: links, pipes, devices, sockets.
 
-    No link is followed.
+    Links are not followed.
     """
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""`judgements.jsonl`: a line per judged label, with every image and its score; `judgements.parquet`: what follows."""
+"""`judgements.jsonl`, with every image and its score per judged label, and `judgements.parquet`, with the results."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Kind = Literal["active", "silent", "hard", "seen"]
 Verdict = Literal["confirmed", "fails", "undecided", "not judged"]
 
 APPLIES = 0.5
-"""From this score on the judge is taken to say that the label applies."""
+"""From this score on, the judge's answer counts as "the label applies"."""
 CHANCE, GOOD = 0.5, 0.75
-"""Balanced accuracy of somebody who guesses, and half-way from there to always right."""
+"""Balanced accuracy of guessing, and half-way between guessing and perfect."""
 FEWEST = 5
-"""Images of either kind below which a label is not judged."""
+"""Minimum number of images of each kind; with fewer, a label is not judged."""
 
 COLUMNS = {
     "layer": "int64",
@@ -50,10 +50,10 @@ COLUMNS = {
 
 
 class JudgedImage(NamedTuple):
-    """An image: whether the feature fires on it, how much, and what the judge gave.
+    """An image, the feature's activation on it, and the judge's score.
 
     `hard` ones are silent images most like those that the feature fires on most; `seen` ones were shown to the labeler,
-    the others are held out. A score of None: it cannot be judged.
+    the others are held out. The score is None if the image cannot be judged.
     """
 
     item_id: str
@@ -89,13 +89,13 @@ class Judgement(NamedTuple):
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Judgement:
-        """The judgement that a line holds."""
+        """Parse a line."""
         images, seen = (tuple(JudgedImage(**image) for image in row[name]) for name in ("images", "seen"))
         feature = feature_of(row)
         return cls(feature, row["label"], images, row["reason"], row["key"], seen)
 
     def as_row(self, powerless: str = "") -> dict[str, Any]:
-        """Its row of the table: counts, and figures that are NaN where too few images could be judged.
+        """The row of the table: counts, and figures that are NaN if too few images could be judged.
 
         `specificity` is that over all silent images, the hard ones among them; `hard_specificity` over these alone.
         `powerless`: why nothing follows from what the judge says.
@@ -117,11 +117,11 @@ class Judgement(NamedTuple):
 
     @property
     def is_judged(self) -> bool:
-        """Whether there are enough images of either kind."""
+        """Whether there are enough images of both kinds."""
         return not self.reason and not _too_few(len(self.scores("active")), len(self.scores("silent", "hard")))
 
     def scores(self, *kinds: Kind) -> list[float]:
-        """What the judge gave to the images of some kinds, without those that it could not judge."""
+        """The judge's scores of the images of these kinds, without images that it could not judge."""
         return [image.score for image in (*self.images, *self.seen) if image.kind in kinds and image.score is not None]
 
     def _figures(self) -> dict[str, float]:
@@ -141,17 +141,17 @@ class Judgement(NamedTuple):
 
 
 def says_yes(scores: Sequence[float]) -> Estimate:
-    """The share of scores that say that the label applies."""
+    """The share of scores that count as "the label applies"."""
     return proportion(sum(score >= APPLIES for score in scores), len(scores))
 
 
 def says_no(scores: Sequence[float]) -> Estimate:
-    """The share of scores that say that it does not."""
+    """The share of scores that count as "the label does not apply"."""
     return proportion(sum(score < APPLIES for score in scores), len(scores))
 
 
 def verdict(ci_low: float, ci_high: float) -> Verdict:
-    """What an interval of the balanced accuracy says of a label.
+    """The verdict on a label, from the 95 % interval of its balanced accuracy.
 
     Confirmed: better than chance. Fails: it may be chance, and is in any case not good. Undecided: it may be either.
     """
@@ -182,12 +182,12 @@ def read_judgements(path: Path) -> dict[Feature, Judgement]:
 
 
 def mend_judgements(path: Path) -> int:
-    """Keep the lines that are whole; gives how many are not."""
+    """Remove damaged lines and return their number."""
     return keep_whole_lines(path, Judgement.from_json)
 
 
 def append_judgement(path: Path, judgement: Judgement) -> None:
-    """Keep one judgement; durable when this returns."""
+    """Append one judgement; durable when this returns."""
     append_line(path, judgement.as_text())
 
 

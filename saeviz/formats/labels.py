@@ -1,4 +1,4 @@
-"""`labels.jsonl`: a line per named feature, with a key that says what the name was made from."""
+"""`labels.jsonl`: a line per named feature, with a digest of the inputs of its label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saeviz.values.naming import FeatureLabel
 
 
 class ShownIds(NamedTuple):
-    """What a labeler was given to name a feature: its top images, strongest first, and images on which it is silent."""
+    """The ids of the images shown to a labeler: top images, strongest first, and images without the feature."""
 
     top: tuple[str, ...]
     contrast: tuple[str, ...]
@@ -31,7 +31,7 @@ class LabelLine(NamedTuple):
 
     @property
     def n_seen(self) -> int:
-        """How many of its top images the labeler looked at: as many as it says, else all that it was given."""
+        """The number of top images the labeler used: as it reports, else all that it was given."""
         given = len(self.shown.top) if self.shown else 0
         told = self.label.details.get("top_images")
         return told if isinstance(told, int) and told >= 0 else given
@@ -55,7 +55,7 @@ class LabelLine(NamedTuple):
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> LabelLine:
-        """The label that a line holds."""
+        """Parse a line."""
         label = FeatureLabel(
             row["label"], row["description"], tuple(row["elements"]), row["why"], row["confidence"], row["details"]
         )
@@ -75,12 +75,12 @@ def read_labels(path: Path) -> dict[Feature, LabelLine]:
 
 
 def mend_labels(path: Path) -> int:
-    """Keep the lines that are whole; gives how many are not."""
+    """Remove damaged lines and return their number."""
     return keep_whole_lines(path, LabelLine.from_json)
 
 
 def append_label(path: Path, line: LabelLine) -> None:
-    """Keep one label; durable when this returns."""
+    """Append one label; durable when this returns."""
     append_line(path, line.as_text())
 
 

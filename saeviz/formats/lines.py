@@ -1,4 +1,4 @@
-"""Files of JSON, an object a line, each with a checksum of its own: what is whole of a damaged file can be kept."""
+"""JSON-lines files whose lines have checksums, so that the intact lines of a damaged file can be kept."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ T = TypeVar("T")
 CHECK = "check"
 """The key of a line's checksum."""
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, SaevizError)
-"""What making something of a line raises where it was changed or damaged since it was written."""
+"""The exceptions raised when parsing a changed or damaged line."""
 
 
 def checked_line(row: Mapping[str, Any]) -> str:
-    """One line that ends with a checksum of the rest."""
+    """The row as a JSON line that ends with a checksum."""
     as_read = json.loads(json.dumps(row))
     return json.dumps({**row, CHECK: _check_of(as_read)}, ensure_ascii=False)
 
 
 def parse_line(text: str) -> dict[str, Any]:
-    """The row of `checked_line`, without its checksum. Raises `ValueError` where it was changed.
+    """Parse a line of `checked_line`, without its checksum. Raises `ValueError` if it was changed.
 
-    A line without a checksum, as earlier versions wrote them, is taken as it is.
+    A line without a checksum, as written by earlier versions, is accepted.
     """
     try:
         row = json.loads(text)
@@ -50,9 +50,9 @@ def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) ->
 
 
 def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> int:
-    """Take out of a file the lines that are damaged, and give how many there were.
+    """Remove damaged lines from a file and return their number.
 
-    A last line without an end was torn by a crash and is not counted.
+    A last line without a line end was cut off by a crash and is not counted.
     """
     whole: list[bytes] = []
     n_lines = 0

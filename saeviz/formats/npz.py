@@ -1,7 +1,7 @@
 """Files in NumPy's `.npz` format, read without NumPy's own reader.
 
-That one has Python parse the header of every array (`ast.literal_eval`), which fails at random with `SystemError` on
-Python 3.11 where threads do it at the same time. NumPy writes these headers in one form, which a pattern recognises.
+NumPy's reader parses the header of every array with `ast.literal_eval`, which on Python 3.11 fails at random with
+`SystemError` if several threads do so at the same time. Here headers are parsed with a regular expression.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_UNPACKED = 2**30
-"""Of all arrays together that are read from a file; those that are written have a few MB."""
+"""Maximum size of all arrays read from a file; files that saeviz writes have a few MB."""
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
     rb"\s*\{\s*'descr':\s*'([<>|=][?a-zA-Z]\d{0,9})',\s*'fortran_order':\s*(False|True),\s*"
     rb"'shape':\s*\(([\d, ]*)\),?\s*\}\s*"
 )
 _DAMAGE = (BadZipFile, EOFError, LookupError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error)
-"""What an archive that is none, or is cut or encrypted, may raise besides `ValueError`."""
+"""Exceptions, besides `ValueError`, for a file that is not an archive, or is cut off or encrypted."""
 
 
 def read_npz(source: Path | bytes | bytearray, *names: str) -> dict[str, NDArray[Any]]:
-    """The arrays of a file or its content by name, those of `names` or else all; they cannot be written to.
+    """The arrays of a file, or of its content, by name: those in `names`, or all. They are read-only.
 
-    May be called from several threads. Raises `OSError` where the file cannot be read, and `ValueError` for whatever
-    is damaged, lacks one of `names`, or holds anything but arrays of numbers and text.
+    Thread-safe. Raises `OSError` if the file cannot be read, and `ValueError` if it is damaged, lacks one of `names`,
+    or contains anything except arrays of numbers and text.
     """
     try:
         with _opened(source) as file, ZipFile(file) as archive:
@@ -56,7 +56,7 @@ def _opened(source: Path | bytes | bytearray) -> BinaryIO:
 
 
 def to_array(data: bytes) -> NDArray[Any]:
-    """The array of an `.npy` file, which cannot be written to. Raises `ValueError` for anything else."""
+    """The array of an `.npy` file, read-only. Raises `ValueError` if it is not one."""
     import numpy as np
 
     version = data[len(_MAGIC) : len(_MAGIC) + 2]

@@ -1,4 +1,4 @@
-"""Rows of a Parquet table, read without the rest of it."""
+"""Read rows of a Parquet table without loading all of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS_TOGETHER = 1 << 16
 
 
 def read_whole(path: Path) -> pd.DataFrame:
-    """The table. A column at a time is read: all at once would take twice the memory."""
+    """Read a table, one column at a time, which halves the peak memory."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -36,9 +36,9 @@ def read_whole(path: Path) -> pd.DataFrame:
 
 
 def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | None = None) -> pa.Table:
-    """The rows that have the values `where`; those of `columns` that there are, or else all.
+    """The rows with the values in `where`, with those of `columns` that exist, or all.
 
-    Groups of rows that cannot hold what is wanted are passed over, and of the others few rows at a time are in memory.
+    Row groups that cannot contain matches are skipped, and only few rows at a time are in memory.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Paths as users write them: relative to where they were written, `~` for the home directory."""
+"""Resolve paths as users write them: relative to the file they are in, `~` for the home directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from saeviz.values.errors import ConfigError
 
 
 def absolute(text: str, base: Path) -> Path:
-    """The path, relative to `base` and without links; raises `ConfigError` where no path can be made of the text."""
+    """The absolute path, relative to `base` and with links resolved. Raises `ConfigError` if the text is not a path."""
     try:
         path = base / Path(text).expanduser()
         exists(path)
@@ -20,7 +20,7 @@ def absolute(text: str, base: Path) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; also true of what this user is not allowed to see."""
+    """Whether a path exists; also True if this user may not access it."""
     try:
         return path.exists()
     except PermissionError:
@@ -28,7 +28,7 @@ def exists(path: Path) -> bool:
 
 
 def default_cache_dir() -> Path:
-    """`~/.cache/saeviz`; raises `ConfigError` where there is no home directory."""
+    """`~/.cache/saeviz`. Raises `ConfigError` if there is no home directory."""
     try:
         return Path("~", ".cache", "saeviz").expanduser()
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Values as JSON can hold them, and text as a terminal can show it."""
+"""Convert values for JSON, and make text safe for a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The same value of Python's own types: NumPy numbers and arrays converted, NaN and infinities as None."""
+    """The value in plain Python types: NumPy numbers and arrays are converted, NaN and infinities become None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
 
 
 def safe(text: str) -> str:
-    r"""The text for a terminal or a log: nothing in it moves the cursor, turns the writing round or is invisible.
+    r"""The text, safe for a terminal or log: without terminal escapes, bidirectional or invisible characters.
 
     Line ends and tabs stay; what Unicode counts as unprintable (control, format and surrogate characters, foreign line
     and paragraph separators, unusual spaces) is shown as an escape such as `\x1b` or `\u202e`.
@@ -37,19 +37,19 @@ def safe(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same without line ends and tabs, so that what comes from outside cannot forge a line of its own."""
+    """Like `safe`, but on one line, so that text from outside cannot forge another line."""
     return safe(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def quoted(value: Any, longest: int = 80) -> str:
-    """A value from outside, named in a message: in quotes if it is text, on one line and not longer than it helps."""
+    """A value from outside for a message: quoted if it is text, on one line, and shortened."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _MOST_BITS:
         return f"a number of about {value.bit_length() * 3 // 10:,} digits"
     return shortened(_bounded.repr(value), longest)
 
 
 def shortened(text: str, longest: int = 80) -> str:
-    """Text on one line, and no longer than it helps in a message."""
+    """Text for a message: on one line, and shortened."""
     text = one_line(text)
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 4 :]}"
 

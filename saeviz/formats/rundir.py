@@ -107,19 +107,19 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """An existing run directory; raises `ConfigError` where there is none."""
+        """Open an existing run directory. Raises `ConfigError` if it is not one."""
         with explain_disk_errors(path / "run.json", "read"):
             if not (path / "run.json").is_file():
                 raise ConfigError(f"{path} is not a run directory: it has no run.json")
         return cls(path)
 
     def embeddings(self, table: str) -> Path:
-        """The folder of the embeddings that a table of the run file asks for."""
+        """The folder of the embeddings of a table of the run file."""
         return self.path / table
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process, to write to it; raises `RunDirError` where another run has it.
+        """Lock the directory for writing by this process. Raises `RunDirError` if another run holds the lock.
 
         Raises `ConfigError` where a link would have something written elsewhere, or there is a pipe or the like: the
         directory may be a stranger's.
@@ -157,9 +157,9 @@ class RunDir:
                     )
 
     def read_manifest(self) -> dict[str, Any]:
-        """`run.json`, or an empty manifest; raises `RunDirError` where it is damaged or too new.
+        """Read `run.json`, or return an empty manifest. Raises `RunDirError` if it is damaged or too new.
 
-        While the directory is `locked` nobody else writes it, so the file is read once.
+        While the directory is `locked`, the file is read only once.
         """
         if self._manifest is None and not self.manifest_file.exists():
             return {"format": FORMAT, "stages": {}}
@@ -176,19 +176,19 @@ class RunDir:
         return manifest
 
     def config(self) -> Mapping[str, Any]:
-        """The tables of the configuration in `run.json`; raises `ConfigError` where there are none."""
+        """The configuration in `run.json`. Raises `ConfigError` if there is none."""
         config = self.read_manifest().get("config")
         if not isinstance(config, Mapping):
             raise ConfigError(f"{self.manifest_file} has no configuration: the run was never started")
         return config
 
     def plugin_words(self) -> list[str]:
-        """What `--plugins` said when the run was made. Nothing is loaded because of it."""
+        """The words of `--plugins` recorded by the run; nothing is loaded because of them."""
         words = self.read_manifest().get("use_plugins")
         return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
     def spaces(self) -> list[FeatureSpace]:
-        """The feature spaces of the run as `run.json` has them, empty before they are known."""
+        """The feature spaces in `run.json`, empty before they are known."""
         try:
             return [
                 FeatureSpace(**space) for space in self.read_manifest()["stages"].get("extract", {}).get("spaces", [])
@@ -204,13 +204,13 @@ class RunDir:
             self._manifest = text
 
     def digests(self, paths: Collection[Path]) -> dict[str, str]:
-        """For the manifest: what is in these files and folders, by their names in the run directory."""
+        """The digests of these files and folders for the manifest, by their names in the run directory."""
         inside = [path.relative_to(self.path) for path in paths if path.is_relative_to(self.path)]
         found = {name.as_posix(): digest_of_tree(self.path / name) for name in inside}
         return {name: digest for name, digest in found.items() if digest is not None}
 
     def changed(self, record: Mapping[str, Any]) -> list[Path]:
-        """The files of a stage's record that are no longer there, or not as they were when it had finished."""
+        """The files of a stage's record that are missing or have changed since it finished."""
         return [
             self.path / name
             for name, digest in _digests_in(record).items()
@@ -218,7 +218,7 @@ class RunDir:
         ]
 
     def verify(self, path: Path, stage: str) -> None:
-        """Raise `RunDirError` where a file is not as the stage has left it; one that is still made is not checked."""
+        """Raise `RunDirError` if a file has changed since the stage finished; an unfinished stage is not checked."""
         record = self.read_manifest()["stages"].get(stage, {})
         digest = _digests_in(record).get(path.relative_to(self.path).as_posix())
         if digest is not None and digest_of_tree(path) != digest:
@@ -231,7 +231,7 @@ class RunDir:
             table.to_parquet(temporary, index=False, write_page_checksum=True, row_group_size=ROWS_TOGETHER)
 
     def read_table(self, path: Path, stage: str) -> pd.DataFrame:
-        """A Parquet table; raises `RunDirError`, naming the stage that makes it, where it is missing or damaged."""
+        """Read a Parquet table. Raises `RunDirError`, naming the stage that writes it, if it is missing or damaged."""
         self.verify(path, stage)
         table = _read(path, stage, read_whole)
         missing = [name for name in _COLUMNS.get(path.name, ()) if name not in table]
@@ -240,9 +240,9 @@ class RunDir:
         return table
 
     def extracted_ids(self) -> list[str]:
-        """The images of the run in their order, without those that cannot be read; all have features once it is done.
+        """The ids of the run's readable images, in order; all have features once extraction is finished.
 
-        A store may hold more: of images that have been removed since, and of what a picture was before it was damaged.
+        A store may have more: features of images that were removed later or can no longer be read.
         """
         left_out = self.failures.of("extract")
         table = self.read_table(self.items, "extract")
@@ -263,7 +263,7 @@ class RunDir:
         write_atomic(path, shown.to_csv(index=False, lineterminator="\n"))
 
     def read_csv(self, path: Path, stage: str, dtype: type | None = None) -> pd.DataFrame:
-        """A CSV table, text as it stands; with `dtype=str` its numbers as well."""
+        """Read a CSV table with text unchanged; with `dtype=str`, numbers as text, too."""
         import pandas as pd
 
         self.verify(path, stage)
@@ -271,7 +271,7 @@ class RunDir:
 
 
 def _digests_in(record: Mapping[str, Any]) -> dict[str, str]:
-    """Of a stage's record; a manifest that others wrote names no file outside the run directory by them."""
+    """The file digests of a stage's record, without paths outside the run directory."""
     known = record.get("sha256")
     names = known.items() if isinstance(known, Mapping) else ()
     return {name: digest for name, digest in names if isinstance(digest, str) and _stays_inside(PurePath(name))}
@@ -282,11 +282,11 @@ def _stays_inside(name: PurePath) -> bool:
 
 
 _RECORD = {"facts": dict, "counts": dict, "sha256": dict, "provenance": dict, "spaces": list, "copies": list}
-"""What a stage leaves in the manifest, besides texts and numbers."""
+"""Fields of a stage's record in the manifest that are neither text nor numbers."""
 
 
 def _is_manifest(found: Any) -> bool:
-    """Whether it has the shape that all readers rely on."""
+    """Whether a manifest has the structure that readers rely on."""
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("stages"), dict):
         return False
     return all(
@@ -303,7 +303,7 @@ def _next_step(stage: str) -> str:
 
 def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
     try:
-        open_regular(path).close()  # a pipe would be waited for
+        open_regular(path).close()  # fails for a pipe instead of blocking
         return reader(path)
     except FileNotFoundError as error:
         raise RunDirError(f"{path} is not there yet: run the stage {stage!r} first") from error
@@ -316,6 +316,6 @@ def _holds_foreign_files(path: Path) -> bool:
 
 
 def digest_of(value: Any) -> str:
-    """16 hex digits that stand for a JSON-able value."""
+    """A digest, 16 hex digits, of a value that can be written as JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`selected.csv`: the features that matter, best first, each with the relation that speaks for it and its label."""
+"""`selected.csv`: the selected features, best first, each with its main correlation and its label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIGURES = ["r", "ci_low", "ci_high", "q", "r_held_out", "ci_low_held_out", "ci_h
 def write_selected(
     rundir: RunDir, selected: Sequence[Selected], table: ScoreTable, labels: Mapping[Feature, FeatureLabel]
 ) -> None:
-    """Replace the file. Of a selector that names no ratings, the one that correlates most with a feature is told."""
+    """Write the file. A feature without a rating from the selector gets the one with the strongest correlation."""
     import pandas as pd
 
     measure = measure_of(next(iter(relation_prefixes(table.correlations.columns)), ""), table.facts)
@@ -48,14 +48,14 @@ def write_selected(
 
 
 def write_names(rundir: RunDir, labels: Mapping[Feature, FeatureLabel]) -> None:
-    """Replace the column `label`; all else stays as it is, to the letter."""
+    """Replace the column `label`; everything else is unchanged."""
     table = rundir.read_csv(rundir.selected, "select", dtype=str)
     table["label"] = [_name(labels, feature) for feature in features_of(table)]
     rundir.write_csv(rundir.selected, table)
 
 
 def read_selected(rundir: RunDir) -> list[Selected]:
-    """The choices; raises `RunDirError` where the file is missing or damaged."""
+    """Read the selected features. Raises `RunDirError` if the file is missing or damaged."""
     table = rundir.read_csv(rundir.selected, "select")
     try:
         return [
@@ -72,7 +72,7 @@ def read_selected(rundir: RunDir) -> list[Selected]:
 
 
 def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, list[dict[str, Any]]]:
-    """Of each selected feature the main correlations, the strongest first."""
+    """The main correlations of each selected feature, strongest first."""
     found = main_relation(correlations)
     if "r" not in found:
         return {}
@@ -97,5 +97,5 @@ def _name(labels: Mapping[Feature, FeatureLabel], feature: Feature) -> str:
 
 
 def _as_text(value: float | None) -> str:
-    """Six digits, '' where there is no value."""
+    """A number with six digits, '' if there is no value."""
     return "" if value is None or math.isnan(value) else f"{value:.6g}"

@@ -1,4 +1,4 @@
-"""TOML, whatever is in it: read within bounds, written so that it reads back."""
+"""Read untrusted TOML within limits, and write TOML."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The tables in the text; raises `ValueError` with a reason."""
+    """Parse TOML text. Raises `ValueError` with the reason."""
     try:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except tomllib.TOMLDecodeError:
         raise
-    except ValueError as error:  # Python's own bound on digits
+    except ValueError as error:  # Python's limit on digits
         raise ValueError("a number in it has too many digits") from error
 
 
@@ -70,14 +70,14 @@ def check_values(tables: Mapping[str, Any], name: str) -> None:
 
 
 def to_toml(tables: Mapping[str, Any]) -> str:
-    """The text of the tables; what TOML cannot hold, None, is left out."""
+    """The tables as TOML text; None, which TOML does not have, is left out."""
     import tomli_w
 
     return tomli_w.dumps(_without_none(tables))
 
 
 def toml_value(value: Any) -> str:
-    """One value as it stands behind `=`, on one line."""
+    """One value as TOML, on one line."""
     if isinstance(value, Mapping):
         inside = ", ".join(f"{toml_key(str(key))} = {toml_value(entry)}" for key, entry in _without_none(value).items())
         return f"{{ {inside} }}" if inside else "{}"
@@ -88,7 +88,7 @@ def toml_value(value: Any) -> str:
 
 
 def toml_key(name: str) -> str:
-    """A name as it stands before `=`: in quotes where it needs them."""
+    """A key as TOML, quoted if necessary."""
     return to_toml({name: 0}).removesuffix(" = 0\n")
 
 

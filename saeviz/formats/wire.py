@@ -1,4 +1,4 @@
-"""Arrays that travel between machines: `.npz` without pickles or compression, checked before it is believed."""
+"""Serialise arrays for HTTP: `.npz` without pickles and compression, validated when read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EMBEDDINGS = {"vectors": ("<f4", 2), "errors": ("u1", 1)}
 
 
 def pack_arrays(**arrays: NDArray[Any]) -> bytes:
-    """An `.npz` file with these arrays."""
+    """These arrays as an `.npz` file."""
     import numpy as np
 
     buffer = BytesIO()
@@ -37,7 +37,7 @@ def pack_arrays(**arrays: NDArray[Any]) -> bytes:
 def unpack_arrays(data: bytes | bytearray, expected: Mapping[str, tuple[str, int]]) -> dict[str, NDArray[Any]]:
     """The `expected` arrays of an `.npz` file, by name with type and number of dimensions.
 
-    Raises `DataError` for anything else in it. No more memory is used than `data` has bytes.
+    Raises `DataError` for anything else. Uses no more memory than the size of `data`.
     """
     try:
         with ZipFile(BytesIO(data)) as archive:
@@ -62,7 +62,7 @@ def _refuse_another_kind(array: NDArray[Any], dtype: str, n_dimensions: int) -> 
 
 
 def pack_features(batch: FeatureBatch) -> bytes:
-    """A batch without its space."""
+    """Serialise a batch, without its space."""
     import numpy as np
 
     matrix = batch.matrix
@@ -75,7 +75,7 @@ def pack_features(batch: FeatureBatch) -> bytes:
 
 
 def unpack_features(data: bytes | bytearray, space: FeatureSpace) -> FeatureBatch:
-    """The batch; raises `DataError` where it is damaged or belongs to another space."""
+    """Parse a batch. Raises `DataError` if it is damaged or belongs to another space."""
     from scipy.sparse import csr_array
 
     arrays = unpack_arrays(data, FEATURES)
@@ -99,7 +99,7 @@ def pack_text(values: Sequence[str | None]) -> NDArray[Any]:
 
 
 def unpack_text(array: NDArray[Any]) -> list[Any]:
-    """A list that `pack_text` made."""
+    """Parse a list written by `pack_text`."""
     try:
         values = json.loads(array.tobytes())
     except (ValueError, RecursionError) as error:
@@ -110,7 +110,7 @@ def unpack_text(array: NDArray[Any]) -> list[Any]:
 
 
 def pack_pictures(files: Sequence[bytes]) -> bytes:
-    """Image files in one body."""
+    """Serialise image files into one body."""
     import numpy as np
 
     lengths = np.array([len(file) for file in files], dtype="<i8")
@@ -118,7 +118,7 @@ def pack_pictures(files: Sequence[bytes]) -> bytes:
 
 
 def unpack_pictures(data: bytes | bytearray) -> list[bytes]:
-    """The image files; raises `DataError` where the lengths are wrong."""
+    """Parse image files. Raises `DataError` if the lengths are wrong."""
     arrays = unpack_arrays(data, PICTURES)
     lengths = arrays["lengths"].tolist()
     if any(length < 0 for length in lengths) or sum(lengths) != arrays["files"].size:

@@ -1,1 +1,1 @@
-"""Any picture as RGB, and a heatmap over it."""
+"""Convert pictures to RGB, and draw heatmaps over them."""

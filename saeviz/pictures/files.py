@@ -1,4 +1,4 @@
-"""A picture as a file, for whoever wants it sent."""
+"""The file of a picture, for sending it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def picture_file(item: ImageItem, most: int | None = None) -> bytes:
-    """The file of an image as it is; a PNG of what a function draws.
+    """The unchanged file of an image, or a PNG if its source is a function.
 
     Raises `ImageError` where it cannot be read, has more than `most` bytes or is no picture: a table from somewhere may
     call any file one, and what is sent must not be a key.

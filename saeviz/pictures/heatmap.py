@@ -1,4 +1,4 @@
-"""A heatmap over its picture."""
+"""Draw a heatmap over its picture."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ VIRIDIS = (
     *((68, 1, 84), (72, 36, 117), (65, 68, 135), (53, 95, 141), (42, 120, 142), (33, 145, 140)),
     *((34, 168, 132), (68, 191, 112), (122, 209, 81), (189, 223, 38), (253, 231, 37)),
 )
-"""Every tenth of matplotlib's colour map (CC0): even steps to the eye, also to one that tells few colours apart."""
+"""Every tenth colour of matplotlib's map (CC0), which is perceptually uniform, also with colour blindness."""
 LONGEST, SHORTEST_LONG = 1024, 512
-"""Pictures are shown at their own size, except that their longer side is brought into this range."""
+"""The allowed range of the longer side of a drawn picture; it is scaled only if outside."""
 GREYED = 0.7
-"""How much of its colour a picture gives up under the map, so that only the map is green or yellow."""
+"""Desaturation of the picture under the map, so that only the map is coloured."""
 STRENGTH = 0.8
-"""How much the map hides of the picture where the feature fires most."""
+"""Opacity of the map where the feature fires most."""
 UNSEEN = 0.35
-"""Brightness of what the model did not see."""
+"""Brightness of parts that the model did not see."""
 OUTLINE = 140
-"""Grey level of the line around what it saw, for pictures that are dark anyway."""
+"""Grey level of the line around the field of view, for dark pictures."""
 LEGEND_HEIGHT, LEGEND_WIDTH, FONT_SIZE = 28, 360, 13
 MARK = ("Software", "saeviz heatmap")
-"""Text in the file of a heatmap that says what it is, so that no run takes it for an image."""
+"""A text entry in the files of heatmaps, so that runs do not use them as images."""
 
 
 def is_heatmap(path: Path) -> bool:
-    """Whether a file is a heatmap that saeviz has written."""
+    """Whether a file is a heatmap written by saeviz."""
     if path.suffix.lower() != ".png":
         return False
     try:
@@ -48,7 +48,7 @@ def is_heatmap(path: Path) -> bool:
 
 
 def draw_heatmap(picture: Image, values: Float32Array, box: Box, *, smooth: bool = True, caption: str = "") -> Image:
-    """The map `[rows, cols]` over the picture, RGB, with a legend below.
+    """Draw a map `[rows, cols]` over the picture: RGB, with a legend below.
 
     The map lies on `box`; what is outside of it is dim. `smooth` interpolates between the centres of cells, where
     it shows the exact values; otherwise every pixel has the value of its cell. Colours go from 0 to the map's maximum.
@@ -101,7 +101,7 @@ def _blend(shown: Image, heat: FloatArray, seen: Mask) -> NDArray[np.uint8]:
 
 
 def _around(seen: Mask) -> Mask:
-    """The pixels of the next row and column on each side."""
+    """The grid extended by the nearest row and column on each side."""
     import numpy as np
 
     wider = np.pad(seen, 1)

@@ -1,4 +1,4 @@
-"""Any picture as 8-bit RGB, the way an eye would see it."""
+"""Convert any picture to 8-bit RGB, as a viewer would show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def is_see_through(image: Image) -> bool:
-    """Whether any of it is transparent, more or less."""
+    """Whether the picture has any transparent or translucent parts."""
     if not image.has_transparency_data:
         return False
     alpha: Any = _straight(image).convert("RGBA").getchannel("A")
@@ -21,9 +21,9 @@ def is_see_through(image: Image) -> bool:
 def to_rgb(image: Image) -> Image:
     """The picture in mode RGB, of the same size.
 
-    What is transparent shows white. Grey of more than 8 bits is scaled, where Pillow alone would clip it to white:
-    16-bit pictures by their full range, integers and floats by the first of 1, 255, 65535 or their maximum that holds
-    them. Raises `ImageError` for a mode that has no RGB.
+    Transparent parts become white. Grey of more than 8 bits is scaled, whereas Pillow would clip it to white: 16-bit
+    pictures by their full range, integers and floats by the first of 1, 255, 65535 or their maximum that holds them.
+    Raises `ImageError` for a mode that has no RGB.
     """
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
@@ -36,7 +36,7 @@ def to_rgb(image: Image) -> Image:
 
 
 def is_deep(image: Image) -> bool:
-    """Whether it is grey of more than 8 bits."""
+    """Whether the picture is grey with more than 8 bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
@@ -59,5 +59,5 @@ def _on_white(image: Image) -> Image:
 
 
 def _straight(image: Image) -> Image:
-    """Pillow turns grey with premultiplied alpha into nothing else but this."""
+    """The only mode into which Pillow can convert grey with premultiplied alpha."""
     return image.convert("LA") if image.mode == "La" else image

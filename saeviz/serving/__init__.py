@@ -1,1 +1,1 @@
-"""`saeviz serve`: a store or a run for other machines, and a report for the browser. Needs `saeviz[serve]`."""
+"""`saeviz serve`: serve a store or a run to other machines, or a report to a browser. Needs `saeviz[serve]`."""

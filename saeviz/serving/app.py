@@ -1,4 +1,4 @@
-"""The service over HTTP; `docs/http.md` is its description."""
+"""The HTTP API; see `docs/http.md` for its description."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def make_app(service: Service) -> Starlette:
-    """The whole service, without any guard before it."""
+    """The ASGI app of the service, without authentication and limits."""
     handlers = _Handlers(service)
 
     @asynccontextmanager

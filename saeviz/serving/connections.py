@@ -1,4 +1,4 @@
-"""Connections: none is waited for without end, none that is idle keeps another out, small answers leave at once."""
+"""Handle connections: time-outs, a limit on idle ones, and prompt sending of small answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0
-"""A connection has this long to send the head of a request."""
+"""Seconds within which a connection must send the head of a request."""
 STALLED_SECONDS = 60.0
-"""Whoever takes nothing of an answer for this long is hung up on."""
+"""Seconds without reading any of a response after which a client is disconnected."""
 CLOSING_SECONDS = 5.0
-"""When the service ends, an answer has this long to be taken."""
+"""Seconds that responses in progress have when the service stops."""
 MOST_IDLE = 256
-"""Of more connections on which nothing is in progress those that are idle longest are closed."""
+"""The maximum number of idle connections; beyond it, those idle longest are closed."""
 
 
 class Connection(H11Protocol):
@@ -74,7 +74,7 @@ class Connection(H11Protocol):
             self.loop.call_later(CLOSING_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
-        """The other side is slow to read."""
+        """Called when the client is slow to read."""
         super().pause_writing()
         self._stall_timer = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
 

@@ -1,4 +1,4 @@
-"""The embedding model of a run, for pictures that somebody sends."""
+"""Embed pictures from requests with the embedding model of a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServedEmbeddings:
             return {"dim": int(embedder.dim), "embedder": plain(self._config.as_json())}
 
     def embed(self, body: bytes | bytearray) -> bytes:
-        """Embeddings of packed image files, packed; a row of NaN and a reason where one cannot be read."""
+        """Embed packed image files and pack the result; an unreadable one gets a row of NaN and a reason."""
         import numpy as np
 
         items = [ImageItem(str(number), file) for number, file in enumerate(unpack_pictures(body))]

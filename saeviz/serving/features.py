@@ -1,4 +1,4 @@
-"""The features of a store, packed for the wire."""
+"""Serve the features of a store, serialised."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ServedFeatures:
         return self._store.item_ids(space)
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str]) -> bytes:
-        """Features of these items, or of the first of them where all would be too many; packed."""
+        """The packed features of these items, or of the first of them if all would be too large."""
         found: list[FeatureBatch] = []
         size = 0
         for batch in self._store.read(space, item_ids[:MOST_ITEMS]):
@@ -42,11 +42,11 @@ class ServedFeatures:
         return pack_features(FeatureBatch(space, ids, space.stack(batch.matrix for batch in found)))
 
     def write(self, body: bytes | bytearray, space: FeatureSpace) -> None:
-        """Keep a packed batch. Unpacking it takes several times its length."""
+        """Store a packed batch. Unpacking takes several times its length in memory."""
         self._store.write(unpack_features(body, space))
 
     def clear(self) -> None:
-        """Forget all features."""
+        """Remove all features."""
         self._store.clear()
 
     def close(self) -> None:

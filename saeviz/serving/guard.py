@@ -1,4 +1,4 @@
-"""Who may come in: those with the token; without one only this machine, and no web page that a browser has open."""
+"""Authenticate requests: by token or, without one, only from this machine and not from web pages in a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Guard:
-    """An ASGI app that passes on to another what is allowed.
+    """ASGI middleware that passes on only allowed requests.
 
     With a `token`, requests that have it as `Authorization: Bearer TOKEN`. Without one, requests to a loopback name: a
     web page that makes its own name point here (DNS rebinding) has another.
@@ -44,7 +44,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
+    """Whether an address to listen on can be reached from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -52,7 +52,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _digest(value: bytes) -> bytes:
-    return sha256(value).digest()  # of one length, so that comparing tells nothing about the token's
+    return sha256(value).digest()  # of equal length, so that comparing does not reveal the length of the token
 
 
 def _name(host: bytes) -> str:

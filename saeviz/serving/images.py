@@ -9,7 +9,7 @@ from saeviz.values.images import ImageItem
 
 
 class ServedImages:
-    """The images of a run, listed once, when the first is asked for, whichever thread asks."""
+    """The images of a run, listed once when first needed; thread-safe."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -21,6 +21,6 @@ class ServedImages:
             return self._session.dataset.items
 
     def get(self, item_id: str) -> ImageItem | None:
-        """One image, None where the run has no such image."""
+        """The image with this id, None if there is none."""
         with self._lock:
             return self._session.dataset.by_id.get(item_id)

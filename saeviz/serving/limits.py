@@ -1,4 +1,4 @@
-"""How much is done at once: requests, and bytes of bodies and answers. Only those who were let in are counted."""
+"""Limit concurrent requests, and the bytes of bodies and responses in progress, after authentication."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 REQUESTS = 64
-"""Requests in progress; the surplus is told to come back."""
+"""Maximum number of concurrent requests; further ones get status 503."""
 BYTES = 128 * 2**20
-"""Of all bodies and answers in progress together; a request for which there is no room waits."""
+"""Maximum bytes of all bodies and responses in progress; a request that would exceed it waits."""
 MOST_BYTES = 64 * 2**20
 """Of one request, and about of one answer."""
 MOST_ITEMS = 1024
 """Items in one answer."""
 LONGEST_WAIT = 30.0
-"""Seconds that a request waits for room, and that a body may pause."""
+"""Maximum seconds that a request waits for memory, and that a body may pause."""
 _STACK = "saeviz.until_sent"
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Limited:
-    """An ASGI app that passes on at most `REQUESTS` at a time to another."""
+    """ASGI middleware that passes on at most `REQUESTS` requests at a time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,19 +53,19 @@ class Limited:
 
 
 def busy() -> JSONResponse:
-    """The answer for a request that is too many."""
+    """The response to a request beyond the limit."""
     return JSONResponse({"error": "too much is asked at once; try again"}, 503, {"Retry-After": "1"})
 
 
 class Room:
-    """Bytes that requests may hold; those that do not fit wait for their turn, first come first served."""
+    """A budget of bytes for requests; those that do not fit wait in order of arrival."""
 
     def __init__(self, size: int = BYTES) -> None:
         self._free = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, request: Request, size: int) -> None:
-        """Hold `size` bytes until the answer is sent. Raises `TimeoutError` where there is no room for long."""
+        """Reserve `size` bytes until the response is sent. Raises `TimeoutError` if they stay unavailable."""
         await request.scope[_STACK].enter_async_context(self._held(size))
 
     @asynccontextmanager
@@ -106,7 +106,7 @@ class Room:
 
 
 class OneThread:
-    """Makes calls one after the other, in a thread of its own.
+    """Runs calls one after the other, in a dedicated thread.
 
     What they share needs no lock. A thread that has freed large arrays also keeps some of their memory, so many threads
     that take turns would hold it many times.
@@ -116,5 +116,5 @@ class OneThread:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saeviz-serve")
 
     async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the call gives."""
+        """The result of the call."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **kwargs))

@@ -1,4 +1,4 @@
-"""The report of a run for a browser: the files of its folder, and nothing else."""
+"""Serve the report of a run to a browser: only the files of its folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""A page may use its own files, and no other host."""
+"""Security headers: a page may load its own files, but nothing from other hosts."""
 
 
 def make_pages(rundir: RunDir) -> Starlette:
-    """`report/` of a run. Raises `ConfigError` where it has no page, or lies elsewhere because of a link."""
+    """The app that serves `report/` of a run. Raises `ConfigError` if it has no page or is a link to another place."""
     folder = rundir.path.resolve() / "report"
     page = folder / "index.html"
     if not page.is_file():

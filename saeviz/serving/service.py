@@ -1,4 +1,4 @@
-"""What is served, whatever the protocol: always features, and of a run its images and its embedding model."""
+"""The service, independent of the protocol: features and, for a run, its images and embedding model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeviz.values.errors import ConfigError
 
 
 class Service:
-    """A store that may be written to, or a run, which may not; every call may come from another thread."""
+    """Serves a store, which can be written to, or a run, which cannot. Thread-safe."""
 
     images: ServedImages | None = None
     embeddings: ServedEmbeddings | None = None
@@ -31,14 +31,14 @@ class Service:
                 self.embeddings = ServedEmbeddings(session, embeddings)
 
     def close(self) -> None:
-        """Release what is open."""
+        """Close the store and the components."""
         self.features.close()
         if self._session is not None:
             self._session.close()
 
 
 def _embeddings(session: ReadingSession) -> ComponentConfig | None:
-    """The embedding model of a run; one that cannot be had is left out, and the rest is served."""
+    """The embedding model of a run, None with a warning if it is not available."""
     try:
         return session.config.embeddings
     except ConfigError as error:

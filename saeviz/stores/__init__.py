@@ -1,1 +1,1 @@
-"""Stores as a user names them, and copying between them."""
+"""Find stores by the names that users give, and copy between them."""

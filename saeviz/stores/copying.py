@@ -1,4 +1,4 @@
-"""Features from one store to another: in bounded memory, resumable, and read back bit by bit."""
+"""Copy features from one store to another: in bounded memory, resumable, and verified bit by bit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from saeviz.contract.roles import FeatureStore
 
 CHUNK = 1024
-"""Items asked for at once; a store streams them in smaller batches if they are large."""
+"""Items requested at a time; a store yields them in smaller batches if they are large."""
 Progress = Callable[[Iterable[str], int | None, str], Iterator[str]]
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy has of one space: `items` in all, `written` of them just now."""
+    """The result for one space: the copy has `items` items, of which `written` were written now."""
 
     space: FeatureSpace
     items: int
@@ -30,14 +30,14 @@ class Copied:
 
 
 class Part:
-    """A store to be read, of which only some items count."""
+    """A view of a store that is restricted to some items."""
 
     def __init__(self, store: FeatureStore, item_ids: Collection[str]) -> None:
         self._store = store
         self._item_ids = frozenset(item_ids)
 
     def spaces(self) -> list[FeatureSpace]:
-        """The spaces that have one of the items."""
+        """The spaces with at least one of the items."""
         return [space for space in self._store.spaces() if self.item_ids(space)]
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
@@ -54,11 +54,11 @@ def copy_features(
     open_target: Callable[[], FeatureStore],
     progress: Progress,
 ) -> list[Copied]:
-    """Make a target hold what `source` holds, in the same order, and nothing else.
+    """Copy all features of `source` to a target, in the same order.
 
-    What is there already and equal is skipped, so an interrupted copy goes on. Raises `ConfigError`, before anything
-    is written, where the target holds something else or forgets, and `DataError` where what was written does not
-    come back equal to the last bit.
+    Items that are already there and equal are skipped, so an interrupted copy resumes. Raises `ConfigError`, before
+    anything is written, if the target has other features or does not outlive the process, and `DataError` if the
+    written features do not read back identically.
     """
     target = open_target()
     try:
@@ -96,7 +96,7 @@ def _spaces(source: FeatureStore | Part, target: FeatureStore) -> list[FeatureSp
 
 
 def _missing(source: FeatureStore | Part, target: FeatureStore, space: FeatureSpace, progress: Progress) -> list[str]:
-    """The items that the target lacks. Those that it has must be equal."""
+    """The items that the target lacks. Raises `ConfigError` if it has others or different ones."""
     item_ids = source.item_ids(space)
     there = set(target.item_ids(space))
     other = there.difference(item_ids)
@@ -127,7 +127,7 @@ def _verified(
 def _first_difference(
     one: FeatureStore | Part, other: FeatureStore, space: FeatureSpace, item_ids: Sequence[str], progress: Progress
 ) -> str | None:
-    """The first of these items, which both have, whose features differ in any bit."""
+    """The first of these items whose features differ in any bit, None if all are equal."""
     for chunk in _chunks(item_ids, progress, f"compare {space}"):
         pairs = zip_longest(_rows(one.read(space, chunk)), _rows(other.read(space, chunk)))
         for item_id, (mine, theirs) in zip(chunk, pairs, strict=True):

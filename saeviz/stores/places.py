@@ -1,4 +1,4 @@
-"""Stores as a command line names them: a run directory, a run file, or a store and where it is."""
+"""Find the store named on a command line: by a run directory, a run file, or its name and path."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.regular import real_path
 
 PLACES = ("path", "url")
-"""The options that say where a store is."""
+"""The options that give the location of a store."""
 FORMS = "a run directory, a run file, or NAME:PATH, for example npz:features"
 
 
 @dataclass(frozen=True)
 class Place:
-    """One store: which one, and the folder that it is in unless its options say otherwise.
+    """One store: its configuration, and its folder unless its options give another location.
 
     `rundir` is the run whose features it has, `grants` what its reader lets it have where a run's manifest names it.
     """
@@ -47,7 +47,7 @@ class Place:
         return f"{self.config.use}:{next((where for where in given if where is not None), self.workdir)}"
 
     def open(self) -> FeatureStore:
-        """The store itself, new with each call; raises `PluginError` where it is no store."""
+        """Open the store, a new instance with each call. Raises `PluginError` if the component is not a store."""
         config, context = self.config, Context(workdir=self.workdir, place=self.config.place)
         if self.grants is not None:
             self.grants.check(config)
@@ -60,7 +60,7 @@ class Place:
 
 
 class Places:
-    """Finds stores by what the user calls them.
+    """Finds stores by the names that a user gives.
 
     `grants` is what a run that is named may have, its plugins are those of `--plugins`; `assignments` are those of
     `--set`, each for one of the places `names`.
@@ -74,7 +74,7 @@ class Places:
             raise ConfigError(f"--set {wrong[0]}: write {' or '.join(f'{name}.OPTION=VALUE' for name in names)}")
 
     def source(self, text: str, place: str = "from") -> Place:
-        """The store to read: a run means the one that has its features."""
+        """The store to read; for a run, the store with its features."""
         if _is_run_file(text):
             directory, config, manager = self._resolved(text)
             if directory is None or not (directory / "run.json").is_file():
@@ -86,7 +86,10 @@ class Places:
         return self._run(Path(text), place) if (Path(text) / "run.json").is_file() else self._named(text, place)
 
     def target(self, text: str, workdir: Path | None) -> Place:
-        """The store to write: of a run file the one that it names. `workdir` is where one without a path is."""
+        """The store to write to; for a run file, the one it configures.
+
+        `workdir` is the folder of a store without a path.
+        """
         if (Path(text) / "run.json").is_file():
             raise ConfigError(
                 f"{text} is a run, and only its own stages write to it; copy to a run file, or to NAME:PATH"
@@ -159,13 +162,13 @@ class Places:
 
 
 def _stored(rundir: RunDir) -> Mapping[str, Any] | None:
-    """Which store has the features of a run, as its manifest says; None where it has none."""
+    """The store with the features of a run, according to its manifest; None if there is none."""
     stored = rundir.read_manifest()["stages"].get("extract", {}).get("store")
     return stored if isinstance(stored, Mapping) else None
 
 
 def _named_secrets(table: Any) -> list[str]:
-    """The variables that the user's own `--set` names."""
+    """The environment variables named in the user's `--set`."""
     values = table.values() if isinstance(table, Mapping) else ()
     return [str(value["env"]) for value in values if isinstance(value, Mapping) and set(value) == {"env"}]
 

@@ -1,4 +1,4 @@
-"""Whether two stores, however they were named, are the same one."""
+"""Detect whether two differently named stores are the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HOSTS = {"127.0.0.1": "localhost", "::1": "localhost", "": "localhost"}
 
 
 def is_same_store(one: Place, other: Place) -> bool:
-    """Whether they are one store, named by a link, another spelling of a path, or another form of a URL, too.
+    """Whether both are the same store, even if named by a link or another form of the path or URL.
 
     Two runs in one database are two stores.
     """
