@@ -44,6 +44,15 @@ class TestContractScipy(FeatureStoreContract):
         return lambda: NpzStore(NpzOptions(path=tmp_path, encoding="scipy"), saeviz.Context())
 
 
+def without_checksums(folder):
+    """The store of a folder whose index is that of an earlier version, which had no checksums."""
+    index = folder / "layer_7" / "cls" / "index.jsonl"
+    lines = [json.loads(line) for line in index.read_text().splitlines()]
+    plain = [{key: value for key, value in line.items() if key not in ("check", "file")} for line in lines]
+    index.write_text("".join(json.dumps(line) + "\n" for line in plain))
+    return open_npz(folder)
+
+
 def open_npz(folder, **options):
     return NpzStore(NpzOptions(path=folder, **options), saeviz.Context())
 
@@ -132,8 +141,9 @@ def test_a_packed_shard_that_makes_no_sense_is_named(tmp_path, name, value, mess
     arrays = {**pack(batch.matrix), name: value}
     shard = tmp_path / "layer_7" / "cls" / "batch_000001.npz"
     np.savez(shard, **{key: array for key, array in arrays.items() if array is not ...})
+    store.close()
     with pytest.raises(saeviz.DataError, match=rf"batch_000001\.npz cannot be read.*{message}"):
-        list(store.read(SPACE))
+        list(without_checksums(tmp_path).read(SPACE))
 
 
 def test_a_shard_of_another_shape_is_named(tmp_path):
@@ -143,7 +153,7 @@ def test_a_shard_of_another_shape_is_named(tmp_path):
     first, second = (tmp_path / "layer_7" / "cls" / f"batch_00000{number}.npz" for number in (1, 2))
     first.write_bytes(second.read_bytes())
     with pytest.raises(saeviz.DataError, match=r"batch_000001\.npz has the shape \(2, 50\)"):
-        list(store.read(SPACE, ["a"]))
+        list(without_checksums(tmp_path).read(SPACE, ["a"]))
 
 
 def test_many_small_writes_end_in_few_shards(tmp_path):
