@@ -30,7 +30,7 @@ class _Single(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Which of the images, and which of the raters, each row of a table is about."""
+    """The image and the rater of each row of a table, as indices."""
 
     table: Table
     n_images: int

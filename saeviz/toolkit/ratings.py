@@ -120,11 +120,11 @@ def choose(
 ) -> Columns:
     """Find the rating and metadata columns among `columns`, ignoring those in `taken`.
 
-    `named` columns are ratings and must hold numbers, else `ConfigError`. By default a column is one when most of
-    what is filled in are numbers, unless it numbers rows, is an id or a time, says something about another column (its
-    spread, count, median or interval), has what looks like a code for missing values, or `options` say what else it is.
-    Every other column with numbers that is no rating is named in a note. `images` says of each row which image it is
-    about, where that is not one for each.
+    If `named` is given, exactly these are ratings; raises `ConfigError` if one holds no numbers. Otherwise a column is
+    a rating if most of its filled cells are numbers, unless it is a row number, an id, a time or a statistic of another
+    column (spread, count, median, interval), contains what looks like a code for missing values, or has another use in
+    `options`. A note names every other column that has numbers but is not a rating. `where` is the name of the table in
+    messages. `images` gives the image of each row, if an image can have several rows.
     """
     options = options or ColumnOptions()
     levels, orders, level_notes = choose_levels(columns, options, where, images)

@@ -1,4 +1,4 @@
-"""A table, as the readers of all formats give it."""
+"""A table read from a file of any format."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class Table:
 
 
 def refuse_doubles(names: Iterable[str]) -> None:
-    """Raise `ValueError` where two columns have the same name as people write it."""
+    """Raise `ValueError` if two columns have the same name, up to Unicode normalisation."""
     if (name := twice(map(same_form, names))) is not None:
         raise ValueError(f"two columns are called {name!r}")
 
 
 def twice(names: Iterable[str]) -> str | None:
-    """The first name that comes more than once."""
+    """The first name that occurs more than once."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 

@@ -1,4 +1,4 @@
-"""Tables in JSON: a list of records, an object of columns, or a record a line."""
+"""Read tables in JSON: a list of records, an object of columns, or one record per line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeviz.toolkit.table_text import text_of
 
 
 def read_json(path: Path, lists: Collection[str] = ()) -> Table:
-    """The table in a file of JSON; raises `ValueError` where there is none."""
+    """Read a table from a JSON file. Raises `ValueError` if it is not one."""
     text, notes = text_of(path)
     content = json.loads(text, object_pairs_hook=_one_of_each)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
@@ -30,7 +30,7 @@ def read_json(path: Path, lists: Collection[str] = ()) -> Table:
 
 
 def read_json_lines(path: Path, lists: Collection[str] = ()) -> Table:
-    """The table in a file with a record of JSON in each line."""
+    """Read a table from a file with one JSON record per line."""
     text, notes = text_of(path)
     records: list[dict[str, Cell]] = []
     lines: list[int] = []

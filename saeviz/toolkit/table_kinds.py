@@ -1,4 +1,4 @@
-"""What kind of file a table is in, by its ending and its first bytes, and what to do with a kind that is not read."""
+"""Recognise kinds of files by ending and first bytes, and advise on unsupported ones."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _MAGIC = (
 
 
 def ending_of(path: Path) -> str:
-    """Its ending in small letters, with the one before `.gz`."""
+    """The ending in lower case, including the one before `.gz`."""
     return "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
 def advice_on(ending: str) -> str:
-    """What somebody can do with a file of this ending, for a message."""
+    """Advice for a message on what to do with a file of this ending."""
     return _ADVICE.get(ending, "save it as CSV (UTF-8) or Parquet")
 
 

@@ -1,4 +1,4 @@
-"""Tables and lists that are text: CSV and its relatives, and a line per image."""
+"""Read tables and lists in text files: CSV and similar formats, or one image per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_UNPACKED = 1 << 30
 
 
 def read_csv(path: Path, lists: Collection[str] = ()) -> Table:  # noqa: ARG001 - its cells are text
-    """The table in a file whose cells commas, tabs, semicolons or bars separate."""
+    """Read a table whose cells are separated by commas, tabs, semicolons or bars."""
     text, notes = text_of(path)
     ending = ending_of(path).removesuffix(".gz")
     found = parse(text, {".csv": ",;\t|", ".txt": "\t;,|"}.get(ending, "\t,;|"), IMAGE_COLUMNS)
@@ -23,7 +23,7 @@ def read_csv(path: Path, lists: Collection[str] = ()) -> Table:  # noqa: ARG001 
 
 
 def read_lines(path: Path) -> Table:
-    """The lines of a file as the column `image`; one that is empty or begins with # is a missing cell."""
+    """Read the lines of a file as the column `image`; an empty line or a # comment is a missing cell."""
     text, notes = text_of(path)
     lines = [line.strip() for line in text.splitlines()]
     return Table(

@@ -37,13 +37,12 @@ class IndividualRatings:
 class ScoreInput:
     """One space of a run, as a scorer sees it.
 
-    `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, a row of NaN where an image has
-    none, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`, NaN where an
-    image is not rated (an infinity counts as that, too); `individual` maps it to the single ratings behind these,
-    where they are known. `metadata` maps a name to text of every image, '' where there is none. `second_embeddings`
-    are those of a second provider, if there is one. `groups` says of every image which group it belongs to, None for
-    one that is a group by itself; it is None in a run without groups. In a run all scorers see the same values; none
-    can be written to.
+    `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, with a row of NaN for an image
+    without an embedding, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`,
+    NaN if an image is not rated (treat an infinity the same); `individual` maps it to the individual ratings, if known.
+    `metadata` maps a name to one text per image, '' if missing. `second_embeddings` are those of a second provider, if
+    there is one. `groups` is the group of every image, None for an image that is its own group; it is None in a run
+    without groups. In a run, all scorers get the same values, which are read-only.
     """
 
     space: FeatureSpace
