@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import saeviz
-from saeviz.toolkit.retrying import backoff, seconds_to_wait
+from saeviz.toolkit.retrying import NotNowError, Retries, may_pass, seconds_to_wait
 
 if TYPE_CHECKING:
     import httpx
@@ -25,7 +25,6 @@ MOST_ITEMS = 100_000_000
 """Most items in a paged list."""
 PATIENCE = 10
 """A response may take at most this many times the time-out in all."""
-TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0
 """Seconds; each pause is about twice as long as the one before."""
@@ -130,36 +129,35 @@ class Client:
         self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes = b""
     ) -> tuple[int, bytes]:
         """Status 2xx or 404 and the body; anything else is raised, after retries if it may be temporary."""
-        reason, pause = "", 0.0
-        for attempt in range(self._options.retries + 1):
-            if attempt:
-                self._logger.info("%s: %s: %s; trying again in %.1f s", self.place, self.url, reason, pause)
-                time.sleep(pause)
-            status, reason, asked_pause, found = self._try(method, path, parameters, body)
-            if status is not None and status not in TRY_AGAIN:
-                return self._checked(status, found)
-            pause = asked_pause or backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE)
-        tries = f" after {attempt + 1} tries" if attempt else ""
-        raise saeviz.DataError(
-            f"{self.place}: {self.url} cannot be used{tries}: {reason}; "
-            "is `saeviz serve --api` running there? the same command resumes where it stopped"
-        )
+        retries = Retries(self._options.retries + 1, FIRST_PAUSE, LONGEST_PAUSE)
+        try:
+            status, found = retries(lambda: self._try(method, path, parameters, body), self._note)
+        except NotNowError as error:
+            tries = f" after {error.tries} tries" if error.tries > 1 else ""
+            raise saeviz.DataError(
+                f"{self.place}: {self.url} cannot be used{tries}: {error}; "
+                "is `saeviz serve --api` running there? the same command resumes where it stopped"
+            ) from None
+        return self._checked(status, found)
 
-    def _try(
-        self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes
-    ) -> tuple[int | None, str, float, bytes]:
-        """Status, reason for a failure, pause that the service requests in seconds, body."""
+    def _note(self, error: NotNowError, seconds: float) -> None:
+        self._logger.info("%s: %s: %s; trying again in %.1f s", self.place, self.url, error, seconds)
+
+    def _try(self, method: str, path: str, parameters: Mapping[str, str | int], body: bytes) -> tuple[int, bytes]:
+        """Status and body of one attempt; raises `NotNowError` where another may help."""
         import httpx
 
         try:
             with self._http.stream(method, f"{self.url}{path}", params=dict(parameters), content=body) as response:
                 found = self._limited(response)
         except httpx.TimeoutException:
-            return None, "no answer in time", 0.0, b""
+            raise NotNowError("no answer in time") from None
         except httpx.TransportError as error:
-            return None, f"no connection ({str(error) or type(error).__name__})", 0.0, b""
-        pause = min(seconds_to_wait(response.headers) or 0.0, LONGEST_PAUSE)
-        return response.status_code, f"status {response.status_code}: {self._reason(found)}", pause, found
+            raise NotNowError(f"no connection ({str(error) or type(error).__name__})") from None
+        if may_pass(response.status_code):
+            wait = min(seconds_to_wait(response.headers) or 0.0, LONGEST_PAUSE)
+            raise NotNowError(f"status {response.status_code}: {self._reason(found)}", wait)
+        return response.status_code, found
 
     def _limited(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz.toolkit.retrying import backoff, seconds_to_wait
+from saeviz.toolkit.retrying import NotNowError, Retries, may_pass, seconds_to_wait
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +22,6 @@ LONGEST_ANSWER = 600.0
 """Longest time for a response in seconds, from first to last byte."""
 MOST_BYTES = 256 * 2**20
 """Largest response in bytes, decompressed."""
-TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 
 
 class RetryingTransport:
@@ -42,33 +41,37 @@ class RetryingTransport:
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The complete response. Raises `SaevizError` if there is none."""
+        try:
+            return Retries(TRIES, FIRST_DELAY, LONGEST_DELAY)(lambda: self._try(request), self._note)
+        except NotNowError as error:
+            raise saeviz.SaevizError(
+                f"{self._place}: {error}, after {error.tries} tries; run again later; finished work is kept"
+            ) from error
+
+    def _note(self, error: NotNowError, seconds: float) -> None:
+        self._logger.info("supabase: %s; trying again in %.1f s", error, seconds)
+
+    def _try(self, request: httpx.Request) -> httpx.Response:
+        """The response to one attempt; raises `NotNowError` where another may help."""
         import httpx
 
         host = request.url.host
-        for attempt in range(TRIES):
-            delay = backoff(attempt, FIRST_DELAY, LONGEST_DELAY)
-            try:
-                response = self._whole(self._inner.handle_request(request), request)
-            except (
-                httpx.TimeoutException,
-                httpx.NetworkError,
-                httpx.ProxyError,
-                httpx.RemoteProtocolError,
-                httpx.DecodingError,
-            ) as error:
-                reason = f"{host} cannot be reached ({type(error).__name__}: {error})"
-            else:
-                if response.status_code not in TRY_AGAIN:
-                    self._refuse_unknown_keys(response)
-                    return response
-                reason = f"{host} answers with status {response.status_code}{self._message(response)}"
-                delay = max(delay, min(LONGEST_DELAY, seconds_to_wait(response.headers) or 0.0))
-            if attempt < TRIES - 1:
-                self._logger.info("supabase: %s; trying again in %.1f s", reason, delay)
-                time.sleep(delay)
-        raise saeviz.SaevizError(
-            f"{self._place}: {reason}, after {TRIES} tries; run again later; finished work is kept"
-        )
+        try:
+            response = self._whole(self._inner.handle_request(request), request)
+        except (
+            httpx.TimeoutException,
+            httpx.NetworkError,
+            httpx.ProxyError,
+            httpx.RemoteProtocolError,
+            httpx.DecodingError,
+        ) as error:
+            raise NotNowError(f"{host} cannot be reached ({type(error).__name__}: {error})") from error
+        if may_pass(response.status_code):
+            wait = min(LONGEST_DELAY, seconds_to_wait(response.headers) or 0.0)
+            said = f"{host} answers with status {response.status_code}{self._message(response)}"
+            raise NotNowError(said, wait)
+        self._refuse_unknown_keys(response)
+        return response
 
     def close(self) -> None:
         """Close the connections."""

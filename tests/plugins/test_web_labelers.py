@@ -18,7 +18,7 @@ from PIL import Image
 import saeviz
 from saeviz.testing import LabelerContract
 from saeviz.testing.data import Surroundings, label_request, pictures
-from saeviz.toolkit.vlm import asking
+from saeviz.toolkit import retrying
 from saeviz_anthropic import AnthropicOptions
 from saeviz_anthropic.labeler import anthropic
 from saeviz_gemini import GeminiOptions
@@ -82,8 +82,8 @@ def make(api, server, tmp_path):
 def waits(monkeypatch):
     """What the labeler waits for, in seconds, without waiting."""
     waited = []
-    monkeypatch.setattr(asking, "sleep", lambda seconds: waited.append(seconds) if seconds > 0 else None)
-    monkeypatch.setattr(asking, "clock", lambda: time.monotonic() + sum(waited))
+    monkeypatch.setattr(retrying, "pause", lambda seconds, _: waited.append(seconds) if seconds > 0 else None)
+    monkeypatch.setattr(retrying, "clock", lambda: time.monotonic() + sum(waited))
     return waited
 
 

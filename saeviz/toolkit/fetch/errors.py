@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from saeviz.toolkit.retrying import NotNowError
+
 
 class RefusedError(Exception):
     """The URL cannot be fetched; retrying would not help."""
 
 
-class TransientError(Exception):
-    """The URL could not be fetched this time. `wait` is the server's `Retry-After` in seconds, None if it sent none."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+class TransientError(NotNowError):
+    """It could not be fetched this time."""

@@ -14,13 +14,13 @@ from saeviz.toolkit.fetch import FetchOptions
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.request import ENDED, Limits, get
 from saeviz.toolkit.fetch.urls import host_of, redacted
-from saeviz.toolkit.retrying import backoff
+from saeviz.toolkit.retrying import Retries, StoppedError
 from saeviz.toolkit.sources import FileSource
 from saeviz.values.decoding import size_of
 from saeviz.values.errors import ConfigError, ImageError
 
 ATTEMPTS = 4
-FIRST_PAUSE = 0.5
+FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 FAILURES_IN_A_ROW = 10
 """Number of URLs in a row without an answer after which a host is given up: each takes about a minute."""
@@ -121,27 +121,28 @@ class Fetcher:
 
     def _insist(self, url: str) -> bytes:
         host = host_of(url)
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def attempt() -> bytes:
             if self._unanswered[host] >= FAILURES_IN_A_ROW:
                 raise RefusedError(
                     f"its host did not answer {FAILURES_IN_A_ROW} requests in a row; this run sends no more to it"
                 )
-            try:
-                data = get(url, self._limits)
+            return get(url, self._limits)
+
+        try:
+            data = Retries(ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, stop=self._stop)(attempt)
+        except TransientError as error:
+            with self._lock:
+                self._unanswered[host] += 1
+            raise RefusedError(f"{error}; tried {error.tries} times" if error.tries > 1 else str(error)) from None
+        except StoppedError:
+            raise RefusedError(ENDED) from None
+        except RefusedError:
+            if self._unanswered[host] < FAILURES_IN_A_ROW:
                 self._unanswered[host] = 0
-                return data
-            except RefusedError:
-                self._unanswered[host] = 0
-                raise
-            except TransientError as error:
-                pause = backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE) if error.wait is None else error.wait
-                if attempt == ATTEMPTS or pause > LONGEST_PAUSE:
-                    with self._lock:
-                        self._unanswered[host] += 1
-                    raise RefusedError(f"{error}; tried {attempt} times" if attempt > 1 else str(error)) from None
-                if self._stop.wait(pause):
-                    break
-        raise RefusedError(ENDED)
+            raise
+        self._unanswered[host] = 0
+        return data
 
 
 def _refuse_what_is_no_image(data: bytes) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urljoin
 from saeviz.toolkit.fetch.addresses import addresses_of
 from saeviz.toolkit.fetch.errors import RefusedError, TransientError
 from saeviz.toolkit.fetch.urls import redacted
-from saeviz.toolkit.retrying import seconds_to_wait
+from saeviz.toolkit.retrying import may_pass, seconds_to_wait
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
@@ -30,7 +30,6 @@ READ_SECONDS = 20.0
 CHUNK = 1 << 16
 ENDED = "the run has ended"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 NOT_TOLD = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Content types that say nothing about the content."""
 
@@ -166,7 +165,7 @@ def _answer(response: HTTPResponse, url: str, limits: Limits) -> bytes | str:
     headers = response.headers
     if response.status in REDIRECTS and headers.get("Location"):
         return urljoin(url, headers["Location"])
-    if response.status in TRANSIENT:
+    if may_pass(response.status):
         raise TransientError(f"the server answers {response.status}", seconds_to_wait(headers))
     if response.status != 200:
         raise RefusedError(f"the server answers {response.status}")

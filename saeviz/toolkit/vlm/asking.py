@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from urllib.parse import quote
 
 from saeviz.contract.context import Context
-from saeviz.toolkit.retrying import backoff
+from saeviz.toolkit.retrying import NotNowError, Pace, Retries, may_pass
 from saeviz.toolkit.vlm.extras import may_be_schema, named
 from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
@@ -19,35 +19,21 @@ from saeviz.values.naming import Usage
 
 LONGEST_WAIT = 120.0
 """In seconds. A service that asks for a longer wait has probably reached a daily limit."""
-FIRST_WAIT, LONGEST_BACKOFF = 1.0, 60.0
+FIRST_WAIT = 1.0
 FAILURES_IN_A_ROW = 3
 """Number of questions in a row without an answer after which the run stops asking."""
-BUSY = (408, 409, 425, 429)
+CONFLICT = 409
+"""Sent by services that are at work on the same question."""
 
 
 class UnansweredError(Exception):
     """The service could not answer one question; it may answer others."""
 
 
-class Pace:
-    """Limits the rate of requests, for all threads together."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._between = 60 / per_minute if per_minute else 0.0
-        self._next = 0.0
-        self._lock = Lock()
-
-    def wait(self) -> None:
-        """Block until the next request may be sent."""
-        with self._lock:
-            start = max(self._next, clock())
-            self._next = start + self._between
-        sleep(start - clock())
-
-    def hold(self, seconds: float) -> None:
-        """Delay all requests by at least `seconds`."""
-        with self._lock:
-            self._next = max(self._next, clock() + seconds)
+class _BusyError(NotNowError):
+    def __init__(self, failure: ServiceError) -> None:
+        super().__init__(failure.reason, failure.wait, is_for_all=failure.status == 429)
+        self.failure = failure
 
 
 class Asker:
@@ -59,6 +45,7 @@ class Asker:
     def __init__(self, service: Service, options: VLMOptions, meter: Meter, context: Context) -> None:
         self._service, self._options, self._meter, self._context = service, options, meter, context
         self._pace = Pace(options.requests_per_minute)
+        self._retries = Retries(options.max_retries + 1, FIRST_WAIT, LONGEST_WAIT, pace=self._pace)
         self._lock = Lock()
         self._in_a_row = 0
         self._extras = frozenset(service.extras if isinstance(service, AdaptableService) else ())
@@ -71,33 +58,37 @@ class Asker:
         model or redirects, and `PausedError` if the budget is used up or the service is unavailable. No message
         contains the key.
         """
-        attempt = 0
         without = self._refused
         while True:
-            failure = self._put(question, without, expected)
-            if isinstance(failure, Reply):
-                return failure
-            if extra := named(failure, self._extras - without):
-                without |= {extra}
-                continue
-            is_last = attempt == self._options.max_retries or not is_passing(failure)
-            if Extra.SCHEMA in self._extras - without and may_be_schema(failure, is_last=is_last):
-                guess = self._put(question, without | {Extra.SCHEMA}, expected)
-                if isinstance(guess, Reply):
-                    return guess
-            self._refuse_for_good(failure)
-            if is_last:
+            try:
+                return self._retries(partial(self._try, question, without, expected))
+            except _BusyError as error:
+                failure = error.failure
+            except ServiceError as error:
+                failure = error
+            sent = self._extras - without
+            extra = named(failure, sent)
+            if extra is None:
+                if Extra.SCHEMA in sent and may_be_schema(failure):
+                    self._pace.wait()
+                    guess = self._put(question, without | {Extra.SCHEMA}, expected)
+                    if isinstance(guess, Reply):
+                        return guess
+                self._refuse_for_good(failure)
                 raise self._give_up(failure)
-            wait = failure.wait if failure.wait is not None else backoff(attempt, FIRST_WAIT, LONGEST_BACKOFF)
-            attempt += 1
-            if failure.status == 429:
-                self._pace.hold(wait)
-            else:
-                sleep(wait)
+            without |= {extra}
+
+    def _try(self, question: Question, without: frozenset[Extra], expected: Usage) -> Reply:
+        """The answer. Raises `_BusyError` where asking again may help, else `ServiceError`."""
+        outcome = self._put(question, without, expected)
+        if isinstance(outcome, Reply):
+            return outcome
+        if is_passing(outcome) and named(outcome, self._extras - without) is None:
+            raise _BusyError(outcome)
+        raise outcome
 
     def _put(self, question: Question, without: frozenset[Extra], expected: Usage) -> Reply | ServiceError:
         """Send one request. Extras left out of an answered request are left out of all later ones."""
-        self._pace.wait()
         try:
             with self._meter.call(expected) as count:
                 reply = self._service.ask(replace(question, without=without))
@@ -159,15 +150,5 @@ class Asker:
 
 
 def is_passing(failure: ServiceError) -> bool:
-    """Whether a retry of the same question may succeed."""
-    return failure.status is None or failure.status in BUSY or failure.status >= 500
-
-
-def clock() -> float:
-    """A monotonic clock, in seconds."""
-    return time.monotonic()
-
-
-def sleep(seconds: float) -> None:
-    """Sleep for `seconds`; not at all if they are negative."""
-    time.sleep(max(0.0, seconds))
+    """Whether asking the same question again later may succeed."""
+    return failure.status is None or failure.status == CONFLICT or may_pass(failure.status)

@@ -50,11 +50,8 @@ def named(failure: ServiceError, sent: Collection[Extra]) -> Extra | None:
     return next((extra for extra, words in _NAMED.items() if extra in sent and words.search(failure.reason)), None)
 
 
-def may_be_schema(failure: ServiceError, *, is_last: bool) -> bool:
-    """Whether an error that names no part of the request may be due to the schema.
-
-    `is_last`: no more retries are left; only then is a server error (500) taken as a reason to try without a schema.
-    """
+def may_be_schema(failure: ServiceError) -> bool:
+    """Whether the last error about a question, which names no part of the request, may be due to the schema."""
     is_model = failure.status == 404 and re.search("model|deployment", failure.reason, re.IGNORECASE)
-    is_refusal = failure.status in REFUSALS or (failure.status == BROKEN and is_last)
+    is_refusal = failure.status in REFUSALS or failure.status == BROKEN
     return is_refusal and not is_model and not _OTHER.search(failure.reason)
