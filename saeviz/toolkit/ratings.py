@@ -8,11 +8,12 @@ from difflib import get_close_matches
 from typing import TypedDict
 
 import saeviz
-from saeviz.toolkit.cells import Cell, is_missing, kind_of_column, listed, metadata_text, named_with, not_read, shown
+from saeviz.toolkit.cells import Cell, is_missing, kind_of_column, metadata_text, shown
 from saeviz.toolkit.column_names import is_count, is_id, is_row_number, is_time, is_unnamed, statistics
 from saeviz.toolkit.column_options import ColumnOptions
 from saeviz.toolkit.levels import Levels, Order, choose_levels
 from saeviz.toolkit.numbers import Reading, Survey, commas, has_number, missing_codes
+from saeviz.toolkit.reasons import Reasons
 from saeviz.toolkit.tables import Table
 
 _CHANGE = "name them in images.rating_columns to change that"
@@ -148,7 +149,7 @@ def _choose_by_looks(free: Mapping[str, Sequence[Cell]], where: str, delimiter: 
     described = {name for _, name in options.named_columns()}
     surveys = {name: Survey.of(cells) for name, cells in free.items() if name not in described}
     comma = commas(surveys.values(), delimiter)
-    reasons = _Reasons()
+    reasons = Reasons()
     found: dict[str, Reading] = {}
     numeric = [name for name, survey in surveys.items() if survey.numbers]
     about = statistics(numeric)
@@ -207,70 +208,8 @@ def non_numbers(
     yield f"{where}: {what} {shown(cells[wrong[0]])}{place}"
 
 
-@dataclass
-class _Reasons:
-    """Why columns with numbers are not ratings."""
-
-    unread: dict[str, str] = field(default_factory=dict)
-    empty: list[str] = field(default_factory=list)
-    row_numbers: list[str] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    times: list[str] = field(default_factory=list)
-    statistics: dict[str, str] = field(default_factory=dict)
-    labelled: dict[str, str] = field(default_factory=dict)
-    partly: dict[str, str] = field(default_factory=dict)
-    unclear: dict[str, str] = field(default_factory=dict)
-    spelling: dict[str, str] = field(default_factory=dict)
-    codes: dict[str, str] = field(default_factory=dict)
-
-    def notes(self) -> Iterator[str]:
-        """A sentence for each reason."""
-        if self.unread:
-            yield not_read(self.unread)
-        if self.empty:
-            yield f"without any value: {listed(self.empty)}"
-        for names, what in (
-            (self.row_numbers, ("looks like a row number", "look like row numbers")),
-            (self.ids, ("looks like an id", "look like ids")),
-            (self.times, ("looks like a time", "look like times")),
-        ):
-            if names:
-                yield f"{listed(names)} {what[len(names) > 1]}, not like {_ratings(names)}; {_change(names)}"
-        if self.statistics:
-            names = list(self.statistics)
-            others = list(dict.fromkeys(filter(None, self.statistics.values())))
-            of = f" of {listed(others)}" if others else ""
-            looks = (
-                "look like spreads, counts or other statistics"
-                if len(names) > 1
-                else ("looks like a spread, count or other statistic")
-            )
-            yield f"{listed(names)} {looks}{of}, not like {_ratings(names)}; {_change(names)}"
-        for name, example in self.labelled.items():
-            yield (
-                f"{name!r} has text after its numbers, such as {example}, and is not read as a rating; name it "
-                f"in images.rating_columns to use the numbers"
-            )
-        if self.partly:
-            names = list(self.partly)
-            are = "are not read as ratings" if len(names) > 1 else "is not read as a rating"
-            yield f"{named_with(self.partly)} {are}, since at most half of the values are numbers; {_change(names)}"
-        for name, example in self.unclear.items():
-            yield (
-                f"{name!r} is not read as a rating: {example} may be a decimal or a thousands separator; write its "
-                f"numbers with a decimal point and without thousands separators"
-            )
-        for name, example in self.spelling.items():
-            yield f"{name!r} is not read as a rating: {example} is not in a supported number format"
-        for name, codes in self.codes.items():
-            yield (
-                f"{name!r} is not read as a rating: {codes} looks like a code for a missing value; empty such "
-                "cells, or name the column in images.rating_columns to keep them as numbers"
-            )
-
-
 def _reading(
-    name: str, cells: Sequence[Cell], survey: Survey, comma: bool | None, about: Mapping[str, str], reasons: _Reasons
+    name: str, cells: Sequence[Cell], survey: Survey, comma: bool | None, about: Mapping[str, str], reasons: Reasons
 ) -> Reading | None:
     """How the numbers of a rating are written; None, with a reason added to `reasons`, if it is not a rating."""
     if kind := kind_of_column(cells):
@@ -309,7 +248,7 @@ def _numbers(reading: Reading, cells: Sequence[Cell]) -> list[float]:
     return [number for number in map(reading.number, cells) if number is not None]
 
 
-def _look_for_spellings(name: str, cells: Sequence[Cell], survey: Survey, reasons: _Reasons) -> None:
+def _look_for_spellings(name: str, cells: Sequence[Cell], survey: Survey, reasons: Reasons) -> None:
     """Add to `reasons` if a column without numbers is empty or has numbers in unsupported spellings."""
     if not survey.filled and not is_unnamed(name):
         reasons.empty.append(name)
@@ -346,11 +285,3 @@ def _metadata(columns: Mapping[str, Sequence[Cell]], ratings: Collection[str]) -
 
 def _times(codes: Mapping[int, int]) -> str:
     return " and ".join(f"{code} ({'once' if count == 1 else f'{count} times'})" for code, count in codes.items())
-
-
-def _ratings(names: Sequence[str]) -> str:
-    return "ratings" if len(names) > 1 else "a rating"
-
-
-def _change(names: Sequence[str]) -> str:
-    return f"name {'them' if len(names) > 1 else 'it'} in images.rating_columns to change that"
