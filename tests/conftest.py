@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ use = "npz"
 use = "fake-embeddings"
 [[scorers]]
 use = "monosemanticity"
+draws = 0
 [[scorers]]
 use = "pearson-bh"
 [labeler]
@@ -64,6 +66,8 @@ def clean_environment() -> Iterator[None]:
         monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
         monkeypatch.setenv("SAEVIZ_RUN__CACHE", "false")
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell: children inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
 
 

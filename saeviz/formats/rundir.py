@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -267,7 +268,11 @@ class RunDir:
         import pandas as pd
 
         self.verify(path, stage)
-        return _read(path, stage, lambda file: pd.read_csv(file, keep_default_na=False, dtype=dtype))
+        return _read(
+            path,
+            stage,
+            lambda file: pd.read_csv(BytesIO(read_regular(file, MOST_BYTES)), keep_default_na=False, dtype=dtype),
+        )
 
 
 def _digests_in(record: Mapping[str, Any]) -> dict[str, str]:

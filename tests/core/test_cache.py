@@ -18,31 +18,15 @@ from saeviz.cache.entries import Model, SharedCache, digest_of
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.pipeline.run import Plan
 from saeviz.testing import fakes
-from tests.conftest import FAKE_RUN
 from tests.hostile_server import picture
+from tests.shared_runs import run, write_run
 from tests.waiting import PATIENCE, wait_until
-
-RUN = (
-    FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "folder"\npath = "pictures"')
-    + """
-[run]
-dir = "runs/one"
-cache = true
-cache_dir = "cache"
-"""
-)
-COLOURS = ["red", "green", "blue", "white", "black", "gray"]
 
 
 @pytest.fixture
 def run_file(tmp_path, monkeypatch):
     monkeypatch.delenv("SAEVIZ_RUN__CACHE")
-    (tmp_path / "pictures").mkdir()
-    for number, colour in enumerate(COLOURS):
-        (tmp_path / "pictures" / f"{number}.png").write_bytes(picture(colour))
-    path = tmp_path / "art.toml"
-    path.write_text(RUN)
-    return path
+    return write_run(tmp_path)
 
 
 @pytest.fixture
@@ -65,12 +49,6 @@ def _noting(items, names):
 
 def _names(items):
     return [item.item_id for item in items]
-
-
-def run(run_file: Path, name: str, *settings: str, redo=()) -> saeviz.Run:
-    """A run as far as embeddings, in a directory of its own."""
-    plan = Plan(last="embed", redo=redo)
-    return saeviz.run(run_file, settings=[f"run.dir={run_file.parent / 'runs' / name}", *settings], plan=plan)
 
 
 def same(one: saeviz.Run, other: saeviz.Run) -> bool:
@@ -276,6 +254,7 @@ def _write(folder: Path, start: int) -> None:
     shared.close()
 
 
+@pytest.mark.slow
 def test_processes_write_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_write, args=(tmp_path, start)) for start in range(4)]

@@ -16,33 +16,17 @@ from saeviz.cache import entries as cache_module
 from saeviz.cache.downloads import Downloads
 from saeviz.cache.entries import SharedCache
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.pipeline.run import Plan
 from saeviz.testing import fakes
-from tests.conftest import FAKE_RUN
 from tests.hostile_server import picture
+from tests.shared_runs import log_of, run, write_run
 
-COLOURS = ["red", "green", "blue", "white", "black", "gray"]
 DAMAGED = "has damaged entries; they are computed again"
 
 
 @pytest.fixture
 def run_file(tmp_path, monkeypatch):
     monkeypatch.delenv("SAEVIZ_RUN__CACHE")
-    (tmp_path / "pictures").mkdir()
-    for number, colour in enumerate(COLOURS):
-        (tmp_path / "pictures" / f"{number}.png").write_bytes(picture(colour))
-    path = tmp_path / "art.toml"
-    source = FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "folder"\npath = "pictures"')
-    path.write_text(source + '[run]\ndir = "runs/one"\ncache = true\ncache_dir = "cache"\n')
-    return path
-
-
-def run(run_file, name) -> saeviz.Run:
-    return saeviz.run(run_file, settings=[f"run.dir={run_file.parent / 'runs' / name}"], plan=Plan(last="embed"))
-
-
-def log_of(run: saeviz.Run) -> str:
-    return (run.dir / "log.txt").read_text()
+    return write_run(tmp_path)
 
 
 def values(run: saeviz.Run) -> list[bytes]:
@@ -192,6 +176,7 @@ def test_random_bytes_in_the_middle_of_the_file(run_file, shared, tmp_path):
     path = tmp_path / "cache" / "shared.sqlite3"
     data = path.read_bytes()
     noise = np.random.default_rng(0)
+    assert len(data) > 4096
     for place in range(0, len(data) - 512, max(512, len(data) // 4)):
         path.write_bytes(data[:place] + noise.bytes(512) + data[place + 512 :])
         assert values(run(run_file, f"two-{place}")) == values(first)

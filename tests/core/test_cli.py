@@ -356,6 +356,7 @@ def test_a_directory_that_cannot_be_written(tmp_path, fake_run):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 def test_no_space_left(tmp_path, fake_run):
     """A file-size limit of the process stands in for a full disk: every large write fails in the system call."""
     script = (

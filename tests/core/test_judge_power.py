@@ -13,7 +13,7 @@ import saeviz
 from saeviz.formats.accuracy import mean_of, proportion
 from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of
 from saeviz.pipeline.naming.power import power_of
-from tests.conftest import FAKE_RUN, FAKES
+from tests.judged_runs import write_run
 
 PLUGIN = """
 import numpy as np
@@ -49,15 +49,7 @@ def saeviz_labelers():
 
 @pytest.fixture
 def run_file(tmp_path):
-    (tmp_path / "words.py").write_text(PLUGIN)
-    text = (
-        FAKE_RUN.replace('use = "fake-labeler"', 'use = "words"')
-        .replace("n = 24", "n = 90")
-        .replace(f'use = ["{FAKES}"]', f'use = ["{FAKES}", "./words.py"]')
-    )
-    path = tmp_path / "fake.toml"
-    path.write_text(f'[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n{text}\n[selector]\nlimit = 12\n')
-    return path
+    return write_run(tmp_path, PLUGIN)
 
 
 @pytest.mark.parametrize("says", ["no", "yes"])

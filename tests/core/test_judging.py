@@ -15,7 +15,7 @@ from saeviz.formats.accuracy import area_under_curve, mean_of, proportion
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of, verdict
 from saeviz.pipeline.run import Plan
-from tests.conftest import FAKE_RUN, FAKES
+from tests.judged_runs import write_run
 
 PLUGIN = """
 import numpy as np
@@ -97,15 +97,7 @@ def saeviz_labelers():
 @pytest.fixture
 def run_file(tmp_path):
     """A run of 90 pictures whose labels the labeler itself judges."""
-    (tmp_path / "words.py").write_text(PLUGIN)
-    text = (
-        FAKE_RUN.replace('use = "fake-labeler"', 'use = "words"')
-        .replace("n = 24", "n = 90")
-        .replace(f'use = ["{FAKES}"]', f'use = ["{FAKES}", "./words.py"]')
-    )
-    path = tmp_path / "fake.toml"
-    path.write_text(f'[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n{text}\n[selector]\nlimit = 12\n')
-    return path
+    return write_run(tmp_path, PLUGIN)
 
 
 @pytest.fixture
@@ -182,7 +174,9 @@ def test_hard_images_are_the_silent_ones_most_like_the_top_images(run_file, plug
     vectors = EmbeddingFiles(run.dir / "embeddings").read(run.items)
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     unit = dict(zip([item.item_id for item in run.items], vectors, strict=True))
-    for one in [one for one in lines_of(run) if one.images]:
+    judged = [one for one in lines_of(run) if one.images]
+    assert judged
+    for one in judged:
         request, value = requests[one.feature], activations_of(run, one.feature)
         centre = sum(top.activation * unit[top.item.item_id] for top in request.top)
         seen = {top.item.item_id for top in request.top} | {item.item_id for item in request.contrast}
@@ -267,6 +261,7 @@ def test_the_table_follows_from_the_answers(run_file):
 
 def test_an_image_that_cannot_be_judged_is_left_out(run_file):
     run = saeviz.run(run_file, settings=["labeler.fault=unreadable"])
+    assert any(one.images for one in lines_of(run))
     for one, row in zip(lines_of(run), run.judgements.itertuples(), strict=True):
         assert row.n_active + row.n_silent == max(len(one.images) - 1, 0)
 

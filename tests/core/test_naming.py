@@ -44,7 +44,7 @@ def test_what_is_around_the_words_is_taken_away(given, label):
     [
         ("one two three four five six seven eight", "8 words"),
         ("a\nb\nc\nd\ne\nf", "6 words"),
-        ("x" * 81, "81 letters"),
+        ("x" * 81, "81 characters"),
         ("***", "label is empty"),
         ("?!", "no word"),
     ],

@@ -59,6 +59,7 @@ def test_the_manifest_says_what_the_embeddings_came_from(fake_run, monkeypatch):
 
 def test_the_tables_agree_with_the_features(fake_run):
     run = saeviz.run(fake_run)
+    assert [space.layer for space in run.spaces] == [1, 2]
     for space in run.spaces:
         batch = run.features(space)
         mine = run.scores[(run.scores["layer"] == space.layer) & (run.scores["tokens"] == space.tokens)]

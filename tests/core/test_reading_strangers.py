@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from saeviz import ExitCode
 from saeviz.pipeline.reading import Grants
 from saeviz.serving.service import Service
 from saeviz.stores.places import Places
-from tests.conftest import FAKES
+from tests.conftest import FAKE_RUN, FAKES
 
 KEY = "sk-of-the-reader"
 PLUGIN = """
@@ -62,11 +63,18 @@ def host():
     made.socket.close()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A run directory."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "fake.toml").write_text(FAKE_RUN)
+    return saeviz.run(folder / "fake.toml").dir
+
+
 @pytest.fixture
-def received(fake_run) -> Path:
-    """A run directory, moved to where it was not made."""
-    made = saeviz.run(fake_run).dir
-    return made.rename(fake_run.parent / "received")
+def received(made, tmp_path) -> Path:
+    """The run directory, where it was not made."""
+    return Path(shutil.copytree(made, tmp_path / "received"))
 
 
 def change(received: Path, **tables) -> None:
@@ -250,6 +258,7 @@ def test_a_run_does_not_write_through_the_links_of_a_received_directory(
     saeviz_command, received, fake_run, name, tmp_path
 ):
     (tmp_path / "precious").write_text("precious")
+    (tmp_path / "runs").mkdir()
     received.rename(tmp_path / "runs" / "fake")
     link = tmp_path / "runs" / "fake" / name
     if name == "run.json":

@@ -225,6 +225,7 @@ def peak(served: Served) -> int:
     return next((int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM")), 0)
 
 
+@pytest.mark.slow
 def test_many_pictures_at_once_take_bounded_memory(report):
     """One body of 15 MiB after the other is unpacked, in one thread: threads that take turns keep memory of each."""
     noise = np.random.default_rng(0).integers(0, 256, (2280, 2280, 3), dtype=np.uint8)

@@ -176,6 +176,7 @@ def test_beyond_the_limit_only_the_surplus_is_refused(served):
             one.close()
 
 
+@pytest.mark.slow
 def test_many_large_bodies_at_once_take_bounded_memory(served):
     body = bytes(60 * 2**20)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,15 @@ def test_a_rating_is_the_mean_over_its_raters_who_are_kept(folder):
 
 
 def test_the_order_of_rows_changes_no_number(folder):
-    rows = [f"{name}.jpg,{rater},{rating}" for name in "abc" for rater, rating in zip("xyz", (1, 2, 4), strict=True)]
+    rows = [f"{name}.jpg,{rater},{n * n % 7}" for n, (name, rater) in enumerate(product("abc", "xyz"))]
     shuffled = random.Random(1).sample(rows, len(rows))
-    one, other = (provide(folder, "\n".join(["file,rater,liking", *order])) for order in (rows, shuffled))
-    for item in one.iter_images():
+    one, other = (
+        provide(folder, "\n".join(["file,rater,liking", *order]), name)
+        for name, order in (("one.csv", rows), ("other.csv", shuffled))
+    )
+    items = list(one.iter_images())
+    assert sum(bool(item.individual) for item in items) == 3
+    for item in items:
         same = other.get_image(item.item_id)
         assert same.ratings == pytest.approx(item.ratings)
         assert same.individual == item.individual
