@@ -1,6 +1,6 @@
 """Scorers that test which features correlate with which human ratings.
 
-`pearson-bh`, `spearman`, `point-biserial` and `partial`.
+`pearson-bh`, `spearman`, `point-biserial`, `auc` and `partial`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant")
 
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
-    """The four scorers."""
+    """The five scorers."""
     yield saeviz.ScorerSpec(
         name="pearson-bh",
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
@@ -147,6 +147,14 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.scorer:PointBiserial",
         uses_embeddings=False,
         columns=tuple(f"point_biserial_{column}" for column in _COLUMNS),
+    )
+    yield saeviz.ScorerSpec(
+        name="auc",
+        summary="area under the ROC curve and average precision for every binary rating",
+        options=CorrelationOptions,
+        factory="saeviz_correlation.auc:AUC",
+        uses_embeddings=False,
+        columns=tuple(f"auc_{column}" for column in ("area", "average_precision", "n_positive", *_COLUMNS)),
     )
     yield saeviz.ScorerSpec(
         name="partial",

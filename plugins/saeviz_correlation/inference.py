@@ -39,6 +39,40 @@ def confidence_interval(r: FloatArray, df: int, inflation: FloatArray | float = 
     return (r - width) / (1 - r * width), (r + width) / (1 + r * width)
 
 
+def mann_whitney_p(won: FloatArray, n_positive: int, n_negative: int, tied: FloatArray) -> FloatArray:
+    """Two-sided p of Mann and Whitney's U, `won`, as `scipy.stats.mannwhitneyu(method="asymptotic")` gives it.
+
+    That is the normal approximation with corrections for continuity and for ties, of which `tied` is the sum of
+    size^3 - size. NaN where all values are tied.
+    """
+    from scipy.special import ndtr
+
+    n = n_positive + n_negative
+    variance = n_positive * n_negative / 12 * ((n + 1) - tied / (n * (n - 1)))
+    varies = tied < n**3 - n
+    distance = np.abs(won - n_positive * n_negative / 2) - 0.5
+    z = np.where(varies, distance / np.sqrt(np.where(varies, variance, 1.0)), np.nan)
+    return np.asarray(np.minimum(2 * ndtr(-z), 1.0))
+
+
+def p_of_rank_correlation(r: FloatArray, n: int) -> FloatArray:
+    """Two-sided p of a correlation of ranks over `n` images by the normal approximation: r sqrt(n - 1)."""
+    from scipy.special import ndtr
+
+    return np.asarray(2 * ndtr(-np.abs(r) * np.sqrt(max(n - 1, 0))))
+
+
+def area_interval(area: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The 95 % interval of 2 area - 1 by the logit of the area; NaN where that is 0 or 1 or its variance unknown."""
+    from scipy.special import ndtri
+
+    inside = (area > 0) & (area < 1) & np.isfinite(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = np.where(inside, ndtri(0.975) * np.sqrt(variance) / (2 * area * (1 - area)), np.nan)
+        centre = np.arctanh(2 * area - 1)
+        return np.tanh(centre - half), np.tanh(centre + half)
+
+
 def adjust_by_permutation(p: FloatArray, smallest: FloatArray) -> FloatArray:
     """Single-step adjusted p-values of one family (Westfall & Young 1993).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from os import cpu_count
@@ -99,10 +99,10 @@ class LargestCorrelations:
         with ThreadPoolExecutor(WORKERS) as pool:  # the products let other threads work
             list(pool.map(largest, starts))
 
-    def smallest_p(self) -> FloatArray:
+    def smallest_p(self, p_of: Callable[[FloatArray, int], FloatArray] = p_values) -> FloatArray:
         """The p of the largest |r|, `[n_permutations, n_targets]`; on this scale ratings with different n compare."""
         reached = np.minimum(self._largest * (1 + ROUNDING), 1.0)
-        return p_values(reached, self.targets.df)
+        return p_of(reached, self.targets.df)
 
 
 def _unit_rows(block: CSR, spread: FloatArray) -> list[list[tuple[slice, Any]]]:

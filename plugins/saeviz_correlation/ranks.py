@@ -23,8 +23,7 @@ def rank_features(block: CSR, rated: Mask) -> CSR:
     """
     from scipy.sparse import csr_array
 
-    if not rated.all():
-        block = _only(block, rated)
+    block = only_rated(block, rated)
     n_rated = int(np.count_nonzero(rated))
     ranks = np.empty_like(block.data)
     for features in pieces(block):
@@ -33,17 +32,20 @@ def rank_features(block: CSR, rated: Mask) -> CSR:
     return csr_array((ranks, block.indices, block.indptr), shape=block.shape)
 
 
-def _only(block: CSR, rated: Mask) -> CSR:
+def only_rated(block: CSR, rated: Mask) -> CSR:
+    """The block without what is stored for other images."""
     from scipy.sparse import csr_array
 
+    if rated.all():
+        return block
     keep = rated[block.indices]
     before = np.concatenate([[0], np.cumsum(keep)])
     return csr_array((block.data[keep], block.indices[keep], before[block.indptr]), shape=block.shape)
 
 
-def pieces(block: CSR) -> list[slice]:
-    """Its rows in pieces with about a million stored values each, so that what is made from one stays small."""
-    n_pieces = int(block.indptr[-1]) // MAX_ENTRIES + 1
+def pieces(block: CSR, max_entries: int = MAX_ENTRIES) -> list[slice]:
+    """Its rows in pieces with about so many stored values each, so that what is made from one stays small."""
+    n_pieces = int(block.indptr[-1]) // max_entries + 1
     cuts = np.searchsorted(block.indptr, np.linspace(0, block.indptr[-1], n_pieces + 1)[1:-1])
     return [slice(start, stop) for start, stop in pairwise(sorted({0, *cuts.tolist(), block.shape[0]}))]
 
@@ -53,7 +55,7 @@ def _rank(values: Float32Array, stored: IntArray, n_rated: int) -> FloatArray:
     feature = np.repeat(np.arange(len(stored)), stored)
     negative = np.bincount(feature[values < 0], minlength=len(stored))
     zeros = n_rated - stored
-    key = (feature.astype(np.uint64) << np.uint64(32)) | _sortable(values)
+    key = (feature.astype(np.uint64) << np.uint64(32)) | sortable(values)
     order = np.argsort(key)  # which leaves the features in their order
     place = _mean_place_of_ties(key[order]) - (np.cumsum(stored) - stored)[feature]
     below = zeros[feature] * (values[order] > 0)
@@ -63,8 +65,8 @@ def _rank(values: Float32Array, stored: IntArray, n_rated: int) -> FloatArray:
     return ranks
 
 
-def _sortable(values: Float32Array) -> NDArray[np.uint64]:
-    """Whole numbers in the order of the values, equal where they are."""
+def sortable(values: Float32Array) -> NDArray[np.uint64]:
+    """Whole numbers in the order of the values, equal where these are."""
     bits = values.view(np.uint32)
     negative = np.signbit(values)
     return np.where(negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)

@@ -42,6 +42,7 @@ class CorrelationScorer:
     prefix: ClassVar[str]
     measure: ClassVar[str]
     why_silent: ClassVar[str] = "fewer than 3 images have it, or it never varies"
+    why_nothing: ClassVar[str] = "the images have no ratings, so there is nothing to correlate with"
 
     def __init__(self, options: CorrelationOptions, context: Context) -> None:
         self.options = options
@@ -57,7 +58,7 @@ class CorrelationScorer:
         largest = self._largest(data, found_on)
         correlations = self.correlate(data, [*found_on, *held_out], largest)
         for one in largest:
-            for name, smallest in zip(one.targets.names, one.smallest_p().T, strict=True):
+            for name, smallest in zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True):
                 self._smallest_p[data.space, name] = smallest
         for of_targets in correlations[: len(found_on)]:
             yield from self._columns(data.space, of_targets)
@@ -86,6 +87,16 @@ class CorrelationScorer:
             for permuted, observed in zip(largest, correlations, strict=False):
                 permuted.add(block, observed.spread_of_active(self.options.min_active)[features])
         return correlations
+
+    def p_of(self, r: FloatArray, df: int) -> FloatArray:
+        """The p of r, on which permuted ratings are compared."""
+        return p_values(r, df)
+
+    def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
+        """The columns of each rating, but for `n` and `n_active`."""
+        for rating, r, p in _by_rating(found):
+            low, high = self.interval(r, found.targets.df)
+            yield rating, {"r": r, "p": p, "ci_low": low, "ci_high": high}
 
     def interval(self, r: FloatArray, df: int) -> tuple[FloatArray, FloatArray]:
         """The 95 % interval of r."""
@@ -118,18 +129,15 @@ class CorrelationScorer:
         return [LargestCorrelations(one, permutations) for one in targets]
 
     def _columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
-        for rating, r, p in _by_rating(found):
-            low, high = self.interval(r, found.targets.df)
-            n = np.full(space.n_features, found.targets.n)
-            values = {"n": n, "n_active": found.n_active, "r": r, "p": p, "ci_low": low, "ci_high": high}
-            yield from self._of_rating(space, rating, values)
+        n = np.full(space.n_features, found.targets.n)
+        for rating, values in self.values(found):
+            yield from self._of_rating(space, rating, {"n": n, "n_active": found.n_active, **values})
 
     def _held_out_columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
-        for rating, r, p in _by_rating(found):
-            low, high = self.interval(r, found.targets.df)
-            n = np.full(space.n_features, found.targets.n)
-            values = {"n": n, "r": r, "p": p, "ci_low": low, "ci_high": high}
-            yield from self._of_rating(space, rating, {f"{name}_held_out": given for name, given in values.items()})
+        n = np.full(space.n_features, found.targets.n)
+        for rating, values in self.values(found):
+            named = {f"{name}_held_out": given for name, given in {"n": n, **values}.items()}
+            yield from self._of_rating(space, rating, named)
 
     def _of_rating(
         self, space: FeatureSpace, rating: str, columns: Mapping[str, NDArray[Any]]
@@ -160,7 +168,7 @@ class CorrelationScorer:
     def _warn_of_silence(self, tests: Sequence[Tests]) -> None:
         logger = self.context.logger
         if not tests:
-            logger.warning("%s: the images have no ratings, so there is nothing to correlate with", self.name)
+            logger.warning("%s: %s", self.name, self.why_nothing)
         for rating in dict.fromkeys(one.rating for one in tests):
             own = [one for one in tests if one.rating == rating]
             if all(np.isnan(one.p).all() for one in own):
