@@ -73,7 +73,7 @@ def make(api, server, tmp_path):
     def build(context=None, **changes):
         url = server.url("gemini" if api == "gemini-legacy" else api)
         chosen = {"base_url": url, "api_key": KEY, "timeout": 20, **options, **changes}
-        return factory(options_class(**chosen), context or Surroundings(tmp_path).context)
+        return factory(options_class(**chosen), replace(context or Surroundings(tmp_path).context, place="labeler"))
 
     return build
 
@@ -156,7 +156,7 @@ def test_heatmaps_need_an_extractor_that_makes_them(make, tmp_path, request_of_c
         spaces = ()
 
     context = replace(Surroundings(tmp_path).context, peer=lambda role: Plain())
-    with pytest.raises(saeviz.ConfigError, match=r"heatmaps"):
+    with pytest.raises(saeviz.ConfigError, match=r"^labeler\.heatmaps: "):
         make(context, heatmaps=True).label(request_of_colours)
 
 
@@ -187,14 +187,14 @@ def test_nothing_is_asked_beyond_the_budget(make, server, request_of_colours):
     labeler = make(max_calls=2)
     labeler.label(request_of_colours)
     labeler.label(request_of_colours)
-    with pytest.raises(saeviz.PausedError, match=r"max_calls = 2"):
+    with pytest.raises(saeviz.PausedError, match=r"labeler\.max_calls = 2"):
         labeler.label(request_of_colours)
     with pytest.raises(saeviz.PausedError):
         make(max_calls=2).label(request_of_colours)
     assert len(server.asked) == 2
     expected = labeler.estimate([request_of_colours])
     room_for_one = 2 * (IN + OUT) + expected.input_tokens + expected.output_tokens
-    with pytest.raises(saeviz.PausedError, match=r"max_tokens"):
+    with pytest.raises(saeviz.PausedError, match=r"labeler\.max_tokens = "):
         make(max_tokens=room_for_one - 100).label(request_of_colours)
     make(max_tokens=room_for_one).label(request_of_colours)
 
@@ -259,7 +259,7 @@ def test_an_answer_of_a_judge_that_cannot_be_used_is_asked_for_again(make, serve
 
 def test_judging_keeps_to_the_budget_and_hides_the_key(make, server, waits):
     judge = make(max_calls=2)
-    with pytest.raises(saeviz.PausedError, match="max_calls"):
+    with pytest.raises(saeviz.PausedError, match=r"labeler\.max_calls"):
         judge.judge(RED, pictures(30))
     assert len(server.asked) == 2
     server.otherwise = fails(500, f"cannot handle {KEY}")
@@ -417,7 +417,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again(make, server, request_
 
 def test_a_missing_model_ends_the_run(make, server, request_of_colours):
     server.otherwise = fails(404, "no such model")
-    with pytest.raises(saeviz.ConfigError, match=r"model: .* no such model"):
+    with pytest.raises(saeviz.ConfigError, match=r"^labeler\.model: .* no such model"):
         make(model="gemini-0").label(request_of_colours)
     assert len(server.asked) == 1
 
@@ -501,7 +501,7 @@ def test_requests_keep_their_distance(make, server, request_of_colours):
 def test_a_refused_key_ends_the_run_and_is_not_quoted(make, server, request_of_colours, caplog):
     caplog.set_level(logging.DEBUG, "saeviz")
     wrong = "sk-wrong-9876543210"
-    with pytest.raises(saeviz.ConfigError, match=r"api_key: .* rejects the key") as refused:
+    with pytest.raises(saeviz.ConfigError, match=r"^labeler\.api_key: .* rejects the key") as refused:
         make(api_key=wrong).label(request_of_colours)
     assert len(server.asked) == 1
     assert wrong not in "".join(map(str, [refused.value, refused.value.__cause__, refused.value.__context__]))
@@ -521,14 +521,14 @@ def test_no_error_quotes_the_key(make, server, waits, request_of_colours):
 
 
 def test_a_key_with_a_line_break_is_refused_unseen(make, server, request_of_colours):
-    with pytest.raises(saeviz.ConfigError, match=r"api_key") as refused:
+    with pytest.raises(saeviz.ConfigError, match=r"^labeler\.api_key") as refused:
         make(api_key="sk-first\nsk-second").label(request_of_colours)
     assert "first" not in str(refused.value)
     make(api_key=f" {KEY}\n").label(request_of_colours)
 
 
 def test_without_a_key_nothing_is_asked(api, make, request_of_colours):
-    with pytest.raises(saeviz.ConfigError, match=rf"api_key: .*{VARIABLES[api]}"):
+    with pytest.raises(saeviz.ConfigError, match=rf"^labeler\.api_key: .*{VARIABLES[api]}"):
         make(replace(saeviz.Context(), offline=False), api_key=None, base_url=None).label(request_of_colours)
 
 
