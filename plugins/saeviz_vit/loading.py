@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem, Tokens
-from saeviz.toolkit.torch import torch_device
+from saeviz.toolkit.torch import first_line, loading_errors, torch_device
 from saeviz_vit.binding import check_binding, kind_of, untrained
 from saeviz_vit.models.model import Activations, VisionModel
 from saeviz_vit.models.pixels import prepare
@@ -95,16 +95,30 @@ class ModelWithSAEs:
         return layer, sae
 
     def _try_model(self) -> None:
-        """Load the model, and check on one picture that its activations have the batch first."""
+        """Load the model, and check on a grey picture that its activations are numbers and have the batch first."""
         from PIL import Image
 
-        if not self._tried:
-            self._model.load()
-            layer = min(self._sources)
-            activations = self._activations([self._pixels(Image.new("RGB", (64, 64)))], [layer])
-            if "cls" in self.options.tokens:
-                activations.cls(layer)
-            self._tried = True
+        if self._tried:
+            return
+        self._model.load()
+        label, layers = self._model.base.label, list(self._sources)
+        try:
+            activations = self._activations(
+                [self._model.transform(Image.new("RGB", (64, 64), (124, 116, 104)))], layers
+            )
+        except loading_errors() as error:
+            raise DataError(
+                f"extractor: no picture can be put through {label} ({type(error).__name__}: {first_line(error)}); its "
+                "configuration, the settings of its image processor and its weights must belong together"
+            ) from error
+        if "cls" in self.options.tokens:
+            activations.cls(min(layers))
+        if not all(activations.patches(layer).isfinite().all() for layer in layers):
+            raise DataError(
+                f"extractor: {label} gives NaN or infinity for a grey picture; its weights or the settings of its "
+                "image processor are damaged, so get the model again"
+            )
+        self._tried = True
 
     def _pixels(self, image: Image | ImageItem | Path | str) -> Tensor:
         return prepare(image, self._model.transform)
