@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ from saeviz.toolkit.files import (
     remove_temporaries,
     write_atomic,
 )
-from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded, space_folder
+from saeviz.toolkit.spaces import record_of, space_folder, space_folders, space_of, space_of_folder
+from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded
 from saeviz_json.rows import read_json, row_texts, to_matrix
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ItemFiles:
 
     def has_folder(self, space: saeviz.FeatureSpace) -> bool:
         """Whether the layer and tokens are kept here, with however many features."""
-        return space_folder(self.root, space) in self._folders
+        return space_folder(self.root, space, FOLDERS) in self._folders
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Keep a batch, file by file; each is replaced as a whole, and new ones count with the line in the index."""
@@ -97,7 +98,7 @@ class ItemFiles:
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
-        folder = self._folder(space) or _Folder(space_folder(self.root, space), space)
+        folder = self._folder(space) or _Folder(space_folder(self.root, space, FOLDERS), space)
         wanted = list(folder.files) if item_ids is None else list(item_ids)
         missing = next((item_id for item_id in wanted if item_id not in folder.files), None)
         if missing is not None:
@@ -120,7 +121,7 @@ class ItemFiles:
 
     @cached_property
     def _folders(self) -> dict[Path, _Folder]:
-        found = (self._load(path) for path in space_folders(self.root))
+        found = (self._load(path) for path in feature_folders(self.root))
         return {folder.path: folder for folder in found if folder is not None}
 
     def _load(self, path: Path) -> _Folder | None:
@@ -135,8 +136,7 @@ class ItemFiles:
 
     def _scan(self, path: Path) -> _Folder | None:
         """A folder without an index; its files say what is in it."""
-        tokens = next(tokens for tokens, name in FOLDERS.items() if name == path.name)
-        folder = _Folder(path, saeviz.FeatureSpace(int(path.parent.name[6:]), tokens, self.n_features))
+        folder = _Folder(path, space_of_folder(self.root, path, self.n_features, FOLDERS))
         single: dict[str, str] = {}
         for file in sorted(path.rglob("*.json"), key=_in_order):
             name = file.relative_to(path).as_posix()
@@ -150,11 +150,11 @@ class ItemFiles:
         return folder if folder.files else None
 
     def _folder(self, space: saeviz.FeatureSpace) -> _Folder | None:
-        folder = self._folders.get(space_folder(self.root, space))
+        folder = self._folders.get(space_folder(self.root, space, FOLDERS))
         return folder if folder is not None and folder.space == space else None
 
     def _folder_to_write(self, space: saeviz.FeatureSpace) -> _Folder:
-        path = space_folder(self.root, space)
+        path = space_folder(self.root, space, FOLDERS)
         folder = self._folders.get(path)
         if folder is None:
             folder = self._folders[path] = _Folder(path, space)
@@ -194,18 +194,19 @@ class ItemFiles:
             raise _damaged(path, error) from error
 
 
-def space_folders(root: Path) -> list[Path]:
-    """The folders that may hold the features of a space."""
-    names = set(FOLDERS.values())
-    return sorted(
+def feature_folders(root: Path) -> list[Path]:
+    """The folders that have features: those with an index, and those that other programs made for the usual tokens."""
+    return [
         path
-        for path in root.glob("layer_*/*")
-        if path.name in names and re.fullmatch(r"layer_\d+", path.parent.name, re.ASCII) and path.is_dir()
-    )
+        for path in space_folders(root)
+        if any((path / index).is_file() for index in (ITEMS, BATCHES))
+        or re.fullmatch(r"layer_[0-9]+/(cls|spatial|patch-mean)", path.relative_to(root).as_posix())
+    ]
 
 
-def remove_features(path: Path) -> None:
+def remove_features(root: Path, path: Path) -> None:
     """Remove every feature file of a space's folder, then its index, then what is empty."""
+    is_named = path.parent.parent != root
     with explain_disk_errors(path, "emptied"):
         for file in path.rglob("*.json"):
             file.unlink(missing_ok=True)
@@ -215,6 +216,7 @@ def remove_features(path: Path) -> None:
             *sorted((entry for entry in path.rglob("*") if entry.is_dir()), reverse=True),
             path,
             path.parent,
+            *([path.parent.parent] if is_named else []),
         ):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
@@ -243,7 +245,7 @@ def _in_order(path: Path) -> tuple[bool, int, str]:
 
 def _index_lines(folder: _Folder) -> Iterator[dict[str, Any]]:
     space = folder.space
-    yield asdict(space)
+    yield record_of(space)
     if folder.files:
         yield {"items": folder.files}
     if folder.batches:
@@ -254,7 +256,7 @@ def _read_index(path: Path) -> _Folder:
     index = path / ITEMS
     try:
         header, *lines = map(parse_line, read_lines(index))
-        folder = _Folder(path, saeviz.FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
+        folder = _Folder(path, space_of(header))
         for line in lines:
             folder.files.update(line.get("items", {}))
             folder.batches.update(line.get("batches", ()))

@@ -6,21 +6,14 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 
-import saeviz
-
-FOLDERS: dict[saeviz.Tokens, str] = {"cls": "cls", "patch-max": "spatial", "patch-mean": "patch-mean"}
+FOLDERS = {"patch-max": "spatial", "spatial": "patch-max"}
+"""Kinds of tokens whose folder has another name, and what a kind with such a name is called in turn."""
 BATCHES = "batches.jsonl"
 ITEMS = "items.jsonl"
 _MOST_BYTES = 180
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|%~\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|batch_.*", re.IGNORECASE)
-
-
-def space_folder(root: Path, space: saeviz.FeatureSpace) -> Path:
-    """Where the features of a space are."""
-    return root / f"layer_{space.layer}" / FOLDERS[space.tokens]
 
 
 def file_name(item_id: str, taken: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import saeviz
 from saeviz.toolkit.files import OneWriter
 from saeviz_json.batches import BatchFiles
-from saeviz_json.items import ItemFiles, remove_features, space_folders
+from saeviz_json.items import ItemFiles, feature_folders, remove_features
 
 if TYPE_CHECKING:
     from saeviz_json import JsonOptions
@@ -50,11 +50,11 @@ class JsonStore(saeviz.OneItemStore):
 
     def clear(self) -> None:
         """Remove the feature files and indexes of every space."""
-        folders = space_folders(self.folder)
+        folders = feature_folders(self.folder)
         if folders:
             self._claim()
         for path in folders:
-            remove_features(path)  # before any index: files without one would look like another program's
+            remove_features(self.folder, path)  # before any index: files without one would look like another program's
         self._batches.clear()
         self._items.forget()
 

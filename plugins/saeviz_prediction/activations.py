@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -63,7 +64,7 @@ def _read(path: Path, key: str) -> Float32Array | None:
 def _place(space: saeviz.FeatureSpace, context: saeviz.Context) -> Path:
     """Patches are pooled before the SAE here, whatever is after it."""
     tokens = "cls" if space.tokens == "cls" else "patch"
-    return context.workdir / "prediction" / f"layer{space.layer}.{tokens}.npz"
+    return context.workdir / "prediction" / f"{replace(space, tokens=tokens)}.npz"
 
 
 def _compute(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import ConfigError, Context, DataError, FeatureSpace, HasDecoder, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import ConfigError, Context, DataError, FeatureSpace, HasDecoder, Layer, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_redundancy import RedundancyOptions
 from saeviz_redundancy.clusters import Evidence, blocks, find_leaders
 from saeviz_redundancy.coactivation import CoActivation
@@ -68,25 +68,31 @@ class Redundancy:
     def _evidence(self, sketches: Sequence[Sketch], order: IntArray) -> list[Evidence]:
         evidence: list[Evidence] = [CoActivation(sketches, order, self.options.threshold)]
         if self.options.decoder_threshold is not None:
-            layers = np.concatenate([np.full(one.features.size, one.data.space.layer) for one in sketches])
+            sites = self._sites()
+            numbers = np.concatenate([np.full(one.features.size, sites.index(one.data.space.site)) for one in sketches])
             features = np.concatenate([one.features for one in sketches])
             evidence.append(
-                Directions(layers[order], features[order], self._decoders(), self.options.decoder_threshold)
+                Directions(numbers[order], features[order], self._decoders(), self.options.decoder_threshold)
             )
         return evidence
 
     def _decoders(self) -> Mapping[int, Float32Array]:
-        """By layer, rows of length 1."""
+        """By the number of the SAE in `_sites`, rows of length 1."""
         extractor = self.context.peer("extractor")
         if not isinstance(extractor, HasDecoder):
             raise ConfigError(
                 "scorers.redundancy.decoder_threshold: the extractor of this run has no decoder directions; remove "
                 "this option to use co-activation alone"
             )
-        by_layer = {space.layer: space for space in self._sketches}
+        by_site = {space.site: space for space in self._sketches}
         return {
-            layer: unit_rows(np.array(extractor.decoder(space), dtype=np.float32)) for layer, space in by_layer.items()
+            number: unit_rows(np.array(extractor.decoder(by_site[site]), dtype=np.float32))
+            for number, site in enumerate(self._sites())
         }
+
+    def _sites(self) -> list[Layer]:
+        """The SAEs: the spaces of one share its decoder."""
+        return list(dict.fromkeys(space.site for space in self._sketches))
 
     def _facts(self, sizes: IntArray) -> Iterator[ScoreFact]:
         """`sizes` is that of the cluster of every leader, 0 for the features that are none."""

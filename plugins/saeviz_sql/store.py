@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import saeviz
 from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of, key_of
+from saeviz.toolkit.spaces import place_of, space_at
 from saeviz_sql.database import Database
 from saeviz_sql.schema import MIGRATIONS, WITH_CHECKSUMS, bring_up_to_date, known_version
 
@@ -101,7 +101,7 @@ class SqlStore(saeviz.OneItemStore):
         if not self._has_tables:
             return []
         with self._database.reading() as connection:
-            return sorted(saeviz.FeatureSpace(*row) for row in connection.execute(text(_SPACES), {"run": self._run}))
+            return sorted(space_at(*row) for row in connection.execute(text(_SPACES), {"run": self._run}))
 
     def clear(self) -> None:
         """Remove everything of this run; other runs in the database are not affected."""
@@ -140,7 +140,7 @@ class SqlStore(saeviz.OneItemStore):
     def _found_space(self, connection: Connection, space: saeviz.FeatureSpace) -> _Space | None:
         from sqlalchemy import text
 
-        names = {"run": self._run, **saeviz.space_key(space)}
+        names = {"run": self._run, **place_of(space)}
         found = connection.execute(text(_SPACE), names).one_or_none()
         return None if found is None else _Space(*found)
 
@@ -153,7 +153,8 @@ class SqlStore(saeviz.OneItemStore):
 
         found = self._found_space(connection, space)
         if found is None:
-            connection.execute(text(_ADD_SPACE), {"run": self._run, **asdict(space)})
+            values = {"run": self._run, **place_of(space), "n_features": space.n_features}
+            connection.execute(text(_ADD_SPACE), values)
             found = self._found_space(connection, space)
         assert found is not None  # noqa: S101 - it was added, here or by somebody else
         if found.n_features != space.n_features:

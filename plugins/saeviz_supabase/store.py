@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import saeviz
 from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of
+from saeviz.toolkit.spaces import place_of, space_at
 from saeviz_supabase import SupabaseStoreOptions
 from saeviz_supabase.project import Project, Record
 
@@ -92,7 +92,7 @@ class SupabaseStore(saeviz.OneItemStore):
         return self._project.records(query)
 
     def _found_space(self, space: saeviz.FeatureSpace) -> Record | None:
-        query = self._table(SPACES).select("*").match({"run": self._run, **saeviz.space_key(space)})
+        query = self._table(SPACES).select("*").match({"run": self._run, **place_of(space)})
         return next(iter(self._records(query)), None)
 
     def _space(self, space: saeviz.FeatureSpace) -> int | None:
@@ -105,8 +105,9 @@ class SupabaseStore(saeviz.OneItemStore):
             self._records(self._table(SPACES).delete(returning=_minimal()).eq("id", found["id"]))
             found = None
         if found is None:
+            values = {**place_of(space), "n_features": space.n_features}
             insertion = self._table(SPACES).upsert(
-                [{"run": self._run, **asdict(space)}],
+                [{"run": self._run, **values}],
                 on_conflict="run,layer,tokens",
                 ignore_duplicates=True,
                 returning=_minimal(),
@@ -182,7 +183,7 @@ def _row(record: Record) -> Row:
 
 
 def _as_space(record: Record) -> saeviz.FeatureSpace:
-    return saeviz.FeatureSpace(record["layer"], record["tokens"], record["n_features"])
+    return space_at(record["layer"], record["tokens"], record["n_features"])
 
 
 def _minimal() -> Any:

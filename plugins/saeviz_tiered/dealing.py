@@ -34,7 +34,7 @@ def deal(best: pd.DataFrame, relations: pd.DataFrame, places: int, *, ms_good: f
         for _, own in relations.groupby("rating", sort=False)
     ]
     interpretable = numbered[numbered["ms"] >= ms_good].sort_values(
-        ["tier", "ms", *KEYS], ascending=[True, False] + [True] * 3
+        ["tier", "ms", *KEYS], ascending=[True, False] + [True] * len(KEYS)
     )
     lines.append(iter([(int(row), None) for row in interpretable["row"]]))
     for row, relation in islice(_in_turn(lines, chosen), places - len(chosen)):

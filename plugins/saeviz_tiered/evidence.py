@@ -41,9 +41,8 @@ def gather_relations(table: ScoreTable, require: Requirement | None) -> pd.DataF
     found = counted["significant"] == 1 if "significant" in counted else False
     counted = counted.assign(size=counted["r"].abs(), q=counted.get("q", np.nan), found=found)
     order = ["found", "size", *KEYS, "rating"]
-    counted = counted.astype({"tokens": object, "rating": object}).sort_values(
-        order, ascending=[False, False, True, True, True, True]
-    )
+    upwards = [False, False, *[True] * len(KEYS), True]
+    counted = counted.astype({"tokens": object, "rating": object}).sort_values(order, ascending=upwards)
     counted = counted[[*KEYS, "rating", "r", "size", "q", "found"]]
     types = {**table.scores.dtypes[KEYS], "tokens": object}
     return counted.astype(types) if counted.empty else counted

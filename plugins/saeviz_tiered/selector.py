@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import KEYS, Context, Feature, ScoreTable, Selected
+from saeviz import KEYS, Context, ScoreTable, Selected, feature_of
 from saeviz_tiered import TieredOptions
 from saeviz_tiered.clusters import add_clusters
 from saeviz_tiered.dealing import deal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FREQUENCY_BANDS = 4
+SPACE = [key for key in KEYS if key != "feature"]
+"""The columns that name the space of a feature."""
 DOCUMENT_CUTOFFS = [0.35, 0.50]
 """Used if the scorer reports none: 1 and 2 standard deviations above random pairs, for DINOv2 on one data set."""
 
@@ -31,7 +33,7 @@ class TieredSelector:
 
     Features of tiers 1 and 2, and others with a significant correlation, are chosen as `deal` says: half of them are
     the strongest of the run, the rest fair shares of the ratings and of monosemanticity. The remaining features are
-    spread over the feature space: those of every (layer, tokens) are cut into four bands by how often they fire, and
+    spread over the feature space: those of every space are cut into four bands by how often they fire, and
     each band in turn gives its most monosemantic feature (its most active one in a run without monosemanticity). They
     get `diverse_share` of the limit; places that one part cannot fill go to the other. Within a tier the strongest come
     first.
@@ -66,7 +68,7 @@ class TieredSelector:
         chosen = [*_rows(best), *_rows(rest.head(n_rest))]
         return [
             Selected(
-                Feature(row.layer, row.tokens, row.feature),
+                feature_of(row._asdict()),
                 row.tier,
                 _reason(row),
                 None if np.isnan(row.r) else row.rating,
@@ -92,25 +94,25 @@ class TieredSelector:
 def _strongest_first(features: pd.DataFrame) -> pd.DataFrame:
     """By tier, within a tier by |r|, then by monosemanticity."""
     ranked = features.assign(size=features["size"].astype(float).fillna(0.0))
-    return ranked.sort_values(["tier", "size", "ms", *KEYS], ascending=[True, False, False, True, True, True])
+    return ranked.sort_values(["tier", "size", "ms", *KEYS], ascending=[True, False, False, *[True] * len(KEYS)])
 
 
 def _spread(rest: pd.DataFrame) -> pd.DataFrame:
     """Ordered so that the first n cover spaces and frequencies as evenly as possible, for every n."""
     worth = "ms" if rest["ms"].notna().any() else "max"
     rest = rest[rest[worth].notna()]
-    rest = rest.sort_values([worth, *KEYS], ascending=[False, True, True, True]).drop_duplicates("cluster")
-    frequency = rest.groupby(["layer", "tokens"], observed=True)["n_active"].rank(pct=True)
-    cells = ["layer", "tokens", rest.assign(band=np.ceil(frequency * FREQUENCY_BANDS))["band"]]
+    rest = rest.sort_values([worth, *KEYS], ascending=[False, *[True] * len(KEYS)]).drop_duplicates("cluster")
+    frequency = rest.groupby(SPACE, observed=True)["n_active"].rank(pct=True)
+    cells = [*SPACE, rest.assign(band=np.ceil(frequency * FREQUENCY_BANDS))["band"]]
     by_cell = rest.groupby(cells, observed=True)
     rest = rest.assign(
         turn=by_cell.cumcount(), least=by_cell["n_active"].transform("min"), most=by_cell["n_active"].transform("max")
     )
-    return rest.sort_values(["turn", worth, *KEYS], ascending=[True, False, True, True, True])
+    return rest.sort_values(["turn", worth, *KEYS], ascending=[True, False, *[True] * len(KEYS)])
 
 
 def _rows(features: pd.DataFrame) -> Any:
-    return features.astype({"layer": int, "tokens": object, "feature": int}).itertuples(index=False)
+    return features.astype({"feature": int}).itertuples(index=False)
 
 
 def _reason(row: Any) -> str:
@@ -124,5 +126,5 @@ def _reason(row: Any) -> str:
         return ", ".join(parts) + copies
     if np.isnan(row.ms):
         parts.append(f"activation up to {row.max:.3g}")
-    place = f"layer{row.layer}.{row.tokens} features that fire on {row.least} to {row.most} images"
+    place = f"{feature_of(row._asdict()).space_name} features that fire on {row.least} to {row.most} images"
     return f"{', '.join(parts)}; high for {place}{copies}"

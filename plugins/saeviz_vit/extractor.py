@@ -85,8 +85,8 @@ class SAEExtractor(SingleImages):
         """The same for several spaces, from one pass through the model; see `saeviz.HasManyActivations`."""
         import numpy as np
 
-        layers = sorted({space.layer for space in spaces})
-        rows = [np.full((len(items), self._configs[space.layer].d_in), np.nan, np.float32) for space in spaces]
+        layers = sorted({int(space.layer) for space in spaces})
+        rows = [np.full((len(items), self._configs[int(space.layer)].d_in), np.nan, np.float32) for space in spaces]
         row_of = {item.item_id: row for row, item in enumerate(items)}
         self._try_model()
         for chunk, pixels in decode_ahead(
@@ -95,7 +95,7 @@ class SAEExtractor(SingleImages):
             found = self._activations(pixels, layers)
             places = [row_of[item.item_id] for item in chunk]
             for space, of_space in zip(spaces, rows, strict=True):
-                x = found.cls(space.layer) if space.tokens == "cls" else found.patches(space.layer).mean(1)
+                x = found.cls(int(space.layer)) if space.tokens == "cls" else found.patches(int(space.layer)).mean(1)
                 of_space[places] = x.float().cpu().numpy()
         return rows
 

@@ -50,7 +50,7 @@ class ModelWithSAEs:
 
     def decoder(self, space: FeatureSpace) -> Float32Array:
         """`W_dec` of the SAE of `space`, `[n_features, d_in]`."""
-        directions: Float32Array = self._sae(space.layer).W_dec.numpy()
+        directions: Float32Array = self._sae(int(space.layer)).W_dec.numpy()
         return directions
 
     @cached_property

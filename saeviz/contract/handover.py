@@ -43,7 +43,7 @@ def images(who: str, items: Iterable[object]) -> Iterator[ImageItem]:
 
 
 def spaces(who: str, found: Any) -> list[FeatureSpace]:
-    """The spaces of an extractor, sorted: at least one, and at most one for each layer and tokens."""
+    """The spaces of an extractor, sorted: at least one, and no name more than once."""
     listed = list(found)
     if wrong := [space for space in listed if not isinstance(space, FeatureSpace)]:
         raise PluginError(f"{who} has {_kind(wrong[0])} among its spaces instead of a FeatureSpace")
@@ -131,7 +131,7 @@ def result(who: str, found: ScoreColumn | ScoreFact) -> None:
 
 def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Selected]:
     """The features that a selector chose, checked: features of this run, each once."""
-    sizes = {(space.layer, space.tokens): space.n_features for space in spaces}
+    sizes = {str(space): space.n_features for space in spaces}
     chosen = list(found)
     for choice in chosen:
         if not isinstance(choice, Selected) or not isinstance(choice.feature, Feature):
@@ -141,7 +141,7 @@ def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Sele
             isinstance(feature.index, Integral) and isinstance(choice.tier, Integral) and isinstance(choice.reason, str)
         ):
             raise PluginError(f"{who} chose {feature}, tier {quoted(choice.tier)}, with values of the wrong type")
-        if not 0 <= feature.index < sizes.get((feature.layer, feature.tokens), 0):
+        if not 0 <= feature.index < sizes.get(feature.space_name, 0):
             raise PluginError(f"{who} chose {feature}, which this run does not have")
     if len({choice.feature for choice in chosen}) < len(chosen):
         raise PluginError(f"{who} chose a feature more than once")

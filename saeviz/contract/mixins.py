@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from saeviz.values.features import FeatureBatch, FeatureSpace, Tokens
+from saeviz.values.features import FeatureBatch, FeatureSpace, Layer
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
@@ -20,21 +20,23 @@ class OneItemStore:
     """Adds `save_features` and `load_features` to a feature store."""
 
     def save_features(
-        self: FeatureStore, item_id: str, features: ArrayLike, layer: int, tokens: Tokens = "cls"
+        self: FeatureStore, item_id: str, features: ArrayLike, layer: Layer, tokens: str = "cls", sae: str = ""
     ) -> None:
         """Store the dense features `[n_features]` of one item."""
         import numpy as np
         from scipy.sparse import csr_array
 
         row = np.asarray(features, dtype=np.float32).reshape(1, -1)
-        self.write(FeatureBatch(FeatureSpace(layer, tokens, row.shape[1]), (item_id,), csr_array(row)))
+        self.write(FeatureBatch(FeatureSpace(layer, tokens, row.shape[1], sae), (item_id,), csr_array(row)))
 
-    def load_features(self: FeatureStore, item_id: str, layer: int, tokens: Tokens = "cls") -> Float32Array | None:
+    def load_features(
+        self: FeatureStore, item_id: str, layer: Layer, tokens: str = "cls", sae: str = ""
+    ) -> Float32Array | None:
         """Dense float32 `[n_features]`, or None if the store does not have the item."""
         import numpy as np
 
         for space in self.spaces():
-            if (space.layer, space.tokens) == (layer, tokens) and item_id in self.item_ids(space):
+            if (space.sae, space.layer, space.tokens) == (sae, layer, tokens) and item_id in self.item_ids(space):
                 batch = next(self.read(space, [item_id]))
                 return np.asarray(batch.matrix.toarray()[0], dtype=np.float32)
         return None

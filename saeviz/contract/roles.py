@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from saeviz.typing import Float32Array, FloatArray
-    from saeviz.values.features import FeatureBatch, FeatureSpace, SAEFeatureResult, SpatialFeatures
+    from saeviz.values.features import FeatureBatch, FeatureSpace, Layer, SAEFeatureResult, SpatialFeatures
     from saeviz.values.images import Box, ImageItem
     from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
     from saeviz.values.outcomes import Health
@@ -71,16 +71,17 @@ class SingleImageExtractor(Protocol):
     """Optional for an extractor: features of a single image, for heatmaps and notebooks."""
 
     def extract_from_image(
-        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
+        self, image: Image | ImageItem | Path | str, layer: Layer | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
-        """CLS features of one image at `layer` (default: the last one configured), with the `top_k` strongest.
+        """CLS features of one image at `layer`, a space's `site` (default: the last one configured).
 
-        Raises `ImageError` for an image that cannot be read, and `ConfigError` for a layer that is not configured.
+        With the `top_k` strongest. Raises `ImageError` for an image that cannot be read, and `ConfigError` for a
+        layer that is not configured.
         """
         ...
 
-    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
-        """Features of every patch of one image at `layer` (default: the last one configured)."""
+    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: Layer | None = None) -> SpatialFeatures:
+        """Features of every patch of one image at `layer`, a space's `site` (default: the last one configured)."""
         ...
 
 
@@ -89,9 +90,15 @@ class HeatmapExtractor(Protocol):
     """Optional for an extractor: heatmaps of chosen features, faster than `extract_spatial` and finer than patches."""
 
     def heatmaps(
-        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
+        self,
+        images: Sequence[Image | ImageItem | Path | str],
+        layer: Layer,
+        features: Sequence[int],
+        fine: bool = False,
     ) -> Float32Array:
         """Activations `[n_images, n_features, rows, cols]` of `features` on each patch, as in `extract_spatial`.
+
+        `layer` is the `site` of a space: a number where an extractor has one SAE a layer and no named stages.
 
         With `fine`, rows and columns are multiplied by an odd number over the same field of view; the middle cell of
         each patch has the same value as without. Raises `ImageError` for an image that cannot be read.

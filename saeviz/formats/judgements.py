@@ -28,6 +28,7 @@ FEWEST = 5
 """Minimum number of images of each kind; with fewer, a label is not judged."""
 
 COLUMNS = {
+    "sae": "str",
     "layer": "int64",
     "tokens": "str",
     "feature": "int64",
@@ -172,7 +173,8 @@ def table_of(judgements: Iterable[Judgement], powerless: str = "") -> pd.DataFra
     import pandas as pd
 
     table = pd.DataFrame([one.as_row(powerless) for one in judgements], columns=list(COLUMNS))
-    return table.astype(COLUMNS)
+    named = any(isinstance(layer, str) for layer in table["layer"])  # stages; a column has one type
+    return table.astype(COLUMNS | ({"layer": "str"} if named else {}))
 
 
 def read_judgements(path: Path) -> dict[Feature, Judgement]:

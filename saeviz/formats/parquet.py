@@ -38,6 +38,8 @@ def read_whole(path: Path) -> pd.DataFrame:
 def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | None = None) -> pa.Table:
     """The rows with the values in `where`, with those of `columns` that exist, or all.
 
+    A column that the table lacks is taken to be empty, so '' leaves all rows.
+
     Row groups that cannot contain matches are skipped, and only few rows at a time are in memory.
     """
     import pyarrow as pa
@@ -47,6 +49,7 @@ def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | 
         _check_columns(file)
         check_size(file, path)
         schema = file.schema_arrow
+        where = _as_stored(where, schema)
         kept = [name for name in schema.names if columns is None or name in columns]
         groups = [n for n in range(file.num_row_groups) if _may_hold(file.metadata.row_group(n), where)]
         batches = (
@@ -74,6 +77,19 @@ def _check_columns(file: pq.ParquetFile) -> None:
         raise ValueError(f"it has {len(names):,} columns")
     if len(set(names)) < len(names):
         raise ValueError("it has two columns of the same name")
+
+
+def _as_stored(where: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """The values as the columns have them: a layer is a number or, beside named stages, text."""
+    import pyarrow as pa
+
+    found = {}
+    for name, value in where.items():
+        if name in schema.names or value != "":
+            kind = schema.field(name).type
+            is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+            found[name] = str(value) if is_text else value
+    return found
 
 
 def _may_hold(group: Any, where: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from saeviz.formats.parquet import ROWS_TOGETHER, read_whole, rows_where
 from saeviz.formats.plain import csv_cell
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
-from saeviz.values.keys import KEYS
+from saeviz.values.keys import KEYS, space_of
 from saeviz.values.regular import open_regular, read_regular, real_path, reason_of
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 MOST_BYTES = 64 * 2**20
 """Of a `run.json` that is read."""
+_OF_ALL_VERSIONS = [key for key in KEYS if key != "sae"]
+"""The columns that name a feature in tables of every version; earlier ones have no column `sae`."""
 _COLUMNS = {
     "items.parquet": ("item_id", "fingerprint"),
-    "scores.parquet": (*KEYS, "n_active"),
-    "correlations.parquet": (*KEYS, "rating"),
-    "top_images.parquet": (*KEYS, "rank", "item_id", "activation"),
-    "judgements.parquet": (*KEYS, "label", "verdict"),
+    "scores.parquet": (*_OF_ALL_VERSIONS, "n_active"),
+    "correlations.parquet": (*_OF_ALL_VERSIONS, "rating"),
+    "top_images.parquet": (*_OF_ALL_VERSIONS, "rank", "item_id", "activation"),
+    "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict"),
 }
 """What readers rely on."""
 _OTHER_FILES = ("items.parquet", "log.txt", ".lock")
@@ -191,10 +193,8 @@ class RunDir:
     def spaces(self) -> list[FeatureSpace]:
         """The feature spaces in `run.json`, empty before they are known."""
         try:
-            return [
-                FeatureSpace(**space) for space in self.read_manifest()["stages"].get("extract", {}).get("spaces", [])
-            ]
-        except (TypeError, DataError) as error:
+            return [space_of(space) for space in self.read_manifest()["stages"].get("extract", {}).get("spaces", [])]
+        except (TypeError, LookupError, AttributeError, DataError) as error:
             raise RunDirError(f"{self.manifest_file}: its feature spaces are invalid: {error}") from error
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -238,7 +238,7 @@ class RunDir:
         missing = [name for name in _COLUMNS.get(path.name, ()) if name not in table]
         if missing:
             raise RunDirError(f"{path} has no column {missing[0]!r}: {_next_step(stage)}")
-        return table
+        return _with_names(table)
 
     def extracted_ids(self) -> list[str]:
         """The ids of the run's readable images, in order; all have features once extraction is finished.
@@ -268,11 +268,19 @@ class RunDir:
         import pandas as pd
 
         self.verify(path, stage)
-        return _read(
+        table = _read(
             path,
             stage,
             lambda file: pd.read_csv(BytesIO(read_regular(file, MOST_BYTES)), keep_default_na=False, dtype=dtype),
         )
+        return _with_names(table)
+
+
+def _with_names(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the names of the SAEs, which earlier versions did not have."""
+    if "layer" in table and "sae" not in table:
+        table.insert(list(table).index("layer"), "sae", "")
+    return table
 
 
 def _digests_in(record: Mapping[str, Any]) -> dict[str, str]:

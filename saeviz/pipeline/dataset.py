@@ -15,6 +15,7 @@ from saeviz.pipeline.components import Components
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.keys import space_of
 
 logger = logging.getLogger("saeviz")
 
@@ -67,7 +68,7 @@ class Dataset:
         components = self._components
         record = components.rundir.read_manifest()["stages"].get("extract", {})
         if record.get("digest") == self._digests.get("extract") and "spaces" in record:
-            return [FeatureSpace(**space) for space in record["spaces"]]
+            return [space_of(space) for space in record["spaces"]]
         config = components.config.extractor
         with components.blaming(config):
             return handover.spaces(components.who(config), components.extractor.spaces)

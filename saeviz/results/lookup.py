@@ -62,7 +62,7 @@ class Clusters:
         found = rundir.read_rows(rundir.scores, "score", {}, MEMBERS)
         self._members = found.drop_null() if "cluster" in found.column_names else None
         if self._members is not None:
-            self._layers, self._features = _small(self._members, "layer"), _small(self._members, "feature")
+            self._features = _small(self._members, "feature")
             clusters = self._members["cluster"].to_numpy()
             self._order = np.argsort(clusters, kind="stable").astype(np.int32)
             self._clusters = clusters[self._order]
@@ -73,8 +73,8 @@ class Clusters:
 
         if self._members is None:
             return []
-        rows = np.flatnonzero((self._layers == feature.layer) & (self._features == feature.index))
-        own = [row for row in self._members.take(rows).to_pylist() if row["tokens"] == feature.tokens]
+        rows = np.flatnonzero(self._features == feature.index)
+        own = [row for row in self._members.take(rows).to_pylist() if feature_of(row) == feature]
         if not own:
             return []
         start, stop = (np.searchsorted(self._clusters, own[0]["cluster"], side) for side in ("left", "right"))

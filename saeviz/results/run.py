@@ -175,12 +175,12 @@ class Run:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """The scores of every feature: a row per (layer, tokens, feature)."""
+        """The scores of every feature: a row per (sae, layer, tokens, feature)."""
         return self._rundir.read_table(self._rundir.scores, "score")
 
     @cached_property
     def correlations(self) -> pd.DataFrame:
-        """The correlations: a row per (layer, tokens, feature, rating)."""
+        """The correlations: a row per (sae, layer, tokens, feature, rating)."""
         return self._rundir.read_table(self._rundir.correlations, "score")
 
     def companions(self, feature: Feature | str) -> list[Feature]:
@@ -237,7 +237,7 @@ class Run:
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
         """The images on which a feature fires most, strongest first; at most `run.top_images` of them."""
         found, items = self._feature(feature), self._session.dataset.by_id
-        space = self._space(f"layer{found.layer}.{found.tokens}")
+        space = self._space(found.space_name)
         if space not in self._top_items:
             self._top_items[space] = TopItems(self._rundir, space)
         top = self._top_items[space].of(found.index)[:k]
@@ -267,10 +267,10 @@ class Run:
         feature, item = self._feature(feature), self._item(item_id)
         extractor = self._session.components.extractor
         if isinstance(extractor, HeatmapExtractor):
-            found: Float32Array = extractor.heatmaps([item], feature.layer, [feature.index], fine)[0, 0]
+            found: Float32Array = extractor.heatmaps([item], feature.site, [feature.index], fine)[0, 0]
             return found
         if isinstance(extractor, SingleImageExtractor) and not fine:
-            return extractor.extract_spatial(item, layer=feature.layer).heatmap(feature.index)
+            return extractor.extract_spatial(item, layer=feature.site).heatmap(feature.index)
         what = "make fine heatmaps" if fine else "look at single images"
         raise DataError(f"the extractor {self._session.config.extractor.use} cannot {what}")
 
@@ -322,7 +322,7 @@ class Run:
 
     def _feature(self, feature: Feature | str) -> Feature:
         found = Feature.parse(feature) if isinstance(feature, str) else feature
-        space = self._space(f"layer{found.layer}.{found.tokens}")
+        space = self._space(found.space_name)
         if not found.index < space.n_features:
             raise ConfigError(f"{space} has {space.n_features} features, so {found} does not exist")
         return found

@@ -182,7 +182,7 @@ def score_table(
     generator = np.random.default_rng(seed)
     spaces = (FeatureSpace(1, "cls", n_features), FeatureSpace(2, "patch-max", n_features))
     keys = pd.DataFrame(
-        [(space.layer, space.tokens, index) for space in spaces for index in range(n_features)],
+        [("", space.layer, space.tokens, index) for space in spaces for index in range(n_features)],
         columns=KEYS,
     )
     column = partial(_random_column, generator, scored)

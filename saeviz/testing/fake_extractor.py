@@ -151,7 +151,7 @@ class FakeExtractor:
     def _pooled(self, patches: Float32Array, space: FeatureSpace) -> Float32Array:
         if space.tokens == "cls":
             patches = patches.mean(axis=0, keepdims=True)
-        features = _encode(patches, space.layer, space.n_features)
+        features = _encode(patches, int(space.layer), space.n_features)
         pooled: Float32Array = features.mean(axis=0) if space.tokens == "patch-mean" else features.max(axis=0)
         return pooled
 

@@ -92,7 +92,7 @@ class MemoryStore(OneItemStore):
     def write(self, batch: FeatureBatch) -> None:
         """Store a batch; an item that is already stored is replaced and keeps its position."""
         for kept in self.spaces():
-            if (kept.layer, kept.tokens) == (batch.space.layer, batch.space.tokens) and kept != batch.space:
+            if str(kept) == str(batch.space) and kept != batch.space:
                 raise DataError(f"{kept}: the store has {kept.n_features} features, not {batch.space.n_features}")
         rows = self._rows.setdefault(batch.space, {})
         rows.update((item_id, batch.matrix[[row]]) for row, item_id in enumerate(batch.item_ids))

@@ -6,7 +6,7 @@ item is listed twice, the later line counts.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from saeviz.formats.damage import Stamp
@@ -14,6 +14,7 @@ from saeviz.formats.files import append_line, read_lines
 from saeviz.formats.lines import DAMAGED, checked_line, parse_line
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureSpace
+from saeviz.values.keys import record_of, space_of
 from saeviz.values.regular import read_regular
 
 _BYTES_PER_VALUE = 8
@@ -62,7 +63,7 @@ class ShardIndex:
     @classmethod
     def create(cls, path: Path, space: FeatureSpace) -> ShardIndex:
         """Create an empty index, in memory and on disk."""
-        append_line(path, checked_line(asdict(space)))
+        append_line(path, checked_line(record_of(space)))
         return cls(path, space)
 
     @classmethod
@@ -73,7 +74,7 @@ class ShardIndex:
             return None
         try:
             header = parse_line(lines[0])
-            index = cls(path, FeatureSpace(header["layer"], header["tokens"], header["n_features"]))
+            index = cls(path, space_of(header))
             for line in lines[1:]:
                 entry = parse_line(line)
                 stamp = Stamp(*entry["file"]) if "file" in entry else None

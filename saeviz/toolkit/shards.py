@@ -33,8 +33,9 @@ from saeviz.formats.files import (
     sync_folder,
 )
 from saeviz.toolkit.shard_index import ShardIndex
+from saeviz.toolkit.spaces import space_folder, space_folders
 from saeviz.values.errors import DataError, RunDirError
-from saeviz.values.features import TOKENS, FeatureBatch, FeatureSpace, Tokens
+from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR
@@ -56,8 +57,8 @@ class ShardStore(OneItemStore, ABC):
 
     suffix: ClassVar[str]
     index_name: ClassVar[str] = "index.jsonl"
-    folder_names: ClassVar[Mapping[Tokens, str]] = {tokens: tokens for tokens in TOKENS}
-    """Names of the folders of spaces; stores with different names and index files can share a folder."""
+    folder_names: ClassVar[Mapping[str, str]] = {}
+    """Kinds of tokens whose folder has another name; stores with different names and index files can share a folder."""
 
     def __init__(self, folder: Path, shard_rows: int, context: Context) -> None:
         self.folder = folder
@@ -138,6 +139,8 @@ class ShardStore(OneItemStore, ABC):
             remove_temporaries(folder)
             _remove_if_empty(folder)
             _remove_if_empty(folder.parent)
+            if folder.parent.parent != self.folder:
+                _remove_if_empty(folder.parent.parent)
         self._indexes = {}
 
     def close(self) -> None:
@@ -167,11 +170,14 @@ class ShardStore(OneItemStore, ABC):
         return indexes
 
     def _space_folders(self) -> list[Path]:
-        names = set(self.folder_names.values())
-        return sorted(path for path in self.folder.glob("layer_*/*") if path.name in names and path.is_dir())
+        return [
+            path
+            for path in space_folders(self.folder)
+            if (path / self.index_name).is_file() or any(path.glob(f"batch_*{self.suffix}"))
+        ]
 
     def _folder(self, space: FeatureSpace) -> Path:
-        return self.folder / f"layer_{space.layer}" / self.folder_names[space.tokens]
+        return space_folder(self.folder, space, self.folder_names)
 
     def _index(self, space: FeatureSpace) -> ShardIndex | None:
         index = self._indexes.get(self._folder(space))

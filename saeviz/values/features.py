@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from functools import total_ordering
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from saeviz.values.errors import DataError, MalformedError
 
@@ -15,49 +16,68 @@ if TYPE_CHECKING:
 
 Tokens = Literal["cls", "patch-max", "patch-mean"]
 TOKENS: tuple[Tokens, ...] = get_args(Tokens)
+"""Where a plain vision transformer is read; other extractors declare others."""
+Layer = int | str
+"""The number of a block, or the name of a stage where a model has no numbered blocks."""
 _LARGEST = 2**31 - 1
 """Largest layer and number of features; fits the integers of every store."""
+_NAME = r"[a-z][a-z0-9-]{0,63}"
+_SPACE = rf"(?:({_NAME})\.)?(?:layer([0-9]{{1,10}})|({_NAME}))\.({_NAME})"
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class FeatureSpace:
     """The features of one SAE: that of `layer`, read at `tokens`.
 
-    `cls` is the class token; `patch-max` and `patch-mean` pool each feature over the patch tokens
-    after the SAE. Written `layer11.cls`.
+    `cls` is the class token; `patch-max` and `patch-mean` pool each feature over the patch tokens after the SAE; an
+    extractor may declare any other kind, such as `eot`. `layer` is a number, or the name of a stage. `sae` tells
+    several SAEs of one layer apart, and the extractors of a run with several; it is empty where there is only one.
+    Written `layer11.cls`, or with a name `text.layer11.eot`. Names have lower-case letters, digits and hyphens.
+    Spaces sort by `sae`, then numbered layers before named ones.
     """
 
-    layer: int
-    tokens: Tokens
+    layer: Layer
+    tokens: str
     n_features: int
+    sae: str = ""
 
     def __post_init__(self) -> None:
-        if self.tokens not in TOKENS:
-            raise MalformedError(f"tokens {self.tokens!r} is not one of {', '.join(TOKENS)}")
-        if not 0 <= self.layer <= _LARGEST or not 1 <= self.n_features <= _LARGEST:
-            raise MalformedError(f"no such feature space: layer {self.layer}, {self.n_features} features")
+        _check_place(self.sae, self.layer, self.tokens)
+        if not 1 <= self.n_features <= _LARGEST:
+            raise MalformedError(f"feature space {self}: a space cannot have {self.n_features} features")
 
     def __str__(self) -> str:
-        return f"layer{self.layer}.{self.tokens}"
+        return _written(self.sae, self.layer, self.tokens)
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, FeatureSpace):
+            return NotImplemented
+        return _order(self, self.n_features) < _order(other, other.n_features)
 
     @classmethod
     def parse(cls, text: str, n_features: int) -> FeatureSpace:
         """Parse a space such as `layer11.cls`. Raises `DataError` for other text."""
-        match = re.fullmatch(r"layer(\d+)\.([a-z-]+)", text)
+        match = re.fullmatch(_SPACE, text)
         if match is None:
             raise DataError(f"{text!r} is not a feature space; an example is 'layer11.cls'")
-        return cls(int(match[1]), cast("Tokens", match[2]), n_features)
+        return cls(_layer_in(match), match[4], n_features, match[1] or "")
 
     def __contains__(self, feature: object) -> bool:
         return (
             isinstance(feature, Feature)
-            and (feature.layer, feature.tokens) == (self.layer, self.tokens)
+            and (feature.sae, feature.layer, feature.tokens) == (self.sae, self.layer, self.tokens)
             and 0 <= feature.index < self.n_features
         )
 
     def feature(self, index: int) -> Feature:
         """The feature with this index in the space."""
-        return Feature(self.layer, self.tokens, index)
+        return Feature(self.layer, self.tokens, index, self.sae)
+
+    @property
+    def site(self) -> Layer:
+        """What `HeatmapExtractor` and `SingleImageExtractor` take as `layer`: the layer, `mlp.layer11` with a name."""
+        return _site(self.sae, self.layer)
 
     def stack(self, matrices: Iterable[CSR]) -> CSR:
         """Stack matrices of this space vertically into one CSR `[n_items, n_features]`.
@@ -73,24 +93,78 @@ class FeatureSpace:
         return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class Feature:
-    """One SAE feature of a run, written `layer11.cls/4711`."""
+    """One SAE feature of a run, written `layer11.cls/4711`; `layer`, `tokens` and `sae` as in `FeatureSpace`."""
 
-    layer: int
-    tokens: Tokens
+    layer: Layer
+    tokens: str
     index: int
+    sae: str = ""
 
     def __str__(self) -> str:
-        return f"layer{self.layer}.{self.tokens}/{self.index}"
+        return f"{self.space_name}/{self.index}"
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Feature):
+            return NotImplemented
+        return _order(self, self.index) < _order(other, other.index)
 
     @classmethod
     def parse(cls, text: str) -> Feature:
         """Parse a feature such as `layer11.cls/4711`. Raises `DataError` for other text."""
-        match = re.fullmatch(r"layer(\d+)\.([a-z-]+)/(\d+)", text)
-        if match is None or match[2] not in TOKENS:
+        match = re.fullmatch(_SPACE + r"/([0-9]{1,10})", text)
+        if match is None:
             raise DataError(f"{text!r} is not a feature; an example is 'layer11.cls/4711'")
-        return cls(int(match[1]), cast("Tokens", match[2]), int(match[3]))
+        return cls(_layer_in(match), match[4], int(match[5]), match[1] or "")
+
+    @property
+    def space_name(self) -> str:
+        """Its space as it is written, for instance `layer11.cls`."""
+        return _written(self.sae, self.layer, self.tokens)
+
+    @property
+    def site(self) -> Layer:
+        """As `FeatureSpace.site`."""
+        return _site(self.sae, self.layer)
+
+
+def layer_of(value: Any) -> Layer:
+    """A layer as a table or a file has it: a whole number, also one written as text, or the name of a stage."""
+    return value if isinstance(value, str) and not value.isdecimal() else int(value)
+
+
+def _layer_in(match: re.Match[str]) -> Layer:
+    return match[3] if match[2] is None else int(match[2])
+
+
+def _written(sae: str, layer: Layer, tokens: str) -> str:
+    name = layer if isinstance(layer, str) else f"layer{layer}"
+    return f"{sae}.{name}.{tokens}" if sae else f"{name}.{tokens}"
+
+
+def _site(sae: str, layer: Layer) -> Layer:
+    if not sae:
+        return layer
+    return f"{sae}.{layer}" if isinstance(layer, str) else f"{sae}.layer{layer}"
+
+
+def _order(one: FeatureSpace | Feature, number: int) -> tuple[str, bool, Any, str, int]:
+    return one.sae, isinstance(one.layer, str), one.layer, one.tokens, number
+
+
+def _check_place(sae: str, layer: Layer, tokens: str) -> None:
+    for what, name in (("sae", sae or "a"), ("tokens", tokens), ("layer", layer)):
+        if isinstance(name, str) and re.fullmatch(_NAME, name) is None:
+            raise MalformedError(
+                f"{what} {name!r} of a feature space is not a name: up to 64 lower-case letters, digits and hyphens, "
+                "with a letter first"
+            )
+    if isinstance(layer, str) and re.fullmatch(r"layer[0-9]*", layer):
+        raise MalformedError(f"a stage cannot be called {layer!r}; give the number of the layer instead")
+    if not isinstance(layer, str) and not 0 <= layer <= _LARGEST:
+        raise MalformedError(f"no such feature space: layer {layer}")
 
 
 def check_id(item_id: str) -> None:
@@ -162,7 +236,7 @@ class SAEFeatureResult:
 class SpatialFeatures:
     """The SAE features of every patch of one image: float32 `[n_patches, n_features]`, row-major over `grid`."""
 
-    layer: int
+    layer: Layer
     features: Float32Array
     grid: tuple[int, int]
 

@@ -334,7 +334,7 @@ def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake
     first = str(run.spaces[0].feature(3))
     found = saeviz_command("show", first, "--json").json()
     assert set(found["fires_together_with"]) == thirds - {first}
-    n_active = run.scores.set_index(["layer", "tokens", "feature"])["n_active"]
+    n_active = run.scores.set_index(saeviz.KEYS)["n_active"]
     counts = [n_active[other.layer, other.tokens, other.index] for other in run.companions(first)]
     assert counts == sorted(counts, reverse=True)
     text = saeviz_command("show", first).out

@@ -238,7 +238,7 @@ def test_the_judge_is_told_the_words_and_nothing_else(run_file, plugin):
 def test_the_table_follows_from_the_answers(run_file):
     run = saeviz.run(run_file)
     table = run.judgements
-    assert table.columns[:4].tolist() == ["layer", "tokens", "feature", "label"]
+    assert table.columns[:5].tolist() == [*saeviz.KEYS, "label"]
     assert table["label"].tolist() == [run.labels[one.feature].label for one in run.selected]
     colour_of = {item.item_id: item.metadata["colour"] for item in run.items}
     for one, row in zip(lines_of(run), table.itertuples(), strict=True):

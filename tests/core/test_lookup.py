@@ -35,7 +35,7 @@ def features(run):
 
 def own(table, feature):
     mine = (table["layer"] == feature.layer) & (table["tokens"] == feature.tokens) & (table["feature"] == feature.index)
-    return table[mine].drop(columns=["layer", "tokens", "feature"])
+    return table[mine].drop(columns=saeviz.KEYS)
 
 
 def known(rows: pd.DataFrame) -> list[dict]:
@@ -73,7 +73,7 @@ def test_companions_are_the_others_of_the_cluster_most_active_first(run):
     for feature in features(run):
         cluster = own(table, feature)["cluster"].iloc[0]
         members = table[table["cluster"] == cluster].sort_values(
-            ["n_active", "layer", "tokens", "feature"], ascending=[False, True, True, True]
+            ["n_active", *saeviz.KEYS], ascending=[False, True, True, True, True]
         )
         expected = [saeviz.Feature(int(row.layer), row.tokens, int(row.feature)) for row in members.itertuples()]
         assert run.companions(feature) == [other for other in expected if other != feature]

@@ -10,7 +10,7 @@ import pytest
 import saeviz
 from saeviz.testing.fakes import FakeImages, FakeLabeler
 
-KEYS = {"layer": [1, 1], "tokens": ["cls", "cls"], "feature": [0, 1], "rating": ["liking", "liking"]}
+KEYS = {"sae": ["", ""], "layer": [1, 1], "tokens": ["cls", "cls"], "feature": [0, 1], "rating": ["liking", "liking"]}
 SPEARMAN = {"spearman_n": [5, 5], "spearman_r": [0.1, 0.2], "spearman_p": [0.5, 0.4], "spearman_r_held_out": [0, 0]}
 PARTIAL = {"partial_r": [0.3, 0.4], "partial_p": [0.3, 0.2]}
 
@@ -70,11 +70,11 @@ def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_
     assert {f"{prefix}{name}" for name in ("n", "r", "p", "q", "ci_low", "ci_high", "significant")} <= set(
         run.correlations
     )
-    row = run.correlations.set_index(["layer", "tokens", "feature", "rating"])
+    row = run.correlations.set_index([*saeviz.KEYS, "rating"])
     related = [(request.feature, relation) for request in requests for relation in request.relations]
     assert related
     for feature, relation in related:
-        here = row.loc[(feature.layer, feature.tokens, feature.index, relation.rating)]
+        here = row.loc[(feature.sae, feature.layer, feature.tokens, feature.index, relation.rating)]
         expected = (here[f"{prefix}r"], here[f"{prefix}p"], here[f"{prefix}q"], here[f"{prefix}n"])
         assert relation[1:5] == pytest.approx(expected, nan_ok=True)
     assert any(choice.tier < 3 for choice in run.selected)
@@ -105,11 +105,11 @@ def test_a_run_of_raters_alone_shows_their_relations_by_the_number_of_images(fak
     settings = ['scorers=[{use = "raters", min_active = 3}]', "selector.use=tiered", "selector.min_active=3"]
     run = saeviz.run(fake_run, settings=[*settings, 'reporters=[{use = "html"}]'])
 
-    row = run.correlations.set_index(["layer", "tokens", "feature", "rating"])
+    row = run.correlations.set_index([*saeviz.KEYS, "rating"])
     related = [(request.feature, relation) for request in requests for relation in request.relations]
     assert related
     for feature, relation in related:
-        here = row.loc[(feature.layer, feature.tokens, feature.index, relation.rating)]
+        here = row.loc[(feature.sae, feature.layer, feature.tokens, feature.index, relation.rating)]
         assert relation[1:5] == pytest.approx((here["rater_r"], here["rater_p"], here["rater_q"], 24), nan_ok=True)
     page = (run.dir / "report" / "index.html").read_text()
     assert "r within raters" in page

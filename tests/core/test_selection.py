@@ -19,16 +19,16 @@ def test_each_feature_has_its_rating_the_figures_of_its_correlation_and_its_labe
     run = saeviz.run(fake_run)
     table = read(run)
 
-    assert list(table)[:7] == ["layer", "tokens", "feature", "tier", "label", "rating", "measure"]
+    assert list(table)[:8] == [*saeviz.KEYS, "tier", "label", "rating", "measure"]
     assert {"r", "ci_low", "ci_high", "q", "reason"} <= set(table)
     assert "r_held_out" not in table
-    keys = ["layer", "tokens", "feature", "rating"]
+    keys = [*saeviz.KEYS, "rating"]
     related = table[table["rating"] != ""]
     assert len(related)
     assert set(related["measure"]) == {"Pearson's r"}
     known = run.correlations.set_index(keys)
     for row in related.itertuples():
-        expected = known.loc[row.layer, row.tokens, row.feature, row.rating]
+        expected = known.loc[row.sae, row.layer, row.tokens, row.feature, row.rating]
         for name in ("r", "ci_low", "ci_high", "q"):
             assert float(getattr(row, name)) == pytest.approx(expected[name], rel=1e-5)
     labels = {str(feature): label.label for feature, label in run.labels.items()}
@@ -40,11 +40,11 @@ def test_each_feature_has_its_rating_the_figures_of_its_correlation_and_its_labe
 def test_the_interval_of_a_rare_feature_has_its_caveat(fake_run):
     run = saeviz.run(fake_run)
     related = read(run).query("rating != ''")
-    n_active = run.correlations.set_index(["layer", "tokens", "feature", "rating"])["n_active"]
+    n_active = run.correlations.set_index([*saeviz.KEYS, "rating"])["n_active"]
 
     assert len(related)
     for row in related.itertuples():
-        is_rare = n_active[row.layer, row.tokens, row.feature, row.rating] < 50
+        is_rare = n_active[row.sae, row.layer, row.tokens, row.feature, row.rating] < 50
         assert ("85 to 93 %" in row.caveat) == is_rare
 
 
@@ -55,9 +55,9 @@ def test_held_out_figures_are_there_where_images_were_held_out(fake_run):
 
     assert {"r_held_out", "ci_low_held_out", "ci_high_held_out"} <= set(table)
     assert len(related)
-    known = run.correlations.set_index(["layer", "tokens", "feature", "rating"])["r_held_out"]
+    known = run.correlations.set_index([*saeviz.KEYS, "rating"])["r_held_out"]
     for row in related.itertuples():
-        expected = known[row.layer, row.tokens, row.feature, row.rating]
+        expected = known[row.sae, row.layer, row.tokens, row.feature, row.rating]
         assert float(row.r_held_out) == pytest.approx(expected, rel=1e-5)
 
 
@@ -125,11 +125,11 @@ def test_what_counts_can_be_required_in_the_run_file_and_by_its_old_name(fake_ru
         ],
     )
     related = [choice for choice in held.selected if choice.rating]
-    known = held.correlations.set_index(["layer", "tokens", "feature", "rating"])["replicated"]
+    known = held.correlations.set_index([*saeviz.KEYS, "rating"])["replicated"]
     assert related
     for choice in related:
         feature = choice.feature
-        assert known[feature.layer, feature.tokens, feature.index, choice.rating] == 1
+        assert known[feature.sae, feature.layer, feature.tokens, feature.index, choice.rating] == 1
 
     older = saeviz.run(fake_run, settings=["selector.require_significant=true"])
     assert 'require = "significant"' in caplog.text

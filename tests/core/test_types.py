@@ -31,7 +31,56 @@ def test_spaces_and_features_are_written_and_read():
 
 
 @pytest.mark.parametrize(
-    "text", ["layer11", "11.cls", "layer11.cls", "layer11.cls/", "layer11.cls/-1", "layer11.nose/3"]
+    ("text", "space", "site"),
+    [
+        ("layer11.cls", FeatureSpace(11, "cls", 4), 11),
+        ("text.layer11.eot", FeatureSpace(11, "eot", 4, "text"), "text.layer11"),
+        ("stage3.patch-max", FeatureSpace("stage3", "patch-max", 4), "stage3"),
+        (
+            "convnext-large.stage3.frame-max",
+            FeatureSpace("stage3", "frame-max", 4, "convnext-large"),
+            "convnext-large.stage3",
+        ),
+    ],
+)
+def test_a_space_may_have_a_name_a_stage_and_any_kind_of_tokens(text, space, site):
+    assert str(space) == text
+    assert FeatureSpace.parse(text, 4) == space
+    assert Feature.parse(f"{text}/3") == space.feature(3)
+    assert str(space.feature(3)) == f"{text}/3"
+    assert space.feature(3) in space
+    assert (space.site, space.feature(3).site) == (site, site)
+
+
+def test_spaces_and_features_sort_by_name_then_numbered_layers_before_stages():
+    spaces = [
+        FeatureSpace(2, "cls", 4),
+        FeatureSpace(11, "cls", 4),
+        FeatureSpace(11, "patch-max", 4),
+        FeatureSpace("stage1", "cls", 4),
+        FeatureSpace(0, "cls", 4, "mlp"),
+    ]
+    backwards = spaces[::-1]
+    assert sorted(backwards) == spaces
+    features = [space.feature(index) for space in spaces for index in (0, 3)]
+    backwards = features[::-1]
+    assert sorted(backwards) == features
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layer11",
+        "11.cls",
+        "layer11.cls",
+        "layer11.cls/",
+        "layer11.cls/-1",
+        "layer11.Cls/3",
+        "a.b.layer1.cls/3",
+        "../layer1.cls/3",
+        ".layer1.cls/3",
+        "layer1.cls/٣",
+    ],
 )
 def test_what_is_not_a_feature_is_refused(text):
     with pytest.raises(saeviz.DataError, match="is not a feature"):
@@ -39,7 +88,18 @@ def test_what_is_not_a_feature_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("layer", "tokens", "n"), [(-1, "cls", 4), (2**31, "cls", 4), (1, "nose", 4), (1, "cls", 0), (1, "cls", 2**31)]
+    ("layer", "tokens", "n"),
+    [
+        (-1, "cls", 4),
+        (2**31, "cls", 4),
+        (1, "", 4),
+        (1, "No se", 4),
+        (1, "../cls", 4),
+        ("layer3", "cls", 4),
+        ("../x", "cls", 4),
+        (1, "cls", 0),
+        (1, "cls", 2**31),
+    ],
 )
 def test_there_are_no_other_spaces(layer, tokens, n):
     with pytest.raises(saeviz.DataError):

@@ -24,8 +24,8 @@ def make_table(features, relations=()):
     """A table of rows (layer, feature, n_active, ms) and (layer, feature, rating, r, q)."""
     scores = pd.DataFrame(list(features), columns=["layer", "feature", "n_active", "monosemanticity"])
     correlations = pd.DataFrame(list(relations), columns=["layer", "feature", "rating", "r", "q"])
-    scores = scores.assign(tokens="cls", max=scores["n_active"] / 10, mean=0.1)
-    correlations = correlations.assign(tokens="cls", n=100, p=correlations["q"] / 2)
+    scores = scores.assign(sae="", tokens="cls", max=scores["n_active"] / 10, mean=0.1)
+    correlations = correlations.assign(sae="", tokens="cls", n=100, p=correlations["q"] / 2)
     correlations["significant"] = (correlations["q"] <= 0.05).astype(float).where(correlations["q"].notna())
     spaces = tuple(FeatureSpace(int(layer), "cls", 10_000) for layer in sorted(set(scores["layer"])))
     return ScoreTable(scores, correlations, spaces)
@@ -203,7 +203,7 @@ def test_without_monosemanticity_only_correlations_make_a_tier_and_activation_ra
     assert chosen[1].reason == "activation up to 9; high for layer7.cls features that fire on 90 to 90 images"
 
 
-@pytest.mark.parametrize("columns", [["layer", "tokens", "feature", "rating"], []])
+@pytest.mark.parametrize("columns", [[*saeviz.KEYS, "rating"], []])
 def test_without_correlations_monosemanticity_alone_decides(columns):
     table = make_table([(7, 0, 50, 0.9), (7, 1, 50, 0.1)])
     bare = ScoreTable(table.scores, pd.DataFrame({column: [] for column in columns}), table.spaces)

@@ -29,7 +29,7 @@ def photographs(n_features=1200, n_images=2632, seed=0):
     only weakly, though significantly.
     """
     generator = np.random.default_rng(seed)
-    keys = pd.DataFrame({"layer": 8, "tokens": "patch-max", "feature": range(n_features)})
+    keys = pd.DataFrame({"sae": "", "layer": 8, "tokens": "patch-max", "feature": range(n_features)})
     scores = keys.assign(
         n_active=generator.integers(20, 900, n_features),
         max=1.0,
@@ -146,7 +146,7 @@ def test_the_old_name_is_read_with_a_note(caplog):
 
 
 def test_a_significant_relation_goes_before_a_larger_one_that_is_not():
-    keys = pd.DataFrame({"layer": 8, "tokens": "cls", "feature": [0, 1]})
+    keys = pd.DataFrame({"sae": "", "layer": 8, "tokens": "cls", "feature": [0, 1]})
     scores = keys.assign(n_active=50, max=1.0, mean=0.1)
     correlations = pd.concat(
         [

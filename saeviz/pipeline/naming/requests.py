@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from saeviz.formats.selection import read_selected
 from saeviz.pipeline.naming.activations import activations
@@ -77,6 +78,13 @@ def _strongest_first(relation: Relation) -> float:
     return 1.0 if math.isnan(relation.r) else -abs(relation.r)
 
 
+def _numbers_of(feature: Feature) -> list[int]:
+    """A feature as numbers, to draw for each on its own."""
+    if feature.sae or isinstance(feature.layer, str):
+        return [crc32(str(feature.site).encode()), feature.index]
+    return [feature.layer, feature.index]
+
+
 def _contrast(
     session: Session, features: Sequence[Feature], dataset: Sequence[ImageItem]
 ) -> Iterator[tuple[Feature, tuple[ImageItem, ...]]]:
@@ -85,6 +93,6 @@ def _contrast(
 
     for feature, values in activations(session, features, dataset):
         silent = np.flatnonzero(values <= 0)
-        generator = np.random.default_rng([session.config.run.seed, feature.layer, feature.index])
+        generator = np.random.default_rng([session.config.run.seed, *_numbers_of(feature)])
         drawn = generator.choice(silent, size=min(N_CONTRAST, silent.size), replace=False)
         yield feature, tuple(dataset[row] for row in sorted(drawn))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
@@ -17,6 +16,7 @@ from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.keys import record_of
 
 
 class Extract(Stage):
@@ -70,7 +70,7 @@ class Extract(Stage):
         return {
             "store": session.config.store.identity(),
             "counts": {"images": len(session.dataset.items), "extracted": len(done)},
-            "spaces": [dataclasses.asdict(space) for space in spaces],
+            "spaces": [record_of(space) for space in spaces],
             "outputs": [session.rundir.items],
             **shared.provenance,
         }

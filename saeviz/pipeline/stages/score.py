@@ -17,7 +17,7 @@ from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
-from saeviz.values.keys import KEYS, space_key
+from saeviz.values.keys import KEYS, columns_of
 from saeviz.values.score_input import IndividualRatings, ScoreInput
 from saeviz.values.scores import ScoreColumn, ScoreFact
 from saeviz.values.streams import FeatureStream
@@ -190,10 +190,11 @@ def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.Da
     import pandas as pd
 
     tables = []
+    spaces = [data.space for data in inputs]
     for data in inputs:
         statistics = data.features.statistics
         values: dict[str, Any] = {
-            **_keys(data.space),
+            **_keys(data.space, spaces),
             "n_active": statistics.n_active,
             "max": statistics.maximum,
             "mean": statistics.mean,
@@ -213,7 +214,7 @@ def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.Data
                 column.name: column.values for column in columns if (column.space, column.target) == (space, rating)
             }
             if values:
-                tables.append(pd.DataFrame({**_keys(space), "rating": rating, **values}))
+                tables.append(pd.DataFrame({**_keys(space, session.dataset.spaces), "rating": rating, **values}))
     if not tables:
         return pd.DataFrame({**{key: [] for key in KEYS}, "rating": []})
     found = pd.concat(tables, ignore_index=True)
@@ -231,14 +232,14 @@ def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[Im
     for data in inputs:
         top = data.features.top_images(session.config.run.top_images)
         feature, rank = np.nonzero(top.rows >= 0)
-        table = pd.DataFrame({**space_key(data.space), "feature": feature, "rank": rank + 1})
+        table = pd.DataFrame({**columns_of(data.space, session.dataset.spaces), "feature": feature, "rank": rank + 1})
         table["item_id"] = pd.Categorical.from_codes(top.rows[feature, rank], categories=ids)
         table["activation"] = top.values[feature, rank]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _keys(space: FeatureSpace) -> dict[str, Any]:
+def _keys(space: FeatureSpace, spaces: Iterable[FeatureSpace]) -> dict[str, Any]:
     import numpy as np
 
-    return {**space_key(space), "feature": np.arange(space.n_features)}
+    return {**columns_of(space, spaces), "feature": np.arange(space.n_features)}

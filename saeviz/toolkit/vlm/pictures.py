@@ -45,5 +45,5 @@ def prepare(image: Image, size: int) -> Picture:
 
 def with_heatmap(extractor: HeatmapExtractor, item: ImageItem, image: Image, feature: Feature) -> Image:
     """The picture with the feature's heatmap drawn over it, brighter where it fires more."""
-    values = extractor.heatmaps([item], feature.layer, [feature.index])[0, 0]
+    values = extractor.heatmaps([item], feature.site, [feature.index])[0, 0]
     return draw_heatmap(image, values, extractor.field_of_view(item))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from saeviz.values.features import Feature
 from saeviz.values.naming import LabelRequest
 from saeviz.values.scores import Relation
 
@@ -46,7 +47,7 @@ SCHEMA: Mapping[str, Any] = {
 def about(request: LabelRequest) -> str:
     """The prompt's facts on the feature: number, monosemanticity, and the strongest relation to a rating."""
     feature = request.feature
-    lines = [f"Feature #{feature.index}, layer {feature.layer}, read at {_TOKENS[feature.tokens]}."]
+    lines = [f"Feature #{feature.index}, {_layer(feature)}, read at {_TOKENS.get(feature.tokens, feature.tokens)}."]
     score = request.scores.get("monosemanticity", math.nan)
     if math.isfinite(score):
         lines.append(
@@ -55,6 +56,11 @@ def about(request: LabelRequest) -> str:
         )
     relation = strongest(request.relations)
     return "\n".join([*lines, _with_rating(relation) if relation else _EXPLORE])
+
+
+def _layer(feature: Feature) -> str:
+    layer = f"stage {feature.layer}" if isinstance(feature.layer, str) else f"layer {feature.layer}"
+    return f"{layer} of {feature.sae}" if feature.sae else layer
 
 
 _TOKENS = {

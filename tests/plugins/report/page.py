@@ -119,7 +119,7 @@ class FakeRun:
 
 
 def score(feature: saeviz.Feature, **values: Any) -> dict[str, Any]:
-    return {"layer": feature.layer, "tokens": feature.tokens, "feature": feature.index, **values}
+    return {"sae": feature.sae, "layer": feature.layer, "tokens": feature.tokens, "feature": feature.index, **values}
 
 
 def picture(number: int, size: tuple[int, int] = (320, 256)) -> bytes:

@@ -218,7 +218,7 @@ class TestMethod:
         assert said in write().one("section", id="reading").text
 
     def test_a_run_with_another_correlation_only_shows_that(self, run: FakeRun, write: Write) -> None:
-        keys = ["layer", "tokens", "feature", "rating"]
+        keys = [*saeviz.KEYS, "rating"]
         plain = write()
         run.correlations = run.correlations.rename(columns=lambda name: name if name in keys else f"spearman_{name}")
         run.facts = {"spearman_measure": "Spearman's rho", "spearman_correction": "bonferroni"}

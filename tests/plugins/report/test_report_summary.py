@@ -41,7 +41,7 @@ class TestSummary:
         assert by_name["calm"] == ["4", "1.50 (0.00)", "1", "1", "0", "1", f"{MINUS}0.25"]
 
     def test_an_r_that_nobody_tested_is_not_called_insignificant(self, run: FakeRun, write: Write) -> None:
-        run.correlations = run.correlations[["layer", "tokens", "feature", "rating", "r"]]
+        run.correlations = run.correlations[[*saeviz.KEYS, "rating", "r"]]
         row = write().one("table", id="ratings").one("tbody").all("tr")[0]
         assert [cell.text for cell in row.all("td")][2:] == ["4", DASH, DASH, DASH, f"{MINUS}0.60"]
 
@@ -133,7 +133,7 @@ def _no_ratings(run: FakeRun) -> None:
 
 
 def _no_correlations(run: FakeRun) -> None:
-    run.correlations = pd.DataFrame({"layer": [], "tokens": [], "feature": [], "rating": []})
+    run.correlations = pd.DataFrame({**{key: [] for key in saeviz.KEYS}, "rating": []})
 
 
 def _no_embeddings(run: FakeRun) -> None:
