@@ -55,7 +55,8 @@ class ScoreTable:
     """All scores of a run.
 
     `scores` has a row per (sae, layer, tokens, feature), `correlations` a row per (sae, layer, tokens, feature,
-    rating). Both are DataFrames with these keys as ordinary columns. `facts` maps names to the values of scorers' facts.
+    rating). Both are DataFrames with these keys as ordinary columns. `facts` maps names to the values of scorers'
+    facts.
     """
 
     scores: pd.DataFrame
