@@ -129,10 +129,14 @@ def _judged(row: dict[str, Any]) -> str:
     if row["verdict"] == "not judged":
         return f"label not judged: {row['reason']}"
     return (
-        f"label {row['verdict']}: balanced accuracy {row['balanced_accuracy']:.2f} "
-        f"({row['ci_low']:.2f} to {row['ci_high']:.2f}) on {row['n_active']} active and "
+        f"label {row['verdict']}: balanced accuracy {_two(row['balanced_accuracy'])} "
+        f"({_two(row['ci_low'])} to {_two(row['ci_high'])}) on {row['n_active']} active and "
         f"{row['n_silent']} silent images, {row['n_hard']} of these hard"
     )
+
+
+def _two(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MOST_BYTES = 64 * 2**20
 """Of a `run.json` that is read."""
+_JUDGED = ("balanced_accuracy", "ci_low", "ci_high", "n_active", "n_silent", "n_hard")
 _OF_ALL_VERSIONS = [key for key in KEYS if key != "sae"]
 """The columns that name a feature in tables of every version; earlier ones have no column `sae`."""
 _COLUMNS = {
@@ -41,9 +42,10 @@ _COLUMNS = {
     "scores.parquet": (*_OF_ALL_VERSIONS, "n_active"),
     "correlations.parquet": (*_OF_ALL_VERSIONS, "rating"),
     "top_images.parquet": (*_OF_ALL_VERSIONS, "rank", "item_id", "activation"),
-    "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict"),
+    "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict", "reason", *_JUDGED),
 }
 """What readers rely on."""
+_WHOLE_NUMBERS = ("feature", "rank", "n_active")
 _OTHER_FILES = ("items.parquet", "log.txt", ".lock")
 
 
@@ -256,7 +258,11 @@ class RunDir:
         if path not in self._verified:
             self.verify(path, stage)
             self._verified.add(path)
-        return _read(path, stage, lambda file: rows_where(file, where, columns))
+        found: pa.Table = _read(path, stage, lambda file: rows_where(file, where, columns))
+        wanted = [name for name in _COLUMNS.get(path.name, ()) if columns is None or name in columns]
+        if (mistake := _mistake_in(found, wanted)) is not None:
+            raise RunDirError(f"{path} {mistake}: {_next_step(stage)}")
+        return found
 
     def write_csv(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
@@ -281,6 +287,21 @@ def _with_names(table: pd.DataFrame) -> pd.DataFrame:
     if "layer" in table and "sae" not in table:
         table.insert(list(table).index("layer"), "sae", "")
     return table
+
+
+def _mistake_in(table: pa.Table, wanted: Collection[str]) -> str | None:
+    """What the columns that readers rely on lack, None where they are as a run writes them."""
+    import pyarrow as pa
+
+    for name in wanted:
+        if name not in table.column_names:
+            return f"has no column {name!r}"
+        kind, is_whole = table.schema.field(name).type, name in _WHOLE_NUMBERS
+        if is_whole and not pa.types.is_integer(kind):
+            return f"has no whole numbers in its column {name!r}"
+        if is_whole and table[name].null_count:
+            return f"lacks values in its column {name!r}"
+    return None
 
 
 def _digests_in(record: Mapping[str, Any]) -> dict[str, str]:

@@ -156,6 +156,29 @@ def test_nor_is_one_read_that_has_a_column_twice(finished):
         _ = saeviz.open_run(finished).scores
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "ask"),
+    [
+        ("top_images.parquet", "rank", lambda run: run.top_item_ids("layer1.cls/0")),
+        ("correlations.parquet", "rating", lambda run: run.correlations_of("layer1.cls/0")),
+        ("scores.parquet", "n_active", lambda run: run.scores_of("layer1.cls/0")),
+    ],
+)
+def test_a_column_that_readers_need_is_there_and_of_its_kind(finished, name, column, ask):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(finished / name)
+    pq.write_table(table.drop_columns([column]), finished / name)
+    with pytest.raises(saeviz.SaevizError, match=f"{name} has no column '{column}'"):
+        ask(saeviz.open_run(finished))
+    if column != "rating":
+        words = pa.array(["many"] * len(table))
+        pq.write_table(table.set_column(table.column_names.index(column), column, words), finished / name)
+        with pytest.raises(saeviz.SaevizError, match=f"{name} has no whole numbers in its column '{column}'"):
+            ask(saeviz.open_run(finished))
+
+
 def test_a_store_in_a_circle_of_links_is_named(saeviz_command, finished, tmp_path):
     for path in sorted((finished / "features").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
