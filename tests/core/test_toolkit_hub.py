@@ -14,6 +14,8 @@ from tests import hub_server
 from tests.hub_server import COMMIT
 from tests.loopback import Loopback
 
+pytest.importorskip("huggingface_hub")
+
 NAMES = ["weights.pt", "weights_2.pt"]
 
 
