@@ -80,6 +80,7 @@ from saeviz.values.relations import (
     main_relation,
     measure_of,
     relation_prefixes,
+    relation_words,
 )
 from saeviz.values.score_input import IndividualRatings, ScoreInput, finding_images
 from saeviz.values.scores import Relation, ScoreColumn, ScoreFact, ScoreTable, Selected
@@ -184,6 +185,7 @@ __all__ = [
     "measure_of",
     "open_run",
     "relation_prefixes",
+    "relation_words",
     "rows_about",
     "rows_in",
     "run",

@@ -35,7 +35,7 @@ class AUC(CorrelationScorer):
 
     name = "auc"
     prefix = "auc_"
-    measure = "AUC"
+    measure = "rank-biserial r"
     why_silent = "all images have it, or none, or fewer than 3 have the rating"
     why_nothing = "no rating is binary (all values 0 or 1), so there is no area under a curve"
 

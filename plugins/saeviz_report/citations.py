@@ -67,6 +67,13 @@ _SPEARMAN = Citation(
     "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
     "Psychometrika, 65(1), 23\N{EN DASH}28",
 )
+_AREA = Citation(
+    "Area under the ROC curve",
+    "DeLong, DeLong & Clarke-Pearson (1988)",
+    "Comparing the areas under two or more correlated receiver operating characteristic curves: a nonparametric "
+    "approach",
+    "Biometrics, 44(3), 837\N{EN DASH}845",
+)
 _RELIABILITY = Citation(
     "Reliability of ratings",
     "McGraw & Wong (1996)",
@@ -119,6 +126,8 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
     measures = {str(facts.get("measure")) for facts in used}
     if "Spearman's rho" in measures:
         yield _SPEARMAN
+    if "rank-biserial r" in measures:
+        yield _AREA
     if "reliability" in run.facts:
         yield _RELIABILITY
     if "r within raters" in measures:

@@ -16,6 +16,8 @@ _MEANING = {
     "Pearson's r": "Pearson's correlation of the feature's activation with the rating",
     "Spearman's rho": "Spearman's rank correlation of the feature's activation with the rating",
     "point-biserial r": "The correlation of whether the feature is active, not how strongly, with the rating",
+    "rank-biserial r": "Twice the area under the ROC curve, less 1, of the feature's activation for a rating that an "
+    "image has (1) or has not (0)",
     "partial r": "The correlation of the feature's activation with the rating, other columns of the ratings table "
     "held constant",
 }

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import KEYS, Context, ScoreTable, Selected, feature_of
+from saeviz import (
+    KEYS,
+    Context,
+    ScoreTable,
+    Selected,
+    feature_of,
+    measure_of,
+    relation_prefixes,
+    relation_words,
+)
 from saeviz_tiered import TieredOptions
 from saeviz_tiered.clusters import add_clusters
 from saeviz_tiered.dealing import deal
@@ -66,11 +75,12 @@ class TieredSelector:
         telling = relations[relations["found"] | (relations["size"] >= self.options.r_good)]
         best = _strongest_first(deal(best, telling, limit - n_rest, ms_good=ms_good))
         chosen = [*_rows(best), *_rows(rest.head(n_rest))]
+        measure = measure_of(next(iter(relation_prefixes(table.correlations)), ""), table.facts)
         return [
             Selected(
                 feature_of(row._asdict()),
                 row.tier,
-                _reason(row),
+                _reason(row, measure),
                 None if np.isnan(row.r) else row.rating,
             )
             for row in chosen
@@ -115,13 +125,13 @@ def _rows(features: pd.DataFrame) -> Any:
     return features.astype({"feature": int}).itertuples(index=False)
 
 
-def _reason(row: Any) -> str:
+def _reason(row: Any, measure: str) -> str:
     """For instance `MS 0.61, r -0.31 with valence (q 0.002); represents 2 more that fire with it`."""
     copies = f"; represents {int(row.others)} more that fire with it" if row.others else ""
     parts = [] if np.isnan(row.ms) else [f"MS {row.ms:.2f}"]
     if not np.isnan(row.r):
         adjusted = "" if np.isnan(row.q) else f" (q {row.q:.1g})"
-        parts.append(f"r {row.r:.2f} with {row.rating}{adjusted}")
+        parts.append(f"{relation_words(row.rating, row.r, measure)}{adjusted}")
     if not hasattr(row, "turn"):  # chosen for what it says, not as one of the sample
         return ", ".join(parts) + copies
     if np.isnan(row.ms):

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 RARE = 50
 """From this number of active images on, the coverage of a 95 % confidence interval is close to 95 %."""
 
+RANK_BISERIAL = "rank-biserial r"
+"""The measure of an area under the ROC curve: r is twice the area, less 1."""
+
 PLAIN = "correlation_"
 """The prefix of the facts of a correlation whose columns have no prefix."""
 
@@ -67,6 +70,18 @@ def measure_of(prefix: str, facts: Mapping[str, Any]) -> str:
         named = f"{prefix}r".replace("_", " ") if prefix else "Pearson's r"
     controls = held_constant(prefix, facts)
     return f"{named} ({controls} held constant)" if controls else named
+
+
+def relation_words(rating: str, r: float, measure: str) -> str:
+    """A correlation in a few words: `r 0.42 with valence`, or `AUC 0.71 for emotion=joy` where r is rank-biserial."""
+    if measure == RANK_BISERIAL:
+        return f"AUC {area_of(r):.2f} for {rating}"
+    return f"r {r:.2f} with {rating}"
+
+
+def area_of(r: float) -> float:
+    """The area under the ROC curve that belongs to a rank-biserial r."""
+    return (1 + r) / 2
 
 
 def held_constant(prefix: str, facts: Mapping[str, Any]) -> str:

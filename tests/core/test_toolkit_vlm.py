@@ -68,6 +68,17 @@ def test_the_measure_is_called_by_its_name(request_, measure):
     assert ("Pearson" in text) == (measure == "Pearson's r")
 
 
+@pytest.mark.parametrize(
+    ("r", "words"), [(0.42, "the one that has it in 71 %"), (-0.42, "the one that has it not in 71 %")]
+)
+def test_a_binary_rating_is_told_by_the_area_under_the_curve(request_, r, words):
+    told = saeviz.Relation("emotion=joy", r, 0.01, 0.02, 120, "rank-biserial r")
+    text = about(replace(request_, relations=[told]))
+    assert words in text
+    assert f"(AUC {(1 + r) / 2:.2f}, 120 images)" in text
+    assert "correlates" not in text
+
+
 def test_a_score_that_is_missing_is_not_told(request_):
     assert "monosemanticity" in about(request_)
     assert "monosemanticity" not in about(replace(request_, scores={}))

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -14,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 import saeviz
 from saeviz.testing import ScorerContract, scorers
 from saeviz.testing.data import score_input
+from saeviz.testing.fakes import FakeImages
 from saeviz_correlation import CorrelationOptions
 from saeviz_correlation import areas as areas_module
 from saeviz_correlation.auc import AUC
@@ -127,7 +129,7 @@ def test_a_run_without_binary_ratings_is_told_so(caplog):
     with caplog.at_level(logging.WARNING):
         found, facts = score(make_input([[1.0], [2.0], [3.0]], {"x": np.array([1.0, 2.0, 3.5])}), scorer=AUC)
     assert found == {}
-    assert facts["auc_measure"] == "AUC"
+    assert facts["auc_measure"] == "rank-biserial r"
     assert "auc: no rating is binary (all values 0 or 1)" in caplog.text
 
 
@@ -186,14 +188,12 @@ def test_max_t_finds_what_is_there_and_no_chance():
 
 
 def test_it_is_the_main_relation_where_it_is_the_only_one(hard):
-    import pandas as pd
-
     _, _, (found, facts) = hard
     table = pd.DataFrame({name: values for (name, target), values in found.items() if target == "joy"})
     assert saeviz.relation_prefixes(table) == ["auc_"]
     main = saeviz.main_relation(table)
     assert {"r", "p", "q", "n", "area", "average_precision"} <= set(main)
-    assert saeviz.measure_of("auc_", facts) == "AUC"
+    assert saeviz.measure_of("auc_", facts) == "rank-biserial r"
 
 
 class TestContract(ScorerContract):
@@ -213,3 +213,38 @@ class TestContract(ScorerContract):
     @pytest.fixture
     def make(self):
         return lambda context: AUC(CorrelationOptions(correction="max-t", permutations=20, split=0.5), context)
+
+
+@pytest.fixture
+def of_a_run(fake_run, monkeypatch):
+    """A run whose only rating is whether the rectangle is red."""
+    original = FakeImages._item
+
+    def with_category(self, number):
+        item = original(self, number)
+        return dataclasses.replace(item, ratings={"colour=red": float(item.metadata["colour"] == "red")})
+
+    monkeypatch.setattr(FakeImages, "_item", with_category)
+    scorers = "scorers=[{use='auc', min_active=2, alpha=0.5}]"
+    settings = [
+        "images.n=60",
+        scorers,
+        "selector.use=tiered",
+        "selector.min_active=2",
+        "store.use=npz",
+        "reporters=[{use='html'}]",
+    ]
+    return saeviz.run(fake_run, settings=settings)
+
+
+def test_a_run_selects_names_and_reports_by_it(of_a_run, saeviz_command):
+    chosen = next(choice for choice in of_a_run.selected if choice.rating)
+    row = next(row for row in of_a_run.correlations_of(chosen.feature) if row["rating"] == "colour=red")
+    assert f"AUC {row['auc_area']:.2f} for colour=red (q " in chosen.reason
+    page = (of_a_run.dir / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Twice the area under the ROC curve" in page
+    assert "DeLong" in page
+    shown = saeviz_command("show", str(chosen.feature), "--run", of_a_run.dir)
+    assert f"auc_area {row['auc_area']:.4g}" in shown.out
+    table = pd.read_csv(of_a_run.dir / "selected.csv")
+    assert table["measure"].dropna().unique().tolist() == ["rank-biserial r"]

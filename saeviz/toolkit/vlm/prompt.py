@@ -8,6 +8,7 @@ from typing import Any
 
 from saeviz.values.features import Feature
 from saeviz.values.naming import LabelRequest
+from saeviz.values.relations import RANK_BISERIAL, area_of
 from saeviz.values.scores import Relation
 
 ALPHA = 0.05
@@ -76,11 +77,24 @@ _EXPLORE = (
 
 def _with_rating(relation: Relation) -> str:
     rating, measure = printable(relation.rating, 80), printable(relation.measure, 200)
+    if relation.measure == RANK_BISERIAL:
+        return _with_binary(rating, relation)
     direction = "higher" if relation.r > 0 else "lower"
     return (
         f'It correlates {relation.r:+.2f} with the rating "{rating}" ({measure}, {relation.n} images): images on which '
         f'it fires more tend to be rated {direction} on "{rating}". In the field why, say in one sentence how what the '
         "images share might lead to that, or that nothing suggests itself."
+    )
+
+
+def _with_binary(rating: str, relation: Relation) -> str:
+    area = area_of(relation.r)
+    which = "has it" if area >= 0.5 else "has it not"
+    return (
+        f'It goes along with "{rating}", which an image has or has not: of two images, one with it and one without, it '
+        f"fires more on the one that {which} in {100 * max(area, 1 - area):.0f} % of cases (AUC {area:.2f}, "
+        f"{relation.n} images). In the field why, say in one sentence how what the images share might lead to that, or "
+        "that nothing suggests itself."
     )
 
 
