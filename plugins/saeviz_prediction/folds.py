@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeviz import TargetKind
+
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
 
@@ -32,9 +34,14 @@ def others(n: int, *left_out: IntArray) -> IntArray:
 
 
 class Accuracy:
-    """How well held-out images are predicted, accumulated fold by fold."""
+    """How well held-out images are predicted, accumulated fold by fold.
 
-    def __init__(self) -> None:
+    Of a rating with this `kind`; the area under the ROC curve is that of a binary one only.
+    """
+
+    def __init__(self, kind: TargetKind = "numeric") -> None:
+        self.kind = kind
+        self._areas: list[float] = []
         self._errors: list[float] = []
         self._squares: list[float] = []
         self._r: list[float] = []
@@ -48,6 +55,10 @@ class Accuracy:
         # A prediction that is the same for all images within rounding has no r.
         if scale > 0 and float(x @ x) > 1e-20 * float(predicted @ predicted):
             self._r.append(float(x @ y) / scale)
+        if self.kind == "binary" and truth.min() < truth.max():
+            from sklearn.metrics import roc_auc_score
+
+            self._areas.append(float(roc_auc_score(truth, predicted)))
 
     @property
     def r2(self) -> float:
@@ -60,6 +71,16 @@ class Accuracy:
         pairs = zip(self._errors, self._squares, strict=True)
         of_folds = [1 - error / square for error, square in pairs if square > 0]
         return float(np.std(of_folds, ddof=1)) if len(of_folds) > 1 else np.nan
+
+    @property
+    def auc(self) -> float:
+        """Mean over folds of the area under the ROC curve; NaN without a fold in which the rating varies."""
+        return float(np.mean(self._areas)) if self._areas else np.nan
+
+    @property
+    def auc_sd(self) -> float:
+        """Standard deviation of that area over folds."""
+        return float(np.std(self._areas, ddof=1)) if len(self._areas) > 1 else np.nan
 
     @property
     def r(self) -> float:

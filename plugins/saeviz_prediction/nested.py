@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeviz import target_kind
 from saeviz_prediction.folds import Accuracy, fold_rows, others
 from saeviz_prediction.lasso import PENALTIES, Images, Step, path
 
@@ -42,7 +43,7 @@ def nested_lasso(
             images, _ = fit(np.concatenate([tests[one], tests[other]]))
             errors = _errors(images, [(rows[tests[fold]].tocsc(), ratings[tests[fold]]) for fold in (one, other)])
             inner[[other, one]] += errors
-    accuracy = Accuracy()
+    accuracy = Accuracy(target_kind(ratings))
     for fold, test in enumerate(tests):
         images, train = fit(test)
         step = _step(images, int(np.argmin(inner[fold])))

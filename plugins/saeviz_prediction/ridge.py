@@ -50,8 +50,7 @@ class Spectrum:
         """Of the other images, from the ratings of the fitted ones, with the penalty that these suggest."""
         mean = float(ratings.mean())
         weights = self.vectors.T @ (ratings - mean)
-        penalty = self._best_penalty(ratings - mean, weights)
-        return np.asarray(mean + self.projected @ (weights / (self.squares + penalty)))
+        return np.asarray(mean + self.projected @ (weights / (self.squares + self.best_penalty(ratings))))
 
     def penalties(self) -> FloatArray:
         """From next to nothing to next to no slope, in proportion to the mean square of an image."""
@@ -59,10 +58,12 @@ class Spectrum:
         mean_square = float(self.squares.sum()) / n
         return np.geomspace(1e-3 * mean_square, 10 * n * mean_square, N_PENALTIES)
 
-    def _best_penalty(self, centred: FloatArray, weights: FloatArray) -> float:
+    def best_penalty(self, ratings: FloatArray) -> float:
         """The one with the least error where each image in turn is left out: e_i / (1 - h_ii), the intercept in h."""
         if not self.squares.size:
             return 1.0
+        centred = ratings - ratings.mean()
+        weights = self.vectors.T @ centred
         penalties = self.penalties()
         kept = self.squares[:, None] / (self.squares[:, None] + penalties)
         residual = centred[:, None] - self.vectors @ (kept * weights[:, None])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import Context, ScoreInput
+from saeviz import Context, ScoreInput, TargetKind, target_kind
 from saeviz_prediction import PredictionOptions
 from saeviz_prediction.activations import raw_activations
 from saeviz_prediction.folds import in_random_order
@@ -30,6 +30,11 @@ class Rated:
     name: str
     rows: IntArray
     values: FloatArray
+
+    @property
+    def kind(self) -> TargetKind:
+        """Whether the rating is binary, by the values of these images."""
+        return target_kind(self.values)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_prediction import PredictionOptions
 from saeviz_prediction.folds import Accuracy, fold_rows, others
+from saeviz_prediction.logistic import chances
 from saeviz_prediction.nested import nested_lasso
 from saeviz_prediction.ridge import Spectrum, gram, spectrum_of_gram, spectrum_of_vectors
 from saeviz_prediction.sample import Rated, Sample, draw_sample, features_of
@@ -28,9 +29,10 @@ class Prediction:
     The fact `prediction` has for each rating a list of predictors with `method` (`ridge` or `lasso`), `source`
     (`features`, `activations` or `embeddings`), `space` (`all` for the features of all spaces together, '' for
     embeddings), `n_images`, `n_inputs`, `r2`, `r2_sd` over folds, mean `r` over folds, and for lasso `n_kept`, the
-    features kept when fitted to all images. The column `lasso_weight` has the weights of that fit, in standard
-    deviations of the rating per standard deviation of the feature: 0 = not kept, NaN = not considered, since it is
-    active on fewer than `min_active` of the images.
+    features kept when fitted to all images. Ridge of a binary rating is logistic, and all of its entries have `auc` and
+    `auc_sd` over folds; `r2` of ridge is then that of the predicted chances. The column `lasso_weight` has the weights
+    of the fit to all images, in standard deviations of the rating per standard deviation of the feature: 0 = not kept,
+    NaN = not considered, since it is active on fewer than `min_active` of the images.
     """
 
     def __init__(self, options: PredictionOptions, context: Context) -> None:
@@ -135,12 +137,13 @@ def _of_vectors(vectors: FloatArray) -> MakeSpectrum:
 
 
 def _figures(rated: Rated, accuracy: Accuracy) -> Entry:
-    return {"n_images": rated.rows.size, "r2": accuracy.r2, "r2_sd": accuracy.r2_sd, "r": accuracy.r}
+    figures = {"n_images": rated.rows.size, "r2": accuracy.r2, "r2_sd": accuracy.r2_sd, "r": accuracy.r}
+    return figures | ({"auc": accuracy.auc, "auc_sd": accuracy.auc_sd} if accuracy.kind == "binary" else {})
 
 
 def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum, folds: int) -> list[Accuracy]:
-    """An accuracy for each rating. Ratings of the same images share what is costly."""
-    accuracies = [Accuracy() for _ in usable]
+    """An accuracy for each rating, logistic if it is binary; ratings of the same images share what is costly."""
+    accuracies = [Accuracy(rated.kind) for rated in usable]
     by_images: dict[bytes, list[int]] = {}
     for place, rated in enumerate(usable):
         by_images.setdefault(rated.rows.tobytes(), []).append(place)
@@ -151,5 +154,8 @@ def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum, folds: int) -> list[
             fitted = spectrum(rows[train], rows[test])
             for place in places:
                 ratings = usable[place].values
-                accuracies[place].add(ratings[test], fitted.predict(ratings[train]), float(ratings[train].mean()))
+                known = ratings[train]
+                is_binary = accuracies[place].kind == "binary"
+                predicted = chances(fitted, known) if is_binary else fitted.predict(known)
+                accuracies[place].add(ratings[test], predicted, float(known.mean()))
     return accuracies

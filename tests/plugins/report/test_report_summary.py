@@ -220,6 +220,7 @@ class TestRatingsAsAWhole:
                 prediction("ridge", "features", "all", None, r2_sd=None),
             ],
             "calm": [prediction("ridge", "features", "layer8.cls", -0.02, r2_sd=None)],
+            "mood=joy": [prediction("ridge", "features", "layer8.cls", 0.12, auc=0.714, auc_sd=0.02)],
         }
         return run
 
@@ -236,6 +237,7 @@ class TestRatingsAsAWhole:
             ["beauty", "6", "layer8.cls", "0.31 ± 0.05", "0.21 ± 0.05", "3", "0.41 ± 0.05", "0.51 ± 0.05", "0.64"],
             ["all together", DASH, DASH, DASH, DASH],
             ["calm", "6", "layer8.cls", f"{MINUS}0.02", DASH, DASH, DASH, DASH, DASH],
+            ["mood=joy", "6", "layer8.cls", "0.12 ± 0.05, AUC 0.71", DASH, DASH, DASH, DASH, DASH],
         ]
 
     def test_the_features_that_lasso_keeps_strongest_first_with_their_names(self, run, write):
