@@ -11,6 +11,8 @@ from pathlib import Path
 
 from saeviz_vit.saes.sae import TrainedOn
 
+TRAPS = ("clip-sae-vit-l-14", "longclip-sae-vit-l-14")
+"""Repositories of zer0int called after the SAEs that guided the fine-tuning of these CLIPs."""
 REGISTRY = Path(__file__).with_name("registry.toml")
 
 
@@ -41,9 +43,18 @@ def known_saes() -> tuple[KnownSAE, ...]:
 
 def find(source: str | Path) -> KnownSAE | None:
     """The known SAE of this short name or hub id, or of the repository that this folder or file is a copy of."""
+    return _by_name().get(_last(source))
+
+
+def is_trap(source: str | Path) -> bool:
+    """Whether this is a repository, or a copy of it, whose name says SAE although it holds a CLIP."""
+    return _last(source) in TRAPS
+
+
+def _last(source: str | Path) -> str:
+    """The last part of a hub id, or the name of a folder or of a file's folder, in lower case."""
     given = Path(source).expanduser()
-    last = str(given.parent if given.is_file() else source).replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
-    return _by_name().get(last)
+    return str(given.parent if given.is_file() else source).replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
 
 
 def suggestion(name: str) -> str:

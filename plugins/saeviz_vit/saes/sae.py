@@ -47,7 +47,8 @@ class SAEConfig:
 class SAEWeights:
     """`W_enc` `[d_in, d_sae]`, `b_enc` `[d_sae]`, `W_dec` `[d_sae, d_in]`, `b_dec` `[d_in]`, of any float type.
 
-    `threshold` `[d_sae]` makes a JumpReLU: only what is above it fires, unchanged. None is a ReLU.
+    `threshold` `[d_sae]` makes a JumpReLU: only what is above it fires, unchanged. None is a ReLU. `centre` `[d_in]` is
+    subtracted from activations before the encoder, None where nothing is.
     """
 
     W_enc: Tensor
@@ -55,6 +56,7 @@ class SAEWeights:
     W_dec: Tensor
     b_dec: Tensor
     threshold: Tensor | None = None
+    centre: Tensor | None = None
 
 
 class SAE:
@@ -76,6 +78,8 @@ class SAE:
         # Folding b_dec into the bias would increase rounding fivefold if activations have massive dimensions.
         subtracts = config.subtracts_b_dec and formula == "published"
         self._taken_off = self._b_dec.to(device) if subtracts else 0.0
+        if weights.centre is not None:
+            self._taken_off = self._taken_off + weights.centre.float().to(device)
         self._threshold = None if weights.threshold is None else weights.threshold.float().to(device)
 
     @property
@@ -157,6 +161,7 @@ def _check_weights(config: SAEConfig, weights: SAEWeights) -> None:
         "W_dec": (d_sae, d_in),
         "b_dec": (d_in,),
         "threshold": (d_sae,),
+        "centre": (d_in,),
     }
     for name, shape in shapes.items():
         found: Tensor | None = getattr(weights, name)

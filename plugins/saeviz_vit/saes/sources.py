@@ -12,7 +12,8 @@ from pathlib import Path
 from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch, files_of
 from saeviz_vit.saes.formats import FORMATS, SAEFormat, prisma
-from saeviz_vit.saes.registry import KnownSAE, find, suggestion
+from saeviz_vit.saes.formats.reading import is_model
+from saeviz_vit.saes.registry import KnownSAE, find, is_trap, suggestion
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 
@@ -87,16 +88,25 @@ class SAESource:
     @cached_property
     def _config_file(self) -> tuple[SAEFormat, Path]:
         """Its format, and the file with its config."""
+        self._refuse(is_trap(self.source), "a fine-tuned CLIP")
         seen = []
         for path in self._candidates():
             for known in self._formats:
                 if known.claims(path):
                     return known, path
+            self._refuse(is_model(path), "a model")
             seen.append(path.name)
         raise DataError(
             f"{self._option}: {self.source} is not an SAE of a known format (it has {', '.join(seen)}); "
             f"needed: {self._needed}"
         )
+
+    def _refuse(self, is_other: bool, what: str) -> None:
+        if is_other:
+            raise DataError(
+                f"{self._option}: {self.source} is {what}, not an SAE, whatever its name says; an SAE has an encoder "
+                f"and a decoder for the activations of one layer: {self._needed}"
+            )
 
     def _candidates(self) -> Iterator[Path]:
         """Files that exist and may hold a config; at least one."""

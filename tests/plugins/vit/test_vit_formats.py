@@ -13,7 +13,7 @@ import torch
 import saeviz
 from saeviz import DataError
 from saeviz_vit import VitOptions
-from saeviz_vit.saes.formats import dictionary_learning, overcomplete, prisma, saelens, saev
+from saeviz_vit.saes.formats import FORMATS
 from saeviz_vit.saes.sae import SAE
 from saeviz_vit.saes.sources import SAESource
 from saeviz_vit.vit import VitExtractor
@@ -362,7 +362,7 @@ def make_empty(folder):
     return folder / "empty"
 
 
-@pytest.mark.parametrize("module", [prisma, saelens, saev, dictionary_learning, overcomplete])
+@pytest.mark.parametrize("module", FORMATS)
 @pytest.mark.parametrize("content", [b"", b"\x00" * 9, b"{", b"PK\x03\x04", b"version https://git-lfs"])
 def test_no_format_stumbles_over_a_strange_file(tmp_path, module, content):
     for name in ("weights.pt", "sae.pt", "model.pth", "picture.jpg"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from saeviz_vit.saes.formats import dictionary_learning, overcomplete, prisma, saelens, saev
+from saeviz_vit.saes.formats import dictionary_learning, overcomplete, prisma, saelens, saev, visaebench
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 
@@ -33,6 +33,7 @@ class SAEFormat(Protocol):
 
 
 FORMATS: tuple[SAEFormat, ...] = (
+    visaebench,
     prisma,
     dictionary_learning,
     saelens,

@@ -32,6 +32,11 @@ def parse_json(text: bytes, path: Path) -> dict[str, Any]:
     return found
 
 
+def is_model(path: Path) -> bool:
+    """Whether the file is the config of a transformers model."""
+    return path.name == "config.json" and {"model_type", "architectures"} <= read_json(path).keys()
+
+
 def checked(model: type[Model], data: object, path: Path) -> Model:
     """The data as `model`. Raises `DataError` that names the file and every key that is missing or unknown."""
     try:
