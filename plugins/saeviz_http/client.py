@@ -6,11 +6,13 @@ import ipaddress
 import json
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from contextlib import closing
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import saeviz
+from saeviz.toolkit.bounded import EndlessError, within
 from saeviz.toolkit.retrying import NotNowError, Retries, may_pass, seconds_to_wait
 
 if TYPE_CHECKING:
@@ -147,9 +149,13 @@ class Client:
         """Status and body of one attempt; raises `NotNowError` where another may help."""
         import httpx
 
+        request = self._http.build_request(method, f"{self.url}{path}", params=dict(parameters), content=body)
+        send = partial(self._http.send, request, stream=True)
         try:
-            with self._http.stream(method, f"{self.url}{path}", params=dict(parameters), content=body) as response:
+            with closing(within(PATIENCE * self._options.timeout, send)) as response:
                 found = self._limited(response)
+        except EndlessError as error:
+            raise self.nonsense(error) from None
         except httpx.TimeoutException:
             raise NotNowError("no answer in time") from None
         except httpx.TransportError as error:

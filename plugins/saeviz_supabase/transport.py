@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.bounded import EndlessError, within
 from saeviz.toolkit.retrying import NotNowError, Retries, may_pass, seconds_to_wait
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class RetryingTransport:
 
         host = request.url.host
         try:
-            response = self._whole(self._inner.handle_request(request), request)
+            head = within(LONGEST_ANSWER, lambda: self._inner.handle_request(request))
+            response = self._whole(head, request)
+        except EndlessError as error:
+            raise saeviz.SaevizError(f"{self._place}: {error}") from None
         except (
             httpx.TimeoutException,
             httpx.NetworkError,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from importlib import import_module
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class EndlessError(Exception):
@@ -22,6 +26,26 @@ def bounded(parts: Iterable[bytes], most_bytes: int, seconds: float) -> Iterator
         if time.monotonic() > end:
             raise EndlessError(f"an answer is not finished after {seconds:g} s")
         yield part
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """The result of `ask()`. Raises `EndlessError` if there is none in time, or what `ask` raises.
+
+    Time-outs of HTTP libraries count from the last byte, so they never end a response whose head arrives byte by byte.
+    `ask` runs in a thread that is abandoned in that case; as a daemon, it does not keep the program from ending.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001  raised again where the result is asked for
+            future.set_exception(error)
+
+    Thread(target=work, name="saeviz-request", daemon=True).start()
+    if not wait([future], seconds).done:
+        raise EndlessError(f"an answer is not finished after {seconds:g} s")
+    return future.result()
 
 
 def refuse_compressed(headers: Mapping[str, str]) -> None:

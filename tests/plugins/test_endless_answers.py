@@ -80,6 +80,22 @@ class Endless(Handler):
 
 
 @pytest.fixture
+def dripping() -> Iterator[str]:
+    """The address of a server that sends the head of an answer a letter at a time, without an end."""
+    ended = Event()
+
+    def drip(handler, number):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        with suppress(OSError):
+            while not ended.wait(0.02):
+                handler.wfile.write(b"x")
+
+    with answering(drip) as url:
+        yield url
+        ended.set()
+
+
+@pytest.fixture
 def about() -> dict[str, int]:
     """What the service says of itself."""
     return {"total": 1}
@@ -110,6 +126,19 @@ def test_an_answer_that_does_not_end(client, monkeypatch, limit, value, said):
         client.get_bytes("/v1/images/file")
 
 
+def test_a_service_whose_head_drips(dripping, monkeypatch):
+    from saeviz_http import HttpOptions
+    from saeviz_http.client import Client
+
+    monkeypatch.setattr("saeviz_http.client.PATIENCE", 1)
+    options = HttpOptions(url=dripping, timeout=0.5, retries=0)
+    with (
+        closing(Client(options, saeviz.Context(), "images")) as client,
+        pytest.raises(saeviz.DataError, match=r"images: .* not finished after 0\.5 s"),
+    ):
+        client.get_bytes("/v1/images/file")
+
+
 @pytest.mark.parametrize("total", [10**18, 10**3000, -1])
 def test_a_list_of_pages_that_does_not_end(about, client, total):
     from saeviz_http.client import pages
@@ -126,7 +155,7 @@ def endless() -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     ("limit", "value", "said"),
-    [("MOST_BYTES", 1 << 20, "more than 1 MiB"), ("LONGEST_ANSWER", -1.0, "is not finished")],
+    [("MOST_BYTES", 1 << 20, "more than 1 MiB"), ("LONGEST_ANSWER", -1.0, "not finished")],
 )
 @pytest.mark.parametrize("unpacks", [False, True])
 def test_an_answer_of_supabase_that_does_not_end(monkeypatch, limit, value, said, unpacks):
@@ -140,6 +169,18 @@ def test_an_answer_of_supabase_that_does_not_end(monkeypatch, limit, value, said
     transport = RetryingTransport(inner, "images", logging.getLogger("saeviz"), str)
     with closing(httpx.Client(transport=transport)) as client, pytest.raises(saeviz.SaevizError, match=said):
         client.get("http://127.0.0.1/rest")
+
+
+def test_a_head_of_supabase_that_drips(dripping, monkeypatch):
+    from saeviz_supabase.transport import RetryingTransport
+
+    monkeypatch.setattr("saeviz_supabase.transport.LONGEST_ANSWER", 0.5)
+    transport = RetryingTransport(httpx.HTTPTransport(), "images", logging.getLogger("saeviz"), str)
+    with (
+        closing(httpx.Client(transport=transport)) as client,
+        pytest.raises(saeviz.SaevizError, match=r"images: .* not finished after 0\.5 s"),
+    ):
+        client.get(dripping)
 
 
 def test_a_packed_answer_of_supabase_comes_whole():
@@ -198,6 +239,12 @@ def test_an_answer_that_drips_is_not_waited_for(labeler_at):
     with answering(drip) as url, pytest.raises(saeviz.LabelError, match=r"not finished after 0\.5 s"):
         labeler_at(url, timeout=0.5).label(label_request(pictures(3)))
     ended.set()
+
+
+def test_a_head_that_drips_is_not_waited_for(labeler_at, dripping, monkeypatch):
+    monkeypatch.setattr("saeviz.toolkit.vlm.asking.BESIDES", 0.5)
+    with pytest.raises(saeviz.LabelError, match=r"layer2\.cls/5: .* not finished after 1 s"):
+        labeler_at(dripping, timeout=0.5).label(label_request(pictures(3)))
 
 
 @pytest.mark.parametrize("status", [200, 500])

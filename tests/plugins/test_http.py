@@ -124,7 +124,7 @@ def test_a_whole_run_with_a_service_for_everything(of_a_run, stored, tmp_path, m
         "store": {**here, "url": stored.url},
         "embeddings": here,
         "labeler": {"use": "fake-labeler"},
-        "scorers": [{"use": "monosemanticity"}, {"use": "pearson-bh"}],
+        "scorers": [{"use": "monosemanticity", "draws": 0}, {"use": "pearson-bh"}],
         "reporters": [],
         "plugins": {"use": ["module:saeviz.testing.fakes"]},
     }

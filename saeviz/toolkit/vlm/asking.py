@@ -8,6 +8,7 @@ from threading import Lock
 from urllib.parse import quote
 
 from saeviz.contract.context import Context
+from saeviz.toolkit.bounded import EndlessError, within
 from saeviz.toolkit.retrying import NotNowError, Pace, Retries, may_pass
 from saeviz.toolkit.vlm.extras import may_be_schema, named
 from saeviz.toolkit.vlm.meter import Meter
@@ -20,6 +21,8 @@ from saeviz.values.naming import Usage
 LONGEST_WAIT = 120.0
 """In seconds. A service that asks for a longer wait has probably reached a daily limit."""
 FIRST_WAIT = 1.0
+BESIDES = 10.0
+"""Seconds that a request may take beyond `timeout`: for loading the client library, connecting and sending pictures."""
 FAILURES_IN_A_ROW = 3
 """Number of questions in a row without an answer after which the run stops asking."""
 CONFLICT = 409
@@ -91,10 +94,13 @@ class Asker:
         """Send one request. Extras left out of an answered request are left out of all later ones."""
         try:
             with self._meter.call(expected) as count:
-                reply = self._service.ask(replace(question, without=without))
+                asked = partial(self._service.ask, replace(question, without=without))
+                reply = within(self._options.timeout + BESIDES, asked)
                 count(reply)
         except ServiceError as error:
             return error
+        except EndlessError as error:
+            return ServiceError(None, str(error))
         with self._lock:
             self._in_a_row = 0
             new, self._refused = without - self._refused, self._refused | without
