@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import saeviz
-from saeviz_report.summary import component_of
+from saeviz_report.summary import component_of, extractors_of
 
 
 class Citation(NamedTuple):
@@ -101,11 +101,11 @@ def citations(run: saeviz.Run) -> list[Citation]:
 
 
 def _of_models(config: Mapping[str, Any]) -> Iterator[Citation]:
-    extractor = config.get("extractor") or {}
-    if "prisma" in str(extractor).lower():
+    extractors = extractors_of(config)
+    if "prisma" in str(extractors).lower():
         yield _PRISMA
-    uses = {component_of(config, role) for role in ("extractor", "labeler", "judge")}
-    if "clip" in str(extractor).lower() or "clip-vocabulary" in uses:
+    uses = {component_of(config, role) for role in ("labeler", "judge")} | {str(one.get("use")) for one in extractors}
+    if "clip" in str(extractors).lower() or "clip-vocabulary" in uses:
         yield _CLIP
     if uses & {"clip-b32-prisma", "clip-vocabulary"}:
         yield _OPENCLIP

@@ -101,8 +101,21 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
     )
 
 
+def extractors_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tables of the run's extractors, without the names that the run gives them."""
+    several = config.get("extractors")
+    tables = several if isinstance(several, list) else [config.get("extractor")]
+    return [
+        {option: value for option, value in table.items() if option != "name"}
+        for table in tables
+        if isinstance(table, Mapping)
+    ]
+
+
 def component_of(config: Mapping[str, Any], role: str) -> str:
-    """The name of the component that fills a role, '' where none does."""
+    """The name of the component that fills a role, or the names of several; '' where none does."""
+    if role == "extractor":
+        return " and ".join(dict.fromkeys(str(table.get("use") or "") for table in extractors_of(config)))
     table = config.get(role)
     name = str(table.get("use") or "") if isinstance(table, Mapping) else ""
     return "" if name == "none" else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from saeviz.cli.common import (
     tell_problems,
 )
 from saeviz.cli.run import layers_of
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import Checkable
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
@@ -97,16 +99,22 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _health(session: Session, sample: int) -> list[Health]:
-    config, extractor = session.config.extractor, session.components.extractor
-    if not isinstance(extractor, Checkable):
-        raise ConfigError(f"--deep: the extractor {config.use} does not support deep checks")
     items = _spread(session.dataset.items, sample)
-    logger.info("extractor: checking on %d of %d images", len(items), len(session.dataset.items))
     try:
-        with session.components.blaming(config):
-            return list(extractor.health(items))
+        return [health for config in session.config.extractors for health in _health_of(session, config, items)]
     finally:
         session.close()
+
+
+def _health_of(session: Session, config: ComponentConfig, items: Sequence[ImageItem]) -> list[Health]:
+    with session.components.blaming(config):
+        extractor = session.components.part(config)
+    if not isinstance(extractor, Checkable):
+        raise ConfigError(f"--deep: the extractor {config.use} does not support deep checks")
+    logger.info("%s: checking on %d of %d images", config.place, len(items), len(session.dataset.items))
+    with session.components.blaming(config):
+        found = list(extractor.health(items))
+    return [replace(one, subject=f"{config.name}: {one.subject}") for one in found] if config.name else found
 
 
 def _spread(items: Sequence[ImageItem], n: int) -> list[ImageItem]:

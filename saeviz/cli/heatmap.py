@@ -70,7 +70,7 @@ def heatmap(
 
 
 def _numbers(run: Run, feature: str, item: str, *, fine: bool) -> dict[str, Any]:
-    box = run.field_of_view(item)
+    box = run.field_of_view(item, feature)
     values = run.heatmap(feature, item, fine=fine)
     return {
         "run": str(run.dir),

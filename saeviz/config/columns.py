@@ -1,4 +1,4 @@
-"""Keep the columns of several scorers apart: prefixes, and detection of duplicate columns."""
+"""Names keep several components of a role apart: prefixes of columns and spaces, and duplicate columns."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def name_mistake(name: Any) -> str | None:
         f"a letter, then letters, digits, '_' and '-', at most {LONGEST_NAME} characters, as a prefix of the names of "
         f"columns; not {quoted(name)}"
     )
+
+
+def extractor_name_mistake(name: Any) -> str | None:
+    """What is wrong with the name of an extractor, None if it is valid."""
+    if isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9-]{0,29}", name):
+        return None
+    return f"a lower-case letter, then lower-case letters, digits and '-', at most 30 characters; not {quoted(name)}"
 
 
 def renamed(result: ScoreColumn | ScoreFact, name: str) -> ScoreColumn | ScoreFact:

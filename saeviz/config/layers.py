@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saeviz.config.schema import LISTS
+from saeviz.config.schema import EXTRACTORS, LISTS
 from saeviz.formats.plain import one_line, quoted
 from saeviz.formats.toml import check_values, parse_toml, read_toml
 from saeviz.values.errors import ConfigError
@@ -67,7 +67,7 @@ def assignment_layer(assignments: Sequence[str], base: Path, name: str = "--set"
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         parts = key.strip().split(".")
-        is_list = len(parts) == 1 and parts[0] in LISTS
+        is_list = len(parts) == 1 and parts[0] in (*LISTS, EXTRACTORS)
         if not separator or not all(parts) or not (len(parts) > 1 or is_list):
             # The value is not quoted: in the environment it may be anything.
             raise ConfigError(f"{name} {quoted(key)}: write TABLE.KEY=VALUE, for example extractor.layers=[11]")

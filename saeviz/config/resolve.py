@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from saeviz.config.columns import double_columns, name_mistake
+from saeviz.config.columns import double_columns, extractor_name_mistake, name_mistake
 from saeviz.config.layers import Layer, _number
 from saeviz.config.schema import (
     DEFAULT_USE,
+    EXTRACTORS,
     JUDGED_BY_ITSELF,
     LISTS,
     OPTIONAL,
@@ -53,7 +54,8 @@ class _Resolver:
         run = self._run_settings()
         single = {table: self._component(ROLE_OF.get(table, table), table, self._tables(table)) for table in SINGLE}
         judge = self._judge(single["labeler"])
-        several = {name: self._components(name) for name in LISTS}
+        extractors = self._extractors(single.pop("extractor"))
+        several = {name: self._components(name, *LISTS[name]) for name in LISTS}
         if single["embeddings"] is None:
             if single["second_embeddings"]:
                 self.mistakes.append("second_embeddings: needs a first embedding; configure [embeddings]")
@@ -61,7 +63,7 @@ class _Resolver:
         self.mistakes += double_columns(several["scorers"], self.manager)
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))
-        return RunConfig(run=run, judge=judge, **single, **several)  # type: ignore[arg-type]
+        return RunConfig(run=run, judge=judge, extractors=extractors, **single, **several)  # type: ignore[arg-type]
 
     def settings(self) -> RunSettings:
         found = self._run_settings()
@@ -73,6 +75,12 @@ class _Resolver:
         found = self._component(role, place, self._tables(place))
         if self.mistakes or found is None:
             raise ConfigError("\n".join(self.mistakes) or f"{place}: say which {role}")
+        return found
+
+    def extractors(self) -> tuple[ComponentConfig, ...]:
+        found = self._extractors(self._component("extractor", "extractor", self._tables("extractor")))
+        if self.mistakes:
+            raise ConfigError("\n".join(self.mistakes))
         return found
 
     def _tables(self, name: str) -> list[tuple[Mapping[str, Any], Path]]:
@@ -113,8 +121,22 @@ class _Resolver:
         spec = self.manager.offer("labeler", labeler.use).spec
         return isinstance(spec, LabelerSpec) and spec.judges_itself
 
-    def _components(self, name: str) -> tuple[ComponentConfig, ...]:
-        role, defaults = LISTS[name]
+    def _extractors(self, single: ComponentConfig | None) -> tuple[ComponentConfig, ...]:
+        """Those of [[extractors]], each with a name of its own, else the one of [extractor]."""
+        found = self._components(EXTRACTORS, "extractor", ())
+        if not found and not any(layer.tables.get(EXTRACTORS) for layer in self.layers):
+            return () if single is None else (single,)
+        if any(layer.tables.get("extractor") for layer in self.layers):
+            self.mistakes.append("extractor: a run has either [extractor] or [[extractors]]; remove one of them")
+        names = [config.name for config in found]
+        for config in found:
+            if not config.name:
+                self.mistakes.append(f'{config.place}: give it a name, for example name = "text"')
+            elif names.count(config.name) > 1:
+                self.mistakes.append(f"{config.place}.name: another extractor is called {config.name!r} as well")
+        return found
+
+    def _components(self, name: str, role: str, defaults: Sequence[str]) -> tuple[ComponentConfig, ...]:
         entries: list[list[tuple[Mapping[str, Any], Path]]] = [[({"use": use}, Path())] for use in defaults]
         for layer in self.layers:
             given = layer.tables.get(name)
@@ -148,7 +170,7 @@ class _Resolver:
             return None
         values = self._values(tables, model, place)
         values.pop("use", None)
-        name = self._name(values, model, place) if role == "scorer" else ""
+        name = self._name(values, model, place) if role == "scorer" or place.startswith(f"{EXTRACTORS}.") else ""
         secrets = self._secrets(values, model, place)
         with foreign_code(f"{place}: the check of the options of {use} fails"):
             try:
@@ -172,11 +194,11 @@ class _Resolver:
         return values
 
     def _name(self, values: dict[str, Any], model: type[Options], place: str) -> str:
-        """The `name` of a [[scorers]] table, '' if it has none or if `name` is an option of the scorer."""
+        """The `name` of a [[scorers]] or [[extractors]] table, '' if it has none or if `name` is an option."""
         if "name" not in values or "name" in model.model_fields:
             return ""
         name = values.pop("name")
-        mistake = name_mistake(name)
+        mistake = name_mistake(name) if place.startswith("scorers") else extractor_name_mistake(name)
         if mistake:
             self.mistakes.append(f"{place}.name: {mistake}")
             return ""
@@ -221,6 +243,13 @@ def resolve_component(
 ) -> ComponentConfig:
     """One validated component from the tables `place` of the layers. Raises `ConfigError` like `resolve`."""
     return _Resolver(layers, manager, environment).one(role, place)
+
+
+def resolve_extractors(
+    layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str] = os.environ
+) -> tuple[ComponentConfig, ...]:
+    """The validated extractors of the tables `[extractor]` or `[[extractors]]`. Raises as `resolve`."""
+    return _Resolver(layers, manager, environment).extractors()
 
 
 def resolve_settings(layers: Sequence[Layer], manager: Manager) -> RunSettings:

@@ -26,11 +26,13 @@ JUDGED_BY_ITSELF = "labeler"
 """The value of `use` in [judge] that means the run's own labeler."""
 ROLE_OF = {"second_embeddings": "embeddings"}
 """Tables whose name differs from their role."""
+EXTRACTORS = "extractors"
+"""The table of several extractors, each with a name; a run has this or [extractor]."""
 LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")), "reporters": ("reporter", ("html",))}
 """Tables of several components: the role and the default components."""
 SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
 """Tables of one component; besides these there is [judge], which can refer to [labeler]."""
-TABLES = ("run", *SINGLE, "judge", *LISTS, "plugins")
+TABLES = ("run", *SINGLE, EXTRACTORS, "judge", *LISTS, "plugins")
 
 
 class RunSettings(Options):
@@ -64,7 +66,7 @@ class ComponentConfig:
 
     `place` is its table in the run file; `secrets` maps options to the environment variables that they were read from.
 
-    `name` is the prefix of the columns of a scorer, '' if none was given.
+    `name` is the prefix of the columns of a scorer, or of the spaces of one of several extractors; '' if there is none.
     """
 
     role: str
@@ -92,7 +94,7 @@ class RunConfig:
 
     run: RunSettings
     images: ComponentConfig
-    extractor: ComponentConfig
+    extractors: tuple[ComponentConfig, ...]
     store: ComponentConfig
     embeddings: ComponentConfig | None
     second_embeddings: ComponentConfig | None
@@ -102,6 +104,16 @@ class RunConfig:
     judge: ComponentConfig | None
     reporters: tuple[ComponentConfig, ...]
 
+    @property
+    def extractor(self) -> ComponentConfig:
+        """The extractor, or the first of several."""
+        return self.extractors[0]
+
+    @property
+    def has_named_extractors(self) -> bool:
+        """Whether the run has the table [[extractors]], so that its spaces have names."""
+        return bool(self.extractor.name)
+
     def component(self, table: str) -> ComponentConfig | None:
         """The configuration of a table of one component, None if there is none."""
         found: ComponentConfig | None = getattr(self, table)
@@ -109,8 +121,11 @@ class RunConfig:
 
     def components(self) -> Iterator[ComponentConfig]:
         """All components, each once."""
-        single = map(self.component, SINGLE)
-        yield from (config for config in single if config is not None)
+        for table in SINGLE:
+            if table == "extractor":
+                yield from self.extractors
+            elif (config := self.component(table)) is not None:
+                yield config
         if self.judge is not None and self.judge is not self.labeler:
             yield self.judge
         yield from self.scorers
@@ -122,6 +137,9 @@ class RunConfig:
         for table in SINGLE:
             config = self.component(table)
             tables[table] = config.as_json() if config else {"use": "none"}
+        if self.has_named_extractors:
+            del tables["extractor"]
+            tables[EXTRACTORS] = [config.as_json() for config in self.extractors]
         tables["judge"] = self._judge_as_json()
         tables["scorers"] = [config.as_json() for config in self.scorers]
         tables["reporters"] = [config.as_json() for config in self.reporters]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from saeviz.cache.contents import Contents
 from saeviz.config.schema import SINGLE, ComponentConfig, RunConfig
+from saeviz.contract.combined import combined
 from saeviz.contract.context import Context
 from saeviz.contract.roles import (
     EmbeddingProvider,
@@ -66,9 +67,13 @@ class Components:
 
     @property
     def extractor(self) -> FeatureExtractor:
-        """The feature extractor."""
+        """The feature extractor, or several as one."""
         extractor: FeatureExtractor = self.component("extractor")
         return extractor
+
+    def extractor_of(self, config: ComponentConfig) -> FeatureExtractor:
+        """One of the run's extractors; with a name, its spaces have it in front."""
+        return combined({config.name: self.part(config)}) if config.name else self.extractor
 
     @property
     def store(self) -> CheckedStore:
@@ -81,12 +86,21 @@ class Components:
         """The run's component from a table of one component; raises `ConfigError` if there is none."""
         if table == "judge" and self.config.judge is self.config.labeler:
             table = "labeler"
+        if table == "extractor" and self.config.has_named_extractors and table not in self._built:
+            self._built[table] = combined({one.name: self.part(one) for one in self.config.extractors})
         if table not in self._built:
             config = self.config.component(table) if table in (*SINGLE, "judge") else None
             if config is None:
                 raise ConfigError(f"this run has no {table}")
             self._built[table] = self.build(config)
         return self._built[table]
+
+    def part(self, config: ComponentConfig) -> FeatureExtractor:
+        """One of the run's extractors, as its plugin made it."""
+        if config.place not in self._built:
+            self._built[config.place] = self.build(config)
+        part: FeatureExtractor = self._built[config.place]
+        return part
 
     def build(self, config: ComponentConfig, **changes: Any) -> Any:
         """Build a component and check it against its role; `changes` replace fields of its context."""
@@ -130,7 +144,11 @@ class Components:
 
     def _folder(self, config: ComponentConfig) -> str:
         """The folder of a scorer or reporter; if there are several, each has its own, named after it."""
-        together = [one for one in (*self.config.scorers, *self.config.reporters) if one.role == config.role]
+        together = [
+            one
+            for one in (*self.config.extractors, *self.config.scorers, *self.config.reporters)
+            if one.role == config.role
+        ]
         if len(together) < 2:
             return config.role
         alike = [one.place for one in together if (one.use, one.name) == (config.use, config.name)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice
 
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import ReportsNotes
 from saeviz.formats.rundir import digest_of
@@ -64,14 +65,18 @@ class Dataset:
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
-        """The feature spaces of the run, from the manifest or else from the extractor."""
+        """The feature spaces of the run, from the manifest or else from the extractors."""
         components = self._components
         record = components.rundir.read_manifest()["stages"].get("extract", {})
         if record.get("digest") == self._digests.get("extract") and "spaces" in record:
             return [space_of(space) for space in record["spaces"]]
-        config = components.config.extractor
+        return sorted(space for config in components.config.extractors for space in self.spaces_of(config))
+
+    def spaces_of(self, config: ComponentConfig) -> list[FeatureSpace]:
+        """The feature spaces of one of the run's extractors."""
+        components = self._components
         with components.blaming(config):
-            return handover.spaces(components.who(config), components.extractor.spaces)
+            return handover.spaces(components.who(config), components.extractor_of(config).spaces)
 
     @cached_property
     def extracted(self) -> list[ImageItem]:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from saeviz.config.layers import Layer, environment_layer
-from saeviz.config.resolve import resolve_component, resolve_settings
-from saeviz.config.schema import LISTS, ComponentConfig, RunConfig, RunSettings
+from saeviz.config.resolve import resolve_component, resolve_extractors, resolve_settings
+from saeviz.config.schema import EXTRACTORS, LISTS, ComponentConfig, RunConfig, RunSettings
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, names_code
@@ -186,7 +186,11 @@ def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSessio
             return _settings(rundir, given.get("run"), manager)
         if table in LISTS:
             return ()
-        if table not in ("images", "extractor", "store", *also) or given.get(table) == {"use": "none"}:
+        if table == EXTRACTORS:
+            tables = {name: given[name] for name in ("extractor", EXTRACTORS) if name in given}
+            layers = [Layer(tables, Path(), str(rundir.manifest_file))]
+            return resolve_extractors(layers, manager, grants.stand_ins())
+        if table not in ("images", "store", *also) or given.get(table) == {"use": "none"}:
             return None
         layers = [Layer({table: given.get(table, {})}, Path(), str(rundir.manifest_file))]
         return resolve_component(table, table, layers, manager, grants.stand_ins())

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.judgements import table_of
 from saeviz.formats.labels import read_labels
@@ -280,12 +281,14 @@ class Run:
         `smooth` interpolates between the centres of cells. Raises `DataError` like `heatmap`, and if the extractor does
         not report its field of view.
         """
-        box = self.field_of_view(item_id)
+        box = self.field_of_view(item_id, feature)
         values = self.heatmap(feature, item_id, fine=fine)
         return draw_heatmap(self._item(item_id).open(), values, box, smooth=smooth, caption=str(feature))
 
-    def field_of_view(self, item_id: str) -> Box:
+    def field_of_view(self, item_id: str, feature: Feature | str | None = None) -> Box:
         """The part of an image that heatmaps cover: (left, top, right, bottom) in pixels of the upright picture.
+
+        With `feature` that of its extractor, which in a run with several may see another part than the first one.
 
         The model does not see anything outside. It extends beyond the picture if the model pads it.
         """
@@ -294,7 +297,8 @@ class Run:
             raise DataError(
                 f"the extractor {self._session.config.extractor.use} does not say which part of a picture it sees"
             )
-        return extractor.field_of_view(self._item(item_id))
+        item = self._item(item_id)
+        return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
 
     @cached_property
     def _session(self) -> Opened:

@@ -26,12 +26,10 @@ _COUNT = struct.Struct("<I")
 
 
 class SharedFeatures(Shared):
-    """Shared features of the run's extractor."""
+    """Shared features of one of the run's extractors."""
 
-    def __init__(self, session: Session, spaces: Sequence[FeatureSpace]) -> None:
-        super().__init__(
-            session, session.config.extractor, "features", [f"{space} of {space.n_features}" for space in spaces]
-        )
+    def __init__(self, session: Session, config: ComponentConfig, spaces: Sequence[FeatureSpace]) -> None:
+        super().__init__(session, config, "features", [f"{space} of {space.n_features}" for space in spaces])
         self.spaces = spaces
         self.items = session.dataset.by_id
 

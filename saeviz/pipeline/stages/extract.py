@@ -7,6 +7,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Any
 
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.session import Session, logger
@@ -26,7 +27,8 @@ class Extract(Stage):
 
     def identity(self, session: Session) -> Any:
         """The extractor; images come and go without making the others anew, and features are the same in any store."""
-        return [session.components.identity(session.config.extractor), session.config.run.precision]
+        identities = [session.components.identity(config) for config in session.config.extractors]
+        return [identities if session.config.has_named_extractors else identities[0], session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
         """Whether the features are in the run's store or a verified copy of it, and no image is pending."""
@@ -53,11 +55,10 @@ class Extract(Stage):
             logger.warning("images: %s", one_line(twice))
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
-        with closing(SharedFeatures(session, spaces)) as shared:
-            for batch in chain(shared.batches(pending), _extracted(session, pending, written, shared)):
-                session.components.store.write(batch)
-                written[batch.space].update(batch.item_ids)
-        _list_what_was_not_handed_over(session, pending, written)
+        provenance: dict[str, Any] = {}
+        for config in session.config.extractors if pending else ():
+            made_by = _extract_with(session, config, pending, written)
+            provenance = _merged(session, provenance, made_by)
         session.dataset.look_again()
         done = session.dataset.extracted
         if not done:
@@ -72,12 +73,35 @@ class Extract(Stage):
             "counts": {"images": len(session.dataset.items), "extracted": len(done)},
             "spaces": [record_of(space) for space in spaces],
             "outputs": [session.rundir.items],
-            **shared.provenance,
+            **provenance,
         }
 
 
+def _extract_with(
+    session: Session,
+    config: ComponentConfig,
+    pending: Sequence[ImageItem],
+    written: Mapping[FeatureSpace, set[str]],
+) -> Mapping[str, Any]:
+    """Extract the pending images by one of the run's extractors; returns the provenance of its features."""
+    lost = session.rundir.failures.of("extract")  # by another extractor
+    pending = [item for item in pending if item.item_id not in lost]
+    spaces = session.dataset.spaces_of(config) if config.name else session.dataset.spaces
+    own = {space: written[space] for space in spaces}
+    with closing(SharedFeatures(session, config, spaces)) as shared:
+        for batch in chain(shared.batches(pending), _extracted(session, config, pending, own, shared)):
+            session.components.store.write(batch)
+            own[batch.space].update(batch.item_ids)
+    _list_what_was_not_handed_over(session, config, pending, own)
+    return shared.provenance
+
+
 def _extracted(
-    session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]], shared: SharedFeatures
+    session: Session,
+    config: ComponentConfig,
+    pending: Sequence[ImageItem],
+    written: Mapping[FeatureSpace, set[str]],
+    shared: SharedFeatures,
 ) -> Iterator[FeatureBatch]:
     """The extractor's features of the images that have none when this is first called."""
     rest = [item for item in pending if not all(item.item_id in ids for ids in written.values())]
@@ -86,28 +110,31 @@ def _extracted(
         _tell_of_other_provenance(session, shared.provenance)
     if not rest:
         return
-    config = session.config.extractor
     with session.components.blaming(config):
-        given = session.components.extractor.extract(session.progress(rest, len(rest), "extract"))
+        extractor = session.components.extractor_of(config)
+        given = extractor.extract(session.progress(rest, len(rest), "extract"))
     asked = [item.item_id for item in rest]
     batches = handover.extracted(
         session.components.who(config), session.components.guarded(config, given), written, asked
     )
     for number, batch in enumerate(batches):
         if number == 0:
-            shared.provenance = session.components.provenance(session.config.extractor, session.components.extractor)
+            shared.provenance = session.components.provenance(config, extractor)
             _tell_of_other_provenance(session, shared.provenance)
         yield batch
         shared.keep(batch)
-    shared.provenance = session.components.provenance(session.config.extractor, session.components.extractor)
+    shared.provenance = session.components.provenance(config, extractor)
 
 
 def _list_what_was_not_handed_over(
-    session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]]
+    session: Session,
+    config: ComponentConfig,
+    pending: Sequence[ImageItem],
+    written: Mapping[FeatureSpace, set[str]],
 ) -> None:
     """Record as a failure every image that was passed in but is neither a failure nor stored in every space."""
     explained = session.rundir.failures.of("extract")
-    extractor, store = session.components.who(session.config.extractor), session.components.who(session.config.store)
+    extractor, store = session.components.who(config), session.components.who(session.config.store)
     kept = {space: set(session.components.store.item_ids(space)) for space in written}
     for item_id in (item.item_id for item in pending if item.item_id not in explained):
         missing = [space for space, ids in written.items() if item_id not in ids]
@@ -209,8 +236,15 @@ def _tell_of_other_provenance(session: Session, found: Mapping[str, Any]) -> Non
                 "extract: %s is now %s; it was %s for features that the run has already; "
                 "--redo extract recomputes all from the same files", name, now[name], before[name]
             )  # fmt: skip
-    manifest["stages"]["extract"] = {**record, **found}
+    manifest["stages"]["extract"] = {**record, **_merged(session, record, found)}
     session.rundir.write_manifest(manifest)
+
+
+def _merged(session: Session, before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance that was found, beside that of the other extractors of the run."""
+    if not session.config.has_named_extractors:
+        return dict(found)
+    return {"provenance": {**before.get("provenance", {}), **found.get("provenance", {})}}
 
 
 def _names(spaces: Iterable[Any]) -> str:

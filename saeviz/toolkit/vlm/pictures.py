@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from saeviz.contract.combined import field_of_view
 from saeviz.contract.roles import HeatmapExtractor
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.pictures.rgb import to_rgb
@@ -46,4 +47,4 @@ def prepare(image: Image, size: int) -> Picture:
 def with_heatmap(extractor: HeatmapExtractor, item: ImageItem, image: Image, feature: Feature) -> Image:
     """The picture with the feature's heatmap drawn over it, brighter where it fires more."""
     values = extractor.heatmaps([item], feature.site, [feature.index])[0, 0]
-    return draw_heatmap(image, values, extractor.field_of_view(item))
+    return draw_heatmap(image, values, field_of_view(extractor, item, feature))

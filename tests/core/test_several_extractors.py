@@ -1,0 +1,148 @@
+"""Several extractors in one run: names in front of their spaces, and one family of all that follows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import saeviz
+from saeviz.contract.combined import combined
+
+TWO = """
+[[extractors]]
+name = "clip"
+use = "fake-extractor"
+layers = [1]
+[[extractors]]
+name = "dino"
+use = "fake-extractor"
+layers = [1, 2]
+tokens = ["cls", "patch-max"]
+n_features = 40
+"""
+SPACES = ["clip.layer1.cls", "dino.layer1.cls", "dino.layer1.patch-max", "dino.layer2.cls", "dino.layer2.patch-max"]
+
+
+@pytest.fixture
+def two(fake_run):
+    """A run file with two extractors."""
+    text = fake_run.read_text()
+    fake_run.write_text(text.replace('[extractor]\nuse = "fake-extractor"\n', TWO))
+    return fake_run
+
+
+def test_every_stage_goes_over_the_spaces_of_all(two):
+    run = saeviz.run(two)
+
+    assert [str(space) for space in run.spaces] == SPACES
+    assert {space.n_features for space in run.spaces} == {32, 40}
+    for table in (run.scores, run.correlations):
+        assert set(table["sae"]) == {"clip", "dino"}
+    tested = run.correlations["q"].notna().sum()
+    assert run.facts["correlation_family_size"] == tested, "one family"
+    assert {choice.feature.sae for choice in run.selected} == {"clip", "dino"}
+    assert set(run.labels) == {choice.feature for choice in run.selected}
+    for choice in run.selected[:3]:
+        assert run.top_images(choice.feature)[0].activation == pytest.approx(run.scores_of(choice.feature)["max"])
+
+
+def test_the_features_are_those_of_each_extractor_alone(two, fake_run, tmp_path):
+    both = saeviz.run(two)
+    for name in ("clip", "dino"):
+        alone = tmp_path / f"{name}.toml"
+        options = TWO.split("[[extractors]]")[1 if name == "clip" else 2].replace(f'name = "{name}"', "")
+        alone.write_text(two.read_text().replace(TWO, f"[extractor]{options}"))
+        single = saeviz.run(alone, settings=[f'run.dir="{tmp_path / name}"'])
+        for space in single.spaces:
+            expected, found = single.features(space), both.features(f"{name}.{space}")
+            assert found.item_ids == expected.item_ids
+            assert (found.matrix != expected.matrix).nnz == 0
+
+
+def test_the_same_command_again_does_nothing_and_a_new_option_of_one_extracts_again(two, caplog):
+    saeviz.run(two)
+    caplog.clear()
+    saeviz.run(two)
+    assert "24 of 24 images to do" not in caplog.text
+
+    changed = saeviz.run(two, settings=["extractors.1.layers=[2]"])
+    assert [str(space) for space in changed.spaces] == ["clip.layer1.cls", "dino.layer2.cls", "dino.layer2.patch-max"]
+
+
+def test_an_open_run_looks_at_single_images_by_the_extractor_of_a_feature(two):
+    saeviz.run(two)
+    run = saeviz.open_run(two.parent / "runs" / "fake", plugins=["module:saeviz.testing.fakes"])
+    item = run.top_images("dino.layer2.cls/3")[0].item
+    found = run.heatmap("dino.layer2.cls/3", item.item_id)
+    other = run.heatmap("clip.layer1.cls/3", item.item_id)
+    assert found.shape == other.shape
+    assert np.isfinite(found).all()
+    assert run.field_of_view(item.item_id, "dino.layer2.cls/3") == run.field_of_view(item.item_id)
+    assert run.heatmap_image("clip.layer1.cls/3", item.item_id).mode == "RGB"
+
+
+def test_what_one_extractor_can_and_another_cannot_is_said_by_name():
+    able, plain = Able(), Plain()
+    both = combined({"able": able, "plain": plain})
+    assert isinstance(both, saeviz.HasDecoder)
+    assert not isinstance(both, saeviz.TextAligned)
+    assert both.decoder(saeviz.FeatureSpace(1, "cls", 2, "able")).tolist() == [[1.0], [2.0]]
+    with pytest.raises(saeviz.ConfigError, match=r"extractor 'plain' .*HasDecoder"):
+        both.decoder(saeviz.FeatureSpace(3, "cls", 2, "plain"))
+
+
+class Plain:
+    """An extractor that can do what it must, and no more."""
+
+    spaces = (saeviz.FeatureSpace(3, "cls", 2),)
+
+    def extract(self, items):
+        """Nothing."""
+        return iter(())
+
+
+class Able(Plain):
+    """One that has decoder directions."""
+
+    spaces = (saeviz.FeatureSpace(1, "cls", 2),)
+
+    def decoder(self, space):
+        """Of the only SAE."""
+        assert space in self.spaces, "it is asked by its own name of the space"
+        return np.array([[1.0], [2.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('name = "dino"\n', "", r"extractors\.1: give it a name"),
+        ('name = "dino"', 'name = "clip"', r"extractors\.0\.name: another extractor is called 'clip'"),
+        ('name = "dino"', 'name = "../Dino"', r"extractors\.1\.name: a lower-case letter"),
+        (
+            '[[extractors]]\nname = "clip"',
+            '[extractor]\nuse = "fake-extractor"\n[[extractors]]\nname = "clip"',
+            "either",
+        ),
+    ],
+)
+def test_mistakes_are_told_with_their_place(two, before, after, message):
+    two.write_text(two.read_text().replace(before, after))
+    with pytest.raises(saeviz.ConfigError, match=message):
+        saeviz.run(two)
+
+
+def test_the_manifest_has_them_as_the_run_file_and_is_read_again(two):
+    run = saeviz.run(two)
+    config = json.loads((run.dir / "run.json").read_text())["config"]
+    assert "extractor" not in config
+    assert [one["name"] for one in config["extractors"]] == ["clip", "dino"]
+
+
+def test_a_picture_that_one_cannot_read_is_left_out_once_and_for_all(two):
+    two.write_text(two.read_text().replace("n = 24", "n = 24\nbroken = 2"))
+    run = saeviz.run(two)
+    failed = [failure.subject for failure in run.failures if failure.stage == "extract"]
+    assert len(failed) == len(set(failed)) == 2
+    assert len(run.features("clip.layer1.cls").item_ids) == 22
