@@ -6,6 +6,8 @@ Everything that a plugin needs is exported here and cheap to import.
 from __future__ import annotations
 
 from saeviz.api import component, open_run, run
+from saeviz.comparison.compare import compare
+from saeviz.comparison.result import Comparison
 from saeviz.contract.context import Context, Precision
 from saeviz.contract.hookspecs import API_VERSION, hookimpl
 from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
@@ -98,6 +100,7 @@ __all__ = [
     "TOKENS",
     "Box",
     "Checkable",
+    "Comparison",
     "ComponentSpec",
     "ConcurrentLabeler",
     "ConfigError",
@@ -173,6 +176,7 @@ __all__ = [
     "TopImage",
     "TopImages",
     "Usage",
+    "compare",
     "component",
     "facts_of",
     "feature_of",

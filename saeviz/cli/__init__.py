@@ -14,6 +14,7 @@ import click
 from saeviz.cli.cache import cache
 from saeviz.cli.check import check
 from saeviz.cli.common import tell
+from saeviz.cli.compare import compare
 from saeviz.cli.demo import demo
 from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
@@ -37,7 +38,7 @@ def saeviz() -> None:
         raise ConfigError("the current folder no longer exists; change to another one") from error
 
 
-for command in (run, demo, check, plugins, init, show, heatmap, store, cache, serve):
+for command in (run, demo, check, plugins, init, show, compare, heatmap, store, cache, serve):
     saeviz.add_command(command)
 
 

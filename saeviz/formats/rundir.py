@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.damage import UNREADABLE, digest_of_tree
 from saeviz.formats.failures import FailuresFile
 from saeviz.formats.files import (
-    atomic_path,
     explain_disk_errors,
     oddities_in,
     remove_temporaries,
     write_atomic,
 )
-from saeviz.formats.parquet import ROWS_TOGETHER, read_whole, rows_where
-from saeviz.formats.plain import csv_cell
+from saeviz.formats.parquet import read_whole, rows_where
+from saeviz.formats.tables import write_csv, write_parquet
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import KEYS, space_of
@@ -230,8 +229,7 @@ class RunDir:
 
     def write_table(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a Parquet table."""
-        with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False, write_page_checksum=True, row_group_size=ROWS_TOGETHER)
+        write_parquet(path, table)
 
     def read_table(self, path: Path, stage: str) -> pd.DataFrame:
         """Read a Parquet table. Raises `RunDirError`, naming the stage that writes it, if it is missing or damaged."""
@@ -266,8 +264,7 @@ class RunDir:
 
     def write_csv(self, path: Path, table: pd.DataFrame) -> None:
         """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
-        shown = table.apply(lambda column: column.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell))
-        write_atomic(path, shown.to_csv(index=False, lineterminator="\n"))
+        write_csv(path, table)
 
     def read_csv(self, path: Path, stage: str, dtype: type | None = None) -> pd.DataFrame:
         """Read a CSV table with text unchanged; with `dtype=str`, numbers as text, too."""

@@ -222,6 +222,18 @@ class Run:
         """The images and features that were left out."""
         return self._rundir.failures.read()
 
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """What changes when a picture changes, by its id, for all images with features: `size-time` of a file."""
+        table = self._rundir.read_table(self._rundir.items, "extract")
+        known = dict(zip(table["item_id"], table["fingerprint"].astype(str), strict=True))
+        return {item_id: known[item_id] for item_id in self._rundir.extracted_ids()}
+
+    def batches(self, space: FeatureSpace | str, item_ids: Sequence[str]) -> Iterator[FeatureBatch]:
+        """The features of a space on these images, in this order, batch by batch in bounded memory."""
+        space = self._space(str(space))
+        return iter(self._session.components.store.read(space, item_ids) if item_ids else ())
+
     def features(self, space: FeatureSpace | str) -> FeatureBatch:
         """The features of a space, for all images that have them, as one batch with `.item_ids` and CSR `.matrix`.
 

@@ -18,7 +18,7 @@ FLOORS = (
     "discovery cache",
     "config toolkit",
     "results",
-    "pipeline testing",
+    "pipeline testing comparison",
     "pipeline.naming pipeline.sharing stores",
     "pipeline.stages",
     "pipeline.run",

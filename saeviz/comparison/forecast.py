@@ -1,0 +1,92 @@
+"""Do features that were chosen and weighted in one run predict the ratings of another?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from saeviz.comparison.sources import Source
+from saeviz.values.features import Feature
+from saeviz.values.keys import feature_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from saeviz.typing import FloatArray
+
+MOST_FEATURES = 100
+RESAMPLES = 2000
+FEWEST_IMAGES = 10
+_PENALTIES = 30
+
+
+def forecasts(one: Source, other: Source, table: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
+    """For each rating, ridge on the strongest significant features of the first run, applied to the second.
+
+    R² compares with the mean rating of the second run, `r` only asks for the order and spread. Its interval is that of
+    a percentile bootstrap over the images of the second run, the fit being given.
+    """
+    if "significant_a" not in table:
+        return
+    for rating in dict.fromkeys(table["rating"]):
+        found = table[(table["rating"] == rating) & (table["significant_a"] == 1)]
+        found = found.iloc[(-found["r_a"].abs()).argsort(kind="stable")][:MOST_FEATURES]
+        features = [feature_of(row) for row in found.to_dict("records")]
+        (ids_a, y_a), (ids_b, y_b) = one.rated(str(rating)), other.rated(str(rating))
+        if not features or min(len(ids_a), len(ids_b)) < FEWEST_IMAGES:
+            continue
+        weights, intercept = ridge(_columns(one, ids_a, features), y_a)
+        predicted = _columns(other, ids_b, features) @ weights + intercept
+        yield {"rating": rating, "n_features": len(features), "n_fitted": len(ids_a), "n_predicted": len(ids_b)} | (
+            _accuracy(y_b, predicted, seed)
+        )
+
+
+def ridge(x: FloatArray, y: FloatArray) -> tuple[FloatArray, float]:
+    """Weights and intercept of ridge regression on standardised columns; the penalty by leaving out single images.
+
+    That is done exactly, as `RidgeCV` of scikit-learn does it, which is no dependency of the core.
+    """
+    import numpy as np
+
+    mean, sd = x.mean(axis=0), x.std(axis=0)
+    sd = np.where(sd > 0, sd, 1.0)
+    left, singular, right = np.linalg.svd((x - mean) / sd, full_matrices=False)
+    squares, centred = singular**2, y - y.mean()
+    shadow = left.T @ centred
+    penalties = np.geomspace(1e-3, 1e5, _PENALTIES)
+    errors = []
+    for penalty in penalties:
+        shrunk = squares / (squares + penalty)
+        leverage = (left**2) @ shrunk + 1 / len(y)
+        errors.append(float((((centred - left @ (shrunk * shadow)) / np.maximum(1 - leverage, 1e-12)) ** 2).mean()))
+    best = penalties[int(np.argmin(errors))]
+    weights = right.T @ (singular / (squares + best) * shadow) / sd
+    return weights, float(y.mean() - mean @ weights)
+
+
+def _accuracy(y: FloatArray, predicted: FloatArray, seed: int) -> dict[str, float]:
+    import numpy as np
+
+    draws = np.random.default_rng(seed).integers(0, len(y), size=(RESAMPLES, len(y)))
+    found = [_r_squared(y[rows], predicted[rows]) for rows in draws]
+    low, high = np.nanquantile(found, [0.025, 0.975]) if np.isfinite(found).any() else (np.nan, np.nan)
+    varies = np.ptp(y) > 0 and np.ptp(predicted) > 0
+    r = float(np.corrcoef(y, predicted)[0, 1]) if varies else float("nan")
+    return {"r2": _r_squared(y, predicted), "r2_low": float(low), "r2_high": float(high), "r": r}
+
+
+def _r_squared(y: FloatArray, predicted: FloatArray) -> float:
+    total = float(((y - y.mean()) ** 2).sum())
+    return 1 - float(((y - predicted) ** 2).sum()) / total if total > 0 else float("nan")
+
+
+def _columns(source: Source, item_ids: Sequence[str], features: Sequence[Feature]) -> FloatArray:
+    import numpy as np
+
+    found = np.zeros((len(item_ids), len(features)))
+    for space in source.run.spaces:
+        places = [place for place, feature in enumerate(features) if feature in space]
+        if places:
+            found[:, places] = source.columns(space, item_ids, [features[place].index for place in places])
+    return found

@@ -1,0 +1,24 @@
+"""The result of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs have in common.
+
+    `kind` is `relations` (the same SAEs: do relations with ratings hold in both?) or `features` (the same images: which
+    features have a partner?). `tables` has every table by name, the first one being the summary. `notes` are sentences
+    on what limits the comparison.
+    """
+
+    kind: Literal["relations", "features"]
+    tables: Mapping[str, pd.DataFrame]
+    notes: Sequence[str]

@@ -1,0 +1,25 @@
+"""Write tables as CSV for people and as Parquet for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saeviz.formats.files import atomic_path, write_atomic
+from saeviz.formats.parquet import ROWS_TOGETHER
+from saeviz.formats.plain import csv_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
+    shown = table.apply(lambda column: column.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell))
+    write_atomic(path, shown.to_csv(index=False, lineterminator="\n"))
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Replace a Parquet table."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False, write_page_checksum=True, row_group_size=ROWS_TOGETHER)
