@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,11 @@ _HELD_OUT = [
     *(f"{name}_held_out" for name in ("n", "r", "p", "q", "ci_low", "ci_high")),
     "replicated",
 ]
+
+MOST_RATINGS = 12
+"""In the columns of the page; a run with categories may have hundreds."""
+MOST_FIGURES = 30
+"""Ratings below one feature."""
 
 Record = Mapping[str, Any]
 
@@ -53,6 +59,12 @@ class FeatureRow:
         return str(self.feature).partition("/")[0]
 
     @property
+    def figures(self) -> list[tuple[str, Record]]:
+        """Its correlations by rating, of more than 30 the strongest ones."""
+        by_size = sorted(self.relations.items(), key=lambda pair: -abs(pair[1].get("r") or 0))
+        return list(self.relations.items()) if len(by_size) <= MOST_FIGURES else by_size[:MOST_FIGURES]
+
+    @property
     def searchable(self) -> str:
         """What a reader may look for: the names it has, and what is known of its images, a line each."""
         label = self.label
@@ -67,13 +79,15 @@ class FeatureRow:
 class FeatureTable:
     """All selected features, best first, and which columns they have.
 
-    `ratings` are those with a correlation, `score_columns` and `relation_columns` those that further
-    scorers added; `r_limit` is the end of the scale on which every r and its interval fit.
+    `ratings` are those with a correlation, of many the most telling ones, and `n_more_ratings` counts the others;
+    `score_columns` and `relation_columns` are those that further scorers added; `r_limit` is the end of the scale on
+    which every r and its interval fit.
     """
 
     rows: Sequence[FeatureRow]
     has_monosemanticity: bool
     ratings: Sequence[str]
+    n_more_ratings: int
     score_columns: Sequence[str]
     relation_columns: Sequence[str]
     r_limit: float
@@ -107,11 +121,14 @@ def feature_table(
         )
         for rank, selected in enumerate(_strongest_first(run.selected, relations), start=1)
     ]
+    ratings = [rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)]
+    shown_ratings = _most_telling(ratings, rows)
     shown = {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT)}
     return FeatureTable(
         rows=rows,
         has_monosemanticity="monosemanticity" in run.scores,
-        ratings=[rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)],
+        ratings=shown_ratings,
+        n_more_ratings=len(ratings) - len(shown_ratings),
         score_columns=[name for name in run.scores if name not in _SHOWN_ELSEWHERE],
         relation_columns=[name for name in method.correlations if name not in {*saeviz.KEYS, "rating"} | shown],
         r_limit=_r_limit(rows),
@@ -129,6 +146,21 @@ def _strongest_first(
         return max(((one.get("significant") == 1, abs(one["r"])) for one in tested), default=(False, -1.0))
 
     return sorted(selected, key=strength, reverse=True)
+
+
+def _most_telling(ratings: Sequence[str], rows: Sequence[FeatureRow]) -> list[str]:
+    """At most `MOST_RATINGS`, in their order: those with which most features correlate more than with any other."""
+    strongest: Counter[str] = Counter()
+    for row in rows:
+        sizes = {rating: abs(row.relations[rating]["r"]) for rating in ratings if _has_r(row, rating)}
+        if sizes:
+            strongest[max(sizes, key=lambda rating: sizes[rating])] += 1
+    chosen = sorted(ratings, key=lambda rating: -strongest[rating])[:MOST_RATINGS]
+    return [rating for rating in ratings if rating in chosen]
+
+
+def _has_r(row: FeatureRow, rating: str) -> bool:
+    return row.relations.get(rating, {}).get("r") is not None
 
 
 def _records(table: pd.DataFrame, features: Sequence[saeviz.Feature]) -> list[Record]:

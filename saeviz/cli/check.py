@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from saeviz.pipeline.stages import STAGES
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.images import ImageItem
 from saeviz.values.outcomes import Health
+
+RATINGS_SHOWN = 30
 
 
 @click.command()
@@ -91,7 +93,9 @@ def _look(session: Session, prepared: Prepared) -> dict[str, Any]:
 def _print(found: dict[str, Any]) -> None:
     rows = [(component["place"], component["use"]) for component in found["components"]]
     rows.append(("images", found["images"]))
-    rows += [("rating", f"{name}: {count} images") for name, count in found["ratings"].items()]
+    rows += [("rating", f"{name}: {count} images") for name, count in islice(found["ratings"].items(), RATINGS_SHOWN)]
+    if len(found["ratings"]) > RATINGS_SHOWN:
+        rows.append(("", f"and {len(found['ratings']) - RATINGS_SHOWN} more ratings; --json lists all"))
     rows.append(("run dir", found["run_dir"]))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

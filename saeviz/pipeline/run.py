@@ -18,6 +18,8 @@ from saeviz.pipeline.stages import STAGE_NAMES, STAGES, Stage
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
+RATINGS_NAMED = 12
+"""In one line of the log; categories may give hundreds."""
 """Packages whose versions are recorded in the manifest because results may depend on them."""
 
 
@@ -45,7 +47,11 @@ def run_stages(session: Session, plan: Plan) -> int:
     """Run the plan in a locked run directory, and return the number of failures."""
     if session.rundir.failures.mend():
         logger.warning("%s had damaged lines; what failed is tried again", session.rundir.failures.path)
-    logger.info("images: %d, ratings: %s", len(session.dataset.items), ", ".join(session.dataset.ratings) or "none")
+    ratings = session.dataset.ratings
+    more = f" and {len(ratings) - RATINGS_NAMED} more" if len(ratings) > RATINGS_NAMED else ""
+    logger.info(
+        "images: %d, ratings: %s%s", len(session.dataset.items), ", ".join(ratings[:RATINGS_NAMED]) or "none", more
+    )
     _describe(session)
     taken, todo = _stages(session, plan)
     for stage in STAGES:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import saeviz
@@ -54,6 +55,21 @@ class TestFeatures:
         assert "fires on fewer than two images" in second.one("details").text
         assert "random" not in third.one("details").text
         assert not [header for header in page.one("table", id="selected").all("th") if header.text.startswith("ms_")]
+
+    def test_of_many_ratings_the_most_telling_have_a_column(self, run: FakeRun, write: Write) -> None:
+        tags = [f"tag={number}" for number in range(40)]
+        first = run.correlations.iloc[[0]]
+        weak = [first.assign(rating=tag, r=0.01) for tag in tags]
+        run.correlations = pd.concat([run.correlations, *weak], ignore_index=True)
+        run.ratings = [*tags, *run.ratings]
+        page = write()
+        headers = [header.text for header in page.one("table", id="selected").all("th", role="columnheader")]
+        assert {"beauty", "calm"} <= set(headers)
+        assert len([header for header in headers if header.startswith("tag=")]) == 10
+        figures = next(iter(entries(page).values())).one("details").one("table").one("tbody").all("tr")
+        assert len(figures) == 30
+        assert figures[0].one("th").text == "beauty"
+        assert "Of 42 ratings these are the ones" in page.text
 
     def test_r_has_its_sign_its_q_and_its_mark(self, write: Write) -> None:
         page = write()
