@@ -105,6 +105,10 @@ def test_a_dependency_that_is_missing_says_how_to_get_it(saeviz_command, fake_ru
     assert "needs no_such_thing, which is not installed: pip install 'saeviz-needy'" in ended.err
 
 
+def first_selected(run_file: Path) -> str:
+    return str(saeviz.open_run(run_file.parent / "runs/fake", plugins=[FAKES]).selected[0].feature)
+
+
 def test_an_in_house_scorer_is_one_file(saeviz_command, fake_run, tmp_path):
     (tmp_path / "my_scorers.py").write_text(
         "import saeviz\n"
@@ -121,8 +125,7 @@ def test_an_in_house_scorer_is_one_file(saeviz_command, fake_run, tmp_path):
     ended = saeviz_command("run", fake_run, *words)
     assert ended.code == ExitCode.DONE, ended
     assert "coverage" in Path(ended.out.strip()).read_text()
-    feature = (fake_run.parent / "runs/fake/selected.csv").read_text().splitlines()[1].split(",")
-    shown = saeviz_command("show", f"layer{feature[0]}.{feature[1]}/{feature[2]}", "--json").json()
+    shown = saeviz_command("show", first_selected(fake_run), "--json").json()
     assert shown["scores"]["coverage"] == pytest.approx(shown["scores"]["n_active"] / 24)
 
 
@@ -290,8 +293,7 @@ def test_the_defaults_that_init_shows_are_the_defaults(saeviz_command, tmp_path)
 
 def test_show_tells_all_about_a_feature(saeviz_command, fake_run):
     saeviz_command("run", fake_run)
-    layer, tokens, number, *_ = (fake_run.parent / "runs/fake/selected.csv").read_text().splitlines()[1].split(",")
-    name = f"layer{layer}.{tokens}/{number}"
+    name = first_selected(fake_run)
     text = saeviz_command("show", name).out
     assert text.startswith(name)
     found = saeviz_command("show", name, "--json").json()
@@ -335,7 +337,7 @@ def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake
     found = saeviz_command("show", first, "--json").json()
     assert set(found["fires_together_with"]) == thirds - {first}
     n_active = run.scores.set_index(saeviz.KEYS)["n_active"]
-    counts = [n_active[other.layer, other.tokens, other.index] for other in run.companions(first)]
+    counts = [n_active[other.sae, other.layer, other.tokens, other.index] for other in run.companions(first)]
     assert counts == sorted(counts, reverse=True)
     text = saeviz_command("show", first).out
     assert f"fires together with: {found['fires_together_with'][0]}, " in text

@@ -69,7 +69,7 @@ def test_says_what_it_is(client):
         ("GET", "/v1/features/layer11.cls/items?n_features=x", 400),
         ("GET", "/v1/features/layer11.cls/items?n_features=0", 400),
         ("GET", "/v1/features/..%2f..%2fetc/items?n_features=50", 404),
-        ("GET", "/v1/features/layer11.head/items?n_features=50", 400),
+        ("GET", "/v1/features/layer11.a%20head/items?n_features=50", 400),
         ("GET", "/v1/features/layer11.cls/items?n_features=50&start=-1", 400),
         ("GET", "/v1/features/layer11.cls/items?n_features=50&limit=0", 400),
         ("POST", "/v1/features/layer11.cls/read?n_features=50", 400),

@@ -215,8 +215,8 @@ def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.Data
             }
             if values:
                 tables.append(pd.DataFrame({**_keys(space, session.dataset.spaces), "rating": rating, **values}))
-    if not tables:
-        return pd.DataFrame({**{key: [] for key in KEYS}, "rating": []})
+    if not tables:  # columns of the same types, without rows
+        return pd.DataFrame({**_keys(session.dataset.spaces[0], session.dataset.spaces), "rating": ""}).iloc[:0]
     found = pd.concat(tables, ignore_index=True)
     names = dict.fromkeys(column.name for column in columns if column.name in found)  # the first scorer's come first
     order = [*KEYS, "rating", *names]
