@@ -45,9 +45,9 @@ def main() -> None:
 
 
 def _score(scorer: Any, data: saeviz.ScoreInput) -> list[saeviz.ScoreColumn]:
-    from saeviz_correlation import CorrelationOptions
+    from saeviz_correlation import LinearOptions
 
-    built = scorer(CorrelationOptions(), saeviz.Context())
+    built = scorer(LinearOptions(), saeviz.Context())
     columns = list(built.score(data))
     return columns + [result for result in built.combine(columns) if isinstance(result, saeviz.ScoreColumn)]
 

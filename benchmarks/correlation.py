@@ -27,7 +27,7 @@ clock = perf_counter
 
 def main() -> None:
     """Print seconds and their ratios."""
-    from saeviz_correlation import CorrelationOptions
+    from saeviz_correlation import LinearOptions
     from saeviz_correlation.scorer import PearsonBH, PointBiserial
     from saeviz_correlation.spearman import Spearman
 
@@ -44,7 +44,7 @@ def main() -> None:
     print(f"{data.space.n_features} features x {len(data.ratings)} ratings, {data.n_items} images")
 
     def scored(scorer: Any, **options: Any) -> list[saeviz.ScoreColumn]:
-        return score(scorer(CorrelationOptions(**options), saeviz.Context()), data)
+        return score(scorer(LinearOptions(**options), saeviz.Context()), data)
 
     seconds, columns = best_of(3, lambda: scored(PearsonBH))
     bare = bare_work(data)

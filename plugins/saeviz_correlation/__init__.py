@@ -14,6 +14,7 @@ import saeviz
 
 Family = Literal["run", "space", "rating"]
 Correction = Literal["bh", "by", "bonferroni", "max-t"]
+Errors = Literal["auto", "independent", "clusters", "hc3"]
 
 CATEGORY = "category:"
 
@@ -80,7 +81,29 @@ class CorrelationOptions(saeviz.Options):
         return self
 
 
-class PartialOptions(CorrelationOptions):
+class LinearOptions(CorrelationOptions):
+    """Options of the scorers whose correlation is a slope between standardized values."""
+
+    errors: Errors = Field(
+        default="auto",
+        description=(
+            "how p and intervals are computed: for `independent` images; for images in groups, `clusters`; for "
+            "independent images whose spread differs, `hc3`. `auto`: clusters if the images have groups, else "
+            "independent"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _permutations_are_of_independent_images(self) -> LinearOptions:
+        if self.correction == "max-t" and self.errors in ("clusters", "hc3"):
+            raise ValueError(
+                f"max-t permutes single images, which does not go with errors = {self.errors!r}; use correction = "
+                "'bh', 'by' or 'bonferroni'"
+            )
+        return self
+
+
+class PartialOptions(LinearOptions):
     """Options of `partial`."""
 
     control: tuple[str, ...] = Field(
@@ -119,6 +142,7 @@ class PartialOptions(CorrelationOptions):
 
 
 _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant")
+_ROBUST = (*_COLUMNS, "df", "n_groups")
 
 
 @saeviz.hookimpl
@@ -127,26 +151,26 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     yield saeviz.ScorerSpec(
         name="pearson-bh",
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
-        options=CorrelationOptions,
+        options=LinearOptions,
         factory="saeviz_correlation.scorer:PearsonBH",
         uses_embeddings=False,
-        columns=_COLUMNS,
+        columns=_ROBUST,
     )
     yield saeviz.ScorerSpec(
         name="spearman",
         summary="rank correlation with every rating",
-        options=CorrelationOptions,
+        options=LinearOptions,
         factory="saeviz_correlation.spearman:Spearman",
         uses_embeddings=False,
-        columns=tuple(f"spearman_{column}" for column in _COLUMNS),
+        columns=tuple(f"spearman_{column}" for column in _ROBUST),
     )
     yield saeviz.ScorerSpec(
         name="point-biserial",
         summary="correlation of whether a feature fires, not how much, with every rating",
-        options=CorrelationOptions,
+        options=LinearOptions,
         factory="saeviz_correlation.scorer:PointBiserial",
         uses_embeddings=False,
-        columns=tuple(f"point_biserial_{column}" for column in _COLUMNS),
+        columns=tuple(f"point_biserial_{column}" for column in _ROBUST),
     )
     yield saeviz.ScorerSpec(
         name="auc",
@@ -162,5 +186,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=PartialOptions,
         factory="saeviz_correlation.partial:Partial",
         uses_embeddings=False,
-        columns=tuple(f"partial_{column}" for column in _COLUMNS),
+        columns=tuple(f"partial_{column}" for column in _ROBUST),
     )

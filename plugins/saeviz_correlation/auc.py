@@ -14,6 +14,7 @@ from saeviz_correlation.inference import area_interval, mann_whitney_p, p_of_ran
 from saeviz_correlation.moments import Correlations
 from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.ranks import rank_features
+from saeviz_correlation.robust import Robustly
 from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
@@ -51,7 +52,11 @@ class AUC(CorrelationScorer):
         return list(make_targets(data, binary, images))
 
     def correlate(
-        self, data: ScoreInput, targets: Sequence[Targets], largest: Sequence[LargestCorrelations]
+        self,
+        data: ScoreInput,
+        targets: Sequence[Targets],
+        largest: Sequence[LargestCorrelations],
+        _robustly: Robustly | None,
     ) -> list[Correlations]:
         """A result for each of the targets, a block of features at a time."""
         parts: list[list[Areas]] = [[] for _ in targets]
@@ -129,5 +134,5 @@ def _delong(sums: Sums, n_positive: int, n_negative: int) -> FloatArray:
 def _joined(parts: Sequence[Areas]) -> Areas:
     """The areas of some features, then of others, with the same targets."""
     names = ("n_active", "r", "spread", "p", "low", "high", "precision")
-    together = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    together: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return Areas(targets=parts[0].targets, n_positive=parts[0].n_positive, **together)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from saeviz_correlation.robust import Robust, join_robust
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, IntArray
@@ -23,25 +25,33 @@ class Correlations:
     `n_active` `[n_features]` says on how many of them it fires, `r` is `[n_features, n_targets]`, `spread`
     `[n_features]` the length of the feature's values less their mean and what is held constant. NaN in `r` and
     `spread` where the feature does not vary, in `r` where the rating does not, and without a degree of freedom.
+    `robust` has p and intervals that do not assume independent images, where asked for.
     """
 
     targets: Targets
     n_active: IntArray
     r: FloatArray
     spread: FloatArray
+    robust: Robust | None = field(default=None, kw_only=True)
 
     def spread_of_active(self, min_active: int) -> FloatArray:
         """`spread`, NaN also for a feature that fires on fewer than `min_active` images."""
         return np.where(self.n_active >= min_active, self.spread, np.nan)
 
+    def of(self, features: slice) -> Correlations:
+        """The correlations of some of the features."""
+        return Correlations(self.targets, self.n_active[features], self.r[features], self.spread[features])
+
 
 def joined(parts: Sequence[Correlations]) -> Correlations:
     """The correlations of some features, then of others, with the same targets."""
+    robust = [part.robust for part in parts if part.robust is not None]
     return Correlations(
         parts[0].targets,
         np.concatenate([part.n_active for part in parts]),
         np.concatenate([part.r for part in parts]),
         np.concatenate([part.spread for part in parts]),
+        robust=join_robust(robust) if robust else None,
     )
 
 

@@ -10,19 +10,19 @@ import numpy as np
 from saeviz import Context, ScoreInput
 from saeviz_correlation import CATEGORY, PartialOptions
 from saeviz_correlation.controls import Control, control_columns
-from saeviz_correlation.scorer import CorrelationScorer
+from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
     from saeviz.typing import Mask
 
 
-class Partial(CorrelationScorer):
+class Partial(LinearScorer):
     """Pearson's r between the residuals of a feature and a rating after a linear fit to `control`.
 
     The fact `partial_control` says what was held constant, and whether as a number or as a category.
 
-    See `CorrelationScorer` for the columns; p has one degree of freedom less per control (categories less one for a
+    See `LinearScorer` for the columns; p has one degree of freedom less per control (categories less one for a
     category), and so has the interval. Images without one of the controls are left out. By the theorem of Frisch,
     Waugh and Lovell it is the test of the feature's coefficient in a linear model with the controls; it takes sums of
     feature times control only. NaN also if the controls explain a feature or a rating completely.
@@ -49,8 +49,8 @@ class Partial(CorrelationScorer):
         return list(make_targets(data, others, images, controls=values))
 
     def further_facts(self) -> Mapping[str, object]:
-        """What was held constant, in words."""
-        return {"control": self._words}
+        """What was held constant, in words, and the kind of errors."""
+        return {"control": self._words, **super().further_facts()}
 
     def _tell(self, data: ScoreInput, controls: Sequence[Control], images: Mask, left_out: int) -> None:
         logger = self.context.logger

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
-from saeviz_correlation import CorrelationOptions
+from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz_correlation import CorrelationOptions, LinearOptions
+from saeviz_correlation.clusters import group_codes
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.inference import confidence_interval, p_values
-from saeviz_correlation.moments import Correlations, RatedSums
+from saeviz_correlation.moments import Correlations, RatedSums, joined
 from saeviz_correlation.permutation import WORKERS, LargestCorrelations, Permutations
+from saeviz_correlation.robust import Robustly
 from saeviz_correlation.targets import Targets, finding_images, make_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeviz.typing import CSR, FloatArray, Mask
+
+
+FEW_GROUPS = 10
 
 
 class CorrelationScorer:
@@ -56,7 +61,8 @@ class CorrelationScorer:
         found_on = self.targets(data, names, finding)
         held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
         largest = self._largest(data, found_on)
-        correlations = self.correlate(data, [*found_on, *held_out], largest)
+        targets = [*found_on, *held_out]
+        correlations = self.correlate(data, targets, largest, self.robustly(data, targets))
         for one in largest:
             for name, smallest in zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True):
                 self._smallest_p[data.space, name] = smallest
@@ -73,8 +79,22 @@ class CorrelationScorer:
         """Features of some images, as they enter the correlation."""
         return matrix
 
+    def robustly(self, data: ScoreInput, _targets: Sequence[Targets]) -> Robustly | None:
+        """How p and intervals are computed if images are not taken as independent."""
+        if data.groups is not None:
+            self.context.logger.warning(
+                "%s: the images belong to groups, but p and intervals take them as independent and are too optimistic; "
+                "pearson-bh, spearman, point-biserial and partial know groups",
+                self.name,
+            )
+        return None
+
     def correlate(
-        self, data: ScoreInput, targets: Sequence[Targets], largest: Sequence[LargestCorrelations]
+        self,
+        data: ScoreInput,
+        targets: Sequence[Targets],
+        largest: Sequence[LargestCorrelations],
+        robustly: Robustly | None,
     ) -> list[Correlations]:
         """A result for each of the targets, from one pass over the features; `largest` is for the first of them."""
         sums = [RatedSums(one, data.space.n_features) for one in targets]
@@ -86,7 +106,7 @@ class CorrelationScorer:
         for features, block in feature_blocks(data, self.prepare) if largest else ():
             for permuted, observed in zip(largest, correlations, strict=False):
                 permuted.add(block, observed.spread_of_active(self.options.min_active)[features])
-        return correlations
+        return correlations if robustly is None else self._robust(data, correlations, robustly)
 
     def p_of(self, r: FloatArray, df: int) -> FloatArray:
         """The p of r, on which permuted ratings are compared."""
@@ -127,6 +147,13 @@ class CorrelationScorer:
             return []
         permutations = Permutations(data.item_ids, self.options.permutations, self.context.seed)
         return [LargestCorrelations(one, permutations) for one in targets]
+
+    def _robust(self, data: ScoreInput, found: Sequence[Correlations], robustly: Robustly) -> list[Correlations]:
+        parts: list[list[Correlations]] = [[] for _ in found]
+        for features, block in feature_blocks(data, self.prepare) if found else ():
+            for place, one in enumerate(found):
+                parts[place].append(robustly.of(place, one.of(features), block))
+        return [joined(of_targets) for of_targets in parts]
 
     def _columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
         n = np.full(space.n_features, found.targets.n)
@@ -178,15 +205,84 @@ class CorrelationScorer:
                 logger.warning("%s: rating %r %s: %s", self.name, rating, where, self.why_silent)
 
 
-class PearsonBH(CorrelationScorer):
-    """Pearson's r between a feature's activation and a rating; see `CorrelationScorer` for the columns."""
+class LinearScorer(CorrelationScorer):
+    """Base class of the scorers whose correlation is a slope between standardized values.
+
+    If the images have groups, or with `errors` set, p and the interval come from a robust variance (`robust`); then
+    there are two more columns, `df`, the degrees of freedom of p, and `n_groups`, the number of groups in which the
+    feature fires. The other columns are those of `CorrelationScorer`.
+    """
+
+    options: LinearOptions
+
+    def __init__(self, options: LinearOptions, context: Context) -> None:
+        super().__init__(options, context)
+        self._errors: dict[str, object] = {"errors": options.errors}
+
+    def robustly(self, data: ScoreInput, targets: Sequence[Targets]) -> Robustly | None:
+        """How p and intervals are computed if images are not taken as independent."""
+        kind, place = self.options.errors, f"scorers.{self.name}"
+        if kind == "auto":
+            kind = "independent" if data.groups is None else "clusters"
+        self._errors = {"errors": kind}
+        if kind != "clusters":
+            return Robustly(targets, None) if kind == "hc3" else None
+        if data.groups is None:
+            raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
+        if self.options.correction == "max-t":
+            raise ConfigError(
+                f"{place}.correction: max-t permutes single images, but these belong to groups; use 'bh', 'by' or "
+                "'bonferroni', or errors = 'independent' if the images of a group are as different as any"
+            )
+        codes = group_codes(data.groups)
+        n_groups = int(np.unique(codes).size)
+        self._errors["groups"] = n_groups
+        self._warn_of_few(n_groups)
+        return Robustly(targets, codes)
+
+    def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
+        """The columns of each rating, but for `n` and `n_active`."""
+        robust = found.robust
+        if robust is None:
+            yield from super().values(found)
+            return
+        for place, rating in enumerate(found.targets.names):
+            yield (
+                rating,
+                {
+                    "r": found.r[:, place],
+                    "p": robust.p[:, place],
+                    "ci_low": robust.low[:, place],
+                    "ci_high": robust.high[:, place],
+                    "df": robust.df,
+                    "n_groups": robust.n_groups,
+                },
+            )
+
+    def further_facts(self) -> Mapping[str, object]:
+        """The kind of errors, and the number of groups."""
+        return self._errors
+
+    def _warn_of_few(self, n_groups: int) -> None:
+        if n_groups < FEW_GROUPS:
+            self.context.logger.warning(
+                "%s: the images belong to %d groups only, so p and intervals have few degrees of freedom and hardly "
+                "anything can be significant; smaller groups, such as series instead of categories, or images of more "
+                "groups would help",
+                self.name,
+                n_groups,
+            )
+
+
+class PearsonBH(LinearScorer):
+    """Pearson's r between a feature's activation and a rating; see `LinearScorer` for the columns."""
 
     name = "pearson-bh"
     prefix = ""
     measure = "Pearson's r"
 
 
-class PointBiserial(CorrelationScorer):
+class PointBiserial(LinearScorer):
     """Pearson's r between a feature's being active (1, else 0) and a rating: the point-biserial correlation.
 
     It asks whether the feature fires, not how much. The interval is Fisher's, as for any r.

@@ -11,19 +11,20 @@ from saeviz_correlation.inference import confidence_interval
 from saeviz_correlation.moments import Correlations, RatedSums, joined
 from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.ranks import pieces, rank_features
-from saeviz_correlation.scorer import CorrelationScorer
+from saeviz_correlation.robust import Robustly
+from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, Mask
 
 
-class Spearman(CorrelationScorer):
+class Spearman(LinearScorer):
     """Spearman's rho: Pearson's r of ranks, ties with the mean of theirs, and so all zeros of a feature with one rank.
 
-    See `CorrelationScorer` for the columns. The interval is Bonett and Wright's (2000): Fisher's z with the variance
-    (1 + r^2 / 2) / (n - 3). Ranking needs all images of a feature at once, so the space is streamed once
-    more for every 16.8 million stored values.
+    See `LinearScorer` for the columns. For independent images the interval is Bonett and Wright's (2000): Fisher's z
+    with the variance (1 + r^2 / 2) / (n - 3). Ranking needs all images of a feature at once, so the space is streamed
+    once more for every 16.8 million stored values.
     """
 
     name = "spearman"
@@ -35,7 +36,11 @@ class Spearman(CorrelationScorer):
         return list(make_targets(data, ratings, images, by_rank=True))
 
     def correlate(
-        self, data: ScoreInput, targets: Sequence[Targets], largest: Sequence[LargestCorrelations]
+        self,
+        data: ScoreInput,
+        targets: Sequence[Targets],
+        largest: Sequence[LargestCorrelations],
+        robustly: Robustly | None,
     ) -> list[Correlations]:
         """A result for each of the targets, a block of features at a time."""
         parts: list[list[Correlations]] = [[] for _ in targets]
@@ -43,7 +48,7 @@ class Spearman(CorrelationScorer):
             for place, one in enumerate(targets):
                 ranks = rank_features(block, one.rated)
                 found = joined([_correlations(one, ranks[features]) for features in pieces(ranks)])
-                parts[place].append(found)
+                parts[place].append(found if robustly is None else robustly.of(place, found, ranks))
                 if place < len(largest):
                     largest[place].add(ranks, found.spread_of_active(self.options.min_active))
         return [joined(of_targets) for of_targets in parts]

@@ -7,13 +7,13 @@ from scipy.sparse import csr_array
 
 import saeviz
 from saeviz import FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
-from saeviz_correlation import CorrelationOptions
+from saeviz_correlation import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 
 ACTIVE_COUNTS = (0, 1, 2, 9, 10, 11)
 
 
-def make_input(dense, ratings, size=64, layer=7, metadata=None, ids=None):
+def make_input(dense, ratings, size=64, layer=7, metadata=None, ids=None, groups=None):
     dense = np.asarray(dense, dtype=np.float32)
     space = FeatureSpace(layer, "cls", dense.shape[1])
     ids = ids or tuple(f"image {i}" for i in range(len(dense)))
@@ -23,10 +23,10 @@ def make_input(dense, ratings, size=64, layer=7, metadata=None, ids=None):
             rows = slice(start, start + size)
             yield FeatureBatch(space, ids[rows], csr_array(dense[rows]))
 
-    return ScoreInput(space, ids, FeatureStream(space, read), None, ratings, metadata=metadata or {})
+    return ScoreInput(space, ids, FeatureStream(space, read), None, ratings, metadata=metadata or {}, groups=groups)
 
 
-def make_scorer(scorer=PearsonBH, seed=0, options=CorrelationOptions, **values):
+def make_scorer(scorer=PearsonBH, seed=0, options=LinearOptions, **values):
     return scorer(options(**values), saeviz.Context(seed=seed))
 
 

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from saeviz import ConfigError, FeatureStream, ScoreInput
 from saeviz.testing import ScorerContract
-from saeviz_correlation import CorrelationOptions
+from saeviz_correlation import LinearOptions
 from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.scorer import PearsonBH
 from tests.plugins.correlations import ACTIVE_COUNTS, hard_data, make_input, make_scorer, score
@@ -226,10 +226,10 @@ def test_too_few_images_give_nan(n):
 @pytest.mark.parametrize("wrong", [{"alpha": 0}, {"alpha": 1}, {"min_active": 0}, {"minactive": 3}, {"ratings": []}])
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValidationError):
-        CorrelationOptions(**wrong)
+        LinearOptions(**wrong)
 
 
 class TestContract(ScorerContract):
     @pytest.fixture
     def make(self):
-        return lambda context: PearsonBH(CorrelationOptions(), context)
+        return lambda context: PearsonBH(LinearOptions(), context)

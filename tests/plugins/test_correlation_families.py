@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from saeviz_correlation import CorrelationOptions
+from saeviz_correlation import LinearOptions
 from saeviz_correlation.spearman import Spearman
 from saeviz_correlation.targets import finding_images
 from tests.plugins.correlations import hard_data, make_input, score
@@ -250,8 +250,8 @@ def test_a_rating_that_cannot_be_tested_again_is_named(caplog):
 )
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValidationError):
-        CorrelationOptions(**wrong)
+        LinearOptions(**wrong)
 
 
 def test_nineteen_permutations_are_just_enough():
-    assert CorrelationOptions(correction="max-t", permutations=19).permutations == 19
+    assert LinearOptions(correction="max-t", permutations=19).permutations == 19

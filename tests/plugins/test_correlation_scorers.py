@@ -16,7 +16,7 @@ from scipy import stats
 import saeviz
 from saeviz import ConfigError, FeatureStream, ScoreInput
 from saeviz.testing import ScorerContract
-from saeviz_correlation import CorrelationOptions, PartialOptions, ranks, saeviz_scorers
+from saeviz_correlation import LinearOptions, PartialOptions, ranks, saeviz_scorers
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
@@ -350,13 +350,13 @@ def test_the_names_of_all_scorers_are_different_columns():
 class TestContractOfSpearman(ScorerContract):
     @pytest.fixture
     def make(self):
-        return lambda context: Spearman(CorrelationOptions(), context)
+        return lambda context: Spearman(LinearOptions(), context)
 
 
 class TestContractOfPointBiserial(ScorerContract):
     @pytest.fixture
     def make(self):
-        return lambda context: PointBiserial(CorrelationOptions(split=0.6), context)
+        return lambda context: PointBiserial(LinearOptions(split=0.6), context)
 
 
 class TestContractOfPartial(ScorerContract):
@@ -368,13 +368,13 @@ class TestContractOfPartial(ScorerContract):
 class TestContractOfMaxT(ScorerContract):
     @pytest.fixture
     def make(self):
-        return lambda context: PearsonBH(CorrelationOptions(correction="max-t", permutations=20), context)
+        return lambda context: PearsonBH(LinearOptions(correction="max-t", permutations=20), context)
 
 
 class TestContractOfSpearmanMaxT(ScorerContract):
     @pytest.fixture
     def make(self):
-        options = CorrelationOptions(correction="max-t", permutations=20, family="space", split=0.5)
+        options = LinearOptions(correction="max-t", permutations=20, family="space", split=0.5)
         return lambda context: Spearman(options, context)
 
 

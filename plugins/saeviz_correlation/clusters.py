@@ -1,0 +1,58 @@
+"""Which images belong together: the groups of a run, as clusters of the images that have a rating."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray, IntArray, Mask
+    from saeviz_correlation.targets import Targets
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The images of some targets, cluster by cluster.
+
+    `images` are their rows, those of a cluster side by side; `starts` says where in it each cluster begins. `values`
+    and `basis` are those of the targets, in the order of `images`.
+    """
+
+    images: IntArray
+    starts: IntArray
+    values: FloatArray
+    basis: FloatArray
+
+    @property
+    def sizes(self) -> IntArray:
+        """The number of images of each cluster."""
+        return np.diff(self.starts, append=self.images.size)
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Sums over the images of each cluster; the last axis of `values` is that of `images`."""
+        return np.add.reduceat(values, self.starts, axis=-1) if self.starts.size < self.images.size else values
+
+
+def group_codes(groups: Sequence[str | None]) -> IntArray:
+    """A number for each group `[n_items]`; an image without a group has one of its own."""
+    known = {name: code for code, name in enumerate(dict.fromkeys(name for name in groups if name is not None))}
+    singles = iter(range(len(known), len(known) + len(groups)))
+    return np.array([next(singles) if name is None else known[name] for name in groups], dtype=np.int64)
+
+
+def count_groups(groups: Sequence[str | None], images: Mask) -> int:
+    """The number of groups among these images."""
+    return int(np.unique(group_codes(groups)[images]).size)
+
+
+def make_clusters(targets: Targets, codes: IntArray | None) -> Clusters:
+    """The images of the targets in clusters by their codes; each on its own if there are none."""
+    images = np.flatnonzero(targets.rated)
+    starts = np.arange(images.size)
+    if codes is not None:
+        images = images[np.argsort(codes[images], kind="stable")]
+        starts = np.flatnonzero(np.diff(codes[images], prepend=-1))
+    return Clusters(images, starts, targets.values[images], targets.basis[images])

@@ -1,0 +1,165 @@
+"""p-values and intervals of correlations that stay right where images of a group are alike, or spreads differ.
+
+A correlation is the slope of a simple regression between standardized values. Its variance is estimated by a sandwich:
+
+- of clusters, with the bias-reduced linearization of Bell and McCaffrey (2002), CR2, and Satterthwaite's degrees of
+  freedom (Pustejovsky and Tipton 2018), under the working model of independent images;
+- of single images by HC3 (MacKinnon and White 1985), with Student's t.
+
+Both take the hat matrix within a cluster, I - H = I - UU' with U the constant and the feature. CR2 needs its inverse
+square root times the feature, which is U (I - U'U)^(-1/2) times the last unit vector: 2 x 2 matrices, in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from saeviz_correlation.clusters import Clusters, make_clusters
+from saeviz_correlation.permutation import WORKERS
+
+if TYPE_CHECKING:
+    from saeviz.typing import CSR, FloatArray, IntArray
+    from saeviz_correlation.moments import Correlations
+    from saeviz_correlation.targets import Targets
+
+AT_ONCE = 1 << 18
+"""Values of features times images that are dense at once: 2 MiB."""
+
+ALL_IN_ONE = 1e-9
+"""Below this determinant of I - U'U, of at most 1, a feature varies within one cluster only."""
+
+
+@dataclass(frozen=True)
+class Robust:
+    """`p` and the 95 % interval `low` to `high`, `[n_features, n_targets]`; by feature, `df` and `n_groups`.
+
+    `n_groups` is the number of clusters in which a feature fires. All others are NaN where r is, and for a feature
+    that differs between images of one cluster only: nothing says how it would be in another.
+    """
+
+    p: FloatArray
+    low: FloatArray
+    high: FloatArray
+    df: FloatArray
+    n_groups: IntArray
+
+
+class _Weights(NamedTuple):
+    """A cluster's residuals are multiplied by `constant` + `slope` times the feature; `df` is that of the feature."""
+
+    constant: FloatArray
+    slope: FloatArray
+    df: FloatArray
+
+
+class Robustly:
+    """Robust errors for some targets: of clusters by the codes of all images, HC3 without codes."""
+
+    def __init__(self, targets: Sequence[Targets], codes: IntArray | None) -> None:
+        self._clusters = [make_clusters(one, codes) for one in targets]
+        self._single = codes is None
+
+    def of(self, place: int, found: Correlations, block: CSR) -> Correlations:
+        """What was found for the targets at this place with the block's features, with errors.
+
+        `block` is CSR `[n_features, n_items]`, as the features enter the correlation.
+        """
+        return replace(found, robust=_robust(found, block, self._clusters[place], self._single))
+
+
+def join_robust(parts: Sequence[Robust]) -> Robust:
+    """The results of some features, then of others."""
+    names = ("p", "low", "high", "df", "n_groups")
+    return Robust(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _robust(found: Correlations, block: CSR, clusters: Clusters, single: bool) -> Robust:
+    n_features = block.shape[0]
+    step = max(1, AT_ONCE // max(1, clusters.images.size))
+    parts = [slice(start, min(start + step, n_features)) for start in range(0, n_features, step)]
+
+    def of_part(features: slice) -> Robust:
+        return _of_features(found, features, block[features], clusters, single)
+
+    with ThreadPoolExecutor(WORKERS) as pool:  # NumPy lets other threads work
+        return join_robust(list(pool.map(of_part, parts)))
+
+
+def _of_features(found: Correlations, features: slice, block: CSR, clusters: Clusters, single: bool) -> Robust:
+    from scipy.special import stdtrit
+
+    r, n = found.r[features], clusters.images.size
+    values = block.toarray()[:, clusters.images].astype(np.float64)
+    n_groups = (clusters.sums((values > 0).astype(np.float64)) > 0).sum(axis=1)
+    unit = _unit(values, found.spread[features], clusters.basis)
+    sums, squares = clusters.sums(unit), clusters.sums(unit**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = _hc3(squares, clusters, found.targets.df) if single else _cr2(sums, squares, clusters.sizes, n)
+        quantile = stdtrit(weights.df, 0.975)
+        factor = 1.0 if single else (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
+        results = [
+            _inference(r[:, place], weights.df, quantile, slope * factor, of_r * factor)
+            for place, (slope, of_r) in enumerate(_variances(r, unit, sums, squares, weights, clusters))
+        ]
+    p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
+    return Robust(p, low, high, np.where(np.isfinite(p).any(axis=1), weights.df, np.nan), n_groups)
+
+
+def _unit(values: FloatArray, spread: FloatArray, basis: FloatArray) -> FloatArray:
+    """Features less their mean and what is held constant, of length 1; NaN where they do not vary."""
+    values -= values.mean(axis=1, keepdims=True)
+    if basis.shape[1]:
+        values -= (values @ basis) @ basis.T
+    values /= spread[:, None]
+    return values
+
+
+def _cr2(sums: FloatArray, squares: FloatArray, sizes: IntArray, n: int) -> _Weights:
+    share, across = 1 - sizes / n, sums / np.sqrt(n)  # I - U'U is [[share, -across], [-across, 1 - squares]]
+    determinant = share * (1 - squares) - across**2
+    root = np.sqrt(np.maximum(determinant, 0))
+    scale = 1 / (root * np.sqrt(share + 1 - squares + 2 * root))
+    constant, slope = across * scale / np.sqrt(n), (share + root) * scale
+    one, other = (constant * sizes + slope * sums) / np.sqrt(n), constant * sums + slope * squares
+    length = constant**2 * sizes + 2 * constant * slope * sums + slope**2 * squares
+    trace = (length - one**2 - other**2).sum(axis=1)
+    of_square = (length * (length - 2 * (one**2 + other**2))).sum(axis=1)
+    of_square += (one**2).sum(axis=1) ** 2 + 2 * (one * other).sum(axis=1) ** 2 + (other**2).sum(axis=1) ** 2
+    known = (determinant > ALL_IN_ONE).all(axis=1) & (sizes.size > 2)
+    return _Weights(constant, slope, np.where(known, trace**2 / of_square, np.nan))
+
+
+def _hc3(squares: FloatArray, clusters: Clusters, df: int) -> _Weights:
+    leverage = 1 / clusters.images.size + (clusters.basis**2).sum(axis=1) + squares
+    known = (leverage < 1 - ALL_IN_ONE).all(axis=1) & (df > 0)
+    return _Weights(np.zeros(1), 1 / (1 - leverage), np.where(known, float(df), np.nan))
+
+
+def _variances(
+    r: FloatArray, unit: FloatArray, sums: FloatArray, squares: FloatArray, weights: _Weights, clusters: Clusters
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """For each target the variance of the slope, and that of r, whose standard deviations are estimated too."""
+    for place, target in enumerate(clusters.values.T):
+        of_target, own = clusters.sums(target), r[:, place, None]
+        score = weights.constant * (of_target - own * sums)
+        score += weights.slope * (clusters.sums(unit * target) - own * squares)
+        slope = np.square(score).sum(axis=1)
+        score += own / 2 * (squares - clusters.sums(target**2))
+        yield slope, np.square(score).sum(axis=1)
+
+
+def _inference(
+    r: FloatArray, df: FloatArray, quantile: FloatArray, slope: FloatArray, of_r: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The p by the variance of the slope; the bounds by that of r, on the scale of Fisher's z."""
+    from scipy.special import betainc
+
+    p = betainc(df / 2, 0.5, df / (df + r**2 / slope))
+    left = (1 - r) * (1 + r)
+    width = np.tanh(np.where(left > 0, quantile * np.sqrt(of_r) / left, 0.0))
+    return p, (r - width) / (1 - r * width), (r + width) / (1 + r * width)

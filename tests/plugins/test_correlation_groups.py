@@ -1,0 +1,231 @@
+"""Correlations of images that belong to groups: p and intervals against statsmodels and the published formula."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from pydantic import ValidationError
+from scipy import stats
+
+from saeviz import ConfigError
+from saeviz_correlation import LinearOptions, PartialOptions
+from saeviz_correlation.auc import AUC
+from saeviz_correlation.partial import Partial
+from saeviz_correlation.scorer import PearsonBH, PointBiserial
+from saeviz_correlation.spearman import Spearman
+from tests.plugins.correlations import make_input, make_scorer, score
+
+
+def grouped_data(n_groups=12, n=150, seed=0):
+    """Sparse features, two ratings with a part that groups share, groups of unequal size."""
+    generator = np.random.default_rng(seed)
+    codes = np.sort(generator.choice(n_groups, n, p=generator.dirichlet(np.full(n_groups, 3.0))))
+    codes = generator.permutation(codes)
+    shared = generator.normal(size=(n_groups, 8))[codes]
+    features = np.maximum(generator.normal(size=(n, 8)) + shared - 0.5, 0)
+    features[:, 6] += 1000  # always on, with a large mean
+    features = features.astype(np.float32).astype(np.float64)
+    ratings = {
+        "mood": features[:, 0] + shared[:, 1] + generator.normal(size=n),
+        "gappy": np.where(generator.random(n) < 0.2, np.nan, shared[:, 2] + generator.normal(size=n)),
+    }
+    return features, ratings, tuple(f"series {code}" for code in codes)
+
+
+def standardized(values):
+    values = values - values.mean()
+    return values / np.linalg.norm(values)
+
+
+def cr2(x, y, groups):
+    """The formula of Pustejovsky and Tipton (2018), section 2, with an identity working model, from dense matrices.
+
+    Standard error of the slope and Satterthwaite's degrees of freedom.
+    """
+    n = len(x)
+    design = np.column_stack([np.ones(n), x])
+    bread = np.linalg.inv(design.T @ design)
+    annihilator = np.eye(n) - design @ bread @ design.T
+    residuals = annihilator @ y
+    variance, columns = 0.0, []
+    for group in sorted(set(groups)):
+        own = np.array([name == group for name in groups])
+        sizes, vectors = np.linalg.eigh(annihilator[np.ix_(own, own)])
+        adjustment = vectors @ np.diag(sizes**-0.5) @ vectors.T
+        weights = (bread @ design[own].T @ adjustment)[1]
+        variance += (weights @ residuals[own]) ** 2
+        columns.append(annihilator[:, own] @ weights)
+    products = np.array(columns) @ np.array(columns).T
+    return np.sqrt(variance), np.trace(products) ** 2 / np.square(products).sum()
+
+
+def pairs(features, ratings, groups):
+    """Every feature and rating with it: x, y, standardized, and the groups, over the rated images."""
+    for name, rating in ratings.items():
+        rated = np.isfinite(rating)
+        for feature in range(features.shape[1]):
+            own = [group for group, has in zip(groups, rated, strict=True) if has]
+            yield feature, name, standardized(features[rated, feature]), standardized(rating[rated]), own
+
+
+@pytest.mark.parametrize("size", [7, 64])
+def test_p_is_that_of_cr2_with_satterthwaite_degrees_of_freedom(size):
+    features, ratings, groups = grouped_data()
+    columns, facts = score(make_input(features, ratings, size=size, groups=groups))
+    assert (facts["correlation_errors"], facts["correlation_groups"]) == ("clusters", 12)
+    for feature, name, x, y, own in pairs(features, ratings, groups):
+        error, df = cr2(x, y, own)
+        assert columns["df", name][feature] == pytest.approx(df, rel=1e-6)
+        t = columns["r", name][feature] / error
+        assert columns["p", name][feature] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-5)
+
+
+def test_the_published_formula_above_gives_the_variance_of_statsmodels_where_clusters_are_large_and_alike():
+    # CR2 lies between CR0, which statsmodels has, and CR3, and all are the same in the limit
+    generator = np.random.default_rng(1)
+    groups = np.repeat(np.arange(150), 4)
+    x, y = (standardized(generator.normal(size=600)) for _ in range(2))
+    fit = sm.OLS(y, sm.add_constant(x)).fit(cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False})
+    error, _ = cr2(x, y, groups.tolist())
+    assert 1 < error / fit.bse[1] < 1.02
+
+
+def test_single_images_with_hc3_equal_statsmodels():
+    features, ratings, _ = grouped_data()
+    columns, facts = score(make_input(features, ratings), errors="hc3")
+    assert facts["correlation_errors"] == "hc3"
+    assert "correlation_groups" not in facts
+    for feature, name, x, y, _ in pairs(features, ratings, [""] * len(features)):
+        fit = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC3", use_t=True)
+        assert columns["p", name][feature] == pytest.approx(fit.pvalues[1], rel=1e-5)
+        assert columns["df", name][feature] == len(x) - 2
+
+
+def test_every_image_in_a_group_of_its_own_is_hc2():
+    features, ratings, _ = grouped_data()
+    columns, _ = score(make_input(features, ratings, groups=(None,) * 150), errors="clusters")
+    for feature, name, x, y, own in pairs(features, ratings, range(150)):
+        fit = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC2")
+        t = columns["r", name][feature] / fit.bse[1]
+        _, df = cr2(x, y, own)
+        assert columns["p", name][feature] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-5)
+
+
+def test_ranks_and_being_active_have_robust_errors_of_their_own():
+    features, ratings, groups = grouped_data()
+    ranked = {name: stats.rankdata(values, nan_policy="omit") for name, values in ratings.items()}
+    given = make_input(features, ratings, groups=groups)
+    columns, _ = score(given, scorer=PointBiserial)
+    expected, _ = score(make_input(features > 0, ratings, groups=groups))
+    for name in ("p", "ci_low", "ci_high", "df"):
+        np.testing.assert_allclose(columns[f"point_biserial_{name}", "mood"], expected[name, "mood"], rtol=1e-6)
+    ranks = stats.rankdata(features, axis=0)
+    columns, _ = score(given, scorer=Spearman)
+    expected, _ = score(make_input(ranks, ranked, groups=groups))
+    for name in ("p", "ci_low", "ci_high", "df"):
+        np.testing.assert_allclose(columns[f"spearman_{name}", "mood"], expected[name, "mood"], rtol=1e-5)
+
+
+def partial(data, **options):
+    return score(data, scorer=Partial, options=PartialOptions, control=("light",), **options)[0]
+
+
+def test_partial_correlation_with_hc3_equals_statsmodels():
+    features, ratings, _ = grouped_data()
+    light = features[:, 7] + np.random.default_rng(2).normal(size=150)
+    columns = partial(make_input(features, {**ratings, "light": light}), errors="hc3")
+    for feature in range(6):
+        design = sm.add_constant(np.column_stack([features[:, feature], light]))
+        fit = sm.OLS(ratings["mood"], design).fit(cov_type="HC3", use_t=True)
+        assert columns["partial_p", "mood"][feature] == pytest.approx(fit.pvalues[1], rel=1e-5)
+
+
+def test_partial_correlation_in_groups_is_that_of_the_residuals():
+    features, ratings, groups = grouped_data()
+    light = features[:, 7] + np.random.default_rng(2).normal(size=150)
+    columns = partial(make_input(features, {**ratings, "light": light}, groups=groups))
+    control = sm.add_constant(light)
+    for feature in range(6):
+        x, y = (standardized(sm.OLS(v, control).fit().resid) for v in (features[:, feature], ratings["mood"]))
+        error, df = cr2(x, y, groups)
+        t = x @ y / (error * np.sqrt(148 / 147))
+        assert columns["partial_p", "mood"][feature] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-5)
+        assert columns["partial_df", "mood"][feature] == pytest.approx(df, rel=1e-6)
+
+
+def test_neither_order_nor_names_of_groups_matter_nor_scale():
+    features, ratings, groups = grouped_data()
+    columns, _ = score(make_input(features, ratings, groups=groups))
+    order = np.random.default_rng(3).permutation(150)
+    others = {name: 5 - 3 * values[order] for name, values in ratings.items()}
+    renamed = tuple(f"{groups[row][::-1]}!" for row in order)
+    again, _ = score(make_input(features[order] * 4, others, groups=renamed))
+    np.testing.assert_allclose(again["p", "gappy"], columns["p", "gappy"], rtol=1e-6)
+    np.testing.assert_allclose(again["ci_low", "gappy"], -columns["ci_high", "gappy"], rtol=1e-6)
+
+
+def test_the_interval_excludes_zero_where_p_is_small():
+    features, ratings, groups = grouped_data()
+    columns, _ = score(make_input(features, ratings, groups=groups))
+    low, high = columns["ci_low", "mood"], columns["ci_high", "mood"]
+    assert (low < columns["r", "mood"]).all()
+    assert (columns["r", "mood"] < high).all()
+    assert columns["p", "mood"][1] < 0.01
+    assert low[1] > 0
+    assert columns["p", "mood"][0] > 0.1
+    assert low[0] < 0 < high[0]
+
+
+def test_a_feature_of_one_group_has_r_and_no_p():
+    features, ratings, groups = grouped_data()
+    features[:, 3] = np.where(np.array(groups) == "series 1", features[:, 3] + 1, 0)
+    features[:, 4] = 0
+    columns, _ = score(make_input(features, ratings, groups=groups))
+    assert np.isfinite(columns["r", "mood"][3])
+    assert columns["n_groups", "mood"][3] == 1
+    for name in ("p", "ci_low", "ci_high", "df", "q", "significant"):
+        assert np.isnan(columns[name, "mood"][[3, 4]]).all()
+
+
+def test_images_in_groups_are_taken_as_independent_if_asked_for():
+    features, ratings, groups = grouped_data()
+    columns, facts = score(make_input(features, ratings, groups=groups), errors="independent")
+    expected, _ = score(make_input(features, ratings))
+    assert facts["correlation_errors"] == "independent"
+    assert set(columns) == set(expected)
+    for key, values in expected.items():
+        np.testing.assert_array_equal(columns[key], values)
+
+
+def test_held_out_images_have_robust_errors_too():
+    features, ratings, groups = grouped_data()
+    columns, _ = score(make_input(features, ratings, groups=groups), split=0.5)
+    assert (columns["df_held_out", "mood"] < 12).all()
+    assert np.isfinite(columns["p_held_out", "mood"]).all()
+
+
+def test_what_does_not_go_with_groups_is_refused_by_name():
+    features, ratings, groups = grouped_data()
+    with pytest.raises(ConfigError, match=r"scorers\.pearson-bh\.errors: .*group_column"):
+        score(make_input(features, ratings), errors="clusters")
+    with pytest.raises(ConfigError, match=r"max-t permutes single images.*'independent'"):
+        score(make_input(features, ratings, groups=groups), correction="max-t")
+    with pytest.raises(ValidationError, match="max-t permutes single images"):
+        LinearOptions(correction="max-t", errors="hc3")
+
+
+def test_few_groups_and_scorers_that_do_not_know_groups_get_a_warning(caplog):
+    features, ratings, groups = grouped_data(n_groups=4)
+    with caplog.at_level(logging.WARNING):
+        score(make_input(features, ratings, groups=groups))
+    assert "belong to 4 groups only" in caplog.text
+    caplog.clear()
+    score(make_input(features, {"indoor": (features[:, 0] > 1) * 1.0}, groups=groups), scorer=AUC)
+    assert "auc: the images belong to groups" in caplog.text
+
+
+def test_the_scorer_is_made_with_its_options():
+    assert isinstance(make_scorer(PearsonBH).options, LinearOptions)
