@@ -10,8 +10,10 @@ import saeviz
 N_IMAGES, N_FEATURES, N_ACTIVE, BATCH_SIZE = 5000, 49_152, 800, 128
 
 
-def score_input(*, ratings: int = 0, missing: float = 0.0, embedding_dim: int = 0) -> saeviz.ScoreInput:
-    """Batches in memory, normal ratings (a share of them missing) and normal embeddings."""
+def score_input(
+    *, ratings: int = 0, missing: float = 0.0, embedding_dim: int = 0, groups: int = 0
+) -> saeviz.ScoreInput:
+    """Batches in memory, normal ratings (a share of them missing), normal embeddings, images in groups at random."""
     random = np.random.default_rng(0)
     space = saeviz.FeatureSpace(11, "cls", N_FEATURES)
     ids = tuple(f"image {number}" for number in range(N_IMAGES))
@@ -20,7 +22,9 @@ def score_input(*, ratings: int = 0, missing: float = 0.0, embedding_dim: int = 
     for values in rated.values():
         values[random.random(N_IMAGES) < missing] = np.nan
     embeddings = random.normal(size=(N_IMAGES, embedding_dim)).astype(np.float32) if embedding_dim else None
-    return saeviz.ScoreInput(space, ids, saeviz.FeatureStream(space, lambda: iter(batches)), embeddings, rated)
+    names = tuple(f"group {number}" for number in random.integers(0, groups, N_IMAGES)) if groups else None
+    stream = saeviz.FeatureStream(space, lambda: iter(batches))
+    return saeviz.ScoreInput(space, ids, stream, embeddings, rated, groups=names)
 
 
 def _batch(random: np.random.Generator, space: saeviz.FeatureSpace, ids: tuple[str, ...]) -> saeviz.FeatureBatch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from saeviz.typing import FloatArray, IntArray, Mask
+    from saeviz.typing import FloatArray, IntArray
     from saeviz_correlation.targets import Targets
 
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class Clusters:
     """The images of some targets, cluster by cluster.
 
-    `images` are their rows, those of a cluster side by side; `starts` says where in it each cluster begins. `values`
-    and `basis` are those of the targets, in the order of `images`.
+    `images` are their rows, those of a cluster side by side; `starts` says where in it each cluster begins. `group_of`
+    `[n_items]` is the cluster of each image, -1 for one without the targets. `basis` is that of the targets, in the
+    order of `images`.
     """
 
     images: IntArray
     starts: IntArray
-    values: FloatArray
+    group_of: IntArray
     basis: FloatArray
 
     @property
@@ -43,11 +44,6 @@ def group_codes(groups: Sequence[str | None]) -> IntArray:
     return np.array([next(singles) if name is None else known[name] for name in groups], dtype=np.int64)
 
 
-def count_groups(groups: Sequence[str | None], images: Mask) -> int:
-    """The number of groups among these images."""
-    return int(np.unique(group_codes(groups)[images]).size)
-
-
 def make_clusters(targets: Targets, codes: IntArray | None) -> Clusters:
     """The images of the targets in clusters by their codes; each on its own if there are none."""
     images = np.flatnonzero(targets.rated)
@@ -55,4 +51,6 @@ def make_clusters(targets: Targets, codes: IntArray | None) -> Clusters:
     if codes is not None:
         images = images[np.argsort(codes[images], kind="stable")]
         starts = np.flatnonzero(np.diff(codes[images], prepend=-1))
-    return Clusters(images, starts, targets.values[images], targets.basis[images])
+    group_of = np.full(targets.rated.size, -1)
+    group_of[images] = np.repeat(np.arange(starts.size), np.diff(starts, append=images.size))
+    return Clusters(images, starts, group_of, targets.basis[images])

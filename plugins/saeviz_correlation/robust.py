@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeviz_correlation.clusters import Clusters, make_clusters
+from saeviz_correlation.group_sums import GroupSums, group_sums
 from saeviz_correlation.permutation import WORKERS
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from saeviz_correlation.moments import Correlations
     from saeviz_correlation.targets import Targets
 
-AT_ONCE = 1 << 18
-"""Values of features times images that are dense at once: 2 MiB."""
+AT_ONCE = 1 << 17
+"""Features times clusters at once, so that what is computed of them, some of 1 MiB each, stays in the cache."""
 
 ALL_IN_ONE = 1e-9
 """Below this determinant of I - U'U, of at most 1, a feature varies within one cluster only."""
@@ -50,10 +51,14 @@ class Robust:
 
 
 class _Weights(NamedTuple):
-    """A cluster's residuals are multiplied by `constant` + `slope` times the feature; `df` is that of the feature."""
+    """A cluster's residuals are multiplied by `constant` + `slope` times the feature.
+
+    `other` is the sum of that times the feature, `df` that of the feature.
+    """
 
     constant: FloatArray
     slope: FloatArray
+    other: FloatArray
     df: FloatArray
 
 
@@ -80,46 +85,38 @@ def join_robust(parts: Sequence[Robust]) -> Robust:
 
 def _robust(found: Correlations, block: CSR, clusters: Clusters, single: bool) -> Robust:
     n_features = block.shape[0]
-    step = max(1, AT_ONCE // max(1, clusters.images.size))
+    step = max(1, AT_ONCE // max(1, clusters.starts.size))
     parts = [slice(start, min(start + step, n_features)) for start in range(0, n_features, step)]
 
     def of_part(features: slice) -> Robust:
-        return _of_features(found, features, block[features], clusters, single)
+        return _of_features(found.of(features), block[features], clusters, single)
 
     with ThreadPoolExecutor(WORKERS) as pool:  # NumPy lets other threads work
         return join_robust(list(pool.map(of_part, parts)))
 
 
-def _of_features(found: Correlations, features: slice, block: CSR, clusters: Clusters, single: bool) -> Robust:
+def _of_features(found: Correlations, block: CSR, clusters: Clusters, single: bool) -> Robust:
     from scipy.special import stdtrit
 
-    r, n = found.r[features], clusters.images.size
-    values = block.toarray()[:, clusters.images].astype(np.float64)
-    n_groups = (clusters.sums((values > 0).astype(np.float64)) > 0).sum(axis=1)
-    unit = _unit(values, found.spread[features], clusters.basis)
-    sums, squares = clusters.sums(unit), clusters.sums(unit**2)
+    n, r = clusters.images.size, found.r
+    nothing = np.full(r.shape, np.nan)
+    if n < 3:
+        return Robust(nothing, nothing, nothing, np.full(len(r), np.nan), np.zeros(len(r), dtype=np.int64))
+    sums = group_sums(block, found.spread, clusters)
     with np.errstate(divide="ignore", invalid="ignore"):
-        weights = _hc3(squares, clusters, found.targets.df) if single else _cr2(sums, squares, clusters.sizes, n)
+        weights = _hc3(sums, clusters, found.targets.df) if single else _cr2(sums, clusters.sizes, n)
         quantile = stdtrit(weights.df, 0.975)
         factor = 1.0 if single else (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
         results = [
             _inference(r[:, place], weights.df, quantile, slope * factor, of_r * factor)
-            for place, (slope, of_r) in enumerate(_variances(r, unit, sums, squares, weights, clusters))
+            for place, (slope, of_r) in enumerate(_variances(found, sums, weights, clusters))
         ]
     p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
-    return Robust(p, low, high, np.where(np.isfinite(p).any(axis=1), weights.df, np.nan), n_groups)
+    return Robust(p, low, high, np.where(np.isfinite(p).any(axis=1), weights.df, np.nan), sums.n_groups)
 
 
-def _unit(values: FloatArray, spread: FloatArray, basis: FloatArray) -> FloatArray:
-    """Features less their mean and what is held constant, of length 1; NaN where they do not vary."""
-    values -= values.mean(axis=1, keepdims=True)
-    if basis.shape[1]:
-        values -= (values @ basis) @ basis.T
-    values /= spread[:, None]
-    return values
-
-
-def _cr2(sums: FloatArray, squares: FloatArray, sizes: IntArray, n: int) -> _Weights:
+def _cr2(of: GroupSums, sizes: IntArray, n: int) -> _Weights:
+    sums, squares = of.feature, of.squares
     share, across = 1 - sizes / n, sums / np.sqrt(n)  # I - U'U is [[share, -across], [-across, 1 - squares]]
     determinant = share * (1 - squares) - across**2
     root = np.sqrt(np.maximum(determinant, 0))
@@ -127,30 +124,31 @@ def _cr2(sums: FloatArray, squares: FloatArray, sizes: IntArray, n: int) -> _Wei
     constant, slope = across * scale / np.sqrt(n), (share + root) * scale
     one, other = (constant * sizes + slope * sums) / np.sqrt(n), constant * sums + slope * squares
     length = constant**2 * sizes + 2 * constant * slope * sums + slope**2 * squares
-    trace = (length - one**2 - other**2).sum(axis=1)
-    of_square = (length * (length - 2 * (one**2 + other**2))).sum(axis=1)
-    of_square += (one**2).sum(axis=1) ** 2 + 2 * (one * other).sum(axis=1) ** 2 + (other**2).sum(axis=1) ** 2
+    squared = (length * (length - 2 * (one**2 + other**2))).sum(axis=1)  # the trace of its square; its own trace is 1
+    squared += (one**2).sum(axis=1) ** 2 + 2 * (one * other).sum(axis=1) ** 2 + (other**2).sum(axis=1) ** 2
     known = (determinant > ALL_IN_ONE).all(axis=1) & (sizes.size > 2)
-    return _Weights(constant, slope, np.where(known, trace**2 / of_square, np.nan))
+    return _Weights(constant, slope, other, np.where(known, 1 / squared, np.nan))
 
 
-def _hc3(squares: FloatArray, clusters: Clusters, df: int) -> _Weights:
-    leverage = 1 / clusters.images.size + (clusters.basis**2).sum(axis=1) + squares
+def _hc3(of: GroupSums, clusters: Clusters, df: int) -> _Weights:
+    leverage = 1 / clusters.images.size + (clusters.basis**2).sum(axis=1) + of.squares
     known = (leverage < 1 - ALL_IN_ONE).all(axis=1) & (df > 0)
-    return _Weights(np.zeros(1), 1 / (1 - leverage), np.where(known, float(df), np.nan))
+    slope = 1 / (1 - leverage)
+    return _Weights(np.zeros(1), slope, slope * of.squares, np.where(known, float(df), np.nan))
 
 
 def _variances(
-    r: FloatArray, unit: FloatArray, sums: FloatArray, squares: FloatArray, weights: _Weights, clusters: Clusters
+    found: Correlations, sums: GroupSums, weights: _Weights, clusters: Clusters
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     """For each target the variance of the slope, and that of r, whose standard deviations are estimated too."""
-    for place, target in enumerate(clusters.values.T):
-        of_target, own = clusters.sums(target), r[:, place, None]
-        score = weights.constant * (of_target - own * sums)
-        score += weights.slope * (clusters.sums(unit * target) - own * squares)
-        slope = np.square(score).sum(axis=1)
-        score += own / 2 * (squares - clusters.sums(target**2))
-        yield slope, np.square(score).sum(axis=1)
+    for target, r in zip(found.targets.values.T, found.r.T, strict=True):
+        own, of_target = r[:, None], clusters.sums(target[clusters.images])
+        score = weights.slope * sums.times(target)
+        score += weights.constant * of_target
+        score -= own * weights.other
+        slope = np.einsum("fg,fg->f", score, score)
+        score += own / 2 * (sums.squares - clusters.sums(target[clusters.images] ** 2))
+        yield slope, np.einsum("fg,fg->f", score, score)
 
 
 def _inference(

@@ -44,7 +44,8 @@ class Method:
 
     `measures` has the name of every kind of correlation by what stands before the names of its columns, '' for the
     main one, `held_constant` likewise what partial ones hold constant. `share_found_on` is the share of images that
-    found relations where others were held out; `citations` are the methods that the run used.
+    found relations where others were held out, `n_groups` the number of groups of images that p and intervals allow
+    for, None if they take images as independent; `citations` are the methods that the run used.
     """
 
     correlations: pd.DataFrame
@@ -54,6 +55,7 @@ class Method:
     promise: str
     held_constant: Mapping[str, str]
     share_found_on: float | None
+    n_groups: int | None
     citations: Sequence[Citation]
 
     @property
@@ -99,6 +101,7 @@ def method_of(run: saeviz.Run) -> Method:
         adjustment=_adjustment(main),
         promise=_promise(main),
         share_found_on=main.get("split"),
+        n_groups=main.get("groups") if main.get("errors") == "clusters" else None,
         citations=citations(run),
     )
 
