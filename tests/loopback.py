@@ -7,6 +7,7 @@ is written to stderr.
 from __future__ import annotations
 
 import ssl
+import subprocess
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,3 +73,13 @@ class Loopback:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def self_signed(folder: Path, name: str) -> Path:
+    """A file of a key and a certificate for the host `name` that nobody has signed; `cert.pem` beside it has no key."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
+    extensions = ["-addext", f"subjectAltName=DNS:{name}", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*command.split(), *extensions], cwd=folder, check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
+    return both

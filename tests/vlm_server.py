@@ -7,13 +7,17 @@ against the documented form, and keeps.
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
+import struct
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -62,13 +66,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Response:
-    """What the server does: after `seconds`, this status and body, of which it sends only a part where `is_cut`."""
+    """What the server does: after `seconds`, this status and body.
+
+    Of a body that `is_cut` it sends only a part; where it `resets`, nothing at all.
+    """
 
     body: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     is_cut: bool = False
+    resets: bool = False
 
 
 Act = Callable[[Asked], Response]
@@ -183,17 +191,18 @@ def refuses_key(asked: Asked) -> Response:
 class VLMServer:
     """On loopback, in threads of its own. `script` is what it does next; `asked` is what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.script: list[Act] = []
         self.otherwise: Act = says()
         self.asked: list[Asked] = []
         self.at_once = 0
         self.most_at_once = 0
         self.lock = threading.Lock()
-        self._server = Loopback(_Handler, server_state=self)
+        self._scheme = "https" if certificate else "http"
+        self._server = Loopback(_Handler, certificate=certificate, server_state=self)
 
     def url(self, api: str) -> str:
-        return self._server.url + ("/v1" if api == "openai" else "")
+        return f"{self._scheme}://127.0.0.1:{self._server.port}" + ("/v1" if api == "openai" else "")
 
     def close(self) -> None:
         self._server.close()
@@ -279,6 +288,10 @@ class _Handler(Handler):
         return Asked("anthropic", body["model"], key, texts, jpegs, body, time.monotonic())
 
     def _send(self, response: Response) -> None:
+        if response.resets:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+            return
         is_raw = isinstance(response.body, bytes)
         data = response.body if is_raw else json.dumps(response.body).encode()
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
-import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -18,6 +17,7 @@ from saeviz.toolkit.fetch.addresses import is_public
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.fetch.urls import is_url, name_of, redacted
 from tests.hostile_server import Site, picture
+from tests.loopback import self_signed
 from tests.waiting import PATIENCE
 
 RED = picture("red")
@@ -517,12 +517,7 @@ def test_the_name_of_a_url_is_its_own_and_holds_no_secret():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
-    extensions = ["-addext", "subjectAltName=DNS:pictures.example", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*command.split(), *extensions], cwd=path.parent, check=True, capture_output=True)
-    path.write_bytes((path.parent / "key.pem").read_bytes() + (path.parent / "cert.pem").read_bytes())
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"), "pictures.example")
 
 
 @pytest.fixture
