@@ -72,3 +72,45 @@ def test_weights_of_clip_that_are_no_numbers_are_refused(clip_folder, make, imag
     options = ClipOptions(clip_checkpoint=folder, saes={1: make.sae(tmp_path / "sae", hook_point_layer=1)}, layers=(1,))
     with pytest.raises(saeviz.DataError, match=r"^extractor: .*tiny"):
         list(ClipExtractor(options, CPU).extract(images))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"num_hidden_layers": 10**7}, r"num_hidden_layers = 10000000, but no model has more than 1000 blocks"),
+        ({"num_hidden_layers": 10**4000}, r"num_hidden_layers = a number of about \S+ digits, but no model"),
+        ({"num_hidden_layers": 900}, r"num_hidden_layers = 900 and hidden_size = 64, but all weights have 0\.\d+ MB"),
+    ],
+    ids=["blocks", "digits", "more than there are"],
+)
+def test_a_model_larger_than_its_weights_is_not_built(vit, images, sizes, said):
+    folder, extract = vit
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | sizes), encoding="utf-8")
+    with pytest.raises(saeviz.DataError, match=rf"^extractor\.model: .*config\.json is refused: it says .*{said}"):
+        extract(images)
+
+
+@pytest.mark.parametrize("sizes", [{"intermediate_size": 100}, {"image_size": 64}, {"patch_size": 4}], ids=str)
+def test_weights_of_other_shapes_are_said_without_advice(vit, images, sizes):
+    folder, extract = vit
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | sizes), encoding="utf-8")
+    with pytest.raises(saeviz.DataError, match=r"extractor\.model: .*weights have other shapes than config\.json says"):
+        extract(images)
+
+
+@pytest.mark.parametrize("tower", ["vision_cfg", "text_cfg"])
+@pytest.mark.parametrize("sizes", [{"layers": 10**7}, {"width": 20_000}], ids=str)
+def test_nor_a_clip(clip_folder, images, make, tmp_path, tower, sizes):
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"][tower] |= sizes
+    path.write_text(json.dumps(config), encoding="utf-8")
+    sae = make.sae(tmp_path / "sae", hook_point_layer=1)
+    options = ClipOptions(clip_checkpoint=folder, saes={1: sae}, engine="torch")
+    with pytest.raises(
+        saeviz.DataError, match=r"^extractor\.clip_checkpoint: .*open_clip_config\.json is refused: it says"
+    ):
+        list(ClipExtractor(options, CPU).extract(images))
