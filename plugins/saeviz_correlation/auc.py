@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray, Mask
 
 
+LEAST_EXPECTED = 5
+"""Images of the smaller side on which a feature fires, if it fires on either equally often: below that the normal
+approximation is too hopeful in the tail, and so are intervals (`benchmarks/area_coverage.py`)."""
+
+
 class AUC(CorrelationScorer):
     """The area under the ROC curve between a feature's activation and each binary rating.
 
@@ -31,7 +36,8 @@ class AUC(CorrelationScorer):
     rating 1 and one with 0 the first has the larger activation (ties count half), `average_precision`, and
     `n_positive`. `r` is the rank-biserial correlation 2 area - 1, so that it has a sign; `ci_low` and `ci_high` bound
     it by DeLong's variance on the scale of the logit. `p` is that of Mann and Whitney's two-sided test with corrections
-    for ties and continuity. Ratings with other values than 0 and 1 are left out.
+    for ties and continuity. Ratings with other values than 0 and 1 are left out. Where fewer than 5 of the images of
+    one side are expected to make a feature fire, it is not tested, and there is no interval.
     """
 
     name = "auc"
@@ -74,6 +80,15 @@ class AUC(CorrelationScorer):
         """The p of a correlation between ranks and a binary rating, which is that of the area under the curve."""
         return p_of_rank_correlation(r, df + 2)
 
+    def further_facts(self) -> Mapping[str, object]:
+        """From how many expected active images on the smaller side a feature is tested."""
+        return {"min_expected": LEAST_EXPECTED}
+
+    def is_tested(self, values: Mapping[str, FloatArray]) -> Mask:
+        """As for the others, and if enough images of either side are expected to make the feature fire."""
+        expected = _expected(values["n_active"], values["n_positive"], values["n"])
+        return super().is_tested(values) & (expected >= LEAST_EXPECTED)
+
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
         """The columns of each rating."""
         assert isinstance(found, Areas)  # noqa: S101 - `correlate` made them
@@ -104,7 +119,13 @@ def _areas(targets: Targets, has: Sequence[FloatArray], ties: Ties) -> Areas:
     n_active = np.bincount(
         np.repeat(np.arange(len(ties.counts)), ties.counts), ties.size * ties.above_zero, len(ties.counts)
     )
+    is_rough = _expected(n_active[:, None], n_positive, n) < LEAST_EXPECTED
+    low, high = np.where(is_rough, np.nan, low), np.where(is_rough, np.nan, high)
     return Areas(targets, n_active.astype(np.int64), r, spread, p, low, high, precision, n_positive)
+
+
+def _expected(n_active: NDArray[Any], n_positive: NDArray[Any], n: NDArray[Any] | int) -> FloatArray:
+    return np.asarray(n_active * np.minimum(n_positive, n - n_positive) / np.maximum(n, 1))
 
 
 def _area(ties: Ties, sums: Sums, n_positive: int) -> tuple[FloatArray, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,9 @@ class Verdict:
         return int(np.nansum(self.columns[name]))
 
 
-def tests_of(columns: Sequence[ScoreColumn], prefix: str, min_active: int) -> list[Tests]:
+def tests_of(
+    columns: Sequence[ScoreColumn], prefix: str, is_tested: Callable[[Mapping[str, FloatArray]], Mask]
+) -> list[Tests]:
     """The tests behind the columns of a scorer, whose names begin with `prefix`."""
     found: dict[Key, dict[str, FloatArray]] = {}
     for column in columns:
@@ -60,7 +62,7 @@ def tests_of(columns: Sequence[ScoreColumn], prefix: str, min_active: int) -> li
             rating,
             values["r"],
             values["p"],
-            np.isfinite(values["p"]) & (values["n_active"] >= min_active),
+            is_tested(values),
             (values["r_held_out"], values["p_held_out"]) if "r_held_out" in values else None,
         )
         for (space, rating), values in found.items()

@@ -118,6 +118,10 @@ class CorrelationScorer:
             low, high = self.interval(r, found.targets.df)
             yield rating, {"r": r, "p": p, "ci_low": low, "ci_high": high}
 
+    def is_tested(self, values: Mapping[str, FloatArray]) -> Mask:
+        """Which features are members of the family, by the columns of a rating without prefix."""
+        return np.isfinite(values["p"]) & (values["n_active"] >= self.options.min_active)
+
     def interval(self, r: FloatArray, df: int) -> tuple[FloatArray, FloatArray]:
         """The 95 % interval of r."""
         return confidence_interval(r, df)
@@ -128,7 +132,7 @@ class CorrelationScorer:
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """What needs all spaces: `q`, `significant` and, with `split`, what became of it on the held-out images."""
-        tests = tests_of(columns, self.prefix, self.options.min_active)
+        tests = tests_of(columns, self.prefix, self.is_tested)
         self._warn_of_silence(tests)
         groups = families(tests, self.options.family)
         verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._smallest_p)]
