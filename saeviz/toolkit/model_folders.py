@@ -29,6 +29,8 @@ WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".ckpt"})
 SIZES = (("num_hidden_layers", "hidden_size"), ("layers", "width"), ("depth", "embed_dim"))
 """Keys of the number of blocks and their width, as transformers, open_clip and timm call them."""
 MOST_BLOCKS = 1000
+SMALL = 64 * 2**20
+"""Bytes of a model that is built at once, so that loading it may say what is wrong with its weights."""
 
 
 class _WantsCodeError(Exception):
@@ -140,7 +142,7 @@ def _checked(pairs: list[tuple[str, Any]], n_bytes: int) -> dict[str, Any]:
                 f"says {blocks_key} = {quoted(blocks)}, but no model has more than {MOST_BLOCKS} blocks"
             )
         # Each block has several square matrices of its width, of a byte or more per number.
-        if isinstance(width, int) and n_bytes and blocks * width**2 > n_bytes:
+        if isinstance(width, int) and n_bytes and blocks * width**2 > max(n_bytes, SMALL):
             raise _TooLargeError(
                 f"says {blocks_key} = {blocks} and {width_key} = {quoted(width)}, but all weights have "
                 f"{n_bytes / 1e6:.3g} MB"

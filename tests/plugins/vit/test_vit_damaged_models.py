@@ -79,9 +79,8 @@ def test_weights_of_clip_that_are_no_numbers_are_refused(clip_folder, make, imag
     [
         ({"num_hidden_layers": 10**7}, r"num_hidden_layers = 10000000, but no model has more than 1000 blocks"),
         ({"num_hidden_layers": 10**4000}, r"num_hidden_layers = a number of about \S+ digits, but no model"),
-        ({"num_hidden_layers": 900}, r"num_hidden_layers = 900 and hidden_size = 64, but all weights have 0\.\d+ MB"),
     ],
-    ids=["blocks", "digits", "more than there are"],
+    ids=["blocks", "digits"],
 )
 def test_a_model_larger_than_its_weights_is_not_built(vit, images, sizes, said):
     folder, extract = vit
