@@ -53,6 +53,7 @@ class CorrelationScorer:
         self.options = options
         self.context = context
         self._smallest_p: dict[Key, FloatArray] = {}  # of max-t, from `score` to `combine`
+        self._told_of_groups = False
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
@@ -81,7 +82,8 @@ class CorrelationScorer:
 
     def robustly(self, data: ScoreInput, _targets: Sequence[Targets]) -> Robustly | None:
         """How p and intervals are computed if images are not taken as independent."""
-        if data.groups is not None:
+        if data.groups is not None and not self._told_of_groups:
+            self._told_of_groups = True
             self.context.logger.warning(
                 "%s: the images belong to groups, but p and intervals take them as independent and are too optimistic; "
                 "pearson-bh, spearman, point-biserial and partial know groups",

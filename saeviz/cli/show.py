@@ -89,15 +89,16 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _relations(row: dict[str, Any]) -> Iterator[str]:
-    """The correlations with one rating; those of each scorer start on a new line."""
+    """The correlations with one rating; those of each scorer that has any start on a new line."""
     names = [name for name in row if name != "rating"]
     prefixes = sorted(relation_prefixes(names), key=len, reverse=True)
     of = {name: next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names}
     start = f"  {row['rating']}: "
     for prefix in dict.fromkeys(of.values()):
-        entries = [_entry(name, row[name], prefix) for name in names if of[name] == prefix]
-        yield from _wrapped(start, entries, ", ")
-        start = "    "
+        own = [name for name in names if of[name] == prefix]
+        if any(row[name] is not None for name in own):
+            yield from _wrapped(start, [_entry(name, row[name], prefix) for name in own], ", ")
+            start = "    "
 
 
 def _entry(name: str, value: Any, prefix: str) -> str:

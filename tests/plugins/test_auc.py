@@ -229,12 +229,13 @@ class TestContract(ScorerContract):
 
 @pytest.fixture
 def of_a_run(fake_run, monkeypatch):
-    """A run whose only rating is whether the rectangle is red."""
+    """A run with a number and whether the rectangle is red as ratings."""
     original = FakeImages._item
 
     def with_category(self, number):
         item = original(self, number)
-        return dataclasses.replace(item, ratings={"colour=red": float(item.metadata["colour"] == "red")})
+        ratings = {"colour=red": float(item.metadata["colour"] == "red"), "number": number + 0.5}
+        return dataclasses.replace(item, ratings=ratings)
 
     monkeypatch.setattr(FakeImages, "_item", with_category)
     scorers = "scorers=[{use='auc', min_active=2, alpha=0.5}]"
@@ -258,5 +259,15 @@ def test_a_run_selects_names_and_reports_by_it(of_a_run, saeviz_command):
     assert "DeLong" in page
     shown = saeviz_command("show", str(chosen.feature), "--run", of_a_run.dir)
     assert f"auc_area {row['auc_area']:.4g}" in shown.out
+    assert "number" not in shown.out.replace(f"{chosen.reason}", "")
     table = pd.read_csv(of_a_run.dir / "selected.csv")
     assert table["measure"].dropna().unique().tolist() == ["rank-biserial r"]
+
+
+def test_groups_are_warned_of_once(caplog):
+    scorer = AUC(CorrelationOptions(), saeviz.Context())
+    data = dataclasses.replace(score_input(groups=4), ratings={"y": np.arange(40) % 2.0})
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            list(scorer.score(data))
+    assert caplog.text.count("the images belong to groups") == 1
