@@ -48,11 +48,15 @@ _LOCK = 5_873_921_406_553
 """Of all who make the tables in a PostgreSQL database at the same time, one does."""
 
 
-def bring_up_to_date(database: Database) -> None:
-    """Make the tables, or migrate older ones, in one transaction. Raises `ConfigError` for tables that are newer."""
+def bring_up_to_date(database: Database) -> int:
+    """Make the tables, or migrate older ones, in one transaction; returns their version then.
+
+    Raises `ConfigError` for tables that are newer.
+    """
     if known_version(database) < len(MIGRATIONS):
         with database.writing() as connection:
             _migrate(connection, _POSTGRES if database.is_postgres else _SQLITE)
+    return len(MIGRATIONS)
 
 
 def known_version(database: Database) -> int:

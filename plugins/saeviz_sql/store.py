@@ -9,7 +9,7 @@ import saeviz
 from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of, key_of
 from saeviz.toolkit.spaces import place_of, space_at
 from saeviz_sql.database import Database
-from saeviz_sql.schema import MIGRATIONS, WITH_CHECKSUMS, bring_up_to_date, known_version
+from saeviz_sql.schema import WITH_CHECKSUMS, bring_up_to_date, known_version
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -56,6 +56,7 @@ class SqlStore(saeviz.OneItemStore):
         self._database = Database("store", options.url, options.path or context.workdir / "features.sqlite", context)
         self._run = options.run or "default"
         self._version = 0
+        self._is_current = False
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Store a batch completely or not at all; an existing item is replaced.
@@ -129,10 +130,10 @@ class SqlStore(saeviz.OneItemStore):
 
     def _make_tables(self) -> None:
         """To write; those of an earlier version are migrated."""
-        if self._version < len(MIGRATIONS):
+        if not self._is_current:
             self._database.make_folder()
-            bring_up_to_date(self._database)
-            self._version = len(MIGRATIONS)
+            self._version = bring_up_to_date(self._database)
+            self._is_current = True
 
     def _query(self, template: str) -> str:
         return template.format(checksum="checksum" if self._version >= WITH_CHECKSUMS else "null")

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 OpenStore = Callable[[], FeatureStore]
 SPACE = FeatureSpace(11, "cls", 50)
-OTHERS = (FeatureSpace(2, "cls", 8), FeatureSpace(11, "patch-max", 50), FeatureSpace(11, "patch-mean", 50))
+OTHERS = (
+    FeatureSpace(2, "cls", 8),
+    FeatureSpace(11, "patch-max", 50),
+    FeatureSpace(11, "patch-mean", 50),
+    FeatureSpace(11, "cls", 50, "mlp"),
+    FeatureSpace(11, "spatial", 50),
+    FeatureSpace("stage3", "frame-max", 50),
+)
+"""Spaces that are not `SPACE`, some by a name, a stage, or another kind of tokens alone."""
 
 
 class FeatureStoreContract:

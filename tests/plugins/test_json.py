@@ -290,14 +290,12 @@ def test_a_batch_that_is_damaged_is_named(tmp_path, content):
         list(store.read(SPACE))
 
 
-def test_an_item_edited_by_hand_is_read_as_edited(tmp_path):
+def test_a_batch_edited_by_hand_is_refused(tmp_path):
     store = open_json(tmp_path)
     store.write(versioned(SPACE, ["a", "b"]))
     (tmp_path / "layer_11" / "spatial" / "batch_000001.json").write_text('{"b": {"7": 1, "3": 2}, "a": {}}')
-    (batch,) = store.read(SPACE)
-    assert batch.item_ids == ("a", "b")
-    assert batch.matrix.indices.tolist() == [3, 7]
-    assert batch.matrix.indptr.tolist() == [0, 0, 2]
+    with pytest.raises(saeviz.DataError, match=r"batch_000001\.json.*was changed"):
+        list(store.read(SPACE))
 
 
 def test_a_file_that_was_removed_counts_as_not_extracted(tmp_path, caplog):

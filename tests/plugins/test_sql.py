@@ -159,12 +159,17 @@ def notes(store):
         return connection.exec_driver_sql("select note from saeviz_spaces").scalars().all()
 
 
-def test_tables_of_an_older_version_are_migrated(open_run, monkeypatch):
+def test_tables_of_an_older_version_are_migrated_by_the_first_write(open_run, monkeypatch):
     open_run().write(versioned(SPACE, ["a", "b"]))
     monkeypatch.setattr(saeviz_sql.schema, "MIGRATIONS", (*saeviz_sql.schema.MIGRATIONS, ADD_NOTES))
+    older = open_run()
+    assert_same(read_all(older, SPACE), versioned(SPACE, ["a", "b"]))
+    with pytest.raises(saeviz.SaevizError, match="note"):
+        notes(older)
     for _ in range(2):
         migrated = open_run()
-        assert_same(read_all(migrated, SPACE), versioned(SPACE, ["a", "b"]))
+        migrated.write(versioned(SPACE, ["c"]))
+        assert_same(read_all(migrated, SPACE, ["a", "b"]), versioned(SPACE, ["a", "b"]))
         assert notes(migrated) == ["from before"]
 
 
@@ -174,8 +179,10 @@ def test_a_migration_that_fails_leaves_the_older_version(open_run, monkeypatch):
     open_run().write(versioned(SPACE, ["a"]))
     monkeypatch.setattr(saeviz_sql.schema, "MIGRATIONS", (*before, fails))
     with pytest.raises(saeviz.SaevizError, match="nowhere"):
-        open_run().spaces()
+        open_run().write(versioned(SPACE, ["b"]))
+    assert open_run().item_ids(SPACE) == ["a"]
     monkeypatch.setattr(saeviz_sql.schema, "MIGRATIONS", (*before, ADD_NOTES))
+    open_run().write(versioned(SPACE, ["b"]))
     assert notes(open_run()) == ["from before"]
 
 
