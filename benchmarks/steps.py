@@ -28,7 +28,8 @@ from PIL import Image
 
 import saeviz
 from saeviz.toolkit.engine import Runner
-from saeviz_vit.models.openclip import block_outputs
+from saeviz_vit.models.model import HookPoint
+from saeviz_vit.models.openclip import outputs_at
 from saeviz_vit.models.pixels import ByTable
 from saeviz_vit.pooling import CACHED_TOKENS, pool_patches, to_csr
 from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
@@ -97,7 +98,7 @@ def steps(batch: int, folder: Path) -> dict[str, Step]:
     patches, sae = torch.randn(n, PATCHES, WIDTH), make_sae()
     dense = sae.encode(x)
     encode = 2 * WIDTH * N_FEATURES
-    tower = partial(block_outputs, layers=LAYERS, cls_only=True)
+    tower = partial(outputs_at, points=[HookPoint(layer) for layer in LAYERS], cls_only=True)
     found = {
         "decode JPEG 640 x 480": Step(lambda: [Image.open(io.BytesIO(item.source)).load() for item in encoded], batch),
         "open_clip's transform": Step(lambda: [transform(image) for image in images], batch),

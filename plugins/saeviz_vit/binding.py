@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from saeviz import Context, DataError, Tokens
-from saeviz_vit.models.model import BaseModel
+from saeviz import Context, DataError
+from saeviz_vit.models.model import BaseModel, Hook, HookPoint
 from saeviz_vit.saes.sae import SAEConfig
-
-HOOK = "hook_resid_post"
 
 
 @dataclass(frozen=True)
@@ -24,24 +23,24 @@ def check_binding(
     config: SAEConfig,
     base: BaseModel,
     *,
-    layer: int,
-    tokens: Sequence[Tokens],
-    source: str,
+    point: HookPoint,
+    tokens: Sequence[str],
+    subject: str,
     allow_mismatch: bool,
     context: Context,
 ) -> None:
     """Raise `DataError` that gives both values of every mismatch; warn about those that are allowed."""
-    mismatches = list(_mismatches(config, base, layer, tokens))
+    mismatches = list(_mismatches(config, base, point, tokens))
     refused = [mismatch for mismatch in mismatches if not (mismatch.debatable and allow_mismatch)]
     if refused:
         hint = (
             "; set extractor.allow_mismatch = true to use it nevertheless" if all(m.debatable for m in refused) else ""
         )
-        raise DataError(f"extractor.saes.{layer} ({source}): {'; '.join(m.text for m in refused)}{hint}")
+        raise DataError(f"{subject}: {'; '.join(m.text for m in refused)}{hint}")
     for mismatch in mismatches:
-        context.logger.warning("extractor.saes.%s (%s): %s", layer, source, mismatch.text)
+        context.logger.warning("%s: %s", subject, mismatch.text)
     for doubt in _doubts(config, base):
-        context.logger.warning("extractor.saes.%s (%s) %s", layer, source, doubt)
+        context.logger.warning("%s %s", subject, doubt)
 
 
 def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
@@ -58,16 +57,19 @@ def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
         yield f"was trained on {config.n_tokens} tokens of an image, but {base.label} has {base.n_patches} patches"
 
 
-def _mismatches(config: SAEConfig, base: BaseModel, layer: int, tokens: Sequence[Tokens]) -> Iterator[Mismatch]:
-    if layer >= base.n_blocks:
+def _mismatches(config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Sequence[str]) -> Iterator[Mismatch]:
+    layer, width = point.layer, base.embed_dim if point.layer is None else base.width
+    if layer is not None and layer >= base.n_blocks:
         yield Mismatch(f"layer {layer} is requested, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)
-    if config.d_in != base.width:
-        yield Mismatch(f"the SAE has d_in = {config.d_in}, but {base.label} has width {base.width}", False)
-    if config.layer not in (layer, None):
+    if config.d_in != width:
+        what = "width" if layer is not None else "embeddings of length"
+        yield Mismatch(f"the SAE has d_in = {config.d_in}, but {base.label} has {what} {width}", False)
+    if layer is not None and config.layer not in (layer, None):
         yield Mismatch(f"trained on layer {config.layer}, but used for layer {layer}", True)
-    if config.hook not in (HOOK, None):
-        yield Mismatch(f"trained on {config.hook}, but blocks are read at {HOOK}", True)
-    wrong = untrained(config, tokens)
+    if config.hook not in (f"hook_{point.hook}", None):
+        what = "blocks are read" if layer is not None else "it is used"
+        yield Mismatch(f"trained on {config.hook}, but {what} at hook_{point.hook}{_advice(config.hook)}", True)
+    wrong = untrained(config, tokens) if layer is not None else []
     if wrong:
         yield Mismatch(f"trained on {kind_of(config)}, but tokens requests {', '.join(wrong)}", True)
     if config.model_name is not None and base.published and not _same_model(config.model_name, base.names):
@@ -78,12 +80,18 @@ def _mismatches(config: SAEConfig, base: BaseModel, layer: int, tokens: Sequence
         )
 
 
+def _advice(hook: str) -> str:
+    """How to read an SAE at its own hook point, if that can be read."""
+    name = hook.removeprefix("hook_")
+    return f" (a table [[extractor.saes]] with hook = '{name}' reads it there)" if name in get_args(Hook) else ""
+
+
 def kind_of(config: SAEConfig) -> str:
     """The tokens that the SAE was trained on, in words."""
     return {"cls": "the class token only", "patches": "patch tokens only"}.get(config.trained_on or "", "all tokens")
 
 
-def untrained(config: SAEConfig, tokens: Sequence[Tokens]) -> list[Tokens]:
+def untrained(config: SAEConfig, tokens: Sequence[str]) -> list[str]:
     """Those of `tokens` that the SAE was not trained on; empty if that is not known."""
     if config.trained_on in ("all", None):
         return []

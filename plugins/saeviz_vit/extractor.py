@@ -1,4 +1,4 @@
-"""Images to sparse features: one forward pass per batch, then the SAE of every layer."""
+"""Images to sparse features: one forward pass per batch, then every SAE."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz_vit.models.model import Activations, VisionModel
 from saeviz_vit.options import SAEOptions
-from saeviz_vit.pooling import Pooler, to_csr
+from saeviz_vit.pooling import VECTORS, Pooler, to_csr
 from saeviz_vit.saes.health import Examination
 from saeviz_vit.single import SingleImages
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from saeviz.toolkit.openvino import Forward
     from saeviz.typing import Float32Array
+    from saeviz_vit.loading import Site
 
 
 class SAEExtractor(SingleImages):
@@ -29,7 +30,7 @@ class SAEExtractor(SingleImages):
     def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
         super().__init__(options, context, model)
         self._runner: Runner | None = None
-        self._poolers: dict[int, Pooler] = {}
+        self._poolers: dict[Site, Pooler] = {}
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -39,8 +40,8 @@ class SAEExtractor(SingleImages):
             "model": self._model.base.label,
             "model_commit": self._model.commit,
             "saes": {
-                str(layer): {"source": str(source.source), "commit": source.commit}
-                for layer, source in self._sources.items()
+                str(site): {"source": str(source.source), "commit": source.commit}
+                for site, source in self._sources.items()
             },
         }
 
@@ -50,32 +51,34 @@ class SAEExtractor(SingleImages):
         first = next(items, None)
         if first is None:
             return
-        poolers = {layer: self._pooler(layer) for layer in self._sources}
+        poolers = {site: self._pooler(site) for site in self._sources}
         self._try_model()
         for chunk, pixels in decode_ahead(
             chain([first], items), self._pixels, batch_size=self.options.batch_size, context=self.context
         ):
             ids = tuple(item.item_id for item in chunk)
             activations = self._run(pixels)
-            for layer, pooler in poolers.items():
-                for tokens, features in pooler(activations, layer).items():
-                    yield FeatureBatch(FeatureSpace(layer, tokens, features.shape[1]), ids, to_csr(features))
+            for site, pooler in poolers.items():
+                table = self._tables[site]
+                for tokens, features in pooler(activations, table.point).items():
+                    yield FeatureBatch(table.space(tokens, features.shape[1]), ids, to_csr(features))
 
     def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
-        """Explained variance and L0 of each layer's SAE on these images; see `saeviz.Checkable`."""
-        examinations = {layer: Examination(self._sae(layer)) for layer in self._sources}
+        """Explained variance and L0 of each SAE on these images; see `saeviz.Checkable`."""
+        examinations = {site: Examination(self._sae(site)) for site in self._sources}
         self._try_model()
         for _, pixels in decode_ahead(items, self._pixels, batch_size=self.options.batch_size, context=self.context):
-            activations = self._activations(pixels, list(examinations))
-            for layer, examination in examinations.items():
-                cls = activations.cls(layer) if activations.has_cls(layer) else None
-                examination.add(cls, activations.patches(layer).flatten(0, 1))
+            activations = self._activations(pixels, self._points)
+            for site, examination in examinations.items():
+                point = self._tables[site].point
+                cls = activations.cls(point) if activations.has_cls(point) else None
+                examination.add(cls, activations.patches(point).flatten(0, 1))
         if not all(examination.n_tokens for examination in examinations.values()):
             raise DataError(f"none of the {len(items)} images that were looked at can be read")
-        for layer, examination in examinations.items():
-            source = self._sources[layer]
+        for site, examination in examinations.items():
+            source = self._sources[site]
             name = source.known.name if source.known else source.source
-            yield examination.result(f"layer {layer} ({name})", source.known)
+            yield examination.result(f"{self._tables[site].title} ({name})", source.known)
 
     def activations(self, items: Sequence[ImageItem], space: FeatureSpace) -> Float32Array:
         """The activations that the SAE of `space` encodes, `[n, d_in]`; see `saeviz.HasActivations`."""
@@ -85,17 +88,17 @@ class SAEExtractor(SingleImages):
         """The same for several spaces, from one pass through the model; see `saeviz.HasManyActivations`."""
         import numpy as np
 
-        layers = sorted({int(space.layer) for space in spaces})
-        rows = [np.full((len(items), self._configs[int(space.layer)].d_in), np.nan, np.float32) for space in spaces]
+        points = [self._tables[space.site].point for space in spaces]
+        rows = [np.full((len(items), self._configs[space.site].d_in), np.nan, np.float32) for space in spaces]
         row_of = {item.item_id: row for row, item in enumerate(items)}
         self._try_model()
         for chunk, pixels in decode_ahead(
             items, self._pixels, batch_size=self.options.batch_size, context=self.context
         ):
-            found = self._activations(pixels, layers)
+            found = self._activations(pixels, tuple(dict.fromkeys(points)))
             places = [row_of[item.item_id] for item in chunk]
-            for space, of_space in zip(spaces, rows, strict=True):
-                x = found.cls(int(space.layer)) if space.tokens == "cls" else found.patches(int(space.layer)).mean(1)
+            for space, point, of_space in zip(spaces, points, rows, strict=True):
+                x = found.cls(point) if space.tokens in VECTORS else found.patches(point).mean(1)
                 of_space[places] = x.float().cpu().numpy()
         return rows
 
@@ -103,28 +106,28 @@ class SAEExtractor(SingleImages):
         """Runs the model with the engine that the options name."""
         import torch
 
-        layers, cls_only = list(self._sources), set(self.options.tokens) == {"cls"}
+        cls_only = all(VECTORS.issuperset(self._kinds(site)) for site in self._sources)
         if self._runner is None:
-            module, forward = self._model.tap(layers, cls_only=cls_only)
+            module, forward = self._model.tap(self._points, cls_only=cls_only)
             self._runner = self._engine(module, forward, "the model", self.options.precision, self.options.engine)
         batch = torch.stack(list(pixels))
-        states = dict(zip(layers, self._runner(batch), strict=True))
+        states = dict(zip(self._points, self._runner(batch), strict=True))
         return Activations(states, (0, 0) if cls_only else self._model.grid(batch))
 
-    def _pooler(self, layer: int) -> Pooler:
+    def _pooler(self, site: Site) -> Pooler:
         import torch
 
-        sae = self._sae(layer)
+        sae = self._sae(site)
 
         def make_runner(encode: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
             # If an SAE jumps, an engine that rounds differently would give other features, so it always runs in torch.
             choice = "torch" if sae.jumps else self.options.engine
-            name = f"the SAE of layer {layer}"
+            name = f"the SAE of {self._tables[site].title}"
             return self._engine(torch.nn.Module(), lambda _, x: encode(x), name, "float32", choice)
 
-        if layer not in self._poolers:
-            self._poolers[layer] = Pooler(sae, self.options.tokens, make_runner)
-        return self._poolers[layer]
+        if site not in self._poolers:
+            self._poolers[site] = Pooler(sae, self._kinds(site), make_runner)
+        return self._poolers[site]
 
     def _engine(
         self,

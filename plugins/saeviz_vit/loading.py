@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem, Tokens
+from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device
 from saeviz_vit.binding import check_binding, kind_of, untrained
-from saeviz_vit.models.model import Activations, VisionModel
+from saeviz_vit.models.model import Activations, HookPoint, VisionModel
 from saeviz_vit.models.pixels import prepare
-from saeviz_vit.options import SAEOptions
+from saeviz_vit.options import IMAGE, SAEOptions, SAETable
 from saeviz_vit.saes.sae import SAE, SAEConfig
 from saeviz_vit.saes.sources import SAESource
 
@@ -23,76 +23,89 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array
 
 
+Site = int | str
+"""An SAE by the site of its spaces, see `FeatureSpace.site`: 7, `mlp.layer7`, `embedding`."""
+
+
 class ModelWithSAEs:
-    """A model and an SAE per layer. Configs are read on first use of `spaces`, weights with the first image."""
+    """A model and its SAEs by site. Configs are read on first use of `spaces`, weights with the first image."""
 
     def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
         self.options = options
         self.context = context
         self._model = model
+        self._tables: dict[Site, SAETable] = {table.site: table for table in options.tables.values()}
         self._sources = {
-            layer: SAESource(layer, source, options.revision, context) for layer, source in options.sources.items()
+            table.site: SAESource(table.layer, table.source, options.revision, context, option)
+            for option, table in options.tables.items()
         }
-        self._saes: dict[int, SAE] = {}
+        self._points = tuple(dict.fromkeys(table.point for table in self._tables.values()))
+        self._saes: dict[Site, SAE] = {}
         self._tried = False
 
     @property
     def spaces(self) -> list[FeatureSpace]:
-        """The spaces, by layer and then as `tokens` lists them. Needs the configs, not the weights.
+        """The spaces, by SAE and then as `tokens` lists them. Needs the configs, not the weights.
 
         Raises `DataError` if an SAE and the model do not belong together.
         """
         return [
-            FeatureSpace(layer, tokens, config.d_sae)
-            for layer, config in self._configs.items()
-            for tokens in self.options.tokens
+            self._tables[site].space(tokens, config.d_sae)
+            for site, config in self._configs.items()
+            for tokens in self._kinds(site)
         ]
 
     def decoder(self, space: FeatureSpace) -> Float32Array:
         """`W_dec` of the SAE of `space`, `[n_features, d_in]`."""
-        directions: Float32Array = self._sae(int(space.layer)).W_dec.numpy()
+        directions: Float32Array = self._sae(space.site).W_dec.numpy()
         return directions
 
     @cached_property
-    def _configs(self) -> dict[int, SAEConfig]:
+    def _configs(self) -> dict[Site, SAEConfig]:
         """The config of every SAE, checked against the model and the options."""
-        base = self._model.base
-        for layer, source in self._sources.items():
+        for site, source in self._sources.items():
             check_binding(
                 source.config,
-                base,
-                layer=layer,
-                tokens=self.options.tokens,
-                source=str(source.source),
+                self._model.base,
+                point=self._tables[site].point,
+                tokens=self._kinds(site),
+                subject=f"{source.option} ({source.source})",
                 allow_mismatch=self.options.allow_mismatch,
                 context=self.context,
             )
-        return {layer: source.config for layer, source in self._sources.items()}
+        return {site: source.config for site, source in self._sources.items()}
 
-    def _sae(self, layer: int) -> SAE:
-        if layer not in self._saes:
-            config, source = self._configs[layer], self._sources[layer]
+    def _kinds(self, site: Site) -> tuple[str, ...]:
+        return self._tables[site].kinds(self.options.tokens)
+
+    def _sae(self, site: Site) -> SAE:
+        if site not in self._saes:
+            config, source = self._configs[site], self._sources[site]
             weights, device = source.read_weights(), torch_device(self.context)
             try:
-                self._saes[layer] = SAE(config, weights, formula=self.options.formula, device=device)
+                self._saes[site] = SAE(config, weights, formula=self.options.formula, device=device)
             except DataError as error:
-                raise DataError(f"extractor.saes.{layer} ({source.source}): {error}") from error
-        return self._saes[layer]
+                raise DataError(f"{source.option} ({source.source}): {error}") from error
+        return self._saes[site]
 
-    def _sae_for(self, layer: int | None, tokens: Tokens) -> tuple[int, SAE]:
-        layer = max(self._sources) if layer is None else layer
-        if layer not in self._sources:
-            raise ConfigError(f"layer {layer} is not among extractor.layers = {list(self._sources)}")
-        config = self._configs[layer]
-        if untrained(config, [tokens]) and not self.options.allow_mismatch:
+    def _sae_for(self, site: Site | None, tokens: str) -> tuple[SAETable, SAE]:
+        """The SAE of a site, by default of the last one, to be used at `tokens`."""
+        site = list(self._sources)[-1] if site is None else site
+        if site not in self._sources:
+            configured = "extractor.layers" if not isinstance(self.options.saes, tuple) else "the SAEs of the extractor"
+            raise ConfigError(f"layer {site} is not among {configured} = {list(self._sources)}")
+        table, config = self._tables[site], self._configs[site]
+        if table.layer is None and tokens not in ("cls", IMAGE):
+            raise ConfigError(f"{table.title} is one vector for the whole image: it has no patches and no heatmap")
+        if table.layer is not None and untrained(config, [tokens]) and not self.options.allow_mismatch:
             kind = "the class token" if tokens == "cls" else "patches"
             raise DataError(
-                f"extractor.saes.{layer} was trained on {kind_of(config)}, so it says nothing about {kind}; "
+                f"{self._sources[site].option} was trained on {kind_of(config)}, so it says nothing about {kind}; "
                 "set extractor.allow_mismatch = true to use it nevertheless"
             )
-        sae = self._sae(layer)
+        sae = self._sae(site)
         self._try_model()
-        return layer, sae
+        return table, sae
 
     def _try_model(self) -> None:
         """Load the model, and check on a grey picture that its activations are numbers and have the batch first."""
@@ -101,19 +114,19 @@ class ModelWithSAEs:
         if self._tried:
             return
         self._model.load()
-        label, layers = self._model.base.label, list(self._sources)
+        label = self._model.base.label
         try:
-            activations = self._activations(
-                [self._model.transform(Image.new("RGB", (64, 64), (124, 116, 104)))], layers
-            )
+            grey = self._model.transform(Image.new("RGB", (64, 64), (124, 116, 104)))
+            activations = self._activations([grey], self._points)
         except loading_errors() as error:
             raise DataError(
                 f"extractor: no picture can be put through {label} ({type(error).__name__}: {first_line(error)}); its "
                 "configuration, the settings of its image processor and its weights must belong together"
             ) from error
-        if "cls" in self.options.tokens:
-            activations.cls(min(layers))
-        if not all(activations.patches(layer).isfinite().all() for layer in layers):
+        for site, table in self._tables.items():
+            if "cls" in self._kinds(site):
+                activations.cls(table.point)
+        if not all(states.isfinite().all() for states in activations.states.values()):
             raise DataError(
                 f"extractor: {label} gives NaN or infinity for a grey picture; its weights or the settings of its "
                 "image processor are damaged, so get the model again"
@@ -123,8 +136,8 @@ class ModelWithSAEs:
     def _pixels(self, image: Image | ImageItem | Path | str) -> Tensor:
         return prepare(image, self._model.transform)
 
-    def _activations(self, pixels: Sequence[Tensor], layers: Sequence[int]) -> Activations:
+    def _activations(self, pixels: Sequence[Tensor], points: Sequence[HookPoint]) -> Activations:
         import torch
 
         with torch.inference_mode():
-            return self._model.activations(torch.stack(list(pixels)), layers)
+            return self._model.activations(torch.stack(list(pixels)), points)

@@ -7,26 +7,98 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
-from saeviz import Tokens
+from saeviz import FeatureSpace, Tokens
 from saeviz.toolkit.engine import EngineOptions
+from saeviz_vit.models.model import Hook, HookPoint
 from saeviz_vit.saes.registry import default_saes, find
 
 logger = logging.getLogger("saeviz")
 Layer = Annotated[int, Field(ge=0, le=1000)]
 PATH: dict[str, JsonValue] = {"path": True}
-SAES = (
-    "SAE per layer: a short name that `saeviz plugins` lists, a hub id (owner/repository or owner/repository:folder), "
+SOURCE = (
+    "a short name that `saeviz plugins` lists, a hub id (owner/repository or owner/repository:folder), "
     "a folder with the files of a known format, or a weights file beside its config"
 )
+SAES = f"SAE per layer: {SOURCE}; or tables [[extractor.saes]] for several SAEs of a layer and other hook points"
+EMBEDDING = "embedding"
+"""Stage and hook of an SAE that reads the image embedding of the whole model; its one token is IMAGE."""
+IMAGE = "image"
+
+
+class SAETable(BaseModel):
+    """A table of `[[extractor.saes]]`: an SAE, and where in the model it reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    source: str | Path = Field(json_schema_extra=PATH, description=SOURCE)
+    layer: Layer | None = Field(None, description="block, counted from 0; none for the embedding")
+    hook: Hook = Field(
+        "resid_post",
+        description="resid_post (what the block gives), mlp_out or attn_out (what its MLP or its attention adds), or "
+        "embedding (the image embedding of CLIP)",
+    )
+    name: str = Field(
+        "",
+        pattern="^([a-z][a-z0-9-]{0,63})?$",
+        description="in front of its spaces, mlp.layer7.cls; needed by all but one of the SAEs of a layer",
+    )
+    tokens: tuple[Tokens, ...] = Field((), description="as extractor.tokens, for this SAE; default: those")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SAETable:
+        if (self.layer is None) != (self.hook == EMBEDDING):
+            says = "the embedding has no layer" if self.layer is not None else f"hook {self.hook} needs a layer"
+            raise ValueError(f"{says}; give either a layer or hook = '{EMBEDDING}'")
+        if self.hook == EMBEDDING and self.tokens:
+            raise ValueError("there is one embedding per image; remove tokens")
+        return self
+
+    @property
+    def point(self) -> HookPoint:
+        """Where it reads."""
+        return HookPoint(self.layer, self.hook)
+
+    @property
+    def site(self) -> int | str:
+        """As `FeatureSpace.site`: 7, `mlp.layer7`, `embedding`."""
+        return self.space("cls", 1).site
+
+    @property
+    def title(self) -> str:
+        """The same in words."""
+        return f"layer {self.site}" if isinstance(self.site, int) else self.site
+
+    def space(self, tokens: str, n_features: int) -> FeatureSpace:
+        """Its space at these tokens."""
+        return FeatureSpace(EMBEDDING if self.layer is None else self.layer, tokens, n_features, self.name)
+
+    def kinds(self, tokens: tuple[Tokens, ...]) -> tuple[str, ...]:
+        """The tokens that it is read at, where the extractor reads `tokens`."""
+        return (IMAGE,) if self.layer is None else tuple(dict.fromkeys(self.tokens)) or tokens
+
+
+ByLayer = dict[Layer, str | Path]
+Tables = tuple[SAETable, ...]
+BY_LAYER: TypeAdapter[ByLayer] = TypeAdapter(ByLayer)
+TABLES: TypeAdapter[Tables] = TypeAdapter(Tables)
 
 
 class SAEOptions(EngineOptions):
     """Options that both extractors share."""
 
     layers: tuple[Layer, ...]
-    saes: dict[Layer, str | Path]
+    saes: ByLayer | Tables
     tokens: tuple[Tokens, ...] = Field(
         ("cls",),
         min_length=1,
@@ -69,8 +141,16 @@ class SAEOptions(EngineOptions):
     def _once(cls, tokens: tuple[Tokens, ...]) -> tuple[Tokens, ...]:
         return tuple(dict.fromkeys(tokens))
 
+    @field_validator("saes", mode="wrap")
+    @classmethod
+    def _in_its_shape(cls, saes: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """By layer or as tables, so that mistakes are those of one shape."""
+        return handler((TABLES if isinstance(saes, list | tuple) else BY_LAYER).validate_python(saes))
+
     @model_validator(mode="after")
     def _every_layer_has_an_sae(self) -> SAEOptions:
+        if isinstance(self.saes, tuple):
+            return self._with_tables(self.saes)
         known = {**self.default_saes(), **self.saes}
         missing = [str(layer) for layer in self.layers if layer not in known]
         if missing:
@@ -78,15 +158,31 @@ class SAEOptions(EngineOptions):
             raise ValueError(f"layers contains {', '.join(missing)}, for which saes names no SAE (it has {have})")
         return self
 
+    def _with_tables(self, tables: Tables) -> SAEOptions:
+        if self.layers != type(self).model_fields["layers"].default:
+            raise ValueError("layers: each table of saes says its layer; remove layers")
+        first: dict[int | str, int] = {}
+        for number, table in enumerate(tables):
+            if table.site in first:
+                both = f"{first[table.site]} and {number}"
+                raise ValueError(f"saes: the tables {both} are both {table.title}; give one a name of its own")
+            first[table.site] = number
+        return self
+
     def default_saes(self) -> Mapping[int, str]:
         """The SAEs of layers that `saes` leaves out."""
         return {}
 
     @property
-    def sources(self) -> dict[int, str | Path]:
-        """The SAE of every layer asked for, in the order of the layers."""
+    def tables(self) -> dict[str, SAETable]:
+        """The SAEs asked for by their option, `extractor.saes.7`: in the order of the layers, or as they are listed."""
+        if isinstance(self.saes, tuple):
+            return {f"extractor.saes.{number}": table for number, table in enumerate(self.saes)}
         known = {**self.default_saes(), **self.saes}
-        return {layer: known[layer] for layer in self.layers or sorted(known)}
+        return {
+            f"extractor.saes.{layer}": SAETable(layer=layer, source=known[layer])
+            for layer in self.layers or sorted(known)
+        }
 
 
 class ClipOptions(SAEOptions):
@@ -95,7 +191,7 @@ class ClipOptions(SAEOptions):
     layers: tuple[Layer, ...] = Field(
         (7, 8, 11), min_length=1, description="blocks whose output is read, counted from 0; all in one forward pass"
     )
-    saes: dict[Layer, str | Path] = Field(
+    saes: ByLayer | Tables = Field(
         {},
         json_schema_extra=PATH,
         description=f"{SAES}; default: the Prisma x64 SAEs trained on all tokens",
@@ -129,15 +225,21 @@ class VitOptions(SAEOptions):
     layers: tuple[Layer, ...] = Field(
         (), description="blocks whose output is read, counted from 0; default: those that saes names"
     )
-    saes: dict[Layer, str | Path] = Field(
+    saes: ByLayer | Tables = Field(
         min_length=1,
         json_schema_extra=PATH,
         description=SAES,
     )
+
+    @model_validator(mode="after")
+    def _blocks_only(self) -> VitOptions:
+        if any(table.layer is None for table in self.tables.values()):
+            raise ValueError(f"saes: hook '{EMBEDDING}' is read by clip-b32-prisma only")
+        return self
 
     @property
     def crops_centre(self) -> bool:
         """Whether the centre is cut out."""
         if self.centre_crop is not None:
             return self.centre_crop
-        return any(known is not None and known.centre_crop for known in map(find, self.sources.values()))
+        return any(known is not None and known.centre_crop for known in (find(t.source) for t in self.tables.values()))

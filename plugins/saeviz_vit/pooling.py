@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from saeviz import Tokens
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from saeviz.toolkit.engine import Runner
-    from saeviz_vit.models.model import Activations
+    from saeviz_vit.models.model import Activations, HookPoint
     from saeviz_vit.saes.sae import SAE
 
     MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
@@ -21,7 +19,9 @@ CACHED_TOKENS, CACHED_FEATURES = 400, 1024
 """Tokens (at least those of one image) and features that a CPU thread pools at a time, to fit in its cache."""
 CHUNK_VALUES = 2**24
 """Values held at once on other devices and for top-k SAEs: 64 MiB."""
-POOLS: Mapping[Tokens, Callable[[Tensor], Tensor]] = {
+VECTORS = frozenset({"cls", "image"})
+"""Tokens of which there is one per image, so that nothing is pooled."""
+POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "patch-max": lambda features: features.amax(1),
     "patch-mean": lambda features: features.mean(1),
 }
@@ -30,28 +30,28 @@ POOLS: Mapping[Tokens, Callable[[Tensor], Tensor]] = {
 class Pooler:
     """Features of images from one SAE, for each of `tokens`."""
 
-    def __init__(self, sae: SAE, tokens: Sequence[Tokens], make_runner: MakeRunner) -> None:
+    def __init__(self, sae: SAE, tokens: Sequence[str], make_runner: MakeRunner) -> None:
         self._sae = sae
         self._tokens = tokens
         self._pools = [kind for kind in tokens if kind in POOLS]
         self._cls = make_runner(lambda x: [sae.encode(x)])
         self._patches = make_runner(partial(pool_patches, sae, self._pools))
 
-    def __call__(self, activations: Activations, layer: int) -> dict[Tokens, Tensor]:
+    def __call__(self, activations: Activations, point: HookPoint) -> dict[str, Tensor]:
         """Dense float32 `[n, d_sae]` for each kind of token, in the order of `tokens`."""
         import torch
 
-        found: dict[Tokens, Tensor] = {}
-        if "cls" in self._tokens:
-            (found["cls"],) = self._cls(activations.cls(layer).float())
+        found: dict[str, Tensor] = {}
+        for kind in VECTORS.intersection(self._tokens):
+            (found[kind],) = self._cls(activations.cls(point).float())
         if self._pools:
-            patches = activations.patches(layer).float()
+            patches = activations.patches(point).float()
             chunks = [self._patches(chunk) for chunk in torch.split(patches, _images_at_once(self._sae, patches))]
             found.update(zip(self._pools, map(torch.cat, zip(*chunks, strict=True)), strict=True))
         return {kind: found[kind] for kind in self._tokens}
 
 
-def pool_patches(sae: SAE, kinds: Sequence[Tokens], patches: Tensor) -> list[Tensor]:
+def pool_patches(sae: SAE, kinds: Sequence[str], patches: Tensor) -> list[Tensor]:
     """Pooled features, float32 `[n, d_sae]`, for each of `kinds`; the patch tokens are `[n, patches, d_in]`."""
     import torch
 
@@ -60,7 +60,7 @@ def pool_patches(sae: SAE, kinds: Sequence[Tokens], patches: Tensor) -> list[Ten
         return [POOLS[kind](features) for kind in kinds]
     x, d_sae = sae.normalize(patches), sae.config.d_sae
     step = CACHED_FEATURES if patches.device.type == "cpu" else d_sae
-    parts: dict[Tokens, list[Tensor]] = {kind: [] for kind in kinds}
+    parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     for start in range(0, d_sae, step):
         features = sae.encode_normal(x, slice(start, start + step))
         for kind, pooled in parts.items():

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz import Box, ConfigError, FeatureSpace, ImageItem, SAEFeatureResult, SpatialFeatures
-from saeviz_vit.loading import ModelWithSAEs
+from saeviz import Box, ConfigError, ImageItem, SAEFeatureResult, SpatialFeatures
+from saeviz_vit.loading import ModelWithSAEs, Site
 from saeviz_vit.models.pixels import prepare
 from saeviz_vit.models.spatial import FINER, Frame, run_windows
+from saeviz_vit.options import IMAGE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,16 +23,16 @@ class SingleImages(ModelWithSAEs):
     """Features and heatmaps of single images; see `saeviz.SingleImageExtractor` and `saeviz.HeatmapExtractor`."""
 
     def extract_from_image(
-        self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20
+        self, image: Image | ImageItem | Path | str, layer: Site | None = None, top_k: int = 20
     ) -> SAEFeatureResult:
-        """CLS features of one image at `layer` (default: the last configured layer).
+        """Features of the class token of one image, or of its embedding, at `layer` (default: the last one configured).
 
         Raises `ImageError` for a picture that cannot be read.
         """
         import numpy as np
 
-        layer, sae = self._sae_for(layer, "cls")
-        x = self._activations([self._pixels(image)], [layer]).cls(layer)
+        table, sae = self._sae_for(layer, "cls")
+        x = self._activations([self._pixels(image)], [table.point]).cls(table.point)
         encoded = sae.encode(x)
         features = encoded[0].cpu().numpy()
 
@@ -41,7 +42,7 @@ class SingleImages(ModelWithSAEs):
 
         order = np.argsort(-features, kind="stable")[: min(top_k, int((features > 0).sum()))]
         return SAEFeatureResult(
-            space=FeatureSpace(layer, "cls", features.size),
+            space=table.space(IMAGE if table.layer is None else "cls", features.size),
             features=features,
             num_active=int((features > 0).sum()),
             top_indices=order,
@@ -49,18 +50,18 @@ class SingleImages(ModelWithSAEs):
             reconstruct=reconstruct,
         )
 
-    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: int | None = None) -> SpatialFeatures:
+    def extract_spatial(self, image: Image | ImageItem | Path | str, layer: Site | None = None) -> SpatialFeatures:
         """Features of every patch of one image at `layer` (default: the last configured layer).
 
         Raises `ImageError` for a picture that cannot be read.
         """
-        layer, sae = self._sae_for(layer, "patch-max")
-        activations = self._activations([self._pixels(image)], [layer])
-        features = sae.encode(activations.patches(layer)[0])
-        return SpatialFeatures(layer, features.cpu().numpy(), activations.grid)
+        table, sae = self._sae_for(layer, "patch-max")
+        activations = self._activations([self._pixels(image)], [table.point])
+        features = sae.encode(activations.patches(table.point)[0])
+        return SpatialFeatures(table.site, features.cpu().numpy(), activations.grid)
 
     def heatmaps(
-        self, images: Sequence[Image | ImageItem | Path | str], layer: int, features: Sequence[int], fine: bool = False
+        self, images: Sequence[Image | ImageItem | Path | str], layer: Site, features: Sequence[int], fine: bool = False
     ) -> Float32Array:
         """Heatmaps of chosen features, `[n, n_features, rows, cols]`; see `saeviz.HeatmapExtractor`.
 
@@ -69,16 +70,16 @@ class SingleImages(ModelWithSAEs):
         """
         import numpy as np
 
-        layer, sae = self._sae_for(layer, "patch-max")
+        table, sae = self._sae_for(layer, "patch-max")
         unknown = [feature for feature in features if not 0 <= feature < sae.config.d_sae]
         if unknown:
-            raise ConfigError(f"layer {layer} has {sae.config.d_sae} features, so there is no feature {unknown[0]}")
+            raise ConfigError(f"{table.title} has {sae.config.d_sae} features, so there is no feature {unknown[0]}")
         if not images:
             return np.zeros((0, len(features), 0, 0), np.float32)
 
         def features_of(pixels: Sequence[Tensor]) -> Tensor:
-            activations = self._activations(pixels, [layer])
-            encoded = sae.encode_only(activations.patches(layer).flatten(0, 1), features)
+            activations = self._activations(pixels, [table.point])
+            encoded = sae.encode_only(activations.patches(table.point).flatten(0, 1), features)
             return encoded.view(len(pixels), *activations.grid, len(features))
 
         windows = (window for image in images for window in self._windows(image, fine))

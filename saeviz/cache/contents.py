@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from saeviz.cache.entries import SharedCache
 from saeviz.contract.options import Options, neutral_fields, path_fields
 from saeviz.contract.specs import ComponentSpec
@@ -93,6 +95,8 @@ def _inside(folder: Path) -> Iterator[Path]:
 def _paths_in(value: Any) -> Iterator[Path]:
     if isinstance(value, Mapping):
         value = tuple(value.values())
+    if isinstance(value, BaseModel):
+        value = [getattr(value, name) for name in path_fields(type(value))]
     if isinstance(value, list | tuple):
         for part in value:
             yield from _paths_in(part)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
 import click
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, say_json, tell
+from saeviz.contract.options import table_of
 from saeviz.contract.specs import ROLES
 from saeviz.discovery.manager import Manager, Offer, foreign_code, missing_needs
 from saeviz.formats.plain import safe
@@ -126,7 +129,8 @@ def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
         return
     say(f"{offer.spec.role}:{offer.spec.name}  {offer.spec.summary}")
     say(f"from {offer.source}")
-    for line in (*_option_lines(offer), *(("", *notes) if notes else ())):
+    options = list(_option_lines(offer.spec.options)) or ["  it has no options"]
+    for line in (*options, *(("", *notes) if notes else ())):
         say(line)
 
 
@@ -136,9 +140,11 @@ def _default(field: FieldInfo) -> str:
     return "none" if value is None else toml_value(to_jsonable_python(value, fallback=str))
 
 
-def _option_lines(offer: Offer) -> list[str]:
-    lines = []
-    for name, field in offer.spec.options.model_fields.items():
+def _option_lines(model: type[BaseModel], indent: str = "  ") -> Iterator[str]:
+    """A line per option, and below one that lists tables the options of a table."""
+    for name, field in model.model_fields.items():
         default = "required" if field.is_required() else f"default {_default(field)}"
-        lines.append(f"  {name}: {field.description or ''} ({default})")
-    return lines or ["  it has no options"]
+        yield f"{indent}{name}: {field.description or ''} ({default})"
+        table = table_of(field)
+        if table is not None:
+            yield from _option_lines(table, f"{indent}  {name}.")

@@ -24,7 +24,7 @@ from saeviz.config.schema import (
     RunConfig,
     RunSettings,
 )
-from saeviz.contract.options import Options, path_fields, secret_fields
+from saeviz.contract.options import Options, path_fields, secret_fields, table_of
 from saeviz.contract.specs import LabelerSpec, ScorerSpec
 from saeviz.discovery.manager import Manager, foreign_code, missing_needs
 from saeviz.discovery.mistakes import explain, suggest
@@ -183,12 +183,11 @@ class _Resolver:
         self, tables: Sequence[tuple[Mapping[str, Any], Path]], model: type[BaseModel], place: str
     ) -> dict[str, Any]:
         """The merged options of all tables, with absolute paths; later tables override earlier ones."""
-        always = path_fields(model)
         values: dict[str, Any] = {}
         for table, base in tables:
             for name, value in table.items():
                 try:
-                    values[name] = _absolute(value, base, always=always[name]) if name in always else value
+                    values |= _with_paths({name: value}, model, base)
                 except ConfigError as error:
                     self.mistakes.append(f"{place}.{name}: {error}")
         return values
@@ -284,6 +283,18 @@ def _last_choice(
             kept = []
         kept.append((table, base))
     return use, kept
+
+
+def _with_paths(values: Mapping[str, Any], model: type[BaseModel], base: Path) -> dict[str, Any]:
+    """The options with absolute paths; where an option lists tables, those of each table."""
+    always, found = path_fields(model), dict(values)
+    for name in always.keys() & values.keys():
+        value, table = values[name], table_of(model.model_fields[name])
+        if table is not None and isinstance(value, list):
+            found[name] = [_with_paths(one, table, base) if isinstance(one, Mapping) else one for one in value]
+        else:
+            found[name] = _absolute(value, base, always=always[name])
+    return found
 
 
 def _absolute(value: Any, base: Path, *, always: bool) -> Any:

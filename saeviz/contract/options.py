@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -102,6 +102,22 @@ def path_fields(model: type[BaseModel]) -> dict[str, bool]:
             types = [getattr(part, "__origin__", part) if hasattr(part, "__metadata__") else part for part in parts]
             found[name] = Path in types and str not in types
     return found
+
+
+def table_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of the tables that an option lists, such as `[[extractor.saes]]`; None if it lists none."""
+    return next((part for part in _parts(field.annotation) if _is_model(part)), None)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The annotation and everything inside of it."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def _is_model(part: Any) -> bool:
+    return isinstance(part, type) and not get_args(part) and issubclass(part, BaseModel)
 
 
 def neutral_fields(model: type[BaseModel]) -> list[str]:

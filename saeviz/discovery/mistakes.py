@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from saeviz.contract.options import Options, secret_fields
+from saeviz.contract.options import Options, secret_fields, table_of
 from saeviz.formats.plain import quoted, shortened
 
 LONGEST_WORD = 100
@@ -24,7 +24,7 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
     for mistake in error.errors():
         where = ".".join([place, *(shortened(str(part)) for part in mistake["loc"])])
         if mistake["type"] == "extra_forbidden":
-            names = list(model.model_fields)
+            names = list(_model_at(mistake["loc"], model).model_fields)
             hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
             lines.append(f"{where}: unknown option{hint}")
         else:
@@ -33,6 +33,12 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
             given = "" if silent else f", not {quoted(mistake['input'])}"
             lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")
     return lines
+
+
+def _model_at(loc: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
+    """The model of the table that a mistake is in: the options themselves, or a table that one of them lists."""
+    field = model.model_fields.get(str(loc[0])) if len(loc) > 1 else None
+    return (field and table_of(field)) or model
 
 
 def suggest(word: str, words: Iterable[str]) -> str:

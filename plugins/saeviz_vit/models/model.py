@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from saeviz import (
     DataError,
@@ -13,8 +14,42 @@ from saeviz import (
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+    from torch.nn import Module
 
     from saeviz.toolkit.openvino import Forward
+
+
+Hook = Literal["resid_post", "mlp_out", "attn_out", "embedding"]
+
+
+class HookPoint(NamedTuple):
+    """A place in a model where activations are read, by the names of TransformerLens and ViT-Prisma.
+
+    `resid_post` is the output of block `layer`, `mlp_out` and `attn_out` are what its MLP and its attention add to the
+    residual stream. `embedding` is the image embedding of the whole model, which belongs to no layer.
+    """
+
+    layer: int | None
+    hook: Hook = "resid_post"
+
+
+@contextmanager
+def recorded(modules: Mapping[HookPoint, Module]) -> Iterator[dict[HookPoint, Tensor]]:
+    """The outputs of modules, filled in while the model runs; the first one where a module gives several."""
+    seen: dict[HookPoint, Tensor] = {}
+
+    def keep(point: HookPoint) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            seen[point] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(point)) for point, module in modules.items()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Framing(Protocol):
@@ -40,7 +75,8 @@ class BaseModel:
 
     `names` are the names it is known by, empty if unknown (a weights file); `published` says that they
     are hub ids rather than names of local folders. `image_size` is the edge of the square picture that it is given and
-    `patch_size` that of a patch, in pixels, None where they are not known beforehand.
+    `patch_size` that of a patch, in pixels, None where they are not known beforehand. `embed_dim` is the length of an
+    image embedding, None if the model has none.
     """
 
     label: str
@@ -50,6 +86,7 @@ class BaseModel:
     n_blocks: int
     image_size: int | None = None
     patch_size: int | None = None
+    embed_dim: int | None = None
 
     @property
     def n_patches(self) -> int | None:
@@ -59,12 +96,12 @@ class BaseModel:
 
 @dataclass(frozen=True)
 class Activations:
-    """Outputs of blocks: per layer `[n, tokens, width]`, the patches last and row-major over `grid`.
+    """What was read: per hook point `[n, tokens, width]`, the patches last and row-major over `grid`.
 
-    The grid is (0, 0) if there are class tokens only.
+    The grid is (0, 0) if there are class tokens only. An embedding is one token, `[n, 1, dim]`.
     """
 
-    layers: Mapping[int, Tensor]
+    states: Mapping[HookPoint, Tensor]
     grid: tuple[int, int]
 
     @property
@@ -72,20 +109,21 @@ class Activations:
         """Number of tokens that are patches."""
         return self.grid[0] * self.grid[1]
 
-    def has_cls(self, layer: int) -> bool:
-        """Whether the model has a class token."""
-        return self.layers[layer].shape[1] > self.n_patches
+    def has_cls(self, point: HookPoint) -> bool:
+        """Whether there is a token for the whole image: a class token or an embedding."""
+        return point.hook == "embedding" or self.states[point].shape[1] > self.n_patches
 
-    def cls(self, layer: int) -> Tensor:
-        """The class token `[n, width]`. Raises `DataError` if the model has none."""
-        tokens = self.layers[layer]
-        if not self.has_cls(layer):
+    def cls(self, point: HookPoint) -> Tensor:
+        """The class token or the embedding `[n, width]`. Raises `DataError` if the model has no class token."""
+        if not self.has_cls(point):
             raise DataError("extractor.tokens: this vision model has no class token; use patch-max or patch-mean")
-        return tokens[:, 0]
+        return self.states[point][:, 0]
 
-    def patches(self, layer: int) -> Tensor:
-        """The patch tokens `[n, patches, width]`."""
-        return self.layers[layer][:, -self.n_patches :]
+    def patches(self, point: HookPoint) -> Tensor:
+        """The patch tokens `[n, patches, width]`; none of an embedding."""
+        if point.hook == "embedding":
+            return self.states[point][:, :0]
+        return self.states[point][:, -self.n_patches :]
 
 
 class VisionModel(Framing, Protocol):
@@ -109,13 +147,13 @@ class VisionModel(Framing, Protocol):
         """Rows and columns of patches for pixels of this shape."""
         ...
 
-    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """Outputs of some blocks, from one forward pass in torch that stops after the last of them."""
+    def activations(self, pixels: Tensor, points: Sequence[HookPoint]) -> Activations:
+        """What some hook points give, from one forward pass in torch that stops after the last of them."""
         ...
 
-    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """For an engine: the torch module, and a function of module and pixels that gives the outputs of some blocks.
+    def tap(self, points: Sequence[HookPoint], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """For an engine: the torch module, and a function of module and pixels that gives what is read at `points`.
 
-        They are `[n, tokens, width]` per layer in order, with `cls_only` `[n, 1, width]`.
+        That is `[n, tokens, width]` per point in order, with `cls_only` `[n, 1, width]`.
         """
         ...

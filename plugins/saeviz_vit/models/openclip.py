@@ -14,7 +14,7 @@ from saeviz import ConfigError, Context, DataError, PluginError
 from saeviz.toolkit.hub import commit_of, fetch
 from saeviz.toolkit.model_folders import check_folder
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
-from saeviz_vit.models.model import Activations, BaseModel
+from saeviz_vit.models.model import Activations, BaseModel, HookPoint, recorded
 from saeviz_vit.models.pixels import ByTable
 from saeviz_vit.options import ClipOptions
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 OPTION = "extractor.clip_checkpoint"
 ARCHITECTURE = "ViT-B-32"
-SIZES = (768, 12, 224, 32)
-"""Width, number of blocks, edge of a picture and of a patch in pixels."""
+SIZES = (768, 12, 224, 32, 512)
+"""Width, number of blocks, edge of a picture and of a patch in pixels, length of an embedding."""
 HUB_IDS = {"datacomp_xl_s13b_b90k": "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"}
 """The tag that the Prisma SAEs belong to. open_clip knows all tags, but takes seconds to import."""
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -54,8 +54,9 @@ class OpenClip:
         if self._path.is_dir():
             vision = self._local_config["vision_cfg"]
             name = self._path.resolve().name
-            edges = (size if isinstance(size, int) else None for size in map(vision.get, ("image_size", "patch_size")))
-            return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"], *edges)
+            edges = map(vision.get, ("image_size", "patch_size"))
+            sizes = (size if isinstance(size, int) else None for size in (*edges, self._local_config.get("embed_dim")))
+            return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"], *sizes)
         if self._path.is_file():
             return BaseModel(f"{ARCHITECTURE} of {self._source}", (), False, *SIZES)
         hub_id = HUB_IDS.get(str(self._source)) or self._tag["hf_hub"].strip("/")
@@ -94,19 +95,19 @@ class OpenClip:
         rows, columns = self._model.visual.patch_size
         return rows, columns
 
-    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """Outputs of some blocks; blocks after the last of them are not computed."""
-        visual, forward = self.tap(layers)
-        return Activations(dict(zip(layers, forward(visual, self._move(pixels)), strict=True)), self.grid(pixels))
+    def activations(self, pixels: Tensor, points: Sequence[HookPoint]) -> Activations:
+        """What some hook points give; blocks after the last of them are not computed."""
+        visual, forward = self.tap(points)
+        return Activations(dict(zip(points, forward(visual, self._move(pixels)), strict=True)), self.grid(pixels))
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:  # noqa: ARG002
         """Rows and columns of patches, the same for all pictures."""
         rows, columns = self._model.visual.grid_size
         return rows, columns
 
-    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """The image tower, and the function that gives the outputs of its blocks."""
-        return self._model.visual, partial(block_outputs, layers=layers, cls_only=cls_only)
+    def tap(self, points: Sequence[HookPoint], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """The image tower, and the function that gives what is read in it."""
+        return self._model.visual, partial(outputs_at, points=points, cls_only=cls_only)
 
     def embed_pixels(self, pixels: Sequence[Tensor]) -> Float32Array:
         """Unit vectors `[n, dim]` from the whole image tower."""
@@ -236,40 +237,52 @@ def _untouched_logging() -> Iterator[None]:
         logging.root.handlers[:] = before
 
 
-def block_outputs(visual: Any, pixels: Tensor, layers: Sequence[int], cls_only: bool) -> list[Tensor]:
-    """Per layer `[n, tokens, width]`, with `cls_only` `[n, 1, width]`. Layers come in order.
+def outputs_at(visual: Any, pixels: Tensor, points: Sequence[HookPoint], cls_only: bool) -> list[Tensor]:
+    """Per hook point `[n, tokens, width]`, with `cls_only` `[n, 1, width]`; `[n, 1, dim]` of the embedding.
 
     Blocks after the last layer are not computed; with `cls_only` the last block is computed for the class token only.
     """
+    blocks = visual.transformer.resblocks
+    whole = any(point.hook == "embedding" for point in points)
+    layers = sorted({point.layer for point in points if point.layer is not None}) or [len(blocks) - 1]
     last = layers[-1]
-    block = visual.transformer.resblocks[last]
-    shortened = cls_only and last > 0 and hasattr(block, "attention")
-    read = sorted({*layers[:-1], last - 1}) if shortened else list(layers)
-    seen = visual.forward_intermediates(
-        pixels,
-        indices=read,
-        stop_early=True,
-        intermediates_only=True,
-        output_fmt="NLC",
-        output_extra_tokens=True,
-    )
-    states = {
-        layer: _all_tokens(visual, len(pixels), cls, patches)
-        for layer, cls, patches in zip(
-            read, seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True
+    shortened = cls_only and not whole and last > 0 and hasattr(blocks[last], "attention")
+    read = sorted({*layers[:-1], last - 1}) if shortened else layers
+    inside = [point for point in points if point.hook in ADDED and point.layer in read]
+    with recorded({point: getattr(blocks[point.layer], ADDED[point.hook]) for point in inside}) as states:
+        seen = visual.forward_intermediates(
+            pixels,
+            indices=read,
+            stop_early=not whole,
+            intermediates_only=not whole,
+            output_fmt="NLC",
+            output_extra_tokens=True,
         )
-    }
+    tokens = zip(read, seen["image_intermediates_prefix"], seen["image_intermediates"], strict=True)
+    found = {HookPoint(layer): _all_tokens(visual, len(pixels), cls, patches) for layer, cls, patches in tokens}
+    found |= {point: _all_tokens(visual, len(pixels), x[:, :1], x[:, 1:]) for point, x in states.items()}
     if shortened:
-        states[last] = _class_token_after(block, states[last - 1])
-    return [states[layer][:, :1] if cls_only else states[layer] for layer in layers]
+        found |= _class_token_after(last, blocks[last], found[HookPoint(last - 1)])
+    if whole:
+        found[HookPoint(None, "embedding")] = seen["image_features"].unsqueeze(1)
+    return [found[point][:, :1] if cls_only else found[point] for point in points]
 
 
-def _class_token_after(block: Any, x: Tensor) -> Tensor:
-    """The class token after a residual attention block: it attends to all tokens, and only its output is computed."""
+ADDED = {"attn_out": "ls_1", "mlp_out": "ls_2"}
+"""Parts of a block whose output is added to the residual stream."""
+
+
+def _class_token_after(layer: int, block: Any, x: Tensor) -> dict[HookPoint, Tensor]:
+    """The class token in a residual attention block: it attends to all tokens, and only its output is computed."""
     normal = block.ln_1(x)
-    cls = x[:, :1] + block.ls_1(block.attention(normal[:, :1], normal, normal))
-    after: Tensor = cls + block.ls_2(block.mlp(block.ln_2(cls)))
-    return after
+    attended = block.ls_1(block.attention(normal[:, :1], normal, normal))
+    cls = x[:, :1] + attended
+    added = block.ls_2(block.mlp(block.ln_2(cls)))
+    return {
+        HookPoint(layer, "attn_out"): attended,
+        HookPoint(layer, "mlp_out"): added,
+        HookPoint(layer): cls + added,
+    }
 
 
 def _all_tokens(visual: Any, n: int, cls: Tensor, patches: Tensor) -> Tensor:

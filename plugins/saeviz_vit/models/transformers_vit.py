@@ -13,7 +13,7 @@ from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
 from saeviz.toolkit.model_folders import PROCESSOR_NAMES, from_folder, processor_settings
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
-from saeviz_vit.models.model import Activations, BaseModel
+from saeviz_vit.models.model import Activations, BaseModel, HookPoint, recorded
 from saeviz_vit.options import VitOptions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class TransformersVit:
     def __init__(self, options: VitOptions, context: Context) -> None:
         self._source = options.model
         self._revision = options.model_revision
-        self._last = max(options.sources)
+        self._last = max(table.layer for table in options.tables.values() if table.layer is not None)
         self._precision = options.precision
         self._crops_centre = options.crops_centre
         self._context = context
@@ -99,19 +99,21 @@ class TransformersVit:
             )
         return self.base.image_size
 
-    def activations(self, pixels: Tensor, layers: Sequence[int]) -> Activations:
-        """Outputs of some blocks; blocks after the last configured layer have been removed."""
-        model, forward = self.tap(layers)
-        seen = dict(zip(layers, forward(model, self._move(pixels)), strict=True))
+    def activations(self, pixels: Tensor, points: Sequence[HookPoint]) -> Activations:
+        """What some hook points give; blocks after the last configured layer have been removed."""
+        model, forward = self.tap(points)
+        seen = dict(zip(points, forward(model, self._move(pixels)), strict=True))
         grid = self.grid(pixels)
         for states in seen.values():
             self._check(states, len(pixels), grid)
         return Activations(seen, grid)
 
-    def tap(self, layers: Sequence[int], *, cls_only: bool = False) -> tuple[Any, Forward]:
-        """The model, and the function that gives the outputs of its blocks."""
+    def tap(self, points: Sequence[HookPoint], *, cls_only: bool = False) -> tuple[Any, Forward]:
+        """The model, and the function that gives what is read in it."""
         model, blocks = self._loaded
-        return model, partial(block_outputs, blocks=blocks, layers=layers, cls_only=cls_only)
+        for point in points:
+            _part(model.get_submodule(blocks), point)
+        return model, partial(outputs_at, blocks=blocks, points=points, cls_only=cls_only)
 
     def _check(self, states: Tensor, n: int, grid: tuple[int, int]) -> None:
         shape = tuple(states.shape)
@@ -251,21 +253,26 @@ def _blocks(model: Any, base: BaseModel) -> str:
     )
 
 
-def block_outputs(model: Any, pixels: Tensor, *, blocks: str, layers: Sequence[int], cls_only: bool) -> list[Tensor]:
-    """Per layer `[n, tokens, width]`, with `cls_only` the first token `[n, 1, width]`."""
-    seen: dict[int, Tensor] = {}
+PARTS = {"attn_out": ("layer_scale1", "attention", "self_attn"), "mlp_out": ("layer_scale2", "mlp")}
+"""Parts of a block whose output is added to the residual stream; of several that a block has, the first."""
+SCALED_OUTSIDE = ("lambda_1", "lambda_2")
+"""Factors of a block that no part of it applies."""
 
-    def keep(layer: int) -> Any:
-        def hook(_block: Any, _inputs: Any, output: Any) -> None:
-            seen[layer] = output[0] if isinstance(output, tuple) else output
 
-        return hook
+def _part(blocks: Any, point: HookPoint) -> Any:
+    """The module whose output is what `point` names. Raises `DataError` if there is none."""
+    block = blocks[point.layer]
+    if point.hook == "resid_post":
+        return block
+    found = [getattr(block, name) for name in PARTS[point.hook] if hasattr(block, name)]
+    if not found or any(hasattr(block, name) for name in SCALED_OUTSIDE):
+        raise DataError(f"{OPTION}: {point.hook} cannot be read in a {type(block).__name__}; resid_post can")
+    return found[0]
 
-    module = model.get_submodule(blocks)
-    handles = [module[layer].register_forward_hook(keep(layer)) for layer in layers]
-    try:
+
+def outputs_at(model: Any, pixels: Tensor, *, blocks: str, points: Sequence[HookPoint], cls_only: bool) -> list[Tensor]:
+    """Per hook point `[n, tokens, width]`, with `cls_only` the first token `[n, 1, width]`."""
+    modules = model.get_submodule(blocks)
+    with recorded({point: _part(modules, point) for point in points}) as seen:
         model(pixel_values=pixels)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [seen[layer][:, :1] if cls_only else seen[layer] for layer in layers]
+    return [seen[point][:, :1] if cls_only else seen[point] for point in points]

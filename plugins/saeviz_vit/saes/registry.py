@@ -32,6 +32,7 @@ class KnownSAE:
     revision: str | None = None
     default: bool = False
     centre_crop: bool = False
+    hook: str = "resid_post"
 
 
 @cache
@@ -84,12 +85,12 @@ def vit_notes() -> Iterator[str]:
 def _table(extractor: str) -> Iterator[str]:
     mine = [known for known in known_saes() if known.extractor == extractor]
     width = max(len(known.name) for known in mine)
-    yield f"{'known SAE':{width}}  layer  tokens   kind     expl. var.    L0  L0 of cls  repository"
+    yield f"{'known SAE':{width}}  layer  reads       tokens   kind     expl. var.    L0  L0 of cls  repository"
     for known in mine:
         variance = f"{known.explained_variance:.1%}" if known.explained_variance is not None else "-"
         yield (
-            f"{known.name:{width}}  {known.layer:5}  {known.tokens:7}  {known.architecture:7}  {variance:>10}"
-            f"  {_count(known.l0):>4}  {_count(known.l0_cls):>9}  {known.id}"
+            f"{known.name:{width}}  {known.layer:5}  {known.hook:10}  {known.tokens:7}  {known.architecture:7}"
+            f"  {variance:>10}  {_count(known.l0):>4}  {_count(known.l0_cls):>9}  {known.id}"
         )
 
 

@@ -19,12 +19,16 @@ from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 @dataclass(frozen=True)
 class SAESource:
-    """One SAE on disk or on the hub. Its config is fetched on first use, its weights when they are read."""
+    """One SAE on disk or on the hub. Its config is fetched on first use, its weights when they are read.
 
-    layer: int
+    `layer` is the one that it is used for, None for the embedding; `option` is where the run file names it.
+    """
+
+    layer: int | None
     source: str | Path
     revision: str | None
     context: Context
+    option: str = ""
 
     @cached_property
     def config(self) -> SAEConfig:
@@ -167,4 +171,4 @@ class SAESource:
 
     @property
     def _option(self) -> str:
-        return f"extractor.saes.{self.layer}"
+        return self.option or f"extractor.saes.{self.layer}"

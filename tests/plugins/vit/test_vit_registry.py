@@ -49,6 +49,7 @@ def test_every_entry_is_whole_and_named_once():
         assert sae.extractor in ("clip-b32-prisma", "vit-sae")
         assert sae.tokens in ("all", "cls", "patches")
         assert sae.architecture in ("vanilla", "top-k")
+        assert sae.hook in sae.id
         assert sae.revision is None or re.fullmatch("[0-9a-f]{40}", sae.revision)
         assert sae.explained_variance is None or 0.5 < sae.explained_variance < 1
         assert sae.l0 or sae.l0_cls
@@ -64,6 +65,8 @@ def test_every_entry_is_whole_and_named_once():
         ("prisma-cls-topk64-8", 0.87, None, 64),
         ("prisma-spatial-11", 0.99, 829, None),
         ("prisma-dino-b16-7", 0.98, 1086, 1041),
+        ("prisma-mlp-x64-7", 0.982, 1535, 1300),
+        ("prisma-mlp-x64-11", 0.897, 748, 745.5),
     ],
 )
 def test_published_figures(name, variance, l0, l0_cls):
@@ -179,7 +182,7 @@ def test_pictures_are_cropped_as_the_known_saes_were_trained():
 def test_saeviz_plugins_lists_them(saeviz_command):
     shown = saeviz_command("plugins", "extractor:clip-b32-prisma").out
     line = next(line for line in shown.splitlines() if line.startswith("prisma-x64-11 "))
-    assert line.split()[1:7] == ["11", "all", "vanilla", "98.4%", "1405", "1189"]
+    assert line.split()[1:8] == ["11", "resid_post", "all", "vanilla", "98.4%", "1405", "1189"]
     assert line.endswith("layer-11-hook_resid_post-l1-1e-05")
     assert "prisma-dino" not in shown
     notes = saeviz_command("plugins", "extractor:vit-sae", "--json").json()["notes"]
