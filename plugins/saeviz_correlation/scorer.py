@@ -58,7 +58,7 @@ class CorrelationScorer:
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
         names = self._chosen(data)
-        finding = finding_images(data.item_ids, self.options.split, self.context.seed)
+        finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
         found_on = self.targets(data, names, finding)
         held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
         largest = self._largest(data, found_on)

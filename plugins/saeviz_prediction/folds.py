@@ -23,9 +23,27 @@ def _hash(seed: int, item_id: str) -> bytes:
     return sha256(f"{seed}:{item_id}".encode()).digest()
 
 
-def fold_rows(n: int, folds: int) -> list[IntArray]:
-    """The rows of each fold: `n` in random order are dealt out in turn, so that sizes differ by one at most."""
-    return [np.arange(fold, n, folds) for fold in range(folds)]
+def fold_rows(n: int, folds: int, groups: IntArray | None = None) -> list[IntArray]:
+    """The rows of each fold: `n` in random order are dealt out in turn, so that sizes differ by one at most.
+
+    Of `groups`, a number for each row, none is in two folds: each in turn, the largest first, goes into the fold with
+    the fewest rows.
+    """
+    if groups is None:
+        return [np.arange(fold, n, folds) for fold in range(folds)]
+    _, first, of_row, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    fold_of, filled = np.zeros(sizes.size, dtype=np.int64), np.zeros(folds, dtype=np.int64)
+    for group in np.lexsort((first, -sizes)):
+        fold_of[group] = np.argmin(filled)
+        filled[fold_of[group]] += sizes[group]
+    return [np.flatnonzero(fold_of[of_row] == fold) for fold in range(folds)]
+
+
+def group_numbers(groups: Sequence[str | None]) -> IntArray:
+    """A number for each group; an image without one has its own."""
+    names = [(row, "") if name is None else (-1, name) for row, name in enumerate(groups)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
 
 
 def others(n: int, *left_out: IntArray) -> IntArray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import target_kind
-from saeviz_prediction.folds import Accuracy, fold_rows, others
+from saeviz_prediction.folds import Accuracy, others
 from saeviz_prediction.lasso import PENALTIES, Images, Step, path
 
 if TYPE_CHECKING:
@@ -23,22 +23,23 @@ PATIENCE = 3
 
 
 def nested_lasso(
-    features: csc_array, ratings: FloatArray, folds: int, min_active: int
+    features: csc_array, ratings: FloatArray, tests: Sequence[IntArray], min_active: int
 ) -> tuple[Accuracy, FloatArray, int]:
     """Accuracy on images left out; standardised weights `[n_features]` of a fit to all; how many are not 0.
+
+    `tests` are the rows of each fold.
 
     The inner folds of a fold are the other folds, so that each fit without two of them serves both. The fit to all
     images takes the penalty that was best over all inner folds.
     """
     rows = features.tocsr()
-    tests = fold_rows(len(ratings), folds)
 
     def fit(left_out: IntArray) -> tuple[Images, IntArray]:
         train = others(len(ratings), left_out)
         return Images(rows[train].tocsc(), ratings[train], min_active), train
 
-    inner = np.zeros((folds, PENALTIES.size))
-    for one in range(folds):
+    inner = np.zeros((len(tests), PENALTIES.size))
+    for one in range(len(tests)):
         for other in range(one):
             images, _ = fit(np.concatenate([tests[one], tests[other]]))
             errors = _errors(images, [(rows[tests[fold]].tocsc(), ratings[tests[fold]]) for fold in (one, other)])

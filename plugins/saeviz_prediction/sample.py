@@ -11,7 +11,7 @@ import numpy as np
 from saeviz import Context, ScoreInput, TargetKind, target_kind
 from saeviz_prediction import PredictionOptions
 from saeviz_prediction.activations import raw_activations
-from saeviz_prediction.folds import in_random_order
+from saeviz_prediction.folds import fold_rows, group_numbers, in_random_order
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -25,11 +25,15 @@ IMAGES_PER_FOLD = 4
 
 @dataclass(frozen=True)
 class Rated:
-    """The images of a sample that have one rating, `[n]` rows of it, and this rating of theirs."""
+    """The images of a sample that have one rating, `[n]` rows of it, and this rating of theirs.
+
+    `folds` are the parts of these `n` that are predicted from the others.
+    """
 
     name: str
     rows: IntArray
     values: FloatArray
+    folds: list[IntArray]
 
     @property
     def kind(self) -> TargetKind:
@@ -41,26 +45,30 @@ class Rated:
 class Sample:
     """Images with a rating, an activation and an embedding, where there are such; `rows` are theirs in the data.
 
-    `vectors` are float64 `[n, dim]` by where they come from: `activations` and `embeddings`.
+    `vectors` are float64 `[n, dim]` by where they come from: `activations` and `embeddings`. `groups` has a number for
+    each group of images, None if they have none.
     """
 
     item_ids: tuple[str, ...]
     rows: IntArray
     vectors: Mapping[str, FloatArray]
     ratings: Mapping[str, FloatArray]
+    groups: IntArray | None
 
     def rated(self, folds: int) -> tuple[list[Rated], dict[str, str]]:
         """The ratings that can be predicted, and for each other rating the reason why not."""
         usable, reasons = [], {}
         for name, ratings in self.ratings.items():
             rows = np.flatnonzero(np.isfinite(ratings))
-            values = ratings[rows]
+            values, groups = ratings[rows], None if self.groups is None else self.groups[rows]
             if rows.size < IMAGES_PER_FOLD * folds:
                 reasons[name] = f"only {rows.size} images have it, but {IMAGES_PER_FOLD * folds} are needed"
             elif values.max() == values.min():
                 reasons[name] = "all images have the same value"
+            elif groups is not None and np.unique(groups).size < folds:
+                reasons[name] = f"its images belong to {np.unique(groups).size} groups, fewer than the {folds} folds"
             else:
-                usable.append(Rated(name, rows, values))
+                usable.append(Rated(name, rows, values, fold_rows(rows.size, folds, groups)))
         return usable, reasons
 
 
@@ -78,6 +86,7 @@ def draw_sample(data: ScoreInput, names: Sequence[str], options: PredictionOptio
         rows=rows[complete],
         vectors={source: values[complete] for source, values in vectors.items()},
         ratings={name: values[rows[complete]] for name, values in ratings.items()},
+        groups=None if data.groups is None else group_numbers([data.groups[row] for row in rows[complete]]),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_prediction import PredictionOptions
-from saeviz_prediction.folds import Accuracy, fold_rows, others
+from saeviz_prediction.folds import Accuracy, others
 from saeviz_prediction.logistic import chances
 from saeviz_prediction.nested import nested_lasso
 from saeviz_prediction.ridge import Spectrum, gram, spectrum_of_gram, spectrum_of_vectors
@@ -32,7 +32,8 @@ class Prediction:
     features kept when fitted to all images. Ridge of a binary rating is logistic, and all of its entries have `auc` and
     `auc_sd` over folds; `r2` of ridge is then that of the predicted chances. The column `lasso_weight` has the weights
     of the fit to all images, in standard deviations of the rating per standard deviation of the feature: 0 = not kept,
-    NaN = not considered, since it is active on fewer than `min_active` of the images.
+    NaN = not considered, since it is active on fewer than `min_active` of the images. Of images with groups, none is
+    predicted from others of its group; `prediction_by_group` says so.
     """
 
     def __init__(self, options: PredictionOptions, context: Context) -> None:
@@ -40,10 +41,12 @@ class Prediction:
         self.context = context
         self._found: dict[FeatureSpace, dict[str, list[Entry]]] = {}
         self._together = _Together()
+        self._by_group = False
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space; its figures come with `combine`."""
         names = self._chosen(data)
+        self._by_group = data.groups is not None
         sample = draw_sample(data, names, self.options, self.context)
         usable, reasons = sample.rated(self.options.folds)
         for name, reason in reasons.items():
@@ -61,7 +64,7 @@ class Prediction:
         self._add_ridge(found, usable, _of_gram(products), source="features", space=space, n_inputs=columns.shape[1])
         for rated in self.context.progress(usable, len(usable), f"lasso of {space}"):
             accuracy, weights, n_kept = nested_lasso(
-                columns[rated.rows], rated.values, self.options.folds, self.options.min_active
+                columns[rated.rows], rated.values, rated.folds, self.options.min_active
             )
             entry = {"method": "lasso", "source": "features", "space": space, "n_inputs": columns.shape[1]}
             found[rated.name].append(entry | _figures(rated, accuracy) | {"n_kept": n_kept})
@@ -88,6 +91,7 @@ class Prediction:
             self._add_ridge(figures, usable, spectrum, source="features", space="all", n_inputs=n_inputs)
         yield ScoreFact("prediction", figures)
         yield ScoreFact("prediction_folds", self.options.folds)
+        yield ScoreFact("prediction_by_group", self._by_group)
         yield ScoreFact("prediction_max_images", self.options.max_images)
 
     def _add_ridge(
@@ -100,7 +104,7 @@ class Prediction:
         space: str,
         n_inputs: int,
     ) -> None:
-        accuracies = _ridge(usable, spectrum, self.options.folds)
+        accuracies = _ridge(usable, spectrum)
         for rated, accuracy in zip(usable, accuracies, strict=True):
             entry = {"method": "ridge", "source": source, "space": space, "n_inputs": n_inputs}
             found[rated.name].append(entry | _figures(rated, accuracy))
@@ -141,7 +145,7 @@ def _figures(rated: Rated, accuracy: Accuracy) -> Entry:
     return figures | ({"auc": accuracy.auc, "auc_sd": accuracy.auc_sd} if accuracy.kind == "binary" else {})
 
 
-def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum, folds: int) -> list[Accuracy]:
+def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum) -> list[Accuracy]:
     """An accuracy for each rating, logistic if it is binary; ratings of the same images share what is costly."""
     accuracies = [Accuracy(rated.kind) for rated in usable]
     by_images: dict[bytes, list[int]] = {}
@@ -149,7 +153,7 @@ def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum, folds: int) -> list[
         by_images.setdefault(rated.rows.tobytes(), []).append(place)
     for places in by_images.values():
         rows = usable[places[0]].rows
-        for test in fold_rows(rows.size, folds):
+        for test in usable[places[0]].folds:
             train = others(rows.size, test)
             fitted = spectrum(rows[train], rows[test])
             for place in places:

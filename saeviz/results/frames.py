@@ -38,14 +38,15 @@ def individual_frame(items: Sequence[ImageItem]) -> pd.DataFrame:
 def halves(items: Sequence[ImageItem], share: float | None, seed: int) -> pd.Series[str]:
     """For each image `found` (used to discover relations) or `held out` (used to test them); the index is `item_id`.
 
-    All are `found` if `share` is None.
+    All are `found` if `share` is None. Images of one group are in the same half.
     """
     import numpy as np
     import pandas as pd
 
     ids = [item.item_id for item in items]
+    finding = finding_images(ids, share, seed, [item.group for item in items])
     return pd.Series(
-        np.where(finding_images(ids, share, seed), "found", "held out"),
+        np.where(finding, "found", "held out"),
         index=pd.Index(ids, name="item_id", dtype=object),
         name="split",
         dtype=object,

@@ -93,14 +93,22 @@ class ScoreInput:
             yield slice(start, stop), self.space.stack(waiting)
 
 
-def finding_images(item_ids: Sequence[str], share: float | None, seed: int) -> Mask:
+def finding_images(
+    item_ids: Sequence[str], share: float | None, seed: int, groups: Sequence[str | None] | None = None
+) -> Mask:
     """A mask `[n_items]` of the images on which relations are discovered, about `share` of all; all for None.
 
-    A hash of seed and id decides for each image, independent of its position and of the other images.
+    A hash of seed and id decides for each image, independent of its position and of the other images. Images of one of
+    the `groups` stay together: for them, the group's name takes the place of the id.
     """
     import numpy as np
 
     if share is None:
         return np.ones(len(item_ids), dtype=bool)
-    hashes = [blake2b(f"{seed} {item_id}".encode(), digest_size=8).digest() for item_id in item_ids]
+    names = item_ids if groups is None else map(_together, item_ids, groups)
+    hashes = [blake2b(f"{seed} {name}".encode(), digest_size=8).digest() for name in names]
     return np.frombuffer(b"".join(hashes), dtype="<u8") < np.uint64(share * 2**64)
+
+
+def _together(item_id: str, group: str | None) -> str:
+    return item_id if group is None else group

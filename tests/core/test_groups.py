@@ -76,3 +76,18 @@ def test_a_group_that_is_no_text_is_blamed_on_the_provider(fake_run, monkeypatch
     monkeypatch.setattr(FakeImages, "iter_images", lambda self, **_: iter(items))
     with pytest.raises(saeviz.PluginError, match=r"images: fake-images .* gave the item 'picture/0' the group"):
         run(fake_run, 0)
+
+
+def test_images_of_a_group_are_found_or_held_out_together():
+    ids = [f"picture {number}" for number in range(400)]
+    groups = [None if number % 4 == 0 else f"series {number % 50}" for number in range(400)]
+    finding = saeviz.finding_images(ids, 0.5, 7, groups)
+    of_group = {}
+    for group, is_found in zip(groups, finding.tolist(), strict=True):
+        of_group.setdefault(group, set()).add(is_found)
+    assert of_group.pop(None) == {True, False}
+    assert all(len(halves) == 1 for halves in of_group.values())
+    assert len(set.union(*of_group.values())) == 2
+    alone = saeviz.finding_images(ids, 0.5, 7)
+    single = [number for number, group in enumerate(groups) if group is None]
+    assert (finding[single] == alone[single]).all()

@@ -152,6 +152,18 @@ def test_images_are_held_out_and_of_the_kind_they_are_said_to_be(run_file, plugi
         assert kinds != sorted(kinds), "the order must not tell which is which"
 
 
+def test_images_of_a_group_that_the_labeler_saw_are_not_held_out(run_file, plugin):
+    run = saeviz.run(run_file, settings=["images.groups=60"])
+    group_of = {item.item_id: item.group for item in run.items}
+    requests = {request.feature: request for request in plugin["named"]}
+    judged = [one for one in lines_of(run) if one.images]
+    assert judged
+    for one in judged:
+        request = requests[one.feature]
+        seen = {top.item.group for top in request.top} | {item.group for item in request.contrast}
+        assert not seen & {group_of[image.item_id] for image in one.images}
+
+
 def test_active_images_are_from_the_whole_range(run_file):
     run = saeviz.run(run_file, settings=["run.judge_images=10"])
     spread = []

@@ -10,6 +10,7 @@ import statsmodels.api as sm
 from pydantic import ValidationError
 from scipy import stats
 
+import saeviz
 from saeviz import ConfigError
 from saeviz_correlation import LinearOptions, PartialOptions
 from saeviz_correlation.auc import AUC
@@ -202,7 +203,13 @@ def test_images_in_groups_are_taken_as_independent_if_asked_for():
 
 def test_held_out_images_have_robust_errors_too():
     features, ratings, groups = grouped_data()
-    columns, _ = score(make_input(features, ratings, groups=groups), split=0.5)
+    given = make_input(features, ratings, groups=groups)
+    columns, _ = score(given, split=0.5)
+    finding = saeviz.finding_images(given.item_ids, 0.5, 0, groups)
+    assert (columns["n", "mood"] == finding.sum()).all()
+    assert not {group for group, is_found in zip(groups, finding, strict=True) if is_found} & {
+        group for group, is_found in zip(groups, finding, strict=True) if not is_found
+    }
     assert (columns["df_held_out", "mood"] < 12).all()
     assert np.isfinite(columns["p_held_out", "mood"]).all()
 

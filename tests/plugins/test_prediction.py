@@ -29,7 +29,7 @@ def sparse_features(generator, n=150, n_features=60, density=0.3):
     return generator.gamma(1.0, size=(n, n_features)) * (generator.random((n, n_features)) < density)
 
 
-def make_input(dense, ratings, embeddings=None, layer=7, ids=None, size=40):
+def make_input(dense, ratings, embeddings=None, layer=7, ids=None, size=40, groups=None):
     dense = np.asarray(dense, np.float32)
     space = FeatureSpace(layer, "cls", dense.shape[1])
     ids = ids or tuple(f"image {i}" for i in range(len(dense)))
@@ -38,7 +38,7 @@ def make_input(dense, ratings, embeddings=None, layer=7, ids=None, size=40):
         for start in range(0, len(dense), size):
             yield FeatureBatch(space, ids[start : start + size], csr_array(dense[start : start + size]))
 
-    return ScoreInput(space, ids, FeatureStream(space, read), embeddings, ratings)
+    return ScoreInput(space, ids, FeatureStream(space, read), embeddings, ratings, groups=groups)
 
 
 def predict(*inputs, context=None, **options):
@@ -183,7 +183,7 @@ def test_what_a_fold_was_rated_has_no_part_in_its_prediction(monkeypatch):
         others = ratings.copy()
         others[fold_rows(60, 3)[0]] = 1 + 3 * generator.normal(size=20)
         for values in (ratings, others):
-            nested.nested_lasso(csc_array(x), values, 3, 3)
+            nested.nested_lasso(csc_array(x), values, fold_rows(60, 3), 3)
         (first, *_), (again, *_) = predictions[-6:-3], predictions[-3:]
         np.testing.assert_array_equal(first, again)
 
@@ -198,6 +198,50 @@ def test_folds_share_the_images_out_evenly_and_by_id():
     assert sorted(np.concatenate(folds)) == list(range(103))
     assert {fold.size for fold in folds} == {20, 21}
     assert not set(others(103, folds[0], folds[3])) & (set(folds[0]) | set(folds[3]))
+
+
+def test_a_group_is_in_one_fold_and_folds_are_about_equal():
+    generator = np.random.default_rng(5)
+    groups = generator.integers(0, 30, 200)
+    folds = fold_rows(200, 5, groups)
+    assert sorted(np.concatenate(folds)) == list(range(200))
+    assert sum(len(set(groups[fold])) for fold in folds) == 30
+    assert all(35 <= fold.size <= 45 for fold in folds)
+
+
+def test_what_only_tells_groups_apart_predicts_nothing_in_other_groups():
+    generator = np.random.default_rng(6)
+    codes = np.repeat(np.arange(20), 8)
+    x = sparse_features(generator, n=160)
+    x[:, :20] = np.eye(20)[codes] * 20
+    rating = {"beauty": generator.normal(size=20)[codes] + 0.3 * generator.normal(size=160)}
+    grouped = make_input(x, rating, groups=tuple(f"artist {code}" for code in codes))
+    alone, _ = predict(make_input(x, rating), min_active=3)
+    together, _ = predict(grouped, min_active=3)
+    for method in ("ridge", "lasso"):
+        key = method, "features", "layer7.cls"
+        assert alone["beauty"][key]["r2"] > 0.5
+        assert together["beauty"][key]["r2"] < 0.1
+
+
+def test_fewer_groups_than_folds_are_a_reason_not_to_predict(caplog):
+    generator = np.random.default_rng(7)
+    data = make_input(
+        sparse_features(generator), {"calm": generator.normal(size=150)}, groups=("a", "b", None) * 1 + ("a",) * 147
+    )
+    figures, _ = predict(data)
+    assert figures == {}
+    assert "its images belong to 3 groups, fewer than the 5 folds" in caplog.text
+
+
+def test_a_binary_rating_of_one_group_only_is_predicted_like_the_mean():
+    generator = np.random.default_rng(8)
+    codes = np.repeat(np.arange(10), 15)
+    data = make_input(
+        sparse_features(generator), {"sea": (codes == 3) * 1.0}, groups=tuple(f"film {code}" for code in codes)
+    )
+    figures, _ = predict(data)
+    assert all(entry["r2"] < 0.1 for entry in figures["sea"].values())
 
 
 def test_accuracy_is_zero_for_who_knows_only_the_mean():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -75,6 +75,7 @@ def trials(session: Session, lines: Sequence[LabelLine]) -> Iterator[Trial]:
 
     Of `run.judge_images` half are active, the rest silent, and of these half `hard`: most similar to the top images by
     the run's embedding. A run without embeddings has no hard ones. What is drawn depends on `run.seed` and the feature.
+    Images in one group with an image that the labeler saw are not held out.
     """
     import numpy as np
 
@@ -90,9 +91,17 @@ def trials(session: Session, lines: Sequence[LabelLine]) -> Iterator[Trial]:
         looked_at = top[: line.n_seen]
         seen = np.zeros(len(dataset), dtype=bool)
         seen[[*looked_at, *contrast]] = True
+        seen |= _of_groups(dataset, {dataset[row].group for row in (*looked_at, *contrast)} - {None})
         likeness = None if embeddings is None else embeddings @ _centre(embeddings[top], values[top])
         trial = _trial(line, values, seen, likeness, session, dataset)
         yield trial if trial.reason else trial._replace(seen=_seen(line.feature, values, looked_at, session, dataset))
+
+
+def _of_groups(dataset: Sequence[ImageItem], groups: Collection[str | None]) -> Mask:
+    """The images of these groups, which are like those that the labeler saw."""
+    import numpy as np
+
+    return np.array([item.group in groups for item in dataset], dtype=bool)
 
 
 def _trial(
