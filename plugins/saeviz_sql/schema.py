@@ -60,14 +60,31 @@ def bring_up_to_date(database: Database) -> int:
 
 
 def known_version(database: Database) -> int:
-    """The version of the tables, 0 where there are none. Raises `ConfigError` for tables that are newer."""
+    """The version of the tables, 0 where there are none.
+
+    Raises `ConfigError` for tables that are newer, `DataError` for a SQLite file with SQL of its own about them.
+    """
     with database.reading() as connection:
+        if not database.is_postgres:
+            _refuse_code(database, connection)
         found = _version_of(connection)
     if found > len(MIGRATIONS):
         raise saeviz.ConfigError(
             f"{database} has tables of version {found}, and this saeviz knows version {len(MIGRATIONS)}; upgrade saeviz"
         )
     return found
+
+
+def _refuse_code(database: Database, connection: Connection) -> None:
+    """A view or trigger of a received file would be run whenever its table is read or written, and may have no end."""
+    found = connection.exec_driver_sql(
+        "select type, name from sqlite_master "
+        "where type in ('view', 'trigger') and lower(substr(tbl_name, 1, 7)) = 'saeviz_'"
+    ).first()
+    if found is not None:
+        raise saeviz.DataError(
+            f"{database} has a {found[0]} {found[1]!r}, which no store of saeviz has; drop it, or use another file"
+        )
 
 
 def _version_of(connection: Connection) -> int:

@@ -50,7 +50,7 @@ _CHECKED = ("entry", "file")
 
 @dataclass(frozen=True)
 class Model:
-    """What entries were made by. `digest` stands for everything that the outcome depends on, as far as known before."""
+    """What entries were made by. `digest` covers everything that the outcome depends on, as far as known before."""
 
     digest: str
     kind: str
@@ -87,6 +87,8 @@ class SharedCache:
             raise
 
     def _set_up(self) -> None:
+        if self._connection.execute("select 1 from sqlite_master where type in ('view', 'trigger')").fetchone():
+            raise sqlite3.DatabaseError("it has views or triggers, which no shared cache has")
         (version,) = self._connection.execute("pragma user_version").fetchone()
         if version not in (0, FORMAT):
             raise sqlite3.DatabaseError(f"it has format {version}, and this saeviz knows format {FORMAT}")
@@ -132,7 +134,7 @@ class SharedCache:
             (largest, number, *images),
         ).fetchall()
         now = int(time.time())
-        with suppress(sqlite3.OperationalError):  # whoever may only read it may use it
+        with suppress(sqlite3.OperationalError):  # a file that may only be read can be used
             self._touch([entry for entry, used, _, _, _ in rows if used < now - DAY], now)
         return {
             image: data if data is not None and check == _check_of(model, provenance, image, data) else None

@@ -110,6 +110,26 @@ def test_swapped_or_changed_rows_give_no_wrong_values(run_file, shared, statemen
     assert values(run(run_file, "two")) == values(first)
 
 
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["alter table entry rename to kept", f"create view entry as select k.* from kept k, ({ENDLESS})"],
+        [f"create trigger t after insert on entry begin delete from entry where id in ({ENDLESS}); end"],
+        ["create trigger t after insert on entry begin update entry set data = x'00'; end", "delete from entry"],
+    ],
+    ids=["view", "endless trigger", "trigger"],
+)
+def test_sql_of_the_file_is_not_run(run_file, shared, statements):
+    first, change = shared
+    change(*statements)
+    second = run(run_file, "two")
+    assert values(second) == values(first)
+    assert "views or triggers, which no shared cache has" in log_of(second)
+
+
 def test_entries_of_another_model_are_not_taken_for_its_own(run_file, shared):
     first, change = shared
     change(

@@ -108,10 +108,11 @@ def database(tmp_path):
     store.write(versioned(SPACE, IDS))
     store.close()
 
-    def change(statement: str) -> None:
+    def change(*statements: str) -> None:
         connection = sqlite3.connect(path, isolation_level=None)
         connection.create_function("flip", 1, lambda data: data[:-1] + bytes([data[-1] ^ 1]))
-        connection.execute(statement)
+        for statement in statements:
+            connection.execute(statement)
         connection.close()
 
     return (lambda: open_store("sql", path)), change
@@ -158,3 +159,38 @@ def test_reading_migrates_no_tables_and_writing_does(database, tmp_path):
     change("update saeviz_features set activations = flip(activations) where item_id = 'image 0'")
     with pytest.raises(saeviz.DataError, match="'image 0' are damaged"):
         read_all(opened(), SPACE, IDS)
+
+
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["drop table saeviz_schema", f"create view saeviz_schema as select 2 as version from ({ENDLESS})"],
+        [
+            "alter table saeviz_features rename to kept",
+            f"create view Saeviz_Features as select k.* from kept k, ({ENDLESS})",
+        ],
+        [
+            "create trigger t after insert on saeviz_features "
+            f"begin delete from saeviz_features where place in ({ENDLESS}); end"
+        ],
+        ["create trigger t after insert on saeviz_features begin update saeviz_features set activations = x'00'; end"],
+    ],
+    ids=["version", "view", "endless trigger", "trigger"],
+)
+def test_sql_of_a_received_file_is_not_run(database, statements):
+    """Neither to read nor to write: a view without an end would be waited for, a trigger would change what is kept."""
+    opened, change = database
+    change(*statements)
+    with pytest.raises(saeviz.DataError, match=r"has a (view|trigger) '\w+', which no store of saeviz has"):
+        opened().spaces()
+    with pytest.raises(saeviz.DataError, match="which no store of saeviz has"):
+        opened().write(versioned(SPACE, IDS))
+
+
+def test_views_of_somebodys_own_beside_the_tables_are_left_alone(database):
+    opened, change = database
+    change("create table paintings (id)", "create view some_paintings as select * from paintings")
+    assert_same(read_all(opened(), SPACE), versioned(SPACE, IDS))
