@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import saeviz
 import saeviz.cli
 
 # The same examples every time, however busy the machine is.
@@ -24,6 +26,9 @@ hypothesis.settings.load_profile("saeviz")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 FAKES = "module:saeviz.testing.fakes"
+
+WITHOUT_MODELS = ["--plugins", FAKES, "--set", "extractor.use=fake-extractor", "--set", "embeddings.use=none"]
+"""Instead of the extractor and the embeddings that a run has by default, which need packages that may not be there."""
 
 FAKE_RUN = """
 [images]
@@ -58,11 +63,13 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def clean_environment() -> Iterator[None]:
     """No setting of the developer's own reaches a test, nor what runs share; a broken bundled plugin is an error.
 
-    Only a machine that goes down needs fsync, and none does here.
+    Only a machine that goes down needs fsync, and none does here. The many processes that tests start compile saeviz
+    once and not each for itself.
     """
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name in [name for name in os.environ if name.startswith("SAEVIZ_")]:
             monkeypatch.delenv(name)
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         monkeypatch.setenv("SAEVIZ_STRICT_PLUGINS", "1")
         monkeypatch.setenv("SAEVIZ_RUN__CACHE", "false")
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
@@ -129,3 +136,18 @@ def fake_run(tmp_path: Path) -> Path:
     path = tmp_path / "fake.toml"
     path.write_text(FAKE_RUN)
     return path
+
+
+@pytest.fixture(scope="session")
+def finished_once(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of `fake_run`, run once for all tests of this process, which only copy it."""
+    path = tmp_path_factory.mktemp("finished") / "fake.toml"
+    path.write_text(FAKE_RUN)
+    return saeviz.run(path).dir
+
+
+@pytest.fixture
+def finished_run(fake_run: Path, finished_once: Path) -> Path:
+    """As `fake_run`, where the run has finished: running it again finds everything up to date."""
+    shutil.copytree(finished_once, fake_run.parent / "runs" / "fake")
+    return fake_run

@@ -276,6 +276,7 @@ def _write_for_ever(folder: Path) -> None:
         shared.put(MODEL, "{}", both)
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_whole_transactions(tmp_path):
     worker = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(tmp_path,))
     worker.start()

@@ -291,9 +291,8 @@ def test_the_defaults_that_init_shows_are_the_defaults(saeviz_command, tmp_path)
     assert long == short
 
 
-def test_show_tells_all_about_a_feature(saeviz_command, fake_run):
-    saeviz_command("run", fake_run)
-    name = first_selected(fake_run)
+def test_show_tells_all_about_a_feature(saeviz_command, finished_run):
+    name = first_selected(finished_run)
     text = saeviz_command("show", name).out
     assert text.startswith(name)
     found = saeviz_command("show", name, "--json").json()

@@ -242,9 +242,7 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         (["runs/fake"], None, "runs/fake has no HTML report"),
     ],
 )
-def test_a_mistake_gets_a_sentence(saeviz_command, fake_run, monkeypatch, arguments, token, message):
-    if "runs/fake" in arguments:
-        saeviz.run(fake_run)
+def test_a_mistake_gets_a_sentence(saeviz_command, finished_run, monkeypatch, arguments, token, message):
     if token:
         monkeypatch.setenv("SAEVIZ_TOKEN", token)
     ended = saeviz_command("serve", *arguments, "--port", "0")

@@ -209,6 +209,7 @@ def test_a_dry_run_of_a_finished_run(saeviz_command, threads_run):
     assert [line.split(maxsplit=1)[1] for line in told.splitlines()] == ["up to date"] * 7
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT")
 def test_ctrl_c_waits_for_no_answer_and_loses_no_name(threads_run):
     command = [sys.executable, "-m", "saeviz", "run", str(threads_run), "--set", "labeler.hangs_after=4"]

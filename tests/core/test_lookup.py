@@ -12,8 +12,8 @@ from tests.conftest import FAKES
 
 
 @pytest.fixture(params=["as written", "one group of rows", "shuffled"])
-def run(fake_run, request):
-    made = saeviz.run(fake_run)
+def run(finished_run, request):
+    made = saeviz.run(finished_run)
     rundir = RunDir(made.dir)
     manifest = rundir.read_manifest()
     for record in manifest["stages"].values():
@@ -81,22 +81,22 @@ def test_companions_are_the_others_of_the_cluster_most_active_first(run):
     assert some
 
 
-def test_without_clusters_there_are_no_companions(fake_run):
-    run = saeviz.run(fake_run)
+def test_without_clusters_there_are_no_companions(finished_run):
+    run = saeviz.run(finished_run)
     assert "cluster" not in run.scores
     assert run.companions("layer1.cls/0") == []
 
 
-def test_a_table_that_is_not_there_names_the_stage(fake_run):
-    run = saeviz.run(fake_run)
+def test_a_table_that_is_not_there_names_the_stage(finished_run):
+    run = saeviz.run(finished_run)
     (run.dir / "scores.parquet").unlink()
     for ask in (run.scores_of, run.companions):
         with pytest.raises(saeviz.RunDirError, match="score"):
             ask("layer1.cls/0")
 
 
-def test_a_table_that_is_none_is_a_sentence(fake_run):
-    run = saeviz.run(fake_run)
+def test_a_table_that_is_none_is_a_sentence(finished_run):
+    run = saeviz.run(finished_run)
     for name in ("scores", "correlations", "top_images"):
         (run.dir / f"{name}.parquet").write_bytes(b"PAR1 this is no table PAR1")
     for ask in (run.scores_of, run.correlations_of, run.top_item_ids, run.top_images, run.companions):

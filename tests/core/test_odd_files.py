@@ -14,6 +14,7 @@ import saeviz
 from saeviz import ExitCode
 from saeviz.formats.npz import read_npz
 from saeviz.toolkit.files import Stamp, read_lines
+from tests.conftest import WITHOUT_MODELS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
 
@@ -49,9 +50,9 @@ ODD = {
 
 
 @pytest.fixture
-def finished(fake_run) -> Path:
+def finished(finished_run) -> Path:
     """A run directory whose manifest knows no digests, so that its files are read whatever is in them."""
-    made = saeviz.run(fake_run).dir
+    made = saeviz.run(finished_run).dir
     manifest = json.loads((made / "run.json").read_text())
     for record in manifest["stages"].values():
         record.pop("sha256", None)
@@ -112,6 +113,7 @@ def test_a_stamp_fits_no_device(tmp_path):
     assert not Stamp(0, 0, "").fits(tmp_path / "shard")
 
 
+@pytest.mark.slow
 def test_an_archive_that_would_unpack_to_gigabytes_is_not_unpacked(tmp_path):
     with ZipFile(tmp_path / "bomb.npz", "w", ZIP_DEFLATED) as archive, archive.open("values.npy", "w") as file:
         for _ in range(2**30 // 2**24 + 1):
@@ -121,6 +123,7 @@ def test_an_archive_that_would_unpack_to_gigabytes_is_not_unpacked(tmp_path):
         read_npz(tmp_path / "bomb.npz")
 
 
+@pytest.mark.slow
 def test_a_table_that_repeats_a_row_without_end_is_not_read(finished):
     import pyarrow.parquet as pq
 
@@ -219,7 +222,8 @@ def forbidden(tmp_path, monkeypatch) -> Path:
 
 def test_a_folder_of_images_that_may_not_be_read_is_not_called_empty(saeviz_command, forbidden, tmp_path):
     (tmp_path / "ratings.csv").write_text("image,warmth\na.png,1\n")
-    ended = saeviz_command("check", "--images", forbidden, "--ratings", tmp_path / "ratings.csv", "--out", "out")
+    images = ["--images", forbidden, "--ratings", tmp_path / "ratings.csv", "--out", "out"]
+    ended = saeviz_command("check", *images, *WITHOUT_MODELS)
     assert ended.code == ExitCode.FAILED
     assert f"images.path: {forbidden} cannot be read (Permission denied); change its permissions" in ended.err
 

@@ -16,6 +16,7 @@ import saeviz
 from saeviz.toolkit.images import open_picture, picture_file, size_of, to_rgb
 from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.vlm.pictures import open_picture as shown_to_a_labeler
+from tests.conftest import WITHOUT_MODELS
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) print\n%%EOF\n"
 BROKEN_EXIF = b"Exif\0\0\0\x08\0\x02\x01\x12\0\x03"
@@ -242,13 +243,13 @@ def test_a_run_leaves_out_what_is_no_picture_and_does_not_wait(tmp_path, saeviz_
         "pics/photo.jpg",
     ]
     (tmp_path / "images.csv").write_text("\n".join(["file,liked", *(f"{name},{n}" for n, name in enumerate(names))]))
-    fakes = ["--plugins", "module:saeviz.testing.fakes", "--set", "extractor.use=fake-extractor", "--until", "extract"]
+    until = [*WITHOUT_MODELS, "--until", "extract"]
     (tmp_path / "run.toml").write_text('[images]\nuse = "table"\npath = "images.csv"\n')
-    done = saeviz_command("run", tmp_path / "run.toml", *fakes)
+    done = saeviz_command("run", tmp_path / "run.toml", *until)
     assert done.code == saeviz.ExitCode.PARTIAL, done
     lines = (tmp_path / "runs" / "run" / "failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["subject"] for line in lines] == names[3:]
-    done = saeviz_command("run", "--images", pictures, *fakes, "--set", f"run.dir={tmp_path / 'other'}")
+    done = saeviz_command("run", "--images", pictures, *until, "--set", f"run.dir={tmp_path / 'other'}")
     assert done.code == saeviz.ExitCode.PARTIAL, done
     assert "Traceback" not in done.err
 
@@ -258,7 +259,8 @@ def test_a_loop_of_links_is_said_wherever_a_path_is_named(tmp_path, saeviz_comma
     loop.symlink_to(loop)
     run_file = tmp_path / "run.toml"
     run_file.write_text(f'[images]\npath = "{tmp_path}"\nratings = "loop/ratings.csv"\n')
-    for words in (["run", loop], ["run", "--images", loop], ["check", run_file], ["show", loop], ["serve", loop]):
+    runs = [["run", loop], ["run", "--images", loop], ["check", run_file]]
+    for words in (*([*words, *WITHOUT_MODELS] for words in runs), ["show", loop], ["serve", loop]):
         done = saeviz_command(*words)
         assert done.code not in (saeviz.ExitCode.DONE, saeviz.ExitCode.PARTIAL), words
         assert "Traceback" not in done.err

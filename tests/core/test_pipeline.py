@@ -57,8 +57,8 @@ def test_the_manifest_says_what_the_embeddings_came_from(fake_run, monkeypatch):
     assert run.manifest["stages"]["embed"]["provenance"] == {"engine": "abacus 2"}
 
 
-def test_the_tables_agree_with_the_features(fake_run):
-    run = saeviz.run(fake_run)
+def test_the_tables_agree_with_the_features(finished_run):
+    run = saeviz.run(finished_run)
     assert [space.layer for space in run.spaces] == [1, 2]
     for space in run.spaces:
         batch = run.features(space)
@@ -89,13 +89,13 @@ def test_the_same_run_again_does_nothing(fake_run):
         ("run.device=cpu", []),
     ],
 )
-def test_a_changed_option_runs_its_stage_and_what_follows(fake_run, setting, ran):
-    saeviz.run(fake_run)
-    assert stages_that_ran(fake_run, setting) == ran
+def test_a_changed_option_runs_its_stage_and_what_follows(finished_run, setting, ran):
+    saeviz.run(finished_run)
+    assert stages_that_ran(finished_run, setting) == ran
 
 
-def test_new_images_are_added_without_extracting_the_others_again(fake_run, monkeypatch):
-    saeviz.run(fake_run)
+def test_new_images_are_added_without_extracting_the_others_again(finished_run, monkeypatch):
+    saeviz.run(finished_run)
     seen = []
     from saeviz.testing import fakes
 
@@ -110,7 +110,7 @@ def test_new_images_are_added_without_extracting_the_others_again(fake_run, monk
         return original(self, passing())
 
     monkeypatch.setattr(fakes.FakeExtractor, "extract", watched)
-    run = saeviz.run(fake_run, settings=["images.n=27"])
+    run = saeviz.run(finished_run, settings=["images.n=27"])
     assert seen == ["picture/24", "picture/25", "picture/26"]
     assert len(run.items) == 27
     assert run.manifest["stages"]["score"]["counts"]["images"] == 27
@@ -278,14 +278,14 @@ def test_a_feature_without_a_name_is_listed_and_tried_again(fake_run, monkeypatc
     assert list(again.labels) == [choice.feature for choice in again.selected]
 
 
-def test_labels_are_not_made_again_for_an_unchanged_request(fake_run, monkeypatch):
+def test_labels_are_not_made_again_for_an_unchanged_request(finished_run, monkeypatch):
     from saeviz.testing.fakes import FakeLabeler
 
-    first = saeviz.run(fake_run)
+    first = saeviz.run(finished_run)
     asked = []
     original = FakeLabeler.label
     monkeypatch.setattr(FakeLabeler, "label", lambda self, request: asked.append(request) or original(self, request))
-    fewer = saeviz.run(fake_run, settings=["selector.limit=3"])
+    fewer = saeviz.run(finished_run, settings=["selector.limit=3"])
     assert asked == []
     assert len(fewer.labels) == 3
     assert set(fewer.labels.items()) <= set(first.labels.items())
@@ -412,10 +412,10 @@ def test_a_column_that_no_table_has_a_place_for_is_refused(fake_run, tmp_path, s
     assert str(caught.value) == message
 
 
-def test_a_run_directory_of_other_images_is_refused(fake_run):
-    saeviz.run(fake_run)
+def test_a_run_directory_of_other_images_is_refused(finished_run):
+    saeviz.run(finished_run)
     with pytest.raises(saeviz.ConfigError, match=r"holds features of 24 other images.*--redo extract"):
-        saeviz.run(fake_run, settings=["images.use=gallery", "images.count=3"])
+        saeviz.run(finished_run, settings=["images.use=gallery", "images.count=3"])
 
 
 @pytest.mark.parametrize("first", ["of another run", "of this run before"])
@@ -435,17 +435,17 @@ def test_a_store_that_this_run_did_not_write_is_not_emptied(fake_run, tmp_path, 
     assert len(again.features(again.spaces[0]).item_ids) == 12
 
 
-def test_a_store_may_move_to_an_empty_place(fake_run, tmp_path):
-    run = saeviz.run(fake_run)
-    moved = saeviz.run(fake_run, settings=[f"store.path={tmp_path / 'elsewhere'}"])
+def test_a_store_may_move_to_an_empty_place(finished_run, tmp_path):
+    run = saeviz.run(finished_run)
+    moved = saeviz.run(finished_run, settings=[f"store.path={tmp_path / 'elsewhere'}"])
     assert moved.features(moved.spaces[0]).item_ids == run.features(run.spaces[0]).item_ids
     assert list((run.dir / "features").rglob("*.npz")), "what was there stays"
 
 
 @pytest.mark.parametrize("setting", ["store.encoding=scipy", "store.shard_rows=7"])
-def test_an_option_that_no_outcome_depends_on_runs_nothing_again(fake_run, setting):
-    saeviz.run(fake_run)
-    assert stages_that_ran(fake_run, setting) == []
+def test_an_option_that_no_outcome_depends_on_runs_nothing_again(finished_run, setting):
+    saeviz.run(finished_run)
+    assert stages_that_ran(finished_run, setting) == []
 
 
 def test_features_from_other_files_than_before_are_told(fake_run, monkeypatch, caplog):
@@ -471,30 +471,30 @@ def test_a_folder_that_is_no_run_directory_is_refused(fake_run, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", '{"format": 99, "stages": {}}', "[]"])
-def test_a_damaged_manifest_is_refused(fake_run, content):
-    run = saeviz.run(fake_run)
+def test_a_damaged_manifest_is_refused(finished_run, content):
+    run = saeviz.run(finished_run)
     (run.dir / "run.json").write_text(content)
     with pytest.raises(saeviz.RunDirError, match=r"run\.json"):
-        saeviz.run(fake_run)
+        saeviz.run(finished_run)
 
 
-def test_a_damaged_table_names_the_stage_that_makes_it_again(fake_run):
-    run = saeviz.run(fake_run)
+def test_a_damaged_table_names_the_stage_that_makes_it_again(finished_run):
+    run = saeviz.run(finished_run)
     (run.dir / "scores.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(saeviz.RunDirError, match="--redo score"):
         _ = saeviz.open_run(run.dir).scores
 
 
-def test_two_runs_at_once_in_one_directory(fake_run):
+def test_two_runs_at_once_in_one_directory(finished_run):
     from saeviz.formats.rundir import RunDir
 
-    run = saeviz.run(fake_run)
+    run = saeviz.run(finished_run)
     with RunDir(run.dir).locked(), pytest.raises(saeviz.RunDirError, match="another run is working"):
-        saeviz.run(fake_run)
+        saeviz.run(finished_run)
 
 
-def test_an_open_run_looks_at_single_images(fake_run):
-    run = saeviz.open_run(saeviz.run(fake_run).dir, plugins=[FAKES])
+def test_an_open_run_looks_at_single_images(finished_run):
+    run = saeviz.open_run(saeviz.run(finished_run).dir, plugins=[FAKES])
     feature = run.selected[0].feature
     item = run.top_images(feature, k=1)[0].item
     assert run.heatmap(feature, item.item_id).ndim == 2

@@ -45,8 +45,8 @@ def test_its_scores_and_the_agreement_are_part_of_the_results(fake_run, embedded
     assert not np.allclose(both["monosemanticity"], both["monosemanticity_2"])
 
 
-def test_without_one_nothing_speaks_of_it(fake_run):
-    run = saeviz.run(fake_run)
+def test_without_one_nothing_speaks_of_it(finished_run):
+    run = saeviz.run(finished_run)
 
     assert "embed-second" not in run.manifest["stages"]
     assert not [name for name in run.scores if name.endswith("_2")]
@@ -87,10 +87,10 @@ def test_its_stage_can_be_asked_for(fake_run, embedded):
     assert (embedded.count("embeddings"), embedded.count("second_embeddings")) == (24, 48)
 
 
-def test_scoring_does_not_begin_without_it(fake_run, embedded):
-    saeviz.run(fake_run, plan=Plan(last="score"))
+def test_scoring_does_not_begin_without_it(finished_run, embedded):
+    saeviz.run(finished_run, plan=Plan(last="score"))
     with pytest.raises(ConfigError, match="--from score: the stage embed-second is not finished"):
-        saeviz.run(fake_run, settings=[SECOND], plan=Plan(first="score"))
+        saeviz.run(finished_run, settings=[SECOND], plan=Plan(first="score"))
 
 
 def test_an_image_that_it_could_not_read_is_forgotten_with_it(fake_run, monkeypatch):

@@ -15,8 +15,8 @@ def read(run):
     return pd.read_csv(run.dir / "selected.csv", keep_default_na=False)
 
 
-def test_each_feature_has_its_rating_the_figures_of_its_correlation_and_its_label(fake_run):
-    run = saeviz.run(fake_run)
+def test_each_feature_has_its_rating_the_figures_of_its_correlation_and_its_label(finished_run):
+    run = saeviz.run(finished_run)
     table = read(run)
 
     assert list(table)[:8] == [*saeviz.KEYS, "tier", "label", "rating", "measure"]
@@ -37,8 +37,8 @@ def test_each_feature_has_its_rating_the_figures_of_its_correlation_and_its_labe
     assert written == {feature: labels.get(feature, "") for feature in written}
 
 
-def test_the_interval_of_a_rare_feature_has_its_caveat(fake_run):
-    run = saeviz.run(fake_run)
+def test_the_interval_of_a_rare_feature_has_its_caveat(finished_run):
+    run = saeviz.run(finished_run)
     related = read(run).query("rating != ''")
     n_active = run.correlations.set_index([*saeviz.KEYS, "rating"])["n_active"]
 
@@ -61,15 +61,15 @@ def test_held_out_figures_are_there_where_images_were_held_out(fake_run):
         assert float(row.r_held_out) == pytest.approx(expected, rel=1e-5)
 
 
-def test_names_go_and_come_with_the_labeler_and_selecting_again_keeps_them(fake_run):
-    before = read(saeviz.run(fake_run))
-    assert read(saeviz.run(fake_run, plan=Plan(redo=("select",)))).equals(before)
-    assert set(read(saeviz.run(fake_run, settings=["labeler.use=none"]))["label"]) == {""}
-    assert read(saeviz.run(fake_run)).equals(before)
+def test_names_go_and_come_with_the_labeler_and_selecting_again_keeps_them(finished_run):
+    before = read(saeviz.run(finished_run))
+    assert read(saeviz.run(finished_run, plan=Plan(redo=("select",)))).equals(before)
+    assert set(read(saeviz.run(finished_run, settings=["labeler.use=none"]))["label"]) == {""}
+    assert read(saeviz.run(finished_run)).equals(before)
 
 
-def test_a_file_of_an_earlier_version_is_still_read(fake_run):
-    run = saeviz.run(fake_run)
+def test_a_file_of_an_earlier_version_is_still_read(finished_run):
+    run = saeviz.run(finished_run)
     table = read(run)
     table[["layer", "tokens", "feature", "tier", "reason"]].to_csv(run.dir / "selected.csv", index=False)
     manifest = json.loads((run.dir / "run.json").read_text())
@@ -82,8 +82,8 @@ def test_a_file_of_an_earlier_version_is_still_read(fake_run):
     assert {choice.rating for choice in older} == {None}
 
 
-def test_ratings_and_metadata_of_a_run_are_tables_with_a_row_per_image(fake_run):
-    run = saeviz.run(fake_run)
+def test_ratings_and_metadata_of_a_run_are_tables_with_a_row_per_image(finished_run):
+    run = saeviz.run(finished_run)
     ids = [item.item_id for item in run.items]
 
     for table in (run.ratings_table, run.metadata, run.split.to_frame()):

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from PIL import Image
 
-import saeviz
 from saeviz import ExitCode
 from saeviz.testing.stores import SPACE, versioned
 from saeviz.toolkit.wire import pack_features
@@ -32,9 +31,9 @@ def ask(served: Served, path: str, **more) -> httpx.Response:
 
 
 @pytest.fixture
-def received(fake_run) -> Path:
+def received(finished_run) -> Path:
     """A run with a report, and a key beside it."""
-    made = saeviz.run(fake_run).dir
+    made = finished_run.parent / "runs" / "fake"
     (made / "report").mkdir()
     (made / "report" / "index.html").write_text(PAGE)
     (made / "secret.html").write_text("secret")
@@ -87,14 +86,14 @@ def test_a_report_that_is_a_link_is_refused(saeviz_command, received, what):
 # ---- images
 
 
-def test_only_what_is_an_image_is_handed_out(tmp_path, fake_run):
+def test_only_what_is_an_image_is_handed_out(tmp_path, finished_run):
     (tmp_path / "key.png").write_text("secret")
     (tmp_path / "page.ps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     (tmp_path / "folder.png").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.txt", "png")
     names = ["/etc/passwd", "key.png", "page.ps", "folder.png", "red.txt", "gone.png", "/dev/zero"]
     (tmp_path / "images.csv").write_text("".join(f"{line}\n" for line in ("path,mood", *(f"{n},1" for n in names))))
-    made = saeviz.run(fake_run).dir
+    made = finished_run.parent / "runs" / "fake"
     manifest = json.loads((made / "run.json").read_text())
     manifest["config"]["images"] = {"use": "table", "path": str(tmp_path / "images.csv")}
     (made / "run.json").write_text(json.dumps(manifest))
@@ -131,22 +130,30 @@ def served(tmp_path):
     assert "Traceback" not in made.stop()
 
 
+@pytest.fixture(scope="module")
+def served_to_all(tmp_path_factory):
+    """One for the tests after which it is as it was before."""
+    made = Served("--api", f"npz:{tmp_path_factory.mktemp('served')}")
+    yield made
+    assert "Traceback" not in made.stop()
+
+
 @pytest.mark.parametrize("how_many", [100, 600])
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n", b"PUT /v1/features HTTP/1.1\r\n\r\n"])
-def test_idle_connections_keep_nobody_out(served, how_many, head):
-    idle = silent(served, how_many, head)
+def test_idle_connections_keep_nobody_out(served_to_all, how_many, head):
+    idle = silent(served_to_all, how_many, head)
     try:
-        assert {ask(served, "/").status_code for _ in range(5)} == {200}
+        assert {ask(served_to_all, "/").status_code for _ in range(5)} == {200}
     finally:
         for one in idle:
             one.close()
 
 
-def test_those_without_the_token_do_not_count(served):
+def test_those_without_the_token_do_not_count(served_to_all):
     begun = b"PUT /v1/features/x HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n"
-    idle = silent(served, 100, begun)
+    idle = silent(served_to_all, 100, begun)
     try:
-        assert ask(served, "/").status_code == 200
+        assert ask(served_to_all, "/").status_code == 200
     finally:
         for one in idle:
             one.close()

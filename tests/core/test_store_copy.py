@@ -128,10 +128,9 @@ def test_an_empty_source_is_refused():
 
 
 @pytest.fixture
-def finished(fake_run) -> Path:
+def finished(finished_run) -> Path:
     """The run directory of a finished run with the store npz."""
-    saeviz.run(fake_run)
-    return fake_run.parent / "runs" / "fake"
+    return finished_run.parent / "runs" / "fake"
 
 
 def seen(run_file: Path, *settings: str) -> list[str]:
@@ -255,6 +254,7 @@ saeviz.cli.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["batch", "item"])
 def test_killed_and_started_again(saeviz_command, finished, fake_run, tmp_path, layout):
     chance = random.Random(layout)
@@ -314,6 +314,7 @@ def writer(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["npz", "json"])
 def test_two_processes_that_write_to_one_folder_do_not_mix(writer, tmp_path, name):
     def open_store():
