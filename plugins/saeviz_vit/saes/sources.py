@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch, files_of
 from saeviz_vit.saes.formats import FORMATS, SAEFormat, prisma
 from saeviz_vit.saes.formats.reading import is_model
+from saeviz_vit.saes.manifest import BY_L0, NAME, choices, nearest, read_manifest
 from saeviz_vit.saes.registry import KnownSAE, find, is_trap, suggestion
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
@@ -35,9 +36,10 @@ class SAESource:
         """What it was trained on. Raises `DataError` if the config cannot be found or read."""
         known, path = self._config_file
         try:
-            return known.read_config(path)
+            config = known.read_config(path)
         except DataError as error:
             raise DataError(f"{self._option}: {error}") from error
+        return replace(config, layer=self.layer) if self._by_l0 and config.layer is None else config
 
     def read_weights(self) -> SAEWeights:
         """Its arrays, from the same commit as the config. Raises `DataError` if they cannot be found or read."""
@@ -120,7 +122,11 @@ class SAESource:
             yield given
             yield from (path for path in map(given.with_name, names) if path.is_file())
             return
-        path = self._fetch(names)
+        try:
+            path = self._fetch(names)
+        except DataError as error:
+            self._say_what_is_listed(error)
+            raise
         yield path
         for name in names[names.index(path.name) + 1 :]:
             with suppress(DataError):
@@ -136,12 +142,28 @@ class SAESource:
         files = [[known.CONFIG_NAMES[0], " or ".join(known.WEIGHTS_NAMES)] for known in self._formats]
         return "; or ".join(" with ".join(dict.fromkeys(names)) for names in files)
 
+    def _say_what_is_listed(self, error: DataError) -> None:
+        """Raise `DataError` with the SAEs of this layer, if the repository or folder lists them."""
+        place, _ = self._place
+        try:
+            listed = read_manifest(self._fetch_from(place, [NAME]))
+        except DataError:
+            return
+        is_local = Path(place).expanduser().is_dir()
+        how = f"{place}/FOLDER" if is_local else f"{place}:FOLDER, or by its L0, {place}:{BY_L0}60"
+        raise DataError(
+            f"{self._option}: {self.source} is not one SAE; {choices(listed, self.layer)}; choose one, {how}"
+        ) from error
+
     def _fetch(self, names: Sequence[str], commit: str | None = None) -> Path:
         place, folder = self._place
+        return self._fetch_from(place, [f"{folder}/{name}" if folder else name for name in names], commit)
+
+    def _fetch_from(self, place: str | Path, names: Sequence[str], commit: str | None = None) -> Path:
         pinned = self.known.revision if self.known and self.known.id == place else None
         return fetch(
             place,
-            [f"{folder}/{name}" if folder else name for name in names],
+            names,
             context=self.context,
             revision=commit or self.revision or pinned or "main",
             option=self._option,
@@ -151,6 +173,24 @@ class SAESource:
     @cached_property
     def _place(self) -> tuple[str | Path, str]:
         """A folder or repository, and the folder inside it (`owner/repository:folder`)."""
+        place, inside = self._named
+        if not self._by_l0:
+            return place, inside
+        manifest = self._fetch_from(place, [NAME])
+        try:
+            chosen = nearest(read_manifest(manifest), self.layer, inside.removeprefix(BY_L0), str(self.source))
+        except DataError as error:
+            raise DataError(f"{self._option}: {error}") from error
+        self.context.logger.info("%s: %s is %s, with an L0 of %g", self._option, self.source, chosen.path, chosen.l0)
+        return place, chosen.folder
+
+    @property
+    def _by_l0(self) -> bool:
+        return self._named[1].startswith(BY_L0)
+
+    @cached_property
+    def _named(self) -> tuple[str | Path, str]:
+        """What the source says: a folder or repository, and what stands after its colon."""
         text, given = str(self.source), Path(self.source).expanduser()
         if given.is_file():
             return given.parent, ""
