@@ -39,14 +39,15 @@ def check_binding(
         raise DataError(f"{subject}: {'; '.join(m.text for m in refused)}{hint}")
     for mismatch in mismatches:
         context.logger.warning("%s: %s", subject, mismatch.text)
-    for doubt in _doubts(config, base):
+    for doubt in _doubts(config, base, point):
         context.logger.warning("%s %s", subject, doubt)
 
 
-def _doubts(config: SAEConfig, base: BaseModel) -> Iterator[str]:
+def _doubts(config: SAEConfig, base: BaseModel, point: HookPoint) -> Iterator[str]:
     """Warnings about what only the user can check."""
     said = {"model": config.model_name, "layer": config.layer, "hook point": config.hook, "tokens": config.trained_on}
-    unsaid = [name for name, value in said.items() if value is None]
+    of_none = ("layer", "tokens") if point.layer is None else ()
+    unsaid = [name for name, value in said.items() if value is None and name not in of_none]
     if unsaid:
         yield f"does not say what it was trained on ({', '.join(unsaid)}); check that it belongs to {base.label}"
     if config.model_name is not None and not base.published and not _same_model(config.model_name, base.names):

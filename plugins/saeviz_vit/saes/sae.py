@@ -17,7 +17,7 @@ Formula = Literal["published", "document"]
 CHUNK_VALUES = 2**24
 """Values held at once: 64 MiB."""
 TrainedOn = Literal["all", "cls", "patches"]
-Normalization = Literal["layer_norm", "constant_norm_rescale"]
+Normalization = Literal["layer_norm", "constant_norm_rescale", "unit_norm"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,8 @@ class SAE:
             return x.mean(-1, keepdim=True), x.std(-1, keepdim=True) + LAYER_NORM_EPS
         if self.config.normalization == "constant_norm_rescale":
             return 0.0, x.norm(dim=-1, keepdim=True) / self.config.d_in**0.5
+        if self.config.normalization == "unit_norm":
+            return 0.0, x.norm(dim=-1, keepdim=True)
         return 0.0, 1.0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from saeviz_vit.saes.formats import dictionary_learning, overcomplete, prisma, saelens, saev, visaebench
+from saeviz_vit.saes.formats import clip_topk, dictionary_learning, overcomplete, prisma, saelens, saev, visaebench
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
 
@@ -39,4 +39,5 @@ FORMATS: tuple[SAEFormat, ...] = (
     saelens,
     saev,
     overcomplete,
+    clip_topk,
 )
