@@ -55,7 +55,7 @@ def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
 
 
 FORKED = """
-import os, random, signal, sys, traceback
+import os, random, shutil, signal, sys, traceback
 from pathlib import Path
 
 import pandas, pyarrow.parquet, scipy.sparse, tqdm, filelock  # once, for all the processes that are forked and killed
@@ -67,8 +67,9 @@ run_file, folder = Path(sys.argv[1]), Path(sys.argv[2])
 os.fsync = lambda descriptor: None  # only a machine that goes down needs it
 
 
-def run(directory, killed_at=0):
+def run(directory, killed_at=0, copied=False):
     # How it ended, and which files it put in their places or added a line to, in the order in which it did.
+    # What is on the disk before each of them is what a kill would leave there; it is copied to a folder with its number.
     process = os.fork()
     if process:
         return os.waitpid(process, 0)[1]
@@ -78,6 +79,8 @@ def run(directory, killed_at=0):
         is_line = event == "open" and str(given[1]).startswith("a")
         if event == "os.rename" or is_line:
             writes.append(f"{Path(os.fsdecode(given[0 if is_line else 1])).name}{'+' if is_line else ''}")
+            if copied:
+                shutil.copytree(folder / directory, folder / f"{len(writes):03}")
             if len(writes) == killed_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -92,23 +95,16 @@ def run(directory, killed_at=0):
         os._exit(1)
 
 
-if run("whole"):
-    sys.exit("the run failed by itself")
-writes = (folder / "whole.writes").read_text().splitlines()
 """
 
 AT_EACH_WRITE = """
-of_stages = [(number, name) for number, name in enumerate(writes, start=1) if not name.endswith((".npz", ".jsonl+"))]
-lines = {name: number for number, name in enumerate(writes, start=1) if name in ("labels.jsonl+", "judgements.jsonl+")}
-for number, name in [*of_stages, *((number, name) for name, number in lines.items())]:
-    if run(f"{number:03}", killed_at=number) != signal.SIGKILL:
-        sys.exit(f"it was not killed at {name}")
-    if run(f"{number:03}"):
-        sys.exit(f"killed at {name}, it does not go on")
-    print(number, name)
+sys.exit(run("whole", copied=True))
 """
 
 AGAIN_AND_AGAIN = """
+if run("whole"):
+    sys.exit("the run failed by itself")
+writes = (folder / "whole.writes").read_text().splitlines()
 chance = random.Random(7)
 for kills in range(len(writes)):
     ended = run("killed", killed_at=chance.randint(2, 9) + 2 * kills)
@@ -119,7 +115,7 @@ print("failed" if ended else kills)
 
 
 def forked(folder: Path, code: str) -> str:
-    """What a process says that forks others, which are killed at some of their writes."""
+    """What a process says that forks others, which are killed or copied at some of their writes."""
     (folder / "run.toml").write_text(RUN)
     command = [sys.executable, "-c", FORKED + code, str(folder / "run.toml"), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -131,12 +127,17 @@ def forked(folder: Path, code: str) -> str:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_killed_at_each_file_that_it_writes(tmp_path):
     """Before each file of its own that a run puts in its place, and before the last line of those with lines."""
-    killed_at = dict(line.split() for line in forked(tmp_path, AT_EACH_WRITE).splitlines())
+    forked(tmp_path, AT_EACH_WRITE)
+    writes = list(enumerate((tmp_path / "whole.writes").read_text().splitlines(), start=1))
+    last = {name: number for number, name in writes if name in ("labels.jsonl+", "judgements.jsonl+")}
+    of_stages = {number: name for number, name in writes if not name.endswith((".npz", ".jsonl+"))}
+    killed_at = of_stages | {number: name for name, number in last.items()}
     files = ["scores.parquet", "selected.csv", "labels.jsonl", "labels.jsonl+", "judgements.parquet", "run.json"]
     assert set(files) <= set(killed_at.values())
     expected = saeviz.open_run(tmp_path / "whole", plugins=[FAKES])
     for number in killed_at:
-        assert_same(saeviz.open_run(tmp_path / f"{int(number):03}", plugins=[FAKES]), expected)
+        directory = tmp_path / f"{number:03}"
+        assert_same(saeviz.run(tmp_path / "run.toml", settings=[f"run.dir={directory}"]), expected)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 import saeviz
 from saeviz.toolkit.engine import EngineChoice, Runner
+
+torch = pytest.importorskip("torch", reason="needs torch")
 
 CPU = saeviz.Context(device="cpu")
 

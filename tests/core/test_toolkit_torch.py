@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 
 import pytest
-import torch
 
 from saeviz import ConfigError, Context
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
+
+torch = pytest.importorskip("torch", reason="needs torch")
 
 
 def test_auto_takes_the_best_there_is(monkeypatch):
