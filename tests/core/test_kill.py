@@ -69,7 +69,7 @@ os.fsync = lambda descriptor: None  # only a machine that goes down needs it
 
 def run(directory, killed_at=0, copied=False):
     # How it ended, and which files it put in their places or added a line to, in the order in which it did.
-    # What is on the disk before each of them is what a kill would leave there; it is copied to a folder with its number.
+    # What a kill would leave before each of them is what is on the disk; it is copied to a folder with its number.
     process = os.fork()
     if process:
         return os.waitpid(process, 0)[1]
