@@ -65,6 +65,13 @@ class CorrelationOptions(saeviz.Options):
         ),
     )
 
+    negligible_r: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="`negligible` are correlations that are shown to be smaller than this, by a test of equivalence",
+    )
+
     def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:
         """Raise `ConfigError` for a rating that no image has."""
         from saeviz.toolkit.ratings import check_names
@@ -141,7 +148,7 @@ class PartialOptions(LinearOptions):
         return self
 
 
-_COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant")
+_COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant", "negligible")
 _ROBUST = (*_COLUMNS, "df", "n_groups")
 
 

@@ -12,6 +12,7 @@ from saeviz import FeatureSpace, ScoreColumn
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation import CorrelationOptions, Family
 from saeviz_correlation.inference import adjust_by_permutation
+from saeviz_correlation.selection import corrected, cutoff, detectable, p_of_equivalence, standard_errors
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, Mask
@@ -24,8 +25,8 @@ Key = tuple[FeatureSpace, str]
 class Tests:
     """All features of a space with one rating, `[n_features]` each, as they were scored.
 
-    `member` says which features are tested: they have a p and fire on enough images. `held_out` is r and p on the
-    images that were held out, None without any.
+    `member` says which features are tested: they have a p and fire on enough images. `se` is the standard error of
+    artanh(r). `held_out` is r and p on the images that were held out, None without any.
     """
 
     space: FeatureSpace
@@ -33,15 +34,17 @@ class Tests:
     r: FloatArray
     p: FloatArray
     member: Mask
+    se: FloatArray
     held_out: tuple[FloatArray, FloatArray] | None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Results of tests by column name."""
+    """Results of tests by column name; `detectable` is the smallest r that they find with a power of 80 %."""
 
     tests: Tests
     columns: Mapping[str, FloatArray]
+    detectable: float
 
     def count(self, name: str) -> int:
         """Number of ones in a column."""
@@ -63,6 +66,7 @@ def tests_of(
             values["r"],
             values["p"],
             is_tested(values),
+            standard_errors(values["ci_low"], values["ci_high"]),
             (values["r_held_out"], values["p_held_out"]) if "r_held_out" in values else None,
         )
         for (space, rating), values in found.items()
@@ -81,30 +85,60 @@ def families(tests: Sequence[Tests], family: Family) -> dict[str, list[Tests]]:
 def judge(
     tests: Sequence[Tests], options: CorrelationOptions, smallest_p: Mapping[Key, FloatArray]
 ) -> Iterator[Verdict]:
-    """`q` and `significant` over one family; `q_held_out` and `replicated` where images were held out.
+    """`q`, `significant` and `negligible` over one family, and what else follows from being significant.
 
+    That is `q_held_out` and `replicated` where images were held out, else `r_corrected` and its interval.
     `smallest_p` has for every test what `LargestCorrelations.smallest_p` gave; only `max-t` needs it.
     """
-    q = _adjusted(tests, options, smallest_p)
+    of_family = _smallest_of(tests, smallest_p) if options.correction == "max-t" else None
+    q = _adjusted(tests, options, of_family)
     found = [values <= options.alpha for values in q]  # NaN is not
     q_held_out = _adjusted_held_out(tests, found, options)
-    for one, of_one, is_found, again in zip(tests, q, found, q_held_out, strict=True):
-        columns = {"q": of_one, "significant": np.where(one.member, is_found, np.nan)}
+    is_negligible = _negligible(tests, options)
+    n_tests, n_found = (sum(int(one.sum()) for one in masks) for masks in ([one.member for one in tests], found))
+    largest_p = cutoff(options.correction, options.alpha, n_tests, n_found, of_family)
+    for place, one in enumerate(tests):
+        columns = {"q": q[place], "significant": np.where(one.member, found[place], np.nan)}
         if one.held_out is not None:
-            same = (again <= options.alpha) & (np.sign(one.held_out[0]) == np.sign(one.r))
-            columns |= {"q_held_out": again, "replicated": np.where(is_found, same, np.nan)}
-        yield Verdict(one, columns)
+            same = (q_held_out[place] <= options.alpha) & (np.sign(one.held_out[0]) == np.sign(one.r))
+            columns |= {"q_held_out": q_held_out[place], "replicated": np.where(found[place], same, np.nan)}
+        else:
+            columns |= _corrected(one, found[place], largest_p)
+        columns["negligible"] = is_negligible[place]
+        yield Verdict(one, columns, detectable(one.se[one.member], largest_p))
 
 
-def _adjusted(
-    tests: Sequence[Tests], options: CorrelationOptions, smallest_p: Mapping[Key, FloatArray]
-) -> list[FloatArray]:
+def _corrected(one: Tests, found: Mask, largest_p: float) -> dict[str, FloatArray]:
+    values = corrected(one.r[found], one.p[found], one.se[found], largest_p)
+    columns = {}
+    for name, of_found in zip(("r", "ci_low", "ci_high"), values, strict=True):
+        columns[f"{name}_corrected"] = np.full(one.r.shape, np.nan)
+        columns[f"{name}_corrected"][found] = of_found
+    return columns
+
+
+def _negligible(tests: Sequence[Tests], options: CorrelationOptions) -> list[FloatArray]:
+    """1 for correlations that are smaller than `negligible_r`, by tests adjusted over the family, else 0."""
+    p = [p_of_equivalence(one.r, one.se, options.negligible_r) for one in tests]
+    members = [one.member & np.isfinite(values) for one, values in zip(tests, p, strict=True)]
+    together = _concatenate([values[member] for values, member in zip(p, members, strict=True)])
+    correction = "bonferroni" if options.correction == "max-t" else options.correction
+    q = _dealt_out(adjust(together, correction), members)
+    return [np.where(member, values <= options.alpha, np.nan) for values, member in zip(q, members, strict=True)]
+
+
+def _smallest_of(tests: Sequence[Tests], smallest_p: Mapping[Key, FloatArray]) -> FloatArray | None:
+    """The smallest p of the family in each permutation; None if nothing is tested."""
+    of_tests = [smallest_p[one.space, one.rating] for one in tests if one.member.any()]
+    return np.asarray(np.min(of_tests, axis=0)) if of_tests else None
+
+
+def _adjusted(tests: Sequence[Tests], options: CorrelationOptions, smallest: FloatArray | None) -> list[FloatArray]:
     members = [one.member for one in tests]
     p = _concatenate([one.p[one.member] for one in tests])
     if options.correction != "max-t":
         return _dealt_out(adjust(p, options.correction), members)
-    of_family = [smallest_p[one.space, one.rating] for one in tests if one.member.any()]
-    return _dealt_out(adjust_by_permutation(p, np.min(of_family, axis=0)) if of_family else p, members)
+    return _dealt_out(p if smallest is None else adjust_by_permutation(p, smallest), members)
 
 
 def _adjusted_held_out(tests: Sequence[Tests], found: Sequence[Mask], options: CorrelationOptions) -> list[FloatArray]:

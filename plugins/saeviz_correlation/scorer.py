@@ -40,7 +40,9 @@ class CorrelationScorer:
     With `split` these are computed on one part of the images; `n_held_out`, `r_held_out`, `p_held_out`,
     `ci_low_held_out` and `ci_high_held_out` on the others. For significant relations, `q_held_out` is the p there,
     adjusted over these tests only, and `replicated` is 1 if that is at most alpha and r has the same sign, else 0; both
-    are NaN for everything else.
+    are NaN for everything else. Without `split`, significant relations have `r_corrected`, `ci_low_corrected` and
+    `ci_high_corrected` instead: r given that it was found significant. `negligible` is 1 where a test of equivalence
+    shows |r| < `negligible_r`, else 0.
     """
 
     name: ClassVar[str]
@@ -192,6 +194,9 @@ class CorrelationScorer:
             facts["permutations"] = options.permutations
         facts |= self.further_facts()
         facts |= _counts("significant", verdicts)
+        facts |= _counts("negligible", verdicts)
+        facts["margin"] = options.negligible_r
+        facts |= _detectable(verdicts)
         if options.split is not None:
             facts["split"] = options.split
             facts |= _counts("replicated", verdicts)
@@ -317,6 +322,17 @@ def _by_rating(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArra
 def _counts(column: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
     ratings = dict.fromkeys(verdict.tests.rating for verdict in verdicts)
     return {f"{column}_{name}": sum(v.count(column) for v in verdicts if v.tests.rating == name) for name in ratings}
+
+
+def _detectable(verdicts: Sequence[Verdict]) -> dict[str, object]:
+    """For each rating the smallest r found with a power of 80 %: the largest over its families; none if unknown."""
+    found: dict[str, object] = {}
+    for rating in dict.fromkeys(verdict.tests.rating for verdict in verdicts):
+        sizes = [verdict.detectable for verdict in verdicts if verdict.tests.rating == rating]
+        known = [size for size in sizes if np.isfinite(size)]
+        if known:
+            found[f"detectable_{rating}"] = max(known)
+    return found
 
 
 def _agreement(verdicts: Sequence[Verdict]) -> dict[str, object]:

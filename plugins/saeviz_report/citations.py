@@ -74,6 +74,12 @@ _AREA = Citation(
     "approach",
     "Biometrics, 44(3), 837\N{EN DASH}845",
 )
+_SELECTED = Citation(
+    "Correlations corrected for selection",
+    "Zhong & Prentice (2008)",
+    "Bias-reduced estimators and confidence intervals for odds ratios in genome-wide association studies",
+    "Biostatistics, 9(4), 621\N{EN DASH}634. doi:10.1093/biostatistics/kxn001",
+)
 _RELIABILITY = Citation(
     "Reliability of ratings",
     "McGraw & Wong (1996)",
@@ -128,6 +134,8 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
         yield _SPEARMAN
     if "rank-biserial r" in measures:
         yield _AREA
+    if any(f"{prefix}r_corrected" in run.correlations for prefix in prefixes):
+        yield _SELECTED
     if "reliability" in run.facts:
         yield _RELIABILITY
     if "r within raters" in measures:

@@ -45,7 +45,8 @@ class Method:
     `measures` has the name of every kind of correlation by what stands before the names of its columns, '' for the
     main one, `held_constant` likewise what partial ones hold constant. `share_found_on` is the share of images that
     found relations where others were held out, `n_groups` the number of groups of images that p and intervals allow
-    for, None if they take images as independent; `citations` are the methods that the run used.
+    for, None if they take images as independent; `margin` is the r below which one is negligible; `citations` are the
+    methods that the run used.
     """
 
     correlations: pd.DataFrame
@@ -56,6 +57,7 @@ class Method:
     held_constant: Mapping[str, str]
     share_found_on: float | None
     n_groups: int | None
+    margin: float | None
     citations: Sequence[Citation]
 
     @property
@@ -67,6 +69,11 @@ class Method:
     def has_held_out(self) -> bool:
         """Whether the main one was tested again on images that were held out."""
         return "r_held_out" in self.correlations
+
+    @property
+    def any_corrected(self) -> bool:
+        """Whether any of them is corrected for having been found significant."""
+        return any(f"{prefix}r_corrected" in self.correlations for prefix in self.measures)
 
     @property
     def any_held_out(self) -> bool:
@@ -102,6 +109,7 @@ def method_of(run: saeviz.Run) -> Method:
         promise=_promise(main),
         share_found_on=main.get("split"),
         n_groups=main.get("groups") if main.get("errors") == "clusters" else None,
+        margin=main.get("margin"),
         citations=citations(run),
     )
 

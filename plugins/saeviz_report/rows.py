@@ -25,6 +25,7 @@ _HELD_OUT = [
     *(f"{name}_held_out" for name in ("n", "r", "p", "q", "ci_low", "ci_high")),
     "replicated",
 ]
+_AFTER_SELECTION = ["r_corrected", "ci_low_corrected", "ci_high_corrected", "negligible"]
 
 MOST_RATINGS = 12
 """In the columns of the page; a run with categories may have hundreds."""
@@ -123,7 +124,7 @@ def feature_table(
     ]
     ratings = [rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)]
     shown_ratings = _most_telling(ratings, rows)
-    shown = {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT)}
+    shown = {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT, *_AFTER_SELECTION)}
     return FeatureTable(
         rows=rows,
         has_monosemanticity="monosemanticity" in run.scores,

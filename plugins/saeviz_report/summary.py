@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_VERDICTS = ("significant", "replicated", "negligible")
+_UNBIASED = [f"{name}_{part}" for part in ("held_out", "corrected") for name in ("r", "ci_low", "ci_high")]
+
+
 @dataclass(frozen=True)
 class RatingSummary:
     """One rating: its distribution over the images, and how many features go along with it.
 
     `tested` counts the features in the family of tests, `positive` and `negative` the significant ones
-    by sign, `replicated` those of them that held-out images confirm; `strongest` is the r of the largest size. All
-    are None where no scorer gave them.
+    by sign, `replicated` those of them that held-out images confirm; `strongest` is the r of the largest size, and
+    `unbiased` the same r with its interval after selection: on the held-out images, or corrected for being significant.
+    `detectable` is the r found with a power of 80 %, `negligible` counts features shown to have next to none. All are
+    None where no scorer gave them.
     """
 
     name: str
@@ -34,6 +40,9 @@ class RatingSummary:
     negative: int | None
     strongest: float | None
     replicated: int | None = None
+    unbiased: tuple[float, float | None, float | None] | None = None
+    detectable: float | None = None
+    negligible: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,7 @@ def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSum
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if mean is not None and n > 1 else None
     if "r" not in correlations:
         return RatingSummary(name, n, mean, sd, None, None, None, None)
-    figures = [column for column in ("r", "q", "significant", "replicated") if column in correlations]
+    figures = [column for column in ("r", "q", *_VERDICTS, *_UNBIASED) if column in correlations]
     related = correlations.loc[correlations["rating"] == name, figures]
     # What has no q was left out of the family: too few active images.
     tested = related[related["q" if "q" in related else "r"].notna()]
@@ -148,8 +157,30 @@ def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSum
         positive=None if significant is None else int((significant > 0).sum()),
         negative=None if significant is None else int((significant < 0).sum()),
         strongest=float(r[r.abs().idxmax()]) if len(r) else None,
-        replicated=int((tested["replicated"] == 1).sum()) if "replicated" in tested else None,
+        replicated=_count(tested, "replicated"),
+        unbiased=_unbiased(tested.loc[r.abs().idxmax()]) if len(r) else None,
+        detectable=_detectable(run, name),
+        negligible=_count(tested, "negligible"),
     )
+
+
+def _count(tested: pd.DataFrame, verdict: str) -> int | None:
+    return int((tested[verdict] == 1).sum()) if verdict in tested else None
+
+
+def _unbiased(row: pd.Series[float]) -> tuple[float, float | None, float | None] | None:
+    """The r of a feature and its interval after selection: where images were held out on these, else corrected."""
+    part = "held_out" if "r_held_out" in row else "corrected"
+    r, low, high = (float(row.get(f"{name}_{part}", math.nan)) for name in ("r", "ci_low", "ci_high"))
+    if math.isnan(r):
+        return None
+    return (r, None, None) if math.isnan(low) or math.isnan(high) else (r, low, high)
+
+
+def _detectable(run: saeviz.Run, rating: str) -> float | None:
+    prefix = next(iter(saeviz.relation_prefixes(run.correlations.columns)), "")
+    found = saeviz.facts_of(prefix, run.facts).get(f"detectable_{rating}")
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _space(run: saeviz.Run, space: saeviz.FeatureSpace) -> SpaceSummary:

@@ -17,7 +17,7 @@ from saeviz.values.features import Feature
 from saeviz.values.relations import held_constant, interval_caveat, relation_prefixes
 
 NAMES_SHOWN = 10
-VERDICTS = ("significant", "replicated")
+VERDICTS = ("significant", "replicated", "negligible")
 
 
 @click.command()

@@ -17,7 +17,10 @@ from saeviz.values.scores import ScoreTable, Selected
 if TYPE_CHECKING:
     import pandas as pd
 
-FIGURES = ["r", "ci_low", "ci_high", "q", "r_held_out", "ci_low_held_out", "ci_high_held_out"]
+FIGURES = [
+    *("r", "ci_low", "ci_high", "q"),
+    *(f"{name}_{part}" for part in ("corrected", "held_out") for name in ("r", "ci_low", "ci_high")),
+]
 
 
 def write_selected(

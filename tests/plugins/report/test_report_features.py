@@ -194,7 +194,7 @@ class TestHeldOut:
     def test_the_summary_tells_how_many_of_how_many_were_confirmed(self, run: FakeRun, write: Write) -> None:
         hold_out(run)
         rows = write().one("table", id="ratings").one("tbody").all("tr")
-        assert [row.all("td")[-2].text for row in rows] == ["1 of 2", "0 of 1"]
+        assert [row.all("td")[-3].text for row in rows] == ["1 of 2", "0 of 1"]
 
     def test_all_figures_have_both_parts(self, run: FakeRun, write: Write) -> None:
         hold_out(run)

@@ -40,6 +40,16 @@ class TestSummary:
         assert by_name["beauty"] == ["6", "2.50 (1.87)", "4", "2", "1", "1", f"{MINUS}0.60"]
         assert by_name["calm"] == ["4", "1.50 (0.00)", "1", "1", "0", "1", f"{MINUS}0.25"]
 
+    def test_says_what_is_left_of_the_strongest_r_and_what_could_be_found(self, run: FakeRun, write: Write) -> None:
+        corrected = {"r_corrected": -0.41234, "ci_low_corrected": -0.7, "ci_high_corrected": 0.05}
+        run.correlations = run.correlations.assign(**corrected, negligible=0.0)
+        run.facts = {**run.facts, "correlation_margin": 0.1, "correlation_detectable_beauty": 0.8765}
+        page = write()
+        row = page.one("table", id="ratings").one("tbody").all("tr")[0]
+        assert [cell.text for cell in row.all("td")][-3:] == [f"{MINUS}0.41 ({MINUS}0.70 to +0.05)", "0.88", "0"]
+        assert "Quote this one, unless images were held out" in page.text
+        assert "Zhong & Prentice (2008)" in page.text
+
     def test_an_r_that_nobody_tested_is_not_called_insignificant(self, run: FakeRun, write: Write) -> None:
         run.correlations = run.correlations[[*saeviz.KEYS, "rating", "r"]]
         row = write().one("table", id="ratings").one("tbody").all("tr")[0]
