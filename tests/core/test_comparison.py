@@ -30,6 +30,7 @@ def fake(folder: Path, *, n: int = 60, seed: int = 0, n_features: int = 32, **mo
             "images": {"use": "fake-images", "n": n, "seed": seed},
             "extractor": {"use": "fake-extractor", "n_features": n_features},
             "store": {"use": "npz"},
+            "embeddings": {"use": "none"},
             "scorers": [{"use": "pearson-bh"}],
             "reporters": [{"use": "fake-reporter"}],
             "run": {"dir": str(folder)},

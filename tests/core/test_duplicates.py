@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import saeviz
+from tests.conftest import WITHOUT_MODELS
 
-FAKES = ["--plugins", "module:saeviz.testing.fakes", "--set", "extractor.use=fake-extractor", "--until", "extract"]
+FAKES = [*WITHOUT_MODELS, "--until", "extract"]
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ def embedded(run_file) -> int:
 
 def test_none_are_made_where_no_scorer_uses_them(run, fake_run):
     """Building the provider would fail: its option names a model that nobody has."""
+    pytest.importorskip("torch", reason="what this provider needs is not installed")
     done = run(UNUSED, "embeddings.use=dinov2", "embeddings.model=/nowhere/at/all", "run.offline=true")
     assert done.code == saeviz.ExitCode.DONE, done
     assert "embed: no scorer of this run uses embeddings, so none are made with dinov2" in done.err

@@ -347,6 +347,7 @@ def test_what_is_offline_because_a_run_is_read_says_how_to_change_it(received, t
 
 @pytest.mark.parametrize("there", [False, True])
 def test_reading_makes_no_database_where_the_manifest_says(saeviz_command, received, tmp_path, there):
+    pytest.importorskip("sqlalchemy", reason="needs sqlalchemy")
     place = tmp_path / "of the reader" / "precious.sqlite"
     if there:
         place.parent.mkdir()
