@@ -44,6 +44,26 @@ def group_codes(groups: Sequence[str | None]) -> IntArray:
     return np.array([next(singles) if name is None else known[name] for name in groups], dtype=np.int64)
 
 
+def share_between(values: FloatArray, codes: IntArray) -> float:
+    """The share of the variance of a rating that lies between groups: ICC(1) by a one-way analysis of variance.
+
+    Missing values are left out. Below 0 where groups differ less than by chance; NaN if the rating never varies, there
+    is one group, or no group has two images.
+    """
+    rated = np.isfinite(values)
+    _, of_row, sizes = np.unique(codes[rated], return_inverse=True, return_counts=True)
+    n, n_groups = int(sizes.sum()), sizes.size
+    if n_groups < 2 or n == n_groups:
+        return np.nan
+    centred = values[rated] - values[rated].mean()
+    means = np.bincount(of_row, centred) / sizes
+    between = float(sizes @ means**2) / (n_groups - 1)
+    within = float(np.square(centred - means[of_row]).sum()) / (n - n_groups)
+    usual = (n - float(sizes @ sizes) / n) / (n_groups - 1)  # the size of a group, for the expectation of `between`
+    total = between + (usual - 1) * within
+    return (between - within) / total if total > 0 else np.nan
+
+
 def make_clusters(targets: Targets, codes: IntArray | None) -> Clusters:
     """The images of the targets in clusters by their codes; each on its own if there are none."""
     images = np.flatnonzero(targets.rated)

@@ -10,7 +10,7 @@ import numpy as np
 
 from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import CorrelationOptions, LinearOptions
-from saeviz_correlation.clusters import group_codes
+from saeviz_correlation.clusters import group_codes, share_between
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.inference import confidence_interval, p_values
@@ -246,9 +246,10 @@ class LinearScorer(CorrelationScorer):
                 "'bonferroni', or errors = 'independent' if the images of a group are as different as any"
             )
         codes = group_codes(data.groups)
-        n_groups = int(np.unique(codes).size)
-        self._errors["groups"] = n_groups
-        self._warn_of_few(n_groups)
+        self._errors["groups"] = int(np.unique(codes).size)
+        for name in self._chosen(data):
+            self._errors[f"between_groups_{name}"] = share_between(np.asarray(data.ratings[name], np.float64), codes)
+        self._warn_of_few(int(np.unique(codes).size))
         return Robustly(targets, codes)
 
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
@@ -271,11 +272,12 @@ class LinearScorer(CorrelationScorer):
             )
 
     def further_facts(self) -> Mapping[str, object]:
-        """The kind of errors, and the number of groups."""
+        """The kind of errors, the number of groups, and the share of each rating's variance between them."""
         return self._errors
 
     def _warn_of_few(self, n_groups: int) -> None:
-        if n_groups < FEW_GROUPS:
+        if n_groups < FEW_GROUPS and not self._told_of_groups:
+            self._told_of_groups = True
             self.context.logger.warning(
                 "%s: the images belong to %d groups only, so p and intervals have few degrees of freedom and hardly "
                 "anything can be significant; smaller groups, such as series instead of categories, or images of more "

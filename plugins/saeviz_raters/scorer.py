@@ -43,6 +43,12 @@ class Raters:
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
         """The reliabilities, and the columns of one space."""
         names = self._chosen(data)
+        if data.groups is not None and "" not in self._warned:
+            self._warned.add("")
+            self.context.logger.warning(
+                "raters: the images belong to groups, but rater_p takes them as independent and is too optimistic; "
+                "pearson-bh, spearman, point-biserial and partial know groups"
+            )
         yield ScoreFact("reliability", self._reliabilities(data, names))
         for name in names:
             if name in data.individual:

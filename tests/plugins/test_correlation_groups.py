@@ -234,5 +234,15 @@ def test_few_groups_and_scorers_that_do_not_know_groups_get_a_warning(caplog):
     assert "auc: the images belong to groups" in caplog.text
 
 
+def test_the_share_of_variance_between_groups_is_a_fact():
+    # Shrout and Fleiss (1979): six targets, four judges; ICC(1,1) is .17
+    table = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])
+    values = np.append(table.ravel(), np.nan)
+    groups = tuple(f"target {row // 4}" for row in range(25))
+    _, facts = score(make_input(np.arange(25)[:, None] % 3, {"score": values, "flat": values * 0}, groups=groups))
+    assert facts["correlation_between_groups_score"] == pytest.approx(0.1657, abs=5e-5)
+    assert np.isnan(facts["correlation_between_groups_flat"])
+
+
 def test_the_scorer_is_made_with_its_options():
     assert isinstance(make_scorer(PearsonBH).options, LinearOptions)

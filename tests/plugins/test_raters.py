@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -290,6 +291,15 @@ def test_below_eight_raters_there_is_a_warning_once(n_raters, warns, caplog):
     for _ in range(2):
         list(scorer.score(make_input(features, {"liking": given})))
     assert caplog.text.count(f"only {n_raters} raters gave 'liking'") == warns
+
+
+def test_groups_of_images_are_not_known_and_that_is_said_once(caplog):
+    features, given = study(np.random.default_rng(4), n=40, n_raters=9)
+    data = replace(make_input(features, {"liking": given}), groups=("a", "b") * 20)
+    scorer = Raters(RatersOptions(), saeviz.Context())
+    for _ in range(2):
+        list(scorer.score(data))
+    assert caplog.text.count("raters: the images belong to groups") == 1
 
 
 def test_an_effect_that_raters_share_is_found():
