@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from saeviz.typing import CSR
     from saeviz_npz import NpzOptions
 
+INTEGERS = "iu"
+KINDS = {"data": "f", "format": "S", "_is_array": "b"}
+"""Kinds of the arrays of a shard that are not integers; any other would be converted, if need be to other values."""
+
 
 class NpzStore(ShardStore):
     """Shards `layer_{L}/{tokens}/batch_{n}.npz`, float32 kept exactly; the line of `index.jsonl` with its number names
@@ -52,6 +56,9 @@ class NpzStore(ShardStore):
         from scipy.sparse import csr_array
 
         arrays = read_npz(path)
+        for name, array in arrays.items():
+            if array.dtype.kind not in KINDS.get(name, INTEGERS):
+                raise ValueError(f"its array {name!r} has numbers of type {array.dtype}")
         if "packed" in arrays:
             return unpack(arrays)
         if arrays["format"].tolist() != b"csr":

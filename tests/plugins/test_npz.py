@@ -146,6 +146,48 @@ def test_a_packed_shard_that_makes_no_sense_is_named(tmp_path, name, value, mess
         list(without_checksums(tmp_path).read(SPACE))
 
 
+ODD = {
+    "float64": lambda array: array.astype(np.float64),
+    "complex": lambda array: array.astype(complex),
+    "bool": lambda array: array.astype(bool),
+    "text": lambda array: array.astype("U20"),
+    "bytes": lambda array: array.astype("S20"),
+    "dates": lambda array: array.astype("i8").astype("M8[s]"),
+    "void": lambda array: np.frombuffer(array.tobytes(), "V1"),
+    "not a number": lambda array: np.full(array.shape, np.nan),
+    "large": lambda array: np.full(array.shape, 2**62),
+    "negative": lambda array: -1 - np.abs(array.astype("i8")),
+    "rows": lambda array: array[None],
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("encoding", ["packed", "scipy"])
+def test_arrays_of_odd_types_give_no_other_values(tmp_path, encoding, odd):
+    """Each array of a shard in turn: it is refused, or has the same values in another type."""
+    batch = versioned(SPACE, ["a", "b", "c"])
+    store = open_npz(tmp_path, encoding=encoding)
+    store.write(batch)
+    store.close()
+    store = without_checksums(tmp_path)
+    (path,) = tmp_path.rglob("*.npz")
+    arrays = dict(np.load(path))
+    for name, array in arrays.items():
+        if array.dtype.kind == "S" or name == "_is_array":
+            continue
+        with path.open("wb") as file:
+            np.savez(file, **{**arrays, name: ODD[odd](array)})
+        try:
+            found = read_all(store, SPACE)
+        except saeviz.DataError as error:
+            assert re.search("remove it and run again to extract its items|features that are not finite", str(error)), (
+                name
+            )
+        else:
+            assert_same(found, batch)
+
+
 def test_a_shard_of_another_shape_is_named(tmp_path):
     store = NpzStore(NpzOptions(path=tmp_path), saeviz.Context())
     store.write(versioned(SPACE, ["a"]))
