@@ -11,10 +11,10 @@ from typing import Any
 NO_VALUE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 
-# Unicode's Bidi_Control characters, control characters, separators that end a line, and halves of characters
-# that have no UTF-8.
+# Unicode's Bidi_Control characters, control characters, separators that end a line, what has no width (except for the
+# joiners, which some scripts and emoji need), and surrogates, which have no UTF-8.
 _INVISIBLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
 )
 
 

@@ -131,7 +131,7 @@ def hostile_run(saeviz_command, fake_run, tmp_path):
     (tmp_path / "mine.py").write_text(IN_HOUSE.replace("HOSTILE_TEXT", ascii(HOSTILE.replace("\ud800", ""))))
     words = ["--plugins", "module:saeviz.testing.fakes,./mine.py"]
     uses = [f"{table}.use=hostile" for table in ("images", "labeler", "selector")]
-    settings = [part for text in [*uses, "images.broken=2"] for part in ("--set", text)]
+    settings = [part for text in [*uses, "images.broken=2", "reporters.0.use=html"] for part in ("--set", text)]
     return saeviz_command("run", fake_run, *words, *settings)
 
 
@@ -143,6 +143,16 @@ def test_a_run_says_and_logs_text(hostile_run, tmp_path):
     assert is_tame(log)
     assert "2026-01-01 ERROR forged" in log
     assert not any(line.startswith("2026-01-01 ERROR") for line in (log + hostile_run.err).splitlines())
+
+
+def test_the_page_shows_text(hostile_run, tmp_path):
+    report = tmp_path / "runs" / "fake" / "report"
+    page = (report / "index.html").read_text(encoding="utf-8")
+
+    assert is_tame(page)
+    assert "2026-01-01 ERROR forged" in page
+    assert not re.search(r"&#x?[0-9a-f]+;", page.replace("&#34;", "").replace("&#39;", "")), "nor as a reference"
+    assert all(re.fullmatch(r"[\w.-]+", path.name) for path in report.rglob("*"))
 
 
 def test_the_selected_features_open_in_a_spreadsheet(hostile_run, tmp_path):

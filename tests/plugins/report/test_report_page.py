@@ -83,7 +83,7 @@ class TestHostileText:
         assert failure.text == shown * 3
 
 
-@pytest.mark.parametrize("character", ["\u202e", "\u200f", "\u2066", "\x00", "\x1b", "\u2028"])
+@pytest.mark.parametrize("character", ["\u202e", "\u200f", "\u2066", "\x00", "\x1b", "\u2028", "\u200b", "\ufeff"])
 def test_a_character_that_turns_or_breaks_text_is_spelt_out(run: FakeRun, write: Write, character: str) -> None:
     run.labels[CLS.feature(7)] = saeviz.FeatureLabel(f"evil{character}live")
     run.items[0] = replace(run.items[0], item_id=f"name{character}")
