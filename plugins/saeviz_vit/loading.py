@@ -35,8 +35,9 @@ class ModelWithSAEs:
         self.context = context
         self._model = model
         self._tables: dict[Site, SAETable] = {table.site: table for table in options.tables.values()}
+        place = context.place or "extractor"
         self._sources = {
-            table.site: SAESource(table.layer, table.source, options.revision, context, option)
+            table.site: SAESource(table.layer, table.source, options.revision, context, f"{place}.{option}")
             for option, table in options.tables.items()
         }
         self._points = tuple(dict.fromkeys(table.point for table in self._tables.values()))
@@ -69,7 +70,7 @@ class ModelWithSAEs:
                 self._model.base,
                 point=self._tables[site].point,
                 tokens=self._kinds(site),
-                subject=f"{source.option} ({source.source})",
+                subject=f"{source.place} ({source.source})",
                 allow_mismatch=self.options.allow_mismatch,
                 context=self.context,
             )
@@ -85,7 +86,7 @@ class ModelWithSAEs:
             try:
                 self._saes[site] = SAE(config, weights, formula=self.options.formula, device=device)
             except DataError as error:
-                raise DataError(f"{source.option} ({source.source}): {error}") from error
+                raise DataError(f"{source.place} ({source.source}): {error}") from error
         return self._saes[site]
 
     def _sae_for(self, site: Site | None, tokens: str) -> tuple[SAETable, SAE]:
@@ -100,7 +101,7 @@ class ModelWithSAEs:
         if table.layer is not None and untrained(config, [tokens]) and not self.options.allow_mismatch:
             kind = "the class token" if tokens == "cls" else "patches"
             raise DataError(
-                f"{self._sources[site].option} was trained on {kind_of(config)}, so it says nothing about {kind}; "
+                f"{self._sources[site].place} was trained on {kind_of(config)}, so it says nothing about {kind}; "
                 "set extractor.allow_mismatch = true to use it nevertheless"
             )
         sae = self._sae(site)

@@ -175,14 +175,11 @@ class SAEOptions(EngineOptions):
 
     @property
     def tables(self) -> dict[str, SAETable]:
-        """The SAEs asked for by their option, `extractor.saes.7`: in the order of the layers, or as they are listed."""
+        """The SAEs asked for by their option, `saes.7`: in the order of the layers, or as they are listed."""
         if isinstance(self.saes, tuple):
-            return {f"extractor.saes.{number}": table for number, table in enumerate(self.saes)}
+            return {f"saes.{number}": table for number, table in enumerate(self.saes)}
         known = {**self.default_saes(), **self.saes}
-        return {
-            f"extractor.saes.{layer}": SAETable(layer=layer, source=known[layer])
-            for layer in self.layers or sorted(known)
-        }
+        return {f"saes.{layer}": SAETable(layer=layer, source=known[layer]) for layer in self.layers or sorted(known)}
 
 
 class ClipOptions(SAEOptions):

@@ -22,7 +22,7 @@ from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 class SAESource:
     """One SAE on disk or on the hub. Its config is fetched on first use, its weights when they are read.
 
-    `layer` is the one that it is used for, None for the embedding; `option` is where the run file names it.
+    `layer` is the one that it is used for, None for the embedding; `option` is what names it in the run file.
     """
 
     layer: int | None
@@ -38,7 +38,7 @@ class SAESource:
         try:
             config = known.read_config(path)
         except DataError as error:
-            raise DataError(f"{self._option}: {error}") from error
+            raise DataError(f"{self.place}: {error}") from error
         return replace(config, layer=self.layer) if self._by_l0 and config.layer is None else config
 
     def read_weights(self) -> SAEWeights:
@@ -70,14 +70,14 @@ class SAESource:
         last = left[max(left)]
         if len(left) > 1:
             self.context.logger.warning(
-                "%s: %s has %d checkpoints; %s is used", self._option, self.source, len(left), last
+                "%s: %s has %d checkpoints; %s is used", self.place, self.source, len(left), last
             )
         return last
 
     def _published_beside(self, commit: str) -> list[str]:
         """Names of the files in the SAE's folder of the repository."""
         repository, folder = self._place
-        names = files_of(str(repository), context=self.context, revision=commit, option=self._option)
+        names = files_of(str(repository), context=self.context, revision=commit, option=self.place)
         inside = f"{folder}/" if folder else ""
         return [name.removeprefix(inside) for name in names if name.startswith(inside)]
 
@@ -103,14 +103,14 @@ class SAESource:
             self._refuse(is_model(path), "a model")
             seen.append(path.name)
         raise DataError(
-            f"{self._option}: {self.source} is not an SAE of a known format (it has {', '.join(seen)}); "
+            f"{self.place}: {self.source} is not an SAE of a known format (it has {', '.join(seen)}); "
             f"needed: {self._needed}"
         )
 
     def _refuse(self, is_other: bool, what: str) -> None:
         if is_other:
             raise DataError(
-                f"{self._option}: {self.source} is {what}, not an SAE, whatever its name says; an SAE has an encoder "
+                f"{self.place}: {self.source} is {what}, not an SAE, whatever its name says; an SAE has an encoder "
                 f"and a decoder for the activations of one layer: {self._needed}"
             )
 
@@ -152,7 +152,7 @@ class SAESource:
         is_local = Path(place).expanduser().is_dir()
         how = f"{place}/FOLDER" if is_local else f"{place}:FOLDER, or by its L0, {place}:{BY_L0}60"
         raise DataError(
-            f"{self._option}: {self.source} is not one SAE; {choices(listed, self.layer)}; choose one, {how}"
+            f"{self.place}: {self.source} is not one SAE; {choices(listed, self.layer)}; choose one, {how}"
         ) from error
 
     def _fetch(self, names: Sequence[str], commit: str | None = None) -> Path:
@@ -166,7 +166,7 @@ class SAESource:
             names,
             context=self.context,
             revision=commit or self.revision or pinned or "main",
-            option=self._option,
+            option=self.place,
             needed=self._needed,
         )
 
@@ -180,8 +180,8 @@ class SAESource:
         try:
             chosen = nearest(read_manifest(manifest), self.layer, inside.removeprefix(BY_L0), str(self.source))
         except DataError as error:
-            raise DataError(f"{self._option}: {error}") from error
-        self.context.logger.info("%s: %s is %s, with an L0 of %g", self._option, self.source, chosen.path, chosen.l0)
+            raise DataError(f"{self.place}: {error}") from error
+        self.context.logger.info("%s: %s is %s, with an L0 of %g", self.place, self.source, chosen.path, chosen.l0)
         return place, chosen.folder
 
     @property
@@ -199,16 +199,15 @@ class SAESource:
         if self.known and text.lower() == self.known.name:
             return self.known.id, ""
         if not set(text) & set("/\\"):
-            raise DataError(
-                f"{self._option}: no file or folder {text}, and no known SAE of that name{suggestion(text)}"
-            )
+            raise DataError(f"{self.place}: no file or folder {text}, and no known SAE of that name{suggestion(text)}")
         inside = re.fullmatch(r"([^/:\\]+/[^/:\\]+):(.+)", text)
         if inside is None:
             return text, ""
         if ".." in inside[2].split("/"):
-            raise DataError(f"{self._option}: {text} leads out of the repository")
+            raise DataError(f"{self.place}: {text} leads out of the repository")
         return inside[1], inside[2].strip("/")
 
     @property
-    def _option(self) -> str:
+    def place(self) -> str:
+        """The option that names it, for messages."""
         return self.option or f"extractor.saes.{self.layer}"

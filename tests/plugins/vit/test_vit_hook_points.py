@@ -231,6 +231,13 @@ def test_an_sae_of_another_hook_point(build, tables):
     assert len(build(saes, allow_mismatch=True).spaces) == 2
 
 
+def test_messages_say_which_of_several_extractors(clip_folder, tables):
+    saes = [tables[0] | {"hook": "attn_out"}]
+    extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes), context(place="extractors.1"))
+    with pytest.raises(DataError, match=r"^extractors\.1\.saes\.0 \("):
+        _ = extractor.spaces
+
+
 @pytest.mark.parametrize(
     ("saes", "says"),
     [
@@ -277,13 +284,22 @@ def test_a_block_whose_parts_are_scaled_elsewhere_is_refused(tmp_path, make, ima
         list(extractor.extract(images[:1]))
 
 
-@pytest.mark.parametrize("kind", ["dinov2", "clip"])
+@pytest.mark.parametrize("kind", ["dinov2", "dinov3", "clip"])
 def test_layer_scale_belongs_to_what_is_added(kind, tmp_path, make, images):
-    from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
+    from transformers import (
+        CLIPVisionConfig,
+        CLIPVisionModel,
+        Dinov2Config,
+        Dinov2Model,
+        DINOv3ViTConfig,
+        DINOv3ViTModel,
+    )
 
     sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
     if kind == "dinov2":
         model = Dinov2Model(Dinov2Config(**sizes, layerscale_value=0.3))
+    elif kind == "dinov3":
+        model = DINOv3ViTModel(DINOv3ViTConfig(**sizes, intermediate_size=128, layerscale_value=0.3))
     else:
         model = CLIPVisionModel(CLIPVisionConfig(**sizes, intermediate_size=128))
     folder = tmp_path / "model"
@@ -386,12 +402,21 @@ def test_a_run_with_tables(clip_folder, tables, images, tmp_path):
 
 def test_saes_by_layer_are_what_they_were():
     """Their identity, on which finished runs depend, and their spaces."""
+    assert ClipOptions(saes={7: "a/b"}).model_dump(mode="json") == {
+        "batch_size": 32,
+        "engine": "auto",
+        "layers": [7, 8, 11],
+        "saes": {"7": "a/b"},
+        "tokens": ["cls"],
+        "precision": None,
+        "revision": None,
+        "formula": "published",
+        "allow_mismatch": False,
+        "clip_checkpoint": "datacomp_xl_s13b_b90k",
+        "clip_revision": "main",
+    }
     options = VitOptions(model="m", saes={"7": "a", 11: Path("/b")})
     assert options.model_dump(mode="json")["saes"] == {"7": "a", "11": "/b"}
-    assert set(options.model_dump()) == {
-        *("batch_size", "engine", "layers", "saes", "tokens", "precision", "revision", "formula", "allow_mismatch"),
-        *("model", "model_revision", "centre_crop"),
-    }
     assert [str(table.space("cls", 1)) for table in options.tables.values()] == ["layer7.cls", "layer11.cls"]
-    assert list(options.tables) == ["extractor.saes.7", "extractor.saes.11"]
+    assert list(options.tables) == ["saes.7", "saes.11"]
     assert isinstance(saeviz.FeatureSpace(7, "cls", 1).site, int)
