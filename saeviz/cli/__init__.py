@@ -16,6 +16,7 @@ from saeviz.cli.check import check
 from saeviz.cli.common import tell
 from saeviz.cli.compare import compare
 from saeviz.cli.demo import demo
+from saeviz.cli.groups import groups
 from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
 from saeviz.cli.plugins import plugins
@@ -38,7 +39,7 @@ def saeviz() -> None:
         raise ConfigError("the current folder no longer exists; change to another one") from error
 
 
-for command in (run, demo, check, plugins, init, show, compare, heatmap, store, cache, serve):
+for command in (run, demo, check, plugins, init, show, compare, groups, heatmap, store, cache, serve):
     saeviz.add_command(command)
 
 

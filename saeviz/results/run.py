@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
+from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import table_of
 from saeviz.formats.labels import read_labels
 from saeviz.formats.plain import quoted
@@ -156,6 +157,14 @@ class Run:
     def metadata(self) -> pd.DataFrame:
         """A row per image of `items`, a text column per metadata field, '' if missing."""
         return metadata_frame(self.items)
+
+    @cached_property
+    def embeddings(self) -> Float32Array:
+        """The embeddings of `items`, float32 `[n_items, dim]`, with a row of NaN for an image without one."""
+        found = EmbeddingFiles(self._rundir.embeddings("embeddings")).read(self.items)
+        if found is None:
+            raise RunDirError(f"{self.dir} has no embeddings; add an [embeddings] table to the run file and run it")
+        return found
 
     @cached_property
     def individual_ratings(self) -> pd.DataFrame:

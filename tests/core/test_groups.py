@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import saeviz
 from saeviz.testing.data import pictures, score_input
 from saeviz.testing.fakes import FakeImages, FakeScorer
+from saeviz.values.near_duplicates import near_duplicates
+from tests.conftest import FAKES
 
 SETTINGS = ["scorers=[{use = 'fake-scorer'}]", "selector.use=fake-selector", "store.use=npz"]
 
@@ -91,3 +95,42 @@ def test_images_of_a_group_are_found_or_held_out_together():
     alone = saeviz.finding_images(ids, 0.5, 7)
     single = [number for number, group in enumerate(groups) if group is None]
     assert (finding[single] == alone[single]).all()
+
+
+def test_near_duplicates_are_linked_through_others_and_named_after_the_first():
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(600, 32)) + 20  # all in one direction, as embeddings are
+    turn, other = np.linspace(0, 1.2, 5)[:, None], generator.normal(size=32)
+    embeddings[[3, 300, 500, 7, 450]] = 20 + np.cos(turn) * (embeddings[3] - 20) + np.sin(turn) * other
+    embeddings[599] = embeddings[10]
+    embeddings[11] = np.nan
+    ids = [f"picture {number}" for number in range(600)]
+    found = near_duplicates(ids, embeddings.astype(np.float32), 0.9)
+    assert {ids[row]: group for row, group in enumerate(found) if group} == {
+        **{f"picture {row}": "picture 3" for row in (3, 300, 500, 7, 450)},
+        **{f"picture {row}": "picture 10" for row in (10, 599)},
+    }
+
+
+@pytest.mark.parametrize("embeddings", [np.zeros((0, 4)), np.full((3, 4), np.nan), np.ones((3, 4))])
+def test_nothing_to_compare_is_no_near_duplicate(embeddings):
+    assert near_duplicates("abc"[: len(embeddings)], embeddings, 0.9) == [""] * len(embeddings)
+
+
+def test_the_command_writes_a_row_per_image(fake_run, saeviz_command):
+    run_with = saeviz.run(fake_run, settings=["scorers=[{use = 'fake-scorer'}]", "store.use=npz"])
+    done = saeviz_command("groups", run_with.dir, "--threshold", "0.5", "--plugins", FAKES)
+    assert done.code == 0, done
+    table = pd.read_csv("groups.csv", keep_default_na=False)
+    assert list(table) == ["item_id", "group"]
+    assert table["item_id"].tolist() == [item.item_id for item in run_with.items]
+    expected = near_duplicates(table["item_id"].tolist(), run_with.embeddings, 0.5)
+    assert table["group"].tolist() == expected
+    assert "images are nearly the same as another" in done.err
+
+
+def test_a_run_without_embeddings_says_what_is_missing(fake_run, saeviz_command):
+    path = saeviz.run(fake_run, settings=["scorers=[]", "embeddings.use=none", "store.use=npz"]).dir
+    done = saeviz_command("groups", path, "--plugins", FAKES)
+    assert done.code == 1
+    assert "has no embeddings; add an [embeddings] table" in done.err
