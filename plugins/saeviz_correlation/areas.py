@@ -146,7 +146,7 @@ def _sums(ties: Ties, positive: FloatArray, before: FloatArray) -> tuple[FloatAr
 def _sums_of(
     positive: FloatArray, negative: FloatArray, positive_below: FloatArray, negative_below: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Of ties with so many positive and negative images, and so many of either below them."""
+    """Sums over pairs, from the numbers of positive and negative images in each tie, and of those below it."""
     ahead_of = negative_below + 0.5 * negative
     won = positive * ahead_of
     ahead = positive_below + 0.5 * positive

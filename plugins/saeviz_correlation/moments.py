@@ -1,4 +1,4 @@
-"""Sums over images, from which every correlation of a space follows: one pass, memory per feature only."""
+"""Sums over images that give every correlation of a space, in one pass and in memory per feature."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, IntArray
     from saeviz_correlation.targets import Targets
 
-# Of a feature, the share of its variation that controls must leave for a correlation not to be rounding.
+# The share of a feature's variation that must remain after controls; below it, a correlation is rounding error.
 NOTHING_LEFT = 1e-10
 
 
 @dataclass(frozen=True)
 class Correlations:
-    """Of every feature with `targets`, over their images.
+    """Correlations of every feature with `targets`, over the images that have these.
 
-    `n_active` `[n_features]` says on how many of them it fires, `r` is `[n_features, n_targets]`, `spread`
-    `[n_features]` the length of the feature's values less their mean and what is held constant. NaN in `r` and
-    `spread` where the feature does not vary, in `r` where the rating does not, and without a degree of freedom.
-    `robust` has p and intervals that do not assume independent images, where asked for.
+    `n_active` `[n_features]`: number of images on which it fires. `r`: `[n_features, n_targets]`. `spread`
+    `[n_features]`: length of the feature's values minus their mean and the controls. `r` and `spread` are NaN if the
+    feature does not vary, `r` also if the rating does not, or if no degree of freedom is left. `robust`: p and
+    intervals that do not assume independent images, if requested.
     """
 
     targets: Targets
@@ -44,7 +44,7 @@ class Correlations:
 
 
 def joined(parts: Sequence[Correlations]) -> Correlations:
-    """The correlations of some features, then of others, with the same targets."""
+    """The correlations of several blocks of features with the same targets, concatenated."""
     robust = [part.robust for part in parts if part.robust is not None]
     return Correlations(
         parts[0].targets,
@@ -56,7 +56,7 @@ def joined(parts: Sequence[Correlations]) -> Correlations:
 
 
 class RatedSums:
-    """Sums of every feature, and of it times each of `targets`, over the images of these."""
+    """Accumulates sums of every feature, and of its products with each target, over the images of the targets."""
 
     def __init__(self, targets: Targets, n_features: int) -> None:
         self.targets = targets
@@ -110,10 +110,10 @@ class RatedSums:
 
 
 def _shift(matrix: CSR, values: FloatArray, stored: IntArray) -> FloatArray:
-    """One of its own values for each feature that is seldom zero, 0 for the others.
+    """One of its own values for each feature that is rarely zero, 0 for the others.
 
-    Subtracting it keeps the variance of an always-on feature through the subtraction of squares, and gives a
-    constant one exactly zero. Silent images alone do the first for the others: they make the variance large.
+    Subtracting it keeps the precision of the variance of a feature that is always on, and makes that of a constant one
+    exactly zero. The other features need no shift: their silent images make the variance large.
     """
     shift = np.zeros(stored.size)
     often = 2 * stored > matrix.shape[0]

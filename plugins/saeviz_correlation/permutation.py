@@ -22,7 +22,7 @@ COLUMNS = 64  # permuted ratings per product
 IMAGES = 6000  # at most this many at once, so that the permuted ratings, 1.5 MB, stay in the cache
 WORKERS = min(4, cpu_count() or 1)
 LARGE_MEAN = 10.0  # against the spread; a feature silent on a share f of the images stays below sqrt((1 - f) / f)
-ROUNDING = 1e-5  # relative, of float32 sums: a permutation that ties with what was observed has reached it
+ROUNDING = 1e-5  # relative, of float32 sums: a permutation within this of the observed value counts as reaching it
 
 
 class Permutations:
@@ -39,8 +39,8 @@ class Permutations:
     def permuted(self, targets: Targets, draws: range) -> Float32Array:
         """The targets after each of the draws, side by side: `[targets.n, len(draws) * n_targets]`.
 
-        Only images that have them exchange them. What is held constant is taken out again afterwards (Freedman
-        and Lane 1983), so each is as long and as free of it as before.
+        Only images that have a rating exchange it. Controls are regressed out again afterwards (Freedman and Lane
+        1983), so that each permuted target has length 1 and is uncorrelated with them, as before.
         """
         basis = targets.basis[targets.rated]
         results = []
@@ -54,10 +54,10 @@ class Permutations:
         return np.hstack(results)
 
     def _sources(self, draw: int, rated: Mask) -> NDArray[np.intp]:
-        """For each rated image the rated one whose ratings it gets.
+        """For each rated image, the rated image whose ratings it receives.
 
-        It is the next rated one on the cycle of a permutation of all images: uniform, and nearly the same for
-        ratings that nearly the same images have.
+        It is the next rated image on the cycle of a permutation of all images. This is uniform, and nearly the same
+        for two ratings that almost the same images have.
         """
         shuffled = np.random.default_rng([self._seed, draw]).permutation(len(self._order))
         following = np.empty_like(self._order)
@@ -70,7 +70,7 @@ class Permutations:
 
 
 class LargestCorrelations:
-    """For each permutation and each of the targets, the largest |r| of any feature, over all blocks given."""
+    """For each permutation and target, the largest |r| of any feature in all blocks added."""
 
     def __init__(self, targets: Targets, permutations: Permutations) -> None:
         self.targets = targets
@@ -100,7 +100,7 @@ class LargestCorrelations:
             list(pool.map(largest, starts))
 
     def smallest_p(self, p_of: Callable[[FloatArray, int], FloatArray] = p_values) -> FloatArray:
-        """The p of the largest |r|, `[n_permutations, n_targets]`; on this scale ratings with different n compare."""
+        """The p of the largest |r|, `[n_permutations, n_targets]`; comparable between ratings of different n."""
         reached = np.minimum(self._largest * (1 + ROUNDING), 1.0)
         return p_of(reached, self.targets.df)
 
@@ -108,7 +108,7 @@ class LargestCorrelations:
 def _unit_rows(block: CSR, spread: FloatArray) -> list[list[tuple[slice, Any]]]:
     """The features, float32 and of length 1, as a sparse and perhaps a dense matrix, each by ranges of images.
 
-    A large mean would wear float32 away. A feature has one only if it fires on nearly every image, so it can be
+    A large mean would cost float32 its precision. Only features that fire on nearly every image have one, so these are
     centred and kept dense.
     """
     n_images = block.shape[1]
@@ -126,7 +126,7 @@ def _unit_rows(block: CSR, spread: FloatArray) -> list[list[tuple[slice, Any]]]:
 
 
 def _sums(block: CSR) -> FloatArray:
-    """Of each row, in float64: the sum of numbers that float32 can hold may be one that it cannot."""
+    """The sum of each row, in float64, since it may exceed the range of float32."""
     sums = np.zeros(block.shape[0])
     filled = np.diff(block.indptr) > 0
     if filled.any():

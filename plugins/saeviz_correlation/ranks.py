@@ -44,14 +44,14 @@ def only_rated(block: CSR, rated: Mask) -> CSR:
 
 
 def pieces(block: CSR, max_entries: int = MAX_ENTRIES) -> list[slice]:
-    """Its rows in pieces with about so many stored values each, so that what is made from one stays small."""
+    """The rows in pieces of about `max_entries` stored values each, to limit the memory that one piece takes."""
     n_pieces = int(block.indptr[-1]) // max_entries + 1
     cuts = np.searchsorted(block.indptr, np.linspace(0, block.indptr[-1], n_pieces + 1)[1:-1])
     return [slice(start, stop) for start, stop in pairwise(sorted({0, *cuts.tolist(), block.shape[0]}))]
 
 
 def _rank(values: Float32Array, stored: IntArray, n_rated: int) -> FloatArray:
-    """Of the values of some features, `stored` of each, one after the other."""
+    """Ranks of the stored values of some features, which follow one another: `stored[i]` values of feature i."""
     feature = np.repeat(np.arange(len(stored)), stored)
     negative = np.bincount(feature[values < 0], minlength=len(stored))
     zeros = n_rated - stored

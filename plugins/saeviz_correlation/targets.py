@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Targets", "finding_images", "make_targets", "unit_columns"]
 
-# What is left of a rating or a control after another is taken out is rounding below this share of its length.
+# A remainder of a rating or control below this share of its length is rounding error.
 NOTHING_LEFT = 1e-10
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Ratings that exactly the same images have.
+    """Ratings of exactly the same images.
 
-    `rated` says which, `[n_items]`. `values` is float64 `[n_items, len(names)]`, zero on the other images: each
-    column has mean 0 and length 1, or is 0 throughout where the rating does not vary (any more). `basis`,
-    `[n_items, n_controls]`, spans what is held constant: orthonormal, with mean 0, and orthogonal to `values`.
+    `rated` `[n_items]` marks the images. `values`, float64 `[n_items, len(names)]`, is zero on all others; each column
+    has mean 0 and length 1, or is all 0 if the rating does not vary (after controls). `basis` `[n_items, n_controls]`
+    spans the controls: orthonormal, with mean 0, and orthogonal to `values`.
     """
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Targets:
 
     @property
     def df(self) -> int:
-        """Degrees of freedom of a correlation with them."""
+        """Degrees of freedom of a correlation with these targets."""
         return self.n - 2 - int(self.basis.shape[1])
 
 
@@ -54,10 +54,10 @@ def make_targets(
     controls: FloatArray | None = None,
     by_rank: bool = False,
 ) -> Iterator[Targets]:
-    """These ratings on the given images, grouped by which of them have one: a group shares the sums of features.
+    """The ratings, grouped by the images that have them; the sums of features are the same within a group.
 
-    `controls` is `[n_items, n]`, NaN where missing: such an image is left out. `by_rank` replaces ratings by their
-    ranks, ties by the mean of theirs.
+    `controls` is `[n_items, n]`, NaN where missing; such images are left out. `by_rank` replaces ratings by their
+    ranks, with mean ranks for ties.
     """
     usable = images if controls is None else images & np.isfinite(controls).all(axis=1)
     for names, rated in _group_by_missing(data.ratings, ratings, usable):
@@ -71,7 +71,7 @@ def make_targets(
 
 
 def unit_columns(columns: FloatArray, basis: FloatArray) -> FloatArray:
-    """Columns less their mean and their part in `basis`, of length 1; exactly 0 where nothing is left."""
+    """Columns minus their mean and their projection on `basis`, scaled to length 1; exactly 0 if nothing remains."""
     if not len(columns):
         return columns
     largest = np.abs(columns).max(axis=0)
@@ -87,7 +87,7 @@ def unit_columns(columns: FloatArray, basis: FloatArray) -> FloatArray:
 
 
 def _basis(controls: FloatArray) -> FloatArray:
-    """An orthonormal basis, without the constant, of what these columns span; doubled ones count once."""
+    """An orthonormal basis of the span of these columns, without the constant; duplicate columns count once."""
     columns = unit_columns(controls, np.zeros((len(controls), 0)))
     if not columns.size:
         return np.zeros((len(controls), 0))

@@ -1,4 +1,4 @@
-"""Which concepts a gallery picture is made of, and how it is described."""
+"""Choose the concepts of a gallery picture, and describe them in words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONCEPTS: tuple[str, ...] = (*PALETTES, *GROUNDS, *LANDSCAPE_PARTS, *SHAPES, *EX
 
 
 class Dice(Random):
-    """Choices that use `random()` alone, the one sequence that Python promises not to change."""
+    """Random choices based on `random()` alone, whose sequence Python promises not to change."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
@@ -40,16 +40,16 @@ class Dice(Random):
         return low + (high - low) * self.random()
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of them."""
+        """One of the options."""
         return choices[int(self.random() * len(choices))]
 
     def pick_several(self, choices: Sequence[T], n: int) -> list[T]:
-        """`n` different ones, in random order."""
+        """`n` different options, in random order."""
         left = list(choices)
         return [left.pop(int(self.random() * len(left))) for _ in range(n)]
 
     def pick_weighted(self, weights: Mapping[str, float]) -> str:
-        """One of the names, as often as its weight says."""
+        """One of the names, with probability proportional to its weight."""
         point = self.random() * sum(weights.values())
         for name, weight in weights.items():
             point -= weight
@@ -83,7 +83,7 @@ class Picture:
 
 
 def compose(stream: str, index: int) -> Picture:
-    """Picture number `index` of a stream; the same on every machine, unlike that of any other stream."""
+    """Picture number `index` of a stream: the same on every machine, and different from those of other streams."""
     seed = f"{stream}/{index}"
     dice = Dice(seed)
     palette = dice.pick(PALETTES)

@@ -19,7 +19,7 @@ Point = tuple[float, float]
 Range = tuple[float, float]
 
 DRAWING = 1
-"""To be raised when a change makes `draw` give other pixels, so that runs extract the pictures again."""
+"""Increase it when a change makes `draw` give other pixels, so that runs extract the pictures again."""
 
 _OVERSAMPLING = 2
 _HUE_SATURATION_VALUE: dict[str, tuple[Range, Range, Range]] = {
@@ -57,7 +57,7 @@ def draw(picture: Picture, size: int) -> Image:
 
 @dataclass
 class _Canvas:
-    """Draws in units of the picture's side, in the colours of one palette."""
+    """A canvas in units of the picture's side, with the colours of one palette."""
 
     image: Image
     pen: ImageDraw
@@ -73,7 +73,7 @@ class _Canvas:
         return round(255 * red), round(255 * green), round(255 * blue)
 
     def contrasting(self, other: Colour, candidates: int = 8) -> Colour:
-        """Of some colours of the palette the one that differs most from `other`."""
+        """The colour, of some in the palette, that differs most from `other`."""
         return max((self.colour() for _ in range(candidates)), key=lambda colour: _difference(colour, other))
 
     def fill(self, colour: Colour) -> None:
@@ -318,7 +318,7 @@ def _dots(canvas: _Canvas) -> None:
 
 
 def _clutter(canvas: _Canvas) -> None:
-    """Scraps of everything, everywhere."""
+    """Small fragments of all shapes, scattered over the picture."""
     dice = canvas.dice
     colours = [canvas.contrasting(canvas.ground, 3) for _ in range(6)]
     for _ in range(150):

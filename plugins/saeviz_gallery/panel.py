@@ -36,7 +36,7 @@ MOOD_SD = 12.0
 
 
 def rate(pictures: Sequence[Picture], seed: int) -> dict[str, FloatArray]:
-    """Each rating of each picture, `[len(pictures)]`, the same however many pictures follow."""
+    """Each rating of each picture, `[len(pictures)]`; independent of how many pictures follow."""
     import numpy as np
 
     present = np.array([[concept in picture.concepts for concept in CONCEPTS] for picture in pictures], dtype=float)

@@ -1,4 +1,4 @@
-"""Load a data set: real `datasets` calls, with errors that say what to do."""
+"""Load a data set with `datasets`, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 MARKS_OF_SAVE_TO_DISK = ("state.json", "dataset_dict.json")
 
 SETTINGS = ("README.md", ".huggingface.yaml")
-"""Files of a folder that say, under `configs`, which files are the data."""
+"""Files of a folder whose `configs` can name the data files."""
 
 
 def is_local(path: str) -> bool:
-    """Whether a path or hub id is something on this machine."""
+    """Whether a path or hub id names something on this machine."""
     return Path(path).expanduser().exists()
 
 
 def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
-    """The split that the options name, rows on the disk. No code of the data set is run.
+    """The split that the options name, memory-mapped from disk. No code of the data set is run.
 
-    Raises `DataError` if it cannot be had.
+    Raises `DataError` if it cannot be loaded.
     """
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class HuggingFaceImages:
-    """The rows of a data set, in their order. They stay on the disk: only columns without images are read beforehand.
+    """The rows of a data set, in order. They stay on disk; only columns without images are read in advance.
 
-    A class label counts as metadata, by its name, and so does text; lists and tables in a row are left out.
+    Class labels (by name) and text are metadata; lists and structures in a row are left out.
     """
 
     def __init__(self, options: HuggingFaceOptions, context: saeviz.Context) -> None:
@@ -43,7 +43,7 @@ class HuggingFaceImages:
         return islice((item for item in items if item.ratings or not filter_labeled), limit)
 
     def notes(self) -> Sequence[str]:
-        """What the user should know of the columns."""
+        """Notes on the columns for the user."""
         return [*self._columns.notes, *note_non_numbers(self._table, self._columns)]
 
     @cached_property
@@ -147,7 +147,7 @@ class HuggingFaceImages:
         return data
 
     def _may_open(self, file: Path) -> bool:
-        """Whether a row may stand for this file: one from the hub only for files that came with it."""
+        """Whether a row may use this file; a data set from the hub may use only files that came with it."""
         return file.is_absolute() and (
             self._is_local or any(real_path(file).is_relative_to(place) for place in _caches())
         )
@@ -158,7 +158,7 @@ class HuggingFaceImages:
 
 
 def _class_name(classes: ClassLabel, cell: Cell) -> Cell:
-    """The name of a class by its number, of each where there are several; None where there is none."""
+    """The name of a class by its number, or the names of several; None if there is none."""
     if isinstance(cell, list):
         return [_class_name(classes, part) for part in cell]
     return None if cell is None or cell < 0 else classes.int2str(cell)

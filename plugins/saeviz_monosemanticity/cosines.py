@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 256
 
 
 class CubicSums(NamedTuple):
-    """With c, r and q as in `Cosines`: sums of r^3, of r q, r'cr, the trace of c^3, and the sum of all c_ij^3."""
+    """With c, r and q as in `Cosines`: the sums of r^3 and r q, r'cr, the trace of c^3, and the sum of all c_ij^3."""
 
     row_cubes: float
     rows_times_squares: float
@@ -24,11 +24,11 @@ class CubicSums(NamedTuple):
 
 
 class Cosines:
-    """Sums over c, the cosines of different images minus their `mean`, zero on the diagonal. Takes two images.
+    """Sums over c, the cosines of different images minus their `mean`, zero on the diagonal. Needs at least two images.
 
     With r_i = sum_j c_ij, which add up to zero, and q_i = sum_j c_ij^2: `squares` is the sum of q, `row_squares` that
-    of r^2. With E the unit vectors c = EE' - mean 11' - (1 - mean) I, so that all follows from E'1 and E'E in time
-    n dim^2. Only `third.cubes` takes single cosines: of 2,048 random images where there are more, scaled up to all.
+    of r^2. With E the unit vectors c = EE' - mean 11' - (1 - mean) I, so that all sums follow from E'1 and E'E in
+    time n dim^2. Only `third.cubes` needs single cosines; beyond 2,048 images it is estimated from a random sample.
     """
 
     def __init__(self, unit: UnitVectors, seed: int) -> None:
@@ -49,7 +49,7 @@ class Cosines:
 
     @cached_property
     def third(self) -> CubicSums:
-        """What the skewness takes besides."""
+        """Further sums, which only the skewness needs."""
         n, mean, own, gram = self.n_images, self.mean, self._own, self._gram
         row_cubes = rows_times_squares = 0.0
         weighted = np.zeros(self._unit.dim)

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 Graph = tuple[int, float, tuple[int, ...]]
-"""In how many ways pairs make it; c multiplied along its edges, summed over all images; how many edges meet where."""
+"""The number of ways to form it from pairs; the sum over all images of c multiplied along its edges; its degrees."""
 SMALLEST_VARIANCE = 1e-14
-"""A variance of cosines that is rounding."""
+"""Variances of cosines below this are rounding error."""
 NO_SKEWNESS = 1e-3
-"""With this the gamma distribution is as good as normal."""
+"""Below this skewness, the gamma distribution is practically normal."""
 
 
 def null_variance(powers: FloatArray, cosines: Cosines) -> FloatArray:
-    """Of every feature's null score, from the powers in `WeightedSums`; NaN where it cannot vary."""
+    """Variance of every feature's null score, from the powers in `WeightedSums`; NaN where it cannot vary."""
     scaled = _scaled(powers)
     weight_of_pairs = 1 - scaled[2]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -36,7 +36,7 @@ def null_variance(powers: FloatArray, cosines: Cosines) -> FloatArray:
 
 
 def null_skewness(powers: FloatArray, cosines: Cosines) -> FloatArray:
-    """Of every feature's null score, up to what `cosines` takes from a sample; NaN where it cannot vary."""
+    """Skewness of every feature's null score, exact except for what `cosines` estimates; NaN where it cannot vary."""
     scaled = _scaled(powers)
     with np.errstate(invalid="ignore", divide="ignore"):
         skewness = _third_moment(scaled, cosines) / _second_moment(scaled, cosines) ** 1.5
@@ -46,8 +46,8 @@ def null_skewness(powers: FloatArray, cosines: Cosines) -> FloatArray:
 def tail_probability(z: FloatArray, powers: FloatArray, cosines: Cosines) -> FloatArray:
     """P(Z >= z) by the Pearson type III distribution of the null's skewness: an approximation, see docs/statistics.md.
 
-    That is a gamma distribution. A skewness below zero counts as none, which makes p larger. No p is below one over
-    the number of ways in which the images that have weight can be drawn.
+    That is a gamma distribution. A negative skewness is replaced by zero, which makes p larger. No p is below one over
+    the number of ways to draw the images that have weight.
     """
     from scipy.special import gammaincc, gammaln
 
@@ -64,7 +64,7 @@ def _scaled(powers: FloatArray) -> FloatArray:
 
 
 def _second_moment(powers: FloatArray, c: Cosines) -> FloatArray:
-    """Two pairs of images make a graph of two edges: over the kinds of graphs."""
+    """Two pairs of images form a graph of two edges: a sum over the kinds of graphs."""
     graphs = (
         (2, c.squares, (2, 2)),
         (4, c.row_squares - c.squares, (2, 1, 1)),
@@ -74,7 +74,7 @@ def _second_moment(powers: FloatArray, c: Cosines) -> FloatArray:
 
 
 def _third_moment(powers: FloatArray, c: Cosines) -> FloatArray:
-    """Three pairs of images make a graph of three edges: over the kinds of graphs."""
+    """Three pairs of images form a graph of three edges: a sum over the kinds of graphs."""
     r3, qr, chains, triangles, cubes = c.third
     path = chains - 2 * qr + cubes - triangles
     double_and_apart = 2 * cubes - 4 * qr
@@ -101,7 +101,7 @@ def _over_graphs(powers: FloatArray, n_images: int, graphs: Iterable[Graph]) -> 
 
 
 def _average(total: float, n_images: int, n_different: int) -> float:
-    """Mean of a sum over all choices of this many different images; 0 if there are fewer."""
+    """The mean over all choices of `n_different` images, from the sum over them; 0 if there are fewer images."""
     if n_images < n_different:
         return 0.0
     return total / float(np.prod(n_images - np.arange(n_different, dtype=np.float64)))

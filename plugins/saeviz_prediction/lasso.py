@@ -1,4 +1,4 @@
-"""Lasso along a path of penalties over tens of thousands of sparse features, exact by checking what was left out."""
+"""Lasso along a path of penalties over tens of thousands of sparse features; features left out are checked."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 PENALTIES = np.geomspace(1.0, 1e-2, 20)
-"""As shares of the smallest penalty that keeps no feature."""
+"""The penalties, as shares of the smallest one that keeps no feature."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One penalty of a path: the features that are kept, in columns of the matrix, and their standardised weights."""
+    """One penalty of a path: the features kept, as columns of the matrix, and their standardised weights."""
 
     kept: IntArray
     weights: FloatArray
 
 
 class Images:
-    """Images to fit: sparse features, standardised by mean and deviation of these images without being centred."""
+    """Images to fit: sparse features, standardised by the mean and deviation of these images without centring them."""
 
     def __init__(self, features: csc_array, ratings: FloatArray, min_active: int) -> None:
         n = len(ratings)
@@ -50,14 +50,14 @@ class Images:
         return np.asarray(products / self.deviation) / len(residual)
 
     def standardised(self, columns: IntArray) -> FloatArray:
-        """Some of the features, densely, `[n, k]`."""
+        """Some of the features as a dense matrix `[n, k]`."""
         dense = np.asfortranarray(self.features[:, columns].toarray(), dtype=np.float64)
         dense -= self.mean[columns]
         dense /= self.deviation[columns]
         return dense
 
     def predict(self, features: csc_array, step: Step) -> FloatArray:
-        """Ratings of other images `[n, n_features]`."""
+        """Predicted ratings of other images, with features `[n, n_features]`."""
         slopes = step.weights / self.deviation[step.kept]
         products = features[:, step.kept] @ slopes - float(self.mean[step.kept] @ slopes)
         return np.asarray(self.rating_mean + self.rating_deviation * products)
@@ -67,7 +67,7 @@ def path(images: Images) -> Iterator[Step]:
     """A step for each of `PENALTIES`; ends early where more than half as many features as images are kept.
 
     Each step solves for the features that the sequential strong rule lets through (Tibshirani et al. 2012), then checks
-    the optimality of all others and takes in those that violate it, until none does.
+    the optimality of all others and adds those that violate it, until none does.
     """
     n = len(images.ratings)
     correlation = images.correlations(images.ratings)
@@ -94,7 +94,7 @@ def path(images: Images) -> Iterator[Step]:
 
 
 def _solve(images: Images, columns: IntArray, penalty: float, start: Step) -> tuple[Step, FloatArray]:
-    """The lasso over some features, from the weights of another step; and the residual."""
+    """The lasso over some features, starting from the weights of another step, and its residual."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lasso_path
 

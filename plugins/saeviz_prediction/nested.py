@@ -1,4 +1,4 @@
-"""Lasso with its penalty chosen inside the images that are fitted."""
+"""Lasso whose penalty is chosen by cross-validation within the training images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 3
 def nested_lasso(
     features: csc_array, ratings: FloatArray, tests: Sequence[IntArray], min_active: int
 ) -> tuple[Accuracy, FloatArray, int]:
-    """Accuracy on images left out; standardised weights `[n_features]` of a fit to all; how many are not 0.
+    """Accuracy on held-out images; standardised weights `[n_features]` of a fit to all; how many are not 0.
 
     `tests` are the rows of each fold.
 
@@ -59,7 +59,7 @@ def nested_lasso(
 def _errors(images: Images, left_out: Sequence[tuple[csc_array, FloatArray]]) -> FloatArray:
     """Squared error `[n_left_out, n_penalties]` on folds that were not fitted; infinite where the path had ended.
 
-    It ends for each fold by itself: one is what the other's penalty is tested on, and must not have a say in it.
+    A path ends for each fold separately: the penalty of one fold is tested on the other, which must not affect it.
     """
     errors = np.full((len(left_out), PENALTIES.size), np.inf)
     for number, step in enumerate(path(images)):
@@ -73,5 +73,5 @@ def _errors(images: Images, left_out: Sequence[tuple[csc_array, FloatArray]]) ->
 
 
 def _step(images: Images, number: int) -> Step:
-    """The step of this number, or the last one where the path ends before."""
+    """The step with this number, or the last one if the path ended earlier."""
     return list(islice(path(images), number + 1))[-1]

@@ -1,4 +1,4 @@
-"""Ridge regression from inner products of images, its penalty chosen by leaving out single images, exactly."""
+"""Ridge regression from inner products of images; the penalty is chosen by exact leave-one-out error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEGLIGIBLE = 1e-11
 
 
 def gram(features: csr_array) -> FloatArray:
-    """Inner products of all pairs of rows, float64 `[n, n]`; the features that are often on by themselves, densely."""
+    """Inner products of all pairs of rows, float64 `[n, n]`; features that are often on are computed densely."""
     from scipy.sparse import csr_array
 
     n, n_features = features.shape
@@ -36,7 +36,7 @@ def gram(features: csr_array) -> FloatArray:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The centred images that are fitted, as singular values and vectors, and the others projected on them.
+    """Singular values and vectors of the centred images to fit, and the other images projected on them.
 
     `squares` `[k]` are the squared singular values, `vectors` `[n_train, k]` the left singular vectors, `projected`
     `[n_test, k]` the inner products of the other images with the fitted ones times `vectors`.
@@ -47,19 +47,19 @@ class Spectrum:
     projected: FloatArray
 
     def predict(self, ratings: FloatArray) -> FloatArray:
-        """Of the other images, from the ratings of the fitted ones, with the penalty that these suggest."""
+        """Predictions for the other images, from the ratings of the fitted ones, with the best penalty on these."""
         mean = float(ratings.mean())
         weights = self.vectors.T @ (ratings - mean)
         return np.asarray(mean + self.projected @ (weights / (self.squares + self.best_penalty(ratings))))
 
     def penalties(self) -> FloatArray:
-        """From next to nothing to next to no slope, in proportion to the mean square of an image."""
+        """Candidate penalties, proportional to the mean square of an image, from almost none to almost no slope."""
         n = len(self.vectors)
         mean_square = float(self.squares.sum()) / n
         return np.geomspace(1e-3 * mean_square, 10 * n * mean_square, N_PENALTIES)
 
     def best_penalty(self, ratings: FloatArray) -> float:
-        """The one with the least error where each image in turn is left out: e_i / (1 - h_ii), the intercept in h."""
+        """The penalty with the least leave-one-out error, e_i / (1 - h_ii), where h includes the intercept."""
         if not self.squares.size:
             return 1.0
         centred = ratings - ratings.mean()
@@ -74,7 +74,7 @@ class Spectrum:
 
 
 def spectrum_of_gram(products: FloatArray, train: IntArray, test: IntArray) -> Spectrum:
-    """From the inner products of all images, centred about the mean of the fitted ones."""
+    """Build it from the inner products of all images, centred at the mean of the fitted ones."""
     fitted = products[np.ix_(train, train)]
     row_means = fitted.mean(axis=0)
     mean = float(row_means.mean())
@@ -86,7 +86,7 @@ def spectrum_of_gram(products: FloatArray, train: IntArray, test: IntArray) -> S
 
 
 def spectrum_of_vectors(vectors: FloatArray, train: IntArray, test: IntArray) -> Spectrum:
-    """From a vector per image `[n, dim]`."""
+    """Build it from vectors `[n, dim]`, one per image."""
     if vectors.shape[1] >= train.size:
         return spectrum_of_gram(vectors @ vectors.T, train, test)
     mean = vectors[train].mean(axis=0)

@@ -1,4 +1,4 @@
-"""How probable a slope is by chance, where two variances of unlike certainty add up to that of the slope."""
+"""p-values of a slope whose variance is the sum of two estimates with different degrees of freedom."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 NODES = 64
-"""Steps of the integral; with 1,000 of them p differs by less than 1 in 100."""
+"""Steps of the integral; with 1,000 of them, p differs by less than 1 %."""
 LEFT_OUT = 30.0
-"""Either end that is left out of the integral holds less than exp(-30) of it."""
+"""Each tail left out of the integral has less than exp(-30) of its mass."""
 MOST_DF = 1e7
 
 
@@ -26,10 +26,11 @@ def p_values(
 ) -> FloatArray:
     """Two-sided p of `of_slope`, whose variance is `images` + max(`raters` - `by_chance`, 0), all `[n_features]`.
 
-    `images` and `raters` are mean squares with so many degrees of freedom; what part of the second is chance is known
-    well. With r for all that the mean square of raters may really be, given what it is (`raters` times the degrees of
-    freedom over chi-squared), the variance is known up to the part of images, which Satterthwaite's degrees of freedom
-    allow for. p is the mean over r. NaN where an argument is NaN; Student's p for images alone where `raters` is 0.
+    `images` and `raters` are mean squares with `images_df` and `raters_df` degrees of freedom; `by_chance`, the part of
+    `raters` that is due to chance, is treated as known. The true mean square of raters is distributed as `raters` times
+    its degrees of freedom over chi-squared. For each of its values, t has a variance in which only the part of images
+    is estimated, and Satterthwaite's degrees of freedom; p is the mean over these values. NaN where an argument is NaN;
+    Student's p for images alone where `raters` is 0.
     """
     total, weights = np.zeros(of_slope.shape), np.zeros(of_slope.shape)
     low = np.log(raters_df) - 1 - 2 * LEFT_OUT / raters_df

@@ -1,4 +1,4 @@
-"""Sums over the images of each rater, from which the relations of all features with a rating follow."""
+"""Sums over the images of each rater, which give the relations of all features with a rating."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
 
 TABLE_SIZE = 1 << 23
-"""Raters times features in memory at once: three arrays of 64 MB."""
+"""Maximum number of raters times features in memory at once; three arrays of 64 MB."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """Who rated what: raters of two ratings or more, each rating less the mean of its rater.
+    """Ratings by raters with two or more ratings, each minus the mean of its rater.
 
-    `ratings` is `[n_items, n_raters]`, `mask` is 1 at the same places, `n_ratings` counts `[n_raters]`.
+    `ratings` is sparse `[n_items, n_raters]`, `mask` is 1 at the same places, `n_ratings` is `[n_raters]`.
     """
 
     ratings: csr_array
@@ -37,7 +37,7 @@ class Design:
 
 
 def make_design(given: saeviz.IndividualRatings, n_items: int) -> Design:
-    """The design of one rating; raters who rated a single image say nothing about differences."""
+    """The design of one rating; raters of a single image are left out, because they say nothing about differences."""
     from scipy.sparse import csr_array
 
     count = np.bincount(given.raters, minlength=len(given.names))
@@ -85,7 +85,7 @@ class FeatureSums:
 
 
 def sum_features(data: saeviz.ScoreInput, design: Design) -> FeatureSums:
-    """A pass over the features for as many raters as fit in memory together."""
+    """One pass over the features for each group of raters that fits in memory."""
     n_features, n_raters = data.space.n_features, design.n_ratings.size
     shift = _shift(data)
     totals = {name: np.zeros(n_features) for name in ("sxx", "sxy", "sxx2", "sxx3", "sxy2", "sxx_sxy", "n_raters")}
@@ -104,13 +104,13 @@ def sum_features(data: saeviz.ScoreInput, design: Design) -> FeatureSums:
 
 
 def _shift(data: saeviz.ScoreInput) -> FloatArray:
-    """The mean of features that are on everywhere, else 0: it keeps the digits of those that hardly vary."""
+    """The mean of features that are always on, else 0; subtracting it keeps the precision of those that hardly vary."""
     statistics = data.features.statistics
     return np.where(statistics.n_active == data.n_items, statistics.mean, 0.0)
 
 
 def _shifted(data: saeviz.ScoreInput, shift: FloatArray) -> Iterator[tuple[slice, csr_array, csr_array]]:
-    """Rows, and their features and the squares of these in float64, shifted."""
+    """Rows, with their shifted features and the squares of these, in float64."""
     from scipy.sparse import csr_array
 
     for rows, matrix in data.chunks():

@@ -48,7 +48,7 @@ class SupabaseImages:
         except UnicodeEncodeError:
             return None
         except saeviz.SaevizError as error:
-            if "22P02" in str(error) or "22003" in str(error):  # it is no number where ids are numbers
+            if "22P02" in str(error) or "22003" in str(error):  # the ids are numbers, and this one is not
                 return None
             raise
         return self._item(item_id, records[0]) if records and str(records[0][name]) == item_id else None
@@ -141,7 +141,7 @@ class SupabaseImages:
 
 
 def _kind(value: Any) -> str:
-    """What a value holds that is no single one; bytes come as text of hexadecimal digits."""
+    """The kind of a value that is not a single one; bytes come as text of hexadecimal digits."""
     return "bytes" if isinstance(value, str) and _BYTES.fullmatch(value) else nested_kind(value)
 
 

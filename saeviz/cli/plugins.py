@@ -91,7 +91,10 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
             for (role, name), offer in manager.offers.items()
         ],
         "left_out": [
-            *({"plugin": source.name, "from": source.origin, "reason": "as asked"} for source in manager.left_out),
+            *(
+                {"plugin": source.name, "from": source.origin, "reason": "excluded by the user"}
+                for source in manager.left_out
+            ),
             *(
                 {"plugin": problem.source.name, "from": problem.source.origin, "reason": problem.reason}
                 for problem in manager.problems

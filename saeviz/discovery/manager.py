@@ -288,7 +288,7 @@ def _check_hooks(plugin: object) -> None:
 
 def _checked(spec: object, expected: type[ComponentSpec], hook: str) -> ComponentSpec:
     if not isinstance(spec, expected):
-        raise PluginError(f"{hook} yields {type(spec).__name__} where {expected.__name__} belongs")
+        raise PluginError(f"{hook} yields {type(spec).__name__} instead of {expected.__name__}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", spec.name):
         raise PluginError(f"{hook} yields the name {spec.name!r}; use small letters, digits, '-', '.' and '_'")
     if not (isinstance(spec.options, type) and issubclass(spec.options, Options)):

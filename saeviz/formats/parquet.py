@@ -16,7 +16,7 @@ ALWAYS_READ, MOST_TIMES = 2**30, 50
 """Bytes in memory that any table may take, and beyond these the multiple of its file."""
 _BYTES_PER_VALUE = 8
 ROWS_TOGETHER = 1 << 16
-"""Of a table that is written; whoever wants the rows of one feature passes over all groups without it."""
+"""Rows per group of a table that is written; reading the rows of one feature skips the groups without it."""
 
 
 def read_whole(path: Path) -> pd.DataFrame:

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MOST_BYTES = 64 * 2**20
-"""Of a `run.json` that is read."""
+"""Maximum size of a `run.json`."""
 _JUDGED = ("balanced_accuracy", "ci_low", "ci_high", "n_active", "n_silent", "n_hard")
 _OF_ALL_VERSIONS = [key for key in KEYS if key != "sae"]
-"""The columns that name a feature in tables of every version; earlier ones have no column `sae`."""
+"""The columns that name a feature in tables of all versions; earlier ones lack the column `sae`."""
 _COLUMNS = {
     "items.parquet": ("item_id", "fingerprint"),
     "scores.parquet": (*_OF_ALL_VERSIONS, "n_active"),
@@ -43,7 +43,7 @@ _COLUMNS = {
     "top_images.parquet": (*_OF_ALL_VERSIONS, "rank", "item_id", "activation"),
     "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict", "reason", *_JUDGED),
 }
-"""What readers rely on."""
+"""Columns that readers rely on."""
 _WHOLE_NUMBERS = ("feature", "rank", "n_active")
 _OTHER_FILES = ("items.parquet", "log.txt", ".lock")
 
@@ -61,7 +61,7 @@ def is_run_directory(path: Path) -> bool:
 
 
 def run_directories(folder: Path) -> list[Path]:
-    """The run directories in a folder, itself included; what is in them is not looked at."""
+    """The run directories in a folder, including itself; their contents are not searched."""
     found = []
     for place, folders, files in os.walk(folder):
         if "run.json" in files and is_run_directory(Path(place)):
@@ -93,7 +93,7 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path) -> RunDir:
-        """A new run directory, or one to go on with; raises `ConfigError` for a folder that is neither."""
+        """A new run directory, or an existing one to resume; raises `ConfigError` for any other folder."""
         cls.check(path)
         with explain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ class RunDir:
 
     @classmethod
     def check(cls, path: Path) -> None:
-        """Raise `ConfigError` for a folder in which no run can be; nothing is written."""
+        """Raise `ConfigError` for a path that cannot become a run directory; writes nothing."""
         if path.exists() and not path.is_dir():
             raise ConfigError(f"run.dir: {path} is a file; choose a folder")
         if path.is_dir() and not (path / "run.json").exists() and _holds_foreign_files(path):
@@ -125,8 +125,8 @@ class RunDir:
     def locked(self) -> Iterator[None]:
         """Lock the directory for writing by this process. Raises `RunDirError` if another run holds the lock.
 
-        Raises `ConfigError` where a link would have something written elsewhere, or there is a pipe or the like: the
-        directory may be a stranger's.
+        Raises `ConfigError` if a link would redirect writes to another folder, or if there is a pipe or device: the
+        directory may come from a stranger.
         """
         from filelock import FileLock, Timeout
 

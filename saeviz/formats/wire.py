@@ -51,13 +51,13 @@ def unpack_arrays(data: bytes | bytearray, expected: Mapping[str, tuple[str, int
             _refuse_another_kind(arrays[name], dtype, n_dimensions)
         return arrays
     except (ValueError, BadZipFile, OSError, EOFError, LookupError, RuntimeError) as error:
-        raise DataError(f"this is not the .npz file that belongs here: {error}") from error
+        raise DataError(f"this is not the expected .npz file: {error}") from error
 
 
 def _refuse_another_kind(array: NDArray[Any], dtype: str, n_dimensions: int) -> None:
     if array.dtype != dtype or array.ndim != n_dimensions or not array.flags.c_contiguous:
         raise ValueError(
-            f"it has an array {array.dtype}{list(array.shape)} where {dtype} of {n_dimensions} dimensions belongs"
+            f"it has an array {array.dtype}{list(array.shape)} instead of {dtype} of {n_dimensions} dimensions"
         )
 
 

@@ -15,8 +15,8 @@ PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 def picture_file(item: ImageItem, most: int | None = None) -> bytes:
     """The unchanged file of an image, or a PNG if its source is a function.
 
-    Raises `ImageError` where it cannot be read, has more than `most` bytes or is no picture: a table from somewhere may
-    call any file one, and what is sent must not be a key.
+    Raises `ImageError` if it cannot be read, has more than `most` bytes or is not a picture: a stranger's table can
+    name any file as a picture, and a private key must never be sent.
     """
     data = item.read_bytes(most)
     if data is None:

@@ -138,7 +138,9 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
         logger.info("%s: up to date", stage.name)
         return
     if redo or has_changed:
-        logger.info("%s: runs again, %s", stage.name, "as asked" if redo else "since what it depends on has changed")
+        logger.info(
+            "%s: runs again, %s", stage.name, "as requested" if redo else "since what it depends on has changed"
+        )
         stage.reset(session)
     session.rundir.failures.forget(stage.name)
     if has_changed or record is None or redo:

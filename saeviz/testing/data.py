@@ -134,7 +134,7 @@ def score_input(
     """Random features with ratings and embeddings; feature 0 never fires, feature 1 is constant.
 
     The first rating depends mostly on feature 2. Every fifth rating is missing, and so is the embedding of the last
-    image if there are more than three images. With `groups`, images belong to so many of them, in turns.
+    image if there are more than three images. With `groups`, images belong to that many groups, in turn.
     """
     import numpy as np
     from scipy.sparse import csr_array

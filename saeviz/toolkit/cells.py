@@ -69,7 +69,7 @@ def nested_kind(cell: Cell) -> str:
 
 
 def kind_of_column(cells: Iterable[Cell], kind_of: Callable[[Cell], str] = nested_kind) -> str:
-    """What a column holds that is no single value, '' where it holds single ones or nothing."""
+    """The kind of the values of a column that are not single ones, '' if they are single, or if there are none."""
     kinds = [kind_of(cell) for cell in islice((cell for cell in cells if not is_missing(cell)), LOOKED_AT)]
     return kinds[0] if kinds and all(kinds) else ""
 

@@ -16,30 +16,30 @@ SEPARATOR = ";"
 
 @dataclass(frozen=True)
 class Order:
-    """An ordinal column: what its cells are as numbers, `codes` from 0 by their text."""
+    """An ordinal column: `codes` gives the number of each level, from 0, by its text."""
 
     codes: Mapping[str, int]
 
     def number(self, cell: Cell) -> float | None:
-        """The code of a cell, None where it is none of the levels."""
+        """The code of a cell, None if it is not one of the levels."""
         code = self.codes.get(level_text(cell))
         return None if code is None else float(code)
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The targets that a column gives: `names` maps each level to its target, `several` says that a cell has many."""
+    """The targets from a column: `names` maps levels to targets; `several`: a cell may have several levels."""
 
     column: str
     several: bool
     names: Mapping[str, str]
 
     def of(self, cell: Cell) -> frozenset[str] | None:
-        """The levels in a cell, also those that are no target; None where the cell is missing."""
+        """The levels in a cell, including those that are not targets; None if the cell is missing."""
         return labels(cell) if self.several else _category(cell)
 
     def targets(self, cell: Cell) -> dict[str, float]:
-        """1 for each target that a cell has, 0 for the others; nothing where the cell is missing."""
+        """1 for each target that a cell has, 0 for the others; empty if the cell is missing."""
         found = self.of(cell)
         if found is None:
             return {}
@@ -56,7 +56,7 @@ def level_text(cell: Cell) -> str:
 def labels(cell: Cell) -> frozenset[str] | None:
     """The labels in a cell: a list, text with a list in JSON, or text with `;` between them.
 
-    None where it is missing; a list without entries is no label at all, which is something else.
+    None if it is missing; the empty set for a list without entries.
     """
     if nested_kind(cell) == "lists":
         return _all_of(list(cell))
@@ -141,7 +141,7 @@ def _rarer_side(cells: Sequence[frozenset[str] | None], images: Sequence[Hashabl
 def _left_out(name: str, levels: Sequence[str], n_levels: int, least: int) -> list[str]:
     if not levels:
         return []
-    are, it = ("are no targets", "them") if len(levels) > 1 else ("is no target", "it")
+    are, it = ("are not targets", "them") if len(levels) > 1 else ("is not a target", "it")
     return [
         f"{len(levels)} of {n_levels} levels of {name!r} {are}, because fewer than {least} images have or lack {it} "
         f"(images.min_images): {listed([repr(level[:60]) for level in levels])}"

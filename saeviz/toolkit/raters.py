@@ -44,10 +44,10 @@ def long_rows(
 ) -> tuple[list[Row], list[str], list[str]]:
     """One row per image, in order of first occurrence; the names of the ratings; notes for the user.
 
-    A rating is the mean over raters, each of whom counts once. Unless the ratings were `chosen` by the user, what is
-    the same in all rows of each rater (an age) is none of them, and what is the same in all rows of each image is a
-    rating that has no raters. Metadata are the columns that are the same in all filled rows of each image; `DataError`
-    where the column of the group is not.
+    A rating is the mean over raters, each of whom counts once. Unless the user has `chosen` the ratings, a column that
+    is constant within each rater (such as age) is not a rating, and one that is constant within each image is a rating
+    without raters. Metadata are the columns that are the same in all filled rows of each image. Raises `DataError` if
+    the column of groups is not.
     """
     images, image_of_row = _codes(named_images(table, join))
     raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
@@ -79,7 +79,7 @@ def long_rows(
 def _rated(
     rows: _Rows, columns: Iterable[tuple[str, FloatArray]], chosen: Collection[str]
 ) -> tuple[list[dict[str, float]], list[dict[str, dict[str, float]]], list[str]]:
-    """For each image the means of its ratings and the single ones by rater; notes for the user."""
+    """For each image, the means of its ratings, and individual ratings by rater; notes for the user."""
     has_rater = np.array([bool(rater) for rater in rows.raters])[rows.rater_of_row]
     means: list[dict[str, float]] = [{} for _ in range(rows.n_images)]
     individual: list[dict[str, dict[str, float]]] = [{} for _ in range(rows.n_images)]

@@ -113,7 +113,7 @@ class NotOptions:
         (lambda: plugin(saeviz_scorers=saeviz_scorers), "saeviz_scorers lacks the marker @saeviz.hookimpl"),
         (plugin, "implements no hook"),
         (lambda: plugin(SAEVIZ_API=2, saeviz_scorers=scorers()), "plugin API 2, but this saeviz has 1; upgrade saeviz"),
-        (lambda: plugin(saeviz_scorers=scorers("coverage")), "yields str where ScorerSpec belongs"),
+        (lambda: plugin(saeviz_scorers=scorers("coverage")), "yields str instead of ScorerSpec"),
         (lambda: plugin(saeviz_scorers=scorers(scorer("../x"))), "yields the name '../x'"),
         (lambda: plugin(saeviz_scorers=scorers(scorer("x", options=NotOptions))), "not a subclass of saeviz.Options"),
         (lambda: plugin(saeviz_scorers=scorers(scorer("x"), scorer("x"))), "scorer 'x' is already offered by"),

@@ -216,7 +216,7 @@ def test_redo_from_and_until(fake_run):
         _ = run.selected
     assert stages_that_ran(fake_run, plan=Plan(first="select")) == STAGES[3:]
     again = saeviz.run(fake_run, plan=Plan(redo=("score",)))
-    assert any("score: runs again, as asked" in line for line in log_of(again))
+    assert any("score: runs again, as requested" in line for line in log_of(again))
     assert sum("extract: up to date" in line for line in log_of(again)) == 1
 
 

@@ -68,7 +68,7 @@ def test_levels_with_too_few_images_are_counted_in_one_sentence():
     assert list(ratings[-1]) == ["emotion=joy", "emotion=fear"]
     assert set(ratings[-1].values()) == {0.0}
     assert chosen.notes == [
-        "t.csv: 20 of 22 levels of 'emotion' are no targets, because fewer than 3 images have or lack them "
+        "t.csv: 20 of 22 levels of 'emotion' are not targets, because fewer than 3 images have or lack them "
         f"(images.min_images): {', '.join(repr(f'rare {n}') for n in range(12))} and 8 more"
     ]
 
@@ -76,7 +76,7 @@ def test_levels_with_too_few_images_are_counted_in_one_sentence():
 def test_a_level_that_nearly_all_images_have_is_left_out_too():
     chosen, ratings = of({"k": ["a"] * 9 + ["b"], "x": [1.5] * 10}, categories=["k"], min_images=2)
     assert ratings == [{"x": 1.5}] * 10
-    assert "2 of 2 levels of 'k' are no targets" in chosen.notes[0]
+    assert "2 of 2 levels of 'k' are not targets" in chosen.notes[0]
     chosen, _ = of({"k": ["a"] * 9 + ["b", "b"]}, multi_labels=["k"], min_images=3)
     assert "2 of 2" in chosen.notes[0]
 
@@ -92,7 +92,7 @@ def test_ten_thousand_levels():
     cells = [f"id {n}" for n in range(10_000)] + ["often"] * 10
     chosen, ratings = of({"k": cells}, categories=["k"], min_images=10)
     assert ratings[0] == {"k=often": 0.0}
-    assert "10000 of 10001 levels of 'k' are no targets" in chosen.notes[0]
+    assert "10000 of 10001 levels of 'k' are not targets" in chosen.notes[0]
     assert len(chosen.notes[0]) < 400
 
 
@@ -273,7 +273,7 @@ def test_levels_are_counted_by_images_not_by_rows(tmp_path):
     text = "file,rater,k\n" + "".join(f"{image},{rater},{image}\n" for image in "ab" for rater in range(20))
     rows, notes = long(tmp_path, text, categories=("k",))
     assert [row.ratings for row in rows] == [{}, {}]
-    assert "2 of 2 levels of 'k' are no targets, because fewer than 10 images" in notes[0]
+    assert "2 of 2 levels of 'k' are not targets, because fewer than 10 images" in notes[0]
 
 
 def test_every_image_may_have_raters_who_differ(tmp_path):

@@ -1,1 +1,1 @@
-"""Trains the demo's models from nothing: see README.md in this folder."""
+"""Train the demo's models from scratch: see README.md in this folder."""

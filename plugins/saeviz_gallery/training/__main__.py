@@ -20,7 +20,7 @@ DEMO = Path(__file__).parents[1] / "demo"
 
 
 def main() -> None:
-    """Run the steps that were named, in their order; by default all of them."""
+    """Run the named steps in their fixed order, by default all."""
     parser = argparse.ArgumentParser(prog="python -m saeviz_gallery.training", description="Train the demo's models.")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}; default: all")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "saeviz-gallery-training")

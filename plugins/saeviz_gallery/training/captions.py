@@ -1,4 +1,4 @@
-"""What training pictures are called: some of their concepts, in varied words and sentences."""
+"""Captions of training pictures: some of their concepts, in varied words and sentences."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ DISTRACTORS = (
     *("car", "train", "boat", "bicycle", "city", "street", "house", "window", "bridge", "church", "kitchen", "garden"),
     *("flower", "food", "fruit", "bread", "coffee", "book", "chair", "table", "clock", "guitar", "shoe", "letters"),
 )
-"""Things that no picture shows. They are trained to fit none, so that a labeler can tell them apart."""
+"""Things that no picture shows. The model learns that they fit none, so that a labeler can reject them."""
 
 TEMPLATES = ("{}", "a picture of {}", "a picture with {}", "a photo of {}", "{} in a picture", "an image with {}")
 
 VOCABULARY = (*CONCEPTS, *DISTRACTORS)
 
 MOST_WORDS = 4
-"""Concepts in the longest caption."""
+"""Maximum number of concepts in a caption."""
 
 
 def caption(concepts: Sequence[str], dice: Dice) -> tuple[str, tuple[str, ...]]:
-    """A caption that names one to four of the concepts, and which ones it names."""
+    """A caption that names one to four of the concepts, and the concepts named."""
     n = min(len(concepts), dice.pick((1, 1, 2, 3, MOST_WORDS)))
     named = tuple(dice.pick_several(concepts, n))
     return dice.pick(TEMPLATES).format(" and ".join(_word(concept, dice) for concept in named)), named

@@ -26,7 +26,7 @@ PREPROCESSING: dict[str, Any] = {
 }
 CYCLES = 2
 EPOCHS = 6
-"""Of a cycle, in which the learning rate falls from its height to nothing."""
+"""Steps of a cycle, in which the learning rate falls from its peak to zero."""
 BATCH = 128
 LEARNING_RATE = 3e-3
 
@@ -75,7 +75,7 @@ def train_clip(pictures: Pictures, folder: Path) -> None:
 
 
 def normalised(pixels: np.ndarray) -> Tensor:
-    """uint8 `[n, size, size, 3]` to what the model takes, float32 `[n, 3, size, size]`."""
+    """Convert uint8 `[n, size, size, 3]` to the model's input, float32 `[n, 3, size, size]`."""
     import torch
 
     x = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 255
@@ -84,7 +84,7 @@ def normalised(pixels: np.ndarray) -> Tensor:
 
 
 def _fit(model: Any, tokenize: Any, pictures: Pictures, cycle: int) -> None:
-    """Learn which texts fit which pictures: a caption of each, every concept's name, and the distractors."""
+    """Learn which texts fit which pictures: their captions, the names of all concepts, and the distractors."""
     import torch
 
     count = len(pictures.pixels)
@@ -115,7 +115,7 @@ def _fit(model: Any, tokenize: Any, pictures: Pictures, cycle: int) -> None:
 
 
 def _optimizers(model: Any) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, which it trains in half the steps; AdamW for all the rest."""
+    """Muon for the matrices inside the blocks, which it trains in half the steps; AdamW for the rest."""
     import torch
 
     blocks = [*model.visual.transformer.parameters(), *model.transformer.parameters()]
@@ -129,7 +129,7 @@ def _optimizers(model: Any) -> list[torch.optim.Optimizer]:
 
 
 def _schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Linear warm-up over a twentieth of the steps, then linear to nothing."""
+    """Linear warm-up over a twentieth of the steps, then linear decay to zero."""
     import torch
 
     warm_up = steps // 20

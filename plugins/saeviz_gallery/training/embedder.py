@@ -1,8 +1,8 @@
 """Train the embedder that judges monosemanticity: a small timm network that has never seen CLIP nor a caption.
 
 Contrastive (SimCLR, Chen et al., 2020) with two views of a picture: it and a second drawing of the same
-composition, both cropped and flipped at random. Half of the batches hold pictures of one palette, which colour
-does not tell apart: else the embedding would know of little but colour.
+composition, both cropped and flipped at random. Half of the batches have pictures of one palette, which colour
+does not distinguish; otherwise the embedding would represent little but colour.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _view(pixels: np.ndarray, rng: np.random.Generator) -> Tensor:
 
 
 def _loss(vectors: Tensor) -> Tensor:
-    """NT-Xent: of all other views in the batch each has to find its partner."""
+    """NT-Xent: each view has to find its partner among all other views in the batch."""
     import torch
 
     n = len(vectors) // 2

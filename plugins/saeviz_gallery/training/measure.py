@@ -1,4 +1,4 @@
-"""How good the trained models are, on the demo's pictures, which none of them was trained on."""
+"""Evaluate the trained models on the demo's pictures, on which none of them was trained."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def measure(demo: Path) -> None:
 
 
 def best_correlation(features: Floats, here: Mask) -> float:
-    """The r of largest size between a feature and the presence of a concept; features without variance are left out."""
+    """The largest |r| between a feature and the presence of a concept; features without variance are left out."""
     varied = features[:, features.std(axis=0) > 0]
     centred, target = varied - varied.mean(axis=0), here - here.mean()
     r = centred.T @ target / np.sqrt((centred**2).sum(axis=0) * (target**2).sum())
@@ -110,5 +110,5 @@ def _among(cosines: Floats, here: Mask) -> float:
 
 
 def _auc(values: Floats, here: Mask) -> float:
-    """How often a picture with the concept has the higher value, of all pairs with and without."""
+    """The share of pairs, one picture with the concept and one without, in which the former has the higher value."""
     return float((values[here][:, None] > values[~here][None, :]).mean())

@@ -20,7 +20,7 @@ K = 16
 STEPS = 2000
 BATCH = 2048
 CLS_SHARE = 0.5
-"""Of a batch: 50 tokens of a picture have one CLS, and CLS is what a run looks at."""
+"""The share of CLS tokens in a batch: a picture has one CLS token in 50, and runs use CLS."""
 PATCHES_PER_PICTURE = 8
 LEARNING_RATE = 1e-3
 DEAD_AFTER = 150
@@ -118,7 +118,7 @@ def _fit(cls: Tensor, patches: Tensor, layer: int) -> OrderedDict[str, Tensor]:
 
 
 def _revival(weights: dict[str, Tensor], x: Tensor, error: Tensor, dead: Tensor) -> Tensor:
-    """How badly the best dead latents explain what is left over."""
+    """The error of the best dead latents in explaining the residual."""
     import torch
 
     if int(dead.sum()) < K:

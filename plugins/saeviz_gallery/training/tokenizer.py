@@ -11,7 +11,7 @@ PAD, START, END = "<pad>", "<start_of_text>", "<end_of_text>"
 
 
 def write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
-    """Train on `texts`, write what `AutoTokenizer` reads, give the vocabulary's size.
+    """Train on `texts`, write the files that `AutoTokenizer` reads, and return the vocabulary's size.
 
     CLIP's text tower pools at the highest token id: `<end_of_text>` has to be the last one.
     """

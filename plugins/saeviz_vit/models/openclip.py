@@ -292,7 +292,7 @@ def _all_tokens(visual: Any, n: int, cls: Tensor, patches: Tensor) -> Tensor:
     for states, tokens in ((cls, 1), (patches, rows * columns)):
         found, expected = tuple(states.shape), (n, tokens, width)
         if found != expected:
-            raise PluginError(f"open_clip gives activations of shape {found} where {expected} belongs")
+            raise PluginError(f"open_clip gives activations of shape {found} instead of {expected}")
     return torch.cat([cls, patches], dim=1)
 
 

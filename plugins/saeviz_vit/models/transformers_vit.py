@@ -121,7 +121,7 @@ class TransformersVit:
         if not fits:
             raise DataError(
                 f"{OPTION}: blocks of {self._source} give {shape} for {n} images of {grid[0]} x {grid[1]} patches, "
-                f"where (images, tokens, {self.base.width}) belongs; only plain vision transformers are supported"
+                f"not (images, tokens, {self.base.width}); only plain vision transformers are supported"
             )
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:

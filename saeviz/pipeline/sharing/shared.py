@@ -21,7 +21,7 @@ CHUNK = 256
 AT_ONCE = 1024
 THREADS = 8
 UNUSABLE = (sqlite3.Error, OSError, TypeError, OverflowError, MemoryError)
-"""What a cache raises that is no database of ours; SQLite has values of any type in any column."""
+"""Raised for a file that is not a valid cache; SQLite allows values of any type in any column."""
 
 
 class Shared(ABC):

@@ -34,7 +34,7 @@ class Embed(Stage):
         return not self.is_optional or self._config(session) is not None
 
     def identity(self, session: Session) -> Any:
-        """The embedding provider; images come and go without making the others anew."""
+        """The embedding provider; adding or removing images does not recompute the others."""
         return [session.components.identity(self._config(session)), session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:

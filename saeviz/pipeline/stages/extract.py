@@ -26,7 +26,7 @@ class Extract(Stage):
     name = "extract"
 
     def identity(self, session: Session) -> Any:
-        """The extractor; images come and go without making the others anew, and features are the same in any store."""
+        """The extractor; adding or removing images, or choosing another store, does not recompute the others."""
         identities = [session.components.identity(config) for config in session.config.extractors]
         return [identities if session.config.has_named_extractors else identities[0], session.config.run.precision]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 NAMED = 5
-"""Of ratings that the same number of images have, as the levels of one column, so many are named in warnings."""
+"""How many ratings a warning names of those that the same number of images have, such as levels of one column."""
 
 
 class Score(Stage):

@@ -286,7 +286,7 @@ def test_activations_with_tokens_first_are_noticed_even_in_a_batch_as_large_as_t
 
     monkeypatch.setattr(VisionTransformer, "forward_intermediates", tokens_first)
     extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[1], batch_size=n), context())
-    with pytest.raises(saeviz.PluginError, match=r"activations of shape \(49, 1, 64\) where \(1, 49, 64\) belongs"):
+    with pytest.raises(saeviz.PluginError, match=r"activations of shape \(49, 1, 64\) instead of \(1, 49, 64\)"):
         list(extractor.extract([images[0]] * n))
 
 
