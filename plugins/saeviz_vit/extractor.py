@@ -10,7 +10,7 @@ from saeviz import Context, DataError, FeatureBatch, FeatureSpace, Health, Image
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz_vit.models.model import Activations, VisionModel
-from saeviz_vit.options import SAEOptions
+from saeviz_vit.options import IMAGE, SAEOptions
 from saeviz_vit.pooling import VECTORS, Pooler, to_csr
 from saeviz_vit.saes.health import Examination
 from saeviz_vit.single import SingleImages
@@ -65,7 +65,10 @@ class SAEExtractor(SingleImages):
 
     def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
         """Explained variance and L0 of each SAE on these images; see `saeviz.Checkable`."""
-        examinations = {site: Examination(self._sae(site)) for site in self._sources}
+        examinations = {
+            site: Examination(self._sae(site), "cls" if table.layer is not None else IMAGE)
+            for site, table in self._tables.items()
+        }
         self._try_model()
         for _, pixels in decode_ahead(items, self._pixels, batch_size=self.options.batch_size, context=self.context):
             activations = self._activations(pixels, self._points)

@@ -52,9 +52,13 @@ class Sums:
 
 @dataclass
 class Examination:
-    """Figures of one SAE over the tokens that it was trained on, class tokens and patches separately."""
+    """Figures of one SAE over the tokens that it was trained on, class tokens and patches separately.
+
+    `vector` is what figures call the one token for a whole image: the class token, or the embedding.
+    """
 
     sae: SAE
+    vector: str = "cls"
     cls: Sums = field(default_factory=Sums)
     patches: Sums = field(default_factory=Sums)
     fired: Tensor | None = None
@@ -93,7 +97,7 @@ class Examination:
         return Health(subject, figures, tuple(self._warnings(subject, figures)))
 
     def _figures(self, known: KnownSAE | None) -> Iterator[Figure]:
-        kinds = {"cls": [self.cls], "patches": [self.patches], "all": [self.cls, self.patches]}
+        kinds = {self.vector: [self.cls], "patches": [self.patches], "all": [self.cls, self.patches]}
         seen = [name for name, sums in kinds.items() if all(part.n for part in sums)]
         for name in seen:
             published = known.explained_variance if known and name == seen[-1] else None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch, files_of
+from saeviz.toolkit.torch import first_line
 from saeviz_vit.saes.formats import FORMATS, SAEFormat, prisma
 from saeviz_vit.saes.formats.reading import is_model
 from saeviz_vit.saes.manifest import BY_L0, NAME, choices, nearest, read_manifest
@@ -46,7 +47,18 @@ class SAESource:
         known, config = self._config_file
         given = Path(self.source).expanduser()
         is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
-        return known.read_weights(given if is_weights else self._weights_of(known, config))
+        weights = given if is_weights else self._weights_of(known, config)
+        try:
+            return known.read_weights(weights)
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+        ) as error:  # what torch raises for shapes that do not fit
+            raise DataError(
+                f"{self.place}: the arrays of {weights} do not fit together ({first_line(error)}); get the file again"
+            ) from error
 
     def _weights_of(self, known: SAEFormat, config: Path) -> Path:
         """The weights file beside a config, from the same commit; the last checkpoint if there are several."""

@@ -81,6 +81,8 @@ def test_in_use(tmp_path, make, clip_folder, images, caplog):
         ({"k": 300}, "k must be 1 to 256"),
         ({"k": ...}, "the key 'k' is missing"),
         ({"decoder_bias": False}, "is not the TopKSAE of its config: it holds W_dec"),
+        ({"hidden_dim": 10**15}, r"W_enc has shape \[64, 256\]"),
+        ({"input_dim": 10**15}, r"W_enc has shape \[64, 256\]"),
         ({"hidden_dim": 128}, r"W_enc has shape \[64, 256\]"),
     ],
 )

@@ -370,6 +370,38 @@ def test_no_format_stumbles_over_a_strange_file(tmp_path, module, content):
         assert module.claims(tmp_path / name) in (True, False)
 
 
+@pytest.mark.parametrize("name", ["W_enc", "b_enc", "W_dec"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 5), (2, 3, 5)])
+@pytest.mark.filterwarnings("ignore:The use of `x.T`")
+def test_arrays_of_any_shape_end_in_a_sentence(tmp_path, w, name, shape):
+    """Some formats compute with the arrays before their shapes are known, and torch stretches what has one number."""
+    w = {**w, name: torch.ones(shape)}
+    state = {"encoder.weight": w["W_enc"], "encoder.bias": w["b_enc"], "decoder.weight": w["W_dec"]}
+    limit = {"threshold": torch.ones(())}
+    for folder in (
+        write_dictionary(tmp_path / "a", "BatchTopKSAE", {**state, "b_dec": w["b_dec"], **limit}),
+        write_dictionary(tmp_path / "b", "MatryoshkaBatchTopKSAE", w | limit),
+        write_dictionary(tmp_path / "c", "AutoEncoder", {**state, "bias": w["b_dec"]}),
+        write_saev(tmp_path / "sae.pt", schema(5, "BatchTopK", top_k=K), w | {"activation.threshold": torch.ones(1)}),
+        write_lens(tmp_path / "d", lens_config(architecture="topk", k=K, rescale_acts_by_decoder_norm=True), w),
+    ):
+        with pytest.raises(DataError, match=r"has shape|do not fit together"):
+            load(folder)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 5)])
+def test_thresholds_of_any_shape_end_in_a_sentence(tmp_path, w, shape):
+    for folder in (
+        write_dictionary(tmp_path / "a", "BatchTopKSAE", linear(w, "b_dec", threshold=torch.ones(shape))),
+        write_dictionary(tmp_path / "b", "JumpReluAutoEncoder", plain(w, torch.ones(shape))),
+        write_saev(
+            tmp_path / "sae.pt", schema(5, "BatchTopK", top_k=K), w | {"activation.threshold": torch.ones(shape)}
+        ),
+    ):
+        with pytest.raises(DataError, match=r"has shape|do not fit together"):
+            load(folder)
+
+
 # -- in use --------------------------------------------------------------------------------------------------------
 
 

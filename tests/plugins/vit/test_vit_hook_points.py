@@ -209,7 +209,7 @@ def test_an_sae_of_the_embedding(clip_folder, tables, make, images, embedding_sa
     alone = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes[:1]), context())
     np.testing.assert_allclose(collect(alone.extract(images))["embedding.image"][1], features, atol=2e-4)
     (health,) = alone.health(images)
-    assert {figure.name for figure in health.figures} >= {"explained variance, cls", "L0, cls"}
+    assert {figure.name for figure in health.figures} >= {"explained variance, image", "L0, image"}
 
 
 def test_an_embedding_of_another_length(clip_folder, make, tmp_path):

@@ -94,6 +94,7 @@ def test_a_value_that_equals_the_threshold_fires(tmp_path, w):
         ({"activation": "topk", "k": None}, "k must be 1 to 256 where activation is 'topk'"),
         ({"threshold": ...}, r"sae\.pt has no running threshold, nor has its config"),
         ({"threshold": float("nan")}, "threshold: Input should be a finite number"),
+        ({"hidden_dim": 10**15}, r"W_enc has shape \[64, 256\]"),
         ({"hidden_dim": 128}, r"W_enc has shape \[64, 256\]"),
         ({"input_dim": 32}, "decoder.bias has shape .*, but the config says 32|mean has 64 numbers"),
     ],
@@ -107,6 +108,8 @@ def test_configs_that_are_refused(tmp_path, w, changes, says):
     ("more", "says"),
     [
         ({"encoder.final_block.1.weight": torch.ones(3)}, r"is not an SAE of visaebench: it holds .*final_block\.1"),
+        ({"decoder.weight": torch.tensor(1.0)}, "decoder.bias has shape|W_dec has shape"),
+        ({"encoder.weight": torch.ones(7)}, r"W_enc has shape \[7\]"),
         ({"encoder.bias": torch.full((D_SAE,), torch.nan)}, "b_enc holds values that are not finite"),
         ({"decoder.bias": torch.ones(3)}, r"decoder\.bias has shape \[3\], but the config says 64"),
     ],

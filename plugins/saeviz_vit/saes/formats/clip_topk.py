@@ -68,4 +68,5 @@ def read_weights(path: Path) -> SAEWeights:
     w_dec = tensors["W_dec"].float()
     if config.normalize_decoder:
         w_dec = w_dec / w_dec.norm(dim=-1, keepdim=True).clamp(min=LEAST_NORM)
-    return SAEWeights(tensors["W_enc"], tensors["b_enc"], w_dec, tensors.get("b_dec", torch.zeros(config.input_dim)))
+    b_dec = tensors.get("b_dec", torch.zeros(w_dec.shape[-1:]))
+    return SAEWeights(tensors["W_enc"], tensors["b_enc"], w_dec, b_dec)

@@ -68,6 +68,13 @@ def expect_arrays(
         raise DataError(f"{path} is not {kind}: it holds {found} where {', '.join(names)} belong")
 
 
+def times_norms(w_enc: Tensor, b_enc: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
+    """An encoder `[d_in, d_sae]`, `[d_sae]` with its features times `norms`. Raises `ValueError` for other shapes."""
+    if b_enc.shape != norms.shape:  # one number would be taken for all features
+        raise ValueError(f"the encoder has a bias of shape {list(b_enc.shape)}, the decoder {len(norms)} features")
+    return w_enc * norms, b_enc * norms
+
+
 def _why(path: Path, message: str) -> str:
     with path.open("rb") as file:
         start = file.read(64)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, PositiveInt, StrictInt
 
 from saeviz import DataError
-from saeviz_vit.saes.formats.containers import expect_arrays, read_tensors
+from saeviz_vit.saes.formats.containers import expect_arrays, read_tensors, times_norms
 from saeviz_vit.saes.formats.reading import checked, read_json
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights
 
@@ -93,7 +93,7 @@ def _trainer(path: Path) -> Trainer:
 def _standard(arrays: Tensors) -> SAEWeights:
     """Decoder directions get unit length and the encoder makes up for it, as that library does on loading."""
     norms = arrays["decoder.weight"].float().norm(dim=0)
-    w_enc, b_enc = arrays["encoder.weight"].T * norms, arrays["encoder.bias"] * norms
+    w_enc, b_enc = times_norms(arrays["encoder.weight"].T, arrays["encoder.bias"], norms)
     return SAEWeights(w_enc, b_enc, (arrays["decoder.weight"] / norms).T, arrays["bias"])
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt, StrictBool, model_validator
 
 from saeviz import DataError
-from saeviz_vit.saes.formats.containers import expect_arrays, read_safetensors
+from saeviz_vit.saes.formats.containers import expect_arrays, read_safetensors, times_norms
 from saeviz_vit.saes.formats.reading import checked, read_json
 from saeviz_vit.saes.sae import SAEConfig, SAEWeights, TrainedOn
 
@@ -125,4 +125,5 @@ def _trained_on(seqpos: list[int | None] | None) -> TrainedOn | None:
 
 def _rescaled(weights: SAEWeights) -> SAEWeights:
     norms = weights.W_dec.float().norm(dim=-1)
-    return SAEWeights(weights.W_enc * norms, weights.b_enc * norms, weights.W_dec / norms[:, None], weights.b_dec)
+    w_enc, b_enc = times_norms(weights.W_enc, weights.b_enc, norms)
+    return SAEWeights(w_enc, b_enc, weights.W_dec / norms[:, None], weights.b_dec)

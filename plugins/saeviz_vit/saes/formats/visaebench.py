@@ -102,7 +102,7 @@ def read_weights(path: Path) -> SAEWeights:
     multiplier = tensors.get("dictionary.multiplier")
     if multiplier is not None:
         w_dec = w_dec * multiplier.float().exp()
-    b_dec = tensors.get("decoder.bias", torch.zeros(config.input_dim)).float()
+    b_dec = tensors.get("decoder.bias", torch.zeros(w_dec.shape[-1:])).float()
     stats = _stats(path.with_name(STATS), config.input_dim)
     mean = torch.tensor(stats.mean)
     if b_dec.shape != mean.shape:
