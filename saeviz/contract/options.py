@@ -50,7 +50,7 @@ def _neutral_title(name: str, _field: object) -> str:
 
 
 PATH = Mark("path", "json_schema_extra", {"path": True})
-"""Marks an option that holds a path (or a table or list of paths).
+"""Marks an option that holds a path (or a table or list of paths), or lists tables with fields that are marked.
 
 In a run file it is relative to the file. An option that can also be something else, such as a hub id, is typed `str`;
 it is treated as a path if a file or folder of that name exists or if it begins with a dot.
