@@ -68,7 +68,7 @@ def bomb(_data: bytes) -> bytes:
     "function",
     [
         flipped,
-        bomb,
+        pytest.param(bomb, marks=pytest.mark.slow),
         lambda data: data[: len(data) // 2],
         lambda _data: b"",
         lambda _data: None,

@@ -55,6 +55,7 @@ def test_bundled_plugins_are_all_whole():
     assert {"npz", "json"} <= set(manager.names("store"))
 
 
+@pytest.mark.slow
 def test_every_bundled_component_can_be_imported():
     pytest.importorskip("anthropic", reason="not everything that plugins need is installed")
     pytest.importorskip("torch", reason="not everything that plugins need is installed")

@@ -80,7 +80,7 @@ def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_
     assert any(choice.tier < 3 for choice in run.selected)
     page = (run.dir / "report" / "index.html").read_text()
     assert run.facts[f"{prefix}measure"].replace("'", "&#39;") in page
-    assert ("held out" in page) == (prefix == "spearman_")
+    assert ('class="held-out' in page) == (prefix == "spearman_")
 
 
 def test_scorers_of_different_ratings_are_a_run_and_the_first_one_of_the_file_is_the_main_one(fake_run, requests):

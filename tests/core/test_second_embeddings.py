@@ -148,7 +148,7 @@ def test_a_new_run_file_shows_how(saeviz_command):
     assert tomllib.loads(asked_for)["second_embeddings"] == {"use": "timm"}
 
 
-@pytest.mark.parametrize("use", ["timm", "dinov2"])
+@pytest.mark.parametrize("use", [pytest.param("timm", marks=pytest.mark.slow), "dinov2"])
 def test_a_model_that_cannot_be_had_is_blamed_on_its_own_table(use):
     pytest.importorskip("torch")
     context = saeviz.Context(offline=True, place="second_embeddings")

@@ -164,7 +164,13 @@ def tier(r: float, ms: float, cutoffs: list[float]) -> int:
     return 2 if ms >= cutoffs[0] or abs(r) >= R_GOOD else 3
 
 
-@pytest.mark.parametrize(("seed", "n", "limit"), [(0, 90, 200), (1, 90, 25), (2, 40, 200), (3, 150, 40)])
+@pytest.mark.parametrize(
+    ("seed", "n", "limit"),
+    [
+        (0, 90, 200),
+        *(pytest.param(*others, marks=pytest.mark.slow) for others in [(1, 90, 25), (2, 40, 200), (3, 150, 40)]),
+    ],
+)
 def test_every_number_is_that_of_an_independent_calculation(tmp_path, seed, n, limit):
     run = make(tmp_path, seed, n, limit)
     expected = correlations(run).set_index(["feature", "rating"])

@@ -138,7 +138,7 @@ def served_to_all(tmp_path_factory):
     assert "Traceback" not in made.stop()
 
 
-@pytest.mark.parametrize("how_many", [100, 600])
+@pytest.mark.parametrize("how_many", [100, pytest.param(600, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n", b"PUT /v1/features HTTP/1.1\r\n\r\n"])
 def test_idle_connections_keep_nobody_out(served_to_all, how_many, head):
     idle = silent(served_to_all, how_many, head)
