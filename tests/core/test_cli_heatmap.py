@@ -25,8 +25,8 @@ def _plugins(monkeypatch):
 
 
 @pytest.fixture
-def run(fake_run) -> saeviz.Run:
-    return saeviz.run(fake_run, plan=Plan(last="extract"))
+def run(finished_run) -> saeviz.Run:
+    return saeviz.open_run(finished_run.parent / "runs" / "fake", plugins=[FAKES])
 
 
 def test_writes_a_picture_and_says_where(saeviz_command, run):
