@@ -149,7 +149,7 @@ class PartialOptions(LinearOptions):
 
 
 _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant", "negligible")
-_ROBUST = (*_COLUMNS, "df", "n_groups")
+_ROBUST = (*_COLUMNS, "df", "n_groups", "r_within", "heterogeneity_p")
 
 
 @saeviz.hookimpl

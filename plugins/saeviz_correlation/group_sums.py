@@ -10,18 +10,18 @@ import numpy as np
 from saeviz_correlation.ranks import only_rated
 
 if TYPE_CHECKING:
-    from saeviz.typing import CSR, FloatArray, IntArray
+    from saeviz.typing import CSR, FloatArray
     from saeviz_correlation.clusters import Clusters
 
 
 class GroupSums(NamedTuple):
     """Sums of features, centred and of length 1, over each cluster, `[n_features, n_clusters]`.
 
-    `times` gives those of the products with a target, which has mean 0 and is in the order of all images. `n_groups`
-    is the number of clusters in which a feature fires, `[n_features]`.
+    `times` gives those of the products with a target, which has mean 0 and is in the order of all images. `n_active`
+    is the number of images of each cluster on which the feature fires.
     """
 
-    n_groups: IntArray
+    n_active: FloatArray
     feature: FloatArray
     squares: FloatArray
     times: Callable[[FloatArray], FloatArray]
@@ -40,7 +40,7 @@ def group_sums(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
 
 def _dense(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
     values = block.toarray()[:, clusters.images].astype(np.float64)
-    n_groups = np.count_nonzero(clusters.sums((values > 0).astype(np.float64)), axis=1)
+    n_active = clusters.sums((values > 0).astype(np.float64))
     values -= values.mean(axis=1, keepdims=True)
     if clusters.basis.shape[1]:
         values -= (values @ clusters.basis) @ clusters.basis.T
@@ -49,7 +49,7 @@ def _dense(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
     def times(target: FloatArray) -> FloatArray:
         return clusters.sums(values * target[clusters.images])
 
-    return GroupSums(n_groups, clusters.sums(values), clusters.sums(values**2), times)
+    return GroupSums(n_active, clusters.sums(values), clusters.sums(values**2), times)
 
 
 def _sparse(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
@@ -63,7 +63,7 @@ def _sparse(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
     silent = -np.bincount(feature, values, shape[0])[:, None] / clusters.images.size  # what an image has without it
     pair = feature * shape[1] + clusters.group_of[block.indices]
     n_silent = sizes - np.bincount(pair, minlength=shape[0] * shape[1]).reshape(shape)
-    n_groups = np.count_nonzero(np.bincount(pair, block.data > 0, shape[0] * shape[1]).reshape(shape), axis=1)
+    n_active = np.bincount(pair, block.data > 0, shape[0] * shape[1]).reshape(shape)
     centred = values + silent[feature, 0]
     sums = np.bincount(pair, centred, shape[0] * shape[1]).reshape(shape) + n_silent * silent
     squares = np.bincount(pair, centred**2, shape[0] * shape[1]).reshape(shape) + n_silent * silent**2
@@ -74,4 +74,4 @@ def _sparse(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
         of_target += silent * clusters.sums(target[clusters.images])
         return of_target
 
-    return GroupSums(n_groups, sums, squares, times)
+    return GroupSums(n_active, sums, squares, times)

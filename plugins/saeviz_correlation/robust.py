@@ -22,6 +22,7 @@ import numpy as np
 from saeviz_correlation.clusters import Clusters, make_clusters
 from saeviz_correlation.group_sums import GroupSums, group_sums
 from saeviz_correlation.permutation import WORKERS
+from saeviz_correlation.within import heterogeneity, r_within
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, IntArray
@@ -39,8 +40,9 @@ ALL_IN_ONE = 1e-9
 class Robust:
     """`p` and the 95 % interval `low` to `high`, `[n_features, n_targets]`; by feature, `df` and `n_groups`.
 
-    `n_groups` is the number of clusters in which a feature fires. All others are NaN where r is, and for a feature
-    that differs between images of one cluster only: nothing says how it would be in another.
+    `n_groups` is the number of clusters in which a feature fires. p, interval and df are NaN where r is, and for a
+    feature that differs between images of one cluster only: nothing says how it would be in another. `within` is r
+    after the means of clusters are taken out, `differs` the p of the hypothesis that r is the same in all clusters.
     """
 
     p: FloatArray
@@ -48,6 +50,8 @@ class Robust:
     high: FloatArray
     df: FloatArray
     n_groups: IntArray
+    within: FloatArray
+    differs: FloatArray
 
 
 class _Weights(NamedTuple):
@@ -79,7 +83,7 @@ class Robustly:
 
 def join_robust(parts: Sequence[Robust]) -> Robust:
     """The results of some features, then of others."""
-    names = ("p", "low", "high", "df", "n_groups")
+    names = ("p", "low", "high", "df", "n_groups", "within", "differs")
     return Robust(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -101,18 +105,26 @@ def _of_features(found: Correlations, block: CSR, clusters: Clusters, single: bo
     n, r = clusters.images.size, found.r
     nothing = np.full(r.shape, np.nan)
     if n < 3:
-        return Robust(nothing, nothing, nothing, np.full(len(r), np.nan), np.zeros(len(r), dtype=np.int64))
+        none = np.zeros(len(r), dtype=np.int64)
+        return Robust(nothing, nothing, nothing, np.full(len(r), np.nan), none, nothing, nothing)
     sums = group_sums(block, found.spread, clusters)
+    products = [sums.times(target) for target in found.targets.values.T]
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = _hc3(sums, clusters, found.targets.df) if single else _cr2(sums, clusters.sizes, n)
         quantile = stdtrit(weights.df, 0.975)
         factor = 1.0 if single else (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
         results = [
             _inference(r[:, place], weights.df, quantile, slope * factor, of_r * factor)
-            for place, (slope, of_r) in enumerate(_variances(found, sums, weights, clusters))
+            for place, (slope, of_r) in enumerate(_variances(found, sums, products, weights, clusters))
         ]
     p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
-    return Robust(p, low, high, np.where(np.isfinite(p).any(axis=1), weights.df, np.nan), sums.n_groups)
+    df = np.where(np.isfinite(p).any(axis=1), weights.df, np.nan)
+    n_groups = np.count_nonzero(sums.n_active, axis=1)
+    if single:
+        return Robust(p, low, high, df, n_groups, nothing, nothing)
+    return Robust(
+        p, low, high, df, n_groups, r_within(found, sums, clusters), heterogeneity(found, sums, products, clusters)
+    )
 
 
 def _cr2(of: GroupSums, sizes: IntArray, n: int) -> _Weights:
@@ -138,12 +150,12 @@ def _hc3(of: GroupSums, clusters: Clusters, df: int) -> _Weights:
 
 
 def _variances(
-    found: Correlations, sums: GroupSums, weights: _Weights, clusters: Clusters
+    found: Correlations, sums: GroupSums, products: Sequence[FloatArray], weights: _Weights, clusters: Clusters
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     """For each target the variance of the slope, and that of r, whose standard deviations are estimated too."""
-    for target, r in zip(found.targets.values.T, found.r.T, strict=True):
+    for target, r, product in zip(found.targets.values.T, found.r.T, products, strict=True):
         own, of_target = r[:, None], clusters.sums(target[clusters.images])
-        score = weights.slope * sums.times(target)
+        score = weights.slope * product
         score += weights.constant * of_target
         score -= own * weights.other
         slope = np.einsum("fg,fg->f", score, score)

@@ -220,8 +220,9 @@ class LinearScorer(CorrelationScorer):
     """Base class of the scorers whose correlation is a slope between standardized values.
 
     If the images have groups, or with `errors` set, p and the interval come from a robust variance (`robust`); then
-    there are two more columns, `df`, the degrees of freedom of p, and `n_groups`, the number of groups in which the
-    feature fires. The other columns are those of `CorrelationScorer`.
+    `df` is the column of their degrees of freedom. With groups there are also `n_groups`, the number of groups in which
+    the feature fires, `r_within`, r after the means of the groups are taken out, and `heterogeneity_p`, the p of
+    Cochran's Q for different r in different groups. The other columns are those of `CorrelationScorer`.
     """
 
     options: LinearOptions
@@ -259,17 +260,18 @@ class LinearScorer(CorrelationScorer):
             yield from super().values(found)
             return
         for place, rating in enumerate(found.targets.names):
-            yield (
-                rating,
-                {
-                    "r": found.r[:, place],
-                    "p": robust.p[:, place],
-                    "ci_low": robust.low[:, place],
-                    "ci_high": robust.high[:, place],
-                    "df": robust.df,
-                    "n_groups": robust.n_groups,
-                },
-            )
+            columns: dict[str, NDArray[Any]] = {
+                "r": found.r[:, place],
+                "p": robust.p[:, place],
+                "ci_low": robust.low[:, place],
+                "ci_high": robust.high[:, place],
+                "df": robust.df,
+            }
+            if self._errors["errors"] == "clusters":
+                columns["n_groups"] = robust.n_groups
+                columns["r_within"] = robust.within[:, place]
+                columns["heterogeneity_p"] = robust.differs[:, place]
+            yield rating, columns
 
     def further_facts(self) -> Mapping[str, object]:
         """The kind of errors, the number of groups, and the share of each rating's variance between them."""

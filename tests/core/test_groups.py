@@ -134,3 +134,14 @@ def test_a_run_without_embeddings_says_what_is_missing(fake_run, saeviz_command)
     done = saeviz_command("groups", path, "--plugins", FAKES)
     assert done.code == 1
     assert "has no embeddings; add an [embeddings] table" in done.err
+
+
+def test_the_report_says_that_groups_are_allowed_for(fake_run):
+    settings = ["images.groups=12", "scorers=[{use = 'pearson-bh'}]", "reporters=[{use = 'html'}]", "store.use=npz"]
+    made = saeviz.run(fake_run, settings=settings)
+    assert made.facts["correlation_errors"] == "clusters"
+    assert {"df", "n_groups", "r_within", "heterogeneity_p"} <= set(made.correlations)
+    assert "belong to 12 groups" in (made.dir / "report/index.html").read_text(encoding="utf-8")
+    alone = saeviz.run(fake_run, settings=["images.groups=0", *settings[1:]])
+    assert "df" not in alone.correlations
+    assert "assume that the images are independent" in (alone.dir / "report/index.html").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from pydantic import ValidationError
@@ -232,6 +233,39 @@ def test_few_groups_and_scorers_that_do_not_know_groups_get_a_warning(caplog):
     caplog.clear()
     score(make_input(features, {"indoor": (features[:, 0] > 1) * 1.0}, groups=groups), scorer=AUC)
     assert "auc: the images belong to groups" in caplog.text
+
+
+def test_r_within_groups_is_that_of_deviations_from_their_means():
+    features, ratings, groups = grouped_data()
+    ratings["of series"] = np.array([float(group.removeprefix("series ")) for group in groups])
+    columns, _ = score(make_input(features, ratings, groups=groups))
+    for feature, name, x, y, own in pairs(features, ratings, groups):
+        if name == "of series":
+            assert np.isnan(columns["r_within", name][feature])
+            continue
+        frame = pd.DataFrame({"x": x, "y": y})
+        left = frame - frame.groupby(own).transform("mean")
+        assert columns["r_within", name][feature] == pytest.approx(left["x"].corr(left["y"]), abs=1e-6)
+
+
+def test_different_r_in_different_groups_are_told_by_cochrans_q():
+    generator = np.random.default_rng(4)
+    groups = tuple(np.repeat(["a", "b", "c", "few"], [60, 40, 30, 15]).tolist())
+    features = generator.gamma(1.0, size=(145, 3)) * (generator.random((145, 3)) < 0.7)
+    features[:100, 2] = 0  # varies in one large group only
+    slope = np.repeat([1.0, -1.0, 0.0, 0.0], [60, 40, 30, 15])
+    rating = slope * features[:, 0] + generator.normal(size=145)
+    columns, _ = score(make_input(features, {"mood": rating}, groups=groups))
+    z, weights = [], []
+    for name, size in (("a", 60), ("b", 40), ("c", 30)):
+        own = np.array(groups) == name
+        z.append([np.arctanh(np.corrcoef(features[own, feature], rating[own])[0, 1]) for feature in range(2)])
+        weights.append(size - 3)
+    q = np.sum(np.array(weights)[:, None] * (np.array(z) - np.average(z, axis=0, weights=weights)) ** 2, axis=0)
+    np.testing.assert_allclose(columns["heterogeneity_p", "mood"][:2], stats.chi2.sf(q, 2), rtol=1e-5)
+    assert columns["heterogeneity_p", "mood"][0] < 1e-6
+    assert columns["heterogeneity_p", "mood"][1] > 0.01
+    assert np.isnan(columns["heterogeneity_p", "mood"][2])
 
 
 def test_the_share_of_variance_between_groups_is_a_fact():
