@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, ImageColumn, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_prediction import PredictionOptions
 from saeviz_prediction.folds import Accuracy, others
 from saeviz_prediction.logistic import chances
@@ -33,7 +33,8 @@ class Prediction:
     `auc_sd` over folds; `r2` of ridge is then that of the predicted chances. The column `lasso_weight` has the weights
     of the fit to all images, in standard deviations of the rating per standard deviation of the feature: 0 = not kept,
     NaN = not considered, since it is active on fewer than `min_active` of the images. Of images with groups, none is
-    predicted from others of its group; `prediction_by_group` says so.
+    predicted from others of its group; `prediction_by_group` says so. Of each image `predicted.RATING` and
+    `residual.RATING` are by ridge of the features of all spaces, out of fold; NaN for an image that took no part.
     """
 
     def __init__(self, options: PredictionOptions, context: Context) -> None:
@@ -42,12 +43,16 @@ class Prediction:
         self._found: dict[FeatureSpace, dict[str, list[Entry]]] = {}
         self._together = _Together()
         self._by_group = False
+        self._predicted: dict[str, tuple[Rated, FloatArray]] = {}
+        self._rows: IntArray = np.zeros(0, np.int64)
+        self._n_items = 0
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space; its figures come with `combine`."""
         names = self._chosen(data)
         self._by_group = data.groups is not None
         sample = draw_sample(data, names, self.options, self.context)
+        self._rows, self._n_items = sample.rows, data.n_items
         usable, reasons = sample.rated(self.options.folds)
         for name, reason in reasons.items():
             self.context.logger.warning("prediction: rating %r is not predicted: %s", name, reason)
@@ -75,8 +80,8 @@ class Prediction:
                 n_inputs = vectors.shape[1]
                 self._add_ridge(found, usable, _of_vectors(vectors), source=source, space=of_space, n_inputs=n_inputs)
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact]:
-        """The fact `prediction`, with what all spaces predict together."""
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact | ImageColumn]:
+        """The fact `prediction`, with what all spaces predict together, and what they predict of each image."""
         spaces = list(dict.fromkeys(column.space for column in columns))
         if not spaces:
             return
@@ -84,11 +89,14 @@ class Prediction:
         for space in spaces:
             for name, entries in self._found[space].items():
                 figures.setdefault(name, []).extend(entries)
+        if len(spaces) > 1:
+            self._predicted = {}
         if len(spaces) > 1 and self._together.spaces == spaces and self._together.sample is not None:
             usable, _ = self._together.sample.rated(self.options.folds)
             n_inputs = sum(space.n_features for space in spaces)
             spectrum = _of_gram(self._together.products)
             self._add_ridge(figures, usable, spectrum, source="features", space="all", n_inputs=n_inputs)
+        yield from self._of_images()
         yield ScoreFact("prediction", figures)
         yield ScoreFact("prediction_folds", self.options.folds)
         yield ScoreFact("prediction_by_group", self._by_group)
@@ -104,10 +112,22 @@ class Prediction:
         space: str,
         n_inputs: int,
     ) -> None:
-        accuracies = _ridge(usable, spectrum)
+        accuracies, predicted = _ridge(usable, spectrum)
+        if source == "features":
+            self._predicted = dict(
+                zip((rated.name for rated in usable), zip(usable, predicted, strict=True), strict=True)
+            )
         for rated, accuracy in zip(usable, accuracies, strict=True):
             entry = {"method": "ridge", "source": source, "space": space, "n_inputs": n_inputs}
             found[rated.name].append(entry | _figures(rated, accuracy))
+
+    def _of_images(self) -> Iterator[ImageColumn]:
+        """By ridge of the features of all spaces: `predicted.RATING`, out of fold, and `residual.RATING`."""
+        for name, (rated, predicted) in self._predicted.items():
+            values = np.full((2, self._n_items), np.nan)
+            values[:, self._rows[rated.rows]] = predicted, rated.values - predicted
+            yield ImageColumn(f"predicted.{name}", values[0])
+            yield ImageColumn(f"residual.{name}", values[1])
 
     def _chosen(self, data: ScoreInput) -> list[str]:
         self.options.check_data("scorers.prediction", data.ratings, data.metadata)
@@ -145,8 +165,12 @@ def _figures(rated: Rated, accuracy: Accuracy) -> Entry:
     return figures | ({"auc": accuracy.auc, "auc_sd": accuracy.auc_sd} if accuracy.kind == "binary" else {})
 
 
-def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum) -> list[Accuracy]:
-    """An accuracy for each rating, logistic if it is binary; ratings of the same images share what is costly."""
+def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum) -> tuple[list[Accuracy], list[FloatArray]]:
+    """For each rating an accuracy and what is predicted of its images out of fold.
+
+    It is logistic if the rating is binary; ratings of the same images share what is costly.
+    """
+    out_of_fold = [np.full(rated.rows.size, np.nan) for rated in usable]
     accuracies = [Accuracy(rated.kind) for rated in usable]
     by_images: dict[bytes, list[int]] = {}
     for place, rated in enumerate(usable):
@@ -162,4 +186,5 @@ def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum) -> list[Accuracy]:
                 is_binary = accuracies[place].kind == "binary"
                 predicted = chances(fitted, known) if is_binary else fitted.predict(known)
                 accuracies[place].add(ratings[test], predicted, float(known.mean()))
-    return accuracies
+                out_of_fold[place][test] = predicted
+    return accuracies, out_of_fold

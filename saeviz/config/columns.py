@@ -11,7 +11,7 @@ from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.plain import quoted
 from saeviz.values.errors import PluginError
 from saeviz.values.keys import KEYS
-from saeviz.values.scores import ScoreColumn, ScoreFact
+from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
 
 if TYPE_CHECKING:
     from saeviz.config.schema import ComponentConfig
@@ -40,7 +40,7 @@ def extractor_name_mistake(name: Any) -> str | None:
     return f"a lower-case letter, then lower-case letters, digits and '-', at most 30 characters; not {quoted(name)}"
 
 
-def renamed(result: ScoreColumn | ScoreFact, name: str) -> ScoreColumn | ScoreFact:
+def renamed(result: ScoreColumn | ScoreFact | ImageColumn, name: str) -> ScoreColumn | ScoreFact | ImageColumn:
     """The column or fact with the scorer's name as a prefix: `bh` renames `r` to `bh_r`."""
     return replace(result, name=f"{name}_{result.name}") if name else result
 

@@ -15,7 +15,7 @@ from saeviz.values.errors import PluginError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel
-from saeviz.values.scores import ScoreColumn, ScoreFact, Selected
+from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact, Selected
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array
@@ -117,8 +117,8 @@ def vectors(who: str, found: Any, n: int, dim: int) -> Float32Array:
         return array.astype(np.float32, copy=False)
 
 
-def result(who: str, found: ScoreColumn | ScoreFact) -> None:
-    """Raise unless a scorer's result has a name and no infinite values; NaN means a feature without a score."""
+def result(who: str, found: ScoreColumn | ScoreFact | ImageColumn, n_items: int) -> None:
+    """Raise unless a scorer's result has a name and no infinite values; NaN means no score."""
     import numpy as np
 
     if not isinstance(found.name, str) or not found.name:
@@ -127,6 +127,11 @@ def result(who: str, found: ScoreColumn | ScoreFact) -> None:
         raise PluginError(
             f"{who} gave {found.name!r} of {found.space} with infinite values; use NaN for a missing score"
         )
+    if isinstance(found, ImageColumn):
+        if len(found.values) != n_items:
+            raise PluginError(f"{who} gave {found.name!r} of {len(found.values)} images, but there are {n_items}")
+        if np.isinf(found.values).any():
+            raise PluginError(f"{who} gave {found.name!r} of images with infinite values; use NaN for a missing one")
 
 
 def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Selected]:

@@ -61,7 +61,7 @@ class PluginChoice:
         without: set[str] = set()
         extra: list[Source] = []
         words: list[str] = []
-        for given in (part.strip() for value in values for part in value.split(",")):
+        for given in (part.strip() for value in values for part in os.fspath(value).split(",")):
             word = given
             if word.startswith("no:"):
                 without.add(word.removeprefix("no:"))

@@ -81,6 +81,7 @@ class RunDir:
         self.scores = path / "scores.parquet"
         self.correlations = path / "correlations.parquet"
         self.top_images = path / "top_images.parquet"
+        self.images = path / "images.parquet"
         self.selected = path / "selected.csv"
         self.labels = path / "labels.jsonl"
         self.judged = path / "judgements.jsonl"

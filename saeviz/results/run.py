@@ -270,6 +270,20 @@ class Run:
         rows = rows_of(self._rundir, self._rundir.top_images, "score", self._feature(feature))
         return [(row["item_id"], row["activation"]) for row in sorted(rows, key=lambda row: row["rank"])[:k]]
 
+    @cached_property
+    def images_table(self) -> pd.DataFrame:
+        """Numbers of images, a float column each; the index is `item_id`. Runs of earlier versions have no columns.
+
+        `l0.SPACE` is how many features of a space are active on an image; scorers add others, such as the out-of-fold
+        prediction of a rating.
+        """
+        import pandas as pd
+
+        if not self._rundir.images.exists():
+            ids = pd.Index(self._rundir.extracted_ids(), name="item_id", dtype="str")
+            return pd.DataFrame(index=ids)
+        return self._rundir.read_table(self._rundir.images, "score").set_index("item_id").astype(float)
+
     def scores_of(self, feature: Feature | str) -> dict[str, Any]:
         """The row of `scores` for one feature as a dictionary, None for missing values; reads only this row."""
         found = rows_of(self._rundir, self._rundir.scores, "score", self._feature(feature))

@@ -14,7 +14,7 @@ from saeviz.contract.roles import FamilyScorer, Scorer
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.values.errors import SaevizError
 from saeviz.values.score_input import ScoreInput
-from saeviz.values.scores import ScoreColumn, ScoreFact
+from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
 
 MakeScorer = Callable[[Context], Scorer]
 
@@ -40,9 +40,11 @@ class ScorerContract:
         results = list(scorer.score(data))
         if isinstance(scorer, FamilyScorer):
             results += scorer.combine(columns_of(results))
-        assert all(isinstance(result, ScoreColumn | ScoreFact) for result in results)
+        assert all(isinstance(result, ScoreColumn | ScoreFact | ImageColumn) for result in results)
         columns = columns_of(results)
-        assert columns, "the scorer gave no column"
+        of_images = [result for result in results if isinstance(result, ImageColumn)]
+        assert columns or of_images, "the scorer gave no column"
+        assert all(len(column.values) == data.n_items for column in of_images)
         assert all(column.space == data.space for column in columns)
         assert all(column.target is None or column.target in data.ratings for column in columns)
         keys = [(column.name, column.target) for column in columns]
@@ -130,7 +132,7 @@ class ScorerContract:
         list(scorer.combine([]))
 
 
-def columns_of(results: Iterable[ScoreColumn | ScoreFact]) -> list[ScoreColumn]:
+def columns_of(results: Iterable[ScoreColumn | ScoreFact | ImageColumn]) -> list[ScoreColumn]:
     """The columns among a scorer's results."""
     return [result for result in results if isinstance(result, ScoreColumn)]
 

@@ -43,6 +43,30 @@ class ScoreColumn:
 
 
 @dataclass(frozen=True)
+class ImageColumn:
+    """A number for every image of a run: a column of `images.parquet`.
+
+    `values` are floats `[n_items]` in the order of `ScoreInput.item_ids`, NaN for an image without a value. They are
+    copied.
+    """
+
+    name: str
+    values: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        values = np.array(self.values)
+        if values.ndim != 1 or values.dtype.kind not in "biuf":
+            raise MalformedError(
+                f"image column {self.name!r}: {values.dtype}{list(values.shape)} is not a number an image"
+            )
+        values = values.astype(float)
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True)
 class ScoreFact:
     """A figure about the whole run, for the manifest and the report: a number, text, or a list of these."""
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import RidgeCV, lasso_path
 from sklearn.preprocessing import StandardScaler
 
 import saeviz
-from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
+from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.testing import ScorerContract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
@@ -45,7 +45,7 @@ def predict(*inputs, context=None, **options):
     """Figures by (method, source, space) for each rating, and the columns by rating and layer."""
     scorer = Prediction(PredictionOptions(**options), context or saeviz.Context())
     columns = [column for data in inputs for column in scorer.score(data)]
-    facts = {fact.name: fact.value for fact in scorer.combine(columns)}
+    facts = {fact.name: fact.value for fact in scorer.combine(columns) if isinstance(fact, ScoreFact)}
     assert all(isinstance(column, ScoreColumn) for column in columns)
     figures = {
         name: {(entry["method"], entry["source"], entry["space"]): entry for entry in entries}

@@ -19,13 +19,13 @@ from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import KEYS, columns_of
 from saeviz.values.score_input import IndividualRatings, ScoreInput
-from saeviz.values.scores import ScoreColumn, ScoreFact
+from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
 from saeviz.values.streams import FeatureStream
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saeviz.typing import Float32Array, FloatArray
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
 
 NAMED = 5
@@ -72,7 +72,7 @@ class Score(Stage):
         ]
 
     def is_complete(self, session: Session) -> bool:
-        """Whether all three tables exist."""
+        """Whether the tables of features exist; earlier versions have none of images."""
         rundir = session.rundir
         return all(path.exists() for path in (rundir.scores, rundir.correlations, rundir.top_images))
 
@@ -82,18 +82,22 @@ class Score(Stage):
         inputs = list(_score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
         columns: list[ScoreColumn] = []
+        of_images: dict[str, Any] = {f"l0.{data.space}": _n_active(data) for data in inputs}
         facts: dict[str, Any] = {}
         targets = {None, *session.dataset.ratings}
         given = GivenColumns()
         for config in session.config.scorers:
             who = session.components.who(config)
             for result in session.components.guarded(config, _run_scorer(session.components.build(config), inputs)):
-                if not isinstance(result, ScoreFact | ScoreColumn):
+                if not isinstance(result, ScoreFact | ScoreColumn | ImageColumn):
                     raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
-                handover.result(who, result)
+                handover.result(who, result, len(items))
                 named = renamed(result, config.name)
                 if isinstance(named, ScoreFact):
                     facts[named.name] = plain(named.value)
+                elif isinstance(named, ImageColumn):
+                    _refuse_another_of_its_name(named, of_images, who)
+                    of_images[named.name] = named.values
                 else:
                     _refuse_foreign_column(named, session.dataset.spaces, targets, f"{config.place}: {config.use}")
                     given.add(named, config)
@@ -102,12 +106,13 @@ class Score(Stage):
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
         rundir.write_table(rundir.correlations, _correlations_table(session, columns))
+        rundir.write_table(rundir.images, _images_table(items, of_images))
         counts = {
             "images": len(items),
             "rated": {name: sum(name in item.ratings for item in items) for name in session.dataset.ratings},
             "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
         }
-        outputs = [rundir.scores, rundir.correlations, rundir.top_images]
+        outputs = [rundir.scores, rundir.correlations, rundir.top_images, rundir.images]
         return {"counts": counts, "facts": facts, "outputs": outputs}
 
 
@@ -165,7 +170,7 @@ def _individual(name: str, items: list[ImageItem]) -> IndividualRatings:
     )
 
 
-def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn | ScoreFact]:
+def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn | ScoreFact | ImageColumn]:
     given: list[ScoreColumn] = []
     for data in inputs:
         for result in scorer.score(data):
@@ -184,6 +189,26 @@ def _refuse_foreign_column(
         raise PluginError(f"{who} gave {column.name!r} of {column.space}, which is not a space of this run")
     if column.target not in targets:
         raise PluginError(f"{who} gave {column.name!r} for {column.target!r}, which is not a rating of this run")
+
+
+def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who: str) -> None:
+    if column.name in known:
+        raise PluginError(f"{who} gave the column {column.name!r} of images, but there is one of this name already")
+
+
+def _n_active(data: ScoreInput) -> IntArray:
+    """How many features are active on each image: L0."""
+    import numpy as np
+
+    parts = [matrix.sign().maximum(0).sum(axis=1) for _, matrix in data.chunks()]
+    return np.concatenate([np.asarray(part).ravel() for part in parts] or [np.zeros(0)]).astype(np.int64)
+
+
+def _images_table(items: list[ImageItem], columns: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    ids = pd.Series([item.item_id for item in items], dtype="str")
+    return pd.DataFrame({"item_id": ids, **columns})
 
 
 def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.DataFrame:
