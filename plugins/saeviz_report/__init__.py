@@ -1,8 +1,10 @@
-"""The HTML report of a run: one page that opens from disk."""
+"""Reports of a run: one page that opens from disk, and what a paper needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -17,12 +19,26 @@ class HtmlOptions(saeviz.Options):
     thumbnail_size: int = Field(160, ge=32, le=1024, description="height of a thumbnail in pixels")
 
 
+class PaperOptions(saeviz.Options):
+    """Where the files go."""
+
+    folder: Annotated[Path | None, saeviz.PATH] = Field(
+        None, description="folder to write to; default: `paper` in the run directory"
+    )
+
+
 @saeviz.hookimpl
 def saeviz_reporters() -> Iterable[saeviz.ReporterSpec]:
-    """The reporter `html`."""
+    """The reporters `html` and `paper`."""
     yield saeviz.ReporterSpec(
         name="html",
         summary="a self-contained page: summary, selected features and their images",
         options=HtmlOptions,
         factory="saeviz_report.reporter:HtmlReport",
+    )
+    yield saeviz.ReporterSpec(
+        name="paper",
+        summary="a methods paragraph, BibTeX, tables as CSV and LaTeX, hashes of images and weights",
+        options=PaperOptions,
+        factory="saeviz_report.paper:Paper",
     )

@@ -16,6 +16,8 @@ from saeviz_vit.saes.health import Examination
 from saeviz_vit.single import SingleImages
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
     from torch.nn import Module
 
@@ -44,6 +46,10 @@ class SAEExtractor(SingleImages):
                 for site, source in self._sources.items()
             },
         }
+
+    def model_files(self) -> list[Path]:
+        """The weights of the model, then those of each SAE; see `saeviz.HasModelFiles`."""
+        return list(dict.fromkeys([*self._model.files, *(source.weights for source in self._sources.values())]))
 
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
         """Batches of features, see `saeviz.FeatureExtractor`; the values do not depend on `batch_size`."""

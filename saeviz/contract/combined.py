@@ -12,6 +12,7 @@ from saeviz.contract.roles import (
     HasActivations,
     HasDecoder,
     HasManyActivations,
+    HasModelFiles,
     HasProvenance,
     HeatmapExtractor,
     SingleImageExtractor,
@@ -81,6 +82,13 @@ class _WithProvenance(Combined):
     def provenance(self) -> Mapping[str, Any]:
         """That of each extractor, by its name."""
         return {name: dict(part.provenance) for name, part in self.parts.items() if isinstance(part, HasProvenance)}
+
+
+class _WithModelFiles(Combined):
+    def model_files(self) -> Sequence[Path]:
+        """Those of all extractors, each once; an extractor that does not say which it uses is left out."""
+        able = (part for part in self.parts.values() if isinstance(part, HasModelFiles))
+        return list(dict.fromkeys(path for part in able for path in part.model_files()))
 
 
 class _WithSingleImages(Combined):
@@ -159,6 +167,7 @@ class _WithText(Combined):
 
 _CAPABILITIES: dict[type[Any], type[Combined]] = {
     HasProvenance: _WithProvenance,
+    HasModelFiles: _WithModelFiles,
     SingleImageExtractor: _WithSingleImages,
     HeatmapExtractor: _WithHeatmaps,
     HasActivations: _WithActivations,

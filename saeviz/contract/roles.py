@@ -138,6 +138,15 @@ class HasProvenance(Protocol):
 
 
 @runtime_checkable
+class HasModelFiles(Protocol):
+    """Optional for an extractor: the files with the weights that it uses."""
+
+    def model_files(self) -> Sequence[Path]:
+        """The files, without loading a model. Raises `DataError` if one cannot be found."""
+        ...
+
+
+@runtime_checkable
 class HasActivations(Protocol):
     """Optional for an extractor: the activations that the SAEs encode, for comparison with the features."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeviz.contract.combined import field_of_view as view_of
-from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
+from saeviz.contract.roles import HasModelFiles, HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import table_of
 from saeviz.formats.labels import read_labels
@@ -334,6 +334,13 @@ class Run:
             )
         item = self._item(item_id)
         return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
+
+    def model_files(self) -> list[Path]:
+        """The files with the weights of the extractor. Raises `DataError` if it does not say, or one is not there."""
+        extractor = self._session.components.extractor
+        if not isinstance(extractor, HasModelFiles):
+            raise DataError("the extractor does not say which files it uses")
+        return list(extractor.model_files())
 
     @cached_property
     def _session(self) -> Opened:

@@ -14,6 +14,7 @@ from saeviz.formats.files import (
 )
 from saeviz.formats.lines import checked_line, parse_line
 from saeviz.formats.rundir import is_run_directory, run_directories
+from saeviz.formats.tables import write_csv
 from saeviz.values.regular import open_regular, read_regular, real_path
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "remove_temporaries",
     "run_directories",
     "write_atomic",
+    "write_csv",
 ]

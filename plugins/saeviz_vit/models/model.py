@@ -12,6 +12,8 @@ from saeviz import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
     from torch import Tensor
     from torch.nn import Module
@@ -137,6 +139,11 @@ class VisionModel(Framing, Protocol):
     @property
     def commit(self) -> str | None:
         """Hub commit that the model was loaded from; None for local files."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files with the weights, downloaded if need be. Raises `DataError` if they cannot be found."""
         ...
 
     def load(self) -> None:

@@ -68,6 +68,11 @@ class OpenClip:
         return commit_of(self._weights) if "_weights" in self.__dict__ else None
 
     @property
+    def files(self) -> list[Path]:
+        """The file with the weights."""
+        return [self._weights]
+
+    @property
     def embed_dim(self) -> int:
         """Length of an embedding in the joint space."""
         return int(self._model.visual.output_dim)

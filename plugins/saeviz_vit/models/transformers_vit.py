@@ -173,12 +173,17 @@ class TransformersVit:
         return path
 
     @cached_property
+    def files(self) -> list[Path]:
+        """The file with the weights, or all files that they are divided among."""
+        weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
+        if weights.suffix != ".json":
+            return [weights]
+        return [self._fetch((shard,), self.commit or self._revision) for shard in _shards(weights)]
+
+    @cached_property
     def _folder(self) -> Path:
         """The folder that has config, weights and image processor."""
-        weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
-        if weights.suffix == ".json":
-            for shard in _shards(weights):
-                self._fetch((shard,), self.commit or self._revision)
+        _ = self.files
         _ = self._processor_file
         return self._config_path.parent
 

@@ -44,12 +44,9 @@ class SAESource:
 
     def read_weights(self) -> SAEWeights:
         """Its arrays, from the same commit as the config. Raises `DataError` if they cannot be found or read."""
-        known, config = self._config_file
-        given = Path(self.source).expanduser()
-        is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
-        weights = given if is_weights else self._weights_of(known, config)
+        weights = self.weights
         try:
-            return known.read_weights(weights)
+            return self._config_file[0].read_weights(weights)
         except (
             RuntimeError,
             ValueError,
@@ -59,6 +56,14 @@ class SAESource:
             raise DataError(
                 f"{self.place}: the arrays of {weights} do not fit together ({first_line(error)}); get the file again"
             ) from error
+
+    @property
+    def weights(self) -> Path:
+        """The file with its arrays, downloaded if need be. Raises `DataError` if it cannot be found."""
+        known, config = self._config_file
+        given = Path(self.source).expanduser()
+        is_weights = given.is_file() and (given != config or known.WEIGHTS_NAMES == known.CONFIG_NAMES)
+        return given if is_weights else self._weights_of(known, config)
 
     def _weights_of(self, known: SAEFormat, config: Path) -> Path:
         """The weights file beside a config, from the same commit; the last checkpoint if there are several."""

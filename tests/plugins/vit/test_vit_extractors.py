@@ -95,6 +95,12 @@ def test_the_class_token_alone_is_what_it_is_beside_the_patches(build, images, l
             np.testing.assert_allclose(rows, beside[space][1], atol=2e-5)
 
 
+def test_the_files_of_the_models_are_known_before_anything_is_loaded(build):
+    files = build().model_files()
+    assert len(files) == len(set(files)) >= 2
+    assert all(path.is_file() and path.stat().st_size > 1000 for path in files)
+
+
 def test_the_manifest_learns_what_ran(build, images):
     for engine, name in (
         ("auto", "openvino 20"),

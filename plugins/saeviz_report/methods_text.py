@@ -1,0 +1,151 @@
+"""A methods paragraph from the settings and results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import saeviz
+from saeviz_report.citations import Citation
+from saeviz_report.method import Method
+from saeviz_report.summary import component_of, extractors_of
+from saeviz_report.text import plain
+
+MOST_NAMED = 12
+"""Ratings and spaces named one by one."""
+Part = str | tuple[str, ...]
+"""Text, or for what something is cited (`Citation.what`)."""
+
+
+def sentences(run: saeviz.Run, method: Method) -> list[list[Part]]:
+    """What was done, sentence by sentence; what a run did not do is not mentioned."""
+    config = run.manifest.get("config") or {}
+    parts = (_images(run), _features(run, config), _monosemanticity(run, config), _relations(run, method))
+    return [*(one for part in parts for one in part), *_selection(run, config), *_names(run, config), *_end(run)]
+
+
+def written(
+    found: Sequence[Sequence[Part]],
+    citations: Sequence[Citation],
+    cite: Callable[[Sequence[Citation]], str],
+    escape: Callable[[str], str],
+) -> str:
+    """The paragraph; `cite` writes citations, `escape` any other text."""
+
+    def one(part: Part) -> str:
+        if isinstance(part, str):
+            return escape(part)
+        cited = [citation for citation in citations if citation.what in part]
+        return f" {cite(cited)}" if cited else ""
+
+    return " ".join("".join(map(one, sentence)) for sentence in found) + "\n"
+
+
+def _images(run: saeviz.Run) -> Iterator[list[Part]]:
+    ratings = run.ratings
+    named = _named(ratings)
+    yield [
+        f"We analysed {len(run.items):,} images"
+        + (f" with {len(ratings)} rating{'s' * (len(ratings) > 1)}{named}." if ratings else " without ratings.")
+    ]
+
+
+def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
+    made_by = run.manifest["stages"].get("extract", {}).get("provenance", {})
+    model = made_by.get("model")
+    uses = " and ".join(dict.fromkeys(str(one.get("use")) for one in extractors_of(config)))
+    sizes = sorted({space.n_features for space in run.spaces})
+    text = f"Features are those of sparse autoencoders, read by saeviz {saeviz.__version__} (extractor {uses}"
+    yield [
+        text + (f"; model: {model})" if isinstance(model, str) else ")"),
+        ("Sparse autoencoders for CLIP", "CLIP", "Implementation of CLIP"),
+        f", in {len(run.spaces)} space{'s' * (len(run.spaces) != 1)}{_named(list(map(str, run.spaces)))} of "
+        f"{' or '.join(f'{size:,}' for size in sizes) or 'no'} features each.",
+    ]
+
+
+def _monosemanticity(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
+    if "monosemanticity" not in run.scores:
+        return
+    yield [
+        f"For each feature we computed the monosemanticity score "
+        f"(definition: {plain(run.facts.get('monosemanticity_definition'))})",
+        ("Monosemanticity score",),
+        f" from embeddings by {component_of(config, 'embeddings') or 'an independent model'}",
+        ("Independent embedding", "Embedding models"),
+        ", leaving out pairs of an image with itself.",
+    ]
+
+
+def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
+    if "r" not in method.correlations:
+        return
+    prefix = next(iter(saeviz.relation_prefixes(run.correlations.columns)), "")
+    facts = saeviz.facts_of(prefix, run.facts)
+    meaning = method.meaning[:1].lower() + method.meaning[1:] if method.meaning.startswith("The ") else method.meaning
+    yield [f"As a measure of the relation between features and ratings we took {method.measure}: {meaning}."]
+    if method.n_groups is not None:
+        yield [
+            f"Images belong to {method.n_groups:,} groups; p-values and confidence intervals are robust to their "
+            "dependence (CR2, with Satterthwaite's degrees of freedom)."
+        ]
+    least = facts.get("min_active")
+    size = facts.get("family_size")
+    yield [
+        f"p-values are {method.adjustment}",
+        ("False discovery rate", "False discovery rate under any dependence", "Permutation of ratings, max-t"),
+        f" ({size:,} tests)" if isinstance(size, int) else "",
+        f", at a level of {plain(facts.get('alpha'))}" if "alpha" in facts else "",
+        f"; features active on fewer than {plain(least)} rated images were not tested." if least else ".",
+    ]
+    if method.has_held_out and method.share_found_on is not None:
+        yield [
+            f"Relations were found on a random {100 * method.share_found_on:g} % of the images and tested again on the "
+            "others; correlations reported for the latter are free of selection."
+        ]
+    elif method.any_corrected:
+        yield [
+            "Correlations that were significant, and their confidence intervals, are given as estimates conditional on "
+            "their being significant",
+            ("Correlations corrected for selection",),
+            ".",
+        ]
+
+
+def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
+    if "cluster" in run.scores:
+        yield ["Features that fire together were grouped, and one of each group considered further."]
+    if run.selected:
+        yield [f"{len(run.selected):,} features were selected (selector {component_of(config, 'selector')})."]
+
+
+def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
+    labeler, judge = (component_of(config, role) for role in ("labeler", "judge"))
+    if not labeler or not run.labels:
+        return
+    model = (config.get("labeler") or {}).get("model")
+    named = f"{labeler}, model {model}" if isinstance(model, str) else labeler
+    yield [
+        f"{sum(1 for label in run.labels.values() if label.label):,} of them were named from their most activating "
+        f"images (labeler {named})",
+        ("Over-represented words",),
+        ".",
+    ]
+    if judge and len(run.judgements):
+        held = int((run.judgements["verdict"] == "confirmed").sum())
+        yield [
+            f"Names were tested on images that the labeler had not seen (judge {judge}); {held:,} of "
+            f"{len(run.judgements):,} were confirmed."
+        ]
+
+
+def _end(run: saeviz.Run) -> Iterator[list[Part]]:
+    settings = (run.manifest.get("config") or {}).get("run") or {}
+    versions = run.manifest.get("versions") or {}
+    used = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "saeviz")
+    seed = f"The random seed was {settings['seed']}" if "seed" in settings else "The random seed is not recorded"
+    yield [f"{seed}; versions: {used}." if used else f"{seed}."]
+
+
+def _named(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""

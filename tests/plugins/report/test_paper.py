@@ -1,0 +1,184 @@
+"""What a paper needs of a run: `saeviz paper`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import saeviz
+from saeviz_report import latex
+from saeviz_report.citations import Citation
+from tests.conftest import FAKES
+
+HOSTILE = "50% & $x_1$ \\input{/etc/passwd} #~^{} [6pt]\n\x1b[31m\u202e=1+1 -- ?`"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    """A finished run over sixty pictures, one of which cannot be read."""
+    return saeviz.run(
+        {
+            "images": {"use": "fake-images", "n": 60, "broken": 1},
+            "extractor": {"use": "fake-extractor"},
+            "store": {"use": "npz"},
+            "embeddings": {"use": "fake-embeddings"},
+            "scorers": [{"use": "monosemanticity", "draws": 0}, {"use": "pearson-bh"}],
+            "labeler": {"use": "fake-labeler"},
+            "reporters": [{"use": "paper"}],
+            "run": {"dir": str(tmp_path_factory.mktemp("run"))},
+        },
+        plugins=[FAKES],
+    )
+
+
+def read(run: saeviz.Run, name: str) -> str:
+    return (run.dir / "paper" / name).read_text()
+
+
+def test_the_methods_say_what_this_run_did(run):
+    text = read(run, "methods.txt")
+    assert "We analysed 59 images with 2 ratings (warmth, noise)." in text
+    assert "extractor fake-extractor" in text
+    assert "2 spaces (layer1.cls, layer2.cls) of 32 features each" in text
+    assert f"({run.facts['correlation_family_size']} tests)" in text
+    assert "at a level of 0.05; features active on fewer than 10 rated images were not tested" in text
+    assert "(Benjamini & Hochberg, 1995)" in text
+    assert "conditional on their being significant (Zhong & Prentice, 2008)" in text
+    assert f"{len(run.selected)} features were selected (selector tiered)" in text
+    assert "The random seed was 0" in text
+    assert "robust" not in text  # no groups
+    assert "tested again" not in text  # no split
+
+
+def test_every_key_that_is_cited_is_in_the_references(run):
+    cited = {key for keys in re.findall(r"\\citep\{([^}]*)\}", read(run, "methods.tex")) for key in keys.split(",")}
+    known = re.findall(r"^@misc\{(\w+),$", read(run, "references.bib"), re.MULTILINE)
+    assert {"benjamini1995", "zhong2008", "pach2025"} <= cited <= set(known)
+    assert len(set(known)) == len(known)
+
+
+def test_tables_have_the_figures_of_the_run(run):
+    table = pd.read_csv(run.dir / "paper" / "relations.csv")
+    features = pd.read_csv(run.dir / "paper" / "features.csv")
+    assert len(features) == len(run.selected)
+    assert len(table) == 2 * len(run.selected)
+    correlations = run.correlations.assign(name=[str(one) for one in saeviz.features_of(run.correlations)])
+    both = table.merge(correlations, left_on=["feature", "rating"], right_on=["name", "rating"], suffixes=("", "_of"))
+    assert len(both) == len(table)
+    pd.testing.assert_series_equal(both["r"], both["r_of"], check_names=False)
+    pd.testing.assert_series_equal(both["r_corrected"], both["r_corrected_of"], check_names=False)
+    n_significant = int((table["significant"] == 1).sum())
+    assert read(run, "relations.tex").count("\nlayer") == n_significant > 5
+
+
+def test_every_image_has_its_hash(run):
+    table = pd.read_csv(run.dir / "paper" / "files.csv", keep_default_na=False)
+    images = table[table["kind"] == "image"].set_index("name")
+    assert len(images) == 59
+    for item in run.items:
+        assert images.loc[item.item_id, "sha256"] == hashlib.sha256(item.source).hexdigest()
+        assert int(images.loc[item.item_id, "bytes"]) == len(item.source)
+    model = table[table["kind"] == "model"]
+    assert "does not say which files it uses" in model["note"].iloc[-1]
+
+
+def test_a_picture_that_is_gone_is_said_to_be(tmp_path, saeviz_command):
+    from tests.hostile_server import picture
+
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(picture("red"))
+    made = saeviz.run(
+        {
+            "images": {"use": "folder", "path": str(tmp_path / "pictures")},
+            "extractor": {"use": "fake-extractor"},
+            "scorers": [],
+            "reporters": [],
+            "run": {"dir": str(tmp_path / "run")},
+        },
+        plugins=[FAKES],
+    )
+    items = made.items
+    (tmp_path / "pictures" / "1.png").unlink()
+    from saeviz_report.hashes import file_table
+
+    table = file_table(made, saeviz.Context()).set_index("name")
+    assert len(items) == 3
+    assert "cannot be read" in table.loc["1.png", "note"]
+    assert table.loc["0.png", "sha256"] == hashlib.sha256(picture("red")).hexdigest()
+
+
+def test_the_command_writes_beside_where_it_is_called(run, saeviz_command):
+    done = saeviz_command("paper", run.dir, "--plugins", FAKES)
+    assert done.code == 0, done
+    assert done.out.strip() == "paper"
+    names = {path.name for path in Path("paper").iterdir()}
+    assert names == {
+        "methods.tex", "methods.txt", "references.bib", "features.csv", "features.tex", "relations.csv",
+        "relations.tex", "files.csv",
+    }  # fmt: skip
+    assert Path("paper/methods.tex").read_text() == read(run, "methods.tex")
+
+
+@pytest.mark.parametrize(
+    "facts", [{"correlation_alpha": {"a": 1}, "correlation_family_size": "x"}, {"correlation_split": [1]}]
+)
+@pytest.mark.parametrize("config", [{"labeler": 5, "run": [1]}, {"extractors": [3], "selector": "x"}])
+def test_whatever_a_stranger_wrote_ends_in_a_sentence_or_a_paper(run, tmp_path, saeviz_command, facts, config):
+    copy = shutil.copytree(run.dir, tmp_path / "copy")
+    manifest = json.loads((copy / "run.json").read_text())
+    manifest["config"] |= config
+    manifest["stages"]["score"]["facts"] |= facts
+    (copy / "run.json").write_text(json.dumps(manifest))
+    done = saeviz_command("paper", copy, "--plugins", FAKES)
+    assert done.code == 0 or done.err.startswith("saeviz: "), done
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("50% & $x_1$", r"50\% \& \$x\_1\$"),
+        ("\\input{a}", r"\textbackslash{}input\{a\}"),
+        ("[6pt]*", "{[}6pt{]}{*}"),
+        ("a\nb\tc", "a b c"),
+        ("\x1b[31m", r"\textbackslash{}u001b{[}31m"),
+        ("1--2 ---", "1-{}-2 -{}-{}-"),
+        ("?`", r"?\textasciigrave{}"),
+        ("3\N{EN DASH}4", r"3\textendash{}4"),
+        ("~^#<>|", r"\textasciitilde{}\textasciicircum{}\#\textless{}\textgreater{}\textbar{}"),
+    ],
+)
+def test_text_from_data_is_no_latex(text, written):
+    assert latex.escaped(text) == written
+
+
+def test_a_hostile_cell_is_one_cell_of_one_row():
+    found = latex.table(["label"], [[HOSTILE]], "caption")
+    rows = [line for line in found.split("\n") if line.endswith(r" \\")]
+    assert len(rows) == 2  # the head and the row
+    assert "\x1b" not in found
+    assert "\u202e" not in found
+    assert re.search(r"(?<!\\)[&$#%]", rows[1].removesuffix(r" \\")) is None
+
+
+def test_numbers_are_written_short():
+    cells = [latex.cell(value) for value in (0.123456, -0.5, 3, 1.23e-11, float("nan"), None, 0.0)]
+    assert cells == ["$0.123$", "$-0.5$", "3", r"$1.2 \times 10^{-11}$", "", "", "$0$"]
+
+
+def test_two_works_of_one_author_and_year_have_different_keys():
+    works = [
+        Citation("a", "Müller & Ng (2020)", "One", "X"),
+        Citation("b", "Müller et al. (2020)", "Two", "doi:10.1/2"),
+    ]
+    assert list(latex.keys(works).values()) == ["muller2020", "muller2020b"]
+    found = latex.bibtex(works)
+    assert "author = {Müller and Ng}" in found
+    assert "author = {Müller and others}" in found
+    assert "doi = {10.1/2}" in found
