@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +13,10 @@ from saeviz.formats.rundir import RunDir
 from tests.conftest import FAKES
 
 
-@pytest.fixture(params=["as written", "one group of rows", "shuffled"])
-def run(finished_run, request):
-    made = saeviz.run(finished_run)
-    rundir = RunDir(made.dir)
+@pytest.fixture(scope="module", params=["as written", "one group of rows", "shuffled"])
+def run(finished_once, tmp_path_factory, request):
+    directory = shutil.copytree(finished_once, tmp_path_factory.mktemp("looked up") / "run")
+    rundir = RunDir(directory)
     manifest = rundir.read_manifest()
     for record in manifest["stages"].values():
         record.pop("sha256", None)
@@ -26,7 +28,7 @@ def run(finished_run, request):
         if request.param == "shuffled":
             table = table.sample(frac=1, random_state=1)
         table.to_parquet(path, index=False, row_group_size=7 if request.param == "as written" else None)
-    return saeviz.open_run(made.dir, plugins=[FAKES])
+    return saeviz.open_run(directory, plugins=[FAKES])
 
 
 def features(run):

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
-import saeviz
 from saeviz.pipeline.reading import Grants
-from saeviz.pipeline.run import Plan
 from saeviz.stores.places import Places
 from saeviz.stores.same_store import is_same_store
 
 
 @pytest.fixture
-def features(fake_run, tmp_path, monkeypatch) -> Path:
+def features(finished_run, tmp_path, monkeypatch) -> Path:
     """A store in a folder, a link to it, and what the run says it is."""
     monkeypatch.chdir(tmp_path)
-    saeviz.run(fake_run, plan=Plan(last="extract"))
     (tmp_path / "link").symlink_to(tmp_path / "runs" / "fake" / "features")
     return tmp_path / "runs" / "fake" / "features"
 
