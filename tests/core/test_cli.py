@@ -109,6 +109,13 @@ def first_selected(run_file: Path) -> str:
     return str(saeviz.open_run(run_file.parent / "runs/fake", plugins=[FAKES]).selected[0].feature)
 
 
+def test_a_run_directory_in_the_place_of_a_feature(saeviz_command, fake_run):
+    saeviz_command("run", fake_run, "--until", "extract")
+    ended = saeviz_command("show", "runs/fake")
+    assert ended.code == 2
+    assert "runs/fake is a run directory; name a feature too: saeviz show layer11.cls/4711 --run runs/fake" in ended.err
+
+
 def test_an_in_house_scorer_is_one_file(saeviz_command, fake_run, tmp_path):
     (tmp_path / "my_scorers.py").write_text(
         "import saeviz\n"
