@@ -100,10 +100,21 @@ _WORDS = Citation(
 )
 
 
+_EMBEDDED_BY = {"embeddings": "embed", "second_embeddings": "embed-second"}
+
+
 def citations(run: saeviz.Run) -> list[Citation]:
     """What the run used, each once, models first."""
     config = run.manifest.get("config") or {}
-    return list(dict.fromkeys([*_of_models(config), *_of_scores(run), *_of_labels(config)]))
+    unused = {table for table, stage in _EMBEDDED_BY.items() if _made_none(run, stage)}
+    used = {table: settings for table, settings in config.items() if table not in unused}
+    return list(dict.fromkeys([*_of_models(used), *_of_scores(run), *_of_labels(used)]))
+
+
+def _made_none(run: saeviz.Run, stage: str) -> bool:
+    """Whether a stage finished without an embedding: no scorer of the run uses any."""
+    counts = ((run.manifest.get("stages") or {}).get(stage) or {}).get("counts") or {}
+    return counts.get("embedded") == 0
 
 
 def _of_models(config: Mapping[str, Any]) -> Iterator[Citation]:

@@ -39,6 +39,13 @@ def test_what_the_run_used_is_cited_and_nothing_else(run: FakeRun, write: Write,
     assert not any(name in text for name in set(names) - set(found))
 
 
+def test_a_model_that_made_no_embedding_is_not_cited(run: FakeRun, write: Write) -> None:
+    """It is part of the configuration by default, but no scorer of the run used it."""
+    stages = {"embed": {"digest": "0", "counts": {"embedded": 0}}}
+    run.manifest = {**run.manifest, "config": {"embeddings": {"use": "dinov2"}}, "stages": stages}
+    assert "DINOv2" not in cited(write())
+
+
 def test_what_is_held_constant_stands_beside_every_partial_r(run: FakeRun, write: Write) -> None:
     run.correlations = run.correlations.rename(
         columns={
