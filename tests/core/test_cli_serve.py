@@ -275,6 +275,9 @@ def test_the_report_is_shown(report):
     answer = httpx.get(f"{served.url}/", trust_env=False)
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.text == (directory / "report" / "index.html").read_text()
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self' 'unsafe-inline' data: blob:;"), "nothing from another host"
+    assert "http" not in policy
 
 
 @pytest.mark.parametrize("path", ["/../run.json", "/..%2frun.json", "/%2e%2e/run.json", "/run.json", "//etc/passwd"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -225,33 +227,55 @@ def test_small_answers_leave_at_once(tmp_path):
             assert accepted.proto == socket.IPPROTO_TCP
 
 
-def test_a_connection_without_a_request_is_closed(monkeypatch):
-    """The time-out itself, with a short one, in this process."""
-    import threading
-
+@contextmanager
+def serving(app):
+    """The address of an app on the server of `saeviz serve`, in this process, where time-outs can be short."""
     import uvicorn
 
     from saeviz.serving import connections
 
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
     config = uvicorn.Config(app, http=connections.Connection, ws="none", lifespan="off", log_level="error")
     server = uvicorn.Server(config)
     with connections.listen("127.0.0.1", 0) as listening:
-        address = listening.getsockname()
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"):
-                with socket.create_connection(address) as connection:
-                    connection.settimeout(PATIENCE)
-                    connection.sendall(begun)
-                    told = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
-                    assert told.count(b"204 No Content") == begun.count(b"\r\n\r\n")
+            yield listening.getsockname()
         finally:
             server.should_exit = True
             thread.join()
+
+
+async def start(send, status):
+    await send({"type": "http.response.start", "status": status, "headers": []})
+
+
+def test_an_answer_that_nobody_reads_is_dropped(monkeypatch):
+    monkeypatch.setattr("saeviz.serving.connections.STALLED_SECONDS", 0.2)
+    ended = threading.Event()
+
+    async def app(scope, receive, send):
+        await start(send, 200)
+        await send({"type": "http.response.body", "body": bytes(2**26)})
+        ended.set()
+
+    with serving(app) as address, socket.create_connection(address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert ended.wait(PATIENCE)
+
+
+def test_a_connection_without_a_request_is_closed(monkeypatch):
+    """The time-out itself, with a short one, in this process."""
+    monkeypatch.setattr("saeviz.serving.connections.HEADER_SECONDS", 0.2)
+
+    async def app(scope, receive, send):
+        await start(send, 204)
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(app) as address:
+        for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"):
+            with socket.create_connection(address) as connection:
+                connection.settimeout(PATIENCE)
+                connection.sendall(begun)
+                told = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
+                assert told.count(b"204 No Content") == begun.count(b"\r\n\r\n")

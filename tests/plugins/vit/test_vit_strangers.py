@@ -138,6 +138,16 @@ def test_a_pipe_in_a_model_folder_is_not_waited_for(vit_folder, clip_folder, bui
             build(kind, copy).extract_from_image(GREY)
 
 
+@pytest.mark.parametrize("away", ["../weights.safetensors", "/etc/passwd", "a/b.safetensors"])
+def test_an_index_of_weights_names_files_beside_it_only(vit_folder, build, tmp_path, away):
+    folder = shutil.copytree(vit_folder, tmp_path / "sharded")
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {"embeddings.cls_token": away}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(saeviz.DataError, match=r"model\.safetensors\.index\.json names .* does not lie beside it"):
+        build("vit", folder).extract_from_image(GREY)
+
+
 def test_the_text_tower_of_another_model_is_not_fetched_behind_the_users_back(clip_folder, evil, build):
     folder = evil(clip_folder, "open_clip_config.json", "model_cfg", "text_cfg", hf_model_name="owner/evil")
     with pytest.raises(saeviz.DataError, match=r"hf_model_name: owner/evil .*run.offline is set"):
