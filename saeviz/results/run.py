@@ -279,6 +279,7 @@ class Run:
         """
         import pandas as pd
 
+        self._rundir.verify(self._rundir.images, "score")
         if not self._rundir.images.exists():
             ids = pd.Index(self._rundir.extracted_ids(), name="item_id", dtype="str")
             return pd.DataFrame(index=ids)

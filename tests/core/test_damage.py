@@ -22,6 +22,7 @@ FILES = {
     "scores.parquet": "score",
     "correlations.parquet": "score",
     "top_images.parquet": "score",
+    "images.parquet": "score",
     "selected.csv": "select",
     "labels.jsonl": "label",
     "judgements.jsonl": "judge",
@@ -85,7 +86,7 @@ def damage(path: Path, kind: str, other: Path) -> None:
 
 def contents(run: saeviz.Run) -> dict[str, object]:
     """What can be read of a run, as far as it does not change from one run to the next."""
-    found = {name: getattr(run, name).to_csv() for name in ("scores", "correlations", "judgements")}
+    found = {name: getattr(run, name).to_csv() for name in ("scores", "correlations", "judgements", "images_table")}
     found |= {str(space): run.features(space).matrix.toarray().tolist() for space in run.spaces}
     found |= {
         "ids": [item.item_id for item in run.items],

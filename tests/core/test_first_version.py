@@ -26,6 +26,7 @@ def test_its_tables_are_about_the_same_features(run):
     assert saeviz.features_of(run.scores) == [space.feature(index) for space in SPACES for index in range(12)]
     assert len(run.correlations) == 2 * len(run.scores)
     assert set(run.judgements["sae"]) == {""}
+    assert run.images_table.shape == (24, 0), "it has no numbers of images"
 
 
 def test_its_selection_labels_and_judgements_belong_together(run):

@@ -91,10 +91,3 @@ def test_prediction_says_what_it_predicts_of_each_image_out_of_fold(fake_run):
     )
     pooled = 1 - (table["residual.warmth"][known] ** 2).sum() / ((rated[known] - rated[known].mean()) ** 2).sum()
     assert pooled == pytest.approx(figure["r2"], abs=0.1)
-
-
-def test_a_run_of_an_earlier_version_has_no_numbers_of_images(fake_run):
-    run = saeviz.run(fake_run)
-    (run.dir / "images.parquet").unlink()
-    again = saeviz.open_run(run.dir, plugins=["module:saeviz.testing.fakes"])
-    assert again.images_table.shape == (24, 0)
