@@ -45,7 +45,7 @@ def forecasts(one: Source, other: Source, table: pd.DataFrame, seed: int) -> Ite
 def ridge(x: FloatArray, y: FloatArray) -> tuple[FloatArray, float]:
     """Weights and intercept of ridge regression on standardised columns; the penalty by leaving out single images.
 
-    That is done exactly, as `RidgeCV` of scikit-learn does it, which is no dependency of the core.
+    That is done exactly, as `RidgeCV` of scikit-learn does it, which is not a dependency of the core.
     """
     import numpy as np
 

@@ -51,8 +51,8 @@ def _about_saes(same: bool | None) -> Iterator[str]:
 def _about_images(n_shared: int) -> Iterator[str]:
     if n_shared:
         yield (
-            f"{n_shared} images are in both runs, so the second is no independent test of the first: no joint p, no "
-            "interval of r_of_r"
+            f"{n_shared} images are in both runs, so the second is not an independent test of the first: no joint p "
+            "and no interval of r_of_r"
         )
 
 

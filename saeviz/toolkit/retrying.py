@@ -20,7 +20,7 @@ class NotNowError(Exception):
     """A service did not answer this time, and may later.
 
     `wait`: the seconds for which it wants to be left alone, None if it does not say. `is_for_all`: it wants that of
-    every request. `tries`: how often it was asked in the end.
+    every request. `tries`: the total number of requests.
     """
 
     tries = 1

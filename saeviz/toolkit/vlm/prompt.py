@@ -65,7 +65,7 @@ def _layer(feature: Feature) -> str:
 
 
 _TOKENS = {
-    "cls": "the token that stands for the whole image",
+    "cls": "the token that represents the whole image",
     "patch-max": "the patch of the image where it fires most",
     "patch-mean": "all patches of the image, on average",
 }
