@@ -11,7 +11,7 @@ from saeviz.api import open_run
 from saeviz.cli.common import chosen, log_to_stderr, reading_options, say, tell
 from saeviz.formats.tables import write_csv
 from saeviz.values.errors import ExitCode
-from saeviz.values.near_duplicates import near_duplicates
+from saeviz.values.near_duplicates import ALIKE, near_duplicates
 
 
 @click.command()
@@ -19,7 +19,7 @@ from saeviz.values.near_duplicates import near_duplicates
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.9,
+    default=ALIKE,
     show_default=True,
     help="Least cosine between the embeddings of two images of one group, the mean of all images removed.",
 )

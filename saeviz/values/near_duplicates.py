@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray, IntArray
 
+ALIKE = 0.95
+"""The least cosine of two images that are nearly the same, by default."""
+
 AT_ONCE = 256
 
 
-def near_duplicates(item_ids: Sequence[str], embeddings: FloatArray | Float32Array, threshold: float) -> list[str]:
+def near_duplicates(
+    item_ids: Sequence[str], embeddings: FloatArray | Float32Array, threshold: float = ALIKE
+) -> list[str]:
     """The group of every image: the id of the first image of its group, '' for an image that is like no other.
 
     Two images are alike if the cosine of their `embeddings`, `[n_items, dim]`, less the mean of all, is at least

@@ -11,7 +11,7 @@ import pytest
 
 import saeviz
 from saeviz.testing.data import pictures, score_input
-from saeviz.testing.fakes import FakeImages, FakeScorer
+from saeviz.testing.fakes import FakeEmbeddings, FakeImages, FakeScorer
 from saeviz.values.near_duplicates import near_duplicates
 from tests.conftest import FAKES
 
@@ -145,3 +145,14 @@ def test_the_report_says_that_groups_are_allowed_for(fake_run):
     alone = saeviz.run(fake_run, settings=["images.groups=0", *settings[1:]])
     assert "df" not in alone.correlations
     assert "assume that the images are independent" in (alone.dir / "report/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("alike", "n_groups", "warns"), [(2, 0, True), (1, 0, False), (2, 12, False)])
+def test_near_duplicates_without_groups_are_a_warning(fake_run, monkeypatch, caplog, alike, n_groups, warns):
+    def row(_embedder, item):
+        number = int(item.item_id.removeprefix("picture/"))
+        return np.random.default_rng(number // alike).normal(size=12).astype(np.float32)
+
+    monkeypatch.setattr(FakeEmbeddings, "_row", row)
+    saeviz.run(fake_run, settings=["images.n=100", f"images.groups={n_groups}", "store.use=npz"])
+    assert ("100 of 100 images looked at are nearly the same as another" in caplog.text) == warns

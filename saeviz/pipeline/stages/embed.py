@@ -13,6 +13,16 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedEmbeddings
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.images import ImageItem
+from saeviz.values.near_duplicates import near_duplicates
+
+LOOKED_AT = 5000
+"""Images among which near-duplicates are sought: takes a second."""
+
+ENOUGH, MANY = 100, 0.05
+"""Images from which it can be said what is alike, and a share of near-duplicates that is worth a warning."""
+
+CERTAIN = 0.99
+"""A cosine of near-duplicates in any embedding; in some, different pictures of one thing come close to 0.95."""
 
 CHUNK = 128
 """Images between two writes: what a crash can cost."""
@@ -74,6 +84,8 @@ class Embed(Stage):
                 session.failed(
                     item.item_id, f"{session.components.who(config)} gave no finite embedding of it, and no reason"
                 )
+        if not self.is_optional:
+            _warn_of_look_alikes(session, files)
         counts = {"embedded": len(session.dataset.extracted) - len(waiting)}
         return {"counts": counts, "outputs": files.files(), **shared.provenance}
 
@@ -89,3 +101,23 @@ class Embed(Stage):
         known = self._files(session).fingerprints()
         now = session.dataset.fingerprints
         return [item for item in session.dataset.extracted if known.get(item.item_id) != now[item.item_id]]
+
+
+def _warn_of_look_alikes(session: Session, files: EmbeddingFiles) -> None:
+    """Images that are nearly the same and have no groups make p, q and replication look better than they are."""
+    items = session.dataset.extracted
+    if len(items) < ENOUGH or not session.dataset.ratings or any(item.group is not None for item in items):
+        return
+    some = items[:: -(-len(items) // LOOKED_AT) or 1]
+    vectors = files.read(some)
+    if vectors is None:
+        return
+    n = sum(map(bool, near_duplicates([item.item_id for item in some], vectors, CERTAIN)))
+    if n > MANY * len(some):
+        logger.warning(
+            "embed: %d of %d images looked at are nearly the same as another; statistics take them as independent, so "
+            "p and q look better than they are; `saeviz groups %s` proposes groups for images.group_column",
+            n,
+            len(some),
+            session.rundir.path,
+        )
