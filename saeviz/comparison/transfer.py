@@ -14,6 +14,8 @@ from saeviz.values.features import FeatureSpace
 
 PEARSON = "Pearson's r"
 SEED = 0
+MOST_RATINGS = 50
+"""For each of them the features of both runs are read again."""
 
 
 def compare_relations(
@@ -32,12 +34,14 @@ def compare_relations(
         add_joint_evidence(table)
     measures = [measure_of_run(run) for run in (one, other)]
     sources = Source(one), Source(other)
-    can_be_read = not any(source.obstacle for source in sources)
+    n_ratings = table["rating"].nunique()
+    can_be_read = n_ratings <= MOST_RATINGS and not any(source.obstacle for source in sources)
     has_interval = can_be_read and not n_shared and measures == [PEARSON, PEARSON]
     ratings = pd.DataFrame(ratings_compared(table, sources if has_interval else None))
     predictions = pd.DataFrame(forecasts(*sources, table, SEED) if can_be_read else [])
     tables = {"ratings": ratings} | ({"predictions": predictions} if len(predictions) else {}) | {"relations": table}
-    notes = [*_about_saes(same_saes), *_about_images(n_shared), *_about_measures(measures), *_about_reading(sources)]
+    notes = [*_about_saes(same_saes), *_about_images(n_shared), *_about_measures(measures)]
+    notes += _about_reading(sources, n_ratings)
     return Comparison("relations", tables, notes)
 
 
@@ -63,7 +67,11 @@ def _about_measures(measures: Sequence[str]) -> Iterator[str]:
         yield f"r_of_r has no interval; it is computed for {PEARSON} only"
 
 
-def _about_reading(sources: Sequence[Source]) -> Iterator[str]:
+def _about_reading(sources: Sequence[Source], n_ratings: int) -> Iterator[str]:
+    missing = "no interval of r_of_r and no predictions"
+    if n_ratings > MOST_RATINGS:
+        yield f"{missing}: {n_ratings} ratings are more than the {MOST_RATINGS} for which features are read again"
+        return
     for name, source in zip("AB", sources, strict=True):
         if source.obstacle:
-            yield f"no interval of r_of_r and no predictions: run {name} cannot be read: {source.obstacle}"
+            yield f"{missing}: run {name} cannot be read: {source.obstacle}"

@@ -209,6 +209,14 @@ def test_other_weights_under_the_same_names_are_other_saes(tmp_path, runs):
     assert any("different models or SAEs" in note for note in saeviz.compare(*made, "relations").notes)
 
 
+def test_of_hundreds_of_ratings_only_the_tables_are_compared(runs, monkeypatch):
+    monkeypatch.setattr("saeviz.comparison.transfer.MOST_RATINGS", 1)
+    found = saeviz.compare(*runs[:2])
+    assert "predictions" not in found.tables
+    assert found.tables["ratings"]["r_of_r_low"].isna().all()
+    assert any("2 ratings are more than the 1" in note for note in found.notes)
+
+
 def test_tables_without_readable_features_still_tell_what_transfers(tmp_path, runs, saeviz_command):
     """Nothing of the runs is loaded: the images and the extractor of `run.json` are of a plugin not allowed."""
     done = saeviz_command("compare", runs[0].dir, runs[1].dir, "--json")
