@@ -74,6 +74,20 @@ _AREA = Citation(
     "approach",
     "Biometrics, 44(3), 837\N{EN DASH}845",
 )
+_ERRORS = {
+    "clusters": Citation(
+        "Errors robust to groups of images, CR2",
+        "Pustejovsky & Tipton (2018)",
+        "Small-sample methods for cluster-robust variance estimation and hypothesis testing in fixed effects models",
+        "Journal of Business & Economic Statistics, 36(4), 672\N{EN DASH}683",
+    ),
+    "hc3": Citation(
+        "Errors robust to unequal spread, HC3",
+        "MacKinnon & White (1985)",
+        "Some heteroskedasticity-consistent covariance matrix estimators with improved finite sample properties",
+        "Journal of Econometrics, 29(3), 305\N{EN DASH}325",
+    ),
+}
 _SELECTED = Citation(
     "Correlations corrected for selection",
     "Zhong & Prentice (2008)",
@@ -140,6 +154,8 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
     used = [saeviz.facts_of(prefix, run.facts) for prefix in prefixes]
     corrections = {str(facts.get("correction")) for facts in used} | ({"bh"} if "ms_q" in run.scores else set())
     yield from (citation for name, citation in _CORRECTIONS.items() if name in corrections)
+    errors = {str(facts.get("errors")) for facts in used}
+    yield from (citation for name, citation in _ERRORS.items() if name in errors)
     measures = {str(facts.get("measure")) for facts in used}
     if "Spearman's rho" in measures:
         yield _SPEARMAN

@@ -141,7 +141,9 @@ def test_the_report_says_that_groups_are_allowed_for(fake_run):
     made = saeviz.run(fake_run, settings=settings)
     assert made.facts["correlation_errors"] == "clusters"
     assert {"df", "n_groups", "r_within", "heterogeneity_p"} <= set(made.correlations)
-    assert "belong to 12 groups" in (made.dir / "report/index.html").read_text(encoding="utf-8")
+    page = (made.dir / "report/index.html").read_text(encoding="utf-8")
+    assert "belong to 12 groups" in page
+    assert "Tipton (2018)" in page
     alone = saeviz.run(fake_run, settings=["images.groups=0", *settings[1:]])
     assert "df" not in alone.correlations
     assert "assume that the images are independent" in (alone.dir / "report/index.html").read_text(encoding="utf-8")
