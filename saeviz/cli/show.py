@@ -79,9 +79,8 @@ def _print(found: dict[str, Any]) -> None:
                 say(line)
     if found["fires_together_with"]:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
-    for name, value in found["scores"].items():
-        if name != "cluster" and value != "":  # the number is meaningful only in comparison with other features
-            say(f"  {name}: {_text(value)}")
+    for line in _scores(found["scores"]):
+        say(line)
     for row in found["correlations"]:
         for line in _relations(row):
             say(line)
@@ -89,9 +88,17 @@ def _print(found: dict[str, Any]) -> None:
         say(f"  {name}: {controls} held constant")
     if caveat := interval_caveat(found["scores"].get("n_active")):
         say(f"  note: {caveat}")
-    say("  top images:" if found["top_images"] else " top images: none; the feature fires on no image")
+    say("  top images:" if found["top_images"] else "  top images: none; the feature fires on no image")
     for image in found["top_images"]:
         say(f"    {_text(image['activation']):>8}  {image['item_id']}")
+
+
+def _scores(found: dict[str, Any]) -> Iterator[str]:
+    """A score per line, without the number of a cluster, which only other features give a meaning."""
+    scores = {name: value for name, value in found.items() if name != "cluster" and value != ""}
+    yield from (f"  {name}: {_text(value)}" for name, value in scores.items() if value is not None)
+    if missing := [name for name, value in scores.items() if value is None]:
+        yield from _wrapped("  not scored: ", missing, ", ")
 
 
 def _relations(row: dict[str, Any]) -> Iterator[str]:
@@ -103,8 +110,16 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
     for prefix in dict.fromkeys(of.values()):
         own = [name for name in names if of[name] == prefix]
         if any(row[name] is not None for name in own):
-            yield from _wrapped(start, [_entry(name, row[name], prefix) for name in own], ", ")
+            parts = [_entry(name, row[name], prefix) for name in own if row[name] is not None]
+            yield from _wrapped(start, parts + _missing(row, prefix), ", ")
             start = "    "
+
+
+def _missing(row: dict[str, Any], prefix: str) -> list[str]:
+    """In words, what a feature has not that is silent, constant or rare."""
+    if row.get(f"{prefix}r") is None:
+        return [f"no {prefix}r"]
+    return [] if row.get(f"{prefix}q", 0.0) is not None else [f"no {prefix}q, not tested"]
 
 
 def _entry(name: str, value: Any, prefix: str) -> str:

@@ -365,7 +365,9 @@ class Run:
         for space in self.spaces:
             if str(space) == text:
                 return space
-        raise ConfigError(f"this run has no space {text!r}; there are: {', '.join(map(str, self.spaces))}")
+        known = ", ".join(map(str, self.spaces))
+        there_are = f"there are: {known}" if known else "it has no features yet"
+        raise ConfigError(f"this run has no space {text!r}; {there_are} ({self.dir})")
 
     def _feature(self, feature: Feature | str) -> Feature:
         found = Feature.parse(feature) if isinstance(feature, str) else feature

@@ -321,7 +321,7 @@ def test_show_says_that_a_feature_fires_on_no_image(saeviz_command, fake_run):
     scores = saeviz.open_run(fake_run.parent / "runs/fake", plugins=[FAKES]).scores
     silent = scores[scores["n_active"] == 0].iloc[0]
     text = saeviz_command("show", f"layer{silent['layer']}.{silent['tokens']}/{silent['feature']}").out
-    assert text.splitlines()[-1] == " top images: none; the feature fires on no image"
+    assert text.splitlines()[-1] == "  top images: none; the feature fires on no image"
 
 
 def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake_run, tmp_path):
