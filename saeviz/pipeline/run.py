@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -190,7 +191,9 @@ def _describe(session: Session) -> None:
     session.rundir.write_manifest(manifest)
 
 
+@cache
 def _versions() -> dict[str, str]:
+    """Looked up once in a process, as all metadata of a package is parsed for it."""
     found = {"saeviz": version("saeviz")}
     for package in PACKAGES:
         try:

@@ -98,6 +98,12 @@ def contents(run: saeviz.Run) -> dict[str, object]:
     return found
 
 
+@pytest.fixture(scope="module")
+def whole(finished):
+    """What is in the finished run."""
+    return contents(saeviz.open_run(finished / "one", plugins=[FAKES]))
+
+
 def test_the_files_are_all_that_a_run_has(finished):
     """A file that is new has to be damaged here, too."""
     found = {path.relative_to(finished / "one").as_posix() for path in (finished / "one").rglob("*") if path.is_file()}
@@ -118,16 +124,15 @@ def is_named(stage, path, run, said):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
-def test_damage_is_never_silent(finished, copied, saeviz_command, name, kind):
-    whole = saeviz.open_run(finished / "one", plugins=[FAKES])
-    feature = next(iter(whole.labels))
+def test_damage_is_never_silent(finished, whole, copied, saeviz_command, name, kind):
+    feature = next(iter(whole["labels"]))
     before = saeviz_command("show", str(feature), "--run", copied, "--json").out
     path = next(copied.glob(name))
     damage(path, kind, next((finished / "other").glob(name)))
 
     shown = saeviz_command("show", str(feature), "--run", copied, "--json")
     assert (shown.code, shown.out) == (0, before) or is_a_sentence(shown)
-    assert contents_or_sentence(copied) in (contents(whole), "a sentence")
+    assert contents_or_sentence(copied) in (whole, "a sentence")
 
     again = saeviz_command("run", copied.parent / "run.toml")
     stage = FILES[name]
@@ -136,8 +141,9 @@ def test_damage_is_never_silent(finished, copied, saeviz_command, name, kind):
         assert is_named(stage, path, copied, again.err)
         assert f"{stage}: up to date" not in again.err
     if again.code == 0:
-        assert contents(saeviz.open_run(copied, plugins=[FAKES])) == contents(whole)
-        vectors, expected = (EmbeddingFiles(run / "embeddings").read(whole.items) for run in (copied, whole.dir))
+        assert contents(saeviz.open_run(copied, plugins=[FAKES])) == whole
+        items = saeviz.open_run(copied, plugins=[FAKES]).items
+        vectors, expected = (EmbeddingFiles(run / "embeddings").read(items) for run in (copied, finished / "one"))
         assert np.array_equal(vectors, expected)
         assert saeviz_command("run", copied.parent / "run.toml").err.count("up to date") == 7
     else:
@@ -178,13 +184,12 @@ def test_a_damaged_embeddings_file_of_an_interrupted_run_is_removed(finished, co
     assert np.array_equal(vectors, expected)
 
 
-def test_a_crash_between_a_file_and_the_manifest_is_no_refusal(finished, copied, saeviz_command):
+def test_a_crash_between_a_file_and_the_manifest_is_no_refusal(finished, whole, copied, saeviz_command):
     forget(copied, "sha256", "finished", stages=("score",))
     (copied / "scores.parquet").write_bytes((finished / "other" / "scores.parquet").read_bytes())
     assert len(saeviz.open_run(copied).scores) > 0
     assert saeviz_command("run", copied.parent / "run.toml").code == 0
-    whole = saeviz.open_run(finished / "one", plugins=[FAKES])
-    assert contents(saeviz.open_run(copied, plugins=[FAKES])) == contents(whole)
+    assert contents(saeviz.open_run(copied, plugins=[FAKES])) == whole
 
 
 def test_a_stage_at_work_has_no_digests(copied, monkeypatch):
