@@ -108,7 +108,7 @@ def test_nor_a_clip(clip_folder, images, make, tmp_path, tower, sizes):
     config["model_cfg"][tower] |= sizes
     path.write_text(json.dumps(config), encoding="utf-8")
     sae = make.sae(tmp_path / "sae", hook_point_layer=1)
-    options = ClipOptions(clip_checkpoint=folder, saes={1: sae}, engine="torch")
+    options = ClipOptions(clip_checkpoint=folder, saes={1: sae}, layers=(1,), engine="torch")
     with pytest.raises(
         saeviz.DataError, match=r"^extractor\.clip_checkpoint: .*open_clip_config\.json is refused: it says"
     ):
