@@ -253,6 +253,7 @@ def test_plugins_lists_one_component_with_its_options(saeviz_command):
     assert schema["options"]["properties"]["min_active"]["default"] == 10
 
 
+@pytest.mark.slow
 def test_plugins_as_json(saeviz_command):
     pytest.importorskip("anthropic", reason="not everything that plugins need is installed")
     pytest.importorskip("torch", reason="not everything that plugins need is installed")

@@ -299,6 +299,7 @@ def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(report):
     assert httpx.get(served.url, headers=upgrade, trust_env=False).status_code == 403
 
 
+@pytest.mark.slow
 def test_the_report_is_for_this_machine_only(report):
     served, _ = report
     assert httpx.get(f"{served.url}/", headers={"Host": "evil.example"}, trust_env=False).status_code == 403

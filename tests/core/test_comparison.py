@@ -91,6 +91,7 @@ def test_opposite_signs_are_no_joint_evidence():
     assert table["p_joint"][0] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_features_of_one_run_predict_the_ratings_of_the_other(runs):
     one, other, _ = runs
     found = saeviz.compare(one, other)

@@ -120,12 +120,14 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from([*TABLES, "scorers.0", "scorers", "x"]), words, words), max_size=4))
 def test_any_settings(hostile, assignments):
     hostile(*(f"{table}.{key}={value}" for table, key, value in assignments))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from([*TABLES, "scorers", "reporters", "plugins", "x"]), values, max_size=4))
 def test_any_dictionary(tables):

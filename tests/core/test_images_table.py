@@ -76,6 +76,7 @@ def test_what_is_no_number_of_each_image_is_refused_by_name(run_with, values, na
         run_with(values, name)
 
 
+@pytest.mark.slow
 def test_prediction_says_what_it_predicts_of_each_image_out_of_fold(fake_run):
     scorer = '{use="prediction", folds=3, raw_model=false}'
     run = saeviz.run(

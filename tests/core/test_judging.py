@@ -208,6 +208,7 @@ def test_without_embeddings_there_are_no_hard_images(run_file):
     assert run.judgements["hard_specificity"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_draw_depends_on_the_seed_alone(run_file):
     def drawn(seed, directory):
         run = saeviz.run(run_file, settings=[f"run.seed={seed}", f"run.dir={run_file.parent / directory}"])

@@ -238,6 +238,7 @@ def test_a_plan_that_makes_no_sense_is_refused(plan, message):
         Plan(**plan)
 
 
+@pytest.mark.slow
 def test_what_is_broken_is_listed_and_the_rest_goes_on(fake_run):
     run = saeviz.run(fake_run, settings=["images.broken=2"])
     assert [(failure.stage, failure.subject) for failure in run.failures] == [

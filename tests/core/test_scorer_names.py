@@ -83,6 +83,7 @@ def test_a_column_that_was_not_told_is_refused_when_it_comes(fake_run, twins):
     assert {"x", "b_x"} <= set(run.scores)
 
 
+@pytest.mark.slow
 def test_bh_max_t_and_a_split_stand_side_by_side(fake_run, monkeypatch):
     asked = []
     label = FakeLabeler.label

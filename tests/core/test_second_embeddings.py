@@ -53,6 +53,7 @@ def test_without_one_nothing_speaks_of_it(finished_run):
     assert not (run.dir / "second_embeddings").exists()
 
 
+@pytest.mark.slow
 def test_adding_changing_or_removing_it_leaves_the_first_as_it_is(fake_run, embedded):
     alone = saeviz.run(fake_run).scores
     assert embedded == ["embeddings"] * 24
@@ -66,6 +67,7 @@ def test_adding_changing_or_removing_it_leaves_the_first_as_it_is(fake_run, embe
     assert again.equals(alone)
 
 
+@pytest.mark.slow
 def test_one_that_comes_back_changed_is_made_anew(fake_run, embedded):
     for settings in ([SECOND], [], [SECOND, OTHER_OPTION]):
         run = saeviz.run(fake_run, settings=settings)

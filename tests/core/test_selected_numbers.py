@@ -164,6 +164,7 @@ def tier(r: float, ms: float, cutoffs: list[float]) -> int:
     return 2 if ms >= cutoffs[0] or abs(r) >= R_GOOD else 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "n", "limit"),
     [

@@ -206,6 +206,7 @@ def test_many_large_bodies_at_once_take_bounded_memory(served):
         assert peak < 600 * 1024, f"{peak} kB"
 
 
+@pytest.mark.slow
 def test_bodies_that_are_never_sent_do_not_hold_the_room(served, monkeypatch):
     full = [begun(served, 60 * 2**20) for _ in range(2)]
     try:

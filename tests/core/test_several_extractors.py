@@ -48,6 +48,7 @@ def test_every_stage_goes_over_the_spaces_of_all(two):
         assert run.top_images(choice.feature)[0].activation == pytest.approx(run.scores_of(choice.feature)["max"])
 
 
+@pytest.mark.slow
 def test_the_features_are_those_of_each_extractor_alone(two, fake_run, tmp_path):
     both = saeviz.run(two)
     for name in ("clip", "dino"):
@@ -61,6 +62,7 @@ def test_the_features_are_those_of_each_extractor_alone(two, fake_run, tmp_path)
             assert (found.matrix != expected.matrix).nnz == 0
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_nothing_and_a_new_option_of_one_extracts_again(two, caplog):
     saeviz.run(two)
     caplog.clear()

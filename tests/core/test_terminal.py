@@ -27,6 +27,7 @@ def is_tame(text: str) -> bool:
     return not STEERING.search(text)
 
 
+@pytest.mark.slow
 def test_every_character_that_steers_is_escaped():
     letters = [chr(code) for code in range(sys.maxunicode + 1)]
     steering = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -188,9 +189,8 @@ def _texts(value):
         yield value
 
 
-@pytest.mark.parametrize(
-    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "latin-1"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
 def test_an_output_that_has_no_letter_for_a_name(fake_run, tmp_path, encoding):
     folder = tmp_path / "\u6f22\u5b57 \u00e9"
 

@@ -39,6 +39,7 @@ def as_pairs(top: TopImages):
 few_values = st.sampled_from([0.0, 0.0, 1.0, 2.0, 1e-40, 3e38, -1.0]).map(np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     dense=arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=few_values),
