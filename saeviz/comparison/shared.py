@@ -21,12 +21,12 @@ def same_saes(one: Run, other: Run) -> bool | None:
     """Whether spaces of the same name are of the same model and SAEs, by what the extractors recorded.
 
     What only one of them recorded, such as another layer, does not count. None if they recorded nothing; then the
-    name of the extractor decides whether it is False.
+    names of the extractors decide whether it is False.
     """
     first, second = (_extraction(run) for run in (one, other))
-    if first["use"] != second["use"]:
+    if not _agree(first["use"], second["use"]):
         return False
-    if not (first["made_by"] and second["made_by"]):
+    if not first["made_by"].keys() & second["made_by"].keys():
         return None
     return _agree(first["made_by"], second["made_by"])
 
@@ -42,12 +42,24 @@ def shared_images(one: Run, other: Run) -> tuple[list[str], int]:
     return same, len(both) - len(same)
 
 
-def _extraction(run: Run) -> dict[str, Any]:
+def _extraction(run: Run) -> dict[str, dict[str, Any]]:
+    """The components that the run extracted with, and what they recorded, by the names of `[[extractors]]`.
+
+    That of `[extractor]` has the name ''.
+    """
     config = run.manifest.get("config")
-    table = config.get("extractor") if isinstance(config, Mapping) else None
+    config = config if isinstance(config, Mapping) else {}
+    several = config.get("extractors")
+    tables = several if isinstance(several, list) else [config.get("extractor")]
+    use = {str(table.get("name", "")): table.get("use") for table in tables if isinstance(table, Mapping)}
     recorded = run.manifest["stages"].get("extract", {}).get("provenance", {})
-    made_by = {name: value for name, value in recorded.items() if name != _ABOUT_THIS_MACHINE}
-    return {"use": table.get("use") if isinstance(table, Mapping) else None, "made_by": made_by}
+    parts = recorded if isinstance(several, list) and isinstance(recorded, Mapping) else {"": recorded}
+    made_by = {name: _without_engine(part) for name, part in parts.items() if isinstance(part, Mapping)}
+    return {"use": use, "made_by": {name: part for name, part in made_by.items() if part}}
+
+
+def _without_engine(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in made_by.items() if name != _ABOUT_THIS_MACHINE}
 
 
 def _agree(one: Any, other: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 import saeviz
+from saeviz.comparison.shared import same_saes
 from saeviz.comparison.sources import PARTS, Source
 from tests.conftest import FAKES
 
@@ -208,6 +210,27 @@ def test_other_weights_under_the_same_names_are_other_saes(tmp_path, runs):
         made.append(saeviz.open_run(tmp_path / name, plugins=[FAKES]))
     assert saeviz.compare(*made).kind == "features"
     assert any("different models or SAEs" in note for note in saeviz.compare(*made, "relations").notes)
+
+
+@pytest.mark.parametrize(
+    ("uses", "recorded", "same"),
+    [
+        (("a", "a"), ({"engine": "torch", "model": "m"}, {"engine": "openvino", "model": "m"}), True),
+        (("a", "a"), ({"engine": "torch", "model": "m"}, {"engine": "torch", "model": "n"}), False),
+        (("a", "b"), ({}, {}), False),
+        (("a", "a"), ({}, {}), None),
+        (("a", "a"), ({"engine": "torch"}, {"engine": "openvino"}), None),
+    ],
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_the_same_saes_are_known_by_what_each_extractor_recorded(uses, recorded, same, several):
+    def run(number: int) -> saeviz.Run:
+        table, made_by = {"use": uses[number]}, recorded[number]
+        config = {"extractors": [{**table, "name": "one"}]} if several else {"extractor": table}
+        stages = {"extract": {"provenance": {"one": made_by} if several else made_by}}
+        return SimpleNamespace(manifest={"config": config, "stages": stages})
+
+    assert same_saes(run(0), run(1)) is same
 
 
 def test_of_hundreds_of_ratings_only_the_tables_are_compared(runs, monkeypatch):
