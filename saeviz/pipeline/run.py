@@ -19,9 +19,9 @@ from saeviz.pipeline.stages import STAGE_NAMES, STAGES, Stage
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
+"""Packages whose versions are recorded in the manifest because results may depend on them."""
 RATINGS_NAMED = 12
 """In one line of the log; categories may give hundreds."""
-"""Packages whose versions are recorded in the manifest because results may depend on them."""
 
 
 @dataclass(frozen=True)
