@@ -53,7 +53,7 @@ def corrected(r: FloatArray, p: FloatArray, se: FloatArray, largest_p: float) ->
     (Zhong and Prentice 2008). An r far beyond the cut-off stays as it is, and so does one of 1 or -1, of which the
     standard error is rounding. NaN where `se` is.
     """
-    from scipy.special import ndtr, ndtri
+    from scipy.special import log_ndtr, ndtri
 
     sign = np.where(r < 0, -1.0, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -63,15 +63,16 @@ def corrected(r: FloatArray, p: FloatArray, se: FloatArray, largest_p: float) ->
     usable = np.isfinite(z) & np.isfinite(cut) & ~is_one
     z, cut = np.where(usable, z, 1.0), np.where(usable, np.minimum(cut, z), 0.0)
 
-    def seen(mean: FloatArray) -> FloatArray:
-        return np.asarray(ndtr(mean - cut) + ndtr(-mean - cut))
+    def log_seen(mean: FloatArray) -> FloatArray:  # far from the cut-off its logarithm only is a double
+        return np.asarray(np.logaddexp(log_ndtr(mean - cut), log_ndtr(-mean - cut)))
 
     def expected(mean: FloatArray) -> FloatArray:
-        density = np.exp(-((cut - mean) ** 2) / 2) - np.exp(-((cut + mean) ** 2) / 2)
-        return np.asarray(mean + density / np.sqrt(2 * np.pi) / seen(mean) - z)
+        log_base = log_seen(mean) + np.log(2 * np.pi) / 2
+        density = np.exp(-((cut - mean) ** 2) / 2 - log_base) - np.exp(-((cut + mean) ** 2) / 2 - log_base)
+        return np.asarray(mean + density - z)
 
     def above(mean: FloatArray) -> FloatArray:
-        return np.asarray(ndtr(mean - z) / seen(mean))
+        return np.asarray(np.exp(log_ndtr(mean - z) - log_seen(mean)))
 
     middle = _root(expected, np.zeros_like(z), z)
     low = _root(lambda mean: above(mean) - 0.025, -z - 10, z)

@@ -10,7 +10,7 @@ from statsmodels.stats.power import NormalIndPower
 
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation.inference import adjust_by_permutation
-from saeviz_correlation.selection import cutoff
+from saeviz_correlation.selection import corrected, cutoff
 from saeviz_correlation.spearman import Spearman
 from tests.plugins.correlations import hard_data, make_input, score
 
@@ -76,6 +76,12 @@ def test_a_correlation_far_beyond_the_cut_off_stays_as_it_is():
     found, _ = score(make_input(x, {"liked": x[:, 0] + 0.2 * generator.normal(size=400)}))
     for name in ("r", "ci_low", "ci_high"):
         assert found[f"{name}_corrected", "liked"] == pytest.approx(found[name, "liked"], abs=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_correlation_many_standard_errors_from_zero_but_hardly_beyond_the_cut_off_is_corrected():
+    found = corrected(np.tanh([60 * 0.02]), np.array([1e-5]), np.array([0.02]), 1.002e-5)
+    np.testing.assert_allclose(np.ravel(found), [0.0016, -0.0005, 0.807], atol=5e-4)
 
 
 def test_a_negative_correlation_is_corrected_as_a_positive_one(picked, features):
