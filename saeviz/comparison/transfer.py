@@ -38,7 +38,7 @@ def compare_relations(
     can_be_read = n_ratings <= MOST_RATINGS and not any(source.obstacle for source in sources)
     has_interval = can_be_read and not n_shared and measures == [PEARSON, PEARSON]
     ratings = pd.DataFrame(ratings_compared(table, sources if has_interval else None))
-    predictions = pd.DataFrame(forecasts(*sources, table, SEED) if can_be_read else [])
+    predictions = pd.DataFrame(forecasts(*sources, table, SEED) if can_be_read and not n_shared else [])
     tables = {"ratings": ratings} | ({"predictions": predictions} if len(predictions) else {}) | {"relations": table}
     notes = [*_about_saes(same_saes), *_about_images(n_shared), *_about_measures(measures)]
     notes += _about_reading(sources, n_ratings)
@@ -55,8 +55,8 @@ def _about_saes(same: bool | None) -> Iterator[str]:
 def _about_images(n_shared: int) -> Iterator[str]:
     if n_shared:
         yield (
-            f"{n_shared} images are in both runs, so the second is not an independent test of the first: no joint p "
-            "and no interval of r_of_r"
+            f"{n_shared} images are in both runs, so the second is not an independent test of the first: no joint p, "
+            "no interval of r_of_r and no predictions"
         )
 
 

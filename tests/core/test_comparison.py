@@ -192,10 +192,12 @@ def test_runs_that_share_nothing_are_refused_with_a_sentence(tmp_path, runs):
         saeviz.compare(runs[0], runs[1], "features")
 
 
-def test_runs_over_the_same_images_have_no_joint_evidence(runs):
+def test_runs_over_the_same_images_have_no_joint_evidence_and_no_predictions(runs):
     found = saeviz.compare(runs[0], runs[0])
     assert "p_joint" not in found.tables["relations"]
-    assert any("60 images are in both runs" in note for note in found.notes)
+    assert "predictions" not in found.tables
+    assert found.tables["ratings"]["r_of_r_low"].isna().all()
+    assert any("60 images are in both runs" in note and "no predictions" in note for note in found.notes)
 
 
 def test_other_weights_under_the_same_names_are_other_saes(tmp_path, runs):
