@@ -23,7 +23,7 @@ from saeviz.toolkit.files import (
     remove_temporaries,
     write_atomic,
 )
-from saeviz.toolkit.spaces import record_of, space_folder, space_folders, space_of, space_of_folder
+from saeviz.toolkit.spaces import record_of, space_folder, space_folders, space_in_header, space_of, space_of_folder
 from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded
 from saeviz_json.rows import read_json, row_texts, to_matrix
 
@@ -199,9 +199,17 @@ def feature_folders(root: Path) -> list[Path]:
     return [
         path
         for path in space_folders(root)
-        if any((path / index).is_file() for index in (ITEMS, BATCHES))
+        if any(_is_index_of(root, path, path / index) for index in (ITEMS, BATCHES))
         or re.fullmatch(r"layer_[0-9]+/(cls|spatial|patch-mean)", path.relative_to(root).as_posix())
     ]
+
+
+def _is_index_of(root: Path, folder: Path, index: Path) -> bool:
+    """Whether it is there; the index of a folder further down may be that of another store, as its header says."""
+    if folder.parent.parent == root:
+        return index.is_file()
+    space = space_in_header(index)
+    return space is not None and space_folder(root, space, FOLDERS) == folder
 
 
 def remove_features(root: Path, path: Path) -> None:

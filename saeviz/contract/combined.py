@@ -72,9 +72,11 @@ class Combined:
 
     def _able(self, part: FeatureExtractor, protocol: type[Any]) -> Any:
         if not isinstance(part, protocol):
-            name = next(name for name, other in self.parts.items() if other is part)
-            raise ConfigError(f"the extractor {name!r} of this run is not a {protocol.__name__}")
+            raise ConfigError(f"the extractor {self._name(part)!r} of this run is not a {protocol.__name__}")
         return part
+
+    def _name(self, part: FeatureExtractor) -> str:
+        return next(name for name, other in self.parts.items() if other is part)
 
 
 class _WithProvenance(Combined):
@@ -98,13 +100,13 @@ class _WithSingleImages(Combined):
         """By the extractor of `layer`."""
         part, own = self._at(layer, SingleImageExtractor)
         found: SAEFeatureResult = part.extract_from_image(image, own, top_k)
-        return replace(found, space=next(space for space, known in self._own.items() if known == (part, found.space)))
+        return replace(found, space=_named(found.space, self._name(part)))
 
     def extract_spatial(self, image: Image | ImageItem | Path | str, layer: Layer | None = None) -> SpatialFeatures:
         """By the extractor of `layer`."""
         part, own = self._at(layer, SingleImageExtractor)
         found: SpatialFeatures = part.extract_spatial(image, own)
-        return found
+        return found if layer is None else replace(found, layer=layer)
 
 
 class _WithHeatmaps(Combined):

@@ -19,7 +19,7 @@ ROWS_TOGETHER = 1 << 16
 """Rows per group of a table that is written; reading the rows of one feature skips the groups without it."""
 
 
-def read_whole(path: Path) -> pd.DataFrame:
+def read_whole(path: Path, most_columns: int = MOST_COLUMNS) -> pd.DataFrame:
     """Read a table, one column at a time, which halves the peak memory."""
     import pandas as pd
     import pyarrow as pa
@@ -27,7 +27,7 @@ def read_whole(path: Path) -> pd.DataFrame:
 
     columns = []
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        _check_columns(file)
+        _check_columns(file, most_columns)
         check_size(file, path)
         for name in file.schema_arrow.names:
             columns.append(file.read([name], use_threads=False).to_pandas(ignore_metadata=True))
@@ -46,7 +46,7 @@ def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | 
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        _check_columns(file)
+        _check_columns(file, MOST_COLUMNS)
         check_size(file, path)
         schema = file.schema_arrow
         where = _as_stored(where, schema)
@@ -70,10 +70,10 @@ def check_size(file: pq.ParquetFile, path: Path) -> None:
         raise ValueError(f"it would unpack to {size / 2**30:,.0f} GB")
 
 
-def _check_columns(file: pq.ParquetFile) -> None:
-    """Raise `ValueError` for more columns than any run has, or two of one name."""
+def _check_columns(file: pq.ParquetFile, most: int) -> None:
+    """Raise `ValueError` for more columns than such a table has, or two of one name."""
     names = file.schema_arrow.names
-    if len(names) > MOST_COLUMNS:
+    if len(names) > most:
         raise ValueError(f"it has {len(names):,} columns")
     if len(set(names)) < len(names):
         raise ValueError("it has two columns of the same name")

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
+MOST_OF_IMAGES = 100_000
+"""Columns of `images.parquet`: some for each rating, of which there may be thousands."""
 MOST_BYTES = 64 * 2**20
 """Maximum size of a `run.json`."""
 _JUDGED = ("balanced_accuracy", "ci_low", "ci_high", "n_active", "n_silent", "n_hard")
@@ -41,6 +44,7 @@ _COLUMNS = {
     "scores.parquet": (*_OF_ALL_VERSIONS, "n_active"),
     "correlations.parquet": (*_OF_ALL_VERSIONS, "rating"),
     "top_images.parquet": (*_OF_ALL_VERSIONS, "rank", "item_id", "activation"),
+    "images.parquet": ("item_id",),
     "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict", "reason", *_JUDGED),
 }
 """Columns that readers rely on."""
@@ -235,7 +239,8 @@ class RunDir:
     def read_table(self, path: Path, stage: str) -> pd.DataFrame:
         """Read a Parquet table. Raises `RunDirError`, naming the stage that writes it, if it is missing or damaged."""
         self.verify(path, stage)
-        table = _read(path, stage, read_whole)
+        reader = partial(read_whole, most_columns=MOST_OF_IMAGES) if path == self.images else read_whole
+        table = _read(path, stage, reader)
         missing = [name for name in _COLUMNS.get(path.name, ()) if name not in table]
         if missing:
             raise RunDirError(f"{path} has no column {missing[0]!r}: {_next_step(stage)}")

@@ -13,7 +13,7 @@ from saeviz.contract import handover
 from saeviz.contract.roles import ReportsNotes
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.components import Components
-from saeviz.values.errors import DataError
+from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import space_of
@@ -70,7 +70,16 @@ class Dataset:
         record = components.rundir.read_manifest()["stages"].get("extract", {})
         if record.get("digest") == self._digests.get("extract") and "spaces" in record:
             return [space_of(space) for space in record["spaces"]]
-        return sorted(space for config in components.config.extractors for space in self.spaces_of(config))
+        found: dict[str, tuple[FeatureSpace, str]] = {}
+        for config in components.config.extractors:
+            for space in self.spaces_of(config):
+                if str(space) in found:
+                    raise ConfigError(
+                        f"{found[str(space)][1]} and {config.place} both have the space {space}; "
+                        "give one of the extractors another name"
+                    )
+                found[str(space)] = space, config.place
+        return sorted(space for space, _ in found.values())
 
     def spaces_of(self, config: ComponentConfig) -> list[FeatureSpace]:
         """The feature spaces of one of the run's extractors."""

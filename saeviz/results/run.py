@@ -283,7 +283,12 @@ class Run:
         if not self._rundir.images.exists():
             ids = pd.Index(self._rundir.extracted_ids(), name="item_id", dtype="str")
             return pd.DataFrame(index=ids)
-        return self._rundir.read_table(self._rundir.images, "score").set_index("item_id").astype(float)
+        table = self._rundir.read_table(self._rundir.images, "score").set_index("item_id")
+        if text := [name for name in table if table[name].dtype.kind not in "biuf"]:
+            raise RunDirError(
+                f"{self._rundir.images}: the column {quoted(text[0])} has no numbers; run `saeviz run` again"
+            )
+        return table.astype(float)
 
     def scores_of(self, feature: Feature | str) -> dict[str, Any]:
         """The row of `scores` for one feature as a dictionary, None for missing values; reads only this row."""

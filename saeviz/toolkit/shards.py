@@ -33,7 +33,7 @@ from saeviz.formats.files import (
     sync_folder,
 )
 from saeviz.toolkit.shard_index import ShardIndex
-from saeviz.toolkit.spaces import space_folder, space_folders
+from saeviz.toolkit.spaces import space_folder, space_folders, space_in_header
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 
@@ -170,11 +170,15 @@ class ShardStore(OneItemStore, ABC):
         return indexes
 
     def _space_folders(self) -> list[Path]:
-        return [
-            path
-            for path in space_folders(self.folder)
-            if (path / self.index_name).is_file() or any(path.glob(f"batch_*{self.suffix}"))
-        ]
+        """The folders of this store; one further down may be that of another store, as its index says."""
+        return [path for path in space_folders(self.folder) if self._is_own(path)]
+
+    def _is_own(self, folder: Path) -> bool:
+        index = folder / self.index_name
+        if folder.parent.parent == self.folder:
+            return index.is_file() or any(folder.glob(f"batch_*{self.suffix}"))
+        space = space_in_header(index)
+        return space is not None and self._folder(space) == folder
 
     def _folder(self, space: FeatureSpace) -> Path:
         return space_folder(self.folder, space, self.folder_names)

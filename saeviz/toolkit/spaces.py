@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saeviz.formats.files import whole_lines
+from saeviz.formats.lines import DAMAGED, parse_line
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureSpace, layer_of
 from saeviz.values.keys import record_of, space_of
 
-__all__ = ["place_of", "record_of", "space_at", "space_folder", "space_folders", "space_of", "space_of_folder"]
+__all__ = [
+    "place_of",
+    "record_of",
+    "space_at",
+    "space_folder",
+    "space_folders",
+    "space_in_header",
+    "space_of",
+    "space_of_folder",
+]
 
 _FOLDER = re.compile(
     r"(?:(?P<sae>[a-z][a-z0-9-]*)/)?layer_(?P<layer>[0-9]+|[a-z][a-z0-9-]*)/(?P<tokens>[a-z][a-z0-9-]*)"
@@ -39,6 +50,14 @@ def space_of_folder(root: Path, folder: Path, n_features: int, names: Mapping[st
         raise DataError(f"{folder} is not the folder of a feature space")
     tokens = {name: kind for kind, name in names.items()}.get(match["tokens"], match["tokens"])
     return FeatureSpace(layer_of(match["layer"]), tokens, n_features, match["sae"] or "")
+
+
+def space_in_header(index: Path) -> FeatureSpace | None:
+    """The space that the first line of an index names; None without such a line, or for a damaged one."""
+    try:
+        return space_of(parse_line(next(whole_lines(index)).decode()))
+    except (StopIteration, *DAMAGED):
+        return None
 
 
 def place_of(space: FeatureSpace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import total_ordering
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from saeviz.values.errors import DataError, MalformedError
@@ -44,7 +45,7 @@ class FeatureSpace:
 
     def __post_init__(self) -> None:
         _check_place(self.sae, self.layer, self.tokens)
-        if not 1 <= self.n_features <= _LARGEST:
+        if not _is_whole(self.n_features) or not 1 <= self.n_features <= _LARGEST:
             raise MalformedError(f"feature space {self}: a space cannot have {self.n_features} features")
 
     def __str__(self) -> str:
@@ -154,9 +155,14 @@ def _order(one: FeatureSpace | Feature, number: int) -> tuple[str, bool, Any, st
     return one.sae, isinstance(one.layer, str), one.layer, one.tokens, number
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _check_place(sae: str, layer: Layer, tokens: str) -> None:
-    for what, name in (("sae", sae or "a"), ("tokens", tokens), ("layer", layer)):
-        if isinstance(name, str) and re.fullmatch(_NAME, name) is None:
+    for what, name in (("sae", sae), ("tokens", tokens), ("layer", layer)):
+        is_unnamed = (what == "sae" and name == "") or (what == "layer" and _is_whole(name))
+        if not is_unnamed and not (isinstance(name, str) and re.fullmatch(_NAME, name)):
             raise MalformedError(
                 f"{what} {name!r} of a feature space is not a name: up to 64 lower-case letters, digits and hyphens, "
                 "with a letter first"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import saeviz
@@ -68,12 +71,35 @@ def test_a_scorer_gives_numbers_of_images_with_its_name_in_front(run_with):
         ("np.zeros((24, 2))", "brightness", "not a number an image"),
         ("np.array(['a'] * 24)", "brightness", "not a number an image"),
         ("np.zeros(24)", "", "must be text"),
+        ("np.zeros(24)", "item_id", "one of this name already"),
         ("np.zeros(24)", "l0.layer1.cls", "one of this name already"),
     ],
 )
 def test_what_is_no_number_of_each_image_is_refused_by_name(run_with, values, name, message):
     with pytest.raises(saeviz.SaevizError, match=message):
         run_with(values, name)
+
+
+def test_thousands_of_columns_are_read_again(run_with):
+    run = run_with(
+        "np.zeros(data.n_items)); yield from (saeviz.ImageColumn(f'c{n}', np.full(24, n)) for n in range(2000)"
+    )
+    assert run.images_table.shape == (24, 2003)
+    assert run.images_table["c1999"].iloc[0] == 1999
+
+
+def test_a_received_table_without_numbers_is_a_sentence(fake_run):
+    run = saeviz.run(fake_run)
+    manifest = json.loads((run.dir / "run.json").read_text())
+    del manifest["stages"]["score"]["sha256"]
+    (run.dir / "run.json").write_text(json.dumps(manifest))
+    for table, message in (
+        (pd.DataFrame({"x": [1.0]}), "no column 'item_id'"),
+        (pd.DataFrame({"item_id": ["a"], "x": ["b"]}), "'x' has no numbers"),
+    ):
+        table.to_parquet(run.dir / "images.parquet")
+        with pytest.raises(saeviz.RunDirError, match=message):
+            _ = saeviz.open_run(run.dir).images_table
 
 
 @pytest.mark.slow

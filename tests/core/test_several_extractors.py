@@ -85,6 +85,78 @@ def test_an_open_run_looks_at_single_images_by_the_extractor_of_a_feature(two):
     assert run.heatmap_image("clip.layer1.cls/3", item.item_id).mode == "RGB"
 
 
+def test_single_images_are_answered_by_the_name_that_was_asked_for(two):
+    run = saeviz.run(two)
+    both = combined(
+        {
+            name: saeviz.component(
+                "extractor", "fake-extractor", layers=[1], tokens=["patch-max"], plugins=["module:saeviz.testing.fakes"]
+            )
+            for name in ("clip", "dino")
+        }
+    )
+    found = both.extract_from_image(run.items[0], "dino.layer1")
+    assert str(found.space) == "dino.layer1.cls"
+    assert both.extract_spatial(run.items[0], "dino.layer1").layer == "dino.layer1"
+
+
+def test_two_extractors_that_mean_the_same_space_are_told_apart_by_name(two):
+    named = "import saeviz\nfrom saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions\n" + NAMED
+    (two.parent / "named.py").write_text(named)
+    text = two.read_text().replace('name = "clip"\nuse = "fake-extractor"', 'name = "text"\nuse = "named"')
+    two.write_text(text.replace('name = "dino"', 'name = "text-mlp"').replace("n_features = 40", ""))
+    with pytest.raises(
+        saeviz.ConfigError, match=r"extractors\.0 and extractors\.1 both have the space text-mlp\.layer1\.cls"
+    ):
+        saeviz.run(two, plugins=[str(two.parent / "named.py"), "module:saeviz.testing.fakes"])
+
+
+NAMED = """
+class Named(FakeExtractor):
+    @property
+    def spaces(self):
+        return [saeviz.FeatureSpace(1, "cls", 32, "mlp")]
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(
+        name="named", summary="an SAE with a name", factory=Named, options=FakeExtractorOptions
+    )
+"""
+
+
+SOURCED = """
+import saeviz
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
+
+class Sourced(FakeExtractor):
+    @property
+    def provenance(self):
+        return {"layers": list(self.options.layers)}
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(
+        name="sourced", summary="says where it comes from", factory=Sourced, options=FakeExtractorOptions
+    )
+"""
+
+
+def test_where_features_come_from_is_kept_whatever_is_extracted_last(two):
+    plugin = two.parent / "sourced.py"
+    plugin.write_text(SOURCED)
+    two.write_text(two.read_text().replace('use = "fake-extractor"', 'use = "sourced"'))
+
+    def provenance():
+        run = saeviz.run(two, plugins=[str(plugin), "module:saeviz.testing.fakes"])
+        return run.manifest["stages"]["extract"]["provenance"]
+
+    first = provenance()
+    assert first == {"clip": {"layers": [1]}, "dino": {"layers": [1, 2]}}
+    two.write_text(two.read_text().replace("n = 24", "n = 25\nbroken = 1"))
+    assert provenance() == first, "the new picture cannot be read"
+
+
 def test_what_one_extractor_can_and_another_cannot_is_said_by_name():
     able, plain = Able(), Plain()
     both = combined({"able": able, "plain": plain})

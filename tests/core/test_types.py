@@ -88,6 +88,14 @@ def test_what_is_not_a_feature_is_refused(text):
 
 
 @pytest.mark.parametrize(
+    "given", [(1, 5, 4), (1.5, "cls", 4), (True, "cls", 4), (1, "cls", 4.5), (1, "cls", 4, 5), (1, "cls", 4, ["x"])]
+)
+def test_the_parts_of_a_space_are_of_their_kind(given):
+    with pytest.raises(saeviz.DataError):
+        FeatureSpace(*given)
+
+
+@pytest.mark.parametrize(
     ("layer", "tokens", "n"),
     [
         (-1, "cls", 4),

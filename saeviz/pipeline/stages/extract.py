@@ -55,10 +55,8 @@ class Extract(Stage):
             logger.warning("images: %s", one_line(twice))
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
-        provenance: dict[str, Any] = {}
         for config in session.config.extractors if pending else ():
-            made_by = _extract_with(session, config, pending, written)
-            provenance = _merged(session, provenance, made_by)
+            _add_provenance(session, _extract_with(session, config, pending, written))
         session.dataset.look_again()
         done = session.dataset.extracted
         if not done:
@@ -73,7 +71,7 @@ class Extract(Stage):
             "counts": {"images": len(session.dataset.items), "extracted": len(done)},
             "spaces": [record_of(space) for space in spaces],
             "outputs": [session.rundir.items],
-            **provenance,
+            **_known_provenance(session),
         }
 
 
@@ -236,15 +234,23 @@ def _tell_of_other_provenance(session: Session, found: Mapping[str, Any]) -> Non
                 "extract: %s is now %s; it was %s for features that the run has already; "
                 "--redo extract recomputes all from the same files", name, now[name], before[name]
             )  # fmt: skip
-    manifest["stages"]["extract"] = {**record, **_merged(session, record, found)}
+    _add_provenance(session, found)
+
+
+def _add_provenance(session: Session, found: Mapping[str, Any]) -> None:
+    """Record where features come from, beside what is known of other extractors and of earlier features."""
+    if not found.get("provenance"):
+        return
+    manifest = session.rundir.read_manifest()
+    record = manifest["stages"]["extract"]
+    before = record.get("provenance", {}) if session.config.has_named_extractors else {}
+    record["provenance"] = {**before, **found["provenance"]}
     session.rundir.write_manifest(manifest)
 
 
-def _merged(session: Session, before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance that was found, beside that of the other extractors of the run."""
-    if not session.config.has_named_extractors:
-        return dict(found)
-    return {"provenance": {**before.get("provenance", {}), **found.get("provenance", {})}}
+def _known_provenance(session: Session) -> dict[str, Any]:
+    record = session.rundir.read_manifest()["stages"]["extract"]
+    return {"provenance": record["provenance"]} if "provenance" in record else {}
 
 
 def _names(spaces: Iterable[Any]) -> str:

@@ -192,7 +192,7 @@ def _refuse_foreign_column(
 
 
 def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who: str) -> None:
-    if column.name in known:
+    if column.name == "item_id" or column.name in known:
         raise PluginError(f"{who} gave the column {column.name!r} of images, but there is one of this name already")
 
 
