@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz.toolkit.files import write_atomic, write_csv
+from saeviz.toolkit.files import read_regular, write_atomic, write_csv
 from saeviz_report import PaperOptions, latex
 from saeviz_report.hashes import file_table
 from saeviz_report.method import Method, method_of
@@ -17,6 +18,10 @@ from saeviz_report.rows import FeatureRow, feature_table
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = (
+    "methods.tex", "methods.txt", "references.bib", "features.csv", "features.tex", "relations.csv", "relations.tex",
+    "files.csv",
+)  # fmt: skip
 _FEATURE = ("feature", "label", "tier", "monosemanticity", "n_active", "verdict", "reason")
 _FIGURES = (
     "n", "n_active", "r", "ci_low", "ci_high", "p", "q", "significant", "r_corrected", "ci_low_corrected",
@@ -28,7 +33,7 @@ _SHORT = ("feature", "label", "rating", "n", "r", "ci_low", "ci_high", "q")
 
 
 class Paper:
-    """Writes `methods.tex`, `methods.txt`, `references.bib`, tables as CSV and LaTeX, and `files.csv`."""
+    """Writes methods, `references.bib`, tables as CSV and LaTeX, `files.csv`, and the hashes of these."""
 
     def __init__(self, options: PaperOptions, context: saeviz.Context) -> None:
         self.options = options
@@ -46,6 +51,8 @@ class Paper:
         write_atomic(folder / "features.tex", _as_latex(features, _FEATURE[:-1], "Selected features"))
         write_atomic(folder / "relations.tex", _as_latex(*_significant(relations, method)))
         write_csv(folder / "files.csv", file_table(run, self.context))
+        sums = [f"{sha256(read_regular(folder / name)).hexdigest()}  {name}\n" for name in FILES]
+        write_atomic(folder / "SHA256SUMS", "".join(sums))  # `saeviz paper` knows by it what it may overwrite
         return folder / "methods.tex"
 
     def _write_methods(self, run: saeviz.Run, method: Method, folder: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
+from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import chosen, log_to_stderr, reading_options, say, tell
-from saeviz.formats.tables import write_csv
-from saeviz.values.errors import ExitCode
+from saeviz.formats.files import write_atomic
+from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.near_duplicates import ALIKE, near_duplicates
 
 
@@ -24,21 +27,35 @@ from saeviz.values.near_duplicates import ALIKE, near_duplicates
     help="Least cosine between the embeddings of two images of one group, the mean of all images removed.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("groups.csv"), help="The file (groups.csv).")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @reading_options
 def groups(
-    directory: Path, threshold: float, out: Path, plugin_words: tuple[str, ...], online: bool, secrets: tuple[str, ...]
+    directory: Path,
+    threshold: float,
+    out: Path,
+    force: bool,
+    plugin_words: tuple[str, ...],
+    online: bool,
+    secrets: tuple[str, ...],
 ) -> int:
     """Propose groups of near-duplicates among the images of RUN, from its embeddings, as a CSV of item_id and group."""
-    import pandas as pd
-
+    if out.exists() and not force:
+        raise ConfigError(f"{out} already exists; choose another name with --out, or overwrite it with --force")
     log_to_stderr(quiet=True)
     run = open_run(directory, plugins=chosen(plugin_words), online=online, secrets=secrets)
     ids = [item.item_id for item in run.items]
     found = near_duplicates(ids, run.embeddings, threshold)
-    write_csv(out, pd.DataFrame({"item_id": ids, "group": found}))
+    write_atomic(out, _table(ids, found))
     sizes = Counter(group for group in found if group)
     tell(f"{sizes.total()} of {len(ids)} images are nearly the same as another, in {len(sizes)} groups")
     for group, size in sizes.most_common(5):
         tell(f"  {size} images like {group}")
     say(out)
     return ExitCode.DONE
+
+
+def _table(ids: Sequence[str], found: Sequence[str]) -> str:
+    """The CSV, with ids exactly as they are: it is to be joined to a table."""
+    text = StringIO()
+    csv.writer(text).writerows([("item_id", "group"), *zip(ids, found, strict=True)])
+    return text.getvalue()

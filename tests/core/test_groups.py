@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import logging
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -127,6 +131,29 @@ def test_the_command_writes_a_row_per_image(fake_run, saeviz_command):
     expected = near_duplicates(table["item_id"].tolist(), run_with.embeddings, 0.5)
     assert table["group"].tolist() == expected
     assert "images are nearly the same as another" in done.err
+
+
+IDS = ["-1_crop.jpg", "=a, b", "@c\rd\ne", 'f "g"\u202e', "h"]
+
+
+def test_the_command_writes_ids_exactly_as_they_are_and_no_file_over_another(fake_run, monkeypatch, saeviz_command):
+    items = [SimpleNamespace(item_id=item_id) for item_id in IDS]
+    opened = SimpleNamespace(items=items, embeddings=np.tile(np.eye(5, 4, dtype=np.float32)[:1], (5, 1)))
+    opened.embeddings[4] = -1
+    monkeypatch.setattr(import_module("saeviz.cli.groups"), "open_run", lambda *_, **__: opened)
+    assert saeviz_command("groups", "run").code == 0
+    with Path("groups.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["item_id"] for row in rows] == IDS
+    assert [row["group"] for row in rows] == [*[IDS[0]] * 4, ""]
+
+    Path("groups.csv").write_text("mine")
+    refused = saeviz_command("groups", "run")
+    assert refused.code == 2
+    assert "groups.csv already exists; choose another name with --out, or overwrite it with --force" in refused.err
+    assert Path("groups.csv").read_text() == "mine"
+    assert saeviz_command("groups", "run", "--force").code == 0
+    assert Path("groups.csv").read_text().startswith("item_id,group\n")
 
 
 def test_a_run_without_embeddings_says_what_is_missing(fake_run, saeviz_command):

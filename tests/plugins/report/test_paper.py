@@ -14,7 +14,7 @@ import pytest
 import saeviz
 from saeviz_report import latex
 from saeviz_report.citations import Citation
-from tests.conftest import FAKES
+from tests.conftest import FAKES, Outcome
 
 HOSTILE = "50% & $x_1$ \\input{/etc/passwd} #~^{} [6pt]\n\x1b[31m\u202e=1+1 -- ?`"
 
@@ -121,9 +121,34 @@ def test_the_command_writes_beside_where_it_is_called(run, saeviz_command):
     names = {path.name for path in Path("paper").iterdir()}
     assert names == {
         "methods.tex", "methods.txt", "references.bib", "features.csv", "features.tex", "relations.csv",
-        "relations.tex", "files.csv",
+        "relations.tex", "files.csv", "SHA256SUMS",
     }  # fmt: skip
     assert Path("paper/methods.tex").read_text() == read(run, "methods.tex")
+
+
+def test_the_command_overwrites_only_what_it_wrote(run, saeviz_command):
+    def call(*more: str) -> Outcome:
+        return saeviz_command("paper", run.dir, "--plugins", FAKES, *more)
+
+    assert call().code == 0
+    assert call().code == 0, "its own files, unchanged"
+    for name in ("references.bib", "main.tex"):
+        Path("paper", name).write_text("mine")
+        refused = call()
+        assert refused.code == 2
+        step = "choose another folder with --out, or write to paper with --force"
+        assert f"{Path('paper', name)} is not as saeviz paper wrote it; {step}" in refused.err
+        assert Path("paper", name).read_text() == "mine"
+        assert call("--force").code == 0
+    assert Path("paper/main.tex").read_text() == "mine"
+    assert Path("paper/references.bib").read_text() == read(run, "references.bib")
+    assert call("--out", "other").code == 0
+
+
+def test_a_folder_that_was_there_before_is_left_alone(run, saeviz_command):
+    Path("paper/sections").mkdir(parents=True)
+    assert saeviz_command("paper", run.dir, "--plugins", FAKES).code == 2
+    assert [path.name for path in Path("paper").iterdir()] == ["sections"]
 
 
 @pytest.mark.parametrize(
