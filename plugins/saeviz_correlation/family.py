@@ -26,7 +26,8 @@ class Tests:
     """All features of a space with one rating, `[n_features]` each, as they were scored.
 
     `member` says which features are tested: they have a p and fire on enough images. `se` is the standard error of
-    artanh(r). `held_out` is r and p on the images that were held out, None without any.
+    artanh(r), `df` its degrees of freedom, infinite where the interval is normal. `held_out` is r and p on the images
+    that were held out, None without any.
     """
 
     space: FeatureSpace
@@ -35,6 +36,7 @@ class Tests:
     p: FloatArray
     member: Mask
     se: FloatArray
+    df: FloatArray
     held_out: tuple[FloatArray, FloatArray] | None
 
 
@@ -59,18 +61,14 @@ def tests_of(
     for column in columns:
         if column.target is not None:
             found.setdefault((column.space, column.target), {})[column.name.removeprefix(prefix)] = column.values
-    return [
-        Tests(
-            space,
-            rating,
-            values["r"],
-            values["p"],
-            is_tested(values),
-            standard_errors(values["ci_low"], values["ci_high"]),
-            (values["r_held_out"], values["p_held_out"]) if "r_held_out" in values else None,
-        )
-        for (space, rating), values in found.items()
-    ]
+    return [_tests(key, values, is_tested(values)) for key, values in found.items()]
+
+
+def _tests(key: Key, values: Mapping[str, FloatArray], member: Mask) -> Tests:
+    df = values.get("df", np.full(member.shape, np.inf))
+    se = standard_errors(values["ci_low"], values["ci_high"], df)
+    held_out = (values["r_held_out"], values["p_held_out"]) if "r_held_out" in values else None
+    return Tests(*key, values["r"], values["p"], member, se, df, held_out)
 
 
 def families(tests: Sequence[Tests], family: Family) -> dict[str, list[Tests]]:
@@ -105,11 +103,11 @@ def judge(
         else:
             columns |= _corrected(one, found[place], largest_p)
         columns["negligible"] = is_negligible[place]
-        yield Verdict(one, columns, detectable(one.se[one.member], largest_p))
+        yield Verdict(one, columns, detectable(one.se[one.member], one.df[one.member], largest_p))
 
 
 def _corrected(one: Tests, found: Mask, largest_p: float) -> dict[str, FloatArray]:
-    values = corrected(one.r[found], one.p[found], one.se[found], largest_p)
+    values = corrected(one.r[found], one.p[found], one.se[found], one.df[found], largest_p)
     columns = {}
     for name, of_found in zip(("r", "ci_low", "ci_high"), values, strict=True):
         columns[f"{name}_corrected"] = np.full(one.r.shape, np.nan)
@@ -119,7 +117,7 @@ def _corrected(one: Tests, found: Mask, largest_p: float) -> dict[str, FloatArra
 
 def _negligible(tests: Sequence[Tests], options: CorrelationOptions) -> list[FloatArray]:
     """1 for correlations that are smaller than `negligible_r`, by tests adjusted over the family, else 0."""
-    p = [p_of_equivalence(one.r, one.se, options.negligible_r) for one in tests]
+    p = [p_of_equivalence(one.r, one.se, one.df, options.negligible_r) for one in tests]
     members = [one.member & np.isfinite(values) for one, values in zip(tests, p, strict=True)]
     together = _concatenate([values[member] for values, member in zip(p, members, strict=True)])
     correction = "bonferroni" if options.correction == "max-t" else options.correction

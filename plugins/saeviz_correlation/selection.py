@@ -1,7 +1,9 @@
 """What is left of a correlation that was picked because it is significant, what a design can find, what is negligible.
 
-Everything works on Fisher's scale, artanh(r), with the standard error that the 95 % interval of r implies, so that it
-holds for every measure and for intervals that account for groups of images.
+Everything works on Fisher's scale, artanh(r), with the standard error that the 95 % interval of r implies, and its
+degrees of freedom: infinite for independent images, few where images belong to groups or a feature is rare. Equivalence
+and detectable r go by Student's t. The correction for having been picked takes a normal distribution instead, which it
+is the less the fewer degrees of freedom there are.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 POWER = 0.8
+FEW_DF = 30
+"""Below these, the correction takes the normal value that has the p of the test, not that of the standard error."""
 _STEPS = 80
 """Bisections: more than a double has digits."""
 
@@ -37,27 +41,30 @@ def cutoff(correction: Correction, alpha: float, n_tests: int, n_found: int, sma
     return alpha * found / (n_tests * dependence)
 
 
-def standard_errors(low: FloatArray, high: FloatArray) -> FloatArray:
+def standard_errors(low: FloatArray, high: FloatArray, df: FloatArray) -> FloatArray:
     """Of artanh(r), from the 95 % interval of r; NaN where that says nothing."""
-    from scipy.special import ndtri
+    from scipy.special import stdtrit
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        se = (np.arctanh(high) - np.arctanh(low)) / (2 * ndtri(0.975))
+        se = (np.arctanh(high) - np.arctanh(low)) / (2 * stdtrit(df, 0.975))
     return np.where(np.isfinite(se) & (se > 0), se, np.nan)
 
 
-def corrected(r: FloatArray, p: FloatArray, se: FloatArray, largest_p: float) -> tuple[FloatArray, ...]:
+def corrected(r: FloatArray, p: FloatArray, se: FloatArray, df: FloatArray, largest_p: float) -> tuple[FloatArray, ...]:
     """The correlation and its 95 % interval, given that its p was found to be at most `largest_p`.
 
     The most likely value and the equal-tailed interval of a normal distribution of which only both tails are seen
     (Zhong and Prentice 2008). An r far beyond the cut-off stays as it is, and so does one of 1 or -1, of which the
-    standard error is rounding. NaN where `se` is.
+    standard error is rounding. NaN where `se` is. With few degrees of freedom the standard error is that with which a
+    normal value would have this p: the interval still holds, and r is corrected too much rather than too little.
     """
     from scipy.special import log_ndtr, ndtri
 
     sign = np.where(r < 0, -1.0, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.arctanh(np.abs(r)) / se
+        size = np.arctanh(np.abs(r))
+        se = np.where(df < FEW_DF, size / -ndtri(p / 2), se)
+        z = size / se
         cut = z * (ndtri(largest_p / 2) / ndtri(p / 2))  # where z would be with p at the cut-off
     is_one = np.abs(r) > 1 - 1e-6
     usable = np.isfinite(z) & np.isfinite(cut) & ~is_one
@@ -83,26 +90,25 @@ def corrected(r: FloatArray, p: FloatArray, se: FloatArray, largest_p: float) ->
     return middle, np.minimum(low, high), np.maximum(low, high)
 
 
-def p_of_equivalence(r: FloatArray, se: FloatArray, margin: float) -> FloatArray:
-    """The p of two one-sided tests of |r| < `margin` (TOST, Schuirmann 1987); NaN where there is no r."""
-    from scipy.special import ndtr
+def p_of_equivalence(r: FloatArray, se: FloatArray, df: FloatArray, margin: float) -> FloatArray:
+    """The p of two one-sided t-tests of |r| < `margin` (TOST, Schuirmann 1987); NaN where there is no r."""
+    from scipy.special import stdtr
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = ndtr((np.arctanh(np.abs(r)) - np.arctanh(margin)) / se)
+        p = stdtr(df, (np.arctanh(np.abs(r)) - np.arctanh(margin)) / se)
     return np.where(np.isnan(p) & (np.abs(r) >= margin), 1.0, p)
 
 
-def detectable(se: FloatArray, largest_p: float) -> float:
+def detectable(se: FloatArray, df: FloatArray, largest_p: float) -> float:
     """The true r that is significant, with p at most `largest_p`, in 80 % of studies of this design.
 
-    By the median standard error of the tests; NaN without any.
+    For the median test, as its standard error and degrees of freedom have it; NaN without any.
     """
-    from scipy.special import ndtri
+    from scipy.special import stdtrit
 
-    known = se[np.isfinite(se)]
-    if not known.size:
-        return float("nan")
-    return float(np.tanh((ndtri(POWER) - ndtri(largest_p / 2)) * np.median(known)))
+    size = (stdtrit(df, POWER) - stdtrit(df, largest_p / 2)) * se
+    known = size[np.isfinite(size)]
+    return float(np.tanh(np.median(known))) if known.size else float("nan")
 
 
 def _root(function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray) -> FloatArray:

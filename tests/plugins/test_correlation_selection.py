@@ -10,7 +10,7 @@ from statsmodels.stats.power import NormalIndPower
 
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation.inference import adjust_by_permutation
-from saeviz_correlation.selection import corrected, cutoff
+from saeviz_correlation.selection import corrected, cutoff, detectable, p_of_equivalence, standard_errors
 from saeviz_correlation.spearman import Spearman
 from tests.plugins.correlations import hard_data, make_input, score
 
@@ -80,7 +80,7 @@ def test_a_correlation_far_beyond_the_cut_off_stays_as_it_is():
 
 @pytest.mark.filterwarnings("error")
 def test_a_correlation_many_standard_errors_from_zero_but_hardly_beyond_the_cut_off_is_corrected():
-    found = corrected(np.tanh([60 * 0.02]), np.array([1e-5]), np.array([0.02]), 1.002e-5)
+    found = corrected(np.tanh([60 * 0.02]), np.array([1e-5]), np.array([0.02]), np.array([np.inf]), 1.002e-5)
     np.testing.assert_allclose(np.ravel(found), [0.0016, -0.0005, 0.807], atol=5e-4)
 
 
@@ -163,3 +163,36 @@ def test_ranks_are_corrected_by_their_own_interval(picked):
     plain = found["spearman_ci_low", "liked"][is_found], found["spearman_ci_high", "liked"][is_found]
     assert (high - low >= (plain[1] - plain[0]) * 0.9).all()
     assert (np.abs(found["spearman_r_corrected", "liked"]) < np.abs(found["spearman_r", "liked"]))[is_found].all()
+
+
+def test_few_degrees_of_freedom_make_equivalence_and_detection_harder():
+    df, se = np.array([4.0, 9.0, np.inf]), np.full(3, 0.02)
+    bound = np.tanh(stats.t.isf(0.025, df) * se)
+    np.testing.assert_allclose(standard_errors(-bound, bound, df), se, rtol=1e-9)
+    expected = stats.t.cdf(-np.arctanh(0.1) / se, df)
+    np.testing.assert_allclose(p_of_equivalence(np.zeros(3), se, df, 0.1), expected, rtol=1e-6)
+    np.testing.assert_allclose(expected[:2], [0.0037, 3.6e-4], rtol=0.02)
+    for one, freedom in zip(se, df, strict=True):
+        size = (stats.t.isf(0.0005, freedom) + stats.t.isf(0.2, freedom)) * one
+        assert detectable(np.array([one]), np.array([freedom]), 0.001) == pytest.approx(np.tanh(size))
+
+
+def test_with_few_degrees_of_freedom_the_correction_is_that_of_a_normal_value_with_this_p():
+    p = np.array([1e-4])
+    given = corrected(np.array([0.3]), p, np.array([0.01]), np.array([8.0]), 1e-3)
+    se = np.arctanh(0.3) / stats.norm.isf(p / 2)
+    expected = np.tanh(np.array(conditional(stats.norm.isf(p / 2)[0], stats.norm.isf(5e-4))) * se)
+    np.testing.assert_allclose(np.ravel(given), expected, atol=1e-6)
+
+
+def test_in_groups_what_is_negligible_and_detectable_goes_by_students_t():
+    generator = np.random.default_rng(8)
+    features = generator.exponential(size=(3000, 30)) * (generator.random((3000, 30)) < 0.5)
+    groups = tuple(f"series {number % 8}" for number in range(3000))
+    found, facts = score(make_input(features, {"liked": generator.normal(size=3000)}, groups=groups))
+    values = {name: found[name, "liked"] for name in ("r", "df", "ci_low", "ci_high", "negligible")}
+    se = (np.arctanh(values["ci_high"]) - np.arctanh(values["ci_low"])) / 2 / stats.t.isf(0.025, values["df"])
+    one_sided = stats.t.cdf((np.arctanh(np.abs(values["r"])) - np.arctanh(0.1)) / se, values["df"])
+    np.testing.assert_array_equal(values["negligible"], multipletests(one_sided, alpha=0.05, method="fdr_bh")[0])
+    quantiles = stats.t.isf(0.05 / 30 / 2, values["df"]) + stats.t.isf(0.2, values["df"])
+    assert facts["correlation_detectable_liked"] == pytest.approx(np.tanh(np.median(quantiles * se)))
