@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 JOINT_ALPHA = 0.05
+JOINT_FIGURES = ("p", "n")
+"""What joint evidence needs of each run beside r."""
 _FIGURES = ("n", "n_active", "r", "ci_low", "ci_high", "p", "q", "significant")
 
 
 def relations_of_both(one: Run, other: Run, spaces: Sequence[FeatureSpace]) -> pd.DataFrame:
     """A row per feature and rating that were tested in both runs, with the figures of each: `r_a`, `r_b` and so on."""
     keys = [*KEYS, "rating"]
-    return _tested(one, spaces).merge(_tested(other, spaces), on=keys, suffixes=("_a", "_b"), validate="one_to_one")
+    tested = [
+        _tested(run, spaces).set_index(keys).add_suffix(suffix).reset_index()
+        for run, suffix in ((one, "_a"), (other, "_b"))
+    ]
+    return tested[0].merge(tested[1], on=keys, validate="one_to_one")
 
 
 def add_joint_evidence(table: pd.DataFrame) -> None:

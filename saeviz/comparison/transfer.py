@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from saeviz.comparison.forecast import forecasts
-from saeviz.comparison.relations import add_joint_evidence, measure_of_run, ratings_compared, relations_of_both
+from saeviz.comparison.relations import (
+    JOINT_FIGURES,
+    add_joint_evidence,
+    measure_of_run,
+    ratings_compared,
+    relations_of_both,
+)
 from saeviz.comparison.result import Comparison
 from saeviz.comparison.sources import Source
 from saeviz.results.run import Run
@@ -30,7 +36,8 @@ def compare_relations(
             f"{one.dir} and {other.dir} tested no feature with a rating of the same name; relations are compared "
             "rating by rating, so a rating needs the same name in both"
         )
-    if not n_shared:
+    lacking = [(run, name) for run in "ab" for name in JOINT_FIGURES if f"{name}_{run}" not in table]
+    if not (n_shared or lacking):
         add_joint_evidence(table)
     measures = [measure_of_run(run) for run in (one, other)]
     sources = Source(one), Source(other)
@@ -41,7 +48,7 @@ def compare_relations(
     predictions = pd.DataFrame(forecasts(*sources, table, SEED) if can_be_read and not n_shared else [])
     tables = {"ratings": ratings} | ({"predictions": predictions} if len(predictions) else {}) | {"relations": table}
     notes = [*_about_saes(same_saes), *_about_images(n_shared), *_about_measures(measures)]
-    notes += _about_reading(sources, n_ratings)
+    notes += [*_about_figures(lacking), *_about_reading(sources, n_ratings)]
     return Comparison("relations", tables, notes)
 
 
@@ -65,6 +72,11 @@ def _about_measures(measures: Sequence[str]) -> Iterator[str]:
         yield f"run A has {measures[0] or 'no correlation'}, run B {measures[1] or 'none'}"
     if any(measure != PEARSON for measure in measures):
         yield f"r_of_r has no interval; it is computed for {PEARSON} only"
+
+
+def _about_figures(lacking: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for run, name in lacking:
+        yield f"no joint evidence: the main correlation of run {run.upper()} has no {name}"
 
 
 def _about_reading(sources: Sequence[Source], n_ratings: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,6 +41,14 @@ def fake(folder: Path, *, n: int = 60, seed: int = 0, n_features: int = 32, **mo
         },
         plugins=[FAKES],
     )
+
+
+def edit_correlations(folder: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    path = folder / "correlations.parquet"
+    edit(pd.read_parquet(path)).to_parquet(path, index=False)
+    manifest = json.loads((folder / "run.json").read_text())
+    del manifest["stages"]["score"]["sha256"]
+    (folder / "run.json").write_text(json.dumps(manifest))
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +262,20 @@ def test_tables_without_readable_features_still_tell_what_transfers(tmp_path, ru
     assert any("run A cannot be read" in note for note in done.json()["notes"])
 
 
+@pytest.mark.parametrize("missing", ["p", "n", "significant"])
+def test_a_figure_that_a_run_does_not_have_is_missed_and_said(tmp_path, runs, missing):
+    folder = tmp_path / "x"
+    fake(folder, seed=3)
+    edit_correlations(folder, lambda table: table.drop(columns=missing))
+    found = saeviz.compare(runs[0], saeviz.open_run(folder, plugins=[FAKES]))
+    table = found.tables["relations"]
+    assert f"{missing}_a" in table
+    assert f"{missing}_b" not in table
+    assert ("p_joint" in table) == (missing == "significant")
+    said = f"no joint evidence: the main correlation of run B has no {missing}" in found.notes
+    assert said == (missing != "significant")
+
+
 @pytest.mark.parametrize(("ending", "reader"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
 def test_the_command_writes_all_tables(runs, saeviz_command, ending, reader):
     arguments = ("--out", "tables", "--format", ending, *WITH_FAKES)
@@ -266,13 +289,7 @@ def test_the_command_writes_all_tables(runs, saeviz_command, ending, reader):
 def test_what_a_run_calls_its_ratings_cannot_steer_a_terminal(tmp_path, runs, saeviz_command):
     for name in ("x", "y"):
         fake(tmp_path / name, seed=ord(name))
-        path = tmp_path / name / "correlations.parquet"
-        table = pd.read_parquet(path)
-        table["rating"] = table["rating"].replace("warmth", "\x1b[31mwarm\nth=1+1")
-        table.to_parquet(path, index=False)
-        manifest = json.loads((tmp_path / name / "run.json").read_text())
-        del manifest["stages"]["score"]["sha256"]
-        (tmp_path / name / "run.json").write_text(json.dumps(manifest))
+        edit_correlations(tmp_path / name, lambda table: table.replace({"rating": {"warmth": "\x1b[31mwarm\nth=1+1"}}))
     done = saeviz_command("compare", tmp_path / "x", tmp_path / "y", "--out", "t")
     assert done.code == 0, done
     assert "\x1b" not in done.out
