@@ -43,16 +43,13 @@ class Prediction:
         self._found: dict[FeatureSpace, dict[str, list[Entry]]] = {}
         self._together = _Together()
         self._by_group = False
-        self._predicted: dict[str, tuple[Rated, FloatArray]] = {}
-        self._rows: IntArray = np.zeros(0, np.int64)
-        self._n_items = 0
+        self._of_images: list[ImageColumn] = []
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space; its figures come with `combine`."""
         names = self._chosen(data)
         self._by_group = data.groups is not None
         sample = draw_sample(data, names, self.options, self.context)
-        self._rows, self._n_items = sample.rows, data.n_items
         usable, reasons = sample.rated(self.options.folds)
         for name, reason in reasons.items():
             self.context.logger.warning("prediction: rating %r is not predicted: %s", name, reason)
@@ -63,22 +60,26 @@ class Prediction:
             return
         columns = features_of(data, sample.rows)
         products = gram(columns)
-        self._together.add(data.space, sample, products)
+        self._together.add(data, sample, products)
         columns = columns.tocsc()
         space = str(data.space)
-        self._add_ridge(found, usable, _of_gram(products), source="features", space=space, n_inputs=columns.shape[1])
+        n_inputs = columns.shape[1]
+        predicted = self._add_ridge(
+            found, usable, _of_gram(products), source="features", space=space, n_inputs=n_inputs
+        )
+        self._of_images = list(_image_columns(sample, data.n_items, usable, predicted))
         for rated in self.context.progress(usable, len(usable), f"lasso of {space}"):
             accuracy, weights, n_kept = nested_lasso(
                 columns[rated.rows], rated.values, rated.folds, self.options.min_active
             )
-            entry = {"method": "lasso", "source": "features", "space": space, "n_inputs": columns.shape[1]}
+            entry = {"method": "lasso", "source": "features", "space": space, "n_inputs": n_inputs}
             found[rated.name].append(entry | _figures(rated, accuracy) | {"n_kept": n_kept})
             yield ScoreColumn("lasso_weight", data.space, weights, target=rated.name)
         for source, vectors in sample.vectors.items():
             if source == "activations" or is_first:  # embeddings are the same in all spaces
                 of_space = space if source == "activations" else ""
-                n_inputs = vectors.shape[1]
-                self._add_ridge(found, usable, _of_vectors(vectors), source=source, space=of_space, n_inputs=n_inputs)
+                dim = vectors.shape[1]
+                self._add_ridge(found, usable, _of_vectors(vectors), source=source, space=of_space, n_inputs=dim)
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact | ImageColumn]:
         """The fact `prediction`, with what all spaces predict together, and what they predict of each image."""
@@ -90,13 +91,14 @@ class Prediction:
             for name, entries in self._found[space].items():
                 figures.setdefault(name, []).extend(entries)
         if len(spaces) > 1:
-            self._predicted = {}
+            self._of_images = []
         if len(spaces) > 1 and self._together.spaces == spaces and self._together.sample is not None:
             usable, _ = self._together.sample.rated(self.options.folds)
             n_inputs = sum(space.n_features for space in spaces)
             spectrum = _of_gram(self._together.products)
-            self._add_ridge(figures, usable, spectrum, source="features", space="all", n_inputs=n_inputs)
-        yield from self._of_images()
+            predicted = self._add_ridge(figures, usable, spectrum, source="features", space="all", n_inputs=n_inputs)
+            self._of_images = list(_image_columns(self._together.sample, self._together.n_items, usable, predicted))
+        yield from self._of_images
         yield ScoreFact("prediction", figures)
         yield ScoreFact("prediction_folds", self.options.folds)
         yield ScoreFact("prediction_by_group", self._by_group)
@@ -111,23 +113,13 @@ class Prediction:
         source: str,
         space: str,
         n_inputs: int,
-    ) -> None:
+    ) -> list[FloatArray]:
+        """Add the figures of each rating; returns what is predicted of its images out of fold."""
         accuracies, predicted = _ridge(usable, spectrum)
-        if source == "features":
-            self._predicted = dict(
-                zip((rated.name for rated in usable), zip(usable, predicted, strict=True), strict=True)
-            )
         for rated, accuracy in zip(usable, accuracies, strict=True):
             entry = {"method": "ridge", "source": source, "space": space, "n_inputs": n_inputs}
             found[rated.name].append(entry | _figures(rated, accuracy))
-
-    def _of_images(self) -> Iterator[ImageColumn]:
-        """By ridge of the features of all spaces: `predicted.RATING`, out of fold, and `residual.RATING`."""
-        for name, (rated, predicted) in self._predicted.items():
-            values = np.full((2, self._n_items), np.nan)
-            values[:, self._rows[rated.rows]] = predicted, rated.values - predicted
-            yield ImageColumn(f"predicted.{name}", values[0])
-            yield ImageColumn(f"residual.{name}", values[1])
+        return predicted
 
     def _chosen(self, data: ScoreInput) -> list[str]:
         self.options.check_data("scorers.prediction", data.ratings, data.metadata)
@@ -142,13 +134,15 @@ class _Together:
     def __init__(self) -> None:
         self.spaces: list[FeatureSpace] = []
         self.sample: Sample | None = None
+        self.n_items = 0
         self.products: FloatArray = np.zeros((0, 0))
 
-    def add(self, space: FeatureSpace, sample: Sample, products: FloatArray) -> None:
+    def add(self, data: ScoreInput, sample: Sample, products: FloatArray) -> None:
+        space = data.space
         if self.sample is None or space in self.spaces or self.sample.item_ids != sample.item_ids:
             self.spaces, self.products = [], np.zeros_like(products)
         self.spaces.append(space)
-        self.sample = sample
+        self.sample, self.n_items = sample, data.n_items
         self.products += products
 
 
@@ -163,6 +157,17 @@ def _of_vectors(vectors: FloatArray) -> MakeSpectrum:
 def _figures(rated: Rated, accuracy: Accuracy) -> Entry:
     figures = {"n_images": rated.rows.size, "r2": accuracy.r2, "r2_sd": accuracy.r2_sd, "r": accuracy.r}
     return figures | ({"auc": accuracy.auc, "auc_sd": accuracy.auc_sd} if accuracy.kind == "binary" else {})
+
+
+def _image_columns(
+    sample: Sample, n_items: int, usable: Sequence[Rated], predicted: Sequence[FloatArray]
+) -> Iterator[ImageColumn]:
+    """Of each rating `predicted.RATING` and `residual.RATING`; NaN for images that are not in the sample."""
+    for rated, expected in zip(usable, predicted, strict=True):
+        values = np.full((2, n_items), np.nan)
+        values[:, sample.rows[rated.rows]] = expected, rated.values - expected
+        yield ImageColumn(f"predicted.{rated.name}", values[0])
+        yield ImageColumn(f"residual.{rated.name}", values[1])
 
 
 def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum) -> tuple[list[Accuracy], list[FloatArray]]:

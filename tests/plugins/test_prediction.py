@@ -327,6 +327,27 @@ def test_ratings_of_any_size_are_predicted_alike():
         assert [large[place][name] for name in ("r2", "r")] == pytest.approx([entry["r2"], entry["r"]], nan_ok=True)
 
 
+def test_what_is_predicted_of_images_is_of_the_images_of_the_spaces_that_count():
+    """The second space is of no account: of its images too few are complete."""
+    generator = np.random.default_rng(3)
+    x = sparse_features(generator)
+    few = np.zeros((150, 4), np.float32)
+    few[::15] = 1
+    inputs = [
+        make_input(x, {"liking": x[:, 3]}, generator.normal(size=(150, 4)).astype(np.float32), layer=7),
+        make_input(x, {"liking": x[:, 3]}, few, layer=8),
+    ]
+    found = []
+    for given in (inputs[:1], inputs):
+        scorer = Prediction(PredictionOptions(), saeviz.Context())
+        columns = [column for data in given for column in scorer.score(data)]
+        combined = scorer.combine(columns)
+        found.append({one.name: one.values for one in combined if isinstance(one, saeviz.ImageColumn)})
+    assert list(found[1]) == ["predicted.liking", "residual.liking"]
+    np.testing.assert_array_equal(found[1]["predicted.liking"], found[0]["predicted.liking"])
+    np.testing.assert_allclose(found[1]["predicted.liking"] + found[1]["residual.liking"], x[:, 3], atol=1e-6)
+
+
 @pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0])
 def test_an_embedding_of_nothing_is_none(nothing):
     generator = np.random.default_rng(21)
