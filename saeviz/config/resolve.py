@@ -129,10 +129,10 @@ class _Resolver:
         if any(layer.tables.get("extractor") for layer in self.layers):
             self.mistakes.append("extractor: a run has either [extractor] or [[extractors]]; remove one of them")
         names = [config.name for config in found]
-        for config in found:
-            if not config.name:
+        for number, config in enumerate(found):
+            if not config.name and not any(one.startswith(f"{config.place}.name: ") for one in self.mistakes):
                 self.mistakes.append(f'{config.place}: give it a name, for example name = "text"')
-            elif names.count(config.name) > 1:
+            elif config.name and config.name in names[:number]:
                 self.mistakes.append(f"{config.place}.name: another extractor is called {config.name!r} as well")
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from saeviz.cache.contents import Contents
@@ -79,7 +80,7 @@ class Components:
     def store(self) -> CheckedStore:
         """The feature store; its results are checked."""
         if self._store is None:
-            self._store = CheckedStore(self.component("store"), self.who(self.config.store), self.rundir.log)
+            self._store = CheckedStore(self.component("store"), self.who(self.config.store), self.log)
         return self._store
 
     def component(self, table: str) -> Any:
@@ -112,17 +113,22 @@ class Components:
             raise PluginError(f"{self.who(config)} lacks {', '.join(lacking)}")
         return component
 
+    @property
+    def log(self) -> Path | None:
+        """The file that gets tracebacks of components, None where nothing is written."""
+        return self.rundir.log
+
     def who(self, config: ComponentConfig) -> str:
         """A component and its plugin, for messages: 'scorers[0]: mine of plugin mine (file mine.py)'."""
         return f"{config.place}: {config.use} of {self.manager.offer(config.role, config.use).source}"
 
     def blaming(self, config: ComponentConfig) -> AbstractContextManager[None]:
         """A context manager for code of a component: unexpected exceptions name it."""
-        return blaming(self.who(config), self.rundir.log)
+        return blaming(self.who(config), self.log)
 
     def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
         """The results of a component's generator; its failures are handled as by `blaming`."""
-        return guarded(self.who(config), self.rundir.log, results)
+        return guarded(self.who(config), self.log, results)
 
     def context(self, config: ComponentConfig) -> Context:
         """The context of a component of this run."""

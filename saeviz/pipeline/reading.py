@@ -119,6 +119,11 @@ class GrantedComponents(Components):
         self.grants.check(config)
         return super().build(config, **changes)
 
+    @property
+    def log(self) -> None:
+        """Reading writes nothing."""
+        return
+
     def context(self, config: ComponentConfig) -> Context:
         """Like `Components.context`, restricted to what is granted."""
         return self.grants.context(super().context(config))

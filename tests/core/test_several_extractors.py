@@ -157,6 +157,47 @@ def test_where_features_come_from_is_kept_whatever_is_extracted_last(two):
     assert provenance() == first, "the new picture cannot be read"
 
 
+COUNTING = """
+import pathlib
+import saeviz
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
+
+HERE = pathlib.Path(__file__).parent
+
+class Counting(FakeExtractor):
+    def extract(self, items):
+        for number, batch in enumerate(super().extract(items)):
+            if number == 4 and self.options.n_features == 40 and (HERE / "stop").exists():
+                raise KeyboardInterrupt
+            with (HERE / "seen.txt").open("a") as seen:
+                seen.write(f"{self.options.n_features} {len(batch)}\\n")
+            yield batch
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(
+        name="counting", summary="notes what it does", factory=Counting, options=FakeExtractorOptions
+    )
+"""
+
+
+def test_a_run_that_was_stopped_in_the_second_does_not_repeat_the_first(two):
+    plugin = two.parent / "counting.py"
+    plugin.write_text(COUNTING)
+    two.write_text(two.read_text().replace('use = "fake-extractor"', 'use = "counting"'))
+    words = [str(plugin), "module:saeviz.testing.fakes"]
+    (two.parent / "stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        saeviz.run(two, plugins=words)
+    seen = two.parent / "seen.txt"
+    assert seen.read_text().splitlines().count("32 4") == 6, "all 24 images by the first"
+    seen.unlink()
+    (two.parent / "stop").unlink()
+    run = saeviz.run(two, plugins=words)
+    assert len(run.features("clip.layer1.cls").item_ids) == 24
+    assert not [line for line in seen.read_text().splitlines() if line.startswith("32")]
+
+
 def test_what_one_extractor_can_and_another_cannot_is_said_by_name():
     able, plain = Able(), Plain()
     both = combined({"able": able, "plain": plain})
@@ -192,7 +233,7 @@ class Able(Plain):
     ("before", "after", "message"),
     [
         ('name = "dino"\n', "", r"extractors\.1: give it a name"),
-        ('name = "dino"', 'name = "clip"', r"extractors\.0\.name: another extractor is called 'clip'"),
+        ('name = "dino"', 'name = "clip"', r"extractors\.1\.name: another extractor is called 'clip'"),
         ('name = "dino"', 'name = "../Dino"', r"extractors\.1\.name: a lower-case letter"),
         (
             '[[extractors]]\nname = "clip"',
@@ -203,8 +244,9 @@ class Able(Plain):
 )
 def test_mistakes_are_told_with_their_place(two, before, after, message):
     two.write_text(two.read_text().replace(before, after))
-    with pytest.raises(saeviz.ConfigError, match=message):
+    with pytest.raises(saeviz.ConfigError, match=message) as refused:
         saeviz.run(two)
+    assert len(str(refused.value).splitlines()) == 1, "each mistake is told once"
 
 
 def test_the_manifest_has_them_as_the_run_file_and_is_read_again(two):

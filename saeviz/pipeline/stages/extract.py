@@ -53,8 +53,9 @@ class Extract(Stage):
         twice = warning_about(session.dataset.items)
         if twice:
             logger.warning("images: %s", one_line(twice))
+        same = _with_the_same_picture(session, pending)
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
-        written: dict[FeatureSpace, set[str]] = {space: set() for space in spaces}
+        written = {space: same.intersection(session.components.store.item_ids(space)) for space in spaces}
         for config in session.config.extractors if pending else ():
             _add_provenance(session, _extract_with(session, config, pending, written))
         session.dataset.look_again()
@@ -86,6 +87,8 @@ def _extract_with(
     pending = [item for item in pending if item.item_id not in lost]
     spaces = session.dataset.spaces_of(config) if config.name else session.dataset.spaces
     own = {space: written[space] for space in spaces}
+    done = set.intersection(*own.values())  # before a run was killed while another extractor was at work
+    pending = [item for item in pending if item.item_id not in done]
     with closing(SharedFeatures(session, config, spaces)) as shared:
         for batch in chain(shared.batches(pending), _extracted(session, config, pending, own, shared)):
             session.components.store.write(batch)
@@ -153,6 +156,12 @@ def _pending(session: Session) -> list[ImageItem]:
         for item in session.dataset.items
         if item.item_id not in done or before.get(item.item_id, now[item.item_id]) != now[item.item_id]
     ]
+
+
+def _with_the_same_picture(session: Session, pending: Sequence[ImageItem]) -> set[str]:
+    """The pending items whose features in the store, if there are any, are of the picture as it is now."""
+    before, now = _fingerprints(session), session.dataset.fingerprints
+    return {item.item_id for item in pending if before.get(item.item_id) == now[item.item_id]}
 
 
 def _fingerprints(session: Session) -> dict[str, str]:
