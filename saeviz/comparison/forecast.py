@@ -12,11 +12,13 @@ from saeviz.values.keys import feature_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
 MOST_FEATURES = 100
 RESAMPLES = 2000
 FEWEST_IMAGES = 10
+FEWEST_GROUPS = 10
+"""Groups of images below which R² has no interval."""
 _PENALTIES = 30
 
 
@@ -24,7 +26,7 @@ def forecasts(one: Source, other: Source, table: pd.DataFrame, seed: int) -> Ite
     """For each rating, ridge on the strongest significant features of the first run, applied to the second.
 
     R² compares with the mean rating of the second run, `r` only asks for the order and spread. Its interval is that of
-    a percentile bootstrap over the images of the second run, the fit being given.
+    a percentile bootstrap over the images of the second run, whole groups at a time, the fit being given.
     """
     if "significant_a" not in table:
         return
@@ -38,7 +40,7 @@ def forecasts(one: Source, other: Source, table: pd.DataFrame, seed: int) -> Ite
         weights, intercept = ridge(_columns(one, ids_a, features), y_a)
         predicted = _columns(other, ids_b, features) @ weights + intercept
         yield {"rating": rating, "n_features": len(features), "n_fitted": len(ids_a), "n_predicted": len(ids_b)} | (
-            _accuracy(y_b, predicted, seed)
+            _accuracy(y_b, predicted, other.clusters(ids_b), seed)
         )
 
 
@@ -65,20 +67,38 @@ def ridge(x: FloatArray, y: FloatArray) -> tuple[FloatArray, float]:
     return weights, float(y.mean() - mean @ weights)
 
 
-def _accuracy(y: FloatArray, predicted: FloatArray, seed: int) -> dict[str, float]:
+def _accuracy(y: FloatArray, predicted: FloatArray, clusters: IntArray, seed: int) -> dict[str, float]:
     import numpy as np
 
-    draws = np.random.default_rng(seed).integers(0, len(y), size=(RESAMPLES, len(y)))
-    found = [_r_squared(y[rows], predicted[rows]) for rows in draws]
-    low, high = np.nanquantile(found, [0.025, 0.975]) if np.isfinite(found).any() else (np.nan, np.nan)
+    low, high = _interval(y, predicted, clusters, seed)
     varies = np.ptp(y) > 0 and np.ptp(predicted) > 0
     r = float(np.corrcoef(y, predicted)[0, 1]) if varies else float("nan")
-    return {"r2": _r_squared(y, predicted), "r2_low": float(low), "r2_high": float(high), "r": r}
+    return {"r2": _r_squared(y, predicted, np.ones(len(y))), "r2_low": low, "r2_high": high, "r": r}
 
 
-def _r_squared(y: FloatArray, predicted: FloatArray) -> float:
-    total = float(((y - y.mean()) ** 2).sum())
-    return 1 - float(((y - predicted) ** 2).sum()) / total if total > 0 else float("nan")
+def _interval(y: FloatArray, predicted: FloatArray, clusters: IntArray, seed: int) -> tuple[float, float]:
+    """Of R², by drawing as many clusters of images as there are, with replacement."""
+    import numpy as np
+
+    n_clusters = int(clusters.max()) + 1
+    if n_clusters < FEWEST_GROUPS:
+        return float("nan"), float("nan")
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(RESAMPLES):
+        times = np.bincount(random.integers(0, n_clusters, size=n_clusters), minlength=n_clusters)
+        found.append(_r_squared(y, predicted, times[clusters].astype(np.float64)))
+    if not np.isfinite(found).any():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _r_squared(y: FloatArray, predicted: FloatArray, times: FloatArray) -> float:
+    """With each image counted as often as `times` says."""
+    mean = float(times @ y) / float(times.sum())
+    total = float(times @ (y - mean) ** 2)
+    return 1 - float(times @ (y - predicted) ** 2) / total if total > 0 else float("nan")
 
 
 def _columns(source: Source, item_ids: Sequence[str], features: Sequence[Feature]) -> FloatArray:

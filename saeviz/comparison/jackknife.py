@@ -26,7 +26,7 @@ def agreement_interval(one: Source, other: Source, rating: str, table: pd.DataFr
     from scipy.stats import t
 
     r = [_correlations(source, rating, table) for source in (one, other)]
-    if any(part.shape[1] != 1 + PARTS for part in r):
+    if any(columns.shape[1] < 3 for columns in r):
         return float("nan"), float("nan")
     known = np.isfinite(r[0]).all(axis=1) & np.isfinite(r[1]).all(axis=1)
     if known.sum() < 3:
@@ -36,23 +36,24 @@ def agreement_interval(one: Source, other: Source, rating: str, table: pd.DataFr
     without = _z(all_a[:, 1:], all_b[:, 0]), _z(all_b[:, 1:], all_a[:, 0])
     if not (np.isfinite(estimate) and all(np.isfinite(z).all() for z in without)):
         return float("nan"), float("nan")
-    variances = [(PARTS - 1) ** 2 / PARTS * np.var(z, ddof=1) for z in without]
+    variances = [(z.size - 1) ** 2 / z.size * np.var(z, ddof=1) for z in without]
     total = sum(variances)
     if not total > 0:
         return float("nan"), float("nan")
-    df = total**2 / sum(part**2 / (PARTS - 1) for part in variances)
+    df = total**2 / sum(part**2 / (z.size - 1) for part, z in zip(variances, without, strict=True))
     half = t.ppf(0.975, df) * np.sqrt(total)
     return float(np.tanh(estimate - half)), float(np.tanh(estimate + half))
 
 
 def _correlations(source: Source, rating: str, table: pd.DataFrame) -> FloatArray:
-    """Those of the features in the table, `[len(table), 1 + PARTS]` in its order; empty with too few images."""
+    """Those of the features in the table, `[len(table), 1 + n_parts]` in its order; empty with too few images."""
     import numpy as np
 
     item_ids, values = source.rated(rating)
     if len(item_ids) < FEWEST_IMAGES:
         return np.zeros((len(table), 0))
-    found = np.full((len(table), 1 + PARTS), np.nan)
+    n_parts = int(source.parts(item_ids).max()) + 1
+    found = np.full((len(table), 1 + n_parts), np.nan)
     place = table.reset_index(drop=True)
     for space in source.run.spaces:
         own = rows_in(place, space)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, IntArray
 
 PARTS = 20
-"""Parts of the images, of which the jackknife leaves out one at a time."""
+"""Parts of the images, of which the jackknife leaves out one at a time; fewer if there are fewer groups."""
 
 
 class Source:
@@ -42,30 +42,38 @@ class Source:
         items = [item for item in self.run.items if rating in item.ratings and split[item.item_id] == "found"]
         return [item.item_id for item in items], np.array([item.ratings[rating] for item in items])
 
-    def parts(self, item_ids: Sequence[str]) -> IntArray:
-        """For each image one of `PARTS` random parts of about equal size; images of one group are together."""
+    def clusters(self, item_ids: Sequence[str]) -> IntArray:
+        """For each image the number of its group, from 0; an image without a group is one of its own."""
         import numpy as np
 
         group_of = {item.item_id: item.group for item in self.run.items}
         members = [("group", group_of[one]) if group_of[one] is not None else ("", one) for one in item_ids]
-        names = sorted(set(members), key=str)
-        order = np.random.default_rng(0).permutation(len(names))
-        part_of = {name: int(place) % PARTS for name, place in zip(names, order, strict=True)}
-        return np.array([part_of[member] for member in members], dtype=np.int64)
+        number_of = {name: number for number, name in enumerate(sorted(set(members), key=str))}
+        return np.array([number_of[member] for member in members], dtype=np.int64)
 
-    def correlations(self, space: FeatureSpace, item_ids: Sequence[str], rating: FloatArray) -> FloatArray:
-        """Pearson's r of every feature: `[n_features, 1 + PARTS]`, of all images, then without each of the parts."""
+    def parts(self, item_ids: Sequence[str]) -> IntArray:
+        """For each image one of at most `PARTS` random parts, none empty; images of one group are together."""
         import numpy as np
 
-        member = np.eye(PARTS)[self.parts(item_ids)]
+        clusters = self.clusters(item_ids)
+        order = np.random.default_rng(0).permutation(clusters.max(initial=-1) + 1)
+        return order[clusters] % PARTS
+
+    def correlations(self, space: FeatureSpace, item_ids: Sequence[str], rating: FloatArray) -> FloatArray:
+        """Pearson's r of every feature: `[n_features, 1 + n_parts]`, of all images, then without each of the parts."""
+        import numpy as np
+
+        parts = self.parts(item_ids)
+        n_parts = int(parts.max(initial=-1)) + 1
+        member = np.eye(n_parts)[parts]
         y = rating - rating.mean()
         weights = np.hstack([member, member * y[:, None]])
-        sums = np.zeros((2, space.n_features, 2 * PARTS))
+        sums = np.zeros((2, space.n_features, 2 * n_parts))
         for rows, matrix in self._chunks(space, item_ids):
             sums[0] += matrix.T @ weights[rows]
-            sums[1, :, :PARTS] += matrix.power(2).T @ member[rows]
+            sums[1, :, :n_parts] += matrix.power(2).T @ member[rows]
         n, y1, y2 = member.sum(axis=0), y @ member, y**2 @ member
-        x1, xy, x2 = sums[0, :, :PARTS], sums[0, :, PARTS:], sums[1, :, :PARTS]
+        x1, xy, x2 = sums[0, :, :n_parts], sums[0, :, n_parts:], sums[1, :, :n_parts]
         n, y1, y2, x1, xy, x2 = (_with_and_without(one) for one in (n, y1, y2, x1, xy, x2))
         with np.errstate(divide="ignore", invalid="ignore"):
             variance = (x2 - x1**2 / n) * (y2 - y1**2 / n)

@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 import saeviz
 from saeviz.comparison.shared import same_saes
-from saeviz.comparison.sources import PARTS, Source
+from saeviz.comparison.sources import Source
 from tests.conftest import FAKES
 
 WITH_FAKES = ("--plugins", FAKES)
@@ -102,12 +102,15 @@ def test_opposite_signs_are_no_joint_evidence():
     assert table["p_joint"][0] == pytest.approx(1.0)
 
 
-@pytest.mark.slow
-def test_features_of_one_run_predict_the_ratings_of_the_other(runs):
-    one, other, _ = runs
-    found = saeviz.compare(one, other)
-    row = found.tables["predictions"].set_index("rating").loc["warmth"]
-    table = found.tables["relations"]
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    """As B, with its images in twelve groups."""
+    folder = tmp_path_factory.mktemp("grouped")
+    return fake(folder / "b", images={"use": "fake-images", "n": 80, "seed": 1, "groups": 12})
+
+
+def predicted_by(one: saeviz.Run, other: saeviz.Run, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The warmth of the other run's images, and what features of the first predict of it, by scikit-learn."""
     chosen = saeviz.features_of(table[(table["rating"] == "warmth") & (table["significant_a"] == 1)])
     x = [
         np.column_stack([run.features(one.space_name).matrix[:, [one.index]].toarray() for one in chosen])
@@ -115,18 +118,53 @@ def test_features_of_one_run_predict_the_ratings_of_the_other(runs):
     ]
     y = [run.ratings_table["warmth"].to_numpy() for run in (one, other)]
     model = make_pipeline(StandardScaler(), RidgeCV(np.geomspace(1e-3, 1e5, 30))).fit(x[0], y[0])
-    predicted = model.predict(x[1])
-    assert row["r2"] == pytest.approx(r2_score(y[1], predicted), abs=1e-6)
-    assert row["r"] == pytest.approx(stats.pearsonr(y[1], predicted).statistic, abs=1e-6)
+    return y[1], model.predict(x[1])
+
+
+@pytest.mark.slow
+def test_features_of_one_run_predict_the_ratings_of_the_other(runs):
+    found = saeviz.compare(*runs[:2])
+    row = found.tables["predictions"].set_index("rating").loc["warmth"]
+    y, predicted = predicted_by(*runs[:2], found.tables["relations"])
+    assert row["r2"] == pytest.approx(r2_score(y, predicted), abs=1e-6)
+    assert row["r"] == pytest.approx(stats.pearsonr(y, predicted).statistic, abs=1e-6)
     assert row["r2_low"] < row["r2"] < row["r2_high"]
     spread = stats.bootstrap(
-        (y[1], predicted), r2_score, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=1
+        (y, predicted), r2_score, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=1
     ).confidence_interval
     assert (row["r2_low"], row["r2_high"]) == pytest.approx((spread.low, spread.high), abs=0.02)
 
 
-def test_the_agreement_has_an_interval_from_leaving_out_images(runs):
-    one, other, _ = runs
+@pytest.mark.slow
+def test_the_interval_of_a_prediction_draws_whole_groups(runs, grouped):
+    found = saeviz.compare(runs[0], grouped)
+    row = found.tables["predictions"].set_index("rating").loc["warmth"]
+    y, predicted = predicted_by(runs[0], grouped, found.tables["relations"])
+    group = pd.Series([item.group for item in grouped.items])
+    members = [np.flatnonzero(group == name) for name in group.unique()]
+
+    def r2_of(drawn: np.ndarray) -> float:
+        rows = np.concatenate([members[one] for one in drawn])
+        return r2_score(y[rows], predicted[rows])
+
+    spread = stats.bootstrap(
+        (np.arange(len(members)),), r2_of, vectorized=False, n_resamples=2000, method="percentile", rng=1
+    ).confidence_interval
+    assert (row["r2_low"], row["r2_high"]) == pytest.approx((spread.low, spread.high), abs=0.02)
+
+
+def test_with_few_groups_a_prediction_has_no_interval(tmp_path, runs):
+    few = fake(tmp_path / "few", images={"use": "fake-images", "n": 80, "seed": 1, "groups": 9})
+    row = saeviz.compare(runs[0], few).tables["predictions"].set_index("rating").loc["warmth"]
+    assert row["r2"] > 0
+    assert np.isnan(row["r2_low"])
+    assert np.isnan(row["r2_high"])
+
+
+@pytest.mark.parametrize("by_groups", [False, True], ids=["images", "groups"])
+def test_the_agreement_has_an_interval_from_leaving_out_images(runs, grouped, by_groups):
+    """With fewer groups than parts each is a part, and there are fewer degrees of freedom."""
+    one, other = runs[0], grouped if by_groups else runs[1]
     table = saeviz.compare(one, other)
     own = table.tables["relations"].query("rating == 'warmth'")
 
@@ -138,14 +176,18 @@ def test_the_agreement_has_an_interval_from_leaving_out_images(runs):
         )
 
     everything = [r_of(run, np.ones(len(run.items), dtype=bool)) for run in (one, other)]
-    variances = []
+    variances, numbers = [], []
     for place, run in enumerate((one, other)):
         parts = Source(run).parts([item.item_id for item in run.items])
         without = [
-            np.arctanh(np.corrcoef(r_of(run, parts != part), everything[1 - place])[0, 1]) for part in range(PARTS)
+            np.arctanh(np.corrcoef(r_of(run, parts != part), everything[1 - place])[0, 1]) for part in np.unique(parts)
         ]
-        variances.append((PARTS - 1) / PARTS * ((np.array(without) - np.mean(without)) ** 2).sum())
-    df = sum(variances) ** 2 / sum(variance**2 / (PARTS - 1) for variance in variances)
+        numbers.append(len(without))
+        variances.append((1 - 1 / len(without)) * ((np.array(without) - np.mean(without)) ** 2).sum())
+    assert numbers == [20, 12 if by_groups else 20]
+    df = sum(variances) ** 2 / sum(
+        variance**2 / (number - 1) for variance, number in zip(variances, numbers, strict=True)
+    )
     middle, half = np.arctanh(np.corrcoef(*everything)[0, 1]), stats.t.ppf(0.975, df) * np.sqrt(sum(variances))
     row = table.tables["ratings"].set_index("rating").loc["warmth"]
     expected = np.tanh([middle - half, middle + half])
