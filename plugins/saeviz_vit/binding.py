@@ -30,12 +30,11 @@ def check_binding(
     context: Context,
 ) -> None:
     """Raise `DataError` that gives both values of every mismatch; warn about those that are allowed."""
-    mismatches = list(_mismatches(config, base, point, tokens))
+    mismatches = list(_mismatches(config, base, point, tokens, context.place))
     refused = [mismatch for mismatch in mismatches if not (mismatch.debatable and allow_mismatch)]
     if refused:
-        hint = (
-            "; set extractor.allow_mismatch = true to use it nevertheless" if all(m.debatable for m in refused) else ""
-        )
+        allowing = f"; set {context.option('allow_mismatch')} = true to use it nevertheless"
+        hint = allowing if all(m.debatable for m in refused) else ""
         raise DataError(f"{subject}: {'; '.join(m.text for m in refused)}{hint}")
     for mismatch in mismatches:
         context.logger.warning("%s: %s", subject, mismatch.text)
@@ -58,7 +57,9 @@ def _doubts(config: SAEConfig, base: BaseModel, point: HookPoint) -> Iterator[st
         yield f"was trained on {config.n_tokens} tokens of an image, but {base.label} has {base.n_patches} patches"
 
 
-def _mismatches(config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Sequence[str]) -> Iterator[Mismatch]:
+def _mismatches(
+    config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Sequence[str], place: str
+) -> Iterator[Mismatch]:
     layer, width = point.layer, base.embed_dim if point.layer is None else base.width
     if layer is not None and layer >= base.n_blocks:
         yield Mismatch(f"layer {layer} is requested, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)
@@ -69,7 +70,7 @@ def _mismatches(config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Se
         yield Mismatch(f"trained on layer {config.layer}, but used for layer {layer}", True)
     if config.hook not in (f"hook_{point.hook}", None):
         what = "blocks are read" if layer is not None else "it is used"
-        yield Mismatch(f"trained on {config.hook}, but {what} at hook_{point.hook}{_advice(config.hook)}", True)
+        yield Mismatch(f"trained on {config.hook}, but {what} at hook_{point.hook}{_advice(config.hook, place)}", True)
     wrong = untrained(config, tokens) if layer is not None else []
     if wrong:
         yield Mismatch(f"trained on {kind_of(config)}, but tokens requests {', '.join(wrong)}", True)
@@ -81,10 +82,11 @@ def _mismatches(config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Se
         )
 
 
-def _advice(hook: str) -> str:
+def _advice(hook: str, place: str) -> str:
     """How to read an SAE at its own hook point, if that can be read."""
+    table = f"[[{place.partition('.')[0]}.saes]]"  # a run file does not number the tables of [[extractors]]
     name = hook.removeprefix("hook_")
-    return f" (a table [[extractor.saes]] with hook = '{name}' reads it there)" if name in get_args(Hook) else ""
+    return f" (a table {table} with hook = '{name}' reads it there)" if name in get_args(Hook) else ""
 
 
 def kind_of(config: SAEConfig) -> str:

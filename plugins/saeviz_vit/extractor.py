@@ -121,7 +121,7 @@ class SAEExtractor(SingleImages):
             self._runner = self._engine(module, forward, "the model", self.options.precision, self.options.engine)
         batch = torch.stack(list(pixels))
         states = dict(zip(self._points, self._runner(batch), strict=True))
-        return Activations(states, (0, 0) if cls_only else self._model.grid(batch))
+        return Activations(states, (0, 0) if cls_only else self._model.grid(batch), self.context.option("tokens"))
 
     def _pooler(self, site: Site) -> Pooler:
         import torch
@@ -150,7 +150,7 @@ class SAEExtractor(SingleImages):
             module,
             forward,
             choice=choice,
-            option="extractor.engine",
+            option=self.context.option("engine"),
             context=self.context,
             precision=precision,
             name=name,

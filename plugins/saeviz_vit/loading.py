@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device
 from saeviz_vit.binding import check_binding, kind_of, untrained
-from saeviz_vit.models.model import Activations, HookPoint, VisionModel
+from saeviz_vit.models.model import Activations, HookPoint, VisionModel, placed
 from saeviz_vit.models.pixels import prepare
 from saeviz_vit.options import IMAGE, SAEOptions, SAETable
 from saeviz_vit.saes.sae import SAE, SAEConfig
@@ -32,12 +32,11 @@ class ModelWithSAEs:
 
     def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
         self.options = options
-        self.context = context
+        self.context = placed(context)
         self._model = model
         self._tables: dict[Site, SAETable] = {table.site: table for table in options.tables.values()}
-        place = context.place or "extractor"
         self._sources = {
-            table.site: SAESource(table.layer, table.source, options.revision, context, f"{place}.{option}")
+            table.site: SAESource(table.layer, table.source, options.revision, context, self.context.option(option))
             for option, table in options.tables.items()
         }
         self._points = tuple(dict.fromkeys(table.point for table in self._tables.values()))
@@ -93,7 +92,8 @@ class ModelWithSAEs:
         """The SAE of a site, by default of the last one, to be used at `tokens`."""
         site = list(self._sources)[-1] if site is None else site
         if site not in self._sources:
-            configured = "extractor.layers" if not isinstance(self.options.saes, tuple) else "the SAEs of the extractor"
+            by_layer = not isinstance(self.options.saes, tuple)
+            configured = self.context.option("layers") if by_layer else "the SAEs of the extractor"
             raise ConfigError(f"layer {site} is not among {configured} = {list(self._sources)}")
         table, config = self._tables[site], self._configs[site]
         if table.layer is None and tokens not in ("cls", IMAGE):
@@ -102,7 +102,7 @@ class ModelWithSAEs:
             kind = "the class token" if tokens == "cls" else "patches"
             raise DataError(
                 f"{self._sources[site].place} was trained on {kind_of(config)}, so it says nothing about {kind}; "
-                "set extractor.allow_mismatch = true to use it nevertheless"
+                f"set {self.context.option('allow_mismatch')} = true to use it nevertheless"
             )
         sae = self._sae(site)
         self._try_model()
@@ -121,16 +121,17 @@ class ModelWithSAEs:
             activations = self._activations([grey], self._points)
         except loading_errors() as error:
             raise DataError(
-                f"extractor: no picture can be put through {label} ({type(error).__name__}: {first_line(error)}); its "
-                "configuration, the settings of its image processor and its weights must belong together"
+                f"{self.context.place}: no picture can be put through {label} ({type(error).__name__}: "
+                f"{first_line(error)}); its configuration, the settings of its image processor and its "
+                "weights must belong together"
             ) from error
         for site, table in self._tables.items():
             if "cls" in self._kinds(site):
                 activations.cls(table.point)
         if not all(states.isfinite().all() for states in activations.states.values()):
             raise DataError(
-                f"extractor: {label} gives NaN or infinity for a grey picture; its weights or the settings of its "
-                "image processor are damaged, so get the model again"
+                f"{self.context.place}: {label} gives NaN or infinity for a grey picture; its weights or the settings "
+                "of its image processor are damaged, so get the model again"
             )
         self._tried = True
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from saeviz import (
-    DataError,
-)
+from saeviz import Context, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,15 +94,22 @@ class BaseModel:
         return (self.image_size // self.patch_size) ** 2 if self.image_size and self.patch_size else None
 
 
+def placed(context: Context) -> Context:
+    """The context with a place for messages, also for an extractor that belongs to no run."""
+    return context if context.place else replace(context, place="extractor")
+
+
 @dataclass(frozen=True)
 class Activations:
     """What was read: per hook point `[n, tokens, width]`, the patches last and row-major over `grid`.
 
-    The grid is (0, 0) if there are class tokens only. An embedding is one token, `[n, 1, dim]`.
+    The grid is (0, 0) if there are class tokens only. An embedding is one token, `[n, 1, dim]`. `option` is the one
+    that says which tokens are asked for.
     """
 
     states: Mapping[HookPoint, Tensor]
     grid: tuple[int, int]
+    option: str = "extractor.tokens"
 
     @property
     def n_patches(self) -> int:
@@ -118,7 +123,7 @@ class Activations:
     def cls(self, point: HookPoint) -> Tensor:
         """The class token or the embedding `[n, width]`. Raises `DataError` if the model has no class token."""
         if not self.has_cls(point):
-            raise DataError("extractor.tokens: this vision model has no class token; use patch-max or patch-mean")
+            raise DataError(f"{self.option}: this vision model has no class token; use patch-max or patch-mean")
         return self.states[point][:, 0]
 
     def patches(self, point: HookPoint) -> Tensor:

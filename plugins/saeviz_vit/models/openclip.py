@@ -14,7 +14,7 @@ from saeviz import ConfigError, Context, DataError, PluginError
 from saeviz.toolkit.hub import commit_of, fetch
 from saeviz.toolkit.model_folders import check_folder
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
-from saeviz_vit.models.model import Activations, BaseModel, HookPoint, recorded
+from saeviz_vit.models.model import Activations, BaseModel, HookPoint, placed, recorded
 from saeviz_vit.models.pixels import ByTable
 from saeviz_vit.options import ClipOptions
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array
 
 
-OPTION = "extractor.clip_checkpoint"
 ARCHITECTURE = "ViT-B-32"
 SIZES = (768, 12, 224, 32, 512)
 """Width, number of blocks, edge of a picture and of a patch in pixels, length of an embedding."""
@@ -46,7 +45,8 @@ class OpenClip:
         self._path = Path(self._source).expanduser()
         self._revision = options.clip_revision
         self._precision = options.precision
-        self._context = context
+        self._context = placed(context)
+        self._option = self._context.option("clip_checkpoint")
 
     @cached_property
     def base(self) -> BaseModel:
@@ -103,7 +103,11 @@ class OpenClip:
     def activations(self, pixels: Tensor, points: Sequence[HookPoint]) -> Activations:
         """What some hook points give; blocks after the last of them are not computed."""
         visual, forward = self.tap(points)
-        return Activations(dict(zip(points, forward(visual, self._move(pixels)), strict=True)), self.grid(pixels))
+        return Activations(
+            dict(zip(points, forward(visual, self._move(pixels)), strict=True)),
+            self.grid(pixels),
+            self._context.option("tokens"),
+        )
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:  # noqa: ARG002
         """Rows and columns of patches, the same for all pictures."""
@@ -153,13 +157,15 @@ class OpenClip:
                 )
         except loading_errors() as error:
             reason = first_line(error)
-            raise DataError(f"{OPTION}: {self._source} is not a CLIP that open_clip can load ({reason})") from error
+            raise DataError(
+                f"{self._option}: {self._source} is not a CLIP that open_clip can load ({reason})"
+            ) from error
         return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision))
 
     @cached_property
     def _local_config(self) -> dict[str, Any]:
         """`model_cfg` of a folder that has been checked to hold only data."""
-        return _read_config(check_folder(self._path, OPTION) / "open_clip_config.json")
+        return _read_config(check_folder(self._path, self._option) / "open_clip_config.json", self._option)
 
     @property
     def _text_tower(self) -> dict[str, Any]:
@@ -168,8 +174,10 @@ class OpenClip:
         name = text.get("hf_model_name")
         if not name:
             return {}
-        config = fetch(str(name), ("config.json",), context=self._context, option=f"{OPTION}: text_cfg.hf_model_name")
-        return {"text_cfg": {**text, "hf_model_name": str(check_folder(config.parent, OPTION))}}
+        config = fetch(
+            str(name), ("config.json",), context=self._context, option=f"{self._option}: text_cfg.hf_model_name"
+        )
+        return {"text_cfg": {**text, "hf_model_name": str(check_folder(config.parent, self._option))}}
 
     @cached_property
     def _transform(self) -> Any:
@@ -188,20 +196,20 @@ class OpenClip:
                 return open_clip.get_tokenizer(self._name, **options)
         except loading_errors() as error:
             raise DataError(
-                f"{OPTION}: the tokenizer of {self._source} cannot be loaded ({first_line(error)})"
+                f"{self._option}: the tokenizer of {self._source} cannot be loaded ({first_line(error)})"
             ) from error
 
     @cached_property
     def _weights(self) -> Path:
         if self._path.exists():
-            return fetch(self._path, WEIGHTS_NAMES, context=self._context, option=OPTION)
+            return fetch(self._path, WEIGHTS_NAMES, context=self._context, option=self._option)
         owner, name, *file = self._tag["hf_hub"].strip("/").split("/")
         return fetch(
             f"{owner}/{name}",
             file or WEIGHTS_NAMES,
             context=self._context,
             revision=self._revision,
-            option=OPTION,
+            option=self._option,
             needed=NEEDED,
         )
 
@@ -211,15 +219,15 @@ class OpenClip:
         import difflib
 
         if isinstance(self._source, Path) or set(self._source) & set("/\\~"):
-            raise DataError(f"{OPTION}: no file or folder {self._source}")
+            raise DataError(f"{self._option}: no file or folder {self._source}")
         open_clip = _open_clip()
         known: dict[str, Any] | None = open_clip.get_pretrained_cfg(ARCHITECTURE, self._source)
         if not known or not known.get("hf_hub"):
             tags = open_clip.list_pretrained_tags_by_model(ARCHITECTURE)
             near = difflib.get_close_matches(self._source, tags, 3) or tags
             raise ConfigError(
-                f"{OPTION} = {self._source!r} is neither a file nor a folder nor an open_clip tag of {ARCHITECTURE}; "
-                f"did you mean {', '.join(near)}?"
+                f"{self._option} = {self._source!r} is neither a file nor a folder nor an open_clip tag of "
+                f"{ARCHITECTURE}; did you mean {', '.join(near)}?"
             )
         return known
 
@@ -301,17 +309,17 @@ def _all_tokens(visual: Any, n: int, cls: Tensor, patches: Tensor) -> Tensor:
     return torch.cat([cls, patches], dim=1)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path, option: str) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
         sizes = [config["vision_cfg"][key] for key in ("width", "layers")]
         config["text_cfg"].get("hf_model_name")
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise DataError(f"{OPTION}: {path} is not the config of an open_clip model: {error!r}") from error
+        raise DataError(f"{option}: {path} is not the config of an open_clip model: {error!r}") from error
     if not all(isinstance(size, int) for size in sizes):
-        raise DataError(f"{OPTION}: {path} does not describe a vision transformer (vision_cfg.layers is not a number)")
+        raise DataError(f"{option}: {path} does not describe a vision transformer (vision_cfg.layers is not a number)")
     if "timm_model_name" in config["vision_cfg"]:
-        raise DataError(f"{OPTION}: {path} has an image tower of timm (timm_model_name); only open_clip's own are read")
+        raise DataError(f"{option}: {path} has an image tower of timm (timm_model_name); only open_clip's own are read")
     return config
 
 

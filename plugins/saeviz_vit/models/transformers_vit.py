@@ -13,7 +13,7 @@ from saeviz import Context, DataError
 from saeviz.toolkit.hub import commit_of, fetch
 from saeviz.toolkit.model_folders import PROCESSOR_NAMES, from_folder, processor_settings
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device, torch_dtype
-from saeviz_vit.models.model import Activations, BaseModel, HookPoint, recorded
+from saeviz_vit.models.model import Activations, BaseModel, HookPoint, placed, recorded
 from saeviz_vit.options import VitOptions
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from saeviz.toolkit.openvino import Forward
 
 
-OPTION = "extractor.model"
 WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 NEEDED = "config.json, model.safetensors and preprocessor_config.json (or processor_config.json)"
 UNUSED = {"pooler", "mask_token", "text_model", "text_projection", "visual_projection", "logit_scale"}
@@ -39,7 +38,8 @@ class TransformersVit:
         self._last = max(table.layer for table in options.tables.values() if table.layer is not None)
         self._precision = options.precision
         self._crops_centre = options.crops_centre
-        self._context = context
+        self._context = placed(context)
+        self._option = self._context.option("model")
 
     @cached_property
     def base(self) -> BaseModel:
@@ -49,7 +49,7 @@ class TransformersVit:
         width, n_blocks = self._vision.get("hidden_size"), self._vision.get("num_hidden_layers")
         if not isinstance(width, int) or not isinstance(n_blocks, int):
             raise DataError(
-                f"{OPTION}: {self._config_path} does not describe a vision transformer "
+                f"{self._option}: {self._config_path} does not describe a vision transformer "
                 "(hidden_size or num_hidden_layers is missing)"
             )
         label, patch = str(self._source), self._vision.get("patch_size")
@@ -88,14 +88,15 @@ class TransformersVit:
         size = self._vision.get("patch_size")
         rows, columns = size if isinstance(size, list) else (size, size)
         if not isinstance(rows, int) or not isinstance(columns, int):
-            raise DataError(f"{OPTION}: {self._config_path} has no patch_size")
+            raise DataError(f"{self._option}: {self._config_path} has no patch_size")
         return rows, columns
 
     @property
     def _edge(self) -> int:
         if self.base.image_size is None:
             raise DataError(
-                f"{OPTION}: its preprocessor_config.json has no square size; set extractor.centre_crop = false"
+                f"{self._option}: its preprocessor_config.json has no square size; "
+                f"set {self._context.option('centre_crop')} = false"
             )
         return self.base.image_size
 
@@ -106,13 +107,16 @@ class TransformersVit:
         grid = self.grid(pixels)
         for states in seen.values():
             self._check(states, len(pixels), grid)
-        return Activations(seen, grid)
+        return Activations(seen, grid, self._context.option("tokens"))
 
     def tap(self, points: Sequence[HookPoint], *, cls_only: bool = False) -> tuple[Any, Forward]:
         """The model, and the function that gives what is read in it."""
         model, blocks = self._loaded
+        modules = model.get_submodule(blocks)
         for point in points:
-            _part(model.get_submodule(blocks), point)
+            if _part(modules, point) is None:
+                kind = type(modules[point.layer]).__name__
+                raise DataError(f"{self._option}: {point.hook} cannot be read in a {kind}; resid_post can")
         return model, partial(outputs_at, blocks=blocks, points=points, cls_only=cls_only)
 
     def _check(self, states: Tensor, n: int, grid: tuple[int, int]) -> None:
@@ -120,8 +124,8 @@ class TransformersVit:
         fits = len(shape) == 3 and shape[0] == n and shape[1] >= grid[0] * grid[1] and shape[2] == self.base.width
         if not fits:
             raise DataError(
-                f"{OPTION}: blocks of {self._source} give {shape} for {n} images of {grid[0]} x {grid[1]} patches, "
-                f"not (images, tokens, {self.base.width}); only plain vision transformers are supported"
+                f"{self._option}: blocks of {self._source} give {shape} for {n} images of {grid[0]} x {grid[1]} "
+                f"patches, not (images, tokens, {self.base.width}); only plain vision transformers are supported"
             )
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:
@@ -145,9 +149,9 @@ class TransformersVit:
         try:
             config = json.loads(self._config_path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{OPTION}: {self._config_path} cannot be read as JSON: {error}") from error
+            raise DataError(f"{self._option}: {self._config_path} cannot be read as JSON: {error}") from error
         if not isinstance(config, dict):
-            raise DataError(f"{OPTION}: {self._config_path} is not the config of a model")
+            raise DataError(f"{self._option}: {self._config_path} is not the config of a model")
         return config
 
     @property
@@ -178,7 +182,7 @@ class TransformersVit:
         weights = self._fetch(WEIGHTS_NAMES, self.commit or self._revision)
         if weights.suffix != ".json":
             return [weights]
-        return [self._fetch((shard,), self.commit or self._revision) for shard in _shards(weights)]
+        return [self._fetch((shard,), self.commit or self._revision) for shard in _shards(weights, self._option)]
 
     @cached_property
     def _folder(self) -> Path:
@@ -188,42 +192,44 @@ class TransformersVit:
         return self._config_path.parent
 
     def _fetch(self, names: Sequence[str], revision: str) -> Path:
-        return fetch(self._source, names, context=self._context, revision=revision, option=OPTION, needed=NEEDED)
+        return fetch(self._source, names, context=self._context, revision=revision, option=self._option, needed=NEEDED)
 
     @cached_property
     def _loaded(self) -> tuple[Any, str]:
         """The model without the blocks that are not needed, and the name of its list of blocks."""
         try:
-            model, info = from_folder("AutoModel", self._folder, OPTION, output_loading_info=True)
+            model, info = from_folder("AutoModel", self._folder, self._option, output_loading_info=True)
         except loading_errors() as error:
-            raise DataError(f"{OPTION}: transformers cannot load {self._source} ({first_line(error)})") from error
+            raise DataError(f"{self._option}: transformers cannot load {self._source} ({first_line(error)})") from error
         missing = sorted(key for key in info["missing_keys"] if not UNUSED & set(key.split(".")))
         if missing:
-            raise DataError(f"{OPTION}: the weights of {self._source} lack {len(missing)} arrays such as {missing[0]}")
+            raise DataError(
+                f"{self._option}: the weights of {self._source} lack {len(missing)} arrays such as {missing[0]}"
+            )
         model = getattr(model, "vision_model", model)
-        blocks = _blocks(model, self.base)
+        blocks = _blocks(model, self.base, self._option)
         del model.get_submodule(blocks)[self._last + 1 :]
         return model.eval().to(torch_device(self._context), torch_dtype(self._context, self._precision)), blocks
 
     @cached_property
     def _processor(self) -> Any:
         try:
-            return from_folder("AutoImageProcessor", self._folder, OPTION)
+            return from_folder("AutoImageProcessor", self._folder, self._option)
         except loading_errors() as error:
             raise DataError(
-                f"{OPTION}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
+                f"{self._option}: the image processor of {self._source} cannot be loaded ({first_line(error)})"
             ) from error
 
 
-def _shards(index: Path) -> list[str]:
+def _shards(index: Path, option: str) -> list[str]:
     """The files that an index names, all in its folder."""
     try:
         names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{OPTION}: {index} is not an index of weights: {error!r}") from error
+        raise DataError(f"{option}: {index} is not an index of weights: {error!r}") from error
     away = sorted(name for name in names if Path(name).name != name)
     if away:
-        raise DataError(f"{OPTION}: {index} names {away[0]!r}, which does not lie beside it")
+        raise DataError(f"{option}: {index} names {away[0]!r}, which does not lie beside it")
     return sorted(names)
 
 
@@ -245,7 +251,7 @@ def _resized(image: Image, edge: int) -> Image:
     return resized
 
 
-def _blocks(model: Any, base: BaseModel) -> str:
+def _blocks(model: Any, base: BaseModel, option: str) -> str:
     """Name of the model's list of transformer blocks, which has as many as the config says."""
     from torch.nn import ModuleList
 
@@ -253,7 +259,7 @@ def _blocks(model: Any, base: BaseModel) -> str:
         if isinstance(module, ModuleList) and len(module) == base.n_blocks:
             return str(name)
     raise DataError(
-        f"{OPTION}: {base.label} has no list of {base.n_blocks} transformer blocks; only plain vision transformers "
+        f"{option}: {base.label} has no list of {base.n_blocks} transformer blocks; only plain vision transformers "
         "are supported"
     )
 
@@ -265,14 +271,12 @@ SCALED_OUTSIDE = ("lambda_1", "lambda_2")
 
 
 def _part(blocks: Any, point: HookPoint) -> Any:
-    """The module whose output is what `point` names. Raises `DataError` if there is none."""
+    """The module whose output is what `point` names; None if there is none."""
     block = blocks[point.layer]
     if point.hook == "resid_post":
         return block
     found = [getattr(block, name) for name in PARTS[point.hook] if hasattr(block, name)]
-    if not found or any(hasattr(block, name) for name in SCALED_OUTSIDE):
-        raise DataError(f"{OPTION}: {point.hook} cannot be read in a {type(block).__name__}; resid_post can")
-    return found[0]
+    return found[0] if found and not any(hasattr(block, name) for name in SCALED_OUTSIDE) else None
 
 
 def outputs_at(model: Any, pixels: Tensor, *, blocks: str, points: Sequence[HookPoint], cls_only: bool) -> list[Tensor]:

@@ -234,8 +234,13 @@ def test_an_sae_of_another_hook_point(build, tables):
 def test_messages_say_which_of_several_extractors(clip_folder, tables):
     saes = [tables[0] | {"hook": "attn_out"}]
     extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes), context(place="extractors.1"))
-    with pytest.raises(DataError, match=r"^extractors\.1\.saes\.0 \("):
+    with pytest.raises(DataError, match=r"^extractors\.1\.saes\.0 \(") as caught:
         _ = extractor.spaces
+    assert "(a table [[extractors.saes]] with hook = 'mlp_out' reads it there)" in str(caught.value)
+    assert str(caught.value).endswith("; set extractors.1.allow_mismatch = true to use it nevertheless")
+    nowhere = ClipOptions(clip_checkpoint=clip_folder / "none", saes=saes)
+    with pytest.raises(DataError, match=r"^extractors\.1\.clip_checkpoint: no file or folder"):
+        _ = ClipExtractor(nowhere, context(place="extractors.1")).spaces
 
 
 @pytest.mark.parametrize(
