@@ -90,9 +90,14 @@ class Prediction:
         for space in spaces:
             for name, entries in self._found[space].items():
                 figures.setdefault(name, []).extend(entries)
-        if len(spaces) > 1:
+        is_together = self._together.spaces == spaces
+        if not is_together:
             self._of_images = []
-        if len(spaces) > 1 and self._together.spaces == spaces and self._together.sample is not None:
+            self.context.logger.warning(
+                "prediction: spaces do not have the same images with an activation and an embedding, so nothing is "
+                "predicted from all of them together, and images.parquet has no predictions"
+            )
+        if len(spaces) > 1 and is_together and self._together.sample is not None:
             usable, _ = self._together.sample.rated(self.options.folds)
             n_inputs = sum(space.n_features for space in spaces)
             spectrum = _of_gram(self._together.products)

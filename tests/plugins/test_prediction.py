@@ -345,7 +345,24 @@ def test_what_is_predicted_of_images_is_of_the_images_of_the_spaces_that_count()
         found.append({one.name: one.values for one in combined if isinstance(one, saeviz.ImageColumn)})
     assert list(found[1]) == ["predicted.liking", "residual.liking"]
     np.testing.assert_array_equal(found[1]["predicted.liking"], found[0]["predicted.liking"])
+    np.testing.assert_array_equal(found[1]["residual.liking"], found[0]["residual.liking"])
     np.testing.assert_allclose(found[1]["predicted.liking"] + found[1]["residual.liking"], x[:, 3], atol=1e-6)
+
+
+def test_spaces_of_different_images_predict_nothing_together_and_that_is_said(caplog):
+    generator = np.random.default_rng(4)
+    x = sparse_features(generator)
+    embeddings = generator.normal(size=(150, 4)).astype(np.float32)
+    most = embeddings.copy()
+    most[0] = 0
+    scorer = Prediction(PredictionOptions(), saeviz.Context())
+    columns = []
+    for layer, given in ((7, embeddings), (8, most)):
+        columns += scorer.score(make_input(x, {"liking": x[:, 3]}, given, layer=layer))
+    with caplog.at_level(logging.WARNING):
+        combined = list(scorer.combine(columns))
+    assert not [one for one in combined if isinstance(one, saeviz.ImageColumn)]
+    assert "spaces do not have the same images" in caplog.text
 
 
 @pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0])
