@@ -30,7 +30,7 @@ N_IMAGES, N_FEATURES = 600, 300
 DESIGNS = ("independent", "100 groups", "30 groups", "30 unequal groups", "10 groups")
 CORRELATIONS = (0.0, 0.2, 0.5)
 SHARES = (0.4, 0.1)
-ERRORS = ("independent", "hc3", "clusters")
+ERRORS = ("independent", "hc2", "clusters")
 
 
 def main(n_sets: int) -> None:

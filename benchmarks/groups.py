@@ -3,7 +3,7 @@
     python benchmarks/groups.py [GROUPS] [--cpu-time]
 
 The floor is what no way of computing avoids: the sums of every feature times every rating over each group, as sparse
-products of the features, sorted by group, with the ratings, and one p-value and one interval each. `hc3` is the same
+products of the features, sorted by group, with the ratings, and one p-value and one interval each. `hc2` is the same
 without groups.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
     data = score_input(ratings=8, groups=arguments.groups)
     print(f"{data.space.n_features} features x {len(data.ratings)} ratings, {data.n_items} images", end="")
     print(f" in {arguments.groups} groups")
-    for errors in ("independent", "clusters", "hc3"):
+    for errors in ("independent", "clusters", "hc2"):
         start = clock()
         scorer = PearsonBH(LinearOptions(errors=errors), saeviz.Context())
         columns = list(scorer.score(data))

@@ -14,7 +14,7 @@ import saeviz
 
 Family = Literal["run", "space", "rating"]
 Correction = Literal["bh", "by", "bonferroni", "max-t"]
-Errors = Literal["auto", "independent", "clusters", "hc3"]
+Errors = Literal["auto", "independent", "clusters", "hc2"]
 
 CATEGORY = "category:"
 
@@ -95,14 +95,14 @@ class LinearOptions(CorrelationOptions):
         default="auto",
         description=(
             "how p and intervals are computed: for `independent` images; for images in groups, `clusters`; for "
-            "independent images whose spread differs, `hc3`. `auto`: clusters if the images have groups, else "
+            "independent images whose spread differs, `hc2`. `auto`: clusters if the images have groups, else "
             "independent"
         ),
     )
 
     @model_validator(mode="after")
     def _permutations_are_of_independent_images(self) -> LinearOptions:
-        if self.correction == "max-t" and self.errors in ("clusters", "hc3"):
+        if self.correction == "max-t" and self.errors in ("clusters", "hc2"):
             raise ValueError(
                 f"max-t permutes single images, which does not go with errors = {self.errors!r}; use correction = "
                 "'bh', 'by' or 'bonferroni'"

@@ -1,12 +1,11 @@
 """p-values and intervals of correlations that stay right where images of a group are alike, or spreads differ.
 
-A correlation is the slope of a simple regression between standardized values. Its variance is estimated by a sandwich:
+A correlation is the slope of a simple regression between standardized values. Its variance is estimated by a sandwich
+of clusters, with the bias-reduced linearization of Bell and McCaffrey (2002), CR2, and Satterthwaite's degrees of
+freedom (Pustejovsky and Tipton 2018), under the working model of independent images. Where each image is a cluster that
+is HC2. HC3 with Student's t and n - 2 degrees of freedom would find what is not there in features that fire rarely.
 
-- of clusters, with the bias-reduced linearization of Bell and McCaffrey (2002), CR2, and Satterthwaite's degrees of
-  freedom (Pustejovsky and Tipton 2018), under the working model of independent images;
-- of single images by HC3 (MacKinnon and White 1985), with Student's t.
-
-Both take the hat matrix within a cluster, I - H = I - UU' with U the constant and the feature. CR2 needs its inverse
+It takes the hat matrix within a cluster, I - H = I - UU' with U the constant and the feature. CR2 needs its inverse
 square root times the feature, which is U (I - U'U)^(-1/2) times the last unit vector: 2 x 2 matrices, in closed form.
 """
 
@@ -67,7 +66,7 @@ class _Weights(NamedTuple):
 
 
 class Robustly:
-    """Robust errors for some targets: of clusters by the codes of all images, HC3 without codes."""
+    """Robust errors for some targets: of clusters by the codes of all images, of single images without codes."""
 
     def __init__(self, targets: Sequence[Targets], codes: IntArray | None) -> None:
         self._clusters = [make_clusters(one, codes) for one in targets]
@@ -110,9 +109,9 @@ def _of_features(found: Correlations, block: CSR, clusters: Clusters, single: bo
     sums = group_sums(block, found.spread, clusters)
     products = [sums.times(target) for target in found.targets.values.T]
     with np.errstate(divide="ignore", invalid="ignore"):
-        weights = _hc3(sums, clusters, found.targets.df) if single else _cr2(sums, clusters.sizes, n)
+        weights = _cr2(sums, clusters.sizes, n)
         quantile = stdtrit(weights.df, 0.975)
-        factor = 1.0 if single else (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
+        factor = (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
         results = [
             _inference(r[:, place], weights.df, quantile, slope * factor, of_r * factor)
             for place, (slope, of_r) in enumerate(_variances(found, sums, products, weights, clusters))
@@ -140,13 +139,6 @@ def _cr2(of: GroupSums, sizes: IntArray, n: int) -> _Weights:
     squared += (one**2).sum(axis=1) ** 2 + 2 * (one * other).sum(axis=1) ** 2 + (other**2).sum(axis=1) ** 2
     known = (determinant > ALL_IN_ONE).all(axis=1) & (sizes.size > 2)
     return _Weights(constant, slope, other, np.where(known, 1 / squared, np.nan))
-
-
-def _hc3(of: GroupSums, clusters: Clusters, df: int) -> _Weights:
-    leverage = 1 / clusters.images.size + (clusters.basis**2).sum(axis=1) + of.squares
-    known = (leverage < 1 - ALL_IN_ONE).all(axis=1) & (df > 0)
-    slope = 1 / (1 - leverage)
-    return _Weights(np.zeros(1), slope, slope * of.squares, np.where(known, float(df), np.nan))
 
 
 def _variances(

@@ -22,10 +22,14 @@ from saeviz_correlation.targets import Targets, finding_images, make_targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray, Mask
+    from saeviz.typing import CSR, FloatArray, IntArray, Mask
 
 
-FEW_GROUPS = 10
+FEW_GROUPS, FEWEST_GROUPS = 10, 3
+"""With fewer than these, hardly anything is significant; no degrees of freedom are left."""
+
+MOST_CONTROLS = 0.1
+"""Per group: one factor that allows for controls in the errors of groups is enough up to here."""
 
 
 class CorrelationScorer:
@@ -56,6 +60,10 @@ class CorrelationScorer:
         self.context = context
         self._smallest_p: dict[Key, FloatArray] = {}  # of max-t, from `score` to `combine`
         self._told_of_groups = False
+
+    def reason(self, _rating: str) -> str:
+        """Why a rating may have no correlations."""
+        return self.why_silent
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
@@ -210,10 +218,10 @@ class CorrelationScorer:
         for rating in dict.fromkeys(one.rating for one in tests):
             own = [one for one in tests if one.rating == rating]
             if all(np.isnan(one.p).all() for one in own):
-                logger.warning("%s: rating %r has no correlations: %s", self.name, rating, self.why_silent)
+                logger.warning("%s: rating %r has no correlations: %s", self.name, rating, self.reason(rating))
             elif all(one.held_out is not None and np.isnan(one.held_out[1]).all() for one in own):
                 where = "cannot be tested on the held-out images"
-                logger.warning("%s: rating %r %s: %s", self.name, rating, where, self.why_silent)
+                logger.warning("%s: rating %r %s: %s", self.name, rating, where, self.reason(rating))
 
 
 class LinearScorer(CorrelationScorer):
@@ -230,6 +238,13 @@ class LinearScorer(CorrelationScorer):
     def __init__(self, options: LinearOptions, context: Context) -> None:
         super().__init__(options, context)
         self._errors: dict[str, object] = {"errors": options.errors}
+        self._in_too_few_groups: set[str] = set()
+
+    def reason(self, rating: str) -> str:
+        """Why a rating may have no correlations; one is that its images belong to one or two groups."""
+        if rating in self._in_too_few_groups:
+            return f"fewer than {FEWEST_GROUPS} groups have it"
+        return super().reason(rating)
 
     def robustly(self, data: ScoreInput, targets: Sequence[Targets]) -> Robustly | None:
         """How p and intervals are computed if images are not taken as independent."""
@@ -238,7 +253,7 @@ class LinearScorer(CorrelationScorer):
             kind = "independent" if data.groups is None else "clusters"
         self._errors = {"errors": kind}
         if kind != "clusters":
-            return Robustly(targets, None) if kind == "hc3" else None
+            return Robustly(targets, None) if kind == "hc2" else None
         if data.groups is None:
             raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
         if self.options.correction == "max-t":
@@ -247,10 +262,11 @@ class LinearScorer(CorrelationScorer):
                 "'bonferroni', or errors = 'independent' if the images of a group are as different as any"
             )
         codes = group_codes(data.groups)
-        self._errors["groups"] = int(np.unique(codes).size)
+        rated = np.logical_or.reduce([one.rated for one in targets]) if targets else np.zeros(codes.size, dtype=bool)
+        self._errors["groups"] = int(np.unique(codes[rated]).size)
         for name in self._chosen(data):
             self._errors[f"between_groups_{name}"] = share_between(np.asarray(data.ratings[name], np.float64), codes)
-        self._warn_of_few(int(np.unique(codes).size))
+        self._check_groups(targets, codes)
         return Robustly(targets, codes)
 
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
@@ -277,14 +293,30 @@ class LinearScorer(CorrelationScorer):
         """The kind of errors, the number of groups, and the share of each rating's variance between them."""
         return self._errors
 
-    def _warn_of_few(self, n_groups: int) -> None:
-        if n_groups < FEW_GROUPS and not self._told_of_groups:
-            self._told_of_groups = True
+    def _check_groups(self, targets: Sequence[Targets], codes: IntArray) -> None:
+        """Remembers ratings whose images belong to too few groups, and warns of few, or of many controls, once."""
+        testable = [(int(np.unique(codes[one.rated]).size), one) for one in targets if one.n >= 3]
+        self._in_too_few_groups |= {name for n, one in testable if n < FEWEST_GROUPS for name in one.names}
+        if self._told_of_groups or not testable:
+            return
+        self._told_of_groups = True
+        n_groups, fewest = min(testable, key=lambda pair: pair[0])
+        if n_groups < FEW_GROUPS:
             self.context.logger.warning(
-                "%s: the images belong to %d groups only, so p and intervals have few degrees of freedom and hardly "
-                "anything can be significant; smaller groups, such as series instead of categories, or images of more "
-                "groups would help",
+                "%s: the images with rating %r belong to %d groups only, so p and intervals have few degrees of "
+                "freedom and hardly anything can be significant; smaller groups, such as series instead of categories, "
+                "or images of more groups would help",
                 self.name,
+                fewest.names[0],
+                n_groups,
+            )
+        n_controls = max(one.basis.shape[1] for _, one in testable)
+        if n_controls > MOST_CONTROLS * n_groups:
+            self.context.logger.warning(
+                "%s: %d controls (a category counts once for each of its values but one) are many for %d groups, so p "
+                "may be too small; hold fewer things constant, or use smaller groups",
+                self.name,
+                n_controls,
                 n_groups,
             )
 

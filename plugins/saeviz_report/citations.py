@@ -81,11 +81,11 @@ _ERRORS = {
         "Small-sample methods for cluster-robust variance estimation and hypothesis testing in fixed effects models",
         "Journal of Business & Economic Statistics, 36(4), 672\N{EN DASH}683",
     ),
-    "hc3": Citation(
-        "Errors robust to unequal spread, HC3",
-        "MacKinnon & White (1985)",
-        "Some heteroskedasticity-consistent covariance matrix estimators with improved finite sample properties",
-        "Journal of Econometrics, 29(3), 305\N{EN DASH}325",
+    "hc2": Citation(
+        "Errors robust to unequal spread, HC2",
+        "Imbens & Kolesár (2016)",
+        "Robust standard errors in small samples: some practical advice",
+        "Review of Economics and Statistics, 98(4), 701\N{EN DASH}712",
     ),
 }
 _SELECTED = Citation(

@@ -95,25 +95,36 @@ def test_the_published_formula_above_gives_the_variance_of_statsmodels_where_clu
     assert 1 < error / fit.bse[1] < 1.02
 
 
-def test_single_images_with_hc3_equal_statsmodels():
+def test_single_images_with_hc2_have_the_standard_error_of_statsmodels_and_satterthwaites_degrees_of_freedom():
     features, ratings, _ = grouped_data()
-    columns, facts = score(make_input(features, ratings), errors="hc3")
-    assert facts["correlation_errors"] == "hc3"
+    columns, facts = score(make_input(features, ratings), errors="hc2")
+    assert facts["correlation_errors"] == "hc2"
     assert "correlation_groups" not in facts
-    for feature, name, x, y, _ in pairs(features, ratings, [""] * len(features)):
-        fit = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC3", use_t=True)
-        assert columns["p", name][feature] == pytest.approx(fit.pvalues[1], rel=1e-5)
-        assert columns["df", name][feature] == len(x) - 2
+    assert ("n_groups", "mood") not in columns
+    for feature, name, x, y, own in pairs(features, ratings, range(150)):
+        fit = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC2")
+        _, df = cr2(x, y, own)
+        assert columns["df", name][feature] == pytest.approx(df, rel=1e-6)
+        t = columns["r", name][feature] / fit.bse[1]
+        assert columns["p", name][feature] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-5)
+
+
+def test_features_that_fire_rarely_are_not_found_by_errors_for_unequal_spread():
+    generator = np.random.default_rng(0)
+    features = np.zeros((600, 1000))
+    for feature in range(1000):
+        features[generator.choice(600, 10, replace=False), feature] = generator.exponential(size=10)
+    columns, _ = score(make_input(features, {"mood": generator.normal(size=600)}), errors="hc2")
+    assert (columns["p", "mood"] <= 0.001).mean() < 0.003  # HC3 with Student's t: .023
+    assert not columns["significant", "mood"].any()
 
 
 def test_every_image_in_a_group_of_its_own_is_hc2():
     features, ratings, _ = grouped_data()
     columns, _ = score(make_input(features, ratings, groups=(None,) * 150), errors="clusters")
-    for feature, name, x, y, own in pairs(features, ratings, range(150)):
-        fit = sm.OLS(y, sm.add_constant(x)).fit(cov_type="HC2")
-        t = columns["r", name][feature] / fit.bse[1]
-        _, df = cr2(x, y, own)
-        assert columns["p", name][feature] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-5)
+    expected, _ = score(make_input(features, ratings), errors="hc2")
+    for column in (("p", "mood"), ("p", "gappy"), ("ci_low", "gappy")):
+        np.testing.assert_allclose(columns[column], expected[column], rtol=1e-6)
 
 
 def test_ranks_and_being_active_have_robust_errors_of_their_own():
@@ -135,14 +146,17 @@ def partial(data, **options):
     return score(data, scorer=Partial, options=PartialOptions, control=("light",), **options)[0]
 
 
-def test_partial_correlation_with_hc3_equals_statsmodels():
+def test_partial_correlation_with_hc2_is_that_of_images_in_groups_of_their_own():
     features, ratings, _ = grouped_data()
     light = features[:, 7] + np.random.default_rng(2).normal(size=150)
-    columns = partial(make_input(features, {**ratings, "light": light}), errors="hc3")
+    columns = partial(make_input(features, {**ratings, "light": light}), errors="hc2")
+    alone = partial(make_input(features, {**ratings, "light": light}, groups=(None,) * 150))
+    np.testing.assert_allclose(columns["partial_p", "mood"], alone["partial_p", "mood"], rtol=1e-6)
     for feature in range(6):
         design = sm.add_constant(np.column_stack([features[:, feature], light]))
-        fit = sm.OLS(ratings["mood"], design).fit(cov_type="HC3", use_t=True)
-        assert columns["partial_p", "mood"][feature] == pytest.approx(fit.pvalues[1], rel=1e-5)
+        fit = sm.OLS(ratings["mood"], design).fit(cov_type="HC2")
+        t = stats.t.isf(columns["partial_p", "mood"][feature] / 2, columns["partial_df", "mood"][feature])
+        assert t == pytest.approx(abs(fit.tvalues[1]), rel=0.02)  # the leverage of the control is a factor here
 
 
 def test_partial_correlation_in_groups_is_that_of_the_residuals():
@@ -222,7 +236,7 @@ def test_what_does_not_go_with_groups_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"max-t permutes single images.*'independent'"):
         score(make_input(features, ratings, groups=groups), correction="max-t")
     with pytest.raises(ValidationError, match="max-t permutes single images"):
-        LinearOptions(correction="max-t", errors="hc3")
+        LinearOptions(correction="max-t", errors="hc2")
 
 
 def test_few_groups_and_scorers_that_do_not_know_groups_get_a_warning(caplog):
@@ -233,6 +247,32 @@ def test_few_groups_and_scorers_that_do_not_know_groups_get_a_warning(caplog):
     caplog.clear()
     score(make_input(features, {"indoor": (features[:, 0] > 1) * 1.0}, groups=groups), scorer=AUC)
     assert "auc: the images belong to groups" in caplog.text
+
+
+def test_a_rating_of_two_groups_has_no_correlations_and_the_log_says_why(caplog):
+    features, ratings, groups = grouped_data()
+    two = np.array([group in ("series 0", "series 1") for group in groups])
+    ratings["of two"] = np.where(two, ratings["mood"], np.nan)
+    with caplog.at_level(logging.WARNING):
+        columns, facts = score(make_input(features, ratings, groups=groups))
+    assert np.isnan(columns["p", "of two"]).all()
+    assert "rating 'of two' has no correlations: fewer than 3 groups have it" in caplog.text
+    assert "the images with rating 'of two' belong to 2 groups only" in caplog.text
+    assert facts["correlation_groups"] == 12
+    _, facts = score(make_input(features, ratings, groups=groups), ratings=("of two",))
+    assert facts["correlation_groups"] == 2
+
+
+def test_many_controls_for_the_groups_get_a_warning(caplog):
+    features, ratings, groups = grouped_data(n_groups=25, n=300)
+    controls = {f"light {number}": values for number, values in enumerate(np.random.default_rng(3).random((3, 300)))}
+    data = make_input(features, {**ratings, **controls}, groups=groups)
+    with caplog.at_level(logging.WARNING):
+        score(data, scorer=Partial, options=PartialOptions, control=("light 0",))
+        assert "controls" not in caplog.text
+        score(data, scorer=Partial, options=PartialOptions, control=tuple(controls))
+    assert "partial: 3 controls" in caplog.text
+    assert "are many for 25 groups" in caplog.text
 
 
 def test_r_within_groups_is_that_of_deviations_from_their_means():
