@@ -21,7 +21,7 @@ import numpy as np
 from saeviz_correlation.clusters import Clusters, make_clusters
 from saeviz_correlation.group_sums import GroupSums, group_sums
 from saeviz_correlation.permutation import WORKERS
-from saeviz_correlation.within import heterogeneity, r_within
+from saeviz_correlation.within import Inflation, heterogeneity, r_within
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, IntArray
@@ -68,7 +68,8 @@ class _Weights(NamedTuple):
 class Robustly:
     """Robust errors for some targets: of clusters by the codes of all images, of single images without codes."""
 
-    def __init__(self, targets: Sequence[Targets], codes: IntArray | None) -> None:
+    def __init__(self, targets: Sequence[Targets], codes: IntArray | None, inflation: Inflation) -> None:
+        self._inflation = inflation
         self._clusters = [make_clusters(one, codes) for one in targets]
         self._single = codes is None
 
@@ -77,7 +78,7 @@ class Robustly:
 
         `block` is CSR `[n_features, n_items]`, as the features enter the correlation.
         """
-        return replace(found, robust=_robust(found, block, self._clusters[place], self._single))
+        return replace(found, robust=_robust(found, block, self._clusters[place], self._inflation, self._single))
 
 
 def join_robust(parts: Sequence[Robust]) -> Robust:
@@ -86,19 +87,19 @@ def join_robust(parts: Sequence[Robust]) -> Robust:
     return Robust(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _robust(found: Correlations, block: CSR, clusters: Clusters, single: bool) -> Robust:
+def _robust(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation, single: bool) -> Robust:
     n_features = block.shape[0]
     step = max(1, AT_ONCE // max(1, clusters.starts.size))
     parts = [slice(start, min(start + step, n_features)) for start in range(0, n_features, step)]
 
     def of_part(features: slice) -> Robust:
-        return _of_features(found.of(features), block[features], clusters, single)
+        return _of_features(found.of(features), block[features], clusters, inflation, single)
 
     with ThreadPoolExecutor(WORKERS) as pool:  # NumPy lets other threads work
         return join_robust(list(pool.map(of_part, parts)))
 
 
-def _of_features(found: Correlations, block: CSR, clusters: Clusters, single: bool) -> Robust:
+def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation, single: bool) -> Robust:
     from scipy.special import stdtrit
 
     n, r = clusters.images.size, found.r
@@ -122,7 +123,13 @@ def _of_features(found: Correlations, block: CSR, clusters: Clusters, single: bo
     if single:
         return Robust(p, low, high, df, n_groups, nothing, nothing)
     return Robust(
-        p, low, high, df, n_groups, r_within(found, sums, clusters), heterogeneity(found, sums, products, clusters)
+        p,
+        low,
+        high,
+        df,
+        n_groups,
+        r_within(found, sums, clusters),
+        heterogeneity(found, sums, products, clusters, inflation),
     )
 
 

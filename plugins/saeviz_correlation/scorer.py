@@ -136,7 +136,11 @@ class CorrelationScorer:
 
     def interval(self, r: FloatArray, df: int) -> tuple[FloatArray, FloatArray]:
         """The 95 % interval of r."""
-        return confidence_interval(r, df)
+        return confidence_interval(r, df, self.inflation(r))
+
+    def inflation(self, _r: FloatArray) -> FloatArray | float:
+        """How much larger the variance of Fisher's z is than for normal variables."""
+        return 1.0
 
     def further_facts(self) -> Mapping[str, object]:
         """Further facts about the measure."""
@@ -253,7 +257,7 @@ class LinearScorer(CorrelationScorer):
             kind = "independent" if data.groups is None else "clusters"
         self._errors = {"errors": kind}
         if kind != "clusters":
-            return Robustly(targets, None) if kind == "hc2" else None
+            return Robustly(targets, None, self.inflation) if kind == "hc2" else None
         if data.groups is None:
             raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
         if self.options.correction == "max-t":
@@ -267,7 +271,7 @@ class LinearScorer(CorrelationScorer):
         for name in self._chosen(data):
             self._errors[f"between_groups_{name}"] = share_between(np.asarray(data.ratings[name], np.float64), codes)
         self._check_groups(targets, codes)
-        return Robustly(targets, codes)
+        return Robustly(targets, codes, self.inflation)
 
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
         """The columns of each rating, but for `n` and `n_active`."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from saeviz import ScoreInput
 from saeviz_correlation.columns import feature_blocks
-from saeviz_correlation.inference import confidence_interval
 from saeviz_correlation.moments import Correlations, RatedSums, joined
 from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.ranks import pieces, rank_features
@@ -53,9 +52,9 @@ class Spearman(LinearScorer):
                     largest[place].add(ranks, found.spread_of_active(self.options.min_active))
         return [joined(of_targets) for of_targets in parts]
 
-    def interval(self, r: FloatArray, df: int) -> tuple[FloatArray, FloatArray]:
+    def inflation(self, r: FloatArray) -> FloatArray:
         """Bonett and Wright's."""
-        return confidence_interval(r, df, inflation=1 + r**2 / 2)
+        return 1 + r**2 / 2
 
 
 def _correlations(targets: Targets, ranks: CSR) -> Correlations:

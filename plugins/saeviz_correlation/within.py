@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from saeviz_correlation.clusters import Clusters
     from saeviz_correlation.group_sums import GroupSums
     from saeviz_correlation.moments import Correlations
+
+Inflation = Callable[["FloatArray"], "FloatArray | float"]
 
 FEWEST, FEWEST_ACTIVE = 20, 10
 """Images of a group, and images of it on which a feature fires, for an r of that group."""
@@ -35,12 +37,16 @@ def r_within(found: Correlations, sums: GroupSums, clusters: Clusters) -> FloatA
 
 
 def heterogeneity(
-    found: Correlations, sums: GroupSums, products: Sequence[FloatArray], clusters: Clusters
+    found: Correlations, sums: GroupSums, products: Sequence[FloatArray], clusters: Clusters, inflation: Inflation
 ) -> FloatArray:
     """The p of Cochran's Q over Fisher's z of each group: small where r differs between groups more than by chance.
 
-    `products` are the sums of the features times each target. Over groups of at least 20 images on 10 of which the
-    feature fires; NaN with fewer than two of these.
+    Over groups of at least 20 images on 10 of which the feature fires; NaN with fewer than two of these. `products` are
+    the sums of the features times each target.
+
+    It assumes normal variables and independent images within a group: the variance of z is then 1 / (size - 3), times
+    `inflation` of the r that groups have in common. For features that fire rarely that is too small where r is not 0,
+    and for groups of near-duplicates always.
     """
     from scipy.special import chdtrc
 
@@ -61,7 +67,7 @@ def heterogeneity(
         weight = np.where(known, sizes - 3.0, 0.0)
         n_groups, total = known.sum(axis=1), np.maximum(weight.sum(axis=1), 1.0)
         mean = (weight * z).sum(axis=1) / total
-        q = (weight * (z - mean[:, None]) ** 2).sum(axis=1)
+        q = (weight * (z - mean[:, None]) ** 2).sum(axis=1) / inflation(np.tanh(mean))
         p[:, place] = np.where(n_groups > 1, chdtrc(np.maximum(n_groups - 1, 1), q), np.nan)
     p[np.isnan(found.r)] = np.nan
     return p

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 NODES = 64
-"""Steps of the integral; with 1,000 of them, p differs by less than 1 %."""
+"""Steps of the integral; with 1,000 of them, p differs by less than 1 %, from 1 degree of freedom on."""
 LEFT_OUT = 30.0
 """Each tail left out of the integral has less than exp(-30) of its mass."""
 MOST_DF = 1e7

@@ -308,6 +308,20 @@ def test_different_r_in_different_groups_are_told_by_cochrans_q():
     assert np.isnan(columns["heterogeneity_p", "mood"][2])
 
 
+def test_the_variance_of_ranks_in_cochrans_q_is_bonett_and_wrights():
+    generator = np.random.default_rng(5)
+    features = generator.gamma(1.0, size=(120, 1))
+    rating = features[:, 0] + generator.normal(size=120)
+    groups = tuple(np.repeat(["a", "b"], [70, 50]).tolist())
+    columns, _ = score(make_input(features, {"mood": rating}, groups=groups), scorer=Spearman)
+    x, y = stats.rankdata(features[:, 0]), stats.rankdata(rating)
+    z = np.arctanh([np.corrcoef(x[part], y[part])[0, 1] for part in (slice(70), slice(70, 120))])
+    weights = np.array([67.0, 47.0])
+    mean = np.average(z, weights=weights)
+    q = weights @ (z - mean) ** 2 / (1 + np.tanh(mean) ** 2 / 2)
+    assert columns["spearman_heterogeneity_p", "mood"][0] == pytest.approx(stats.chi2.sf(q, 1), rel=1e-4)
+
+
 def test_the_share_of_variance_between_groups_is_a_fact():
     # Shrout and Fleiss (1979): six targets, four judges; ICC(1,1) is .17
     table = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])
