@@ -13,33 +13,53 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from saeviz.typing import IntArray
+
 
 @dataclass(frozen=True)
 class ScoreColumn:
-    """One score for every feature of a space.
+    """One score for every feature of a space, or, with a target, for some of them.
 
     `values` is `[n_features]`: numbers (NaN = not scored) or text ('' = none); it is copied. With `target`, the name of
-    a rating, it becomes a column of `correlations.parquet`, otherwise of `scores.parquet`. Raises `DataError` for
-    another shape or type.
+    a rating, it becomes a column of `correlations.parquet`, otherwise of `scores.parquet`. `features` are the numbers,
+    increasing, of the features that `values` are of, for a table without rows for the others; None: all. Raises
+    `DataError` for another shape or type.
     """
 
     name: str
     space: FeatureSpace
     values: NDArray[Any]
     target: str | None = None
+    features: IntArray | None = None
 
     def __post_init__(self) -> None:
         import numpy as np
 
+        where = f"score {self.name!r} of {self.space}"
         values = np.array(self.values)  # a copy: the next space may be computed in the same place
-        if values.shape != (self.space.n_features,):
-            raise MalformedError(
-                f"score {self.name!r} of {self.space}: shape {values.shape}, not ({self.space.n_features},)"
-            )
+        shape = (self.space.n_features,) if self.features is None else self._shape_of_some(where)
+        if values.shape != shape:
+            raise MalformedError(f"{where}: shape {values.shape}, not {shape}")
         if values.dtype.kind not in "biufU":
-            raise MalformedError(f"score {self.name!r} of {self.space}: {values.dtype} is neither numbers nor text")
+            raise MalformedError(f"{where}: {values.dtype} is neither numbers nor text")
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
+
+    def _shape_of_some(self, where: str) -> tuple[int, ...]:
+        import numpy as np
+
+        features = np.asarray(self.features)
+        if self.target is None:
+            raise MalformedError(f"{where}: only a score with a target may be of some features")
+        if features.ndim != 1 or features.dtype.kind not in "iu" or (np.diff(features) <= 0).any():
+            raise MalformedError(f"{where}: features must be increasing whole numbers")
+        if features.size and not 0 <= features[0] <= features[-1] < self.space.n_features:
+            raise MalformedError(f"{where}: features must be from 0 to {self.space.n_features - 1}")
+        if features.flags.writeable:  # one that is not may be shared by many columns
+            features = features.copy()
+            features.flags.writeable = False
+        object.__setattr__(self, "features", features)
+        return features.shape
 
 
 @dataclass(frozen=True)

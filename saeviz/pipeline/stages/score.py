@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -232,20 +232,47 @@ def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.Da
 def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.DataFrame:
     import pandas as pd
 
+    spaces = session.dataset.spaces
+    of_pairs: dict[tuple[FeatureSpace, str | None], list[ScoreColumn]] = {}
+    for column in columns:
+        of_pairs.setdefault((column.space, column.target), []).append(column)
     tables = []
-    for space in session.dataset.spaces:
+    for space in spaces:
         for rating in session.dataset.ratings:
-            values = {
-                column.name: column.values for column in columns if (column.space, column.target) == (space, rating)
-            }
-            if values:
-                tables.append(pd.DataFrame({**_keys(space, session.dataset.spaces), "rating": rating, **values}))
+            if own := of_pairs.get((space, rating)):
+                features = _features_of(own)
+                keys = {**columns_of(space, spaces), "feature": features}
+                values = {column.name: _spread_out(column, features) for column in own}
+                tables.append(pd.DataFrame({**keys, "rating": rating, **values}))
     if not tables:  # columns of the same types, without rows
-        return pd.DataFrame({**_keys(session.dataset.spaces[0], session.dataset.spaces), "rating": ""}).iloc[:0]
+        return pd.DataFrame({**_keys(spaces[0], spaces), "rating": ""}).iloc[:0]
     found = pd.concat(tables, ignore_index=True)
     names = dict.fromkeys(column.name for column in columns if column.name in found)  # the first scorer's come first
     order = [*KEYS, "rating", *names]
     return found if list(found) == order else found[order]
+
+
+def _features_of(columns: Sequence[ScoreColumn]) -> IntArray:
+    """The features that any of the columns is of."""
+    import numpy as np
+
+    if any(column.features is None for column in columns):
+        return np.arange(columns[0].space.n_features)
+    different = {id(column.features): column.features for column in columns if column.features is not None}
+    return np.unique(np.concatenate(list(different.values())))
+
+
+def _spread_out(column: ScoreColumn, features: IntArray) -> Any:
+    """The values of these features: NaN, or '' in text, for those that the column is not of."""
+    import numpy as np
+
+    if len(column.values) == len(features):
+        return column.values
+    is_text = column.values.dtype.kind == "U"
+    empty = np.full(features.shape, "" if is_text else np.nan, dtype=column.values.dtype if is_text else np.float64)
+    assert column.features is not None  # noqa: S101 - else it would have a value for each of them
+    empty[np.searchsorted(features, column.features)] = column.values
+    return empty
 
 
 def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[ImageItem]) -> pd.DataFrame:
