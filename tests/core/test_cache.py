@@ -83,6 +83,7 @@ def test_content_counts_and_not_the_name(run_file, made, tmp_path):
     assert [names[6:] for names in made] == [["1.png"], ["1.png"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "extracted", "embedded"),
     [
@@ -339,6 +340,7 @@ def test_what_is_kept_is_shown(filled, saeviz_command):
     assert "hunter2" not in text + str(list(filled.rglob("*")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kinds"),
     [

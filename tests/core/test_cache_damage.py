@@ -92,6 +92,7 @@ def test_a_damaged_entry_is_a_miss_and_told_of(run_file, shared, function):
     assert DAMAGED not in log_of(third), "what was made anew replaces it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -113,6 +114,7 @@ def test_swapped_or_changed_rows_give_no_wrong_values(run_file, shared, statemen
 ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statements",
     [
@@ -214,6 +216,7 @@ def test_one_that_may_only_be_read_is_used(tmp_path, monkeypatch):
 # -- both paths -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_warm", [False, True])
 @pytest.mark.parametrize("shape", ["(n, 1)", "(1, dim)", "(dim,)", "(n, dim + 1)", "(n + 1, dim)", "()"])
 def test_an_embedder_that_gives_another_shape_is_refused(run_file, tmp_path, monkeypatch, is_warm, shape):

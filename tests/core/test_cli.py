@@ -357,6 +357,7 @@ def test_show_names_the_features_that_fire_together_with_it(saeviz_command, fake
     assert "fires together" not in saeviz_command("show", str(run.spaces[0].feature(4))).out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 def test_a_directory_that_cannot_be_written(tmp_path, fake_run):
     """Root may write everywhere, so the directory is put below a file system that nobody may write to."""

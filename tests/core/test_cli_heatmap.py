@@ -37,6 +37,7 @@ def test_writes_a_picture_and_says_where(saeviz_command, run):
         assert (picture.format, picture.size) == ("PNG", (512, 512 + LEGEND)), "32 x 32 is shown larger"
 
 
+@pytest.mark.slow
 def test_the_picture_is_that_of_the_run(saeviz_command, run):
     for flags, choices in [
         ([], {}),

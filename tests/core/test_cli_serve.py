@@ -162,6 +162,7 @@ def test_a_body_that_is_not_what_it_should_be_is_refused_and_nothing_is_written(
     assert client.get("/v1/features").json() == {"spaces": []}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_length", [True, False])
 def test_a_body_that_is_too_long_is_not_read(client, monkeypatch, with_length):
     def body():
@@ -213,6 +214,7 @@ def test_many_at_once(client):
 # ---- without a token
 
 
+@pytest.mark.slow
 def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
     served = Served("--api", f"npz:{tmp_path}", token=None)
     for host, status in (
@@ -280,6 +282,7 @@ def test_the_report_is_shown(report):
     assert "http" not in policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/../run.json", "/..%2frun.json", "/%2e%2e/run.json", "/run.json", "//etc/passwd"])
 def test_nothing_else_of_the_run_is_shown(report, path):
     served, _ = report
@@ -289,6 +292,7 @@ def test_nothing_else_of_the_run_is_shown(report, path):
     assert "Not Found" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(report):
     """Every page that a browser has open may try; browsers do not ask whether it may."""
     served, _ = report

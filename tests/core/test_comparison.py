@@ -153,6 +153,7 @@ def test_the_interval_of_a_prediction_draws_whole_groups(runs, grouped):
     assert (row["r2_low"], row["r2_high"]) == pytest.approx((spread.low, spread.high), abs=0.02)
 
 
+@pytest.mark.slow
 def test_with_few_groups_a_prediction_has_no_interval(tmp_path, runs):
     few = fake(tmp_path / "few", images={"use": "fake-images", "n": 80, "seed": 1, "groups": 9})
     row = saeviz.compare(runs[0], few).tables["predictions"].set_index("rating").loc["warmth"]
@@ -161,6 +162,7 @@ def test_with_few_groups_a_prediction_has_no_interval(tmp_path, runs):
     assert np.isnan(row["r2_high"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_groups", [False, True], ids=["images", "groups"])
 def test_the_agreement_has_an_interval_from_leaving_out_images(runs, grouped, by_groups):
     """With fewer groups than parts each is a part, and there are fewer degrees of freedom."""
@@ -251,6 +253,7 @@ def test_runs_over_the_same_images_have_no_joint_evidence_and_no_predictions(run
     assert any("60 images are in both runs" in note and "no predictions" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_other_weights_under_the_same_names_are_other_saes(tmp_path, runs):
     """By what the extractors recorded; the names of spaces say nothing of weights."""
     made = []
@@ -304,6 +307,7 @@ def test_tables_without_readable_features_still_tell_what_transfers(tmp_path, ru
     assert any("run A cannot be read" in note for note in done.json()["notes"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["p", "n", "significant"])
 def test_a_figure_that_a_run_does_not_have_is_missed_and_said(tmp_path, runs, missing):
     folder = tmp_path / "x"
@@ -318,6 +322,7 @@ def test_a_figure_that_a_run_does_not_have_is_missed_and_said(tmp_path, runs, mi
     assert said == (missing != "significant")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "reader"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
 def test_the_command_writes_all_tables(runs, saeviz_command, ending, reader):
     arguments = ("--out", "tables", "--format", ending, *WITH_FAKES)
@@ -328,6 +333,7 @@ def test_the_command_writes_all_tables(runs, saeviz_command, ending, reader):
     assert len(table) == len(saeviz.compare(*runs[:2]).tables["relations"])
 
 
+@pytest.mark.slow
 def test_what_a_run_calls_its_ratings_cannot_steer_a_terminal(tmp_path, runs, saeviz_command):
     for name in ("x", "y"):
         fake(tmp_path / name, seed=ord(name))

@@ -54,6 +54,7 @@ def ran(run_file, *settings: str) -> bool:
     return "extract: up to date" not in log.read_text()[before:]
 
 
+@pytest.mark.slow
 def test_other_weights_at_the_same_path(with_weights):
     path, has_run = with_weights
     path.write_bytes(b"one")

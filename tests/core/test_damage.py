@@ -104,6 +104,7 @@ def whole(finished):
     return contents(saeviz.open_run(finished / "one", plugins=[FAKES]))
 
 
+@pytest.mark.slow
 def test_the_files_are_all_that_a_run_has(finished):
     """A file that is new has to be damaged here, too."""
     found = {path.relative_to(finished / "one").as_posix() for path in (finished / "one").rglob("*") if path.is_file()}
@@ -122,6 +123,7 @@ def is_named(stage, path, run, said):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_never_silent(finished, whole, copied, saeviz_command, name, kind):
@@ -235,6 +237,7 @@ def test_whole_labels_are_not_asked_for_again(copied, saeviz_command):
     assert f"label: 2 of {len(lines)} features to name" in again.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["empty", "half", "flipped", "random", "deep"])
 def test_damaged_failures(copied, saeviz_command, kind):
     run = copied.parent / "run.toml"

@@ -35,6 +35,7 @@ def test_none_are_made_where_no_scorer_uses_them(run, fake_run):
     assert embedded(fake_run) == 0
 
 
+@pytest.mark.slow
 def test_they_are_made_as_soon_as_one_does(run, fake_run):
     assert run(UNUSED).code == saeviz.ExitCode.DONE
     assert embedded(fake_run) == 0

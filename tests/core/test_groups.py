@@ -163,6 +163,7 @@ def test_a_run_without_embeddings_says_what_is_missing(fake_run, saeviz_command)
     assert "has no embeddings; add an [embeddings] table" in done.err
 
 
+@pytest.mark.slow
 def test_the_report_says_that_groups_are_allowed_for(fake_run):
     settings = ["images.groups=12", "scorers=[{use = 'pearson-bh'}]", "reporters=[{use = 'html'}]", "store.use=npz"]
     made = saeviz.run(fake_run, settings=settings)
@@ -176,6 +177,7 @@ def test_the_report_says_that_groups_are_allowed_for(fake_run):
     assert "assume that the images are independent" in (alone.dir / "report/index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alike", "n_groups", "warns"), [(2, 0, True), (1, 0, False), (2, 12, False)])
 def test_near_duplicates_without_groups_are_a_warning(fake_run, monkeypatch, caplog, alike, n_groups, warns):
     def row(_embedder, item):

@@ -266,6 +266,7 @@ WRITES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WRITES)
 def test_a_scorer_that_writes_into_what_others_read_is_named(fake_run, monkeypatch, what):
     def score(self, data):

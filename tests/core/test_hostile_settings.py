@@ -57,6 +57,7 @@ def hostile(saeviz_command, fake_run):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE_VALUES, ids=range(len(HOSTILE_VALUES)))
 def test_a_hostile_value_of_any_kind_of_option(hostile, value):
     options = [
@@ -81,6 +82,7 @@ def test_a_hostile_value_of_any_kind_of_option(hostile, value):
         hostile(f"{option}={value}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
@@ -135,6 +137,7 @@ def test_any_dictionary(tables):
         saeviz.api.prepare([saeviz.config.layers.Layer(tables, Path.cwd(), "the settings")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "said"),
     [

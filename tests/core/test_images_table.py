@@ -63,6 +63,7 @@ def test_a_scorer_gives_numbers_of_images_with_its_name_in_front(run_with):
     assert found.iloc[5] == 5.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "name", "message"),
     [
@@ -80,6 +81,7 @@ def test_what_is_no_number_of_each_image_is_refused_by_name(run_with, values, na
         run_with(values, name)
 
 
+@pytest.mark.slow
 def test_thousands_of_columns_are_read_again(run_with):
     run = run_with(
         "np.zeros(data.n_items)); yield from (saeviz.ImageColumn(f'c{n}', np.full(24, n)) for n in range(2000)"
@@ -88,6 +90,7 @@ def test_thousands_of_columns_are_read_again(run_with):
     assert run.images_table["c1999"].iloc[0] == 1999
 
 
+@pytest.mark.slow
 def test_a_received_table_without_numbers_is_a_sentence(fake_run):
     run = saeviz.run(fake_run)
     manifest = json.loads((run.dir / "run.json").read_text())

@@ -52,6 +52,7 @@ def run_file(tmp_path):
     return write_run(tmp_path, PLUGIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says", ["no", "yes"])
 def test_a_judge_that_always_says_the_same_judges_nothing(run_file, saeviz_command, caplog, says):
     caplog.set_level(logging.INFO, "saeviz")
@@ -84,6 +85,7 @@ def test_a_judge_with_power_still_lets_wrong_names_fail(run_file, caplog):
     assert "by guessing about" in caplog.text
 
 
+@pytest.mark.slow
 def test_seen_images_are_those_that_the_labeler_saw_and_stand_among_the_others(run_file):
     run = saeviz.run(run_file)
     lines = [one for one in read_judgements(run.dir / "judgements.jsonl").values() if one.images]

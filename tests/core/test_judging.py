@@ -152,6 +152,7 @@ def test_images_are_held_out_and_of_the_kind_they_are_said_to_be(run_file, plugi
         assert kinds != sorted(kinds), "the order must not tell which is which"
 
 
+@pytest.mark.slow
 def test_images_of_a_group_that_the_labeler_saw_are_not_held_out(run_file, plugin):
     run = saeviz.run(run_file, settings=["images.groups=60"])
     group_of = {item.item_id: item.group for item in run.items}
@@ -164,6 +165,7 @@ def test_images_of_a_group_that_the_labeler_saw_are_not_held_out(run_file, plugi
         assert not seen & {group_of[image.item_id] for image in one.images}
 
 
+@pytest.mark.slow
 def test_active_images_are_from_the_whole_range(run_file):
     run = saeviz.run(run_file, settings=["run.judge_images=10"])
     spread = []
@@ -180,6 +182,7 @@ def test_active_images_are_from_the_whole_range(run_file):
     assert spread
 
 
+@pytest.mark.slow
 def test_hard_images_are_the_silent_ones_most_like_the_top_images(run_file, plugin):
     run = saeviz.run(run_file)
     requests = {request.feature: request for request in plugin["named"]}
@@ -218,6 +221,7 @@ def test_the_draw_depends_on_the_seed_alone(run_file):
     assert drawn(0, "a") != drawn(1, "c")
 
 
+@pytest.mark.slow
 def test_top_images_that_the_labeler_did_not_look_at_are_used(run_file):
     settings = ["run.top_images=30", "run.judge_images=80"]
     n_active = saeviz.run(run_file, settings=settings).judgements["n_active"].sum()
@@ -240,6 +244,7 @@ def test_too_few_images_are_a_reason_and_cost_nothing(run_file, plugin):
 # the judge
 
 
+@pytest.mark.slow
 def test_the_judge_is_told_the_words_and_nothing_else(run_file, plugin):
     saeviz.run(run_file)
     assert plugin["judged"]
@@ -272,6 +277,7 @@ def test_the_table_follows_from_the_answers(run_file):
     assert {name: counts[name] for name in set(table["verdict"])} == dict(table["verdict"].value_counts())
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_judged_is_left_out(run_file):
     run = saeviz.run(run_file, settings=["labeler.fault=unreadable"])
     assert any(one.images for one in lines_of(run))
@@ -279,12 +285,14 @@ def test_an_image_that_cannot_be_judged_is_left_out(run_file):
         assert row.n_active + row.n_silent == max(len(one.images) - 1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["range", "shape"])
 def test_answers_that_are_none_blame_the_plugin(run_file, fault):
     with pytest.raises(saeviz.PluginError, match=r"labeler: words judged 2\d images of layer\d\.cls/\d+"):
         saeviz.run(run_file, settings=[f"labeler.fault={fault}"])
 
 
+@pytest.mark.slow
 def test_a_label_that_cannot_be_judged_is_listed_and_tried_again(run_file, plugin):
     run = saeviz.run(run_file, settings=["labeler.fault=answers"])
     n_failed = len(run.failures)
@@ -301,6 +309,7 @@ def test_a_label_that_cannot_be_judged_is_listed_and_tried_again(run_file, plugi
 # going on
 
 
+@pytest.mark.slow
 def test_a_pause_keeps_what_is_judged_and_the_next_run_goes_on(run_file, plugin):
     paused = saeviz.run(run_file, settings=["labeler.budget=3"])
     assert len([one for one in lines_of(paused) if one.images]) == 3
@@ -313,6 +322,7 @@ def test_a_pause_keeps_what_is_judged_and_the_next_run_goes_on(run_file, plugin)
     assert lines_of(whole) == lines_of(other)
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_judged_again(run_file, plugin):
     first = saeviz.run(run_file)
     assert len(plugin["judged"]) > 3
@@ -327,6 +337,7 @@ def test_only_what_has_changed_is_judged_again(run_file, plugin):
     assert lines_of(fourth) == lines_of(third)
 
 
+@pytest.mark.slow
 def test_another_judge_is_another_matter(run_file, plugin):
     first = saeviz.run(run_file)
     labels = (first.dir / "labels.jsonl").read_text()
@@ -340,6 +351,7 @@ def test_another_judge_is_another_matter(run_file, plugin):
     assert lines_of(none) == []
 
 
+@pytest.mark.slow
 def test_names_of_earlier_versions_do_not_say_what_was_shown_and_are_judged_alike(run_file):
     whole = saeviz.run(run_file, settings=["labeler.seen=3"])
     path = whole.dir / "labels.jsonl"
@@ -357,6 +369,7 @@ def test_names_of_earlier_versions_do_not_say_what_was_shown_and_are_judged_alik
     assert "shown" not in path.read_text()
 
 
+@pytest.mark.slow
 def test_a_dry_run_after_images_are_gone(saeviz_command, run_file):
     saeviz_command("run", run_file)
     told = saeviz_command("run", run_file, "--dry-run", "--set", "images.n=40")
@@ -365,6 +378,7 @@ def test_a_dry_run_after_images_are_gone(saeviz_command, run_file):
     assert "features to judge with words" in told.out
 
 
+@pytest.mark.slow
 def test_the_report_is_made_anew_after_judging(run_file):
     saeviz.run(run_file, settings=["judge.use=none"])
     log = run_file.parent / "runs" / "fake" / "log.txt"
@@ -375,6 +389,7 @@ def test_the_report_is_made_anew_after_judging(run_file):
     assert "report: up to date" not in said
 
 
+@pytest.mark.slow
 def test_a_damaged_file_says_what_to_do(run_file):
     run = saeviz.run(run_file)
     (run.dir / "judgements.jsonl").write_text('{"layer": 1}\n')
@@ -400,6 +415,7 @@ def test_who_judges(run_file):
     assert judge("labeler.use=free", "judge.use=none") == "none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -428,6 +444,7 @@ def test_a_judge_of_its_own_has_its_own_budget(run_file):
 # telling
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_judging_takes(saeviz_command, run_file):
     fresh = saeviz_command("run", run_file, "--dry-run")
     assert "judge    would run words; what it costs is known once features are selected" in fresh.out
@@ -446,6 +463,7 @@ def test_a_dry_run_says_what_judging_takes(saeviz_command, run_file):
     assert "would run without a judge" in saeviz_command("run", run_file, "--dry-run", "--set", "judge.use=none").out
 
 
+@pytest.mark.slow
 def test_show_tells_the_verdict(saeviz_command, run_file):
     run = saeviz.run(run_file)
     judged = run.judgements[run.judgements["reason"] == ""].iloc[0]
@@ -472,6 +490,7 @@ def outcomes_of(n, sensitivity, specificity):
         yield mean_of(proportion(a, n), proportion(b, n)), chance
 
 
+@pytest.mark.slow
 def test_the_interval_holds_what_it_promises():
     coverage = []
     for sensitivity, specificity in product((0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95), repeat=2):

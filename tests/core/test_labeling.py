@@ -116,6 +116,7 @@ def test_names_are_made_in_threads_kept_at_once_and_put_in_order(threads_run, mo
     assert record["counts"] == {"labeled": n, "new": n}
 
 
+@pytest.mark.slow
 def test_a_pause_keeps_what_is_there_and_the_next_run_goes_on(saeviz_command, threads_run):
     paused = saeviz_command("run", threads_run, "--set", "labeler.budget=4")
     assert paused.code == saeviz.ExitCode.PARTIAL
@@ -137,6 +138,7 @@ def test_a_pause_keeps_what_is_there_and_the_next_run_goes_on(saeviz_command, th
     assert all(label.label in report.read_text() for label in run.labels.values()), "the report has the new names"
 
 
+@pytest.mark.slow
 def test_a_wrong_key_stops_at_once_and_keeps_what_is_there(saeviz_command, threads_run):
     stopped = saeviz_command("run", threads_run, "--set", "labeler.wrong_key_after=2", "--set", "labeler.seconds=0.05")
     assert stopped.code == saeviz.ExitCode.USAGE
@@ -148,6 +150,7 @@ def test_a_wrong_key_stops_at_once_and_keeps_what_is_there(saeviz_command, threa
     assert saeviz_command("run", threads_run).code == saeviz.ExitCode.DONE
 
 
+@pytest.mark.slow
 def test_options_that_only_tune_make_no_name_anew(threads_run):
     saeviz.run(threads_run)
     again = saeviz.run(threads_run, settings=["labeler.seconds=0.001", "labeler.budget=0"])
@@ -156,6 +159,7 @@ def test_options_that_only_tune_make_no_name_anew(threads_run):
     assert all(label.label.startswith("new ") for label in changed.labels.values())
 
 
+@pytest.mark.slow
 def test_redo_makes_every_name_anew(threads_run):
     run = saeviz.run(threads_run)
     n = len(run.selected)
@@ -181,6 +185,7 @@ def snapshot(folder):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_it_would_cost_and_does_nothing(saeviz_command, threads_run):
     fresh = saeviz_command("run", threads_run, "--dry-run")
     assert fresh.code == saeviz.ExitCode.DONE
@@ -203,6 +208,7 @@ def test_a_dry_run_says_what_it_would_cost_and_does_nothing(saeviz_command, thre
     assert "without a labeler" in none.out
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_finished_run(saeviz_command, threads_run):
     saeviz_command("run", threads_run)
     told = saeviz_command("run", threads_run, "--dry-run").out
@@ -307,6 +313,7 @@ def saeviz_labelers():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scorer", "measure"),
     [

@@ -48,6 +48,7 @@ def known(rows: pd.DataFrame) -> list[dict]:
     ]
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_tables(run):
     for feature in features(run):
         assert [run.scores_of(feature)] == known(own(run.scores, feature))
@@ -55,6 +56,7 @@ def test_rows_are_those_of_the_tables(run):
         assert found == known(own(run.correlations, feature).sort_values("rating"))
 
 
+@pytest.mark.slow
 def test_top_images_are_those_of_the_table_by_rank(run):
     table = pd.read_parquet(run.dir / "top_images.parquet")
     some = 0
@@ -69,6 +71,7 @@ def test_top_images_are_those_of_the_table_by_rank(run):
     assert some
 
 
+@pytest.mark.slow
 def test_companions_are_the_others_of_the_cluster_most_active_first(run):
     table = run.scores
     some = 0

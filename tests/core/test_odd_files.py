@@ -70,6 +70,7 @@ def test_a_run_file_that_is_no_file_is_refused_and_never_waited_for(saeviz_comma
     assert ODD[make] in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("name", ["labels.jsonl", "failures.jsonl", "scores.parquet", "selected.csv"])
 def test_what_a_received_run_directory_has_instead_of_a_file_is_named(name, make, finished):

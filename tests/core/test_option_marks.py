@@ -103,6 +103,7 @@ def test_notes_without_end_and_with_escapes_are_shown_in_part(saeviz_command, in
     assert not {"\x1b", "\u202e"} & set(ended.out)
 
 
+@pytest.mark.slow
 def test_defaults_are_shown_as_they_are_written(saeviz_command, in_house):
     words = in_house("return []")
 

@@ -48,6 +48,7 @@ def test_a_run_leaves_the_files_of_the_contract(fake_run):
     assert len(run.correlations) == n_features * len(run.ratings)
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_the_embeddings_came_from(fake_run, monkeypatch):
     from saeviz.testing.fakes import FakeEmbeddings
 
@@ -77,6 +78,7 @@ def test_the_same_run_again_does_nothing(fake_run):
     assert stages_that_ran(fake_run) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "ran"),
     [
@@ -156,6 +158,7 @@ def rows_of(run):
     return dict(zip(batch.item_ids, batch.matrix.toarray().tolist(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_picture_that_changed_and_cannot_be_read_is_left_out_until_it_can(folder_run):
     run_file, folder = folder_run
     whole = (folder / "2.png").read_bytes()
@@ -185,6 +188,7 @@ def test_a_run_with_nothing_to_do_looks_at_each_picture_once(folder_run, monkeyp
     assert looked_at == ["0.png", "1.png", "2.png", "3.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("during", ["extract", "embed"])
 def test_a_picture_that_changes_while_the_run_is_on_is_made_anew_by_the_next(folder_run, monkeypatch, during):
     from saeviz.testing.fakes import FakeEmbeddings, FakeExtractor
@@ -253,6 +257,7 @@ def test_what_is_broken_is_listed_and_the_rest_goes_on(fake_run):
     assert len(repaired.items) == 24
 
 
+@pytest.mark.slow
 def test_a_feature_without_a_name_is_listed_and_tried_again(fake_run, monkeypatch):
     from saeviz.testing.fakes import FakeLabeler
 
@@ -303,6 +308,7 @@ def test_a_run_without_labeler_embeddings_and_ratings_is_a_run(fake_run):
     assert "monosemanticity" not in run.scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_images_are_a_run_without_correlations(fake_run, n):
     run = saeviz.run(fake_run, settings=[f"images.n={n}"])
@@ -310,6 +316,7 @@ def test_one_or_two_images_are_a_run_without_correlations(fake_run, n):
     assert run.correlations["q"].isna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unrated", "is_said"), [(11, False), (12, True)])
 def test_ratings_that_half_of_the_images_lack_are_said_once(fake_run, unrated, is_said):
     run = saeviz.run(fake_run, settings=["images.n=24", f"images.unrated={unrated}"])
@@ -419,6 +426,7 @@ def test_a_run_directory_of_other_images_is_refused(finished_run):
         saeviz.run(finished_run, settings=["images.use=gallery", "images.count=3"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["of another run", "of this run before"])
 def test_a_store_that_this_run_did_not_write_is_not_emptied(fake_run, tmp_path, first):
     """Neither at its first run nor when `store.path` changes to it later; what is in it stays."""
@@ -449,6 +457,7 @@ def test_an_option_that_no_outcome_depends_on_runs_nothing_again(finished_run, s
     assert stages_that_ran(finished_run, setting) == []
 
 
+@pytest.mark.slow
 def test_features_from_other_files_than_before_are_told(fake_run, monkeypatch, caplog):
     """As when the branch of a hub that a run names has moved on between two runs."""
     from saeviz.testing.fakes import FakeExtractor

@@ -107,6 +107,7 @@ def hostile(received, tmp_path):
     return mark
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READ)
 def test_no_code_that_the_manifest_names_is_loaded(saeviz_command, received, hostile, command, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
@@ -153,6 +154,7 @@ HOSTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READ)
 @pytest.mark.parametrize("name", HOSTS)
 def test_no_host_is_contacted_and_no_key_is_given(saeviz_command, received, host, monkeypatch, command, name):
@@ -345,6 +347,7 @@ def test_what_is_offline_because_a_run_is_read_says_how_to_change_it(received, t
         item.open()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [False, True])
 def test_reading_makes_no_database_where_the_manifest_says(saeviz_command, received, tmp_path, there):
     pytest.importorskip("sqlalchemy", reason="needs sqlalchemy")

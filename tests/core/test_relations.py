@@ -55,6 +55,7 @@ def requests(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scorer", "prefix"),
     [
@@ -83,6 +84,7 @@ def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_
     assert ('class="held-out' in page) == (prefix == "spearman_")
 
 
+@pytest.mark.slow
 def test_scorers_of_different_ratings_are_a_run_and_the_first_one_of_the_file_is_the_main_one(fake_run, requests):
     """`warmth`, the first rating, has correlations of the second scorer only."""
     scorers = 'scorers=[{use = "spearman", ratings = ["noise"]}, {use = "point-biserial"}]'
@@ -93,6 +95,7 @@ def test_scorers_of_different_ratings_are_a_run_and_the_first_one_of_the_file_is
     assert {relation.rating for request in requests for relation in request.relations} == {"noise"}
 
 
+@pytest.mark.slow
 def test_a_run_of_raters_alone_shows_their_relations_by_the_number_of_images(fake_run, requests, monkeypatch):
     draw = FakeImages._item
 

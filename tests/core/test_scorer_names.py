@@ -115,6 +115,7 @@ def test_bh_max_t_and_a_split_stand_side_by_side(fake_run, monkeypatch):
     assert "held-out r" in page
 
 
+@pytest.mark.slow
 def test_a_name_is_read_again_from_the_manifest(fake_run):
     settings = ["scorers=[{use='pearson-bh', name='bh'}]"]
     first = saeviz.run(fake_run, settings=settings)

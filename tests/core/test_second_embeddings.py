@@ -75,6 +75,7 @@ def test_one_that_comes_back_changed_is_made_anew(fake_run, embedded):
     assert run.manifest["stages"]["embed-second"]["counts"]["embedded"] == 24
 
 
+@pytest.mark.slow
 def test_changing_the_first_leaves_the_second_as_it_is(fake_run, embedded):
     saeviz.run(fake_run, settings=[SECOND])
     saeviz.run(fake_run, settings=[SECOND, "embeddings.seconds_per_item=0.0001"])
@@ -95,6 +96,7 @@ def test_scoring_does_not_begin_without_it(finished_run, embedded):
         saeviz.run(finished_run, settings=[SECOND], plan=Plan(first="score"))
 
 
+@pytest.mark.slow
 def test_an_image_that_it_could_not_read_is_forgotten_with_it(fake_run, monkeypatch):
     original = FakeEmbeddings.embed
 
@@ -112,6 +114,7 @@ def test_an_image_that_it_could_not_read_is_forgotten_with_it(fake_run, monkeypa
     assert saeviz.run(fake_run).failures == []
 
 
+@pytest.mark.slow
 def test_the_manifest_opens_the_run_again(fake_run):
     directory = saeviz.run(fake_run, settings=[SECOND]).dir
     config = json.loads((directory / "run.json").read_text())["config"]

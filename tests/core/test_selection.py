@@ -114,6 +114,7 @@ def test_the_half_of_each_image_gives_the_correlations_of_that_half(fake_run):
         assert some.to_numpy() == pytest.approx(expected[some.index].to_numpy(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_what_counts_can_be_required_in_the_run_file_and_by_its_old_name(fake_run, caplog):
     held = saeviz.run(
         fake_run,

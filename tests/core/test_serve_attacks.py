@@ -97,6 +97,7 @@ def report(tmp_path_factory) -> Path:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["report", "api"])
 def test_what_is_no_request_is_refused_and_nobody_else_notices(report, what, tmp_path):
     """One server takes them all: nothing is written to the terminal, and it still answers."""
@@ -115,6 +116,7 @@ def test_what_is_no_request_is_refused_and_nobody_else_notices(report, what, tmp
     assert len(said.splitlines()) == 2, said
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_of_this_machine_is_refused(report):
     served = Served(report, token=None)
     try:
@@ -126,6 +128,7 @@ def test_a_name_that_is_not_of_this_machine_is_refused(report):
         served.stop()
 
 
+@pytest.mark.slow
 def test_pipelined_requests_are_answered_in_order(report):
     served = Served(report, token=None)
     try:
@@ -136,6 +139,7 @@ def test_pipelined_requests_are_answered_in_order(report):
         served.stop()
 
 
+@pytest.mark.slow
 def test_it_ends_although_a_request_has_not_come_whole(tmp_path):
     served = Served("--api", f"npz:{tmp_path / 'store'}")
     waiting = []
@@ -151,6 +155,7 @@ def test_it_ends_although_a_request_has_not_come_whole(tmp_path):
         one.close()
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_in_the_middle_of_an_answer(report):
     (report / "report" / "large.bin").write_bytes(bytes(8 << 20))
     served = Served(report, token=None)
@@ -172,6 +177,7 @@ def test_a_port_that_is_taken_is_named(saeviz_command, report):
     assert "--port 0 picks a free one" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 def test_the_other_loopback_address(report):
     served = Served(report, "--host", "::1", token=None)
@@ -199,6 +205,7 @@ def saeviz_embedding_providers():
 """
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_a_sentence_for_client_and_terminal(report, tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN)
     copy = tmp_path / "run"

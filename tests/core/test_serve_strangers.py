@@ -45,6 +45,7 @@ def received(finished_run) -> Path:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [["secret.html"], ["../keys/index.html"], ["KEYS/index.html"], [7], "x", None])
 def test_only_the_report_of_the_run_is_served_whatever_the_manifest_says(received, files):
     manifest = json.loads((received / "run.json").read_text())
@@ -88,6 +89,7 @@ def test_a_report_that_is_a_link_is_refused(saeviz_command, received, what):
 # ---- images
 
 
+@pytest.mark.slow
 def test_only_what_is_an_image_is_handed_out(tmp_path, finished_run):
     (tmp_path / "key.png").write_text("secret")
     (tmp_path / "page.ps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
@@ -169,6 +171,7 @@ def begun(served: Served, length: int) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_only_the_surplus_is_refused(served):
     from saeviz.serving.limits import REQUESTS
 
@@ -251,6 +254,7 @@ async def start(send, status):
     await send({"type": "http.response.start", "status": status, "headers": []})
 
 
+@pytest.mark.slow
 def test_an_answer_that_nobody_reads_is_dropped(monkeypatch):
     monkeypatch.setattr("saeviz.serving.connections.STALLED_SECONDS", 0.2)
     ended = threading.Event()
@@ -265,6 +269,7 @@ def test_an_answer_that_nobody_reads_is_dropped(monkeypatch):
         assert ended.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_connection_without_a_request_is_closed(monkeypatch):
     """The time-out itself, with a short one, in this process."""
     monkeypatch.setattr("saeviz.serving.connections.HEADER_SECONDS", 0.2)

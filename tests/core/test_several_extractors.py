@@ -73,6 +73,7 @@ def test_the_same_command_again_does_nothing_and_a_new_option_of_one_extracts_ag
     assert [str(space) for space in changed.spaces] == ["clip.layer1.cls", "dino.layer2.cls", "dino.layer2.patch-max"]
 
 
+@pytest.mark.slow
 def test_an_open_run_looks_at_single_images_by_the_extractor_of_a_feature(two):
     saeviz.run(two)
     run = saeviz.open_run(two.parent / "runs" / "fake", plugins=["module:saeviz.testing.fakes"])
@@ -85,6 +86,7 @@ def test_an_open_run_looks_at_single_images_by_the_extractor_of_a_feature(two):
     assert run.heatmap_image("clip.layer1.cls/3", item.item_id).mode == "RGB"
 
 
+@pytest.mark.slow
 def test_single_images_are_answered_by_the_name_that_was_asked_for(two):
     run = saeviz.run(two)
     both = combined(
@@ -142,6 +144,7 @@ def saeviz_feature_extractors():
 """
 
 
+@pytest.mark.slow
 def test_where_features_come_from_is_kept_whatever_is_extracted_last(two):
     plugin = two.parent / "sourced.py"
     plugin.write_text(SOURCED)
@@ -181,6 +184,7 @@ def saeviz_feature_extractors():
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_in_the_second_does_not_repeat_the_first(two):
     plugin = two.parent / "counting.py"
     plugin.write_text(COUNTING)
@@ -249,6 +253,7 @@ def test_mistakes_are_told_with_their_place(two, before, after, message):
     assert len(str(refused.value).splitlines()) == 1, "each mistake is told once"
 
 
+@pytest.mark.slow
 def test_the_manifest_has_them_as_the_run_file_and_is_read_again(two):
     run = saeviz.run(two)
     config = json.loads((run.dir / "run.json").read_text())["config"]
@@ -256,6 +261,7 @@ def test_the_manifest_has_them_as_the_run_file_and_is_read_again(two):
     assert [one["name"] for one in config["extractors"]] == ["clip", "dino"]
 
 
+@pytest.mark.slow
 def test_a_picture_that_one_cannot_read_is_left_out_once_and_for_all(two):
     two.write_text(two.read_text().replace("n = 24", "n = 24\nbroken = 2"))
     run = saeviz.run(two)

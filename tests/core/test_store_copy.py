@@ -145,6 +145,7 @@ STAGES = ("extract", "embed", "score", "select", "label", "judge", "report")
 UP_TO_DATE = [f"{stage}: up to date" for stage in STAGES]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_a_copy_of_its_features(saeviz_command, finished, fake_run, tmp_path):
     ended = saeviz_command("store", "copy", finished, "json:art", "--set", "to.shard_rows=7")
     assert ended.code == ExitCode.DONE, ended

@@ -167,6 +167,7 @@ def test_the_selected_features_open_in_a_spreadsheet(hostile_run, tmp_path):
     assert len(text.splitlines()) == len(rows) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["show", "layer1.cls/0"], ["plugins", "--plugins", "./mine.py"]])
 def test_commands_show_text_and_json_keeps_it(saeviz_command, hostile_run, command):
     assert hostile_run.code == 4
@@ -205,6 +206,7 @@ def test_an_output_that_has_no_letter_for_a_name(fake_run, tmp_path, encoding):
     assert json.loads(check("--json").decode("ascii"))["run_dir"] == str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the shell of POSIX")
 @pytest.mark.parametrize(
     ("redirected", "code"), [(">&-", 0), ("| head -c 1", 0), ("2>&-", 0), (">/dev/full", 1), ("2>/dev/full", 0)]

@@ -148,6 +148,7 @@ class ClearsOneSpace(fakes.MemoryStore):
         self._rows.pop(next(iter(self.spaces()), None), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("store", "test"),
     [
@@ -379,6 +380,7 @@ class TakesTheFirstRow(fakes.FakeSelector):
         return super().select(table, limit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("selector", "test"),
     [
@@ -476,6 +478,7 @@ class JudgeFormats(fakes.FakeLabeler):
         return super().judge(saeviz.FeatureLabel(label.label.format(red="red")), images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("labeler", "test"),
     [

@@ -149,6 +149,7 @@ def test_the_fakes_are_a_plugin_with_one_component_per_role():
         assert [one.name for one in implementation()] == [spec.name]
 
 
+@pytest.mark.slow
 def test_the_fakes_need_neither_pytest_nor_torch():
     code = """
 import sys

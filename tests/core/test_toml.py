@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(texts, values)
 def test_a_value_stands_on_one_line_and_reads_back(name, value):
     line = f"{toml_key(name)} = {toml_value(value)}"
@@ -30,6 +32,7 @@ def test_a_value_stands_on_one_line_and_reads_back(name, value):
     assert "\n" not in line
 
 
+@pytest.mark.slow
 @given(st.dictionaries(texts, values, max_size=4))
 def test_tables_read_back_and_none_is_left_out(tables):
     assert tomllib.loads(to_toml({**tables, "left out": None})) == {
@@ -58,6 +61,7 @@ def test_a_copy_prints_the_table_of_its_place(saeviz_command, fake_run, tmp_path
     assert tomllib.loads(printed)["store"] == {"use": "npz", "path": str(place)}
 
 
+@pytest.mark.slow
 def test_embedding_counts_images_and_not_portions(fake_run, monkeypatch):
     totals = {}
     watched = saeviz.pipeline.session.watched

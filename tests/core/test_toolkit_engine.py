@@ -65,6 +65,7 @@ def test_the_engine_is_not_known_before_the_first_batch(model):
     assert runner.engine == f"torch {torch.__version__.partition('+')[0]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [1, 2, 7])
 def test_any_number_of_images_after_any_first_batch(model, first):
     runner, _ = run(model, "openvino", pictures(first))
@@ -120,6 +121,7 @@ def test_openvino_by_name_without_openvino_is_a_wrong_option(monkeypatch):
         Options(engine="tensorrt")
 
 
+@pytest.mark.slow
 def test_other_devices_than_the_cpu_are_torchs(model):
     context = saeviz.Context(device="meta")
     runner = Runner(model.to("meta"), two_outputs, choice="auto", option="extractor.engine", context=context)
@@ -154,6 +156,7 @@ def untraceable(model, pixels):
     return (model(pixels),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forward", "reason"),
     [
@@ -181,6 +184,7 @@ def test_outputs_that_are_all_zero_are_the_same(model):
     assert not found.any()
 
 
+@pytest.mark.slow
 def test_openvinos_telemetry_is_not_loaded():
     code = "from saeviz.toolkit.openvino import import_openvino as f; f(); f(); import sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

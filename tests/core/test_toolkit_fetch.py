@@ -179,6 +179,7 @@ def dripping(r, head: str) -> None:
         r.raw("x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [
@@ -195,6 +196,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(site, open_fetcher, 
     assert "takes longer than 0.3 s" in refusal(open_fetcher(timeout=0.3), site.url("/a.png"))
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing_is_asked_again_and_then_left(site, open_fetcher, monkeypatch, slept):
     monkeypatch.setattr(request, "READ_SECONDS", 0.1)
     site.answers["/a.png"] = lambda r: r.site.ended.wait(5)

@@ -13,6 +13,7 @@ from saeviz.toolkit.multiple_testing import adjust
 P_VALUES = st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 1.0, np.nan])), max_size=40)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(P_VALUES, st.sampled_from(["bh", "by"]))
 def test_the_false_discovery_rate_is_that_of_scipy_over_the_p_that_are_there(p, method):

@@ -58,6 +58,7 @@ def crash_at(monkeypatch, call: int) -> None:
         monkeypatch.setattr(os, name, touch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", range(24))
 def test_a_crash_at_any_moment_leaves_whole_items_old_or_new(open_store, folder, monkeypatch, call):
     ids = [f"item {number}" for number in range(9)]

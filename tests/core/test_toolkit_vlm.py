@@ -108,6 +108,7 @@ def test_activations_are_told_as_shares_of_the_strongest():
 # the answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "label"),
     [
