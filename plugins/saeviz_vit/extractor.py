@@ -66,8 +66,12 @@ class SAEExtractor(SingleImages):
             activations = self._run(pixels)
             for site, pooler in poolers.items():
                 table = self._tables[site]
-                for tokens, features in pooler(activations, table.point).items():
-                    yield FeatureBatch(table.space(tokens, features.shape[1]), ids, to_csr(features))
+                for tokens, dense in pooler(activations, table.point).items():
+                    features, of_images = to_csr(dense), {}
+                    if tokens in VECTORS:  # decoding every patch would take as long as encoding it
+                        x = activations.cls(table.point)
+                        of_images["reconstruction_error"] = self._sae(site).unexplained(features, x)
+                    yield FeatureBatch(table.space(tokens, dense.shape[1]), ids, features, of_images)
 
     def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
         """Explained variance and L0 of each SAE on these images; see `saeviz.Checkable`."""

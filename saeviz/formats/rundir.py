@@ -82,6 +82,7 @@ class RunDir:
         self.manifest_file = path / "run.json"
         self.features = path / "features"
         self.items = path / "items.parquet"
+        self.of_images = path / "of_images.jsonl"
         self.scores = path / "scores.parquet"
         self.correlations = path / "correlations.parquet"
         self.top_images = path / "top_images.parquet"
@@ -318,7 +319,10 @@ def _stays_inside(name: PurePath) -> bool:
     return bool(name.parts) and not name.is_absolute() and ".." not in name.parts
 
 
-_RECORD = {"facts": dict, "counts": dict, "sha256": dict, "provenance": dict, "spaces": list, "copies": list}
+_RECORD = {
+    **dict.fromkeys(("facts", "counts", "sha256", "provenance"), dict),
+    **dict.fromkeys(("spaces", "copies", "of_images"), list),
+}
 """Fields of a stage's record in the manifest that are neither text nor numbers."""
 
 

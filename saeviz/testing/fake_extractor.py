@@ -44,6 +44,7 @@ class FakeExtractorOptions(Slow):
     tokens: tuple[Tokens, ...] = Field(("cls",), min_length=1, description="tokens at which the features are read")
     n_features: int = Field(32, ge=STATISTICS, description="number of features per space")
     batch_size: int = Field(4, ge=1, description="images per batch")
+    reconstruction_error: bool = Field(default=False, description="whether to hand over a number of every image")
 
 
 class FakeExtractor:
@@ -68,6 +69,7 @@ class FakeExtractor:
 
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
         """Features in batches; an unreadable picture is reported and left out."""
+        import numpy as np
         from scipy.sparse import csr_array
 
         source = iter(items)
@@ -78,7 +80,9 @@ class FakeExtractor:
             ids = tuple(item_id for item_id, _ in readable)
             for space in self.spaces:
                 rows = [self._pooled(patches, space) for _, patches in readable]
-                yield FeatureBatch(space, ids, csr_array(rows))
+                errors = np.array([float(1 - row[:STATISTICS].mean()) for row in rows])
+                of_images = {"reconstruction_error": errors} if self.options.reconstruction_error else {}
+                yield FeatureBatch(space, ids, csr_array(rows), of_images)
 
     def extract_from_image(
         self, image: Image | ImageItem | Path | str, layer: int | None = None, top_k: int = 20

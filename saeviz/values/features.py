@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import total_ordering
 from numbers import Integral
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from saeviz.values.errors import DataError, MalformedError
 
 if TYPE_CHECKING:
-    from saeviz.typing import CSR, Float32Array, IntArray
+    from saeviz.typing import CSR, Float32Array, FloatArray, IntArray
 
 
 Tokens = Literal["cls", "patch-max", "patch-mean"]
@@ -173,6 +173,11 @@ def _check_place(sae: str, layer: Layer, tokens: str) -> None:
         raise MalformedError(f"no such feature space: layer {layer}")
 
 
+def names_numbers_of_images(name: object) -> bool:
+    """Whether numbers in `FeatureBatch.of_images` can have this name; `l0` is what the core counts itself."""
+    return isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is not None and name != "l0"
+
+
 def check_id(item_id: str) -> None:
     """Raise `DataError` for an invalid item id; valid is any non-empty text that can be encoded as UTF-8."""
     if not item_id:
@@ -190,11 +195,15 @@ class FeatureBatch:
     `matrix` is a SciPy `csr_array`, float32 `[len(item_ids), space.n_features]`, with sorted indices and without stored
     zeros; row i belongs to `item_ids[i]`. Another dtype, unsorted indices or stored zeros are converted. Raises
     `DataError` if the shape does not fit, ids are invalid or not unique, or a value is not finite.
+
+    An extractor may add numbers of each image in `of_images`, such as `reconstruction_error`: floats `[len(item_ids)]`
+    by name, NaN where there is none. They become columns `NAME.SPACE` of `images.parquet`; stores do not keep them.
     """
 
     space: FeatureSpace
     item_ids: tuple[str, ...]
     matrix: CSR
+    of_images: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         import numpy as np
@@ -216,6 +225,23 @@ class FeatureBatch:
             matrix.sum_duplicates()
             matrix.eliminate_zeros()
         object.__setattr__(self, "matrix", matrix)
+        self._check_numbers_of_images()
+
+    def _check_numbers_of_images(self) -> None:
+        import numpy as np
+
+        for name, values in self.of_images.items():
+            found = np.asarray(values)
+            if not names_numbers_of_images(name):
+                raise MalformedError(
+                    f"{self.space}: numbers of images cannot be called {name!r}: lower-case letters, digits and _, "
+                    "with a letter first, and not l0, which the core counts"
+                )
+            if found.shape != (len(self),) or found.dtype.kind not in "biuf" or np.isinf(found).any():
+                raise MalformedError(
+                    f"{self.space}: {name!r} has {found.dtype}{list(found.shape)}, where a batch of {len(self)} images "
+                    "needs a finite number for each, or NaN"
+                )
 
     def __len__(self) -> int:
         return len(self.item_ids)

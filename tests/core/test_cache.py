@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sqlite3
@@ -391,8 +392,11 @@ def test_features_come_back_to_the_last_bit():
     generator = np.random.default_rng(0)
     rows = [np.sort(generator.choice(49_152, size, replace=False)) for size in (0, 1, 800, 49_152)]
     values = [generator.exponential(size=row.size).astype(np.float32) for row in rows]
-    entries = [_to_bytes(*pair) for pair in zip(rows, values, strict=True)]
-    matrix = _to_matrix([_to_row(entry, 49_152) for entry in entries], 49_152)
+    numbers = [{}, {"error": 0.1}, {"error": math.nan}, {"a": 1.0, "b": 1e-300}]
+    entries = [_to_bytes(*parts) for parts in zip(rows, values, numbers, strict=True)]
+    read = [_to_row(entry, 49_152) for entry in entries]
+    assert repr([found for *_, found in read]) == repr(numbers)
+    matrix = _to_matrix(read, 49_152)
     for number, (row, value) in enumerate(zip(rows, values, strict=True)):
         assert np.array_equal(matrix[[number]].indices, row)
         assert np.array_equal(matrix[[number]].data, value)

@@ -21,7 +21,9 @@ from tests.waiting import PATIENCE
 pytestmark = pytest.mark.slow
 
 JUDGED = '[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n'
-RUN = (JUDGED + FAKE_RUN).replace("n = 24", "n = 16\nbroken = 1") + "[selector]\nlimit = 4\n"
+RUN = (JUDGED + FAKE_RUN).replace("n = 24", "n = 16\nbroken = 1").replace(
+    'use = "fake-extractor"', 'use = "fake-extractor"\nreconstruction_error = true'
+) + "[selector]\nlimit = 4\n"
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -41,7 +43,8 @@ def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
     pd.testing.assert_frame_equal(run.scores, expected.scores)
     pd.testing.assert_frame_equal(run.correlations, expected.correlations)
     pd.testing.assert_frame_equal(run.judgements, expected.judgements)
-    for name in ("selected.csv", "labels.jsonl", "judgements.jsonl", "failures.jsonl"):
+    pd.testing.assert_frame_equal(run.images_table, expected.images_table)
+    for name in ("selected.csv", "of_images.jsonl", "labels.jsonl", "judgements.jsonl", "failures.jsonl"):
         assert (run.dir / name).read_text() == (expected.dir / name).read_text(), name
     top, expected_top = (pd.read_parquet(one.dir / "top_images.parquet") for one in (run, expected))
     pd.testing.assert_frame_equal(top, expected_top)
@@ -129,7 +132,9 @@ def test_killed_at_each_file_that_it_writes(tmp_path):
     """Before each file of its own that a run puts in its place, and before the last line of those with lines."""
     forked(tmp_path, AT_EACH_WRITE)
     writes = list(enumerate((tmp_path / "whole.writes").read_text().splitlines(), start=1))
-    last = {name: number for number, name in writes if name in ("labels.jsonl+", "judgements.jsonl+")}
+    last = {
+        name: number for number, name in writes if name in ("of_images.jsonl+", "labels.jsonl+", "judgements.jsonl+")
+    }
     of_stages = {number: name for number, name in writes if not name.endswith((".npz", ".jsonl+"))}
     killed_at = of_stages | {number: name for name, number in last.items()}
     files = ["scores.parquet", "selected.csv", "labels.jsonl", "labels.jsonl+", "judgements.parquet", "run.json"]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from saeviz.typing import CSR, FloatArray
+
 Formula = Literal["published", "document"]
 CHUNK_VALUES = 2**24
 """Values held at once: 64 MiB."""
@@ -127,10 +129,29 @@ class SAE:
 
     def decode(self, features: Tensor, x: Tensor) -> Tensor:
         """Reconstruction `[n, d_in]` of activations `x`, on the CPU; `x` is needed to undo the normalisation."""
-        shift, scale = self._statistics(x.cpu())
+        return self._denormalize(features.cpu() @ self.W_dec, x.cpu())
+
+    def _denormalize(self, decoded: Tensor, x: Tensor) -> Tensor:
+        shift, scale = self._statistics(x)
         if self.config.normalization == "layer_norm":
             scale = scale - LAYER_NORM_EPS
-        return (features.cpu() @ self.W_dec + self._b_dec) * scale + shift
+        return (decoded + self._b_dec) * scale + shift
+
+    def unexplained(self, features: CSR, x: Tensor) -> FloatArray:
+        """Fraction of variance unexplained, `[n]`, of activations `[n, d_in]` with these features.
+
+        The squared error of the reconstruction, divided by that of `decode` of no features, which is the mean of the
+        activations as the SAE has it in its `b_dec`: 0 where nothing is lost, 1 where the features say nothing more
+        (the normalised error of Gao et al., arXiv 2406.04093, section 2). It does not depend on other images.
+        """
+        import torch
+
+        x = x.float().cpu()
+        decoded = torch.from_numpy(features @ self.W_dec.numpy())
+        error, baseline = (
+            ((x.double() - self._denormalize(one, x)) ** 2).sum(-1) for one in (decoded, torch.zeros_like(decoded))
+        )
+        return torch.where(baseline > 0, error / baseline, torch.nan).numpy()
 
     def _statistics(self, x: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """Mean and scale of the normalisation per token: subtracted, then divided by."""

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
+from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.sharing.shared import Shared
-from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.features import FeatureBatch, FeatureSpace, names_numbers_of_images
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeviz.contract.roles import EmbeddingProvider
-    from saeviz.typing import Float32Array, IntArray
+    from saeviz.typing import Float32Array, FloatArray, IntArray
 
-    _Row = tuple[Float32Array, IntArray]
+    _Row = tuple[Float32Array, IntArray, dict[str, float]]
 
 _COUNT = struct.Struct("<I")
+_MOST_OF_NUMBERS = 10_000
+"""Bytes that the numbers of an image may take."""
 
 
 class SharedFeatures(Shared):
@@ -37,11 +42,13 @@ class SharedFeatures(Shared):
         """The cached features of these items, for items that have them in all spaces."""
         for found in self.find(items):
             for space, rows in zip(self.spaces, zip(*found.values(), strict=True), strict=True):
-                yield FeatureBatch(space, tuple(found), _to_matrix(rows, space.n_features))
+                yield FeatureBatch(
+                    space, tuple(found), _to_matrix(rows, space.n_features), _by_name([numbers for *_, numbers in rows])
+                )
 
     def largest(self, part: int) -> int:
-        """The size of a row without zeros whose index gaps cannot be compressed."""
-        return _COUNT.size + 10 * self.spaces[part].n_features + 100
+        """The size of a row without zeros whose index gaps cannot be compressed, with numbers of its image."""
+        return _COUNT.size + 10 * self.spaces[part].n_features + 100 + _MOST_OF_NUMBERS
 
     def load(self, part: int, entry: bytes) -> _Row:
         """The row; raises `ValueError` if it is not a valid row of this space."""
@@ -52,7 +59,11 @@ class SharedFeatures(Shared):
         matrix = batch.matrix
         rows = [number for number, item_id in enumerate(batch.item_ids) if item_id in self.items]
         places = (slice(*matrix.indptr[row : row + 2]) for row in rows)
-        entries = (_to_bytes(matrix.indices[place], matrix.data[place]) for place in places)
+        numbers = ({name: float(values[row]) for name, values in batch.of_images.items()} for row in rows)
+        entries = (
+            _to_bytes(matrix.indices[place], matrix.data[place], of_image)
+            for place, of_image in zip(places, numbers, strict=True)
+        )
         items = [self.items[batch.item_ids[row]] for row in rows]
         self.add(items, self.spaces.index(batch.space), entries, self.provenance)
 
@@ -109,12 +120,16 @@ class SharedEmbeddings(Shared):
         return vectors
 
 
-def _to_bytes(indices: NDArray[Any], values: Float32Array) -> bytes:
-    """Encode one row: the number of values, the values, and the compressed gaps between their indices."""
+def _to_bytes(indices: NDArray[Any], values: Float32Array, of_image: Mapping[str, float]) -> bytes:
+    """Encode one row: the number of values, the values, the compressed gaps between their indices, and other numbers.
+
+    The last are JSON, nothing where there are none.
+    """
     import numpy as np
 
-    gaps = np.diff(indices, prepend=0).astype("<u4")
-    return _COUNT.pack(len(values)) + values.astype("<f4").tobytes() + zlib.compress(gaps.tobytes(), level=1)
+    gaps = zlib.compress(np.diff(indices, prepend=0).astype("<u4").tobytes(), level=1)
+    numbers = json.dumps(plain(of_image)).encode() if of_image else b""
+    return _COUNT.pack(len(values)) + values.astype("<f4").tobytes() + gaps + numbers
 
 
 def _to_row(entry: bytes, n_features: int) -> _Row:
@@ -132,20 +147,40 @@ def _to_row(entry: bytes, n_features: int) -> _Row:
         gaps = unpacker.decompress(entry[end:], 4 * count + 1)
     except zlib.error as error:
         raise ValueError(f"its indices cannot be unpacked: {error}") from None
-    if len(gaps) != 4 * count or not unpacker.eof or unpacker.unused_data:
+    if len(gaps) != 4 * count or not unpacker.eof:
         raise ValueError("it has another number of indices than of values")
     values = np.frombuffer(entry[_COUNT.size : end], "<f4").astype(np.float32, copy=False)
     steps = np.frombuffer(gaps, "<u4").astype(np.int64)
     indices = np.cumsum(steps)
     if not np.isfinite(values).all() or (count and ((steps[1:] < 1).any() or indices[-1] >= n_features)):
         raise ValueError("not a row of features of this space")
-    return values, indices
+    return values, indices, _to_numbers(unpacker.unused_data)
+
+
+def _by_name(rows: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
+    import numpy as np
+
+    names = dict.fromkeys(name for numbers in rows for name in numbers)
+    return {name: np.array([numbers.get(name, nan) for numbers in rows]) for name in names}
+
+
+def _to_numbers(entry: bytes) -> dict[str, float]:
+    try:
+        found = json.loads(entry) if entry else {}
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict) or not all(
+        names_numbers_of_images(name) and isinstance(value, float | None) and abs(value or 0) < inf
+        for name, value in found.items()
+    ):
+        raise ValueError("not numbers of an image")
+    return {name: nan if value is None else value for name, value in found.items()}
 
 
 def _to_matrix(rows: Sequence[_Row], n_features: int) -> Any:
     import numpy as np
     from scipy.sparse import csr_array
 
-    starts = np.cumsum([0, *(len(values) for values, _ in rows)])
+    starts = np.cumsum([0, *(len(values) for values, *_ in rows)])
     values, indices = (np.concatenate([row[place] for row in rows]) for place in (0, 1))
     return csr_array((values, indices, starts), shape=(len(rows), n_features))

@@ -9,6 +9,7 @@ from typing import Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
+from saeviz.formats.of_images import append_of_images, mend_of_images, read_of_images, write_of_images
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedFeatures
@@ -41,12 +42,14 @@ class Extract(Stage):
         session.components.store.clear()
         session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)
+        session.rundir.of_images.unlink(missing_ok=True)
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Extract pending images; each batch is stored before the next one is computed."""
         session.dataset.look_again()  # failures are retried
         _refuse_another_runs_store(session)
         _settle_in_store(session)
+        mend_of_images(session.rundir.of_images)
         spaces = session.dataset.spaces
         pending = _pending(session)
         logger.info("extract: %d of %d images to do in %s", len(pending), len(session.dataset.items), _names(spaces))
@@ -67,11 +70,17 @@ class Extract(Stage):
             )
         new = set.intersection(*written.values())
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending} - new)
+        of_images = read_of_images(session.rundir.of_images)
+        if of_images:
+            others = (item_id for values in of_images.values() for item_id in values)  # kept, as a store keeps them
+            ids = dict.fromkeys([*(item.item_id for item in done), *others])
+            write_of_images(session.rundir.of_images, of_images, list(ids))
         return {
             "store": session.config.store.identity(),
             "counts": {"images": len(session.dataset.items), "extracted": len(done)},
             "spaces": [record_of(space) for space in spaces],
-            "outputs": [session.rundir.items],
+            "of_images": list(of_images),
+            "outputs": [session.rundir.items, session.rundir.of_images],
             **_known_provenance(session),
         }
 
@@ -91,6 +100,8 @@ def _extract_with(
     pending = [item for item in pending if item.item_id not in done]
     with closing(SharedFeatures(session, config, spaces)) as shared:
         for batch in chain(shared.batches(pending), _extracted(session, config, pending, own, shared)):
+            if batch.of_images:  # before its features: an image that has these counts as done
+                append_of_images(session.rundir.of_images, batch)
             session.components.store.write(batch)
             own[batch.space].update(batch.item_ids)
     _list_what_was_not_handed_over(session, config, pending, own)
@@ -151,6 +162,7 @@ def _pending(session: Session) -> list[ImageItem]:
     if done and not session.rundir.items.exists():
         return list(session.dataset.items)  # it is unknown which pictures the features belong to
     before, now = _fingerprints(session), session.dataset.fingerprints
+    done -= _with_lost_numbers(session, done)
     return [
         item
         for item in session.dataset.items
@@ -158,10 +170,18 @@ def _pending(session: Session) -> list[ImageItem]:
     ]
 
 
+def _with_lost_numbers(session: Session, done: set[str]) -> set[str]:
+    """Items of which the extractor's numbers were written down and are lost, as the file was damaged."""
+    columns = session.rundir.read_manifest()["stages"].get("extract", {}).get("of_images", [])
+    known = read_of_images(session.rundir.of_images) if columns else {}
+    return set().union(*(done - known.get(str(name), {}).keys() for name in columns))
+
+
 def _with_the_same_picture(session: Session, pending: Sequence[ImageItem]) -> set[str]:
     """The pending items whose features in the store, if there are any, are of the picture as it is now."""
     before, now = _fingerprints(session), session.dataset.fingerprints
-    return {item.item_id for item in pending if before.get(item.item_id) == now[item.item_id]}
+    same = {item.item_id for item in pending if before.get(item.item_id) == now[item.item_id]}
+    return same - _with_lost_numbers(session, same)
 
 
 def _fingerprints(session: Session) -> dict[str, str]:

@@ -11,6 +11,7 @@ from saeviz.config.columns import GivenColumns, renamed
 from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.of_images import read_of_images
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
@@ -83,6 +84,7 @@ class Score(Stage):
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
         columns: list[ScoreColumn] = []
         of_images: dict[str, Any] = {f"l0.{data.space}": _n_active(data) for data in inputs}
+        of_images |= _given_by_extractors(session, items)
         facts: dict[str, Any] = {}
         targets = {None, *session.dataset.ratings}
         given = GivenColumns()
@@ -202,6 +204,15 @@ def _n_active(data: ScoreInput) -> IntArray:
 
     parts = [matrix.sign().maximum(0).sum(axis=1) for _, matrix in data.chunks()]
     return np.concatenate([np.asarray(part).ravel() for part in parts] or [np.zeros(0)]).astype(np.int64)
+
+
+def _given_by_extractors(session: Session, items: list[ImageItem]) -> dict[str, FloatArray]:
+    """What extractors handed over of the images with their features, NaN where there is nothing of one."""
+    import numpy as np
+
+    session.rundir.verify(session.rundir.of_images, "extract")
+    known = read_of_images(session.rundir.of_images)
+    return {name: np.array([values.get(item.item_id, np.nan) for item in items]) for name, values in known.items()}
 
 
 def _images_table(items: list[ImageItem], columns: Mapping[str, Any]) -> pd.DataFrame:

@@ -367,6 +367,22 @@ def test_reconstruction_of_one_image(build, images, make):
     np.testing.assert_allclose(found, expected[0], atol=2e-3)
 
 
+def test_how_badly_each_image_is_reconstructed(build, images, make):
+    """For the class token of each image, whatever batch it is in; patches are not decoded."""
+    states = {"clip": clip_states, "vit": vit_states}[build.kind](build.folder, images)
+    x = np.asarray(states[0][:, 0], np.float64)
+    _, estimate = make.encode(x, make.weights(0))
+    baseline = make.weights(0)["b_dec"].double().numpy()
+    expected = ((x - estimate) ** 2).sum(1) / ((x - baseline) ** 2).sum(1)
+    for size in (2, 64):
+        batches = build(layers=[0], tokens=["cls", "patch-max"], batch_size=size).extract(images)
+        found: dict[str, list[float]] = {}
+        for batch in batches:
+            found.setdefault(str(batch.space), []).extend(batch.of_images.get("reconstruction_error", ()))
+        np.testing.assert_allclose(found["layer0.cls"], expected, rtol=1e-3)
+        assert found["layer0.patch-max"] == []
+
+
 def test_where_a_feature_fires(build, images, make):
     spatial = build().extract_spatial(images[3], layer=0)
     side = 7 if build.kind == "clip" else 4

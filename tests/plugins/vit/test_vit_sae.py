@@ -45,6 +45,30 @@ def test_features_and_reconstruction_follow_the_published_formulas(tmp_path, mak
         assert int((found > 0).sum(1).max()) <= k
 
 
+@pytest.mark.parametrize("normalization", [None, "layer_norm", "constant_norm_rescale"])
+def test_the_variance_that_is_not_explained(tmp_path, make, x, normalization):
+    """The squared error of the reconstruction, in parts of that of the decoder's bias alone."""
+    from scipy.sparse import csr_array
+
+    sae = load(make.sae(tmp_path, normalize_activations=normalization))
+    features, estimate = make.encode(x, make.weights(), normalization=normalization)
+    silent = {**make.weights(), "b_enc": torch.full((make.d_sae,), -1e6)}
+    nothing, baseline = make.encode(x, silent, normalization=normalization)
+    exact = x.double().numpy()
+    expected = ((exact - estimate) ** 2).sum(1) / ((exact - baseline) ** 2).sum(1)
+    found = sae.unexplained(csr_array(features.astype(np.float32)), x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(sae.unexplained(csr_array(nothing.astype(np.float32)), x), 1.0)
+
+
+def test_the_variance_that_is_not_explained_is_unknown_where_there_is_none(tmp_path, make):
+    from scipy.sparse import csr_array
+
+    sae = load(make.sae(tmp_path))
+    x = make.weights()["b_dec"][None]
+    assert np.isnan(sae.unexplained(csr_array((1, make.d_sae), dtype=np.float32), x)).all()
+
+
 def test_the_documents_formula_leaves_out_the_decoder_bias(tmp_path, make, x):
     folder = make.sae(tmp_path)
     expected, _ = make.encode(x, make.weights(), subtract=False)
