@@ -1,6 +1,6 @@
 """Scorers that test which features correlate with which human ratings.
 
-`pearson-bh`, `spearman`, `point-biserial`, `auc` and `partial`.
+`pearson-bh`, `spearman`, `point-biserial`, `auc` and `partial`; and `moderation`, whether such a relation differs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ def column_of(name: str, known: Collection[str]) -> str:
     return name if name in known else name.removeprefix(CATEGORY)
 
 
-class CorrelationOptions(saeviz.Options):
+class TestOptions(saeviz.Options):
     """Options of every scorer of this plugin."""
+
+    __test__ = False  # pytest takes it for tests
 
     alpha: float = Field(default=0.05, gt=0, lt=1, description="error rate for `significant`, see `correction`")
     min_active: int = Field(
@@ -43,6 +45,17 @@ class CorrelationOptions(saeviz.Options):
         description="which tests are adjusted together: all of the `run`, those of each feature `space`, or those "
         "of each `rating`",
     )
+
+    def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for a rating that no image has."""
+        from saeviz.toolkit.ratings import check_names
+
+        check_names(self.ratings or (), ratings, f"{place}.ratings")
+
+
+class CorrelationOptions(TestOptions):
+    """Options of every scorer of correlations."""
+
     correction: Correction = Field(
         default="bh",
         description=(
@@ -71,12 +84,6 @@ class CorrelationOptions(saeviz.Options):
         lt=1,
         description="`negligible` are correlations that are shown to be smaller than this, by a test of equivalence",
     )
-
-    def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:
-        """Raise `ConfigError` for a rating that no image has."""
-        from saeviz.toolkit.ratings import check_names
-
-        check_names(self.ratings or (), ratings, f"{place}.ratings")
 
     @model_validator(mode="after")
     def _permutations_suffice(self) -> CorrelationOptions:
@@ -148,13 +155,68 @@ class PartialOptions(LinearOptions):
         return self
 
 
+class ModerationOptions(TestOptions):
+    """Options of `moderation`."""
+
+    moderators: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "ratings and metadata columns with which a relation may change; a column is numeric if all its cells are "
+            "numbers, else a category, each level of which is compared with the others; `category:code` treats the "
+            "numbers in `code` as categories"
+        ),
+    )
+    rater_groups: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description=(
+            "pairs of ratings of the same thing on the same scale by two groups of raters, such as "
+            '["mood_women", "mood_men"]; is the relation with the second stronger?'
+        ),
+    )
+    control: tuple[str, ...] = Field(default=(), description="ratings and metadata columns to hold constant")
+    correction: Literal["bh", "by", "bonferroni"] = Field(
+        default="bh", description="how p-values are adjusted within a family, as for correlations"
+    )
+    errors: Errors = Field(
+        default="auto",
+        description=(
+            "how p and intervals are computed: for `independent` images of equal spread; for independent images whose "
+            "spread differs, `hc2`; for images in groups, `clusters`. `auto`: clusters if the images have groups, else "
+            "hc2"
+        ),
+    )
+
+    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` for a rating or a column that no image has."""
+        from saeviz.toolkit.ratings import check_names
+
+        super().check_data(place, ratings, metadata)
+        known = [*ratings, *metadata]
+        for option in ("moderators", "control"):
+            columns = [column_of(name, known) for name in getattr(self, option)]
+            check_names(columns, known, f"{place}.{option}", "rating or metadata")
+        check_names([name for pair in self.rater_groups for name in pair], ratings, f"{place}.rater_groups")
+
+    @model_validator(mode="after")
+    def _something_to_compare(self) -> ModerationOptions:
+        if not self.moderators and not self.rater_groups:
+            raise ValueError(
+                'name what a relation may change with: moderators = ["category"], or rater_groups = '
+                '[["mood_women", "mood_men"]]'
+            )
+        same = [one for one, other in self.rater_groups if one == other]
+        if same:
+            raise ValueError(f"rater_groups: {same[0]!r} is compared with itself")
+        return self
+
+
 _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant", "negligible")
 _ROBUST = (*_COLUMNS, "df", "n_groups", "r_within", "heterogeneity_p")
 
 
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
-    """The five scorers."""
+    """The six scorers."""
     yield saeviz.ScorerSpec(
         name="pearson-bh",
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
@@ -194,4 +256,11 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.partial:Partial",
         uses_embeddings=False,
         columns=tuple(f"partial_{column}" for column in _ROBUST),
+    )
+    yield saeviz.ScorerSpec(
+        name="moderation",
+        summary="whether a relation with a rating differs between groups of images or of raters",
+        options=ModerationOptions,
+        factory="saeviz_correlation.moderation:Moderation",
+        uses_embeddings=False,
     )

@@ -25,13 +25,15 @@ FEW = 12
 class Control(NamedTuple):
     """One thing to hold constant: its column, float64 `[n_items, n]` with NaN where it is missing, and in words how.
 
-    `codes` is the number of different values where a number looks like the code of a category, else 0.
+    `codes` is the number of different values where a number looks like the code of a category, else 0. `levels` names
+    the columns of a category, which has one for each of its values.
     """
 
     column: str
     values: FloatArray
     words: str
     codes: int
+    levels: tuple[str, ...] = ()
 
 
 def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> list[Control]:
@@ -55,8 +57,8 @@ def _control(data: ScoreInput, name: str, place: str) -> Control:
             raise ConfigError(f"{place}: {column!r} has an infinite value; leave a cell empty if its value is missing")
         numbers = _numbers(cells)
     if column != name or numbers is None:
-        dummies = _dummies(cells, column, place)
-        return Control(column, dummies, f"{column} ({dummies.shape[1]} categories)", 0)
+        levels = _levels(cells, column, place)
+        return Control(column, _dummies(cells, levels), f"{column} ({len(levels)} categories)", 0, levels)
     return Control(
         column,
         numbers[:, None],
@@ -87,7 +89,7 @@ def _numbers(cells: Sequence[str]) -> FloatArray | None:
     return np.array([math.nan if number is None else number for number in numbers])
 
 
-def _dummies(cells: Sequence[str], name: str, place: str) -> FloatArray:
+def _levels(cells: Sequence[str], name: str, place: str) -> tuple[str, ...]:
     categories = sorted({cell for cell in cells if cell.strip()})
     if len(categories) > MAX_CATEGORIES:
         some = ", ".join(map(repr, categories[:3]))
@@ -95,6 +97,10 @@ def _dummies(cells: Sequence[str], name: str, place: str) -> FloatArray:
             f"{place}: {name!r} has {len(categories)} different values, such as {some}; a category has at most "
             f"{MAX_CATEGORIES}, and a number has nothing but numbers in its cells"
         )
+    return tuple(categories)
+
+
+def _dummies(cells: Sequence[str], categories: Sequence[str]) -> FloatArray:
     codes = {category: code for code, category in enumerate(categories)}
     dummies = np.zeros((len(cells), len(categories)))
     for row, cell in enumerate(cells):

@@ -1,0 +1,162 @@
+"""Whether the relation of a feature with a rating differs between groups of images or of raters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeviz import ConfigError, Context, ScoreColumn, ScoreFact, ScoreInput
+from saeviz.toolkit.multiple_testing import adjust
+from saeviz_correlation import ModerationOptions
+from saeviz_correlation.clusters import group_codes
+from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.moderators import Sample, count_active, make_contrasts, make_samples
+from saeviz_correlation.scorer import FEW_GROUPS
+from saeviz_correlation.slopes import slopes
+
+if TYPE_CHECKING:
+    from saeviz.typing import CSR, FloatArray, IntArray
+
+PREFIX = "moderation_"
+AT_ONCE = 1 << 24
+"""Features times images, of which is counted at once where a feature fires."""
+
+
+class Moderation:
+    """The slope of each rating on a feature where a moderator is low and where it is high, and their difference.
+
+    Columns per rating and contrast, each followed by `.` and the name of the contrast: `moderation_low` and
+    `moderation_high`, the slopes in standard deviations of the rating per standard deviation of the feature;
+    `moderation_difference`, high minus low, `moderation_ci_low` and `moderation_ci_high` (95 %), `moderation_p`
+    (Student's t with `moderation_df`), `moderation_n`, `moderation_n_active`; then `moderation_q` and
+    `moderation_significant` over the family. NaN for a feature that fires on fewer than `min_active` images, or on
+    fewer on either side of a moderator of two values.
+    """
+
+    def __init__(self, options: ModerationOptions, context: Context) -> None:
+        self.options = options
+        self.context = context
+        self._errors = ""
+        self._words: dict[str, str] = {}
+
+    def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
+        """The columns of one space."""
+        place = "scorers.moderation"
+        self.options.check_data(place, data.ratings, data.metadata)
+        contrasts = make_contrasts(data, self.options, place)
+        codes = self._codes(data, place)
+        is_robust = self._errors != "independent"
+        samples = [sample for one in contrasts for sample in make_samples(data, one, codes, is_robust)]
+        self._tell(samples, {contrast.name: contrast.words for contrast in contrasts})
+        parts: list[list[dict[str, FloatArray]]] = [[] for _ in samples]
+        for _, block in feature_blocks(data, lambda matrix: matrix) if samples else ():
+            for place_of, sample in enumerate(samples):
+                parts[place_of].append(self._of_block(block, sample))
+        for sample, found in zip(samples, parts, strict=True):
+            for name in found[0]:
+                values = np.concatenate([part[name] for part in found])
+                for rating, column in zip(sample.targets, values.T, strict=True):
+                    yield ScoreColumn(f"{PREFIX}{name}.{sample.contrast.name}", data.space, column, target=rating)
+
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+        """`q` and `significant` over all contrasts, ratings and features of a family."""
+        start = f"{PREFIX}p."
+        tests = [column for column in columns if column.name.startswith(start)]
+        families: dict[str, list[ScoreColumn]] = {}
+        for test in tests:
+            name = {"run": "run", "space": str(test.space), "rating": str(test.target)}[self.options.family]
+            families.setdefault(name, []).append(test)
+        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
+        for family, members in families.items():
+            q = adjust(np.concatenate([test.values for test in members]), self.options.correction)
+            sizes[family] = int(np.isfinite(q).sum())
+            for test, values in zip(members, _dealt_out(q, members), strict=True):
+                contrast = test.name.removeprefix(start)
+                significant = np.where(np.isfinite(values), values <= self.options.alpha, np.nan)
+                key = f"{test.target}.{contrast}"
+                found[key] = found.get(key, 0) + int(np.nansum(significant))
+                for name, column in (("q", values), ("significant", significant)):
+                    yield ScoreColumn(f"{PREFIX}{name}.{contrast}", test.space, column, target=test.target)
+        yield from self._facts(sizes, found)
+
+    def _codes(self, data: ScoreInput, place: str) -> IntArray | None:
+        kind = self.options.errors
+        if kind == "auto":
+            kind = "hc2" if data.groups is None else "clusters"
+        if kind == "clusters" and data.groups is None:
+            raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
+        self._errors = kind
+        return group_codes(data.groups) if kind == "clusters" and data.groups is not None else None
+
+    def _tell(self, samples: Sequence[Sample], words: dict[str, str]) -> None:
+        """Warns once of contrasts without images, and of few groups."""
+        if self._words:
+            return
+        self._words = words
+        logger = self.context.logger
+        for name in words.keys() - {sample.contrast.name for sample in samples}:
+            logger.warning("moderation: no image has a rating and all that %s needs", words[name])
+        for sample in samples:
+            starts = sample.model.starts
+            if self._errors == "clusters" and starts is not None and starts.size < FEW_GROUPS:
+                logger.warning(
+                    "moderation: the images of %s with rating %r belong to %d groups only, so hardly anything can be "
+                    "significant",
+                    sample.contrast.words,
+                    sample.targets[0],
+                    starts.size,
+                )
+                return
+
+    def _of_block(self, block: CSR, sample: Sample) -> dict[str, FloatArray]:
+        from scipy.special import betainc, stdtrit
+
+        n, shape = sample.model.images.size, (block.shape[0], len(sample.targets))
+        step = max(1, AT_ONCE // n)
+        n_active = np.zeros(block.shape[0], dtype=np.int64)
+        for start in range(0, block.shape[0], step):
+            values = block[start : start + step].toarray()[:, sample.model.images]
+            n_active[start : start + step] = count_active(values > 0, sample.sides)
+        tested = np.flatnonzero(n_active >= self.options.min_active)
+        low, high, se, df = (np.full(shape, np.nan) for _ in range(4))
+        for column, found in zip((low, high, se, df), slopes(block[tested], sample.model, sample.ratings), strict=True):
+            column[tested] = found
+        difference = high - low
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p = betainc(df / 2, 0.5, df / (df + (difference / se) ** 2))
+            half = stdtrit(df, 0.975) * se
+        return {
+            "n": np.full(shape, float(n)),
+            "n_active": np.broadcast_to(n_active[:, None].astype(float), shape),
+            "low": low,
+            "high": high,
+            "difference": difference,
+            "ci_low": difference - half,
+            "ci_high": difference + half,
+            "df": np.where(np.isfinite(p), df, np.nan),
+            "p": p,
+        }
+
+    def _facts(self, sizes: dict[str, int], found: dict[str, int]) -> Iterator[ScoreFact]:
+        options = self.options
+        size = sizes.get("run", 0) if options.family == "run" else [f"{name}: {n}" for name, n in sizes.items()]
+        facts: dict[str, object] = {
+            "contrasts": list(self._words.values()),
+            "control": list(options.control),
+            "errors": self._errors,
+            "correction": options.correction,
+            "family": options.family,
+            "family_size": size,
+            "alpha": options.alpha,
+            "min_active": options.min_active,
+        }
+        facts |= {f"significant_{name}": n for name, n in found.items()}
+        for name, value in facts.items():
+            yield ScoreFact(PREFIX + name, value)
+
+
+def _dealt_out(values: FloatArray, columns: Sequence[ScoreColumn]) -> list[FloatArray]:
+    return np.split(values, np.cumsum([column.space.n_features for column in columns])[:-1])
