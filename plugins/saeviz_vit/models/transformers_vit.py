@@ -27,6 +27,9 @@ WEIGHTS_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_m
 NEEDED = "config.json, model.safetensors and preprocessor_config.json (or processor_config.json)"
 UNUSED = {"pooler", "mask_token", "text_model", "text_projection", "visual_projection", "logit_scale"}
 """Parts that may be missing from a model's files: transformers initialises them at random, but no block reads them."""
+SIZES = ("hidden_size", "num_hidden_layers", "patch_size")
+NOT_MASKED = {"vit_mae": "ViTModel"}
+"""Models whose own class leaves out patches at random, and the one that reads the same weights and leaves none out."""
 
 
 class TransformersVit:
@@ -154,10 +157,20 @@ class TransformersVit:
             raise DataError(f"{self._option}: {self._config_path} is not the config of a model")
         return config
 
-    @property
+    @cached_property
     def _vision(self) -> dict[str, Any]:
+        """The config of the image half, with what it leaves to the defaults of its class, as SigLIP's does."""
         vision = self._config.get("vision_config", self._config)
-        return vision if isinstance(vision, dict) else {}
+        if not isinstance(vision, dict):
+            return {}
+        if set(SIZES) <= vision.keys():
+            return vision
+        try:
+            config = from_folder("AutoConfig", self._config_path.parent, self._option)
+        except loading_errors():  # of no model that transformers knows: said by what asks for a size
+            return vision
+        defaults: dict[str, Any] = getattr(config, "vision_config", config).to_dict()
+        return defaults | vision
 
     @cached_property
     def _preprocessing(self) -> dict[str, Any]:
@@ -197,8 +210,9 @@ class TransformersVit:
     @cached_property
     def _loaded(self) -> tuple[Any, str]:
         """The model without the blocks that are not needed, and the name of its list of blocks."""
+        kind = NOT_MASKED.get(str(self._config.get("model_type")), "AutoModel")
         try:
-            model, info = from_folder("AutoModel", self._folder, self._option, output_loading_info=True)
+            model, info = from_folder(kind, self._folder, self._option, output_loading_info=True)
         except loading_errors() as error:
             raise DataError(f"{self._option}: transformers cannot load {self._source} ({first_line(error)})") from error
         missing = sorted(key for key in info["missing_keys"] if not UNUSED & set(key.split(".")))

@@ -37,8 +37,10 @@ BACKBONES = {
     "clip_vitb16": "openai/clip-vit-base-patch16",
     "siglip_vitb16": "google/siglip-base-patch16-224",
     "dinov2_vitb14": "facebook/dinov2-base",
+    "mae_vitb16": "facebook/vit-mae-base",
+    "deit_vitb16": "facebook/deit-base-patch16-224",
 }
-"""Those that come from transformers; the others are named as in the file."""
+"""The same weights on the hub; MAE and DeiT are those of timm there, which crops where these resize."""
 
 
 class VisaebenchConfig(BaseModel):
