@@ -15,6 +15,7 @@ import saeviz
 Family = Literal["run", "space", "rating"]
 Correction = Literal["bh", "by", "bonferroni", "max-t"]
 Errors = Literal["auto", "independent", "clusters", "hc2"]
+ErrorsOfAreas = Literal["auto", "independent", "clusters"]
 
 CATEGORY = "category:"
 
@@ -95,6 +96,14 @@ class CorrelationOptions(TestOptions):
         return self
 
 
+def _check_permutations(correction: Correction, errors: Errors) -> None:
+    if correction == "max-t" and errors in ("clusters", "hc2"):
+        raise ValueError(
+            f"max-t permutes single images, which does not go with errors = {errors!r}; use correction = "
+            "'bh', 'by' or 'bonferroni'"
+        )
+
+
 class LinearOptions(CorrelationOptions):
     """Options of the scorers whose correlation is a slope between standardized values."""
 
@@ -109,11 +118,24 @@ class LinearOptions(CorrelationOptions):
 
     @model_validator(mode="after")
     def _permutations_are_of_independent_images(self) -> LinearOptions:
-        if self.correction == "max-t" and self.errors in ("clusters", "hc2"):
-            raise ValueError(
-                f"max-t permutes single images, which does not go with errors = {self.errors!r}; use correction = "
-                "'bh', 'by' or 'bonferroni'"
-            )
+        _check_permutations(self.correction, self.errors)
+        return self
+
+
+class AreaOptions(CorrelationOptions):
+    """Options of `auc`."""
+
+    errors: ErrorsOfAreas = Field(
+        default="auto",
+        description=(
+            "how p and intervals are computed: for `independent` images, or for images in groups, `clusters`. `auto`: "
+            "clusters if the images have groups, else independent"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _permutations_are_of_independent_images(self) -> AreaOptions:
+        _check_permutations(self.correction, self.errors)
         return self
 
 
@@ -211,6 +233,7 @@ class ModerationOptions(TestOptions):
 
 
 _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant", "negligible")
+_OF_AREAS = ("area", "average_precision", "n_positive", "df", "n_groups", "expected_groups")
 _ROBUST = (*_COLUMNS, "df", "n_groups", "r_within", "heterogeneity_p")
 
 
@@ -244,10 +267,10 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     yield saeviz.ScorerSpec(
         name="auc",
         summary="area under the ROC curve and average precision for every binary rating",
-        options=CorrelationOptions,
+        options=AreaOptions,
         factory="saeviz_correlation.auc:AUC",
         uses_embeddings=False,
-        columns=tuple(f"auc_{column}" for column in ("area", "average_precision", "n_positive", *_COLUMNS)),
+        columns=tuple(f"auc_{column}" for column in (*_OF_AREAS, *_COLUMNS)),
     )
     yield saeviz.ScorerSpec(
         name="partial",

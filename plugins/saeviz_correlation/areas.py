@@ -25,15 +25,18 @@ ENTRIES_AT_ONCE = 1 << 17  # a megabyte an array, which stays in the cache while
 class Areas(Correlations):
     """`Correlations` whose r is the rank-biserial one, 2 AUC - 1, `[n_features, n_targets]` as are the others.
 
-    `p` is that of Mann and Whitney's test, `low` and `high` bound r, `precision` is the average precision.
-    `n_positive` `[n_targets]` says on how many images each target is 1.
+    `p` is that of Mann and Whitney's test, `variance` that of the area, `precision` the average precision. `n_positive`
+    `[n_targets]` says on how many images each target is 1. Of images in groups, `robust` is that of the ranks,
+    `df` `[n_targets]` are the degrees of freedom that each target leaves, and `smaller` is the share of groups on the
+    side that has fewer of them.
     """
 
     p: FloatArray
-    low: FloatArray
-    high: FloatArray
+    variance: FloatArray
     precision: FloatArray
     n_positive: IntArray
+    df: FloatArray
+    smaller: FloatArray
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,20 @@ class Sums:
     precision: FloatArray
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Images that have a target, which are `n_positive`: in each tie and below it; of each feature, at and below zero.
+
+    A feature's zeros are no stored tie; they count in `before` of the ties above them.
+    """
+
+    n_positive: int
+    positive: FloatArray
+    before: FloatArray
+    zero_positive: FloatArray
+    below_zero: FloatArray
+
+
 def sort_ties(block: CSR, rated: Mask) -> Iterator[Ties]:
     """In pieces, the values on the rated images of CSR float32 `[n_features, n_items]` without stored zeros."""
     block = only_rated(block, rated)
@@ -113,8 +130,8 @@ def _sort(values: Float32Array, images: IntArray, stored: IntArray, n: int) -> T
     return Ties(n, images[order], first, size, below, above_zero, starts, counts, zeros, negative, tied)
 
 
-def sum_pairs(ties: Ties, has: FloatArray, n_positive: int) -> Sums:
-    """The sums for one target, `has` `[n_items]`, 1 or 0, which is 1 on `n_positive` of the rated images."""
+def count_positive(ties: Ties, has: FloatArray, n_positive: int) -> Counts:
+    """Where the images are that have a target: `has` `[n_items]`, 1 or 0, is 1 on `n_positive` of the rated images."""
     positive = has[ties.images]
     if len(ties.first) < len(positive):
         positive = np.add.reduceat(positive, ties.first)
@@ -129,12 +146,17 @@ def sum_pairs(ties: Ties, has: FloatArray, n_positive: int) -> Sums:
     else:
         below_zero = ties.total(positive * ~ties.above_zero)
         before += ties.spread(zero_positive) * ties.above_zero - ties.spread(base)
-    sums = _sums(ties, positive, before)
-    zeros = _sums_of(zero_positive, ties.zeros - zero_positive, below_zero, ties.negative - below_zero)
-    precision = ties.total(positive * (n_positive - before) / (ties.n - ties.below))
-    at_zero = zero_positive * (n_positive - below_zero) / np.maximum(ties.n - ties.negative, 1)
+    return Counts(n_positive, positive, before, zero_positive, below_zero)
+
+
+def sum_pairs(ties: Ties, of: Counts) -> Sums:
+    """The sums for one target."""
+    sums = _sums(ties, of.positive, of.before)
+    zeros = _sums_of(of.zero_positive, ties.zeros - of.zero_positive, of.below_zero, ties.negative - of.below_zero)
+    precision = ties.total(of.positive * (of.n_positive - of.before) / (ties.n - ties.below))
+    at_zero = of.zero_positive * (of.n_positive - of.below_zero) / np.maximum(ties.n - ties.negative, 1)
     won, won_squares, lost_squares = (one + other for one, other in zip(sums, zeros, strict=True))
-    return Sums(won, won_squares, lost_squares, (precision + at_zero) / max(n_positive, 1))
+    return Sums(won, won_squares, lost_squares, (precision + at_zero) / max(of.n_positive, 1))
 
 
 def _sums(ties: Ties, positive: FloatArray, before: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

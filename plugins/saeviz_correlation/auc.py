@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import ConfigError, ScoreInput, target_kind
-from saeviz_correlation.areas import Areas, Sums, Ties, sort_ties, sum_pairs
+from saeviz import ConfigError, Context, ScoreInput, target_kind
+from saeviz_correlation import AreaOptions
+from saeviz_correlation.areas import Areas, Sums, Ties, count_positive, sort_ties, sum_pairs
 from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.inference import area_interval, mann_whitney_p, p_of_rank_correlation
-from saeviz_correlation.moments import Correlations
+from saeviz_correlation.moments import Correlations, correlations_of
 from saeviz_correlation.permutation import LargestCorrelations
+from saeviz_correlation.placements import Placements, Sides
 from saeviz_correlation.ranks import rank_features
-from saeviz_correlation.robust import Robustly
+from saeviz_correlation.robust import Robustly, join_robust
 from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
@@ -22,11 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeviz.typing import FloatArray, Mask
+    from saeviz_correlation.clusters import Clusters
 
 
 LEAST_EXPECTED = 5
-"""Images of the smaller side on which a feature fires, if it fires on either equally often: below that the normal
-approximation is too hopeful in the tail, and so are intervals (`benchmarks/area_coverage.py`)."""
+"""Images, and groups, of the smaller side on which a feature fires, if it fires on either equally often: below that the
+approximations are too hopeful in the tail, and so are intervals (`benchmarks/area_coverage.py`)."""
 
 
 class AUC(CorrelationScorer):
@@ -38,6 +43,11 @@ class AUC(CorrelationScorer):
     it by DeLong's variance on the scale of the logit. `p` is that of Mann and Whitney's two-sided test with corrections
     for ties and continuity. Ratings with other values than 0 and 1 are left out. Where fewer than 5 of the images of
     one side are expected to make a feature fire, it is not tested, and there is no interval.
+
+    Of images in groups p is that of the ranks with errors of clusters (`robust`), and the variance of the area is
+    Obuchowski's (`placements`). Then `df` is that of the interval, `n_groups` the number of groups in which the feature
+    fires, `expected_groups` how many of these are expected on the side that has fewer groups, of the images with and
+    without the rating; below 5 the feature is not tested, and there is no interval.
     """
 
     name = "auc"
@@ -45,6 +55,22 @@ class AUC(CorrelationScorer):
     measure = "rank-biserial r"
     why_silent = "all images have it, or none, or fewer than 3 have the rating"
     why_nothing = "no rating is binary (all values 0 or 1), so there is no area under a curve"
+
+    options: AreaOptions
+
+    def __init__(self, options: AreaOptions, context: Context) -> None:
+        super().__init__(options, context)
+        self._grouping = Grouping(self.name, options.errors, options.correction, context)
+
+    def reason(self, rating: str) -> str:
+        """Why a rating may have no correlations."""
+        return self._grouping.reason(rating) or super().reason(rating)
+
+    def robustly(self, data: ScoreInput, targets: Sequence[Targets]) -> Robustly | None:
+        """How p and intervals are computed if images are not taken as independent."""
+        names = [name for one in targets for name in one.names]
+        codes = self._grouping.codes(data, names, targets)
+        return None if codes is None else Robustly(targets, codes, None)
 
     def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
         """The binary ratings on these images."""
@@ -62,14 +88,19 @@ class AUC(CorrelationScorer):
         data: ScoreInput,
         targets: Sequence[Targets],
         largest: Sequence[LargestCorrelations],
-        _robustly: Robustly | None,
+        robustly: Robustly | None,
     ) -> list[Correlations]:
         """A result for each of the targets, a block of features at a time."""
         parts: list[list[Areas]] = [[] for _ in targets]
+        clusters = [None] * len(targets) if robustly is None else robustly.clusters
+        binary = [_Binary(one, data, own) for one, own in zip(targets, clusters, strict=True)]
         for _, block in feature_blocks(data, self.prepare) if targets else ():
             for place, one in enumerate(targets):
-                has = [(data.ratings[name] == 1).astype(np.float64) * one.rated for name in one.names]
-                found = _joined([_areas(one, has, ties) for ties in sort_ties(block, one.rated)])
+                found = _joined([_areas(binary[place], ties) for ties in sort_ties(block, one.rated)])
+                if robustly is not None:
+                    ranks = rank_features(block, one.rated)
+                    of_ranks = robustly.of(place, correlations_of(one, ranks), ranks)
+                    found = replace(found, robust=of_ranks.robust)
                 parts[place].append(found)
                 if place < len(largest):
                     ranks = rank_features(block, one.rated)
@@ -81,65 +112,94 @@ class AUC(CorrelationScorer):
         return p_of_rank_correlation(r, df + 2)
 
     def further_facts(self) -> Mapping[str, object]:
-        """From how many expected active images on the smaller side a feature is tested."""
-        return {"min_expected": LEAST_EXPECTED}
+        """From how many expected active images, or groups, on the smaller side a feature is tested, and the errors."""
+        return {"min_expected": LEAST_EXPECTED, **self._grouping.facts}
 
     def is_tested(self, values: Mapping[str, FloatArray]) -> Mask:
-        """As for the others, and if enough images of either side are expected to make the feature fire."""
-        expected = _expected(values["n_active"], values["n_positive"], values["n"])
-        return super().is_tested(values) & (expected >= LEAST_EXPECTED)
+        """As for the others, and if enough images, and groups, of either side are expected to make it fire."""
+        return super().is_tested(values) & ~_is_rough(values)
 
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
         """The columns of each rating."""
         assert isinstance(found, Areas)  # noqa: S101 - `correlate` made them
         for place, name in enumerate(found.targets.names):
             r = found.r[:, place]
-            n_positive = np.where(np.isnan(r), np.nan, found.n_positive[place])
-            yield (
-                name,
-                {
-                    "area": (1 + r) / 2,
-                    "average_precision": found.precision[:, place],
-                    "n_positive": n_positive,
-                    "r": r,
-                    "p": found.p[:, place],
-                    "ci_low": found.low[:, place],
-                    "ci_high": found.high[:, place],
-                },
-            )
+            columns: dict[str, NDArray[Any]] = {
+                "area": (1 + r) / 2,
+                "average_precision": found.precision[:, place],
+                "n_positive": np.where(np.isnan(r), np.nan, found.n_positive[place]),
+                "r": r,
+                "p": found.p[:, place],
+            }
+            df = np.full(r.shape, np.inf)
+            if found.robust is not None:
+                df = columns["df"] = np.minimum(found.robust.df, found.df[place])
+                columns["p"] = found.robust.p[:, place]
+                columns["n_groups"] = found.robust.n_groups
+                columns["expected_groups"] = found.robust.n_groups * found.smaller[place]
+            bounds = area_interval(columns["area"], found.variance[:, place], df)
+            is_rough = _is_rough({"n": np.asarray(found.targets.n), "n_active": found.n_active, **columns})
+            columns["ci_low"], columns["ci_high"] = (np.where(is_rough, np.nan, bound) for bound in bounds)
+            yield name, columns
 
 
-def _areas(targets: Targets, has: Sequence[FloatArray], ties: Ties) -> Areas:
-    n_positive = np.array([int(one.sum()) for one in has])
-    results = [_area(ties, sum_pairs(ties, one, int(n)), int(n)) for one, n in zip(has, n_positive, strict=True)]
-    r, p, low, high, precision = (np.column_stack(columns) for columns in zip(*results, strict=True))
+class _Binary:
+    """Binary targets of the same images: which images have each, and of images in groups, how these are divided."""
+
+    def __init__(self, targets: Targets, data: ScoreInput, clusters: Clusters | None) -> None:
+        self.targets = targets
+        self.clusters = clusters
+        self.has = [(data.ratings[name] == 1).astype(np.float64) * targets.rated for name in targets.names]
+        self.n_positive = np.array([int(one.sum()) for one in self.has])
+        known = [0 < n < targets.n for n in self.n_positive]
+        self.sides = [
+            Sides(clusters, has) if clusters is not None and is_known else None
+            for has, is_known in zip(self.has, known, strict=True)
+        ]
+        self.df = np.array([np.nan if one is None else one.df() for one in self.sides])
+        self.smaller = np.array([np.nan if one is None else one.smaller for one in self.sides])
+
+
+def _areas(of: _Binary, ties: Ties) -> Areas:
+    placements = None if of.clusters is None else Placements(ties, of.clusters)
+    results = [_area(ties, *given, placements) for given in zip(of.has, of.n_positive, of.sides, strict=True)]
+    r, p, variance, precision = (np.column_stack(columns) for columns in zip(*results, strict=True))
     n = ties.n
     varies = ties.tied < n**3 - n
     spread = np.where(varies, np.sqrt(np.maximum(n**3 - n - ties.tied, 0) / 12), np.nan)
     n_active = np.bincount(
         np.repeat(np.arange(len(ties.counts)), ties.counts), ties.size * ties.above_zero, len(ties.counts)
     )
-    is_rough = _expected(n_active[:, None], n_positive, n) < LEAST_EXPECTED
-    low, high = np.where(is_rough, np.nan, low), np.where(is_rough, np.nan, high)
-    return Areas(targets, n_active.astype(np.int64), r, spread, p, low, high, precision, n_positive)
+    per_feature = of.targets, n_active.astype(np.int64), r, spread
+    return Areas(*per_feature, p, variance, precision, of.n_positive, of.df, of.smaller)
 
 
-def _expected(n_active: NDArray[Any], n_positive: NDArray[Any], n: NDArray[Any] | int) -> FloatArray:
-    return np.asarray(n_active * np.minimum(n_positive, n - n_positive) / np.maximum(n, 1))
+def _is_rough(values: Mapping[str, NDArray[Any]]) -> Mask:
+    """Whether a feature is too rare, or the target, for the normal approximation, by the columns of a rating."""
+    n, n_positive = values["n"], values["n_positive"]
+    expected = values["n_active"] * np.minimum(n_positive, n - n_positive) / np.maximum(n, 1)
+    return np.asarray(np.minimum(expected, values.get("expected_groups", np.inf)) < LEAST_EXPECTED)
 
 
-def _area(ties: Ties, sums: Sums, n_positive: int) -> tuple[FloatArray, ...]:
-    """r, p, the bounds of r and average precision of some features, NaN where a feature or the target never varies."""
-    n, n_negative = ties.n, ties.n - n_positive
+def _area(
+    ties: Ties, has: FloatArray, n_positive: int, sides: Sides | None, placements: Placements | None
+) -> tuple[FloatArray, ...]:
+    """r, p, the variance of the area and average precision, NaN where a feature or the target never varies."""
+    n, n_negative = ties.n, int(ties.n - n_positive)
     nothing = np.full(len(ties.counts), np.nan)
     if not n_positive or not n_negative or n < 3:
-        return nothing, nothing, nothing, nothing, nothing
-    pairs = n_positive * n_negative
+        return nothing, nothing, nothing, nothing
+    counts = count_positive(ties, has, int(n_positive))
+    sums = sum_pairs(ties, counts)
+    area = sums.won / (n_positive * n_negative)
     varies = ties.tied < n**3 - n
-    r = np.where(varies, 2 * sums.won / pairs - 1, np.nan)
-    p = mann_whitney_p(sums.won, n_positive, n_negative, ties.tied)
-    low, high = area_interval(sums.won / pairs, _delong(sums, n_positive, n_negative))
-    return r, p, np.where(varies, low, np.nan), np.where(varies, high, np.nan), np.where(varies, sums.precision, np.nan)
+    p = mann_whitney_p(sums.won, int(n_positive), n_negative, ties.tied)
+    if sides is not None and placements is not None:
+        variance = placements.variance(sides, counts, area)
+    else:
+        variance = _delong(sums, int(n_positive), n_negative)
+    r, variance, precision = (np.where(varies, one, np.nan) for one in (2 * area - 1, variance, sums.precision))
+    return r, p, variance, precision
 
 
 def _delong(sums: Sums, n_positive: int, n_negative: int) -> FloatArray:
@@ -154,6 +214,8 @@ def _delong(sums: Sums, n_positive: int, n_negative: int) -> FloatArray:
 
 def _joined(parts: Sequence[Areas]) -> Areas:
     """The areas of some features, then of others, with the same targets."""
-    names = ("n_active", "r", "spread", "p", "low", "high", "precision")
+    names = ("n_active", "r", "spread", "p", "variance", "precision")
     together: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return Areas(targets=parts[0].targets, n_positive=parts[0].n_positive, **together)
+    robust = [part.robust for part in parts if part.robust is not None]
+    together["robust"] = join_robust(robust) if robust else None
+    return replace(parts[0], **together)

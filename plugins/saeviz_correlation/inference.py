@@ -62,13 +62,17 @@ def p_of_rank_correlation(r: FloatArray, n: int) -> FloatArray:
     return np.asarray(2 * ndtr(-np.abs(r) * np.sqrt(max(n - 1, 0))))
 
 
-def area_interval(area: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The 95 % interval of 2 area - 1 by the logit of the area; NaN where that is 0 or 1 or its variance unknown."""
-    from scipy.special import ndtri
+def area_interval(area: FloatArray, variance: FloatArray, df: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The 95 % interval of 2 area - 1 by the logit of the area; NaN where that is 0 or 1 or its variance unknown.
+
+    `df` are the degrees of freedom of the variance, infinite if it is taken as known.
+    """
+    from scipy.special import ndtri, stdtrit
 
     inside = (area > 0) & (area < 1) & np.isfinite(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = np.where(inside, ndtri(0.975) * np.sqrt(variance) / (2 * area * (1 - area)), np.nan)
+        quantile = np.where(np.isinf(df), ndtri(0.975), stdtrit(df, 0.975))
+        half = np.where(inside, quantile * np.sqrt(variance) / (2 * area * (1 - area)), np.nan)
         centre = np.arctanh(2 * area - 1)
         return np.tanh(centre - half), np.tanh(centre + half)
 

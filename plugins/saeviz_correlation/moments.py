@@ -55,6 +55,13 @@ def joined(parts: Sequence[Correlations]) -> Correlations:
     )
 
 
+def correlations_of(targets: Targets, block: CSR) -> Correlations:
+    """Those of features whose values over all images are in memory, CSR `[n_features, n_items]`."""
+    sums = RatedSums(targets, block.shape[0])
+    sums.add(slice(None), block.T.tocsr())
+    return sums.correlations()
+
+
 class RatedSums:
     """Accumulates sums of every feature, and of its products with each target, over the images of the targets."""
 

@@ -66,19 +66,21 @@ class _Weights(NamedTuple):
 
 
 class Robustly:
-    """Robust errors for some targets: of clusters by the codes of all images, of single images without codes."""
+    """Robust errors for some targets: of clusters by the codes of all images, of single images without codes.
 
-    def __init__(self, targets: Sequence[Targets], codes: IntArray | None, inflation: Inflation) -> None:
+    Without `inflation`, that of the variance of Fisher's z, clusters are not compared with one another.
+    """
+
+    def __init__(self, targets: Sequence[Targets], codes: IntArray | None, inflation: Inflation | None) -> None:
+        self.clusters = [make_clusters(one, codes) for one in targets]
         self._inflation = inflation
-        self._clusters = [make_clusters(one, codes) for one in targets]
-        self._single = codes is None
 
     def of(self, place: int, found: Correlations, block: CSR) -> Correlations:
         """What was found for the targets at this place with the block's features, with errors.
 
         `block` is CSR `[n_features, n_items]`, as the features enter the correlation.
         """
-        return replace(found, robust=_robust(found, block, self._clusters[place], self._inflation, self._single))
+        return replace(found, robust=_robust(found, block, self.clusters[place], self._inflation))
 
 
 def join_robust(parts: Sequence[Robust]) -> Robust:
@@ -87,19 +89,19 @@ def join_robust(parts: Sequence[Robust]) -> Robust:
     return Robust(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _robust(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation, single: bool) -> Robust:
+def _robust(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation | None) -> Robust:
     n_features = block.shape[0]
     step = max(1, AT_ONCE // max(1, clusters.starts.size))
     parts = [slice(start, min(start + step, n_features)) for start in range(0, n_features, step)]
 
     def of_part(features: slice) -> Robust:
-        return _of_features(found.of(features), block[features], clusters, inflation, single)
+        return _of_features(found.of(features), block[features], clusters, inflation)
 
     with ThreadPoolExecutor(WORKERS) as pool:  # NumPy lets other threads work
         return join_robust(list(pool.map(of_part, parts)))
 
 
-def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation, single: bool) -> Robust:
+def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation | None) -> Robust:
     from scipy.special import stdtrit
 
     n, r = clusters.images.size, found.r
@@ -120,7 +122,7 @@ def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation:
     p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
     df = np.where(np.isfinite(p).any(axis=1), weights.df, np.nan)
     n_groups = np.count_nonzero(sums.n_active, axis=1)
-    if single:
+    if inflation is None:
         return Robust(p, low, high, df, n_groups, nothing, nothing)
     return Robust(
         p,

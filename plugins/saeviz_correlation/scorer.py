@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import ConfigError, Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import CorrelationOptions, LinearOptions
-from saeviz_correlation.clusters import group_codes, share_between
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
+from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.moments import Correlations, RatedSums, joined
 from saeviz_correlation.permutation import WORKERS, LargestCorrelations, Permutations
@@ -22,14 +22,7 @@ from saeviz_correlation.targets import Targets, finding_images, make_targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray, IntArray, Mask
-
-
-FEW_GROUPS, FEWEST_GROUPS = 10, 3
-"""With fewer than these, hardly anything is significant; no degrees of freedom are left."""
-
-MOST_CONTROLS = 0.1
-"""Per group: one factor that allows for controls in the errors of groups is enough up to here."""
+    from saeviz.typing import CSR, FloatArray, Mask
 
 
 class CorrelationScorer:
@@ -59,7 +52,6 @@ class CorrelationScorer:
         self.options = options
         self.context = context
         self._smallest_p: dict[Key, FloatArray] = {}  # of max-t, from `score` to `combine`
-        self._told_of_groups = False
 
     def reason(self, _rating: str) -> str:
         """Why a rating may have no correlations."""
@@ -90,15 +82,8 @@ class CorrelationScorer:
         """Features of some images, as they enter the correlation."""
         return matrix
 
-    def robustly(self, data: ScoreInput, _targets: Sequence[Targets]) -> Robustly | None:
+    def robustly(self, _data: ScoreInput, _targets: Sequence[Targets]) -> Robustly | None:
         """How p and intervals are computed if images are not taken as independent."""
-        if data.groups is not None and not self._told_of_groups:
-            self._told_of_groups = True
-            self.context.logger.warning(
-                "%s: the images belong to groups, but p and intervals take them as independent and are too optimistic; "
-                "pearson-bh, spearman, point-biserial and partial know groups",
-                self.name,
-            )
         return None
 
     def correlate(
@@ -241,37 +226,18 @@ class LinearScorer(CorrelationScorer):
 
     def __init__(self, options: LinearOptions, context: Context) -> None:
         super().__init__(options, context)
-        self._errors: dict[str, object] = {"errors": options.errors}
-        self._in_too_few_groups: set[str] = set()
+        self._grouping = Grouping(self.name, options.errors, options.correction, context)
 
     def reason(self, rating: str) -> str:
         """Why a rating may have no correlations; one is that its images belong to one or two groups."""
-        if rating in self._in_too_few_groups:
-            return f"fewer than {FEWEST_GROUPS} groups have it"
-        return super().reason(rating)
+        return self._grouping.reason(rating) or super().reason(rating)
 
     def robustly(self, data: ScoreInput, targets: Sequence[Targets]) -> Robustly | None:
         """How p and intervals are computed if images are not taken as independent."""
-        kind, place = self.options.errors, f"scorers.{self.name}"
-        if kind == "auto":
-            kind = "independent" if data.groups is None else "clusters"
-        self._errors = {"errors": kind}
-        if kind != "clusters":
-            return Robustly(targets, None, self.inflation) if kind == "hc2" else None
-        if data.groups is None:
-            raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
-        if self.options.correction == "max-t":
-            raise ConfigError(
-                f"{place}.correction: max-t permutes single images, but these belong to groups; use 'bh', 'by' or "
-                "'bonferroni', or errors = 'independent' if the images of a group are as different as any"
-            )
-        codes = group_codes(data.groups)
-        rated = np.logical_or.reduce([one.rated for one in targets]) if targets else np.zeros(codes.size, dtype=bool)
-        self._errors["groups"] = int(np.unique(codes[rated]).size)
-        for name in self._chosen(data):
-            self._errors[f"between_groups_{name}"] = share_between(np.asarray(data.ratings[name], np.float64), codes)
-        self._check_groups(targets, codes)
-        return Robustly(targets, codes, self.inflation)
+        codes = self._grouping.codes(data, self._chosen(data), targets)
+        if codes is not None:
+            return Robustly(targets, codes, self.inflation)
+        return Robustly(targets, None, None) if self._grouping.kind == "hc2" else None
 
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
         """The columns of each rating, but for `n` and `n_active`."""
@@ -287,7 +253,7 @@ class LinearScorer(CorrelationScorer):
                 "ci_high": robust.high[:, place],
                 "df": robust.df,
             }
-            if self._errors["errors"] == "clusters":
+            if self._grouping.kind == "clusters":
                 columns["n_groups"] = robust.n_groups
                 columns["r_within"] = robust.within[:, place]
                 columns["heterogeneity_p"] = robust.differs[:, place]
@@ -295,34 +261,7 @@ class LinearScorer(CorrelationScorer):
 
     def further_facts(self) -> Mapping[str, object]:
         """The kind of errors, the number of groups, and the share of each rating's variance between them."""
-        return self._errors
-
-    def _check_groups(self, targets: Sequence[Targets], codes: IntArray) -> None:
-        """Remembers ratings whose images belong to too few groups, and warns of few, or of many controls, once."""
-        testable = [(int(np.unique(codes[one.rated]).size), one) for one in targets if one.n >= 3]
-        self._in_too_few_groups |= {name for n, one in testable if n < FEWEST_GROUPS for name in one.names}
-        if self._told_of_groups or not testable:
-            return
-        self._told_of_groups = True
-        n_groups, fewest = min(testable, key=lambda pair: pair[0])
-        if n_groups < FEW_GROUPS:
-            self.context.logger.warning(
-                "%s: the images with rating %r belong to %d groups only, so p and intervals have few degrees of "
-                "freedom and hardly anything can be significant; smaller groups, such as series instead of categories, "
-                "or images of more groups would help",
-                self.name,
-                fewest.names[0],
-                n_groups,
-            )
-        n_controls = max(one.basis.shape[1] for _, one in testable)
-        if n_controls > MOST_CONTROLS * n_groups:
-            self.context.logger.warning(
-                "%s: %d controls (a category counts once for each of its values but one) are many for %d groups, so p "
-                "may be too small; hold fewer things constant, or use smaller groups",
-                self.name,
-                n_controls,
-                n_groups,
-            )
+        return self._grouping.facts
 
 
 class PearsonBH(LinearScorer):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from saeviz import ScoreInput
 from saeviz_correlation.columns import feature_blocks
-from saeviz_correlation.moments import Correlations, RatedSums, joined
+from saeviz_correlation.moments import Correlations, correlations_of, joined
 from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.ranks import pieces, rank_features
 from saeviz_correlation.robust import Robustly
@@ -15,7 +15,7 @@ from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
-    from saeviz.typing import CSR, FloatArray, Mask
+    from saeviz.typing import FloatArray, Mask
 
 
 class Spearman(LinearScorer):
@@ -46,7 +46,7 @@ class Spearman(LinearScorer):
         for _, block in feature_blocks(data, self.prepare) if targets else ():
             for place, one in enumerate(targets):
                 ranks = rank_features(block, one.rated)
-                found = joined([_correlations(one, ranks[features]) for features in pieces(ranks)])
+                found = joined([correlations_of(one, ranks[features]) for features in pieces(ranks)])
                 parts[place].append(found if robustly is None else robustly.of(place, found, ranks))
                 if place < len(largest):
                     largest[place].add(ranks, found.spread_of_active(self.options.min_active))
@@ -55,9 +55,3 @@ class Spearman(LinearScorer):
     def inflation(self, r: FloatArray) -> FloatArray:
         """Bonett and Wright's."""
         return 1 + r**2 / 2
-
-
-def _correlations(targets: Targets, ranks: CSR) -> Correlations:
-    sums = RatedSums(targets, ranks.shape[0])
-    sums.add(slice(None), ranks.T.tocsr())
-    return sums.correlations()

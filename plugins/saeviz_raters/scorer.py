@@ -47,7 +47,7 @@ class Raters:
             self._warned.add("")
             self.context.logger.warning(
                 "raters: the images belong to groups, but rater_p takes them as independent and is too optimistic; "
-                "pearson-bh, spearman, point-biserial and partial know groups"
+                "pearson-bh, spearman, point-biserial, partial and auc know groups"
             )
         yield ScoreFact("reliability", self._reliabilities(data, names))
         for name in names:

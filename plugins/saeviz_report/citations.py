@@ -74,6 +74,12 @@ _AREA = Citation(
     "approach",
     "Biometrics, 44(3), 837\N{EN DASH}845",
 )
+_AREA_IN_GROUPS = Citation(
+    "Area under the ROC curve in groups of images",
+    "Obuchowski (1997)",
+    "Nonparametric analysis of clustered ROC curve data",
+    "Biometrics, 53(2), 567\N{EN DASH}578",
+)
 _ERRORS = {
     "clusters": Citation(
         "Errors robust to groups of images, CR2",
@@ -161,6 +167,8 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
         yield _SPEARMAN
     if "rank-biserial r" in measures:
         yield _AREA
+    if any(facts.get("measure") == "rank-biserial r" and facts.get("errors") == "clusters" for facts in used):
+        yield _AREA_IN_GROUPS
     if any(f"{prefix}r_corrected" in run.correlations for prefix in prefixes):
         yield _SELECTED
     if "reliability" in run.facts:

@@ -16,7 +16,7 @@ import saeviz
 from saeviz.testing import ScorerContract, scorers
 from saeviz.testing.data import score_input
 from saeviz.testing.fakes import FakeImages
-from saeviz_correlation import CorrelationOptions
+from saeviz_correlation import AreaOptions
 from saeviz_correlation import areas as areas_module
 from saeviz_correlation.auc import AUC
 from tests.plugins.correlations import hard_data, make_input, score
@@ -224,7 +224,7 @@ class TestContract(ScorerContract):
 
     @pytest.fixture
     def make(self):
-        return lambda context: AUC(CorrelationOptions(correction="max-t", permutations=20, split=0.5), context)
+        return lambda context: AUC(AreaOptions(correction="max-t", permutations=20, split=0.5), context)
 
 
 @pytest.fixture
@@ -262,12 +262,3 @@ def test_a_run_selects_names_and_reports_by_it(of_a_run, saeviz_command):
     assert "number" not in shown.out.replace(f"{chosen.reason}", "")
     table = pd.read_csv(of_a_run.dir / "selected.csv")
     assert table["measure"].dropna().unique().tolist() == ["rank-biserial r"]
-
-
-def test_groups_are_warned_of_once(caplog):
-    scorer = AUC(CorrelationOptions(), saeviz.Context())
-    data = dataclasses.replace(score_input(groups=4), ratings={"y": np.arange(40) % 2.0})
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            list(scorer.score(data))
-    assert caplog.text.count("the images belong to groups") == 1

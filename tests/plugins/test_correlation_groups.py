@@ -14,7 +14,6 @@ from scipy import stats
 import saeviz
 from saeviz import ConfigError
 from saeviz_correlation import LinearOptions, PartialOptions
-from saeviz_correlation.auc import AUC
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
@@ -239,14 +238,11 @@ def test_what_does_not_go_with_groups_is_refused_by_name():
         LinearOptions(correction="max-t", errors="hc2")
 
 
-def test_few_groups_and_scorers_that_do_not_know_groups_get_a_warning(caplog):
+def test_few_groups_get_a_warning(caplog):
     features, ratings, groups = grouped_data(n_groups=4)
     with caplog.at_level(logging.WARNING):
         score(make_input(features, ratings, groups=groups))
     assert "belong to 4 groups only" in caplog.text
-    caplog.clear()
-    score(make_input(features, {"indoor": (features[:, 0] > 1) * 1.0}, groups=groups), scorer=AUC)
-    assert "auc: the images belong to groups" in caplog.text
 
 
 def test_a_rating_of_two_groups_has_no_correlations_and_the_log_says_why(caplog):
