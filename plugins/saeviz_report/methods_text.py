@@ -13,6 +13,7 @@ from saeviz_report.text import plain
 
 MOST_NAMED = 12
 """Ratings and spaces named one by one."""
+LEVEL = 0.05
 Part = str | tuple[str, ...]
 """Text, or for what something is cited (`Citation.what`)."""
 
@@ -136,6 +137,15 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
         yield [
             f"Names were tested on images that the labeler had not seen (judge {judge}); {held:,} of "
             f"{len(run.judgements):,} were confirmed."
+        ]
+    if len(run.label_ratings):
+        table = run.label_ratings
+        yield [
+            f"To see whether names alone predict ratings, the judge {judge} scored each of them, without further "
+            f"information, on the same random sample of {int(table['n'].max()):,} images, which had been used neither "
+            "for finding relations nor for naming; its scores were correlated with the ratings of these images, and "
+            "p-values adjusted by the procedure of Benjamini and Hochberg over all names and ratings ",
+            f"({int((table['q'] <= LEVEL).sum()):,} of {int(table['p'].notna().sum()):,} with q up to {LEVEL:g}).",
         ]
 
 

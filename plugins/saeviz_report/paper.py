@@ -28,6 +28,11 @@ _FIGURES = (
     "ci_high_corrected", "n_held_out", "r_held_out", "ci_low_held_out", "ci_high_held_out", "q_held_out", "replicated",
     "negligible",
 )  # fmt: skip
+_OF_LABEL = {
+    **{f"{name}_label": name for name in ("n", "r", "ci_low", "ci_high", "p", "q")},
+    **{f"{name}_on_images_of_label": f"{name}_feature" for name in ("r", "ci_low", "ci_high")},
+}
+"""The columns of how the name goes with the rating, and the feature on the same images."""
 _SHORT = ("feature", "label", "rating", "n", "r", "ci_low", "ci_high", "q")
 """The columns of the relations in LaTeX, which has to fit a page, but for those after selection."""
 
@@ -85,7 +90,9 @@ def _relations(rows: Sequence[FeatureRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
         for rating, relation in row.relations.items():
             figures = {name: relation.get(name) for name in _FIGURES if name in relation}
-            yield {"feature": str(row.feature), "label": row.label.label, "rating": rating, **figures}
+            of_label = row.label_ratings.get(rating, {})
+            on_label = {name: of_label[given] for name, given in _OF_LABEL.items() if given in of_label}
+            yield {"feature": str(row.feature), "label": row.label.label, "rating": rating, **figures, **on_label}
 
 
 def _frame(rows: Any, columns: Sequence[str]) -> pd.DataFrame:

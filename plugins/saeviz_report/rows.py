@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import saeviz
@@ -40,7 +40,7 @@ class FeatureRow:
     """One selected feature.
 
     `scores` is its row of the score table, `relations` its row of the correlations for each rating; what was not
-    given is None or absent. `companions` fire together with it.
+    given is None or absent. `companions` fire together with it. `label_ratings` has how the name goes with each rating.
     """
 
     rank: int
@@ -53,6 +53,7 @@ class FeatureRow:
     images: Sequence[saeviz.TopImage]
     companions: Sequence[saeviz.Feature] = ()
     judgement: Record | None = None
+    label_ratings: Mapping[str, Record] = field(default_factory=dict)
 
     @property
     def space(self) -> str:
@@ -64,6 +65,12 @@ class FeatureRow:
         """Its correlations by rating, of more than 30 the strongest ones."""
         by_size = sorted(self.relations.items(), key=lambda pair: -abs(pair[1].get("r") or 0))
         return list(self.relations.items()) if len(by_size) <= MOST_FIGURES else by_size[:MOST_FIGURES]
+
+    @property
+    def label_figures(self) -> list[Record]:
+        """How its name goes with ratings, in the order of `figures`."""
+        order = [rating for rating, _ in self.figures]
+        return [self.label_ratings[rating] for rating in order if rating in self.label_ratings]
 
     @property
     def searchable(self) -> str:
@@ -93,6 +100,11 @@ class FeatureTable:
     relation_columns: Sequence[str]
     r_limit: float
 
+    @property
+    def has_label_ratings(self) -> bool:
+        """Whether names were to predict ratings."""
+        return any(row.label_ratings for row in self.rows)
+
 
 def feature_table(
     run: saeviz.Run, method: Method, top_images: Mapping[saeviz.Feature, Sequence[saeviz.TopImage]]
@@ -107,6 +119,9 @@ def feature_table(
     for record in _records(method.correlations, chosen):
         relations[saeviz.feature_of(record)][record["rating"]] = record
     judgements = judgements_of(run)
+    label_ratings: dict[saeviz.Feature, dict[str, Record]] = {}
+    for record in _records(run.label_ratings, chosen):
+        label_ratings.setdefault(saeviz.feature_of(record), {})[record["rating"]] = record
     rows = [
         FeatureRow(
             rank=rank,
@@ -119,6 +134,7 @@ def feature_table(
             images=top_images[selected.feature],
             companions=run.companions(selected.feature),
             judgement=judgements.get(selected.feature),
+            label_ratings=label_ratings.get(selected.feature, {}),
         )
         for rank, selected in enumerate(_strongest_first(run.selected, relations), start=1)
     ]

@@ -76,8 +76,10 @@ def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     RunDir.check(prepared.directory)
     session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
     try:
-        for stage, runs in foresee(session, plan):
-            say(f"{stage.name:8} {stage.estimate(session, plan.redo) if runs else 'up to date'}")
+        foreseen = foresee(session, plan)
+        width = max(8, *(len(stage.name) for stage, _ in foreseen))
+        for stage, runs in foreseen:
+            say(f"{stage.name:{width}} {stage.estimate(session, plan.redo) if runs else 'up to date'}")
     finally:
         session.close()
     return ExitCode.DONE

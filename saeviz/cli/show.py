@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "description": label.description if label else None,
         "confidence": label.confidence if label else None,
         "judgement": run.judgement_of(feature),
+        "label_ratings": run.label_ratings_of(feature),
         "tier": choice.tier if choice else None,
         "reason": choice.reason if choice else None,
         "fires_together_with": [str(other) for other in run.companions(feature)],
@@ -81,9 +83,9 @@ def _print(found: dict[str, Any]) -> None:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
     for line in _scores(found["scores"]):
         say(line)
-    for row in found["correlations"]:
-        for line in _relations(row):
-            say(line)
+    of_ratings = (*map(_relations, found["correlations"]), *map(_label_rating, found["label_ratings"]))
+    for line in chain.from_iterable(of_ratings):
+        say(line)
     for name, controls in found["held_constant"].items():
         say(f"  {name}: {controls} held constant")
     if caveat := interval_caveat(found["scores"].get("n_active")):
@@ -113,6 +115,20 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
             parts = [_entry(name, row[name], prefix) for name in own if row[name] is not None]
             yield from _wrapped(start, parts + _missing(row, prefix), ", ")
             start = "    "
+
+
+def _label_rating(row: dict[str, Any]) -> Iterator[str]:
+    """How the label goes with a rating of held-out images, and how the feature does."""
+    q = "no q" if row["q"] is None else f"q {_text(row['q'])}"
+    start = f"  label and {row['rating']} of {row['n']} held-out images: "
+    yield from _wrapped(start, [_with_interval(row, ""), q, f"feature {_with_interval(row, '_feature')}"], ", ")
+
+
+def _with_interval(row: dict[str, Any], part: str) -> str:
+    r, low, high = (row[f"{name}{part}"] for name in ("r", "ci_low", "ci_high"))
+    if r is None:
+        return "no r"
+    return f"r {_two(r)}" + ("" if low is None else f" ({_two(low)} to {_two(high)})")
 
 
 def _missing(row: dict[str, Any], prefix: str) -> list[str]:

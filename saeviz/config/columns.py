@@ -53,7 +53,7 @@ def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list
     lines = []
     seen: list[tuple[ComponentConfig, frozenset[str]]] = []
     for config in scorers:
-        columns = _declared(config, manager)
+        columns = declared_columns(config, manager)
         for other, known in seen:
             if (config.use, config.name) == (other.use, other.name):
                 lines.append(
@@ -67,6 +67,13 @@ def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list
                 )
         seen.append((config, columns))
     return lines
+
+
+def declared_columns(config: ComponentConfig, manager: Manager) -> frozenset[str]:
+    """The columns that a scorer says it gives, with its name in front."""
+    spec = manager.offer("scorer", config.use).spec
+    columns: Iterable[str] = spec.columns if isinstance(spec, ScorerSpec) else ()
+    return frozenset(f"{config.name}_{column}" if config.name else column for column in columns)
 
 
 class GivenColumns:
@@ -89,12 +96,6 @@ class GivenColumns:
                 f"{other.place} ({other.use}) and {config.place} ({config.use}) both gave {what}; {_next_step(config)}"
             )
         self._given[key] = config
-
-
-def _declared(config: ComponentConfig, manager: Manager) -> frozenset[str]:
-    spec = manager.offer("scorer", config.use).spec
-    columns: Iterable[str] = spec.columns if isinstance(spec, ScorerSpec) else ()
-    return frozenset(f"{config.name}_{column}" if config.name else column for column in columns)
 
 
 def _next_step(config: ComponentConfig) -> str:

@@ -60,6 +60,8 @@ class _Resolver:
             if single["second_embeddings"]:
                 self.mistakes.append("second_embeddings: needs a first embedding; configure [embeddings]")
             several["scorers"] = self._without_embeddings(several["scorers"])
+        if run.rating_images and judge is None and not self.mistakes:
+            self.mistakes.append("run.rating_images: this run has no judge to score labels; add [judge], or remove it")
         self.mistakes += double_columns(several["scorers"], self.manager)
         if self.mistakes:
             raise ConfigError("\n".join(self.mistakes))

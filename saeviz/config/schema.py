@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from saeviz.contract.context import Precision
 from saeviz.contract.options import Options, neutral_fields, secret_fields
@@ -32,6 +32,8 @@ LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")),
 """Tables of several components: the role and the default components."""
 SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
 """Tables of one component; besides these there is [judge], which can refer to [labeler]."""
+FEWEST_RATED = 10
+"""Images for a correlation of a label's scores with a rating."""
 TABLES = ("run", *SINGLE, EXTRACTORS, "judge", *LISTS, "plugins")
 
 
@@ -50,6 +52,13 @@ class RunSettings(Options):
         ge=10,
         le=1000,
     )
+    rating_images: int = Field(
+        0,
+        description="number of held-out images on which the judge's scores of a label are correlated with the ratings; "
+        "0 = none, else at least 10",
+        ge=0,
+        le=1_000_000,
+    )
     cache: bool = Field(
         True, description="share features and embeddings with other runs over the same images; see `saeviz cache`"
     )
@@ -58,6 +67,13 @@ class RunSettings(Options):
         description="folder of the shared cache; default: ~/.cache/saeviz",
         json_schema_extra={"path": True},
     )
+
+    @field_validator("rating_images")
+    @classmethod
+    def _suffices(cls, given: int) -> int:
+        if 0 < given < FEWEST_RATED:
+            raise ValueError(f"{given} images say nothing about a correlation; at least {FEWEST_RATED}, or 0 for none")
+        return given
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ _COLUMNS = {
     "top_images.parquet": (*_OF_ALL_VERSIONS, "rank", "item_id", "activation"),
     "images.parquet": ("item_id",),
     "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict", "reason", *_JUDGED),
+    "label_ratings.parquet": (*_OF_ALL_VERSIONS, "label", "rating", "n", "r", "r_feature"),
 }
 """Columns that readers rely on."""
 _WHOLE_NUMBERS = ("feature", "rank", "n_active")
@@ -91,6 +92,8 @@ class RunDir:
         self.labels = path / "labels.jsonl"
         self.judged = path / "judgements.jsonl"
         self.judgements = path / "judgements.parquet"
+        self.label_scores = path / "label_scores.jsonl"
+        self.label_ratings = path / "label_ratings.parquet"
         self.failures = FailuresFile(path / "failures.jsonl")
         self.log = path / "log.txt"
         self._verified: set[Path] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,15 @@ def rows_of(rundir: RunDir, path: Path, stage: str, feature: Feature) -> list[di
     keys = key_of(feature)
     found = rundir.read_rows(path, stage, keys)
     return [{name: plain(value) for name, value in row.items() if name not in keys} for row in found.to_pylist()]
+
+
+def has_label_ratings(rundir: RunDir) -> bool:
+    """Whether labels of the run were to predict ratings, and did; a table of earlier settings may be there."""
+    settings = rundir.read_manifest().get("config", {}).get("run")
+    if not (isinstance(settings, Mapping) and settings.get("rating_images")):
+        return False
+    rundir.verify(rundir.label_ratings, "judge-ratings")
+    return rundir.label_ratings.exists()
 
 
 class TopItems:

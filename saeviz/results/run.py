@@ -11,13 +11,14 @@ from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HasModelFiles, HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import table_of
+from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.labels import read_labels
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
-from saeviz.results.lookup import Clusters, TopItems, rows_of
+from saeviz.results.lookup import Clusters, TopItems, has_label_ratings, rows_of
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
@@ -225,6 +226,22 @@ class Run:
         if not self._rundir.judgements.exists():
             return None
         return next(iter(rows_of(self._rundir, self._rundir.judgements, "judge", self._feature(feature))), None)
+
+    @cached_property
+    def label_ratings(self) -> pd.DataFrame:
+        """A row per label and rating: how the judge's scores of held-out images correlate with the rating.
+
+        Beside it, r of the feature on the same images. Empty in a run without `run.rating_images`.
+        """
+        if not has_label_ratings(self._rundir):
+            return ratings_table([])
+        return self._rundir.read_table(self._rundir.label_ratings, "judge-ratings")
+
+    def label_ratings_of(self, feature: Feature | str) -> list[dict[str, Any]]:
+        """The rows of `label_ratings` for one feature, as dictionaries."""
+        if not has_label_ratings(self._rundir):
+            return []
+        return rows_of(self._rundir, self._rundir.label_ratings, "judge-ratings", self._feature(feature))
 
     @cached_property
     def failures(self) -> list[Failure]:

@@ -24,7 +24,7 @@ class LabelRequest:
 
     `top` are its most activating images, strongest first; `contrast` some images on which it does not fire; `relations`
     its correlations with ratings, strongest first; `scores` its row of the score table (NaN if not scored); `dataset`
-    all images of the run, the same object in all requests of a run.
+    all images of the run, without those on which labels are to predict ratings, the same object in all requests.
     """
 
     feature: Feature

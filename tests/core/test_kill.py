@@ -20,10 +20,11 @@ from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-JUDGED = '[run]\ntop_images = 6\n[judge]\nuse = "labeler"\n'
-RUN = (JUDGED + FAKE_RUN).replace("n = 24", "n = 16\nbroken = 1").replace(
-    'use = "fake-extractor"', 'use = "fake-extractor"\nreconstruction_error = true'
-) + "[selector]\nlimit = 4\n"
+JUDGED = '[run]\ntop_images = 6\nrating_images = 10\n[judge]\nuse = "labeler"\n'
+RUN = (JUDGED + FAKE_RUN).replace("n = 24", "n = 24\nbroken = 1") + "[selector]\nlimit = 4\n"
+RUN = RUN.replace('use = "fake-extractor"', 'use = "fake-extractor"\nreconstruction_error = true')
+RUN = RUN.replace('use = "pearson-bh"', 'use = "pearson-bh"\nsplit = 0.4')
+LINES = ("of_images.jsonl+", "labels.jsonl+", "judgements.jsonl+", "label_scores.jsonl+")
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -44,7 +45,10 @@ def assert_same(run: saeviz.Run, expected: saeviz.Run) -> None:
     pd.testing.assert_frame_equal(run.correlations, expected.correlations)
     pd.testing.assert_frame_equal(run.judgements, expected.judgements)
     pd.testing.assert_frame_equal(run.images_table, expected.images_table)
-    for name in ("selected.csv", "of_images.jsonl", "labels.jsonl", "judgements.jsonl", "failures.jsonl"):
+    pd.testing.assert_frame_equal(run.label_ratings, expected.label_ratings)
+    assert len(run.label_ratings) > 2
+    files = ("selected.csv", "of_images.jsonl", "labels.jsonl", "judgements.jsonl", "label_scores.jsonl")
+    for name in (*files, "failures.jsonl"):
         assert (run.dir / name).read_text() == (expected.dir / name).read_text(), name
     top, expected_top = (pd.read_parquet(one.dir / "top_images.parquet") for one in (run, expected))
     pd.testing.assert_frame_equal(top, expected_top)
@@ -132,12 +136,11 @@ def test_killed_at_each_file_that_it_writes(tmp_path):
     """Before each file of its own that a run puts in its place, and before the last line of those with lines."""
     forked(tmp_path, AT_EACH_WRITE)
     writes = list(enumerate((tmp_path / "whole.writes").read_text().splitlines(), start=1))
-    last = {
-        name: number for number, name in writes if name in ("of_images.jsonl+", "labels.jsonl+", "judgements.jsonl+")
-    }
+    last = {name: number for number, name in writes if name in LINES}
     of_stages = {number: name for number, name in writes if not name.endswith((".npz", ".jsonl+"))}
     killed_at = of_stages | {number: name for name, number in last.items()}
     files = ["scores.parquet", "selected.csv", "labels.jsonl", "labels.jsonl+", "judgements.parquet", "run.json"]
+    files += ["label_scores.jsonl+", "label_ratings.parquet"]
     assert set(files) <= set(killed_at.values())
     expected = saeviz.open_run(tmp_path / "whole", plugins=[FAKES])
     for number in killed_at:

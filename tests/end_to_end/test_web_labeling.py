@@ -153,6 +153,38 @@ def test_names_are_judged_by_the_service_within_the_same_budget(folder, server):
     assert KEY.encode() not in all_bytes(folder)
 
 
+def test_names_are_scored_by_the_service_on_held_out_images(folder, server):
+    (folder / "fake.toml").write_text(
+        (folder / "fake.toml").read_text().replace('use = "pearson-bh"', 'use = "pearson-bh"\nsplit = 0.5')
+    )
+    on = [*JUDGED, "--set", "run.rating_images=20"]
+    estimate = run(folder, *on, "--until", "judge")
+    assert estimate.code == saeviz.ExitCode.DONE, estimate
+    before = len(server.asked)
+    estimate = run(folder, *on, "--dry-run")
+    n_calls = int(estimate.out.split("to score on 20 held-out images with gemini: about ")[1].split(" calls")[0])
+    assert len(server.asked) == before
+    paused = run(folder, *on, "--set", f"labeler.max_calls={before + 7}", "--set", "labeler.concurrency=1")
+    assert paused.code == saeviz.ExitCode.PARTIAL, paused
+    done = run(folder, *on)
+    assert done.code == saeviz.ExitCode.DONE, done
+    questions = server.asked[before:]
+    assert all(asked.is_for_judge() for asked in questions)
+    finished = saeviz.open_run(folder / "runs" / "fake", plugins=["module:saeviz.testing.fakes"])
+    assert n_calls == 2 * len(finished.labels) == len(questions) - 1, "twelve and eight images; one pair cut in two"
+    assert sum(len(asked.jpegs) for asked in questions) == 20 * len(finished.labels) + 12
+    colour_of = {item.item_id: item.metadata["colour"] for item in finished.items}
+    for line in (finished.dir / "label_scores.jsonl").read_text().splitlines():
+        scores = json.loads(line)["scores"]
+        assert len(scores) == 20
+        assert all(score == (colour_of[item_id] == "red") for item_id, score in scores.items())
+    warmth = finished.label_ratings.query("rating == 'warmth'")
+    assert (warmth["r"] > 0.4).all()
+    page = (finished.dir / "report" / "index.html").read_text()
+    assert page.count("Does the name predict the rating?") == len(finished.labels) + 1
+    assert f"{warmth['r'].iloc[0]:+.2f}" in page
+
+
 def test_another_service_judges_with_a_key_of_its_own(folder, server):
     other = f"{{ use = 'gemini', api_key = {{ env = 'OTHER_SECRET' }}, base_url = '{server.url('gemini')}' }}"
     text = (folder / "fake.toml").read_text()

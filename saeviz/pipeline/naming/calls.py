@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from threading import Event
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import ConcurrentLabeler, LabelJudge, MeteredLabeler
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.threads import outcomes
-from saeviz.values.errors import ConfigError, LabelError, PausedError, SaevizError
+from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError, SaevizError
 from saeviz.values.features import Feature
+from saeviz.values.images import ImageItem
+from saeviz.values.naming import FeatureLabel
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray
 
 
 class AboutFeature(Protocol):
@@ -20,6 +25,15 @@ class AboutFeature(Protocol):
     @property
     def feature(self) -> Feature:
         """The feature."""
+        ...
+
+
+class AboutLabel(AboutFeature, Protocol):
+    """A question about the label of a feature."""
+
+    @property
+    def words(self) -> FeatureLabel:
+        """What a judge is told: label and description."""
         ...
 
 
@@ -69,6 +83,22 @@ def judge_of(session: Session, config: ComponentConfig) -> LabelJudge:
     if not isinstance(judge, LabelJudge):
         raise ConfigError(f"judge: the labeler {config.use} cannot judge labels; use another, or judge.use = 'none'")
     return judge
+
+
+def scores_of(
+    judge: LabelJudge, question: AboutLabel, images: Sequence[ImageItem], session: Session, config: ComponentConfig
+) -> FloatArray:
+    """The judge's score of a label for each image; raises `PluginError` if it gives anything but such scores."""
+    import numpy as np
+
+    with session.components.blaming(config):
+        scores = np.asarray(judge.judge(question.words, images), dtype=np.float64)
+    if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
+        raise PluginError(
+            f"{config.place}: {config.use} judged {len(images)} images of {question.feature} with an array of shape "
+            f"{scores.shape}; a number from 0 to 1 for each belongs there"
+        )
+    return scores
 
 
 def usage_of(labeler: object) -> dict[str, Any]:

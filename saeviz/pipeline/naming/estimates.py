@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import MeteredJudge, MeteredLabeler
 from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.calls import judge_of
 from saeviz.pipeline.naming.docket import Docket
+from saeviz.pipeline.naming.label_scores import ScoreSheet
 from saeviz.pipeline.naming.trials import trials
 from saeviz.pipeline.naming.wanted import Wanted, is_settled, lines_of, shown_by
 from saeviz.pipeline.session import Session
@@ -55,6 +57,23 @@ def judging_takes(session: Session, redo: Collection[str]) -> str:
     with session.components.blaming(config):
         usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
     return _in_words(f"labels of {len(waiting)} of {len(lines)} features to judge with {config.use}", usage)
+
+
+def rating_takes(session: Session, config: ComponentConfig, redo: Collection[str]) -> str:
+    """How many labels have to be scored on held-out images, of how many features, and the cost."""
+    if not _is_selected(session):
+        return f"would run {config.use}; {_LATER}"
+    lines = _names(session, redo)
+    sheet = ScoreSheet.of(session, config, lines)
+    everything = "judge-ratings" in redo
+    waiting = (
+        [len(sheet.images)] * len(sheet.labels) if everything else [len(one.images) for one in sheet.waiting.values()]
+    )
+    judge = judge_of(session, config)
+    with session.components.blaming(config):
+        usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
+    known = f"labels of {len(waiting)} of {len(lines)} features to score on {len(sheet.images)} held-out images with"
+    return _in_words(f"{known} {config.use}", usage)
 
 
 def _names(session: Session, redo: Collection[str]) -> list[LabelLine]:

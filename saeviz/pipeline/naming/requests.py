@@ -10,6 +10,7 @@ from zlib import crc32
 
 from saeviz.formats.selection import read_selected
 from saeviz.pipeline.naming.activations import activations
+from saeviz.pipeline.naming.held_out import images_to_show
 from saeviz.pipeline.session import Session
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
@@ -29,7 +30,7 @@ def label_requests(session: Session) -> Iterator[LabelRequest]:
     """A request for each selected feature, best first. Raises `RunDirError` if no features have been selected yet."""
     rundir = session.rundir
     selected = read_selected(rundir)
-    dataset = tuple(session.dataset.extracted)
+    dataset = tuple(images_to_show(session))
     by_id = {item.item_id: item for item in dataset}
     features = [choice.feature for choice in selected]
     top_images = by_feature(rows_about(rundir.read_table(rundir.top_images, "score"), features))
@@ -37,14 +38,15 @@ def label_requests(session: Session) -> Iterator[LabelRequest]:
     numbers = [name for name in scores.select_dtypes("number") if name not in KEYS]
     rows = by_feature(scores)
     relations = _relations(rows_about(rundir.read_table(rundir.correlations, "score"), features), session)
-    contrast = dict(_contrast(session, features, dataset))
+    shown = dict(_shown(session, features, dataset))
     for choice in selected:
         feature = choice.feature
+        top, contrast = shown[feature]
         yield LabelRequest(
             feature=feature,
             tier=choice.tier,
-            top=tuple(_top_images(top_images.get(feature, []), by_id)),
-            contrast=contrast[feature],
+            top=top or tuple(_top_images(top_images.get(feature, []), by_id)),
+            contrast=contrast,
             scores={name: float(rows[feature][0][name]) for name in numbers},
             relations=tuple(sorted(relations.get(feature, ()), key=_strongest_first)),
             dataset=dataset,
@@ -85,14 +87,20 @@ def _numbers_of(feature: Feature) -> list[int]:
     return [feature.layer, feature.index]
 
 
-def _contrast(
+def _shown(
     session: Session, features: Sequence[Feature], dataset: Sequence[ImageItem]
-) -> Iterator[tuple[Feature, tuple[ImageItem, ...]]]:
-    """For each selected feature, some randomly drawn images on which it does not fire."""
+) -> Iterator[tuple[Feature, tuple[tuple[TopImage, ...], tuple[ImageItem, ...]]]]:
+    """For each selected feature its top images of the dataset, and some randomly drawn ones on which it is silent.
+
+    Of all images, the top ones are in a table of the run; then there are none here.
+    """
     import numpy as np
 
+    n_top = session.config.run.top_images if session.config.run.rating_images else 0
     for feature, values in activations(session, features, dataset):
         silent = np.flatnonzero(values <= 0)
         generator = np.random.default_rng([session.config.run.seed, *_numbers_of(feature)])
         drawn = generator.choice(silent, size=min(N_CONTRAST, silent.size), replace=False)
-        yield feature, tuple(dataset[row] for row in sorted(drawn))
+        strongest = [row for row in np.argsort(-values, kind="stable")[:n_top] if values[row] > 0]
+        top = tuple(TopImage(dataset[row], float(values[row])) for row in strongest)
+        yield feature, (top, tuple(dataset[row] for row in sorted(drawn)))

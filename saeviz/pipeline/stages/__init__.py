@@ -5,6 +5,7 @@ from __future__ import annotations
 from saeviz.pipeline.stages.embed import Embed
 from saeviz.pipeline.stages.extract import Extract
 from saeviz.pipeline.stages.judge import Judge
+from saeviz.pipeline.stages.judge_ratings import JudgeRatings
 from saeviz.pipeline.stages.label import Label
 from saeviz.pipeline.stages.report import Report
 from saeviz.pipeline.stages.score import Score
@@ -19,6 +20,7 @@ STAGES: tuple[Stage, ...] = (
     Select(),
     Label(),
     Judge(),
+    JudgeRatings(),
     Report(),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -7,19 +7,16 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config.schema import ComponentConfig
-from saeviz.contract.roles import LabelJudge
 from saeviz.formats.judgements import append_judgement, mend_judgements, table_of, write_judgements
 from saeviz.formats.labels import read_labels
 from saeviz.formats.rundir import digest_of
-from saeviz.pipeline.naming.calls import answers, judge_of, usage_of
+from saeviz.pipeline.naming.calls import answers, judge_of, scores_of, usage_of
 from saeviz.pipeline.naming.docket import Docket, judgement_of
 from saeviz.pipeline.naming.estimates import judging_takes
 from saeviz.pipeline.naming.power import Power, power_of
 from saeviz.pipeline.naming.trials import Trial
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.errors import PluginError
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
@@ -72,7 +69,7 @@ class Judge(Stage):
             judge = judge_of(session, config)
 
             def ask(case: Trial) -> FloatArray:
-                return _scores(judge, case, session, config)
+                return scores_of(judge, case, [one.item for one in case.shown], session, config)
 
             with closing(answers(ask, docket.waiting, judge, session, "judged")) as judged:
                 for key, scores in judged:
@@ -104,17 +101,3 @@ def _say(power: Power, verdicts: Mapping[str, int]) -> None:
             verdicts.get("fails", 0),
             power.by_guessing,
         )
-
-
-def _scores(judge: LabelJudge, case: Trial, session: Session, config: ComponentConfig) -> FloatArray:
-    import numpy as np
-
-    images = [one.item for one in case.shown]
-    with session.components.blaming(config):
-        scores = np.asarray(judge.judge(case.words, images), dtype=np.float64)
-    if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
-        raise PluginError(
-            f"{config.place}: {config.use} judged {len(images)} images of {case.feature} with an array of shape "
-            f"{scores.shape}; a number from 0 to 1 for each belongs there"
-        )
-    return scores

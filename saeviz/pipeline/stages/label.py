@@ -36,8 +36,9 @@ class Label(Stage):
         return naming_takes(session, redo)
 
     def identity(self, session: Session) -> Any:
-        """The labeler and the selection."""
-        return [session.components.identity(session.config.labeler), session.digests["select"]]
+        """The labeler, the selection, and whether it may be shown all images."""
+        held_out = ["held out"] if session.config.run.rating_images else []
+        return [session.components.identity(session.config.labeler), session.digests["select"], *held_out]
 
     def is_complete(self, session: Session) -> bool:
         """Whether the file exists, or none is needed."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.formats.judgements import read_judgements
+from saeviz.formats.label_scores import read_scores
 from saeviz.formats.labels import read_labels
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
@@ -29,7 +30,14 @@ class Report(Stage):
             session.digests["judge"],
             [line.as_text() for line in names.values()],
             [one.as_text() for one in read_judgements(session.rundir.judged).values()],
+            *self._label_scores(session),
         ]
+
+    def _label_scores(self, session: Session) -> list[Any]:
+        if not session.config.run.rating_images:
+            return []
+        scores = read_scores(session.rundir.label_scores).values()
+        return [session.digests["judge-ratings"], [one.as_text() for one in scores]]
 
     def is_complete(self, session: Session) -> bool:
         """Whether all written files still exist."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 import saeviz
 from saeviz.formats.judgements import JudgedImage, Judgement, table_of
+from saeviz.formats.label_scores import ratings_table
 
 VOID = {"meta", "img", "input", "br", "hr", "link", "rect", "path"}
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -110,6 +111,7 @@ class FakeRun:
     facts: dict[str, Any]
     together: dict[saeviz.Feature, list[saeviz.Feature]] = field(default_factory=dict)
     judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
+    label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
 
     def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
         return self.top[feature][:k]

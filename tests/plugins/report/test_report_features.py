@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import saeviz
+from saeviz.formats.label_scores import ratings_table
 from tests.plugins.report.page import DASH, MINUS, PATCH, FakeRun, Write, column, entries, judged
 
 
@@ -278,6 +279,20 @@ class TestJudgement:
         run.judgements = judged(0, 4, reason="only <2> images")
         entry = entries(write())["layer8.cls/7"]
         assert entry.one("span", class_="judged").text == "name not judged: only <2> images"
+
+    def test_how_the_name_goes_with_ratings_is_shown_beside_the_feature(self, run: FakeRun, write: Write) -> None:
+        key = {"sae": "", "layer": 8, "tokens": "cls", "feature": 7, "label": "red barn", "n": 40}
+        known = {"r": 0.5, "ci_low": 0.25, "ci_high": 0.75, "q": 0.01, "r_feature": -0.125, "ci_low_feature": -0.5}
+        run.label_ratings = ratings_table(
+            [{**key, "rating": "beauty", **known, "ci_high_feature": 0.25}, {**key, "rating": "calm"}]
+        )
+        page = write()
+        [table] = [one for one in entries(page)["layer8.cls/7"].all("table") if one.all("caption")]
+        cells = {row.one("th").text: [cell.text for cell in row.all("td")] for row in table.one("tbody").all("tr")}
+        shown = ["+0.50", "+0.250 to +0.750", "0.01", f"{MINUS}0.12", f"{MINUS}0.500 to +0.250", "40"]
+        assert cells["beauty"] == shown
+        assert cells["calm"] == [DASH] * 5 + ["40"]
+        assert "p adjusted over all names and ratings" in page.text
 
     def test_without_a_judge_nothing_is_claimed(self, write: Write) -> None:
         page = write()
