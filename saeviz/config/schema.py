@@ -55,7 +55,7 @@ class RunSettings(Options):
     rating_images: int = Field(
         0,
         description="number of held-out images on which the judge's scores of a label are correlated with the ratings; "
-        "0 = none, else at least 10",
+        "none if 0, else at least 10",
         ge=0,
         le=1_000_000,
     )
