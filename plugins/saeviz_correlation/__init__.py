@@ -39,7 +39,10 @@ class TestOptions(saeviz.Options):
         "images",
     )
     ratings: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="ratings to correlate with; default: all"
+        default=None,
+        min_length=1,
+        description="ratings to correlate with, or columns of `images.parquet`, as `residual.beauty`; default: all "
+        "ratings",
     )
     family: Family = Field(
         default="run",
@@ -47,11 +50,13 @@ class TestOptions(saeviz.Options):
         "of each `rating`",
     )
 
-    def check_data(self, place: str, ratings: Collection[str], _metadata: Collection[str], /) -> None:
+    def check_columns(
+        self, place: str, ratings: Collection[str], _metadata: Collection[str], of_images: Collection[str], /
+    ) -> None:
         """Raise `ConfigError` for a rating that no image has."""
         from saeviz.toolkit.ratings import check_names
 
-        check_names(self.ratings or (), ratings, f"{place}.ratings")
+        check_names(self.ratings or (), [*ratings, *of_images], f"{place}.ratings")
 
 
 class CorrelationOptions(TestOptions):
@@ -145,19 +150,21 @@ class PartialOptions(LinearOptions):
     control: tuple[str, ...] = Field(
         min_length=1,
         description=(
-            "ratings and metadata columns to hold constant; a column is numeric if all its "
-            "cells are numbers, else a category; `category:code` treats the numbers in `code` as categories"
+            "ratings, metadata columns and columns of `images.parquet` to hold constant; a metadata column is numeric "
+            "if all its cells are numbers, else a category; `category:code` treats the numbers in `code` as categories"
         ),
     )
 
-    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
+    def check_columns(
+        self, place: str, ratings: Collection[str], metadata: Collection[str], of_images: Collection[str], /
+    ) -> None:
         """Raise `ConfigError` for a rating or a control that no image has."""
         from saeviz.toolkit.ratings import check_names
 
-        super().check_data(place, ratings, metadata)
-        known = [*ratings, *metadata]
+        super().check_columns(place, ratings, metadata, of_images)
+        known = [*ratings, *metadata, *of_images]
         columns = [column_of(name, known) for name in self.control]
-        check_names(columns, known, f"{place}.control", "rating or metadata")
+        check_names(columns, known, f"{place}.control", "rating, metadata or column")
 
     @model_validator(mode="before")
     @classmethod
@@ -183,9 +190,9 @@ class ModerationOptions(TestOptions):
     moderators: tuple[str, ...] = Field(
         default=(),
         description=(
-            "ratings and metadata columns with which a relation may change; a column is numeric if all its cells are "
-            "numbers, else a category, each level of which is compared with the others; `category:code` treats the "
-            "numbers in `code` as categories"
+            "ratings, metadata columns and columns of `images.parquet` with which a relation may change; a metadata "
+            "column is numeric if all its cells are numbers, else a category, each level of which is compared with the "
+            "others; `category:code` treats the numbers in `code` as categories"
         ),
     )
     rater_groups: tuple[tuple[str, str], ...] = Field(
@@ -195,7 +202,9 @@ class ModerationOptions(TestOptions):
             '["mood_women", "mood_men"]; is the relation with the second stronger?'
         ),
     )
-    control: tuple[str, ...] = Field(default=(), description="ratings and metadata columns to hold constant")
+    control: tuple[str, ...] = Field(
+        default=(), description="ratings, metadata columns and columns of `images.parquet` to hold constant"
+    )
     correction: Literal["bh", "by", "bonferroni"] = Field(
         default="bh", description="how p-values are adjusted within a family, as for correlations"
     )
@@ -208,15 +217,17 @@ class ModerationOptions(TestOptions):
         ),
     )
 
-    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
+    def check_columns(
+        self, place: str, ratings: Collection[str], metadata: Collection[str], of_images: Collection[str], /
+    ) -> None:
         """Raise `ConfigError` for a rating or a column that no image has."""
         from saeviz.toolkit.ratings import check_names
 
-        super().check_data(place, ratings, metadata)
-        known = [*ratings, *metadata]
+        super().check_columns(place, ratings, metadata, of_images)
+        known = [*ratings, *metadata, *of_images]
         for option in ("moderators", "control"):
             columns = [column_of(name, known) for name in getattr(self, option)]
-            check_names(columns, known, f"{place}.{option}", "rating or metadata")
+            check_names(columns, known, f"{place}.{option}", "rating, metadata or column")
         check_names([name for pair in self.rater_groups for name in pair], ratings, f"{place}.rater_groups")
 
     @model_validator(mode="after")

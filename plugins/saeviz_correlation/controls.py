@@ -39,18 +39,20 @@ class Control(NamedTuple):
 def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> list[Control]:
     """What is to be held constant, in the order of `names`.
 
-    A rating is a number; so is a metadata column all of whose cells are numbers. Any other is a category, with a
-    column of zeros and ones per value, and so is `category:NAME`, whatever its cells. Raises `ConfigError` for more
-    than 100 categories, which are no category but a name or an id.
+    A rating is a number; so are a column of `images.parquet` and a metadata column all of whose cells are numbers. Any
+    other is a category, with a column of zeros and ones per value, and so is `category:NAME`, whatever its cells.
+    Raises `ConfigError` for more than 100 categories, which are no category but a name or an id.
     """
     return [_control(data, name, place) for name in names]
 
 
 def _control(data: ScoreInput, name: str, place: str) -> Control:
-    column = column_of(name, [*data.ratings, *data.metadata])
-    if column in data.ratings:
-        numbers: FloatArray | None = np.asarray(data.ratings[column], dtype=np.float64)
-        cells = [f"{value:g}" if math.isfinite(value) else "" for value in data.ratings[column]]
+    known = {**data.of_images, **dict.fromkeys(data.metadata), **data.ratings}
+    column = column_of(name, known)
+    given = known[column]
+    if given is not None:
+        numbers: FloatArray | None = np.asarray(given, dtype=np.float64)
+        cells = [f"{value:g}" if math.isfinite(value) else "" for value in given]
     else:
         cells = list(data.metadata[column])
         if any(cell.strip().lower().lstrip("+-") in ("inf", "infinity") for cell in cells):

@@ -44,7 +44,8 @@ class Moderation:
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
         place = "scorers.moderation"
-        self.options.check_data(place, data.ratings, data.metadata)
+        self.options.check_columns(place, data.ratings, data.metadata, data.of_images)
+        data = data.with_targets(self.options.ratings or ())
         contrasts = make_contrasts(data, self.options, place)
         codes = self._codes(data, place)
         is_robust = self._errors != "independent"

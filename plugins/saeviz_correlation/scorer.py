@@ -60,6 +60,7 @@ class CorrelationScorer:
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
         names = self._chosen(data)
+        data = data.with_targets(names)
         finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
         found_on = self.targets(data, names, finding)
         held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
@@ -144,7 +145,7 @@ class CorrelationScorer:
             yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
 
     def _chosen(self, data: ScoreInput) -> tuple[str, ...]:
-        self.options.check_data(f"scorers.{self.name}", data.ratings, data.metadata)
+        self.options.check_columns(f"scorers.{self.name}", data.ratings, data.metadata, data.of_images)
         return tuple(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
 
     def _largest(self, data: ScoreInput, targets: Sequence[Targets]) -> list[LargestCorrelations]:

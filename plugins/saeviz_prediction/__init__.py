@@ -35,6 +35,11 @@ class PredictionOptions(saeviz.Options):
 
         check_names(self.ratings or (), ratings, f"{place}.ratings")
 
+    def columns_of_images(self, ratings: Collection[str], /) -> list[str]:
+        """What is predicted of every rating, and what is left of it."""
+        chosen = ratings if self.ratings is None else self.ratings
+        return [f"{column}.{rating}" for rating in chosen for column in ("predicted", "residual")]
+
 
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:

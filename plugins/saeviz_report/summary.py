@@ -136,7 +136,7 @@ def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
 
 
 def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSummary:
-    values = [item.ratings[name] for item in run.items if name in item.ratings]
+    values = run.ratings_table[name].dropna().tolist()
     n = len(values)
     mean = math.fsum(values) / n if n else None
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if mean is not None and n > 1 else None

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from saeviz_vit.loading import Site
 
 
+RECONSTRUCTION_ERROR = "reconstruction_error"
+"""The column of `images.parquet`, before the space."""
+
+
 class SAEExtractor(SingleImages):
     """What `clip-b32-prisma` and `vit-sae` have in common. Models are loaded with the first image."""
 
@@ -51,6 +55,13 @@ class SAEExtractor(SingleImages):
         """The weights of the model, then those of each SAE; see `saeviz.HasModelFiles`."""
         return list(dict.fromkeys([*self._model.files, *(source.weights for source in self._sources.values())]))
 
+    def numbers_of_images(self, space: FeatureSpace) -> list[str]:
+        """The reconstruction error where an image has one activation; see `saeviz.HasNumbersOfImages`.
+
+        Decoding every patch would take nearly as long as encoding it.
+        """
+        return [RECONSTRUCTION_ERROR] if space.tokens in VECTORS else []
+
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
         """Batches of features, see `saeviz.FeatureExtractor`; the values do not depend on `batch_size`."""
         items = iter(items)
@@ -67,11 +78,12 @@ class SAEExtractor(SingleImages):
             for site, pooler in poolers.items():
                 table = self._tables[site]
                 for tokens, dense in pooler(activations, table.point).items():
-                    features, of_images = to_csr(dense), {}
-                    if tokens in VECTORS:  # decoding every patch would take as long as encoding it
+                    space, features = table.space(tokens, dense.shape[1]), to_csr(dense)
+                    of_images = {}
+                    if RECONSTRUCTION_ERROR in self.numbers_of_images(space):
                         x = activations.cls(table.point)
-                        of_images["reconstruction_error"] = self._sae(site).unexplained(features, x)
-                    yield FeatureBatch(table.space(tokens, dense.shape[1]), ids, features, of_images)
+                        of_images[RECONSTRUCTION_ERROR] = self._sae(site).unexplained(features, x)
+                    yield FeatureBatch(space, ids, features, of_images)
 
     def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
         """Explained variance and L0 of each SAE on these images; see `saeviz.Checkable`."""

@@ -36,11 +36,8 @@ class Source:
 
     def rated(self, rating: str) -> tuple[list[str], FloatArray]:
         """The images on which relations were found that have this rating, and the rating."""
-        import numpy as np
-
-        split = self.run.split
-        items = [item for item in self.run.items if rating in item.ratings and split[item.item_id] == "found"]
-        return [item.item_id for item in items], np.array([item.ratings[rating] for item in items])
+        values = self.run.ratings_table[rating][self.run.split == "found"].dropna()
+        return values.index.tolist(), values.to_numpy()
 
     def clusters(self, item_ids: Sequence[str]) -> IntArray:
         """For each image the number of its group, from 0; an image without a group is one of its own."""

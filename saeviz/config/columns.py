@@ -41,8 +41,13 @@ def extractor_name_mistake(name: Any) -> str | None:
 
 
 def renamed(result: ScoreColumn | ScoreFact | ImageColumn, name: str) -> ScoreColumn | ScoreFact | ImageColumn:
-    """The column or fact with the scorer's name as a prefix: `bh` renames `r` to `bh_r`."""
-    return replace(result, name=f"{name}_{result.name}") if name else result
+    """The column or fact with the scorer's name as a prefix."""
+    return replace(result, name=prefixed(result.name, name))
+
+
+def prefixed(column: str, name: str) -> str:
+    """A column of a scorer with its name as a prefix: `bh` makes `bh_r` of `r`."""
+    return f"{name}_{column}" if name else column
 
 
 def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list[str]:
@@ -73,7 +78,7 @@ def declared_columns(config: ComponentConfig, manager: Manager) -> frozenset[str
     """The columns that a scorer says it gives, with its name in front."""
     spec = manager.offer("scorer", config.use).spec
     columns: Iterable[str] = spec.columns if isinstance(spec, ScorerSpec) else ()
-    return frozenset(f"{config.name}_{column}" if config.name else column for column in columns)
+    return frozenset(prefixed(column, config.name) for column in columns)
 
 
 class GivenColumns:

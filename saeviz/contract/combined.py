@@ -13,6 +13,7 @@ from saeviz.contract.roles import (
     HasDecoder,
     HasManyActivations,
     HasModelFiles,
+    HasNumbersOfImages,
     HasProvenance,
     HeatmapExtractor,
     SingleImageExtractor,
@@ -155,6 +156,13 @@ class _WithDecoder(Combined):
         return found
 
 
+class _WithNumbersOfImages(Combined):
+    def numbers_of_images(self, space: FeatureSpace) -> Sequence[str]:
+        """By the extractor of `space`; none where that gives none."""
+        part, own = self._own[space]
+        return part.numbers_of_images(own) if isinstance(part, HasNumbersOfImages) else ()
+
+
 class _WithText(Combined):
     def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
         """By the first extractor that has a joint space of images and texts."""
@@ -175,6 +183,7 @@ _CAPABILITIES: dict[type[Any], type[Combined]] = {
     HasActivations: _WithActivations,
     HasManyActivations: _WithManyActivations,
     HasDecoder: _WithDecoder,
+    HasNumbersOfImages: _WithNumbersOfImages,
     TextAligned: _WithText,
 }
 

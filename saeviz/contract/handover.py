@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from saeviz.contract.roles import HasNumbersOfImages
 from saeviz.formats.plain import quoted
 from saeviz.values.errors import PluginError
-from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, names_numbers_of_images
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel
 from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact, Selected
@@ -55,10 +56,24 @@ def spaces(who: str, found: Any) -> list[FeatureSpace]:
     return sorted(listed)
 
 
+def numbers_of_images(who: str, extractor: object, space: FeatureSpace) -> list[str]:
+    """The names of the numbers that an extractor gives of images with the features of a space, checked."""
+    found = list(extractor.numbers_of_images(space)) if isinstance(extractor, HasNumbersOfImages) else []
+    if wrong := [name for name in found if not names_numbers_of_images(name)]:
+        raise PluginError(f"{who} declares numbers of images in {space} with the name {quoted(wrong[0])}")
+    return found
+
+
 def extracted(
-    who: str, batches: Iterable[object], spaces: Iterable[FeatureSpace], asked: Iterable[str]
+    who: str,
+    batches: Iterable[object],
+    spaces: Mapping[FeatureSpace, Collection[str]],
+    asked: Iterable[str],
 ) -> Iterator[FeatureBatch]:
-    """The batches of an extractor, checked: only of its spaces, only requested items, each once."""
+    """The batches of an extractor, checked: only of its spaces, only requested items, each once.
+
+    `spaces` has the numbers of images that it declares for each.
+    """
     waiting = {space: set(asked) for space in spaces}
     for batch in batches:
         if not isinstance(batch, FeatureBatch):
@@ -66,6 +81,11 @@ def extracted(
         if batch.space not in waiting:
             raise PluginError(
                 f"{who} gave {batch.space} with {batch.space.n_features} features, a space that it does not declare"
+            )
+        if set(batch.of_images) != set(spaces[batch.space]):
+            raise PluginError(
+                f"{who} gave the numbers of images {sorted(batch.of_images)} with {batch.space}, and declares "
+                f"{sorted(spaces[batch.space])} (saeviz.HasNumbersOfImages)"
             )
         for item_id in batch.item_ids:
             if item_id not in waiting[batch.space]:

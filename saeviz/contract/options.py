@@ -83,6 +83,27 @@ class Options(BaseModel):
         are the names that exist. Called for scorers before extraction, so that a misspelt name is found at once.
         """
 
+    def check_columns(
+        self,
+        place: str,
+        ratings: Collection[str],
+        metadata: Collection[str],
+        of_images: Collection[str],  # noqa: ARG002  for those that name them
+        /,
+    ) -> None:
+        """As `check_data`, which it calls, for options that may name columns of `images.parquet`, too.
+
+        `of_images` are those that a scorer sees: `l0.SPACE`, those of extractors, and those of scorers that run before.
+        """
+        self.check_data(place, ratings, metadata)
+
+    def columns_of_images(self, ratings: Collection[str], /) -> Collection[str]:  # noqa: ARG002  for those that need it
+        """The names of the `ImageColumn`s that a scorer gives where the images have these ratings.
+
+        Only what is declared here can be named by options of the scorers that run after it.
+        """
+        return ()
+
 
 def secret_fields(model: type[BaseModel]) -> list[str]:
     """The options that hold a secret, that is, are typed `SecretStr`."""

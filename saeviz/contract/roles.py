@@ -177,6 +177,15 @@ class HasDecoder(Protocol):
 
 
 @runtime_checkable
+class HasNumbersOfImages(Protocol):
+    """Optional for an extractor: it hands over numbers of each image with the features, in `FeatureBatch.of_images`."""
+
+    def numbers_of_images(self, space: FeatureSpace) -> Sequence[str]:
+        """The names of all that batches of `space` have, without loading the model; empty for none."""
+        ...
+
+
+@runtime_checkable
 class TextAligned(Protocol):
     """Optional for an extractor: the model's joint embedding of images and texts. Rows have unit length."""
 

@@ -87,6 +87,13 @@ class Dataset:
         with components.blaming(config):
             return handover.spaces(components.who(config), components.extractor_of(config).spaces)
 
+    def numbers_of_images(self, config: ComponentConfig) -> dict[FeatureSpace, list[str]]:
+        """The names of the numbers of images that one of the run's extractors gives with the features of each space."""
+        components = self._components
+        with components.blaming(config):
+            who, extractor = components.who(config), components.extractor_of(config)
+            return {space: handover.numbers_of_images(who, extractor, space) for space in self.spaces_of(config)}
+
     @cached_property
     def extracted(self) -> list[ImageItem]:
         """The images that have features in every space and are not left out, in the order of the image provider."""

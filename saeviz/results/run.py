@@ -151,8 +151,14 @@ class Run:
 
     @cached_property
     def ratings_table(self) -> pd.DataFrame:
-        """A row per image of `items`, a float column per rating, NaN if not rated."""
-        return ratings_frame(self.items)
+        """A row per image of `items`, a float column per rating, NaN if not rated.
+
+        Columns of `images_table` that features were correlated with, such as `residual.RATING`, come after the ratings.
+        """
+        table = ratings_frame(self.items)
+        if further := [name for name in self.ratings if name not in table]:
+            table = table.join(self.images_table.reindex(columns=further))
+        return table
 
     @cached_property
     def metadata(self) -> pd.DataFrame:

@@ -67,6 +67,10 @@ class FakeExtractor:
             FeatureSpace(layer, tokens, options.n_features) for layer in options.layers for tokens in options.tokens
         ]
 
+    def numbers_of_images(self, space: FeatureSpace) -> list[str]:
+        """`reconstruction_error` if the option asks for it."""
+        return ["reconstruction_error"] if self.options.reconstruction_error else []
+
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
         """Features in batches; an unreadable picture is reported and left out."""
         import numpy as np

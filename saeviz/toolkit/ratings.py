@@ -28,12 +28,18 @@ def read_numbers(cells: Sequence[Cell]) -> list[float | None]:
     return [reading.number(cell) for cell in cells]
 
 
+MOST_NAMED = 40
+"""In a message; categories may give hundreds of ratings."""
+
+
 def check_names(names: Iterable[str], known: Collection[str], place: str, kind: str = "rating") -> None:
     """Raise `ConfigError` for a name that is not in `known`; the message suggests the closest one."""
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(map(repr, known)) or 'none'}"
+            some = ", ".join(map(repr, list(known)[:MOST_NAMED]))
+            more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {some or 'none'}{more}"
             raise saeviz.ConfigError(f"{place}: the images have no {kind} {name!r}; {hint}")
 
 

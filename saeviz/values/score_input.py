@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from types import MappingProxyType
@@ -42,7 +42,9 @@ class ScoreInput:
     NaN if an image is not rated (treat an infinity the same); `individual` maps it to the individual ratings, if known.
     `metadata` maps a name to one text per image, '' if missing. `second_embeddings` are those of a second provider, if
     there is one. `groups` is the group of every image, None for an image that is its own group; it is None in a run
-    without groups. In a run, all scorers get the same values, which are read-only.
+    without groups. `of_images` maps columns of `images.parquet` to float64 `[n_items]`, NaN where there is no value:
+    `l0.SPACE`, those of extractors, and those of scorers that ran before. In a run, all scorers get the same values
+    otherwise, which are read-only.
     """
 
     space: FeatureSpace
@@ -54,6 +56,7 @@ class ScoreInput:
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
     second_embeddings: Float32Array | None = None
     groups: tuple[str | None, ...] | None = None
+    of_images: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", self.features.of(tuple(self.item_ids)))
@@ -68,7 +71,13 @@ class ScoreInput:
             metadata=MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
             second_embeddings=None if self.second_embeddings is None else read_only(self.second_embeddings),
             groups=None if self.groups is None else tuple(self.groups),
+            of_images=MappingProxyType({name: read_only(values) for name, values in self.of_images.items()}),
         )
+
+    def with_targets(self, names: Collection[str]) -> ScoreInput:
+        """The same with those columns of `images.parquet` among the ratings that these names mean."""
+        named = {name: self.of_images[name] for name in names if name in self.of_images and name not in self.ratings}
+        return replace(self, ratings={**self.ratings, **named}) if named else self
 
     @property
     def n_items(self) -> int:

@@ -334,7 +334,7 @@ def test_ratings_that_half_of_the_images_lack_are_said_once(fake_run, unrated, i
         ),
         (
             'use = "partial", control = ["color"]',
-            "control: the images have no rating or metadata 'color'; did you mean",
+            "control: the images have no rating, metadata or column 'color'; did you mean",
         ),
         ('use = "prediction", ratings = ["x"]', "ratings: the images have no rating 'x'; there are: 'warmth', 'noise'"),
         (

@@ -91,7 +91,7 @@ def test_a_column_that_is_really_called_so_is_meant():
 
 def test_a_control_that_no_image_has_is_refused_by_its_name():
     with pytest.raises(saeviz.ConfigError, match=r"scorers\.3\.control: .*'colour'"):
-        PartialOptions(control=["category:colour"]).check_data("scorers.3", ["liking"], ["code"])
+        PartialOptions(control=["category:colour"]).check_columns("scorers.3", ["liking"], ["code"], ["l0.layer1.cls"])
     with pytest.raises(ValueError, match="held constant"):
         PartialOptions(control=["category:liking"], ratings=["liking"])
     assert PartialOptions(controls=["category:code"]).control == ("category:code",)

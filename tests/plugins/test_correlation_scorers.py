@@ -302,7 +302,7 @@ def test_a_rating_asked_for_twice_is_correlated_once():
 def test_an_unknown_control_is_refused_with_the_nearest_name():
     _, _, data = data_with_controls()
 
-    with pytest.raises(ConfigError, match=r"no rating or metadata 'brigthness'; did you mean 'brightness'"):
+    with pytest.raises(ConfigError, match=r"no rating, metadata or column 'brigthness'; did you mean 'brightness'"):
         partial(data, "brigthness")
 
 

@@ -126,9 +126,9 @@ def _extracted(
         extractor = session.components.extractor_of(config)
         given = extractor.extract(session.progress(rest, len(rest), "extract"))
     asked = [item.item_id for item in rest]
-    batches = handover.extracted(
-        session.components.who(config), session.components.guarded(config, given), written, asked
-    )
+    guarded = session.components.guarded(config, given)
+    declared = session.dataset.numbers_of_images(config)
+    batches = handover.extracted(session.components.who(config), guarded, declared, asked)
     for number, batch in enumerate(batches):
         if number == 0:
             shared.provenance = session.components.provenance(config, extractor)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config.columns import GivenColumns, renamed
+from saeviz.config.columns import GivenColumns, prefixed, renamed
 from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
@@ -15,7 +17,7 @@ from saeviz.formats.of_images import read_of_images
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.errors import PluginError
+from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import KEYS, columns_of
@@ -44,10 +46,7 @@ class Score(Stage):
         Warns of ratings that at least half of the images lack.
         """
         dataset = session.dataset
-        metadata = _names(item.metadata for item in dataset.items)
-        for config in session.config.scorers:
-            with session.components.blaming(config):
-                config.options.check_data(config.place, dataset.ratings, metadata)
+        _check_names(session)
         n = len(dataset.items)
         with_count: dict[int, list[str]] = {}
         for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
@@ -86,11 +85,13 @@ class Score(Stage):
         of_images: dict[str, Any] = {f"l0.{data.space}": _n_active(data) for data in inputs}
         of_images |= _given_by_extractors(session, items)
         facts: dict[str, Any] = {}
-        targets = {None, *session.dataset.ratings}
+        ratings = session.dataset.ratings
         given = GivenColumns()
         for config in session.config.scorers:
             who = session.components.who(config)
-            for result in session.components.guarded(config, _run_scorer(session.components.build(config), inputs)):
+            so_far = {name: values.astype(float) for name, values in of_images.items()}
+            seen = [replace(data, of_images=so_far).locked() for data in inputs]
+            for result in session.components.guarded(config, _run_scorer(session.components.build(config), seen)):
                 if not isinstance(result, ScoreFact | ScoreColumn | ImageColumn):
                     raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
                 handover.result(who, result, len(items))
@@ -101,21 +102,66 @@ class Score(Stage):
                     _refuse_another_of_its_name(named, of_images, who)
                     of_images[named.name] = named.values
                 else:
+                    targets = {None, *ratings, *of_images}
                     _refuse_foreign_column(named, session.dataset.spaces, targets, f"{config.place}: {config.use}")
                     given.add(named, config)
                     columns.append(named)
+        further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
         rundir = session.rundir
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
-        rundir.write_table(rundir.correlations, _correlations_table(session, columns))
+        rundir.write_table(rundir.correlations, _correlations_table(session, columns, [*ratings, *further]))
         rundir.write_table(rundir.images, _images_table(items, of_images))
         counts = {
             "images": len(items),
-            "rated": {name: sum(name in item.ratings for item in items) for name in session.dataset.ratings},
+            "rated": {
+                **{name: sum(name in item.ratings for item in items) for name in ratings},
+                **{name: int((values == values).sum()) for name, values in further.items()},  # noqa: PLR0124  not NaN
+            },
             "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
         }
         outputs = [rundir.scores, rundir.correlations, rundir.top_images, rundir.images]
         return {"counts": counts, "facts": facts, "outputs": outputs}
+
+
+def _check_names(session: Session) -> None:
+    """Raise `ConfigError` if a scorer's options name what no image has, or what only a later scorer gives."""
+    dataset, scorers = session.dataset, session.config.scorers
+    metadata = _names(item.metadata for item in dataset.items)
+    known = [f"l0.{space}" for space in dataset.spaces]
+    for extractor in session.config.extractors:
+        for space, names in dataset.numbers_of_images(extractor).items():
+            known += [f"{name}.{space}" for name in names]
+    given = [
+        {prefixed(name, config.name) for name in config.options.columns_of_images(dataset.ratings)}
+        for config in scorers
+    ]
+    for place, config in enumerate(scorers):
+        check = partial(config.options.check_columns, config.place, dataset.ratings, metadata)
+        with session.components.blaming(config):
+            try:
+                check(known)
+            except ConfigError as error:
+                late = list(zip(scorers[place:], given[place:], strict=True))
+                check([*known, *chain.from_iterable(columns for _, columns in late)])
+                needed = [
+                    f"{other.place} ({other.use})"
+                    for other, columns in late
+                    if not _passes(check, [*known, *(name for _, more in late if more is not columns for name in more)])
+                ]
+                raise ConfigError(
+                    f"{error}; {', '.join(needed)} gives it, and scorers run in the order of the run file: one can use "
+                    "only columns of images that a scorer before it gives"
+                ) from None
+        known += sorted(given[place])
+
+
+def _passes(check: Callable[[list[str]], None], known: list[str]) -> bool:
+    try:
+        check(known)
+    except ConfigError:
+        return False
+    return True
 
 
 def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:
@@ -240,7 +286,7 @@ def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.Da
     return pd.concat(tables, ignore_index=True)
 
 
-def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.DataFrame:
+def _correlations_table(session: Session, columns: list[ScoreColumn], ratings: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     spaces = session.dataset.spaces
@@ -249,7 +295,7 @@ def _correlations_table(session: Session, columns: list[ScoreColumn]) -> pd.Data
         of_pairs.setdefault((column.space, column.target), []).append(column)
     tables = []
     for space in spaces:
-        for rating in session.dataset.ratings:
+        for rating in ratings:
             if own := of_pairs.get((space, rating)):
                 features = _features_of(own)
                 keys = {**columns_of(space, spaces), "feature": features}

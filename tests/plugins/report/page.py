@@ -113,6 +113,11 @@ class FakeRun:
     judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
     label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
 
+    @property
+    def ratings_table(self) -> pd.DataFrame:
+        rows = {item.item_id: dict(item.ratings) for item in self.items}
+        return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=self.ratings).astype(float)
+
     def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
         return self.top[feature][:k]
 
