@@ -19,6 +19,9 @@ ErrorsOfAreas = Literal["auto", "independent", "clusters"]
 
 CATEGORY = "category:"
 
+MANY = 100
+"""With more ratings, a table of all correlations is neither read nor held in memory: it keeps the strongest."""
+
 
 def column_of(name: str, known: Collection[str]) -> str:
     """The rating or column that a control names: `category:code` means `code`, unless a column has that name."""
@@ -120,6 +123,18 @@ class LinearOptions(CorrelationOptions):
             "independent"
         ),
     )
+
+    def check_columns(
+        self, place: str, ratings: Collection[str], metadata: Collection[str], of_images: Collection[str], /
+    ) -> None:
+        """Raise `ConfigError` for a rating that no image has, and for permutations of many ratings."""
+        super().check_columns(place, ratings, metadata, of_images)
+        n = len(set(self.ratings or ratings))
+        if n > MANY and self.correction == "max-t":
+            raise saeviz.ConfigError(
+                f"{place}.correction: max-t would permute {n:,} ratings; use 'bh', 'by' or 'bonferroni', or name at "
+                f"most {MANY} in {place}.ratings"
+            )
 
     @model_validator(mode="after")
     def _permutations_are_of_independent_images(self) -> LinearOptions:
@@ -245,7 +260,10 @@ class ModerationOptions(TestOptions):
 
 _COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant", "negligible")
 _OF_AREAS = ("area", "average_precision", "n_positive", "df", "n_groups", "expected_groups")
-_ROBUST = (*_COLUMNS, "df", "n_groups", "r_within", "heterogeneity_p")
+_ROBUST = (
+    *(*_COLUMNS, "df", "n_groups", "r_within", "heterogeneity_p"),
+    *("strongest", "strongest_r", "n_significant"),  # of many ratings
+)
 
 
 @saeviz.hookimpl

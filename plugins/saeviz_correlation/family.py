@@ -61,10 +61,11 @@ def tests_of(
     for column in columns:
         if column.target is not None:
             found.setdefault((column.space, column.target), {})[column.name.removeprefix(prefix)] = column.values
-    return [_tests(key, values, is_tested(values)) for key, values in found.items()]
+    return [make_tests(key, values, is_tested(values)) for key, values in found.items()]
 
 
-def _tests(key: Key, values: Mapping[str, FloatArray], member: Mask) -> Tests:
+def make_tests(key: Key, values: Mapping[str, FloatArray], member: Mask) -> Tests:
+    """The tests of a space with a rating, of which these are the columns without prefix."""
     df = values.get("df", np.full(member.shape, np.inf))
     se = standard_errors(values["ci_low"], values["ci_high"], df)
     held_out = (values["r_held_out"], values["p_held_out"]) if "r_held_out" in values else None
@@ -91,19 +92,27 @@ def judge(
     of_family = _smallest_of(tests, smallest_p) if options.correction == "max-t" else None
     q = _adjusted(tests, options, of_family)
     found = [values <= options.alpha for values in q]  # NaN is not
-    q_held_out = _adjusted_held_out(tests, found, options)
     is_negligible = _negligible(tests, options)
     n_tests, n_found = (sum(int(one.sum()) for one in masks) for masks in ([one.member for one in tests], found))
     largest_p = cutoff(options.correction, options.alpha, n_tests, n_found, of_family)
-    for place, one in enumerate(tests):
-        columns = {"q": q[place], "significant": np.where(one.member, found[place], np.nan)}
-        if one.held_out is not None:
-            same = (q_held_out[place] <= options.alpha) & (np.sign(one.held_out[0]) == np.sign(one.r))
-            columns |= {"q_held_out": q_held_out[place], "replicated": np.where(found[place], same, np.nan)}
-        else:
-            columns |= _corrected(one, found[place], largest_p)
+    for place, further in enumerate(after_selection(tests, found, largest_p, options)):
+        one = tests[place]
+        columns = {"q": q[place], "significant": np.where(one.member, found[place], np.nan), **further}
         columns["negligible"] = is_negligible[place]
         yield Verdict(one, columns, detectable(one.se[one.member], one.df[one.member], largest_p))
+
+
+def after_selection(
+    tests: Sequence[Tests], found: Sequence[Mask], largest_p: float, options: CorrelationOptions
+) -> Iterator[dict[str, FloatArray]]:
+    """The columns of each test that follow from being significant, with a p of at most `largest_p`."""
+    q_held_out = _adjusted_held_out(tests, found, options)
+    for place, one in enumerate(tests):
+        if one.held_out is None:
+            yield _corrected(one, found[place], largest_p)
+        else:
+            same = (q_held_out[place] <= options.alpha) & (np.sign(one.held_out[0]) == np.sign(one.r))
+            yield {"q_held_out": q_held_out[place], "replicated": np.where(found[place], same, np.nan)}
 
 
 def _corrected(one: Tests, found: Mask, largest_p: float) -> dict[str, FloatArray]:

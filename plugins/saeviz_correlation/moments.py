@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeviz_correlation.inference import p_values
+from saeviz_correlation.permutation import WORKERS
 from saeviz_correlation.robust import Robust, join_robust
 
 if TYPE_CHECKING:
@@ -60,6 +63,14 @@ def correlations_of(targets: Targets, block: CSR) -> Correlations:
     sums = RatedSums(targets, block.shape[0])
     sums.add(slice(None), block.T.tocsr())
     return sums.correlations()
+
+
+def r_and_p(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Each rating's name, r, and p of independent images."""
+    columns = np.ascontiguousarray(found.r.T)
+    with ThreadPoolExecutor(WORKERS) as pool:  # SciPy's functions let other threads work
+        p = pool.map(lambda r: p_values(r, found.targets.df), columns)
+        yield from zip(found.targets.names, columns, p, strict=True)
 
 
 class RatedSums:

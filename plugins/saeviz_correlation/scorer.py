@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
-from saeviz_correlation import CorrelationOptions, LinearOptions
+from saeviz_correlation import MANY, CorrelationOptions, LinearOptions
 from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.facts import agreement, counts, smallest_detectable
 from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.inference import confidence_interval, p_values
-from saeviz_correlation.moments import Correlations, RatedSums, joined
-from saeviz_correlation.permutation import WORKERS, LargestCorrelations, Permutations
+from saeviz_correlation.many import ManyRatings, correlated_blocks
+from saeviz_correlation.moments import Correlations, RatedSums, joined, r_and_p
+from saeviz_correlation.permutation import LargestCorrelations, Permutations
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.targets import Targets, finding_images, make_targets
 
@@ -70,10 +71,8 @@ class CorrelationScorer:
         for one in largest:
             for name, smallest in zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True):
                 self._smallest_p[data.space, name] = smallest
-        for of_targets in correlations[: len(found_on)]:
-            yield from self._columns(data.space, of_targets)
-        for of_targets in correlations[len(found_on) :]:
-            yield from self._held_out_columns(data.space, of_targets)
+        for rating, columns in self._named(correlations, len(found_on)):
+            yield from self._of_rating(data.space, rating, columns)
 
     def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
         """The ratings on these images, as they enter the correlation."""
@@ -112,7 +111,7 @@ class CorrelationScorer:
 
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
         """The columns of each rating, but for `n` and `n_active`."""
-        for rating, r, p in _by_rating(found):
+        for rating, r, p in r_and_p(found):
             low, high = self.interval(r, found.targets.df)
             yield rating, {"r": r, "p": p, "ci_low": low, "ci_high": high}
 
@@ -141,8 +140,7 @@ class CorrelationScorer:
         for verdict in verdicts:
             yield from self._of_rating(verdict.tests.space, verdict.tests.rating, verdict.columns)
         sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
-        for name, value in self._facts(sizes, verdicts).items():
-            yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
+        yield from self._as_facts(self._facts(sizes, verdicts))
 
     def _chosen(self, data: ScoreInput) -> tuple[str, ...]:
         self.options.check_columns(f"scorers.{self.name}", data.ratings, data.metadata, data.of_images)
@@ -161,16 +159,14 @@ class CorrelationScorer:
                 parts[place].append(robustly.of(place, one.of(features), block))
         return [joined(of_targets) for of_targets in parts]
 
-    def _columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
-        n = np.full(space.n_features, found.targets.n)
-        for rating, values in self.values(found):
-            yield from self._of_rating(space, rating, {"n": n, "n_active": found.n_active, **values})
-
-    def _held_out_columns(self, space: FeatureSpace, found: Correlations) -> Iterator[ScoreColumn]:
-        n = np.full(space.n_features, found.targets.n)
-        for rating, values in self.values(found):
-            named = {f"{name}_held_out": given for name, given in {"n": n, **values}.items()}
-            yield from self._of_rating(space, rating, named)
+    def _named(self, found: Sequence[Correlations], n_found_on: int) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+        """Ratings and their columns without prefix; what comes after the first `n_found_on` is of held-out images."""
+        for place, one in enumerate(found):
+            suffix = "" if place < n_found_on else "_held_out"
+            n = np.full(one.n_active.shape, one.targets.n)
+            of_all = {"n": n} if suffix else {"n": n, "n_active": one.n_active}
+            for rating, values in self.values(one):
+                yield rating, {name + suffix: given for name, given in {**of_all, **values}.items()}
 
     def _of_rating(
         self, space: FeatureSpace, rating: str, columns: Mapping[str, NDArray[Any]]
@@ -179,6 +175,18 @@ class CorrelationScorer:
             yield ScoreColumn(self.prefix + name, space, values, target=rating)
 
     def _facts(self, sizes: Mapping[str, int], verdicts: Sequence[Verdict]) -> dict[str, object]:
+        options = self.options
+        facts = self._of_family(sizes)
+        facts |= counts("significant", verdicts)
+        facts |= counts("negligible", verdicts)
+        facts["margin"] = options.negligible_r
+        facts |= smallest_detectable(verdicts)
+        if options.split is not None:
+            facts |= counts("replicated", verdicts)
+            facts |= agreement(verdicts)
+        return facts
+
+    def _of_family(self, sizes: Mapping[str, int]) -> dict[str, object]:
         options = self.options
         facts: dict[str, object] = {
             "measure": self.measure,
@@ -190,16 +198,13 @@ class CorrelationScorer:
         }
         if options.correction == "max-t":
             facts["permutations"] = options.permutations
-        facts |= self.further_facts()
-        facts |= _counts("significant", verdicts)
-        facts |= _counts("negligible", verdicts)
-        facts["margin"] = options.negligible_r
-        facts |= _detectable(verdicts)
         if options.split is not None:
             facts["split"] = options.split
-            facts |= _counts("replicated", verdicts)
-            facts |= _agreement(verdicts)
-        return facts
+        return {**facts, **self.further_facts()}
+
+    def _as_facts(self, facts: Mapping[str, object]) -> Iterator[ScoreFact]:
+        for name, value in facts.items():
+            yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
 
     def _warn_of_silence(self, tests: Sequence[Tests]) -> None:
         logger = self.context.logger
@@ -228,10 +233,50 @@ class LinearScorer(CorrelationScorer):
     def __init__(self, options: LinearOptions, context: Context) -> None:
         super().__init__(options, context)
         self._grouping = Grouping(self.name, options.errors, options.correction, context)
+        self._many: ManyRatings | None = None
 
     def reason(self, rating: str) -> str:
         """Why a rating may have no correlations; one is that its images belong to one or two groups."""
         return self._grouping.reason(rating) or super().reason(rating)
+
+    def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
+        """The columns of one space; with many ratings only `combine` knows which are kept."""
+        names = self._chosen(data)
+        if len(names) <= MANY:
+            yield from super().score(data)
+            return
+        if self._many is None:
+            self._many = ManyRatings(names, self.options, self.prefix)
+        data = data.with_targets(names)
+        finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
+        found_on = self.targets(data, names, finding)
+        held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
+        targets = [*found_on, *held_out]
+        blocks = correlated_blocks(data, targets, self.prepare, self.as_entered, self.robustly(data, targets))
+        named = ((features, self._named(found, len(found_on))) for features, found in blocks)
+        self._many.add(data.space, named, self.is_tested)
+
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+        """What needs all spaces."""
+        if self._many is None:
+            yield from super().combine(columns)
+            return
+        yield from self._many.combine()
+        facts = self._of_family(self._many.sizes) | self._many.facts()
+        if silent := self._many.silent():
+            self.context.logger.warning(
+                "%s: no correlations with %d of %d ratings, such as %r: %s",
+                self.name,
+                len(silent),
+                self._many.n_ratings,
+                silent[0],
+                self.reason(silent[0]),
+            )
+        yield from self._as_facts(facts)
+
+    def as_entered(self, block: CSR, _targets: Targets) -> CSR:
+        """Features of all images as they enter the correlation with these targets."""
+        return block
 
     def robustly(self, data: ScoreInput, targets: Sequence[Targets]) -> Robustly | None:
         """How p and intervals are computed if images are not taken as independent."""
@@ -289,40 +334,3 @@ class PointBiserial(LinearScorer):
 
         active = (matrix.data > 0).astype(np.float32)
         return csr_array((active, matrix.indices, matrix.indptr), shape=matrix.shape)
-
-
-def _by_rating(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    """Each rating's name, r and p."""
-    columns = np.ascontiguousarray(found.r.T)
-    with ThreadPoolExecutor(WORKERS) as pool:  # SciPy's functions let other threads work
-        p = pool.map(lambda r: p_values(r, found.targets.df), columns)
-        yield from zip(found.targets.names, columns, p, strict=True)
-
-
-def _counts(column: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
-    ratings = dict.fromkeys(verdict.tests.rating for verdict in verdicts)
-    return {f"{column}_{name}": sum(v.count(column) for v in verdicts if v.tests.rating == name) for name in ratings}
-
-
-def _detectable(verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """For each rating the smallest r found with a power of 80 %: the largest over its families; none if unknown."""
-    found: dict[str, object] = {}
-    for rating in dict.fromkeys(verdict.tests.rating for verdict in verdicts):
-        sizes = [verdict.detectable for verdict in verdicts if verdict.tests.rating == rating]
-        known = [size for size in sizes if np.isfinite(size)]
-        if known:
-            found[f"detectable_{rating}"] = max(known)
-    return found
-
-
-def _agreement(verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """Correlation of r between both halves over the relations found; empty if undefined."""
-    pairs = []
-    for verdict in verdicts:
-        if verdict.tests.held_out is not None:
-            tested = np.isfinite(verdict.columns["q_held_out"])
-            pairs.append(np.stack([verdict.tests.r[tested], verdict.tests.held_out[0][tested]]))
-    both: FloatArray = np.hstack(pairs) if pairs else np.zeros((2, 0))
-    if both.shape[1] < 3 or not np.ptp(both, axis=1).all():
-        return {}
-    return {"agreement_of_halves": float(np.asarray(np.corrcoef(both))[0, 1])}

@@ -15,7 +15,7 @@ from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
-    from saeviz.typing import FloatArray, Mask
+    from saeviz.typing import CSR, FloatArray, Mask
 
 
 class Spearman(LinearScorer):
@@ -45,12 +45,16 @@ class Spearman(LinearScorer):
         parts: list[list[Correlations]] = [[] for _ in targets]
         for _, block in feature_blocks(data, self.prepare) if targets else ():
             for place, one in enumerate(targets):
-                ranks = rank_features(block, one.rated)
+                ranks = self.as_entered(block, one)
                 found = joined([correlations_of(one, ranks[features]) for features in pieces(ranks)])
                 parts[place].append(found if robustly is None else robustly.of(place, found, ranks))
                 if place < len(largest):
                     largest[place].add(ranks, found.spread_of_active(self.options.min_active))
         return [joined(of_targets) for of_targets in parts]
+
+    def as_entered(self, block: CSR, targets: Targets) -> CSR:
+        """Their ranks on the images of these targets."""
+        return rank_features(block, targets.rated)
 
     def inflation(self, r: FloatArray) -> FloatArray:
         """Bonett and Wright's."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import saeviz
@@ -15,6 +15,9 @@ from saeviz_report.text import NO_VALUE, plain
 if TYPE_CHECKING:
     import pandas as pd
 
+
+MOST_RATINGS = 100
+"""With more, the page lists those with the strongest correlations, and no facts about single ratings."""
 
 _VERDICTS = ("significant", "replicated", "negligible")
 _UNBIASED = [f"{name}_{part}" for part in ("held_out", "corrected") for name in ("r", "ci_low", "ci_high")]
@@ -99,10 +102,10 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
         n_labelled=labelled,
         verdicts=verdicts_of(run),
-        ratings=[_rating(run, correlations, name) for name in run.ratings],
+        ratings=_most_telling(list(_ratings(run, correlations))),
         spaces=[_space(run, space) for space in run.spaces],
         monosemanticity=_monosemanticity(run.facts),
-        facts={name: value for name, value in run.facts.items() if value not in (None, "")},
+        facts=_facts(run),
         stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
         config=config,
         versions=run.manifest.get("versions") or {},
@@ -135,15 +138,48 @@ def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
     return label is not None and bool(label.label)
 
 
-def _rating(run: saeviz.Run, correlations: pd.DataFrame, name: str) -> RatingSummary:
+def _ratings(run: saeviz.Run, correlations: pd.DataFrame) -> Iterator[RatingSummary]:
+    figures = [column for column in ("rating", "r", "q", *_VERDICTS, *_UNBIASED) if column in correlations]
+    own = dict(iter(correlations[figures].groupby("rating", observed=True))) if "r" in correlations else {}
+    of_all = _of_main(run)
+    for name in run.ratings:
+        summary = _rating(run, own.get(name, correlations[:0]), name)
+        if "kept_per_rating" not in of_all:
+            yield summary
+            continue
+        tested, positive, significant = (of_all.get(f"{kind}_{name}") for kind in ("tested", "positive", "significant"))
+        negative = significant - positive if isinstance(significant, int) and isinstance(positive, int) else None
+        yield replace(summary, tested=tested, positive=positive, negative=negative)
+
+
+def _most_telling(ratings: list[RatingSummary]) -> list[RatingSummary]:
+    """All, or of many those with the strongest correlation, strongest first."""
+    if len(ratings) <= MOST_RATINGS:
+        return ratings
+    return sorted(ratings, key=lambda rating: -abs(rating.strongest or 0.0))[:MOST_RATINGS]
+
+
+def _facts(run: saeviz.Run) -> dict[str, Any]:
+    """The facts, of many ratings only those about all."""
+    facts = {name: value for name, value in run.facts.items() if value not in (None, "")}
+    if len(run.ratings) <= MOST_RATINGS:
+        return facts
+    ends = tuple(f"_{name}" for name in run.ratings)
+    return {name: value for name, value in facts.items() if not name.endswith(ends)}
+
+
+def _of_main(run: saeviz.Run) -> Mapping[str, Any]:
+    """The facts of the main correlation."""
+    return saeviz.facts_of(next(iter(saeviz.relation_prefixes(run.correlations.columns)), ""), run.facts)
+
+
+def _rating(run: saeviz.Run, related: pd.DataFrame, name: str) -> RatingSummary:
     values = run.ratings_table[name].dropna().tolist()
     n = len(values)
     mean = math.fsum(values) / n if n else None
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if mean is not None and n > 1 else None
-    if "r" not in correlations:
+    if "r" not in related:
         return RatingSummary(name, n, mean, sd, None, None, None, None)
-    figures = [column for column in ("r", "q", *_VERDICTS, *_UNBIASED) if column in correlations]
-    related = correlations.loc[correlations["rating"] == name, figures]
     # What has no q was left out of the family: too few active images.
     tested = related[related["q" if "q" in related else "r"].notna()]
     r = tested["r"]
@@ -178,8 +214,7 @@ def _unbiased(row: pd.Series[float]) -> tuple[float, float | None, float | None]
 
 
 def _detectable(run: saeviz.Run, rating: str) -> float | None:
-    prefix = next(iter(saeviz.relation_prefixes(run.correlations.columns)), "")
-    found = saeviz.facts_of(prefix, run.facts).get(f"detectable_{rating}")
+    found = _of_main(run).get(f"detectable_{rating}")
     return float(found) if isinstance(found, int | float) else None
 
 
@@ -241,6 +276,14 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
         notes.append("The images have no ratings, so there are no correlations.")
     elif "r" not in correlations:
         notes.append("No scorer of this run correlates features with the ratings; pearson-bh does.")
+    of_all = _of_main(run)
+    if "kept_per_rating" in of_all:
+        notes.append(
+            f"All features were tested with all {len(run.ratings):,} ratings. The tables keep the strongest "
+            f"{plain(of_all['kept_per_rating'])} correlations of each rating, the strongest "
+            f"{plain(of_all['kept_per_feature'])} of each feature, and of each feature with how many ratings it is "
+            f"significant. The page lists the {MOST_RATINGS} ratings with the strongest correlations."
+        )
     if "monosemanticity" not in run.scores:
         notes.append(
             "Monosemanticity was not measured: no scorer of this run computes it."

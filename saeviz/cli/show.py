@@ -19,6 +19,7 @@ from saeviz.values.features import Feature
 from saeviz.values.relations import held_constant, interval_caveat, relation_prefixes
 
 NAMES_SHOWN = 10
+MOST_RATINGS = 30
 VERDICTS = ("significant", "replicated", "negligible")
 
 
@@ -83,9 +84,11 @@ def _print(found: dict[str, Any]) -> None:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
     for line in _scores(found["scores"]):
         say(line)
-    of_ratings = (*map(_relations, found["correlations"]), *map(_label_rating, found["label_ratings"]))
+    of_ratings = (*map(_relations, _strongest(found["correlations"])), *map(_label_rating, found["label_ratings"]))
     for line in chain.from_iterable(of_ratings):
         say(line)
+    if (left := len(found["correlations"]) - MOST_RATINGS) > 0:
+        say(f"  and with {left} more ratings, more weakly; --json has them all")
     for name, controls in found["held_constant"].items():
         say(f"  {name}: {controls} held constant")
     if caveat := interval_caveat(found["scores"].get("n_active")):
@@ -101,6 +104,14 @@ def _scores(found: dict[str, Any]) -> Iterator[str]:
     yield from (f"  {name}: {_text(value)}" for name, value in scores.items() if value is not None)
     if missing := [name for name, value in scores.items() if value is None]:
         yield from _wrapped("  not scored: ", missing, ", ")
+
+
+def _strongest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All in their order, or of many the strongest, by the main correlation."""
+    if len(rows) <= MOST_RATINGS:
+        return rows
+    prefix = next(iter(relation_prefixes(rows[0])), "")
+    return sorted(rows, key=lambda row: -abs(row.get(f"{prefix}r") or 0.0))[:MOST_RATINGS]
 
 
 def _relations(row: dict[str, Any]) -> Iterator[str]:

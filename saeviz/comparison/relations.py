@@ -10,9 +10,10 @@ from saeviz.comparison.jackknife import agreement_interval
 from saeviz.comparison.sources import Source
 from saeviz.formats.accuracy import proportion
 from saeviz.results.run import Run
+from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import KEYS, rows_in
-from saeviz.values.relations import main_relation, measure_of, relation_prefixes
+from saeviz.values.relations import facts_of, main_relation, measure_of, relation_prefixes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,11 @@ def _tested(run: Run, spaces: Sequence[FeatureSpace]) -> pd.DataFrame:
     import pandas as pd
 
     table = main_relation(run.correlations)
+    if facts_of(next(iter(relation_prefixes(run.correlations.columns)), ""), run.facts).get("kept_per_rating"):
+        raise ConfigError(
+            f"{run.dir} has {len(run.ratings):,} ratings and keeps the strongest correlations of each only, which are "
+            "no fair sample to compare; name at most 100 of them in the scorer's ratings = [...], and run it again"
+        )
     table = pd.concat([rows_in(table, space) for space in spaces])
     if "r" not in table:
         return table.reindex(columns=[*KEYS, "rating", *_FIGURES])[:0]

@@ -1,0 +1,123 @@
+"""49,152 features with 1,000 ratings over 5,000 images: seconds and peak memory, against all columns in memory.
+
+Run it with `python benchmarks/many_targets.py`. The baseline is the scorer as it is with few ratings, in parts of 100,
+its peak memory and its time measured for one part and multiplied: it keeps every column of every pair. The floor is one
+sparse product of features and ratings in float64, p-values from SciPy's incomplete beta function, and sorting them, and
+in memory the p-values of the family. Each scorer is a process of its own.
+
+The features are made up, 800 active on each image; a tenth of the ratings follows one feature each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from made_up import N_FEATURES, N_IMAGES, score_input
+
+import saeviz
+
+SCORERS = ("pearson-bh", "spearman", "point-biserial")
+PART = 100
+MIB = 2**20
+
+
+def main() -> None:
+    """Print a line per scorer, then the floor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratings", type=int, default=1000)
+    parser.add_argument("--scorers", nargs="+", default=SCORERS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        use, ratings = arguments.measure
+        print(*(floor if use == "floor" else measure)(use, int(ratings)))
+        return
+    n = arguments.ratings
+    print(f"{N_FEATURES} features x {n} ratings, {N_IMAGES} images: {N_FEATURES * n:,} tests")
+    for use in arguments.scorers:
+        seconds, peak, before, kept = child(use, n)
+        part_seconds, part_peak, part_before, _ = child(use, PART)
+        all_seconds = part_seconds * n / PART
+        all_peak = part_before + (part_peak - part_before) * n / PART
+        print(
+            f"{use}: {seconds:.1f} s, peak {peak:.0f} MiB ({before:.0f} before it began), {kept:,.0f} rows; with all "
+            f"columns in memory {all_seconds:.0f} s and {all_peak:,.0f} MiB (from {PART} ratings): ratios "
+            f"{seconds / all_seconds:.2f} and {peak / all_peak:.2f}"
+        )
+    product, p_values, order, operations = child("floor", n)
+    print(
+        f"floor: {product + p_values + order:.1f} s on one thread ({product:.1f} s for {operations / 1e9:.0f} billion "
+        f"operations of the product, {p_values:.1f} s for p, {order:.1f} s to sort), p of the family "
+        f"{8 * N_FEATURES * n / MIB:.0f} MiB"
+    )
+
+
+def child(use: str, ratings: int) -> tuple[float, ...]:
+    """The figures that a process of its own prints."""
+    command = [sys.executable, __file__, "--measure", use, str(ratings)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    return tuple(map(float, result.stdout.split()))
+
+
+def made_up(ratings: int) -> saeviz.ScoreInput:
+    """Normal ratings; every tenth is one feature, plus noise."""
+    data = score_input(ratings=ratings)
+    matrix = data.features.matrix()[:, : len(data.ratings)].toarray()
+    values = {
+        name: rating + (2 * matrix[:, place] if place % 10 == 0 else 0)
+        for place, (name, rating) in enumerate(data.ratings.items())
+    }
+    return saeviz.ScoreInput(data.space, data.item_ids, data.features, None, values)
+
+
+def measure(use: str, ratings: int) -> tuple[float, ...]:
+    """Seconds and peak MiB of a scorer, the MiB before it began, and the number of rows it gives."""
+    import scipy.special
+    import scipy.stats  # noqa: F401 - part of what is there before
+
+    data = made_up(ratings)
+    scorer: Any = saeviz.component("scorer", use)
+    before, start = peak_now(), perf_counter()
+    columns = list(scorer.score(data))
+    columns += [result for result in scorer.combine(columns) if isinstance(result, saeviz.ScoreColumn)]
+    seconds = perf_counter() - start
+    rows = sum(len(column.values) for column in columns if column.target and column.name.endswith("ci_low"))
+    return seconds, peak_now(), before, rows
+
+
+def floor(_use: str, ratings: int) -> tuple[float, ...]:
+    """Seconds of the product, of the p-values and of sorting them; operations of the product."""
+    from scipy.special import betainc
+
+    data = made_up(ratings)
+    matrix = data.features.matrix().T.tocsr().astype(np.float64)
+    values = np.column_stack(list(data.ratings.values()))
+    seconds = [0.0, 0.0, 0.0]
+    p = np.empty((N_FEATURES, ratings))
+    for start in range(0, N_FEATURES, 1024):
+        rows = slice(start, start + 1024)
+        at = perf_counter()
+        product = matrix[rows] @ values
+        seconds[0] += perf_counter() - at
+        at = perf_counter()
+        p[rows] = betainc(N_IMAGES / 2 - 1, 0.5, 1 - np.clip(product / 1e4, -1, 1) ** 2)
+        seconds[1] += perf_counter() - at
+    at = perf_counter()
+    p.reshape(-1).sort()
+    seconds[2] = perf_counter() - at
+    return *seconds, 2.0 * matrix.nnz * ratings
+
+
+def peak_now() -> float:
+    """The largest memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Correlations with many ratings: all are tested, the strongest are kept.
+
+With 1,000 ratings a table of all correlations of 49,152 features has 49 million rows, which nobody reads and no memory
+holds. So features go through in blocks, each with all ratings; of each pair the p is kept for the family, 8 bytes, and
+of the strongest pairs everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from saeviz import FeatureSpace, ScoreColumn, ScoreInput
+from saeviz_correlation import CorrelationOptions
+from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.family import Tests, after_selection, make_tests
+from saeviz_correlation.moments import Correlations, correlations_of
+from saeviz_correlation.robust import Robustly
+from saeviz_correlation.step_up import BigFamily
+from saeviz_correlation.strongest import StrongestOfRating, favourites
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeviz.typing import CSR, FloatArray, IntArray, Mask
+    from saeviz_correlation.strongest import Columns
+    from saeviz_correlation.targets import Targets
+
+PER_FEATURE = 8
+"""Correlations kept of each feature: what a run with eight ratings has."""
+PER_RATING = 1000
+"""At most so many features are kept of a rating for being among its strongest, and no more than there are ratings.
+
+As many as ratings are enough for the best assignment of features to ratings, one to one: if a rating had a feature
+beyond its strongest T, one of these T would be free, as the other T - 1 ratings take one each, and would be as good.
+"""
+
+
+AT_ONCE = 1 << 20
+"""Pairs of a feature and a rating in one block, 8 MiB for each column of them."""
+OWN = ("space", "size", "favourite")
+"""What is known of a row that is no column of it."""
+
+
+@dataclass
+class _OfSpace:
+    """What is kept of all pairs of a space: `p` `[n_ratings, n_features]`, negative where r is, NaN where not tested.
+
+    By feature, the number of the rating of the largest |r|, -1 without any, and that r.
+    """
+
+    space: FeatureSpace
+    p: FloatArray
+    strongest: IntArray
+    strongest_r: FloatArray
+
+
+class _Rows(NamedTuple):
+    """The pairs that are kept of a space and a rating: the numbers of features, their columns, and the tests."""
+
+    features: IntArray
+    columns: Mapping[str, NDArray[Any]]
+    tests: Tests
+
+
+def correlated_blocks(
+    data: ScoreInput,
+    targets: Sequence[Targets],
+    prepare: Callable[[CSR], CSR],
+    as_entered: Callable[[CSR, Targets], CSR],
+    robustly: Robustly | None,
+) -> Iterator[tuple[slice, list[Correlations]]]:
+    """The correlations of some features at a time with all targets."""
+    step = max(1, AT_ONCE // max(1, sum(len(one.names) for one in targets)))
+    for features, block in feature_blocks(data, prepare):
+        for start in range(0, block.shape[0], step):
+            part = block[start : start + step]
+            found = []
+            for place, one in enumerate(targets):
+                entered = as_entered(part, one)
+                correlations = correlations_of(one, entered)
+                found.append(correlations if robustly is None else robustly.of(place, correlations, entered))
+            first = features.start + start
+            yield slice(first, first + part.shape[0]), found
+
+
+class ManyRatings:
+    """The correlations of a run with these ratings, space by space, then judged together."""
+
+    def __init__(self, ratings: Sequence[str], options: CorrelationOptions, prefix: str) -> None:
+        self.per_rating = min(len(ratings), PER_RATING)
+        self.n_ratings = len(ratings)
+        self._ratings = tuple(ratings)
+        self._options = options
+        self._prefix = prefix
+        self._spaces: list[_OfSpace] = []
+        self._kept = {name: StrongestOfRating(self.per_rating) for name in ratings}
+        self._counts = {kind: dict.fromkeys(ratings, 0) for kind in ("tested", "significant", "positive", "replicated")}
+        self.sizes: Mapping[str, int] = {}
+
+    def add(
+        self,
+        space: FeatureSpace,
+        blocks: Iterable[tuple[slice, Iterable[tuple[str, Columns]]]],
+        is_tested: Callable[[Columns], Mask],
+    ) -> None:
+        """Test all features of a space, which come in blocks with the columns of each rating."""
+        shape = len(self._ratings), space.n_features
+        kept = _OfSpace(space, np.full(shape, np.nan), np.full(shape[1], -1), np.full(shape[1], np.nan))
+        for features, named in blocks:
+            columns: dict[str, Columns] = {}
+            for name, found in named:  # those of held-out images come later
+                columns[name] = {**columns.get(name, {}), **found}
+            self._add(kept, features, columns, is_tested)
+        self._spaces.append(kept)
+
+    def _add(
+        self,
+        kept: _OfSpace,
+        features: slice,
+        columns: Mapping[str, Columns],
+        is_tested: Callable[[Columns], Mask],
+    ) -> None:
+        numbers = np.arange(features.start, features.stop)
+        r = np.full((numbers.size, len(self._ratings)), np.nan)
+        for place, name in enumerate(self._ratings):
+            if name in columns:
+                own = columns[name]
+                member = is_tested(own)
+                r[:, place] = np.where(member, own["r"], np.nan)
+                kept.p[place, features] = np.where(member, np.copysign(own["p"], own["r"]), np.nan)
+        sizes = np.abs(r)
+        favourite = favourites(sizes, PER_FEATURE)
+        space = np.full(numbers.size, len(self._spaces))
+        for place, name in enumerate(self._ratings):
+            if name in columns:
+                rows = {"space": space, "feature": numbers, **columns[name]}
+                self._kept[name].add(rows, sizes[:, place], favourite[:, place])
+        has_any = favourite.any(axis=1)
+        strongest = np.where(np.isnan(sizes), -1.0, sizes).argmax(axis=1)
+        kept.strongest[features] = np.where(has_any, strongest, -1)
+        kept.strongest_r[features] = np.where(has_any, r[np.arange(numbers.size), strongest], np.nan)
+
+    def combine(self) -> Iterator[ScoreColumn]:
+        """The columns of the pairs that are kept, and for each feature a summary of all."""
+        families = self._families()
+        limits = {name: family.largest_significant(self._options.alpha) for name, family in families.items()}
+        self.sizes = {name: family.size for name, family in families.items()}
+        for one in self._spaces:
+            yield from self._summary(one, limits)
+        in_families: dict[str, list[_Rows]] = {name: [] for name in families}
+        for rows in self._rows():
+            in_families[self._family_of(rows.tests.space, rows.tests.rating)].append(rows)
+        for name, family in families.items():
+            yield from self._judged(in_families[name], family, limits[name])
+        self._spaces.clear()
+
+    def facts(self) -> dict[str, object]:
+        """How many correlations are kept, and of each rating, how many were tested and found."""
+        kept = {"kept_per_rating": self.per_rating, "kept_per_feature": PER_FEATURE}
+        counts = {f"{kind}_{name}": n for kind, found in self._counts.items() for name, n in found.items()}
+        return {**kept, **counts}
+
+    def silent(self) -> list[str]:
+        """The ratings of which nothing could be tested."""
+        return [name for name, n in self._counts["tested"].items() if not n]
+
+    def _families(self) -> dict[str, BigFamily]:
+        correction, p = self._options.correction, [one.p for one in self._spaces]
+        if self._options.family == "run":
+            return {"run": BigFamily(p, correction)}
+        if self._options.family == "space":
+            return {str(one.space): BigFamily([one.p], correction) for one in self._spaces}
+        return {
+            name: BigFamily([of_space[place] for of_space in p], correction) for place, name in enumerate(self._ratings)
+        }
+
+    def _family_of(self, space: FeatureSpace, rating: str) -> str:
+        return {"run": "run", "space": str(space), "rating": rating}[self._options.family]
+
+    def _summary(self, kept: _OfSpace, limits: Mapping[str, float]) -> Iterator[ScoreColumn]:
+        n_significant = np.zeros(kept.space.n_features, dtype=np.int64)
+        for p, name in zip(kept.p, self._ratings, strict=True):
+            found = np.abs(p) <= limits[self._family_of(kept.space, name)]
+            n_significant += found
+            self._counts["tested"][name] += int(np.count_nonzero(~np.isnan(p)))
+            self._counts["significant"][name] += int(np.count_nonzero(found))
+            self._counts["positive"][name] += int(np.count_nonzero(found & ~np.signbit(p)))
+        names = np.array([*self._ratings, ""])  # the last one is that of -1
+        columns = {"strongest": names[kept.strongest], "strongest_r": kept.strongest_r, "n_significant": n_significant}
+        for column, values in columns.items():
+            yield ScoreColumn(self._prefix + column, kept.space, values)
+
+    def _rows(self) -> Iterator[_Rows]:
+        for name in self._ratings:
+            rows = self._kept.pop(name).rows
+            for place, one in enumerate(self._spaces):
+                own = {column: values[rows["space"] == place] for column, values in rows.items()}
+                if own and own["feature"].size:
+                    features = own.pop("feature")
+                    features.flags.writeable = False  # the columns share it
+                    columns = {column: own[column] for column in own.keys() - OWN}
+                    yield _Rows(features, columns, make_tests((one.space, name), own, np.ones(features.shape, bool)))
+
+    def _judged(self, rows: Sequence[_Rows], family: BigFamily, limit: float) -> Iterator[ScoreColumn]:
+        tests = [one.tests for one in rows]
+        p = np.concatenate([one.p for one in tests]) if tests else np.zeros(0)
+        q = np.split(family.adjusted(p), np.cumsum([one.p.size for one in tests])[:-1])
+        found = [one.p <= limit for one in tests]
+        further = after_selection(tests, found, limit, self._options)
+        for place, (one, more) in enumerate(zip(rows, further, strict=True)):
+            self._counts["replicated"][one.tests.rating] += int(np.nansum(more.get("replicated", 0)))
+            columns = {**one.columns, "q": q[place], "significant": found[place], **more}
+            for name, values in columns.items():
+                yield ScoreColumn(self._prefix + name, one.tests.space, values, one.tests.rating, one.features)
