@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from saeviz import TargetKind
+from saeviz_prediction.penalized import coordinate_descent, expit, logistic, logit
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -21,16 +23,20 @@ PENALTIES = np.geomspace(1.0, 1e-2, 20)
 
 @dataclass(frozen=True)
 class Step:
-    """One penalty of a path: the features kept, as columns of the matrix, and their standardised weights."""
+    """One penalty of a path: the features kept, as columns of the matrix, their standardised weights, the intercept."""
 
     kept: IntArray
     weights: FloatArray
+    intercept: float
 
 
 class Images:
-    """Images to fit: sparse features, standardised by the mean and deviation of these images without centring them."""
+    """Images to fit: sparse features, standardised by the mean and deviation of these images without centring them.
 
-    def __init__(self, features: csc_array, ratings: FloatArray, min_active: int) -> None:
+    A rating of the kind `binary` is fitted by its chance to be 1, whose logit is linear; any other is standardised.
+    """
+
+    def __init__(self, features: csc_array, ratings: FloatArray, min_active: int, kind: TargetKind) -> None:
         n = len(ratings)
         self.features = features
         total = np.asarray(features.sum(axis=0), dtype=np.float64)
@@ -40,8 +46,9 @@ class Images:
         active = np.diff(features.indptr)
         self.considered = (active >= min_active) & (variation > 1e-12 * squares / n)
         self.deviation = np.where(self.considered, np.sqrt(np.maximum(variation, 0.0)), np.inf)
+        self.kind = kind
         self.rating_mean = float(ratings.mean())
-        self.rating_deviation = float(ratings.std()) or 1.0
+        self.rating_deviation = 1.0 if kind == "binary" else float(ratings.std()) or 1.0
         self.ratings = (ratings - self.rating_mean) / self.rating_deviation
 
     def correlations(self, residual: FloatArray) -> FloatArray:
@@ -60,7 +67,24 @@ class Images:
         """Predicted ratings of other images, with features `[n, n_features]`."""
         slopes = step.weights / self.deviation[step.kept]
         products = features[:, step.kept] @ slopes - float(self.mean[step.kept] @ slopes)
-        return np.asarray(self.rating_mean + self.rating_deviation * products)
+        return self.expected(products + step.intercept)
+
+    def expected(self, predictor: FloatArray) -> FloatArray:
+        """The rating that is expected where the linear predictor has these values."""
+        if self.kind == "binary":
+            return np.asarray(expit(predictor))
+        return np.asarray(self.rating_mean + self.rating_deviation * predictor)
+
+    def residual(self, predictor: FloatArray) -> FloatArray:
+        """What is left of `ratings` where the linear predictor has these values."""
+        if self.kind == "binary":
+            return np.asarray(self.ratings + self.rating_mean - expit(predictor))
+        return self.ratings - predictor
+
+    @property
+    def nothing(self) -> Step:
+        """The fit that keeps no feature."""
+        return Step(np.zeros(0, np.int64), np.zeros(0), logit(self.rating_mean) if self.kind == "binary" else 0.0)
 
 
 def path(images: Images) -> Iterator[Step]:
@@ -72,7 +96,7 @@ def path(images: Images) -> Iterator[Step]:
     n = len(images.ratings)
     correlation = images.correlations(images.ratings)
     largest = float(np.abs(correlation).max(initial=0.0))
-    step = Step(np.zeros(0, np.int64), np.zeros(0))
+    step = images.nothing
     if largest == 0:
         yield from [step] * PENALTIES.size
         return
@@ -95,24 +119,12 @@ def path(images: Images) -> Iterator[Step]:
 
 def _solve(images: Images, columns: IntArray, penalty: float, start: Step) -> tuple[Step, FloatArray]:
     """The lasso over some features, starting from the weights of another step, and its residual."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import lasso_path
-
     dense = images.standardised(columns)
     initial = np.zeros(columns.size)
     initial[np.searchsorted(columns, start.kept)] = start.weights
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        _, weights, _ = lasso_path(
-            dense,
-            images.ratings,
-            alphas=[penalty],
-            precompute=np.asfortranarray(dense.T @ dense),
-            Xy=dense.T @ images.ratings,
-            coef_init=initial,
-            tol=1e-6,
-            max_iter=5000,
-        )
-    found = np.asarray(weights[:, 0])
+    if images.kind == "binary":
+        found, intercept = logistic(dense, images.ratings + images.rating_mean, penalty, initial, start.intercept)
+    else:
+        found, intercept = coordinate_descent(dense, images.ratings, penalty, initial), 0.0
     kept = found != 0
-    return Step(columns[kept], found[kept]), images.ratings - dense[:, kept] @ found[kept]
+    return Step(columns[kept], found[kept], intercept), images.residual(dense[:, kept] @ found[kept] + intercept)

@@ -12,19 +12,18 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 
-def chances(spectrum: Spectrum, has: FloatArray) -> FloatArray:
+def chances(spectrum: Spectrum, has: FloatArray, penalty: float) -> FloatArray:
     """The chance that each of the other images has it, from which of the fitted ones have it, 1 or 0.
 
-    The penalty is the one with the least leave-one-out error of the linear fit times share (1 - share), the curvature
-    of the likelihood where nothing is known: with it the first step of Newton's method is the linear fit.
+    `penalty` is that of the linear fit. It is multiplied by share (1 - share), the curvature of the likelihood where
+    nothing is known: then the first step of Newton's method is the linear fit.
     """
     share = float(has.mean())
     if not 0 < share < 1 or not spectrum.squares.size:
         return np.full(len(spectrum.projected), share)
     from sklearn.linear_model import LogisticRegression
 
-    penalty = spectrum.best_penalty(has) * share * (1 - share)
     sizes = np.sqrt(spectrum.squares)
-    model = LogisticRegression(C=1 / penalty, solver="newton-cg", tol=1e-8, max_iter=1000)
+    model = LogisticRegression(C=1 / (penalty * share * (1 - share)), solver="newton-cg", tol=1e-8, max_iter=1000)
     model.fit(spectrum.vectors * sizes, has > 0.5)
     return np.asarray(model.predict_proba(spectrum.projected / sizes)[:, 1])

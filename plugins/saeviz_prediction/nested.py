@@ -27,16 +27,16 @@ def nested_lasso(
 ) -> tuple[Accuracy, FloatArray, int]:
     """Accuracy on held-out images; standardised weights `[n_features]` of a fit to all; how many are not 0.
 
-    `tests` are the rows of each fold.
+    `tests` are the rows of each fold. The lasso of a binary rating is logistic.
 
     The inner folds of a fold are the other folds, so that each fit without two of them serves both. The fit to all
     images takes the penalty that was best over all inner folds.
     """
-    rows = features.tocsr()
+    rows, kind = features.tocsr(), target_kind(ratings)
 
     def fit(left_out: IntArray) -> tuple[Images, IntArray]:
         train = others(len(ratings), left_out)
-        return Images(rows[train].tocsc(), ratings[train], min_active), train
+        return Images(rows[train].tocsc(), ratings[train], min_active, kind), train
 
     inner = np.zeros((len(tests), PENALTIES.size))
     for one in range(len(tests)):
@@ -44,12 +44,12 @@ def nested_lasso(
             images, _ = fit(np.concatenate([tests[one], tests[other]]))
             errors = _errors(images, [(rows[tests[fold]].tocsc(), ratings[tests[fold]]) for fold in (one, other)])
             inner[[other, one]] += errors
-    accuracy = Accuracy(target_kind(ratings))
+    accuracy = Accuracy(kind)
     for fold, test in enumerate(tests):
         images, train = fit(test)
         step = _step(images, int(np.argmin(inner[fold])))
         accuracy.add(ratings[test], images.predict(rows[test].tocsc(), step), float(ratings[train].mean()))
-    images = Images(features, ratings, min_active)
+    images = Images(features, ratings, min_active, kind)
     step = _step(images, int(np.argmin(inner.sum(axis=0))))
     weights = np.where(images.considered, 0.0, np.nan)
     weights[step.kept] = step.weights

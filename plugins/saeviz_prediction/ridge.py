@@ -1,4 +1,4 @@
-"""Ridge regression from inner products of images; the penalty is chosen by exact leave-one-out error."""
+"""Ridge regression from inner products of images; the penalty is chosen by the exact error on images left out."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Spectrum:
     vectors: FloatArray
     projected: FloatArray
 
-    def predict(self, ratings: FloatArray) -> FloatArray:
-        """Predictions for the other images, from the ratings of the fitted ones, with the best penalty on these."""
+    def predict(self, ratings: FloatArray, penalty: float) -> FloatArray:
+        """Predictions for the other images, from the ratings of the fitted ones."""
         mean = float(ratings.mean())
         weights = self.vectors.T @ (ratings - mean)
-        return np.asarray(mean + self.projected @ (weights / (self.squares + self.best_penalty(ratings))))
+        return np.asarray(mean + self.projected @ (weights / (self.squares + penalty)))
 
     def penalties(self) -> FloatArray:
         """Candidate penalties, proportional to the mean square of an image, from almost none to almost no slope."""
@@ -58,19 +58,40 @@ class Spectrum:
         mean_square = float(self.squares.sum()) / n
         return np.geomspace(1e-3 * mean_square, 10 * n * mean_square, N_PENALTIES)
 
-    def best_penalty(self, ratings: FloatArray) -> float:
-        """The penalty with the least leave-one-out error, e_i / (1 - h_ii), where h includes the intercept."""
+    def best_penalties(self, ratings: FloatArray, groups: IntArray | None) -> FloatArray:
+        """The penalty of each column of `ratings` `[n_train, n]` with the least error on images left out of the fit.
+
+        One image is left out at a time or, of images in groups, a whole group. The error is exact without another fit:
+        (I - H)^-1 e, with the residuals e and the hat matrix H, which includes the intercept, of the images left out.
+        """
         if not self.squares.size:
-            return 1.0
-        centred = ratings - ratings.mean()
+            return np.ones(ratings.shape[1])
+        centred = ratings - ratings.mean(axis=0)
         weights = self.vectors.T @ centred
         penalties = self.penalties()
-        kept = self.squares[:, None] / (self.squares[:, None] + penalties)
-        residual = centred[:, None] - self.vectors @ (kept * weights[:, None])
-        leverage = 1 / len(centred) + self.vectors**2 @ kept
-        with np.errstate(divide="ignore", invalid="ignore"):
-            left_out = np.where(leverage < 1, residual / (1 - leverage), np.inf)
-        return float(penalties[np.argmin(np.sum(left_out**2, axis=0))])
+        errors = np.zeros((penalties.size, ratings.shape[1]))
+        single, together = _left_out(len(ratings), groups)
+        for place, penalty in enumerate(penalties):
+            kept = self.squares / (self.squares + penalty)
+            residual = centred - self.vectors @ (kept[:, None] * weights)
+            leverage = 1 / len(centred) + self.vectors[single] ** 2 @ kept
+            with np.errstate(divide="ignore", invalid="ignore"):
+                left_out = np.where(leverage[:, None] < 1, residual[single] / (1 - leverage[:, None]), np.inf)
+            errors[place] = np.sum(left_out**2, axis=0)
+            for rows in together:
+                vectors = self.vectors[rows]
+                hat = (vectors * kept) @ vectors.T + 1 / len(centred)
+                errors[place] += np.sum(np.linalg.solve(np.eye(rows.size) - hat, residual[rows]) ** 2, axis=0)
+        return np.asarray(penalties[np.argmin(errors, axis=0)])
+
+
+def _left_out(n: int, groups: IntArray | None) -> tuple[IntArray, list[IntArray]]:
+    """The rows of `n` that are left out alone, and those of each group of several."""
+    if groups is None:
+        return np.arange(n), []
+    _, of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(sizes > 1)
+    return np.flatnonzero(sizes[of_row] == 1), [np.flatnonzero(of_row == group) for group in several]
 
 
 def spectrum_of_gram(products: FloatArray, train: IntArray, test: IntArray) -> Spectrum:

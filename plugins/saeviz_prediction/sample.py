@@ -27,13 +27,14 @@ IMAGES_PER_FOLD = 4
 class Rated:
     """The images of a sample that have one rating, `[n]` rows of it, and this rating of theirs.
 
-    `folds` are the parts of these `n` that are predicted from the others.
+    `folds` are the parts of these `n` that are predicted from the others, `groups` the number of each row's group.
     """
 
     name: str
     rows: IntArray
     values: FloatArray
     folds: list[IntArray]
+    groups: IntArray | None
 
     @property
     def kind(self) -> TargetKind:
@@ -68,7 +69,7 @@ class Sample:
             elif groups is not None and np.unique(groups).size < folds:
                 reasons[name] = f"its images belong to {np.unique(groups).size} groups, fewer than the {folds} folds"
             else:
-                usable.append(Rated(name, rows, values, fold_rows(rows.size, folds, groups)))
+                usable.append(Rated(name, rows, values, fold_rows(rows.size, folds, groups), groups))
         return usable, reasons
 
 

@@ -29,12 +29,13 @@ class Prediction:
     The fact `prediction` has for each rating a list of predictors with `method` (`ridge` or `lasso`), `source`
     (`features`, `activations` or `embeddings`), `space` (`all` for the features of all spaces together, '' for
     embeddings), `n_images`, `n_inputs`, `r2`, `r2_sd` over folds, mean `r` over folds, and for lasso `n_kept`, the
-    features kept when fitted to all images. Ridge of a binary rating is logistic, and all of its entries have `auc` and
-    `auc_sd` over folds; `r2` of ridge is then that of the predicted chances. The column `lasso_weight` has the weights
-    of the fit to all images, in standard deviations of the rating per standard deviation of the feature: 0 = not kept,
-    NaN = not considered, since it is active on fewer than `min_active` of the images. Of images with groups, none is
-    predicted from others of its group; `prediction_by_group` says so. Of each image `predicted.RATING` and
-    `residual.RATING` are by ridge of the features of all spaces, out of fold; NaN for an image that took no part.
+    features kept when fitted to all images. Both are logistic for a binary rating, whose entries have `auc` and
+    `auc_sd` over folds; `r2` is then that of the predicted chances. The column `lasso_weight` has the weights of the
+    fit to all images, in standard deviations of the rating (of a binary one, its log odds) per standard deviation of
+    the feature: 0 = not kept, NaN = not considered, since it is active on fewer than `min_active` of the images. Of
+    images with groups, none is predicted from others of its group; `prediction_by_group` says so. Of each image
+    `predicted.RATING` and `residual.RATING` are by ridge of the features of all spaces, out of fold; NaN for an image
+    that took no part.
     """
 
     def __init__(self, options: PredictionOptions, context: Context) -> None:
@@ -186,15 +187,17 @@ def _ridge(usable: Sequence[Rated], spectrum: MakeSpectrum) -> tuple[list[Accura
     for place, rated in enumerate(usable):
         by_images.setdefault(rated.rows.tobytes(), []).append(place)
     for places in by_images.values():
-        rows = usable[places[0]].rows
-        for test in usable[places[0]].folds:
-            train = others(rows.size, test)
-            fitted = spectrum(rows[train], rows[test])
-            for place in places:
-                ratings = usable[place].values
-                known = ratings[train]
-                is_binary = accuracies[place].kind == "binary"
-                predicted = chances(fitted, known) if is_binary else fitted.predict(known)
-                accuracies[place].add(ratings[test], predicted, float(known.mean()))
+        first = usable[places[0]]
+        ratings = np.column_stack([usable[place].values for place in places])
+        for test in first.folds:
+            train = others(first.rows.size, test)
+            fitted = spectrum(first.rows[train], first.rows[test])
+            groups = None if first.groups is None else first.groups[train]
+            penalties = fitted.best_penalties(ratings[train], groups).tolist()
+            for place, penalty, values in zip(places, penalties, ratings.T, strict=True):
+                known = values[train]
+                fit = chances if accuracies[place].kind == "binary" else Spectrum.predict
+                predicted = fit(fitted, known, penalty)
+                accuracies[place].add(values[test], predicted, float(known.mean()))
                 out_of_fold[place][test] = predicted
     return accuracies, out_of_fold

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy.sparse import csc_array, csr_array
-from sklearn.linear_model import RidgeCV, lasso_path
+from sklearn.linear_model import Ridge, RidgeCV, lasso_path
 from sklearn.preprocessing import StandardScaler
 
 import saeviz
@@ -123,7 +123,27 @@ def test_ridge_is_that_of_scikit_learn(dim):
         penalties = spectrum.penalties()
         reference = RidgeCV(penalties).fit(x[train], y[train])
         assert penalties[0] < reference.alpha_ < penalties[-1]
-        np.testing.assert_allclose(spectrum.predict(y[train]), reference.predict(x[test]), rtol=1e-6)
+        penalty = spectrum.best_penalties(y[train, None], None)[0]
+        np.testing.assert_allclose(spectrum.predict(y[train], penalty), reference.predict(x[test]), rtol=1e-6)
+
+
+def test_of_images_in_groups_the_penalty_is_the_best_for_whole_groups_left_out():
+    generator = np.random.default_rng(7)
+    groups = generator.permutation(np.concatenate([np.repeat(np.arange(8), 6), np.arange(8, 20)]))
+    shared = generator.normal(size=(20, 40))[groups]
+    x = shared + 0.3 * generator.normal(size=(60, 40))
+    y = np.column_stack([x[:, 0] + shared[:, 1] + generator.normal(size=60), generator.normal(size=20)[groups]])
+    rows = np.arange(60)
+    spectrum = spectrum_of_gram(x @ x.T, rows, rows[:1])
+    errors = np.zeros((spectrum.penalties().size, 2))
+    for group in range(20):
+        fitted, left_out = rows[groups != group], rows[groups == group]
+        for place, penalty in enumerate(spectrum.penalties()):
+            predicted = Ridge(penalty).fit(x[fitted], y[fitted]).predict(x[left_out])
+            errors[place] += np.sum((y[left_out] - predicted) ** 2, axis=0)
+    found = spectrum.best_penalties(y, groups)
+    np.testing.assert_array_equal(found, spectrum.penalties()[np.argmin(errors, axis=0)])
+    assert found[1] > 2 * spectrum.best_penalties(y, None)[1], "single images are predicted from others of their group"
 
 
 def test_inner_products_are_exact_for_rare_and_common_features():
@@ -138,7 +158,7 @@ def test_the_path_of_the_lasso_is_that_of_scikit_learn(n_features):
     x[:, 1] = 0
     x[:, 2] = 7
     y = x[:, 0] / x[:, 0].std() + generator.normal(size=100)
-    images = Images(csc_array(x), y, min_active=1)
+    images = Images(csc_array(x), y, 1, "numeric")
     steps = list(path(images))
     assert not images.considered[[1, 2]].any()
     columns = np.flatnonzero(images.considered)
@@ -150,7 +170,7 @@ def test_the_path_of_the_lasso_is_that_of_scikit_learn(n_features):
     for number, step in enumerate(steps):
         weights = np.zeros(n_features)
         weights[step.kept] = step.weights
-        np.testing.assert_allclose(weights[columns], expected[:, number], atol=2e-3)
+        np.testing.assert_allclose(weights[columns], expected[:, number], atol=1e-6)
     dense = (x[:, steps[-1].kept] - x[:, steps[-1].kept].mean(0)) / x[:, steps[-1].kept].std(0)
     np.testing.assert_allclose(
         images.predict(csc_array(x), steps[-1]), y.mean() + y.std() * dense @ steps[-1].weights, rtol=1e-9
@@ -160,7 +180,9 @@ def test_the_path_of_the_lasso_is_that_of_scikit_learn(n_features):
 def test_a_lasso_that_keeps_too_many_ends():
     generator = np.random.default_rng(5)
     steps = list(
-        path(Images(csc_array(sparse_features(generator, n=40, n_features=900)), generator.normal(size=40), 3))
+        path(
+            Images(csc_array(sparse_features(generator, n=40, n_features=900)), generator.normal(size=40), 3, "numeric")
+        )
     )
     assert len(steps) < PENALTIES.size
     assert [step.kept.size > 20 for step in steps] == [False] * (len(steps) - 1) + [True]
