@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem
+from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem, NoHeatmapError
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device
 from saeviz_vit.binding import check_binding, kind_of, untrained
 from saeviz_vit.models.model import Activations, HookPoint, VisionModel, placed
@@ -97,10 +97,10 @@ class ModelWithSAEs:
             raise ConfigError(f"layer {site} is not among {configured} = {list(self._sources)}")
         table, config = self._tables[site], self._configs[site]
         if table.layer is None and tokens not in ("cls", IMAGE):
-            raise ConfigError(f"{table.title} is one vector for the whole image: it has no patches and no heatmap")
+            raise NoHeatmapError(f"{table.title} is one vector for the whole image: it has no patches and no heatmap")
         if table.layer is not None and untrained(config, [tokens]) and not self.options.allow_mismatch:
             kind = "the class token" if tokens == "cls" else "patches"
-            raise DataError(
+            raise (DataError if tokens == "cls" else NoHeatmapError)(
                 f"{self._sources[site].place} was trained on {kind_of(config)}, so it says nothing about {kind}; "
                 f"set {self.context.option('allow_mismatch')} = true to use it nevertheless"
             )

@@ -19,7 +19,7 @@ from saeviz.contract.roles import (
     SingleImageExtractor,
     TextAligned,
 )
-from saeviz.values.errors import ConfigError
+from saeviz.values.errors import ConfigError, NoHeatmapError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, Layer, SAEFeatureResult, SpatialFeatures
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Combined:
 
     def _able(self, part: FeatureExtractor, protocol: type[Any]) -> Any:
         if not isinstance(part, protocol):
-            raise ConfigError(f"the extractor {self._name(part)!r} of this run is not a {protocol.__name__}")
+            error = NoHeatmapError if protocol is HeatmapExtractor else ConfigError
+            raise error(f"the extractor {self._name(part)!r} of this run is not a {protocol.__name__}")
         return part
 
     def _name(self, part: FeatureExtractor) -> str:
@@ -198,7 +199,7 @@ def field_of_view(extractor: HeatmapExtractor, image: Image | ImageItem | Path |
 def combined(parts: Mapping[str, FeatureExtractor]) -> FeatureExtractor:
     """The extractors as one, which can do what at least one of them can, and says so by `isinstance`.
 
-    Raises `ConfigError` when it is asked to do that for a space whose extractor cannot.
+    Raises `ConfigError` when it is asked to do that for a space whose extractor cannot; for a heatmap `NoHeatmapError`.
     """
     able = [
         mixin for protocol, mixin in _CAPABILITIES.items() if any(isinstance(part, protocol) for part in parts.values())

@@ -101,7 +101,8 @@ class HeatmapExtractor(Protocol):
         `layer` is the `site` of a space: a number where an extractor has one SAE a layer and no named stages.
 
         With `fine`, rows and columns are multiplied by an odd number over the same field of view; the middle cell of
-        each patch has the same value as without. Raises `ImageError` for an image that cannot be read.
+        each patch has the same value as without. Raises `ImageError` for an image that cannot be read, and
+        `NoHeatmapError` if features of this layer have no heatmaps.
         """
         ...
 

@@ -42,6 +42,10 @@ class MalformedError(DataError):
     """A value passed between components is invalid; in a run, the message names the component that made it."""
 
 
+class NoHeatmapError(DataError):
+    """Features have no heatmaps, such as those of an embedding of the whole image; naming continues without."""
+
+
 class ImageError(DataError):
     """One picture cannot be read; a run lists it in `failures.jsonl` and continues."""
 

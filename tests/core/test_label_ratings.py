@@ -153,6 +153,17 @@ def test_the_main_correlation_of_the_run_is_taken(run_file):
 
 
 @pytest.mark.slow
+def test_a_column_of_images_is_a_target_like_a_rating(run_file):
+    name = "l0.layer1.cls"
+    run = saeviz.run(run_file, settings=[*ON, f'scorers.1.ratings=["warmth", "{name}"]'])
+    rows = run.label_ratings[run.label_ratings["rating"] == name].to_dict("records")
+    assert rows
+    for row in rows:
+        given = pd.Series(scores_of(run)[saeviz.feature_of(row)].scores, dtype=float)
+        expected = pearsonr(given, run.images_table.loc[given.index, name]).statistic
+        assert row["r"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_groups_widen_p_and_intervals_as_for_features(run_file):
     settings = [*ON, "images.groups=24"]
     grouped = saeviz.run(run_file, settings=settings).label_ratings

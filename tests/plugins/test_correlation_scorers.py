@@ -344,7 +344,7 @@ def test_the_names_of_all_scorers_are_different_columns():
     names = [set(score(data, **arguments)[0]) for arguments in SCORERS.values()]
 
     assert sum(map(len, names)) == len(set().union(*names))
-    assert {spec.name for spec in saeviz_scorers()} == {*SCORERS, "auc"}  # which has a file of its own
+    assert {spec.name for spec in saeviz_scorers()} == {*SCORERS, "auc", "moderation"}  # which have files of their own
 
 
 class TestContractOfSpearman(ScorerContract):

@@ -18,6 +18,7 @@ from PIL import Image
 import saeviz
 from saeviz.testing import LabelerContract
 from saeviz.testing.data import Surroundings, label_request, pictures
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
 from saeviz.toolkit import retrying
 from saeviz_anthropic import AnthropicOptions
 from saeviz_anthropic.labeler import anthropic
@@ -149,6 +150,22 @@ def test_counterexamples_and_heatmaps_are_shown_when_asked_for(make, server, req
     assert full.jpegs[0] == plain.jpegs[0]
     first, overlay = full.pictures()[:2]
     assert overlay.size != first.size, "the heatmap has a legend below"
+
+
+def test_features_without_heatmaps_are_named_without(make, server, tmp_path, request_of_colours, caplog):
+    surroundings = Surroundings(tmp_path).context
+
+    class OfTheWholeImage(FakeExtractor):
+        def heatmaps(self, *_arguments):
+            raise saeviz.NoHeatmapError("the embedding has no patches")
+
+    extractor = OfTheWholeImage(FakeExtractorOptions(), surroundings)
+    labeler = make(replace(surroundings, peer=lambda role: extractor), heatmaps=True, top_images=2)
+    for _ in range(2):
+        assert labeler.label(request_of_colours).label
+    assert [len(asked.jpegs) for asked in server.asked] == [2, 2]
+    assert "heatmap" not in server.asked[0].text
+    assert caplog.text.count("labeler.heatmaps: the embedding has no patches; its features are named without") == 1
 
 
 def test_heatmaps_need_an_extractor_that_makes_them(make, tmp_path, request_of_colours):

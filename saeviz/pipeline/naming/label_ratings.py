@@ -114,7 +114,16 @@ def _score_input(session: Session, items: Sequence[ImageItem], columns: FloatArr
         ratings,
         metadata=metadata,
         groups=groups if any(item.group is not None for item in session.dataset.extracted) else None,
+        of_images=_numbers_of_images(session, ids),
     ).locked()
+
+
+def _numbers_of_images(session: Session, ids: Sequence[str]) -> dict[str, FloatArray]:
+    """What scorers saw of these images, which their options may name."""
+    if not session.rundir.images.exists():
+        return {}
+    table = session.rundir.read_table(session.rundir.images, "score").set_index("item_id").loc[list(ids)]
+    return {name: table[name].to_numpy(float) for name in table}
 
 
 def _rows(found: Figures) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from saeviz.toolkit.vlm.meter import Meter
 from saeviz.toolkit.vlm.options import VLMOptions
 from saeviz.toolkit.vlm.pictures import open_picture, prepare, with_heatmap
 from saeviz.toolkit.vlm.service import Part, Question, Reply, Service
-from saeviz.values.errors import ConfigError, LabelError
+from saeviz.values.errors import ConfigError, LabelError, NoHeatmapError
 from saeviz.values.naming import FeatureLabel, Usage
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from saeviz.contract.context import Context
     from saeviz.typing import FloatArray
+    from saeviz.values.features import Layer
     from saeviz.values.images import ImageItem
     from saeviz.values.naming import LabelRequest, TopImage
 
@@ -57,6 +58,7 @@ class VLMLabeler:
         self._meter = Meter(usage_file, options.max_calls, options.max_tokens, context.option)
         self._asker = Asker(service, options, self._meter, context)
         self._lock = Lock()
+        self._without_heatmaps: set[Layer] = set()
 
     @property
     def concurrency(self) -> int:
@@ -153,7 +155,7 @@ class VLMLabeler:
             parts += [prompt.caption(number, one.activation, strongest), prepare(image, options.image_size)]
             if options.heatmaps:
                 overlay = self._overlay(one.item, image, request)
-                parts += [prompt.heatmap_caption(number), prepare(overlay, options.image_size)]
+                parts += [prompt.heatmap_caption(number), prepare(overlay, options.image_size)] if overlay else []
         for number, (_, image) in enumerate(contrast, start=1):
             parts += [prompt.contrast_caption(number), prepare(image, options.image_size)]
         return parts
@@ -163,9 +165,19 @@ class VLMLabeler:
         readable = _readable(list(enumerate(request.top, start=1)), lambda entry: entry[1].item)
         return list(islice(readable, self.options.top_images))
 
-    def _overlay(self, item: ImageItem, image: Image, request: LabelRequest) -> Image:
+    def _overlay(self, item: ImageItem, image: Image, request: LabelRequest) -> Image | None:
+        """None for a feature without heatmaps, which is said once for each place in the model."""
+        site = request.feature.site
         with self._lock:  # one model, and it may have to be loaded first
-            return with_heatmap(self._heatmapper, item, image, request.feature)
+            if site in self._without_heatmaps:
+                return None
+            try:
+                return with_heatmap(self._heatmapper, item, image, request.feature)
+            except NoHeatmapError as error:
+                self._without_heatmaps.add(site)
+                option = self.context.option("heatmaps")
+                self.context.logger.warning("%s: %s; its features are named without", option, error)
+                return None
 
     @cached_property
     def _heatmapper(self) -> HeatmapExtractor:

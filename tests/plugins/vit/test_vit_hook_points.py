@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 import saeviz
-from saeviz import ConfigError, DataError
+from saeviz import ConfigError, DataError, NoHeatmapError
 from saeviz.cache.contents import Contents
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
@@ -204,7 +204,7 @@ def test_an_sae_of_the_embedding(clip_folder, tables, make, images, embedding_sa
     assert str(single.space) == "embedding.image"
     np.testing.assert_allclose(single.reconstruct(), estimate[0], atol=2e-3)
     np.testing.assert_allclose(extractor.activations(images, extractor.spaces[0]), embedding, atol=2e-5)
-    with pytest.raises(ConfigError, match="embedding is one vector for the whole image: it has no patches"):
+    with pytest.raises(NoHeatmapError, match="embedding is one vector for the whole image: it has no patches"):
         extractor.heatmaps(images[:1], "embedding", [0])
     alone = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes[:1]), context())
     np.testing.assert_allclose(collect(alone.extract(images))["embedding.image"][1], features, atol=2e-4)
