@@ -1,0 +1,56 @@
+"""Scorer `map`: a place in two dimensions for every feature, near to features that are like it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from importlib.util import find_spec
+from typing import Literal
+
+from pydantic import Field
+
+import saeviz
+
+
+class MapOptions(saeviz.Options):
+    """Options of `map`."""
+
+    by: Literal["coactivation", "decoder"] = Field(
+        default="coactivation",
+        description=(
+            "which features are near each other: those that fire on the same images, or those of an SAE whose decoder "
+            "directions are alike. The latter loads the SAEs"
+        ),
+    )
+    method: Literal["pca", "pacmap"] | None = Field(
+        default=None,
+        description=(
+            "how the map is drawn: the first two principal components, or PaCMAP, which keeps neighbours together "
+            "(pip install 'saeviz[map]'); default: PaCMAP if it is installed"
+        ),
+    )
+    seed: int | None = Field(default=None, ge=0, lt=2**32, description="default: the seed of the run")
+
+    def check_data(self, place: str, _ratings: Collection[str], _metadata: Collection[str], /) -> None:
+        """Raise `ConfigError` if PaCMAP is asked for and not installed."""
+        if self.method == "pacmap" and not pacmap_is_installed():
+            raise saeviz.ConfigError(
+                f"{place}.method: PaCMAP is not installed; pip install 'saeviz[map]', or remove this option"
+            )
+
+
+def pacmap_is_installed() -> bool:
+    """Whether the extra `saeviz[map]` is there."""
+    return find_spec("pacmap") is not None
+
+
+@saeviz.hookimpl
+def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
+    """Offer `map`."""
+    yield saeviz.ScorerSpec(
+        name="map",
+        summary="a map of all features in two dimensions",
+        options=MapOptions,
+        factory="saeviz_map.scorer:FeatureMap",
+        uses_embeddings=False,
+        columns=("map_x", "map_y"),
+    )
