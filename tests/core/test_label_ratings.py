@@ -152,6 +152,54 @@ def test_the_main_correlation_of_the_run_is_taken(run_file):
         assert row["r"] == pytest.approx(spearmanr(given.astype(np.float32), rating).statistic, abs=1e-6)
 
 
+MANY = """
+from dataclasses import replace
+
+import numpy as np
+
+import saeviz
+from saeviz.testing.fake_images import FakeImages, FakeImagesOptions
+
+
+class Many(FakeImages):
+    def iter_images(self, filter_labeled=False, limit=None):
+        for item in super().iter_images(filter_labeled, limit):
+            number = int(item.item_id.split("/")[1])
+            further = {f"noise{k}": float(np.random.default_rng([k, number]).normal()) for k in range(110)}
+            yield replace(item, ratings={**item.ratings, **further})
+
+
+@saeviz.hookimpl
+def saeviz_image_providers():
+    yield saeviz.ImageProviderSpec(name="many", summary="for a test", options=FakeImagesOptions, factory=Many)
+"""
+
+
+@pytest.mark.slow
+def test_of_many_ratings_all_are_there(run_file):
+    (run_file.parent / "many.py").write_text(MANY)
+    text = run_file.read_text().replace('use = "fake-images"', 'use = "many"')
+    run_file.write_text(text.replace('"./words.py"', '"./words.py", "./many.py"'))
+    run = saeviz.run(run_file, settings=ON)
+    scores = scores_of(run)
+    assert len(run.label_ratings) == 112 * len(scores)
+    row = run.label_ratings.query("rating == 'noise109'").iloc[0]
+    given = pd.Series(scores[saeviz.feature_of(row)].scores, dtype=float)
+    assert row["r"] == pytest.approx(pearsonr(given, run.ratings_table.loc[given.index, "noise109"])[0], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_columns_of_images_are_controls_and_targets_as_for_features(run_file):
+    control = ["scorers.1.use=partial", "scorers.1.split=0.5", 'scorers.1.control=["l0.layer1.cls"]']
+    run = saeviz.run(run_file, settings=[*ON, *control])
+    sample = pd.Series(next(iter(scores_of(run).values())).scores, dtype=float)
+    row = run.label_ratings.iloc[0]
+    table = pd.DataFrame({"x": sample, "y": run.ratings_table.loc[sample.index, row["rating"]]})
+    number = run.images_table.loc[sample.index, "l0.layer1.cls"]
+    table = table.apply(lambda column: column - np.polyval(np.polyfit(number, column, 1), number))
+    assert row["r"] == pytest.approx(pearsonr(table["x"], table["y"])[0], abs=1e-6)
+
+
 @pytest.mark.slow
 def test_a_column_of_images_is_a_target_like_a_rating(run_file):
     name = "l0.layer1.cls"

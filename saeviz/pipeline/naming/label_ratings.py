@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.columns import declared_columns, renamed
 from saeviz.config.schema import ComponentConfig
-from saeviz.contract.roles import Scorer
 from saeviz.formats.label_scores import OF_THE_FEATURE, OF_THE_LABEL, LabelScores, ratings_table
 from saeviz.pipeline.naming.activations import activations
 from saeviz.pipeline.naming.held_out import main_prefix
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from saeviz.typing import FloatArray
 
+RATINGS_AT_ONCE = 50
 Figures = Mapping[str, "FloatArray"]
 
 
@@ -67,7 +68,7 @@ class _Correlate:
         self._session = session
         self._prefix = main_prefix(session)
         self._config = self._main_scorer()
-        self._scorer: Scorer = session.components.build(self._config)
+        self._scorers = [session.components.build(config) for config in self._of_some_ratings()]
 
     def _main_scorer(self) -> ComponentConfig:
         """Its configuration, without a split: all images here are held out."""
@@ -81,12 +82,23 @@ class _Correlate:
             "correlated with ratings in the same way; use pearson-bh, or remove the option"
         )
 
+    def _of_some_ratings(self) -> Iterator[ComponentConfig]:
+        """The scorer for a few ratings at a time: of very many it may keep the strongest correlations only."""
+        options = self._config.options
+        if not hasattr(options, "ratings"):
+            yield self._config
+            return
+        names = list(dict.fromkeys(options.ratings or self._session.dataset.ratings))
+        for start in range(0, len(names), RATINGS_AT_ONCE):
+            some = {"ratings": tuple(names[start : start + RATINGS_AT_ONCE])}
+            yield replace(self._config, options=options.model_copy(update=some))
+
     def of(self, items: Sequence[ImageItem], columns: FloatArray) -> Iterator[tuple[str, Figures]]:
         """Each rating with r, p and the interval of every column `[n_items, n_columns]`, and `n`."""
         data = _score_input(self._session, items, columns)
         found: dict[str, dict[str, FloatArray]] = {}
         with self._session.components.blaming(self._config):
-            for column in self._scorer.score(data):
+            for column in chain.from_iterable(scorer.score(data) for scorer in self._scorers):
                 named = renamed(column, self._config.name)
                 if isinstance(named, ScoreColumn) and named.target is not None:
                     found.setdefault(named.target, {})[named.name.removeprefix(self._prefix)] = named.values
