@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.columns import GivenColumns, prefixed, renamed
+from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
@@ -17,7 +18,7 @@ from saeviz.formats.of_images import read_of_images
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.errors import ConfigError, PluginError
+from saeviz.values.errors import ConfigError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import KEYS, columns_of
@@ -126,34 +127,55 @@ class Score(Stage):
 
 def _check_names(session: Session) -> None:
     """Raise `ConfigError` if a scorer's options name what no image has, or what only a later scorer gives."""
-    dataset, scorers = session.dataset, session.config.scorers
-    metadata = _names(item.metadata for item in dataset.items)
-    known = [f"l0.{space}" for space in dataset.spaces]
-    for extractor in session.config.extractors:
-        for space, names in dataset.numbers_of_images(extractor).items():
-            known += [f"{name}.{space}" for name in names]
+    ratings, scorers = session.dataset.ratings, session.config.scorers
+    metadata = _names(item.metadata for item in session.dataset.items)
     given = [
-        {prefixed(name, config.name) for name in config.options.columns_of_images(dataset.ratings)}
-        for config in scorers
+        sorted(prefixed(name, config.name) for name in config.options.columns_of_images(ratings)) for config in scorers
     ]
     for place, config in enumerate(scorers):
-        check = partial(config.options.check_columns, config.place, dataset.ratings, metadata)
+        check = partial(config.options.check_columns, config.place, ratings, metadata)
+        before = list(chain.from_iterable(given[:place]))
         with session.components.blaming(config):
-            try:
-                check(known)
-            except ConfigError as error:
-                late = list(zip(scorers[place:], given[place:], strict=True))
-                check([*known, *chain.from_iterable(columns for _, columns in late)])
-                needed = [
-                    f"{other.place} ({other.use})"
-                    for other, columns in late
-                    if not _passes(check, [*known, *(name for _, more in late if more is not columns for name in more)])
-                ]
-                raise ConfigError(
-                    f"{error}; {', '.join(needed)} gives it, and scorers run in the order of the run file: one can use "
-                    "only columns of images that a scorer before it gives"
-                ) from None
-        known += sorted(given[place])
+            if not _passes(check, before):
+                _refuse(
+                    check, [*_known_of_extractors(session), *before], list(zip(scorers, given, strict=True))[place:]
+                )
+
+
+def _refuse(
+    check: Callable[[list[str]], None], known: list[str], late: Sequence[tuple[ComponentConfig, list[str]]]
+) -> None:
+    """Raise `ConfigError` unless the columns are known, with the scorers that give them late if there are any."""
+    try:
+        check(known)
+    except ConfigError as error:
+        check([*known, *chain.from_iterable(columns for _, columns in late)])
+        needed = [
+            f"{config.place} ({config.use})"
+            for config, columns in late
+            if not _passes(check, [*known, *(name for _, more in late if more is not columns for name in more)])
+        ]
+        raise ConfigError(
+            f"{error}; {', '.join(needed)} gives it, and scorers run in the order of the run file: one can use only "
+            "columns of images that a scorer before it gives"
+        ) from None
+
+
+def _known_of_extractors(session: Session) -> list[str]:
+    """The columns of images that are there before any scorer; none if the SAEs cannot be looked at yet.
+
+    Asked for only if an option names something else than ratings and metadata: SAEs may have to be fetched for it.
+    """
+    dataset = session.dataset
+    try:
+        found = [f"l0.{space}" for space in dataset.spaces]
+        for extractor in session.config.extractors:
+            numbers = dataset.numbers_of_images(extractor)
+            found += [f"{name}.{space}" for space, names in numbers.items() for name in names]
+    except SaevizError as error:
+        logger.warning("score: the spaces of this run are not known yet: %s", error)
+        return []
+    return found
 
 
 def _passes(check: Callable[[list[str]], None], known: list[str]) -> bool:
