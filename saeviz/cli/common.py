@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from saeviz.discovery.manager import Manager
+from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.plain import json_text, one_line, shortened
 from saeviz.pipeline.reading import Grants
 from saeviz.pipeline.session import Session, logger
@@ -53,6 +54,21 @@ def reading_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def force_option(command: F) -> F:
+    """Add the option `--force` to a command that writes a file, see `refuse_existing`."""
+    return click.option("--force", is_flag=True, help="Overwrite existing files.")(command)
+
+
+def refuse_existing(path: Path, *, force: bool, how: str = " with --out") -> None:
+    """Raise `ConfigError` for a file that exists, or a folder with anything in it; `how` another name is chosen."""
+    with explain_disk_errors(path, "read"):
+        is_taken = any(path.iterdir()) if path.is_dir() else path.exists() or path.is_symlink()
+    if is_taken and not force:
+        if path.is_dir():
+            raise ConfigError(f"{path} has files already; choose another folder{how}, or overwrite them with --force")
+        raise ConfigError(f"{path} already exists; choose another name{how}, or overwrite it with --force")
 
 
 def granted(plugin_words: tuple[str, ...], *, online: bool, secrets: tuple[str, ...]) -> Grants:

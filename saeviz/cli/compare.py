@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import chosen, log_to_stderr, reading_options, say, say_json, tell
+from saeviz.cli.common import (
+    chosen,
+    force_option,
+    log_to_stderr,
+    reading_options,
+    refuse_existing,
+    say,
+    say_json,
+    tell,
+)
 from saeviz.comparison.compare import compare as compare_runs
 from saeviz.formats.plain import one_line, plain
 from saeviz.formats.tables import write_csv, write_parquet
@@ -36,18 +45,22 @@ SUMMARIES = ("ratings", "predictions", "spaces")
 @click.option(
     "--format", "ending", type=click.Choice(["csv", "parquet"]), default="csv", help="Format of the tables in --out."
 )
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON.")
 @reading_options
 def compare(
     run_a: Path,
     run_b: Path,
     out: Path | None,
+    force: bool,
     plugin_words: tuple[str, ...],
     online: bool,
     secrets: tuple[str, ...],
     **choices: Any,
 ) -> int:
     """Compare RUN_A with RUN_B: the same SAEs on other images, or other SAEs on the same images."""
+    if out:
+        refuse_existing(out, force=force)
     log_to_stderr(quiet=True)
     one, other = (
         open_run(path, plugins=chosen(plugin_words), online=online, secrets=secrets) for path in (run_a, run_b)

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import chosen, log_to_stderr, reading_options, say, tell
+from saeviz.cli.common import chosen, force_option, log_to_stderr, reading_options, refuse_existing, say, tell
 from saeviz.formats.files import write_atomic
-from saeviz.values.errors import ConfigError, ExitCode
+from saeviz.values.errors import ExitCode
 from saeviz.values.near_duplicates import ALIKE, near_duplicates
 
 
@@ -27,7 +27,7 @@ from saeviz.values.near_duplicates import ALIKE, near_duplicates
     help="Least cosine between the embeddings of two images of one group, the mean of all images removed.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("groups.csv"), help="The file (groups.csv).")
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@force_option
 @reading_options
 def groups(
     directory: Path,
@@ -39,8 +39,7 @@ def groups(
     secrets: tuple[str, ...],
 ) -> int:
     """Propose groups of near-duplicates among the images of RUN, from its embeddings, as a CSV of item_id and group."""
-    if out.exists() and not force:
-        raise ConfigError(f"{out} already exists; choose another name with --out, or overwrite it with --force")
+    refuse_existing(out, force=force)
     log_to_stderr(quiet=True)
     run = open_run(directory, plugins=chosen(plugin_words), online=online, secrets=secrets)
     ids = [item.item_id for item in run.items]

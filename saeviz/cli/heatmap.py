@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import chosen, latest_run, log_to_stderr, reading_options, say, say_json, tell
+from saeviz.cli.common import (
+    chosen,
+    force_option,
+    latest_run,
+    log_to_stderr,
+    reading_options,
+    refuse_existing,
+    say,
+    say_json,
+    tell,
+)
 from saeviz.formats.files import write_atomic
 from saeviz.formats.plain import plain
 from saeviz.pictures.heatmap import MARK
@@ -27,6 +37,7 @@ DEFAULT = Path("heatmap.png")
     "--run", "directory", type=click.Path(path_type=Path), help="Run directory (default: the most recent one here)."
 )
 @click.option("--out", type=click.Path(path_type=Path), help=f"PNG file to write (default: {DEFAULT}).")
+@force_option
 @click.option(
     "--smooth/--nearest", default=True, help="Interpolate between cells (default), or show each cell as a square."
 )
@@ -45,12 +56,14 @@ def heatmap(
 ) -> int:
     """Draw where on the image ITEM a FEATURE, written like layer11.cls/4711, fires."""
     log_to_stderr(quiet=True)
-    as_json = choices.pop("as_json")
+    as_json, force = choices.pop("as_json"), choices.pop("force")
     if as_json and out:
         raise ConfigError("--json prints numbers and --out writes a picture; use only one of them")
     out = out or DEFAULT
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out: {out} must end in .png")
+    if not as_json:
+        refuse_existing(out, force=force)
     run = open_run(directory or latest_run(Path.cwd()), plugins=chosen(plugin_words), online=online, secrets=secrets)
     if as_json:
         say_json(_numbers(run, feature, item, fine=choices["fine"]), indent=None)

@@ -13,12 +13,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from saeviz.api import choose_plugins
-from saeviz.cli.common import chosen, plugins_option, say, tell_problems
+from saeviz.cli.common import chosen, force_option, plugins_option, refuse_existing, say, tell_problems
 from saeviz.config.schema import DEFAULT_USE, LISTS, RunSettings
 from saeviz.discovery.manager import Manager
 from saeviz.formats.files import write_atomic
 from saeviz.formats.toml import toml_key, toml_value
-from saeviz.values.errors import ConfigError, ExitCode
+from saeviz.values.errors import ExitCode
 
 HEAD = """\
 # A run file of saeviz: `saeviz check {name}` checks it, `saeviz run {name}` runs it.
@@ -32,12 +32,11 @@ ASKED: dict[str, dict[str, str]] = {"images": {"path": "images", "ratings": "rat
 
 @click.command()
 @click.argument("run_file", default="saeviz.toml", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@force_option
 @plugins_option
 def init(run_file: Path, force: bool, plugin_words: tuple[str, ...]) -> int:
     """Write a commented run file with the default components."""
-    if run_file.exists() and not force:
-        raise ConfigError(f"{run_file} already exists; choose another name, or overwrite it with --force")
+    refuse_existing(run_file, force=force, how="")
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []))
     tell_problems(manager)
     write_atomic(run_file, "\n".join(_lines(manager, run_file.name)) + "\n")

@@ -45,7 +45,9 @@ def test_the_picture_is_that_of_the_run(saeviz_command, run):
         (["--nearest"], {"smooth": False}),
         (["--nearest", "--fine"], {"smooth": False, "fine": True}),
     ]:
-        ended = saeviz_command("heatmap", RED, "picture/3", "--run", run.dir, "--out", "maps/red 3.PNG", *flags)
+        ended = saeviz_command(
+            "heatmap", RED, "picture/3", "--run", run.dir, "--out", "maps/red 3.PNG", "--force", *flags
+        )
         assert ended.out == "maps/red 3.PNG\n", ended
         expected = run.heatmap_image(RED, "picture/3", **choices)
         np.testing.assert_array_equal(np.asarray(Image.open("maps/red 3.PNG")), np.asarray(expected))
@@ -67,11 +69,21 @@ def test_json_has_the_numbers_and_no_picture(saeviz_command, run):
     assert len(saeviz_command("heatmap", RED, "picture/3", "--json", "--fine").json()["values"]) == 12
 
 
+def test_a_picture_is_not_overwritten_unless_asked_for(saeviz_command, run):
+    Path("heatmap.png").write_text("mine")
+    refused = saeviz_command("heatmap", RED, "picture/3")
+    assert refused.code == ExitCode.USAGE
+    assert "heatmap.png already exists; choose another name with --out, or overwrite it with --force" in refused.err
+    assert Path("heatmap.png").read_text() == "mine"
+    assert saeviz_command("heatmap", RED, "picture/3", "--json").code == ExitCode.DONE
+    assert saeviz_command("heatmap", RED, "picture/3", "--force").out == "heatmap.png\n"
+
+
 def test_says_what_the_map_of_a_class_token_feature_means(saeviz_command, fake_run):
     ended = saeviz_command("run", fake_run, "--set", 'extractor.tokens=["cls", "patch-max"]', "--until", "extract")
     assert ended.code == ExitCode.DONE, ended
     assert "fires on patches" in saeviz_command("heatmap", RED, "picture/3").err
-    assert saeviz_command("heatmap", "layer1.patch-max/0", "picture/3").err == ""
+    assert saeviz_command("heatmap", "layer1.patch-max/0", "picture/3", "--out", "patch.png").err == ""
 
 
 @pytest.mark.parametrize(

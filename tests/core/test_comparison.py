@@ -333,6 +333,15 @@ def test_the_command_writes_all_tables(runs, saeviz_command, ending, reader):
     assert len(table) == len(saeviz.compare(*runs[:2]).tables["relations"])
 
 
+def test_tables_of_an_earlier_comparison_are_not_overwritten_unless_asked_for(saeviz_command):
+    Path("tables").mkdir()
+    Path("tables/ratings.csv").write_text("mine")
+    refused = saeviz_command("compare", "a", "b", "--out", "tables")
+    assert refused.code == saeviz.ExitCode.USAGE
+    assert "tables has files already; choose another folder with --out, or overwrite them with --force" in refused.err
+    assert "a is not a run directory" in saeviz_command("compare", "a", "b", "--out", "tables", "--force").err
+
+
 @pytest.mark.slow
 def test_what_a_run_calls_its_ratings_cannot_steer_a_terminal(tmp_path, runs, saeviz_command):
     for name in ("x", "y"):
