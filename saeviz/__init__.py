@@ -50,6 +50,7 @@ from saeviz.contract.specs import (
     SelectorSpec,
 )
 from saeviz.pipeline.run import Plan
+from saeviz.results.assignment import assign
 from saeviz.results.reporter import Reporter
 from saeviz.results.run import Run
 from saeviz.values.errors import (
@@ -183,6 +184,7 @@ __all__ = [
     "TopImage",
     "TopImages",
     "Usage",
+    "assign",
     "compare",
     "component",
     "facts_of",

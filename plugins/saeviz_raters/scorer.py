@@ -22,6 +22,10 @@ FEW_RATERS = 8
 """Fewer tell little of how raters differ in general, so there is a warning."""
 
 
+MANY = 100
+"""With single ratings of more, only reliability is computed: relations would be a table of all features for each."""
+
+
 class Raters:
     """Reliability of the ratings, and per feature what holds for raters and images in general.
 
@@ -38,6 +42,7 @@ class Raters:
         self.options = options
         self.context = context
         self._warned: set[str] = set()
+        self._told_of_many = False
         self._known: tuple[Mapping[str, IndividualRatings], dict[str, Any]] | None = None
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
@@ -50,9 +55,12 @@ class Raters:
                 "pearson-bh, spearman, point-biserial, partial and auc know groups"
             )
         yield ScoreFact("reliability", self._reliabilities(data, names))
-        for name in names:
-            if name in data.individual:
-                yield from self._columns(data, name)
+        given = [name for name in names if name in data.individual]
+        if len(given) > MANY:
+            self._say_once_that_there_are_many(len(given))
+            return
+        for name in given:
+            yield from self._columns(data, name)
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
@@ -83,6 +91,16 @@ class Raters:
         }
         for column, of_features in values.items():
             yield ScoreColumn(column, data.space, of_features, target=name)
+
+    def _say_once_that_there_are_many(self, n: int) -> None:
+        if not self._told_of_many:
+            self._told_of_many = True
+            self.context.logger.info(
+                "raters: reliability and ceiling of %d ratings; relations that generalise to other raters take a table "
+                "of all features for each rating, so name at most %d in scorers.raters.ratings for these",
+                n,
+                MANY,
+            )
 
     def _warn_of_few_raters(self, name: str, n_raters: int) -> None:
         if 1 < n_raters < FEW_RATERS and name not in self._warned:

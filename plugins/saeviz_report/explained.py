@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import saeviz
 
 KEPT_SHOWN = 12
+MOST_RATINGS = 100
+"""With more, the page lists the most telling ones, and no facts about single ratings."""
 
 Entry = Mapping[str, Any]
 
@@ -77,11 +80,28 @@ def explained(run: saeviz.Run) -> Explained:
     reliabilities: Mapping[str, Entry] = found.get("reliability", {})
     predictions: Mapping[str, Sequence[Entry]] = found.get("prediction", {})
     return Explained(
-        reliabilities=reliabilities,
+        reliabilities=_highest(reliabilities),
         predictions=[_rows(name, entries, reliabilities.get(name, {})) for name, entries in predictions.items()],
         kept=_kept(run),
         facts=frozenset(found),
     )
+
+
+def ceilings_of(run: saeviz.Run) -> dict[str, float]:
+    """The largest |r| with each rating that its noise allows, where it is known."""
+    found = run.facts.get("reliability", {})
+    if not _has_our_shape(found, _KEYS["reliability"]):
+        return {}
+    ceilings = {name: entry["ceiling_r"] for name, entry in found.items()}
+    return {name: float(r) for name, r in ceilings.items() if isinstance(r, int | float) and math.isfinite(r)}
+
+
+def _highest(reliabilities: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """All, or of many those with the highest reliability, highest first."""
+    if len(reliabilities) <= MOST_RATINGS:
+        return reliabilities
+    entries = sorted(reliabilities.items(), key=lambda pair: -(pair[1]["reliability"] or -math.inf))
+    return dict(entries[:MOST_RATINGS])
 
 
 def _has_our_shape(value: Any, keys: frozenset[str]) -> bool:

@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import saeviz
+from saeviz_report.explained import MOST_RATINGS, ceilings_of
 from saeviz_report.judgements import verdicts_of
 from saeviz_report.text import NO_VALUE, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-MOST_RATINGS = 100
-"""With more, the page lists those with the strongest correlations, and no facts about single ratings."""
 
 _VERDICTS = ("significant", "replicated", "negligible")
 _UNBIASED = [f"{name}_{part}" for part in ("held_out", "corrected") for name in ("r", "ci_low", "ci_high")]
@@ -30,8 +28,8 @@ class RatingSummary:
     `tested` counts the features in the family of tests, `positive` and `negative` the significant ones
     by sign, `replicated` those of them that held-out images confirm; `strongest` is the r of the largest size, and
     `unbiased` the same r with its interval after selection: on the held-out images, or corrected for being significant.
-    `detectable` is the r found with a power of 80 %, `negligible` counts features shown to have next to none. All are
-    None where no scorer gave them.
+    `detectable` is the r found with a power of 80 %, `negligible` counts features shown to have next to none, `ceiling`
+    is what noise in the rating limits r to. All are None where no scorer gave them.
     """
 
     name: str
@@ -46,6 +44,7 @@ class RatingSummary:
     unbiased: tuple[float, float | None, float | None] | None = None
     detectable: float | None = None
     negligible: int | None = None
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,9 @@ def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
 def _ratings(run: saeviz.Run, correlations: pd.DataFrame) -> Iterator[RatingSummary]:
     figures = [column for column in ("rating", "r", "q", *_VERDICTS, *_UNBIASED) if column in correlations]
     own = dict(iter(correlations[figures].groupby("rating", observed=True))) if "r" in correlations else {}
-    of_all = _of_main(run)
+    of_all, ceilings = _of_main(run), ceilings_of(run)
     for name in run.ratings:
-        summary = _rating(run, own.get(name, correlations[:0]), name)
+        summary = replace(_rating(run, own.get(name, correlations[:0]), name), ceiling=ceilings.get(name))
         if "kept_per_rating" not in of_all:
             yield summary
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from saeviz.cli.assign import assign
 from saeviz.cli.cache import cache
 from saeviz.cli.check import check
 from saeviz.cli.common import tell
@@ -40,7 +41,7 @@ def saeviz() -> None:
         raise ConfigError("the current folder no longer exists; change to another one") from error
 
 
-for command in (run, demo, check, plugins, init, show, compare, groups, paper, heatmap, store, cache, serve):
+for command in (run, demo, check, plugins, init, show, compare, assign, groups, paper, heatmap, store, cache, serve):
     saeviz.add_command(command)
 
 

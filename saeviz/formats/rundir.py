@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
@@ -361,5 +361,18 @@ def _holds_foreign_files(path: Path) -> bool:
 
 def digest_of(value: Any) -> str:
     """A digest, 16 hex digits, of a value that can be written as JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_as_json(value)).hexdigest()[:16]
+
+
+def digest_of_all(values: Iterable[Any]) -> str:
+    """The digest of a list of these values, of which only one at a time is in memory."""
+    digest = hashlib.sha256(b"[")
+    for place, value in enumerate(values):
+        digest.update(b"," if place else b"")
+        digest.update(_as_json(value))
+    digest.update(b"]")
+    return digest.hexdigest()[:16]
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()

@@ -11,7 +11,7 @@ from itertools import islice
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import ReportsNotes
-from saeviz.formats.rundir import digest_of
+from saeviz.formats.rundir import digest_of_all
 from saeviz.pipeline.components import Components
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureSpace
@@ -107,18 +107,16 @@ class Dataset:
     @cached_property
     def data_digest(self) -> str:
         """Stands for the images that have features, their ratings, their metadata and their groups."""
-        return digest_of(
+        return digest_of_all(
             [
-                [
-                    item.item_id,
-                    self.fingerprints[item.item_id],
-                    dict(item.ratings),
-                    dict(item.metadata),
-                    {name: dict(given) for name, given in item.individual.items()},
-                    *([] if item.group is None else [item.group]),
-                ]
-                for item in self.extracted
+                item.item_id,
+                self.fingerprints[item.item_id],
+                dict(item.ratings),
+                dict(item.metadata),
+                {name: dict(given) for name, given in item.individual.items()},
+                *([] if item.group is None else [item.group]),
             ]
+            for item in self.extracted
         )
 
     def look_again(self) -> None:

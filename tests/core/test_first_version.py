@@ -8,6 +8,7 @@ import pytest
 
 import saeviz
 from saeviz import Feature, FeatureSpace
+from saeviz.formats.rundir import digest_of, digest_of_all
 from tests.conftest import FAKES, ROOT
 
 SPACES = [FeatureSpace(layer, tokens, 12) for layer in (1, 2) for tokens in ("cls", "patch-max")]
@@ -52,3 +53,8 @@ def test_the_command_shows_it(run, saeviz_command):
     shown = saeviz_command("show", "layer2.patch-max/11", "--run", run.dir)
     assert "layer2.patch-max/11" in shown.out
     assert "violet things" in shown.out
+
+
+@pytest.mark.parametrize("values", [[], [1], [{"b": 1.5, "a": [None, "é"]}, "x", []]])
+def test_a_digest_of_values_one_by_one_is_that_of_their_list(values):
+    assert digest_of_all(iter(values)) == digest_of(values)

@@ -85,3 +85,8 @@ def test_the_strongest_are_what_a_run_of_few_ratings_finds(run):
     assert set(both["rating"]) == set(names)
     for column in ("n", "n_active", "r", "p", "ci_low", "ci_high"):
         np.testing.assert_allclose(both[column], both[f"{column}_few"], rtol=1e-9)
+
+
+def test_features_are_assigned_from_the_table_that_keeps_the_strongest(run):
+    with pytest.raises(saeviz.ConfigError, match="keeps the strongest 20 features of each of its 130 ratings"):
+        saeviz.assign(run)

@@ -372,3 +372,15 @@ def test_oasis_means_are_reliable():
     }
     assert all(0.9 < rating.reliability < 1 and rating.n_images == 659 for rating in found.values())
     assert found["arousal"].reliability < found["valence"].reliability, "people differ more in what moves them"
+
+
+def test_of_single_ratings_of_many_only_the_reliability_is_computed(caplog):
+    generator = np.random.default_rng(0)
+    dense = generator.random((12, 3))
+    given = {f"voxel {number}": crossed(generator.normal(size=(12, 3))) for number in range(101)}
+    with caplog.at_level(logging.INFO):
+        columns, reliability = score(make_input(dense, given), splits=1)
+    assert not columns
+    assert len(reliability) == 101
+    assert caplog.text.count("raters: reliability and ceiling of 101 ratings; relations that generalise") == 1
+    assert score(make_input(dense, given), splits=1, ratings=("voxel 3",), min_active=1)[0]

@@ -240,6 +240,16 @@ class TestRatingsAsAWhole:
             *("beauty", "6", "31", "4.5", "0.20", "0.640", DASH, "0.640", "0.800", "one-way")
         ]
 
+    def test_the_ceiling_is_beside_the_strongest_correlation(self, write):
+        table = write().one("table", id="ratings")
+        heads = [head.text for head in table.one("thead").all("th")]
+        place = heads.index("Ceiling of |r|")
+        assert heads[place - 1] == "Strongest r"
+        rows = [
+            [cell.text for cell in row.children if isinstance(cell, Element)] for row in table.one("tbody").all("tr")
+        ]
+        assert {row[0]: row[place] for row in rows} == {row[0]: "0.80" if row[0] == "beauty" else DASH for row in rows}
+
     def test_what_features_explain_beside_everything_else(self, write):
         rows = write().one("table", id="prediction").one("tbody").all("tr")
         texts = [[cell.text for cell in row.children if isinstance(cell, Element)] for row in rows]
