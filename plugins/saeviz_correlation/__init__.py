@@ -14,7 +14,8 @@ import saeviz
 
 Family = Literal["run", "space", "rating"]
 Correction = Literal["bh", "by", "bonferroni", "max-t"]
-Errors = Literal["auto", "independent", "clusters", "hc2"]
+RobustErrors = Literal["auto", "independent", "clusters", "hc2"]
+Errors = Literal["auto", "independent", "clusters", "hc2", "permutation"]
 ErrorsOfAreas = Literal["auto", "independent", "clusters"]
 
 CATEGORY = "category:"
@@ -75,7 +76,10 @@ class CorrelationOptions(TestOptions):
         ),
     )
     permutations: int = Field(
-        default=1000, ge=1, le=1_000_000, description="number of permutations of the ratings for `max-t`"
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description='number of permutations of the ratings, for `max-t` and for `errors = "permutation"`',
     )
     split: float | None = Field(
         default=None,
@@ -96,20 +100,21 @@ class CorrelationOptions(TestOptions):
 
     @model_validator(mode="after")
     def _permutations_suffice(self) -> CorrelationOptions:
-        if self.correction == "max-t" and 1 / (1 + self.permutations) > self.alpha:
+        if self.correction == "max-t":
+            self.check_permutations()
+        return self
+
+    def check_permutations(self) -> None:
+        """Raise `ValueError` if the number of permutations is too small for anything to be significant."""
+        if 1 / (1 + self.permutations) > self.alpha:
             raise ValueError(
                 f"{self.permutations} permutations give no p below {1 / (1 + self.permutations):.2g}, so nothing could "
                 f"be significant at alpha = {self.alpha:g}; raise permutations"
             )
-        return self
 
 
-def _check_permutations(correction: Correction, errors: Errors) -> None:
-    if correction == "max-t" and errors in ("clusters", "hc2"):
-        raise ValueError(
-            f"max-t permutes single images, which does not go with errors = {errors!r}; use correction = "
-            "'bh', 'by' or 'bonferroni'"
-        )
+NO_GROUPS = "the images have no groups; name their column in images.group_column"
+_NOT_MAX_T = "use correction = 'bh', 'by' or 'bonferroni'"
 
 
 class LinearOptions(CorrelationOptions):
@@ -118,9 +123,10 @@ class LinearOptions(CorrelationOptions):
     errors: Errors = Field(
         default="auto",
         description=(
-            "how p and intervals are computed: for `independent` images; for images in groups, `clusters`; for "
-            "independent images whose spread differs, `hc2`. `auto`: clusters if the images have groups, else "
-            "independent"
+            "how p and intervals are computed: for `independent` images; for images in groups, `clusters`, or for few "
+            "groups `permutation` of ratings within groups or of whole groups, without intervals; for independent "
+            "images whose spread differs, `hc2`. `auto`: if the images have groups, clusters, and permutation with "
+            "max-t; else independent"
         ),
     )
 
@@ -135,11 +141,27 @@ class LinearOptions(CorrelationOptions):
                 f"{place}.correction: max-t would permute {n:,} ratings; use 'bh', 'by' or 'bonferroni', or name at "
                 f"most {MANY} in {place}.ratings"
             )
+        if n > MANY and self.errors == "permutation":
+            raise saeviz.ConfigError(
+                f"{place}.errors: {n:,} ratings would be permuted; use 'clusters', or name at most {MANY} in "
+                f"{place}.ratings"
+            )
 
     @model_validator(mode="after")
-    def _permutations_are_of_independent_images(self) -> LinearOptions:
-        _check_permutations(self.correction, self.errors)
+    def _max_t_permutes(self) -> LinearOptions:
+        if self.correction == "max-t" and self.errors in ("clusters", "hc2"):
+            raise ValueError(
+                f"max-t permutes ratings, which does not go with errors = {self.errors!r}; use errors = 'permutation' "
+                "for images in groups, or correction = 'bh', 'by' or 'bonferroni'"
+            )
+        if self.errors == "permutation":
+            self.check_permutations()
         return self
+
+    def check_groups(self, place: str, grouped: bool, /) -> None:
+        """Raise `ConfigError` for errors of groups that the images do not have."""
+        if self.errors in ("clusters", "permutation") and not grouped:
+            raise saeviz.ConfigError(f"{place}.errors: {NO_GROUPS}")
 
 
 class AreaOptions(CorrelationOptions):
@@ -154,9 +176,20 @@ class AreaOptions(CorrelationOptions):
     )
 
     @model_validator(mode="after")
-    def _permutations_are_of_independent_images(self) -> AreaOptions:
-        _check_permutations(self.correction, self.errors)
+    def _max_t_permutes_single_images(self) -> AreaOptions:
+        if self.correction == "max-t" and self.errors == "clusters":
+            raise ValueError(f"max-t permutes single images, which does not go with errors = 'clusters'; {_NOT_MAX_T}")
         return self
+
+    def check_groups(self, place: str, grouped: bool, /) -> None:
+        """Raise `ConfigError` for errors of groups that the images do not have, and for max-t if they have some."""
+        if self.errors == "clusters" and not grouped:
+            raise saeviz.ConfigError(f"{place}.errors: {NO_GROUPS}")
+        if self.correction == "max-t" and self.errors == "auto" and grouped:
+            raise saeviz.ConfigError(
+                f"{place}.correction: max-t permutes single images here, but these belong to groups; {_NOT_MAX_T}, or "
+                "errors = 'independent' if the images of a group are as different as any"
+            )
 
 
 class PartialOptions(LinearOptions):
@@ -223,7 +256,7 @@ class ModerationOptions(TestOptions):
     correction: Literal["bh", "by", "bonferroni"] = Field(
         default="bh", description="how p-values are adjusted within a family, as for correlations"
     )
-    errors: Errors = Field(
+    errors: RobustErrors = Field(
         default="auto",
         description=(
             "how p and intervals are computed: for `independent` images of equal spread; for independent images whose "
@@ -244,6 +277,11 @@ class ModerationOptions(TestOptions):
             columns = [column_of(name, known) for name in getattr(self, option)]
             check_names(columns, known, f"{place}.{option}", "rating, metadata or column")
         check_names([name for pair in self.rater_groups for name in pair], ratings, f"{place}.rater_groups")
+
+    def check_groups(self, place: str, grouped: bool, /) -> None:
+        """Raise `ConfigError` for errors of groups that the images do not have."""
+        if self.errors == "clusters" and not grouped:
+            raise saeviz.ConfigError(f"{place}.errors: {NO_GROUPS}")
 
     @model_validator(mode="after")
     def _something_to_compare(self) -> ModerationOptions:

@@ -25,7 +25,7 @@ from saeviz_correlation.targets import Targets, make_targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray, Mask
+    from saeviz.typing import FloatArray, IntArray, Mask
     from saeviz_correlation.clusters import Clusters
 
 
@@ -72,7 +72,9 @@ class AUC(CorrelationScorer):
         codes = self._grouping.codes(data, names, targets)
         return None if codes is None else Robustly(targets, codes, None)
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
+    def targets(
+        self, data: ScoreInput, ratings: Sequence[str], images: Mask, _within: IntArray | None = None
+    ) -> list[Targets]:
         """The binary ratings on these images."""
         binary = [name for name in ratings if target_kind(data.ratings[name]) == "binary"]
         other = [name for name in self.options.ratings or () if name not in binary]
@@ -104,7 +106,7 @@ class AUC(CorrelationScorer):
                 parts[place].append(found)
                 if place < len(largest):
                     ranks = rank_features(block, one.rated)
-                    largest[place].add(ranks, found.spread_of_active(self.options.min_active))
+                    self.add(largest[place], ranks, found)
         return [_joined(of_targets) for of_targets in parts]
 
     def p_of(self, r: FloatArray, df: int) -> FloatArray:

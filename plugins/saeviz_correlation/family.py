@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,16 @@ class Tests:
     se: FloatArray
     df: FloatArray
     held_out: tuple[FloatArray, FloatArray] | None
+
+
+class Permuted(NamedTuple):
+    """For `max-t`: the smallest p of a rating's features in each permutation, and that of each feature as observed.
+
+    `own` is None where the p of the test is comparable with these.
+    """
+
+    smallest: FloatArray
+    own: FloatArray | None
 
 
 @dataclass(frozen=True)
@@ -81,16 +91,14 @@ def families(tests: Sequence[Tests], family: Family) -> dict[str, list[Tests]]:
     return groups
 
 
-def judge(
-    tests: Sequence[Tests], options: CorrelationOptions, smallest_p: Mapping[Key, FloatArray]
-) -> Iterator[Verdict]:
+def judge(tests: Sequence[Tests], options: CorrelationOptions, permuted: Mapping[Key, Permuted]) -> Iterator[Verdict]:
     """`q`, `significant` and `negligible` over one family, and what else follows from being significant.
 
     That is `q_held_out` and `replicated` where images were held out, else `r_corrected` and its interval.
-    `smallest_p` has for every test what `LargestCorrelations.smallest_p` gave; only `max-t` needs it.
+    Only `max-t` needs `permuted`, for every test.
     """
-    of_family = _smallest_of(tests, smallest_p) if options.correction == "max-t" else None
-    q = _adjusted(tests, options, of_family)
+    of_family = _smallest_of(tests, permuted) if options.correction == "max-t" else None
+    q = _adjusted(tests, options, of_family, permuted)
     found = [values <= options.alpha for values in q]  # NaN is not
     is_negligible = _negligible(tests, options)
     n_tests, n_found = (sum(int(one.sum()) for one in masks) for masks in ([one.member for one in tests], found))
@@ -134,17 +142,23 @@ def _negligible(tests: Sequence[Tests], options: CorrelationOptions) -> list[Flo
     return [np.where(member, values <= options.alpha, np.nan) for values, member in zip(q, members, strict=True)]
 
 
-def _smallest_of(tests: Sequence[Tests], smallest_p: Mapping[Key, FloatArray]) -> FloatArray | None:
+def _smallest_of(tests: Sequence[Tests], permuted: Mapping[Key, Permuted]) -> FloatArray | None:
     """The smallest p of the family in each permutation; None if nothing is tested."""
-    of_tests = [smallest_p[one.space, one.rating] for one in tests if one.member.any()]
+    of_tests = [permuted[one.space, one.rating].smallest for one in tests if one.member.any()]
     return np.asarray(np.min(of_tests, axis=0)) if of_tests else None
 
 
-def _adjusted(tests: Sequence[Tests], options: CorrelationOptions, smallest: FloatArray | None) -> list[FloatArray]:
+def _adjusted(
+    tests: Sequence[Tests],
+    options: CorrelationOptions,
+    smallest: FloatArray | None,
+    permuted: Mapping[Key, Permuted],
+) -> list[FloatArray]:
     members = [one.member for one in tests]
-    p = _concatenate([one.p[one.member] for one in tests])
     if options.correction != "max-t":
-        return _dealt_out(adjust(p, options.correction), members)
+        return _dealt_out(adjust(_concatenate([one.p[one.member] for one in tests]), options.correction), members)
+    own = [permuted[one.space, one.rating].own for one in tests]
+    p = _concatenate([(one.p if of is None else of)[one.member] for one, of in zip(tests, own, strict=True)])
     return _dealt_out(p if smallest is None else adjust_by_permutation(p, smallest), members)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from logging import INFO, WARNING
+from math import factorial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from saeviz import ConfigError, Context, ScoreInput
 from saeviz_correlation import Correction, Errors
 from saeviz_correlation.clusters import group_codes, share_between
+from saeviz_correlation.exchange import Exchange, exchanges
 
 if TYPE_CHECKING:
     from saeviz.typing import IntArray
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 
 FEW_GROUPS, FEWEST_GROUPS = 10, 3
 """With fewer than these, hardly anything is significant; no degrees of freedom are left."""
+
+FEWEST_ARRANGED = 6
+"""Five groups can be arranged in 120 ways."""
+
+MOST_SETS = 300
+"""Groups within which ratings are exchanged: their means are held constant in each feature."""
 
 MOST_CONTROLS = 0.1
 """Per group: one factor that allows for controls in the errors of groups is enough up to here."""
@@ -36,35 +45,74 @@ class Grouping:
         self._scorer, self._errors, self._correction = scorer, errors, correction
         self._logger = context.logger
         self._in_too_few_groups: set[str] = set()
+        self._exchanges: list[Exchange] = []
+        self._told: set[tuple[tuple[str, ...], str]] = set()
         self._has_warned = False
 
     def reason(self, rating: str) -> str | None:
         """Why a rating has no correlations, if that is because of its groups."""
         return f"fewer than {FEWEST_GROUPS} groups have it" if rating in self._in_too_few_groups else None
 
-    def codes(self, data: ScoreInput, names: Sequence[str], targets: Sequence[Targets]) -> IntArray | None:
-        """A number for the group of each image if errors are those of groups; `names` are the ratings."""
+    def resolve(self, data: ScoreInput) -> Errors:
+        """The kind of errors for these images, which `codes` goes by."""
         self.kind = self._errors
         if self.kind == "auto":
-            self.kind = "independent" if data.groups is None else "clusters"
+            in_groups: Errors = "permutation" if self._correction == "max-t" else "clusters"
+            self.kind = "independent" if data.groups is None else in_groups
         self.facts = {"errors": self.kind}
-        if self.kind != "clusters":
+        return self.kind
+
+    def exchanges(self, data: ScoreInput, names: Sequence[str], *, whole_groups: bool) -> list[Exchange]:
+        """How ratings may be exchanged among images, or `whole_groups`, if errors are those of permutation."""
+        codes = group_codes(data.groups or (None,) * data.n_items)
+        ratings = {name: np.asarray(data.ratings[name], np.float64) for name in names}
+        self._exchanges = exchanges(ratings, names, codes, whole_groups=whole_groups)
+        for one in self._exchanges:
+            self._check_exchange(one)
+        return self._exchanges
+
+    @property
+    def held_constant(self) -> list[str]:
+        """The groups, in words, where ratings are exchanged within them."""
+        within = [name for one in self._exchanges if one.sets is not None for name in one.names]
+        whole = any(one.blocks is not None for one in self._exchanges)
+        return [f"groups, for {', '.join(within)}" if whole else "groups"] if within else []
+
+    def codes(self, data: ScoreInput, names: Sequence[str], targets: Sequence[Targets]) -> IntArray | None:
+        """A number for the group of each image if errors are those of groups; `names` are the ratings."""
+        if self.resolve(data) not in ("clusters", "permutation") or data.groups is None:
             return None
-        place = f"scorers.{self._scorer}"
-        if data.groups is None:
-            raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
-        if self._correction == "max-t":
-            raise ConfigError(
-                f"{place}.correction: max-t permutes single images, but these belong to groups; use 'bh', 'by' or "
-                "'bonferroni', or errors = 'independent' if the images of a group are as different as any"
-            )
         codes = group_codes(data.groups)
         rated = np.logical_or.reduce([one.rated for one in targets]) if targets else np.zeros(codes.size, dtype=bool)
         self.facts["groups"] = int(np.unique(codes[rated]).size)
         for name in names:
             self.facts[f"between_groups_{name}"] = share_between(np.asarray(data.ratings[name], np.float64), codes)
+        if self.kind == "permutation":
+            if self.held_constant:
+                self.facts["control"] = self.held_constant
+            return None
         self._check(targets, codes)
         return codes
+
+    def _check_exchange(self, exchange: Exchange) -> None:
+        """Refuses too many groups, and tells once what is exchanged."""
+        names = ", ".join(map(repr, exchange.names))
+        codes = exchange.sets if exchange.blocks is None else exchange.blocks
+        n = np.unique(np.zeros(0) if codes is None else codes).size
+        told = "exchanged within groups, whose means are held constant"
+        if exchange.blocks is not None:
+            told = f"exchanged between {n} whole groups"
+            if n < FEWEST_ARRANGED:
+                told += f"; these can be arranged in {factorial(n)} ways only, and p is never below one in that many"
+        elif n > MOST_SETS:
+            raise ConfigError(
+                f"scorers.{self._scorer}.errors: ratings cannot be exchanged within {n} groups, at most {MOST_SETS}; "
+                "use errors = 'clusters' and correction = 'bh', 'by' or 'bonferroni'"
+            )
+        if (exchange.names, told) not in self._told:
+            self._told.add((exchange.names, told))
+            level = WARNING if "only" in told else INFO
+            self._logger.log(level, "%s: ratings %s are %s", self._scorer, names, told)
 
     def _check(self, targets: Sequence[Targets], codes: IntArray) -> None:
         """Remembers ratings whose images belong to too few groups, and warns of few, or of many controls, once."""
@@ -77,8 +125,8 @@ class Grouping:
         if n_groups < FEW_GROUPS:
             self._logger.warning(
                 "%s: the images with rating %r belong to %d groups only, so p and intervals have few degrees of "
-                "freedom and hardly anything can be significant; smaller groups, such as series instead of categories, "
-                "or images of more groups would help",
+                "freedom and hardly anything can be significant; errors = 'permutation' (not for auc), smaller groups, "
+                "such as series instead of categories, or images of more groups would help",
                 self._scorer,
                 fewest.names[0],
                 n_groups,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import ConfigError, Context, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation import ModerationOptions
 from saeviz_correlation.clusters import group_codes
@@ -45,9 +45,10 @@ class Moderation:
         """The columns of one space."""
         place = "scorers.moderation"
         self.options.check_columns(place, data.ratings, data.metadata, data.of_images)
+        self.options.check_groups(place, data.groups is not None)
         data = data.with_targets(self.options.ratings or ())
         contrasts = make_contrasts(data, self.options, place)
-        codes = self._codes(data, place)
+        codes = self._codes(data)
         is_robust = self._errors != "independent"
         samples = [sample for one in contrasts for sample in make_samples(data, one, codes, is_robust)]
         self._tell(samples, {contrast.name: contrast.words for contrast in contrasts})
@@ -83,12 +84,10 @@ class Moderation:
                     yield ScoreColumn(f"{PREFIX}{name}.{contrast}", test.space, column, target=test.target)
         yield from self._facts(sizes, found)
 
-    def _codes(self, data: ScoreInput, place: str) -> IntArray | None:
+    def _codes(self, data: ScoreInput) -> IntArray | None:
         kind = self.options.errors
         if kind == "auto":
             kind = "hc2" if data.groups is None else "clusters"
-        if kind == "clusters" and data.groups is None:
-            raise ConfigError(f"{place}.errors: the images have no groups; name their column in images.group_column")
         self._errors = kind
         return group_codes(data.groups) if kind == "clusters" and data.groups is not None else None
 

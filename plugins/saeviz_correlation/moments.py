@@ -28,7 +28,8 @@ class Correlations:
     `n_active` `[n_features]`: number of images on which it fires. `r`: `[n_features, n_targets]`. `spread`
     `[n_features]`: length of the feature's values minus their mean and the controls. `r` and `spread` are NaN if the
     feature does not vary, `r` also if the rating does not, or if no degree of freedom is left. `robust`: p and
-    intervals that do not assume independent images, if requested.
+    intervals that do not assume independent images, if requested; `permuted_p` `[n_features, n_targets]`: p by
+    permutation, if requested.
     """
 
     targets: Targets
@@ -36,6 +37,7 @@ class Correlations:
     r: FloatArray
     spread: FloatArray
     robust: Robust | None = field(default=None, kw_only=True)
+    permuted_p: FloatArray | None = field(default=None, kw_only=True)
 
     def spread_of_active(self, min_active: int) -> FloatArray:
         """`spread`, NaN also for a feature that fires on fewer than `min_active` images."""

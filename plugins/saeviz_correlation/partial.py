@@ -14,7 +14,7 @@ from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
-    from saeviz.typing import Mask
+    from saeviz.typing import IntArray, Mask
 
 
 class Partial(LinearScorer):
@@ -33,24 +33,29 @@ class Partial(LinearScorer):
     measure = "partial r"
     why_silent = "too few images have it and all controls, it never varies, or the controls explain it entirely"
 
+    exchanges_whole_groups = False  # controls that differ within groups would be torn from the ratings
+
     options: PartialOptions
 
     def __init__(self, options: PartialOptions, context: Context) -> None:
         super().__init__(options, context)
         self._words: list[str] = []
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
+    def targets(
+        self, data: ScoreInput, ratings: Sequence[str], images: Mask, within: IntArray | None = None
+    ) -> list[Targets]:
         """Residuals of the ratings on these images."""
         controls = control_columns(data, self.options.control, "scorers.partial.control")
         values = np.hstack([control.values for control in controls])
         self._tell(data, controls, images, int((images & ~np.isfinite(values).all(axis=1)).sum()))
         held = {control.column for control in controls}
         others = [name for name in ratings if name not in held]
-        return list(make_targets(data, others, images, controls=values))
+        return list(make_targets(data, others, images, controls=values, within=within))
 
     def further_facts(self) -> Mapping[str, object]:
         """What was held constant, in words, and the kind of errors."""
-        return {"control": self._words, **super().further_facts()}
+        facts = super().further_facts()
+        return {**facts, "control": [*self._words, *self._grouping.held_constant]}
 
     def _tell(self, data: ScoreInput, controls: Sequence[Control], images: Mask, left_out: int) -> None:
         logger = self.context.logger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import MANY, CorrelationOptions, LinearOptions
 from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.exchange import Exchange
 from saeviz_correlation.facts import agreement, counts, smallest_detectable
-from saeviz_correlation.family import Key, Tests, Verdict, families, judge, tests_of
+from saeviz_correlation.family import Key, Permuted, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.many import ManyRatings, correlated_blocks
@@ -23,7 +25,7 @@ from saeviz_correlation.targets import Targets, finding_images, make_targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray, Mask
+    from saeviz.typing import CSR, FloatArray, IntArray, Mask
 
 
 class CorrelationScorer:
@@ -52,7 +54,7 @@ class CorrelationScorer:
     def __init__(self, options: CorrelationOptions, context: Context) -> None:
         self.options = options
         self.context = context
-        self._smallest_p: dict[Key, FloatArray] = {}  # of max-t, from `score` to `combine`
+        self._permuted: dict[Key, Permuted] = {}  # of max-t, from `score` to `combine`
 
     def reason(self, _rating: str) -> str:
         """Why a rating may have no correlations."""
@@ -63,20 +65,33 @@ class CorrelationScorer:
         names = self._chosen(data)
         data = data.with_targets(names)
         finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
-        found_on = self.targets(data, names, finding)
-        held_out = [] if self.options.split is None else self.targets(data, names, ~finding)
-        largest = self._largest(data, found_on)
-        targets = [*found_on, *held_out]
+        exchanges = self.exchanges(data, names)
+        found_on = self._exchanged(data, exchanges, finding)
+        held_out = [] if self.options.split is None else self._exchanged(data, exchanges, ~finding)
+        largest = self._largest(data, found_on, held_out)
+        targets = [one for one, _ in (*found_on, *held_out)]
         correlations = self.correlate(data, targets, largest, self.robustly(data, targets))
-        for one in largest:
-            for name, smallest in zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True):
-                self._smallest_p[data.space, name] = smallest
+        for place, one in enumerate(largest):
+            self._keep_largest(data.space, one, correlations[place], found=place < len(found_on))
+            if self.is_permuted:
+                correlations[place] = replace(correlations[place], permuted_p=one.p_of_each())
         for rating, columns in self._named(correlations, len(found_on)):
             yield from self._of_rating(data.space, rating, columns)
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
-        """The ratings on these images, as they enter the correlation."""
-        return list(make_targets(data, ratings, images))
+    def targets(
+        self, data: ScoreInput, ratings: Sequence[str], images: Mask, within: IntArray | None = None
+    ) -> list[Targets]:
+        """The ratings on these images, as they enter the correlation; without the means of the groups `within`."""
+        return list(make_targets(data, ratings, images, within=within))
+
+    @property
+    def is_permuted(self) -> bool:
+        """Whether p comes from permuted ratings."""
+        return False
+
+    def exchanges(self, _data: ScoreInput, names: Sequence[str]) -> list[Exchange]:
+        """How ratings may be exchanged among images."""
+        return [Exchange(tuple(names))]
 
     def prepare(self, matrix: CSR) -> CSR:
         """Features of some images, as they enter the correlation."""
@@ -102,8 +117,13 @@ class CorrelationScorer:
         correlations = [one.correlations() for one in sums]
         for features, block in feature_blocks(data, self.prepare) if largest else ():
             for permuted, observed in zip(largest, correlations, strict=False):
-                permuted.add(block, observed.spread_of_active(self.options.min_active)[features])
+                self.add(permuted, block, observed.of(features))
         return correlations if robustly is None else self._robust(data, correlations, robustly)
+
+    def add(self, largest: LargestCorrelations, block: CSR, found: Correlations) -> None:
+        """Permute what is correlated with the features of a block, for which this was found."""
+        r = found.r if self.is_permuted else None
+        largest.add(block, found.spread_of_active(self.options.min_active), r)
 
     def p_of(self, r: FloatArray, df: int) -> FloatArray:
         """The p of r, on which permuted ratings are compared."""
@@ -136,21 +156,46 @@ class CorrelationScorer:
         tests = tests_of(columns, self.prefix, self.is_tested)
         self._warn_of_silence(tests)
         groups = families(tests, self.options.family)
-        verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._smallest_p)]
+        verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._permuted)]
         for verdict in verdicts:
             yield from self._of_rating(verdict.tests.space, verdict.tests.rating, verdict.columns)
         sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
         yield from self._as_facts(self._facts(sizes, verdicts))
 
     def _chosen(self, data: ScoreInput) -> tuple[str, ...]:
-        self.options.check_columns(f"scorers.{self.name}", data.ratings, data.metadata, data.of_images)
+        place = f"scorers.{self.name}"
+        self.options.check_columns(place, data.ratings, data.metadata, data.of_images)
+        self.options.check_groups(place, data.groups is not None)
         return tuple(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
 
-    def _largest(self, data: ScoreInput, targets: Sequence[Targets]) -> list[LargestCorrelations]:
-        if self.options.correction != "max-t" or not targets:
-            return []
-        permutations = Permutations(data.item_ids, self.options.permutations, self.context.seed)
-        return [LargestCorrelations(one, permutations) for one in targets]
+    def _exchanged(
+        self, data: ScoreInput, exchanges: Sequence[Exchange], images: Mask
+    ) -> list[tuple[Targets, Exchange]]:
+        return [(one, each) for each in exchanges for one in self.targets(data, each.names, images, each.sets)]
+
+    def _largest(
+        self,
+        data: ScoreInput,
+        found_on: Sequence[tuple[Targets, Exchange]],
+        held_out: Sequence[tuple[Targets, Exchange]],
+    ) -> list[LargestCorrelations]:
+        is_max_t = self.options.correction == "max-t"
+        pairs = [*(found_on if is_max_t or self.is_permuted else ()), *(held_out if self.is_permuted else ())]
+        n, seed = self.options.permutations, self.context.seed
+        return [
+            LargestCorrelations(one, Permutations(data.item_ids, n, seed, each, exact=not is_max_t))
+            for one, each in pairs
+        ]
+
+    def _keep_largest(
+        self, space: FeatureSpace, one: LargestCorrelations, observed: Correlations, *, found: bool
+    ) -> None:
+        """For `combine`, what `max-t` compares."""
+        if self.options.correction != "max-t" or not found:
+            return
+        for place, (name, smallest) in enumerate(zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True)):
+            own = self.p_of(observed.r[:, place], one.targets.df) if self.is_permuted else None
+            self._permuted[space, name] = Permuted(smallest, own)
 
     def _robust(self, data: ScoreInput, found: Sequence[Correlations], robustly: Robustly) -> list[Correlations]:
         parts: list[list[Correlations]] = [[] for _ in found]
@@ -196,7 +241,7 @@ class CorrelationScorer:
             "alpha": options.alpha,
             "min_active": options.min_active,
         }
-        if options.correction == "max-t":
+        if options.correction == "max-t" or self.is_permuted:
             facts["permutations"] = options.permutations
         if options.split is not None:
             facts["split"] = options.split
@@ -225,15 +270,29 @@ class LinearScorer(CorrelationScorer):
     If the images have groups, or with `errors` set, p and the interval come from a robust variance (`robust`); then
     `df` is the column of their degrees of freedom. With groups there are also `n_groups`, the number of groups in which
     the feature fires, `r_within`, r after the means of the groups are taken out, and `heterogeneity_p`, the p of
-    Cochran's Q for different r in different groups. The other columns are those of `CorrelationScorer`.
+    Cochran's Q for different r in different groups. The other columns are those of `CorrelationScorer`. If ratings are
+    permuted, p is how often their r is as large, there is no interval, and r is that within groups for a rating that is
+    exchanged within these.
     """
 
+    exchanges_whole_groups: ClassVar[bool] = True
     options: LinearOptions
 
     def __init__(self, options: LinearOptions, context: Context) -> None:
         super().__init__(options, context)
         self._grouping = Grouping(self.name, options.errors, options.correction, context)
         self._many: ManyRatings | None = None
+
+    @property
+    def is_permuted(self) -> bool:
+        """Whether p comes from permuted ratings, of images in groups."""
+        return self._grouping.kind == "permutation"
+
+    def exchanges(self, data: ScoreInput, names: Sequence[str]) -> list[Exchange]:
+        """How ratings may be exchanged among images: within groups, or whole groups."""
+        if self._grouping.resolve(data) != "permutation":
+            return super().exchanges(data, names)
+        return self._grouping.exchanges(data, names, whole_groups=self.exchanges_whole_groups)
 
     def reason(self, rating: str) -> str:
         """Why a rating may have no correlations; one is that its images belong to one or two groups."""
@@ -288,6 +347,11 @@ class LinearScorer(CorrelationScorer):
     def values(self, found: Correlations) -> Iterator[tuple[str, Mapping[str, NDArray[Any]]]]:
         """The columns of each rating, but for `n` and `n_active`."""
         robust = found.robust
+        if found.permuted_p is not None:
+            unknown = np.full(len(found.r), np.nan)
+            for name, r, p in zip(found.targets.names, found.r.T, found.permuted_p.T, strict=True):
+                yield name, {"r": r, "p": np.where(np.isnan(r), np.nan, p), "ci_low": unknown, "ci_high": unknown}
+            return
         if robust is None:
             yield from super().values(found)
             return

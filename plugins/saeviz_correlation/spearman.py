@@ -15,7 +15,7 @@ from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
-    from saeviz.typing import CSR, FloatArray, Mask
+    from saeviz.typing import CSR, FloatArray, IntArray, Mask
 
 
 class Spearman(LinearScorer):
@@ -30,9 +30,11 @@ class Spearman(LinearScorer):
     prefix = "spearman_"
     measure = "Spearman's rho"
 
-    def targets(self, data: ScoreInput, ratings: Sequence[str], images: Mask) -> list[Targets]:
+    def targets(
+        self, data: ScoreInput, ratings: Sequence[str], images: Mask, within: IntArray | None = None
+    ) -> list[Targets]:
         """The ranks of the ratings on these images."""
-        return list(make_targets(data, ratings, images, by_rank=True))
+        return list(make_targets(data, ratings, images, by_rank=True, within=within))
 
     def correlate(
         self,
@@ -49,7 +51,7 @@ class Spearman(LinearScorer):
                 found = joined([correlations_of(one, ranks[features]) for features in pieces(ranks)])
                 parts[place].append(found if robustly is None else robustly.of(place, found, ranks))
                 if place < len(largest):
-                    largest[place].add(ranks, found.spread_of_active(self.options.min_active))
+                    self.add(largest[place], ranks, found)
         return [joined(of_targets) for of_targets in parts]
 
     def as_entered(self, block: CSR, targets: Targets) -> CSR:

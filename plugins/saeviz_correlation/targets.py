@@ -12,7 +12,7 @@ from saeviz import finding_images
 
 if TYPE_CHECKING:
     from saeviz import ScoreInput
-    from saeviz.typing import FloatArray, Mask
+    from saeviz.typing import FloatArray, IntArray, Mask
 
 
 __all__ = ["Targets", "finding_images", "make_targets", "unit_columns"]
@@ -27,13 +27,14 @@ class Targets:
 
     `rated` `[n_items]` marks the images. `values`, float64 `[n_items, len(names)]`, is zero on all others; each column
     has mean 0 and length 1, or is all 0 if the rating does not vary (after controls). `basis` `[n_items, n_controls]`
-    spans the controls: orthonormal, with mean 0, and orthogonal to `values`.
+    spans the controls: orthonormal, with mean 0, and orthogonal to `values`. `ranked`: these come from ranks.
     """
 
     names: tuple[str, ...]
     rated: Mask
     values: FloatArray
     basis: FloatArray
+    ranked: bool = False
 
     @property
     def n(self) -> int:
@@ -53,11 +54,12 @@ def make_targets(
     *,
     controls: FloatArray | None = None,
     by_rank: bool = False,
+    within: IntArray | None = None,
 ) -> Iterator[Targets]:
     """The ratings, grouped by the images that have them; the sums of features are the same within a group.
 
     `controls` is `[n_items, n]`, NaN where missing; such images are left out. `by_rank` replaces ratings by their
-    ranks, with mean ranks for ties.
+    ranks, with mean ranks for ties. `within` `[n_items]` are the groups of images whose means are held constant, too.
     """
     usable = images if controls is None else images & np.isfinite(controls).all(axis=1)
     for names, rated in _group_by_missing(data.ratings, ratings, usable):
@@ -66,8 +68,12 @@ def make_targets(
             from scipy.stats import rankdata
 
             present = rankdata(present, axis=0)
-        basis = np.zeros((len(present), 0)) if controls is None else _basis(controls[rated])
-        yield Targets(names, rated, _everywhere(unit_columns(present, basis), rated), _everywhere(basis, rated))
+        held = [] if controls is None else [controls[rated]]
+        held += [] if within is None else [within[rated, None] == np.unique(within[rated])]
+        basis = _basis(np.hstack(held).astype(np.float64)) if held else np.zeros((len(present), 0))
+        yield Targets(
+            names, rated, _everywhere(unit_columns(present, basis), rated), _everywhere(basis, rated), by_rank
+        )
 
 
 def unit_columns(columns: FloatArray, basis: FloatArray) -> FloatArray:

@@ -85,7 +85,13 @@ def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
     facts = saeviz.facts_of(prefix, run.facts)
     meaning = method.meaning[:1].lower() + method.meaning[1:] if method.meaning.startswith("The ") else method.meaning
     yield [f"As a measure of the relation between features and ratings we took {method.measure}: {meaning}."]
-    if method.n_groups is not None:
+    if method.n_groups is not None and method.is_permuted:
+        yield [
+            f"Images belong to {method.n_groups:,} groups; p-values come from {plain(facts.get('permutations'))} "
+            "permutations of the ratings within groups, whose means were held constant, or of whole groups where a "
+            "rating does not vary within them."
+        ]
+    elif method.n_groups is not None:
         yield [
             f"Images belong to {method.n_groups:,} groups; p-values and confidence intervals are robust to their "
             "dependence (CR2, with Satterthwaite's degrees of freedom)."

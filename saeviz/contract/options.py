@@ -104,6 +104,12 @@ class Options(BaseModel):
         """
         return ()
 
+    def check_groups(self, place: str, grouped: bool, /) -> None:
+        """Raise `ConfigError` if the options do not go with images in groups, or need some where there are none.
+
+        `place` is as for `check_data`, and it is called next to that.
+        """
+
 
 def secret_fields(model: type[BaseModel]) -> list[str]:
     """The options that hold a secret, that is, are typed `SecretStr`."""

@@ -187,3 +187,26 @@ def test_near_duplicates_without_groups_are_a_warning(fake_run, monkeypatch, cap
     monkeypatch.setattr(FakeEmbeddings, "_row", row)
     saeviz.run(fake_run, settings=["images.n=100", f"images.groups={n_groups}", "store.use=npz"])
     assert ("100 of 100 images looked at are nearly the same as another" in caplog.text) == warns
+
+
+@pytest.mark.parametrize(
+    ("groups", "scorer", "message"),
+    [
+        (4, 'use = "auc", correction = "max-t"', "scorers.0.correction: max-t permutes single images here"),
+        (0, 'use = "moderation", moderators = ["colour"], errors = "clusters"', "scorers.0.errors: the images have no"),
+        (0, 'use = "pearson-bh", errors = "permutation"', "scorers.0.errors: the images have no groups"),
+    ],
+)
+def test_check_refuses_scorers_that_do_not_go_with_the_groups(fake_run, saeviz_command, groups, scorer, message):
+    settings = ("--set", f"scorers=[{{{scorer}}}]", "--set", f"images.groups={groups}")
+    ended = saeviz_command("check", fake_run, *settings)
+    assert ended.code == saeviz.ExitCode.USAGE
+    assert message in ended.err
+
+
+def test_max_t_of_images_in_groups_is_a_run_and_the_page_says_what_was_exchanged(fake_run):
+    scorer = 'scorers=[{use = "pearson-bh", correction = "max-t", permutations = 99, min_active = 3}]'
+    run = saeviz.run(fake_run, settings=[scorer, "images.groups=4", 'reporters=[{use = "html"}]'])
+    assert run.facts["correlation_errors"] == "permutation"
+    assert run.correlations["q"].notna().any()
+    assert "exchanged within groups" in (run.dir / "report" / "index.html").read_text()

@@ -162,7 +162,7 @@ def test_what_does_not_go_with_groups_is_refused_or_warned_of(caplog):
     with pytest.raises(saeviz.ConfigError, match=r"scorers\.auc\.errors: the images have no groups"):
         score(make_input(features, ratings), scorer=AUC, options=AreaOptions, errors="clusters")
     with pytest.raises(saeviz.ConfigError, match=r"scorers\.auc\.correction: max-t permutes single images"):
-        score(make_input(features, ratings, groups=groups), scorer=AUC, correction="max-t")
+        score(make_input(features, ratings, groups=groups), scorer=AUC, options=AreaOptions, correction="max-t")
     with pytest.raises(ValidationError, match="max-t permutes single images"):
         AreaOptions(correction="max-t", errors="clusters")
     with pytest.raises(ValidationError, match="'auto', 'independent' or 'clusters'"):

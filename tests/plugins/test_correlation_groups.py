@@ -229,13 +229,15 @@ def test_held_out_images_have_robust_errors_too():
 
 
 def test_what_does_not_go_with_groups_is_refused_by_name():
-    features, ratings, groups = grouped_data()
+    features, ratings, _ = grouped_data()
     with pytest.raises(ConfigError, match=r"scorers\.pearson-bh\.errors: .*group_column"):
         score(make_input(features, ratings), errors="clusters")
-    with pytest.raises(ConfigError, match=r"max-t permutes single images.*'independent'"):
-        score(make_input(features, ratings, groups=groups), correction="max-t")
-    with pytest.raises(ValidationError, match="max-t permutes single images"):
+    with pytest.raises(ConfigError, match=r"scorers\.pearson-bh\.errors: .*group_column"):
+        score(make_input(features, ratings), errors="permutation")
+    with pytest.raises(ValidationError, match=r"max-t permutes ratings.*errors = 'permutation'"):
         LinearOptions(correction="max-t", errors="hc2")
+    with pytest.raises(ValidationError, match="raise permutations"):
+        LinearOptions(errors="permutation", permutations=10)
 
 
 def test_few_groups_get_a_warning(caplog):

@@ -42,7 +42,7 @@ class Score(Stage):
     name = "score"
 
     def check(self, session: Session) -> None:
-        """Raise `ConfigError` if a scorer's options name a rating or metadata that no image has.
+        """Raise `ConfigError` if a scorer's options name what no image has, or do not go with images in groups.
 
         Warns of ratings that at least half of the images lack.
         """
@@ -126,9 +126,10 @@ class Score(Stage):
 
 
 def _check_names(session: Session) -> None:
-    """Raise `ConfigError` if a scorer's options name what no image has, or what only a later scorer gives."""
+    """Raise `ConfigError` if a scorer names what no image has or only a later scorer gives, or needs groups."""
     ratings, scorers = session.dataset.ratings, session.config.scorers
     metadata = _names(item.metadata for item in session.dataset.items)
+    grouped = any(item.group is not None for item in session.dataset.items)
     given = [
         sorted(prefixed(name, config.name) for name in config.options.columns_of_images(ratings)) for config in scorers
     ]
@@ -136,6 +137,7 @@ def _check_names(session: Session) -> None:
         check = partial(config.options.check_columns, config.place, ratings, metadata)
         before = list(chain.from_iterable(given[:place]))
         with session.components.blaming(config):
+            config.options.check_groups(config.place, grouped)
             if not _passes(check, before):
                 _refuse(
                     check, [*_known_of_extractors(session), *before], list(zip(scorers, given, strict=True))[place:]

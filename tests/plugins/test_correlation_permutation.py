@@ -1,0 +1,188 @@
+"""Few groups: ratings are exchanged within groups, or whole groups exchange theirs."""
+
+from __future__ import annotations
+
+import logging
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import saeviz
+from saeviz import ConfigError
+from saeviz_correlation import PartialOptions
+from saeviz_correlation.exchange import Exchange
+from saeviz_correlation.partial import Partial
+from saeviz_correlation.permutation import Permutations
+from saeviz_correlation.scorer import PearsonBH, PointBiserial
+from saeviz_correlation.spearman import Spearman
+from saeviz_correlation.targets import make_targets
+from tests.plugins.correlations import make_input, score
+
+SCORERS = {"": PearsonBH, "spearman_": Spearman, "point_biserial_": PointBiserial}
+
+
+def as_correlated(prefix, x, y):
+    if prefix == "spearman_":
+        return stats.rankdata(x), stats.rankdata(y)
+    return (x > 0) * 1.0 if prefix == "point_biserial_" else x, y
+
+
+def without_means(values, codes):
+    return values - np.array([values[codes == code].mean() for code in codes])
+
+
+def names_of(codes):
+    return tuple(f"artist {code}" for code in codes)
+
+
+def permuted(features, ratings, codes, **options):
+    given = {"min_active": 2, "errors": "permutation", **options}
+    return score(make_input(features, ratings, groups=names_of(codes)), **given)
+
+
+@pytest.mark.parametrize("prefix", SCORERS)
+def test_p_of_a_rating_of_whole_groups_is_exact_over_all_ways_to_arrange_them(prefix):
+    generator = np.random.default_rng(0)
+    codes = np.repeat(np.arange(6), [3, 9, 4, 7, 5, 6])
+    of_group = generator.normal(size=6)
+    features = np.maximum(generator.normal(size=(34, 4)) + np.outer(of_group[codes], [0, 1, 2, 0]), 0)
+    columns, facts = permuted(features, {"fame": of_group[codes]}, codes, scorer=SCORERS[prefix])
+    assert facts[f"{prefix or 'correlation_'}errors"] == "permutation"
+    for feature in range(4):
+        x = features[:, feature].astype(np.float32).astype(float)
+        arranged = [as_correlated(prefix, x, of_group[list(order)][codes]) for order in permutations(range(6))]
+        r = np.array([np.corrcoef(*pair)[0, 1] for pair in arranged])
+        assert columns[f"{prefix}r", "fame"][feature] == pytest.approx(r[0], abs=1e-9)
+        assert columns[f"{prefix}p", "fame"][feature] == (np.abs(r) >= np.abs(r[0]) * (1 - 1e-5)).mean()
+        assert np.isnan(columns[f"{prefix}ci_low", "fame"][feature])
+
+
+@pytest.mark.parametrize("prefix", SCORERS)
+def test_a_rating_that_varies_within_groups_is_exchanged_within_them(prefix):
+    generator = np.random.default_rng(1)
+    codes = np.array([0, 0, 0, 0, 1, 1, 1])
+    features = np.round(generator.normal(size=(7, 5)) + 10 * codes[:, None] * [0, 1, 0, 1, 0], 3)
+    mood = generator.normal(size=7) + 5 * codes
+    columns, facts = permuted(features, {"mood": mood}, codes, permutations=4000, scorer=SCORERS[prefix])
+    start = prefix or "correlation_"
+    assert saeviz.held_constant(prefix, facts) == "groups"
+    assert facts[f"{start}permutations"] == 4000
+    for feature in range(5):
+        x, y = as_correlated(prefix, features[:, feature].astype(np.float32).astype(float), mood)
+        x = without_means(x, codes)
+        orders = [[*one, *other] for one, other in product(permutations(range(4)), permutations(range(4, 7)))]
+        r = (
+            np.array([np.corrcoef(x, without_means(y[order], codes))[0, 1] for order in orders])
+            if x.any()
+            else [np.nan]
+        )
+        assert columns[f"{prefix}r", "mood"][feature] == pytest.approx(r[0], abs=1e-6, nan_ok=True)
+        p = columns[f"{prefix}p", "mood"][feature]
+        assert np.isnan(p) or p == pytest.approx((np.abs(r) >= np.abs(r[0]) * (1 - 1e-5)).mean(), abs=0.03)
+
+
+def test_max_t_of_images_in_groups_permutes_within_them():
+    generator = np.random.default_rng(2)
+    codes = np.arange(40) % 5
+    features = generator.exponential(size=(40, 6)) * (generator.random((40, 6)) < 0.6)
+    features[:, 5] = 2 * features[:, 4]
+    mood = features[:, 0] + codes + generator.normal(size=40)
+    data = make_input(features, {"mood": mood}, groups=names_of(codes))
+    columns, facts = score(data, correction="max-t", permutations=99, min_active=2)
+    assert facts["correlation_errors"] == "permutation"
+    (targets,) = make_targets(data, ["mood"], np.ones(40, dtype=bool), within=codes)
+    draws = Permutations(data.item_ids, 99, 0, Exchange(("mood",), sets=codes)).permuted(targets, range(99))
+    left = np.column_stack([without_means(x, codes) for x in features.T])
+    left /= np.linalg.norm(left, axis=0)
+    largest = np.abs(left.T @ draws).max(axis=0)
+    r = without_means(mood, codes) @ left / np.linalg.norm(without_means(mood, codes))
+    np.testing.assert_allclose(columns["r", "mood"], r, atol=1e-6)
+    np.testing.assert_allclose(columns["q", "mood"], [(1 + (largest >= abs(one)).sum()) / 100 for one in r])
+    assert columns["q", "mood"][4] == columns["q", "mood"][5]
+
+
+def test_images_without_a_group_exchange_ratings_with_one_another():
+    generator = np.random.default_rng(3)
+    features = generator.exponential(size=(60, 3))
+    mood = features[:, 0] + generator.normal(size=60)
+    single, _ = score(make_input(features, {"mood": mood}, groups=(None,) * 60), errors="permutation")
+    plain, _ = score(make_input(features, {"mood": mood}))
+    np.testing.assert_allclose(single["r", "mood"], plain["r", "mood"])
+    np.testing.assert_allclose(single["p", "mood"], plain["p", "mood"], atol=0.05)
+    pairs = (*(f"pair {n // 2}" for n in range(10)), *(None,) * 50)
+    some, _ = score(make_input(features, {"mood": mood}, groups=pairs), errors="permutation")
+    assert some["p", "mood"][0] < 0.01
+
+
+def test_draws_do_not_depend_on_the_order_of_images_and_keep_images_in_their_groups():
+    generator = np.random.default_rng(4)
+    codes = np.arange(30) % 4
+    ratings = {"mood": generator.normal(size=30), "fame": codes * 1.5}
+    features = generator.exponential(size=(30, 2))
+    order = generator.permutation(30)
+    ids = tuple(f"image {n}" for n in range(30))
+    columns, _ = permuted(features, ratings, codes)
+    mixed = make_input(
+        features[order],
+        {name: values[order] for name, values in ratings.items()},
+        ids=tuple(ids[n] for n in order),
+        groups=names_of(codes[order]),
+    )
+    again, _ = score(mixed, min_active=2, errors="permutation")
+    for name in ratings:
+        np.testing.assert_array_equal(again["p", name], columns["p", name])
+    (targets,) = make_targets(mixed, ["mood"], np.arange(30) > 3)
+    sets = codes[order]
+    sources = Permutations(mixed.item_ids, 5, 0, Exchange(("mood",), sets=sets))._sources(1, targets.rated)
+    assert (sets[sources] == sets[targets.rated]).all()
+    assert sorted(sources) == np.flatnonzero(targets.rated).tolist()
+
+
+def test_found_relations_are_tested_again_by_permutation_of_the_images_held_out():
+    generator = np.random.default_rng(5)
+    codes = np.arange(400) % 20
+    features = generator.exponential(size=(400, 4))
+    ratings = {"mood": 2 * features[:, 0] + codes + generator.normal(size=400), "fame": (codes % 7) * 1.0}
+    columns, _ = permuted(features, ratings, codes, split=0.5, permutations=199)
+    assert columns["replicated", "mood"][0] == 1
+    assert columns["p_held_out", "mood"][0] == 1 / 200
+    assert np.isfinite(columns["p_held_out", "fame"]).all()
+
+
+def test_p_is_uniform_where_groups_are_few_and_no_feature_has_to_do_with_the_rating():
+    small = {"mood": 0, "fame": 0}
+    for seed in range(12):
+        generator = np.random.default_rng([6, seed])
+        codes = np.repeat(np.arange(8), 12)
+        features = np.maximum(generator.normal(size=(96, 100)) + generator.normal(size=(8, 100))[codes], 0)
+        fame = generator.normal(size=8)[codes]
+        columns, _ = permuted(
+            features, {"mood": fame + generator.normal(size=96), "fame": fame}, codes, permutations=99
+        )
+        for name in small:
+            small[name] += int((columns["p", name] <= 0.1).sum())
+    assert 70 < small["mood"] < 170
+    assert 40 < small["fame"] < 220  # features of a data set share the rating of 8 groups
+
+
+def test_controls_stay_with_their_images_and_what_is_impossible_is_told(caplog):
+    generator = np.random.default_rng(7)
+    codes = np.arange(60) % 4
+    features = generator.exponential(size=(60, 3))
+    ratings = {"mood": features[:, 0] + generator.normal(size=60), "fame": codes * 1.0, "light": generator.random(60)}
+    given = {"scorer": Partial, "options": PartialOptions, "control": ("light",)}
+    with caplog.at_level(logging.INFO):
+        columns, facts = permuted(features, ratings, codes, **given)
+        permuted(features, ratings, codes)
+    design = np.column_stack([codes == code for code in range(4)] + [ratings["light"]]) * 1.0
+    x, y = (v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (features[:, 0], ratings["mood"]))
+    assert columns["partial_r", "mood"][0] == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
+    assert np.isnan(columns["partial_p", "fame"]).all()
+    assert facts["partial_control"] == ["light (rating)", "groups"]
+    assert "ratings 'fame' are exchanged between 4 whole groups; these can be arranged in 24 ways only" in caplog.text
+    assert "'mood', 'light' are exchanged within groups" in caplog.text
+    many = make_input(generator.random((700, 2)), {"mood": generator.random(700)}, groups=names_of(np.arange(700) // 2))
+    with pytest.raises(ConfigError, match="cannot be exchanged within 350 groups, at most 300"):
+        score(many, errors="permutation")
