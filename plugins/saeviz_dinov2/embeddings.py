@@ -11,6 +11,8 @@ from saeviz.toolkit.model_folders import PROCESSOR_NAMES, from_folder, processor
 from saeviz_dinov2 import Dinov2Options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from PIL.Image import Image
 
@@ -34,6 +36,10 @@ class Dinov2Embeddings(TorchEmbeddings):
     def dim(self) -> int:
         """The model's width, from its configuration only."""
         return int(self._config.hidden_size)
+
+    def model_files(self) -> list[Path]:
+        """The file with the weights; see `saeviz.HasModelFiles`."""
+        return self._files.weights()
 
     def load(self) -> tuple[Transform, torch.nn.Module, Forward]:
         """The image processor and the model of the same folder."""

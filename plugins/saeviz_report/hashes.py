@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import file_digest
 from io import SEEK_END, BufferedReader, BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import saeviz
 from saeviz.toolkit.files import open_regular
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from saeviz import ImageItem
+
+
+Table = Literal["extractor", "embeddings", "second_embeddings"]
+_EMBEDDINGS: Mapping[Table, str] = {"embeddings": "embed", "second_embeddings": "embed-second"}
+"""The stage that made the embeddings of each table."""
 
 
 def file_table(run: saeviz.Run, context: saeviz.Context) -> pd.DataFrame:
@@ -47,16 +52,21 @@ def _hashed(file: BufferedReader | BytesIO) -> dict[str, Any]:
 
 
 def _models(run: saeviz.Run) -> Iterator[dict[str, Any]]:
-    for stage in ("embed", "embed-second"):
-        made_by = run.manifest["stages"].get(stage, {}).get("provenance")
-        if made_by:
-            yield {"kind": "model", "name": stage, "note": f"embedding model, not hashed: {plain(made_by)}"}
+    yield from _weights(run, "extractor", run.manifest["stages"].get("extract", {}))
+    for table, stage in _EMBEDDINGS.items():
+        record = run.manifest["stages"].get(stage, {})
+        if record.get("counts", {}).get("embedded"):
+            yield from _weights(run, table, record)
+
+
+def _weights(run: saeviz.Run, table: Table, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     try:
-        paths = run.model_files()
+        paths = run.model_files(table)
     except saeviz.SaevizError as error:
-        yield {"kind": "model", "name": "", "note": f"the files of the models are not known: {error}"}
+        made_by = f"; it was {plain(record['provenance'])}" if record.get("provenance") else ""
+        yield {"kind": "model", "name": table, "note": f"the files of this model are not known: {error}{made_by}"}
         return
-    for path in paths:
+    for path in dict.fromkeys(paths):
         row: dict[str, Any] = {"kind": "model", "name": str(path)}
         try:
             with open_regular(path) as file:

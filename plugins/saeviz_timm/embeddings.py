@@ -32,6 +32,10 @@ class TimmEmbeddings(TorchEmbeddings):
         """Length of the pooled features, from the architecture alone."""
         return int(self._build(pretrained=False).head_hidden_size)
 
+    def model_files(self) -> list[Path]:
+        """The file with the weights; see `saeviz.HasModelFiles`."""
+        return self._files.weights()
+
     def load(self) -> tuple[Transform, torch.nn.Module, Forward]:
         """The model with its weights, and its own transform."""
         from timm.data import create_transform, resolve_data_config

@@ -140,7 +140,7 @@ class HasProvenance(Protocol):
 
 @runtime_checkable
 class HasModelFiles(Protocol):
-    """Optional for an extractor: the files with the weights that it uses."""
+    """Optional for an extractor or an embedding provider: the files with the weights that it uses."""
 
     def model_files(self) -> Sequence[Path]:
         """The files, without loading a model. Raises `DataError` if one cannot be found."""

@@ -179,7 +179,7 @@ class ReadConfig(RunConfig):
 
 def read_run(rundir: RunDir, grants: Grants) -> Run:
     """Open a run that may be untrusted, restricted to what its reader grants."""
-    return Run(rundir, partial(reading_session, rundir, grants))
+    return Run(rundir, partial(reading_session, rundir, grants, "embeddings", "second_embeddings"))
 
 
 def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSession:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HasModelFiles, HeatmapExtractor, SingleImageExtractor
@@ -31,75 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-    from saeviz.config.schema import RunConfig
-    from saeviz.contract.roles import FeatureExtractor, ImageProvider
+    from saeviz.results.opened import Opened
     from saeviz.typing import Float32Array
-
-
-class Opened(Protocol):
-    """The parts of an open run that reading needs."""
-
-    config: RunConfig
-
-    @property
-    def components(self) -> Built:
-        """The components."""
-        ...
-
-    @property
-    def dataset(self) -> Images:
-        """The images."""
-        ...
-
-
-class Built(Protocol):
-    """The components of a run, each built when it is first used."""
-
-    @property
-    def images(self) -> ImageProvider:
-        """The image provider."""
-        ...
-
-    @property
-    def extractor(self) -> FeatureExtractor:
-        """The feature extractor."""
-        ...
-
-    @property
-    def store(self) -> Readable:
-        """The feature store."""
-        ...
-
-
-class Images(Protocol):
-    """The images of a run."""
-
-    @property
-    def by_id(self) -> Mapping[str, ImageItem]:
-        """Every image by its id."""
-        ...
-
-    @property
-    def extracted(self) -> Sequence[ImageItem]:
-        """The images that have features."""
-        ...
-
-    @property
-    def ratings(self) -> Sequence[str]:
-        """The names of the ratings."""
-        ...
-
-
-class Readable(Protocol):
-    """The parts of a feature store that reading needs."""
-
-    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
-        """The batches of a space; with `item_ids` exactly these, in this order."""
-        ...
-
-    def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items stored for a space."""
-        ...
 
 
 class Run:
@@ -364,12 +297,15 @@ class Run:
         item = self._item(item_id)
         return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
 
-    def model_files(self) -> list[Path]:
-        """The files with the weights of the extractor. Raises `DataError` if it does not say, or one is not there."""
-        extractor = self._session.components.extractor
-        if not isinstance(extractor, HasModelFiles):
-            raise DataError("the extractor does not say which files it uses")
-        return list(extractor.model_files())
+    def model_files(self, table: Literal["extractor", "embeddings", "second_embeddings"] = "extractor") -> list[Path]:
+        """The files with the weights of the extractor, or of the embeddings that a table of the run file asks for.
+
+        Raises `DataError` if the component does not say which, or one is not there.
+        """
+        component = self._session.components.component(table)
+        if not isinstance(component, HasModelFiles):
+            raise DataError(f"the component of [{table}] does not say which files it uses")
+        return list(component.model_files())
 
     @cached_property
     def _session(self) -> Opened:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Forward = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
 
 
+WEIGHTS = "model.safetensors"
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """The files of a model in a local folder or a hub repository, each fetched when first needed.
@@ -57,6 +60,10 @@ class ModelFiles:
         if file.name not in names:
             raise DataError(f"{self.option}: {file} is a file; give a folder with {', '.join(self.names)}")
         return check_folder(file.parent, self.option)
+
+    def weights(self) -> list[Path]:
+        """The file with the weights, without reading it; see `saeviz.HasModelFiles`."""
+        return [self.folder_with(WEIGHTS) / WEIGHTS]
 
     @contextmanager
     def explained(self) -> Iterator[None]:

@@ -60,6 +60,12 @@ def embeddings(model, context=OFFLINE, **options):
     return Dinov2Embeddings(Dinov2Options(model=str(model), **{"engine": "torch", **options}), context)
 
 
+def test_the_file_with_the_weights_is_known_before_it_is_read(model):
+    provider = embeddings(model)
+    assert isinstance(provider, saeviz.HasModelFiles)
+    assert provider.model_files() == [model / "model.safetensors"]
+
+
 class TestContract(EmbeddingProviderContract):
     @pytest.fixture
     def make(self, model):

@@ -52,6 +52,12 @@ class TestContract(EmbeddingProviderContract):
         return lambda context: embeddings(model, context, batch_size=3)
 
 
+def test_the_file_with_the_weights_is_known_before_it_is_read(model):
+    provider = embeddings(model)
+    assert isinstance(provider, saeviz.HasModelFiles)
+    assert provider.model_files() == [model / "model.safetensors"]
+
+
 def test_gives_the_pooled_features_before_the_classifier(model):
     import timm
     import torch

@@ -84,8 +84,22 @@ def test_every_image_has_its_hash(run):
     for item in run.items:
         assert images.loc[item.item_id, "sha256"] == hashlib.sha256(item.source).hexdigest()
         assert int(images.loc[item.item_id, "bytes"]) == len(item.source)
-    model = table[table["kind"] == "model"]
-    assert "does not say which files it uses" in model["note"].iloc[-1]
+    model = table[table["kind"] == "model"].set_index("name")["note"]
+    assert list(model.index) == ["extractor", "embeddings"]
+    assert all("does not say which files it uses" in note for note in model)
+
+
+def test_the_weights_of_embedding_models_have_their_hash(run, monkeypatch, tmp_path):
+    from saeviz.testing.fakes import FakeEmbeddings
+    from saeviz_report.hashes import file_table
+
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(
+        FakeEmbeddings, "model_files", lambda _: [tmp_path / "model.safetensors", tmp_path / "gone"], raising=False
+    )
+    table = file_table(saeviz.open_run(run.dir, plugins=[FAKES]), saeviz.Context()).set_index("name")
+    assert table.loc[str(tmp_path / "model.safetensors"), "sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert "cannot be read" in table.loc[str(tmp_path / "gone"), "note"]
 
 
 def test_a_picture_that_is_gone_is_said_to_be(tmp_path, saeviz_command):
