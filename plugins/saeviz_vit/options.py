@@ -30,7 +30,10 @@ SOURCE = (
     "a short name that `saeviz plugins` lists, a hub id (owner/repository or owner/repository:folder), "
     "a folder with the files of a known format, or a weights file beside its config"
 )
-SAES = f"SAE per layer: {SOURCE}; or tables [[extractor.saes]] for several SAEs of a layer and other hook points"
+SAES = (
+    f"SAE per layer: {SOURCE}; or tables [[extractor.saes]], of one of several extractors [[extractors.saes]], for "
+    "several SAEs of a layer and other hook points"
+)
 EMBEDDING = "embedding"
 """Stage and hook of an SAE that reads the image embedding of the whole model; its one token is IMAGE."""
 IMAGE = "image"
@@ -53,7 +56,7 @@ class SAETable(BaseModel):
         pattern="^([a-z][a-z0-9-]{0,63})?$",
         description="in front of its spaces, mlp.layer7.cls; needed by all but one of the SAEs of a layer",
     )
-    tokens: tuple[Tokens, ...] = Field((), description="as extractor.tokens, for this SAE; default: those")
+    tokens: tuple[Tokens, ...] = Field((), description="as tokens of the extractor, for this SAE; default: those")
 
     @model_validator(mode="after")
     def _one_place(self) -> SAETable:
@@ -127,7 +130,7 @@ class SAEOptions(EngineOptions):
     @classmethod
     def _old_name(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and "insist" in values:
-            logger.warning("extractor.insist is now called allow_mismatch; the old name is still read")
+            logger.warning("the option insist of an extractor is now called allow_mismatch; the old name is still read")
             values = {"allow_mismatch": values["insist"], **{k: v for k, v in values.items() if k != "insist"}}
         return values
 

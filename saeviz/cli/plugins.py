@@ -21,6 +21,9 @@ from saeviz.formats.plain import safe
 from saeviz.formats.toml import toml_value
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
+AS_REQUESTED = "as requested"
+"""Why a plugin that the user excluded is left out."""
+
 
 @click.command()
 @click.argument("component", required=False, metavar="[ROLE:NAME]")
@@ -66,7 +69,7 @@ def _show_all(manager: Manager, failing: dict[str, str]) -> None:
             lacks = f"  (lacks {', '.join(missing)}: pip install '{offer.spec.install}')" if missing else ""
             say(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
     for source in manager.left_out:
-        tell(f"{source} is left out, as requested")
+        tell(f"{source} is left out, {AS_REQUESTED}")
     for problem in manager.problems:
         tell(problem)
         if problem.details:
@@ -91,10 +94,7 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
             for (role, name), offer in manager.offers.items()
         ],
         "left_out": [
-            *(
-                {"plugin": source.name, "from": source.origin, "reason": "excluded by the user"}
-                for source in manager.left_out
-            ),
+            *({"plugin": source.name, "from": source.origin, "reason": AS_REQUESTED} for source in manager.left_out),
             *(
                 {"plugin": problem.source.name, "from": problem.source.origin, "reason": problem.reason}
                 for problem in manager.problems

@@ -102,56 +102,59 @@ def test_single_images_are_answered_by_the_name_that_was_asked_for(two):
     assert both.extract_spatial(run.items[0], "dino.layer1").layer == "dino.layer1"
 
 
+PLUGIN = """
+import pathlib
+import saeviz
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
+
+{mine}
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(name="mine", summary="for a test", factory=Mine, options=FakeExtractorOptions)
+"""
+
+
+def written(run_file, mine):
+    """The words of `--plugins` for a plugin beside the run file that offers the class `Mine`."""
+    plugin = run_file.parent / "mine.py"
+    plugin.write_text(PLUGIN.replace("{mine}", mine))
+    return [str(plugin), "module:saeviz.testing.fakes"]
+
+
+NAMED = """
+class Mine(FakeExtractor):
+    @property
+    def spaces(self):
+        return [saeviz.FeatureSpace(1, "cls", 32, "mlp")]
+"""
+
+
 def test_two_extractors_that_mean_the_same_space_are_told_apart_by_name(two):
-    named = "import saeviz\nfrom saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions\n" + NAMED
-    (two.parent / "named.py").write_text(named)
-    text = two.read_text().replace('name = "clip"\nuse = "fake-extractor"', 'name = "text"\nuse = "named"')
+    words = written(two, NAMED)
+    text = two.read_text().replace('name = "clip"\nuse = "fake-extractor"', 'name = "text"\nuse = "mine"')
     two.write_text(text.replace('name = "dino"', 'name = "text-mlp"').replace("n_features = 40", ""))
     with pytest.raises(
         saeviz.ConfigError, match=r"extractors\.0 and extractors\.1 both have the space text-mlp\.layer1\.cls"
     ):
-        saeviz.run(two, plugins=[str(two.parent / "named.py"), "module:saeviz.testing.fakes"])
-
-
-NAMED = """
-class Named(FakeExtractor):
-    @property
-    def spaces(self):
-        return [saeviz.FeatureSpace(1, "cls", 32, "mlp")]
-
-@saeviz.hookimpl
-def saeviz_feature_extractors():
-    yield saeviz.FeatureExtractorSpec(
-        name="named", summary="an SAE with a name", factory=Named, options=FakeExtractorOptions
-    )
-"""
+        saeviz.run(two, plugins=words)
 
 
 SOURCED = """
-import saeviz
-from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
-
-class Sourced(FakeExtractor):
+class Mine(FakeExtractor):
     @property
     def provenance(self):
         return {"layers": list(self.options.layers)}
-
-@saeviz.hookimpl
-def saeviz_feature_extractors():
-    yield saeviz.FeatureExtractorSpec(
-        name="sourced", summary="says where it comes from", factory=Sourced, options=FakeExtractorOptions
-    )
 """
 
 
 @pytest.mark.slow
 def test_where_features_come_from_is_kept_whatever_is_extracted_last(two):
-    plugin = two.parent / "sourced.py"
-    plugin.write_text(SOURCED)
-    two.write_text(two.read_text().replace('use = "fake-extractor"', 'use = "sourced"'))
+    words = written(two, SOURCED)
+    two.write_text(two.read_text().replace('use = "fake-extractor"', 'use = "mine"'))
 
     def provenance():
-        run = saeviz.run(two, plugins=[str(plugin), "module:saeviz.testing.fakes"])
+        run = saeviz.run(two, plugins=words)
         return run.manifest["stages"]["extract"]["provenance"]
 
     first = provenance()
@@ -161,13 +164,9 @@ def test_where_features_come_from_is_kept_whatever_is_extracted_last(two):
 
 
 COUNTING = """
-import pathlib
-import saeviz
-from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
-
 HERE = pathlib.Path(__file__).parent
 
-class Counting(FakeExtractor):
+class Mine(FakeExtractor):
     def extract(self, items):
         for number, batch in enumerate(super().extract(items)):
             if number == 4 and self.options.n_features == 40 and (HERE / "stop").exists():
@@ -175,21 +174,13 @@ class Counting(FakeExtractor):
             with (HERE / "seen.txt").open("a") as seen:
                 seen.write(f"{self.options.n_features} {len(batch)}\\n")
             yield batch
-
-@saeviz.hookimpl
-def saeviz_feature_extractors():
-    yield saeviz.FeatureExtractorSpec(
-        name="counting", summary="notes what it does", factory=Counting, options=FakeExtractorOptions
-    )
 """
 
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_in_the_second_does_not_repeat_the_first(two):
-    plugin = two.parent / "counting.py"
-    plugin.write_text(COUNTING)
-    two.write_text(two.read_text().replace('use = "fake-extractor"', 'use = "counting"'))
-    words = [str(plugin), "module:saeviz.testing.fakes"]
+    words = written(two, COUNTING)
+    two.write_text(two.read_text().replace('use = "fake-extractor"', 'use = "mine"'))
     (two.parent / "stop").touch()
     with pytest.raises(KeyboardInterrupt):
         saeviz.run(two, plugins=words)

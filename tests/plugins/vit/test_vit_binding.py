@@ -82,7 +82,7 @@ def test_the_old_name_insist_is_still_read_with_a_note(vit, caplog):
     with caplog.at_level(logging.WARNING, "saeviz"):
         extractor = vit(options={"insist": True}, hook_point_layer=0)
     assert extractor.options.allow_mismatch
-    assert "extractor.insist is now called allow_mismatch" in caplog.text
+    assert "the option insist of an extractor is now called allow_mismatch" in caplog.text
 
 
 def test_a_width_mismatch_cannot_be_allowed(vit):
