@@ -11,9 +11,10 @@ import numpy as np
 from saeviz import ConfigError, Context, ScoreInput, target_kind
 from saeviz_correlation import AreaOptions
 from saeviz_correlation.areas import Areas, Sums, Ties, count_positive, sort_ties, sum_pairs
+from saeviz_correlation.clusters import share_between
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.grouping import Grouping
-from saeviz_correlation.inference import area_interval, mann_whitney_p, p_of_rank_correlation
+from saeviz_correlation.inference import area_interval, mann_whitney_p, p_of_rank_correlation, p_of_ranks_in_groups
 from saeviz_correlation.moments import Correlations, correlations_of
 from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.placements import Placements, Sides
@@ -44,7 +45,8 @@ class AUC(CorrelationScorer):
     for ties and continuity. Ratings with other values than 0 and 1 are left out. Where fewer than 5 of the images of
     one side are expected to make a feature fire, it is not tested, and there is no interval.
 
-    Of images in groups p is that of the ranks with errors of clusters (`robust`), and the variance of the area is
+    Of images in groups p is that of the ranks by the larger of two variances, that of clusters (`robust`) and Mann and
+    Whitney's with the correlation of images of a group (`inference`); the variance of the area for the interval is
     Obuchowski's (`placements`). Then `df` is that of the interval, `n_groups` the number of groups in which the feature
     fires, `expected_groups` how many of these are expected on the side that has fewer groups, of the images with and
     without the rating; below 5 the feature is not tested, and there is no interval.
@@ -102,7 +104,7 @@ class AUC(CorrelationScorer):
                 if robustly is not None:
                     ranks = rank_features(block, one.rated)
                     of_ranks = robustly.of(place, correlations_of(one, ranks), ranks)
-                    found = replace(found, robust=of_ranks.robust)
+                    found = replace(found, robust=of_ranks.robust, p=binary[place].p(of_ranks))
                 parts[place].append(found)
                 if place < len(largest):
                     ranks = rank_features(block, one.rated)
@@ -136,7 +138,6 @@ class AUC(CorrelationScorer):
             df = np.full(r.shape, np.inf)
             if found.robust is not None:
                 df = columns["df"] = np.minimum(found.robust.df, found.df[place])
-                columns["p"] = found.robust.p[:, place]
                 columns["n_groups"] = found.robust.n_groups
                 columns["expected_groups"] = found.robust.n_groups * found.smaller[place]
             bounds = area_interval(columns["area"], found.variance[:, place], df)
@@ -158,8 +159,28 @@ class _Binary:
             Sides(clusters, has) if clusters is not None and is_known else None
             for has, is_known in zip(self.has, known, strict=True)
         ]
+        rated = [np.where(targets.rated, one, np.nan) for one in self.has]
+        self.between = [0.0 if clusters is None else share_between(one, clusters.group_of) for one in rated]
         self.df = np.array([np.nan if one is None else one.df() for one in self.sides])
         self.smaller = np.array([np.nan if one is None else one.smaller for one in self.sides])
+
+    def p(self, of_ranks: Correlations) -> FloatArray:
+        """Of images in groups, that of each target, by the correlations of the ranks of features with it."""
+        robust, clusters = of_ranks.robust, self.clusters
+        assert robust is not None  # noqa: S101 - images in groups have it
+        assert clusters is not None  # noqa: S101
+        columns = [
+            p_of_ranks_in_groups(
+                of_ranks.r[:, place],
+                robust.slope[:, place],
+                robust.squares,
+                n=self.targets.n,
+                n_groups=clusters.starts.size,
+                between=between,
+            )
+            for place, between in enumerate(self.between)
+        ]
+        return np.where(np.isnan(robust.p), np.nan, np.column_stack(columns))
 
 
 def _areas(of: _Binary, ties: Ties) -> Areas:

@@ -62,6 +62,24 @@ def p_of_rank_correlation(r: FloatArray, n: int) -> FloatArray:
     return np.asarray(2 * ndtr(-np.abs(r) * np.sqrt(max(n - 1, 0))))
 
 
+def p_of_ranks_in_groups(
+    r: FloatArray, slope: FloatArray, squares: FloatArray, *, n: int, n_groups: int, between: float
+) -> FloatArray:
+    """Two-sided p of a correlation `r` of ranks with a binary rating over `n` images that belong to groups.
+
+    It goes by the larger of two variances. One is robust, `slope`, and hopeful where few groups differ by chance. The
+    other is Mann and Whitney's, where images of a group are alike by the share of variance `between` groups of the
+    rating (Rosner and Grove 1999): `squares` sums the squares of the sums over groups of the ranks, centred and of
+    length 1. Student's t has one degree of freedom less than there are groups.
+    """
+    from scipy.special import betainc
+
+    share = min(max(between, 0.0), 1.0) if np.isfinite(between) else 0.0
+    variance = np.fmax(slope, ((1 - share) + share * squares) / (n - 1))
+    df = max(n_groups - 1, 1)
+    return np.asarray(betainc(df / 2, 0.5, df / (df + r**2 / variance)))
+
+
 def area_interval(area: FloatArray, variance: FloatArray, df: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The 95 % interval of 2 area - 1 by the logit of the area; NaN where that is 0 or 1 or its variance unknown.
 

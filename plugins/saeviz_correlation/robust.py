@@ -42,6 +42,8 @@ class Robust:
     `n_groups` is the number of clusters in which a feature fires. p, interval and df are NaN where r is, and for a
     feature that differs between images of one cluster only: nothing says how it would be in another. `within` is r
     after the means of clusters are taken out, `differs` the p of the hypothesis that r is the same in all clusters.
+    `slope` `[n_features, n_targets]` is the variance that p goes by; `squares` `[n_features]` sums the squares of the
+    sums of a feature, centred and of length 1, over clusters.
     """
 
     p: FloatArray
@@ -51,6 +53,8 @@ class Robust:
     n_groups: IntArray
     within: FloatArray
     differs: FloatArray
+    slope: FloatArray
+    squares: FloatArray
 
 
 class _Weights(NamedTuple):
@@ -85,7 +89,7 @@ class Robustly:
 
 def join_robust(parts: Sequence[Robust]) -> Robust:
     """The results of some features, then of others."""
-    names = ("p", "low", "high", "df", "n_groups", "within", "differs")
+    names = ("p", "low", "high", "df", "n_groups", "within", "differs", "slope", "squares")
     return Robust(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -107,31 +111,33 @@ def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation:
     n, r = clusters.images.size, found.r
     nothing = np.full(r.shape, np.nan)
     if n < 3:
-        none = np.zeros(len(r), dtype=np.int64)
-        return Robust(nothing, nothing, nothing, np.full(len(r), np.nan), none, nothing, nothing)
+        none, unknown = np.zeros(len(r), dtype=np.int64), np.full(len(r), np.nan)
+        return Robust(nothing, nothing, nothing, unknown, none, nothing, nothing, nothing, unknown)
     sums = group_sums(block, found.spread, clusters)
     products = [sums.times(target) for target in found.targets.values.T]
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = _cr2(sums, clusters.sizes, n)
         quantile = stdtrit(weights.df, 0.975)
         factor = (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
-        results = [
-            _inference(r[:, place], weights.df, quantile, slope * factor, of_r * factor)
-            for place, (slope, of_r) in enumerate(_variances(found, sums, products, weights, clusters))
+        variances = [
+            (slope * factor, of_r * factor) for slope, of_r in _variances(found, sums, products, weights, clusters)
         ]
+        results = [_inference(r[:, place], weights.df, quantile, *variance) for place, variance in enumerate(variances)]
     p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
-    df = np.where(np.isfinite(p).any(axis=1), weights.df, np.nan)
-    n_groups = np.count_nonzero(sums.n_active, axis=1)
-    if inflation is None:
-        return Robust(p, low, high, df, n_groups, nothing, nothing)
+    within = differs = nothing
+    if inflation is not None:
+        within = r_within(found, sums, clusters)
+        differs = heterogeneity(found, sums, products, clusters, inflation)
     return Robust(
         p,
         low,
         high,
-        df,
-        n_groups,
-        r_within(found, sums, clusters),
-        heterogeneity(found, sums, products, clusters, inflation),
+        df=np.where(np.isfinite(p).any(axis=1), weights.df, np.nan),
+        n_groups=np.count_nonzero(sums.n_active, axis=1),
+        within=within,
+        differs=differs,
+        slope=np.column_stack([slope for slope, _ in variances]),
+        squares=np.einsum("fg,fg->f", sums.feature, sums.feature),
     )
 
 

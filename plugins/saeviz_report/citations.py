@@ -80,6 +80,12 @@ _AREA_IN_GROUPS = Citation(
     "Nonparametric analysis of clustered ROC curve data",
     "Biometrics, 53(2), 567\N{EN DASH}578",
 )
+_RANKS_IN_GROUPS = Citation(
+    "Test of an area under the ROC curve in groups of images",
+    "Rosner & Grove (1999)",
+    "Use of the Mann\N{EN DASH}Whitney U-test for clustered data",
+    "Statistics in Medicine, 18(11), 1387\N{EN DASH}1400",
+)
 _ERRORS = {
     "clusters": Citation(
         "Errors robust to groups of images, CR2",
@@ -168,7 +174,7 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
     if "rank-biserial r" in measures:
         yield _AREA
     if any(facts.get("measure") == "rank-biserial r" and facts.get("errors") == "clusters" for facts in used):
-        yield _AREA_IN_GROUPS
+        yield from (_AREA_IN_GROUPS, _RANKS_IN_GROUPS)
     if any(f"{prefix}r_corrected" in run.correlations for prefix in prefixes):
         yield _SELECTED
     if "reliability" in run.facts:

@@ -14,6 +14,7 @@ from saeviz_correlation import AreaOptions
 from saeviz_correlation.auc import AUC
 from saeviz_correlation.spearman import Spearman
 from tests.plugins.correlations import make_input, score
+from tests.plugins.test_correlation_groups import cr2, standardized
 
 
 def grouped_data(n_groups=14, n=240, seed=0):
@@ -100,13 +101,35 @@ def test_the_formula_above_is_the_published_one_where_groups_are_many_and_alike(
     assert variance == pytest.approx(published, rel=0.01)
 
 
-def test_p_is_that_of_the_ranks():
+def test_p_goes_by_the_larger_of_two_variances_of_the_ranks():
     features, ratings, groups = grouped_data()
-    columns, _ = score(make_input(features, ratings, groups=groups), scorer=AUC)
-    ranks, _ = score(make_input(features, ratings, groups=groups), scorer=Spearman)
-    for name in ratings:
-        np.testing.assert_allclose(columns["auc_p", name], ranks["spearman_p", name], rtol=1e-9)
-        np.testing.assert_array_equal(columns["auc_n_groups", name], ranks["spearman_n_groups", name])
+    columns, facts = score(make_input(features, ratings, groups=groups), scorer=AUC)
+    robust_is_larger = []
+    for name in ("joy", "gappy"):
+        rated = np.isfinite(ratings[name])
+        own = [group for group, has in zip(groups, rated, strict=True) if has]
+        y = standardized(ratings[name][rated])
+        for feature in (0, 1, 2, 3, 6, 7):
+            x = standardized(stats.rankdata(features[rated, feature]))
+            sums = np.array([x[[group == one for one in own]].sum() for group in set(own)])
+            between = facts[f"auc_between_groups_{name}"]
+            alike = (1 - between + between * (sums**2).sum()) / (len(x) - 1)
+            error, _ = cr2(x, y, own)
+            p = 2 * stats.t.sf(abs(x @ y) / np.sqrt(max(alike, error**2)), len(set(own)) - 1)
+            assert columns["auc_p", name][feature] == pytest.approx(p, rel=1e-5)
+            robust_is_larger.append(error**2 > alike)
+    assert set(robust_is_larger) == {True, False}
+
+
+def test_without_groups_of_several_the_variance_is_that_of_mann_and_whitney():
+    features, ratings, _ = grouped_data()
+    alone, _ = score(make_input(features, {"joy": ratings["joy"]}, groups=(None,) * 240), scorer=AUC)
+    for feature in (0, 1, 2):
+        x, y = stats.rankdata(features[:, feature]), ratings["joy"]
+        z = stats.spearmanr(x, y).statistic * np.sqrt(239)  # Mann and Whitney's without correction for continuity
+        error, _ = cr2(standardized(x), standardized(y), range(240))
+        z = min(abs(z), abs(standardized(x) @ standardized(y)) / error)
+        assert alone["auc_p", "joy"][feature] == pytest.approx(2 * stats.t.sf(z, 239), rel=1e-5)
 
 
 def test_images_in_groups_of_their_own_have_delongs_intervals_with_other_degrees_of_freedom():
