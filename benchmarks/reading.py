@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,33 +39,36 @@ print(saeviz.component("reporter", "html").write(saeviz.open_run(sys.argv[1])))
 """
 
 
-def make_run(folder: Path) -> Path:
-    """The run directory, without a model or a run: tables, pictures, features of a few images."""
+def make_run(folder: Path, spaces: Sequence[saeviz.FeatureSpace] = SPACES, n_images: int = N_IMAGES) -> Path:
+    """The run directory, without a model or a run: tables, pictures, features of the images."""
     random = np.random.default_rng(0)
-    ids = [f"picture-{number:04}.png" for number in range(N_IMAGES)]
+    ids = [f"picture-{number:04}.png" for number in range(n_images)]
     (folder / "pictures").mkdir()
     for item_id in ids:
         pixels = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "pictures" / item_id)
     rundir = RunDir.create(folder / "run")
-    _write_features(rundir, ids, random)
-    rundir.write_table(rundir.scores, pd.concat([_scores(space, random) for space in SPACES], ignore_index=True))
-    tables = [_correlations(space, rating, random) for space in SPACES for rating in RATINGS]
+    _write_features(rundir, spaces, ids, random)
+    rundir.write_table(rundir.items, pd.DataFrame({"item_id": ids, "fingerprint": ""}))
+    rundir.write_table(rundir.scores, pd.concat([_scores(space, random) for space in spaces], ignore_index=True))
+    tables = [_correlations(space, rating, random) for space in spaces for rating in RATINGS]
     rundir.write_table(rundir.correlations, pd.concat(tables, ignore_index=True))
-    tables = [_top_images(space, ids, random) for space in SPACES]
+    tables = [_top_images(space, ids, random) for space in spaces]
     rundir.write_table(rundir.top_images, pd.concat(tables, ignore_index=True))
-    chosen = [(s.layer, s.tokens, int(index), 1, "made up") for s in SPACES for index in random.integers(0, 49_152, 34)]
+    chosen = [(s.layer, s.tokens, int(index), 1, "made up") for s in spaces for index in random.integers(0, 49_152, 34)]
     table = pd.DataFrame(chosen[:SELECTED], columns=["layer", "tokens", "feature", "tier", "reason"])
     rundir.write_csv(rundir.selected, table)
-    _write_manifest(rundir, folder / "pictures")
+    _write_manifest(rundir, spaces, n_images, folder / "pictures")
     return rundir.path
 
 
-def _write_features(rundir: RunDir, ids: list[str], random: np.random.Generator) -> None:
+def _write_features(
+    rundir: RunDir, spaces: Sequence[saeviz.FeatureSpace], ids: list[str], random: np.random.Generator
+) -> None:
     from scipy.sparse import random_array
 
     store = saeviz.component("store", "npz", context=saeviz.Context(workdir=rundir.features))
-    for space in SPACES:
+    for space in spaces:
         shape = (len(ids), space.n_features)
         matrix = random_array(shape, density=0.001, format="csr", dtype=np.float32, rng=random)
         store.write(saeviz.FeatureBatch(space, tuple(ids), matrix))
@@ -100,11 +104,11 @@ def _top_images(space: saeviz.FeatureSpace, ids: list[str], random: np.random.Ge
     return table
 
 
-def _write_manifest(rundir: RunDir, pictures: Path) -> None:
-    spaces = [{"layer": s.layer, "tokens": s.tokens, "n_features": s.n_features} for s in SPACES]
+def _write_manifest(rundir: RunDir, spaces: Sequence[saeviz.FeatureSpace], n_images: int, pictures: Path) -> None:
+    spaces = [{"layer": s.layer, "tokens": s.tokens, "n_features": s.n_features} for s in spaces]
     done = {"finished": "made up", "digest": ""}
     extract = {**done, "spaces": spaces, "store": {"use": "npz"}}
-    score = {**done, "facts": {}, "counts": {"images": N_IMAGES, "rated": dict.fromkeys(RATINGS, N_IMAGES)}}
+    score = {**done, "facts": {}, "counts": {"images": n_images, "rated": dict.fromkeys(RATINGS, n_images)}}
     config = {"images": {"use": "folder", "path": str(pictures)}, "extractor": {}, "store": {"use": "npz"}}
     stages = {"extract": extract, "score": score, "select": done}
     rundir.write_manifest({"format": 1, "config": config, "stages": stages})

@@ -19,6 +19,13 @@ class HtmlOptions(saeviz.Options):
     thumbnail_size: int = Field(160, ge=32, le=1024, description="height of a thumbnail in pixels")
 
 
+class ExplorerOptions(saeviz.Options):
+    """What the explorer shows."""
+
+    title: str | None = Field(None, description="heading of the page; default: the name of the run directory")
+    thumbnail_size: int = Field(208, ge=32, le=1024, description="height of a picture in pixels")
+
+
 class PaperOptions(saeviz.Options):
     """Where the files go."""
 
@@ -29,12 +36,18 @@ class PaperOptions(saeviz.Options):
 
 @saeviz.hookimpl
 def saeviz_reporters() -> Iterable[saeviz.ReporterSpec]:
-    """The reporters `html` and `paper`."""
+    """The reporters `html`, `explorer` and `paper`."""
     yield saeviz.ReporterSpec(
         name="html",
         summary="a self-contained page: summary, selected features and their images",
         options=HtmlOptions,
         factory="saeviz_report.reporter:HtmlReport",
+    )
+    yield saeviz.ReporterSpec(
+        name="explorer",
+        summary="every feature and image of the run to look through: filters, plots, cards, lists",
+        options=ExplorerOptions,
+        factory="saeviz_report.explorer.reporter:ExplorerReport",
     )
     yield saeviz.ReporterSpec(
         name="paper",

@@ -84,6 +84,11 @@ class Browser:
         self.call("Page.navigate", url=page.as_uri())
         self._wait(lambda got: got.get("method") == "Page.loadEventFired")
 
+    def reload(self) -> None:
+        """Load the page again, as a user would."""
+        self.call("Page.reload")
+        self._wait(lambda got: got.get("method") == "Page.loadEventFired")
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""
         reply = self.call(

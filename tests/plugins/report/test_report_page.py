@@ -165,8 +165,8 @@ def test_options_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
         HtmlOptions(**wrong)
 
 
-def test_the_plugin_offers_the_reporters_html_and_paper() -> None:
-    spec, other = saeviz_reporters()
-    assert other.name == "paper"
+def test_the_plugin_offers_the_reporters_html_explorer_and_paper() -> None:
+    spec, *others = saeviz_reporters()
+    assert [other.name for other in others] == ["explorer", "paper"]
     assert (spec.name, spec.role, spec.options) == ("html", "reporter", HtmlOptions)
     assert isinstance(HtmlReport(HtmlOptions(), saeviz.Context()), saeviz.Reporter)

@@ -1,0 +1,1 @@
+"""The explorer: a viewer in a folder, and the run as data files beside it, both opened from disk."""

@@ -1,0 +1,120 @@
+"""Every feature of the run as columns: a row per feature, space after space, in the order of their indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import saeviz
+from saeviz_report.explorer.encoding import numbers, packed, texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of features: what it is called, whom it is about, and its values as data files have them.
+
+    `rating` is None where it is about the feature alone.
+    """
+
+    name: str
+    rating: str | None
+    values: dict[str, Any]
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the viewer knows of it before its values are loaded."""
+        return {"name": self.name, "rating": self.rating, "text": self.values["kind"] == "text"}
+
+
+class Rows:
+    """The place of every feature in the table."""
+
+    def __init__(self, spaces: Sequence[saeviz.FeatureSpace]) -> None:
+        self.spaces = spaces
+        sizes = [space.n_features for space in spaces]
+        self.starts: list[int] = [0, *np.cumsum(sizes).tolist()]
+        self.n = self.starts[-1]
+
+    def of(self, feature: saeviz.Feature) -> int | None:
+        """The row of a feature; None if it belongs to no space of the run."""
+        for space, start in zip(self.spaces, self.starts, strict=False):
+            if feature in space:
+                return start + feature.index
+        return None
+
+    def parts(self, table: pd.DataFrame) -> Iterator[tuple[npt.NDArray[np.int64], pd.DataFrame]]:
+        """For each space the rows of the table that are about it, and their places here."""
+        for space, start in zip(self.spaces, self.starts, strict=False):
+            found = saeviz.rows_in(table, space)
+            found = found[found["feature"].between(0, space.n_features - 1)]
+            yield start + found["feature"].to_numpy(np.int64), found
+
+
+def columns_of(run: saeviz.Run, rows: Rows) -> Iterator[Column]:
+    """All columns of the run's tables about features, one at a time, those about single features first."""
+    yield from _of_table(run.scores, rows, None)
+    yield from _of_selection(run, rows)
+    correlations = run.correlations
+    for rating in run.ratings if "rating" in correlations else ():
+        yield from _of_table(correlations[correlations["rating"] == rating].drop(columns="rating"), rows, rating)
+
+
+def _of_table(table: pd.DataFrame, rows: Rows, rating: str | None) -> Iterator[Column]:
+    if table.empty:
+        return
+    parts = list(rows.parts(table))
+    for name in table.columns:
+        if name in saeviz.KEYS:
+            continue
+        if table[name].dtype.kind in "iufb":
+            values = np.full(rows.n, np.nan)
+            for places, part in parts:
+                values[places] = part[name].to_numpy(np.float64)
+            yield Column(name, rating, numbers(values))
+        else:
+            words = np.full(rows.n, "", dtype=object)
+            for places, part in parts:
+                words[places] = part[name].fillna("").astype(str).to_numpy(object)
+            yield Column(name, rating, texts(words.tolist()))
+
+
+def _of_selection(run: saeviz.Run, rows: Rows) -> Iterator[Column]:
+    """Tier (0 where not selected), rank, and what is said of the label."""
+    tier, rank = np.zeros(rows.n, np.uint8), np.full(rows.n, np.nan)
+    for place, chosen in enumerate(run.selected, start=1):
+        if (row := rows.of(chosen.feature)) is not None:
+            tier[row], rank[row] = min(max(chosen.tier, 0), 255), place
+    yield Column("tier", None, packed(tier))
+    yield Column("rank", None, numbers(rank))
+    labels = np.full(rows.n, "", dtype=object)
+    confidence = np.full(rows.n, np.nan)
+    for feature, label in run.labels.items():
+        if (row := rows.of(feature)) is not None:
+            labels[row] = label.label
+            confidence[row] = np.nan if label.confidence is None else label.confidence
+    yield Column("label", None, texts(labels.tolist()))
+    yield Column("confidence", None, numbers(confidence))
+    verdicts = np.full(rows.n, "", dtype=object)
+    for places, part in rows.parts(run.judgements) if not run.judgements.empty else ():
+        verdicts[places] = part["verdict"].to_numpy(object)
+    yield Column("verdict", None, texts(verdicts.tolist()))
+
+
+def label_cards(run: saeviz.Run, rows: Rows) -> dict[str, dict[str, Any]]:
+    """What a card says of a selected or labelled feature beyond its columns, by row."""
+    cards: dict[str, dict[str, Any]] = {}
+    for chosen in run.selected:
+        if (row := rows.of(chosen.feature)) is not None:
+            cards[str(row)] = {"reason": chosen.reason}
+    for feature, label in run.labels.items():
+        if (row := rows.of(feature)) is not None:
+            said = {"description": label.description, "elements": list(label.elements), "why": label.why}
+            cards.setdefault(str(row), {}).update({name: value for name, value in said.items() if value})
+    return cards

@@ -1,0 +1,40 @@
+"""Columns as the viewer reads them: typed arrays in base64, and text as codes with the list of what they stand for."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SMALLEST_SINGLE = 1e-30
+"""Numbers nearer to zero than this, such as very small p, are written in double precision."""
+
+
+def packed(values: npt.NDArray[Any]) -> dict[str, str]:
+    """An array of numbers by its kind (`u1`, `u2`, `u4`, `i4`, `f4`, `f8`) and its little-endian bytes in base64."""
+    array = np.ascontiguousarray(values)
+    kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+    return {"kind": kind, "data": b64encode(array.astype(f"<{kind}", copy=False).tobytes()).decode("ascii")}
+
+
+def numbers(values: npt.NDArray[Any]) -> dict[str, str]:
+    """A column of numbers, NaN where one is missing, in the fewest bytes that keep seven digits of each."""
+    column = np.asarray(values, dtype=np.float64)
+    sizes = np.abs(column[np.isfinite(column) & (column != 0)])
+    is_single = not len(sizes) or (sizes.min() >= SMALLEST_SINGLE and sizes.max() < 1e38)
+    return packed(column.astype(np.float32) if is_single else column)
+
+
+def texts(values: Sequence[str]) -> dict[str, Any]:
+    """A column of text: the different values, and the place of each row's value among them."""
+    known = {value: code for code, value in enumerate(dict.fromkeys(values))}
+    codes = np.fromiter((known[value] for value in values), dtype=np.int64, count=len(values))
+    return {"kind": "text", "codes": packed(codes.astype(fewest_bytes(len(known)))), "values": list(known)}
+
+
+def fewest_bytes(n: int) -> type[np.unsignedinteger[Any]]:
+    """The smallest type that counts to `n`."""
+    return next((kind for kind in (np.uint8, np.uint16) if n <= np.iinfo(kind).max), np.uint32)

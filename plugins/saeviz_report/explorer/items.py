@@ -1,0 +1,71 @@
+"""The images of the run as columns: ids, ratings, groups, text about them, numbers of each, small pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import saeviz
+from saeviz.typing import Float32Array
+from saeviz_report.explorer.encoding import numbers, packed, texts
+from saeviz_report.thumbnails import Thumbnail
+
+NEAREST = 12
+MOST_FOR_NEAREST = 20_000
+"""Images; of more, all pairs take too long."""
+TOGETHER = 1_000
+"""Rows of similarities in memory at once."""
+
+
+def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail]) -> dict[str, Any]:
+    """All that is known of the images, in the order of `run.items`."""
+    ids = [item.item_id for item in run.items]
+    table = run.images_table.reindex(ids)
+    groups = [item.group or "" for item in run.items]
+    shown: list[Sequence[Any] | None] = [thumbnails.get(item_id) for item_id in ids]
+    nearest = _nearest_of(run)
+    return {
+        "ids": ids,
+        "thumbnails": shown,
+        "ratings": {name: numbers(run.ratings_table[name].to_numpy()) for name in run.ratings_table},
+        "numbers": {name: numbers(table[name].to_numpy()) for name in table},
+        "metadata": {name: texts(run.metadata[name].tolist()) for name in run.metadata},
+        "groups": texts(groups) if any(groups) else None,
+        "nearest": packed(nearest) if nearest is not None else None,
+        "n_nearest": 0 if nearest is None else nearest.shape[1],
+    }
+
+
+def _nearest_of(run: saeviz.Run) -> npt.NDArray[np.uint32] | None:
+    if not 2 <= len(run.items) <= MOST_FOR_NEAREST:
+        return None
+    try:
+        return nearest(run.embeddings)
+    except saeviz.RunDirError:  # a run without embeddings
+        return None
+
+
+def nearest(embeddings: Float32Array) -> npt.NDArray[np.uint32]:
+    """The images most like each by cosine, most alike first: uint32 `[n, k]`; one without embedding is near none.
+
+    Where fewer than k are near an image, its own number fills the row.
+    """
+    n = len(embeddings)
+    k = min(NEAREST, n - 1)
+    units = np.nan_to_num(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
+    found = np.empty((n, k), dtype=np.uint32)
+    has: npt.NDArray[np.bool_] = np.logical_not(np.isnan(embeddings).any(axis=1))
+    for start in range(0, n, TOGETHER):
+        alike = units[start : start + TOGETHER] @ units.T
+        alike[:, ~has] = -math.inf
+        own = np.arange(start, start + len(alike))
+        alike[own - start, own] = -math.inf
+        alike[~has[own]] = -math.inf
+        best = np.argsort(-alike, axis=1, kind="stable")[:, :k]
+        missing = np.isneginf(np.take_along_axis(alike, best, axis=1))
+        found[own] = np.where(missing, own[:, None], best)
+    return found

@@ -1,0 +1,125 @@
+"""From a run to `explorer/index.html`, the viewer beside it, and the data it shows."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import saeviz
+from saeviz.toolkit.files import write_atomic
+from saeviz_report import ExplorerOptions
+from saeviz_report.explorer.activations import FEATURES_A_FILE, IMAGES_A_FILE, activations_of, by_feature, by_image
+from saeviz_report.explorer.columns import Rows, columns_of, label_cards
+from saeviz_report.explorer.files import DataFolder
+from saeviz_report.explorer.items import items_of
+from saeviz_report.method import Method, method_of
+from saeviz_report.summary import summarise
+from saeviz_report.thumbnails import remove_other_thumbnails, write_thumbnails
+
+VERSION = 1
+"""Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
+SCRIPTS = ("core", "table", "chart", "scatter", "filters", "views", "card", "pages", "main")
+"""Of the viewer, in the order in which they are loaded."""
+MOST_THUMBNAILS = 5_000
+
+
+class ExplorerReport:
+    """Writes the explorer of a run."""
+
+    def __init__(self, options: ExplorerOptions, context: saeviz.Context) -> None:
+        self.options = options
+        self.context = context
+
+    def write(self, run: saeviz.Run) -> Path:
+        """Write viewer and data, and return the path of the page, which is written last.
+
+        An image that can no longer be read is reported and has no picture. Raises `RunDirError` if a file cannot be
+        written.
+        """
+        folder = run.dir / "explorer"
+        data = DataFolder(folder / "data")
+        rows, method = Rows(run.spaces), method_of(run)
+        pictures = write_thumbnails(_shown(run), folder / "pictures", self.options.thumbnail_size, self.context)
+        heads = []
+        for number, column in enumerate(columns_of(run, rows)):
+            data.write(f"columns/{number}", column.values)
+            heads.append(column.head)
+        data.write("items", items_of(run, pictures))
+        data.write("labels", label_cards(run, rows))
+        matrix = activations_of(run, rows)
+        if matrix is not None:
+            for blocks in (by_feature(matrix), by_image(matrix)):
+                for name, block in blocks:
+                    data.write(name, block)
+        title = self.options.title or run.dir.resolve().name
+        data.write("run", _overview(run, method, title, heads, has_activations=matrix is not None))
+        for name in VIEWER:
+            write_atomic(folder / name, _viewer_file(name))
+        write_atomic(folder / "index.html", _viewer_file("index.html"))
+        data.remove_others()
+        remove_other_thumbnails(folder / "pictures", pictures.values())
+        return folder / "index.html"
+
+
+VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))
+
+
+def _viewer_file(name: str) -> str:
+    return files("saeviz_report.explorer").joinpath("viewer", name).read_text(encoding="utf-8")
+
+
+def _shown(run: saeviz.Run) -> list[saeviz.ImageItem]:
+    """The images that have a small picture: all, or of very many the top images of selected features."""
+    if len(run.items) <= MOST_THUMBNAILS:
+        return list(run.items)
+    wanted = {item_id for chosen in run.selected for item_id, _ in run.top_item_ids(chosen.feature)}
+    return [item for item in run.items if item.item_id in wanted]
+
+
+def _overview(
+    run: saeviz.Run,
+    method: Method,
+    title: str,
+    heads: list[dict[str, Any]],
+    *,
+    has_activations: bool,
+) -> dict[str, Any]:
+    """What the viewer reads first."""
+    summary = summarise(run, method.correlations)
+    return {
+        "version": VERSION,
+        "title": title,
+        "n_images": summary.n_images,
+        "spaces": [
+            {"name": space.name, "n": space.n_features, "live": space.n_live, "selected": space.n_selected}
+            for space in summary.spaces
+        ],
+        "ratings": [
+            {
+                "name": rating.name,
+                "n": rating.n_images,
+                "mean": rating.mean,
+                "sd": rating.sd,
+                "tested": rating.tested,
+                "positive": rating.positive,
+                "negative": rating.negative,
+                "strongest": rating.strongest,
+                "replicated": rating.replicated,
+                "detectable": rating.detectable,
+            }
+            for rating in summary.ratings
+        ],
+        "tiers": {str(tier): n for tier, n in summary.tiers.items()},
+        "verdicts": dict(summary.verdicts),
+        "notes": list(summary.notes),
+        "monosemanticity": list(summary.monosemanticity),
+        "measures": dict(method.measures),
+        "meaning": method.meaning,
+        "adjustment": method.adjustment,
+        "columns": heads,
+        "features_a_file": FEATURES_A_FILE if has_activations else None,
+        "images_a_file": IMAGES_A_FILE if has_activations else None,
+        "config": summary.config,
+        "versions": dict(summary.versions),
+    }

@@ -1,0 +1,149 @@
+// Which features are wanted: words, kinds, ranges. All of it stands in the address.
+"use strict";
+
+{
+  const { el, state, number, said } = saeviz;
+  const SPLIT = "|";
+
+  /** The columns whose few different values are boxes to tick. */
+  saeviz.facetKeys = (features) => {
+    const ratings = features.run.ratings.map((rating) => rating.name);
+    const flags = ["significant", "replicated"].flatMap((name) => ratings.slice(0, 6).map((rating) => `${name}[${rating}]`));
+    return ["tier", "ms_class", "verdict", ...flags].filter((key) => features.heads.has(key));
+  };
+  /** The columns with a histogram to brush. */
+  saeviz.rangeKeys = (features) => {
+    const ratings = features.run.ratings.slice(0, 6).map((rating) => `r[${rating.name}]`);
+    return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter((key) => features.heads.has(key));
+  };
+
+  const named = { tier: "Tier", ms_class: "Class", verdict: "Name judged", monosemanticity: "Monosemanticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" };
+  /** What a column is called on the page. */
+  saeviz.title = (key) => {
+    if (named[key]) return named[key];
+    const rating = key.match(/^(.*?)\[(.*)\]$/s);
+    if (!rating) return key.replaceAll("_", " ");
+    const of = saeviz.plainly(rating[2], 40);
+    return { r: of, significant: `${of}: significant`, replicated: `${of}: replicated` }[rating[1]] ?? `${rating[1].replaceAll("_", " ")} ${of}`;
+  };
+
+  /** What the address asks for, as tests of a row; `but` is a key of the address that is left out. */
+  saeviz.wanted = async (features, but = "") => {
+    const found = state.read();
+    found.delete(but);
+    const keys = [...found.keys()].filter((key) => /^[fr]\./.test(key)).map((key) => key.slice(2));
+    const words = found.get("q")?.trim().toLowerCase();
+    const columns = await features.columns([...new Set([...keys, ...(words ? ["label"] : [])])]);
+    const tests = [];
+    const spaces = found.get("space");
+    if (spaces) {
+      const kept = new Set(spaces.split(SPLIT));
+      const ok = features.spaces.map((space) => kept.has(space.name));
+      tests.push((row) => ok[features.spaceOf(row)]);
+    }
+    for (const key of keys) {
+      const column = columns.get(key);
+      if (!column) continue;
+      const kinds = found.get(`f.${key}`);
+      if (kinds) {
+        const kept = new Set(kinds.split(SPLIT));
+        if (column.text) {
+          const ok = column.words.map((word) => kept.has(word));
+          tests.push((row) => ok[column.codes[row]]);
+        } else tests.push((row) => kept.has(String(column.values[row])));
+      }
+      const range = found.get(`r.${key}`)?.split("..").map(Number);
+      if (range?.length === 2 && range.every(Number.isFinite)) tests.push((row) => column.values[row] >= range[0] && column.values[row] <= range[1]);
+    }
+    if (words) tests.push(await search(features, words, columns.get("label")));
+    return tests;
+  };
+
+  /** Words are looked for in names of features, labels and descriptions; several must all be there. */
+  async function search(features, text, label) {
+    const words = text.split(/\s+/);
+    const cards = await saeviz.need("labels");
+    const long = new Map(Object.entries(cards).map(([row, card]) => [Number(row), `${card.description ?? ""} ${(card.elements ?? []).join(" ")} ${card.why ?? ""}`.toLowerCase()]));
+    const lower = label?.words.map((word) => word.toLowerCase());
+    return (row) => {
+      const told = `${lower ? lower[label.codes[row]] : ""} ${long.get(row) ?? ""} ${features.name(row).toLowerCase()}`;
+      return words.every((word) => told.includes(word));
+    };
+  }
+
+  /**
+   * The panel beside the table. `rows` are those that fit everything. Counts and histograms are of the rows that fit
+   * everything else, so that a choice can be widened again.
+   */
+  saeviz.filterPanel = async (features, rows) => {
+    const [facets, ranges] = [saeviz.facetKeys(features), saeviz.rangeKeys(features)];
+    const columns = await features.columns([...facets, ...ranges]);
+    const panel = [];
+    const others = async (key) => (state.read().has(key) ? saeviz.matching(features.n, await saeviz.wanted(features, key)) : rows);
+    if (features.spaces.length > 1) panel.push(boxes("space", "Space", features.spaces.map((space) => [space.name, space.n])));
+    for (const key of facets) {
+      const counts = countsOf(columns.get(key), await others(`f.${key}`));
+      if (counts.length > 1 || state.get(`f.${key}`)) panel.push(boxes(`f.${key}`, saeviz.title(key), counts));
+    }
+    for (const key of ranges) {
+      const column = columns.get(key);
+      const values = Float64Array.from(await others(`r.${key}`), (row) => column.values[row]).filter(Number.isFinite);
+      const range = state.get(`r.${key}`).split("..").map(Number);
+      const chosen = range.length === 2 && range.every(Number.isFinite) ? range : null;
+      if (!values.length && !chosen) continue;
+      panel.push(el("fieldset", {}, el("legend", {}, saeviz.title(key)),
+        saeviz.histogram({ values, label: saeviz.title(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
+        ends(key, chosen)));
+    }
+    return panel;
+  };
+
+  /** The same range by keyboard. */
+  function ends(key, chosen) {
+    const box = (place, word) => el("input", { type: "number", step: "any", "aria-label": `${saeviz.title(key)} ${word}`, placeholder: word, value: chosen ? Number(chosen[place].toPrecision(4)) : "", onchange: change });
+    const [low, high] = [box(0, "from"), box(1, "to")];
+    function change() {
+      const found = [low.value === "" ? -1e30 : Number(low.value), high.value === "" ? 1e30 : Number(high.value)];
+      state.set({ [`r.${key}`]: low.value === "" && high.value === "" ? "" : found.join("..") });
+    }
+    return el("div", { class: "ends" }, low, high);
+  }
+
+  function countsOf(column, rows) {
+    const counts = new Map();
+    for (const row of rows) {
+      const code = column.text ? column.codes[row] : column.values[row];
+      counts.set(code, (counts.get(code) ?? 0) + 1);
+    }
+    const named = [...counts].filter(([code]) => !Number.isNaN(code)).map(([code, n]) => [column.text ? column.words[code] : String(code), n]);
+    return named.sort((a, b) => a[0].localeCompare(b[0], "en", { numeric: true })).slice(0, 30);
+  }
+
+  function boxes(key, title, counts) {
+    const chosen = new Set(state.get(key).split(SPLIT).filter((word) => word !== "" || state.read().has(key)));
+    const shown = [...counts];
+    for (const word of chosen) if (!shown.some(([one]) => one === word)) shown.push([word, 0]);
+    const change = (word, on) => {
+      if (on) chosen.add(word);
+      else chosen.delete(word);
+      state.set({ [key]: [...chosen].join(SPLIT) });
+    };
+    return el("fieldset", {}, el("legend", {}, title),
+      shown.map(([word, n]) => el("label", { class: "box" },
+        el("input", { type: "checkbox", checked: chosen.has(word), onchange: (event) => change(word, event.target.checked) }),
+        el("span", {}, said(spoken(key, word), 60)), el("span", { class: "count" }, number(n)))));
+  }
+
+  function spoken(key, word) {
+    if (word === "") return "none";
+    if (key === "f.tier") return word === "0" ? "not selected" : `tier ${word}`;
+    if (/^f\.(significant|replicated)\[/.test(key)) return word === "1" ? "yes" : "no";
+    return word;
+  }
+
+  /** Takes every choice back. */
+  saeviz.clearFilters = () => {
+    const found = state.read();
+    state.set(Object.fromEntries([...found.keys()].filter((key) => /^[fr]\.|^q$|^space$/.test(key)).map((key) => [key, ""])));
+  };
+}

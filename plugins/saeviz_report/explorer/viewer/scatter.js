@@ -1,0 +1,334 @@
+// Many points: drawn by WebGL2, or on a canvas where there is none; hovered through a grid, chosen with a lasso.
+"use strict";
+
+{
+  const { el, number } = saeviz;
+  const VERTEX = `#version 300 es
+    in vec2 place; in vec3 colour; in float size;
+    uniform vec4 view; uniform float ratio;
+    out vec3 tint;
+    void main() {
+      gl_Position = vec4((place - view.xy) * view.zw, 0.0, 1.0);
+      gl_PointSize = size * ratio; tint = colour;
+    }`;
+  const FRAGMENT = `#version 300 es
+    precision mediump float; in vec3 tint; uniform float alpha; out vec4 shown;
+    void main() {
+      float far = length(gl_PointCoord - 0.5);
+      if (far > 0.5) discard;
+      shown = vec4(tint, 1.0) * alpha * smoothstep(0.5, 0.38, far);
+    }`;
+  const MARGIN = { left: 52, right: 12, top: 12, bottom: 40 };
+
+  function compiled(gl) {
+    const program = gl.createProgram();
+    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, source);
+      gl.compileShader(shader);
+      gl.attachShader(program, shader);
+    }
+    gl.linkProgram(program);
+    return gl.getProgramParameter(program, gl.LINK_STATUS) ? program : null;
+  }
+
+  /** Draws on the graphics processor; null if this browser has no WebGL2. */
+  function webgl(canvas) {
+    const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
+    const program = gl && compiled(gl);
+    if (!program) return null;
+    gl.useProgram(program);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    const place = (name) => gl.getUniformLocation(program, name);
+    const [view, ratio, alpha] = [place("view"), place("ratio"), place("alpha")];
+    const load = (name, data, size, kind = gl.FLOAT, norm = false) => {
+      const at = gl.getAttribLocation(program, name);
+      gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+      gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+      gl.enableVertexAttribArray(at);
+      gl.vertexAttribPointer(at, size, kind, norm, 0, 0);
+    };
+    let n = 0;
+    return {
+      kind: "webgl2",
+      load: (places, colours, sizes) => {
+        n = sizes.length;
+        load("place", places, 2);
+        load("colour", colours, 3, gl.UNSIGNED_BYTE, true);
+        load("size", sizes, 1);
+      },
+      draw: (box, pixels, opacity) => {
+        gl.viewport(0, 0, canvas.width, canvas.height);
+        gl.clearColor(0, 0, 0, 0);
+        gl.clear(gl.COLOR_BUFFER_BIT);
+        gl.uniform4f(view, (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, 2 / (box.x1 - box.x0), 2 / (box.y1 - box.y0));
+        gl.uniform1f(ratio, pixels);
+        gl.uniform1f(alpha, opacity);
+        gl.drawArrays(gl.POINTS, 0, n);
+      },
+    };
+  }
+
+  function flat(canvas) {
+    const context = canvas.getContext("2d");
+    let held = null;
+    return {
+      kind: "canvas",
+      load: (places, colours, sizes) => (held = { places, colours, sizes }),
+      draw: (box, pixels, opacity) => {
+        const { width, height } = canvas;
+        context.clearRect(0, 0, width, height);
+        context.globalAlpha = opacity;
+        const [sx, sy] = [width / (box.x1 - box.x0), height / (box.y1 - box.y0)];
+        let last = "";
+        for (let i = 0; i < held.sizes.length; i++) {
+          const x = (held.places[2 * i] - box.x0) * sx;
+          const y = height - (held.places[2 * i + 1] - box.y0) * sy;
+          if (x < -4 || y < -4 || x > width + 4 || y > height + 4) continue;
+          const colour = `rgb(${held.colours[3 * i]},${held.colours[3 * i + 1]},${held.colours[3 * i + 2]})`;
+          if (colour !== last) context.fillStyle = last = colour;
+          const size = held.sizes[i] * pixels;
+          context.fillRect(x - size / 2, y - size / 2, size, size);
+        }
+      },
+    };
+  }
+
+  /** A grid over the points: the nearest to a place is looked for in the cells around it. */
+  class Near {
+    constructor(xs, ys, box) {
+      this.xs = xs;
+      this.ys = ys;
+      this.box = box;
+      this.side = Math.max(1, Math.min(256, Math.ceil(Math.sqrt(xs.length / 4))));
+      this.first = new Int32Array(this.side ** 2).fill(-1);
+      this.next = new Int32Array(xs.length);
+      for (let i = 0; i < xs.length; i++) {
+        const cell = this.cell(ys[i], "y0", "y1") * this.side + this.cell(xs[i], "x0", "x1");
+        this.next[i] = this.first[cell];
+        this.first[cell] = i;
+      }
+    }
+    cell(value, low, high) {
+      const at = Math.floor(((value - this.box[low]) / (this.box[high] - this.box[low] || 1)) * this.side);
+      return Math.min(this.side - 1, Math.max(0, at));
+    }
+    /** The nearest point within `reach` (of each axis); -1 if none is. */
+    at(x, y, reachX, reachY) {
+      let [best, least] = [-1, 1];
+      for (let row = this.cell(y - reachY, "y0", "y1"); row <= this.cell(y + reachY, "y0", "y1"); row++) {
+        for (let at = this.cell(x - reachX, "x0", "x1"); at <= this.cell(x + reachX, "x0", "x1"); at++) {
+          for (let i = this.first[row * this.side + at]; i >= 0; i = this.next[i]) {
+            const far = ((this.xs[i] - x) / reachX) ** 2 + ((this.ys[i] - y) / reachY) ** 2;
+            if (far < least) [best, least] = [i, far];
+          }
+        }
+      }
+      return best;
+    }
+  }
+
+  const padded = ([low, high]) => {
+    const room = (high - low) * 0.04 || Math.abs(low) * 0.1 || 1;
+    return [low - room, high + room];
+  };
+
+  /** Whether a place lies inside a closed line, by the number of its sides to the right. */
+  saeviz.inside = (x, y, corners) => {
+    let within = false;
+    for (let i = 0, j = corners.length - 1; i < corners.length; j = i++) {
+      const [a, b] = [corners[i], corners[j]];
+      if (a[1] > y !== b[1] > y && x < ((b[0] - a[0]) * (y - a[1])) / (b[1] - a[1]) + a[0]) within = !within;
+    }
+    return within;
+  };
+
+  /**
+   * A figure of many points: `rows` with their `x`, `y` (columns of numbers), a colour `[r, g, b]` by row and whether a
+   * row is large. `describe(row)` gives the elements of the text by the pointer; `onpick(row)` follows a click,
+   * `onlasso(rows)` a line drawn around points, `guides` are lines `{x}` or `{y}` with a name.
+   */
+  saeviz.scatter = ({ rows, x, y, xName, yName, label, colour, large, describe, onpick, onlasso, guides = [] }) => {
+    const kept = rows.filter((row) => Number.isFinite(x(row)) && Number.isFinite(y(row)));
+    if (!kept.length) return el("p", { class: "note" }, `No feature has both ${xName} and ${yName}.`);
+    const xs = Float64Array.from(kept, x);
+    const ys = Float64Array.from(kept, y);
+    const [x0, x1] = padded(saeviz.extent(xs));
+    const [y0, y1] = padded(saeviz.extent(ys));
+    const whole = { x0, x1, y0, y1 };
+    let box = { ...whole };
+    const canvas = el("canvas", { class: "dots", "aria-hidden": "true" });
+    const over = el("canvas", { class: "over", tabindex: 0, role: "img", "aria-label": `${label}; ${number(kept.length)} features. The same features are in the table.` });
+    const tip = el("div", { class: "tip", hidden: true });
+    const figure = el("figure", { class: "scatter" }, canvas, over, tip);
+    const painter = webgl(canvas) ?? flat(canvas);
+    figure.dataset.painter = painter.kind;
+    const scale = [x1 - x0, y1 - y0];
+    // Places between 0 and 1: single precision is enough for them whatever the numbers are.
+    const places = new Float32Array(2 * kept.length);
+    const colours = new Uint8Array(3 * kept.length);
+    const sizes = new Float32Array(kept.length);
+    const order = [...kept.keys()].sort((a, b) => large(kept[a]) - large(kept[b]));
+    order.forEach((i, at) => {
+      places[2 * at] = (xs[i] - x0) / scale[0];
+      places[2 * at + 1] = (ys[i] - y0) / scale[1];
+      colours.set(colour(kept[i]), 3 * at);
+      sizes[at] = large(kept[i]) ? 7 : kept.length > 20000 ? 3 : 4;
+    });
+    painter.load(places, colours, sizes);
+    const near = new Near(xs, ys, whole);
+    const unit = () => ({ x0: (box.x0 - x0) / scale[0], x1: (box.x1 - x0) / scale[0], y0: (box.y0 - y0) / scale[1], y1: (box.y1 - y0) / scale[1] });
+    let [wide, high, pixels, corners, hovered] = [0, 0, 1, null, -1];
+    const toX = (value) => MARGIN.left + ((value - box.x0) / (box.x1 - box.x0)) * (wide - MARGIN.left - MARGIN.right);
+    const toY = (value) => high - MARGIN.bottom - ((value - box.y0) / (box.y1 - box.y0)) * (high - MARGIN.bottom - MARGIN.top);
+    const fromX = (at) => box.x0 + ((at - MARGIN.left) / (wide - MARGIN.left - MARGIN.right)) * (box.x1 - box.x0);
+    const fromY = (at) => box.y0 + ((high - MARGIN.bottom - at) / (high - MARGIN.bottom - MARGIN.top)) * (box.y1 - box.y0);
+
+    const lines = () => {
+      const pen = over.getContext("2d");
+      const style = getComputedStyle(figure);
+      pen.setTransform(pixels, 0, 0, pixels, 0, 0);
+      pen.clearRect(0, 0, wide, high);
+      pen.font = `12px ${style.fontFamily}`;
+      pen.fillStyle = style.color;
+      pen.strokeStyle = style.getPropertyValue("--line");
+      pen.lineWidth = 1;
+      pen.textAlign = "center";
+      for (const tick of saeviz.ticks(box.x0, box.x1, Math.max(2, wide / 110))) {
+        const at = toX(tick);
+        pen.beginPath();
+        pen.moveTo(at, high - MARGIN.bottom);
+        pen.lineTo(at, high - MARGIN.bottom + 4);
+        pen.stroke();
+        pen.fillText(number(tick), at, high - MARGIN.bottom + 16);
+      }
+      pen.textAlign = "right";
+      for (const tick of saeviz.ticks(box.y0, box.y1, Math.max(2, high / 60))) {
+        const at = toY(tick);
+        pen.beginPath();
+        pen.moveTo(MARGIN.left, at);
+        pen.lineTo(wide - MARGIN.right, at);
+        pen.stroke();
+        pen.fillText(number(tick), MARGIN.left - 6, at + 4);
+      }
+      pen.textAlign = "center";
+      pen.fillText(xName, (MARGIN.left + wide - MARGIN.right) / 2, high - 6);
+      pen.save();
+      pen.translate(12, (high - MARGIN.bottom) / 2);
+      pen.rotate(-Math.PI / 2);
+      pen.fillText(yName, 0, 0);
+      pen.restore();
+      pen.setLineDash([5, 4]);
+      pen.strokeStyle = style.getPropertyValue("--muted");
+      for (const guide of guides) {
+        const vertical = guide.x !== undefined;
+        const at = vertical ? toX(guide.x) : toY(guide.y);
+        if (vertical ? at < MARGIN.left || at > wide - MARGIN.right : at < MARGIN.top || at > high - MARGIN.bottom) continue;
+        pen.beginPath();
+        if (vertical) {
+          pen.moveTo(at, MARGIN.top);
+          pen.lineTo(at, high - MARGIN.bottom);
+        } else {
+          pen.moveTo(MARGIN.left, at);
+          pen.lineTo(wide - MARGIN.right, at);
+        }
+        pen.stroke();
+      }
+      pen.setLineDash([]);
+      if (corners) {
+        pen.strokeStyle = style.getPropertyValue("--accent");
+        pen.beginPath();
+        corners.forEach(([cx, cy], i) => (i ? pen.lineTo(cx, cy) : pen.moveTo(cx, cy)));
+        pen.stroke();
+      }
+      if (hovered >= 0) {
+        pen.strokeStyle = style.getPropertyValue("--accent");
+        pen.lineWidth = 2;
+        pen.beginPath();
+        pen.arc(toX(xs[hovered]), toY(ys[hovered]), 6, 0, 7);
+        pen.stroke();
+      }
+    };
+    const draw = () => {
+      painter.draw(unit(), pixels, kept.length > 20000 ? 0.55 : 0.85);
+      lines();
+    };
+    const fit = () => {
+      wide = figure.clientWidth;
+      high = figure.clientHeight;
+      if (!wide || !high) return;
+      pixels = Math.min(2, window.devicePixelRatio || 1);
+      over.width = wide * pixels;
+      over.height = high * pixels;
+      canvas.width = (wide - MARGIN.left - MARGIN.right) * pixels;
+      canvas.height = (high - MARGIN.top - MARGIN.bottom) * pixels;
+      draw();
+    };
+    new ResizeObserver(fit).observe(figure);
+
+    const place = (event) => {
+      const edge = over.getBoundingClientRect();
+      return [event.clientX - edge.left, event.clientY - edge.top];
+    };
+    const pick = ([px, py]) => near.at(fromX(px), fromY(py), (14 / (wide - MARGIN.left - MARGIN.right)) * (box.x1 - box.x0), (14 / (high - MARGIN.top - MARGIN.bottom)) * (box.y1 - box.y0));
+    over.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      corners = [place(event)];
+      over.setPointerCapture(event.pointerId);
+    });
+    over.addEventListener("pointermove", (event) => {
+      const at = place(event);
+      if (corners) {
+        corners.push(at);
+        lines();
+        return;
+      }
+      const found = pick(at);
+      if (found === hovered) return;
+      hovered = found;
+      lines();
+      tip.hidden = found < 0;
+      if (found >= 0) {
+        tip.replaceChildren(...[describe(kept[found])].flat());
+        const room = Math.min(toX(xs[found]) + 12, wide - 190);
+        tip.style.left = `${Math.max(0, room)}px`;
+        tip.style.top = `${Math.min(toY(ys[found]) + 12, high - 60)}px`;
+      }
+    });
+    over.addEventListener("pointerup", (event) => {
+      const drawn = corners;
+      corners = null;
+      if (!drawn) return;
+      const [sx, sy] = drawn[0];
+      const moved = Math.max(...drawn.map(([cx, cy]) => Math.hypot(cx - sx, cy - sy)));
+      if (moved < 6) {
+        const found = pick(place(event));
+        if (found >= 0) onpick(kept[found]);
+      } else if (onlasso) {
+        const around = drawn.map(([cx, cy]) => [fromX(cx), fromY(cy)]);
+        onlasso(Uint32Array.from([...kept.keys()].filter((i) => saeviz.inside(xs[i], ys[i], around)), (i) => kept[i]).sort());
+      }
+      lines();
+    });
+    over.addEventListener("pointerleave", () => {
+      hovered = -1;
+      tip.hidden = true;
+      lines();
+    });
+    over.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const [px, py] = place(event);
+      const [cx, cy] = [fromX(px), fromY(py)];
+      const factor = Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300)));
+      const next = { x0: cx + (box.x0 - cx) * factor, x1: cx + (box.x1 - cx) * factor, y0: cy + (box.y0 - cy) * factor, y1: cy + (box.y1 - cy) * factor };
+      box = next.x1 - next.x0 > scale[0] ? { ...whole } : next;
+      draw();
+    }, { passive: false });
+    over.addEventListener("dblclick", () => {
+      box = { ...whole };
+      draw();
+    });
+    return figure;
+  };
+}

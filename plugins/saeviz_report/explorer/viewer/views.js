@@ -1,0 +1,238 @@
+// The overview of the run, and the view of all its features: filters, plots, table.
+"use strict";
+
+{
+  const { el, said, number, signed, state } = saeviz;
+  const ROW = 58;
+
+  /** Colours that people with any colour vision tell apart (Okabe and Ito 2008). */
+  saeviz.palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7a00", "#666666"];
+  const TIERS = [[150, 150, 150], [0, 114, 178], [230, 159, 0], [0, 158, 115]];
+
+  saeviz.overview = async (features) => {
+    const { run } = features;
+    const sum = (counts) => Object.values(counts).reduce((total, n) => total + n, 0);
+    const figure = (value, word, changes) => el("a", { class: "figure", href: changes ? saeviz.link(changes) : null }, el("strong", {}, value), el("span", {}, word));
+    return [
+      el("section", { class: "headline" },
+        figure(number(run.n_images), "images", { view: "images" }),
+        figure(number(features.n), `features in ${run.spaces.length} ${run.spaces.length === 1 ? "space" : "spaces"}`, { view: "features" }),
+        figure(number(sum(run.tiers)), "selected", { view: "features", "f.tier": Object.keys(run.tiers).join("|") }),
+        run.verdicts.confirmed !== undefined ? figure(number(run.verdicts.confirmed), "names confirmed by the judge", { view: "features", "f.verdict": "confirmed" }) : null),
+      run.notes.length ? el("section", { class: "warnings", "aria-label": "Warnings" }, run.notes.map((note) => el("p", {}, said(note)))) : null,
+      run.ratings.length ? ratings(run) : null,
+      await strongest(features),
+      el("section", {}, el("h2", {}, "Spaces"), el("div", { class: "scroll" }, el("table", { class: "plain" },
+        el("thead", {}, el("tr", {}, ["Space", "Features", "Active on some image", "Selected"].map((word) => el("th", { scope: "col" }, word)))),
+        el("tbody", {}, run.spaces.map((space) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", space: space.name }) }, said(space.name))), [space.n, space.live, space.selected].map((n) => el("td", { class: "number" }, number(n))))))))),
+      run.monosemanticity.length ? el("section", { class: "prose" }, el("h2", {}, "Monosemanticity"), run.monosemanticity.map((sentence) => el("p", {}, said(sentence)))) : null,
+      run.ratings.length ? el("section", { class: "prose" }, el("h2", {}, "How to read r and q"), el("p", {}, said(run.meaning), ", over the images that have both; it does not say that a feature causes a rating. q is its p-value, ", said(run.adjustment), ".")) : null,
+      el("section", {}, el("h2", {}, "Made with"), el("p", { class: "note" }, Object.entries(run.versions).map(([name, version]) => [said(`${name} ${version}`), " "])), el("details", {}, el("summary", {}, "The whole configuration"), el("pre", { tabindex: 0 }, said(JSON.stringify(run.config, null, 2), 200000)))),
+    ];
+  };
+
+  function ratings(run) {
+    const some = (name) => run.ratings.some((rating) => rating[name] !== null);
+    const columns = [["n", "Images"], ["mean", "Mean"], ["sd", "SD"], ["tested", "Features tested"], ["positive", "Significant +"], ["negative", "Significant −"], ["replicated", "Replicated"], ["strongest", "Strongest r"], ["detectable", "Detectable |r|"]].filter(([name]) => some(name));
+    return el("section", {}, el("h2", {}, "What goes along with each rating"), el("div", { class: "scroll" }, el("table", { class: "plain" },
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Rating"), columns.map(([, word]) => el("th", { scope: "col", class: "number" }, word)))),
+      el("tbody", {}, run.ratings.map((rating) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", sort: `-r[${rating.name}]`, [`f.significant[${rating.name}]`]: "1", plot: `volcano:${rating.name}` }) }, said(rating.name, 80))),
+        columns.map(([name]) => el("td", { class: "number" }, name === "strongest" ? signed(rating[name]) : number(rating[name], 2)))))))));
+  }
+
+  /** Per rating the selected features that go along with it most, each way, with the images where they fire most. */
+  async function strongest(features) {
+    const shown = features.run.ratings.slice(0, 4).filter((rating) => features.heads.has(`r[${rating.name}]`));
+    if (!shown.length) return null;
+    const keys = shown.flatMap((rating) => [`r[${rating.name}]`, `significant[${rating.name}]`]);
+    const [columns, items] = await Promise.all([features.columns(["tier", "label", ...keys]), saeviz.need("items")]);
+    const parts = [];
+    for (const rating of shown) {
+      const r = columns.get(`r[${rating.name}]`).values;
+      const significant = columns.get(`significant[${rating.name}]`)?.values;
+      const tier = columns.get("tier").values;
+      const rows = [];
+      for (let row = 0; row < features.n; row++) if (tier[row] && Number.isFinite(r[row]) && (!significant || significant[row] === 1)) rows.push(row);
+      rows.sort((a, b) => r[b] - r[a]);
+      const [most, least] = [rows.filter((row) => r[row] > 0).slice(0, 4), rows.filter((row) => r[row] < 0).slice(-4).reverse()];
+      if (!most.length && !least.length) continue;
+      const side = async (word, list) => list.length ? el("div", {}, el("h4", {}, word), await Promise.all(list.map((row) => tile(features, items, columns.get("label").at(row), r[row], row)))) : null;
+      parts.push(el("section", { class: "pair" }, el("h3", {}, said(rating.name, 80)), el("div", { class: "two" }, await side("Rated higher where these fire", most), await side("Rated lower where these fire", least))));
+    }
+    return parts.length ? el("section", {}, el("h2", {}, "Strongest selected features"), parts) : null;
+  }
+
+  async function tile(features, items, label, r, row) {
+    const images = await saeviz.imagesOf(features, row);
+    return el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) },
+      el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 4)].map((item) => thumb(items, item)) : null),
+      el("span", {}, el("strong", {}, label ? said(label, 60) : "not named"), el("span", { class: "id" }, said(features.name(row)))), el("span", { class: `r ${r < 0 ? "minus" : "plus"}` }, signed(r)));
+  }
+
+  function thumb(items, item) {
+    const small = items.thumbnails[item];
+    return small ? el("img", { src: saeviz.pictureAddress(small[0]), alt: "", loading: "lazy" }) : null;
+  }
+
+  // ---- all features ----
+
+  /** The rows that fit the address, in its order. Made once for each state of filters and order. */
+  saeviz.rowsWanted = async (features) => {
+    const found = state.read();
+    const asked = JSON.stringify([...found].filter(([key]) => /^[fr]\.|^q$|^space$|^sort$/.test(key)));
+    if (features.asked !== asked) {
+      const tests = await saeviz.wanted(features);
+      let rows = saeviz.matching(features.n, tests);
+      const sort = found.get("sort") ?? defaultSort(features);
+      const key = sort.replace(/^-/, "");
+      const column = (await features.columns([key])).get(key);
+      if (column) rows = saeviz.sorted(rows, column, sort.startsWith("-"));
+      [features.asked, features.rows] = [asked, rows];
+    }
+    return features.rows;
+  };
+  const defaultSort = (features) => (features.run.columns.some((head) => head.name === "rank") ? "rank" : "-n_active");
+
+  saeviz.featureColumns = (features) => {
+    const chosen = state.get("columns");
+    if (chosen) return chosen.split("|").filter((key) => features.heads.has(key));
+    const ratings = features.run.ratings.slice(0, 5).map((rating) => `r[${rating.name}]`);
+    return ["tier", "monosemanticity", "n_active", ...ratings].filter((key) => features.heads.has(key));
+  };
+
+  saeviz.featuresView = async (features) => {
+    const rows = await saeviz.rowsWanted(features);
+    const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features, rows), plots(features, rows), saeviz.need("items")]);
+    const keys = saeviz.featureColumns(features);
+    const columns = await features.columns([...keys, "label", ...keys.filter((key) => key.startsWith("r[")).map((key) => key.replace(/^r/, "significant"))]);
+    const search = el("input", { type: "search", id: "search", placeholder: "Search names and descriptions", "aria-label": "Search names and descriptions", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => state.set({ q: search.value }, { replace: true }), 200); } });
+    const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
+    return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
+      el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys)),
+      plot, grid(features, items, rows, keys, columns)))];
+  };
+
+  function columnChooser(features, keys) {
+    const all = [...features.heads.keys()].filter((key) => key !== "label");
+    const change = (key, on) => state.set({ columns: (on ? [...keys, key] : keys.filter((one) => one !== key)).join("|") });
+    return el("details", { class: "menu" }, el("summary", {}, "Columns"), el("div", { class: "choices" }, all.map((key) => el("label", { class: "box" }, el("input", { type: "checkbox", checked: keys.includes(key), onchange: (event) => change(key, event.target.checked) }), el("span", {}, said(saeviz.title(key), 60))))));
+  }
+
+  async function exportRows(features, rows, keys) {
+    const columns = await features.columns(["label", ...keys]);
+    const lines = [["feature", ...columns.keys()].map(saeviz.field).join(",")];
+    for (const row of rows) lines.push([features.name(row), ...[...columns.values()].map((column) => column.at(row))].map(saeviz.field).join(","));
+    saeviz.save("features.csv", "text/csv", `${lines.join("\r\n")}\r\n`);
+  }
+
+  /** Only the rows in sight are elements; the height of the others is kept by the box they lie in. */
+  function grid(features, items, rows, keys, columns) {
+    const sort = state.get("sort", defaultSort(features));
+    const head = (key, word, number) => {
+      const on = sort.replace(/^-/, "") === key;
+      const next = on && sort.startsWith("-") ? key : `-${key}`;
+      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
+    };
+    const template = `minmax(15rem, 3fr) ${keys.map(() => "minmax(6.8rem, 1fr)").join(" ")}`;
+    const body = el("div", { class: "rows", role: "rowgroup" });
+    const tall = el("div", { class: "tall" }, body);
+    const box = el("div", { class: "grid", role: "table", tabindex: 0, "aria-label": "Features", "aria-rowcount": rows.length + 1 },
+      el("div", { class: "head", role: "rowgroup" }, el("div", { class: "row", role: "row" }, head("label", "Feature", false), keys.map((key) => head(key, saeviz.title(key), !features.heads.get(key).text)))), tall);
+    tall.style.height = `${rows.length * ROW}px`;
+    box.style.setProperty("--columns", template);
+    box.style.setProperty("--least", `${18 + 7.6 * keys.length}rem`);
+    let first = -1;
+    const show = () => {
+      const from = Math.max(0, Math.floor((box.scrollTop - 4 * ROW) / ROW));
+      if (from === first) return;
+      first = from;
+      body.style.transform = `translateY(${from * ROW}px)`;
+      body.replaceChildren(...[...rows.slice(from, from + 40)].map((row, i) => line(features, items, keys, columns, row, from + i)));
+    };
+    box.addEventListener("scroll", show, { passive: true });
+    show();
+    if (!rows.length) tall.replaceChildren(el("p", { class: "note" }, "No feature fits all of this. ", el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters")));
+    return box;
+  }
+
+  function line(features, items, keys, columns, row, place) {
+    const label = columns.get("label")?.at(row);
+    const thumbs = el("span", { class: "thumbs" });
+    saeviz.imagesOf(features, row).then((images) => images && thumbs.replaceChildren(...[...images.items.slice(0, 3)].map((item) => thumb(items, item)).filter(Boolean)));
+    return el("div", { class: "row", role: "row", "aria-rowindex": place + 2 },
+      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, thumbs, el("span", {}, el("strong", {}, label ? said(label, 60) : "–"), el("span", { class: "id" }, said(features.name(row)))))),
+      keys.map((key) => cell(features, columns, key, row)));
+  }
+
+  function cell(features, columns, key, row) {
+    const value = columns.get(key).at(row);
+    if (features.heads.get(key).text) return el("div", { role: "cell" }, said(value, 80));
+    if (!key.startsWith("r[")) return el("div", { role: "cell", class: "number" }, key === "tier" && value === 0 ? "–" : number(value, 3));
+    const significant = columns.get(key.replace(/^r/, "significant"))?.at(row) === 1;
+    const shade = el("div", { role: "cell", class: `number r ${value < 0 ? "minus" : "plus"} ${significant ? "significant" : ""}`, title: significant ? "significant" : null }, signed(value));
+    if (Number.isFinite(value)) shade.style.setProperty("--strength", Math.min(1, Math.abs(value) * 1.6).toFixed(2));
+    return shade;
+  }
+
+  // ---- plots ----
+
+  function kinds(features) {
+    const has = (key) => features.heads.has(key);
+    const ratings = features.run.ratings.map((rating) => rating.name).filter((name) => has(`r[${name}]`));
+    return [
+      has("monosemanticity") && ratings.length ? ["ms", "Monosemanticity and strongest r"] : null,
+      ...ratings.filter((name) => has(`q[${name}]`)).slice(0, 12).map((name) => [`volcano:${name}`, `Volcano: ${name}`]),
+      has("monosemanticity") && has("ms_null_mean") ? ["null", "Monosemanticity over its null"] : null,
+      ...ratings.filter((name) => has(`r_held_out[${name}]`)).slice(0, 12).map((name) => [`held:${name}`, `Found and held-out r: ${name}`]),
+      has("map_x") && has("map_y") ? ["map", "Map of features"] : null,
+      ["none", "No plot"],
+    ].filter(Boolean);
+  }
+
+  async function plots(features, rows) {
+    const all = kinds(features);
+    const asked = state.get("plot", all[0][0]);
+    const kind = all.some(([name]) => name === asked) ? asked : all[0][0];
+    const choose = el("select", { "aria-label": "Plot", onchange: () => state.set({ plot: choose.value }) }, all.map(([name, title]) => el("option", { value: name, selected: name === kind }, saeviz.plainly(title, 60))));
+    const tools = el("div", { class: "bar plotbar" }, choose);
+    const figure = kind === "none" ? null : await plotted(features, rows, kind);
+    if (figure) tools.append(el("span", { class: "note" }, "Click opens a feature, a line drawn around points makes a list, the wheel zooms, a double click goes back."));
+    return el("div", { class: "plot" }, tools, figure);
+  }
+
+  async function plotted(features, rows, kind) {
+    const [name, rating] = kind.split(/:(.*)/s);
+    const rated = features.run.ratings.map((one) => `r[${one.name}]`).filter((key) => features.heads.has(key));
+    const keys = { ms: ["monosemanticity", ...rated], volcano: [`r[${rating}]`, `q[${rating}]`], null: ["ms_null_mean", "monosemanticity"], held: [`r[${rating}]`, `r_held_out[${rating}]`], map: ["map_x", "map_y"] }[name];
+    const columns = await features.columns([...keys, "tier", "label"]);
+    const [values, tier, label] = [keys.map((key) => columns.get(key).values), columns.get("tier")?.values, columns.get("label")];
+    const largest = (row) => {
+      let most = NaN;
+      for (const column of values.slice(1)) {
+        const size = Math.abs(column[row]);
+        if (size === size && !(size <= most)) most = size;
+      }
+      return most;
+    };
+    const plain = { x: (row) => values[0][row], y: (row) => values[1][row] };
+    const axes = {
+      ms: { x: plain.x, y: largest, xName: "monosemanticity", yName: "largest |r|" },
+      volcano: { x: plain.x, y: (row) => -Math.log10(Math.max(values[1][row], 1e-300)), xName: `r with ${saeviz.plainly(rating ?? "", 40)}`, yName: "−log10 q", guides: [{ y: -Math.log10(0.05) }, { x: 0 }] },
+      null: { ...plain, xName: "images drawn at random", yName: "monosemanticity" },
+      held: { ...plain, xName: "r found", yName: "r on held-out images", guides: [{ x: 0 }, { y: 0 }] },
+      map: { ...plain, xName: "", yName: "" },
+    }[name];
+    return saeviz.scatter({
+      rows: [...rows], ...axes, label: kinds(features).find(([one]) => one === kind)[1],
+      colour: (row) => TIERS[Math.min(tier?.[row] ?? 0, 3)],
+      large: (row) => (tier?.[row] ?? 0) > 0,
+      describe: (row) => {
+        const thumbs = el("span", { class: "thumbs" });
+        Promise.all([saeviz.imagesOf(features, row), saeviz.need("items")]).then(([images, items]) => images && thumbs.replaceChildren(...[...images.items.slice(0, 2)].map((item) => thumb(items, item)).filter(Boolean)));
+        return [thumbs, el("span", {}, el("strong", {}, label?.at(row) ? said(label.at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))];
+      },
+      onpick: (row) => state.set({ feature: features.name(row) }),
+      onlasso: (chosen) => chosen.length && saeviz.openList(features, chosen),
+    });
+  }
+}

@@ -1,0 +1,283 @@
+"""The explorer in a real browser, opened from disk, made from a real run of components that need no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import saeviz
+from saeviz_report import ExplorerOptions
+from saeviz_report.explorer.reporter import ExplorerReport
+from tests.conftest import FAKE_RUN
+
+HOSTILE = "<img src=x onerror=window.broken=1><script>window.broken=1</script>\u202e"
+NAMES = "[...document.querySelectorAll('.rows .id')].map(one => one.textContent)"
+COUNT = "document.getElementById('count').textContent"
+CARD = "document.getElementById('card')"
+OF_THE_GRAPHICS = ("GL Driver Message", "software WebGL")
+"""What Chromium says of a machine without a graphics processor."""
+
+
+SETTLED = """new Promise(done => {
+  const ready = () => document.documentElement.dataset.ready && saeviz.shows === location.hash;
+  const look = () => setTimeout(() => ready() ? done() : look(), 30);
+  look();
+})"""
+CLICK = "[...document.querySelectorAll(%s)].find(one => one.textContent.startsWith(%s)).click()"
+ENTER = """((selector, text, event) => {
+  const box = document.querySelector(selector);
+  box.value = text;
+  box.dispatchEvent(new Event(event));
+})(%s, %s, %s)"""
+DRAG = """((selector, places) => {
+  const over = document.querySelector(selector), box = over.getBoundingClientRect();
+  over.setPointerCapture = () => {};
+  places.forEach(([x, y], i) => over.dispatchEvent(new PointerEvent(
+    i === 0 ? 'pointerdown' : i === places.length - 1 ? 'pointerup' : 'pointermove',
+    {clientX: box.left + x * box.width, clientY: box.top + y * box.height})));
+})(%s, %s)"""
+PAINTED = """(() => {
+  const canvas = document.querySelector('.dots'), flat = document.createElement('canvas');
+  [flat.width, flat.height] = [canvas.width, canvas.height];
+  const pen = flat.getContext('2d');
+  pen.drawImage(canvas, 0, 0);
+  return pen.getImageData(0, 0, flat.width, flat.height).data.some(part => part > 0);
+})()"""
+NO_WEBGL = """HTMLCanvasElement.prototype.getContext = new Proxy(HTMLCanvasElement.prototype.getContext, {
+  apply: (get, canvas, [kind, more]) => kind === 'webgl2' ? null : get.call(canvas, kind, more)
+}), 1"""
+
+
+class Hostile(saeviz.Run):
+    """The run with names that would like to be a script."""
+
+    @property
+    def labels(self) -> Mapping[saeviz.Feature, saeviz.FeatureLabel]:
+        return {
+            chosen.feature: saeviz.FeatureLabel(f"concept {number} {HOSTILE}", HOSTILE, (HOSTILE,), HOSTILE, 0.5)
+            for number, chosen in enumerate(self.selected)
+        }
+
+
+@pytest.fixture(scope="module")
+def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    path = tmp_path_factory.mktemp("explorer") / "fake.toml"
+    path.write_text(FAKE_RUN)
+    finished = saeviz.run(path)
+    finished.__class__ = Hostile
+    return finished
+
+
+@pytest.fixture(scope="module")
+def page(run: saeviz.Run) -> Path:
+    return ExplorerReport(ExplorerOptions(), saeviz.Context()).write(run)
+
+
+class Tab:
+    """The page in the browser, at the place that its address names."""
+
+    def __init__(self, browser: Any, page: Path) -> None:
+        self.browser = browser
+        browser.open(page)
+        self.settle()
+
+    def run(self, script: str) -> Any:
+        return self.browser.run(script)
+
+    def go(self, address: str) -> None:
+        self.do(f"location.hash = {json.dumps(address)}")
+
+    def do(self, script: str) -> None:
+        """Something that a user does, and what follows from it."""
+        self.run(f"void ({script})")
+        self.settle()
+
+    def click(self, text: str, among: str = "button") -> None:
+        """Click the first of the elements whose text begins so."""
+        self.do(CLICK % (json.dumps(among), json.dumps(text)))
+
+    def enter(self, text: str, into: str, event: str = "change") -> None:
+        """Write into a box."""
+        self.do(ENTER % (json.dumps(into), json.dumps(text), json.dumps(event)))
+
+    def drag(self, over: str, *places: tuple[float, float]) -> None:
+        """Press, move and let go over an element; places are shares of its width and height."""
+        self.do(DRAG % (json.dumps(over), json.dumps(places)))
+
+    def wait(self, milliseconds: int) -> None:
+        self.run(f"new Promise(done => setTimeout(done, {milliseconds}))")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page shows what its address says."""
+        self.run(SETTLED)
+
+    def messages(self) -> list[str]:
+        return [text for text in self.browser.messages if not any(word in text for word in OF_THE_GRAPHICS)]
+
+
+@pytest.fixture
+def tab(browser: Any, page: Path) -> Iterator[Tab]:
+    opened = Tab(browser, page)
+    yield opened
+    assert opened.messages() == []
+    assert opened.run("window.broken") is None
+    assert all(url.startswith((page.parent.as_uri(), "data:")) for url in browser.requests)
+
+
+def test_the_overview_leads_to_features_of_a_rating(tab: Tab, run: saeviz.Run) -> None:
+    text = tab.run("document.getElementById('main').innerText")
+    assert "What goes along with each rating" in text
+    tab.click(run.ratings[0], "table a")
+    assert tab.run("saeviz.state.get('view')") == "features"
+    assert tab.run("saeviz.state.get('sort')") == f"-r[{run.ratings[0]}]"
+
+
+def test_every_feature_is_in_the_table_in_the_order_asked_for(tab: Tab, run: saeviz.Run) -> None:
+    tab.go("view=features&plot=none&sort=-n_active")
+    n = sum(space.n_features for space in run.spaces)
+    assert tab.run(COUNT) == f"{n} of {n} features"
+    scores = run.scores.sort_values("n_active", ascending=False, kind="stable")
+    assert tab.run(NAMES)[:5] == [str(saeviz.feature_of(row)) for row in scores.head(5).to_dict("records")]
+    tab.do("document.querySelector('.head button').click()")
+    assert tab.run("document.querySelector('[aria-sort=descending]').textContent").startswith("Feature")
+
+
+def test_search_filter_and_range_narrow_it_and_stand_in_the_address(tab: Tab, run: saeviz.Run) -> None:
+    tab.go("view=features&plot=none")
+    tab.enter("concept", "#search", "input")
+    tab.wait(300)
+    assert tab.run("saeviz.state.get('q')") == "concept"
+    named = len(run.selected)
+    assert tab.run(COUNT).startswith(f"{named} of ")
+    tab.click("layer1.cls", ".filters .box")
+    assert tab.run("saeviz.state.get('space')") == "layer1.cls"
+    in_space = sum(str(chosen.feature).startswith("layer1.cls/") for chosen in run.selected)
+    assert tab.run(COUNT).startswith(f"{in_space} of ")
+    tab.go("view=features&plot=none&r.n_active=5..10")
+    assert tab.run(COUNT).startswith(f"{run.scores['n_active'].between(5, 10).sum()} of ")
+    tab.click("Clear filters")
+    assert tab.run("saeviz.state.get('r.n_active')") == ""
+
+
+def test_a_range_is_chosen_by_dragging_over_its_histogram(tab: Tab) -> None:
+    tab.go("view=features&plot=none")
+    tab.drag(".brushable", (0.25, 0.5), (0.5, 0.5), (0.75, 0.5))
+    assert tab.run("[...saeviz.state.read().keys()].filter(key => key.startsWith('r.')).length") == 1
+
+
+def test_a_card_shows_images_relations_and_is_left_by_keyboard(tab: Tab, run: saeviz.Run) -> None:
+    feature = run.selected[0].feature
+    tab.go(f"view=features&plot=none&feature={feature}")
+    card = tab.run(f"{CARD}.innerText")
+    assert str(feature) in card
+    assert "Where it fires most" in card
+    assert "<img src=x" in card, "markup is shown as the text that it is"
+    assert "\\u202e" in card, "what turns the direction of text is spelt out"
+    shown = tab.run("[...document.querySelectorAll('#card .strip')][0].querySelectorAll('.picture').length")
+    assert shown == min(12, int(run.scores_of(feature)["n_active"]))
+    tab.do(f"{CARD}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowRight'}}))")
+    assert tab.run("saeviz.state.get('feature')") != str(feature)
+    tab.do(f"{CARD}.dispatchEvent(new Event('cancel', {{cancelable: true}}))")
+    assert not tab.run(f"{CARD}.open")
+
+
+def test_from_a_feature_to_an_image_and_back(tab: Tab, run: saeviz.Run) -> None:
+    feature = run.selected[0].feature
+    tab.go(f"view=features&plot=none&feature={feature}")
+    tab.do("document.querySelector('#card .picture').click()")
+    image = run.top_item_ids(feature)[0][0]
+    assert image in tab.run("document.querySelector('main h2').textContent")
+    fired = tab.run("[...document.querySelectorAll('.fired .id')].map(one => one.textContent)")
+    assert str(feature) in fired
+    tab.do("history.back()")
+    tab.wait(200)
+    assert tab.run(f"{CARD}.open")
+
+
+@pytest.mark.parametrize("webgl", [True, False])
+def test_points_are_hovered_clicked_and_gathered_with_a_lasso(tab: Tab, run: saeviz.Run, webgl: bool) -> None:
+    if not webgl:
+        tab.run(NO_WEBGL)
+    tab.go("view=features&plot=ms")
+    tab.wait(100)
+    assert tab.run("document.querySelector('.scatter').dataset.painter") == ("webgl2" if webgl else "canvas")
+    assert tab.run(PAINTED)
+    tab.drag(".over", (0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))
+    assert tab.run("saeviz.state.get('view')") == "lists"
+    relations = run.correlations.groupby(saeviz.KEYS)["r"].max().notna()
+    scored = run.scores.set_index(saeviz.KEYS)["monosemanticity"].notna()
+    both = int((relations & scored.loc[relations.index]).sum())
+    assert tab.run("document.querySelectorAll('.tiles li').length") == both
+
+
+def test_a_list_is_in_the_address_and_can_be_renamed_and_saved(tab: Tab, run: saeviz.Run) -> None:
+    first, second = (chosen.feature for chosen in run.selected[:2])
+    tab.go(f"view=lists&list.mine={first.space_name}:{first.index};{second.space_name}:{second.index}")
+    assert tab.run("document.querySelectorAll('.tiles li').length") == 2
+    tab.run("saeviz.save = (name, kind, text) => (window.saved = [name, text]), 1")
+    tab.click("CSV", "main button")
+    name, text = tab.run("window.saved")
+    assert name == "mine.csv"
+    assert [line.split(",")[0] for line in text.splitlines()] == ["feature", str(first), str(second)]
+    tab.enter("ours", "main input")
+    assert tab.run("saeviz.state.get('list.ours')") != ""
+    tab.do("document.querySelector('.tiles button').click()")
+    assert tab.run("document.querySelectorAll('.tiles li').length") == 1
+
+
+def test_no_field_of_a_csv_file_is_a_formula(tab: Tab) -> None:
+    assert tab.run("['=1+1', '+a', '-a', '@a', 'a\"b', 'x,y', 'plain', -1.5, NaN].map(saeviz.field)") == [
+        "'=1+1", "'+a", "'-a", "'@a", '"a""b"', '"x,y"', "plain", "-1.5", "",
+    ]  # fmt: skip
+
+
+def test_reloading_keeps_what_was_chosen(tab: Tab, run: saeviz.Run) -> None:
+    tab.go(f"view=images&by=-ratings:{run.ratings[0]}")
+    before = tab.run("[...document.querySelectorAll('.wall .below')].map(one => one.textContent)")
+    assert before == sorted(before, key=lambda text: -float(text.replace("\N{MINUS SIGN}", "-")))
+    tab.browser.reload()
+    tab.settle()
+    assert tab.run("[...document.querySelectorAll('.wall .below')].map(one => one.textContent)") == before
+
+
+@pytest.mark.parametrize("view", ["overview", "features", "images", "lists"])
+def test_nothing_is_wider_than_a_phone(browser: Any, page: Path, view: str) -> None:
+    tab = Tab(browser, page)
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
+    tab.go(f"view={view}")
+    assert tab.run("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "feature=nowhere/1",
+        "feature=layer1.cls/99999",
+        "image=none&view=image",
+        "view=nothing",
+        "sort=r[no]",
+        "r.max=a..b",
+        "list.x=;;:",
+        "q=%ff",
+    ],
+)
+def test_an_address_that_makes_no_sense_is_no_accident(tab: Tab, address: str) -> None:
+    tab.go(f"view=features&{address}")
+    assert tab.run("document.getElementById('main').innerText.length") > 10
+
+
+def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "explorer"
+    shutil.copytree(page.parent, folder)
+    data = folder / "data" / "run.js"
+    data.write_text(data.read_text().replace('"version":1', '"version":2'))
+    browser.open(folder / "index.html")
+    browser.run("new Promise(done => setTimeout(done, 300))")
+    assert "version 2" in browser.run("document.getElementById('main').innerText")

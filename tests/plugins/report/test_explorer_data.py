@@ -1,0 +1,174 @@
+"""The data files of the explorer say of every feature and image what the tables of the run say."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+
+import numpy as np
+import pytest
+
+import saeviz
+from saeviz_report import ExplorerOptions
+from saeviz_report.explorer import activations
+from saeviz_report.explorer.encoding import numbers, texts
+from saeviz_report.explorer.files import as_script
+from saeviz_report.explorer.items import nearest
+from saeviz_report.explorer.reporter import ExplorerReport
+from tests.conftest import FAKE_RUN
+
+
+@pytest.fixture(scope="module")
+def run(clean_environment, tmp_path_factory):
+    path = tmp_path_factory.mktemp("explorer") / "fake.toml"
+    path.write_text(FAKE_RUN)
+    return saeviz.run(path)
+
+
+def write(run, **options):
+    return ExplorerReport(ExplorerOptions(**options), saeviz.Context()).write(run).parent
+
+
+@pytest.fixture(scope="module")
+def folder(run):
+    return write(run)
+
+
+def content(folder, name):
+    """What a data file hands over, read as the JSON that it is."""
+    text = (folder / "data" / f"{name}.js").read_text(encoding="ascii")
+    start = f'saeviz.receive("{name}", '
+    assert text.startswith(start)
+    assert text.endswith(");\n")
+    return json.loads(text[len(start) : -3])
+
+
+def unpack(packed):
+    """The values of a column, as the viewer reads them."""
+    if packed["kind"] == "text":
+        return [packed["values"][code] for code in unpack(packed["codes"])]
+    return np.frombuffer(base64.b64decode(packed["data"]), dtype=f"<{packed['kind']}")
+
+
+def column(folder, name, rating=None):
+    heads = content(folder, "run")["columns"]
+    [number] = [at for at, head in enumerate(heads) if (head["name"], head["rating"]) == (name, rating)]
+    return unpack(content(folder, f"columns/{number}"))
+
+
+def table_of(run, table, name):
+    """A column of a table of the run in the order of spaces and features."""
+    return np.concatenate([saeviz.rows_in(table, space).sort_values("feature")[name] for space in run.spaces])
+
+
+@pytest.mark.parametrize("name", ["n_active", "max", "monosemanticity"])
+def test_scores_are_there_for_every_feature(run, folder, name):
+    expected = table_of(run, run.scores, name)
+    assert len(expected) == sum(space.n_features for space in run.spaces)
+    np.testing.assert_allclose(column(folder, name), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["r", "p", "q", "ci_low", "significant"])
+def test_relations_are_there_for_every_feature_and_rating(run, folder, name):
+    for rating in run.ratings:
+        expected = table_of(run, run.correlations[run.correlations["rating"] == rating], name)
+        np.testing.assert_allclose(column(folder, name, rating), expected, rtol=1e-6)
+
+
+def test_selection_and_names(run, folder):
+    starts = np.cumsum([0, *(space.n_features for space in run.spaces)])
+    rows = {str(space): start for space, start in zip(run.spaces, starts, strict=False)}
+    tier, rank, label = (column(folder, name) for name in ("tier", "rank", "label"))
+    assert (tier > 0).sum() == len(run.selected) > 0
+    for place, chosen in enumerate(run.selected, start=1):
+        row = rows[str(chosen.feature).partition("/")[0]] + chosen.feature.index
+        assert (tier[row], rank[row], label[row]) == (chosen.tier, place, run.labels[chosen.feature].label)
+        assert content(folder, "labels")[str(row)]["reason"] == chosen.reason
+    assert np.isnan(rank[tier == 0]).all()
+
+
+def test_activations_are_there_by_feature_and_by_image(run, folder):
+    expected = np.concatenate([run.features(space).matrix.toarray() for space in run.spaces], axis=1)
+    for kind, size, table in (
+        ("features", activations.FEATURES_A_FILE, expected.T),
+        ("images", activations.IMAGES_A_FILE, expected),
+    ):
+        found = np.zeros_like(table)
+        for number in range(math.ceil(len(table) / size)):
+            block = {name: unpack(packed) for name, packed in content(folder, f"{kind}/{number}").items()}
+            ends = np.cumsum(block["counts"])
+            for place, (end, count) in enumerate(zip(ends, block["counts"], strict=True)):
+                others, values = block["others"][end - count : end], block["values"][end - count : end]
+                assert (np.diff(values) <= 0).all(), "the strongest comes first"
+                found[number * size + place, others] = values
+        np.testing.assert_array_equal(found, table)
+
+
+def test_a_run_with_very_many_activations_has_a_report_without_them(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(activations, "MOST", 10)
+    folder = write(run)
+    assert content(folder, "run")["features_a_file"] is None
+    assert not list((folder / "data" / "features").glob("*.js")), "those of the earlier report are gone"
+    monkeypatch.undo()
+    write(run)
+
+
+def test_images_have_their_ratings_texts_and_pictures(run, folder):
+    items = content(folder, "items")
+    assert items["ids"] == [item.item_id for item in run.items]
+    for rating in run.ratings:
+        np.testing.assert_allclose(unpack(items["ratings"][rating]), run.ratings_table[rating], rtol=1e-6)
+    for file, width, height in items["thumbnails"]:
+        assert (folder / "pictures" / file).is_file()
+        assert width > 0 < height
+    assert len(unpack(items["nearest"])) == len(run.items) * items["n_nearest"]
+
+
+def test_nearest_images_are_those_of_the_largest_cosine():
+    random = np.random.default_rng(0)
+    points = random.normal(size=(30, 5)).astype(np.float32)
+    points[7] = np.nan
+    units = points / np.linalg.norm(points, axis=1, keepdims=True)
+    cosines = units @ units.T
+    found = nearest(points)
+    for row in range(30):
+        others = [other for other in np.argsort(-cosines[row], kind="stable") if other not in (row, 7)]
+        assert list(found[row]) == ([7] * 12 if row == 7 else others[:12])
+
+
+@pytest.mark.parametrize("values", [[1.5, float("nan"), -2.0], [1e-300, 1.0], [], [float("nan")], [1e300]])
+def test_numbers_read_back(values):
+    np.testing.assert_allclose(unpack(numbers(np.array(values))), values, rtol=1e-7)
+
+
+def test_texts_read_back_however_many_there_are():
+    words = [str(number % 300) for number in range(1000)] + ["", "<script>", "\u202e"]
+    assert unpack(texts(words)) == words
+
+
+def test_no_text_ends_the_script_that_holds_it():
+    hostile = "</script><!--\u2028\ud800'\"\\"
+    script = as_script("x", {hostile: [hostile, float("nan")]})
+    assert script.isascii()
+    assert "<" not in script
+    assert json.loads(script.removeprefix('saeviz.receive("x", ').removesuffix(");\n")) == {hostile: [hostile, None]}
+
+
+def test_writing_again_leaves_the_same_files(run, folder):
+    def found():
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = found()
+    (folder / "data" / "columns" / "999.js").write_text("of an earlier report")
+    write(run)
+    assert found() == before
+
+
+def test_the_policy_of_the_page_lets_nothing_in_from_elsewhere(folder):
+    page = (folder / "index.html").read_text()
+    [policy] = [line for line in page.splitlines() if "Content-Security-Policy" in line]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy.partition("content=")[2]
+    assert "//" not in page.replace("<!doctype html>", "")
