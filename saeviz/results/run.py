@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from saeviz.results.opened import Opened
-    from saeviz.typing import Float32Array
+    from saeviz.results.plots import Plots
+    from saeviz.typing import Float32Array, FloatArray
 
 
 class Run:
@@ -212,6 +213,15 @@ class Run:
         batches = self._session.components.store.read(space, ids) if ids else ()
         return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
 
+    def activations(self, feature: Feature | str) -> FloatArray:
+        """The activation of one feature on every image of `items`, float64 `[n_items]`."""
+        import numpy as np
+
+        found, item_ids = self._feature(feature), self._rundir.extracted_ids()
+        batches = self.batches(found.space_name, item_ids)
+        parts = [batch.matrix[:, [found.index]].toarray()[:, 0] for batch in batches]
+        return np.concatenate([np.zeros(0), *parts])
+
     def top_images(self, feature: Feature | str, k: int | None = None) -> list[TopImage]:
         """The images on which a feature fires most, strongest first; at most `run.top_images` of them."""
         found, items = self._feature(feature), self._session.dataset.by_id
@@ -306,6 +316,13 @@ class Run:
         if not isinstance(component, HasModelFiles):
             raise DataError(f"the component of [{table}] does not say which files it uses")
         return list(component.model_files())
+
+    @property
+    def plot(self) -> Plots:
+        """Figures to change and save, such as `run.plot.volcano("valence")`. `ConfigError` without matplotlib."""
+        from saeviz.results.plots import Plots
+
+        return Plots(self)
 
     @cached_property
     def _session(self) -> Opened:

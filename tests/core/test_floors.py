@@ -16,7 +16,7 @@ FLOORS = (
     "formats pictures",
     "contract",
     "discovery cache",
-    "config toolkit",
+    "config toolkit display",
     "results",
     "pipeline testing comparison",
     "pipeline.naming pipeline.sharing stores",

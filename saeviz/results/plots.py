@@ -1,0 +1,184 @@
+"""Figures of a run: which of its numbers go into which figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from saeviz.formats.plain import quoted
+from saeviz.pictures.rgb import to_rgb
+from saeviz.values.errors import ConfigError, DataError, ImageError
+from saeviz.values.features import Feature
+from saeviz.values.keys import KEYS, features_of
+from saeviz.values.relations import facts_of, main_relation, measure_of, relation_prefixes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+    from saeviz.results.run import Run
+    from saeviz.typing import FloatArray
+
+
+class _Relations(NamedTuple):
+    """The main correlation of a run with one rating."""
+
+    table: pd.DataFrame
+    measure: str
+    alpha: float
+
+
+class Plots:
+    """Figures of a run, each a Matplotlib `Figure` to change and save; none is shown or kept by Matplotlib itself.
+
+    Raises `ConfigError` if matplotlib is not installed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        if find_spec("matplotlib") is None:
+            raise ConfigError("figures need matplotlib: pip install 'saeviz[plot]'")
+        self._run = run
+
+    def volcano(self, rating: str, *, named: int = 4) -> Figure:
+        """How strong (r) and how certain (p) the correlation of each feature with a rating is.
+
+        The labels of the `named` most certain ones on each side are written beside them.
+        """
+        from saeviz.display.relations import volcano
+
+        found = self._relations(rating)
+        table = found.table.assign(name=self._names(features_of(found.table)))
+        return volcano(table, rating=rating, measure=found.measure, alpha=found.alpha, named=named)
+
+    def replication(self, rating: str) -> Figure:
+        """The significant correlations with a rating: r where they were found and r on images that were held out."""
+        from saeviz.display.relations import replication
+
+        found = self._relations(rating)
+        if "r_held_out" not in found.table:
+            raise DataError(f"{self._run.dir}: no images were held out; set split, such as 0.5, of a correlation")
+        significant = found.table[found.table["significant"] == 1]
+        return replication(significant, rating=rating, measure=found.measure)
+
+    def ms(self, against: str = "n_active") -> Figure:
+        """Monosemanticity of each feature, against the number of images that it fires on.
+
+        `against` may also be a rating, for the absolute r with it, or any other column of `scores` with numbers.
+        """
+        from saeviz.display.features import Against, monosemanticity
+
+        scores = self._run.scores
+        if "monosemanticity" not in scores:
+            raise DataError(f"{self._run.dir} has no monosemanticity; add the scorer monosemanticity")
+        if against == "n_active":
+            counts = scores["n_active"].to_numpy(dtype=float)
+            what = Against("images it fires on", counts, is_count=True)
+        elif against in self._run.ratings:
+            measure = self._relations(against).measure
+            what = Against(f"absolute {measure} with {against}", abs(self._r_of(against)))
+        else:
+            what = Against(against.replace("_", " "), self._numbers(against))
+        mean = self._run.facts.get("monosemanticity_baseline_mean")
+        return monosemanticity(scores, what, random_pairs=mean if isinstance(mean, float) else None)
+
+    def map(self, colour: str = "space", *, named: int = 0) -> Figure:
+        """All features on the map of the scorer `map`, coloured by their space.
+
+        `colour` may also be a rating, for r with it, or any column of `scores`. Labels of the first `named` selected
+        features are written beside them.
+        """
+        from saeviz.display.features import feature_map
+
+        run = self._run
+        if "map_x" not in run.scores:
+            raise DataError(f'{run.dir} has no map; add the scorer with [[scorers]] use = "map" and run it again')
+        rows = {feature: row for row, feature in enumerate(features_of(run.scores))} if named else {}
+        chosen = [one.feature for one in run.selected[:named]] if named else []
+        names = {rows[feature]: name for feature, name in zip(chosen, self._names(chosen), strict=True)}
+        signed = colour in run.ratings
+        values: FloatArray | Sequence[str]
+        if signed:
+            values, label = self._r_of(colour), f"{self._relations(colour).measure} with {colour}"
+        elif colour == "space":
+            values, label = [feature.space_name for feature in features_of(run.scores)], "space"
+        elif colour in run.scores and run.scores[colour].dtype.kind not in "biuf":
+            values, label = run.scores[colour].fillna("").astype(str).tolist(), colour
+        else:
+            values, label = self._numbers(colour), colour.replace("_", " ")
+        return feature_map(run.scores, values, label=label, signed=signed, named=names)
+
+    def feature(self, feature: Feature | str, *, top: int = 8, ratings: Sequence[str] | None = None) -> Figure:
+        """One feature: its `top` images, a histogram of its activations, and activation against ratings.
+
+        `ratings` are those to show; default: the first three.
+        """
+        from saeviz.display.card import Card, draw_card
+
+        run = self._run
+        found = Feature.parse(feature) if isinstance(feature, str) else feature
+        shown = run.ratings[:3] if ratings is None else ratings
+        table = run.ratings_table
+        relations = {row["rating"]: row for row in self._relations_of(found)}
+        (name,) = self._names([found])
+        card = Card(
+            title=str(found) if name == str(found) else f"{name} \N{MIDDLE DOT} {found}",
+            top=[(_small(one.item), one.activation) for one in run.top_images(found, top)],
+            activations=run.activations(found),
+            ratings={rating: table[self._known(rating)].to_numpy(dtype=float) for rating in shown},
+            relations=relations,
+        )
+        return draw_card(card)
+
+    def _known(self, rating: str) -> str:
+        known = self._run.ratings
+        if rating not in known:
+            there_are = f"there are: {', '.join(map(quoted, known[:20]))}" if known else "it has none"
+            raise ConfigError(f"this run has no rating {quoted(rating)}; {there_are} ({self._run.dir})")
+        return rating
+
+    def _relations(self, rating: str) -> _Relations:
+        table = self._run.correlations
+        prefixes = relation_prefixes(table.columns)
+        if not prefixes:
+            raise DataError(f"{self._run.dir} has no correlations; add a scorer such as pearson-bh")
+        alpha = facts_of(prefixes[0], self._run.facts).get("alpha", 0.05)
+        own = main_relation(table[table["rating"] == self._known(rating)])
+        return _Relations(own, measure_of(prefixes[0], self._run.facts), alpha if isinstance(alpha, float) else 0.05)
+
+    def _relations_of(self, feature: Feature) -> list[dict[str, Any]]:
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = main_relation(pd.DataFrame(self._run.correlations_of(feature))).to_dict("records")
+        return rows
+
+    def _r_of(self, rating: str) -> FloatArray:
+        """The r with a rating of each row of `scores`, NaN if it was not tested."""
+        found = self._relations(rating).table.set_index(KEYS)["r"]
+        values: FloatArray = self._run.scores.set_index(KEYS).index.map(found).to_numpy(dtype=float)
+        return values
+
+    def _numbers(self, name: str) -> FloatArray:
+        scores = self._run.scores
+        known = [column for column in scores if column not in KEYS and scores[column].dtype.kind in "biuf"]
+        if name not in known:
+            there_are = ", ".join([*self._run.ratings[:20], *known])
+            raise ConfigError(f"this run has no rating or score {quoted(name)}; there are: {there_are}")
+        values: FloatArray = scores[name].to_numpy(dtype=float)
+        return values
+
+    def _names(self, features: Sequence[Feature]) -> list[str]:
+        """The label of each feature, or what it is called if it has none."""
+        labels = self._run.labels
+        return [found.label if (found := labels.get(one)) and found.label else str(one) for one in features]
+
+
+def _small(item: Any) -> Image | None:
+    """A picture small enough for a figure; None if it cannot be read."""
+    try:
+        image = to_rgb(item.open())
+    except ImageError:
+        return None
+    image.thumbnail((320, 320))
+    return image

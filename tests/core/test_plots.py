@@ -1,0 +1,214 @@
+"""Figures of a run hold the numbers of its tables, and can be changed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import saeviz
+from saeviz import ConfigError, DataError
+from saeviz.results import plots
+from tests.conftest import FAKES
+
+HOSTILE = "$\\frac{\x1b[31m\u202e<b>$" + "x" * 10_000
+
+
+@pytest.fixture
+def run(finished_run):
+    pytest.importorskip("matplotlib")
+    return saeviz.open_run(finished_run.parent / "runs" / "fake", plugins=[FAKES])
+
+
+def points(collection):
+    return np.asarray(collection.get_offsets(), dtype=float)
+
+
+def labelled(axes):
+    """The scatters of axes by the first words of their label."""
+    return {one.get_label().split(":")[0]: one for one in axes.collections}
+
+
+def texts(figure):
+    from matplotlib.text import Text
+
+    return [one.get_text() for one in figure.findobj(Text) if one.get_text()]
+
+
+def with_significant(run, n=4):
+    """Half of the tested features significant, of both signs, with held-out r."""
+    table = run.correlations
+    generator = np.random.default_rng(0)
+    tested = table["q"].notna().to_numpy()
+    table = table.assign(
+        r_held_out=np.where(tested, 0.8 * table["r"], np.nan),
+        significant=np.where(tested, np.arange(len(table)) % 2, np.nan),
+        replicated=np.where(tested, generator.integers(0, 2, len(table)), np.nan),
+    )
+    run.correlations = table
+    return table
+
+
+def test_a_volcano_has_r_and_p_of_every_tested_feature(run):
+    table = with_significant(run)
+    rating = run.ratings[0]
+    tested = table[(table["rating"] == rating) & table["q"].notna()]
+    found = labelled(run.plot.volcano(rating).axes[1])
+
+    own = {
+        "not significant": tested[tested["significant"] == 0],
+        "r > 0": tested[(tested["significant"] == 1) & (tested["r"] > 0)],
+        "r < 0": tested[(tested["significant"] == 1) & (tested["r"] < 0)],
+    }
+    assert len(tested) > 3
+    assert found.keys() == own.keys()
+    for name, rows in own.items():
+        np.testing.assert_allclose(points(found[name]), np.stack([rows["r"], -np.log10(rows["p"])], axis=1), atol=1e-12)
+        assert found[name].get_label() == f"{name}: {len(rows)}"
+
+
+def test_labels_stand_beside_the_most_certain_features_of_a_volcano(run):
+    table = with_significant(run)
+    rating = run.ratings[0]
+    own = table[(table["rating"] == rating) & (table["significant"] == 1)]
+    best = saeviz.features_of(own.nsmallest(1, "p"))[0]
+    run.labels = {best: saeviz.FeatureLabel("stormy sea")}
+    assert "stormy sea" in texts(run.plot.volcano(rating))
+    assert "stormy sea" not in texts(run.plot.volcano(rating, named=0))
+
+
+def test_replication_is_found_against_held_out_r(run):
+    table = with_significant(run)
+    rating = run.ratings[0]
+    found = labelled(run.plot.replication(rating).axes[0])
+    own = table[(table["rating"] == rating) & (table["significant"] == 1)]
+    for name, replicated in (("replicated", 1), ("not replicated", 0)):
+        rows = own[own["replicated"] == replicated]
+        np.testing.assert_allclose(points(found[name]), rows[["r", "r_held_out"]])
+
+
+def test_without_held_out_images_or_a_map_the_sentence_says_what_to_set(run):
+    with pytest.raises(DataError, match="no images were held out; set split"):
+        run.plot.replication(run.ratings[0])
+    with pytest.raises(DataError, match='use = "map"'):
+        run.plot.map()
+
+
+@pytest.mark.parametrize("draw", ["volcano", "replication", "ms", "map"])
+def test_an_unknown_rating_or_score_is_named_with_those_there_are(run, draw):
+    run.scores = run.scores.assign(map_x=0.0, map_y=0.0)
+    with pytest.raises(ConfigError, match=f"'beauti'.*there are: .*{run.ratings[0]}"):
+        getattr(run.plot, draw)("beauti")
+
+
+def test_monosemanticity_against_images_a_rating_or_another_score(run):
+    scores = run.scores.assign(other=np.arange(len(run.scores), dtype=float))
+    run.scores = scores
+    scored = scores[scores["monosemanticity"].notna()]
+    rating = run.ratings[0]
+    r = run.correlations[run.correlations["rating"] == rating].set_index(saeviz.KEYS)["r"].abs()
+
+    def shown(figure):
+        return np.concatenate([points(one) for one in figure.axes[0].collections])
+
+    def expected(x):
+        both = np.stack([np.asarray(x, dtype=float), scored["monosemanticity"]], axis=1)
+        return both[np.isfinite(both[:, 0])]
+
+    for against, x in (("n_active", scored["n_active"]), ("other", scored["other"])):
+        assert sorted(map(tuple, shown(run.plot.ms(against)))) == sorted(map(tuple, expected(x)))
+    with_r = expected([r.get(key, np.nan) for key in scored[saeviz.KEYS].itertuples(index=False, name=None)])
+    assert sorted(map(tuple, shown(run.plot.ms(rating)))) == sorted(map(tuple, with_r))
+
+
+def test_a_map_is_coloured_by_space_by_a_rating_or_by_a_score(run):
+    generator = np.random.default_rng(0)
+    n = len(run.scores)
+    placed = np.arange(n) % 3 > 0
+    x, y = np.where(placed, generator.random(n), np.nan), np.where(placed, generator.random(n), np.nan)
+    kind = np.where(np.arange(n) % 2, "even", "")
+    run.scores = run.scores.assign(map_x=x, map_y=y, kind=kind, weight=np.arange(n, dtype=float))
+    every = sorted(zip(x[placed], y[placed], strict=True))
+
+    by_space = run.plot.map().axes[0].collections
+    assert sorted(map(tuple, np.concatenate([points(one) for one in by_space]))) == every
+    assert {one.get_label().split(":")[0] for one in by_space} == {str(space) for space in run.spaces}
+    by_kind = labelled(run.plot.map("kind").axes[0])
+    assert {name: len(points(one)) for name, one in by_kind.items()} == {
+        "even": (placed & (kind == "even")).sum(), "none": (placed & (kind == "")).sum(),
+    }  # fmt: skip
+    by_weight = labelled(run.plot.map("weight").axes[0])["weight"]
+    at = {(one, other): weight for one, other, weight in zip(x, y, np.arange(n), strict=True)}
+    assert [at[tuple(point)] for point in points(by_weight)] == by_weight.get_array().tolist()
+    by_rating = run.plot.map(run.ratings[0]).axes[0].collections
+    assert sum(len(points(one)) for one in by_rating) == placed.sum()
+
+
+def test_a_feature_has_its_images_its_histogram_and_a_scatter_for_each_rating(run):
+    feature = run.selected[0].feature
+    activations, table = run.activations(feature), run.ratings_table
+    figure = run.plot.feature(str(feature), top=3)
+    pictures = [axes for axes in figure.axes if axes.images]
+    histogram, *scatters = [axes for axes in figure.axes if axes.get_xlabel() == "activation"]
+
+    assert [axes.get_title() for axes in pictures] == [f"{one.activation:.3g}" for one in run.top_images(feature, 3)]
+    assert sum(bar.get_height() for bar in histogram.patches) == (activations != 0).sum()
+    assert [axes.get_ylabel() for axes in scatters] == run.ratings[:3]
+    for axes, rating in zip(scatters, run.ratings, strict=False):
+        shown = np.concatenate([points(one) for one in axes.collections])
+        both = np.stack([activations, table[rating].to_numpy(dtype=float)], axis=1)
+        assert sorted(map(tuple, shown)) == sorted(map(tuple, both[np.isfinite(both[:, 1])]))
+        slope, start = np.polyfit(*both[np.isfinite(both[:, 1])].T, 1)
+        ends = axes.lines[0].get_xydata()
+        np.testing.assert_allclose(ends[:, 1], start + slope * ends[:, 0])
+    row = run.correlations_of(feature)[0]
+    assert any(f"{abs(row['r']):.2f}" in text for text in texts(figure) if text.startswith("r "))
+
+
+def test_activations_are_those_of_the_store(run):
+    space = run.spaces[0]
+    batch = run.features(space)
+    found = run.activations(saeviz.Feature(space.layer, space.tokens, 3))
+    np.testing.assert_array_equal(found, batch.matrix[:, [3]].toarray()[:, 0])
+    assert list(batch.item_ids) == [item.item_id for item in run.items]
+
+
+def test_a_figure_can_be_changed_and_shows_itself_without_pyplot_or_global_settings(run):
+    import sys
+
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figure = run.plot.ms()
+    figure.axes[0].set_title("Figure 1")
+    assert isinstance(figure, matplotlib.figure.Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_words_from_outside_are_no_formulas_and_have_an_end(run):
+    table = with_significant(run)
+    rating = run.ratings[0]
+    run.correlations = table.assign(rating=table["rating"].replace(rating, HOSTILE))
+    run.labels = {feature: saeviz.FeatureLabel(HOSTILE) for feature in set(saeviz.features_of(table))}
+    run.manifest = {"stages": {"score": {"counts": {"rated": {HOSTILE: 1}}}}}
+    run.ratings_table = pd.DataFrame({HOSTILE: run.ratings_table[rating]})
+    run.scores = run.scores.assign(map_x=0.5, map_y=0.5, kind=HOSTILE)
+    plot = run.plot
+    drawn = [plot.volcano(HOSTILE), plot.replication(HOSTILE), plot.ms(HOSTILE), plot.feature(run.selected[0].feature)]
+    drawn += [plot.map(HOSTILE, named=3), plot.map("kind")]
+    for figure in drawn:
+        figure._repr_png_()
+        assert max(map(len, texts(figure))) < 200
+        assert not any("\x1b" in text or "\u202e" in text for text in texts(figure))
+
+
+def test_without_matplotlib_a_sentence_says_how_to_install_it(finished_run, monkeypatch):
+    monkeypatch.setattr(
+        plots, "find_spec", lambda name: None if name == "matplotlib" else importlib.util.find_spec(name)
+    )
+    with pytest.raises(ConfigError, match=r"figures need matplotlib: pip install 'saeviz\[plot\]'"):
+        saeviz.open_run(finished_run.parent / "runs" / "fake").plot.ms()
