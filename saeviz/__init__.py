@@ -51,6 +51,7 @@ from saeviz.contract.specs import (
 )
 from saeviz.pipeline.run import Plan
 from saeviz.results.assignment import assign
+from saeviz.results.plots import Plots
 from saeviz.results.reporter import Reporter
 from saeviz.results.run import Run
 from saeviz.values.errors import (
@@ -156,6 +157,7 @@ __all__ = [
     "Options",
     "PausedError",
     "Plan",
+    "Plots",
     "PluginError",
     "Precision",
     "Relation",

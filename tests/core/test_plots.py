@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import saeviz
 from saeviz import ConfigError, DataError
 from saeviz.results import plots
-from tests.conftest import FAKES
+from tests.conftest import FAKES, ROOT
 
 HOSTILE = "$\\frac{\x1b[31m\u202e<b>$" + "x" * 10_000
 
@@ -204,6 +205,28 @@ def test_words_from_outside_are_no_formulas_and_have_an_end(run):
         figure._repr_png_()
         assert max(map(len, texts(figure))) < 200
         assert not any("\x1b" in text or "\u202e" in text for text in texts(figure))
+
+
+def test_what_the_page_shows_works(run, tmp_path, monkeypatch):
+    """The blocks and the calls in the table of docs/notebooks.md, on another run."""
+    with_significant(run)
+    run.scores = run.scores.assign(map_x=0.5, map_y=0.5, monosemanticity_2=0.4)
+    text = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    calls = re.findall(r"`(run\.[^`]*\))`", text)
+    there = {
+        "drawn_to": run.ratings[0],
+        "layer4.cls/12": str(run.selected[0].feature),
+        "layer4.cls": str(run.spaces[0]),
+    }
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(saeviz, "open_run", lambda directory: run)
+    names: dict[str, object] = {}
+    for code in [*blocks, *calls]:
+        exec(re.sub("|".join(there), lambda found: there[found[0]], code), names)
+    assert (tmp_path / "volcano.pdf").read_bytes().startswith(b"%PDF")
+    assert len(blocks) >= 2
+    assert len(calls) >= 8
 
 
 def test_without_matplotlib_a_sentence_says_how_to_install_it(finished_run, monkeypatch):
