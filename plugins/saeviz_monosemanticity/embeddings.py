@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray
 
 IMAGES_AT_ONCE = 8192
 HELD_NUMBERS = 1 << 23
@@ -53,6 +53,11 @@ class UnitVectors:
         rows = self._rows.tolist()
         ordered._order = np.array(sorted(range(len(rows)), key=lambda place: item_ids[rows[place]]), dtype=np.int64)
         return ordered
+
+    @property
+    def order(self) -> IntArray:
+        """The numbers that these images have in the order of the embeddings."""
+        return self._order
 
     def pieces(self) -> Iterator[slice]:
         """All images, some at a time."""

@@ -10,7 +10,7 @@ from saeviz_monosemanticity.baseline import cutoffs
 from saeviz_monosemanticity.yardstick import Yardstick
 
 
-def facts(options: MonosemanticityOptions, yardstick: Yardstick, draws: int) -> Iterator[ScoreFact]:
+def facts(options: MonosemanticityOptions, yardstick: Yardstick, draws: int, *, grouped: bool) -> Iterator[ScoreFact]:
     """The definition and the cut-offs in force, and what the run's first embedding is like."""
     baseline = yardstick.baseline
     yield ScoreFact("monosemanticity_definition", options.definition)
@@ -23,7 +23,8 @@ def facts(options: MonosemanticityOptions, yardstick: Yardstick, draws: int) -> 
         yield ScoreFact("monosemanticity_baseline_pairs", baseline.n_pairs)
         yield ScoreFact("monosemanticity_thresholds", options.thresholds)
         yield ScoreFact("monosemanticity_cutoffs", list(cutoffs(options.thresholds, baseline)))
-    yield ScoreFact("monosemanticity_p", f"up to {draws:,} draws" if draws else "Pearson type III")
+    by_draws = f"up to {draws:,} draws" + (", with as many images of a group" if grouped else "")
+    yield ScoreFact("monosemanticity_p", by_draws if draws else "Pearson type III")
 
 
 def facts_of_second(yardstick: Yardstick) -> Iterator[ScoreFact]:

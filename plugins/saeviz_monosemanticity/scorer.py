@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from saeviz_monosemanticity.agreement import agreement
 from saeviz_monosemanticity.baseline import Baseline, cutoffs
 from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
 from saeviz_monosemanticity.facts import facts, facts_of_second
+from saeviz_monosemanticity.grouped import draw_in_groups
 from saeviz_monosemanticity.null import null_variance, tail_probability
 from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
 from saeviz_monosemanticity.weights import weights_of_all, weights_of_top
@@ -25,11 +26,20 @@ from saeviz_monosemanticity.yardstick import Yardstick
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray, Mask
+    from saeviz.typing import FloatArray, IntArray, Mask
 
 ALPHA = 0.05
+SMALLEST_SD = 1e-6
+"""Below this, scores of draws differ by rounding: there is one way to draw as many images of a group."""
 FEWEST_IMAGES = 3
 """Of two images the min-max scaling leaves one without weight."""
+
+
+class TopImages(NamedTuple):
+    """Of each feature row numbers and weights, `[n_features, k]`."""
+
+    rows: IntArray
+    weights: FloatArray
 
 
 class Monosemanticity:
@@ -40,8 +50,10 @@ class Monosemanticity:
     `ms_baseline_sd`, the same for every feature, are of random pairs of the run's images. The null gives every image
     of the run the same chance to be where the feature's weights are: `ms_null_mean` and `ms_null_sd` (exact),
     `ms_z`, `ms_p` (one-sided: random images are as alike) and `ms_q` (Benjamini-Hochberg over the run), NaN where
-    the score cannot vary. With a second embedding, `monosemanticity_2` and `ms_class_2` by it, the class always by
-    calibrated cut-offs, because those of the document belong to another embedding.
+    the score cannot vary. If the images have groups, random ones are drawn of which as many share a group as of the
+    feature's (`grouped`), and mean and sd are of 1,000 draws. With a second embedding, `monosemanticity_2` and
+    `ms_class_2` by it, the class always by calibrated cut-offs, because those of the document belong to another
+    embedding.
 
     Images without an embedding, or with one of length zero, are left out as if the run did not have them. Sources:
     SAE-for-VLM (NeurIPS 2025) for `global`, the project's source document for `top-k`, visaebench for
@@ -62,7 +74,7 @@ class Monosemanticity:
             )
         if self._is_new("first", data, data.embeddings):
             first = self._yardsticks["first"]
-            yield from facts(self.options, first, self._draws(len(first.unit)))
+            yield from facts(self.options, first, self._draws(len(first.unit)), grouped=self._in_groups(data, first))
         for name, values in self._columns(data).items():
             yield ScoreColumn(name, data.space, values)
         if data.second_embeddings is not None:
@@ -100,6 +112,17 @@ class Monosemanticity:
             self._warn_of_unreachable_class(which, measured.baseline)
         return True
 
+    def _in_groups(self, data: ScoreInput, first: Yardstick) -> bool:
+        """Whether the null allows for groups; warns if it cannot."""
+        if data.groups is None or self._draws(len(first.unit)):
+            return data.groups is not None
+        self.context.logger.warning(
+            "monosemanticity: the images belong to groups, but ms_p takes them as independent: it allows for groups "
+            "only by draws, of a definition with top_k, at most %d images and draws > 0",
+            MOST_IMAGES,
+        )
+        return False
+
     def _warn_of_images(self, which: str, measured: Yardstick, outcome: str) -> None:
         self.context.logger.warning(
             "monosemanticity: %d of %d images have a usable %s; %s",
@@ -125,8 +148,9 @@ class Monosemanticity:
 
     def _columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
         yardstick = self._yardsticks["first"]
+        groups = None if data.groups is None else list(compress(data.groups, yardstick.unit.is_usable))
         data = _with_embedding(data, yardstick)
-        sums, top_weights = self._sums(data, yardstick)
+        sums, top = self._sums(data, yardstick)
         scores = sums.scores()
         shown = sums.scores_with_self_pairs() if self.options.include_self_pairs else scores
         n_features = data.space.n_features
@@ -136,11 +160,16 @@ class Monosemanticity:
             "ms_note": _notes(data, shown, sums),
             "ms_baseline_mean": np.full(n_features, yardstick.baseline.mean),
             "ms_baseline_sd": np.full(n_features, yardstick.baseline.sd),
-            **self._null_columns(scores, sums, top_weights, yardstick),
+            **self._null_columns(scores, sums, top, yardstick, groups),
         }
 
     def _null_columns(
-        self, scores: FloatArray, sums: WeightedSums, top_weights: FloatArray | None, yardstick: Yardstick
+        self,
+        scores: FloatArray,
+        sums: WeightedSums,
+        top: TopImages | None,
+        yardstick: Yardstick,
+        groups: Sequence[str | None] | None,
     ) -> Mapping[str, FloatArray]:
         if len(yardstick.unit) < FEWEST_IMAGES:
             return dict.fromkeys(("ms_null_mean", "ms_null_sd", "ms_z", "ms_p"), np.full(scores.shape, np.nan))
@@ -148,12 +177,19 @@ class Monosemanticity:
         mean = np.where(has_score, yardstick.cosines.mean, np.nan)
         sd = np.sqrt(np.where(has_score, null_variance(sums.powers, yardstick.cosines), np.nan))
         z = (scores - mean) / sd
-        draws = self._draws(len(yardstick.unit))
-        if top_weights is not None and draws:
-            testable = np.where(np.isnan(z), np.nan, scores)
-            p = draw_p_values(top_weights, testable, yardstick.drawn_from, draws, self.context.seed)
-        else:
+        draws, seed, unit = self._draws(len(yardstick.unit)), self.context.seed, yardstick.drawn_from
+        testable = np.where(np.isnan(z), np.nan, scores)
+        if top is None or not draws:
             p = tail_probability(z, sums.powers, yardstick.cosines)
+        elif groups is None:
+            p = draw_p_values(top.weights, testable, unit, draws, seed)
+        else:
+            place = np.argsort(unit.order)  # of an image in the order of ids
+            in_order = [groups[image] for image in unit.order]
+            mean, sd, p = draw_in_groups(place[top.rows], top.weights, testable, unit, in_order, draws, seed)
+            can_vary = sd > SMALLEST_SD
+            sd, p = np.where(can_vary, sd, np.nan), np.where(can_vary, p, np.nan)
+            z = (scores - mean) / sd
         if self.options.include_self_pairs:  # z and p stay: these pairs have the same part in every draw
             with np.errstate(invalid="ignore"):
                 share = sums.weight_of_pairs / sums.powers[1] ** 2
@@ -167,12 +203,12 @@ class Monosemanticity:
         classes = cutoffs("calibrated", yardstick.baseline).classes(scores)
         return {"monosemanticity_2": scores, "ms_class_2": classes}
 
-    def _sums(self, data: ScoreInput, yardstick: Yardstick) -> tuple[WeightedSums, FloatArray | None]:
-        """Over the images that count, and for the top-k definitions each feature's weights `[n_features, k]`."""
+    def _sums(self, data: ScoreInput, yardstick: Yardstick) -> tuple[WeightedSums, TopImages | None]:
+        """Over the images that count, and for the top-k definitions each feature's images and their weights."""
         if self.options.definition != "global" and data.n_items >= FEWEST_IMAGES:
             globally_scaled = self.options.definition == "top-k-global-weights"
             rows, top_weights = weights_of_top(data, self.options.top_k, globally_scaled=globally_scaled)
-            return sums_of_few(rows, top_weights, yardstick.unit), top_weights
+            return sums_of_few(rows, top_weights, yardstick.unit), TopImages(rows, top_weights)
         streamed = StreamedSums(data.space.n_features, yardstick.unit.dim)
         for images, weights in weights_of_all(data) if data.n_items >= FEWEST_IMAGES else ():
             streamed.add(weights, yardstick.unit[images])

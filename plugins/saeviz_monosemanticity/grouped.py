@@ -1,0 +1,139 @@
+"""The null of a score where images belong to groups: random images, as many of which share a group as the feature's.
+
+Images of one series are alike, so a feature that fires on a series has a high score, whatever it stands for. Its images
+are compared with random ones of the same pattern: if three of them are of one group and two of another, three of some
+group are drawn, two of another, and the rest each of its own. Features of the same pattern share their draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from saeviz_monosemanticity.draws import draw_p_values, moments_of_draws
+from saeviz_monosemanticity.embeddings import UnitVectors
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray, IntArray
+
+TRIES = 20
+"""Times that a group is drawn again because it has been chosen before; after these, only of groups that are left."""
+
+
+def codes_of(groups: Sequence[str | None]) -> IntArray:
+    """A number for each group `[n_images]`; an image without a group has one of its own."""
+    known = {name: code for code, name in enumerate(dict.fromkeys(name for name in groups if name is not None))}
+    singles = iter(range(len(known), len(known) + len(groups)))
+    return np.array([next(singles) if name is None else known[name] for name in groups], dtype=np.int64)
+
+
+class Drawn(NamedTuple):
+    """By feature, mean and standard deviation of scores of draws, and the share of draws with as high a score."""
+
+    mean: FloatArray
+    sd: FloatArray
+    p: FloatArray
+
+
+class Groups:
+    """The groups of images, whose numbers are their places in the order of ids."""
+
+    def __init__(self, codes: IntArray) -> None:
+        self.members = np.argsort(codes, kind="stable")
+        _, self.starts, self.sizes = np.unique(codes[self.members], return_index=True, return_counts=True)
+
+    def draw(self, random: np.random.Generator, pattern: Sequence[int], count: int) -> IntArray:
+        """`count` sets of different images, `[count, sum(pattern)]`: so many of one group, then so many of another.
+
+        Groups are chosen one after another, each in proportion to the ways in which it has so many images.
+        """
+        chosen = np.empty((count, len(pattern)), dtype=np.int64)
+        images = []
+        for place, wanted in enumerate(pattern):
+            chosen[:, place] = self._choose(random, wanted, chosen[:, :place])
+            images.append(self._draw_within(random, chosen[:, place], wanted))
+        return np.hstack(images)
+
+    def _choose(self, random: np.random.Generator, wanted: int, before: IntArray) -> IntArray:
+        """A group with so many images for each row, which is none of those chosen before."""
+        from scipy.special import gammaln
+
+        large = np.flatnonzero(self.sizes >= wanted)
+        logs = gammaln(self.sizes[large] + 1) - gammaln(self.sizes[large] - wanted + 1)
+        ways = np.exp(logs - logs.max())
+        cumulative = np.cumsum(ways)
+        chosen = np.full(len(before), -1)
+        open_rows = np.arange(len(before))
+        for _ in range(TRIES):
+            drawn = np.searchsorted(cumulative, random.random(open_rows.size) * cumulative[-1], side="right")
+            chosen[open_rows] = large[np.minimum(drawn, large.size - 1)]
+            open_rows = open_rows[(before[open_rows] == chosen[open_rows, None]).any(axis=1)]
+        for row in open_rows:
+            left = np.where(np.isin(large, before[row]), 0.0, ways)
+            left = left if left.any() else np.isin(large, before[row], invert=True) * 1.0  # of negligible chance
+            chosen[row] = large[random.choice(large.size, p=left / left.sum())]
+        return chosen
+
+    def _draw_within(self, random: np.random.Generator, group: IntArray, wanted: int) -> IntArray:
+        """So many different images of the group of each row, in random order. Floyd's algorithm, as for all images."""
+        places = np.empty((group.size, wanted), dtype=np.int64)
+        for place in range(wanted):
+            last = self.sizes[group] - wanted + place
+            drawn = (random.random(group.size) * (last + 1)).astype(np.int64)
+            is_taken = (places[:, :place] == drawn[:, None]).any(axis=1)
+            places[:, place] = np.where(is_taken, last, drawn)
+        return np.asarray(self.members[self.starts[group][:, None] + random.permuted(places, axis=1)])
+
+
+def draw_in_groups(
+    images: IntArray,
+    weights: FloatArray,
+    scores: FloatArray,
+    unit: UnitVectors,
+    groups: Sequence[str | None],
+    draws: int,
+    seed: int,
+) -> Drawn:
+    """The null of each score, NaN where there is none.
+
+    `images` and `weights` are `[n_features, k]`; `images` are numbers of those of `unit`, whose groups are `groups`.
+    What is drawn follows from the seed and their order.
+    """
+    codes = codes_of(groups)
+    of_images = Groups(codes)
+    found = Drawn(*(np.full(scores.shape, np.nan) for _ in range(3)))
+    order, patterns = _patterns(codes[images], weights, np.isfinite(scores))
+    for pattern, of_pattern in patterns.items():
+        features = np.array(of_pattern)
+        own = np.take_along_axis(weights[features], order[features], axis=1)[:, : sum(pattern)]
+        sets = partial(_sets, of_images, pattern)
+        found.mean[features], found.sd[features] = moments_of_draws(own, unit, sets, seed)
+        found.p[features] = draw_p_values(own, scores[features], unit, draws, seed, sets)
+    return found
+
+
+def _sets(groups: Groups, pattern: Sequence[int], random: np.random.Generator, count: int) -> IntArray:
+    return groups.draw(random, pattern, count)
+
+
+def _patterns(
+    codes: IntArray, weights: FloatArray, testable: FloatArray
+) -> tuple[IntArray, dict[tuple[int, ...], list[int]]]:
+    """For each feature an order of its images: those with weight first, by group, the group with most of them first.
+
+    And the features with the same numbers of images per group.
+    """
+    order = np.zeros(weights.shape, dtype=np.int64)
+    patterns: dict[tuple[int, ...], list[int]] = {}
+    for feature in np.flatnonzero(testable).tolist():
+        has_weight = weights[feature] > 0
+        _, of_image, sizes = np.unique(codes[feature][has_weight], return_inverse=True, return_counts=True)
+        rank = np.empty(sizes.size, dtype=np.int64)
+        rank[np.argsort(-sizes, kind="stable")] = np.arange(sizes.size)
+        own = np.flatnonzero(has_weight)[np.argsort(rank[of_image], kind="stable")]
+        order[feature] = np.concatenate([own, np.flatnonzero(~has_weight)])
+        patterns.setdefault(tuple(sorted(sizes.tolist(), reverse=True)), []).append(feature)
+    return order, patterns
