@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from saeviz.api import component, open_run, run
 from saeviz.comparison.compare import compare
-from saeviz.comparison.result import Comparison
+from saeviz.comparison.result import Comparison, ComparisonReporter
 from saeviz.contract.context import Context, Precision
 from saeviz.contract.hookspecs import API_VERSION, hookimpl
 from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
@@ -106,6 +106,7 @@ __all__ = [
     "Box",
     "Checkable",
     "Comparison",
+    "ComparisonReporter",
     "ComponentSpec",
     "ConcurrentLabeler",
     "ConfigError",

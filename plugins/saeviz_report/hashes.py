@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from hashlib import file_digest
 from io import SEEK_END, BufferedReader, BytesIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz.toolkit.files import open_regular
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from saeviz import ImageItem
 
 
-Table = Literal["extractor", "embeddings", "second_embeddings"]
-_EMBEDDINGS: Mapping[Table, str] = {"embeddings": "embed", "second_embeddings": "embed-second"}
+_EMBEDDINGS: Mapping[str, str] = {"embeddings": "embed", "second_embeddings": "embed-second"}
 """The stage that made the embeddings of each table."""
 
 
@@ -59,7 +58,7 @@ def _models(run: saeviz.Run) -> Iterator[dict[str, Any]]:
             yield from _weights(run, table, record)
 
 
-def _weights(run: saeviz.Run, table: Table, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _weights(run: saeviz.Run, table: str, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     try:
         paths = run.model_files(table)
     except saeviz.SaevizError as error:

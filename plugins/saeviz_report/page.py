@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz_report import text
+from saeviz_report.comparison import Page
 from saeviz_report.explained import Explained
 from saeviz_report.method import Method
 from saeviz_report.rows import FeatureTable
@@ -57,6 +58,23 @@ def render(
             style_hash=_csp_hash(style),
             script_hash=_csp_hash(script),
             component_of=component_of,
+        )
+    )
+
+
+def render_comparison(page: Page) -> str:
+    """The page about two runs. It loads nothing, and its policy lets no script and no other style run."""
+    from markupsafe import Markup
+
+    style = _template_file("report.css") + _template_file("comparison.css")
+    # The plugin's own files.
+    return (
+        _environment()
+        .get_template("comparison.html")
+        .render(
+            page=page,
+            style=Markup(style),  # noqa: S704
+            style_hash=_csp_hash(style),
         )
     )
 

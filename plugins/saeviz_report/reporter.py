@@ -8,9 +8,10 @@ from pathlib import Path
 import saeviz
 from saeviz.toolkit.files import write_atomic
 from saeviz_report import HtmlOptions
+from saeviz_report.comparison import page_of
 from saeviz_report.explained import explained
 from saeviz_report.method import method_of
-from saeviz_report.page import render
+from saeviz_report.page import render, render_comparison
 from saeviz_report.rows import feature_table
 from saeviz_report.summary import summarise
 from saeviz_report.thumbnails import remove_other_thumbnails, write_thumbnails
@@ -57,4 +58,10 @@ class HtmlReport:
         )
         write_atomic(page, html)
         remove_other_thumbnails(images, thumbnails.values())
+        return page
+
+    def write_comparison(self, found: saeviz.Comparison, runs: tuple[saeviz.Run, saeviz.Run], folder: Path) -> Path:
+        """Write `index.html` about two runs; see `saeviz.ComparisonReporter`."""
+        page = folder / "index.html"
+        write_atomic(page, render_comparison(page_of(found, runs)))
         return page

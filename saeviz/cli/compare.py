@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from saeviz.api import open_run
+from saeviz.api import component, open_run
 from saeviz.cli.common import (
     chosen,
     force_option,
@@ -22,7 +22,8 @@ from saeviz.cli.common import (
 from saeviz.comparison.compare import compare as compare_runs
 from saeviz.formats.plain import one_line, plain
 from saeviz.formats.tables import write_csv, write_parquet
-from saeviz.values.errors import ExitCode
+from saeviz.pipeline.blame import blaming
+from saeviz.values.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ SUMMARIES = ("ratings", "predictions", "spaces")
 @click.option(
     "--format", "ending", type=click.Choice(["csv", "parquet"]), default="csv", help="Format of the tables in --out."
 )
+@click.option("--html", is_flag=True, help="Write a page about both runs to --out, too: index.html.")
 @force_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON.")
 @reading_options
@@ -59,6 +61,8 @@ def compare(
     **choices: Any,
 ) -> int:
     """Compare RUN_A with RUN_B: the same SAEs on other images, or other SAEs on the same images."""
+    if choices["html"] and not out:
+        raise ConfigError("--html writes a page beside the tables; name a folder for them with --out")
     if out:
         refuse_existing(out, force=force)
     log_to_stderr(quiet=True)
@@ -67,6 +71,10 @@ def compare(
     )
     found = compare_runs(one, other, choices["kind"])
     files = _written(out, found.tables, choices["ending"]) if out else []
+    if out and choices["html"]:
+        reporter = component("reporter", "html", plugins=plugin_words)
+        with blaming("the reporter html", None):  # what a stranger's run.json says may be anything
+            files.append(reporter.write_comparison(found, (one, other), out))
     summaries = {name: table for name, table in found.tables.items() if name in SUMMARIES}
     if choices["as_json"]:
         tables = {name: plain(table.to_dict("records")) for name, table in summaries.items()}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from saeviz.results.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,3 +25,12 @@ class Comparison:
     kind: Literal["relations", "features"]
     tables: Mapping[str, pd.DataFrame]
     notes: Sequence[str]
+
+
+@runtime_checkable
+class ComparisonReporter(Protocol):
+    """Optional for a reporter: a page about a comparison."""
+
+    def write_comparison(self, found: Comparison, runs: tuple[Run, Run], folder: Path) -> Path:
+        """Write it to a folder, beside the tables, and return the path of the file to open."""
+        ...

@@ -36,7 +36,8 @@ class Source:
 
     def rated(self, rating: str) -> tuple[list[str], FloatArray]:
         """The images on which relations were found that have this rating, and the rating."""
-        values = self.run.ratings_table[rating][self.run.split == "found"].dropna()
+        table = self.run.ratings_table  # the images may have lost a rating since
+        values = table.reindex(columns=[rating])[rating][self.run.split == "found"].dropna()
         return values.index.tolist(), values.to_numpy()
 
     def clusters(self, item_ids: Sequence[str]) -> IntArray:

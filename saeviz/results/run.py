@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HasModelFiles, HeatmapExtractor, SingleImageExtractor
@@ -307,8 +307,8 @@ class Run:
         item = self._item(item_id)
         return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
 
-    def model_files(self, table: Literal["extractor", "embeddings", "second_embeddings"] = "extractor") -> list[Path]:
-        """The files with the weights of the extractor, or of the embeddings that a table of the run file asks for.
+    def model_files(self, table: str = "extractor") -> list[Path]:
+        """The files with the weights of the extractor, or those of the table `embeddings` or `second_embeddings`.
 
         Raises `DataError` if the component does not say which, or one is not there.
         """

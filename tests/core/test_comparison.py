@@ -333,6 +333,17 @@ def test_the_command_writes_all_tables(runs, saeviz_command, ending, reader):
     assert len(table) == len(saeviz.compare(*runs[:2]).tables["relations"])
 
 
+def test_a_page_is_written_beside_the_tables_or_not_at_all(saeviz_command, runs):
+    refused = saeviz_command("compare", "a", "b", "--html")
+    assert refused.code == saeviz.ExitCode.USAGE
+    assert "--html writes a page beside the tables; name a folder for them with --out" in refused.err
+    done = saeviz_command("compare", runs[0].dir, runs[1].dir, "--out", "both", "--html", *WITH_FAKES)
+    assert done.out.splitlines()[-1] == "both/index.html"
+    page = Path("both/index.html").read_text()
+    assert "default-src 'none'" in page
+    assert page.count("<circle") == len(pd.read_csv("both/relations.csv"))
+
+
 def test_tables_of_an_earlier_comparison_are_not_overwritten_unless_asked_for(saeviz_command):
     Path("tables").mkdir()
     Path("tables/ratings.csv").write_text("mine")
