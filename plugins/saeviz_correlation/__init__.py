@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 import saeviz
 
@@ -19,6 +19,7 @@ Errors = Literal["auto", "independent", "clusters", "hc2", "permutation"]
 ErrorsOfAreas = Literal["auto", "independent", "clusters"]
 
 CATEGORY = "category:"
+FEWEST_SAMPLES = 100
 
 MANY = 100
 """With more ratings, a table of all correlations is neither read nor held in memory: it keeps the strongest."""
@@ -192,6 +193,39 @@ class AreaOptions(CorrelationOptions):
             )
 
 
+class BootstrapOptions(LinearOptions):
+    """Options of the scorers whose r is Pearson's, without controls."""
+
+    bootstrap: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description=(
+            "number of bootstrap samples of the images, or of whole groups, for another interval of each significant "
+            "correlation and how often it would be found again; none if 0, else at least 100, better 2000"
+        ),
+    )
+
+    def check_columns(
+        self, place: str, ratings: Collection[str], metadata: Collection[str], of_images: Collection[str], /
+    ) -> None:
+        """Raise `ConfigError` also for samples of many ratings, whose significant correlations are not all kept."""
+        super().check_columns(place, ratings, metadata, of_images)
+        n = len(set(self.ratings or ratings))
+        if n > MANY and self.bootstrap:
+            raise saeviz.ConfigError(
+                f"{place}.bootstrap: it is for at most {MANY} ratings, and these are {n:,}; name those that matter in "
+                f"{place}.ratings, or remove bootstrap"
+            )
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _suffices(cls, given: int) -> int:
+        if 0 < given < FEWEST_SAMPLES:
+            raise ValueError(f"{given} samples do not show the ends of an interval; at least {FEWEST_SAMPLES}, or 0")
+        return given
+
+
 class PartialOptions(LinearOptions):
     """Options of `partial`."""
 
@@ -310,7 +344,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     yield saeviz.ScorerSpec(
         name="pearson-bh",
         summary="Pearson correlation with every rating, Benjamini-Hochberg over the whole run",
-        options=LinearOptions,
+        options=BootstrapOptions,
         factory="saeviz_correlation.scorer:PearsonBH",
         uses_embeddings=False,
         columns=_ROBUST,
@@ -326,7 +360,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     yield saeviz.ScorerSpec(
         name="point-biserial",
         summary="correlation of whether a feature fires, not how much, with every rating",
-        options=LinearOptions,
+        options=BootstrapOptions,
         factory="saeviz_correlation.scorer:PointBiserial",
         uses_embeddings=False,
         columns=tuple(f"point_biserial_{column}" for column in _ROBUST),

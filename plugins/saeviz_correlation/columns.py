@@ -15,18 +15,23 @@ MAX_ENTRIES = 1 << 24  # 8 bytes each: 128 MiB
 
 
 def feature_blocks(
-    data: ScoreInput, prepare: Callable[[CSR], CSR], max_entries: int = MAX_ENTRIES
+    data: ScoreInput,
+    prepare: Callable[[CSR], CSR],
+    max_entries: int = MAX_ENTRIES,
+    *,
+    chosen: IntArray | None = None,
 ) -> Iterator[tuple[slice, CSR]]:
     """Features and their values over all images, CSR float32 `[n_block, n_items]`, block by block.
 
     Streams the space once to count and once for each block of at most `max_entries` stored values (one feature at
-    least). `prepare` is applied to every chunk of rows.
+    least). `prepare` is applied to every chunk of rows. With `chosen`, only these features, and the slices are of it.
     """
     stored = np.zeros(data.space.n_features, dtype=np.int64)
     for _, chunk in data.chunks():
         stored += np.bincount(chunk.indices, minlength=stored.size)
-    for features in _cut(stored, max_entries):
-        yield features, _gather(data, prepare, features, stored[features])
+    for part in _cut(stored if chosen is None else stored[chosen], max_entries):
+        features = part if chosen is None else chosen[part]
+        yield part, _gather(data, prepare, features, stored[features])
 
 
 def _cut(stored: IntArray, max_entries: int) -> Iterator[slice]:
@@ -39,7 +44,7 @@ def _cut(stored: IntArray, max_entries: int) -> Iterator[slice]:
         start = stop
 
 
-def _gather(data: ScoreInput, prepare: Callable[[CSR], CSR], features: slice, stored: IntArray) -> CSR:
+def _gather(data: ScoreInput, prepare: Callable[[CSR], CSR], features: slice | IntArray, stored: IntArray) -> CSR:
     from scipy.sparse import csr_array
 
     indptr = np.concatenate([[0], np.cumsum(stored)])

@@ -52,11 +52,15 @@ class Permuted(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Results of tests by column name; `detectable` is the smallest r that they find with a power of 80 %."""
+    """Results of tests by column name; `detectable` is the smallest r that they find with a power of 80 %.
+
+    `largest_p` is the largest p that is significant, given the other tests of the family.
+    """
 
     tests: Tests
     columns: Mapping[str, FloatArray]
     detectable: float
+    largest_p: float
 
     def count(self, name: str) -> int:
         """Number of ones in a column."""
@@ -107,7 +111,7 @@ def judge(tests: Sequence[Tests], options: CorrelationOptions, permuted: Mapping
         one = tests[place]
         columns = {"q": q[place], "significant": np.where(one.member, found[place], np.nan), **further}
         columns["negligible"] = is_negligible[place]
-        yield Verdict(one, columns, detectable(one.se[one.member], one.df[one.member], largest_p))
+        yield Verdict(one, columns, detectable(one.se[one.member], one.df[one.member], largest_p), largest_p)
 
 
 def after_selection(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
-from saeviz_correlation import MANY, CorrelationOptions, LinearOptions
+from saeviz_correlation import MANY, BootstrapOptions, CorrelationOptions, LinearOptions
+from saeviz_correlation.bootstrap import Bootstrap
+from saeviz_correlation.clusters import group_codes
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.exchange import Exchange
 from saeviz_correlation.facts import agreement, counts, smallest_detectable
@@ -159,8 +161,13 @@ class CorrelationScorer:
         verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._permuted)]
         for verdict in verdicts:
             yield from self._of_rating(verdict.tests.space, verdict.tests.rating, verdict.columns)
+        yield from self.after(verdicts)
         sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
         yield from self._as_facts(self._facts(sizes, verdicts))
+
+    def after(self, _verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:
+        """Further columns, of what was found."""
+        yield from ()
 
     def _chosen(self, data: ScoreInput) -> tuple[str, ...]:
         place = f"scorers.{self.name}"
@@ -374,7 +381,42 @@ class LinearScorer(CorrelationScorer):
         return self._grouping.facts
 
 
-class PearsonBH(LinearScorer):
+class ProductMoment(LinearScorer):
+    """Base class of the scorers whose r, over samples of the images, follows from sums.
+
+    With `bootstrap`, significant relations also have `ci_low_bootstrap`, `ci_high_bootstrap` and `stability`.
+    """
+
+    options: BootstrapOptions
+
+    def __init__(self, options: BootstrapOptions, context: Context) -> None:
+        super().__init__(options, context)
+        self._scored: dict[FeatureSpace, ScoreInput] = {}  # from `score` to `combine`; features stay in the store
+
+    def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
+        """The columns of one space."""
+        if self.options.bootstrap:
+            self._scored[data.space] = data.with_targets(self._chosen(data))
+        yield from super().score(data)
+
+    def after(self, verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:
+        """Intervals and stability of what was found, space by space."""
+        for space, data in self._scored.items():
+            own = {verdict.tests.rating: verdict for verdict in verdicts if verdict.tests.space == space}
+            finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
+            codes = group_codes(data.groups) if data.groups and self._grouping.kind == "clusters" else None
+            bootstrap = Bootstrap(self.options.bootstrap, self.context.seed, codes)
+            targets = self.targets(data, self._chosen(data), finding) if own else []
+            for rating, columns in bootstrap.columns(data, self.prepare, targets, own) if targets else ():
+                yield from self._of_rating(space, rating, columns)
+
+    def further_facts(self) -> Mapping[str, object]:
+        """As of `LinearScorer`, and the number of samples."""
+        drawn = {"bootstrap": self.options.bootstrap} if self.options.bootstrap else {}
+        return {**super().further_facts(), **drawn}
+
+
+class PearsonBH(ProductMoment):
     """Pearson's r between a feature's activation and a rating; see `LinearScorer` for the columns."""
 
     name = "pearson-bh"
@@ -382,7 +424,7 @@ class PearsonBH(LinearScorer):
     measure = "Pearson's r"
 
 
-class PointBiserial(LinearScorer):
+class PointBiserial(ProductMoment):
     """Pearson's r between a feature's being active (1, else 0) and a rating: the point-biserial correlation.
 
     It asks whether the feature fires, not how much. The interval is Fisher's, as for any r.

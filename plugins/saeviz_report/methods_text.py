@@ -117,6 +117,17 @@ def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
             ("Correlations corrected for selection",),
             ".",
         ]
+    yield from _bootstrap(run, facts.get("bootstrap"), method.n_groups is not None)
+
+
+def _bootstrap(run: saeviz.Run, n_samples: object, groups: bool) -> Iterator[list[Part]]:
+    if isinstance(n_samples, int) and "stability" in run.correlations:
+        drawn = "whole groups" if groups else "images"
+        yield [
+            "Of significant correlations, 95 % intervals by the bias-corrected and accelerated bootstrap (Efron 1987) "
+            f"were computed from {n_samples:,} samples of {drawn}, and the share of these samples in which a "
+            "correlation was significant again, with the same sign."
+        ]
 
 
 def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:

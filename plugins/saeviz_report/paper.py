@@ -26,7 +26,7 @@ _FEATURE = ("feature", "label", "tier", "monosemanticity", "n_active", "verdict"
 _FIGURES = (
     "n", "n_active", "r", "ci_low", "ci_high", "p", "q", "significant", "r_corrected", "ci_low_corrected",
     "ci_high_corrected", "n_held_out", "r_held_out", "ci_low_held_out", "ci_high_held_out", "q_held_out", "replicated",
-    "negligible",
+    "negligible", "ci_low_bootstrap", "ci_high_bootstrap", "stability",
 )  # fmt: skip
 _OF_LABEL = {
     **{f"{name}_label": name for name in ("n", "r", "ci_low", "ci_high", "p", "q")},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FIGURES = [
     *("r", "ci_low", "ci_high", "q"),
     *(f"{name}_{part}" for part in ("corrected", "held_out") for name in ("r", "ci_low", "ci_high")),
+    *("ci_low_bootstrap", "ci_high_bootstrap", "stability"),
 ]
 
 
