@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 import saeviz
 
@@ -211,19 +211,28 @@ class BootstrapOptions(LinearOptions):
     ) -> None:
         """Raise `ConfigError` also for samples of many ratings, whose significant correlations are not all kept."""
         super().check_columns(place, ratings, metadata, of_images)
-        n = len(set(self.ratings or ratings))
-        if n > MANY and self.bootstrap:
+        if self.bootstrap and (n := len(set(self.ratings or ratings))) > MANY:
             raise saeviz.ConfigError(
                 f"{place}.bootstrap: it is for at most {MANY} ratings, and these are {n:,}; name those that matter in "
                 f"{place}.ratings, or remove bootstrap"
             )
 
-    @field_validator("bootstrap")
-    @classmethod
-    def _suffices(cls, given: int) -> int:
-        if 0 < given < FEWEST_SAMPLES:
-            raise ValueError(f"{given} samples do not show the ends of an interval; at least {FEWEST_SAMPLES}, or 0")
-        return given
+    def check_groups(self, place: str, grouped: bool, /) -> None:
+        """Raise `ConfigError` also for samples of ratings that are permuted in groups."""
+        super().check_groups(place, grouped)
+        if self.bootstrap and grouped and self.errors != "independent" and self.correction == "max-t":
+            raise saeviz.ConfigError(
+                f"{place}.bootstrap: it draws whole groups, and max-t permutes ratings within them; use correction = "
+                "'bh', 'by' or 'bonferroni', or remove bootstrap"
+            )
+
+    @model_validator(mode="after")
+    def _samples_suffice(self) -> BootstrapOptions:
+        if 0 < self.bootstrap < FEWEST_SAMPLES:
+            raise ValueError(f"bootstrap: {self.bootstrap} samples do not suffice; at least {FEWEST_SAMPLES}, or 0")
+        if self.bootstrap and self.errors == "permutation":
+            raise ValueError("bootstrap draws whole groups, which are too few where ratings are permuted; remove it")
+        return self
 
 
 class PartialOptions(LinearOptions):

@@ -11,6 +11,7 @@ import numpy as np
 from saeviz import ConfigError, Context, ScoreInput, target_kind
 from saeviz_correlation import AreaOptions
 from saeviz_correlation.areas import Areas, Sums, Ties, count_positive, sort_ties, sum_pairs
+from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.clusters import share_between
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.grouping import Grouping
@@ -20,7 +21,6 @@ from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.placements import Placements, Sides
 from saeviz_correlation.ranks import rank_features
 from saeviz_correlation.robust import Robustly, join_robust
-from saeviz_correlation.scorer import CorrelationScorer
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:

@@ -158,8 +158,12 @@ def test_without_the_option_there_are_no_such_columns():
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="99 samples do not show the ends of an interval; at least 100, or 0"):
+    with pytest.raises(ValueError, match="bootstrap: 99 samples do not suffice; at least 100, or 0"):
         BootstrapOptions(bootstrap=99)
+    with pytest.raises(ValueError, match="bootstrap draws whole groups, which are too few"):
+        BootstrapOptions(bootstrap=100, errors="permutation")
+    with pytest.raises(saeviz.ConfigError, match=r"x\.bootstrap: it draws whole groups, and max-t permutes"):
+        BootstrapOptions(bootstrap=100, correction="max-t").check_groups("x", True)
     many = {f"rating {number}": np.arange(N, dtype=float) for number in range(101)}
     made = PearsonBH(BootstrapOptions(bootstrap=100), saeviz.Context())
     with pytest.raises(saeviz.ConfigError, match=r"bootstrap: it is for at most 100 ratings, and these are 101"):
