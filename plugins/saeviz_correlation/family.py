@@ -107,32 +107,40 @@ def judge(tests: Sequence[Tests], options: CorrelationOptions, permuted: Mapping
     is_negligible = _negligible(tests, options)
     n_tests, n_found = (sum(int(one.sum()) for one in masks) for masks in ([one.member for one in tests], found))
     largest_p = cutoff(options.correction, options.alpha, n_tests, n_found, of_family)
-    for place, further in enumerate(after_selection(tests, found, largest_p, options)):
-        one = tests[place]
-        columns = {"q": q[place], "significant": np.where(one.member, found[place], np.nan), **further}
+    if options.split is None:
+        further = corrected_columns(tests, found, [largest_p] * len(tests))
+    else:
+        further = replicated_columns(tests, found, options)
+    for place, one in enumerate(tests):
+        columns = {"q": q[place], "significant": np.where(one.member, found[place], np.nan), **further[place]}
         columns["negligible"] = is_negligible[place]
         yield Verdict(one, columns, detectable(one.se[one.member], one.df[one.member], largest_p), largest_p)
 
 
-def after_selection(
-    tests: Sequence[Tests], found: Sequence[Mask], largest_p: float, options: CorrelationOptions
-) -> Iterator[dict[str, FloatArray]]:
-    """The columns of each test that follow from being significant, with a p of at most `largest_p`."""
-    q_held_out = _adjusted_held_out(tests, found, options)
+def corrected_columns(
+    tests: Sequence[Tests], found: Sequence[Mask], largest_p: Sequence[float]
+) -> list[dict[str, FloatArray]]:
+    """The corrected r and its interval for what is significant, with a p of at most `largest_p`; NaN elsewhere."""
+    r, p, se, df = (
+        _concatenate([getattr(one, name)[mask] for one, mask in zip(tests, found, strict=True)])
+        for name in ("r", "p", "se", "df")
+    )
+    limit = np.repeat(largest_p, np.array([mask.sum() for mask in found], dtype=np.int64))
+    values = [_dealt_out(column, found) for column in corrected(r, p, se, df, limit)]
+    names = [f"{name}_corrected" for name in ("r", "ci_low", "ci_high")]
+    return [dict(zip(names, columns, strict=True)) for columns in zip(*values, strict=True)]
+
+
+def replicated_columns(
+    tests: Sequence[Tests], found: Sequence[Mask], options: CorrelationOptions
+) -> list[dict[str, FloatArray]]:
+    """What became of the significant ones of each test, all of one family, on the held-out images."""
+    q = _adjusted_held_out(tests, found, options)
+    columns = []
     for place, one in enumerate(tests):
-        if one.held_out is None:
-            yield _corrected(one, found[place], largest_p)
-        else:
-            same = (q_held_out[place] <= options.alpha) & (np.sign(one.held_out[0]) == np.sign(one.r))
-            yield {"q_held_out": q_held_out[place], "replicated": np.where(found[place], same, np.nan)}
-
-
-def _corrected(one: Tests, found: Mask, largest_p: float) -> dict[str, FloatArray]:
-    values = corrected(one.r[found], one.p[found], one.se[found], one.df[found], largest_p)
-    columns = {}
-    for name, of_found in zip(("r", "ci_low", "ci_high"), values, strict=True):
-        columns[f"{name}_corrected"] = np.full(one.r.shape, np.nan)
-        columns[f"{name}_corrected"][found] = of_found
+        r = one.held_out[0] if one.held_out else np.full(one.r.shape, np.nan)
+        same = (q[place] <= options.alpha) & (np.sign(r) == np.sign(one.r))
+        columns.append({"q_held_out": q[place], "replicated": np.where(found[place], same, np.nan)})
     return columns
 
 

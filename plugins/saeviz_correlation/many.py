@@ -16,7 +16,7 @@ import numpy as np
 from saeviz import FeatureSpace, ScoreColumn, ScoreInput
 from saeviz_correlation import CorrelationOptions
 from saeviz_correlation.columns import feature_blocks
-from saeviz_correlation.family import Tests, after_selection, make_tests
+from saeviz_correlation.family import Tests, corrected_columns, make_tests, replicated_columns
 from saeviz_correlation.moments import Correlations, correlations_of
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.step_up import BigFamily
@@ -64,6 +64,10 @@ class _Rows(NamedTuple):
     features: IntArray
     columns: Mapping[str, NDArray[Any]]
     tests: Tests
+
+    def with_columns(self, columns: Mapping[str, NDArray[Any]]) -> _Rows:
+        """The same with further columns."""
+        return self._replace(columns={**self.columns, **columns})
 
 
 def correlated_blocks(
@@ -154,9 +158,17 @@ class ManyRatings:
         in_families: dict[str, list[_Rows]] = {name: [] for name in families}
         for rows in self._rows():
             in_families[self._family_of(rows.tests.space, rows.tests.rating)].append(rows)
-        for name, family in families.items():
-            yield from self._judged(in_families[name], family, limits[name])
+        judged = [one for name, rows in in_families.items() for one in self._judged(rows, families[name], limits[name])]
+        families.clear()
         self._spaces.clear()
+        if self._options.split is None:
+            tests, found = [one.tests for one in judged], [one.columns["significant"] == 1 for one in judged]
+            largest_p = [limits[self._family_of(one.space, one.rating)] for one in tests]
+            more = corrected_columns(tests, found, largest_p)
+            judged = [one.with_columns(columns) for one, columns in zip(judged, more, strict=True)]
+        for rows in judged:
+            for name, values in rows.columns.items():
+                yield ScoreColumn(self._prefix + name, rows.tests.space, values, rows.tests.rating, rows.features)
 
     def facts(self) -> dict[str, object]:
         """How many correlations are kept, and of each rating, how many were tested and found."""
@@ -205,14 +217,14 @@ class ManyRatings:
                     columns = {column: own[column] for column in own.keys() - OWN}
                     yield _Rows(features, columns, make_tests((one.space, name), own, np.ones(features.shape, bool)))
 
-    def _judged(self, rows: Sequence[_Rows], family: BigFamily, limit: float) -> Iterator[ScoreColumn]:
+    def _judged(self, rows: Sequence[_Rows], family: BigFamily, limit: float) -> Iterator[_Rows]:
+        """The rows of one family with what follows from it."""
         tests = [one.tests for one in rows]
         p = np.concatenate([one.p for one in tests]) if tests else np.zeros(0)
         q = np.split(family.adjusted(p), np.cumsum([one.p.size for one in tests])[:-1])
         found = [one.p <= limit for one in tests]
-        further = after_selection(tests, found, limit, self._options)
-        for place, (one, more) in enumerate(zip(rows, further, strict=True)):
-            self._counts["replicated"][one.tests.rating] += int(np.nansum(more.get("replicated", 0)))
-            columns = {**one.columns, "q": q[place], "significant": found[place], **more}
-            for name, values in columns.items():
-                yield ScoreColumn(self._prefix + name, one.tests.space, values, one.tests.rating, one.features)
+        again = [{} for _ in rows] if self._options.split is None else replicated_columns(tests, found, self._options)
+        for place, one in enumerate(rows):
+            self._counts["replicated"][one.tests.rating] += int(np.nansum(again[place].get("replicated", 0)))
+            of_family = {"q": q[place], "significant": found[place].astype(np.float64)}
+            yield one.with_columns({**of_family, **again[place]})

@@ -50,7 +50,9 @@ def standard_errors(low: FloatArray, high: FloatArray, df: FloatArray) -> FloatA
     return np.where(np.isfinite(se) & (se > 0), se, np.nan)
 
 
-def corrected(r: FloatArray, p: FloatArray, se: FloatArray, df: FloatArray, largest_p: float) -> tuple[FloatArray, ...]:
+def corrected(
+    r: FloatArray, p: FloatArray, se: FloatArray, df: FloatArray, largest_p: FloatArray | float
+) -> tuple[FloatArray, ...]:
     """The correlation and its 95 % interval, given that its p was found to be at most `largest_p`.
 
     The most likely value and the equal-tailed interval of a normal distribution of which only both tails are seen

@@ -178,6 +178,8 @@ def test_the_other_columns_are_those_of_a_run_with_few_ratings(made_up, options)
     of_the_family |= {"q_held_out", "replicated"}
     names = {name for name, _, _ in expected}
     assert {name for name, _, _ in pairs} == names - {"negligible"}
+    types = [{name: values.dtype for (name, _, _), (_, values) in columns.items()} for columns in (pairs, expected)]
+    assert types[0] == {name: kind for name, kind in types[1].items() if name != "negligible"}
     for (name, layer, rating), (_, values) in expected.items():
         if name not in of_the_family and (name, layer, rating) in pairs:
             own, found = pairs[name, layer, rating]
