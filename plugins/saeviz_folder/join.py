@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
+from saeviz.toolkit.cells import listed
 from saeviz.toolkit.images import IMAGE_ENDINGS
 from saeviz.toolkit.names import existing, same_form
 from saeviz.toolkit.raters import long_rows
@@ -86,7 +87,7 @@ def _file_column(table: Table, options: FolderOptions) -> str | None:
     if found is None and options.item_column is None:
         raise saeviz.ConfigError(
             f"images.file_column: which column of {table.path.name} has the image files? None is called "
-            f"{', '.join(FILE_COLUMNS)}; it has {', '.join(table.columns)}"
+            f"{', '.join(FILE_COLUMNS)}; it has {listed(list(table.columns))}"
         )
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import saeviz
-from saeviz.toolkit.cells import Cell, cell_text
+from saeviz.toolkit.cells import Cell, cell_text, listed
 from saeviz.toolkit.files import real_path
 from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
 from saeviz.toolkit.sources import FileSource
@@ -64,7 +64,7 @@ class HuggingFaceImages:
             return named
         problem = "say which one" if named is None else f"{named!r} is not one of them"
         have = f"images are in {', '.join(with_images)}" if with_images else "no column has images"
-        raise saeviz.ConfigError(f"images.image_column: {problem}; {have}, the columns are {', '.join(columns)}")
+        raise saeviz.ConfigError(f"images.image_column: {problem}; {have}, the columns are {listed(list(columns))}")
 
     @cached_property
     def _pictures(self) -> Dataset:

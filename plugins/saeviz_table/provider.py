@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import saeviz
+from saeviz.toolkit.cells import listed
 from saeviz.toolkit.fetch.fetcher import Fetcher, RemoteImage
 from saeviz.toolkit.fetch.urls import is_url, name_of
 from saeviz.toolkit.names import existing, is_there
@@ -91,7 +92,7 @@ class TableImages:
         if found is None:
             raise saeviz.ConfigError(
                 f"images.image_column: which column of {self._table.path.name} has the images? None is called "
-                f"{', '.join(self.image_columns)}; it has {', '.join(columns)}"
+                f"{', '.join(self.image_columns)}; it has {listed(list(columns))}"
             )
         return found
 

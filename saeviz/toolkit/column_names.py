@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 
@@ -225,6 +226,8 @@ def _about(stem: str, kind: str, stems: dict[str, _Stem]) -> str | None:
 def _fused(name: str, names: Sequence[str], parsed: dict[str, tuple[str, str]], found: dict[str, str]) -> str:
     """The column that a fused name such as `valsd` describes, '' if it is not such a name."""
     compact = _compact(name)
+    if not compact.startswith(_FUSED_SPREAD) and not compact.endswith((*_FUSED_SPREAD, *_FUSED_OTHER)):
+        return ""  # before looking at all other names, of which there may be thousands
     bases = _bases(name, names, parsed)
     for word in _FUSED_SPREAD:
         rest = compact.removeprefix(word)
@@ -311,6 +314,7 @@ def _spaced(name: str) -> str:
     return "#" if name.strip() == "#" else " ".join(_words(name, camel=True))
 
 
+@lru_cache(1 << 16)
 def _compact(name: str) -> str:
     return "".join(_words(name, camel=False))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import saeviz
-from saeviz.toolkit.cells import Cell
+from saeviz.toolkit.cells import Cell, listed
 from saeviz.toolkit.names import same_form
 
 IMAGE_COLUMNS = ("file", "filename", "file_name", "path", "file_path", "image", "image_path", "url", "image_url")
@@ -46,7 +46,7 @@ class Table:
                 f"which are not read{_next_step(self.unread[name])}"
             )
         close = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(self.columns)}"
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {listed(list(self.columns))}"
         raise saeviz.ConfigError(f"images.{option}: {self.path.name} has no column {name!r}; {hint}")
 
     def column(self, name: str, option: str) -> list[Cell]:

@@ -281,6 +281,14 @@ def test_a_table_without_a_known_file_column_asks_which_it_is(three):
     assert ratings(provide(three, ratings=table, file_column="bild"))["a.jpg"] == {"liking": 1.0}
 
 
+@pytest.mark.parametrize("options", [{}, {"file_column": "zzz"}])
+def test_of_a_thousand_columns_a_message_names_the_first(three, options):
+    names = [f"v{number}" for number in range(1000)]
+    table = write(three / "r.csv", f"bild,{','.join(names)}\na.jpg{',1' * 1000}\n")
+    message = error_of(saeviz.ConfigError, three, ratings=table, **options)
+    assert message.endswith(f"it has bild, {', '.join(names[:11])} and 989 more")
+
+
 @pytest.mark.parametrize(
     ("table", "options", "about"),
     [

@@ -87,6 +87,7 @@ class Score(Stage):
         of_images |= _given_by_extractors(session, items)
         facts: dict[str, Any] = {}
         ratings = session.dataset.ratings
+        targets = {None, *ratings, *of_images}
         given = GivenColumns()
         for config in session.config.scorers:
             who = session.components.who(config)
@@ -102,8 +103,8 @@ class Score(Stage):
                 elif isinstance(named, ImageColumn):
                     _refuse_another_of_its_name(named, of_images, who)
                     of_images[named.name] = named.values
+                    targets.add(named.name)
                 else:
-                    targets = {None, *ratings, *of_images}
                     _refuse_foreign_column(named, session.dataset.spaces, targets, f"{config.place}: {config.use}")
                     given.add(named, config)
                     columns.append(named)
