@@ -14,11 +14,12 @@ from saeviz_report.text import visible
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}", "*": "{*}",
+    "|": r"\textbar{}", '"': r"\char34{}", "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}", "*": "{*}",
     "\N{EN DASH}": r"\textendash{}", "\N{MINUS SIGN}": "$-$",
 }  # fmt: skip
 _ESCAPES = str.maketrans(_SPECIAL)
-"""Brackets and stars would be an option of the line end before them."""
+"""Brackets and stars would be an option of the line end before them; `"` is a command in some languages of babel, and
+has no name in the default font encoding."""
 
 
 def escaped(text: str) -> str:
