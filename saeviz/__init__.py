@@ -54,6 +54,7 @@ from saeviz.results.assignment import assign
 from saeviz.results.plots import Plots
 from saeviz.results.reporter import Reporter
 from saeviz.results.run import Run
+from saeviz.results.views import FeatureTable, FeatureView, ImageView
 from saeviz.values.errors import (
     ConfigError,
     DataError,
@@ -127,6 +128,8 @@ __all__ = [
     "FeatureStore",
     "FeatureStoreSpec",
     "FeatureStream",
+    "FeatureTable",
+    "FeatureView",
     "Figure",
     "HasActivations",
     "HasBytes",
@@ -143,6 +146,7 @@ __all__ = [
     "ImageProvider",
     "ImageProviderSpec",
     "ImageSource",
+    "ImageView",
     "IndividualRatings",
     "LabelError",
     "LabelJudge",

@@ -19,6 +19,7 @@ from saeviz.formats.selection import read_selected
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.lookup import Clusters, TopItems, has_label_ratings, rows_of
+from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
@@ -316,6 +317,24 @@ class Run:
         if not isinstance(component, HasModelFiles):
             raise DataError(f"the component of [{table}] does not say which files it uses")
         return list(component.model_files())
+
+    def feature(self, feature: Feature | str) -> FeatureView:
+        """A feature, to be shown as the value of a notebook's cell."""
+        return FeatureView(self, self._feature(feature))
+
+    def image(self, item_id: str) -> ImageView:
+        """An image, to be shown as the value of a notebook's cell. Raises `DataError` for an unknown id."""
+        return ImageView(self, self._item(item_id))
+
+    def table(self, features: Sequence[Feature | str] | pd.DataFrame | None = None) -> FeatureTable:
+        """Features with their top images, to be shown as the value of a notebook's cell; default: the selected ones.
+
+        `features` may also be rows of `scores` or `correlations`.
+        """
+        return FeatureTable(self, tuple(map(self._feature, features_in(self, features))))
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
     @property
     def plot(self) -> Plots:

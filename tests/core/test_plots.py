@@ -190,6 +190,7 @@ def test_a_figure_can_be_changed_and_shows_itself_without_pyplot_or_global_setti
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
+@pytest.mark.slow
 def test_words_from_outside_are_no_formulas_and_have_an_end(run):
     table = with_significant(run)
     rating = run.ratings[0]
@@ -207,6 +208,7 @@ def test_words_from_outside_are_no_formulas_and_have_an_end(run):
         assert not any("\x1b" in text or "\u202e" in text for text in texts(figure))
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_works(run, tmp_path, monkeypatch):
     """The blocks and the calls in the table of docs/notebooks.md, on another run."""
     with_significant(run)
@@ -218,6 +220,7 @@ def test_what_the_page_shows_works(run, tmp_path, monkeypatch):
         "drawn_to": run.ratings[0],
         "layer4.cls/12": str(run.selected[0].feature),
         "layer4.cls": str(run.spaces[0]),
+        "gallery/0003": run.items[0].item_id,
     }
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(saeviz, "open_run", lambda directory: run)
