@@ -27,13 +27,15 @@ FILES = {
     "labels.jsonl": "label",
     "judgements.jsonl": "judge",
     "judgements.parquet": "judge",
+    "label_scores.jsonl": "judge-ratings",
+    "label_ratings.parquet": "judge-ratings",
     "reporter*/**/report.txt": "report",
 }
 """The files, and for those that the manifest knows the stage that makes them."""
 RUN = (
     FAKE_RUN.replace("n = 24", "n = 48").replace('use = "fake-extractor"', 'use = "fake-extractor"\nbatch_size = 16')
-    + '[run]\ndir = "run"\njudge_images = 10\n[judge]\nuse = "fake-labeler"\n'
-)
+    + '[run]\ndir = "run"\njudge_images = 10\nrating_images = 10\n[judge]\nuse = "fake-labeler"\n'
+).replace('use = "pearson-bh"', 'use = "pearson-bh"\nsplit = 0.5')
 
 
 def flip(data: bytes) -> bytes:
@@ -86,7 +88,8 @@ def damage(path: Path, kind: str, other: Path) -> None:
 
 def contents(run: saeviz.Run) -> dict[str, object]:
     """What can be read of a run, as far as it does not change from one run to the next."""
-    found = {name: getattr(run, name).to_csv() for name in ("scores", "correlations", "judgements", "images_table")}
+    tables = ("scores", "correlations", "judgements", "label_ratings", "images_table")
+    found = {name: getattr(run, name).to_csv() for name in tables}
     found |= {str(space): run.features(space).matrix.toarray().tolist() for space in run.spaces}
     found |= {
         "ids": [item.item_id for item in run.items],
@@ -147,7 +150,7 @@ def test_damage_is_never_silent(finished, whole, copied, saeviz_command, name, k
         items = saeviz.open_run(copied, plugins=[FAKES]).items
         vectors, expected = (EmbeddingFiles(run / "embeddings").read(items) for run in (copied, finished / "one"))
         assert np.array_equal(vectors, expected)
-        assert saeviz_command("run", copied.parent / "run.toml").err.count("up to date") == 7
+        assert saeviz_command("run", copied.parent / "run.toml").err.count("up to date") == 8
     else:
         assert is_a_sentence(again)
 
