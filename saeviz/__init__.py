@@ -82,11 +82,14 @@ from saeviz.values.keys import KEYS, feature_of, features_of, rows_about, rows_i
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 from saeviz.values.outcomes import Failure, Figure, Health
 from saeviz.values.relations import (
+    RelationDifference,
+    difference_columns,
     facts_of,
     held_constant,
     interval_caveat,
     main_relation,
     measure_of,
+    relation_differences,
     relation_prefixes,
     relation_words,
 )
@@ -166,6 +169,7 @@ __all__ = [
     "PluginError",
     "Precision",
     "Relation",
+    "RelationDifference",
     "Reporter",
     "ReporterSpec",
     "ReportsNotes",
@@ -194,6 +198,7 @@ __all__ = [
     "assign",
     "compare",
     "component",
+    "difference_columns",
     "facts_of",
     "feature_of",
     "features_of",
@@ -204,6 +209,7 @@ __all__ = [
     "main_relation",
     "measure_of",
     "open_run",
+    "relation_differences",
     "relation_prefixes",
     "relation_words",
     "rows_about",

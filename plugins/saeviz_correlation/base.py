@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from saeviz.typing import CSR, FloatArray, IntArray, Mask
 
 
+NEED_INTERVALS = ("negligible", "r_corrected", "ci_low_corrected", "ci_high_corrected")
+"""Columns that follow from intervals, which permuted ratings do not give."""
+
+
 class CorrelationScorer:
     """Base class of the scorers of this plugin, which differ in what they correlate.
 
@@ -156,7 +160,9 @@ class CorrelationScorer:
         groups = families(tests, self.options.family)
         verdicts = [verdict for group in groups.values() for verdict in judge(group, self.options, self._permuted)]
         for verdict in verdicts:
-            yield from self._of_rating(verdict.tests.space, verdict.tests.rating, verdict.columns)
+            needs_interval = NEED_INTERVALS if self.is_permuted else ()
+            kept = {name: values for name, values in verdict.columns.items() if name not in needs_interval}
+            yield from self._of_rating(verdict.tests.space, verdict.tests.rating, kept)
         yield from self.after(verdicts)
         sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
         yield from self._as_facts(self._facts(sizes, verdicts))
@@ -226,9 +232,10 @@ class CorrelationScorer:
         options = self.options
         facts = self._of_family(sizes)
         facts |= counts("significant", verdicts)
-        facts |= counts("negligible", verdicts)
-        facts["margin"] = options.negligible_r
-        facts |= smallest_detectable(verdicts)
+        if not self.is_permuted:
+            facts |= counts("negligible", verdicts)
+            facts["margin"] = options.negligible_r
+            facts |= smallest_detectable(verdicts)
         if options.split is not None:
             facts |= counts("replicated", verdicts)
             facts |= agreement(verdicts)

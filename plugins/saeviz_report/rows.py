@@ -67,6 +67,12 @@ class FeatureRow:
         return list(self.relations.items()) if len(by_size) <= MOST_FIGURES else by_size[:MOST_FIGURES]
 
     @property
+    def differences(self) -> list[tuple[str, saeviz.RelationDifference]]:
+        """The significant differences of its relations, by rating."""
+        found = [(rating, one) for rating, row in self.figures for one in saeviz.relation_differences(row)]
+        return [(rating, one) for rating, one in found if one.significant]
+
+    @property
     def label_figures(self) -> list[Record]:
         """How its name goes with ratings, in the order of `figures`."""
         order = [rating for rating, _ in self.figures]
@@ -140,7 +146,8 @@ def feature_table(
     ]
     ratings = [rating for rating in run.ratings if any("r" in row.relations.get(rating, ()) for row in rows)]
     shown_ratings = _most_telling(ratings, rows)
-    shown = {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT, *_AFTER_SELECTION)}
+    shown = saeviz.difference_columns(method.correlations)
+    shown |= {prefix + name for prefix in method.measures for name in (*_OF_A_RELATION, *_HELD_OUT, *_AFTER_SELECTION)}
     return FeatureTable(
         rows=rows,
         has_monosemanticity="monosemanticity" in run.scores,

@@ -16,7 +16,13 @@ from saeviz.formats.rundir import is_run_directory
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.features import Feature
-from saeviz.values.relations import held_constant, interval_caveat, relation_prefixes
+from saeviz.values.relations import (
+    difference_columns,
+    held_constant,
+    interval_caveat,
+    relation_differences,
+    relation_prefixes,
+)
 
 NAMES_SHOWN = 10
 MOST_RATINGS = 30
@@ -115,8 +121,9 @@ def _strongest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _relations(row: dict[str, Any]) -> Iterator[str]:
-    """The correlations with one rating; those of each scorer that has any start on a new line."""
-    names = [name for name in row if name != "rating"]
+    """The correlations with one rating; those of each scorer that has any start on a new line, and differences."""
+    of_differences = difference_columns(row)
+    names = [name for name in row if name != "rating" and name not in of_differences]
     prefixes = sorted(relation_prefixes(names), key=len, reverse=True)
     of = {name: next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names}
     start = f"  {row['rating']}: "
@@ -126,6 +133,13 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
             parts = [_entry(name, row[name], prefix) for name in own if row[name] is not None]
             yield from _wrapped(start, parts + _missing(row, prefix), ", ")
             start = "    "
+    differences = relation_differences(row)
+    for one in differences:
+        if one.significant:
+            yield f"{start}differs: {one.words}"
+            start = "    "
+    if differences and not any(one.significant for one in differences):
+        yield f"{start}differs significantly with none of: {_first_few([one.contrast for one in differences])}"
 
 
 def _label_rating(row: dict[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +16,61 @@ RANK_BISERIAL = "rank-biserial r"
 
 PLAIN = "correlation_"
 """The prefix of the facts of a correlation whose columns have no prefix."""
+
+
+DIFFERENCE = "_difference."
+"""In the name of a column: how much a relation differs in what comes after it, such as `category=face`."""
+
+
+class RelationDifference(NamedTuple):
+    """How the slope of a rating on a feature differs: `low` and `high`, and high minus low with its 95 % interval.
+
+    `contrast` is what it differs with, such as `category=face`. What is unknown is None.
+    """
+
+    contrast: str
+    low: float
+    high: float
+    difference: float
+    ci_low: float | None
+    ci_high: float | None
+    q: float | None
+    significant: bool
+
+    @property
+    def words(self) -> str:
+        """All of it: `slope 0.10, 0.52 with category=face (difference 0.42, 0.20 to 0.64; q 0.003)`."""
+        interval = "" if self.ci_low is None or self.ci_high is None else f", {self.ci_low:.2f} to {self.ci_high:.2f}"
+        q = "" if self.q is None else f"; q {self.q:.2g}"
+        slopes = f"slope {self.low:.2f}, {self.high:.2f} with {self.contrast}"
+        return f"{slopes} (difference {self.difference:.2f}{interval}{q})"
+
+
+def relation_differences(row: Mapping[str, Any]) -> list[RelationDifference]:
+    """The differences in a row of correlations, whose columns are called `..._difference.CONTRAST`; those tested."""
+    found = []
+    for name in row:
+        start, _, contrast = name.partition(DIFFERENCE)
+        if contrast and row[name] is not None:
+            low, high, ci_low, ci_high, q, significant = (
+                row.get(f"{start}_{column}.{contrast}")
+                for column in ("low", "high", "ci_low", "ci_high", "q", "significant")
+            )
+            if low is not None and high is not None:
+                found.append(RelationDifference(contrast, low, high, row[name], ci_low, ci_high, q, significant == 1))
+    return found
+
+
+def difference_columns(names: Iterable[str]) -> set[str]:
+    """Those of the names that belong to differences of relations."""
+    known = set(names)
+    parts = [name.partition(DIFFERENCE) for name in known if DIFFERENCE in name]
+    return {
+        name
+        for start, _, contrast in parts
+        for name in known
+        if name.startswith(f"{start}_") and name.endswith(f".{contrast}")
+    }
 
 
 def main_relation(correlations: pd.DataFrame) -> pd.DataFrame:

@@ -92,6 +92,8 @@ def test_max_t_of_images_in_groups_permutes_within_them():
     data = make_input(features, {"mood": mood}, groups=names_of(codes))
     columns, facts = score(data, correction="max-t", permutations=99, min_active=2)
     assert facts["correlation_errors"] == "permutation"
+    assert not {"correlation_margin", "correlation_negligible_mood", "correlation_detectable_mood"} & set(facts)
+    assert not {"negligible", "r_corrected"} & {name for name, _ in columns}
     (targets,) = make_targets(data, ["mood"], np.ones(40, dtype=bool), within=codes)
     draws = Permutations(data.item_ids, 99, 0, Exchange(("mood",), sets=codes)).permuted(targets, range(99))
     left = np.column_stack([without_means(x, codes) for x in features.T])

@@ -236,13 +236,39 @@ def test_mistakes_are_told_by_name(caplog):
     assert "no image has a rating and all that none" in caplog.text
 
 
-def test_a_run_has_differences_beside_its_relations(fake_run):
-    scorers = 'scorers=[{use = "pearson-bh"}, {use = "moderation", moderators = ["colour"], min_active = 3}]'
+def test_a_run_has_differences_beside_its_relations_and_names_the_significant_ones(fake_run, saeviz_command):
+    moderation = '{use = "moderation", moderators = ["colour"], min_active = 2, alpha = 0.999, errors = "independent"}'
+    scorers = f'scorers=[{{use = "pearson-bh", min_active = 3}}, {moderation}]'
     run = saeviz.run(fake_run, settings=[scorers, 'reporters=[{use = "html"}]'])
     names = [name for name in run.correlations if name.startswith("moderation_difference.")]
     assert names
     assert run.correlations[names].notna().to_numpy().any()
     assert saeviz.relation_prefixes(run.correlations) == [""]
+    page = (run.dir / "report" / "index.html").read_text()
+    assert "moderation_n_active." not in page
+    found = run.correlations.filter(like="moderation_significant.").eq(1).any(axis=1)
+    feature = saeviz.feature_of(run.correlations[found].iloc[0].to_dict())
+    shown = saeviz_command("show", str(feature), "--run", run.dir).out
+    assert "differs: slope" in shown
+    assert "moderation_" not in shown
+
+
+def test_a_difference_in_words():
+    row = {
+        "r": 0.3,
+        "moderation_low.category=face": 0.101,
+        "moderation_high.category=face": 0.52,
+        "moderation_difference.category=face": 0.419,
+        "moderation_ci_low.category=face": 0.2,
+        "moderation_ci_high.category=face": 0.638,
+        "moderation_q.category=face": 0.003,
+        "moderation_significant.category=face": 1.0,
+        "moderation_difference.category=scene": None,
+        "moderation_n.category=scene": 20,
+    }
+    (found,) = saeviz.relation_differences(row)
+    assert found.words == "slope 0.10, 0.52 with category=face (difference 0.42, 0.20 to 0.64; q 0.003)"
+    assert saeviz.difference_columns(row) == set(row) - {"r"}
 
 
 class TestContractOfModeration(ScorerContract):
