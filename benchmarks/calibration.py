@@ -1,141 +1,227 @@
-"""Whether p-values and intervals of correlations keep their promise, for independent images and for images in groups.
+"""Whether discoveries are as rare as promised where there is nothing to find, with the features of a real run.
 
-    python benchmarks/calibration.py [DATA_SETS]
+    python benchmarks/calibration.py RUN [--groups COLUMN] [--control COLUMN ...] [--shuffles 1000] [--quick]
 
-Simulated: 600 images; ratings and features are normal, half of their variance lies between groups, and a feature fires
-where it is above a threshold. First table: no feature has to do with the rating. It has the share of p up to .05 and
-.001, and the share of data sets in which Benjamini and Hochberg at .05 find anything, and in which that holds on the
-other half of the groups (of the images where errors = independent). Second table: the share of 95 % intervals that
-contain the true correlation. Both have naive and robust errors side by side.
+`RUN` is the directory of a finished run with ratings (of OASIS, or of the demo); half of the features used fire on
+fewer than 50 images, the others on more. Ratings are shuffled over the images, so whatever is found is false:
+
+- the share of shuffles in which a scorer reports anything at .05, for each correction, with its standard error. For
+  Benjamini-Hochberg too that is the chance of any false discovery, since all are false;
+- the share of p up to .05 and .001, of rare and frequent features.
+
+With `--groups`, a column of the run's metadata, ratings are then made of which half of the variance lies between its
+groups, and which have nothing to do with any feature: the same figures with errors of independent images and of groups.
+
+Where it stands with intervals and power: `calibration_groups.py` (r), `selection_coverage.py` (corrected r),
+`area_coverage.py` and `area_coverage_groups.py` (areas), `calibration_power.py` (power, judge),
+`agreement_coverage.py`, `raters_null.py`, `monosemanticity_null.py`.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import logging
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import norm
 
 import saeviz
-from saeviz_correlation import LinearOptions
-from saeviz_correlation.scorer import PearsonBH
+from saeviz_correlation import AreaOptions, CorrelationOptions, LinearOptions, PartialOptions
+from saeviz_correlation.auc import AUC
+from saeviz_correlation.base import CorrelationScorer
+from saeviz_correlation.partial import Partial
+from saeviz_correlation.scorer import PearsonBH, PointBiserial
+from saeviz_correlation.spearman import Spearman
 
-if TYPE_CHECKING:
-    from saeviz.typing import FloatArray, IntArray
+Kind = tuple[type[CorrelationScorer], type[CorrelationOptions], dict[str, Any]]
 
-N_IMAGES, N_FEATURES = 600, 300
-DESIGNS = ("independent", "100 groups", "30 groups", "30 unequal groups", "10 groups")
-CORRELATIONS = (0.0, 0.2, 0.5)
-SHARES = (0.4, 0.1)
-ERRORS = ("independent", "hc2", "clusters")
+AT_ONCE = 50
+"""Shuffled ratings that are scored together."""
 
-
-def main(n_sets: int) -> None:
-    """Print both tables."""
-    print(f"{'no relation':<20}{'errors':<14}{'p <= .05':>10}{'p <= .001':>11}{'any q':>8}{'replicated':>12}")
-    for design in DESIGNS:
-        for errors, figures in null(design, n_sets).items():
-            print(
-                f"{design:<20}{errors:<14}{figures[0]:>10.3f}{figures[1]:>11.4f}{figures[2]:>8.2f}{figures[3]:>12.2f}"
-            )
-    columns = [f"{share:.0%} r={r}" for share in SHARES for r in CORRELATIONS]
-    print(f"\n{'intervals':<20}{'errors':<14}" + "".join(f"{column:>11}" for column in columns))
-    for design in DESIGNS:
-        for errors, covered in coverage(design, n_sets).items():
-            print(f"{design:<20}{errors:<14}" + "".join(f"{share:>11.3f}" for share in covered))
+LEAST_ACTIVE, RARE = 10, 50
+CORRECTIONS = ("bh", "by", "bonferroni")
+PERMUTATIONS = 199
+SHARES = (0.3, 0.1)
+"""Of the images, how many have a 1 in the binary ratings."""
 
 
-def null(design: str, n_sets: int) -> dict[str, FloatArray]:
-    """For each kind of errors the four figures of the first table."""
-    totals: dict[str, FloatArray] = {}
-    for seed in range(n_sets):
-        generator = np.random.default_rng([1, seed])
-        codes = groups_of(design, generator)
-        rating = correlated(codes, generator, 1)[:, 0]
-        features = np.maximum(correlated(codes, generator, N_FEATURES) - norm.isf(0.3), 0)
-        for errors, data in _inputs(features, rating, codes, seed):
-            found = scored(data, errors)
-            halves = scored(data, errors, split=0.5)
-            p = found["p"][np.isfinite(found["p"])]
-            replicated = np.nansum(halves["replicated"]) > 0
-            new = np.array([(p <= 0.05).mean(), (p <= 0.001).mean(), np.nansum(found["significant"]) > 0, replicated])
-            totals[errors] = totals.get(errors, np.zeros(4)) + new / n_sets
-    return totals
+@dataclass(frozen=True)
+class Real:
+    """Some features of a run `[n_images, n_features]`, a rating, columns to hold constant, and groups."""
+
+    features: csr_array
+    rating: np.ndarray
+    controls: Mapping[str, tuple[str, ...]]
+    groups: tuple[str, ...] | None
+
+    @property
+    def rare(self) -> np.ndarray:
+        """Whether each feature fires on fewer than 50 images."""
+        return np.bincount(self.features.indices, minlength=self.features.shape[1]) < RARE
+
+    def data(self, ratings: Mapping[str, np.ndarray], **more: Any) -> saeviz.ScoreInput:
+        """What a scorer gets with other ratings."""
+        n, n_features = self.features.shape
+        space, ids = saeviz.FeatureSpace(1, "cls", n_features), tuple(f"image {number}" for number in range(n))
+        batch = saeviz.FeatureBatch(space, ids, self.features)
+        stream = saeviz.FeatureStream(space, partial(iter, [batch]))
+        return saeviz.ScoreInput(space, ids, stream, None, dict(ratings), metadata=dict(self.controls), **more)
 
 
-def coverage(design: str, n_sets: int) -> dict[str, FloatArray]:
-    """For each kind of errors the share of intervals that hold, for each share of images and true correlation."""
-    cells = [(share, r) for share in SHARES for r in CORRELATIONS]
-    each = N_FEATURES // len(cells)
-    truth = np.repeat([r for _, r in cells], each)
-    totals: dict[str, FloatArray] = {}
-    for seed in range(n_sets):
-        generator = np.random.default_rng([2, seed])
-        codes = groups_of(design, generator)
-        rating = correlated(codes, generator, 1)
-        mixed = np.repeat([_latent(share, r) for share, r in cells], each)
-        latent = mixed * rating + np.sqrt(1 - mixed**2) * correlated(codes, generator, N_FEATURES)
-        features = np.maximum(latent - np.repeat([norm.isf(share) for share, _ in cells], each), 0)
-        for errors, data in _inputs(features, rating[:, 0], codes, seed):
-            found = scored(data, errors)
-            held = (found["ci_low"] <= truth) & (truth <= found["ci_high"])
-            totals[errors] = totals.get(errors, np.zeros(len(cells))) + held.reshape(-1, each).mean(axis=1) / n_sets
-    return totals
+def read(path: Path, n_features: int, column: str | None, controls: tuple[str, ...]) -> Real:
+    """The features of a run that fire on ten images or more, half of them rare, with its first rating."""
+    run = saeviz.open_run(path)
+    rating = np.array([item.ratings.get(run.ratings[0], np.nan) for item in run.items])
+    rated = np.flatnonzero(np.isfinite(rating))
+    all_features = np.hstack([run.features(space).matrix[rated].toarray() for space in run.spaces])
+    n_active = (all_features > 0).sum(axis=0)
+    generator = np.random.default_rng(0)
+    chosen = []
+    for kind in ((n_active >= LEAST_ACTIVE) & (n_active < RARE), (n_active >= RARE) & (all_features.std(axis=0) > 0)):
+        known = np.flatnonzero(kind)
+        chosen.append(generator.permutation(known)[: n_features // 2])
+    items = [run.items[row] for row in rated]
+    return Real(
+        features=csr_array(all_features[:, np.sort(np.concatenate(chosen))].astype(np.float32)),
+        rating=rating[rated],
+        controls={name: tuple(str(item.metadata[name]) for item in items) for name in controls},
+        groups=None if column is None else tuple(str(item.metadata[column]) for item in items),
+    )
 
 
-def groups_of(design: str, generator: np.random.Generator) -> IntArray | None:
-    """The group of every image, None for independent images."""
-    if design == "independent":
-        return None
-    n_groups = int(design.split(maxsplit=1)[0])
-    if "unequal" in design:
-        sizes = generator.dirichlet(np.full(n_groups, 1.0))
-        return np.concatenate([np.arange(n_groups), generator.choice(n_groups, N_IMAGES - n_groups, p=sizes)])
-    return np.arange(N_IMAGES) % n_groups
+def scorers(controls: tuple[str, ...]) -> dict[str, Kind]:
+    """Of each scorer its class, that of its options, and options."""
+    held = {"partial": (Partial, PartialOptions, {"control": controls})} if controls else {}
+    linear: dict[str, Any] = {
+        "pearson-bh": (PearsonBH, LinearOptions, {}),
+        "spearman": (Spearman, LinearOptions, {}),
+        "point-biserial": (PointBiserial, LinearOptions, {}),
+    }
+    return linear | held | {f"auc, {share:.0%}": (AUC, AreaOptions, {}) for share in SHARES}
 
 
-def correlated(codes: IntArray | None, generator: np.random.Generator, n: int) -> FloatArray:
-    """Normal values `[N_IMAGES, n]` with variance 1, half of it between groups."""
-    own = generator.normal(size=(N_IMAGES, n))
-    if codes is None:
-        return own
-    return np.sqrt(0.5) * (own + generator.normal(size=(int(codes.max()) + 1, n))[codes])
+def rating_of(scorer: str, values: np.ndarray) -> np.ndarray:
+    """The values, or for `auc` 1 on the share of images that have the largest."""
+    if not scorer.startswith("auc"):
+        return values
+    share = float(scorer.split()[1].removesuffix("%")) / 100
+    return (values > np.quantile(values, 1 - share)) * 1.0
 
 
-def _latent(share: float, r: float) -> float:
-    """The correlation before the threshold that makes it r afterwards, by Stein's lemma."""
-    t = norm.isf(share)
-    mean = norm.pdf(t) - t * share
-    square = (1 + t**2) * share - t * norm.pdf(t)
-    return float(r * np.sqrt(square - mean**2) / share)
+def any_found(scorer: CorrelationScorer, columns: list[saeviz.ScoreColumn]) -> list[bool]:
+    """For each rating whether anything is significant."""
+    found = [one for one in scorer.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
+    return [bool(np.nansum(one.values)) for one in found if one.name.endswith("significant")]
 
 
-def _inputs(
-    features: FloatArray, rating: FloatArray, codes: IntArray | None, seed: int
-) -> Iterator[tuple[str, saeviz.ScoreInput]]:
-    space = saeviz.FeatureSpace(1, "cls", N_FEATURES)
-    ids = tuple(f"set {seed} image {number}" for number in range(N_IMAGES))
-    batch = saeviz.FeatureBatch(space, ids, csr_array(features.astype(np.float32)))
-    stream = saeviz.FeatureStream(space, lambda: iter([batch]))
-    names = None if codes is None else tuple(map(str, codes.tolist()))
-    for errors in ERRORS:
-        if errors == "clusters":
-            if names is not None:
-                yield errors, saeviz.ScoreInput(space, ids, stream, None, {"rating": rating}, groups=names)
-        elif errors == "independent" or codes is None:
-            yield errors, saeviz.ScoreInput(space, ids, stream, None, {"rating": rating})
+class Tally:
+    """Shares over shuffles, and of p-values."""
+
+    def __init__(self, rare: np.ndarray) -> None:
+        self._rare = rare
+        self._found: dict[str, list[bool]] = {}
+        self._p = {kind: np.zeros(3) for kind in ("rare", "frequent")}
+
+    def add(self, correction: str, found: list[bool]) -> None:
+        """Whether anything was found in some shuffles."""
+        self._found.setdefault(correction, []).extend(found)
+
+    def add_p(self, columns: list[saeviz.ScoreColumn], prefix: str) -> None:
+        """The p of some shuffles, of the features that are tested."""
+        known = {(column.name.removeprefix(prefix), column.target): column.values for column in columns}
+        for target in dict.fromkeys(column.target for column in columns):
+            p, tested = known["p", target], np.isfinite(known["ci_low", target])
+            for kind, is_kind in (("rare", self._rare), ("frequent", ~self._rare)):
+                own = p[tested & is_kind & np.isfinite(p)]
+                self._p[kind] += (own <= 0.05).sum(), (own <= 0.001).sum(), own.size
+
+    def line(self) -> str:
+        """All of it."""
+        parts = []
+        for correction, found in self._found.items():
+            share = np.mean(found)
+            parts.append(f"{correction} {share:.3f} +- {np.sqrt(max(share, 1 / len(found)) / len(found)):.3f}")
+        for kind, (at_5, at_01, n) in self._p.items():
+            parts.append(f"{kind} {at_5 / max(n, 1):.4f} {at_01 / max(n, 1):.5f}")
+        return "  ".join(parts)
 
 
-def scored(data: saeviz.ScoreInput, errors: Any, **options: Any) -> Mapping[str, FloatArray]:
-    """The columns of `pearson-bh`."""
-    scorer = PearsonBH(LinearOptions(errors=errors, **options), saeviz.Context())
-    columns = list(scorer.score(data))
-    columns += [one for one in scorer.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
-    return {column.name: column.values for column in columns}
+def batches(n: int) -> Iterator[range]:
+    """The numbers below `n`, some at a time."""
+    for start in range(0, n, AT_ONCE):
+        yield range(start, min(start + AT_ONCE, n))
+
+
+def shuffled(real: Real, controls: tuple[str, ...], n_shuffles: int) -> None:
+    """Print a line for each scorer."""
+    print(f"{n_shuffles} shuffles, {real.features.shape[0]} images, {real.features.shape[1]} features:")
+    print("share of shuffles with a discovery at .05; share of p up to .05 and .001 of rare and frequent features")
+    for name, (kind, options, values) in scorers(controls).items():
+        tally = Tally(real.rare)
+        for numbers in batches(n_shuffles):
+            drawn = [np.random.default_rng([1, number]).permutation(real.rating) for number in numbers]
+            data = real.data({f"shuffle {n}": rating_of(name, one) for n, one in zip(numbers, drawn, strict=True)})
+            columns: list[saeviz.ScoreColumn] = []
+            for correction in (*CORRECTIONS, "max-t"):
+                more = {"permutations": PERMUTATIONS} if correction == "max-t" else {}
+                chosen = options.model_validate({**values, **more, "family": "rating", "correction": correction})
+                scorer = kind(chosen, saeviz.Context())
+                if correction in ("bh", "max-t"):
+                    columns = list(scorer.score(data))
+                tally.add(correction, any_found(scorer, columns))
+            tally.add_p(columns, kind.prefix)
+        print(f"{name:<16}{tally.line()}", flush=True)
+
+
+def grouped(real: Real, n_ratings: int) -> None:
+    """Print a line for each scorer and kind of errors: ratings half of whose variance lies between groups."""
+    assert real.groups is not None
+    codes = np.unique(np.array(real.groups), return_inverse=True)[1]
+    print(f"\n{n_ratings} ratings that differ between {codes.max() + 1} groups and are related to no feature:")
+    for name, (kind, options, values) in scorers(()).items():
+        for errors in ("independent", "clusters"):
+            tally = Tally(real.rare)
+            scorer = kind(options.model_validate({**values, "family": "rating", "errors": errors}), saeviz.Context())
+            for numbers in batches(n_ratings):
+                made = {f"made {n}": rating_of(name, _between(codes, n)) for n in numbers}
+                columns = list(scorer.score(real.data(made, groups=real.groups)))
+                tally.add("bh", any_found(scorer, columns))
+                tally.add_p(columns, kind.prefix)
+            print(f"{name:<16}{errors:<13}{tally.line()}", flush=True)
+
+
+def _between(codes: np.ndarray, seed: int) -> np.ndarray:
+    generator = np.random.default_rng([2, seed])
+    return np.asarray(generator.normal(size=codes.max() + 1)[codes] + generator.normal(size=codes.size))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--groups", metavar="COLUMN", help="a column of the metadata")
+    parser.add_argument(
+        "--control", metavar="COLUMN", nargs="*", default=[], help="columns that `partial` holds constant"
+    )
+    parser.add_argument("--shuffles", type=int, default=1000)
+    parser.add_argument("--features", type=int, default=2000)
+    parser.add_argument("--only-groups", action="store_true", help="leave the shuffles out")
+    parser.add_argument("--quick", action="store_true", help="100 shuffles of 400 features")
+    arguments = parser.parse_args()
+    n_shuffles, n_features = (100, 400) if arguments.quick else (arguments.shuffles, arguments.features)
+    logging.getLogger("saeviz").setLevel(logging.ERROR)
+    controls = tuple(arguments.control)
+    real = read(arguments.run, n_features, arguments.groups, controls)
+    if not arguments.only_groups:
+        shuffled(real, controls, n_shuffles)
+    if real.groups is not None:
+        grouped(real, n_shuffles)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main()

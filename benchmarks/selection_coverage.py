@@ -1,6 +1,6 @@
 """How large r of significant relations is, and how often its 95 % interval contains the true one.
 
-    python benchmarks/selection_coverage.py [DATA_SETS]
+    python benchmarks/selection_coverage.py [DATA_SETS [ERRORS]]
 
 Each data set has 300 features on 200 images with one rating; 60 of them have the same true correlation with it, the
 others none. Features are normal, or exponential on 30 % of the images and 0 elsewhere; what relates them to the rating
@@ -15,6 +15,7 @@ The second table is of values whose standard error is estimated with few degrees
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -31,7 +32,7 @@ SHARES = (1.0, 0.3)
 FREEDOM, SIZES, UNIT, LARGEST_P = (5, 8, 15, 30, 60), (2, 4, 6, 9), 0.02, 0.001
 
 
-def found(correlation: float, share: float, generator: np.random.Generator) -> np.ndarray:
+def found(correlation: float, share: float, errors: Any, generator: np.random.Generator) -> np.ndarray:
     """Of one data set, a row per significant relation: the truth, r, its bounds, the same corrected.
 
     A feature with this correlation is made from the rating and noise, so that features are independent given it.
@@ -47,7 +48,7 @@ def found(correlation: float, share: float, generator: np.random.Generator) -> n
     space, ids = saeviz.FeatureSpace(1, "cls", N_FEATURES), tuple(map(str, range(N_IMAGES)))
     batch = saeviz.FeatureBatch(space, ids, csr_array(dense.astype(np.float32)))
     data = saeviz.ScoreInput(space, ids, saeviz.FeatureStream(space, lambda: iter([batch])), None, {"liked": rating})
-    scorer = PearsonBH(LinearOptions(min_active=1), saeviz.Context())
+    scorer = PearsonBH(LinearOptions(min_active=1, errors=errors), saeviz.Context())
     columns = list(scorer.score(data))
     columns += [one for one in scorer.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
     by_name = {one.name: one.values for one in columns}
@@ -66,13 +67,13 @@ def with_few_degrees_of_freedom(df: int, size: int, generator: np.random.Generat
     return float(middle.mean() / size), float(((low <= size) & (size <= high)).mean())
 
 
-def main(n_sets: int) -> None:
+def main(n_sets: int, errors: str) -> None:
     """Print the tables."""
     generator = np.random.default_rng(0)
     print("fires on  true r   found     r  corrected  coverage  corrected")
     for share in SHARES:
         for correlation in CORRELATIONS:
-            rows = np.concatenate([found(correlation, share, generator) for _ in range(n_sets)])
+            rows = np.concatenate([found(correlation, share, errors, generator) for _ in range(n_sets)])
             rows = rows[rows[:, 0] == correlation]
             if not len(rows):
                 continue
@@ -89,4 +90,4 @@ def main(n_sets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 400)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 400, sys.argv[2] if len(sys.argv) > 2 else "independent")

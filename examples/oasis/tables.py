@@ -18,6 +18,7 @@ RUNS = Path(__file__).parent / "runs"
 CORRECTIONS = {"bh": "oasis", "by": "oasis-by", "bonferroni": "oasis-bonferroni", "max-t": "oasis-max-t"}
 SPACES = ("patch-max", "cls")
 TOP = 10
+MIN_ACTIVE = 10
 
 Row = Sequence[object]
 
@@ -181,6 +182,91 @@ def clusters(runs: Path) -> Iterator[Row]:
         yield (f"{leader.tokens}/{leader.feature}", leader.n_active, ", ".join(others))
 
 
+def in_series(runs: Path) -> Iterator[Row]:
+    """What is significant if photographs are taken as independent, and if those of a series may be alike."""
+    yield (
+        "rating",
+        "scorer",
+        "variance between series",
+        "significant, naive",
+        "robust",
+        "detectable r, naive",
+        "robust",
+    )
+    run = saeviz.open_run(runs / "oasis-series")
+    for rating in run.ratings:
+        prefix, scorer = ("auc_", "`auc`") if "=" in rating else ("", "`pearson-bh`")
+        facts = {name: saeviz.facts_of(name, run.facts) for name in (prefix, f"naive_{prefix}")}
+        naive, robust = facts[f"naive_{prefix}"], facts[prefix]
+        yield (
+            rating,
+            scorer,
+            f"{robust[f'between_groups_{rating}']:.2f}",
+            *(of[f"significant_{rating}"] for of in (naive, robust)),
+            *(f"{of[f'detectable_{rating}']:.2f}" for of in (naive, robust)),
+        )
+
+
+def top_in_series(runs: Path) -> Iterator[Row]:
+    """The features most strongly correlated with each rating, with intervals of both kinds."""
+    yield ("rating", "feature", "fires on", "series", "r", "interval, naive", "robust", "df", "q", "r within series")
+    run = saeviz.open_run(runs / "oasis-series")
+    for rating in ("valence", "arousal", "beauty"):
+        for row in strongest(run, rating, 5).itertuples():
+            yield (
+                rating,
+                f"{row.tokens}/{row.feature}",
+                row.n_active,
+                row.n_groups,
+                f"**{_signed(row.r)}**",
+                f"{_signed(row.naive_ci_low)} to {_signed(row.naive_ci_high)}",
+                f"{_signed(row.ci_low)} to {_signed(row.ci_high)}",
+                f"{row.df:.0f}",
+                f"{row.q:.3f}",
+                _signed(row.r_within),
+            )
+
+
+def between_categories(runs: Path) -> Iterator[Row]:
+    """Whether the strongest relations are the same in all four categories."""
+    yield (
+        "rating",
+        "variance between categories",
+        "r differs, of the 50 strongest",
+        "mean \\|r\\| of these 50",
+        "within categories",
+    )
+    run = saeviz.open_run(runs / "oasis-categories")
+    for rating in run.ratings:
+        table = run.correlations
+        table = table[(table["rating"] == rating) & (table["n_active"] >= MIN_ACTIVE)]
+        table = table.iloc[table["r"].abs().argsort(kind="stable")[::-1][:50]]
+        yield (
+            rating,
+            f"{run.facts[f'correlation_between_groups_{rating}']:.2f}",
+            int((table["heterogeneity_p"] <= 0.05).sum()),
+            f"{table['r'].abs().mean():.2f}",
+            f"{(table['r_within'] * table['r'].map(lambda r: 1 if r > 0 else -1)).mean():.2f}",
+        )
+
+
+def explained_in_groups(runs: Path) -> Iterator[Row]:
+    """Out-of-fold R² of ridge on all features and on the embedding, by what is left out together."""
+    yield ("rating", "predictor", "single photographs left out", "whole series", "a whole category")
+    found = [saeviz.open_run(runs / name).facts["prediction"] for name in ("oasis", "oasis-series", "oasis-categories")]
+    for rating in found[0]:
+        for name, source, space in (("features", "features", "all"), ("EfficientNet", "embeddings", "")):
+            entries = [
+                next(
+                    one
+                    for one in of[rating]
+                    if (one["method"], one["source"], one["space"]) == ("ridge", source, space)
+                )
+                for of in found
+            ]
+            yield (rating, name, *(_signed(one["r2"]).removeprefix("+") for one in entries))
+
+
 TABLES = {
     "significant": significant,
     "top valence": lambda runs: top(runs, "valence"),
@@ -192,6 +278,10 @@ TABLES = {
     "reliability": reliability,
     "explained": explained,
     "clusters": clusters,
+    "in series": in_series,
+    "top in series": top_in_series,
+    "between categories": between_categories,
+    "explained in groups": explained_in_groups,
 }
 
 

@@ -54,7 +54,8 @@ def folder(tmp_path_factory) -> Path:
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("runs", "oasis", "models", "__pycache__"))
     for name in ("oasis", "models"):
         (folder / name).symlink_to(SHARED / name)
-    subprocess.run([sys.executable, folder / "brightness.py"], check=True)
+    for script in ("brightness.py", "series.py"):
+        subprocess.run([sys.executable, folder / script], check=True)
     run_file = folder / "oasis.toml"
     cheaper = f'use = "prediction"\nratings = ["{RATING_PREDICTED}"]\nraw_model = false'
     run_file.write_text(run_file.read_text().replace('use = "prediction"', cheaper))
@@ -91,6 +92,19 @@ def corrected(run, saeviz_run) -> dict[str, saeviz.Run]:
         for name in ("by", "bonferroni", "max-t")
     }
     return {"bh": run, **others}
+
+
+@pytest.fixture(scope="module")
+def grouped(run, saeviz_run) -> None:
+    """The runs in which photographs belong to series, and to categories."""
+    predicted = f"use='prediction', raw_model=false, ratings=['{RATING_PREDICTED}']"
+    both = ", ".join(
+        f"{{use='{use}'}}, {{use='{use}', name='naive', errors='independent'}}" for use in ("pearson-bh", "auc")
+    )
+    categories = ("images.group_column=series", "images.categories=['category']")
+    saeviz_run("oasis-series", *categories, f"scorers=[{both}, {{{predicted}}}]", last="score")
+    scorers = f"scorers=[{{use='pearson-bh'}}, {{{predicted}, folds=4}}]"
+    saeviz_run("oasis-categories", "images.group_column=category", scorers, last="score")
 
 
 def test_nothing_is_left_out(run):
@@ -197,7 +211,7 @@ QUOTED = re.findall(r"<!-- ([a-z ]+) -->", PAGE.read_text())
 
 
 @pytest.fixture(scope="module")
-def tables(folder, run, held_out, corrected) -> ModuleType:
+def tables(folder, run, held_out, corrected, grouped) -> ModuleType:
     """The example's script, once all runs that it reads are there."""
     spec = util.spec_from_file_location("oasis_tables", folder / "tables.py")
     module = util.module_from_spec(spec)
@@ -219,6 +233,7 @@ class TestThePage:
             raw_model = quoted[0].index("raw model")
             for row in (*quoted, *found):
                 del row[raw_model]
+        if name.startswith("explained"):
             quoted = [row for row in quoted if row[0] in ("rating", RATING_PREDICTED)]
         assert len(quoted) == len(found)
         for row, other in zip(quoted, found, strict=True):

@@ -330,5 +330,16 @@ def test_the_share_of_variance_between_groups_is_a_fact():
     assert np.isnan(facts["correlation_between_groups_flat"])
 
 
+def test_the_share_between_unequal_groups_is_that_of_statsmodels_analysis_of_variance():
+    features, ratings, groups = grouped_data()
+    _, facts = score(make_input(features, ratings, groups=groups))
+    frame = pd.DataFrame({"mood": ratings["mood"], "series": groups})
+    between, within = sm.stats.anova_lm(sm.formula.ols("mood ~ C(series)", frame).fit())["mean_sq"]
+    sizes = frame["series"].value_counts()
+    usual = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (sizes.size - 1)
+    expected = (between - within) / (between + (usual - 1) * within)
+    assert facts["correlation_between_groups_mood"] == pytest.approx(expected, rel=1e-9)
+
+
 def test_the_scorer_is_made_with_its_options():
     assert isinstance(make_scorer(PearsonBH).options, LinearOptions)
