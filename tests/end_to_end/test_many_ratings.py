@@ -43,7 +43,7 @@ def run(clean_environment, tmp_path_factory):
     text = FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "voxels"\nn = 60')
     text = text.replace('use = "fake-reporter"', 'use = "html"').replace('-bh"', '-bh"\nmin_active = 5')
     text = text.replace('"module:saeviz.testing.fakes"', '"module:saeviz.testing.fakes", "voxels.py"')
-    (folder / "fake.toml").write_text(text + "[selector]\nlimit = 8\n")
+    (folder / "fake.toml").write_text(text + '[selector]\nlimit = 8\n[[reporters]]\nuse = "explorer"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(many, "PER_RATING", 20)
         return saeviz.run(folder / "fake.toml")
@@ -68,6 +68,9 @@ def test_the_table_is_short_and_the_page_says_what_was_tested(run, saeviz_comman
     counts = [facts[f"correlation_{kind}_{strongest['strongest']}"] for kind in ("tested", "significant", "positive")]
     cells = re.findall(r'class="number">(?:<b>)?([^<]*)', line)
     assert cells[2:5] == [*map(str, counts)]
+    overview = json.loads((run.dir / "explorer" / "data" / "run.js").read_text().partition(",")[2].rpartition(")")[0])
+    assert [rating["name"] for rating in overview["ratings"]] == re.findall(r'scope="row"><bdi>(voxel \d+)', table)
+    assert len({column["rating"] for column in overview["columns"]}) == 101
     assert run.selected
     assert saeviz_command("show", str(run.selected[0].feature), "--run", str(run.dir)).out.count("voxel") <= 40
 

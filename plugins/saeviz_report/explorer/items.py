@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ TOGETHER = 1_000
 """Rows of similarities in memory at once."""
 
 
-def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail]) -> dict[str, Any]:
-    """All that is known of the images, in the order of `run.items`."""
+def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail], ratings: Collection[str]) -> dict[str, Any]:
+    """All that is known of the images, in the order of `run.items`, but of their ratings only these."""
     ids = [item.item_id for item in run.items]
     table = run.images_table.reindex(ids)
     groups = [item.group or "" for item in run.items]
@@ -31,7 +31,7 @@ def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail]) -> dict[str, 
     return {
         "ids": ids,
         "thumbnails": shown,
-        "ratings": {name: numbers(run.ratings_table[name].to_numpy()) for name in run.ratings_table},
+        "ratings": {name: numbers(run.ratings_table[name].to_numpy()) for name in run.ratings_table if name in ratings},
         "numbers": {name: numbers(table[name].to_numpy()) for name in table},
         "metadata": {name: texts(run.metadata[name].tolist()) for name in run.metadata},
         "groups": texts(groups) if any(groups) else None,

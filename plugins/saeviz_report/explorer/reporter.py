@@ -14,7 +14,7 @@ from saeviz_report.explorer.columns import Rows, columns_of, label_cards
 from saeviz_report.explorer.files import DataFolder
 from saeviz_report.explorer.items import items_of
 from saeviz_report.method import Method, method_of
-from saeviz_report.summary import summarise
+from saeviz_report.summary import Summary, summarise
 from saeviz_report.thumbnails import remove_other_thumbnails, write_thumbnails
 
 VERSION = 1
@@ -40,12 +40,14 @@ class ExplorerReport:
         folder = run.dir / "explorer"
         data = DataFolder(folder / "data")
         rows, method = Rows(run.spaces), method_of(run)
+        summary = summarise(run, method.correlations)
+        ratings = [rating.name for rating in summary.ratings]  # of many the most telling ones
         pictures = write_thumbnails(_shown(run), folder / "pictures", self.options.thumbnail_size, self.context)
         heads = []
-        for number, column in enumerate(columns_of(run, rows)):
+        for number, column in enumerate(columns_of(run, rows, ratings)):
             data.write(f"columns/{number}", column.values)
             heads.append(column.head)
-        data.write("items", items_of(run, pictures))
+        data.write("items", items_of(run, pictures, ratings))
         data.write("labels", label_cards(run, rows))
         matrix = activations_of(run, rows)
         if matrix is not None:
@@ -53,7 +55,7 @@ class ExplorerReport:
                 for name, block in blocks:
                     data.write(name, block)
         title = self.options.title or run.dir.resolve().name
-        data.write("run", _overview(run, method, title, heads, has_activations=matrix is not None))
+        data.write("run", _overview(summary, method, title, heads, has_activations=matrix is not None))
         for name in VIEWER:
             write_atomic(folder / name, _viewer_file(name))
         write_atomic(folder / "index.html", _viewer_file("index.html"))
@@ -78,7 +80,7 @@ def _shown(run: saeviz.Run) -> list[saeviz.ImageItem]:
 
 
 def _overview(
-    run: saeviz.Run,
+    summary: Summary,
     method: Method,
     title: str,
     heads: list[dict[str, Any]],
@@ -86,7 +88,6 @@ def _overview(
     has_activations: bool,
 ) -> dict[str, Any]:
     """What the viewer reads first."""
-    summary = summarise(run, method.correlations)
     return {
         "version": VERSION,
         "title": title,
