@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saeviz.testing.embedders import EmbeddingProviderContract
+    from saeviz.testing.extractors import FeatureExtractorContract
     from saeviz.testing.images import ImageProviderContract
     from saeviz.testing.labelers import LabelerContract
     from saeviz.testing.scorers import ScorerContract
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EmbeddingProviderContract": "embedders",
+    "FeatureExtractorContract": "extractors",
     "FeatureStoreContract": "stores",
     "ImageProviderContract": "images",
     "LabelerContract": "labelers",
@@ -37,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "EmbeddingProviderContract",
+    "FeatureExtractorContract",
     "FeatureStoreContract",
     "ImageProviderContract",
     "LabelerContract",

@@ -15,6 +15,7 @@ import pytest
 import saeviz
 from saeviz.testing import (
     EmbeddingProviderContract,
+    FeatureExtractorContract,
     FeatureStoreContract,
     ImageProviderContract,
     LabelerContract,
@@ -283,6 +284,46 @@ def test_a_faulty_embedder_is_found(tmp_path, embedder, test):
         return {"surroundings": surroundings, "embedder": embedder(fakes.Slow(), surroundings.context)}
 
     assert test in failed_tests(EmbeddingProviderContract, fixtures)
+
+
+class HidesNumbers(fakes.FakeExtractor):
+    def numbers_of_images(self, space):
+        return []
+
+
+class ComparesItsBatch(fakes.FakeExtractor):
+    def extract(self, items):
+        for batch in super().extract(items):
+            errors = batch.of_images["reconstruction_error"]
+            yield replace(batch, of_images={"reconstruction_error": errors - errors.mean()})
+
+
+class SkipsTheLast(fakes.FakeExtractor):
+    def extract(self, items):
+        return super().extract(list(items)[:-1])
+
+
+class ForgetsToReport(fakes.FakeExtractor):
+    def extract(self, items):
+        return super().extract(item for item in items if item.item_id != "unreadable")
+
+
+@pytest.mark.parametrize(
+    ("extractor", "test"),
+    [
+        (HidesNumbers, "test_gives_the_numbers_of_images_that_it_declares"),
+        (ComparesItsBatch, "test_an_image_does_not_depend_on_the_others"),
+        (SkipsTheLast, "test_gives_every_image_in_every_space_once"),
+        (ForgetsToReport, "test_an_unreadable_picture_is_reported_and_left_out"),
+    ],
+)
+def test_a_faulty_extractor_is_found(tmp_path, extractor, test):
+    def fixtures():
+        surroundings = Surroundings(tmp_path, [*pictures(5), unreadable()])
+        options = fakes.FakeExtractorOptions(reconstruction_error=True)
+        return {"surroundings": surroundings, "extractor": extractor(options, surroundings.context)}
+
+    assert test in failed_tests(FeatureExtractorContract, fixtures)
 
 
 class CountsItsBatches(fakes.FakeScorer):

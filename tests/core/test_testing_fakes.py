@@ -11,6 +11,7 @@ import pytest
 import saeviz
 from saeviz.testing import (
     EmbeddingProviderContract,
+    FeatureExtractorContract,
     FeatureStoreContract,
     ImageProviderContract,
     LabelerContract,
@@ -41,6 +42,13 @@ class TestFakeEmbeddings(EmbeddingProviderContract):
     @pytest.fixture
     def make(self):
         return lambda context: fakes.FakeEmbeddings(fakes.Slow(), context)
+
+
+class TestFakeExtractor(FeatureExtractorContract):
+    @pytest.fixture(params=[False, True])
+    def make(self, request):
+        options = fakes.FakeExtractorOptions(reconstruction_error=request.param, batch_size=2)
+        return lambda context: fakes.FakeExtractor(options, context)
 
 
 class TestFakeScorer(ScorerContract):

@@ -11,9 +11,11 @@ import torch
 
 import saeviz
 from saeviz import ConfigError, DataError, ImageItem
+from saeviz.testing import FeatureExtractorContract
 from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
 from saeviz_vit.vit import VitExtractor
+from tests.plugins.vit.conftest import write_sae
 from tests.plugins.vit.runs import Failures, collect, context, vit_states
 
 
@@ -31,6 +33,19 @@ def build(request, saes):
 
     build.folder, build.kind = folder, request.param
     return build
+
+
+class TestContract(FeatureExtractorContract):
+    @pytest.fixture(params=["clip", "vit"])
+    def make(self, request, tmp_path):
+        folder, sae = (
+            request.getfixturevalue(f"{request.param}_folder"),
+            write_sae(tmp_path, hook_point_layer=0),
+        )
+        options = {"saes": {0: sae}, "layers": [0], "engine": "torch", "tokens": ["cls", "patch-max"], "batch_size": 2}
+        if request.param == "clip":
+            return lambda context: ClipExtractor(ClipOptions(clip_checkpoint=folder, **options), context)
+        return lambda context: VitExtractor(VitOptions(model=folder, **options), context)
 
 
 def clip_states(folder: Path, images) -> list[torch.Tensor]:
