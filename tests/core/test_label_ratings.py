@@ -256,6 +256,26 @@ def test_nothing_is_asked_twice(run_file, asked):
 
 
 @pytest.mark.slow
+def test_of_a_label_that_was_scored_in_part_only_the_rest_is_asked(run_file, asked):
+    on = ["run.rating_images=60", "scorers.1.split=0.25"]
+    saeviz.run(run_file, settings=on, plan=Plan(last="judge"))
+    paused = saeviz.run(run_file, settings=[*on, "labeler.budget=3"])
+    scores = scores_of(paused)
+    n_scored = sorted(len(one.scores) for one in scores.values())
+    assert sum(n_scored) in (48 + 12 + 48, 48 + 48 + 12, 48 * 3)
+    n_complete = n_scored.count(60)
+    assert len(paused.label_ratings) == 2 * n_complete
+    n_labels = sum(bool(label.label) for label in paused.labels.values())
+    assert [failure.subject for failure in paused.failures] == [f"{n_labels - n_complete} features"]
+    table = saeviz.run(run_file, settings=on).label_ratings
+    questions = asked()[1]
+    assert len(questions) == 2 * n_labels - 3
+    assert {len(ids) for _, ids in questions} <= {12, 48}
+    assert len(table) == 2 * n_labels
+    assert set(table["n"]) == {60}
+
+
+@pytest.mark.slow
 def test_a_damaged_line_is_scored_again(run_file, asked):
     run = saeviz.run(run_file, settings=ON)
     path, table = run.dir / "label_scores.jsonl", run.label_ratings

@@ -47,10 +47,10 @@ def answers(
     """Yields each answer as soon as it arrives, with the key of its question. A `LabelError` is recorded as a failure.
 
     If the labeler pauses or fails for good, no further call starts, and answers of calls in progress are still yielded;
-    the features that are not `done` then are recorded as one failure. A `ConcurrentLabeler` is called from several
-    threads.
+    the features that are not `done` then, or only in part, are recorded as one failure. A `ConcurrentLabeler` is called
+    from several threads.
     """
-    stop, n_settled = Event(), 0
+    stop, settled = Event(), set[str]()
     paused: PausedError | None = None
     failed: SaevizError | None = None
     n_threads = labeler.concurrency if isinstance(labeler, ConcurrentLabeler) else 1
@@ -59,10 +59,10 @@ def answers(
         for (key, question), future in session.progress(results, len(waiting), session.stage):
             try:
                 yield key, future.result()
-                n_settled += 1
+                settled.add(key)
             except LabelError as error:
                 session.failed(str(question.feature), str(error))
-                n_settled += 1
+                settled.add(key)
             except PausedError as error:
                 paused = paused or error
                 stop.set()
@@ -74,7 +74,8 @@ def answers(
     if failed:
         raise failed
     if paused:
-        session.failed(f"{len(waiting) - n_settled} features", f"not {done} yet: {paused}")
+        left = {question.feature for key, question in waiting.items() if key not in settled}
+        session.failed(f"{len(left)} features", f"not {done} yet: {paused}")
 
 
 def judge_of(session: Session, config: ComponentConfig) -> LabelJudge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import MeteredJudge, MeteredLabeler
@@ -65,14 +66,15 @@ def rating_takes(session: Session, config: ComponentConfig, redo: Collection[str
         return f"would run {config.use}; {_LATER}"
     lines = _names(session, redo)
     sheet = ScoreSheet.of(session, config, lines)
-    everything = "judge-ratings" in redo
-    waiting = (
-        [len(sheet.images)] * len(sheet.labels) if everything else [len(one.images) for one in sheet.waiting.values()]
-    )
+    if "judge-ratings" in redo:
+        sheet = replace(sheet, kept={})
     judge = judge_of(session, config)
+    waiting = sheet.waiting(judge).values()
     with session.components.blaming(config):
-        usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
-    known = f"labels of {len(waiting)} of {len(lines)} features to score on {len(sheet.images)} held-out images with"
+        n_images = [len(one.images) for one in waiting]
+        usage = judge.estimate_judging(n_images) if isinstance(judge, MeteredJudge) else None
+    n_labels = len({one.key for one in waiting})
+    known = f"labels of {n_labels} of {len(lines)} features to score on {len(sheet.images)} held-out images with"
     return _in_words(f"{known} {config.use}", usage)
 
 

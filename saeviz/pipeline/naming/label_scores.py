@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract.roles import LabelJudge, MeteredJudge
 from saeviz.formats.label_scores import LabelScores, read_scores
 from saeviz.formats.labels import LabelLine
 from saeviz.formats.rundir import digest_of
@@ -16,10 +17,14 @@ from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel
 
+AT_ONCE = 48
+"""Images of one call of a judge that costs something: what is lost if it fails, or the run is killed."""
+
 
 class Unscored(NamedTuple):
-    """A label, and the images on which it has no score yet."""
+    """A label by its key, and images on which it has no score yet."""
 
+    key: str
     line: LabelLine
     images: tuple[ImageItem, ...]
 
@@ -42,15 +47,16 @@ class ScoreSheet:
     images: Sequence[ImageItem]
     kept: Mapping[str, LabelScores]
 
-    @property
-    def waiting(self) -> dict[str, Unscored]:
-        """The labels without a score on some image."""
-        sheet = {}
+    def waiting(self, judge: LabelJudge) -> dict[str, Unscored]:
+        """What the judge has to be asked: labels without a score on some image, a part of these images at a time."""
+        calls = {}
         for key, line in self.labels.items():
             known = self.kept[key].scores if key in self.kept else {}
-            if missing := tuple(item for item in self.images if item.item_id not in known):
-                sheet[key] = Unscored(line, missing)
-        return sheet
+            missing = tuple(item for item in self.images if item.item_id not in known)
+            step = AT_ONCE if isinstance(judge, MeteredJudge) else max(1, len(missing))
+            for start in range(0, len(missing), step):
+                calls[f"{key} {start}"] = Unscored(key, line, missing[start : start + step])
+        return calls
 
     @classmethod
     def of(cls, session: Session, config: ComponentConfig, lines: Iterable[LabelLine]) -> ScoreSheet:
@@ -63,9 +69,3 @@ class ScoreSheet:
         known = read_scores(session.rundir.label_scores)
         kept = {key: known[line.feature] for key, line in labels.items() if line.feature in known}
         return cls(labels, images_to_rate(session), {key: one for key, one in kept.items() if one.key == key})
-
-    def with_scores(self, key: str, scores: Mapping[str, float | None]) -> LabelScores:
-        """The scores of a label, with those that it had."""
-        line = self.labels[key]
-        earlier = self.kept[key].scores if key in self.kept else {}
-        return LabelScores(line.feature, line.label.label, key, {**earlier, **scores})

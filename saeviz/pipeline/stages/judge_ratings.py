@@ -8,7 +8,7 @@ from math import isnan
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.formats.label_scores import append_scores, mend_scores, write_scores
+from saeviz.formats.label_scores import LabelScores, append_scores, mend_scores, write_scores
 from saeviz.formats.labels import read_labels
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.calls import answers, judge_of, scores_of, usage_of
@@ -66,15 +66,16 @@ class JudgeRatings(Stage):
         if n_damaged := mend_scores(path):
             logger.warning("judge-ratings: %d lines of %s are damaged; their labels are scored again", n_damaged, path)
         sheet = ScoreSheet.of(session, config, read_labels(rundir.labels).values())
-        kept, waiting = dict(sheet.kept), sheet.waiting
+        judge = judge_of(session, config)
+        kept, waiting = dict(sheet.kept), sheet.waiting(judge)
+        n_labels = len({case.key for case in waiting.values()})
         write_scores(path, kept.values())
         logger.info(
             "judge-ratings: %d of %d labels to score on %d held-out images with %s",
-            *(len(waiting), len(sheet.labels), len(sheet.images), config.use),
+            *(n_labels, len(sheet.labels), len(sheet.images), config.use),
         )
         usage = {}
         if waiting:
-            judge = judge_of(session, config)
 
             def ask(case: Unscored) -> dict[str, float | None]:
                 scores = scores_of(judge, case, case.images, session, config).tolist()
@@ -82,17 +83,20 @@ class JudgeRatings(Stage):
                 return {name: None if isnan(score) else score for name, score in zip(ids, scores, strict=True)}
 
             with closing(answers(ask, waiting, judge, session, "scored")) as scored:
-                for key, scores in scored:
-                    kept[key] = sheet.with_scores(key, scores)
+                for call, scores in scored:
+                    key, line = waiting[call].key, waiting[call].line
+                    earlier = kept[key].scores if key in kept else {}
+                    kept[key] = LabelScores(line.feature, line.label.label, key, {**earlier, **scores})
                     append_scores(path, kept[key])
             usage = usage_of(judge)
         given = [kept[key] for key in sheet.labels if key in kept]
         write_scores(path, given)
-        table = label_ratings(session, given, sheet.images)
+        complete = [one for one in given if all(item.item_id in one.scores for item in sheet.images)]
+        table = label_ratings(session, complete, sheet.images)
         rundir.write_table(rundir.label_ratings, table)
         found = int((table["q"] <= ALPHA).sum())
         logger.info("judge-ratings: %d of %d labels and ratings go together (q up to 0.05)", found, len(table))
-        counts = {"images": len(sheet.images), "scored": len(given), "new": len(waiting), "significant": found}
+        counts = {"images": len(sheet.images), "scored": len(complete), "new": n_labels, "significant": found}
         return {"counts": counts, "outputs": [path, rundir.label_ratings], **usage}
 
 
