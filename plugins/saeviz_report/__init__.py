@@ -24,6 +24,9 @@ class ExplorerOptions(saeviz.Options):
 
     title: str | None = Field(None, description="heading of the page; default: the name of the run directory")
     thumbnail_size: int = Field(208, ge=32, le=1024, description="height of a picture in pixels")
+    single_file: bool = Field(
+        default=False, description="whether to write one file, `explorer.html`, to pass on, instead of a folder"
+    )
 
 
 class PaperOptions(saeviz.Options):

@@ -1,7 +1,8 @@
-"""Serve the report of a run to a browser: only the files of its folder."""
+"""Serve the pages of a run to a browser: only the files of their folders."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,19 +20,32 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 """Security headers: a page may load its own files, but nothing from other hosts."""
+FOLDERS = ("report", "explorer")
+"""Of a run, each with an `index.html`."""
 
 
 def make_pages(rundir: RunDir) -> Starlette:
-    """The app that serves `report/` of a run. Raises `ConfigError` if it has no page or is a link to another place."""
-    folder = rundir.path.resolve() / "report"
-    page = folder / "index.html"
-    if not page.is_file():
+    """The app that serves `report/` of a run at the root and `explorer/` below it; at the root, too, if it is alone.
+
+    Raises `ConfigError` if it has none, or if one is a link to another place.
+    """
+    home = rundir.path.resolve()
+    folders = [home / name for name in FOLDERS if (home / name / "index.html").is_file()]
+    if not folders:
         raise ConfigError(
             f"{rundir.path} has no HTML report; `saeviz run --until report` writes one, --api serves the rest"
         )
-    if page.resolve() != page:
-        raise ConfigError(f"{rundir.path / 'report'} is a link that leads elsewhere; only files of the run are served")
-    return Starlette(routes=[Mount("/", _Pages(directory=folder, html=True, follow_symlink=False))])
+    for folder in folders:
+        page = folder / "index.html"
+        if page.resolve() != page:
+            where = rundir.path / folder.name
+            raise ConfigError(f"{where} is a link that leads elsewhere; only files of the run are served")
+    below = [Mount(f"/{folder.name}", _pages(folder)) for folder in folders if folder.name == "explorer"]
+    return Starlette(routes=[*below, Mount("/", _pages(folders[0]))])
+
+
+def _pages(folder: Path) -> StaticFiles:
+    return _Pages(directory=folder, html=True, follow_symlink=False)
 
 
 class _Pages(StaticFiles):

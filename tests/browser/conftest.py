@@ -74,14 +74,18 @@ class Browser:
         result: dict[str, Any] = reply["result"]
         return result
 
-    def open(self, page: Path, *, width: int = 1400, height: int = 1000, dark: bool = False) -> None:
+    def open(self, page: Path, **how: Any) -> None:
         """Load a file and wait until it and its pictures in view are there."""
+        self.open_url(page.as_uri(), **how)
+
+    def open_url(self, url: str, *, width: int = 1400, height: int = 1000, dark: bool = False) -> None:
+        """Load a page and wait until it is there."""
         self.messages.clear()
         self.requests.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=url)
         self._wait(lambda got: got.get("method") == "Page.loadEventFired")
 
     def reload(self) -> None:

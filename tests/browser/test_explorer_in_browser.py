@@ -13,6 +13,8 @@ import saeviz
 from saeviz_report import ExplorerOptions
 from saeviz_report.explorer.reporter import ExplorerReport
 from tests.conftest import FAKE_RUN
+from tests.service import Served
+from tests.waiting import PATIENCE
 
 HOSTILE = "<img src=x onerror=window.broken=1><script>window.broken=1</script>\u202e"
 NAMES = "[...document.querySelectorAll('.rows .id')].map(one => one.textContent)"
@@ -22,11 +24,12 @@ OF_THE_GRAPHICS = ("GL Driver Message", "software WebGL")
 """What Chromium says of a machine without a graphics processor."""
 
 
-SETTLED = """new Promise(done => {
+SETTLED = f"""new Promise((done, failed) => {{
   const ready = () => document.documentElement.dataset.ready && saeviz.shows === location.hash;
   const look = () => setTimeout(() => ready() ? done() : look(), 30);
+  setTimeout(() => failed(new Error(document.body.innerText)), {1000 * PATIENCE});
   look();
-})"""
+}})"""
 CLICK = "[...document.querySelectorAll(%s)].find(one => one.textContent.startsWith(%s)).click()"
 ENTER = """((selector, text, event) => {
   const box = document.querySelector(selector);
@@ -281,3 +284,34 @@ def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page:
     browser.open(folder / "index.html")
     browser.run("new Promise(done => setTimeout(done, 300))")
     assert "version 2" in browser.run("document.getElementById('main').innerText")
+
+
+def test_one_file_holds_everything(browser: Any, run: saeviz.Run, page: Path, tmp_path: Path) -> None:
+    made = ExplorerReport(ExplorerOptions(single_file=True), saeviz.Context()).write(run)
+    alone = made.rename(tmp_path / "sent by mail.html")
+    tab = Tab(browser, alone)
+    feature = run.selected[0].feature
+    tab.go(f"view=features&feature={feature}")
+    assert "Where it fires most" in tab.run(f"{CARD}.innerText")
+    loaded = "[...document.querySelectorAll('#card img')].every(one => one.complete && one.naturalWidth > 0)"
+    tab.run(
+        "Promise.all([...document.querySelectorAll('#card img')].map(one => (one.loading = 'eager', one.decode())))"
+    )
+    assert tab.run(loaded)
+    assert tab.run("document.querySelectorAll('#card img').length") > 3
+    assert tab.messages() == []
+    assert tab.run("window.broken") is None
+    assert [url for url in browser.requests if not url.startswith(("data:", "blob:"))] == [alone.as_uri()]
+
+
+def test_it_is_served_where_the_report_is_and_alone_if_there_is_none(browser: Any, run: saeviz.Run, page: Path) -> None:
+    served = Served(run.dir, token=None)
+    try:
+        browser.open_url(f"{served.url}/explorer/index.html")
+        browser.run(SETTLED)
+        assert "What goes along with each rating" in browser.run("document.getElementById('main').innerText")
+        browser.open_url(served.url)
+        browser.run(SETTLED)
+        assert browser.run("document.getElementById('title').textContent") == "fake"
+    finally:
+        served.stop()

@@ -1,11 +1,14 @@
-"""Data files that a page can read from disk: scripts that hand a JSON value over, written whole or not at all."""
+"""Data that a page can read from disk: scripts that hand a JSON value over, or parts of the page itself."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,34 @@ class DataFolder:
                     path.unlink(missing_ok=True)
         for folder in {path.parent for path in self.written}:
             remove_temporaries(folder)
+
+
+@dataclass
+class SinglePage:
+    """Gathers data files, to be parts of the page."""
+
+    parts: list[str] = field(default_factory=list)
+
+    def write(self, name: str, value: Any) -> None:
+        """Add a part, which no browser runs: it is read as JSON."""
+        self.parts.append(f'<script type="application/json" data-name={literal(name)}>{literal(value)}</script>\n')
+
+    def page(self, html: str, style: str, scripts: str) -> str:
+        """The page with all that it needs in it; its policy allows this style and these scripts and no others."""
+        policy = (
+            f"default-src 'none'; img-src data: blob:; style-src '{_hash(style)}'; script-src '{_hash(scripts)}'; "
+            "base-uri 'none'; form-action 'none'"
+        )
+        head, _, rest = html.partition("<link rel")
+        body, _, end = rest.partition("<script src")
+        head = re.sub(r'(?<=Policy" content=")[^"]*', policy, head)
+        body = body.partition(">\n")[2]
+        end = end.rpartition("</script>")[2]
+        return f"{head}<style>{style}</style>\n{body}{''.join(self.parts)}<script>{scripts}</script>{end}"
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
 
 
 def _finite(value: Any) -> Any:

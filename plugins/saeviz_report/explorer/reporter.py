@@ -1,7 +1,9 @@
-"""From a run to `explorer/index.html`, the viewer beside it, and the data it shows."""
+"""From a run to `explorer/index.html`, the viewer beside it, and the data it shows; or to one file with all of it."""
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,11 @@ from saeviz.toolkit.files import write_atomic
 from saeviz_report import ExplorerOptions
 from saeviz_report.explorer.activations import FEATURES_A_FILE, IMAGES_A_FILE, activations_of, by_feature, by_image
 from saeviz_report.explorer.columns import Rows, columns_of, label_cards
-from saeviz_report.explorer.files import DataFolder
+from saeviz_report.explorer.files import DataFolder, SinglePage
 from saeviz_report.explorer.items import items_of
 from saeviz_report.method import Method, method_of
 from saeviz_report.summary import Summary, summarise
-from saeviz_report.thumbnails import remove_other_thumbnails, write_thumbnails
+from saeviz_report.thumbnails import Thumbnail, remove_other_thumbnails, write_thumbnails
 
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
@@ -38,11 +40,41 @@ class ExplorerReport:
         written.
         """
         folder = run.dir / "explorer"
+        kept = folder / "pictures"
+        pictures = write_thumbnails(_shown(run), kept, self.options.thumbnail_size, self.context)
+        page = (
+            self._write_one(run, folder, pictures) if self.options.single_file else self._write(run, folder, pictures)
+        )
+        remove_other_thumbnails(kept, pictures.values())
+        return page
+
+    def _write(self, run: saeviz.Run, folder: Path, pictures: Mapping[str, Thumbnail]) -> Path:
         data = DataFolder(folder / "data")
+        self._write_data(run, pictures, data)
+        for name in VIEWER:
+            write_atomic(folder / name, _viewer_file(name))
+        page = folder / "index.html"
+        write_atomic(page, _viewer_file(page.name))
+        data.remove_others()
+        return page
+
+    def _write_one(self, run: saeviz.Run, folder: Path, pictures: Mapping[str, Thumbnail]) -> Path:
+        data = SinglePage()
+        self._write_data(run, pictures, data)
+        files = {picture.file: folder / "pictures" / picture.file for picture in pictures.values()}
+        inside = {
+            name: f"data:image/webp;base64,{b64encode(path.read_bytes()).decode()}" for name, path in files.items()
+        }
+        data.write("pictures", inside)
+        style, *scripts = map(_viewer_file, VIEWER)
+        page = run.dir / "explorer.html"
+        write_atomic(page, data.page(_viewer_file("index.html"), style, "".join(scripts)))
+        return page
+
+    def _write_data(self, run: saeviz.Run, pictures: Mapping[str, Thumbnail], data: DataFolder | SinglePage) -> None:
         rows, method = Rows(run.spaces), method_of(run)
         summary = summarise(run, method.correlations)
         ratings = [rating.name for rating in summary.ratings]  # of many the most telling ones
-        pictures = write_thumbnails(_shown(run), folder / "pictures", self.options.thumbnail_size, self.context)
         heads = []
         for number, column in enumerate(columns_of(run, rows, ratings)):
             data.write(f"columns/{number}", column.values)
@@ -50,18 +82,11 @@ class ExplorerReport:
         data.write("items", items_of(run, pictures, ratings))
         data.write("labels", label_cards(run, rows))
         matrix = activations_of(run, rows)
-        if matrix is not None:
-            for blocks in (by_feature(matrix), by_image(matrix)):
-                for name, block in blocks:
-                    data.write(name, block)
+        for blocks in (by_feature, by_image) if matrix is not None else ():
+            for name, block in blocks(matrix):
+                data.write(name, block)
         title = self.options.title or run.dir.resolve().name
         data.write("run", _overview(summary, method, title, heads, has_activations=matrix is not None))
-        for name in VIEWER:
-            write_atomic(folder / name, _viewer_file(name))
-        write_atomic(folder / "index.html", _viewer_file("index.html"))
-        data.remove_others()
-        remove_other_thumbnails(folder / "pictures", pictures.values())
-        return folder / "index.html"
 
 
 VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))
