@@ -111,7 +111,7 @@ def test_tables_on_a_page_are_what_a_run_file_may_say(text, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("text", blocks("sh"))
 def test_commands_on_a_page_have_the_options_they_are_given(text):
-    for line in text.splitlines():
+    for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] != ["saeviz"]:
             continue
