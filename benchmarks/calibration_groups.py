@@ -11,6 +11,7 @@ contain the true correlation. Both have naive and robust errors side by side.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ ERRORS = ("independent", "hc2", "clusters")
 
 def main(n_sets: int) -> None:
     """Print both tables."""
+    logging.getLogger("saeviz").setLevel(logging.ERROR)
     print(f"{'no relation':<20}{'errors':<14}{'p <= .05':>10}{'p <= .001':>11}{'any q':>8}{'replicated':>12}")
     for design in DESIGNS:
         for errors, figures in null(design, n_sets).items():
