@@ -8,12 +8,11 @@ group are drawn, two of another, and the rest each of its own. Features of the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeviz_monosemanticity.draws import draw_p_values, moments_of_draws
+from saeviz_monosemanticity.draws import FIRST_DRAWS, Sets, draw_p_values, moments_of_draws
 from saeviz_monosemanticity.embeddings import UnitVectors
 
 if TYPE_CHECKING:
@@ -109,14 +108,23 @@ def draw_in_groups(
     for pattern, of_pattern in patterns.items():
         features = np.array(of_pattern)
         own = np.take_along_axis(weights[features], order[features], axis=1)[:, : sum(pattern)]
-        sets = partial(_sets, of_images, pattern)
-        found.mean[features], found.sd[features] = moments_of_draws(own, unit, sets, seed)
-        found.p[features] = draw_p_values(own, scores[features], unit, draws, seed, sets)
+        found.mean[features], found.sd[features] = moments_of_draws(own, unit, _sets(of_images, pattern), seed)
+        found.p[features] = draw_p_values(own, scores[features], unit, draws, seed, _sets(of_images, pattern))
     return found
 
 
-def _sets(groups: Groups, pattern: Sequence[int], random: np.random.Generator, count: int) -> IntArray:
-    return groups.draw(random, pattern, count)
+def _sets(groups: Groups, pattern: Sequence[int]) -> Sets:
+    """Sets of this pattern, of which 1,000 are drawn at once, whatever number is asked for."""
+    left = np.empty((0, sum(pattern)), dtype=np.int64)
+
+    def sets(random: np.random.Generator, count: int) -> IntArray:
+        nonlocal left
+        while len(left) < count:
+            left = np.concatenate([left, groups.draw(random, pattern, FIRST_DRAWS)])
+        given, left = left[:count], left[count:]
+        return given
+
+    return sets
 
 
 def _patterns(
