@@ -7,134 +7,75 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import charts
-from tables import CORRECTIONS, RUNS, SPACES, strongest
+import matplotlib
+from matplotlib.figure import Figure
+from tables import CORRECTIONS, RUNS, SPACES
 
 import saeviz
 
-COLOUR = {"valence": "#1b6fb5", "arousal": "#b9521a", "beauty": "#6b4fa0"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOUR = {"valence": "#0072B2", "arousal": "#D55E00", "beauty": "#CC79A7"}
 RATINGS = tuple(COLOUR)
 
 
-def significant(runs: Path) -> charts.Drawing:
+def significant(runs: Path) -> Figure:
     """A bar for each rating, pooling and correction, as long as the share of the tested features."""
-    page = charts.Drawing(760, 330)
-    opened = {name: saeviz.open_run(runs / folder).correlations for name, folder in CORRECTIONS.items()}
-    for column, tokens in enumerate(SPACES):
-        scale = charts.Scale((0, 60), (110 + 330 * column, 390 + 330 * column))
-        charts.axis_below(page, scale, (0, 20, 40, 60), (40, 280), "% of the tested features")
-        page.text(scale(0), 26, tokens)
-        for place, rating in enumerate(RATINGS):
-            if column == 0:
-                page.text(24, 80 + 80 * place, rating, fill=COLOUR[rating])
-            for line, (name, table) in enumerate(opened.items()):
-                own = table[(table["tokens"] == tokens) & (table["rating"] == rating) & table["q"].notna()]
-                share, y = 100 * own["significant"].mean(), 46 + 80 * place + 18 * line
-                page.bar((scale(0), y), (scale(share) - scale(0), 14), COLOUR[rating], 1 - 0.22 * line)
-                words = f"{name} {own['significant'].sum():.0f}"
-                page.text(scale(share) + 5, y + 11, words, size=11, fill=charts.MUTED)
-    return page
+    opened = {name: saeviz.open_run(runs / folder) for name, folder in CORRECTIONS.items()}
+    with opened["bh"].plot.style():
+        figure = Figure(figsize=(6.4, 2.9), layout="constrained")
+        for axes, tokens in zip(figure.subplots(1, len(SPACES), sharex=True, sharey=True), SPACES, strict=True):
+            for place, (name, run) in enumerate(opened.items()):
+                _bars(axes, run, tokens, name, place)
+            axes.set(title=tokens, xlim=(0, 62), xlabel="% of the tested features")
+            axes.set_yticks([1.5 + 5 * place for place in range(len(RATINGS))], RATINGS)
+            axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+    return figure
 
 
-def top(runs: Path) -> charts.Drawing:
-    """The strongest features of each rating: r with its interval, and what is left with the controls held constant."""
-    page = charts.Drawing(760, 720)
-    run = saeviz.open_run(runs / "oasis")
-    scale = charts.Scale((-0.5, 0.5), (400, 740))
-    charts.axis_below(page, scale, (-0.4, -0.2, 0, 0.2, 0.4), (20, 670), "r with the rating")
-    page.line((scale(0), 20), (scale(0), 670), charts.MUTED)
-    y = 34
-    for rating in RATINGS:
-        page.text(20, y + 4, rating, fill=COLOUR[rating])
-        found = strongest(run, rating)
-        for feature, row in zip(saeviz.features_of(found), found.itertuples(), strict=True):
-            label = run.labels.get(feature)
-            words = f"{label.label} · " if label and label.label else ""
-            page.text(390, y + 4, f"{words}{row.tokens}/{row.feature}", anchor="end", size=11)
-            page.line((scale(row.ci_low), y), (scale(row.ci_high), y), COLOUR[rating], 2)
-            page.dots([(scale(row.r), y)], COLOUR[rating], radius=4.5)
-            page.ring(scale(row.partial_r), y, COLOUR[rating])
-            y += 20
-        y += 18
-    page.text(
-        20, 712, "dot: r with its 95 % interval · ring: partial r, category and brightness held constant", size=11
+def _bars(axes: Axes, run: saeviz.Run, tokens: str, correction: str, place: int) -> None:
+    """The share for each rating by one correction."""
+    table = run.correlations
+    tested = table[(table["tokens"] == tokens) & table["q"].notna()]
+    found = [tested[tested["rating"] == rating]["significant"] for rating in RATINGS]
+    rows = [place + 5 * number for number in range(len(RATINGS))]
+    bars = axes.barh(
+        rows, [100 * own.mean() for own in found], color=[(COLOUR[rating], 1 - 0.22 * place) for rating in RATINGS]
     )
-    return page
+    axes.bar_label(bars, [f"{correction} {own.sum():.0f}" for own in found], padding=3, fontsize=6.5)
 
 
-def monosemanticity(runs: Path) -> charts.Drawing:
+def top(runs: Path) -> Figure:
+    """The strongest features of each rating: r with its interval, and what is left with the controls held constant."""
+    figure = saeviz.open_run(runs / "oasis").plot.strongest(*RATINGS, also="partial_r")
+    figure.legends[0].get_texts()[1].set_text("partial r, category and brightness held constant")
+    return figure
+
+
+def monosemanticity(runs: Path) -> Figure:
     """Every feature by its score in both embeddings."""
-    page = charts.Drawing(560, 500)
     run = saeviz.open_run(runs / "oasis")
-    scores = run.scores.dropna(subset=["monosemanticity", "monosemanticity_2"])
-    x = charts.Scale((0, 0.8), (60, 540))
-    y = charts.Scale((0, 1), (440, 40))
-    charts.axis_below(page, x, (0, 0.2, 0.4, 0.6, 0.8), (40, 440), "monosemanticity by EfficientNet")
-    charts.axis_left(page, y, (0, 0.2, 0.4, 0.6, 0.8, 1.0), (60, 540), "monosemanticity by colours")
-    for space, colour in (("patch-max", "#1b6fb5"), ("cls", "#b9521a")):
-        own = scores[scores["tokens"] == space]
-        points = [(x(a), y(b)) for a, b in zip(own["monosemanticity"], own["monosemanticity_2"], strict=True)]
-        page.dots(points, colour, radius=1.6, opacity=0.5)
-    random_x = x(run.facts["monosemanticity_baseline_mean"])
-    random_y = y(run.facts["monosemanticity_second_baseline_mean"])
-    page.line((random_x, 40), (random_x, 440), charts.INK)
-    page.line((60, random_y), (540, random_y), charts.INK)
-    page.text(540, 494, "blue patch-max, orange cls; black lines: two random images", anchor="end", size=11)
-    return page
+    figure = run.plot.ms("monosemanticity_2")
+    axes = figure.axes[0]
+    axes.axvline(run.facts["monosemanticity_second_baseline_mean"], color="#8f979f", linewidth=0.6, zorder=0.5)
+    for points in axes.collections:
+        points.set_rasterized(False)
+    axes.set(xlabel="monosemanticity by colours", ylabel="monosemanticity by EfficientNet")
+    return figure
 
 
-def held_out(runs: Path) -> charts.Drawing:
+def held_out(runs: Path) -> Figure:
     """What one half of the images found, by its r on the other half."""
-    page = charts.Drawing(760, 330)
-    table = saeviz.open_run(runs / "oasis-held-out").correlations
-    for column, rating in enumerate(RATINGS):
-        left = 50 + 240 * column
-        x = charts.Scale((-0.5, 0.5), (left, left + 210))
-        y = charts.Scale((-0.5, 0.5), (260, 50))
-        charts.axis_below(page, x, (-0.4, -0.2, 0, 0.2, 0.4), (50, 260), "r on the half that found it")
-        charts.axis_left(page, y, (-0.4, -0.2, 0, 0.2, 0.4), (left, left + 210), "")
-        page.line((x(-0.5), y(-0.5)), (x(0.5), y(0.5)), charts.MUTED)
-        found = table[(table["rating"] == rating) & (table["significant"] == 1)]
-        for replicated, opacity in ((0, 0.25), (1, 0.7)):
-            own = found[found["replicated"] == replicated]
-            points = [(x(a), y(b)) for a, b in zip(own["r"], own["r_held_out"], strict=True)]
-            page.dots(points, COLOUR[rating], radius=1.8, opacity=opacity)
-        page.text(
-            left, 30, f"{rating}: {found['replicated'].sum():.0f} of {len(found)} replicated", fill=COLOUR[rating]
-        )
-    page.text(50, 322, "up: r on the held-out half · pale: not replicated · line: the same on both halves", size=11)
-    return page
+    return saeviz.open_run(runs / "oasis-held-out").plot.replication(*RATINGS)
 
 
-def explained(runs: Path) -> charts.Drawing:
-    """Out-of-fold R² of each predictor, below what raters allow."""
-    page = charts.Drawing(760, 340)
-    facts = saeviz.open_run(runs / "oasis").facts
-    y = charts.Scale((0, 1), (280, 40))
-    charts.axis_left(page, y, (0, 0.2, 0.4, 0.6, 0.8, 1.0), (50, 745), "R², out of fold")
-    names = {
-        ("lasso", "features", "layer8.patch-max"): "lasso",
-        ("ridge", "features", "layer8.patch-max"): "ridge",
-        ("ridge", "features", "all"): "ridge both",
-        ("ridge", "activations", "layer8.patch-max"): "raw model",
-        ("ridge", "embeddings", ""): "Efficient Net",
-    }
-    for column, (rating, entries) in enumerate(facts["prediction"].items()):
-        left = 60 + 232 * column
-        of = {(entry["method"], entry["source"], entry["space"]): entry["r2"] for entry in entries}
-        for place, (key, name) in enumerate(names.items()):
-            if key in of:
-                corner = (left + 42 * place, y(of[key]))
-                page.bar(corner, (34, y(0) - y(of[key])), COLOUR[rating], 0.4 + 0.15 * place if place < 3 else 0.35)
-                page.text(corner[0] + 17, corner[1] - 5, f"{of[key]:.2f}", anchor="middle", size=11)
-                for line, word in enumerate(name.split()):
-                    page.text(corner[0] + 17, 294 + 12 * line, word, anchor="middle", size=9, fill=charts.MUTED)
-        ceiling = facts["reliability"][rating]["reliability"]
-        page.line((left - 4, y(ceiling)), (left + 210, y(ceiling)), charts.INK, 2)
-        page.text(left, 334, rating, fill=COLOUR[rating])
-    page.text(745, 26, "black: the raters' ceiling", anchor="end", size=11)
-    return page
+def explained(runs: Path) -> Figure:
+    """Out-of-fold R² of each predictor, and what raters allow."""
+    return saeviz.open_run(runs / "oasis").plot.explained(*RATINGS)
 
 
 FIGURES = {
@@ -148,5 +89,6 @@ FIGURES = {
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
+    matplotlib.rcParams["svg.hashsalt"] = "saeviz"  # the same file each time
     for name, (draw, title) in FIGURES.items():
-        draw(RUNS).write(folder / f"{name}.svg", title)
+        draw(RUNS).savefig(folder / f"{name}.svg", metadata={"Title": title, "Date": None})

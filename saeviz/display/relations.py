@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,37 +98,71 @@ def _mark(axes: Axes, significant: pd.DataFrame, named: int) -> None:
             )
 
 
-def replication(table: pd.DataFrame, *, rating: str, measure: str) -> Drawing:
+def replication(tables: Mapping[str, pd.DataFrame], *, measure: str) -> Drawing:
     """Every relation found on one part of the images: its r there, and its r on those held out.
 
-    `table` has the rows of the significant ones, with `r`, `r_held_out` and `replicated`.
+    For each rating the rows of the significant ones, with `r`, `r_held_out` and `replicated`. Ratings share one scale.
     """
-    with paper(3.4, 3.5) as figure:
-        draw_replication(figure.subplots(), table, rating=rating, measure=measure)
+    both = [table[["r", "r_held_out"]].abs().to_numpy(dtype=float) for table in tables.values()]
+    limit = 1.08 * max(float(np.nanmax(np.concatenate(both), initial=0.1)), 0.1)
+    with paper(max(3.4, min(2.5 * len(tables), 7.2)), 3.5 if len(tables) == 1 else 2.9) as figure:
+        every = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
+        for axes, (rating, table) in zip(every, tables.items(), strict=True):
+            _found_and_held_out(axes, table)
+            axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+            axes.set_title(words(rating))
+            axes.set_xlabel(f"{words(measure, 60)}, where found")
+        every[0].set_ylabel("on held-out images")
     return figure
 
 
-def draw_replication(axes: Axes, table: pd.DataFrame, *, rating: str, measure: str, colour: str = BLUE) -> None:
-    """The same on given axes, for figures of several ratings."""
+def _found_and_held_out(axes: Axes, table: pd.DataFrame) -> None:
     replicated = table["replicated"] == 1
-    for own, face, name in ((table[~replicated], "none", "not replicated"), (table[replicated], colour, "replicated")):
+    for own, face, name in ((table[~replicated], "none", "not replicated"), (table[replicated], BLUE, "replicated")):
         axes.scatter(
             own["r"],
             own["r_held_out"],
             s=size_of_points(len(table)),
             facecolor=face,
-            edgecolor=GREY if face == "none" else colour,
+            edgecolor=GREY if face == "none" else BLUE,
             alpha=0.75,
             linewidth=0.5 if face == "none" else 0,
             label=f"{name}: {len(own):,}",
             rasterized=len(own) > MANY,
         )
-    both = table[["r", "r_held_out"]].abs().to_numpy(dtype=float)
-    limit = 1.08 * max(float(np.nanmax(both, initial=0.1)), 0.1)
-    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     line_at(axes, x=0, y=0)
     axes.axline((0, 0), slope=1, color=GREY, linewidth=0.6, linestyle=DASHES, zorder=0.5)
-    axes.set_xlabel(f"{words(measure, 60)}, where found")
-    axes.set_ylabel("on held-out images")
-    axes.set_title(words(rating))
-    axes.legend(loc="upper left", borderpad=0, handletextpad=0.1)
+    axes.legend(loc="upper left", borderpad=0, handletextpad=0.1, markerscale=1.3)
+
+
+def strongest(tables: Mapping[str, pd.DataFrame], *, measure: str, also: str | None) -> Drawing:
+    """The strongest features of each rating, from the first down: r with its interval.
+
+    For each rating the rows, with `r`, `ci_low`, `ci_high` and `name`; the column `also`, if there is one, is a ring.
+    """
+    n_rows = [len(table) for table in tables.values()]
+    with paper(5.2, 0.9 + 0.17 * sum(n_rows) + 0.25 * len(tables)) as figure:
+        every = figure.subplots(len(tables), 1, squeeze=False, sharex=True, height_ratios=[max(n, 1) for n in n_rows])
+        for axes, (rating, table) in zip(every[:, 0], tables.items(), strict=True):
+            rows = np.arange(len(table))
+            colour = np.where(table["r"] > 0, BLUE, VERMILLION)
+            axes.hlines(rows, table["ci_low"], table["ci_high"], color=colour, linewidth=1.4)
+            axes.scatter(table["r"], rows, color=colour, s=18, linewidth=0, zorder=3, label="r with its 95 % interval")
+            if also is not None:
+                name = words(also.replace("_", " "))
+                axes.scatter(
+                    table[also], rows, facecolor="white", edgecolor=colour, s=15, linewidth=0.9, zorder=4, label=name
+                )
+            axes.set_yticks(rows, [words(name, 44) for name in table["name"]])
+            axes.set_ylim(len(table) - 0.4, -0.6)
+            axes.tick_params(axis="y", length=0)
+            axes.spines["left"].set_visible(False)
+            axes.grid(axis="x", color=PALE, linewidth=0.5)
+            axes.set_axisbelow(True)
+            line_at(axes, x=0)
+            axes.set_title(words(rating))
+        every[-1, 0].set_xlabel(words(measure, 60))
+        if also is not None:
+            handles, labels = every[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    return figure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,15 +53,64 @@ class Plots:
         table = found.table.assign(name=self._names(features_of(found.table)))
         return volcano(table, rating=rating, measure=found.measure, alpha=found.alpha, named=named)
 
-    def replication(self, rating: str) -> Figure:
-        """The significant correlations with a rating: r where they were found and r on images that were held out."""
+    def replication(self, *ratings: str) -> Figure:
+        """The significant correlations with ratings: r where they were found and r on images that were held out.
+
+        Default: the first three ratings.
+        """
         from saeviz.display.relations import replication
 
-        found = self._relations(rating)
-        if "r_held_out" not in found.table:
+        found = self._of_each(ratings)
+        if any("r_held_out" not in one.table for one in found.values()):
             raise DataError(f"{self._run.dir}: no images were held out; set split, such as 0.5, of a correlation")
-        significant = found.table[found.table["significant"] == 1]
-        return replication(significant, rating=rating, measure=found.measure)
+        significant = {rating: one.table[one.table["significant"] == 1] for rating, one in found.items()}
+        return replication(significant, measure=next(iter(found.values())).measure)
+
+    def strongest(self, *ratings: str, n: int = 10, also: str | None = None) -> Figure:
+        """The `n` features with the largest r with each rating, and its interval. Default: the first three ratings.
+
+        `also` is another column of `correlations` to compare, such as `r_held_out`, `r_corrected` or `partial_r`.
+        """
+        from saeviz.display.relations import strongest
+
+        found = self._of_each(ratings)
+        tables = {}
+        for rating, one in found.items():
+            tested = one.table[one.table["q"].notna()]
+            if also is not None and also not in tested:
+                raise ConfigError(f"the correlations of this run have no column {quoted(also)} ({self._run.dir})")
+            best = tested.iloc[tested["r"].abs().argsort(kind="stable")[::-1][:n]]
+            features = features_of(best)
+            names = [
+                name if name == str(feature) else f"{name} \N{MIDDLE DOT} {feature}"
+                for name, feature in zip(self._names(features), features, strict=True)
+            ]
+            tables[rating] = best.assign(name=names)
+        return strongest(tables, measure=next(iter(found.values())).measure, also=also)
+
+    def explained(self, *ratings: str) -> Figure:
+        """How much of ratings all features explain together: R², out of fold. Default: the first three ratings.
+
+        From the scorer `prediction`; the ceiling, if there was a scorer `raters`, is what noise leaves to explain.
+        """
+        from saeviz.display.explained import explained
+
+        facts = self._run.facts
+        found = facts.get("prediction")
+        if not isinstance(found, Mapping) or not found:
+            raise DataError(f'{self._run.dir} has no predictions; add the scorer with [[scorers]] use = "prediction"')
+        chosen = [self._known(rating) for rating in ratings] or list(found)[:3]
+        bars = {rating: _bars(found.get(rating, ())) for rating in chosen}
+        return explained(bars, measure="R², out of fold", ceilings=_reliabilities(facts.get("reliability"), chosen))
+
+    def style(self) -> AbstractContextManager[None]:
+        """The style of these figures, for figures of your own: what is drawn `with run.plot.style():` has it."""
+        from matplotlib import rc_context
+
+        from saeviz.display.figure import STYLE
+
+        found: AbstractContextManager[None] = rc_context(STYLE)
+        return found
 
     def ms(self, against: str = "n_active") -> Figure:
         """Monosemanticity of each feature, against the number of images that it fires on.
@@ -138,6 +188,12 @@ class Plots:
             raise ConfigError(f"this run has no rating {quoted(rating)}; {there_are} ({self._run.dir})")
         return rating
 
+    def _of_each(self, ratings: Sequence[str]) -> dict[str, _Relations]:
+        chosen = ratings or self._run.ratings[:3]
+        if not chosen:
+            raise DataError(f"{self._run.dir} has no ratings")
+        return {rating: self._relations(rating) for rating in chosen}
+
     def _relations(self, rating: str) -> _Relations:
         table = self._run.correlations
         prefixes = relation_prefixes(table.columns)
@@ -172,6 +228,23 @@ class Plots:
         """The label of each feature, or what it is called if it has none."""
         labels = self._run.labels
         return [found.label if (found := labels.get(one)) and found.label else str(one) for one in features]
+
+
+def _bars(entries: Any) -> list[tuple[str, float]]:
+    """What a predictor is called and its R², from the facts of the scorer `prediction`."""
+    known = [one for one in entries if isinstance(one, Mapping) and isinstance(one.get("r2"), float)]
+    what = {"features": "", "activations": "raw model ", "embeddings": "embeddings "}
+    return [
+        (f"{what.get(str(one.get('source')), '')}{one.get('method')} {one.get('space', '')}".strip(), one["r2"])
+        for one in known
+    ]
+
+
+def _reliabilities(facts: Any, ratings: Sequence[str]) -> dict[str, float]:
+    """The share of the variance of each rating that is not noise, where it is known."""
+    entries = {rating: facts.get(rating) for rating in ratings} if isinstance(facts, Mapping) else {}
+    known = {rating: one.get("reliability") for rating, one in entries.items() if isinstance(one, Mapping)}
+    return {rating: value for rating, value in known.items() if isinstance(value, float)}
 
 
 def _small(item: Any) -> Image | None:

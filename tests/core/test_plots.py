@@ -90,6 +90,57 @@ def test_replication_is_found_against_held_out_r(run):
         np.testing.assert_allclose(points(found[name]), rows[["r", "r_held_out"]])
 
 
+def test_several_ratings_stand_side_by_side_on_one_scale(run):
+    with_significant(run)
+    figure = run.plot.replication(*run.ratings)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == run.ratings
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+
+
+def test_the_strongest_features_have_their_interval_and_a_ring_for_another_column(run):
+    table = with_significant(run)
+    rating = run.ratings[0]
+    tested = table[(table["rating"] == rating) & table["q"].notna()]
+    best = tested.iloc[tested["r"].abs().argsort(kind="stable")[::-1][:5]]
+    axes = run.plot.strongest(rating, n=5, also="r_held_out").axes[0]
+    intervals, dots, rings, *_ = axes.collections
+
+    ends = np.array([[path.vertices[0, 0], path.vertices[1, 0]] for path in intervals.get_paths()])
+    np.testing.assert_allclose(ends, best[["ci_low", "ci_high"]])
+    np.testing.assert_allclose(points(dots), np.stack([best["r"], np.arange(5)], axis=1))
+    np.testing.assert_allclose(points(rings)[:, 0], best["r_held_out"])
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert all(str(feature) in name for feature, name in zip(saeviz.features_of(best), names, strict=True))
+    with pytest.raises(ConfigError, match="no column 'r_other'"):
+        run.plot.strongest(rating, also="r_other")
+
+
+def test_what_features_explain_is_a_bar_each_below_the_ceiling(run):
+    with pytest.raises(DataError, match='use = "prediction"'):
+        run.plot.explained()
+    rating = run.ratings[0]
+    entries = [
+        {"method": "ridge", "source": "features", "space": "all", "r2": 0.4},
+        {"method": "ridge", "source": "embeddings", "space": "", "r2": -0.1},
+        {"method": "lasso", "source": "features", "space": "all", "r2": None},
+    ]
+    facts = {"prediction": {rating: entries}, "reliability": {rating: {"reliability": 0.9}}}
+    run.manifest = {**run.manifest, "stages": {**run.manifest["stages"], "score": {"facts": facts}}}
+    (axes,) = run.plot.explained().axes
+    assert [bar.get_width() for bar in axes.patches] == [0.4, -0.1]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["ridge all", "embeddings ridge"]
+    assert axes.lines[0].get_xdata()[0] == 0.9
+
+
+def test_a_figure_of_ones_own_may_have_the_style(run):
+    import matplotlib
+
+    size = matplotlib.rcParams["font.size"]
+    with run.plot.style():
+        assert matplotlib.rcParams["font.size"] == 8
+    assert matplotlib.rcParams["font.size"] == size
+
+
 def test_without_held_out_images_or_a_map_the_sentence_says_what_to_set(run):
     with pytest.raises(DataError, match="no images were held out; set split"):
         run.plot.replication(run.ratings[0])
@@ -213,6 +264,8 @@ def test_what_the_page_shows_works(run, tmp_path, monkeypatch):
     """The blocks and the calls in the table of docs/notebooks.md, on another run."""
     with_significant(run)
     run.scores = run.scores.assign(map_x=0.5, map_y=0.5, monosemanticity_2=0.4)
+    predicted = [{"method": "ridge", "source": "features", "space": "all", "r2": 0.4}]
+    run.manifest["stages"]["score"]["facts"] |= {"prediction": {run.ratings[0]: predicted}}
     text = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     calls = re.findall(r"`(run\.[^`]*\))`", text)
