@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SPARE = 14
 """Components found in addition to those wanted, which makes the wanted ones exact sooner."""
-POWERS = 6
+POWERS = 8
 """Multiplications with the points and back. Their number is fixed, so that rounding does not decide when to stop."""
 NEGLIGIBLE = 1e-8
 """Share of the sum of squares below which rounding would decide a variance."""
