@@ -311,10 +311,14 @@ class ModerationOptions(TestOptions):
     def check_columns(
         self, place: str, ratings: Collection[str], metadata: Collection[str], of_images: Collection[str], /
     ) -> None:
-        """Raise `ConfigError` for a rating or a column that no image has."""
+        """Raise `ConfigError` for a rating or a column that no image has, and for very many ratings."""
         from saeviz.toolkit.ratings import check_names
 
         super().check_columns(place, ratings, metadata, of_images)
+        if self.moderators and (n := len(set(self.ratings or ratings))) > MANY:
+            raise saeviz.ConfigError(
+                f"{place}.ratings: it is for at most {MANY} ratings, and these are {n:,}; name those that matter"
+            )
         known = [*ratings, *metadata, *of_images]
         for option in ("moderators", "control"):
             columns = [column_of(name, known) for name in getattr(self, option)]

@@ -222,6 +222,8 @@ def test_mistakes_are_told_by_name(caplog):
     metadata["many"] = tuple(f"level {number % 21}" for number in range(N))
     with pytest.raises(ConfigError, match="21 columns of 'many' and control"):
         moderate(features, ratings, metadata, moderators=("many",))
+    with pytest.raises(ConfigError, match="at most 100 ratings, and these are 101"):
+        moderate(features, {f"voxel {n}": ratings["mood"] for n in range(101)}, metadata, moderators=("sunny",))
     metadata["none"] = ("",) * N
     few = tuple(f"part {group[-1]}" for group in groups)[:N]
     with caplog.at_level(logging.WARNING):
