@@ -37,6 +37,10 @@ class MapOptions(saeviz.Options):
                 f"{place}.method: PaCMAP is not installed; pip install 'saeviz[map]', or remove this option"
             )
 
+    def columns_of_images(self, _ratings: Collection[str], /) -> Collection[str]:
+        """By co-activation images have places, too."""
+        return ("map_x", "map_y") if self.by == "coactivation" else ()
+
 
 def pacmap_is_installed() -> bool:
     """Whether the extra `saeviz[map]` is there."""
@@ -48,7 +52,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     """Offer `map`."""
     yield saeviz.ScorerSpec(
         name="map",
-        summary="a map of all features in two dimensions",
+        summary="a map of all features in two dimensions, and one of the images",
         options=MapOptions,
         factory="saeviz_map.scorer:FeatureMap",
         uses_embeddings=False,

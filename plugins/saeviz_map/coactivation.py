@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -66,15 +66,24 @@ def points_of(data: ScoreInput) -> Points:
     return Points(data, placed, weight, weight * statistics.mean)
 
 
-def principal_components(spaces: Sequence[Points], n_components: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates of the features of all spaces, `[n_features, <= n_components]`, and each one's share of variance.
+class Components(NamedTuple):
+    """Coordinates of features `[n_features, k]` and of images `[n_items, k]`; each component's `share` of variance."""
 
-    Rows of features without a place are 0. Memory is a few times `n_features + n_items` times the components.
+    features: FloatArray
+    images: FloatArray
+    share: FloatArray
+
+
+def principal_components(spaces: Sequence[Points], n_components: int, seed: int) -> Components:
+    """The coordinates of the features of all spaces and of their images in `<= n_components`.
+
+    Those of an image are what its standardised features add up to, about the mean of all images. Rows of features
+    without a place are 0. Memory is a few times `n_features + n_items` times the components.
     """
     placed = np.concatenate([points.placed for points in spaces])
     n_items = spaces[0].data.n_items
     if not placed.any():
-        return np.zeros((placed.size, 0)), np.zeros(0)
+        return Components(np.zeros((placed.size, 0)), np.zeros((n_items, 0)), np.zeros(0))
     width = min(n_components + SPARE, int(placed.sum()), n_items)
     basis = _centred(np.random.default_rng(seed).normal(size=(placed.size, width)), placed)
     for _ in range(POWERS):
@@ -85,7 +94,8 @@ def principal_components(spaces: Sequence[Points], n_components: int, seed: int)
     squares, turn = np.linalg.eigh(images.T @ images)
     order = np.argsort(-squares)[:n_components]
     squares = np.maximum(squares[order], 0)
-    return basis @ turn[:, order] * np.sqrt(squares), squares / _variance(spaces)
+    features = basis @ turn[:, order] * np.sqrt(squares)
+    return Components(features, images @ turn[:, order], squares / _variance(spaces))
 
 
 def _times(spaces: Sequence[Points], basis: FloatArray) -> FloatArray:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import ConfigError, Context, DataError, FeatureSpace, HasDecoder, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import (
+    ConfigError,
+    Context,
+    DataError,
+    FeatureSpace,
+    HasDecoder,
+    ImageColumn,
+    ScoreColumn,
+    ScoreFact,
+    ScoreInput,
+)
 from saeviz_map import MapOptions, coactivation, directions, pacmap_is_installed
 from saeviz_map.layout import ENOUGH, neighbours_together, oriented
 
@@ -39,7 +49,8 @@ class FeatureMap:
 
     Near each other are features that fire on the same images; with `by = "decoder"` features of an SAE with similar
     decoder directions, in which case every SAE has a map of its own and a feature has the same place at all tokens.
-    NaN for a feature that never fires or, by co-activation, never changes.
+    NaN for a feature that never fires or, by co-activation, never changes. By co-activation images have places as well,
+    on a map of their own: `map_x` and `map_y` of `images.parquet`, near each other where the same features fire.
     """
 
     def __init__(self, options: MapOptions, context: Context) -> None:
@@ -47,14 +58,15 @@ class FeatureMap:
         self.context = context
         self._seed = context.seed if options.seed is None else options.seed
         self._inputs: dict[FeatureSpace, ScoreInput] = {}
+        self._images: FloatArray | None = None
 
     def score(self, data: ScoreInput) -> Sequence[ScoreColumn]:
         """No columns yet, because a map spans spaces."""
         self._inputs[data.space] = data
         return ()
 
-    def combine(self, _columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
-        """The columns of all spaces, and how the map was made.
+    def combine(self, _columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ImageColumn | ScoreFact]:
+        """The columns of all spaces, by co-activation those of the images, and how the map was made.
 
         Raises `ConfigError` if directions are to be compared and the extractor has no decoder.
         """
@@ -62,6 +74,7 @@ class FeatureMap:
             return
         if len({data.item_ids for data in self._inputs.values()}) > 1:
             raise DataError("scorers.map: the feature spaces cover different images")
+        self._images = None
         charts = list(self._by_coactivation() if self.options.by == "coactivation" else self._by_decoder())
         methods = set()
         for chart in self.context.progress(charts, len(charts), "map"):
@@ -72,6 +85,10 @@ class FeatureMap:
             for space, rows in chart.rows.items():
                 for name, axis in (("map_x", 0), ("map_y", 1)):
                     yield ScoreColumn(name, space, np.where(chart.own[space], places[rows, axis], np.nan))
+        if self._images is not None:
+            drawn = self._drawn(self._images, self._method_for(len(self._images)))
+            yield ImageColumn("map_x", drawn[:, 0])
+            yield ImageColumn("map_y", drawn[:, 1])
         yield ScoreFact("map_by", self.options.by)
         yield ScoreFact("map_method", ", ".join(sorted(methods)))
         shares = [round(float(chart.share[:2].sum()), 4) for chart in charts]
@@ -79,7 +96,7 @@ class FeatureMap:
 
     def _by_coactivation(self) -> Iterator[Chart]:
         points = [coactivation.points_of(data) for data in self._inputs.values()]
-        components, share = coactivation.principal_components(points, self._n_components, self._seed)
+        components, self._images, share = coactivation.principal_components(points, self._n_components, self._seed)
         ends = np.cumsum([space.n_features for space in self._inputs])
         rows = {space: slice(end - space.n_features, end) for space, end in zip(self._inputs, ends, strict=True)}
         own = {one.data.space: one.placed for one in points}

@@ -11,7 +11,17 @@ from scipy.sparse import csr_array, random_array
 
 import saeviz
 import saeviz_map
-from saeviz import ConfigError, DataError, FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
+from saeviz import (
+    ConfigError,
+    DataError,
+    FeatureBatch,
+    FeatureSpace,
+    FeatureStream,
+    ImageColumn,
+    ScoreColumn,
+    ScoreFact,
+    ScoreInput,
+)
 from saeviz.testing import ScorerContract
 from saeviz_map import MapOptions
 from saeviz_map.scorer import FeatureMap
@@ -36,7 +46,15 @@ def drawn(*inputs, context=None, method="pca", **options):
     results = list(scorer.combine([]))
     columns = {(r.name, r.space): r.values for r in results if isinstance(r, ScoreColumn)}
     places = [np.stack([columns[name, data.space] for name in ("map_x", "map_y")], axis=1) for data in inputs]
-    return np.concatenate(places), {r.name: r.value for r in results if not isinstance(r, ScoreColumn)}
+    return np.concatenate(places), {r.name: r.value for r in results if isinstance(r, ScoreFact)}
+
+
+def drawn_images(data, **options):
+    """The places of the images, and the names of their columns that the options declare."""
+    scorer = FeatureMap(MapOptions(**options), saeviz.Context())
+    list(scorer.score(data))
+    found = {r.name: r.values for r in scorer.combine([]) if isinstance(r, ImageColumn)}
+    return np.stack(list(found.values()), axis=1), tuple(scorer.options.columns_of_images([]))
 
 
 def concepts(n_images, n_features, seed=0, n_concepts=6):
@@ -54,9 +72,13 @@ def by_definition(dense):
     points = points / np.linalg.norm(points, axis=1, keepdims=True)
     points = points - points.mean(axis=0)
     left, singular, _ = np.linalg.svd(points, full_matrices=False)
-    found = left[:, :2] * singular[:2]
+    return turned(left[:, :2] * singular[:2]), (singular[:2] ** 2).sum() / (singular**2).sum()
+
+
+def turned(found):
+    """The longer tails right and up, the furthest coordinate 1."""
     found = found * np.where((found**3).sum(axis=0) < 0, -1, 1)
-    return found / np.abs(found).max(), (singular[:2] ** 2).sum() / (singular**2).sum()
+    return found / np.abs(found).max()
 
 
 @pytest.mark.parametrize(("n_images", "n_features"), [(300, 80), (40, 200), (12, 9)])
@@ -69,6 +91,23 @@ def test_places_are_the_principal_components_of_dense_columns(n_images, n_featur
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert facts["map_variance_of_two_components"] == pytest.approx(share, abs=1e-4)
     assert (facts["map_by"], facts["map_method"]) == ("coactivation", "pca")
+
+
+def test_images_have_places_by_the_same_components():
+    dense, _ = concepts(120, 60, seed=1)
+    dense = dense[:, (dense > 0).any(axis=0)].astype(np.float32)
+    points = (dense - dense.mean(axis=0)).T.astype(float)
+    points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    _, singular, right = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    found, declared = drawn_images(make_input(dense), method="pca")
+    assert declared == ("map_x", "map_y")
+    np.testing.assert_allclose(found, turned(right[:2].T * singular[:2]), atol=1e-4)
+
+
+def test_images_on_which_the_same_features_fire_are_near_each_other():
+    dense, _ = concepts(100, 80, seed=3)
+    found, _ = drawn_images(make_input(np.concatenate([dense, dense])), method="pca")
+    np.testing.assert_allclose(found[:100], found[100:], atol=1e-6)
 
 
 def test_several_spaces_share_one_map():
