@@ -7,7 +7,8 @@ fewer than 50 images, the others on more. Ratings are shuffled over the images, 
 
 - the share of shuffles in which a scorer reports anything at .05, for each correction, with its standard error. For
   Benjamini-Hochberg too that is the chance of any false discovery, since all are false;
-- the share of p up to .05 and .001, of rare and frequent features.
+- the share of p up to .05 and .001, of rare and frequent features;
+- for `raters`, of a quarter as many shuffles, the share with a discovery.
 
 With `--groups`, a column of the run's metadata, ratings are then made of which half of the variance lies between its
 groups, and which have nothing to do with any feature: the same figures with errors of independent images and of groups.
@@ -37,6 +38,8 @@ from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
+from saeviz_raters import RatersOptions
+from saeviz_raters.scorer import Raters
 
 Kind = tuple[type[CorrelationScorer], type[CorrelationOptions], dict[str, Any]]
 
@@ -46,6 +49,7 @@ AT_ONCE = 50
 LEAST_ACTIVE, RARE = 10, 50
 CORRECTIONS = ("bh", "by", "bonferroni")
 PERMUTATIONS = 199
+N_RATERS = 12
 SHARES = (0.3, 0.1)
 """Of the images, how many have a 1 in the binary ratings."""
 
@@ -178,6 +182,26 @@ def shuffled(real: Real, controls: tuple[str, ...], n_shuffles: int) -> None:
         print(f"{name:<16}{tally.line()}", flush=True)
 
 
+def rated(real: Real, n_shuffles: int) -> None:
+    """Print a line for `raters`: twelve people whose mean is about the shuffled rating."""
+    found: list[bool] = []
+    for number in range(n_shuffles):
+        generator = np.random.default_rng([3, number])
+        mean = generator.permutation(real.rating)
+        noise = generator.normal(size=(mean.size, N_RATERS)) + generator.normal(size=N_RATERS)
+        given = mean[:, None] + mean.std() * noise
+        images, raters = np.divmod(np.arange(given.size), N_RATERS)
+        names = tuple(f"rater {one}" for one in range(N_RATERS))
+        individual = {"liking": saeviz.IndividualRatings(images, raters, given.ravel(), names)}
+        scorer = Raters(RatersOptions(splits=1), saeviz.Context())
+        results = list(scorer.score(real.data({"liking": given.mean(axis=1)}, individual=individual)))
+        columns = [one for one in results if isinstance(one, saeviz.ScoreColumn)]
+        columns += [one for one in scorer.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
+        found += [bool(np.nansum(one.values)) for one in columns if one.name == "rater_significant"]
+    share = float(np.mean(found))
+    print(f"raters          bh {share:.3f} +- {np.sqrt(max(share, 1 / len(found)) / len(found)):.3f}", flush=True)
+
+
 def grouped(real: Real, n_ratings: int) -> None:
     """Print a line for each scorer and kind of errors: ratings half of whose variance lies between groups."""
     assert real.groups is not None
@@ -219,6 +243,7 @@ def main() -> None:
     real = read(arguments.run, n_features, arguments.groups, controls)
     if not arguments.only_groups:
         shuffled(real, controls, n_shuffles)
+        rated(real, n_shuffles // 4)
     if real.groups is not None:
         grouped(real, n_shuffles)
 
