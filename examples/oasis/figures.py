@@ -89,6 +89,9 @@ FIGURES = {
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    matplotlib.rcParams["svg.hashsalt"] = "saeviz"  # the same file each time
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "saeviz",
+        "svg.fonttype": "none",
+    }  # the same files each time
     for name, (draw, title) in FIGURES.items():
         draw(RUNS).savefig(folder / f"{name}.svg", metadata={"Title": title, "Date": None})

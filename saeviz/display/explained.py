@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from saeviz.display.figure import BLUE, INK, ORANGE, PALETTE, Drawing, paper, words
+from saeviz.display.figure import BLUE, GREY, INK, Drawing, paper, words
+
+
+class Predictor(NamedTuple):
+    """What a rating is predicted from, and how well."""
+
+    name: str
+    value: float
+    of_features: bool
 
 
 def explained(
-    predictions: Mapping[str, Sequence[tuple[str, float]]], *, measure: str, ceilings: Mapping[str, float]
+    predictions: Mapping[str, Sequence[Predictor]], *, measure: str, ceilings: Mapping[str, float]
 ) -> Drawing:
     """A bar for each predictor of a rating, and a line for how much the noise of the raters leaves to explain.
 
-    `predictions` are names and values, the same names for all ratings if possible, so that they have the same colours.
+    Bars of what is not made of features, with which these are compared, are grey.
     """
-    names = list(dict.fromkeys(name for bars in predictions.values() for name, _ in bars))
-    colours = dict(zip(names, (BLUE, *PALETTE[2:], *[ORANGE] * len(names)), strict=False))
-    lowest = min((value for bars in predictions.values() for _, value in bars), default=0.0)
+    names = list(dict.fromkeys(bar.name for bars in predictions.values() for bar in bars))
+    lowest = min((bar.value for bars in predictions.values() for bar in bars), default=0.0)
     with paper(max(3.4, min(2.5 * len(predictions), 7.2)), 0.9 + 0.24 * max(len(names), 2)) as figure:
         every = figure.subplots(1, len(predictions), squeeze=False, sharex=True, sharey=True)[0]
         for axes, (rating, bars) in zip(every, predictions.items(), strict=True):
-            rows = [names.index(name) for name, _ in bars]
-            drawn = axes.barh(rows, [value for _, value in bars], color=[colours[name] for name, _ in bars], height=0.7)
+            rows = [names.index(bar.name) for bar in bars]
+            colours = [BLUE if bar.of_features else GREY for bar in bars]
+            drawn = axes.barh(rows, [bar.value for bar in bars], color=colours, height=0.7)
             axes.bar_label(drawn, fmt="%.2f", padding=2, fontsize=6.5, color=INK)
             axes.set(
                 xlim=(min(1.2 * lowest, 0), 1), yticks=range(len(names)), yticklabels=[words(name) for name in names]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 
+BEHIND_TEXT = {"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0}
+
+
 @dataclass(frozen=True)
 class Against:
     """What monosemanticity is plotted against: a number for each feature."""
@@ -68,11 +71,11 @@ def monosemanticity(scores: pd.DataFrame, against: Against, *, random_pairs: flo
                 line_at(one, y=random_pairs)
             axes.annotate(
                 "two random images", (1, random_pairs), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                fontsize=6.5, color=INK,
+                fontsize=6.5, color=INK, bbox=BEHIND_TEXT,
             )  # fmt: skip
         axes.set_xlabel(words(against.label, 60))
         axes.set_ylabel("monosemanticity")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, markerscale=1.6, borderpad=0)
+        figure.legend(*axes.get_legend_handles_labels(), ncols=2, loc="outside upper left", markerscale=1.6)
     return figure
 
 
@@ -161,6 +164,6 @@ def _name(axes: Axes, points: FloatArray, named: Mapping[int, str]) -> None:
         taken.append(point)
         axes.annotate(
             words(name, 24), point, xytext=(3, 3), textcoords="offset points", fontsize=6.5, color=INK,
-            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0},
+            bbox=BEHIND_TEXT,
         )  # fmt: skip
         axes.scatter(point[0], point[1], s=14, facecolor="none", edgecolor=INK, linewidth=0.6, zorder=3)

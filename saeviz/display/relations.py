@@ -70,9 +70,7 @@ def volcano(table: pd.DataFrame, *, rating: str, measure: str, alpha: float, nam
         axes.set_ylim(bottom=0)
         axes.set_xlabel(f"{words(measure, 60)} with {words(rating)}")
         axes.set_ylabel("\N{MINUS SIGN}log$_{10}$ p")
-        above.legend(
-            *axes.get_legend_handles_labels(), ncols=3, loc="lower left", bbox_to_anchor=(0, 1), markerscale=1.6
-        )
+        figure.legend(*axes.get_legend_handles_labels(), ncols=3, loc="outside upper left", markerscale=1.6)
     return figure
 
 
@@ -153,7 +151,7 @@ def strongest(tables: Mapping[str, pd.DataFrame], *, measure: str, also: str | N
                 axes.scatter(
                     table[also], rows, facecolor="white", edgecolor=colour, s=15, linewidth=0.9, zorder=4, label=name
                 )
-            axes.set_yticks(rows, [words(name, 44) for name in table["name"]])
+            axes.set_yticks(rows, [words(name, 60) for name in table["name"]])
             axes.set_ylim(len(table) - 0.4, -0.6)
             axes.tick_params(axis="y", length=0)
             axes.spines["left"].set_visible(False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+    from saeviz.display.explained import Predictor
     from saeviz.results.run import Run
     from saeviz.typing import FloatArray
 
@@ -100,7 +101,7 @@ class Plots:
         if not isinstance(found, Mapping) or not found:
             raise DataError(f'{self._run.dir} has no predictions; add the scorer with [[scorers]] use = "prediction"')
         chosen = [self._known(rating) for rating in ratings] or list(found)[:3]
-        bars = {rating: _bars(found.get(rating, ())) for rating in chosen}
+        bars = {rating: _predictors(found.get(rating, ())) for rating in chosen}
         return explained(bars, measure="R², out of fold", ceilings=_reliabilities(facts.get("reliability"), chosen))
 
     def style(self) -> AbstractContextManager[None]:
@@ -230,13 +231,19 @@ class Plots:
         return [found.label if (found := labels.get(one)) and found.label else str(one) for one in features]
 
 
-def _bars(entries: Any) -> list[tuple[str, float]]:
-    """What a predictor is called and its R², from the facts of the scorer `prediction`."""
-    known = [one for one in entries if isinstance(one, Mapping) and isinstance(one.get("r2"), float)]
+def _predictors(entries: Any) -> list[Predictor]:
+    """What a rating was predicted from, by the facts of the scorer `prediction`."""
+    from saeviz.display.explained import Predictor
+
     what = {"features": "", "activations": "raw model ", "embeddings": "embeddings "}
     return [
-        (f"{what.get(str(one.get('source')), '')}{one.get('method')} {one.get('space', '')}".strip(), one["r2"])
-        for one in known
+        Predictor(
+            f"{what.get(str(one.get('source')), '')}{one.get('method')} {one.get('space', '')}".strip(),
+            one["r2"],
+            one.get("source") == "features",
+        )
+        for one in entries
+        if isinstance(one, Mapping) and isinstance(one.get("r2"), float)
     ]
 
 

@@ -227,7 +227,7 @@ def test_activations_are_those_of_the_store(run):
     assert list(batch.item_ids) == [item.item_id for item in run.items]
 
 
-def test_a_figure_can_be_changed_and_shows_itself_without_pyplot_or_global_settings(run):
+def test_a_figure_can_be_changed_and_shows_itself_without_pyplot_or_global_settings(run, tmp_path):
     import sys
 
     import matplotlib
@@ -237,6 +237,8 @@ def test_a_figure_can_be_changed_and_shows_itself_without_pyplot_or_global_setti
     figure.axes[0].set_title("Figure 1")
     assert isinstance(figure, matplotlib.figure.Figure)
     assert figure._repr_png_().startswith(b"\x89PNG")
+    figure.savefig(tmp_path / "figure.svg")
+    assert ">Figure 1</text>" in (tmp_path / "figure.svg").read_text(), "letters stay letters"
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
