@@ -173,7 +173,7 @@ class HasDecoder(Protocol):
     """Optional for an extractor: the decoder directions of the features."""
 
     def decoder(self, space: FeatureSpace) -> Float32Array:
-        """The decoder matrix The decoder matrix `W_dec` of the SAE of `space`, `[n_features, d_in]`."""
+        """The decoder matrix `W_dec` of the SAE of `space`, `[n_features, d_in]`."""
         ...
 
 
@@ -191,7 +191,7 @@ class TextAligned(Protocol):
     """Optional for an extractor: the model's joint embedding of images and texts. Rows have unit length."""
 
     def embed_images(self, items: Sequence[ImageItem]) -> Float32Array:
-        """Embeddings Embeddings `[n, dim]`; an unreadable image gives a row of NaN."""
+        """Embeddings `[n, dim]`; an unreadable image gives a row of NaN."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Float32Array:

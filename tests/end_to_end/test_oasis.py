@@ -240,6 +240,19 @@ class TestThePage:
             for cell, same in zip(row, other, strict=True):
                 assert_same(cell, same)
 
+    def test_its_figures_are_drawn_from_these_runs(self, tables, folder, held_out, monkeypatch):
+        pytest.importorskip("matplotlib")
+        monkeypatch.setitem(sys.modules, "tables", tables)
+        spec = util.spec_from_file_location("oasis_figures", folder / "figures.py")
+        figures = util.module_from_spec(spec)
+        spec.loader.exec_module(figures)
+        drawn = {name: draw(folder / "runs") for name, (draw, _) in figures.FIGURES.items()}
+        assert {f"oasis/{name}.svg" for name in drawn} == set(re.findall(r"!\[.+\]\((.+)\)", PAGE.read_text()))
+        found = held_out.correlations[held_out.correlations["significant"] == 1]
+        for axes in drawn["held-out"].axes:
+            points = [len(one.get_offsets()) for one in axes.collections]
+            assert sum(points) == (found["rating"] == axes.get_title(loc="left")).sum() > 0
+
     def test_its_figures_are_there_and_hold_no_photograph(self):
         figures = [PAGE.parent / path for path in re.findall(r"!\[.+\]\((.+)\)", PAGE.read_text())]
         assert len(figures) == 5
