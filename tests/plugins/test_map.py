@@ -238,6 +238,17 @@ def test_memory_is_that_of_a_few_vectors():
     assert peak < 60e6, "a dense matrix would take 240 MB"
 
 
+def test_a_run_has_the_places_in_its_table_and_says_how_they_came_about(fake_run):
+    run = saeviz.run(fake_run, settings=['scorers=[{use="map", method="pca"}]'], plan=saeviz.Plan(last="score"))
+    placed = run.scores["map_x"].notna()
+    assert (placed == (run.scores["n_active"] > 0)).all()
+    assert placed.any()
+    assert run.scores["map_y"].notna().equals(placed)
+    assert {name for name in run.facts if name.startswith("map_")} == {
+        "map_by", "map_method", "map_variance_of_two_components",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("wrong", [{"by": "colour"}, {"method": "umap"}, {"seed": -1}, {"sead": 1}])
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValidationError):
