@@ -75,8 +75,8 @@
       card.why ? el("p", { class: "note" }, "Why it might go along with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason)) : null,
       images ? pictures(items, images) : el("p", { class: "note" }, "This run is too large for its report to hold activations."),
-      el("div", { class: "two" }, relations(features, columns, row), images ? activity(items, images, features, at) : null),
-      images ? await against(features, items, images) : null,
+      relations(features, columns, row),
+      images ? el("div", { class: "two" }, await against(features, items, images), activity(items, images, features, at)) : null,
       figures(features, columns, row),
       together(features, columns, row));
     dialog.onkeydown = (event) => {
@@ -125,13 +125,15 @@
     if (!rated.length) return null;
     const of = (name, rating) => columns.get(`${name}[${rating.name}]`)?.at(row);
     const [heldOut, corrected] = ["r_held_out", "r_corrected"].map((name) => rated.some((rating) => Number.isFinite(of(name, rating))));
+    const sizes = rated.flatMap((rating) => ["r", "ci_low", "ci_high"].map((name) => Math.abs(of(name, rating)))).filter(Number.isFinite);
+    const limit = Math.min(1, Math.max(0.1, Math.ceil(10 * Math.max(0, ...sizes)) / 10));
     return el("section", {}, el("h3", {}, "With the ratings"),
       el("div", { class: "scroll" }, el("table", { class: "plain" },
-        el("thead", {}, el("tr", {}, ["Rating", "", "r", "95 % interval", "q", "images", corrected ? "corrected r" : null, heldOut ? "held-out r" : null].filter((word) => word !== null).map((word) => el("th", { scope: "col" }, word)))),
+        el("thead", {}, el("tr", {}, ["Rating", `−${limit} to ${limit}`, "r", "95 % interval", "q", "images", corrected ? "corrected r" : null, heldOut ? "held-out r" : null].filter((word) => word !== null).map((word) => el("th", { scope: "col" }, word)))),
         el("tbody", {}, rated.map((rating) => {
           const [r, low, high, q] = ["r", "ci_low", "ci_high", "q"].map((name) => of(name, rating));
           const significant = of("significant", rating) === 1;
-          return el("tr", { class: significant ? "significant" : "" }, el("th", { scope: "row" }, said(rating.name, 60)), el("td", {}, saeviz.intervalMark(r, low, high)),
+          return el("tr", { class: significant ? "significant" : "" }, el("th", { scope: "row" }, said(rating.name, 60)), el("td", {}, saeviz.intervalMark(r, low, high, limit)),
             el("td", { class: "number" }, signed(r)), el("td", { class: "number" }, Number.isFinite(low) ? `${signed(low)} to ${signed(high)}` : "–"), el("td", { class: "number" }, number(q)), el("td", { class: "number" }, number(of("n", rating))),
             corrected ? el("td", { class: "number" }, signed(of("r_corrected", rating))) : null,
             heldOut ? el("td", { class: "number" }, signed(of("r_held_out", rating)), of("replicated", rating) === 1 ? " ✓" : "") : null);
