@@ -14,7 +14,7 @@ from saeviz_report.method import method_of
 from saeviz_report.page import render, render_comparison
 from saeviz_report.rows import feature_table
 from saeviz_report.summary import summarise
-from saeviz_report.thumbnails import remove_other_thumbnails, write_thumbnails
+from saeviz_report.thumbnails import folder_of, remove_other_thumbnails, write_thumbnails
 
 
 class HtmlReport:
@@ -30,8 +30,8 @@ class HtmlReport:
         An image that can no longer be read is reported, listed on the page and shown as a placeholder.
         Raises `RunDirError` if the page cannot be written.
         """
-        page = run.dir / "report" / "index.html"
-        images = page.parent / "images"
+        page = folder_of(run, "report") / "index.html"
+        images = folder_of(run, "report/images")
         top_images = {
             chosen.feature: run.top_images(chosen.feature, self.options.top_images) for chosen in run.selected
         }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import saeviz
 from saeviz.toolkit.decode import decode_ahead
-from saeviz.toolkit.files import explain_disk_errors, remove_temporaries, write_atomic
+from saeviz.toolkit.files import explain_disk_errors, real_path, remove_temporaries, write_atomic
 from saeviz.toolkit.images import size_of, to_rgb
 
 _SUFFIX = ".webp"
@@ -25,6 +25,14 @@ class Thumbnail(NamedTuple):
     file: str
     width: int
     height: int
+
+
+def folder_of(run: saeviz.Run, name: str) -> Path:
+    """A folder of the run directory to write to and to tidy up. Raises `RunDirError` if a link leads it elsewhere."""
+    folder = run.dir / name
+    if real_path(folder) != real_path(run.dir) / name:
+        raise saeviz.RunDirError(f"{folder} lies behind a link, and a report writes and removes files: remove the link")
+    return folder
 
 
 def write_thumbnails(

@@ -279,11 +279,24 @@ def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page:
 
     folder = tmp_path / "explorer"
     shutil.copytree(page.parent, folder)
-    data = folder / "data" / "run.js"
+    [data] = folder.rglob("data/run.js")
     data.write_text(data.read_text().replace('"version":1', '"version":2'))
     browser.open(folder / "index.html")
     browser.run("new Promise(done => setTimeout(done, 300))")
     assert "version 2" in browser.run("document.getElementById('main').innerText")
+
+
+def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "explorer"
+    shutil.copytree(page.parent, folder)
+    [data] = folder.rglob("data/run.js")
+    for damage, words in ((lambda: data.write_text("saeviz.rec"), "is damaged"), (data.unlink, "could not be loaded")):
+        damage()
+        browser.open(folder / "index.html")
+        browser.run("new Promise(done => setTimeout(done, 300))")
+        assert f"data/run.js {words}" in browser.run("document.getElementById('main').innerText")
 
 
 def test_one_file_holds_everything(browser: Any, run: saeviz.Run, page: Path, tmp_path: Path) -> None:

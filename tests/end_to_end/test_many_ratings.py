@@ -68,7 +68,8 @@ def test_the_table_is_short_and_the_page_says_what_was_tested(run, saeviz_comman
     counts = [facts[f"correlation_{kind}_{strongest['strongest']}"] for kind in ("tested", "significant", "positive")]
     cells = re.findall(r'class="number">(?:<b>)?([^<]*)', line)
     assert cells[2:5] == [*map(str, counts)]
-    overview = json.loads((run.dir / "explorer" / "data" / "run.js").read_text().partition(",")[2].rpartition(")")[0])
+    [data] = (run.dir / "explorer").rglob("data/run.js")
+    overview = json.loads(data.read_text().partition(",")[2].rpartition(")")[0])
     assert [rating["name"] for rating in overview["ratings"]] == re.findall(r'scope="row"><bdi>(voxel \d+)', table)
     assert len({column["rating"] for column in overview["columns"]}) == 101
     assert run.selected

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import secrets
+import shutil
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.toolkit.files import explain_disk_errors, remove_temporaries, write_atomic
+
+_CONTENT = "content-"
 
 
 def as_script(name: str, value: Any) -> str:
@@ -26,27 +30,47 @@ def literal(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-@dataclass
-class DataFolder:
-    """Writes data files below a folder and remembers which, so that those of an earlier report can go."""
+class ContentFolder:
+    """Writes viewer and data below `place` into a folder that is named by what is in it, once all of it is there.
 
-    folder: Path
-    written: set[Path] = field(default_factory=set)
+    So the page that names the folder never shows a mixture, and an earlier page stays whole until it is replaced.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._new = place / f"{_CONTENT}{secrets.token_hex(8)}.part"
+        self._files: list[Path] = []
+        self._digest = sha256()
 
     def write(self, name: str, value: Any) -> None:
-        """Write `NAME.js`. Raises `RunDirError` if that cannot be done."""
-        path = self.folder / f"{name}.js"
-        write_atomic(path, as_script(name, value))
-        self.written.add(path)
+        """Write a data file. Raises `RunDirError` if that cannot be done."""
+        self.add(f"data/{name}.js", as_script(name, value))
 
-    def remove_others(self) -> None:
-        """Remove the data files that this report did not write."""
-        with explain_disk_errors(self.folder):
-            for path in self.folder.rglob("*.js"):
-                if path not in self.written:
-                    path.unlink(missing_ok=True)
-        for folder in {path.parent for path in self.written}:
-            remove_temporaries(folder)
+    def add(self, name: str, text: str) -> None:
+        """Write a file as it is."""
+        data = text.encode()
+        write_atomic(self._new / name, data)
+        self._files.append(Path(name))
+        self._digest.update(f"{name}\0{len(data)}\0".encode() + data)
+
+    def finish(self) -> Path:
+        """Give the folder its name and return it. One that has it already holds the same: it is made whole again."""
+        folder = self._place / f"{_CONTENT}{self._digest.hexdigest()[:16]}"
+        with explain_disk_errors(folder):
+            for name in self._files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (self._new / name).replace(folder / name)
+        return folder
+
+    def remove_others(self, folder: Path) -> None:
+        """Remove what earlier reports left, whole or not."""
+        with explain_disk_errors(self._place):
+            for other in self._place.glob(f"{_CONTENT}*"):
+                if other.is_symlink():
+                    other.unlink()
+                elif other != folder:
+                    shutil.rmtree(other)
+        remove_temporaries(self._place)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from importlib.resources import files
@@ -9,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import saeviz
-from saeviz.toolkit.files import write_atomic
+from saeviz.toolkit.files import OneWriter, write_atomic
 from saeviz_report import ExplorerOptions
 from saeviz_report.explorer.activations import FEATURES_A_FILE, IMAGES_A_FILE, activations_of, by_feature, by_image
 from saeviz_report.explorer.columns import Rows, columns_of, label_cards
-from saeviz_report.explorer.files import DataFolder, SinglePage
+from saeviz_report.explorer.files import ContentFolder, SinglePage
 from saeviz_report.explorer.items import items_of
 from saeviz_report.method import Method, method_of
 from saeviz_report.summary import Summary, summarise
-from saeviz_report.thumbnails import Thumbnail, remove_other_thumbnails, write_thumbnails
+from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnails, write_thumbnails
 
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
@@ -39,23 +40,28 @@ class ExplorerReport:
         An image that can no longer be read is reported and has no picture. Raises `RunDirError` if a file cannot be
         written.
         """
-        folder = run.dir / "explorer"
-        kept = folder / "pictures"
-        pictures = write_thumbnails(_shown(run), kept, self.options.thumbnail_size, self.context)
-        page = (
-            self._write_one(run, folder, pictures) if self.options.single_file else self._write(run, folder, pictures)
-        )
-        remove_other_thumbnails(kept, pictures.values())
+        folder, kept = folder_of(run, "explorer"), folder_of(run, "explorer/pictures")
+        writer = OneWriter(folder)
+        writer.claim()
+        try:
+            pictures = write_thumbnails(_shown(run), kept, self.options.thumbnail_size, self.context)
+            write = self._write_one if self.options.single_file else self._write
+            page = write(run, folder, pictures)
+            remove_other_thumbnails(kept, pictures.values())
+        finally:
+            writer.release()
         return page
 
     def _write(self, run: saeviz.Run, folder: Path, pictures: Mapping[str, Thumbnail]) -> Path:
-        data = DataFolder(folder / "data")
-        self._write_data(run, pictures, data)
+        content = ContentFolder(folder)
         for name in VIEWER:
-            write_atomic(folder / name, _viewer_file(name))
+            content.add(f"viewer/{name}", _viewer_file(name))
+        self._write_data(run, pictures, content)
+        written = content.finish()
         page = folder / "index.html"
-        write_atomic(page, _viewer_file(page.name))
-        data.remove_others()
+        html = re.sub(r'(?<=href="|.src=")(?=\w+\.(css|js)")', f"{written.name}/viewer/", _viewer_file(page.name))
+        write_atomic(page, html)
+        content.remove_others(written)
         return page
 
     def _write_one(self, run: saeviz.Run, folder: Path, pictures: Mapping[str, Thumbnail]) -> Path:
@@ -71,7 +77,7 @@ class ExplorerReport:
         write_atomic(page, data.page(_viewer_file("index.html"), style, "".join(scripts)))
         return page
 
-    def _write_data(self, run: saeviz.Run, pictures: Mapping[str, Thumbnail], data: DataFolder | SinglePage) -> None:
+    def _write_data(self, run: saeviz.Run, pictures: Mapping[str, Thumbnail], data: ContentFolder | SinglePage) -> None:
         rows, method = Rows(run.spaces), method_of(run)
         summary = summarise(run, method.correlations)
         ratings = [rating.name for rating in summary.ratings]  # of many the most telling ones

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 import saeviz
+from saeviz.toolkit.files import write_atomic
 from saeviz_report import ExplorerOptions
-from saeviz_report.explorer import activations
+from saeviz_report.explorer import activations, reporter
 from saeviz_report.explorer.encoding import numbers, texts
 from saeviz_report.explorer.files import as_script
 from saeviz_report.explorer.items import nearest
@@ -35,9 +37,15 @@ def folder(run):
     return write(run)
 
 
+def data_of(folder):
+    """The folder of the data files that the page shows."""
+    page = (folder / "index.html").read_text()
+    return folder / page.partition('<script src="')[2].partition("/")[0] / "data"
+
+
 def content(folder, name):
     """What a data file hands over, read as the JSON that it is."""
-    text = (folder / "data" / f"{name}.js").read_text(encoding="ascii")
+    text = (data_of(folder) / f"{name}.js").read_text(encoding="ascii")
     start = f'saeviz.receive("{name}", '
     assert text.startswith(start)
     assert text.endswith(");\n")
@@ -109,7 +117,7 @@ def test_a_run_with_very_many_activations_has_a_report_without_them(run, tmp_pat
     monkeypatch.setattr(activations, "MOST", 10)
     folder = write(run)
     assert content(folder, "run")["features_a_file"] is None
-    assert not list((folder / "data" / "features").glob("*.js")), "those of the earlier report are gone"
+    assert not list(folder.rglob("features")), "those of the earlier report are gone"
     monkeypatch.undo()
     write(run)
 
@@ -160,9 +168,57 @@ def test_writing_again_leaves_the_same_files(run, folder):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     before = found()
-    (folder / "data" / "columns" / "999.js").write_text("of an earlier report")
+    (folder / "content-of-an-earlier-report" / "data").mkdir(parents=True)
+    (data_of(folder) / "run.js").write_text("damaged")
     write(run)
     assert found() == before
+    assert [path.name for path in folder.glob("content-*")] == [data_of(folder).parent.name]
+
+
+def test_an_earlier_explorer_stays_whole_until_the_page_of_the_new_one_is_there(run, folder, monkeypatch):
+    def found():
+        return {path.relative_to(folder): path.read_bytes() for path in data_of(folder).parent.rglob("*.js")}
+
+    def killed(path, data):
+        if path.name == "index.html":
+            raise KeyboardInterrupt
+        write_atomic(path, data)
+
+    before = found()
+    monkeypatch.setattr(activations, "MOST", 10)
+    monkeypatch.setattr(reporter, "write_atomic", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(run)
+    assert found() == before
+    assert len(list(folder.glob("content-*"))) > 1
+    monkeypatch.undo()
+    write(run)
+    assert found() == before
+    assert len(list(folder.glob("content-*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["explorer", "explorer/pictures", "report/images"])
+def test_nothing_is_written_or_removed_through_a_link(run, tmp_path, name):
+    """A run directory may come from a stranger."""
+    copy = tmp_path / "run"
+    shutil.copytree(run.dir, copy, ignore=shutil.ignore_patterns("explorer", "report", ".lock"))
+    elsewhere = tmp_path / "photos"
+    elsewhere.mkdir()
+    (elsewhere / "mine.webp").write_text("a picture")
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).symlink_to(elsewhere)
+    use = saeviz.component("reporter", name.partition("/")[0].replace("report", "html"))
+    with pytest.raises(saeviz.RunDirError, match="lies behind a link"):
+        use.write(saeviz.open_run(copy))
+    assert [path.name for path in elsewhere.iterdir()] == ["mine.webp"]
+
+
+def test_a_content_folder_that_is_a_link_is_taken_away_and_what_it_leads_to_stays(run, folder, tmp_path):
+    (tmp_path / "kept").write_text("")
+    (folder / "content-0").symlink_to(tmp_path)
+    write(run)
+    assert (tmp_path / "kept").exists()
+    assert not (folder / "content-0").exists()
 
 
 def test_the_policy_of_the_page_lets_nothing_in_from_elsewhere(folder):

@@ -7,22 +7,41 @@ const saeviz = {};
   const waiting = new Map(); // name -> {promise, resolve}
   const arrays = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
 
+  const own = document.currentScript.src; // data/ lies beside the folder that holds this script
+
   /** Called by a data file with what it holds. */
-  saeviz.receive = (name, value) => waiting.get(name)?.resolve(value);
+  saeviz.receive = (name, value) => {
+    const one = waiting.get(name);
+    if (!one) return;
+    one.received = true;
+    one.resolve(value);
+  };
 
   /** The content of a data file, loaded once. A page opened from disk cannot fetch, but it can load scripts. */
   saeviz.need = (name) => {
     if (!waiting.has(name)) {
       let resolve, reject;
-      const promise = new Promise((done, failed) => ([resolve, reject] = [done, failed]));
+      const promise = new Promise((done, failed) => {
+        resolve = done;
+        reject = (reason) => {
+          waiting.delete(name); // so that it is asked for again
+          failed(new Error(`data/${name}.js ${reason}`));
+        };
+      });
       waiting.set(name, { promise, resolve });
       const inside = document.querySelector(`script[data-name="${CSS.escape(name)}"]`);
       if (inside) resolve(JSON.parse(inside.textContent));
       else {
         const script = document.createElement("script");
-        script.src = `data/${name}.js`;
-        script.onload = () => script.remove();
-        script.onerror = () => reject(new Error(`data/${name}.js could not be loaded; was it moved without its folder?`));
+        script.src = new URL(`../data/${name}.js`, own);
+        script.onload = () => {
+          script.remove();
+          if (!waiting.get(name)?.received) reject("is damaged: write the report again.");
+        };
+        script.onerror = () => {
+          script.remove();
+          reject("could not be loaded: if the report was written again, reload the page; if it was moved, move its whole folder.");
+        };
         document.head.append(script);
       }
     }
