@@ -17,7 +17,7 @@
     return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter((key) => features.heads.has(key));
   };
 
-  const named = { tier: "Tier", ms_class: "Class", verdict: "Name judged", monosemanticity: "Monosemanticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" };
+  const named = { tier: "Tier", ms_class: "Class", verdict: "Name judged", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" };
   /** What a column is called on the page. */
   saeviz.title = (key) => {
     if (named[key]) return named[key];

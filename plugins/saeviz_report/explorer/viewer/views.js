@@ -133,14 +133,14 @@
       const next = on && sort.startsWith("-") ? key : `-${key}`;
       return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
     };
-    const template = `minmax(15rem, 3fr) ${keys.map(() => "minmax(7.4rem, 1fr)").join(" ")}`;
+    const template = `minmax(19rem, 3fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
     const body = el("div", { class: "rows", role: "rowgroup" });
     const tall = el("div", { class: "tall" }, body);
     const box = el("div", { class: "grid", role: "table", tabindex: 0, "aria-label": "Features", "aria-rowcount": rows.length + 1 },
       el("div", { class: "head", role: "rowgroup" }, el("div", { class: "row", role: "row" }, head("label", "Feature", false), keys.map((key) => head(key, saeviz.title(key), !features.heads.get(key).text)))), tall);
     tall.style.height = `${rows.length * ROW}px`;
     box.style.setProperty("--columns", template);
-    box.style.setProperty("--least", `${18 + 8.2 * keys.length}rem`);
+    box.style.setProperty("--least", `${20 + 6.8 * keys.length}rem`);
     let first = -1;
     const show = () => {
       const from = Math.max(0, Math.floor((box.scrollTop - 4 * ROW) / ROW));
