@@ -4,7 +4,7 @@ Each run is a process of its own: the stage `extract` of a whole run over images
 of which about 800 fire on an image, into the store `npz`. The features are made up and cost little; everything else is
 the real thing. The second number is that of `saeviz run` over the finished directory.
 
-    python benchmarks/memory.py [--images 1000 20000] [--folder]
+    python benchmarks/extraction_memory.py [--images 1000 20000]
 """
 
 from __future__ import annotations
