@@ -204,7 +204,7 @@ class CorrelationScorer:
             return
         for place, (name, smallest) in enumerate(zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True)):
             own = self.p_of(observed.r[:, place], one.targets.df) if self.is_permuted else None
-            self._permuted[space, name] = Permuted(smallest, own)
+            self._permuted[space, name] = Permuted(smallest, own, one.of_whole_groups)
 
     def _robust(self, data: ScoreInput, found: Sequence[Correlations], robustly: Robustly) -> list[Correlations]:
         parts: list[list[Correlations]] = [[] for _ in found]

@@ -43,11 +43,12 @@ class Tests:
 class Permuted(NamedTuple):
     """For `max-t`: the smallest p of a rating's features in each permutation, and that of each feature as observed.
 
-    `own` is None where the p of the test is comparable with these.
+    `own` is None where the p of the test is comparable with these. `whole_groups`: groups were permuted, not images.
     """
 
     smallest: FloatArray
     own: FloatArray | None
+    whole_groups: bool
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def judge(tests: Sequence[Tests], options: CorrelationOptions, permuted: Mapping
     Only `max-t` needs `permuted`, for every test.
     """
     of_family = _smallest_of(tests, permuted) if options.correction == "max-t" else None
-    q = _adjusted(tests, options, of_family, permuted)
+    q = _adjusted(tests, options, permuted)
     found = [values <= options.alpha for values in q]  # NaN is not
     is_negligible = _negligible(tests, options)
     n_tests, n_found = (sum(int(one.sum()) for one in masks) for masks in ([one.member for one in tests], found))
@@ -161,17 +162,34 @@ def _smallest_of(tests: Sequence[Tests], permuted: Mapping[Key, Permuted]) -> Fl
 
 
 def _adjusted(
-    tests: Sequence[Tests],
-    options: CorrelationOptions,
-    smallest: FloatArray | None,
-    permuted: Mapping[Key, Permuted],
+    tests: Sequence[Tests], options: CorrelationOptions, permuted: Mapping[Key, Permuted]
 ) -> list[FloatArray]:
     members = [one.member for one in tests]
     if options.correction != "max-t":
         return _dealt_out(adjust(_concatenate([one.p[one.member] for one in tests]), options.correction), members)
-    own = [permuted[one.space, one.rating].own for one in tests]
-    p = _concatenate([(one.p if of is None else of)[one.member] for one, of in zip(tests, own, strict=True)])
-    return _dealt_out(p if smallest is None else adjust_by_permutation(p, smallest), members)
+    return _adjusted_by_permutation(tests, permuted)
+
+
+def _adjusted_by_permutation(tests: Sequence[Tests], permuted: Mapping[Key, Permuted]) -> list[FloatArray]:
+    """By the smallest p of the tests whose ratings are exchanged in the same way.
+
+    If there are two ways, q is twice that (Bonferroni): r between a few groups is often near 1 by chance, so nothing
+    within groups would ever be as unlikely as the smallest p of both.
+    """
+    ways: dict[bool, list[Tests]] = {}
+    for one in tests:
+        ways.setdefault(permuted[one.space, one.rating].whole_groups, []).append(one)
+    smallest = {way: _smallest_of(of_way, permuted) for way, of_way in ways.items()}
+    n_ways = sum(values is not None for values in smallest.values())
+    q = []
+    for one in tests:
+        column, of = np.full(one.member.shape, np.nan), permuted[one.space, one.rating]
+        least = smallest[of.whole_groups]
+        if least is not None:
+            p = (one.p if of.own is None else of.own)[one.member]
+            column[one.member] = np.minimum(n_ways * adjust_by_permutation(p, least), 1.0)
+        q.append(column)
+    return q
 
 
 def _adjusted_held_out(tests: Sequence[Tests], found: Sequence[Mask], options: CorrelationOptions) -> list[FloatArray]:

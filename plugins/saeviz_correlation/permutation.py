@@ -57,6 +57,11 @@ class Permutations:
                 self._arrangements = list(arrangements(range(n_blocks)))[1:]
                 self.count = len(self._arrangements)
 
+    @property
+    def of_whole_groups(self) -> bool:
+        """Whether blocks are permuted, not images."""
+        return self._blocks is not None
+
     def permuted(self, targets: Targets, draws: range) -> Float32Array:
         """The targets after each of the draws, side by side: `[targets.n, len(draws) * n_targets]`.
 
@@ -140,6 +145,11 @@ class LargestCorrelations:
         self._permutations = permutations
         self._largest = np.zeros((permutations.count, targets.values.shape[1]))
         self._reached: list[IntArray] = []
+
+    @property
+    def of_whole_groups(self) -> bool:
+        """Whether whole groups exchange their ratings."""
+        return self._permutations.of_whole_groups
 
     def add(self, block: CSR, spread: FloatArray, observed: FloatArray | None = None) -> None:
         """Add features, CSR `[n_features, n_items]`; those whose `spread` is NaN are left out.

@@ -142,6 +142,21 @@ def test_draws_do_not_depend_on_the_order_of_images_and_keep_images_in_their_gro
     assert sorted(sources) == np.flatnonzero(targets.rated).tolist()
 
 
+def test_a_rating_of_whole_groups_does_not_hide_relations_within_groups_from_max_t():
+    generator = np.random.default_rng(9)
+    codes = np.repeat(np.arange(8), 12)
+    features = np.maximum(generator.normal(size=(96, 30)) + generator.normal(size=(8, 30))[codes], 0)
+    ratings = {"mood": 2 * features[:, 0] + generator.normal(size=96), "fame": generator.normal(size=8)[codes]}
+    given = {"correction": "max-t", "permutations": 199}
+    alone = {name: permuted(features, {name: ratings[name]}, codes, **given)[0]["q", name] for name in ratings}
+    together, _ = permuted(features, ratings, codes, **given)
+    assert together["significant", "mood"][0] == 1
+    for name in ratings:
+        np.testing.assert_allclose(together["q", name], np.minimum(2 * alone[name], 1))
+    by_rating, _ = permuted(features, ratings, codes, family="rating", **given)
+    np.testing.assert_array_equal(by_rating["q", "mood"], alone["mood"])
+
+
 def test_found_relations_are_tested_again_by_permutation_of_the_images_held_out():
     generator = np.random.default_rng(5)
     codes = np.arange(400) % 20
