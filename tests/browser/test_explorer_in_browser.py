@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import pandas as pd
 import pytest
 
 import saeviz
@@ -17,6 +19,7 @@ from tests.service import Served
 from tests.waiting import PATIENCE
 
 HOSTILE = "<img src=x onerror=window.broken=1><script>window.broken=1</script>\u202e"
+NAMES_OF_COLUMNS = ("__proto__", "constructor", "a|b", "100%7C")
 NAMES = "[...document.querySelectorAll('.rows .id')].map(one => one.textContent)"
 COUNT = "document.getElementById('count').textContent"
 CARD = "document.getElementById('card')"
@@ -64,6 +67,18 @@ class Hostile(saeviz.Run):
             chosen.feature: saeviz.FeatureLabel(f"concept {number} {HOSTILE}", HOSTILE, (HOSTILE,), HOSTILE, 0.5)
             for number, chosen in enumerate(self.selected)
         }
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        return super().scores.assign(**dict.fromkeys(NAMES_OF_COLUMNS, 1.0))
+
+    @property
+    def metadata(self) -> pd.DataFrame:
+        return super().metadata.assign(**{name: f"of {name}" for name in NAMES_OF_COLUMNS})
+
+    @property
+    def images_table(self) -> pd.DataFrame:
+        return super().images_table.assign(**{name: range(len(self.items)) for name in NAMES_OF_COLUMNS})
 
 
 @pytest.fixture(scope="module")
@@ -267,11 +282,30 @@ def test_nothing_is_wider_than_a_phone(browser: Any, page: Path, view: str) -> N
         "r.max=a..b",
         "list.x=;;:",
         "q=%ff",
+        "view=constructor",
+        "view=images&by=constructor:name",
+        "view=images&by=ids:length",
+        "r.label=0..1",
     ],
 )
 def test_an_address_that_makes_no_sense_is_no_accident(tab: Tab, address: str) -> None:
-    tab.go(f"view=features&{address}")
+    tab.go(f"view=features&{address}" if "view=" not in address else address)
     assert tab.run("document.getElementById('main').innerText.length") > 10
+
+
+def test_names_that_mean_something_to_javascript_or_to_the_address_are_names(tab: Tab, run: saeviz.Run) -> None:
+    for name in NAMES_OF_COLUMNS:
+        tab.go(f"view=images&by=-numbers:{quote(name)}")
+        below = tab.run("[...document.querySelectorAll('.wall .below')].map(one => one.textContent)")
+        assert below == [str(number) for number in reversed(range(len(run.items)))]
+    tab.go(f"view=image&image={quote(run.items[3].item_id)}")
+    shown = tab.run("document.getElementById('main').textContent")
+    tab.go("view=features&plot=none")
+    for name in NAMES_OF_COLUMNS:
+        assert f"of {name}" in shown
+        tab.click(name.replace("_", " "), ".choices .box")
+    heads = tab.run("[...document.querySelectorAll('.head button')].map(one => one.textContent)")
+    assert heads[-len(NAMES_OF_COLUMNS) :] == [name.replace("_", " ") for name in NAMES_OF_COLUMNS]
 
 
 def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page: Path, tmp_path: Path) -> None:

@@ -31,9 +31,12 @@ def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail], ratings: Coll
     return {
         "ids": ids,
         "thumbnails": shown,
-        "ratings": {name: numbers(run.ratings_table[name].to_numpy()) for name in run.ratings_table if name in ratings},
-        "numbers": {name: numbers(table[name].to_numpy()) for name in table},
-        "metadata": {name: texts(run.metadata[name].tolist()) for name in run.metadata},
+        # Pairs: as a script, an object in braces has no place for a rating that is called __proto__.
+        "ratings": [
+            (name, numbers(run.ratings_table[name].to_numpy())) for name in run.ratings_table if name in ratings
+        ],
+        "numbers": [(name, numbers(table[name].to_numpy())) for name in table],
+        "metadata": [(name, texts(run.metadata[name].tolist())) for name in run.metadata],
         "groups": texts(groups) if any(groups) else None,
         "nearest": packed(nearest) if nearest is not None else None,
         "n_nearest": 0 if nearest is None else nearest.shape[1],

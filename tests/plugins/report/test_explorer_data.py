@@ -126,7 +126,7 @@ def test_images_have_their_ratings_texts_and_pictures(run, folder):
     items = content(folder, "items")
     assert items["ids"] == [item.item_id for item in run.items]
     for rating in run.ratings:
-        np.testing.assert_allclose(unpack(items["ratings"][rating]), run.ratings_table[rating], rtol=1e-6)
+        np.testing.assert_allclose(unpack(dict(items["ratings"])[rating]), run.ratings_table[rating], rtol=1e-6)
     for file, width, height in items["thumbnails"]:
         assert (folder / "pictures" / file).is_file()
         assert width > 0 < height

@@ -149,20 +149,20 @@
   }
 
   async function against(features, items, { items: where, values }) {
-    const names = Object.keys(items.ratings);
+    const names = items.ratings.map(([name]) => name);
     if (!names.length || !where.length) return null;
     const byItem = new Map([...where].map((item, i) => [item, values[i]]));
     const holder = el("div", { class: "chart" });
     const groups = items.groups ? saeviz.column(items.groups) : null;
     const kinds = groups && groups.words.filter((word) => word !== "").length <= 8 ? groups : null;
     const colours = kinds ? (word) => saeviz.palette[kinds.words.indexOf(word) % saeviz.palette.length] : null;
-    const show = (name) => {
-      const rating = saeviz.column(items.ratings[name]);
+    const show = ([name, packed]) => {
+      const rating = saeviz.column(packed);
       const points = items.ids.map((id, item) => ({ x: byItem.get(item) ?? 0, y: rating.at(item), name: id, group: kinds?.at(item) }));
       holder.replaceChildren(saeviz.pointChart({ points, xName: "activation", yName: name, label: `${saeviz.plainly(name)} against activation`, colours, width: 560, height: 280, onpick: (point) => state.set({ view: "image", image: point.name, feature: "" }) }));
     };
-    const choose = el("select", { "aria-label": "Rating", onchange: () => show(names[choose.selectedIndex]) }, names.map((name) => el("option", {}, saeviz.plainly(name, 60))));
-    show(names[0]);
+    const choose = el("select", { "aria-label": "Rating", onchange: () => show(items.ratings[choose.selectedIndex]) }, names.map((name) => el("option", {}, saeviz.plainly(name, 60))));
+    show(items.ratings[0]);
     return el("section", {}, el("h3", {}, "Rating against activation ", choose), holder,
       kinds ? el("p", { class: "note" }, kinds.words.filter(Boolean).map((word) => el("span", { class: "key" }, swatch(colours(word)), said(word, 40)))) : null);
   }

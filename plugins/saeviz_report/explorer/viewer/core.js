@@ -137,6 +137,10 @@ const saeviz = {};
     },
   };
 
+  /** Several words as one of the address, and back; names from outside may hold the mark between them. */
+  saeviz.join = (words) => words.map((word) => word.replace(/[%|]/g, encodeURIComponent)).join("|");
+  saeviz.split = (text) => text.split("|").map((word) => word.replace(/%(25|7C)/g, decodeURIComponent));
+
   /** Offers text as a file to save. */
   saeviz.save = (name, kind, text) => {
     const link = saeviz.el("a", { download: name, href: URL.createObjectURL(new Blob([text], { type: kind })) });

@@ -3,7 +3,6 @@
 
 {
   const { el, state, number, said } = saeviz;
-  const SPLIT = "|";
 
   /** The columns whose few different values are boxes to tick. */
   saeviz.facetKeys = (features) => {
@@ -14,17 +13,18 @@
   /** The columns with a histogram to brush. */
   saeviz.rangeKeys = (features) => {
     const ratings = features.run.ratings.slice(0, 6).map((rating) => `r[${rating.name}]`);
-    return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter((key) => features.heads.has(key));
+    return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter(features.isNumber);
   };
 
-  const named = { tier: "Tier", ms_class: "Class", verdict: "Name judged", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" };
+  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Class", verdict: "Name judged", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
   /** What a column is called on the page. */
   saeviz.title = (key) => {
-    if (named[key]) return named[key];
+    if (named.has(key)) return named.get(key);
     const rating = key.match(/^(.*?)\[(.*)\]$/s);
     if (!rating) return key.replaceAll("_", " ");
     const of = saeviz.plainly(rating[2], 40);
-    return { r: of, significant: `${of}: significant`, replicated: `${of}: replicated` }[rating[1]] ?? `${rating[1].replaceAll("_", " ")} ${of}`;
+    if (rating[1] === "r") return of;
+    return ["significant", "replicated"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${rating[1].replaceAll("_", " ")} ${of}`;
   };
 
   /** What the address asks for, as tests of a row; `but` is a key of the address that is left out. */
@@ -37,7 +37,7 @@
     const tests = [];
     const spaces = found.get("space");
     if (spaces) {
-      const kept = new Set(spaces.split(SPLIT));
+      const kept = new Set(saeviz.split(spaces));
       const ok = features.spaces.map((space) => kept.has(space.name));
       tests.push((row) => ok[features.spaceOf(row)]);
     }
@@ -46,14 +46,14 @@
       if (!column) continue;
       const kinds = found.get(`f.${key}`);
       if (kinds) {
-        const kept = new Set(kinds.split(SPLIT));
+        const kept = new Set(saeviz.split(kinds));
         if (column.text) {
           const ok = column.words.map((word) => kept.has(word));
           tests.push((row) => ok[column.codes[row]]);
         } else tests.push((row) => kept.has(String(column.values[row])));
       }
       const range = found.get(`r.${key}`)?.split("..").map(Number);
-      if (range?.length === 2 && range.every(Number.isFinite)) tests.push((row) => column.values[row] >= range[0] && column.values[row] <= range[1]);
+      if (!column.text && range?.length === 2 && range.every(Number.isFinite)) tests.push((row) => column.values[row] >= range[0] && column.values[row] <= range[1]);
     }
     if (words) tests.push(await search(features, words, columns.get("label")));
     return tests;
@@ -120,13 +120,13 @@
   }
 
   function boxes(key, title, counts) {
-    const chosen = new Set(state.get(key).split(SPLIT).filter((word) => word !== "" || state.read().has(key)));
+    const chosen = new Set(saeviz.split(state.get(key)).filter((word) => word !== "" || state.read().has(key)));
     const shown = [...counts];
     for (const word of chosen) if (!shown.some(([one]) => one === word)) shown.push([word, 0]);
     const change = (word, on) => {
       if (on) chosen.add(word);
       else chosen.delete(word);
-      state.set({ [key]: [...chosen].join(SPLIT) });
+      state.set({ [key]: saeviz.join([...chosen]) });
     };
     return el("fieldset", {}, el("legend", {}, title),
       shown.map(([word, n]) => el("label", { class: "box" },

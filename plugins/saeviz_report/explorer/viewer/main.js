@@ -15,7 +15,7 @@
   async function show() {
     const mine = ++turn;
     const address = location.hash;
-    const view = VIEWS[state.get("view")] ? state.get("view") : "overview";
+    const view = Object.hasOwn(VIEWS, state.get("view")) ? state.get("view") : "overview";
     for (const link of document.querySelectorAll("#tabs a")) {
       const on = link.dataset.view === view || (view === "image" && link.dataset.view === "images");
       if (on) link.setAttribute("aria-current", "page");

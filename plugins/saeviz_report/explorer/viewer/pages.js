@@ -8,14 +8,14 @@
 
   saeviz.imagesView = async () => {
     const items = await need("items");
-    const orders = [["", "In the order of the run"], ...Object.keys(items.ratings).map((name) => [`ratings:${name}`, name]), ...Object.keys(items.numbers).map((name) => [`numbers:${name}`, name])];
+    const orders = [["", "In the order of the run"], ...["ratings", "numbers"].flatMap((part) => items[part].map(([name]) => [`${part}:${name}`, name]))];
     const order = state.get("by");
     const words = state.get("iq").trim().toLowerCase();
-    const texts = Object.values(items.metadata).map(saeviz.column);
+    const texts = items.metadata.map(([, packed]) => saeviz.column(packed));
     let rows = items.ids.map((_, item) => item);
     if (words) rows = rows.filter((item) => words.split(/\s+/).every((word) => `${items.ids[item]} ${texts.map((text) => text.at(item)).join(" ")}`.toLowerCase().includes(word)));
     const [part, name] = order.replace(/^-/, "").split(/:(.*)/s);
-    const packed = items[part]?.[name];
+    const packed = ["ratings", "numbers"].includes(part) && items[part].find(([one]) => one === name)?.[1];
     const values = packed ? saeviz.column(packed) : null;
     if (values) rows = [...saeviz.sorted(Uint32Array.from(rows), values, order.startsWith("-"))];
     const shown = Math.max(A_PAGE, Number(state.get("shown")) || 0);
@@ -35,10 +35,10 @@
     const columns = await features.columns(["label", "tier"]);
     const small = items.thumbnails[item];
     const line = (word, value) => el("div", {}, el("dt", {}, said(word, 80)), el("dd", {}, value));
-    const rated = Object.entries(items.ratings).map(([name, packed]) => line(name, number(saeviz.column(packed).at(item), 2)));
+    const rated = items.ratings.map(([name, packed]) => line(name, number(saeviz.column(packed).at(item), 2)));
     const group = items.groups ? saeviz.column(items.groups).at(item) : "";
-    const numbers = Object.entries(items.numbers).map(([name, packed]) => line(name, number(saeviz.column(packed).at(item))));
-    const texts = Object.entries(items.metadata).map(([name, packed]) => [name, saeviz.column(packed).at(item)]).filter(([, text]) => text !== "");
+    const numbers = items.numbers.map(([name, packed]) => line(name, number(saeviz.column(packed).at(item))));
+    const texts = items.metadata.map(([name, packed]) => [name, saeviz.column(packed).at(item)]).filter(([, text]) => text !== "");
     const near = items.nearest ? [...saeviz.unpack(items.nearest).subarray(item * items.n_nearest, (item + 1) * items.n_nearest)].filter((other) => other !== item) : [];
     return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images")),
       el("h2", {}, said(id, 300)),
@@ -53,7 +53,7 @@
     const only = state.get("all") !== "1";
     const tier = columns.get("tier")?.values;
     const chosen = [...rows.keys()].filter((i) => !only || (tier && tier[rows[i]] > 0));
-    const largest = values.length ? Math.max(...values) : 1;
+    const largest = values[0] ?? 1;
     return el("section", {}, el("h3", {}, `${number(rows.length)} features fire on it`),
       el("label", { class: "box" }, el("input", { type: "checkbox", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also those that were not selected")),
       chosen.length ? el("ol", { class: "fired" }, chosen.slice(0, 200).map((i) => {

@@ -30,6 +30,9 @@
       return new Map(known.map((key, place) => [key, found[place]]));
     }
 
+    /** Whether there is a column of numbers with this key. */
+    isNumber = (key) => this.heads.get(key)?.text === false;
+
     spaceOf(row) {
       let space = 0;
       while (row >= this.starts[space + 1]) space++;

@@ -42,7 +42,7 @@
 
   /** Per rating the selected features that go along with it most, each way, with the images where they fire most. */
   async function strongest(features) {
-    const shown = features.run.ratings.slice(0, 4).filter((rating) => features.heads.has(`r[${rating.name}]`));
+    const shown = features.run.ratings.slice(0, 4).filter((rating) => features.isNumber(`r[${rating.name}]`));
     if (!shown.length) return null;
     const keys = shown.flatMap((rating) => [`r[${rating.name}]`, `significant[${rating.name}]`]);
     const [columns, items] = await Promise.all([features.columns(["tier", "label", ...keys]), saeviz.need("items")]);
@@ -95,7 +95,7 @@
 
   saeviz.featureColumns = (features) => {
     const chosen = state.get("columns");
-    if (chosen) return chosen.split("|").filter((key) => features.heads.has(key));
+    if (chosen) return saeviz.split(chosen).filter((key) => features.heads.has(key));
     const ratings = features.run.ratings.slice(0, 5).map((rating) => `r[${rating.name}]`);
     return ["tier", "monosemanticity", "n_active", ...ratings].filter((key) => features.heads.has(key));
   };
@@ -114,7 +114,7 @@
 
   function columnChooser(features, keys) {
     const all = [...features.heads.keys()].filter((key) => key !== "label");
-    const change = (key, on) => state.set({ columns: (on ? [...keys, key] : keys.filter((one) => one !== key)).join("|") });
+    const change = (key, on) => state.set({ columns: saeviz.join(on ? [...keys, key] : keys.filter((one) => one !== key)) });
     return el("details", { class: "menu" }, el("summary", {}, "Columns"), el("div", { class: "choices" }, all.map((key) => el("label", { class: "box" }, el("input", { type: "checkbox", checked: keys.includes(key), onchange: (event) => change(key, event.target.checked) }), el("span", {}, said(saeviz.title(key), 60))))));
   }
 
@@ -166,7 +166,7 @@
 
   function cell(features, columns, key, row) {
     const value = columns.get(key).at(row);
-    if (features.heads.get(key).text) return el("div", { role: "cell" }, said(value, 80));
+    if (!features.isNumber(key)) return el("div", { role: "cell" }, said(value, 80));
     if (!key.startsWith("r[")) return el("div", { role: "cell", class: "number" }, key === "tier" && value === 0 ? "–" : number(value, 3));
     const significant = columns.get(key.replace(/^r/, "significant"))?.at(row) === 1;
     const shade = el("div", { role: "cell", class: `number r ${value < 0 ? "minus" : "plus"} ${significant ? "significant" : ""}`, title: significant ? "significant" : null }, signed(value));
@@ -177,7 +177,7 @@
   // ---- plots ----
 
   function kinds(features) {
-    const has = (key) => features.heads.has(key);
+    const has = features.isNumber;
     const ratings = features.run.ratings.map((rating) => rating.name).filter((name) => has(`r[${name}]`));
     return [
       has("monosemanticity") && ratings.length ? ["ms", "Monosemanticity and strongest r"] : null,
@@ -202,7 +202,7 @@
 
   async function plotted(features, rows, kind) {
     const [name, rating] = kind.split(/:(.*)/s);
-    const rated = features.run.ratings.map((one) => `r[${one.name}]`).filter((key) => features.heads.has(key));
+    const rated = features.run.ratings.map((one) => `r[${one.name}]`).filter(features.isNumber);
     const keys = { ms: ["monosemanticity", ...rated], volcano: [`r[${rating}]`, `q[${rating}]`], null: ["ms_null_mean", "monosemanticity"], held: [`r[${rating}]`, `r_held_out[${rating}]`], map: ["map_x", "map_y"] }[name];
     const columns = await features.columns([...keys, "tier", "label"]);
     const [values, tier, label] = [keys.map((key) => columns.get(key).values), columns.get("tier")?.values, columns.get("label")];
