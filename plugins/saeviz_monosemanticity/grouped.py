@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from saeviz_monosemanticity.choices import Choice
 from saeviz_monosemanticity.draws import FIRST_DRAWS, Sets, draw_p_values, moments_of_draws
 from saeviz_monosemanticity.embeddings import UnitVectors
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
-
-TRIES = 20
-"""Times that a group is drawn again because it has been chosen before; after these, only of groups that are left."""
 
 
 def codes_of(groups: Sequence[str | None]) -> IntArray:
@@ -44,37 +42,13 @@ class Groups:
         self.members = np.argsort(codes, kind="stable")
         _, self.starts, self.sizes = np.unique(codes[self.members], return_index=True, return_counts=True)
 
-    def draw(self, random: np.random.Generator, pattern: Sequence[int], count: int) -> IntArray:
+    def draw(self, random: np.random.Generator, choice: Choice, count: int) -> IntArray:
         """`count` sets of different images, `[count, sum(pattern)]`: so many of one group, then so many of another.
 
-        Groups are chosen one after another, each in proportion to the ways in which it has so many images.
+        `choice` is that of a pattern, of groups of these `sizes`.
         """
-        chosen = np.empty((count, len(pattern)), dtype=np.int64)
-        images = []
-        for place, wanted in enumerate(pattern):
-            chosen[:, place] = self._choose(random, wanted, chosen[:, :place])
-            images.append(self._draw_within(random, chosen[:, place], wanted))
-        return np.hstack(images)
-
-    def _choose(self, random: np.random.Generator, wanted: int, before: IntArray) -> IntArray:
-        """A group with so many images for each row, which is none of those chosen before."""
-        from scipy.special import gammaln
-
-        large = np.flatnonzero(self.sizes >= wanted)
-        logs = gammaln(self.sizes[large] + 1) - gammaln(self.sizes[large] - wanted + 1)
-        ways = np.exp(logs - logs.max())
-        cumulative = np.cumsum(ways)
-        chosen = np.full(len(before), -1)
-        open_rows = np.arange(len(before))
-        for _ in range(TRIES):
-            drawn = np.searchsorted(cumulative, random.random(open_rows.size) * cumulative[-1], side="right")
-            chosen[open_rows] = large[np.minimum(drawn, large.size - 1)]
-            open_rows = open_rows[(before[open_rows] == chosen[open_rows, None]).any(axis=1)]
-        for row in open_rows:
-            left = np.where(np.isin(large, before[row]), 0.0, ways)
-            left = left if left.any() else np.isin(large, before[row], invert=True) * 1.0  # of negligible chance
-            chosen[row] = large[random.choice(large.size, p=left / left.sum())]
-        return chosen
+        chosen = choice.draw(random, count)
+        return np.hstack([self._draw_within(random, of, n) for of, n in zip(chosen.T, choice.pattern, strict=True)])
 
     def _draw_within(self, random: np.random.Generator, group: IntArray, wanted: int) -> IntArray:
         """So many different images of the group of each row, in random order. Floyd's algorithm, as for all images."""
@@ -115,12 +89,13 @@ def draw_in_groups(
 
 def _sets(groups: Groups, pattern: Sequence[int]) -> Sets:
     """Sets of this pattern, of which 1,000 are drawn at once, whatever number is asked for."""
+    choice = Choice(groups.sizes, pattern)
     left = np.empty((0, sum(pattern)), dtype=np.int64)
 
     def sets(random: np.random.Generator, count: int) -> IntArray:
         nonlocal left
         while len(left) < count:
-            left = np.concatenate([left, groups.draw(random, pattern, FIRST_DRAWS)])
+            left = np.concatenate([left, groups.draw(random, choice, FIRST_DRAWS)])
         given, left = left[:count], left[count:]
         return given
 

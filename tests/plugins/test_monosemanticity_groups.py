@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.sparse import csr_array
 
 import saeviz
 from saeviz import FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
 from saeviz_monosemanticity import MonosemanticityOptions
+from saeviz_monosemanticity.choices import Choice
 from saeviz_monosemanticity.grouped import Groups
 from saeviz_monosemanticity.scorer import Monosemanticity
 
@@ -84,26 +87,51 @@ def test_the_null_is_that_of_all_sets_with_as_many_images_of_a_group():
         assert found["ms_null_sd"][feature] == pytest.approx(of_sets.std(), rel=0.1)
 
 
-def test_sets_have_the_pattern_and_groups_are_chosen_by_the_ways_to_have_so_many_images():
-    codes = np.array([5, 2, 2, 7, 7, 7, 7, 2, 1, 0, 5])
-    sets = Groups(codes).draw(np.random.default_rng(3), (3, 2, 1), 20_000)
+@pytest.mark.parametrize("pattern", [(3, 2), (2, 2, 1), (2, 1), (4, 2, 2, 1)])
+def test_every_set_of_images_with_the_pattern_is_as_likely_however_unequal_the_groups(pattern):
+    codes = np.array([1, 0, 0, 2, 0, 0, 1, 3, 0, 2, 1, 3])
+    groups = Groups(codes)
+    sets = np.sort(groups.draw(np.random.default_rng(3), Choice(groups.sizes, pattern), 30_000), axis=1)
+    found = Counter(map(tuple, sets.tolist()))
+    expected = [
+        some
+        for some in combinations(range(12), sum(pattern))
+        if sorted(Counter(codes[list(some)]).values(), reverse=True) == list(pattern)
+    ]
+    assert set(found) == set(expected)
+    assert stats.chisquare([found[some] for some in expected]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("n_groups", [12, 200])
+def test_any_image_of_the_pattern_may_have_any_weight(n_groups):
+    codes = np.repeat(np.arange(n_groups), 3)
+    groups = Groups(codes)
+    sets = groups.draw(np.random.default_rng(4), Choice(groups.sizes, (2, 1, 1, 1)), 20_000)
     drawn = codes[sets]
-    assert (drawn[:, :3] == drawn[:, :1]).all()
-    assert (drawn[:, 3] == drawn[:, 4]).all()
-    assert all(len(set(row)) == 6 for row in sets[:500].tolist())
-    assert all(len(set(row)) == 3 for row in drawn[:500].tolist())
-    assert (drawn[:, 0] == 7).mean() == pytest.approx(4 / 5, abs=0.01)  # 4 ways to have 3 of 4, 1 of 3
-    of_seven = drawn[drawn[:, 0] == 7]
-    assert (of_seven[:, 3] == 2).mean() == pytest.approx(3 / 4, abs=0.015)  # 3 ways to have 2 of 3, 1 of 2
-    first = sets[drawn[:, 0] == 7][:, 0]
-    np.testing.assert_allclose([(first == image).mean() for image in (3, 4, 5, 6)], 0.25, atol=0.015)
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    for place in range(5):
+        assert drawn[:, place].mean() == pytest.approx(codes.mean(), abs=0.03 * n_groups / 3.4)
+        assert (sets[:, place] % 3).mean() == pytest.approx(1, abs=0.03)
 
 
 def test_the_last_group_that_is_large_enough_is_found_however_unlikely_it_is():
     codes = np.array([0] * 400 + [1, 1])
-    drawn = codes[Groups(codes).draw(np.random.default_rng(4), (2, 2), 50)]
-    assert (drawn[:, 0] == 0).all()
-    assert (drawn[:, 2] == 1).all()
+    groups = Groups(codes)
+    drawn = codes[groups.draw(np.random.default_rng(4), Choice(groups.sizes, (2, 2)), 2000)]
+    assert (drawn[:, 0] + drawn[:, 2] == 1).all()
+    assert drawn[:, 0].mean() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.slow
+def test_p_holds_where_few_groups_differ_in_size_and_in_how_alike_their_images_are():
+    generator = np.random.default_rng(8)
+    codes = np.repeat(np.arange(3), [300, 150, 150])
+    spread = np.array([0.3, 2, 2])[codes, None]
+    embeddings = generator.normal(size=(3, 32))[codes] * spread + generator.normal(size=(600, 32))
+    features = generator.exponential(size=(600, 400)) * (generator.random((600, 400)) < 0.1)
+    found = score(features, embeddings, names_of(codes), draws=1000)
+    assert (found["ms_p"] <= 0.05).mean() < 0.09
+    assert (found["ms_p"] <= 0.01).mean() < 0.03
 
 
 def test_neither_the_order_of_images_nor_the_names_of_groups_matter():
