@@ -176,6 +176,19 @@ def saeviz_image_providers():
 
 
 @pytest.mark.slow
+def test_a_label_counts_as_active_where_it_applies(run_file):
+    one = ["scorers.1.use=point-biserial", "scorers.1.split=0.5", "scorers.1.name=fires"]
+    run = saeviz.run(run_file, settings=[*ON, *one])
+    scores = scores_of(run)
+    rows = [row for row in run.label_ratings.to_dict("records") if np.isfinite(row["r"])]
+    assert len(rows) > 10
+    for row in rows:
+        given = pd.Series(scores[saeviz.feature_of(row)].scores, dtype=float)
+        rating = run.ratings_table.loc[given.index, row["rating"]]
+        assert row["r"] == pytest.approx(pearsonr(given >= 0.5, rating).statistic, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_of_many_ratings_all_are_there(run_file):
     (run_file.parent / "many.py").write_text(MANY)
     text = run_file.read_text().replace('use = "fake-images"', 'use = "many"')

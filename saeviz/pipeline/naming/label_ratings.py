@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -27,14 +28,17 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 RATINGS_AT_ONCE = 50
+BELOW_WHICH_NOT = math.nextafter(0.5, 0)
+"""A label applies from a score of 0.5 on, a feature fires above 0: less this, both are one to what counts images."""
 Figures = Mapping[str, "FloatArray"]
 
 
 def label_ratings(session: Session, given: Sequence[LabelScores], images: Sequence[ImageItem]) -> pd.DataFrame:
     """A row per label and rating: r of the label's scores, and that of the feature on the same images.
 
-    Both as the scorer of the run's main correlation computes them, with its errors for groups and its controls. An
-    image that the judge could not score for a label is left out for both. q is by Benjamini and Hochberg over all rows.
+    Both as the scorer of the run's main correlation computes them, with its errors for groups and its controls; to one
+    that takes a feature as active or not, a label is active where it applies. An image that the judge could not score
+    for a label is left out for both. q is by Benjamini and Hochberg over all rows.
     """
     import numpy as np
 
@@ -47,7 +51,7 @@ def label_ratings(session: Session, given: Sequence[LabelScores], images: Sequen
     rows: list[tuple[int, dict[str, Any]]] = []
     for places in alike.values():
         usable = np.flatnonzero(np.isfinite(scores[places[0]]))
-        of_labels = np.column_stack([scores[place][usable] for place in places])
+        of_labels = np.column_stack([scores[place][usable] for place in places]) - BELOW_WHICH_NOT
         of_features = np.column_stack([fires[given[place].feature][usable] for place in places])
         own = [images[row] for row in usable.tolist()]
         for rating, found in correlate.of(own, np.hstack([of_labels, of_features])):
