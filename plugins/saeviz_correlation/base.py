@@ -192,7 +192,7 @@ class CorrelationScorer:
         pairs = [*(found_on if is_max_t or self.is_permuted else ()), *(held_out if self.is_permuted else ())]
         n, seed = self.options.permutations, self.context.seed
         return [
-            LargestCorrelations(one, Permutations(data.item_ids, n, seed, each, exact=not is_max_t))
+            LargestCorrelations(one, Permutations(data.item_ids, n, seed, each, exact=None if is_max_t else one.rated))
             for one, each in pairs
         ]
 

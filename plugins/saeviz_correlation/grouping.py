@@ -68,7 +68,7 @@ class Grouping:
         ratings = {name: np.asarray(data.ratings[name], np.float64) for name in names}
         self._exchanges = exchanges(ratings, names, codes, whole_groups=whole_groups)
         for one in self._exchanges:
-            self._check_exchange(one)
+            self._check_sets(one)
         return self._exchanges
 
     @property
@@ -90,29 +90,36 @@ class Grouping:
         if self.kind == "permutation":
             if self.held_constant:
                 self.facts["control"] = self.held_constant
+            for exchange in self._exchanges:
+                self._tell(exchange, targets)
             return None
         self._check(targets, codes)
         return codes
 
-    def _check_exchange(self, exchange: Exchange) -> None:
-        """Refuses too many groups, and tells once what is exchanged."""
-        names = ", ".join(map(repr, exchange.names))
-        codes = exchange.sets if exchange.blocks is None else exchange.blocks
-        n = np.unique(np.zeros(0) if codes is None else codes).size
-        told = "exchanged within groups, whose means are held constant"
-        if exchange.blocks is not None:
-            told = f"exchanged between {n} whole groups"
-            if n < FEWEST_ARRANGED:
-                told += f"; these can be arranged in {factorial(n)} ways only, and p is never below one in that many"
-        elif n > MOST_SETS:
+    def _check_sets(self, exchange: Exchange) -> None:
+        """Refuses too many groups within which ratings would be exchanged."""
+        n = 0 if exchange.sets is None else np.unique(exchange.sets).size
+        if n > MOST_SETS:
             raise ConfigError(
                 f"scorers.{self._scorer}.errors: ratings cannot be exchanged within {n} groups, at most {MOST_SETS}; "
                 "use errors = 'clusters' and correction = 'bh', 'by' or 'bonferroni'"
             )
-        if (exchange.names, told) not in self._told:
-            self._told.add((exchange.names, told))
-            level = WARNING if "only" in told else INFO
-            self._logger.log(level, "%s: ratings %s are %s", self._scorer, names, told)
+
+    def _tell(self, exchange: Exchange, targets: Sequence[Targets]) -> None:
+        """Tells once what is exchanged; of whole groups, how many have a rating, and are on one side of a split."""
+        told = {exchange.names: "exchanged within groups, whose means are held constant"}
+        if (blocks := exchange.blocks) is not None:
+            sizes: dict[tuple[str, ...], int] = {}
+            for one in targets:
+                if set(one.names) <= set(exchange.names):
+                    n = np.unique(blocks[one.rated]).size
+                    sizes[one.names] = min(n, sizes.get(one.names, n))
+            told = {names: _between(n) for names, n in sizes.items()}
+        for names, words in told.items():
+            if (names, words) not in self._told:
+                self._told.add((names, words))
+                level = WARNING if "only" in words else INFO
+                self._logger.log(level, "%s: ratings %s are %s", self._scorer, ", ".join(map(repr, names)), words)
 
     def _check(self, targets: Sequence[Targets], codes: IntArray) -> None:
         """Remembers ratings whose images belong to too few groups, and warns of few, or of many controls, once."""
@@ -140,3 +147,10 @@ class Grouping:
                 n_controls,
                 n_groups,
             )
+
+
+def _between(n_groups: int) -> str:
+    told = f"exchanged between {n_groups} whole groups"
+    if n_groups < FEWEST_ARRANGED:
+        told += f"; these can be arranged in {factorial(n_groups)} ways only, and p is never below one in that many"
+    return told

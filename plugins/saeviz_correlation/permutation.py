@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import islice, pairwise
 from itertools import permutations as arrangements
 from math import factorial
 from os import cpu_count
@@ -34,12 +34,18 @@ class Permutations:
     """The same `count` permutations of the images for every rating and space, so that their dependence is kept.
 
     They follow from the seed and the ids, not from the order of the images. With `exchange`, images are permuted within
-    its sets, or its blocks as a whole; if there are fewer than `count` other ways to arrange these, `exact` takes each
-    of them once.
+    its sets, or its blocks as a whole; if there are at most `count` other ways to arrange those of the `exact` images,
+    each of them is taken once.
     """
 
     def __init__(
-        self, item_ids: Sequence[str], count: int, seed: int, exchange: Exchange | None = None, *, exact: bool = False
+        self,
+        item_ids: Sequence[str],
+        count: int,
+        seed: int,
+        exchange: Exchange | None = None,
+        *,
+        exact: Mask | None = None,
     ) -> None:
         self.count = count
         self._seed = seed
@@ -49,13 +55,22 @@ class Permutations:
         self._sets = None if sets is None else _by_first(sets, rank)
         self._order = np.argsort(rank) if self._sets is None else np.lexsort((rank, self._sets))
         self._blocks: NDArray[np.intp] | None = None
-        self._arrangements: list[tuple[int, ...]] | None = None
+        self._arrangements: list[NDArray[np.intp]] | None = None
         if exchange is not None and exchange.blocks is not None:
             self._blocks = _by_first(exchange.blocks, rank)
-            n_blocks = int(self._blocks.max(initial=-1)) + 1
-            if exact and n_blocks <= MOST_ARRANGED and factorial(n_blocks) - 1 <= count:
-                self._arrangements = list(arrangements(range(n_blocks)))[1:]
-                self.count = len(self._arrangements)
+            if exact is not None:
+                self._take_each(np.unique(self._blocks[exact]), int(self._blocks.max(initial=-1)) + 1)
+
+    def _take_each(self, arranged: NDArray[np.intp], n_blocks: int) -> None:
+        """Each other way to arrange some blocks, if these are few."""
+        if arranged.size > MOST_ARRANGED or factorial(arranged.size) - 1 > self.count:
+            return
+        self._arrangements = []
+        for order in islice(arrangements(arranged.tolist()), 1, None):
+            every = np.arange(n_blocks)
+            every[arranged] = order
+            self._arrangements.append(every)
+        self.count = len(self._arrangements)
 
     @property
     def of_whole_groups(self) -> bool:
@@ -110,7 +125,7 @@ class Permutations:
 
     def _arranged(self, draw: int, n_blocks: int) -> NDArray[np.intp]:
         if self._arrangements is not None:
-            return np.array(self._arrangements[draw], dtype=np.intp)
+            return self._arrangements[draw]
         return np.random.default_rng([self._seed, draw]).permutation(n_blocks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from itertools import permutations, product
 
 import numpy as np
@@ -155,6 +156,23 @@ def test_a_rating_of_whole_groups_does_not_hide_relations_within_groups_from_max
         np.testing.assert_allclose(together["q", name], np.minimum(2 * alone[name], 1))
     by_rating, _ = permuted(features, ratings, codes, family="rating", **given)
     np.testing.assert_array_equal(by_rating["q", "mood"], alone["mood"])
+
+
+@pytest.mark.parametrize("options", [{}, {"split": 0.5}])
+def test_only_groups_with_the_rating_and_on_one_side_of_a_split_are_arranged(options, caplog):
+    generator = np.random.default_rng(10)
+    codes = np.repeat(np.arange(12), 5)
+    of_group = np.where(np.arange(12) < (12 if options else 4), generator.normal(size=12), np.nan)
+    features = generator.exponential(size=(60, 6))
+    with caplog.at_level(logging.WARNING):
+        columns, _ = permuted(features, {"fame": of_group[codes]}, codes, permutations=5040, **options)
+    parts = {"p": "n", "p_held_out": "n_held_out"} if options else {"p": "n"}
+    n_groups = [int(columns[n, "fame"][0]) // 5 for n in parts.values()]
+    for n, p in zip(n_groups, parts, strict=True):
+        ways = columns[p, "fame"] * math.factorial(n)
+        np.testing.assert_allclose(ways, np.round(ways), atol=1e-9)
+    fewest = min(n_groups)
+    assert f"exchanged between {fewest} whole groups; these can be arranged in" in caplog.text
 
 
 def test_found_relations_are_tested_again_by_permutation_of_the_images_held_out():
