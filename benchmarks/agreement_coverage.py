@@ -36,8 +36,11 @@ def simulated(loadings: np.ndarray, slopes: np.ndarray, generator: np.random.Gen
     ids = tuple(map(str, range(N_IMAGES)))
     items = [saeviz.ImageItem(one, b"", {"liked": float(value)}) for one, value in zip(ids, rating, strict=True)]
     batch = saeviz.FeatureBatch(SPACE, ids, csr_array(features))
-    split = dict.fromkeys(ids, "found")
-    run = SimpleNamespace(spaces=[SPACE], items=items, split=split, batches=lambda *_: iter([batch]))
+    table = pd.DataFrame({"liked": rating}, index=ids)
+    split = pd.Series("found", index=ids)
+    run = SimpleNamespace(
+        spaces=[SPACE], items=items, split=split, ratings_table=table, batches=lambda *_: iter([batch])
+    )
     return Source(cast("Any", run))
 
 

@@ -28,7 +28,7 @@ def scored(
     n_positive: int, n_active: int, times: float, n_features: int, generator: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], float]:
     """The columns of the scorer, and the true r: on how many more of the images with 1 a feature fires, as shares."""
-    from saeviz_correlation import CorrelationOptions
+    from saeviz_correlation import AreaOptions
     from saeviz_correlation.auc import AUC
 
     has = np.arange(N_IMAGES) < n_positive
@@ -39,7 +39,7 @@ def scored(
     ids = tuple(map(str, range(N_IMAGES)))
     stream = saeviz.FeatureStream(space, lambda: iter([saeviz.FeatureBatch(space, ids, features)]))
     data = saeviz.ScoreInput(space, ids, stream, None, {"has": has.astype(float)})
-    columns = AUC(CorrelationOptions(), saeviz.Context()).score(data)
+    columns = AUC(AreaOptions(), saeviz.Context()).score(data)
     return {column.name: column.values for column in columns}, (times - 1) * chance
 
 

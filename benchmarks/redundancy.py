@@ -116,7 +116,7 @@ def with_copies(batches: list[saeviz.FeatureBatch], number: int, n_images: int) 
 def plant(random: np.random.Generator, matrix: csr_array) -> csr_array:
     """Other features on the same images, and the copies: twice the activation, with noise."""
     shuffled = csr_array(
-        (matrix.data, random.permutation(N_FEATURES)[matrix.indices], matrix.indptr), shape=matrix.shape
+        (matrix.data.copy(), random.permutation(N_FEATURES)[matrix.indices], matrix.indptr), shape=matrix.shape
     )
     shuffled.sort_indices()
     copies = 2 * shuffled[:, :N_COPIES]
