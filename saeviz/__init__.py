@@ -94,7 +94,7 @@ from saeviz.values.relations import (
     relation_words,
 )
 from saeviz.values.score_input import IndividualRatings, ScoreInput, finding_images
-from saeviz.values.scores import ImageColumn, Relation, ScoreColumn, ScoreFact, ScoreTable, Selected
+from saeviz.values.scores import ImageColumn, PairBlock, Relation, ScoreColumn, ScoreFact, ScoreTable, Selected
 from saeviz.values.streams import FeatureStatistics, FeatureStream
 from saeviz.values.targets import TargetKind, target_kind
 from saeviz.values.topk import TopImages, stream_top_images
@@ -163,6 +163,7 @@ __all__ = [
     "OneItemEmbeddings",
     "OneItemStore",
     "Options",
+    "PairBlock",
     "PausedError",
     "Plan",
     "Plots",

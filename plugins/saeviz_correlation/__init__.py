@@ -130,6 +130,13 @@ class LinearOptions(CorrelationOptions):
             "max-t; else independent"
         ),
     )
+    all_pairs: bool = Field(
+        default=False,
+        description=(
+            f"with more than {MANY} ratings, write r, p and q of all tested pairs to the table `pairs` as well; with "
+            "fewer, `correlations.parquet` has them anyway"
+        ),
+    )
 
     def check_columns(
         self, place: str, ratings: Collection[str], metadata: Collection[str], of_images: Collection[str], /

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import CorrelationOptions
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.exchange import Exchange
@@ -153,7 +153,7 @@ class CorrelationScorer:
         """Further facts about the measure."""
         return {}
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | PairBlock | ScoreFact]:
         """What needs all spaces: `q`, `significant` and, with `split`, what became of it on the held-out images."""
         tests = tests_of(columns, self.prefix, self.is_tested)
         self._warn_of_silence(tests)

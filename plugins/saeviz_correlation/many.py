@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from saeviz import FeatureSpace, ScoreColumn, ScoreInput
-from saeviz_correlation import CorrelationOptions
+from saeviz import FeatureSpace, PairBlock, ScoreColumn, ScoreInput
+from saeviz_correlation import LinearOptions
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Tests, corrected_columns, make_tests, replicated_columns
 from saeviz_correlation.moments import Correlations, correlations_of
@@ -25,7 +25,7 @@ from saeviz_correlation.strongest import StrongestOfRating, favourites
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray, IntArray, Mask
+    from saeviz.typing import CSR, Float32Array, FloatArray, IntArray, Mask
     from saeviz_correlation.strongest import Columns
     from saeviz_correlation.targets import Targets
 
@@ -39,6 +39,10 @@ beyond its strongest T, one of these T would be free, as the other T - 1 ratings
 """
 
 
+PER_FILE = 64
+"""Ratings in a file of all pairs. To read one rating is to read a file, one feature a row group of each: of 1,000
+ratings and 49,152 features 3 and 1 of 49 million rows.
+"""
 AT_ONCE = 1 << 20
 """Pairs of a feature and a rating in one block, 8 MiB for each column of them."""
 OWN = ("space", "size", "favourite")
@@ -49,11 +53,13 @@ OWN = ("space", "size", "favourite")
 class _OfSpace:
     """What is kept of all pairs of a space: `p` `[n_ratings, n_features]`, negative where r is, NaN where not tested.
 
-    By feature, the number of the rating of the largest |r|, -1 without any, and that r.
+    By feature, the number of the rating of the largest |r|, -1 without any, and that r. `r` is as `p`, without a row
+    unless all pairs are asked for.
     """
 
     space: FeatureSpace
     p: FloatArray
+    r: Float32Array
     strongest: IntArray
     strongest_r: FloatArray
 
@@ -94,7 +100,8 @@ def correlated_blocks(
 class ManyRatings:
     """The correlations of a run with these ratings, space by space, then judged together."""
 
-    def __init__(self, ratings: Sequence[str], options: CorrelationOptions, prefix: str) -> None:
+    def __init__(self, name: str, ratings: Sequence[str], options: LinearOptions, prefix: str) -> None:
+        self._name = name
         self.per_rating = min(len(ratings), PER_RATING)
         self.n_ratings = len(ratings)
         self._ratings = tuple(ratings)
@@ -113,7 +120,8 @@ class ManyRatings:
     ) -> None:
         """Test all features of a space, which come in blocks with the columns of each rating."""
         shape = len(self._ratings), space.n_features
-        kept = _OfSpace(space, np.full(shape, np.nan), np.full(shape[1], -1), np.full(shape[1], np.nan))
+        r = np.full(shape if self._options.all_pairs else (0, shape[1]), np.nan, np.float32)
+        kept = _OfSpace(space, np.full(shape, np.nan), r, np.full(shape[1], -1), np.full(shape[1], np.nan))
         for features, named in blocks:
             columns: dict[str, Columns] = {}
             for name, found in named:  # those of held-out images come later
@@ -136,6 +144,8 @@ class ManyRatings:
                 member = is_tested(own)
                 r[:, place] = np.where(member, own["r"], np.nan)
                 kept.p[place, features] = np.where(member, np.copysign(own["p"], own["r"]), np.nan)
+        if self._options.all_pairs:
+            kept.r[:, features] = r.T
         sizes = np.abs(r)
         favourite = favourites(sizes, PER_FEATURE)
         space = np.full(numbers.size, len(self._spaces))
@@ -148,8 +158,8 @@ class ManyRatings:
         kept.strongest[features] = np.where(has_any, strongest, -1)
         kept.strongest_r[features] = np.where(has_any, r[np.arange(numbers.size), strongest], np.nan)
 
-    def combine(self) -> Iterator[ScoreColumn]:
-        """The columns of the pairs that are kept, and for each feature a summary of all."""
+    def combine(self) -> Iterator[ScoreColumn | PairBlock]:
+        """The columns of the pairs that are kept, for each feature a summary of all, and all pairs if asked for."""
         families = self._families()
         limits = {name: family.largest_significant(self._options.alpha) for name, family in families.items()}
         self.sizes = {name: family.size for name, family in families.items()}
@@ -159,6 +169,8 @@ class ManyRatings:
         for rows in self._rows():
             in_families[self._family_of(rows.tests.space, rows.tests.rating)].append(rows)
         judged = [one for name, rows in in_families.items() for one in self._judged(rows, families[name], limits[name])]
+        if self._options.all_pairs:
+            yield from self._pairs(families)
         families.clear()
         self._spaces.clear()
         if self._options.split is None:
@@ -181,14 +193,15 @@ class ManyRatings:
         return [name for name, n in self._counts["tested"].items() if not n]
 
     def _families(self) -> dict[str, BigFamily]:
-        correction, p = self._options.correction, [one.p for one in self._spaces]
+        p = [one.p for one in self._spaces]
         if self._options.family == "run":
-            return {"run": BigFamily(p, correction)}
-        if self._options.family == "space":
-            return {str(one.space): BigFamily([one.p], correction) for one in self._spaces}
-        return {
-            name: BigFamily([of_space[place] for of_space in p], correction) for place, name in enumerate(self._ratings)
-        }
+            parts = {"run": p}
+        elif self._options.family == "space":
+            parts = {str(one.space): [one.p] for one in self._spaces}
+        else:
+            parts = {name: [of_space[place] for of_space in p] for place, name in enumerate(self._ratings)}
+        correction, in_place = self._options.correction, not self._options.all_pairs
+        return {name: BigFamily(own, correction, in_place=in_place) for name, own in parts.items()}
 
     def _family_of(self, space: FeatureSpace, rating: str) -> str:
         return {"run": "run", "space": str(space), "rating": rating}[self._options.family]
@@ -205,6 +218,20 @@ class ManyRatings:
         columns = {"strongest": names[kept.strongest], "strongest_r": kept.strongest_r, "n_significant": n_significant}
         for column, values in columns.items():
             yield ScoreColumn(self._prefix + column, kept.space, values)
+
+    def _pairs(self, families: Mapping[str, BigFamily]) -> Iterator[PairBlock]:
+        """All pairs, of some ratings at a time; sorted, so that a file tells by its first and last which it has."""
+        order = sorted(range(self.n_ratings), key=self._ratings.__getitem__)
+        for one in self._spaces:
+            for start in range(0, self.n_ratings, PER_FILE):
+                places = order[start : start + PER_FILE]
+                names = tuple(self._ratings[place] for place in places)
+                p = np.abs(one.p[places])
+                if self._options.family == "rating":
+                    q = np.stack([families[name].adjusted(row) for name, row in zip(names, p, strict=True)])
+                else:
+                    q = families[self._family_of(one.space, names[0])].adjusted(p)
+                yield PairBlock(self._name, one.space, names, {"r": one.r[places], "p": p, "q": q})
 
     def _rows(self) -> Iterator[_Rows]:
         for name in self._ratings:

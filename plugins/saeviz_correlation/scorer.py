@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation import MANY, BootstrapOptions, LinearOptions
 from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.bootstrap import Bootstrap
@@ -67,7 +67,7 @@ class LinearScorer(CorrelationScorer):
             yield from super().score(data)
             return
         if self._many is None:
-            self._many = ManyRatings(names, self.options, self.prefix)
+            self._many = ManyRatings(self.name, names, self.options, self.prefix)
         data = data.with_targets(names)
         finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
         found_on = self.targets(data, names, finding)
@@ -77,7 +77,7 @@ class LinearScorer(CorrelationScorer):
         named = ((features, self._named(found, len(found_on))) for features, found in blocks)
         self._many.add(data.space, named, self.is_tested)
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | PairBlock | ScoreFact]:
         """What needs all spaces."""
         if self._many is None:
             yield from super().combine(columns)

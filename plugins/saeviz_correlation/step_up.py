@@ -18,12 +18,15 @@ AT_ONCE = 1 << 20
 class BigFamily:
     """The p-values of one family, in `parts` of any shape; NaN is no test.
 
-    Signs of the p-values are ignored: a caller may keep that of r there.
+    Signs of the p-values are ignored: a caller may keep that of r there. With `in_place`, `adjusted` sorts the parts
+    themselves if it can, and is the last thing to ask; else it sorts a copy.
     """
 
-    def __init__(self, parts: Sequence[FloatArray], correction: Correction) -> None:
+    def __init__(self, parts: Sequence[FloatArray], correction: Correction, *, in_place: bool = True) -> None:
         self._parts = [part.reshape(-1) for part in parts]
         self._correction = correction
+        self._in_place = in_place
+        self._ordered: FloatArray | None = None
         self.size = sum(int(np.count_nonzero(~np.isnan(one))) for one in self._blocks())
         self._dependence = float((1 / np.arange(1, self.size + 1)).sum()) if correction == "by" else 1.0
 
@@ -46,23 +49,31 @@ class BigFamily:
             found = fewer
 
     def adjusted(self, p: FloatArray) -> FloatArray:
-        """The adjusted p of some tests of the family. This sorts the parts in place: it is the last thing to ask."""
+        """The adjusted p of some tests of the family, NaN where p is."""
         if self._correction == "bonferroni":
             return np.minimum(p * self.size, 1.0)
-        ordered = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
-        np.abs(ordered, out=ordered)
-        ordered.sort()  # NaN last
-        places = np.searchsorted(ordered, p)
-        q, smallest = np.full(p.shape, np.nan), 1.0
+        ordered = self._sorted() if self._ordered is None else self._ordered
+        if not self._in_place:
+            self._ordered = ordered
+        by_size = np.argsort(p, axis=None)
+        places = np.searchsorted(ordered, p.flat[by_size])
+        q, smallest = np.full(p.size, np.nan), 1.0
         for start in reversed(range(0, self.size, AT_ONCE)):
             stop = min(start + AT_ONCE, self.size)
             ratio = ordered[start:stop] * (self.size * self._dependence) / np.arange(start + 1, stop + 1)
             ratio[-1] = min(ratio[-1], smallest)
             ratio = np.minimum.accumulate(ratio[::-1])[::-1]
             smallest = float(ratio[0])
-            inside = (places >= start) & (places < stop)
-            q[inside] = ratio[places[inside] - start]
-        return q
+            first, last = np.searchsorted(places, [start, stop])
+            q[by_size[first:last]] = ratio[places[first:last] - start]
+        return q.reshape(p.shape)
+
+    def _sorted(self) -> FloatArray:
+        is_whole = len(self._parts) == 1 and self._in_place
+        ordered = self._parts[0] if is_whole else np.concatenate(self._parts)
+        np.abs(ordered, out=ordered)
+        ordered.sort()  # NaN last
+        return ordered
 
     def _blocks(self) -> Sequence[FloatArray]:
         return [part[start : start + AT_ONCE] for part in self._parts for start in range(0, part.size, AT_ONCE)]

@@ -11,7 +11,7 @@ from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.plain import quoted
 from saeviz.values.errors import PluginError
 from saeviz.values.keys import KEYS
-from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
+from saeviz.values.scores import ScoreColumn, ScoreResult
 
 if TYPE_CHECKING:
     from saeviz.config.schema import ComponentConfig
@@ -40,7 +40,7 @@ def extractor_name_mistake(name: Any) -> str | None:
     return f"a lower-case letter, then lower-case letters, digits and '-', at most 30 characters; not {quoted(name)}"
 
 
-def renamed(result: ScoreColumn | ScoreFact | ImageColumn, name: str) -> ScoreColumn | ScoreFact | ImageColumn:
+def renamed(result: ScoreResult, name: str) -> ScoreResult:
     """The column or fact with the scorer's name as a prefix."""
     return replace(result, name=prefixed(result.name, name))
 

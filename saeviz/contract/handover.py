@@ -16,7 +16,7 @@ from saeviz.values.errors import PluginError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, names_numbers_of_images
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel
-from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact, Selected
+from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreResult, Selected
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array
@@ -137,7 +137,7 @@ def vectors(who: str, found: Any, n: int, dim: int) -> Float32Array:
         return array.astype(np.float32, copy=False)
 
 
-def result(who: str, found: ScoreColumn | ScoreFact | ImageColumn, n_items: int) -> None:
+def result(who: str, found: ScoreResult, n_items: int) -> None:
     """Raise unless a scorer's result has a name and no infinite values; NaN means no score."""
     import numpy as np
 
@@ -147,6 +147,8 @@ def result(who: str, found: ScoreColumn | ScoreFact | ImageColumn, n_items: int)
         raise PluginError(
             f"{who} gave {found.name!r} of {found.space} with infinite values; use NaN for a missing score"
         )
+    if isinstance(found, PairBlock) and any(np.isinf(values).any() for values in found.values.values()):
+        raise PluginError(f"{who} gave pairs of {found.space} with infinite values; use NaN for a missing one")
     if isinstance(found, ImageColumn):
         if len(found.values) != n_items:
             raise PluginError(f"{who} gave {found.name!r} of {len(found.values)} images, but there are {n_items}")

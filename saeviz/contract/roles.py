@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
     from saeviz.values.outcomes import Health
     from saeviz.values.score_input import ScoreInput
-    from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact, ScoreTable, Selected
+    from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreTable, Selected
 
 
 @runtime_checkable
@@ -259,8 +259,8 @@ class EmbeddingProvider(Protocol):
 class Scorer(Protocol):
     """Computes one or several scores of every feature of a space."""
 
-    def score(self, data: ScoreInput) -> Iterable[ScoreColumn | ScoreFact | ImageColumn]:
-        """Yields score columns (one value per feature, NaN if undefined) and facts of one space.
+    def score(self, data: ScoreInput) -> Iterable[ScoreColumn | ScoreFact | ImageColumn | PairBlock]:
+        """Yields score columns (one value per feature, NaN if undefined), facts and blocks of pairs of one space.
 
         Called once for each space of the run.
         """
@@ -271,7 +271,7 @@ class Scorer(Protocol):
 class FamilyScorer(Protocol):
     """Optional for a scorer: columns computed from all spaces together, such as adjusted p-values."""
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterable[ScoreColumn | ScoreFact | ImageColumn]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterable[ScoreColumn | ScoreFact | ImageColumn | PairBlock]:
         """Yields further columns, computed from all columns that `score` returned."""
         ...
 

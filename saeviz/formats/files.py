@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from saeviz.values.errors import RunDirError
@@ -66,6 +67,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of the folder `path` when the block ends without an exception.
+
+    If it is still empty then, `path` is removed and there is none. A crash leaves the old folder or the new one, and
+    between the two renames that exchange them none. Raises `RunDirError` if the file system reports an error.
+    """
+    temporary, old = (path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}.tmp") for _ in range(2))
+    with explain_disk_errors(path):
+        _make_folder(temporary)
+    try:
+        yield temporary
+        with explain_disk_errors(path):
+            is_filled = any(temporary.iterdir())
+            for place in (*temporary.rglob("*"), temporary) if is_filled else ():
+                sync_folder(place) if place.is_dir() else _sync(place)
+            if path.exists():
+                path.rename(old)
+            try:
+                if is_filled:
+                    temporary.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
+            sync_folder(path.parent)
+            rmtree(old, ignore_errors=True)
+    finally:
+        rmtree(temporary, ignore_errors=True)
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace the content of `path` atomically; text is written as UTF-8. When this returns, the data is on disk."""
     with atomic_path(path) as temporary:
@@ -120,10 +152,13 @@ def whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove temporary files that a killed `atomic_path` left in `folder` (not below). Only for the folder's writer."""
+    """Remove what a killed `atomic_path` or `atomic_folder` left in `folder` (not below). Only for its writer."""
     with explain_disk_errors(folder):
         for leftover in folder.glob(f"{_TEMPORARY}*.tmp"):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir() and not leftover.is_symlink():
+                rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 class OneWriter:

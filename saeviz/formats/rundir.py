@@ -45,6 +45,7 @@ _COLUMNS = {
     "correlations.parquet": (*_OF_ALL_VERSIONS, "rating"),
     "top_images.parquet": (*_OF_ALL_VERSIONS, "rank", "item_id", "activation"),
     "images.parquet": ("item_id",),
+    "pairs": (*KEYS, "rating"),  # each of its files
     "judgements.parquet": (*_OF_ALL_VERSIONS, "label", "verdict", "reason", *_JUDGED),
     "label_ratings.parquet": (*_OF_ALL_VERSIONS, "label", "rating", "n", "r", "r_feature"),
 }
@@ -88,6 +89,7 @@ class RunDir:
         self.correlations = path / "correlations.parquet"
         self.top_images = path / "top_images.parquet"
         self.images = path / "images.parquet"
+        self.pairs = path / "pairs"
         self.selected = path / "selected.csv"
         self.labels = path / "labels.jsonl"
         self.judged = path / "judgements.jsonl"
@@ -220,6 +222,10 @@ class RunDir:
         found = {name.as_posix(): digest_of_tree(self.path / name) for name in inside}
         return {name: digest for name, digest in found.items() if digest is not None}
 
+    def recorded(self, stage: str) -> list[Path]:
+        """The files of a finished stage that the manifest lists."""
+        return [self.path / name for name in _digests_in(self.read_manifest()["stages"].get(stage, {}))]
+
     def changed(self, record: Mapping[str, Any]) -> list[Path]:
         """The files of a stage's record that are missing or have changed since it finished."""
         return [
@@ -267,7 +273,8 @@ class RunDir:
             self.verify(path, stage)
             self._verified.add(path)
         found: pa.Table = _read(path, stage, lambda file: rows_where(file, where, columns))
-        wanted = [name for name in _COLUMNS.get(path.name, ()) if columns is None or name in columns]
+        known = _COLUMNS.get("pairs" if path.is_relative_to(self.pairs) else path.name, ())
+        wanted = [name for name in known if columns is None or name in columns]
         if (mistake := _mistake_in(found, wanted)) is not None:
             raise RunDirError(f"{path} {mistake}: {_next_step(stage)}")
         return found

@@ -13,6 +13,7 @@ from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import table_of
 from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.labels import read_labels
+from saeviz.formats.pairs import read_pairs
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected
@@ -265,6 +266,18 @@ class Run:
     def correlations_of(self, feature: Feature | str) -> list[dict[str, Any]]:
         """The rows of `correlations` for one feature, as dictionaries."""
         return rows_of(self._rundir, self._rundir.correlations, "score", self._feature(feature))
+
+    def pairs(self, rating: str | None = None, feature: Feature | str | None = None) -> pd.DataFrame:
+        """All tested pairs of a rating, of a feature, or of both: rows as of `correlations`, with the `scorer`.
+
+        For many ratings, of which `correlations` keeps the strongest only; reads the files that it needs. Raises
+        `RunDirError` if no scorer wrote them.
+        """
+        if rating is None and feature is None:
+            raise ConfigError(f"name a rating or a feature; {self._rundir.pairs} is too large to be read at once")
+        if rating is not None and rating not in self.ratings:
+            raise ConfigError(f"this run has no rating {quoted(rating)} ({self.dir})")
+        return read_pairs(self._rundir, rating, None if feature is None else self._feature(feature))
 
     def heatmap(self, feature: Feature | str, item_id: str, *, fine: bool = False) -> Float32Array:
         """Where on an image a feature fires: float32 `[rows, cols]` over the patches, see `field_of_view`.

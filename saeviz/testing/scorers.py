@@ -14,7 +14,7 @@ from saeviz.contract.roles import FamilyScorer, Scorer
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.values.errors import SaevizError
 from saeviz.values.score_input import ScoreInput
-from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
+from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreResult
 
 MakeScorer = Callable[[Context], Scorer]
 
@@ -40,15 +40,19 @@ class ScorerContract:
         results = list(scorer.score(data))
         if isinstance(scorer, FamilyScorer):
             results += scorer.combine(columns_of(results))
-        assert all(isinstance(result, ScoreColumn | ScoreFact | ImageColumn) for result in results)
+        assert all(isinstance(result, ScoreResult) for result in results)
         columns = columns_of(results)
         of_images = [result for result in results if isinstance(result, ImageColumn)]
-        assert columns or of_images, "the scorer gave no column"
+        pairs = [result for result in results if isinstance(result, PairBlock)]
+        assert columns or of_images or pairs, "the scorer gave no column"
         assert all(len(column.values) == data.n_items for column in of_images)
         assert all(column.space == data.space for column in columns)
         assert all(column.target is None or column.target in data.ratings for column in columns)
         keys = [(column.name, column.target) for column in columns]
         assert len(set(keys)) == len(keys)
+        assert all(block.space == data.space and data.ratings.keys() >= set(block.targets) for block in pairs)
+        targets = [(block.name, target) for block in pairs for target in block.targets]
+        assert len(set(targets)) == len(targets), "two blocks have the same pairs"
 
     def test_scores_are_numbers_nan_or_text(self, scorer: Scorer) -> None:
         import numpy as np
@@ -132,7 +136,7 @@ class ScorerContract:
         list(scorer.combine([]))
 
 
-def columns_of(results: Iterable[ScoreColumn | ScoreFact | ImageColumn]) -> list[ScoreColumn]:
+def columns_of(results: Iterable[ScoreResult]) -> list[ScoreColumn]:
     """The columns among a scorer's results."""
     return [result for result in results if isinstance(result, ScoreColumn)]
 

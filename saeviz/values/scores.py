@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.values.errors import MalformedError
 from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.keys import KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,11 +89,47 @@ class ImageColumn:
 
 
 @dataclass(frozen=True)
+class PairBlock:
+    """Numbers of each pair of a feature of a space and one of some ratings, the `targets`: a file of the table `pairs`.
+
+    For more pairs than memory holds as rows: the next block is asked for when this one is written. `values` maps names
+    of columns to floats `[n_targets, n_features]`; a pair has no row if all of its are NaN. Blocks of the same `name`
+    have the same columns, and those of a space no target in common. Raises `DataError` for another shape or type.
+    """
+
+    name: str
+    space: FeatureSpace
+    targets: tuple[str, ...]
+    values: Mapping[str, NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        where = f"pairs {self.name!r} of {self.space}"
+        if not (isinstance(self.name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", self.name)):
+            raise MalformedError(f"{where}: a name is a letter, then letters, digits, '_' and '-', as it is a folder's")
+        if not self.targets or len(set(self.targets)) < len(self.targets):
+            raise MalformedError(f"{where}: targets must be ratings, each once")
+        if not self.values or {*KEYS, *OF_PAIRS} & self.values.keys():
+            raise MalformedError(f"{where}: there must be columns, other than {', '.join([*KEYS, *OF_PAIRS])}")
+        shape = len(self.targets), self.space.n_features
+        for name, values in self.values.items():
+            if values.shape != shape or values.dtype.kind != "f":
+                raise MalformedError(f"{where}: {name} is {values.dtype}{list(values.shape)}, not float{list(shape)}")
+
+
+OF_PAIRS = ("rating", "scorer", "space")
+"""Names that a column of pairs cannot have, beside the `KEYS`."""
+
+
+@dataclass(frozen=True)
 class ScoreFact:
     """A figure about the whole run, for the manifest and the report: a number, text, or a list of these."""
 
     name: str
     value: Any
+
+
+ScoreResult = ScoreColumn | ImageColumn | PairBlock | ScoreFact
+"""What a scorer may give."""
 
 
 @dataclass(frozen=True)

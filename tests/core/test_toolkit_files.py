@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from saeviz import RunDirError
+from saeviz.formats.files import atomic_folder
 from saeviz.toolkit.files import append_line, atomic_path, read_lines, remove_temporaries, write_atomic
 
 
@@ -124,6 +126,53 @@ def test_only_temporaries_are_removed(tmp_path):
         temporary.write_text("whole")
         leftover = temporary.with_name(temporary.name.replace("saeviz-", "saeviz-0"))
     leftover.write_text("half")
+    folder = tmp_path / leftover.name.replace("saeviz-0", "saeviz-1")
+    folder.mkdir()
+    (folder / "part").write_text("half")
     (tmp_path / "mine.tmp").write_text("keep")
     remove_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "mine.tmp"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one_when_all_of_it_is_written(tmp_path):
+    path = tmp_path / "folder"
+
+    def put(name, fails=False):
+        with atomic_folder(path) as temporary:
+            (temporary / "below").mkdir()
+            (temporary / "below" / name).write_text(name)
+            if fails:
+                raise KeyError("stop")
+
+    put("one")
+    with pytest.raises(KeyError, match="stop"):
+        put("two", fails=True)
+    assert [file.name for file in (path / "below").iterdir()] == ["one"]
+    put("two")
+    assert [file.name for file in (path / "below").iterdir()] == ["two"]
+    assert list(tmp_path.iterdir()) == [path]
+    with atomic_folder(path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    path, rename = tmp_path / "folder", Path.rename
+    path.mkdir()
+    (path / "old").write_text("old")
+
+    def fail(self, target):
+        if target == path and not self.with_name("folder").exists() and (self / "new").exists():
+            raise OSError(errno.EIO, "broken")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+
+    def put():
+        with atomic_folder(path) as temporary:
+            (temporary / "new").write_text("new")
+
+    with pytest.raises(RunDirError, match="broken"):
+        put()
+    assert [file.name for file in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]

@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from saeviz import ConfigError, ScoreColumn
-from saeviz_correlation import many, step_up
+import saeviz
+from saeviz import ConfigError, PairBlock, ScoreColumn
+from saeviz_correlation import many, scorer, step_up
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
 from saeviz_correlation.targets import finding_images
@@ -217,3 +218,70 @@ def test_permutations_of_many_ratings_are_refused(made_up):
         run(features, ratings, correction="max-t")
     scorer = make_scorer(ratings=tuple(NAMES[:2]), correction="max-t", permutations=20)
     assert list(scorer.score(make_input(features[0], ratings)))
+
+
+@pytest.mark.parametrize("family", ["run", "space", "rating"])
+@pytest.mark.parametrize("correction", ["by", "bonferroni"])
+def test_all_pairs_are_those_of_scipy_and_statsmodels(made_up, monkeypatch, correction, family):
+    features, ratings = made_up
+    monkeypatch.setattr(many, "PER_FILE", 30)
+    built = make_scorer(PearsonBH, all_pairs=True, correction=correction, family=family)
+    for layer, dense in zip((7, 11), features, strict=True):
+        assert not list(built.score(make_input(dense, ratings, layer=layer)))
+    blocks = [one for one in built.combine([]) if isinstance(one, PairBlock)]
+    assert {one.name for one in blocks} == {"pearson-bh"}
+    names = [name for one in blocks if one.space.layer == 7 for name in one.targets]
+    assert names == sorted(NAMES), "a file tells by its first and last rating which it has"
+    assert [len(one.targets) for one in blocks] == 2 * [30, 30, 30, 20]
+    order = [NAMES.index(name) for name in names]
+    expected = reference(features, ratings)
+    whole = np.vstack([p for _, p in expected])
+    n_first = len(features[0].T)
+    parts = {
+        "run": [np.s_[:, :]],
+        "space": [np.s_[:n_first, :], np.s_[n_first:, :]],
+        "rating": [np.s_[:, place] for place in range(N_RATINGS)],
+    }[family]
+    q = np.full(whole.shape, np.nan)
+    for part in parts:
+        tested = np.isfinite(whole[part])
+        if tested.any():
+            values = q[part]
+            values[tested] = multipletests(whole[part][tested], method=STATSMODELS[correction])[1]
+            q[part] = values
+    for layer, (r, p), rows in zip((7, 11), expected, (np.s_[:n_first], np.s_[n_first:]), strict=True):
+        own = [one.values for one in blocks if one.space.layer == layer]
+        for name, values, tolerance in (("r", r, 1e-6), ("p", p, 1e-6), ("q", q[rows], 1e-6)):
+            found = np.vstack([block[name] for block in own])
+            np.testing.assert_allclose(found, values[:, order].T, rtol=tolerance, atol=1e-7 if name == "r" else 0)
+
+
+def test_all_pairs_change_nothing_else(made_up):
+    features, ratings = made_up
+    built = [make_scorer(PearsonBH, all_pairs=asked) for asked in (False, True)]
+    for one in built:
+        for layer, dense in zip((7, 11), features, strict=True):
+            list(one.score(make_input(dense, ratings, layer=layer)))
+    plain, full = (list(one.combine([])) for one in built)
+    for one, other in zip(plain, [one for one in full if not isinstance(one, PairBlock)], strict=True):
+        assert one.name == other.name
+        if isinstance(one, ScoreColumn):
+            np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_a_run_writes_all_pairs_if_it_is_asked_to(fake_run, monkeypatch):
+    monkeypatch.setattr(scorer, "MANY", 1)  # this run has two ratings
+    monkeypatch.setattr(many, "PER_FEATURE", 1)
+    settings = ["images.n=40", "scorers=[{use='pearson-bh', all_pairs=true, min_active=3}]"]
+    run = saeviz.run(fake_run, settings=settings, plan=saeviz.Plan(last="score"))
+    kept, found = run.correlations[run.correlations["rating"] == "noise"], run.pairs("noise")
+    both = kept.merge(found, on=[*saeviz.KEYS, "rating"], suffixes=("", "_of_pairs"))
+    assert len(both) == len(kept) > 0
+    for name in ("p", "q"):
+        np.testing.assert_array_equal(both[name], both[f"{name}_of_pairs"])
+    np.testing.assert_allclose(both["r"], both["r_of_pairs"], rtol=1e-6)
+    assert found.notna().all(axis=None)
+    monkeypatch.undo()
+    few = saeviz.run(fake_run, settings=settings, plan=saeviz.Plan(last="score", redo=("score",)))
+    with pytest.raises(saeviz.RunDirError, match=r"run\.correlations"):
+        few.pairs("noise")

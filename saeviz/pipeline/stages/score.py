@@ -14,7 +14,9 @@ from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.files import atomic_folder
 from saeviz.formats.of_images import read_of_images
+from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
@@ -23,7 +25,7 @@ from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import KEYS, columns_of
 from saeviz.values.score_input import IndividualRatings, ScoreInput
-from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
+from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
 from saeviz.values.streams import FeatureStream
 
 if TYPE_CHECKING:
@@ -82,34 +84,13 @@ class Score(Stage):
         items = session.dataset.extracted
         inputs = list(_score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
-        columns: list[ScoreColumn] = []
         of_images: dict[str, Any] = {f"l0.{data.space}": _n_active(data) for data in inputs}
         of_images |= _given_by_extractors(session, items)
-        facts: dict[str, Any] = {}
-        ratings = session.dataset.ratings
-        targets = {None, *ratings, *of_images}
-        given = GivenColumns()
-        for config in session.config.scorers:
-            who = session.components.who(config)
-            so_far = {name: values.astype(float) for name, values in of_images.items()}
-            seen = [replace(data, of_images=so_far).locked() for data in inputs]
-            for result in session.components.guarded(config, _run_scorer(session.components.build(config), seen)):
-                if not isinstance(result, ScoreFact | ScoreColumn | ImageColumn):
-                    raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
-                handover.result(who, result, len(items))
-                named = renamed(result, config.name)
-                if isinstance(named, ScoreFact):
-                    facts[named.name] = plain(named.value)
-                elif isinstance(named, ImageColumn):
-                    _refuse_another_of_its_name(named, of_images, who)
-                    of_images[named.name] = named.values
-                    targets.add(named.name)
-                else:
-                    _refuse_foreign_column(named, session.dataset.spaces, targets, f"{config.place}: {config.use}")
-                    given.add(named, config)
-                    columns.append(named)
+        ratings, rundir = session.dataset.ratings, session.rundir
+        with atomic_folder(rundir.pairs) as folder:
+            pairs = PairFiles(folder, session.dataset.spaces)
+            columns, facts = self._results(session, inputs, of_images, pairs)
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
-        rundir = session.rundir
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
         rundir.write_table(rundir.correlations, _correlations_table(session, columns, [*ratings, *further]))
@@ -123,7 +104,40 @@ class Score(Stage):
             "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
         }
         outputs = [rundir.scores, rundir.correlations, rundir.top_images, rundir.images]
-        return {"counts": counts, "facts": facts, "outputs": outputs}
+        return {"counts": counts, "facts": facts, "outputs": [*outputs, *files_of_pairs(rundir.pairs)]}
+
+    def _results(
+        self, session: Session, inputs: list[ScoreInput], of_images: dict[str, Any], pairs: PairFiles
+    ) -> tuple[list[ScoreColumn], dict[str, Any]]:
+        """The columns and facts of all scorers. Their columns of images and their pairs are added to the others'."""
+        columns: list[ScoreColumn] = []
+        facts: dict[str, Any] = {}
+        targets = {None, *session.dataset.ratings, *of_images}
+        given = GivenColumns()
+        for config in session.config.scorers:
+            who = session.components.who(config)
+            so_far = {name: values.astype(float) for name, values in of_images.items()}
+            seen = [replace(data, of_images=so_far).locked() for data in inputs]
+            for result in session.components.guarded(config, _run_scorer(session.components.build(config), seen)):
+                if not isinstance(result, ScoreResult):
+                    raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
+                handover.result(who, result, inputs[0].n_items)
+                named = renamed(result, config.name)
+                if isinstance(named, ScoreFact):
+                    facts[named.name] = plain(named.value)
+                elif isinstance(named, ImageColumn):
+                    _refuse_another_of_its_name(named, of_images, who)
+                    of_images[named.name] = named.values
+                    targets.add(named.name)
+                else:
+                    of = named.targets if isinstance(named, PairBlock) else (named.target,)
+                    _refuse_foreign(named, of, session.dataset.spaces, targets, f"{config.place}: {config.use}")
+                    if isinstance(named, PairBlock):
+                        pairs.add(named, f"{config.place}: {config.use}")
+                    else:
+                        given.add(named, config)
+                        columns.append(named)
+        return columns, facts
 
 
 def _check_names(session: Session) -> None:
@@ -243,7 +257,7 @@ def _individual(name: str, items: list[ImageItem]) -> IndividualRatings:
     )
 
 
-def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn | ScoreFact | ImageColumn]:
+def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreResult]:
     given: list[ScoreColumn] = []
     for data in inputs:
         for result in scorer.score(data):
@@ -254,14 +268,19 @@ def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreColumn |
         yield from scorer.combine(given)
 
 
-def _refuse_foreign_column(
-    column: ScoreColumn, spaces: Collection[FeatureSpace], targets: Collection[str | None], who: str
+def _refuse_foreign(
+    given: ScoreColumn | PairBlock,
+    of: Iterable[str | None],
+    spaces: Collection[FeatureSpace],
+    targets: Collection[str | None],
+    who: str,
 ) -> None:
-    """Raise `PluginError` for a column of an unknown space or rating, which no table could hold."""
-    if column.space not in spaces:
-        raise PluginError(f"{who} gave {column.name!r} of {column.space}, which is not a space of this run")
-    if column.target not in targets:
-        raise PluginError(f"{who} gave {column.name!r} for {column.target!r}, which is not a rating of this run")
+    """Raise `PluginError` for scores of an unknown space or rating, which no table could hold."""
+    if given.space not in spaces:
+        raise PluginError(f"{who} gave {given.name!r} of {given.space}, which is not a space of this run")
+    for target in of:
+        if target not in targets:
+            raise PluginError(f"{who} gave {given.name!r} for {target!r}, which is not a rating of this run")
 
 
 def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who: str) -> None:
