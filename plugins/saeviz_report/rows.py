@@ -19,7 +19,17 @@ _MONOSEMANTICITY = {
     "monosemanticity", "ms_class", "ms_note", "ms_baseline_mean", "ms_baseline_sd", "ms_null_mean", "ms_null_sd",
     "ms_z", "ms_p", "ms_q", "monosemanticity_2", "ms_class_2",
 }  # fmt: skip
-_SHOWN_ELSEWHERE = {*saeviz.KEYS, "n_active", "max", "mean", "cluster", "cluster_size", *_MONOSEMANTICITY}
+_SHOWN_ELSEWHERE = {
+    *saeviz.KEYS,
+    "n_active",
+    "max",
+    "mean",
+    "cluster",
+    "cluster_size",
+    "map_x",
+    "map_y",
+    *_MONOSEMANTICITY,
+}
 _OF_A_RELATION = ["n", "n_active", "r", "p", "q", "ci_low", "ci_high", "significant"]
 _HELD_OUT = [
     *(f"{name}_held_out" for name in ("n", "r", "p", "q", "ci_low", "ci_high")),

@@ -87,6 +87,7 @@ class Summary:
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     notes: Sequence[str]
+    has_explorer: bool
 
 
 def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
@@ -109,6 +110,7 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         config=config,
         versions=run.manifest.get("versions") or {},
         notes=_notes(run, correlations, config, labelled),
+        has_explorer=(run.dir / "explorer" / "index.html").is_file(),
     )
 
 

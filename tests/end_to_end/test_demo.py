@@ -28,7 +28,8 @@ def folder(tmp_path_factory) -> Path:
 def demo(folder) -> saeviz.Run:
     ended = run_process("demo", cwd=folder)
     assert ended.code == ExitCode.DONE, ended
-    assert Path(ended.out.strip()) == folder / "runs" / "demo" / "report" / "index.html"
+    pages = [folder / "runs" / "demo" / name / "index.html" for name in ("explorer", "report")]
+    assert [Path(line) for line in ended.out.splitlines()] == pages
     return saeviz.open_run(folder / "runs" / "demo")
 
 

@@ -170,3 +170,11 @@ def test_the_plugin_offers_the_reporters_html_explorer_and_paper() -> None:
     assert [other.name for other in others] == ["explorer", "paper"]
     assert (spec.name, spec.role, spec.options) == ("html", "reporter", HtmlOptions)
     assert isinstance(HtmlReport(HtmlOptions(), saeviz.Context()), saeviz.Reporter)
+
+
+def test_the_page_leads_to_the_explorer_where_there_is_one(run: FakeRun, write: Write) -> None:
+    address = {"href": "../explorer/index.html"}
+    assert not write().all("a", **address)
+    (run.dir / "explorer").mkdir()
+    (run.dir / "explorer" / "index.html").write_text("an explorer")
+    assert write().one("a", **address).text == "Look through all features and images"
