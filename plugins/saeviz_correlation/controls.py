@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -44,6 +44,15 @@ def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> list[
     Raises `ConfigError` for more than 100 categories, which are no category but a name or an id.
     """
     return [_control(data, name, place) for name in names]
+
+
+def made_from_ratings(data: ScoreInput, columns: Collection[str], ratings: Sequence[str]) -> list[tuple[str, str]]:
+    """Columns of `images.parquet` that were computed from a rating, such as `predicted.beauty`, each with the rating.
+
+    The value of an image then depends on the ratings of others, so it is no control of the kind that p assumes.
+    """
+    own = [name for name in columns if name in data.of_images]
+    return [(name, rating) for name in own for rating in ratings if name.endswith(f".{rating}")]
 
 
 def _control(data: ScoreInput, name: str, place: str) -> Control:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,3 +108,21 @@ def test_the_interval_of_the_held_out_correlation_is_that_of_its_images():
     for side, name in ((-1, "ci_low_held_out"), (1, "ci_high_held_out")):
         expected = np.tanh(np.arctanh(r) + side * 1.959964 / np.sqrt(n - 3))
         np.testing.assert_allclose(columns[name, "liking"], expected, atol=1e-6)
+
+
+def test_a_prediction_of_the_rating_itself_is_a_control_with_a_warning(caplog):
+    generator = np.random.default_rng(3)
+    features, ratings, _ = coded()
+    ratings["calm (1-5)"] = generator.normal(size=300)
+    columns = {"predicted.calm (1-5)": generator.normal(size=300), "l0.layer7.cls": generator.random(300)}
+    data = replace(make_input(features, ratings), of_images=columns)
+    for control, ratings_, warned in (
+        ("predicted.calm (1-5)", None, 1),
+        ("predicted.calm (1-5)", ("liking",), 0),
+        ("l0.layer7.cls", None, 0),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            score(data, scorer=Partial, options=PartialOptions, control=(control,), ratings=ratings_)
+        told = [one for one in caplog.messages if "was computed from the rating 'calm (1-5)' itself" in one]
+        assert len(told) == warned
