@@ -5,6 +5,9 @@ its peak memory and its time measured for one part and multiplied: it keeps ever
 sparse product of features and ratings in float64, p-values from SciPy's incomplete beta function, and sorting them, and
 in memory the p-values of the family. Each scorer is a process of its own.
 
+`python benchmarks/many_targets.py --all-pairs` has `pearson-bh` write all pairs as well, and reads one rating and one
+feature of them.
+
 The features are made up, 800 active on each image; a tenth of the ratings follows one feature each.
 """
 
@@ -14,6 +17,8 @@ import argparse
 import resource
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
@@ -21,6 +26,8 @@ import numpy as np
 from made_up import N_FEATURES, N_IMAGES, score_input
 
 import saeviz
+from saeviz.formats.pairs import PairFiles, files_of_pairs
+from saeviz.formats.parquet import rows_where
 
 SCORERS = ("pearson-bh", "spearman", "point-biserial")
 PART = 100
@@ -33,7 +40,11 @@ def main() -> None:
     parser.add_argument("--ratings", type=int, default=1000)
     parser.add_argument("--scorers", nargs="+", default=SCORERS)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--all-pairs", action="store_true")
     arguments = parser.parse_args()
+    if arguments.all_pairs:
+        write_and_read(arguments.ratings)
+        return
     if arguments.measure:
         use, ratings = arguments.measure
         print(*(floor if use == "floor" else measure)(use, int(ratings)))
@@ -89,6 +100,30 @@ def measure(use: str, ratings: int) -> tuple[float, ...]:
     seconds = process_time() - start
     rows = sum(len(column.values) for column in columns if column.target and column.name.endswith("ci_low"))
     return seconds, peak_now(), before, rows
+
+
+def write_and_read(ratings: int) -> None:
+    """Print what it takes to write all pairs, how large they are, and what it takes to read some."""
+    data = made_up(ratings)
+    scorer: Any = saeviz.component("scorer", "pearson-bh", all_pairs=True)
+    start, writing = process_time(), 0.0
+    with TemporaryDirectory() as folder:
+        pairs = PairFiles(Path(folder), [data.space])
+        list(scorer.score(data))
+        for result in scorer.combine([]):
+            if isinstance(result, saeviz.PairBlock):
+                at = process_time()
+                pairs.add(result, "the benchmark")
+                writing += process_time() - at
+        files = files_of_pairs(Path(folder))
+        print(
+            f"all pairs of {ratings} ratings: {process_time() - start:.0f} s, {writing:.0f} of them for writing, peak "
+            f"{peak_now():.0f} MiB; {len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
+        )
+        for where in ({"rating": list(data.ratings)[ratings // 2]}, {"feature": N_FEATURES // 2}):
+            at = process_time()
+            rows = sum(rows_where(file, where).num_rows for file in files)
+            print(f"{where}: {rows:,} rows in {process_time() - at:.2f} s")
 
 
 def floor(_use: str, ratings: int) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.parquet import ROWS_TOGETHER
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
@@ -51,8 +52,10 @@ class PairFiles:
         if self._schemas.setdefault(block.name, schema) != schema:
             raise PluginError(f"{who} gave pairs {block.name!r} whose columns are not those of the pairs before")
         place = self._folder / f"scorer={block.name}" / f"space={block.space}"
-        place.mkdir(parents=True, exist_ok=True)
-        _write(place / f"part-{len(before):05}.parquet", block, schema, columns_of(block.space, self._spaces))
+        path = place / f"part-{len(before):05}.parquet"
+        with explain_disk_errors(path):
+            place.mkdir(parents=True, exist_ok=True)
+            _write(path, block, schema, columns_of(block.space, self._spaces))
         before.append(block.targets)
 
 

@@ -36,6 +36,8 @@ class ScorerContract:
         assert isinstance(scorer, Scorer)
 
     def test_gives_columns_of_the_space_and_facts(self, scorer: Scorer) -> None:
+        import numpy as np
+
         data = score_input()
         results = list(scorer.score(data))
         if isinstance(scorer, FamilyScorer):
@@ -53,6 +55,7 @@ class ScorerContract:
         assert all(block.space == data.space and data.ratings.keys() >= set(block.targets) for block in pairs)
         targets = [(block.name, target) for block in pairs for target in block.targets]
         assert len(set(targets)) == len(targets), "two blocks have the same pairs"
+        assert not any(np.isinf(values).any() for block in pairs for values in block.values.values())
 
     def test_scores_are_numbers_nan_or_text(self, scorer: Scorer) -> None:
         import numpy as np

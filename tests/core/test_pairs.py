@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +127,86 @@ def test_mistakes_of_a_scorer_are_named_and_leave_the_files_as_they_are(run_with
         run_with(yields)
     assert [path.read_bytes() for path in files(run)] == before
     assert not list(run.dir.glob(".saeviz-*"))
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_files_as_they_are(run_with, monkeypatch):
+    run = run_with()
+    before = [path.read_bytes() for path in files(run)]
+
+    def fail(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
+    with pytest.raises(saeviz.RunDirError, match=r"part-00000\.parquet cannot be written: .*free some space"):
+        run_with(GOOD + " ")
+    assert [path.read_bytes() for path in files(run)] == before
+    assert not list(run.dir.glob(".saeviz-*"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pandas, pyarrow.parquet, scipy.sparse, tqdm, filelock  # once, for all the processes that are forked and killed
+import saeviz
+import saeviz.testing.fakes
+
+folder = Path(sys.argv[1])
+os.fsync = lambda descriptor: None  # only a machine that goes down needs it
+
+def run(plugin, number):
+    plugins = [folder / plugin, "module:saeviz.testing.fakes"]
+    settings = ["scorers=[{use='sums'}]", f"run.dir={folder / str(number)}"]
+    saeviz.run(folder / "fake.toml", settings=settings, plugins=plugins, plan=saeviz.Plan(last="score"))
+
+for number in range(1, 30):
+    process = os.fork()
+    if not process:
+        seen = []
+        def watch(event, _given):
+            if event == "os.rename":
+                seen.append(event)
+                if len(seen) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            run("old.py", number)
+            sys.addaudithook(watch)
+            run("new.py", number)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    ended = os.waitpid(process, 0)[1]
+    if ended != signal.SIGKILL:
+        sys.exit(ended)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_killed_at_any_rename_there_are_old_files_new_ones_or_none(fake_run):
+    """None only between the two renames that exchange the folders; the same run then makes them all."""
+    folder = fake_run.parent
+    for name, p in (("old", "0.5"), ("new", "1e-300")):
+        (folder / f"{name}.py").write_text(PLUGIN.replace("{yields}", GOOD.replace("1e-300", p)))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    found = [
+        sorted({value for path in (folder / str(number)).glob("pairs/*/*/*") for value in pd.read_parquet(path)["p"]})
+        for number in numbers
+    ]
+    order = [[0.5], [], [1e-300]]
+    assert [order.index(one) for one in found] == sorted(order.index(one) for one in found), "never a mixture"
+    assert found.count([]) == 1
+    assert {0.5, 1e-300} == {value for one in found for value in one}
+    for number in (found.index([]), 0):
+        run = saeviz.run(
+            fake_run,
+            settings=["scorers=[{use='sums'}]", f"run.dir={folder / str(numbers[number])}"],
+            plugins=[folder / "new.py", "module:saeviz.testing.fakes"],
+            plan=saeviz.Plan(last="score"),
+        )
+        assert set(run.pairs("noise")["p"]) == {1e-300}
+        assert not list(run.dir.glob(".saeviz-*"))
 
 
 def test_files_of_an_earlier_run_are_removed(run_with):

@@ -361,6 +361,18 @@ class Remembers(fakes.FakeScorer):
         yield saeviz.ScoreColumn("seen", data.space, np.full(data.space.n_features, self.seen))
 
 
+class RepeatsPairs(fakes.FakeScorer):
+    def score(self, data):
+        shape = len(data.ratings), data.space.n_features
+        yield from 2 * [saeviz.PairBlock("pairs", data.space, tuple(data.ratings), {"r": np.zeros(shape)})]
+
+
+class DividesPairsByZero(fakes.FakeScorer):
+    def score(self, data):
+        shape = len(data.ratings), data.space.n_features
+        yield saeviz.PairBlock("pairs", data.space, tuple(data.ratings), {"r": np.full(shape, np.inf)})
+
+
 class CombinesIntoItself(fakes.FakeScorer):
     def combine(self, columns):
         return list(columns)
@@ -375,6 +387,8 @@ class CombinesIntoItself(fakes.FakeScorer):
         (FillsInRatings, "test_does_not_change_what_it_was_given"),
         (Remembers, "test_says_the_same_twice"),
         (Remembers, "test_several_spaces_stay_apart"),
+        (RepeatsPairs, "test_gives_columns_of_the_space_and_facts"),
+        (DividesPairsByZero, "test_gives_columns_of_the_space_and_facts"),
         (CombinesIntoItself, "test_further_columns_of_the_family"),
     ],
 )
