@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from saeviz.formats.accuracy import Estimate, area_under_curve, mean_of, proportion
-from saeviz.formats.files import append_line, write_atomic
-from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
+from saeviz.formats.lines import FeatureLines, checked_line
 from saeviz.formats.plain import plain
 from saeviz.values.features import Feature
 from saeviz.values.keys import feature_of, key_of
@@ -177,22 +175,4 @@ def table_of(judgements: Iterable[Judgement], powerless: str = "") -> pd.DataFra
     return table.astype(COLUMNS | ({"layer": "str"} if named else {}))
 
 
-def read_judgements(path: Path) -> dict[Feature, Judgement]:
-    """The judgements by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
-    found = rows_in(path, Judgement.from_json, "recreate it with --redo judge")
-    return {one.feature: one for one in found}
-
-
-def mend_judgements(path: Path) -> int:
-    """Remove damaged lines and return their number."""
-    return keep_whole_lines(path, Judgement.from_json)
-
-
-def append_judgement(path: Path, judgement: Judgement) -> None:
-    """Append one judgement; durable when this returns."""
-    append_line(path, judgement.as_text())
-
-
-def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
-    """Replace the file."""
-    write_atomic(path, "".join(f"{one.as_text()}\n" for one in judgements))
+JUDGEMENTS = FeatureLines(Judgement.from_json, "judge")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeviz.formats.files import append_line, write_atomic
-from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
+from saeviz.formats.lines import FeatureLines, checked_line
 from saeviz.values.features import Feature
 from saeviz.values.keys import feature_of, key_of
 
@@ -54,25 +52,7 @@ class LabelScores(NamedTuple):
         return cls(feature_of(row), row["label"], row["key"], scores)
 
 
-def read_scores(path: Path) -> dict[Feature, LabelScores]:
-    """The scores by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
-    found = rows_in(path, LabelScores.from_json, "recreate it with --redo judge-ratings")
-    return {one.feature: one for one in found}
-
-
-def mend_scores(path: Path) -> int:
-    """Remove damaged lines and return their number."""
-    return keep_whole_lines(path, LabelScores.from_json)
-
-
-def append_scores(path: Path, scores: LabelScores) -> None:
-    """Append the scores of one label; durable when this returns."""
-    append_line(path, scores.as_text())
-
-
-def write_scores(path: Path, scores: Iterable[LabelScores]) -> None:
-    """Replace the file."""
-    write_atomic(path, "".join(f"{one.as_text()}\n" for one in scores))
+LABEL_SCORES = FeatureLines(LabelScores.from_json, "judge-ratings")
 
 
 def ratings_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

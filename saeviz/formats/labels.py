@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from saeviz.formats.files import append_line, write_atomic
-from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
+from saeviz.formats.lines import FeatureLines, checked_line
 from saeviz.formats.plain import plain
 from saeviz.values.features import Feature
 from saeviz.values.keys import feature_of, key_of
@@ -68,22 +66,4 @@ class LabelLine(NamedTuple):
         )
 
 
-def read_labels(path: Path) -> dict[Feature, LabelLine]:
-    """The labels by feature; the last line of a feature counts. Raises `RunDirError` for a damaged file."""
-    lines = rows_in(path, LabelLine.from_json, "recreate it with --redo label")
-    return {line.feature: line for line in lines}
-
-
-def mend_labels(path: Path) -> int:
-    """Remove damaged lines and return their number."""
-    return keep_whole_lines(path, LabelLine.from_json)
-
-
-def append_label(path: Path, line: LabelLine) -> None:
-    """Append one label; durable when this returns."""
-    append_line(path, line.as_text())
-
-
-def write_labels(path: Path, lines: Iterable[LabelLine]) -> None:
-    """Replace the file."""
-    write_atomic(path, "".join(f"{line.as_text()}\n" for line in lines))
+LABELS = FeatureLines(LabelLine.from_json, "label")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from saeviz.formats.files import read_lines, whole_lines, write_atomic
+from saeviz.formats.files import append_line, read_lines, whole_lines, write_atomic
 from saeviz.values.errors import RunDirError, SaevizError
+from saeviz.values.features import Feature
 
 T = TypeVar("T")
 CHECK = "check"
@@ -63,6 +65,46 @@ def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> i
     if len(whole) < n_lines:
         write_atomic(path, b"".join(line + b"\n" for line in whole))
     return n_lines - len(whole)
+
+
+class OfFeature(Protocol):
+    """What a line says of a feature."""
+
+    @property
+    def feature(self) -> Feature:
+        """The feature."""
+        ...
+
+    def as_text(self) -> str:
+        """The line."""
+        ...
+
+
+Line = TypeVar("Line", bound=OfFeature)
+
+
+@dataclass(frozen=True)
+class FeatureLines(Generic[Line]):
+    """A file with lines of features, of which the last one of a feature counts. `stage` makes it again."""
+
+    parse: Callable[[dict[str, Any]], Line]
+    stage: str
+
+    def read(self, path: Path) -> dict[Feature, Line]:
+        """The lines by feature. Raises `RunDirError` for a damaged file."""
+        return {line.feature: line for line in rows_in(path, self.parse, f"recreate it with --redo {self.stage}")}
+
+    def mend(self, path: Path) -> int:
+        """Remove damaged lines and return their number."""
+        return keep_whole_lines(path, self.parse)
+
+    def append(self, path: Path, line: Line) -> None:
+        """Append one line; durable when this returns."""
+        append_line(path, line.as_text())
+
+    def write(self, path: Path, lines: Iterable[Line]) -> None:
+        """Replace the file."""
+        write_atomic(path, "".join(f"{line.as_text()}\n" for line in lines))
 
 
 def _is_whole(line: bytes, parse: Callable[[dict[str, Any]], object]) -> bool:

@@ -12,7 +12,7 @@ from saeviz.contract.roles import HasModelFiles, HeatmapExtractor, SingleImageEx
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import table_of
 from saeviz.formats.label_scores import ratings_table
-from saeviz.formats.labels import read_labels
+from saeviz.formats.labels import LABELS
 from saeviz.formats.pairs import read_pairs
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
@@ -152,7 +152,7 @@ class Run:
     def labels(self) -> Mapping[Feature, FeatureLabel]:
         """The labels of features; empty in a run without a labeler."""
         self._rundir.verify(self._rundir.labels, "label")
-        return {feature: line.label for feature, line in read_labels(self._rundir.labels).items()}
+        return {feature: line.label for feature, line in LABELS.read(self._rundir.labels).items()}
 
     @cached_property
     def judgements(self) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 import saeviz
 from saeviz.formats.accuracy import mean_of, proportion
-from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of
+from saeviz.formats.judgements import JUDGEMENTS, JudgedImage, Judgement, table_of
 from saeviz.pipeline.naming.power import power_of
 from tests.judged_runs import write_run
 
@@ -88,7 +88,7 @@ def test_a_judge_with_power_still_lets_wrong_names_fail(run_file, caplog):
 @pytest.mark.slow
 def test_seen_images_are_those_that_the_labeler_saw_and_stand_among_the_others(run_file):
     run = saeviz.run(run_file)
-    lines = [one for one in read_judgements(run.dir / "judgements.jsonl").values() if one.images]
+    lines = [one for one in JUDGEMENTS.read(run.dir / "judgements.jsonl").values() if one.images]
     assert lines
     for one in lines:
         top = {image.item.item_id for image in run.top_images(one.feature, 6)}

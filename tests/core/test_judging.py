@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 import saeviz
 from saeviz.formats.accuracy import area_under_curve, mean_of, proportion
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements, table_of, verdict
+from saeviz.formats.judgements import JUDGEMENTS, JudgedImage, Judgement, table_of, verdict
 from saeviz.pipeline.run import Plan
 from tests.judged_runs import write_run
 
@@ -118,7 +118,7 @@ def plugin(run_file, monkeypatch):
 
 
 def lines_of(run):
-    return list(read_judgements(run.dir / "judgements.jsonl").values())
+    return list(JUDGEMENTS.read(run.dir / "judgements.jsonl").values())
 
 
 def activations_of(run, feature):

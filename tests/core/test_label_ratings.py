@@ -9,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 from statsmodels.stats.multitest import multipletests
 
 import saeviz
-from saeviz.formats.label_scores import LabelScores, ratings_table, read_scores
+from saeviz.formats.label_scores import LABEL_SCORES, LabelScores, ratings_table
 from saeviz.pipeline.run import Plan
 from tests.conftest import FAKES
 from tests.judged_runs import write_run
@@ -89,7 +89,7 @@ def finished(clean_environment, tmp_path_factory):
 
 
 def scores_of(run):
-    return read_scores(run.dir / "label_scores.jsonl")
+    return LABEL_SCORES.read(run.dir / "label_scores.jsonl")
 
 
 def activations_of(run, feature):
@@ -370,5 +370,5 @@ def test_scores_survive_the_file(tmp_path):
     feature = saeviz.Feature("stage-2", "frame-max", 7, "video")
     given = LabelScores(feature, "a “name”", "key", {"a/1": 0.25, "b": None})
     (tmp_path / "scores.jsonl").write_text(given.as_text() + "\n")
-    assert read_scores(tmp_path / "scores.jsonl") == {feature: given}
+    assert LABEL_SCORES.read(tmp_path / "scores.jsonl") == {feature: given}
     assert ratings_table([{"layer": "stage-2", "n": 3, "feature": 7}])["layer"].tolist() == ["stage-2"]

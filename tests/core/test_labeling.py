@@ -12,7 +12,8 @@ from threading import Barrier, Event, Lock
 import pytest
 
 import saeviz
-from saeviz.formats.labels import read_labels
+from saeviz.formats.labels import LABELS
+from saeviz.formats.lines import FeatureLines
 from saeviz.pipeline.run import Plan
 from saeviz.pipeline.threads import outcomes
 from tests.conftest import FAKE_RUN, FAKES
@@ -98,15 +99,18 @@ def threads_run(tmp_path):
 
 
 def labels_of(run: saeviz.Run) -> list[saeviz.Feature]:
-    return list(read_labels(run.dir / "labels.jsonl"))
+    return list(LABELS.read(run.dir / "labels.jsonl"))
 
 
 def test_names_are_made_in_threads_kept_at_once_and_put_in_order(threads_run, monkeypatch):
     made = []
-    append = saeviz.formats.labels.append_label
-    monkeypatch.setattr(
-        "saeviz.pipeline.stages.label.append_label", lambda path, line: (made.append(line), append(path, line))
-    )
+    append = FeatureLines.append
+
+    def append_and_note(lines, path, line):
+        made.append(line)
+        append(lines, path, line)
+
+    monkeypatch.setattr(FeatureLines, "append", append_and_note)
     run = saeviz.run(threads_run, settings=["labeler.seconds=0.02"])
     assert [line.feature for line in made] != [one.feature for one in run.selected], "they were ready in another order"
     assert labels_of(run) == [one.feature for one in run.selected]

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 import saeviz
 from saeviz import ExitCode
-from saeviz.formats.judgements import read_judgements
+from saeviz.formats.judgements import JUDGEMENTS
 from saeviz_gallery.panel import PANEL
 from tests.conftest import run_process
 
@@ -99,7 +99,7 @@ def test_wrong_labels_fail(folder, demo):
     judged = demo.judgements[demo.judgements["verdict"] == "confirmed"]
     named = [(saeviz.Feature(int(row.layer), row.tokens, int(row.feature)), row.label) for row in judged.itertuples()]
     images = {item.item_id: item for item in demo.items}
-    lines = read_judgements(demo.dir / "judgements.jsonl")
+    lines = JUDGEMENTS.read(demo.dir / "judgements.jsonl")
     labeler = demo_labeler(demo)
     verdicts = []
     for number, (feature, name) in enumerate(named):

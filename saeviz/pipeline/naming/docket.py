@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.formats.judgements import JudgedImage, Judgement, read_judgements
+from saeviz.formats.judgements import JUDGEMENTS, JudgedImage, Judgement
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.trials import Trial, trials
 from saeviz.pipeline.naming.wanted import lines_of
@@ -39,7 +39,7 @@ class Docket:
         """The docket of these trials. A trial with too few images is settled without the judge."""
         made_by = [session.components.identity(config), session.dataset.data_digest]
         cases = {_key(made_by, trial): trial for trial in drawn}
-        known = read_judgements(session.rundir.judged)
+        known = JUDGEMENTS.read(session.rundir.judged)
         kept = {key: known[case.feature] for key, case in cases.items() if _is_known(known.get(case.feature), key)}
         kept |= {key: judgement_of(case, key, ()) for key, case in cases.items() if case.reason}
         return cls(cases, kept)

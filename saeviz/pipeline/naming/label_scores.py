@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import LabelJudge, MeteredJudge
-from saeviz.formats.label_scores import LabelScores, read_scores
+from saeviz.formats.label_scores import LABEL_SCORES, LabelScores
 from saeviz.formats.labels import LabelLine
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.held_out import images_to_rate
@@ -66,6 +66,6 @@ class ScoreSheet:
         labels = {
             digest_of([made_by, str(line.feature), line.label.label, line.label.description]): line for line in named
         }
-        known = read_scores(session.rundir.label_scores)
+        known = LABEL_SCORES.read(session.rundir.label_scores)
         kept = {key: known[line.feature] for key, line in labels.items() if line.feature in known}
         return cls(labels, images_to_rate(session), {key: one for key, one in kept.items() if one.key == key})

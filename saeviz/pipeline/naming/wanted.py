@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.formats.labels import LabelLine, ShownIds, read_labels
+from saeviz.formats.labels import LABELS, LabelLine, ShownIds
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.requests import label_requests
 from saeviz.pipeline.session import Session
@@ -31,7 +31,7 @@ class Wanted:
         """The labels needed by the run directory; raises `RunDirError` if no features have been selected yet."""
         made_by = [session.components.identity(config), session.dataset.data_digest]
         requests = {_key(made_by, request): request for request in label_requests(session)}
-        known = read_labels(session.rundir.labels)
+        known = LABELS.read(session.rundir.labels)
         kept = {
             key: known[request.feature]._replace(shown=shown_by(request))
             for key, request in requests.items()
@@ -54,7 +54,7 @@ def shown_by(request: LabelRequest) -> ShownIds:
 
 def lines_of(session: Session) -> list[LabelLine]:
     """The lines of labels, each with what the labeler was given; where one does not say, it is put together again."""
-    lines = [*read_labels(session.rundir.labels).values()]
+    lines = [*LABELS.read(session.rundir.labels).values()]
     if all(line.shown for line in lines):
         return lines
     again = {request.feature: shown_by(request) for request in label_requests(session)}

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from saeviz.formats.judgements import append_judgement, mend_judgements, table_of, write_judgements
-from saeviz.formats.labels import read_labels
+from saeviz.formats.judgements import JUDGEMENTS, table_of
+from saeviz.formats.labels import LABELS
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.calls import answers, judge_of, scores_of, usage_of
 from saeviz.pipeline.naming.docket import Docket, judgement_of
@@ -38,7 +38,7 @@ class Judge(Stage):
 
     def identity(self, session: Session) -> Any:
         """The judge, the number of images it sees, and the labels."""
-        labels = [line.as_text() for line in read_labels(session.rundir.labels).values()]
+        labels = [line.as_text() for line in LABELS.read(session.rundir.labels).values()]
         judge = session.components.identity(session.config.judge)
         return [judge, session.config.run.judge_images, session.digests["label"], digest_of(labels)]
 
@@ -58,11 +58,11 @@ class Judge(Stage):
             rundir.judged.unlink(missing_ok=True)
             rundir.write_table(rundir.judgements, table_of([]))
             return {"counts": {"judged": 0}, "outputs": [rundir.judgements]}
-        if n_damaged := mend_judgements(rundir.judged):
+        if n_damaged := JUDGEMENTS.mend(rundir.judged):
             logger.warning("judge: %d lines of %s are damaged; their labels are judged again", n_damaged, rundir.judged)
         docket = Docket.of(session, config)
         kept = dict(docket.kept)
-        write_judgements(rundir.judged, kept.values())
+        JUDGEMENTS.write(rundir.judged, kept.values())
         logger.info("judge: %d of %d labels to judge with %s", len(docket.waiting), len(docket.cases), config.use)
         usage = {}
         if docket.waiting:
@@ -74,10 +74,10 @@ class Judge(Stage):
             with closing(answers(ask, docket.waiting, judge, session, "judged")) as judged:
                 for key, scores in judged:
                     kept[key] = judgement_of(docket.cases[key], key, scores)
-                    append_judgement(rundir.judged, kept[key])
+                    JUDGEMENTS.append(rundir.judged, kept[key])
             usage = usage_of(judge)
         judgements = [kept[key] for key in docket.cases if key in kept]
-        write_judgements(rundir.judged, judgements)
+        JUDGEMENTS.write(rundir.judged, judgements)
         power = power_of(judgements)
         table = table_of(judgements, power.reason)
         rundir.write_table(rundir.judgements, table)

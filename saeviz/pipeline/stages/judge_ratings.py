@@ -8,8 +8,8 @@ from math import isnan
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.formats.label_scores import LabelScores, append_scores, mend_scores, write_scores
-from saeviz.formats.labels import read_labels
+from saeviz.formats.label_scores import LABEL_SCORES, LabelScores
+from saeviz.formats.labels import LABELS
 from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.naming.calls import answers, judge_of, scores_of, usage_of
 from saeviz.pipeline.naming.estimates import rating_takes
@@ -46,7 +46,7 @@ class JudgeRatings(Stage):
 
     def identity(self, session: Session) -> Any:
         """The judge, the number of images, and the labels."""
-        labels = [line.as_text() for line in read_labels(session.rundir.labels).values()]
+        labels = [line.as_text() for line in LABELS.read(session.rundir.labels).values()]
         judge = session.components.identity(_judge(session))
         return [judge, session.config.run.rating_images, session.digests["label"], digest_of(labels)]
 
@@ -63,13 +63,13 @@ class JudgeRatings(Stage):
         """Score labels without scores. One that cannot be scored is recorded as a failure."""
         rundir, config = session.rundir, _judge(session)
         path = rundir.label_scores
-        if n_damaged := mend_scores(path):
+        if n_damaged := LABEL_SCORES.mend(path):
             logger.warning("judge-ratings: %d lines of %s are damaged; their labels are scored again", n_damaged, path)
-        sheet = ScoreSheet.of(session, config, read_labels(rundir.labels).values())
+        sheet = ScoreSheet.of(session, config, LABELS.read(rundir.labels).values())
         judge = judge_of(session, config)
         kept, waiting = dict(sheet.kept), sheet.waiting(judge)
         n_labels = len({case.key for case in waiting.values()})
-        write_scores(path, kept.values())
+        LABEL_SCORES.write(path, kept.values())
         logger.info(
             "judge-ratings: %d of %d labels to score on %d held-out images with %s",
             *(n_labels, len(sheet.labels), len(sheet.images), config.use),
@@ -87,10 +87,10 @@ class JudgeRatings(Stage):
                     key, line = waiting[call].key, waiting[call].line
                     earlier = kept[key].scores if key in kept else {}
                     kept[key] = LabelScores(line.feature, line.label.label, key, {**earlier, **scores})
-                    append_scores(path, kept[key])
+                    LABEL_SCORES.append(path, kept[key])
             usage = usage_of(judge)
         given = [kept[key] for key in sheet.labels if key in kept]
-        write_scores(path, given)
+        LABEL_SCORES.write(path, given)
         complete = [one for one in given if all(item.item_id in one.scores for item in sheet.images)]
         table = label_ratings(session, complete, sheet.images)
         rundir.write_table(rundir.label_ratings, table)

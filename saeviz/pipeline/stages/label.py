@@ -9,7 +9,7 @@ from typing import Any
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import Labeler
-from saeviz.formats.labels import LabelLine, append_label, mend_labels, write_labels
+from saeviz.formats.labels import LABELS, LabelLine
 from saeviz.formats.selection import write_names
 from saeviz.pipeline.naming.calls import answers, usage_of
 from saeviz.pipeline.naming.estimates import naming_takes
@@ -59,11 +59,11 @@ class Label(Stage):
             path.unlink(missing_ok=True)
             write_names(session.rundir, {})
             return {"counts": {"labeled": 0}, "outputs": [session.rundir.selected]}
-        if n_damaged := mend_labels(path):
+        if n_damaged := LABELS.mend(path):
             logger.warning("label: %d lines of %s are damaged; their features are named again", n_damaged, path)
         wanted = Wanted.of(session, config)
         kept = dict(wanted.kept)
-        write_labels(path, kept.values())
+        LABELS.write(path, kept.values())
         logger.info("label: %d of %d features to name with %s", len(wanted.waiting), len(wanted.requests), config.use)
         usage = {}
         if wanted.waiting:
@@ -76,9 +76,9 @@ class Label(Stage):
                 for key, label in names:
                     request = wanted.requests[key]
                     kept[key] = LabelLine(request.feature, key, label, shown_by(request))
-                    append_label(path, kept[key])
+                    LABELS.append(path, kept[key])
             usage = usage_of(labeler)
-        write_labels(path, [kept[key] for key in wanted.requests if key in kept])
+        LABELS.write(path, [kept[key] for key in wanted.requests if key in kept])
         write_names(session.rundir, {line.feature: line.label for line in kept.values()})
         n_labeled = sum(bool(line.label.label) for line in kept.values())
         outputs = [path, session.rundir.selected]  # it has the names, too

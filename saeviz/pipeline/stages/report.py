@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saeviz.formats.judgements import read_judgements
-from saeviz.formats.label_scores import read_scores
-from saeviz.formats.labels import read_labels
+from saeviz.formats.judgements import JUDGEMENTS
+from saeviz.formats.label_scores import LABEL_SCORES
+from saeviz.formats.labels import LABELS
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.results.run import Run
@@ -22,21 +22,21 @@ class Report(Stage):
 
     def identity(self, session: Session) -> Any:
         """The reporters and the results of all earlier stages."""
-        names = read_labels(
+        names = LABELS.read(
             session.rundir.labels
         )  # more of them may be there than when the labeler was last interrupted
         return [
             [session.components.identity(config) for config in session.config.reporters],
             session.digests["judge"],
             [line.as_text() for line in names.values()],
-            [one.as_text() for one in read_judgements(session.rundir.judged).values()],
+            [one.as_text() for one in JUDGEMENTS.read(session.rundir.judged).values()],
             *self._label_scores(session),
         ]
 
     def _label_scores(self, session: Session) -> list[Any]:
         if not session.config.run.rating_images:
             return []
-        scores = read_scores(session.rundir.label_scores).values()
+        scores = LABEL_SCORES.read(session.rundir.label_scores).values()
         return [session.digests["judge-ratings"], [one.as_text() for one in scores]]
 
     def is_complete(self, session: Session) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from saeviz.contract import handover
-from saeviz.formats.labels import read_labels
+from saeviz.formats.labels import LABELS
 from saeviz.formats.selection import write_selected
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
@@ -41,7 +41,7 @@ class Select(Stage):
             selected = handover.selection(
                 session.components.who(session.config.selector), found, session.dataset.spaces
             )
-        labels = {feature: line.label for feature, line in read_labels(rundir.labels).items()}
+        labels = {feature: line.label for feature, line in LABELS.read(rundir.labels).items()}
         write_selected(rundir, selected, table, labels)
         tiers = Counter(choice.tier for choice in selected)
         if selected:
