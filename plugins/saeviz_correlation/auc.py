@@ -26,7 +26,7 @@ from saeviz_correlation.targets import Targets, make_targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray, IntArray, Mask
+    from saeviz.typing import CSR, FloatArray, IntArray, Mask
     from saeviz_correlation.clusters import Clusters
 
 
@@ -111,6 +111,13 @@ class AUC(CorrelationScorer):
                     self.add(largest[place], ranks, found)
         return [_joined(of_targets) for of_targets in parts]
 
+    def add(self, largest: LargestCorrelations, block: CSR, found: Correlations) -> None:
+        """Permute the ratings, of which each has tested features of its own."""
+        assert isinstance(found, Areas)  # noqa: S101 - `correlate` made them
+        n_positive = found.n_positive[None, :]
+        rough = _is_rough({"n": found.targets.n, "n_active": found.n_active[:, None], "n_positive": n_positive})
+        largest.add(block, found.spread_of_active(self.options.min_active), tested=~rough)
+
     def p_of(self, r: FloatArray, df: int) -> FloatArray:
         """The p of a correlation between ranks and a binary rating, which is that of the area under the curve."""
         return p_of_rank_correlation(r, df + 2)
@@ -141,7 +148,7 @@ class AUC(CorrelationScorer):
                 columns["n_groups"] = found.robust.n_groups
                 columns["expected_groups"] = found.robust.n_groups * found.smaller[place]
             bounds = area_interval(columns["area"], found.variance[:, place], df)
-            is_rough = _is_rough({"n": np.asarray(found.targets.n), "n_active": found.n_active, **columns})
+            is_rough = _is_rough({"n": found.targets.n, "n_active": found.n_active, **columns})
             columns["ci_low"], columns["ci_high"] = (np.where(is_rough, np.nan, bound) for bound in bounds)
             yield name, columns
 
@@ -197,7 +204,7 @@ def _areas(of: _Binary, ties: Ties) -> Areas:
     return Areas(*per_feature, p, variance, precision, of.n_positive, of.df, of.smaller)
 
 
-def _is_rough(values: Mapping[str, NDArray[Any]]) -> Mask:
+def _is_rough(values: Mapping[str, Any]) -> Mask:
     """Whether a feature is too rare, or the target, for the normal approximation, by the columns of a rating."""
     n, n_positive = values["n"], values["n_positive"]
     expected = values["n_active"] * np.minimum(n_positive, n - n_positive) / np.maximum(n, 1)

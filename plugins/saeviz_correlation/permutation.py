@@ -166,10 +166,13 @@ class LargestCorrelations:
         """Whether whole groups exchange their ratings."""
         return self._permutations.of_whole_groups
 
-    def add(self, block: CSR, spread: FloatArray, observed: FloatArray | None = None) -> None:
+    def add(
+        self, block: CSR, spread: FloatArray, observed: FloatArray | None = None, tested: Mask | None = None
+    ) -> None:
         """Add features, CSR `[n_features, n_items]`; those whose `spread` is NaN are left out.
 
-        `observed` `[n_features, n_targets]` is their r, if each is to be counted.
+        `observed` `[n_features, n_targets]` is their r, if each is to be counted. `tested`, of the same shape, says
+        which are members of the family, if not all are.
         """
         if not self.targets.rated.all():
             block = block[:, self.targets.rated]
@@ -189,6 +192,8 @@ class LargestCorrelations:
             permuted = self._permutations.permuted(self.targets, draws)
             for features, part in parts:
                 r = sum(of_images @ permuted[images] for images, of_images in part)
+                if tested is not None:
+                    r *= np.tile(tested[features], len(draws))
                 found = np.maximum(r.max(axis=0), -r.min(axis=0)).reshape(len(draws), -1)
                 np.maximum(self._largest[rows], found, out=self._largest[rows])
                 if at_least is not None:

@@ -199,6 +199,22 @@ def test_max_t_finds_what_is_there_and_no_chance():
     assert facts["auc_permutations"] == 199
 
 
+def test_max_t_goes_by_the_features_that_are_tested_with_each_rating():
+    generator = np.random.default_rng(5)
+    n = 200
+    ratings = {name: (generator.random(n) < share) * 1.0 for name, share in (("few", 0.1), ("half", 0.5))}
+    features = generator.exponential(size=(n, 40))
+    features[:, 10:] *= generator.random((n, 30)) < 0.08  # about 16 images: too rare for the one, not for the other
+    features[:, 0] += ratings["few"]
+    alone = make_input(features[:, :10], {"few": ratings["few"]})
+    given = {"scorer": AUC, "options": AreaOptions, "correction": "max-t", "permutations": 199}
+    expected, _ = score(alone, **given)
+    found, _ = score(make_input(features, ratings), family="rating", **given)
+    assert np.isnan(found["auc_q", "few"][10:]).all()
+    assert np.isfinite(found["auc_q", "half"][10:]).sum() > 20
+    np.testing.assert_array_equal(found["auc_q", "few"][:10], expected["auc_q", "few"])
+
+
 def test_it_is_the_main_relation_where_it_is_the_only_one(hard):
     _, _, (found, facts) = hard
     table = pd.DataFrame({name: values for (name, target), values in found.items() if target == "joy"})
