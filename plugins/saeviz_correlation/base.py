@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.moments import Correlations, RatedSums, joined, r_and_p
 from saeviz_correlation.permutation import LargestCorrelations, Permutations
 from saeviz_correlation.robust import Robustly
+from saeviz_correlation.selection import cutoff
 from saeviz_correlation.targets import Targets, finding_images, make_targets
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from saeviz.typing import CSR, FloatArray, IntArray, Mask
 
+
+FEW_AT_SMALLEST = 10
+"""So many tests with the smallest p that permutations give may be needed for a discovery, without a warning."""
 
 NEED_INTERVALS = ("negligible", "r_corrected", "ci_low_corrected", "ci_high_corrected")
 """Columns that follow from intervals, which permuted ratings do not give."""
@@ -165,6 +170,7 @@ class CorrelationScorer:
             yield from self._of_rating(verdict.tests.space, verdict.tests.rating, kept)
         yield from self.after(verdicts)
         sizes = {name: sum(int(one.member.sum()) for one in group) for name, group in groups.items()}
+        self._warn_of_few_permutations(max(sizes.values(), default=0))
         yield from self._as_facts(self._facts(sizes, verdicts))
 
     def after(self, _verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:
@@ -260,6 +266,25 @@ class CorrelationScorer:
     def _as_facts(self, facts: Mapping[str, object]) -> Iterator[ScoreFact]:
         for name, value in facts.items():
             yield ScoreFact(f"{self.prefix or 'correlation_'}{name}", value)
+
+    def _warn_of_few_permutations(self, n_tests: int) -> None:
+        """Warns if p is too coarse for a family of this size; `max-t` does not go by the p of each test."""
+        correction, smallest = self.options.correction, 1 / (1 + self.options.permutations)
+        if not self.is_permuted or correction == "max-t":
+            return
+        largest_p = cutoff(correction, self.options.alpha, n_tests, 1, None)  # of a single discovery
+        if smallest > largest_p * (1 if correction == "bonferroni" else FEW_AT_SMALLEST):
+            self.context.logger.warning(
+                "%s: with %d permutations no p is below %.2g, and in a family of %d tests %s; use correction = 'max-t'"
+                ", raise permutations, or adjust fewer tests together",
+                self.name,
+                self.options.permutations,
+                smallest,
+                n_tests,
+                "nothing can be significant"
+                if correction == "bonferroni"
+                else f"nothing is significant unless {ceil(smallest / largest_p)} tests have that p",
+            )
 
     def _warn_of_silence(self, tests: Sequence[Tests]) -> None:
         logger = self.context.logger

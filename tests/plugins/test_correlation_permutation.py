@@ -221,3 +221,23 @@ def test_controls_stay_with_their_images_and_what_is_impossible_is_told(caplog):
     many = make_input(generator.random((700, 2)), {"mood": generator.random(700)}, groups=names_of(np.arange(700) // 2))
     with pytest.raises(ConfigError, match="cannot be exchanged within 350 groups, at most 300"):
         score(many, errors="permutation")
+
+
+@pytest.mark.parametrize(
+    ("correction", "permutations", "told"),
+    [
+        ("bh", 99, "in a family of 80 tests nothing is significant unless 16 tests have that p"),
+        ("bh", 499, ""),
+        ("bonferroni", 499, "no p is below 0.002, and in a family of 80 tests nothing can be significant"),
+        ("bonferroni", 1999, ""),
+        ("max-t", 99, ""),
+    ],
+)
+def test_too_few_permutations_for_the_family_are_warned_of(correction, permutations, told, caplog):
+    generator = np.random.default_rng(11)
+    codes = np.repeat(np.arange(12), 3)
+    ratings = {name: generator.normal(size=36) for name in ("mood", "calm")}
+    with caplog.at_level(logging.WARNING):
+        permuted(generator.exponential(size=(36, 40)), ratings, codes, correction=correction, permutations=permutations)
+    messages = [one for one in caplog.messages if "permutations no p is below" in one]
+    assert [told in one for one in messages] == [True] * bool(told)
