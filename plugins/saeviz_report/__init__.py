@@ -24,6 +24,14 @@ class ExplorerOptions(saeviz.Options):
 
     title: str | None = Field(None, description="heading of the page; default: the name of the run directory")
     thumbnail_size: int = Field(208, ge=32, le=1024, description="height of a picture in pixels")
+    heatmaps: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description=(
+            "number of top images of each selected feature on which its card can show where it fires; needs the model"
+        ),
+    )
     single_file: bool = Field(
         default=False, description="whether to write one file, `explorer.html`, to pass on, instead of a folder"
     )

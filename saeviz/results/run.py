@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.combined import field_of_view as view_of
-from saeviz.contract.roles import HasModelFiles, HeatmapExtractor, SingleImageExtractor
+from saeviz.contract.roles import HasModelFiles, HeatmapExtractor
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import table_of
 from saeviz.formats.label_scores import ratings_table
@@ -19,6 +19,7 @@ from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
+from saeviz.results.heatmaps import heatmaps_by
 from saeviz.results.lookup import Clusters, TopItems, has_label_ratings, rows_of
 from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
 from saeviz.values.errors import ConfigError, DataError, RunDirError
@@ -286,15 +287,16 @@ class Run:
         and columns are multiplied, with the same values in the middle of patches. Raises `DataError` if the extractor
         cannot compute heatmaps or its SAE is not for patches.
         """
-        feature, item = self._feature(feature), self._item(item_id)
-        extractor = self._session.components.extractor
-        if isinstance(extractor, HeatmapExtractor):
-            found: Float32Array = extractor.heatmaps([item], feature.site, [feature.index], fine)[0, 0]
-            return found
-        if isinstance(extractor, SingleImageExtractor) and not fine:
-            return extractor.extract_spatial(item, layer=feature.site).heatmap(feature.index)
-        what = "make fine heatmaps" if fine else "look at single images"
-        raise DataError(f"the extractor {self._session.config.extractor.use} cannot {what}")
+        feature = self._feature(feature)
+        return self.heatmaps([feature], item_id, fine=fine)[feature]
+
+    def heatmaps(
+        self, features: Sequence[Feature | str], item_id: str, *, fine: bool = False
+    ) -> dict[Feature, Float32Array]:
+        """The heatmaps of several features on an image, from one look at the image for each site; as `heatmap`."""
+        use, extractor = self._session.config.extractor.use, self._session.components.extractor
+        own = [self._feature(one) for one in features]
+        return heatmaps_by(extractor, use, own, self._item(item_id), fine=fine)
 
     def heatmap_image(self, feature: Feature | str, item_id: str, *, smooth: bool = True, fine: bool = False) -> Image:
         """The heatmap drawn over its picture, RGB with a legend; parts that the model did not see are dimmed.

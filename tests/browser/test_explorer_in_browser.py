@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -331,6 +332,28 @@ def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path
         browser.open(folder / "index.html")
         browser.run("new Promise(done => setTimeout(done, 300))")
         assert f"data/run.js {words}" in browser.run("document.getElementById('main').innerText")
+
+
+def test_a_heatmap_is_switched_on_where_one_is_stored(browser: Any, run: saeviz.Run, tmp_path: Path) -> None:
+    made = ExplorerReport(ExplorerOptions(single_file=True, heatmaps=3), saeviz.Context()).write(run)
+    tab = Tab(browser, made.rename(tmp_path / "with heatmaps.html"))
+    feature = run.selected[0].feature
+    tab.go(f"view=features&plot=none&feature={feature}")
+    assert tab.run("document.querySelectorAll('.heat').length") == 0
+    tab.do("document.getElementById('heat').click()")
+    tab.wait(100)
+    ids = [item_id for item_id, _ in run.top_item_ids(feature, 3)]
+    assert tab.run("[...document.querySelectorAll('.heat')].map(one => one.closest('.picture').title)") == ids
+    values = run.heatmap(feature, ids[0])
+    shape = tab.run("(one => [one.height, one.width])(document.querySelector('.heat'))")
+    assert shape == list(values.shape)
+    alpha = "[...document.querySelector('.heat').getContext('2d').getImageData(0, 0, %d, %d).data]"
+    drawn = np.array(tab.run(alpha % (shape[1], shape[0]))).reshape(*shape, 4)[..., 3]
+    assert np.unravel_index(drawn.argmax(), values.shape) == np.unravel_index(values.argmax(), values.shape)
+    assert ((drawn == 0) == (np.round(values.clip(0) / values.max() * 255) == 0)).all()
+    assert tab.messages() == []
+    tab.do("document.getElementById('heat').click()")
+    assert tab.run("document.querySelectorAll('.heat').length") == 0
 
 
 def test_one_file_holds_everything(browser: Any, run: saeviz.Run, page: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from saeviz_report import ExplorerOptions
 from saeviz_report.explorer.activations import FEATURES_A_FILE, IMAGES_A_FILE, activations_of, by_feature, by_image
 from saeviz_report.explorer.columns import Rows, columns_of, label_cards
 from saeviz_report.explorer.files import ContentFolder, SinglePage
+from saeviz_report.explorer.heatmaps import heatmaps_of
 from saeviz_report.explorer.items import items_of
 from saeviz_report.method import Method, method_of
 from saeviz_report.summary import Summary, summarise
@@ -22,7 +23,7 @@ from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnai
 
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
-SCRIPTS = ("core", "table", "chart", "scatter", "filters", "views", "card", "pages", "main")
+SCRIPTS = ("core", "table", "chart", "scatter", "filters", "views", "heatmap", "card", "pages", "main")
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
 
@@ -91,8 +92,13 @@ class ExplorerReport:
         for blocks in (by_feature, by_image) if matrix is not None else ():
             for name, block in blocks(matrix):
                 data.write(name, block)
+        mapped = []
+        for row, maps in heatmaps_of(run, rows, self.options.heatmaps, self.context):
+            data.write(f"heatmaps/{row}", maps)
+            mapped.append(row)
         title = self.options.title or run.dir.resolve().name
-        data.write("run", _overview(summary, method, title, heads, has_activations=matrix is not None))
+        overview = _overview(summary, method, title, heads, has_activations=matrix is not None)
+        data.write("run", {**overview, "heatmaps": sorted(mapped)})
 
 
 VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))

@@ -35,7 +35,7 @@
     const inside = small
       ? el("img", { src: saeviz.pictureAddress(small[0]), width: small[1], height: small[2], alt: saeviz.plainly(id, 120), loading: "lazy" })
       : el("span", { class: "nopicture" }, said(id, 60));
-    return el("a", { class: `picture ${size}`, href: saeviz.link({ view: "image", image: id, feature: "" }), title: saeviz.plainly(id, 200) }, inside, below ? el("span", { class: "below" }, below) : null);
+    return el("a", { class: `picture ${size}`, href: saeviz.link({ view: "image", image: id, feature: "" }), title: saeviz.plainly(id, 200) }, el("span", { class: "frame" }, inside), below ? el("span", { class: "below" }, below) : null);
   };
   saeviz.pictureAddress = (file) => {
     const inside = document.querySelector('script[data-name="pictures"]');
@@ -74,7 +74,7 @@
       card.description ? el("p", { class: "description" }, said(card.description)) : null,
       card.why ? el("p", { class: "note" }, "Why it might go along with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason)) : null,
-      images ? pictures(items, images) : el("p", { class: "note" }, "This run is too large for its report to hold activations."),
+      images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run is too large for its report to hold activations."),
       relations(features, columns, row),
       images ? el("div", { class: "two" }, await against(features, items, images), activity(items, images, features, at)) : null,
       figures(features, columns, row),
@@ -99,10 +99,12 @@
     return word ? el("span", { class: `verdict ${{ confirmed: "good", fails: "bad" }[word] ?? ""}` }, `name ${word === "fails" ? "fails" : word}`) : null;
   }
 
-  function pictures(items, { items: where, values }) {
+  function pictures(features, row, items, { items: where, values }) {
     if (!where.length) return el("p", { class: "note" }, "It fires on no image.");
     const strip = (from, to) => el("div", { class: "strip" }, [...where.slice(from, to)].map((item, i) => saeviz.picture(items, item, number(values[from + i], 2))));
-    const parts = [el("section", {}, el("h3", {}, "Where it fires most"), strip(0, 12))];
+    const top = strip(0, 12);
+    const shown = new Map([...where.slice(0, 12)].map((item, i) => [item, top.children[i]]));
+    const parts = [el("section", {}, el("h3", {}, "Where it fires most"), saeviz.heatmapSwitch(features, row, shown), top)];
     if (where.length > 24) {
       const bands = [];
       for (let band = 1; band < BANDS; band++) {

@@ -1,0 +1,39 @@
+// Where a feature fires on a picture: a map over it, transparent where it does not.
+"use strict";
+
+{
+  const { el, need } = saeviz;
+  // Every other tenth colour of matplotlib's map viridis (CC0), which people with any colour vision can read.
+  const VIRIDIS = [[68, 1, 84], [67, 62, 133], [38, 130, 142], [53, 183, 121], [144, 215, 67], [253, 231, 37]];
+  const STRENGTH = 0.85;
+
+  const colour = (share) => {
+    const at = share * (VIRIDIS.length - 1);
+    const [low, high] = [VIRIDIS[Math.floor(at)], VIRIDIS[Math.ceil(at)]];
+    return low.map((part, i) => Math.round(part + (high[i] - part) * (at % 1)));
+  };
+
+  function drawn({ columns, values, box: [left, top, right, bottom] }) {
+    const steps = saeviz.unpack(values);
+    const canvas = el("canvas", { class: "heat", width: columns, height: steps.length / columns, "aria-hidden": "true" });
+    const pen = canvas.getContext("2d");
+    const pixels = pen.createImageData(canvas.width, canvas.height);
+    steps.forEach((step, i) => pixels.data.set([...colour(step / 255), Math.round(255 * STRENGTH * (step / 255) ** 0.7)], 4 * i));
+    pen.putImageData(pixels, 0, 0);
+    const percent = (share) => `${100 * share}%`;
+    [canvas.style.left, canvas.style.top] = [percent(left), percent(top)];
+    [canvas.style.width, canvas.style.height] = [percent(right - left), percent(bottom - top)];
+    return canvas;
+  }
+
+  /** A box to tick that draws the stored maps over the pictures `{item: element}`; null if none is stored. */
+  saeviz.heatmapSwitch = (features, row, pictures) => {
+    if (!features.run.heatmaps?.includes(row)) return null;
+    const show = async (on) => {
+      for (const canvas of [...pictures.values()].flatMap((picture) => [...picture.querySelectorAll(".heat")])) canvas.remove();
+      if (!on) return;
+      for (const map of await need(`heatmaps/${row}`)) pictures.get(map.item)?.querySelector(".frame")?.append(drawn(map));
+    };
+    return el("label", { class: "box" }, el("input", { type: "checkbox", id: "heat", onchange: (event) => show(event.target.checked) }), el("span", {}, "show where it fires"));
+  };
+}
