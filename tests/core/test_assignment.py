@@ -97,6 +97,7 @@ def test_a_run_has_a_table_of_it(finished_run, saeviz_command):
     assert saeviz_command("assign", run.dir, "--force").code == 0
 
 
+@pytest.mark.slow
 def test_a_run_without_correlations_says_what_is_missing(fake_run, saeviz_command):
     run = saeviz.run(fake_run, settings=['scorers=[{ use = "monosemanticity" }]'])
     assert (

@@ -85,6 +85,7 @@ def test_names_that_are_not_there_yet_are_refused(fake_run, saeviz_command, scor
     assert re.search(message, ended.err)
 
 
+@pytest.mark.slow
 def test_a_scorer_sees_only_what_is_there_when_it_begins(fake_run):
     run = scored(
         fake_run, '{use="pearson-bh"}', '{use="partial", name="own", controls=["reconstruction_error.layer1.cls"]}'

@@ -176,6 +176,7 @@ def forget(directory: Path, *names: str, stages: tuple[str, ...] = ()) -> None:
     path.write_text(json.dumps(manifest))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [b"", b"PK", None])
 def test_a_damaged_embeddings_file_of_an_interrupted_run_is_removed(finished, copied, saeviz_command, damaged):
     forget(copied, "sha256", "finished", stages=("embed",))

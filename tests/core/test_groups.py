@@ -204,6 +204,7 @@ def test_check_refuses_scorers_that_do_not_go_with_the_groups(fake_run, saeviz_c
     assert message in ended.err
 
 
+@pytest.mark.slow
 def test_max_t_of_images_in_groups_is_a_run_and_the_page_says_what_was_exchanged(fake_run):
     scorer = 'scorers=[{use = "pearson-bh", correction = "max-t", permutations = 99, min_active = 3}]'
     run = saeviz.run(fake_run, settings=[scorer, "images.groups=4", 'reporters=[{use = "html"}]'])

@@ -129,6 +129,7 @@ def activations_of(run, feature):
 # which images
 
 
+@pytest.mark.slow
 def test_images_are_held_out_and_of_the_kind_they_are_said_to_be(run_file, plugin):
     run = saeviz.run(run_file)
     requests = {request.feature: request for request in plugin["named"]}
@@ -232,6 +233,7 @@ def test_top_images_that_the_labeler_did_not_look_at_are_used(run_file):
         assert not first & {image.item_id for image in one.images}
 
 
+@pytest.mark.slow
 def test_too_few_images_are_a_reason_and_cost_nothing(run_file, plugin):
     run = saeviz.run(run_file, settings=["run.top_images=90"])
     assert plugin["judged"] == []

@@ -225,6 +225,7 @@ def test_a_column_of_images_is_a_target_like_a_rating(run_file):
         assert row["r"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_groups_widen_p_and_intervals_as_for_features(run_file):
     settings = [*ON, "images.groups=24"]
     grouped = saeviz.run(run_file, settings=settings).label_ratings
@@ -310,6 +311,7 @@ def test_without_the_option_nothing_is_different(run_file):
     assert (off.dir / "labels.jsonl").read_text() != labels, "all images may be shown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

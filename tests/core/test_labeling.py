@@ -175,6 +175,7 @@ def test_redo_makes_every_name_anew(threads_run):
     assert len(again.labels) == n
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_told_before_anything_is_done(saeviz_command, threads_run):
     unready = ("--set", "labeler.is_ready=false")
     for command in ("run", "check"):

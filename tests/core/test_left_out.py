@@ -37,6 +37,7 @@ def test_features(after):
         assert [item.item_id for item in run.items] == ["0.png", "2.png", "4.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["npz", "json"])
 def test_store_copy(after, saeviz_command, tmp_path, target):
     copied = saeviz_command("store", "copy", after.dir, f"{target}:{tmp_path / 'copy'}", "--plugins", FAKES)

@@ -102,6 +102,7 @@ def saeviz_labelers():
 """
 
 
+@pytest.mark.slow
 def test_no_labeler_gets_another_kind_of_label_into_the_run(fake_run, tmp_path):
     plugin = tmp_path / "wild.py"
     plugin.write_text(PLUGIN)

@@ -44,12 +44,14 @@ def test_they_are_columns_of_their_spaces(fake_run):
     pd.testing.assert_frame_equal(errors(run), expected(run), check_names=False, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_any_there_is_no_column(fake_run):
     run = saeviz.run(fake_run)
     assert not [name for name in run.images_table if "error" in name]
     assert not (run.dir / "of_images.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_named_extractors_have_their_name_in_front(fake_run):
     text = fake_run.read_text().replace('[extractor]\nuse = "fake-extractor"', "")
     fake_run.write_text(
@@ -62,6 +64,7 @@ def test_named_extractors_have_their_name_in_front(fake_run):
     assert found == ["reconstruction_error.a.layer1.cls", "reconstruction_error.a.layer2.cls"]
 
 
+@pytest.mark.slow
 def test_images_that_come_later_are_added(fake_run):
     saeviz.run(fake_run, settings=[WITH, "images.n=10"])
     run = saeviz.run(fake_run, settings=[WITH])
@@ -69,6 +72,7 @@ def test_images_that_come_later_are_added(fake_run):
     pd.testing.assert_frame_equal(errors(run), expected(run), check_names=False, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_fewer_images_for_once_lose_nothing(fake_run, caplog):
     saeviz.run(fake_run, settings=[WITH])
     saeviz.run(fake_run, settings=[WITH], limit=12)
@@ -78,6 +82,7 @@ def test_fewer_images_for_once_lose_nothing(fake_run, caplog):
     pd.testing.assert_frame_equal(errors(run), expected(run), check_names=False, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_they_come_from_the_cache_with_the_features(fake_run):
     first = saeviz.run(fake_run, settings=[WITH, "run.cache=true"])
     second = saeviz.run(fake_run, settings=[WITH, "run.cache=true", f"run.dir={fake_run.parent / 'other'}"])
@@ -85,6 +90,7 @@ def test_they_come_from_the_cache_with_the_features(fake_run):
     pd.testing.assert_frame_equal(errors(second), errors(first))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["removed", "a line", "the last line cut off"])
 def test_a_damaged_file_is_completed_and_nothing_is_in_it_twice(fake_run, damage):
     run = saeviz.run(fake_run, settings=[WITH])
@@ -100,6 +106,7 @@ def test_a_damaged_file_is_completed_and_nothing_is_in_it_twice(fake_run, damage
     assert ledger.read_text() == text
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_numbers_and_features_has_each_once(fake_run, monkeypatch):
     from saeviz_npz.store import NpzStore
 

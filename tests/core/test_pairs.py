@@ -107,6 +107,7 @@ def test_two_scorers_of_a_kind_stay_apart_by_name(run_with):
     assert set(run.pairs("noise")["scorer"]) == {"sums", "mine_sums"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("yields", "message"),
     [
@@ -218,6 +219,7 @@ def test_files_of_an_earlier_run_are_removed(run_with):
         run.pairs("noise")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped", "missing", "of another"])
 def test_damage_is_a_sentence_and_mended(run_with, damage):
     run = run_with()

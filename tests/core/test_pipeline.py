@@ -118,6 +118,7 @@ def test_new_images_are_added_without_extracting_the_others_again(finished_run, 
     assert run.manifest["stages"]["score"]["counts"]["images"] == 27
 
 
+@pytest.mark.slow
 def test_a_picture_that_changed_is_extracted_and_embedded_again(tmp_path, fake_run):
     from saeviz.testing.fakes import draw_rectangle
 

@@ -52,6 +52,7 @@ def with_significant(run, n=4):
     return table
 
 
+@pytest.mark.slow
 def test_a_volcano_has_r_and_p_of_every_tested_feature(run):
     table = with_significant(run)
     rating = run.ratings[0]
@@ -227,6 +228,7 @@ def test_activations_are_those_of_the_store(run):
     assert list(batch.item_ids) == [item.item_id for item in run.items]
 
 
+@pytest.mark.slow
 def test_a_figure_can_be_changed_and_shows_itself_without_pyplot_or_global_settings(run, tmp_path):
     import sys
 

@@ -326,6 +326,7 @@ def test_an_address_needs_no_scheme_to_be_one(received, tmp_path, options):
         _ = run.items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "?host=db.example", "?service=art"])
 def test_a_database_that_was_granted_by_its_secret_is_still_a_host(received, monkeypatch, query):
     pytest.importorskip("psycopg")

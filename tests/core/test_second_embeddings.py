@@ -82,6 +82,7 @@ def test_changing_the_first_leaves_the_second_as_it_is(fake_run, embedded):
     assert (embedded.count("embeddings"), embedded.count("second_embeddings")) == (48, 24)
 
 
+@pytest.mark.slow
 def test_its_stage_can_be_asked_for(fake_run, embedded):
     saeviz.run(fake_run, settings=[SECOND], plan=Plan(last="embed"))
     assert set(embedded) == {"embeddings"}

@@ -99,6 +99,7 @@ def test_ratings_and_metadata_of_a_run_are_tables_with_a_row_per_image(finished_
     assert set(run.split) == {"found"}
 
 
+@pytest.mark.slow
 def test_the_half_of_each_image_gives_the_correlations_of_that_half(fake_run):
     run = saeviz.run(fake_run, settings=["scorers.1.split=0.5"])
     assert set(run.split) == {"found", "held out"}

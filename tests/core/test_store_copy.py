@@ -205,6 +205,7 @@ def test_info(saeviz_command, finished):
     assert found["spaces"][1] == {"space": "layer2.cls", "n_features": 32, "items": 24}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

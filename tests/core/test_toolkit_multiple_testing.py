@@ -25,6 +25,7 @@ def test_the_false_discovery_rate_is_that_of_scipy_over_the_p_that_are_there(p, 
     np.testing.assert_allclose(adjust(p, method), expected, rtol=1e-12, atol=1e-300)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(P_VALUES)
 def test_bonferroni_multiplies_by_the_number_of_members(p):
