@@ -34,6 +34,7 @@ SETTLED = f"""new Promise((done, failed) => {{
   setTimeout(() => failed(new Error(document.body.innerText)), {1000 * PATIENCE});
   look();
 }})"""
+DRAWN = SETTLED.replace("document.documentElement.dataset.ready", "document.querySelector('.scatter')?.dataset.painter")
 CLICK = "[...document.querySelectorAll(%s)].find(one => one.textContent.startsWith(%s)).click()"
 ENTER = """((selector, text, event) => {
   const box = document.querySelector(selector);
@@ -223,7 +224,7 @@ def test_points_are_hovered_clicked_and_gathered_with_a_lasso(tab: Tab, run: sae
     if not webgl:
         tab.run(NO_WEBGL)
     tab.go("view=features&plot=ms")
-    tab.wait(100)
+    tab.run(DRAWN)
     assert tab.run("document.querySelector('.scatter').dataset.painter") == ("webgl2" if webgl else "canvas")
     assert tab.run(PAINTED)
     tab.drag(".over", (0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))

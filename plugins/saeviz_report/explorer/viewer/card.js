@@ -53,7 +53,8 @@
     return `#${found.toString()}`;
   };
 
-  saeviz.showCard = async (features, row, order) => {
+  /** Loads the card of a feature; what it returns shows it. */
+  saeviz.card = async (features, row, order) => {
     const dialog = document.getElementById("card");
     const keys = [...features.heads.keys()];
     const [items, cards, columns, images] = await Promise.all([need("items"), need("labels"), features.columns(keys), saeviz.imagesOf(features, row)]);
@@ -63,7 +64,7 @@
     const place = order.indexOf(row);
     const move = (by) => order[place + by] !== undefined && state.set({ feature: features.name(order[place + by]) }, { replace: true });
     const close = () => state.set({ feature: "" });
-    saeviz.fill(dialog,
+    const parts = [
       el("header", {},
         el("div", {}, el("h2", { id: "card-title" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict")))),
         el("div", { class: "buttons" },
@@ -78,21 +79,28 @@
       relations(features, columns, row),
       images ? el("div", { class: "two" }, await against(features, items, images), activity(items, images, features, at)) : null,
       figures(features, columns, row),
-      together(features, columns, row));
-    dialog.onkeydown = (event) => {
+      together(features, columns, row)];
+    const keydown = (event) => {
       if (event.target.matches?.("input, select")) return;
       if (event.key === "ArrowLeft") move(-1);
       if (event.key === "ArrowRight") move(1);
     };
-    dialog.oncancel = (event) => {
-      event.preventDefault();
-      close();
+    return () => {
+      const back = saeviz.keepPlace(dialog);
+      saeviz.fill(dialog, parts);
+      dialog.onkeydown = keydown;
+      dialog.oncancel = (event) => {
+        event.preventDefault();
+        close();
+      };
+      dialog.onclose = () => dialog.open || close(); // a browser need not ask before it closes one
+      dialog.onclick = (event) => {
+        if (event.target === dialog) close();
+      };
+      if (!dialog.open) dialog.showModal();
+      back();
+      dialog.scrollTop = 0;
     };
-    dialog.onclick = (event) => {
-      if (event.target === dialog) close();
-    };
-    if (!dialog.open) dialog.showModal();
-    dialog.scrollTop = 0;
   };
 
   function verdict(word) {
@@ -130,7 +138,7 @@
     const sizes = rated.flatMap((rating) => ["r", "ci_low", "ci_high"].map((name) => Math.abs(of(name, rating)))).filter(Number.isFinite);
     const limit = Math.min(1, Math.max(0.1, Math.ceil(10 * Math.max(0, ...sizes)) / 10));
     return el("section", {}, el("h3", {}, "With the ratings"),
-      el("div", { class: "scroll" }, el("table", { class: "plain" },
+      saeviz.wide("With the ratings", el("table", { class: "plain" },
         el("thead", {}, el("tr", {}, ["Rating", `−${limit} to ${limit}`, "r", "95 % interval", "q", "images", corrected ? "corrected r" : null, heldOut ? "held-out r" : null].filter((word) => word !== null).map((word) => el("th", { scope: "col" }, word)))),
         el("tbody", {}, rated.map((rating) => {
           const [r, low, high, q] = ["r", "ci_low", "ci_high", "q"].map((name) => of(name, rating));

@@ -21,8 +21,9 @@
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough);
     const found = [];
-    for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at++) found.push(at * step);
-    return found;
+    const first = Math.ceil(low / step - 1e-9);
+    for (let i = 0; i <= 2 * about && (first + i) * step <= high + step * 1e-9; i++) found.push((first + i) * step);
+    return [...new Set(found)]; // numbers whose distance is lost in their size are one number
   };
 
   saeviz.bins = (values, low, high, n = 32) => {

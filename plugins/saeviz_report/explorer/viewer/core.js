@@ -84,6 +84,30 @@ const saeviz = {};
   /** Puts these in the place of what an element holds; what is null is left out. */
   saeviz.fill = (element, ...children) => element.replaceChildren(...kept(children));
 
+  /** A box for a table that may be wider than the page; the keyboard scrolls what has the focus. */
+  saeviz.wide = (label, table) => saeviz.el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
+
+  /**
+   * Notes what has the focus and which details are open, and returns what restores both where the content of `element`
+   * was made anew. Elements are the same if they have the same `data-key`, label or text; if there is none, or if it is
+   * another page (`stays` is false), the focus goes to `element`.
+   */
+  saeviz.keepPlace = (element) => {
+    const keyOf = (one) => one.dataset.key ?? one.getAttribute("aria-label") ?? one.textContent;
+    const summaries = () => [...element.querySelectorAll("details > summary")];
+    const focused = document.activeElement;
+    const key = element.contains(focused) && focused !== element ? keyOf(focused) : null;
+    const caret = focused?.type === "search" ? [focused.selectionStart, focused.selectionEnd] : null;
+    const open = new Map(summaries().map((summary) => [summary.textContent, summary.parentElement.open]));
+    return (stays = true) => {
+      for (const summary of summaries()) summary.parentElement.open = open.get(summary.textContent) ?? summary.parentElement.open;
+      if (key === null) return;
+      const same = stays && key && [...element.querySelectorAll(focused.tagName)].find((one) => keyOf(one) === key && !one.disabled);
+      (same || element).focus({ preventScroll: true });
+      if (same && caret) same.setSelectionRange(...caret);
+    };
+  };
+
   const NS = "http://www.w3.org/2000/svg";
   saeviz.svg = (tag, attributes = {}, ...children) => {
     const element = document.createElementNS(NS, tag);

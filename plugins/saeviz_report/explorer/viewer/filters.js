@@ -130,7 +130,7 @@
     };
     return el("fieldset", {}, el("legend", {}, title),
       shown.map(([word, n]) => el("label", { class: "box" },
-        el("input", { type: "checkbox", checked: chosen.has(word), onchange: (event) => change(word, event.target.checked) }),
+        el("input", { type: "checkbox", "data-key": `${key}=${word}`, checked: chosen.has(word), onchange: (event) => change(word, event.target.checked) }),
         el("span", {}, said(spoken(key, word), 60)), el("span", { class: "count" }, number(n)))));
   }
 

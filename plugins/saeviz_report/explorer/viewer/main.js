@@ -7,10 +7,31 @@
   const VERSION = 1;
   let [features, shown, turn] = [null, null, 0];
 
-  const failed = (error) => document.getElementById("main").replaceChildren(el("p", { class: "warnings" }, said(error.message)));
+  const main = document.getElementById("main");
+  const scrolled = new Map(); // how far each page was scrolled when it was left
+  let page = null;
+
+  const failed = (error) => {
+    shown = null; // another try shows it anew
+    main.replaceChildren(el("p", { class: "warnings" }, said(error.message)));
+  };
 
   /** Everything that decides what lies behind the card. */
   const behind = () => JSON.stringify([...state.read()].filter(([key]) => key !== "feature"));
+
+  /** Puts a view in the place of another; the reader stays where he was in it, by keyboard, caret and scrolling. */
+  function replace(parts, name) {
+    const [search, filters] = [document.getElementById("search"), document.querySelector(".filters")?.scrollTop ?? 0];
+    const back = saeviz.keepPlace(main);
+    if (page !== null) scrolled.set(page, window.scrollY);
+    main.replaceChildren(...parts);
+    const [next, panel] = [document.getElementById("search"), document.querySelector(".filters")];
+    if (saeviz.typing && search && next) next.value = search.value;
+    back(page === name);
+    if (panel) panel.scrollTop = filters;
+    if (page !== name) window.scrollTo(0, scrolled.get(name) ?? 0);
+    page = name;
+  }
 
   async function show() {
     const mine = ++turn;
@@ -24,24 +45,21 @@
     }
     if (shown !== behind()) {
       const now = behind();
-      const scrolled = document.querySelector(".filters")?.scrollTop ?? 0;
-      const typed = document.activeElement?.id === "search" ? document.activeElement.selectionStart : null;
       const parts = (await VIEWS[view][1](features)).flat().filter(Boolean);
       if (mine !== turn) return;
-      document.getElementById("main").replaceChildren(...parts);
-      const filters = document.querySelector(".filters");
-      if (filters) filters.scrollTop = scrolled;
-      if (typed !== null) {
-        const search = document.getElementById("search");
-        search?.focus();
-        search?.setSelectionRange(typed, typed);
-      }
+      replace(parts, `${view} ${state.get("image")}`);
       shown = now;
     }
     const dialog = document.getElementById("card");
     const row = state.get("feature") ? features.row(state.get("feature")) : -1;
-    if (row >= 0) await saeviz.showCard(features, row, await saeviz.rowsWanted(features));
-    else if (dialog.open) dialog.close();
+    if (row >= 0) {
+      const open = await saeviz.card(features, row, await saeviz.rowsWanted(features));
+      if (mine !== turn) return;
+      open();
+    } else if (dialog.open) {
+      dialog.close();
+      if (document.activeElement === document.body) main.focus({ preventScroll: true });
+    }
     saeviz.shows = address; // for whoever waits until the page shows what the address says
   }
 

@@ -21,9 +21,9 @@
     const shown = Math.max(A_PAGE, Number(state.get("shown")) || 0);
     const choose = el("select", { "aria-label": "Order", onchange: () => state.set({ by: choose.value && `-${choose.value}`, shown: "" }) }, orders.map(([key, word]) => el("option", { value: key, selected: order.replace(/^-/, "") === key }, saeviz.plainly(word, 60))));
     const search = el("input", { type: "search", placeholder: "Search ids and texts", "aria-label": "Search ids and texts", value: state.get("iq"), onchange: () => state.set({ iq: search.value, shown: "" }) });
-    return [el("div", { class: "bar" }, search, el("label", {}, "Sorted by ", choose), values ? el("button", { type: "button", onclick: () => state.set({ by: order.startsWith("-") ? order.slice(1) : `-${order}` }) }, order.startsWith("-") ? "highest first ↓" : "lowest first ↑") : null, el("output", {}, `${number(rows.length)} images`)),
+    return [el("div", { class: "bar" }, search, el("label", {}, "Sorted by ", choose), values ? el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ by: order.startsWith("-") ? order.slice(1) : `-${order}` }) }, order.startsWith("-") ? "highest first ↓" : "lowest first ↑") : null, el("output", {}, `${number(rows.length)} images`)),
       el("div", { class: "wall" }, rows.slice(0, shown).map((item) => saeviz.picture(items, item, values ? number(values.at(item), 2) : ""))),
-      rows.length > shown ? el("p", {}, el("button", { type: "button", onclick: () => state.set({ shown: String(shown + 2 * A_PAGE) }, { replace: true }) }, `Show more of the ${number(rows.length - shown)} others`)) : null];
+      rows.length > shown ? el("p", {}, el("button", { type: "button", "data-key": "more", onclick: () => state.set({ shown: String(shown + 2 * A_PAGE) }, { replace: true }) }, `Show more of the ${number(rows.length - shown)} others`)) : null];
   };
 
   saeviz.imageView = async (features) => {
@@ -55,7 +55,7 @@
     const chosen = [...rows.keys()].filter((i) => !only || (tier && tier[rows[i]] > 0));
     const largest = values[0] ?? 1;
     return el("section", {}, el("h3", {}, `${number(rows.length)} features fire on it`),
-      el("label", { class: "box" }, el("input", { type: "checkbox", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also those that were not selected")),
+      el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also those that were not selected")),
       chosen.length ? el("ol", { class: "fired" }, chosen.slice(0, 200).map((i) => {
         const bar = el("span", { class: "amount" });
         bar.style.width = `${(100 * values[i]) / largest}%`;

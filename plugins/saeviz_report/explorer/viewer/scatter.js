@@ -18,6 +18,7 @@
       if (far > 0.5) discard;
       shown = vec4(tint, 1.0) * alpha * smoothstep(0.5, 0.38, far);
     }`;
+  const NEAREST = 1e-4; // share of the whole that can be zoomed to; places are kept in single precision
   const MARGIN = { left: 52, right: 12, top: 12, bottom: 40 };
 
   function compiled(gl) {
@@ -67,6 +68,7 @@
         gl.uniform1f(alpha, opacity);
         gl.drawArrays(gl.POINTS, 0, n);
       },
+      release: () => gl.getExtension("WEBGL_lose_context")?.loseContext(),
     };
   }
 
@@ -76,6 +78,7 @@
     return {
       kind: "canvas",
       load: (places, colours, sizes) => (held = { places, colours, sizes }),
+      release: () => {},
       draw: (box, pixels, opacity) => {
         const { width, height } = canvas;
         context.clearRect(0, 0, width, height);
@@ -158,12 +161,11 @@
     const [y0, y1] = padded(saeviz.extent(ys));
     const whole = { x0, x1, y0, y1 };
     let box = { ...whole };
-    const canvas = el("canvas", { class: "dots", "aria-hidden": "true" });
+    let canvas = el("canvas", { class: "dots", "aria-hidden": "true" });
     const over = el("canvas", { class: "over", tabindex: 0, role: "img", "aria-label": `${label}; ${number(kept.length)} features. The same features are in the table.` });
     const tip = el("div", { class: "tip", hidden: true });
     const figure = el("figure", { class: "scatter" }, canvas, over, tip);
-    const painter = webgl(canvas) ?? flat(canvas);
-    figure.dataset.painter = painter.kind;
+    let painter = null; // made once the figure is on the page, since a browser has few contexts of its graphics processor
     const scale = [x1 - x0, y1 - y0];
     // Places between 0 and 1: single precision is enough for them whatever the numbers are.
     const places = new Float32Array(2 * kept.length);
@@ -176,7 +178,11 @@
       colours.set(colour(kept[i]), 3 * at);
       sizes[at] = large(kept[i]) ? 7 : kept.length > 20000 ? 3 : 4;
     });
-    painter.load(places, colours, sizes);
+    const prepare = (made) => {
+      painter = made;
+      painter.load(places, colours, sizes);
+      figure.dataset.painter = painter.kind;
+    };
     const near = new Near(xs, ys, whole);
     const unit = () => ({ x0: (box.x0 - x0) / scale[0], x1: (box.x1 - x0) / scale[0], y0: (box.y0 - y0) / scale[1], y1: (box.y1 - y0) / scale[1] });
     let [wide, high, pixels, corners, hovered] = [0, 0, 1, null, -1];
@@ -254,10 +260,29 @@
       painter.draw(unit(), pixels, kept.length > 20000 ? 0.55 : 0.85);
       lines();
     };
+    /** The processor may be taken away, by a driver or by another page that wants it. */
+    const lost = () => {
+      if (!figure.isConnected) return;
+      const next = canvas.cloneNode();
+      canvas.replaceWith(next);
+      canvas = next;
+      prepare(flat(canvas));
+      draw();
+    };
     const fit = () => {
+      if (!figure.isConnected) {
+        if (!painter) return; // not on the page yet
+        watch.disconnect();
+        painter.release();
+        return;
+      }
       wide = figure.clientWidth;
       high = figure.clientHeight;
       if (!wide || !high) return;
+      if (!painter) {
+        canvas.addEventListener("webglcontextlost", lost, { once: true });
+        prepare(webgl(canvas) ?? flat(canvas));
+      }
       pixels = Math.min(2, window.devicePixelRatio || 1);
       over.width = wide * pixels;
       over.height = high * pixels;
@@ -265,7 +290,8 @@
       canvas.height = (high - MARGIN.top - MARGIN.bottom) * pixels;
       draw();
     };
-    new ResizeObserver(fit).observe(figure);
+    const watch = new ResizeObserver(fit);
+    watch.observe(figure);
 
     const place = (event) => {
       const edge = over.getBoundingClientRect();
@@ -322,6 +348,7 @@
       const [cx, cy] = [fromX(px), fromY(py)];
       const factor = Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300)));
       const next = { x0: cx + (box.x0 - cx) * factor, x1: cx + (box.x1 - cx) * factor, y0: cy + (box.y0 - cy) * factor, y1: cy + (box.y1 - cy) * factor };
+      if (next.x1 - next.x0 < scale[0] * NEAREST) return;
       box = next.x1 - next.x0 > scale[0] ? { ...whole } : next;
       draw();
     }, { passive: false });

@@ -4,6 +4,8 @@
 {
   const { el, said, number, signed, state } = saeviz;
   const ROW = 58;
+  const TALLEST = 8e6; // pixels: browsers cut off what is taller than some ten million
+  const AT_ONCE = 40; // rows that are elements
 
   /** Colours that people with any colour vision tell apart (Okabe and Ito 2008). */
   saeviz.palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7a00", "#666666"];
@@ -22,7 +24,7 @@
       run.notes.length ? el("section", { class: "warnings", "aria-label": "Warnings" }, run.notes.map((note) => el("p", {}, said(note)))) : null,
       run.ratings.length ? ratings(run) : null,
       await strongest(features),
-      el("section", {}, el("h2", {}, "Spaces"), el("div", { class: "scroll" }, el("table", { class: "plain" },
+      el("section", {}, el("h2", {}, "Spaces"), saeviz.wide("Spaces", el("table", { class: "plain" },
         el("thead", {}, el("tr", {}, ["Space", "Features", "Active on some image", "Selected"].map((word) => el("th", { scope: "col" }, word)))),
         el("tbody", {}, run.spaces.map((space) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", space: space.name }) }, said(space.name))), [space.n, space.live, space.selected].map((n) => el("td", { class: "number" }, number(n))))))))),
       run.monosemanticity.length ? el("section", { class: "prose" }, el("h2", {}, "Monosemanticity"), run.monosemanticity.map((sentence) => el("p", {}, said(sentence)))) : null,
@@ -34,7 +36,7 @@
   function ratings(run) {
     const some = (name) => run.ratings.some((rating) => rating[name] !== null);
     const columns = [["n", "Images"], ["mean", "Mean"], ["sd", "SD"], ["tested", "Features tested"], ["positive", "Significant +"], ["negative", "Significant −"], ["replicated", "Replicated"], ["strongest", "Strongest r"], ["detectable", "Detectable |r|"]].filter(([name]) => some(name));
-    return el("section", {}, el("h2", {}, "What goes along with each rating"), el("div", { class: "scroll" }, el("table", { class: "plain" },
+    return el("section", {}, el("h2", {}, "What goes along with each rating"), saeviz.wide("What goes along with each rating", el("table", { class: "plain" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Rating"), columns.map(([, word]) => el("th", { scope: "col", class: "number" }, word)))),
       el("tbody", {}, run.ratings.map((rating) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", sort: `-r[${rating.name}]`, [`f.significant[${rating.name}]`]: "1", plot: `volcano:${rating.name}` }) }, said(rating.name, 80))),
         columns.map(([name]) => el("td", { class: "number" }, name === "strongest" ? signed(rating[name]) : number(rating[name], 2)))))))));
@@ -105,7 +107,7 @@
     const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features, rows), plots(features, rows), saeviz.need("items")]);
     const keys = saeviz.featureColumns(features);
     const columns = await features.columns([...keys, "label", ...keys.filter((key) => key.startsWith("r[")).map((key) => key.replace(/^r/, "significant"))]);
-    const search = el("input", { type: "search", id: "search", placeholder: "Search names and descriptions", "aria-label": "Search names and descriptions", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => state.set({ q: search.value }, { replace: true }), 200); } });
+    const search = el("input", { type: "search", id: "search", placeholder: "Search names and descriptions", "aria-label": "Search names and descriptions", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
       el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys)),
@@ -115,7 +117,7 @@
   function columnChooser(features, keys) {
     const all = [...features.heads.keys()].filter((key) => key !== "label");
     const change = (key, on) => state.set({ columns: saeviz.join(on ? [...keys, key] : keys.filter((one) => one !== key)) });
-    return el("details", { class: "menu" }, el("summary", {}, "Columns"), el("div", { class: "choices" }, all.map((key) => el("label", { class: "box" }, el("input", { type: "checkbox", checked: keys.includes(key), onchange: (event) => change(key, event.target.checked) }), el("span", {}, said(saeviz.title(key), 60))))));
+    return el("details", { class: "menu" }, el("summary", {}, "Columns"), el("div", { class: "choices" }, all.map((key) => el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": `column.${key}`, checked: keys.includes(key), onchange: (event) => change(key, event.target.checked) }), el("span", {}, said(saeviz.title(key), 60))))));
   }
 
   async function exportRows(features, rows, keys) {
@@ -131,23 +133,38 @@
     const head = (key, word, number) => {
       const on = sort.replace(/^-/, "") === key;
       const next = on && sort.startsWith("-") ? key : `-${key}`;
-      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
+      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", "data-key": `sort.${key}`, onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
     };
     const template = `minmax(19rem, 3fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
     const body = el("div", { class: "rows", role: "rowgroup" });
     const tall = el("div", { class: "tall" }, body);
     const box = el("div", { class: "grid", role: "table", tabindex: 0, "aria-label": "Features", "aria-rowcount": rows.length + 1 },
       el("div", { class: "head", role: "rowgroup" }, el("div", { class: "row", role: "row" }, head("label", "Feature", false), keys.map((key) => head(key, saeviz.title(key), !features.heads.get(key).text)))), tall);
-    tall.style.height = `${rows.length * ROW}px`;
+    const whole = rows.length * ROW;
+    const height = Math.min(whole, TALLEST);
+    tall.style.height = `${height}px`;
     box.style.setProperty("--columns", template);
     box.style.setProperty("--least", `${20 + 6.8 * keys.length}rem`);
-    let first = -1;
+    const lines = new Map(); // place -> its row; those that stay in sight stay the same elements, which may have the focus
     const show = () => {
-      const from = Math.max(0, Math.floor((box.scrollTop - 4 * ROW) / ROW));
-      if (from === first) return;
-      first = from;
-      body.style.transform = `translateY(${from * ROW}px)`;
-      body.replaceChildren(...[...rows.slice(from, from + 40)].map((row, i) => line(features, items, keys, columns, row, from + i)));
+      const reach = box.scrollHeight - box.clientHeight;
+      const top = box.scrollTop + (reach > 0 ? ((whole - height) * box.scrollTop) / reach : 0);
+      const from = Math.max(0, Math.floor(top / ROW) - 4);
+      const to = Math.min(rows.length, from + AT_ONCE);
+      body.style.transform = `translateY(${box.scrollTop - (top - from * ROW)}px)`;
+      for (const [place, there] of lines) {
+        if (place >= from && place < to) continue;
+        there.remove();
+        lines.delete(place);
+      }
+      let next = body.firstChild;
+      for (let place = from; place < to; place++) {
+        if (lines.has(place)) next = lines.get(place).nextSibling;
+        else {
+          lines.set(place, line(features, items, keys, columns, rows[place], place));
+          body.insertBefore(lines.get(place), next);
+        }
+      }
     };
     box.addEventListener("scroll", show, { passive: true });
     show();
