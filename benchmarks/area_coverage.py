@@ -28,8 +28,8 @@ def scored(
     n_positive: int, n_active: int, times: float, n_features: int, generator: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], float]:
     """The columns of the scorer, and the true r: on how many more of the images with 1 a feature fires, as shares."""
-    from saeviz_correlation import AreaOptions
     from saeviz_correlation.auc import AUC
+    from saeviz_correlation.options import AreaOptions
 
     has = np.arange(N_IMAGES) < n_positive
     chance = n_active / (N_IMAGES + (times - 1) * n_positive)

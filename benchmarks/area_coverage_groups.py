@@ -20,8 +20,8 @@ from scipy.sparse import csr_array
 from scipy.stats import norm, rankdata
 
 import saeviz
-from saeviz_correlation import AreaOptions
 from saeviz_correlation.auc import AUC
+from saeviz_correlation.options import AreaOptions
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray

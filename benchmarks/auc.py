@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _score(scorer: Any, data: saeviz.ScoreInput) -> list[saeviz.ScoreColumn]:
-    from saeviz_correlation import LinearOptions
+    from saeviz_correlation.options import LinearOptions
 
     built = scorer(LinearOptions(), saeviz.Context())
     columns = list(built.score(data))

@@ -18,8 +18,8 @@ from scipy.sparse import csr_array
 from scipy.stats import norm
 
 import saeviz
-from saeviz_correlation import BootstrapOptions
 from saeviz_correlation.bootstrap import Bootstrap, Samples, bca
+from saeviz_correlation.options import BootstrapOptions
 from saeviz_correlation.scorer import PearsonBH
 from saeviz_correlation.targets import make_targets
 

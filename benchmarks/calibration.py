@@ -32,9 +32,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import saeviz
-from saeviz_correlation import AreaOptions, CorrelationOptions, LinearOptions, PartialOptions
 from saeviz_correlation.auc import AUC
 from saeviz_correlation.base import CorrelationScorer
+from saeviz_correlation.options import AreaOptions, CorrelationOptions, LinearOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman

@@ -20,7 +20,7 @@ from scipy.stats import binom, nct, norm, t
 
 import saeviz
 from saeviz.formats.accuracy import mean_of, proportion
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 
 N_IMAGES = (100, 600)

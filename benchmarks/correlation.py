@@ -27,7 +27,7 @@ clock = perf_counter
 
 def main() -> None:
     """Print seconds and their ratios."""
-    from saeviz_correlation import LinearOptions
+    from saeviz_correlation.options import LinearOptions
     from saeviz_correlation.scorer import PearsonBH, PointBiserial
     from saeviz_correlation.spearman import Spearman
 

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from scipy.stats import norm
 
 import saeviz
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from made_up import N_FEATURES, score_input
 from scipy.special import betainc
 
 import saeviz
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 
 

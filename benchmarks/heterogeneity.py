@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import saeviz
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from scipy.sparse import csr_array
 from scipy.stats import norm
 
 import saeviz
-from saeviz_correlation import ModerationOptions
 from saeviz_correlation.moderation import Moderation
+from saeviz_correlation.options import ModerationOptions
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray

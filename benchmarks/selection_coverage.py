@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 from scipy.special import stdtr
 
 import saeviz
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 from saeviz_correlation.selection import corrected
 

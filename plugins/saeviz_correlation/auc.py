@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeviz import ConfigError, Context, ScoreInput, target_kind
-from saeviz_correlation import AreaOptions
 from saeviz_correlation.areas import Areas, Sums, Ties, count_positive, sort_ties, sum_pairs
 from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.clusters import share_between
@@ -17,6 +16,7 @@ from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.inference import area_interval, mann_whitney_p, p_of_rank_correlation, p_of_ranks_in_groups
 from saeviz_correlation.moments import Correlations, correlations_of
+from saeviz_correlation.options import AreaOptions
 from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.placements import Placements, Sides
 from saeviz_correlation.ranks import rank_features

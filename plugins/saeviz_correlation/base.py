@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput
-from saeviz_correlation import CorrelationOptions
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.exchange import Exchange
 from saeviz_correlation.facts import agreement, counts, smallest_detectable
 from saeviz_correlation.family import Key, Permuted, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.moments import Correlations, RatedSums, joined, r_and_p
+from saeviz_correlation.options import CorrelationOptions
 from saeviz_correlation.permutation import LargestCorrelations, Permutations
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.selection import cutoff

@@ -12,7 +12,7 @@ from saeviz import ConfigError, ScoreInput
 from saeviz.toolkit.cells import is_missing
 from saeviz.toolkit.numbers import Survey
 from saeviz.toolkit.ratings import read_numbers
-from saeviz_correlation import column_of
+from saeviz_correlation.options import column_of
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray

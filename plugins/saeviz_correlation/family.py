@@ -10,8 +10,8 @@ import numpy as np
 
 from saeviz import FeatureSpace, ScoreColumn
 from saeviz.toolkit.multiple_testing import adjust
-from saeviz_correlation import CorrelationOptions, Family
 from saeviz_correlation.inference import adjust_by_permutation
+from saeviz_correlation.options import CorrelationOptions, Family
 from saeviz_correlation.selection import corrected, cutoff, detectable, p_of_equivalence, standard_errors
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import ConfigError, Context, ScoreInput
-from saeviz_correlation import Correction, Errors
 from saeviz_correlation.clusters import group_codes, share_between
 from saeviz_correlation.exchange import Exchange, exchanges
+from saeviz_correlation.options import Correction, Errors
 
 if TYPE_CHECKING:
     from saeviz.typing import IntArray

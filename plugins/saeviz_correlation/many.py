@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from saeviz import FeatureSpace, PairBlock, ScoreColumn, ScoreInput
-from saeviz_correlation import LinearOptions
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.family import Tests, corrected_columns, make_tests, replicated_columns
 from saeviz_correlation.moments import Correlations, correlations_of
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.step_up import BigFamily
 from saeviz_correlation.strongest import StrongestOfRating, favourites

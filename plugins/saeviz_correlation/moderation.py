@@ -9,11 +9,11 @@ import numpy as np
 
 from saeviz import Context, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.toolkit.multiple_testing import adjust
-from saeviz_correlation import ModerationOptions
 from saeviz_correlation.clusters import group_codes
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.grouping import FEW_GROUPS
 from saeviz_correlation.moderators import Sample, count_active, make_contrasts, make_samples
+from saeviz_correlation.options import ModerationOptions
 from saeviz_correlation.slopes import slopes
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import ConfigError, ScoreInput
-from saeviz_correlation import ModerationOptions
 from saeviz_correlation.controls import Control, control_columns
+from saeviz_correlation.options import ModerationOptions
 from saeviz_correlation.slopes import Model
 from saeviz_correlation.targets import make_targets
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import Context, ScoreInput
-from saeviz_correlation import CATEGORY, PartialOptions
 from saeviz_correlation.controls import Control, control_columns, made_from_ratings
+from saeviz_correlation.options import CATEGORY, PartialOptions
 from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput
-from saeviz_correlation import MANY, BootstrapOptions, LinearOptions
 from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.bootstrap import Bootstrap
 from saeviz_correlation.clusters import group_codes
@@ -17,6 +16,7 @@ from saeviz_correlation.family import Verdict
 from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.many import ManyRatings, correlated_blocks
 from saeviz_correlation.moments import Correlations
+from saeviz_correlation.options import MANY, BootstrapOptions, LinearOptions
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.targets import Targets, finding_images
 

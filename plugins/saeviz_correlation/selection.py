@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz_correlation import Correction
+from saeviz_correlation.options import Correction
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray

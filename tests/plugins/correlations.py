@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 import saeviz
 from saeviz import FeatureBatch, FeatureSpace, FeatureStream, ScoreColumn, ScoreInput
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 
 ACTIVE_COUNTS = (0, 1, 2, 9, 10, 11)

@@ -16,9 +16,9 @@ import saeviz
 from saeviz.testing import ScorerContract, scorers
 from saeviz.testing.data import score_input
 from saeviz.testing.fakes import FakeImages
-from saeviz_correlation import AreaOptions
 from saeviz_correlation import areas as areas_module
 from saeviz_correlation.auc import AUC
+from saeviz_correlation.options import AreaOptions
 from tests.plugins.correlations import hard_data, make_input, score
 
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 import saeviz
-from saeviz_correlation import AreaOptions
 from saeviz_correlation.auc import AUC
+from saeviz_correlation.options import AreaOptions
 from saeviz_correlation.spearman import Spearman
 from tests.plugins.correlations import make_input, score
 from tests.plugins.test_correlation_groups import cr2, standardized

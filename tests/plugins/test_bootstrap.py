@@ -11,8 +11,8 @@ from scipy.stats import bootstrap, norm, pearsonr
 from scipy.stats import t as student
 
 import saeviz
-from saeviz_correlation import BootstrapOptions
 from saeviz_correlation.bootstrap import Bootstrap, Samples, bca, significant_from
+from saeviz_correlation.options import BootstrapOptions
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.targets import make_targets
 

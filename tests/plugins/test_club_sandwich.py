@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saeviz_correlation import ModerationOptions
 from saeviz_correlation.moderation import Moderation
+from saeviz_correlation.options import ModerationOptions
 from tests.plugins.correlations import make_input, score
 
 FEATURE = np.array([0, 15, 0, 22, 3, 0, 9, 0, 31, 0, 4, 11, 0, 0, 27, 6, 0, 18]) / 10

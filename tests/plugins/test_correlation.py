@@ -16,8 +16,8 @@ from statsmodels.stats.multitest import multipletests
 
 from saeviz import ConfigError, FeatureStream, ScoreInput
 from saeviz.testing import ScorerContract
-from saeviz_correlation import LinearOptions
 from saeviz_correlation.inference import confidence_interval, p_values
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH
 from tests.plugins.correlations import ACTIVE_COUNTS, hard_data, make_input, make_scorer, score
 

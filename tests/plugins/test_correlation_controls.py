@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz_correlation import PartialOptions
+from saeviz_correlation.options import PartialOptions
 from saeviz_correlation.partial import Partial
 from tests.plugins.correlations import make_input, score
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from saeviz_correlation import LinearOptions
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.spearman import Spearman
 from saeviz_correlation.targets import finding_images
 from tests.plugins.correlations import hard_data, make_input, score

@@ -13,7 +13,7 @@ from scipy import stats
 
 import saeviz
 from saeviz import ConfigError
-from saeviz_correlation import LinearOptions, PartialOptions
+from saeviz_correlation.options import LinearOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 from scipy.sparse import csr_array
 
-from saeviz_correlation import PartialOptions, permutation
+from saeviz_correlation import permutation
+from saeviz_correlation.options import PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.permutation import LargestCorrelations, Permutations
 from saeviz_correlation.scorer import PearsonBH, PointBiserial

@@ -12,8 +12,8 @@ from scipy import stats
 
 import saeviz
 from saeviz import ConfigError
-from saeviz_correlation import PartialOptions
 from saeviz_correlation.exchange import Exchange
+from saeviz_correlation.options import PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.permutation import Permutations
 from saeviz_correlation.scorer import PearsonBH, PointBiserial

@@ -16,8 +16,9 @@ from scipy import stats
 import saeviz
 from saeviz import ConfigError, FeatureStream, ScoreInput
 from saeviz.testing import ScorerContract
-from saeviz_correlation import LinearOptions, PartialOptions, ranks, saeviz_scorers
+from saeviz_correlation import ranks, saeviz_scorers
 from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.options import LinearOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman

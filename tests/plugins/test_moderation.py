@@ -13,8 +13,8 @@ from scipy import stats
 import saeviz
 from saeviz import ConfigError
 from saeviz.testing import ScorerContract
-from saeviz_correlation import ModerationOptions
 from saeviz_correlation.moderation import Moderation
+from saeviz_correlation.options import ModerationOptions
 from tests.plugins.correlations import make_input, score
 
 N = 150
