@@ -59,7 +59,8 @@ def nearest(embeddings: Float32Array) -> npt.NDArray[np.uint32]:
     """
     n = len(embeddings)
     k = min(NEAREST, n - 1)
-    units = np.nan_to_num(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    units = np.nan_to_num(embeddings / np.where(lengths == 0, 1, lengths))
     found = np.empty((n, k), dtype=np.uint32)
     has: npt.NDArray[np.bool_] = np.logical_not(np.isnan(embeddings).any(axis=1))
     for start in range(0, n, TOGETHER):

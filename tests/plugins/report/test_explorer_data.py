@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -143,6 +144,13 @@ def test_nearest_images_are_those_of_the_largest_cosine():
     for row in range(30):
         others = [other for other in np.argsort(-cosines[row], kind="stable") if other not in (row, 7)]
         assert list(found[row]) == ([7] * 12 if row == 7 else others[:12])
+
+
+def test_an_embedding_of_zeros_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = nearest(np.array([[0, 0], [1, 0], [1, 1]], dtype=np.float32))
+    assert list(found[1]) == [2, 0]
 
 
 @pytest.mark.parametrize("values", [[1.5, float("nan"), -2.0], [1e-300, 1.0], [], [float("nan")], [1e300]])
