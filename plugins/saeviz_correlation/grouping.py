@@ -133,7 +133,7 @@ class Grouping:
             self._logger.warning(
                 "%s: the images with rating %r belong to %d groups only, so p and intervals have few degrees of "
                 "freedom and hardly anything can be significant; errors = 'permutation' (not for auc), smaller groups, "
-                "such as series instead of categories, or images of more groups would help",
+                "such as series instead of categories, or images from more groups would help",
                 self._scorer,
                 fewest.names[0],
                 n_groups,
@@ -152,5 +152,6 @@ class Grouping:
 def _between(n_groups: int) -> str:
     told = f"exchanged between {n_groups} whole groups"
     if n_groups < FEWEST_ARRANGED:
-        told += f"; these can be arranged in {factorial(n_groups)} ways only, and p is never below one in that many"
+        n_ways = factorial(n_groups)
+        told += f"; these can be arranged in only {n_ways} ways, so p is at least 1 / {n_ways}"
     return told

@@ -98,7 +98,7 @@ class Moderation:
         self._words = words
         logger = self.context.logger
         for name in words.keys() - {sample.contrast.name for sample in samples}:
-            logger.warning("moderation: no image has a rating and all that %s needs", words[name])
+            logger.warning("moderation: no image has a rating and all values that %s needs", words[name])
         for sample in samples:
             starts = sample.model.starts
             if self._errors == "clusters" and starts is not None and starts.size < FEW_GROUPS:

@@ -60,7 +60,7 @@ def make_contrasts(data: ScoreInput, options: ModerationOptions, place: str) -> 
         if covariates.shape[1] > MOST:
             raise ConfigError(
                 f"{place}: {covariates.shape[1]} columns of {control.column!r} and control (a category counts once for "
-                f"each of its values) are too many; at most {MOST} are possible"
+                f"each of its values) are too many; the limit is {MOST}"
             )
         ratings = tuple(name for name in chosen if name != control.column)
         found += [Contrast(name, words, ratings, values, covariates) for name, words, values in _ways(control)]

@@ -43,7 +43,7 @@ class TestOptions(saeviz.Options):
     ratings: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="ratings to correlate with, or columns of `images.parquet`, as `residual.beauty`; default: all "
+        description="ratings to correlate with, or columns of `images.parquet` such as `residual.beauty`; default: all "
         "ratings",
     )
     family: Family = Field(
@@ -121,17 +121,17 @@ class LinearOptions(CorrelationOptions):
     errors: Errors = Field(
         default="auto",
         description=(
-            "how p and intervals are computed: for `independent` images; for images in groups, `clusters`, or for few "
-            "groups `permutation` of ratings within groups or of whole groups, without intervals; for independent "
-            "images whose spread differs, `hc2`. `auto`: if the images have groups, clusters, and permutation with "
-            "max-t; else independent"
+            "how p and intervals are computed. `independent`: for independent images; `hc2`: the same, if the spread "
+            "of the rating differs; `clusters`: for images in groups; `permutation`: for few groups, permutes ratings "
+            "within groups or whole groups, without intervals; `auto`: if the images have groups, clusters, or "
+            "permutation with max-t; else independent"
         ),
     )
     all_pairs: bool = Field(
         default=False,
         description=(
-            f"with more than {MANY} ratings, write r, p and q of all tested pairs to the table `pairs` as well; with "
-            "fewer, `correlations.parquet` has them anyway"
+            f"with more than {MANY} ratings, also write r, p and q of all tested pairs to the table `pairs`; with "
+            "fewer, `correlations.parquet` has all pairs anyway"
         ),
     )
 
@@ -156,7 +156,7 @@ class LinearOptions(CorrelationOptions):
     def _max_t_permutes(self) -> LinearOptions:
         if self.correction == "max-t" and self.errors in ("clusters", "hc2"):
             raise ValueError(
-                f"max-t permutes ratings, which does not go with errors = {self.errors!r}; use errors = 'permutation' "
+                f"max-t permutes ratings and cannot be used with errors = {self.errors!r}; use errors = 'permutation' "
                 "for images in groups, or correction = 'bh', 'by' or 'bonferroni'"
             )
         if self.errors == "permutation":
@@ -175,15 +175,15 @@ class AreaOptions(CorrelationOptions):
     errors: ErrorsOfAreas = Field(
         default="auto",
         description=(
-            "how p and intervals are computed: for `independent` images, or for images in groups, `clusters`. `auto`: "
-            "clusters if the images have groups, else independent"
+            "how p and intervals are computed. `independent`: for independent images; `clusters`: for images in "
+            "groups; `auto`: clusters if the images have groups, else independent"
         ),
     )
 
     @model_validator(mode="after")
     def _max_t_permutes_single_images(self) -> AreaOptions:
         if self.correction == "max-t" and self.errors == "clusters":
-            raise ValueError(f"max-t permutes single images, which does not go with errors = 'clusters'; {_NOT_MAX_T}")
+            raise ValueError(f"max-t permutes single images and cannot be used with errors = 'clusters'; {_NOT_MAX_T}")
         return self
 
     def check_groups(self, place: str, grouped: bool, /) -> None:
@@ -193,7 +193,7 @@ class AreaOptions(CorrelationOptions):
         if self.correction == "max-t" and self.errors == "auto" and grouped:
             raise saeviz.ConfigError(
                 f"{place}.correction: max-t permutes single images here, but these belong to groups; {_NOT_MAX_T}, or "
-                "errors = 'independent' if the images of a group are as different as any"
+                "errors = 'independent' if images of one group are no more alike than others"
             )
 
 
@@ -205,8 +205,8 @@ class BootstrapOptions(LinearOptions):
         ge=0,
         le=100_000,
         description=(
-            "number of bootstrap samples of the images, or of whole groups, for another interval of each significant "
-            "correlation and how often it would be found again; none if 0, else at least 100, better 2000"
+            "number of bootstrap samples of the images, or of whole groups, for a second interval of each significant "
+            "correlation and for how often it would be found again; 0 for none, else at least 100, better 2000"
         ),
     )
 
@@ -233,7 +233,7 @@ class BootstrapOptions(LinearOptions):
     @model_validator(mode="after")
     def _samples_suffice(self) -> BootstrapOptions:
         if 0 < self.bootstrap < FEWEST_SAMPLES:
-            raise ValueError(f"bootstrap: {self.bootstrap} samples do not suffice; at least {FEWEST_SAMPLES}, or 0")
+            raise ValueError(f"bootstrap: {self.bootstrap} samples are too few; use at least {FEWEST_SAMPLES}, or 0")
         if self.bootstrap and self.errors == "permutation":
             raise ValueError("bootstrap draws whole groups, which are too few where ratings are permuted; remove it")
         return self
@@ -293,8 +293,8 @@ class ModerationOptions(TestOptions):
     rater_groups: tuple[tuple[str, str], ...] = Field(
         default=(),
         description=(
-            "pairs of ratings of the same thing on the same scale by two groups of raters, such as "
-            '["mood_women", "mood_men"]; is the relation with the second stronger?'
+            "pairs of ratings of the same thing, on the same scale, by two groups of raters, such as "
+            '["mood_women", "mood_men"]; tests whether relations with the two differ'
         ),
     )
     control: tuple[str, ...] = Field(
@@ -306,9 +306,9 @@ class ModerationOptions(TestOptions):
     errors: RobustErrors = Field(
         default="auto",
         description=(
-            "how p and intervals are computed: for `independent` images of equal spread; for independent images whose "
-            "spread differs, `hc2`; for images in groups, `clusters`. `auto`: clusters if the images have groups, else "
-            "hc2"
+            "how p and intervals are computed. `independent`: for independent images, if the rating has the same "
+            "spread everywhere; `hc2`: the same, if its spread differs; `clusters`: for images in groups; `auto`: "
+            "clusters if the images have groups, else hc2"
         ),
     )
 

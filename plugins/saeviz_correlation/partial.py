@@ -64,8 +64,8 @@ class Partial(LinearScorer):
             if (column, rating) not in self._warned:
                 self._warned.add((column, rating))
                 self.context.logger.warning(
-                    "partial: %r was computed from the rating %r itself, so p of its correlations is not right: up to "
-                    "several times too small where the prediction is poor, too large where it is good; take it as a "
+                    "partial: %r was computed from the rating %r itself, so p of its correlations is not correct: up "
+                    "to several times too small if the prediction is poor, too large if it is good; use it only as "
                     "description, or hold constant something that does not depend on the rating",
                     column,
                     rating,

@@ -17,18 +17,18 @@ class MapOptions(saeviz.Options):
     by: Literal["coactivation", "decoder"] = Field(
         default="coactivation",
         description=(
-            "which features are near each other: those that fire on the same images, or those of an SAE whose decoder "
-            "directions are alike. The latter loads the SAEs"
+            "which features are near each other. `coactivation`: those that fire on the same images; `decoder`: those "
+            "of one SAE with similar decoder directions, which loads the SAEs"
         ),
     )
     method: Literal["pca", "pacmap"] | None = Field(
         default=None,
         description=(
-            "how the map is drawn: the first two principal components, or PaCMAP, which keeps neighbours together "
-            "(pip install 'saeviz[map]'); default: PaCMAP if it is installed"
+            "how the map is drawn: by the first two principal components, or by PaCMAP, which keeps neighbours "
+            "together (pip install 'saeviz[map]'); default: PaCMAP if it is installed"
         ),
     )
-    seed: int | None = Field(default=None, ge=0, lt=2**32, description="default: the seed of the run")
+    seed: int | None = Field(default=None, ge=0, lt=2**32, description="seed of PaCMAP; default: the seed of the run")
 
     def check_data(self, place: str, _ratings: Collection[str], _metadata: Collection[str], /) -> None:
         """Raise `ConfigError` if PaCMAP is asked for and not installed."""

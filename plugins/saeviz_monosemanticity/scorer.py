@@ -117,8 +117,8 @@ class Monosemanticity:
         if data.groups is None or self._draws(len(first.unit)):
             return data.groups is not None
         self.context.logger.warning(
-            "monosemanticity: the images belong to groups, but ms_p takes them as independent: it allows for groups "
-            "only by draws, of a definition with top_k, at most %d images and draws > 0",
+            "monosemanticity: the images belong to groups, but ms_p takes them as independent; to allow for groups, "
+            "use a definition with top_k of at most %d images and draws > 0",
             MOST_IMAGES,
         )
         return False

@@ -52,7 +52,7 @@ class Raters:
             self._warned.add("")
             self.context.logger.warning(
                 "raters: the images belong to groups, but rater_p takes them as independent and is too optimistic; "
-                "pearson-bh, spearman, point-biserial, partial and auc know groups"
+                "pearson-bh, spearman, point-biserial, partial and auc allow for groups"
             )
         yield ScoreFact("reliability", self._reliabilities(data, names))
         given = [name for name in names if name in data.individual]
@@ -96,8 +96,8 @@ class Raters:
         if not self._told_of_many:
             self._told_of_many = True
             self.context.logger.info(
-                "raters: reliability and ceiling of %d ratings; relations that generalise to other raters take a table "
-                "of all features for each rating, so name at most %d in scorers.raters.ratings for these",
+                "raters: only reliability and ceiling are computed for %d ratings; for relations that generalise to "
+                "other raters, name at most %d in scorers.raters.ratings",
                 n,
                 MANY,
             )

@@ -20,7 +20,7 @@ class HtmlOptions(saeviz.Options):
 
 
 class ExplorerOptions(saeviz.Options):
-    """What the explorer shows."""
+    """What the explorer shows, and how it is written."""
 
     title: str | None = Field(None, description="heading of the page; default: the name of the run directory")
     thumbnail_size: int = Field(208, ge=32, le=1024, description="height of a picture in pixels")
@@ -33,7 +33,7 @@ class ExplorerOptions(saeviz.Options):
         ),
     )
     single_file: bool = Field(
-        default=False, description="whether to write one file, `explorer.html`, to pass on, instead of a folder"
+        default=False, description="whether to write a single file to share, `explorer.html`, instead of a folder"
     )
 
 

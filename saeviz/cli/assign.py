@@ -27,7 +27,7 @@ def assign(directory: Path, out: Path, force: bool) -> int:
     size, strongest = found["r"].abs(), found["strongest_r"].abs()
     tell(
         f"{size.count():,} of {len(found):,} ratings have a feature of their own, with a mean |r| of {size.mean():.2f} "
-        f"({strongest.mean():.2f} with their strongest features, whichever these are)"
+        f"({strongest.mean():.2f} if several ratings could share a feature)"
     )
     say(out)
     return ExitCode.DONE

@@ -104,7 +104,7 @@ def _tested(run: Run, spaces: Sequence[FeatureSpace]) -> pd.DataFrame:
     if facts_of(next(iter(relation_prefixes(run.correlations.columns)), ""), run.facts).get("kept_per_rating"):
         raise ConfigError(
             f"{run.dir} has {len(run.ratings):,} ratings and keeps the strongest correlations of each only, which are "
-            "no fair sample to compare; name at most 100 of them in the scorer's ratings = [...], and run it again"
+            "not a fair sample to compare; name at most 100 of them in the scorer's ratings = [...], and run it again"
         )
     table = pd.concat([rows_in(table, space) for space in spaces])
     if "r" not in table:

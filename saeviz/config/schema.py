@@ -55,7 +55,7 @@ class RunSettings(Options):
     rating_images: int = Field(
         0,
         description="number of held-out images on which the judge's scores of a label are correlated with the ratings; "
-        "none if 0, else at least 10",
+        "0 for none, else at least 10",
         ge=0,
         le=1_000_000,
     )
@@ -72,7 +72,7 @@ class RunSettings(Options):
     @classmethod
     def _suffices(cls, given: int) -> int:
         if 0 < given < FEWEST_RATED:
-            raise ValueError(f"{given} images say nothing about a correlation; at least {FEWEST_RATED}, or 0 for none")
+            raise ValueError(f"{given} images are too few for a correlation; at least {FEWEST_RATED}, or 0 for none")
         return given
 
 

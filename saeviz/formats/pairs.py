@@ -69,7 +69,7 @@ def read_pairs(rundir: RunDir, rating: str | None, feature: Feature | None) -> p
     paths = [path for path in rundir.recorded("score") if path.relative_to(rundir.path).match(_PLACE)]
     if not paths:
         raise RunDirError(
-            f"{rundir.pairs} is not there: no scorer of this run has written all pairs. With few ratings "
+            f"{rundir.pairs} does not exist: no scorer of this run has written all pairs. With few ratings "
             "`run.correlations` has them; with many, set all_pairs = true for the scorer and run it again"
         )
     where = {} if feature is None else key_of(feature)

@@ -317,7 +317,7 @@ def test_without_the_option_nothing_is_different(run_file):
     [
         (["run.rating_images=30"], r"rating_images: .* uses all images; give its scorer split = 0\.5"),
         ([*ON, "judge.use=none"], r"rating_images: this run has no judge"),
-        ([*ON, "run.rating_images=9"], r"rating_images: 9 images say nothing .* at least 10"),
+        ([*ON, "run.rating_images=9"], r"rating_images: 9 images are too few .* at least 10"),
         ([*ON, "scorers.1.split=0.97"], r"rating_images: \d of the held-out images have a rating, and at least 10"),
         ([*ON, "images.unrated=80"], r"rating_images: \d of the held-out images have a rating"),
     ],

@@ -215,7 +215,7 @@ def test_files_of_an_earlier_run_are_removed(run_with):
     assert files(run)
     run = run_with("yield from ()")
     assert not (run.dir / "pairs").exists()
-    with pytest.raises(saeviz.RunDirError, match=r"pairs is not there: .*all_pairs = true"):
+    with pytest.raises(saeviz.RunDirError, match=r"pairs does not exist: .*all_pairs = true"):
         run.pairs("noise")
 
 

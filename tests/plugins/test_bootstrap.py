@@ -158,7 +158,7 @@ def test_without_the_option_there_are_no_such_columns():
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="bootstrap: 99 samples do not suffice; at least 100, or 0"):
+    with pytest.raises(ValueError, match="bootstrap: 99 samples are too few; use at least 100, or 0"):
         BootstrapOptions(bootstrap=99)
     with pytest.raises(ValueError, match="bootstrap draws whole groups, which are too few"):
         BootstrapOptions(bootstrap=100, errors="permutation")

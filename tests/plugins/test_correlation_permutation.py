@@ -216,7 +216,7 @@ def test_controls_stay_with_their_images_and_what_is_impossible_is_told(caplog):
     assert columns["partial_r", "mood"][0] == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
     assert np.isnan(columns["partial_p", "fame"]).all()
     assert facts["partial_control"] == ["light (rating)", "groups"]
-    assert "ratings 'fame' are exchanged between 4 whole groups; these can be arranged in 24 ways only" in caplog.text
+    assert "ratings 'fame' are exchanged between 4 whole groups; these can be arranged in only 24 ways" in caplog.text
     assert "'mood', 'light' are exchanged within groups" in caplog.text
     many = make_input(generator.random((700, 2)), {"mood": generator.random(700)}, groups=names_of(np.arange(700) // 2))
     with pytest.raises(ConfigError, match="cannot be exchanged within 350 groups, at most 300"):

@@ -235,7 +235,7 @@ def test_mistakes_are_told_by_name(caplog):
             moderators=("sunny", "none"),
         )
     assert "belong to 4 groups only" in caplog.text
-    assert "no image has a rating and all that none" in caplog.text
+    assert "no image has a rating and all values that none" in caplog.text
 
 
 def test_a_run_has_differences_beside_its_relations_and_names_the_significant_ones(fake_run, saeviz_command):

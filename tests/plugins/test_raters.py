@@ -382,5 +382,5 @@ def test_of_single_ratings_of_many_only_the_reliability_is_computed(caplog):
         columns, reliability = score(make_input(dense, given), splits=1)
     assert not columns
     assert len(reliability) == 101
-    assert caplog.text.count("raters: reliability and ceiling of 101 ratings; relations that generalise") == 1
+    assert caplog.text.count("raters: only reliability and ceiling are computed for 101 ratings; for relations") == 1
     assert score(make_input(dense, given), splits=1, ratings=("voxel 3",), min_active=1)[0]

@@ -97,7 +97,7 @@ def scores_of(
     if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
         raise PluginError(
             f"{config.place}: {config.use} judged {len(images)} images of {question.feature} with an array of shape "
-            f"{scores.shape}; a number from 0 to 1 for each belongs there"
+            f"{scores.shape}; it must return a number from 0 to 1 for each"
         )
     return scores
 

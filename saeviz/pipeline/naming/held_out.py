@@ -15,8 +15,8 @@ from saeviz.values.relations import facts_of, relation_prefixes
 from saeviz.values.score_input import finding_images
 
 NO_SPLIT = (
-    "run.rating_images: labels are to predict the ratings of held-out images, but the main correlation of this run "
-    "uses all images; give its scorer split = 0.5"
+    "run.rating_images: labels are tested on held-out images, but the main correlation of this run uses all images; "
+    "give its scorer split = 0.5"
 )
 
 

@@ -95,7 +95,7 @@ class JudgeRatings(Stage):
         table = label_ratings(session, complete, sheet.images)
         rundir.write_table(rundir.label_ratings, table)
         found = int((table["q"] <= ALPHA).sum())
-        logger.info("judge-ratings: %d of %d labels and ratings go together (q up to 0.05)", found, len(table))
+        logger.info("judge-ratings: %d of %d pairs of label and rating correlate (q up to 0.05)", found, len(table))
         counts = {"images": len(sheet.images), "scored": len(complete), "new": n_labels, "significant": found}
         return {"counts": counts, "outputs": [path, rundir.label_ratings], **usage}
 

@@ -173,8 +173,8 @@ def _refuse(
             if not _passes(check, [*known, *(name for _, more in late if more is not columns for name in more)])
         ]
         raise ConfigError(
-            f"{error}; {', '.join(needed)} gives it, and scorers run in the order of the run file: one can use only "
-            "columns of images that a scorer before it gives"
+            f"{error}; {', '.join(needed)} gives it, and scorers run in the order of the run file: each can use "
+            "only columns of images from scorers before it"
         ) from None
 
 
