@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +52,7 @@ class Moderation:
         codes = self._codes(data)
         is_robust = self._errors != "independent"
         samples = [sample for one in contrasts for sample in make_samples(data, one, codes, is_robust)]
-        self._tell(samples, {contrast.name: contrast.words for contrast in contrasts})
+        self._tell(data, samples, {contrast.name: contrast.words for contrast in contrasts})
         parts: list[list[dict[str, FloatArray]]] = [[] for _ in samples]
         for _, block in feature_blocks(data, lambda matrix: matrix) if samples else ():
             for place_of, sample in enumerate(samples):
@@ -91,14 +92,16 @@ class Moderation:
         self._errors = kind
         return group_codes(data.groups) if kind == "clusters" and data.groups is not None else None
 
-    def _tell(self, samples: Sequence[Sample], words: dict[str, str]) -> None:
-        """Warns once of contrasts without images, and of few groups."""
+    def _tell(self, data: ScoreInput, samples: Sequence[Sample], words: dict[str, str]) -> None:
+        """Warns once of contrasts without images, of ratings that do not vary, and of few groups."""
         if self._words:
             return
         self._words = words
         logger = self.context.logger
         for name in words.keys() - {sample.contrast.name for sample in samples}:
             logger.warning("moderation: no image has a rating and all values that %s needs", words[name])
+        for flat in dict.fromkeys(chain.from_iterable(_without_variance(data, sample) for sample in samples)):
+            logger.warning("moderation: %s", flat)
         for sample in samples:
             starts = sample.model.starts
             if self._errors == "clusters" and starts is not None and starts.size < FEW_GROUPS:
@@ -160,3 +163,16 @@ class Moderation:
 
 def _dealt_out(values: FloatArray, columns: Sequence[ScoreColumn]) -> list[FloatArray]:
     return np.split(values, np.cumsum([column.space.n_features for column in columns])[:-1])
+
+
+def _without_variance(data: ScoreInput, sample: Sample) -> Iterator[str]:
+    """What to know of ratings that are the same on all images of a contrast, or on one side of it."""
+    for rating in sample.targets if sample.model.moderator is not None else ():
+        values = np.asarray(data.ratings[rating], dtype=np.float64)[sample.model.images]
+        if not np.ptp(values):
+            yield f"rating {rating!r} is not tested: all images have the same value"
+        elif not all(np.ptp(values[side]) for side in sample.sides if side.any()):
+            yield (
+                f"rating {rating!r} never varies on one side of {sample.contrast.words}, so a difference says only "
+                "that there is a relation on the other"
+            )

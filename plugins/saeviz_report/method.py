@@ -45,8 +45,8 @@ class Method:
     `measures` has the name of every kind of correlation by what stands before the names of its columns, '' for the
     main one, `held_constant` likewise what partial ones hold constant. `share_found_on` is the share of images that
     found relations where others were held out, `n_groups` the number of groups of images that p and intervals allow
-    for, None if they take images as independent; `is_permuted` whether they do so by permutation; `margin` is the r
-    below which one is negligible; `citations` are the methods that the run used.
+    for, None if they take images as independent; `errors` how they do; `margin` is the r below which one is negligible;
+    `citations` are the methods that the run used.
     """
 
     correlations: pd.DataFrame
@@ -57,9 +57,18 @@ class Method:
     held_constant: Mapping[str, str]
     share_found_on: float | None
     n_groups: int | None
-    is_permuted: bool
+    errors: str | None
     margin: float | None
     citations: Sequence[Citation]
+
+    @property
+    def is_permuted(self) -> bool:
+        """Whether p comes from permuted ratings."""
+        return self.errors == "permutation"
+
+    def caveat(self, n_active: float | None) -> str:
+        """A caveat about the interval of a feature that fires on so many images, '' without one."""
+        return saeviz.interval_caveat(n_active, self.errors)
 
     @property
     def measure(self) -> str:
@@ -110,7 +119,7 @@ def method_of(run: saeviz.Run) -> Method:
         promise=_promise(main),
         share_found_on=main.get("split"),
         n_groups=main.get("groups") if main.get("errors") in ("clusters", "permutation") else None,
-        is_permuted=main.get("errors") == "permutation",
+        errors=main.get("errors"),
         margin=main.get("margin"),
         citations=citations(run),
     )

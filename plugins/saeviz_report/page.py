@@ -49,8 +49,6 @@ def render(
             explained=explained,
             thumbnails=thumbnails,
             failures=failures,
-            caveat=saeviz.interval_caveat,
-            rare=saeviz.interval_caveat(0),
             failures_shown=FAILURES_SHOWN,
             # Both are the plugin's own files.
             style=Markup(style),  # noqa: S704

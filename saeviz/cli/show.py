@@ -18,6 +18,7 @@ from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.features import Feature
 from saeviz.values.relations import (
     difference_columns,
+    facts_of,
     held_constant,
     interval_caveat,
     relation_differences,
@@ -54,7 +55,7 @@ def show(feature: str, directory: Path | None, as_json: bool) -> int:
 def _collect(run: Run, text: str) -> dict[str, Any]:
     top, correlations = run.top_item_ids(text), run.correlations_of(text)
     feature = Feature.parse(text)
-    label = run.labels.get(feature)
+    label, scores = run.labels.get(feature), run.scores_of(feature)
     choice = next((choice for choice in run.selected if choice.feature == feature), None)
     return {
         "run": str(run.dir),
@@ -67,8 +68,9 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "tier": choice.tier if choice else None,
         "reason": choice.reason if choice else None,
         "fires_together_with": [str(other) for other in run.companions(feature)],
-        "scores": run.scores_of(feature),
+        "scores": scores,
         "correlations": correlations,
+        "caveat": interval_caveat(scores.get("n_active"), _errors(run)),
         "held_constant": {
             f"{prefix}r": held_constant(prefix, run.facts)
             for prefix in relation_prefixes(next(iter(correlations), {}))
@@ -76,6 +78,11 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         },
         "top_images": [{"item_id": item_id, "activation": activation} for item_id, activation in top],
     }
+
+
+def _errors(run: Run) -> object:
+    """How the main correlation's intervals were computed."""
+    return facts_of(next(iter(relation_prefixes(run.correlations.columns)), ""), run.facts).get("errors")
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -97,8 +104,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"  and with {left} more ratings, more weakly; --json has them all")
     for name, controls in found["held_constant"].items():
         say(f"  {name}: {controls} held constant")
-    if caveat := interval_caveat(found["scores"].get("n_active")):
-        say(f"  note: {caveat}")
+    if found["caveat"]:
+        say(f"  note: {found['caveat']}")
     say("  top images:" if found["top_images"] else "  top images: none; the feature fires on no image")
     for image in found["top_images"]:
         say(f"    {_text(image['activation']):>8}  {image['item_id']}")

@@ -28,7 +28,7 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
             hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
             lines.append(f"{where}: unknown option{hint}")
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
+            message = mistake["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
             silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets
             given = "" if silent else f", not {quoted(mistake['input'])}"
             lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")

@@ -11,7 +11,7 @@ from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.keys import KEYS, by_feature, features_of, key_of, rows_about
 from saeviz.values.naming import FeatureLabel
-from saeviz.values.relations import interval_caveat, main_relation, measure_of, relation_prefixes
+from saeviz.values.relations import facts_of, interval_caveat, main_relation, measure_of, relation_prefixes
 from saeviz.values.scores import ScoreTable, Selected
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def write_selected(
     """Write the file. A feature without a rating from the selector gets the one with the strongest correlation."""
     import pandas as pd
 
-    measure = measure_of(next(iter(relation_prefixes(table.correlations.columns)), ""), table.facts)
+    main = next(iter(relation_prefixes(table.correlations.columns)), "")
+    measure, errors = measure_of(main, table.facts), facts_of(main, table.facts).get("errors")
     relations = _relations(selected, table.correlations)
     figures = [name for name in FIGURES if any(name in rows[0] for rows in relations.values())]
     names_ratings = any(choice.rating is not None for choice in selected)
@@ -43,7 +44,7 @@ def write_selected(
                 *(*key_of(feature).values(), choice.tier, _name(labels, feature)),
                 *(rating, measure if rating else ""),
                 *(_as_text(values.get(name)) for name in figures),
-                interval_caveat(values.get("n_active")) if "ci_low" in values else "",
+                interval_caveat(values.get("n_active"), errors) if "ci_low" in values else "",
                 choice.reason,
             ]
         )

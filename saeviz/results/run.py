@@ -107,7 +107,10 @@ class Run:
         """The embeddings of `items`, float32 `[n_items, dim]`, with a row of NaN for an image without one."""
         found = EmbeddingFiles(self._rundir.embeddings("embeddings")).read(self.items)
         if found is None:
-            raise RunDirError(f"{self.dir} has no embeddings; add an [embeddings] table to the run file and run it")
+            raise RunDirError(
+                f"{self.dir} has no embeddings; add an [embeddings] table and a scorer that uses it, "
+                "such as monosemanticity, to the run file and run it"
+            )
         return found
 
     @cached_property

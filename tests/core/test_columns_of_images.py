@@ -92,3 +92,13 @@ def test_a_scorer_sees_only_what_is_there_when_it_begins(fake_run):
     )
     assert "own_partial_r" in run.correlations
     assert run.ratings == ["warmth", "noise"]
+
+
+def test_an_extractor_that_cannot_be_made_is_named_before_its_columns(fake_run, saeviz_command):
+    settings = ["extractor.use=vit-sae", "extractor.model=not-there", "extractor.saes={2='not-there'}"]
+    scorer = 'scorers=[{use="partial", control=["l0.layer2.cls"]}]'
+    ended = saeviz_command("check", fake_run, *(f"--set={one}" for one in (*settings, scorer)))
+    assert ended.code != 0
+    assert "not-there" in ended.err
+    assert "has no rating" not in ended.err
+    assert "have no rating" not in ended.err

@@ -199,3 +199,8 @@ def test_a_run_file_that_cannot_be_read_says_why(tmp_path, content, message):
         file.write_bytes(content)
     with pytest.raises(saeviz.ConfigError, match=message):
         read_run_file(file)
+
+
+def test_an_option_that_takes_a_list_says_so(manager):
+    with pytest.raises(saeviz.ConfigError, match=r"scorers\.0\.ratings: input should be a list, not 'mood'"):
+        config_of(manager, {"scorers": [{"use": "pearson-bh", "ratings": "mood"}]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -255,3 +256,10 @@ def test_damaged_failures(copied, saeviz_command, kind):
     path.write_bytes(before.replace(b'"extract"', b'"score"'))
     assert saeviz_command("run", run, "--set", "images.broken=2").code == 4
     assert path.read_bytes() == before
+
+
+def test_a_file_that_the_run_wrote_again_is_not_called_damaged(copied, caplog):
+    with caplog.at_level(logging.WARNING):
+        again = saeviz.run(copied.parent / "run.toml", settings=["scorers.1.errors=hc2"])
+    assert again.dir == copied
+    assert "was changed or damaged" not in caplog.text

@@ -277,3 +277,15 @@ class TestContractOfModeration(ScorerContract):
     @pytest.fixture
     def make(self):
         return lambda context: Moderation(ModerationOptions(moderators=["liking"], min_active=3), context)
+
+
+def test_ratings_that_do_not_vary_are_named(caplog):
+    features, ratings, metadata, _ = moderated_data()
+    sunny = np.array([cell == "1" for cell in metadata["sunny"]])
+    given = {**ratings, "flat": np.full(N, 3.0), "only sunny": np.where(sunny, ratings["mood"], 0.0)}
+    with caplog.at_level(logging.WARNING):
+        moderate(features, given, metadata, moderators=["sunny"])
+    assert "rating 'flat' is not tested: all images have the same value" in caplog.text
+    assert "rating 'only sunny' never varies on one side of sunny (number)" in caplog.text
+    assert "'mood'" not in caplog.text
+    assert "'gappy'" not in caplog.text

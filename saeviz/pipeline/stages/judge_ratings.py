@@ -95,7 +95,13 @@ class JudgeRatings(Stage):
         table = label_ratings(session, complete, sheet.images)
         rundir.write_table(rundir.label_ratings, table)
         found = int((table["q"] <= ALPHA).sum())
-        logger.info("judge-ratings: %d of %d pairs of label and rating correlate (q up to 0.05)", found, len(table))
+        tested = int(table["q"].notna().sum())
+        logger.info("judge-ratings: %d of %d pairs of label and rating correlate (q up to 0.05)", found, tested)
+        if tested < len(table):
+            logger.info(
+                "judge-ratings: %d more pairs have no r: the judge scores all images alike, or the rating never varies",
+                len(table) - tested,
+            )
         counts = {"images": len(sheet.images), "scored": len(complete), "new": n_labels, "significant": found}
         return {"counts": counts, "outputs": [path, rundir.label_ratings], **usage}
 

@@ -20,7 +20,7 @@ from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.errors import ConfigError, PluginError, SaevizError
+from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import KEYS, columns_of
@@ -189,6 +189,8 @@ def _known_of_extractors(session: Session) -> list[str]:
         for extractor in session.config.extractors:
             numbers = dataset.numbers_of_images(extractor)
             found += [f"{name}.{space}" for space, names in numbers.items() for name in names]
+    except (ConfigError, DataError):
+        raise  # what is wrong with the extractor is to be told, not that its columns are missing
     except SaevizError as error:
         logger.warning("score: the spaces of this run are not known yet: %s", error)
         return []

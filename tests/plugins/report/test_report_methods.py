@@ -72,3 +72,11 @@ def test_a_rare_feature_has_a_word_on_its_intervals(run: FakeRun, write: Write) 
 
 def test_that_images_are_taken_as_independent_is_said(write: Write) -> None:
     assert "independent of one another" in write().one("section", id="reading").text
+
+
+def test_robust_intervals_hold_for_rare_features(run: FakeRun, write: Write) -> None:
+    run.scores = run.scores.assign(n_active=12)
+    run.facts = {**run.facts, "correlation_errors": "clusters", "correlation_groups": 9}
+    assert "85 to 93 %" not in write().text
+    assert not saeviz.interval_caveat(12, "clusters")
+    assert saeviz.interval_caveat(12, "independent")
