@@ -88,7 +88,7 @@ def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
     if method.n_groups is not None and method.is_permuted:
         yield [
             f"Images belong to {method.n_groups:,} groups; p-values come from {plain(facts.get('permutations'))} "
-            "permutations of the ratings within groups, whose means were held constant, or of whole groups where a "
+            "permutations of the ratings within groups, whose means were held constant, or of whole groups if a "
             "rating does not vary within them."
         ]
     elif method.n_groups is not None:
@@ -124,7 +124,7 @@ def _bootstrap(run: saeviz.Run, n_samples: object, groups: bool) -> Iterator[lis
     if isinstance(n_samples, int) and "stability" in run.correlations:
         drawn = "whole groups" if groups else "images"
         yield [
-            "Of significant correlations, 95 % intervals by the bias-corrected and accelerated bootstrap (Efron 1987) "
+            "For significant correlations, 95 % intervals by the bias-corrected and accelerated bootstrap (Efron 1987) "
             f"were computed from {n_samples:,} samples of {drawn}, and the share of these samples in which a "
             "correlation was significant again, with the same sign."
         ]
@@ -160,7 +160,7 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
         yield [
             f"To see whether names alone predict ratings, the judge {judge} scored each of them, without further "
             f"information, on the same random sample of {int(table['n'].max()):,} images, which had been used neither "
-            "for finding relations nor for naming; its scores were correlated with the ratings of these images, and "
+            "for finding relations nor for naming. Its scores were correlated with the ratings of these images, and "
             "p-values adjusted by the procedure of Benjamini and Hochberg over all names and ratings ",
             f"({int((table['q'] <= LEVEL).sum()):,} of {int(table['p'].notna().sum()):,} with q up to {LEVEL:g}).",
         ]

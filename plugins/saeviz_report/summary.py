@@ -282,8 +282,9 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
         notes.append(
             f"All features were tested with all {len(run.ratings):,} ratings. The tables keep the strongest "
             f"{plain(of_all['kept_per_rating'])} correlations of each rating, the strongest "
-            f"{plain(of_all['kept_per_feature'])} of each feature, and of each feature with how many ratings it is "
-            f"significant. The page lists the {MOST_RATINGS} ratings with the strongest correlations."
+            f"{plain(of_all['kept_per_feature'])} of each feature, and for each feature the number of ratings with "
+            f"which it is significantly correlated. The page lists the {MOST_RATINGS} ratings with the strongest "
+            "correlations."
         )
     if "monosemanticity" not in run.scores:
         notes.append(

@@ -47,7 +47,7 @@ class TestSummary:
         page = write()
         row = page.one("table", id="ratings").one("tbody").all("tr")[0]
         assert [cell.text for cell in row.all("td")][-3:] == [f"{MINUS}0.41 ({MINUS}0.70 to +0.05)", "0.88", "0"]
-        assert "Quote this one, unless images were held out" in page.text
+        assert "Quote this r, unless images were held out" in page.text
         assert "Zhong & Prentice (2008)" in page.text
 
     def test_an_r_that_nobody_tested_is_not_called_insignificant(self, run: FakeRun, write: Write) -> None:

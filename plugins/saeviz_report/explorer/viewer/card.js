@@ -73,9 +73,9 @@
           saeviz.listButton([row], features),
           el("button", { type: "button", "aria-label": "Close", onclick: close }, "×"))),
       card.description ? el("p", { class: "description" }, said(card.description)) : null,
-      card.why ? el("p", { class: "note" }, "Why it might go along with a rating: ", said(card.why)) : null,
+      card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason)) : null,
-      images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run is too large for its report to hold activations."),
+      images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the explorer to store them."),
       relations(features, columns, row),
       images ? el("div", { class: "two" }, await against(features, items, images), activity(items, images, features, at)) : null,
       figures(features, columns, row),
@@ -108,7 +108,7 @@
   }
 
   function pictures(features, row, items, { items: where, values }) {
-    if (!where.length) return el("p", { class: "note" }, "It fires on no image.");
+    if (!where.length) return el("p", { class: "note" }, "This feature fires on no image.");
     const strip = (from, to) => el("div", { class: "strip" }, [...where.slice(from, to)].map((item, i) => saeviz.picture(items, item, number(values[from + i], 2))));
     const top = strip(0, 12);
     const shown = new Map([...where.slice(0, 12)].map((item, i) => [item, top.children[i]]));
@@ -119,13 +119,13 @@
         const from = Math.max(12, Math.floor((where.length * band) / BANDS));
         bands.push(el("div", {}, el("h4", {}, `${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`), strip(from, from + 5)));
       }
-      parts.push(el("section", {}, el("h3", {}, "Over the whole range"), el("p", { class: "note" }, "Top images flatter: these are from the weaker activations as well."), el("div", { class: "bands" }, bands)));
+      parts.push(el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images look clearer than a feature is: these include weaker activations."), el("div", { class: "bands" }, bands)));
     }
     const firing = new Set(where);
     const silent = items.ids.map((_, item) => item).filter((item) => !firing.has(item));
     if (silent.length) {
       const step = Math.max(1, Math.floor(silent.length / 6));
-      parts.push(el("section", {}, el("h3", {}, "Where it is silent"), el("div", { class: "strip" }, silent.filter((_, i) => i % step === 0).slice(0, 6).map((item) => saeviz.picture(items, item, "0")))));
+      parts.push(el("section", {}, el("h3", {}, "Where it does not fire"), el("div", { class: "strip" }, silent.filter((_, i) => i % step === 0).slice(0, 6).map((item) => saeviz.picture(items, item, "0")))));
     }
     return parts;
   }
@@ -137,8 +137,8 @@
     const [heldOut, corrected] = ["r_held_out", "r_corrected"].map((name) => rated.some((rating) => Number.isFinite(of(name, rating))));
     const sizes = rated.flatMap((rating) => ["r", "ci_low", "ci_high"].map((name) => Math.abs(of(name, rating)))).filter(Number.isFinite);
     const limit = Math.min(1, Math.max(0.1, Math.ceil(10 * Math.max(0, ...sizes)) / 10));
-    return el("section", {}, el("h3", {}, "With the ratings"),
-      saeviz.wide("With the ratings", el("table", { class: "plain" },
+    return el("section", {}, el("h3", {}, "Correlations with ratings"),
+      saeviz.wide("Correlations with ratings", el("table", { class: "plain" },
         el("thead", {}, el("tr", {}, ["Rating", `−${limit} to ${limit}`, "r", "95 % interval", "q", "images", corrected ? "corrected r" : null, heldOut ? "held-out r" : null].filter((word) => word !== null).map((word) => el("th", { scope: "col" }, word)))),
         el("tbody", {}, rated.map((rating) => {
           const [r, low, high, q] = ["r", "ci_low", "ci_high", "q"].map((name) => of(name, rating));

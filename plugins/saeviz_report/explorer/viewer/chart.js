@@ -99,7 +99,7 @@
   /** Points `{x, y, name, group}` with axes and the trend. `onpick` is given the point that is clicked. */
   saeviz.pointChart = ({ points, xName, yName, label, onpick = null, colours = null, width = 340, height = 220 }) => {
     const shown = points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
-    if (!shown.length) return el("p", { class: "note" }, "No image has both.");
+    if (!shown.length) return el("p", { class: "note" }, "No image has both values.");
     const [left, bottom, top, right] = [44, 34, 8, 8];
     const xs = saeviz.extent(shown.map((point) => point.x));
     const ys = saeviz.extent(shown.map((point) => point.y));

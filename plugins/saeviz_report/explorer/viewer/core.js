@@ -40,7 +40,7 @@ const saeviz = {};
         };
         script.onerror = () => {
           script.remove();
-          reject("could not be loaded: if the report was written again, reload the page; if it was moved, move its whole folder.");
+          reject("could not be loaded: if the report has been rewritten, reload the page; if it has been moved, move its whole folder.");
         };
         document.head.append(script);
       }

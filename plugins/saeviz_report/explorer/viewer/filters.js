@@ -16,7 +16,7 @@
     return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter(features.isNumber);
   };
 
-  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Class", verdict: "Name judged", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
+  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Class", verdict: "Verdict on the name", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
   /** What a column is called on the page. */
   saeviz.title = (key) => {
     if (named.has(key)) return named.get(key);

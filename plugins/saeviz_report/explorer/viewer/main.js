@@ -65,7 +65,7 @@
 
   async function start() {
     const run = await saeviz.need("run");
-    if (run.version > VERSION) throw new Error(`The data of this page have version ${run.version}, but its viewer reads up to ${VERSION}; write the report again.`);
+    if (run.version > VERSION) throw new Error(`The data of this page have version ${run.version}, but its viewer reads versions up to ${VERSION}; write the report again.`);
     features = new saeviz.Features(run);
     document.title = `${saeviz.plainly(run.title, 80)} – saeviz`;
     document.getElementById("title").replaceChildren(said(run.title, 120));

@@ -23,7 +23,7 @@
     const search = el("input", { type: "search", placeholder: "Search ids and texts", "aria-label": "Search ids and texts", value: state.get("iq"), onchange: () => state.set({ iq: search.value, shown: "" }) });
     return [el("div", { class: "bar" }, search, el("label", {}, "Sorted by ", choose), values ? el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ by: order.startsWith("-") ? order.slice(1) : `-${order}` }) }, order.startsWith("-") ? "highest first ↓" : "lowest first ↑") : null, el("output", {}, `${number(rows.length)} images`)),
       el("div", { class: "wall" }, rows.slice(0, shown).map((item) => saeviz.picture(items, item, values ? number(values.at(item), 2) : ""))),
-      rows.length > shown ? el("p", {}, el("button", { type: "button", "data-key": "more", onclick: () => state.set({ shown: String(shown + 2 * A_PAGE) }, { replace: true }) }, `Show more of the ${number(rows.length - shown)} others`)) : null];
+      rows.length > shown ? el("p", {}, el("button", { type: "button", "data-key": "more", onclick: () => state.set({ shown: String(shown + 2 * A_PAGE) }, { replace: true }) }, `Show more of the other ${number(rows.length - shown)}`)) : null];
   };
 
   saeviz.imageView = async (features) => {
@@ -43,10 +43,10 @@
     return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images")),
       el("h2", {}, said(id, 300)),
       el("div", { class: "two" },
-        el("div", { class: "large" }, small ? el("img", { src: saeviz.pictureAddress(small[0]), alt: saeviz.plainly(id, 120) }) : el("p", { class: "note" }, "No picture is stored of it.")),
+        el("div", { class: "large" }, small ? el("img", { src: saeviz.pictureAddress(small[0]), alt: saeviz.plainly(id, 120) }) : el("p", { class: "note" }, "No picture of this image is stored.")),
         el("div", {}, rated.length ? [el("h3", {}, "Ratings"), el("dl", { class: "figures" }, rated)] : null, group ? el("p", {}, "Group: ", said(group, 100)) : null, texts.length ? el("dl", { class: "figures" }, texts.map(([name, text]) => line(name, said(text, 1000)))) : null, numbers.length ? el("details", {}, el("summary", {}, "Figures of this image"), el("dl", { class: "figures" }, numbers)) : null)),
       found ? fired(features, columns, found) : null,
-      near.length ? el("section", {}, el("h3", {}, "Most alike"), el("p", { class: "note" }, "By the embedding that monosemanticity is measured in."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
+      near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding in which monosemanticity is measured."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
   };
 
   function fired(features, columns, { items: rows, values }) {
@@ -55,12 +55,12 @@
     const chosen = [...rows.keys()].filter((i) => !only || (tier && tier[rows[i]] > 0));
     const largest = values[0] ?? 1;
     return el("section", {}, el("h3", {}, `${number(rows.length)} features fire on it`),
-      el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also those that were not selected")),
+      el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also show features that were not selected")),
       chosen.length ? el("ol", { class: "fired" }, chosen.slice(0, 200).map((i) => {
         const bar = el("span", { class: "amount" });
         bar.style.width = `${(100 * values[i]) / largest}%`;
         return el("li", {}, el("a", { href: saeviz.link({ feature: features.name(rows[i]) }) }, columns.get("label")?.at(rows[i]) ? [el("strong", {}, said(columns.get("label").at(rows[i]), 60)), " "] : null, el("span", { class: "id" }, said(features.name(rows[i])))), el("span", { class: "track" }, bar), el("span", { class: "number" }, number(values[i], 2)));
-      })) : el("p", { class: "note" }, "None of them was selected."));
+      })) : el("p", { class: "note" }, "None of these features was selected."));
   }
 
   // ---- lists: they live in the address, so that a link carries them ----
@@ -97,13 +97,13 @@
       saeviz.openList(features, joined, into);
     };
     const known = [...new Set([...names(), ...held.keys()])];
-    const menu = el("details", { class: "menu" }, el("summary", {}, rows.length === 1 ? "Add to list" : "List these"), el("div", { class: "choices" }, known.map((name) => el("button", { type: "button", onclick: () => add(name) }, said(name, 60))), el("button", { type: "button", onclick: () => add("") }, "New list")));
+    const menu = el("details", { class: "menu" }, el("summary", {}, rows.length === 1 ? "Add to list" : "Add these to a list"), el("div", { class: "choices" }, known.map((name) => el("button", { type: "button", onclick: () => add(name) }, said(name, 60))), el("button", { type: "button", onclick: () => add("") }, "New list")));
     return menu;
   };
 
   saeviz.listsView = async (features) => {
     const known = [...new Set([...names(), ...held.keys()])];
-    if (!known.length) return [el("h2", {}, "Lists"), el("p", { class: "note" }, "There is no list yet. Draw a line around points of a plot, or choose “Add to list” on a feature's card. Lists stand in the address: a link to this page carries them.")];
+    if (!known.length) return [el("h2", {}, "Lists"), el("p", { class: "note" }, "There is no list yet. Draw a line around points of a plot, or choose “Add to list” on a feature's card. Lists are part of the address: a link to this page contains them.")];
     const name = known.includes(state.get("list")) ? state.get("list") : known[0];
     const rows = rowsOf(features, name);
     const columns = await features.columns(["label", "tier", ...features.run.ratings.map((rating) => `r[${rating.name}]`)]);
@@ -121,7 +121,7 @@
       el("div", { class: "bar" }, known.map((one) => el("a", { class: one === name ? "chosen" : "", href: saeviz.link({ list: one }) }, said(one, 60)))),
       el("div", { class: "bar" }, rename, el("output", {}, `${number(rows.length)} features`), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.csv`, "text/csv", csv()) }, "CSV"), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.json`, "application/json", JSON.stringify(records(), null, 1)) }, "JSON"),
         el("button", { type: "button", onclick: () => { held.delete(name); state.set({ [`list.${name}`]: "", list: "" }); } }, "Delete")),
-      held.has(name) ? el("p", { class: "note" }, `More than ${MOST_IN_ADDRESS} features do not fit into an address: this list is lost when the page is closed. Save it as CSV or JSON.`) : null,
+      held.has(name) ? el("p", { class: "note" }, `More than ${MOST_IN_ADDRESS} features do not fit into the address: this list is lost when the page is closed. Save it as CSV or JSON.`) : null,
       el("ul", { class: "tiles" }, await Promise.all([...rows.slice(0, 300)].map(async (row) => {
         const images = await saeviz.imagesOf(features, row);
         const remove = () => {

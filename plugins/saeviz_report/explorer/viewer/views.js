@@ -25,7 +25,7 @@
       run.ratings.length ? ratings(run) : null,
       await strongest(features),
       el("section", {}, el("h2", {}, "Spaces"), saeviz.wide("Spaces", el("table", { class: "plain" },
-        el("thead", {}, el("tr", {}, ["Space", "Features", "Active on some image", "Selected"].map((word) => el("th", { scope: "col" }, word)))),
+        el("thead", {}, el("tr", {}, ["Space", "Features", "Active on at least one image", "Selected"].map((word) => el("th", { scope: "col" }, word)))),
         el("tbody", {}, run.spaces.map((space) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", space: space.name }) }, said(space.name))), [space.n, space.live, space.selected].map((n) => el("td", { class: "number" }, number(n))))))))),
       run.monosemanticity.length ? el("section", { class: "prose" }, el("h2", {}, "Monosemanticity"), run.monosemanticity.map((sentence) => el("p", {}, said(sentence)))) : null,
       run.ratings.length ? el("section", { class: "prose" }, el("h2", {}, "How to read r and q"), el("p", {}, said(run.meaning), ", over the images that have both; it does not say that a feature causes a rating. q is its p-value, ", said(run.adjustment), ".")) : null,
@@ -168,7 +168,7 @@
     };
     box.addEventListener("scroll", show, { passive: true });
     show();
-    if (!rows.length) tall.replaceChildren(el("p", { class: "note" }, "No feature fits all of this. ", el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters")));
+    if (!rows.length) tall.replaceChildren(el("p", { class: "note" }, "No feature matches all filters. ", el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters")));
     return box;
   }
 
@@ -199,8 +199,8 @@
     return [
       has("monosemanticity") && ratings.length ? ["ms", "Monosemanticity and strongest r"] : null,
       ...ratings.filter((name) => has(`q[${name}]`)).slice(0, 12).map((name) => [`volcano:${name}`, `Volcano: ${name}`]),
-      has("monosemanticity") && has("ms_null_mean") ? ["null", "Monosemanticity over its null"] : null,
-      ...ratings.filter((name) => has(`r_held_out[${name}]`)).slice(0, 12).map((name) => [`held:${name}`, `Found and held-out r: ${name}`]),
+      has("monosemanticity") && has("ms_null_mean") ? ["null", "Monosemanticity against its null"] : null,
+      ...ratings.filter((name) => has(`r_held_out[${name}]`)).slice(0, 12).map((name) => [`held:${name}`, `r found and held-out r: ${name}`]),
       has("map_x") && has("map_y") ? ["map", "Map of features"] : null,
       ["none", "No plot"],
     ].filter(Boolean);
@@ -213,7 +213,7 @@
     const choose = el("select", { "aria-label": "Plot", onchange: () => state.set({ plot: choose.value }) }, all.map(([name, title]) => el("option", { value: name, selected: name === kind }, saeviz.plainly(title, 60))));
     const tools = el("div", { class: "bar plotbar" }, choose);
     const figure = kind === "none" ? null : await plotted(features, rows, kind);
-    if (figure) tools.append(el("span", { class: "note" }, "Click opens a feature, a line drawn around points makes a list, the wheel zooms, a double click goes back."));
+    if (figure) tools.append(el("span", { class: "note" }, "Click a point to open the feature, draw a line around points to make a list, zoom with the wheel, double-click to reset."));
     return el("div", { class: "plot" }, tools, figure);
   }
 
@@ -235,7 +235,7 @@
     const axes = {
       ms: { x: plain.x, y: largest, xName: "monosemanticity", yName: "largest |r|" },
       volcano: { x: plain.x, y: (row) => -Math.log10(Math.max(values[1][row], 1e-300)), xName: `r with ${saeviz.plainly(rating ?? "", 40)}`, yName: "−log10 q", guides: [{ y: -Math.log10(0.05) }, { x: 0 }] },
-      null: { ...plain, xName: "images drawn at random", yName: "monosemanticity" },
+      null: { ...plain, xName: "monosemanticity of images drawn at random", yName: "monosemanticity" },
       held: { ...plain, xName: "r found", yName: "r on held-out images", guides: [{ x: 0 }, { y: 0 }] },
       map: { ...plain, xName: "", yName: "" },
     }[name];
