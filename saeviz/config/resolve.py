@@ -148,7 +148,8 @@ class _Resolver:
                     if place is not None and isinstance(table, Mapping):
                         entries[place].append((table, layer.base))
                     else:
-                        self.mistakes.append(f"{layer.name}: {name}.{one_line(number)} does not exist")
+                        last = f"; the last one is {name}.{len(entries) - 1}" if entries else ""
+                        self.mistakes.append(f"{layer.name}: {name}.{one_line(number)} does not exist{last}")
             elif isinstance(given, list) and all(isinstance(table, Mapping) for table in given):
                 entries = [[(table, layer.base)] for table in given]
             elif given is not None:

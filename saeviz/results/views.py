@@ -8,10 +8,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from saeviz.display.html import picture_url, render
-from saeviz.values.errors import SaevizError
+from saeviz.values.errors import DataError, SaevizError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem
-from saeviz.values.keys import feature_of, features_of
+from saeviz.values.keys import KEYS, feature_of, features_of
 from saeviz.values.relations import main_relation, measure_of, relation_prefixes
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def features_in(run: Run, features: Sequence[Feature | str] | pd.DataFrame | Non
     if features is None:
         return tuple(one.feature for one in run.selected)
     if not isinstance(features, Sequence):
+        if missing := [name for name in KEYS if name not in features]:
+            raise DataError(f"the table has no column {missing[0]!r}; give rows of run.scores or run.correlations")
         return tuple(dict.fromkeys(features_of(features)))
     return tuple(dict.fromkeys(Feature.parse(one) if isinstance(one, str) else one for one in features))
 

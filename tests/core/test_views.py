@@ -149,3 +149,8 @@ def test_pictures_that_cannot_be_read_are_a_box_or_a_sentence(run, monkeypatch):
     monkeypatch.setattr(run, "top_images", gone)
     assert "no pictures: the folder is gone" in shown(run.table([feature])).text
     assert "no pictures: the folder is gone" in shown(run).text
+
+
+def test_a_table_that_is_not_about_features_is_refused(run):
+    with pytest.raises(saeviz.DataError, match=r"no column 'sae'; give rows of run\.scores"):
+        run.table(run.ratings_table)
