@@ -32,5 +32,5 @@ class ComparisonReporter(Protocol):
     """Optional for a reporter: a page about a comparison."""
 
     def write_comparison(self, found: Comparison, runs: tuple[Run, Run], folder: Path) -> Path:
-        """Write it to a folder, beside the tables, and return the path of the file to open."""
+        """Write the page to a folder, beside the tables, and return the path of the file to open."""
         ...

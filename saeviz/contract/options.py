@@ -91,9 +91,9 @@ class Options(BaseModel):
         of_images: Collection[str],  # noqa: ARG002  for those that name them
         /,
     ) -> None:
-        """As `check_data`, which it calls, for options that may name columns of `images.parquet`, too.
+        """Like `check_data`, which it calls, but for options that may also name columns of `images.parquet`.
 
-        `of_images` are those that a scorer sees: `l0.SPACE`, those of extractors, and those of scorers that run before.
+        `of_images` are the columns that a scorer sees: `l0.SPACE`, those of extractors, and those of earlier scorers.
         """
         self.check_data(place, ratings, metadata)
 
@@ -105,9 +105,9 @@ class Options(BaseModel):
         return ()
 
     def check_groups(self, place: str, grouped: bool, /) -> None:
-        """Raise `ConfigError` if the options do not go with images in groups, or need some where there are none.
+        """Raise `ConfigError` if the options do not work with images in groups, or need groups and there are none.
 
-        `place` is as for `check_data`, and it is called next to that.
+        `place` is as for `check_data`, which is called as well.
         """
 
 

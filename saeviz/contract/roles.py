@@ -179,10 +179,10 @@ class HasDecoder(Protocol):
 
 @runtime_checkable
 class HasNumbersOfImages(Protocol):
-    """Optional for an extractor: it hands over numbers of each image with the features, in `FeatureBatch.of_images`."""
+    """Optional for an extractor: it gives numbers for each image with its features, in `FeatureBatch.of_images`."""
 
     def numbers_of_images(self, space: FeatureSpace) -> Sequence[str]:
-        """The names of all that batches of `space` have, without loading the model; empty for none."""
+        """The names of all numbers that batches of `space` have, without loading the model; empty if none."""
         ...
 
 

@@ -52,7 +52,7 @@ MANY = 2000
 
 
 class Drawing(Figure):
-    """A Matplotlib figure that shows itself in a notebook, once, whichever backend there is."""
+    """A Matplotlib figure that a notebook displays exactly once, with any backend."""
 
     def savefig(self, fname: Any, **kwargs: Any) -> None:
         """Save the figure as Matplotlib does, with its letters as text and at 300 dots an inch by default."""

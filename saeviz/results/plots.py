@@ -44,9 +44,9 @@ class Plots:
         self._run = run
 
     def volcano(self, rating: str, *, named: int = 4) -> Figure:
-        """How strong (r) and how certain (p) the correlation of each feature with a rating is.
+        """Volcano plot: r and p of the correlation of each feature with a rating.
 
-        The labels of the `named` most certain ones on each side are written beside them.
+        The `named` features with the smallest p on each side are labelled.
         """
         from saeviz.display.relations import volcano
 
@@ -55,7 +55,7 @@ class Plots:
         return volcano(table, rating=rating, measure=found.measure, alpha=found.alpha, named=named)
 
     def replication(self, *ratings: str) -> Figure:
-        """The significant correlations with ratings: r where they were found and r on images that were held out.
+        """Significant correlations with ratings: r where they were found against r on held-out images.
 
         Default: the first three ratings.
         """
@@ -90,9 +90,9 @@ class Plots:
         return strongest(tables, measure=next(iter(found.values())).measure, also=also)
 
     def explained(self, *ratings: str) -> Figure:
-        """How much of ratings all features explain together: R², out of fold. Default: the first three ratings.
+        """How much of each rating all features explain together: R², out of fold. Default: the first three ratings.
 
-        From the scorer `prediction`; the ceiling, if there was a scorer `raters`, is what noise leaves to explain.
+        From the scorer `prediction`. With the scorer `raters`, a line shows the ceiling that rating noise sets.
         """
         from saeviz.display.explained import explained
 
@@ -105,7 +105,7 @@ class Plots:
         return explained(bars, measure="R², out of fold", ceilings=_reliabilities(facts.get("reliability"), chosen))
 
     def style(self) -> AbstractContextManager[None]:
-        """The style of these figures, for figures of your own: what is drawn `with run.plot.style():` has it."""
+        """The style of these figures, for your own: draw them in a block `with run.plot.style():`."""
         from matplotlib import rc_context
 
         from saeviz.display.figure import STYLE
@@ -137,8 +137,8 @@ class Plots:
     def map(self, colour: str = "space", *, named: int = 0) -> Figure:
         """All features on the map of the scorer `map`, coloured by their space.
 
-        `colour` may also be a rating, for r with it, or any column of `scores`. Labels of the first `named` selected
-        features are written beside them.
+        `colour` may also be a rating, for r with it, or any column of `scores`. The first `named` selected features
+        are labelled.
         """
         from saeviz.display.features import feature_map
 

@@ -175,7 +175,7 @@ class Run:
 
     @cached_property
     def label_ratings(self) -> pd.DataFrame:
-        """A row per label and rating: how the judge's scores of held-out images correlate with the rating.
+        """A row per label and rating: the correlation of the judge's scores of held-out images with the rating.
 
         Beside it, r of the feature on the same images. Empty in a run without `run.rating_images`.
         """
@@ -274,8 +274,8 @@ class Run:
     def pairs(self, rating: str | None = None, feature: Feature | str | None = None) -> pd.DataFrame:
         """All tested pairs of a rating, of a feature, or of both: rows as of `correlations`, with the `scorer`.
 
-        For many ratings, of which `correlations` keeps the strongest only; reads the files that it needs. Raises
-        `RunDirError` if no scorer wrote them.
+        For more than 100 ratings, where `correlations` keeps only the strongest; reads only the files it needs.
+        Raises `RunDirError` if no scorer wrote them.
         """
         if rating is None and feature is None:
             raise ConfigError(f"name a rating or a feature; {self._rundir.pairs} is too large to be read at once")
@@ -296,7 +296,7 @@ class Run:
     def heatmaps(
         self, features: Sequence[Feature | str], item_id: str, *, fine: bool = False
     ) -> dict[Feature, Float32Array]:
-        """The heatmaps of several features on an image, from one look at the image for each site; as `heatmap`."""
+        """The heatmaps of several features on an image, as `heatmap`, looking at the image once for each site."""
         use, extractor = self._session.config.extractor.use, self._session.components.extractor
         own = [self._feature(one) for one in features]
         return heatmaps_by(extractor, use, own, self._item(item_id), fine=fine)
@@ -337,15 +337,15 @@ class Run:
         return list(component.model_files())
 
     def feature(self, feature: Feature | str) -> FeatureView:
-        """A feature, to be shown as the value of a notebook's cell."""
+        """A feature, which a notebook displays as the value of a cell."""
         return FeatureView(self, self._feature(feature))
 
     def image(self, item_id: str) -> ImageView:
-        """An image, to be shown as the value of a notebook's cell. Raises `DataError` for an unknown id."""
+        """An image, which a notebook displays as the value of a cell. Raises `DataError` for an unknown id."""
         return ImageView(self, self._item(item_id))
 
     def table(self, features: Sequence[Feature | str] | pd.DataFrame | None = None) -> FeatureTable:
-        """Features with their top images, to be shown as the value of a notebook's cell; default: the selected ones.
+        """Features with their top images, displayed by a notebook as the value of a cell; default: the selected ones.
 
         `features` may also be rows of `scores` or `correlations`.
         """

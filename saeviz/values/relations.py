@@ -28,7 +28,7 @@ DIFFERENCE = "_difference."
 class RelationDifference(NamedTuple):
     """How the slope of a rating on a feature differs: `low` and `high`, and high minus low with its 95 % interval.
 
-    `contrast` is what it differs with, such as `category=face`. What is unknown is None.
+    `contrast` names what is compared, such as `category=face`. Unknown values are None.
     """
 
     contrast: str

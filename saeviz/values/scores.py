@@ -92,7 +92,7 @@ class ImageColumn:
 class PairBlock:
     """Numbers of each pair of a feature of a space and one of some ratings, the `targets`: a file of the table `pairs`.
 
-    For more pairs than memory holds as rows: the next block is asked for when this one is written. `values` maps names
+    For more pairs than fit into memory as rows: the next block is requested once this is written. `values` maps names
     of columns to floats `[n_targets, n_features]`; a pair has no row if all of its are NaN. Blocks of the same `name`
     have the same columns, and those of a space no target in common. Raises `DataError` for another shape or type.
     """
