@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import Field
 
@@ -29,6 +29,13 @@ class MetadataTermsOptions(saeviz.Options):
         description="leave out words below this confidence; 0.9 names at most 1 in 10 random groups of images",
     )
     stopwords: tuple[str, ...] = Field((), description="words to ignore, besides common English ones")
+
+    def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:  # noqa: ARG002
+        """Raise `ConfigError` if no image has a column that is named."""
+        names = {column.casefold() for column in metadata}
+        if absent := [column for column in self.columns if column.casefold() not in names]:
+            have = f"they have {', '.join(sorted(metadata))}" if metadata else "they have no metadata at all"
+            raise saeviz.ConfigError(f"{place}.columns: no image has a column {absent[0]!r}; {have}")
 
 
 @saeviz.hookimpl

@@ -80,7 +80,8 @@ class Options(BaseModel):
         """Raise `ConfigError` if an option names a rating or a metadata column that no image has.
 
         `place` is the table of the run file that holds the options; begin the message with it. `ratings` and `metadata`
-        are the names that exist. Called for scorers before extraction, so that a misspelt name is found at once.
+        are the names that exist. Called for scorers and the labeler before extraction, so that a misspelt name is found
+        at once.
         """
 
     def check_columns(

@@ -254,3 +254,11 @@ def test_judges_by_the_columns_that_were_asked_for():
     judge = MetadataTerms(MetadataTermsOptions(columns=("Mood",)), saeviz.Context())
     images = [item("a", mood="calm", title="lake"), item("b", title="calm")]
     np.testing.assert_equal(judge.judge(saeviz.FeatureLabel("calm"), images), [1, np.nan])
+
+
+def test_a_misspelt_column_is_found_before_the_run(fake_run, saeviz_command):
+    ended = saeviz_command(
+        "check", fake_run, "--set", "labeler.use=metadata-terms", "--set", "labeler.columns=['titel']"
+    )
+    assert ended.code == 2
+    assert "labeler.columns: no image has a column 'titel'" in ended.err

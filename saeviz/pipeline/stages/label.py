@@ -27,9 +27,13 @@ class Label(Stage):
     name = "label"
 
     def check(self, session: Session) -> None:
-        """Raise `ConfigError` if something is missing, such as the labeler's API key."""
+        """Raise `ConfigError` if something is missing, such as the labeler's API key or a column that it reads."""
         if session.config.labeler:
-            session.components.check_ready(session.config.labeler)
+            labeler = session.config.labeler
+            session.components.check_ready(labeler)
+            metadata = list(dict.fromkeys(name for item in session.dataset.items for name in item.metadata))
+            with session.components.blaming(labeler):
+                labeler.options.check_data(labeler.place, session.dataset.ratings, metadata)
 
     def estimate(self, session: Session, redo: Collection[str]) -> str:
         """How many features have to be named, and the cost."""
