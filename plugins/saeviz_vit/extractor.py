@@ -56,11 +56,9 @@ class SAEExtractor(SingleImages):
         return list(dict.fromkeys([*self._model.files, *(source.weights for source in self._sources.values())]))
 
     def numbers_of_images(self, space: FeatureSpace) -> list[str]:
-        """The reconstruction error where an image has one activation; see `saeviz.HasNumbersOfImages`.
-
-        Decoding every patch would take nearly as long as encoding it.
-        """
-        return [RECONSTRUCTION_ERROR] if space.tokens in VECTORS else []
+        """The reconstruction error, of patches only on request; see `saeviz.HasNumbersOfImages`."""
+        measured = space.tokens in VECTORS or self.options.patch_errors
+        return [RECONSTRUCTION_ERROR] if measured else []
 
     def extract(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
         """Batches of features, see `saeviz.FeatureExtractor`; the values do not depend on `batch_size`."""
@@ -79,10 +77,10 @@ class SAEExtractor(SingleImages):
                 table = self._tables[site]
                 for tokens, dense in pooler(activations, table.point).items():
                     space, features = table.space(tokens, dense.shape[1]), to_csr(dense)
-                    of_images = {}
-                    if RECONSTRUCTION_ERROR in self.numbers_of_images(space):
-                        x = activations.cls(table.point)
-                        of_images[RECONSTRUCTION_ERROR] = self._sae(site).unexplained(features, x)
+                    error = pooler.unexplained
+                    if tokens in VECTORS:
+                        error = self._sae(site).unexplained(features, activations.cls(table.point))
+                    of_images = {} if error is None else {RECONSTRUCTION_ERROR: error}
                     yield FeatureBatch(space, ids, features, of_images)
 
     def health(self, items: Sequence[ImageItem]) -> Iterator[Health]:
@@ -151,7 +149,7 @@ class SAEExtractor(SingleImages):
             return self._engine(torch.nn.Module(), lambda _, x: encode(x), name, "float32", choice)
 
         if site not in self._poolers:
-            self._poolers[site] = Pooler(sae, self._kinds(site), make_runner)
+            self._poolers[site] = Pooler(sae, self._kinds(site), make_runner, decodes=self.options.patch_errors)
         return self._poolers[site]
 
     def _engine(

@@ -12,9 +12,11 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -125,6 +127,18 @@ class SAEOptions(EngineOptions):
     allow_mismatch: bool = Field(
         False, description="accept SAEs trained on another model, layer, hook point, image size or kind of token"
     )
+
+    patch_errors: bool = Field(
+        False,
+        description="also measure how much of the patches of each image the SAE misses, for spaces that pool patches; "
+        "decoding them takes about as long as encoding them",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `patch_errors` where it is not set, so that runs from before it was there are still up to date."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if name != "patch_errors" or value}
 
     @model_validator(mode="before")
     @classmethod

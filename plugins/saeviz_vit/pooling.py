@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from saeviz.toolkit.engine import Runner
+    from saeviz.typing import FloatArray
     from saeviz_vit.models.model import Activations, HookPoint
     from saeviz_vit.saes.sae import SAE
 
@@ -28,14 +29,19 @@ POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class Pooler:
-    """Features of images from one SAE, for each of `tokens`."""
+    """Features of images from one SAE, for each of `tokens`.
 
-    def __init__(self, sae: SAE, tokens: Sequence[str], make_runner: MakeRunner) -> None:
+    With `decodes`, `unexplained` is, after a call, the fraction of variance unexplained of the patches of each image.
+    """
+
+    def __init__(self, sae: SAE, tokens: Sequence[str], make_runner: MakeRunner, *, decodes: bool = False) -> None:
         self._sae = sae
         self._tokens = tokens
+        self.unexplained: FloatArray | None = None
         self._pools = [kind for kind in tokens if kind in POOLS]
         self._cls = make_runner(lambda x: [sae.encode(x)])
-        self._patches = make_runner(partial(pool_patches, sae, self._pools))
+        self._decodes = decodes
+        self._patches = make_runner(partial(pool_patches, sae, self._pools, decodes=decodes))
 
     def __call__(self, activations: Activations, point: HookPoint) -> dict[str, Tensor]:
         """Dense float32 `[n, d_sae]` for each kind of token, in the order of `tokens`."""
@@ -47,25 +53,36 @@ class Pooler:
         if self._pools:
             patches = activations.patches(point).float()
             chunks = [self._patches(chunk) for chunk in torch.split(patches, _images_at_once(self._sae, patches))]
-            found.update(zip(self._pools, map(torch.cat, zip(*chunks, strict=True)), strict=True))
+            pooled = list(map(torch.cat, zip(*chunks, strict=True)))
+            if self._decodes:
+                self.unexplained = self._sae.unexplained_of(pooled.pop(), patches)
+            found.update(zip(self._pools, pooled, strict=True))
         return {kind: found[kind] for kind in self._tokens}
 
 
-def pool_patches(sae: SAE, kinds: Sequence[str], patches: Tensor) -> list[Tensor]:
-    """Pooled features, float32 `[n, d_sae]`, for each of `kinds`; the patch tokens are `[n, patches, d_in]`."""
+def pool_patches(sae: SAE, kinds: Sequence[str], patches: Tensor, *, decodes: bool = False) -> list[Tensor]:
+    """Pooled features, float32 `[n, d_sae]`, for each of `kinds`; the patch tokens are `[n, patches, d_in]`.
+
+    With `decodes` also what the features of each patch decode to, `[n, patches, d_in]`, as `SAE.decode_part` says.
+    """
     import torch
 
     if sae.config.k is not None:
         features = sae.encode(patches)
-        return [POOLS[kind](features) for kind in kinds]
+        decoded = [sae.decode_part(features, slice(None))] if decodes else []
+        return [*(POOLS[kind](features) for kind in kinds), *decoded]
     x, d_sae = sae.normalize(patches), sae.config.d_sae
     step = CACHED_FEATURES if patches.device.type == "cpu" else d_sae
     parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    total = torch.zeros_like(x)
     for start in range(0, d_sae, step):
-        features = sae.encode_normal(x, slice(start, start + step))
+        columns = slice(start, start + step)
+        features = sae.encode_normal(x, columns)
         for kind, pooled in parts.items():
             pooled.append(POOLS[kind](features))
-    return [torch.cat(pooled, dim=-1) for pooled in parts.values()]
+        if decodes:
+            total = total + sae.decode_part(features, columns)
+    return [*(torch.cat(pooled, dim=-1) for pooled in parts.values()), *([total] if decodes else [])]
 
 
 def _images_at_once(sae: SAE, patches: Tensor) -> int:

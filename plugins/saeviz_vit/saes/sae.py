@@ -146,12 +146,25 @@ class SAE:
         """
         import torch
 
-        x = x.float().cpu()
-        decoded = torch.from_numpy(features @ self.W_dec.numpy())
+        return self.unexplained_of(torch.from_numpy(features @ self.W_dec.numpy())[:, None], x[:, None])
+
+    def unexplained_of(self, decoded: Tensor, x: Tensor) -> FloatArray:
+        """The same of several tokens of each image together: `decoded` by `decode_part` and activations `x`.
+
+        Both are `[n, tokens, d_in]`; errors are added up over the tokens.
+        """
+        import torch
+
+        decoded, x = decoded.float().cpu(), x.float().cpu()
         error, baseline = (
-            ((x.double() - self._denormalize(one, x)) ** 2).sum(-1) for one in (decoded, torch.zeros_like(decoded))
+            ((x.double() - self._denormalize(one, x)) ** 2).sum((-1, -2))
+            for one in (decoded, torch.zeros_like(decoded))
         )
         return torch.where(baseline > 0, error / baseline, torch.nan).numpy()
+
+    def decode_part(self, features: Tensor, columns: slice) -> Tensor:
+        """What some features add to the normalised reconstruction without `b_dec`, `[..., d_in]`, where they are."""
+        return features @ self.W_dec[columns].to(features.device)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """Mean and scale of the normalisation per token: subtracted, then divided by."""

@@ -382,20 +382,53 @@ def test_reconstruction_of_one_image(build, images, make):
     np.testing.assert_allclose(found, expected[0], atol=2e-3)
 
 
-def test_how_badly_each_image_is_reconstructed(build, images, make):
-    """For the class token of each image, whatever batch it is in; patches are not decoded."""
+def errors_of(extractor, images):
+    found: dict[str, list[float]] = {}
+    for batch in extractor.extract(images):
+        found.setdefault(str(batch.space), []).extend(batch.of_images.get("reconstruction_error", ()))
+    return found
+
+
+@pytest.mark.parametrize("size", [2, 64])
+def test_how_badly_each_image_is_reconstructed(build, images, make, size):
+    """For the class token of each image, whatever batch it is in; patches are decoded only on request."""
     states = {"clip": clip_states, "vit": vit_states}[build.kind](build.folder, images)
-    x = np.asarray(states[0][:, 0], np.float64)
+    x = np.asarray(states[0], np.float64)
     _, estimate = make.encode(x, make.weights(0))
     baseline = make.weights(0)["b_dec"].double().numpy()
-    expected = ((x - estimate) ** 2).sum(1) / ((x - baseline) ** 2).sum(1)
-    for size in (2, 64):
-        batches = build(layers=[0], tokens=["cls", "patch-max"], batch_size=size).extract(images)
-        found: dict[str, list[float]] = {}
-        for batch in batches:
-            found.setdefault(str(batch.space), []).extend(batch.of_images.get("reconstruction_error", ()))
-        np.testing.assert_allclose(found["layer0.cls"], expected, rtol=1e-3)
-        assert found["layer0.patch-max"] == []
+    error, worst = (((x - one) ** 2).sum(-1) for one in (estimate, baseline))
+    options = {"layers": [0], "tokens": ["cls", "patch-max"], "batch_size": size}
+    found = errors_of(build(**options), images)
+    np.testing.assert_allclose(found["layer0.cls"], error[:, 0] / worst[:, 0], rtol=1e-3)
+    assert found["layer0.patch-max"] == []
+    found = errors_of(build(**options, patch_errors=True), images)
+    np.testing.assert_allclose(found["layer0.patch-max"], error[:, 1:].sum(1) / worst[:, 1:].sum(1), rtol=1e-3)
+    np.testing.assert_allclose(found["layer0.cls"], error[:, 0] / worst[:, 0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["relu", "top-k"])
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_decoding_patches_leaves_features_as_they_are(vit_folder, make, images, tmp_path, architecture, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    k = {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 5}} if architecture == "top-k" else {}
+    folder = make.sae(tmp_path, make.weights(0), hook_point_layer=0, **k)
+    options = {"model": vit_folder, "saes": {"0": folder}, "layers": [0], "engine": engine}
+    tokens = ["patch-mean", "patch-max"]
+    plain, decoded = (
+        collect(VitExtractor(VitOptions(**options, tokens=tokens, patch_errors=on), context()).extract(images))
+        for on in (False, True)
+    )
+    for space, (ids, rows) in plain.items():
+        assert decoded[space][0] == ids
+        np.testing.assert_allclose(decoded[space][1], rows, atol=1e-6)
+    extractor = VitExtractor(VitOptions(**options, tokens=tokens, patch_errors=True), context())
+    states = np.asarray(vit_states(vit_folder, images)[0][:, 1:], np.float64)
+    _, estimate = make.encode(states.reshape(-1, make.width), make.weights(0), k=5 if k else None)
+    error = ((states - estimate.reshape(states.shape)) ** 2).sum((1, 2))
+    worst = ((states - make.weights(0)["b_dec"].double().numpy()) ** 2).sum((1, 2))
+    for errors in errors_of(extractor, images).values():
+        np.testing.assert_allclose(errors, error / worst, rtol=1e-3)
 
 
 def test_where_a_feature_fires(build, images, make):

@@ -420,6 +420,7 @@ def test_saes_by_layer_are_what_they_were():
         "clip_checkpoint": "datacomp_xl_s13b_b90k",
         "clip_revision": "main",
     }
+    assert ClipOptions(patch_errors=True).model_dump()["patch_errors"] is True
     options = VitOptions(model="m", saes={"7": "a", 11: Path("/b")})
     assert options.model_dump(mode="json")["saes"] == {"7": "a", "11": "/b"}
     assert [str(table.space("cls", 1)) for table in options.tables.values()] == ["layer7.cls", "layer11.cls"]
