@@ -210,4 +210,4 @@ def test_max_t_of_images_in_groups_is_a_run_and_the_page_says_what_was_exchanged
     run = saeviz.run(fake_run, settings=[scorer, "images.groups=4", 'reporters=[{use = "html"}]'])
     assert run.facts["correlation_errors"] == "permutation"
     assert run.correlations["q"].notna().any()
-    assert "exchanged within groups" in (run.dir / "report" / "index.html").read_text()
+    assert "permuting ratings within groups" in (run.dir / "report" / "index.html").read_text()

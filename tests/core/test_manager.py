@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -175,6 +176,18 @@ def test_an_edited_file_has_another_version(tmp_path):
     before = PluginChoice.parse(["./my_scorers.py"], tmp_path).extra[0].version
     file.write_text(GOOD_FILE + "\n")
     assert PluginChoice.parse(["./my_scorers.py"], tmp_path).extra[0].version != before
+
+
+def test_an_edited_file_is_what_runs_even_if_its_size_and_time_are_those_of_before(tmp_path, monkeypatch):
+    """Python takes bytecode for current by the size and the second of the source."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "my_scorers.py"
+    for name in ("ones", "twos"):
+        file.write_text(GOOD_FILE.replace('"ones"', f'"{name}"'))
+        os.utime(file, (1, 1))
+        manager = Manager.discover(PluginChoice.parse(["./my_scorers.py"], tmp_path))
+        assert name in manager.names("scorer")
+    assert not (tmp_path / "__pycache__").exists()
 
 
 def test_the_words_of_a_choice():
