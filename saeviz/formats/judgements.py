@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from saeviz.formats.accuracy import Estimate, area_under_curve, mean_of, proportion
 from saeviz.formats.lines import FeatureLines, checked_line
 from saeviz.formats.plain import plain
 from saeviz.values.features import Feature
-from saeviz.values.keys import feature_of, key_of
+from saeviz.values.keys import KEYS, feature_of, key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,3 +177,15 @@ def table_of(judgements: Iterable[Judgement], powerless: str = "") -> pd.DataFra
 
 
 JUDGEMENTS = FeatureLines(Judgement.from_json, "judge")
+
+
+def images_of(path: Path) -> pd.DataFrame:
+    """A row per image of each judgement in the file; empty if there is none."""
+    import pandas as pd
+
+    rows = [
+        {**key_of(one.feature), **image._asdict()}
+        for one in (JUDGEMENTS.read(path).values() if path.exists() else ())
+        for image in (*one.images, *one.seen)
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS, *JudgedImage._fields]).astype({"activation": float, "score": float})

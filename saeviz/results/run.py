@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HasModelFiles, HeatmapExtractor
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.formats.judgements import table_of
+from saeviz.formats.judgements import images_of, table_of
 from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.labels import LABELS
 from saeviz.formats.pairs import read_pairs
@@ -172,6 +172,16 @@ class Run:
         if not self._rundir.judgements.exists():
             return None
         return next(iter(rows_of(self._rundir, self._rundir.judgements, "judge", self._feature(feature))), None)
+
+    @cached_property
+    def judged_images(self) -> pd.DataFrame:
+        """A row per image on which a label was judged: `item_id`, `kind`, `activation`, the judge's `score` (0 to 1).
+
+        `kind` is `active`, `silent`, `hard` (silent, but similar to top images) or `seen` (shown to the labeler). The
+        score is NaN if the image could not be judged. Empty without a judge.
+        """
+        self._rundir.verify(self._rundir.judgements, "judge")
+        return images_of(self._rundir.judged)
 
     @cached_property
     def label_ratings(self) -> pd.DataFrame:

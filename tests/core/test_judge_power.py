@@ -77,6 +77,11 @@ def test_a_judge_with_power_still_lets_wrong_names_fail(run_file, caplog):
     caplog.set_level(logging.INFO, "saeviz")
     run = saeviz.run(run_file, settings=["labeler.wrong=3"])
     assert run.facts["judge_powerless"] == ""
+    judged = run.judged_images[run.judged_images["score"].notna()]
+    for count, kinds in {"n_active": ["active"], "n_silent": ["silent", "hard"], "n_seen": ["seen"]}.items():
+        own = judged[judged["kind"].isin(kinds)].groupby(saeviz.KEYS).size()
+        expected = run.judgements.set_index(saeviz.KEYS)[count]
+        assert own.reindex(expected.index, fill_value=0).tolist() == expected.tolist()
     judged = run.judgements[run.judgements["n_seen"] > 0]
     wrong = judged["label"] == "plaid"
     assert wrong.any()

@@ -57,11 +57,13 @@ class Rows:
             yield start + found["feature"].to_numpy(np.int64), found
 
 
-def columns_of(run: saeviz.Run, rows: Rows, ratings: Sequence[str]) -> Iterator[Column]:
-    """All columns of the run's tables about features, one at a time, then those with each of the ratings."""
+def columns_of(run: saeviz.Run, rows: Rows, correlations: pd.DataFrame, ratings: Sequence[str]) -> Iterator[Column]:
+    """All columns of the run's tables about features, one at a time, then those with each of the ratings.
+
+    Of `correlations` the main one has columns without prefix, so that `r` is always there.
+    """
     yield from _of_table(run.scores, rows, None)
     yield from _of_selection(run, rows)
-    correlations = run.correlations
     for rating in ratings if "rating" in correlations else ():
         yield from _of_table(correlations[correlations["rating"] == rating].drop(columns="rating"), rows, rating)
 

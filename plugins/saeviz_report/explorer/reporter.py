@@ -17,6 +17,7 @@ from saeviz_report.explorer.columns import Rows, columns_of, label_cards
 from saeviz_report.explorer.files import ContentFolder, SinglePage
 from saeviz_report.explorer.heatmaps import heatmaps_of
 from saeviz_report.explorer.items import items_of
+from saeviz_report.explorer.neighbours import neighbours_of
 from saeviz_report.method import Method, method_of
 from saeviz_report.summary import Summary, summarise
 from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnails, write_thumbnails
@@ -83,7 +84,7 @@ class ExplorerReport:
         summary = summarise(run, method.correlations)
         ratings = [rating.name for rating in summary.ratings]  # of many the most telling ones
         heads = []
-        for number, column in enumerate(columns_of(run, rows, ratings)):
+        for number, column in enumerate(columns_of(run, rows, method.correlations, ratings)):
             data.write(f"columns/{number}", column.values)
             heads.append(column.head)
         data.write("items", items_of(run, pictures, ratings))
@@ -92,6 +93,8 @@ class ExplorerReport:
         for blocks in (by_feature, by_image) if matrix is not None else ():
             for name, block in blocks(matrix):
                 data.write(name, block)
+        if matrix is not None:
+            data.write("neighbours", neighbours_of(run, rows, matrix))
         mapped = []
         for row, maps in heatmaps_of(run, rows, self.options.heatmaps, self.context):
             data.write(f"heatmaps/{row}", maps)

@@ -97,6 +97,21 @@ def test_selection_and_names(run, folder):
     assert np.isnan(rank[tier == 0]).all()
 
 
+def test_neighbours_of_a_selected_feature_are_those_most_alike_by_cosine(run, folder):
+    matrix = np.concatenate([run.features(space).matrix.toarray() for space in run.spaces], axis=1)
+    lengths = np.linalg.norm(matrix, axis=0)
+    cosines = matrix.T @ matrix / np.where(lengths, lengths, 1) / np.where(lengths, lengths, 1)[:, None]
+    np.fill_diagonal(cosines, 0)
+    found = content(folder, "neighbours")
+    assert len(found) == len(run.selected)
+    for row, near in found.items():
+        own = cosines[int(row)]
+        assert int(row) not in near["rows"]
+        np.testing.assert_allclose(near["cosines"], own[near["rows"]], atol=1e-4)
+        assert near["cosines"] == sorted(near["cosines"], reverse=True)
+        assert max(near["cosines"], default=0) == pytest.approx(own.max(), abs=1e-4)
+
+
 def test_activations_are_there_by_feature_and_by_image(run, folder):
     expected = np.concatenate([run.features(space).matrix.toarray() for space in run.spaces], axis=1)
     for kind, size, table in (
