@@ -51,6 +51,7 @@ from saeviz.contract.specs import (
 )
 from saeviz.pipeline.run import Plan
 from saeviz.results.assignment import assign
+from saeviz.results.notes import Notes
 from saeviz.results.plots import Plots
 from saeviz.results.reporter import Reporter
 from saeviz.results.run import Run
@@ -80,6 +81,7 @@ from saeviz.values.features import (
 from saeviz.values.images import Box, HasBytes, ImageItem, ImageSource
 from saeviz.values.keys import KEYS, feature_of, features_of, rows_about, rows_in, space_key
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
+from saeviz.values.notes import Note, NoteChangedError
 from saeviz.values.outcomes import Failure, Figure, Health
 from saeviz.values.relations import (
     RelationDifference,
@@ -160,6 +162,9 @@ __all__ = [
     "MeteredJudge",
     "MeteredLabeler",
     "NoHeatmapError",
+    "Note",
+    "NoteChangedError",
+    "Notes",
     "OneItemEmbeddings",
     "OneItemStore",
     "Options",

@@ -96,7 +96,7 @@ def _place(folder: Path) -> str:
 
 
 def _names(run: saeviz.Run) -> Mapping[saeviz.Feature, str]:
-    return {feature: label.label for feature, label in run.labels.items() if label.label}
+    return {feature: name for feature in (*run.labels, *run.notes) if (name := run.name(feature))}
 
 
 def _scatter(rating: str, own: pd.DataFrame, labels: tuple[Mapping[saeviz.Feature, str], ...]) -> Scatter:

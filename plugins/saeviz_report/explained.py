@@ -146,7 +146,7 @@ def _kept(run: saeviz.Run) -> list[KeptFeatures]:
         for space in run.spaces:
             own = saeviz.rows_in(kept[kept["rating"] == rating], space)
             features = [space.feature(int(index)) for index in own["feature"][:KEPT_SHOWN]]
-            names = [run.labels[feature].label if feature in run.labels else "" for feature in features]
+            names = [run.name(feature) for feature in features]
             weights = own["lasso_weight"][:KEPT_SHOWN].tolist()
             if features:
                 strongest = list(zip(features, weights, names, strict=True))

@@ -22,7 +22,8 @@ FILES = (
     "methods.tex", "methods.txt", "references.bib", "features.csv", "features.tex", "relations.csv", "relations.tex",
     "files.csv",
 )  # fmt: skip
-_FEATURE = ("feature", "label", "tier", "monosemanticity", "n_active", "verdict", "reason")
+_BY_HAND = "label_by_hand"
+_FEATURE = ("feature", "label", _BY_HAND, "tier", "monosemanticity", "n_active", "verdict", "reason")
 _FIGURES = (
     "n", "n_active", "r", "ci_low", "ci_high", "p", "q", "significant", "r_corrected", "ci_low_corrected",
     "ci_high_corrected", "n_held_out", "r_held_out", "ci_low_held_out", "ci_high_held_out", "q_held_out", "replicated",
@@ -50,10 +51,11 @@ class Paper:
         method = method_of(run)
         self._write_methods(run, method, folder)
         rows = feature_table(run, method, {choice.feature: [] for choice in run.selected}).rows
-        features, relations = _frame(map(_feature, rows), _FEATURE), _frame(_relations(rows), ())
+        columns = _FEATURE if any(row.note.label for row in rows) else [name for name in _FEATURE if name != _BY_HAND]
+        features, relations = _frame(map(_feature, rows), columns), _frame(_relations(rows), ())
         write_csv(folder / "features.csv", features)
         write_csv(folder / "relations.csv", relations)
-        write_atomic(folder / "features.tex", _as_latex(features, _FEATURE[:-1], "Selected features"))
+        write_atomic(folder / "features.tex", _as_latex(features, columns[:-1], "Selected features"))
         write_atomic(folder / "relations.tex", _as_latex(*_significant(relations, method)))
         write_csv(folder / "files.csv", file_table(run, self.context))
         sums = [f"{sha256(read_regular(folder / name)).hexdigest()}  {name}\n" for name in FILES]
@@ -78,6 +80,7 @@ def _feature(row: FeatureRow) -> dict[str, Any]:
     return {
         "feature": str(row.feature),
         "label": row.label.label,
+        _BY_HAND: row.note.label,
         "tier": row.tier,
         "monosemanticity": row.scores.get("monosemanticity"),
         "n_active": row.scores.get("n_active"),
@@ -99,7 +102,7 @@ def _frame(rows: Any, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     found = list(rows)
-    return pd.DataFrame(found, columns=list(columns) if columns and not found else None)
+    return pd.DataFrame(found, columns=list(columns) or None)
 
 
 def _significant(relations: pd.DataFrame, method: Method) -> tuple[pd.DataFrame, Sequence[str], str]:

@@ -58,6 +58,7 @@ class FeatureRow:
     tier: int
     reason: str
     label: saeviz.FeatureLabel
+    note: saeviz.Note
     scores: Record
     relations: Mapping[str, Record]
     images: Sequence[saeviz.TopImage]
@@ -92,7 +93,16 @@ class FeatureRow:
     def searchable(self) -> str:
         """What a reader may look for: the names it has, and what is known of its images, a line each."""
         label = self.label
-        lines = [str(self.feature), label.label, label.description, *label.elements, label.why]
+        lines = [
+            str(self.feature),
+            self.note.label,
+            self.note.description,
+            self.note.text,
+            label.label,
+            label.description,
+            *label.elements,
+            label.why,
+        ]
         lines += map(str, self.companions)
         for item, _ in self.images:
             lines += [item.item_id, *item.metadata.values()]
@@ -145,6 +155,7 @@ def feature_table(
             tier=selected.tier,
             reason=selected.reason,
             label=run.labels.get(selected.feature, saeviz.FeatureLabel("")),
+            note=run.notes.get(selected.feature, saeviz.Note()),
             scores=scores.get(selected.feature, {}),
             relations=relations[selected.feature],
             images=top_images[selected.feature],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "label": label.label if label else None,
         "description": label.description if label else None,
         "confidence": label.confidence if label else None,
+        "note": asdict(run.notes[feature]) if feature in run.notes else None,
         "judgement": run.judgement_of(feature),
         "label_ratings": run.label_ratings_of(feature),
         "tier": choice.tier if choice else None,
@@ -86,12 +88,19 @@ def _errors(run: Run) -> object:
 
 
 def _print(found: dict[str, Any]) -> None:
-    say(f"{found['feature']}  {found['label'] or '(no label)'}")
+    note = found["note"] or {}
+    by_hand = note.get("label")
+    say(f"{found['feature']}  {by_hand or found['label'] or '(no label)'}")
+    if by_hand:
+        say(f"  by hand; the labeler's label: {found['label'] or 'none'}")
     if found["judgement"]:
-        say(f"  {_judged(found['judgement'])}")
-    for name in ("description", "confidence", "tier", "reason"):
-        if found[name] not in (None, ""):
-            for line in _wrapped(f"  {name}: ", _text(found[name]).split(), " "):
+        whose = "the labeler's " if by_hand else ""
+        say(f"  {whose}{_judged(found['judgement'])}")
+    noted = {"description by hand": note.get("description"), "mark": note.get("mark"), "note": note.get("text")}
+    told = {name: found[name] for name in ("description", "confidence", "tier", "reason")}
+    for name, value in {**noted, **told}.items():
+        if value not in (None, ""):
+            for line in _wrapped(f"  {name}: ", _text(value).split(), " "):
                 say(line)
     if found["fires_together_with"]:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")

@@ -97,6 +97,7 @@ class RunDir:
         self.label_scores = path / "label_scores.jsonl"
         self.label_ratings = path / "label_ratings.parquet"
         self.failures = FailuresFile(path / "failures.jsonl")
+        self.notes = path / "notes.jsonl"
         self.log = path / "log.txt"
         self._verified: set[Path] = set()
         self._is_mine = False

@@ -227,8 +227,7 @@ class Plots:
 
     def _names(self, features: Sequence[Feature]) -> list[str]:
         """The label of each feature, or what it is called if it has none."""
-        labels = self._run.labels
-        return [found.label if (found := labels.get(one)) and found.label else str(one) for one in features]
+        return [self._run.name(one) or str(one) for one in features]
 
 
 def _predictors(entries: Any) -> list[Predictor]:

@@ -13,6 +13,7 @@ from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import images_of, table_of
 from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.labels import LABELS
+from saeviz.formats.notes import NotesFile
 from saeviz.formats.pairs import read_pairs
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
@@ -21,6 +22,7 @@ from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.heatmaps import heatmaps_by
 from saeviz.results.lookup import Clusters, TopItems, has_label_ratings, rows_of
+from saeviz.results.notes import Notes
 from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
@@ -157,6 +159,17 @@ class Run:
         """The labels of features; empty in a run without a labeler."""
         self._rundir.verify(self._rundir.labels, "label")
         return {feature: line.label for feature, line in LABELS.read(self._rundir.labels).items()}
+
+    @cached_property
+    def notes(self) -> Notes:
+        """What people noted about features: labels by hand, marks, text. `run.notes.write` notes something."""
+        return Notes(NotesFile(self._rundir.notes), self._feature)
+
+    def name(self, feature: Feature | str) -> str:
+        """The label of a feature: that by hand if there is one, else the labeler's; '' if it has none."""
+        found = self._feature(feature)
+        label = self.labels.get(found)
+        return (self.notes[found].label if found in self.notes else "") or (label.label if label else "")
 
     @cached_property
     def judgements(self) -> pd.DataFrame:

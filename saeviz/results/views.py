@@ -12,6 +12,7 @@ from saeviz.values.errors import DataError, SaevizError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import KEYS, feature_of, features_of
+from saeviz.values.notes import Note
 from saeviz.values.relations import main_relation, measure_of, relation_prefixes
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ class FeatureView:
         return f"FeatureView({str(self.feature)!r})"
 
     def _repr_html_(self) -> str:
-        run, label = self.run, self.run.labels.get(self.feature)
+        run, label, note = self.run, self.run.labels.get(self.feature), self.run.notes.get(self.feature, Note())
         scores = run.scores_of(self.feature)
-        top, note = _pictures(run, self.feature, 8, 96)
+        top, without_pictures = _pictures(run, self.feature, 8, 96)
         relations = _relations(run, self.feature)
         judgement = run.judgement_of(self.feature) or {}
         return render(
@@ -50,13 +51,14 @@ class FeatureView:
             feature=self.feature,
             label=label.label if label else "",
             description=label.description if label else "",
+            by_hand=note,
             verdict=judgement.get("verdict", ""),
             companions=run.companions(self.feature)[:5],
             top=top,
             measure=_measure(run),
             relations=relations[:ROWS],
             more=max(len(relations) - ROWS, 0),
-            note=note,
+            note=without_pictures,
             **{name: scores.get(name) for name in ("n_active", "monosemanticity", "ms_class")},
         )
 
@@ -103,7 +105,7 @@ class ImageView:
             (-value, index) for value, index in zip(row.data.tolist(), row.indices.tolist(), strict=True) if value > 0
         )
         found = [(Feature(space.layer, space.tokens, index, space.sae), -value) for value, index in active[:STRONGEST]]
-        rows = [{"feature": one, "label": _name(self.run, one), "activation": value} for one, value in found]
+        rows = [{"feature": one, "label": self.run.name(one), "activation": value} for one, value in found]
         return {"name": space, "n_active": len(active), "features": rows}
 
 
@@ -155,7 +157,7 @@ def _found(run: Run) -> list[dict[str, Any]]:
             row["replicated"] = int((own["replicated"] == 1).sum())
         if len(tested):
             best = tested.loc[tested["r"].abs().idxmax()].to_dict()
-            row |= {"strongest": feature_of(best), "label": _name(run, feature_of(best)), "r": best["r"]}
+            row |= {"strongest": feature_of(best), "label": run.name(feature_of(best)), "r": best["r"]}
         rows.append(row)
     return rows
 
@@ -171,7 +173,7 @@ def _rows(run: Run, features: Sequence[Feature]) -> tuple[list[dict[str, Any]], 
         rows.append(
             {
                 "feature": feature,
-                "label": _name(run, feature),
+                "label": run.name(feature),
                 "top": top,
                 "n_active": scores.get("n_active"),
                 "monosemanticity": scores.get("monosemanticity"),
@@ -206,9 +208,3 @@ def _relations(run: Run, feature: Feature) -> list[dict[str, Any]]:
 def _measure(run: Run) -> str:
     prefixes = relation_prefixes(run.correlations.columns)
     return measure_of(prefixes[0], run.facts) if prefixes else "r"
-
-
-def _name(run: Run, feature: Feature) -> str:
-    """The label of a feature, '' if it has none."""
-    label = run.labels.get(feature)
-    return label.label if label else ""

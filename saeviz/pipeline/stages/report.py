@@ -9,6 +9,7 @@ from typing import Any
 from saeviz.formats.judgements import JUDGEMENTS
 from saeviz.formats.label_scores import LABEL_SCORES
 from saeviz.formats.labels import LABELS
+from saeviz.formats.notes import NoteLine, NotesFile
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.results.run import Run
@@ -31,6 +32,7 @@ class Report(Stage):
             [line.as_text() for line in names.values()],
             [one.as_text() for one in JUDGEMENTS.read(session.rundir.judged).values()],
             *self._label_scores(session),
+            *_noted(session),
         ]
 
     def _label_scores(self, session: Session) -> list[Any]:
@@ -62,3 +64,9 @@ class Report(Stage):
         # What a page shows lies beside it.
         outputs = {path if path.parent == root else path.parent for path in files}
         return {"files": names, "outputs": sorted(outputs)}
+
+
+def _noted(session: Session) -> list[list[str]]:
+    """What people noted about features, which reports show, too."""
+    notes = NotesFile(session.rundir.notes).read()
+    return [[NoteLine(feature, note).as_text() for feature, note in notes.items()]] if notes else []

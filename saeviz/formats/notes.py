@@ -1,0 +1,97 @@
+"""`notes.jsonl`: what people noted about features, a line per change, of which the last one of a feature counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from saeviz.formats.files import append_line, explain_disk_errors
+from saeviz.formats.lines import checked_line, rows_in
+from saeviz.values.errors import ConfigError, RunDirError
+from saeviz.values.features import Feature
+from saeviz.values.keys import feature_of, key_of
+from saeviz.values.notes import Note, NoteChangedError
+
+PATIENCE = 10.0
+"""Seconds to wait for another process that is writing a line."""
+_FIELDS = ("label", "description", "mark", "text", "time")
+
+
+class NoteLine(NamedTuple):
+    """One change: what is noted about the feature from then on."""
+
+    feature: Feature
+    note: Note
+
+    def as_text(self) -> str:
+        """One line of JSON."""
+        return checked_line({**key_of(self.feature), **asdict(self.note)})
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> NoteLine:
+        """Parse a line. Raises `ValueError` or `TypeError` for one that cannot have been written."""
+        values = {name: row[name] for name in _FIELDS}
+        if not all(isinstance(value, str) for value in values.values()):
+            raise TypeError("a field of a note is not text")
+        datetime.fromisoformat(values["time"])
+        return cls(feature_of(row), Note(**values).cleaned())
+
+
+class NotesFile:
+    """The notes of a run, which no stage writes or removes. Several threads and processes may write to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[Feature, Note]:
+        """The notes by feature, also those that were emptied. Raises `RunDirError` if a line is damaged."""
+        next_step = "what people wrote cannot be made again: repair the line, or remove it from the file"
+        return {line.feature: line.note for line in rows_in(self.path, NoteLine.from_json, next_step)}
+
+    def stamp(self) -> tuple[int, int] | None:
+        """What is different after every change; None while there is no file."""
+        with explain_disk_errors(self.path, "read"):
+            try:
+                status = self.path.stat()
+            except FileNotFoundError:
+                return None
+        return status.st_size, status.st_mtime_ns
+
+    def write(self, feature: Feature, changes: Mapping[str, str], was: str | None = None) -> Note:
+        """Change fields of a feature's note and return it; durable when this returns.
+
+        With `was`, the `version` of the note that the writer has seen, raises `NoteChangedError` if it has changed
+        since. Raises `ValueError` for what cannot be noted, `RunDirError` if the file cannot be written.
+        """
+        with self._locked():
+            now = self.read().get(feature, Note())
+            if was is not None and was != now.version:
+                raise NoteChangedError(
+                    f"the note on {feature} was changed at {now.time} by somebody else; look at it and decide", now
+                )
+            new = replace(now, **changes).cleaned()
+            if new == now:
+                return now
+            new = replace(new, time=datetime.now(UTC).isoformat(timespec="milliseconds"))
+            append_line(self.path, NoteLine(feature, new).as_text())
+            return new
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = self.path.with_name(".notes.lock")
+        for place in (self.path, lock):
+            if place.is_symlink() or (place.exists() and not place.is_file()):
+                raise ConfigError(f"{place} is not a file; notes are written only into the run directory: remove it")
+        with explain_disk_errors(self.path):
+            try:
+                held = FileLock(lock, timeout=PATIENCE).acquire()
+            except Timeout as error:
+                raise RunDirError(f"another process is writing to {self.path}; try again") from error
+        with held:
+            yield

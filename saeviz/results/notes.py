@@ -1,0 +1,72 @@
+"""What people noted about the features of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from saeviz.formats.notes import NotesFile
+from saeviz.values.features import Feature
+from saeviz.values.naming import FeatureLabel
+from saeviz.values.notes import Note
+
+
+class Notes(Mapping[Feature, Note]):
+    """The notes of a run by feature; a feature about which nothing is noted is absent.
+
+    They are read again when the file has changed, since people write while a run is looked at.
+    """
+
+    def __init__(self, file: NotesFile, feature: Callable[[Feature | str], Feature]) -> None:
+        self._file, self._feature = file, feature
+        self._stamp: tuple[int, int] | None = None
+        self._known: dict[Feature, Note] = {}
+
+    def __getitem__(self, feature: Feature) -> Note:
+        return self._notes[feature]
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(self._notes)
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def __repr__(self) -> str:
+        return f"Notes({len(self)} features)"
+
+    @property
+    def labels(self) -> dict[Feature, FeatureLabel]:
+        """The labels and descriptions by hand; of a feature of which only one was corrected, the other is ''."""
+        return {
+            feature: FeatureLabel(note.label, note.description)
+            for feature, note in self.items()
+            if note.label or note.description
+        }
+
+    def write(
+        self,
+        feature: Feature | str,
+        *,
+        label: str | None = None,
+        description: str | None = None,
+        mark: str | None = None,
+        text: str | None = None,
+        was: str | None = None,
+    ) -> Note:
+        """Note something about a feature, and return all that is noted about it now; '' removes what was noted.
+
+        What is not given stays as it is. The note is on disk when this returns. With `was` (the `version` of the note seen)
+        it is refused with `NoteChangedError` if somebody else has changed it since. Raises `ValueError` for a label that is
+        not 1 to 5 words, an unknown mark and text that is too long.
+        """
+        given = {"label": label, "description": description, "mark": mark, "text": text}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return self._file.write(self._feature(feature), changes, was)
+
+    @property
+    def _notes(self) -> dict[Feature, Note]:
+        stamp = self._file.stamp()
+        if stamp != self._stamp:
+            found = self._file.read()
+            self._known = {feature: note for feature, note in found.items() if not note.is_empty}
+            self._stamp = stamp
+        return self._known
