@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from saeviz.formats.notes import NotesFile
 from saeviz.values.features import Feature
@@ -16,8 +17,8 @@ class Notes(Mapping[Feature, Note]):
     They are read again when the file has changed, since people write while a run is looked at.
     """
 
-    def __init__(self, file: NotesFile, feature: Callable[[Feature | str], Feature]) -> None:
-        self._file, self._feature = file, feature
+    def __init__(self, path: Path, feature: Callable[[Feature | str], Feature]) -> None:
+        self._file, self._feature = NotesFile(path), feature
         self._stamp: tuple[int, int] | None = None
         self._known: dict[Feature, Note] = {}
 
@@ -54,9 +55,9 @@ class Notes(Mapping[Feature, Note]):
     ) -> Note:
         """Note something about a feature, and return all that is noted about it now; '' removes what was noted.
 
-        What is not given stays as it is. The note is on disk when this returns. With `was` (the `version` of the note seen)
-        it is refused with `NoteChangedError` if somebody else has changed it since. Raises `ValueError` for a label that is
-        not 1 to 5 words, an unknown mark and text that is too long.
+        What is not given stays as it is. The note is on disk when this returns. With `was`, the `version` of the note
+        that the writer has seen, `NoteChangedError` is raised if somebody else has changed it since. `ValueError` is
+        raised for a label that is not 1 to 5 words, an unknown mark and text that is too long.
         """
         given = {"label": label, "description": description, "mark": mark, "text": text}
         changes = {name: value for name, value in given.items() if value is not None}

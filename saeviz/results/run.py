@@ -13,7 +13,6 @@ from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.judgements import images_of, table_of
 from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.labels import LABELS
-from saeviz.formats.notes import NotesFile
 from saeviz.formats.pairs import read_pairs
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
@@ -163,7 +162,7 @@ class Run:
     @cached_property
     def notes(self) -> Notes:
         """What people noted about features: labels by hand, marks, text. `run.notes.write` notes something."""
-        return Notes(NotesFile(self._rundir.notes), self._feature)
+        return Notes(self._rundir.notes, self._feature)
 
     def name(self, feature: Feature | str) -> str:
         """The label of a feature: that by hand if there is one, else the labeler's; '' if it has none."""
