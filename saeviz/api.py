@@ -102,10 +102,13 @@ def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Pr
 
 
 def execute(prepared: Prepared, plan: Plan, *, limit: int | None = None, show_progress: bool = False) -> Run:
-    """Run the stages of a prepared run and open it."""
+    """Run the stages of a prepared run and open it.
+
+    Of a run that fails before its first stage, such as by a misspelt rating, no run directory is left.
+    """
     rundir = RunDir.create(prepared.directory)
     session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
-    with rundir.locked(), _log_to(rundir.log):
+    with rundir.locked(), rundir.removed_if_unused(), _log_to(rundir.log):
         try:
             run_stages(session, plan)
         finally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from logging import Logger
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeviz import ConfigError, ScoreInput
+from saeviz import ConfigError, ImageItem, ScoreInput
 from saeviz.toolkit.cells import is_missing
 from saeviz.toolkit.numbers import Survey
 from saeviz.toolkit.ratings import read_numbers
@@ -36,7 +37,28 @@ class Control(NamedTuple):
     levels: tuple[str, ...] = ()
 
 
-def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> list[Control]:
+class Table(NamedTuple):
+    """What of a `ScoreInput` can be held constant; columns of images are not known before the run."""
+
+    ratings: Mapping[str, FloatArray]
+    metadata: Mapping[str, Sequence[str]]
+    of_images: Mapping[str, FloatArray]
+
+
+def columns_held(items: Sequence[ImageItem], names: Sequence[str], place: str) -> list[Control]:
+    """What of it is known before the run, from ratings and metadata; raises `ConfigError` as `control_columns` does."""
+    ratings = {name for item in items for name in item.ratings}
+    metadata = {name for item in items for name in item.metadata}
+    columns = {column_of(name, ratings | metadata): name for name in names}
+    known = Table(
+        {name: np.array([item.ratings.get(name, math.nan) for item in items]) for name in columns.keys() & ratings},
+        {name: [item.metadata.get(name, "") for item in items] for name in columns.keys() & metadata},
+        {},
+    )
+    return control_columns(known, [name for column, name in columns.items() if column in ratings | metadata], place)
+
+
+def control_columns(data: ScoreInput | Table, names: Sequence[str], place: str) -> list[Control]:
     """What is to be held constant, in the order of `names`.
 
     A rating is a number; so are a column of `images.parquet` and a metadata column all of whose cells are numbers. Any
@@ -46,16 +68,36 @@ def control_columns(data: ScoreInput, names: Sequence[str], place: str) -> list[
     return [_control(data, name, place) for name in names]
 
 
-def made_from_ratings(data: ScoreInput, columns: Collection[str], ratings: Sequence[str]) -> list[tuple[str, str]]:
-    """Columns of `images.parquet` that were computed from a rating, such as `predicted.beauty`, each with the rating.
+class MadeFromRatings:
+    """Warns, once each, of columns of `images.parquet` that were computed from the rating itself: `predicted.beauty`.
 
     The value of an image then depends on the ratings of others, so it is no control of the kind that p assumes.
     """
-    own = [name for name in columns if name in data.of_images]
-    return [(name, rating) for name in own for rating in ratings if name.endswith(f".{rating}")]
+
+    def __init__(self, scorer: str, logger: Logger) -> None:
+        self._scorer = scorer
+        self._logger = logger
+        self._warned: set[tuple[str, str]] = set()
+
+    def warn(self, data: ScoreInput, columns: Collection[str], ratings: Collection[str]) -> None:
+        """Warns of those of these columns, which enter the tests of these ratings."""
+        for column in columns:
+            rating = column.partition(".")[2]
+            if column not in data.of_images or f"l0.{rating}" in data.of_images:  # such as `l0.SPACE`
+                continue
+            if rating in ratings and (column, rating) not in self._warned:
+                self._warned.add((column, rating))
+                self._logger.warning(
+                    "%s: %r was computed from the rating %r itself, so p of its relations is not correct: up to "
+                    "several times too small if the prediction is poor, too large if it is good; use it only as "
+                    "description, or take something that does not depend on the rating",
+                    self._scorer,
+                    column,
+                    rating,
+                )
 
 
-def _control(data: ScoreInput, name: str, place: str) -> Control:
+def _control(data: ScoreInput | Table, name: str, place: str) -> Control:
     known = {**data.of_images, **dict.fromkeys(data.metadata), **data.ratings}
     column = column_of(name, known)
     given = known[column]

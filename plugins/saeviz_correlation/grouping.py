@@ -131,12 +131,13 @@ class Grouping:
         n_groups, fewest = min(testable, key=lambda pair: pair[0])
         if n_groups < FEW_GROUPS:
             self._logger.warning(
-                "%s: the images with rating %r belong to %d groups only, so p and intervals have few degrees of "
+                "%s: the images with rating %r belong to only %d group%s, so p and intervals have few degrees of "
                 "freedom and hardly anything can be significant; errors = 'permutation' (not for auc), smaller groups, "
                 "such as series instead of categories, or images from more groups would help",
                 self._scorer,
                 fewest.names[0],
                 n_groups,
+                "s" * (n_groups != 1),
             )
         n_controls = max(one.basis.shape[1] for _, one in testable)
         if n_controls > MOST_CONTROLS * n_groups:

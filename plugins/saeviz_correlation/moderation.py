@@ -12,9 +12,10 @@ from saeviz import Context, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation.clusters import group_codes
 from saeviz_correlation.columns import feature_blocks
+from saeviz_correlation.controls import MadeFromRatings
 from saeviz_correlation.grouping import FEW_GROUPS
 from saeviz_correlation.moderators import Sample, count_active, make_contrasts, make_samples
-from saeviz_correlation.options import ModerationOptions
+from saeviz_correlation.options import ModerationOptions, column_of
 from saeviz_correlation.slopes import slopes
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Moderation:
         self.context = context
         self._errors = ""
         self._words: dict[str, str] = {}
+        self._made_from_ratings = MadeFromRatings("moderation", context.logger)
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
@@ -49,6 +51,7 @@ class Moderation:
         self.options.check_groups(place, data.groups is not None)
         data = data.with_targets(self.options.ratings or ())
         contrasts = make_contrasts(data, self.options, place)
+        self._warn_of_predictions(data)
         codes = self._codes(data)
         is_robust = self._errors != "independent"
         samples = [sample for one in contrasts for sample in make_samples(data, one, codes, is_robust)]
@@ -85,6 +88,15 @@ class Moderation:
                     yield ScoreColumn(f"{PREFIX}{name}.{contrast}", test.space, column, target=test.target)
         yield from self._facts(sizes, found)
 
+    def _warn_of_predictions(self, data: ScoreInput) -> None:
+        """Of columns computed from a rating that are held constant, or that the relation with it may change with."""
+        known = [*data.ratings, *data.metadata, *data.of_images]
+        columns = [column_of(name, known) for name in (*self.options.moderators, *self.options.control)]
+        ratings = {name for pair in self.options.rater_groups for name in pair}
+        if self.options.moderators:
+            ratings |= set(self.options.ratings or data.ratings)
+        self._made_from_ratings.warn(data, columns, ratings)
+
     def _codes(self, data: ScoreInput) -> IntArray | None:
         kind = self.options.errors
         if kind == "auto":
@@ -106,11 +118,12 @@ class Moderation:
             starts = sample.model.starts
             if self._errors == "clusters" and starts is not None and starts.size < FEW_GROUPS:
                 logger.warning(
-                    "moderation: the images of %s with rating %r belong to %d groups only, so hardly anything can be "
+                    "moderation: the images of %s with rating %r belong to only %d group%s, so hardly anything can be "
                     "significant",
                     sample.contrast.words,
                     sample.targets[0],
                     starts.size,
+                    "s" * (starts.size != 1),
                 )
                 return
 

@@ -52,16 +52,13 @@ class Sample:
 
 def make_contrasts(data: ScoreInput, options: ModerationOptions, place: str) -> list[Contrast]:
     """In the order of the options; the levels of a category are compared one by one, unless there are two of them."""
-    controls = [control.values for control in control_columns(data, options.control, f"{place}.control")]
+    held = control_columns(data, options.control, f"{place}.control")
+    controls = [control.values for control in held]
     chosen = tuple(dict.fromkeys(data.ratings if options.ratings is None else options.ratings))
     found = []
     for control in control_columns(data, tuple(dict.fromkeys(options.moderators)), f"{place}.moderators"):
+        check_width(control, held, place)
         covariates = np.hstack([control.values, *controls])
-        if covariates.shape[1] > MOST:
-            raise ConfigError(
-                f"{place}: {covariates.shape[1]} columns of {control.column!r} and control (a category counts once for "
-                f"each of its values) are too many; the limit is {MOST}"
-            )
         ratings = tuple(name for name in chosen if name != control.column)
         found += [Contrast(name, words, ratings, values, covariates) for name, words, values in _ways(control)]
     empty = np.zeros((data.n_items, 0))
@@ -69,6 +66,16 @@ def make_contrasts(data: ScoreInput, options: ModerationOptions, place: str) -> 
         words = f"{high} against {low}, of the same images"
         found.append(Contrast(f"against {low}", words, (low, high), None, np.hstack([empty, *controls])))
     return found
+
+
+def check_width(moderator: Control, controls: Sequence[Control], place: str) -> None:
+    """Raise `ConfigError` for too many columns of a moderator and controls."""
+    n = sum(one.values.shape[1] for one in (moderator, *controls))
+    if n > MOST:
+        raise ConfigError(
+            f"{place}: {n} columns of {moderator.column!r} and control (a category counts once for each of its values) "
+            f"are too many; the limit is {MOST}"
+        )
 
 
 def _ways(control: Control) -> Iterator[tuple[str, str, FloatArray]]:

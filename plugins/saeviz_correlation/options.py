@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -261,6 +261,12 @@ class PartialOptions(LinearOptions):
         columns = [column_of(name, known) for name in self.control]
         check_names(columns, known, f"{place}.control", "rating, metadata or column")
 
+    def check_images(self, place: str, items: Sequence[saeviz.ImageItem], /) -> None:
+        """Raise `ConfigError` for a category of too many values."""
+        from saeviz_correlation.controls import columns_held
+
+        columns_held(items, self.control, f"{place}.control")
+
     @model_validator(mode="before")
     @classmethod
     def _read_plural(cls, given: Any) -> Any:
@@ -328,6 +334,15 @@ class ModerationOptions(TestOptions):
             columns = [column_of(name, known) for name in getattr(self, option)]
             check_names(columns, known, f"{place}.{option}", "rating, metadata or column")
         check_names([name for pair in self.rater_groups for name in pair], ratings, f"{place}.rater_groups")
+
+    def check_images(self, place: str, items: Sequence[saeviz.ImageItem], /) -> None:
+        """Raise `ConfigError` for a category of too many values, and for too many columns together."""
+        from saeviz_correlation.controls import columns_held
+        from saeviz_correlation.moderators import check_width
+
+        controls = columns_held(items, self.control, f"{place}.control")
+        for moderator in columns_held(items, self.moderators, f"{place}.moderators"):
+            check_width(moderator, controls, place)
 
     def check_groups(self, place: str, grouped: bool, /) -> None:
         """Raise `ConfigError` for errors of groups that the images do not have."""

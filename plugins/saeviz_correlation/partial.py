@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import Context, ScoreInput
-from saeviz_correlation.controls import Control, control_columns, made_from_ratings
+from saeviz_correlation.controls import Control, MadeFromRatings, control_columns
 from saeviz_correlation.options import CATEGORY, PartialOptions
 from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
@@ -40,7 +40,7 @@ class Partial(LinearScorer):
     def __init__(self, options: PartialOptions, context: Context) -> None:
         super().__init__(options, context)
         self._words: list[str] = []
-        self._warned: set[tuple[str, str]] = set()
+        self._made_from_ratings = MadeFromRatings(self.name, context.logger)
 
     def targets(
         self, data: ScoreInput, ratings: Sequence[str], images: Mask, within: IntArray | None = None
@@ -48,7 +48,7 @@ class Partial(LinearScorer):
         """Residuals of the ratings on these images."""
         controls = control_columns(data, self.options.control, "scorers.partial.control")
         values = np.hstack([control.values for control in controls])
-        self._warn_of_predictions(data, [control.column for control in controls], ratings)
+        self._made_from_ratings.warn(data, [control.column for control in controls], ratings)
         self._tell(data, controls, images, int((images & ~np.isfinite(values).all(axis=1)).sum()))
         held = {control.column for control in controls}
         others = [name for name in ratings if name not in held]
@@ -58,18 +58,6 @@ class Partial(LinearScorer):
         """What was held constant, in words, and the kind of errors."""
         facts = super().further_facts()
         return {**facts, "control": [*self._words, *self._grouping.held_constant]}
-
-    def _warn_of_predictions(self, data: ScoreInput, columns: Sequence[str], ratings: Sequence[str]) -> None:
-        for column, rating in made_from_ratings(data, columns, ratings):
-            if (column, rating) not in self._warned:
-                self._warned.add((column, rating))
-                self.context.logger.warning(
-                    "partial: %r was computed from the rating %r itself, so p of its correlations is not correct: up "
-                    "to several times too small if the prediction is poor, too large if it is good; use it only as "
-                    "description, or hold constant something that does not depend on the rating",
-                    column,
-                    rating,
-                )
 
     def _tell(self, data: ScoreInput, controls: Sequence[Control], images: Mask, left_out: int) -> None:
         logger = self.context.logger

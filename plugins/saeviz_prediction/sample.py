@@ -67,7 +67,8 @@ class Sample:
             elif values.max() == values.min():
                 reasons[name] = "all images have the same value"
             elif groups is not None and np.unique(groups).size < folds:
-                reasons[name] = f"its images belong to {np.unique(groups).size} groups, fewer than the {folds} folds"
+                n = np.unique(groups).size
+                reasons[name] = f"its images belong to {n} group{'s' * (n != 1)}, fewer than the {folds} folds"
             else:
                 usable.append(Rated(name, rows, values, fold_rows(rows.size, folds, groups), groups))
         return usable, reasons

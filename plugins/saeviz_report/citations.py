@@ -124,6 +124,19 @@ _WORDS = Citation(
     "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of Political Conflict",
     "Political Analysis, 16(4), 372\N{EN DASH}403",
 )
+_COMPONENTS = Citation(
+    "Principal components of features, for the map",
+    "Halko, Martinsson & Tropp (2011)",
+    "Finding structure with randomness: probabilistic algorithms for constructing approximate matrix decompositions",
+    "SIAM Review, 53(2), 217\N{EN DASH}288. doi:10.1137/090771806",
+)
+_PACMAP = Citation(
+    "Map of features",
+    "Wang, Huang, Rudin & Shaposhnik (2021)",
+    "Understanding how dimension reduction tools work: an empirical approach to deciphering t-SNE, UMAP, TriMap, and "
+    "PaCMAP for data visualization",
+    "Journal of Machine Learning Research, 22(201), 1\N{EN DASH}73",
+)
 
 
 _EMBEDDED_BY = {"embeddings": "embed", "second_embeddings": "embed-second"}
@@ -181,6 +194,10 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
         yield _RELIABILITY
     if "r within raters" in measures:
         yield _RATERS
+    if run.facts.get("map_by") == "coactivation":
+        yield _COMPONENTS
+    if "pacmap" in str(run.facts.get("map_method")):
+        yield _PACMAP
 
 
 def _of_labels(config: Mapping[str, Any]) -> Iterator[Citation]:

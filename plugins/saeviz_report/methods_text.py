@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PureWindowsPath
 from typing import Any
 
 import saeviz
@@ -58,7 +59,7 @@ def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]
     sizes = sorted({space.n_features for space in run.spaces})
     text = f"Features are those of sparse autoencoders, read by saeviz {saeviz.__version__} (extractor {uses}"
     yield [
-        text + (f"; model: {model})" if isinstance(model, str) else ")"),
+        text + (f"; model: {_name_of(model)})" if isinstance(model, str) else ")"),
         ("Sparse autoencoders for CLIP", "CLIP", "Implementation of CLIP"),
         f", in {len(run.spaces)} space{'s' * (len(run.spaces) != 1)}{_named(list(map(str, run.spaces)))} of "
         f"{' or '.join(f'{size:,}' for size in sizes) or 'no'} features each.",
@@ -142,7 +143,7 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
     if not labeler or not run.labels:
         return
     model = (config.get("labeler") or {}).get("model")
-    named = f"{labeler}, model {model}" if isinstance(model, str) else labeler
+    named = f"{labeler}, model {_name_of(model)}" if isinstance(model, str) else labeler
     yield [
         f"{sum(1 for label in run.labels.values() if label.label):,} of them were named from their most activating "
         f"images (labeler {named})",
@@ -172,6 +173,12 @@ def _end(run: saeviz.Run) -> Iterator[list[Part]]:
     used = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "saeviz")
     seed = f"The random seed was {settings['seed']}" if "seed" in settings else "The random seed is not recorded"
     yield [f"{seed}; versions: {used}." if used else f"{seed}."]
+
+
+def _name_of(model: str) -> str:
+    """The name of a model; of one in a folder of this machine only that of the folder or file."""
+    path = PureWindowsPath(model)  # knows slashes of both kinds
+    return path.name if path.root or path.drive or model[:1] in (".", "~") else model
 
 
 def _named(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
     from saeviz.contract.context import Context
+    from saeviz.values.images import ImageItem
 
 
 class Mark:
@@ -109,6 +110,12 @@ class Options(BaseModel):
         """Raise `ConfigError` if the options do not work with images in groups, or need groups and there are none.
 
         `place` is as for `check_data`, which is called as well.
+        """
+
+    def check_images(self, place: str, items: Sequence[ImageItem], /) -> None:
+        """Raise `ConfigError` if the options of a scorer do not suit the images: their ratings and metadata.
+
+        `place` is as for `check_data`, which is called before.
         """
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -158,6 +158,18 @@ class RunDir:
         finally:
             self._is_mine, self._manifest = False, None
             lock.release()
+
+    @contextmanager
+    def removed_if_unused(self) -> Iterator[None]:
+        """Remove the log of a directory that has nothing else in it afterwards, and the directory with it."""
+        try:
+            yield
+        finally:
+            if not self.manifest_file.exists() and not _holds_foreign_files(self.path):
+                for path in (self.log, self.path / ".lock"):
+                    path.unlink(missing_ok=True)
+                with suppress(OSError):  # it is not empty: hidden files of somebody else
+                    self.path.rmdir()
 
     def _refuse_oddities(self) -> None:
         root = self.path.resolve()

@@ -53,13 +53,13 @@ def run_stages(session: Session, plan: Plan) -> int:
     logger.info(
         "images: %d, ratings: %s%s", len(session.dataset.items), ", ".join(ratings[:RATINGS_NAMED]) or "none", more
     )
-    _describe(session)
     taken, todo = _stages(session, plan)
     for stage in STAGES:
         if not stage.applies(session):
             session.rundir.failures.forget(stage.name)
     for stage in todo:
         stage.check(session)
+    _describe(session)
     for stage in taken:
         record = session.rundir.read_manifest()["stages"].get(stage.name, {})
         for path in session.rundir.changed(record):

@@ -279,6 +279,7 @@ def test_a_feature_without_a_name_is_listed_and_tried_again(fake_run, monkeypatc
     ]
     assert len(run.labels) == len(run.selected) - 1
     first = len(asked)
+    assert any(line.endswith(f"label: {first - 1} of {first} features have a name") for line in log_of(run))
     again = saeviz.run(fake_run)
     assert asked[first:] == [refused]
     assert again.failures == []

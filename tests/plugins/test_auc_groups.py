@@ -192,4 +192,4 @@ def test_what_does_not_go_with_groups_is_refused_or_warned_of(caplog):
         AreaOptions.model_validate({"errors": "hc2"})
     with caplog.at_level(logging.WARNING):
         score(make_input(features, ratings, groups=groups), scorer=AUC)
-    assert "auc: the images with rating 'joy' belong to 4 groups only" in caplog.text
+    assert "auc: the images with rating 'joy' belong to only 4 groups" in caplog.text

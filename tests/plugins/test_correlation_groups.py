@@ -244,7 +244,7 @@ def test_few_groups_get_a_warning(caplog):
     features, ratings, groups = grouped_data(n_groups=4)
     with caplog.at_level(logging.WARNING):
         score(make_input(features, ratings, groups=groups))
-    assert "belong to 4 groups only" in caplog.text
+    assert "belong to only 4 groups" in caplog.text
 
 
 def test_a_rating_of_two_groups_has_no_correlations_and_the_log_says_why(caplog):
@@ -255,7 +255,7 @@ def test_a_rating_of_two_groups_has_no_correlations_and_the_log_says_why(caplog)
         columns, facts = score(make_input(features, ratings, groups=groups))
     assert np.isnan(columns["p", "of two"]).all()
     assert "rating 'of two' has no correlations: fewer than 3 groups have it" in caplog.text
-    assert "the images with rating 'of two' belong to 2 groups only" in caplog.text
+    assert "the images with rating 'of two' belong to only 2 groups" in caplog.text
     assert facts["correlation_groups"] == 12
     _, facts = score(make_input(features, ratings, groups=groups), ratings=("of two",))
     assert facts["correlation_groups"] == 2

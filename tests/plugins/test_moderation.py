@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -234,7 +235,7 @@ def test_mistakes_are_told_by_name(caplog):
             tuple(name if name < "part 3" else "part 3" for name in few),
             moderators=("sunny", "none"),
         )
-    assert "belong to 4 groups only" in caplog.text
+    assert "belong to only 4 groups" in caplog.text
     assert "no image has a rating and all values that none" in caplog.text
 
 
@@ -289,3 +290,23 @@ def test_ratings_that_do_not_vary_are_named(caplog):
     assert "rating 'only sunny' never varies on one side of sunny (number)" in caplog.text
     assert "'mood'" not in caplog.text
     assert "'gappy'" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"moderators": ("sunny",), "control": ("predicted.mood",)}, True),
+        ({"moderators": ("predicted.mood",)}, True),
+        ({"moderators": ("sunny",), "control": ("predicted.mood",), "ratings": ("gappy",)}, False),
+        ({"rater_groups": (("mood", "gappy"),), "control": ("predicted.mood",)}, True),
+        ({"moderators": ("sunny",), "control": ("l0.layer7.cls",)}, False),
+    ],
+)
+def test_a_prediction_of_the_rating_itself_is_warned_of(options, warned, caplog):
+    features, ratings, metadata, _ = moderated_data()
+    columns = {"predicted.mood": np.arange(N) / N, "l0.layer7.cls": np.arange(N) % 7.0}
+    data = replace(make_input(features, ratings, metadata=metadata), of_images=columns)
+    with caplog.at_level(logging.WARNING):
+        score(data, scorer=Moderation, options=ModerationOptions, **options)
+    told = [one for one in caplog.messages if "'predicted.mood' was computed from the rating 'mood' itself" in one]
+    assert len(told) == warned

@@ -85,6 +85,8 @@ class Label(Stage):
         LABELS.write(path, [kept[key] for key in wanted.requests if key in kept])
         write_names(session.rundir, {line.feature: line.label for line in kept.values()})
         n_labeled = sum(bool(line.label.label) for line in kept.values())
+        if wanted.waiting:
+            logger.info("label: %d of %d features have a name", n_labeled, len(wanted.requests))
         outputs = [path, session.rundir.selected]  # it has the names, too
         return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, "outputs": outputs, **usage}
 

@@ -46,10 +46,11 @@ class Score(Stage):
     def check(self, session: Session) -> None:
         """Raise `ConfigError` if a scorer's options name what no image has, or do not go with images in groups.
 
-        Warns of ratings that at least half of the images lack.
+        Warns of ratings that at least half of the images lack, or that never vary, and of a single group.
         """
         dataset = session.dataset
         _check_names(session)
+        _warn_of_what_never_varies(dataset.items)
         n = len(dataset.items)
         with_count: dict[int, list[str]] = {}
         for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
@@ -140,6 +141,26 @@ class Score(Stage):
         return columns, facts
 
 
+def _warn_of_what_never_varies(items: Sequence[ImageItem]) -> None:
+    """Warns of ratings with one value, and of groups that are one."""
+    lowest: dict[str, float] = {}
+    highest: dict[str, float] = {}
+    for item in items:
+        for name, value in item.ratings.items():
+            lowest[name], highest[name] = min(value, lowest.get(name, value)), max(value, highest.get(name, value))
+    constant = [name for name, value in lowest.items() if value == highest[name]]
+    for name in constant[:NAMED]:
+        logger.warning("images: all have the same value of %r, %g, so nothing can be related to it", name, lowest[name])
+    if constant[NAMED:]:
+        logger.warning("images: %d more ratings have a single value", len(constant[NAMED:]))
+    if len(groups := {item.group for item in items}) == 1 and len(items) > 1 and (group := groups.pop()) is not None:
+        logger.warning(
+            "images: all belong to the group %r, so they count as a single observation and no relation has a p; "
+            "name another column in images.group_column, or remove it if images are independent",
+            group,
+        )
+
+
 def _check_names(session: Session) -> None:
     """Raise `ConfigError` if a scorer names what no image has or only a later scorer gives, or needs groups."""
     ratings, scorers = session.dataset.ratings, session.config.scorers
@@ -157,6 +178,7 @@ def _check_names(session: Session) -> None:
                 _refuse(
                     check, [*_known_of_extractors(session), *before], list(zip(scorers, given, strict=True))[place:]
                 )
+            config.options.check_images(config.place, session.dataset.items)
 
 
 def _refuse(

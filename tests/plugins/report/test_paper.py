@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -221,3 +222,21 @@ def test_two_works_of_one_author_and_year_have_different_keys():
     assert "author = {Müller and Ng}" in found
     assert "author = {Müller and others}" in found
     assert "doi = {10.1/2}" in found
+
+
+@pytest.mark.parametrize("folder", ["/home/ada/my models/", "C:\\Users\\ada\\models\\", "../models/", "~/models/"])
+def test_of_a_model_in_a_folder_only_its_name_is_in_the_text(run, folder):
+    from saeviz_report.method import method_of
+    from saeviz_report.methods_text import sentences
+
+    extract = {**run.manifest["stages"]["extract"], "provenance": {"model": f"{folder}dino"}}
+    config = {**run.manifest["config"], "labeler": {"use": "openai", "model": f"{folder}qwen"}}
+    known = {**run.manifest, "config": config, "stages": {**run.manifest["stages"], "extract": extract}}
+    text = str(sentences(SimpleNamespace(**_shown(run), manifest=known), method_of(run)))
+    assert "; model: dino)" in text
+    assert "model qwen)" in text
+
+
+def _shown(run):
+    names = ("items", "ratings", "spaces", "scores", "facts", "correlations", "selected", "labels", "judgements")
+    return {name: getattr(run, name) for name in (*names, "label_ratings")}

@@ -26,10 +26,14 @@ def cited(page):
         ({}, {"correlation_correction": "bh"}, ["Hochberg"]),
         ({}, {"correlation_correction": "max-t"}, ["Westfall"]),
         ({}, {"reliability": {}}, ["McGraw"]),
+        ({}, {"map_by": "coactivation", "map_method": "pacmap"}, ["Halko", "PaCMAP"]),
+        ({}, {"map_by": "coactivation", "map_method": "pca"}, ["Halko"]),
+        ({}, {"map_by": "decoder", "map_method": "pca"}, []),
     ],
 )
 def test_what_the_run_used_is_cited_and_nothing_else(run: FakeRun, write: Write, table, facts, found) -> None:
     names = ["Prisma", "Radford", "OpenCLIP", "DINOv2", "Monroe", "Yekutieli", "Hochberg", "Westfall", "McGraw", "timm"]
+    names += ["Halko", "PaCMAP"]
     run.manifest = {**run.manifest, "config": {**ALWAYS["config"], **table}}
     run.facts = facts
     text = cited(write())
