@@ -53,7 +53,7 @@ from saeviz.pipeline.run import Plan
 from saeviz.results.assignment import assign
 from saeviz.results.notes import Notes
 from saeviz.results.plots import Plots
-from saeviz.results.reporter import Reporter
+from saeviz.results.reporter import HasViewer, Reporter
 from saeviz.results.run import Run
 from saeviz.results.views import FeatureTable, FeatureView, ImageView
 from saeviz.values.errors import (
@@ -143,6 +143,7 @@ __all__ = [
     "HasModelFiles",
     "HasNumbersOfImages",
     "HasProvenance",
+    "HasViewer",
     "Health",
     "HeatmapExtractor",
     "ImageColumn",

@@ -1,4 +1,4 @@
-"""`saeviz serve`: serve a report to a browser or, with `--api`, features, images and embeddings to other machines."""
+"""`saeviz serve`: serve a run to a browser or, with `--api`, features, images and embeddings to other machines."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def serve(
     assignments: tuple[str, ...],
     **grants: Any,
 ) -> int:
-    """Serve the report of a run to this machine, or with --api a run or a store (npz:PATH) to other machines.
+    """Serve a run to a browser, or with --api a run or a store (npz:PATH) to other machines.
 
     Clients can write to a store but not to a run. Prints the address on stdout and serves until interrupted.
     """
@@ -73,23 +73,25 @@ def serve(
     from saeviz.serving.guard import Guard, is_loopback
     from saeviz.serving.limits import Limited
 
-    token = _token(token_env) if api else None
+    token = _token(token_env)
     if token is None and not is_loopback(host):
-        step = f"set the environment variable {token_env} to a token" if api else "a report is for 127.0.0.1 only"
-        raise ConfigError(f"--host {host}: other machines could connect; {step}")
+        raise ConfigError(
+            f"--host {host}: other machines could connect; set the environment variable {token_env} to a token"
+        )
     try:
         listening = listen(host, port)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 picks a free one") from error
     with listening:
-        app = _api(source, assignments, granted(**grants)) if api else _report(source)
+        app = _api(source, assignments, granted(**grants)) if api else _live(source, granted(**grants))
         address = f"[{host}]" if ":" in host else host
         say(f"http://{address}:{listening.getsockname()[1]}")
         whom = "clients that have the token" if token else "this machine only"
-        tell(f"serving {source} for {whom}; stop with Ctrl-C")
+        how = "" if api or not token else "; in a browser, open /?token=TOKEN first"
+        tell(f"serving {source} for {whom}{how}; stop with Ctrl-C")
         try:
-            serve_app(Guard(Limited(app), token), listening)
+            serve_app(Guard(Limited(app), token, pages=not api), listening)
         except KeyboardInterrupt:
             tell("stopped")
     return ExitCode.DONE
@@ -113,7 +115,8 @@ def _api(source: str, assignments: tuple[str, ...], grants: Grants) -> ASGIApp:
     return make_app(Service(place))
 
 
-def _report(source: str) -> ASGIApp:
-    from saeviz.serving.pages import make_pages
+def _live(source: str, grants: Grants) -> ASGIApp:
+    from saeviz.serving.live.app import make_live_app
+    from saeviz.serving.live.opened import Live
 
-    return make_pages(RunDir.open(Path(source)))
+    return make_live_app(Live(RunDir.open(Path(source)), grants))

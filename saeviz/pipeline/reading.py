@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -26,8 +26,12 @@ from saeviz.pipeline.components import Components
 from saeviz.pipeline.dataset import Dataset
 from saeviz.pipeline.session import Session, logger
 from saeviz.results.run import Run
-from saeviz.values.errors import ConfigError
+from saeviz.values.errors import ConfigError, ImageError, SaevizError
 from saeviz.values.features import FeatureSpace
+from saeviz.values.images import ImageItem
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SETTINGS = ("device", "precision", "seed")
 """Settings of `[run]` that are taken from a manifest; the others concern writing and the network."""
@@ -130,7 +134,9 @@ class GrantedComponents(Components):
 
 
 class FinishedDataset(Dataset):
-    """The images of a run that is read."""
+    """The images of a run that is read; `without_images` says why they are stand-ins that only have ids."""
+
+    without_images = ""
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
@@ -138,11 +144,31 @@ class FinishedDataset(Dataset):
         return self._components.rundir.spaces()
 
 
+class LastingDataset(FinishedDataset):
+    """As far as its images can no longer be listed, their ids alone: features and tables still refer to them."""
+
+    @cached_property
+    def items(self) -> list[ImageItem]:
+        """All images of the run."""
+        try:
+            return super().items
+        except (SaevizError, OSError) as error:
+            self.without_images = str(error)
+            logger.warning("there are no pictures and ratings: %s", one_line(self.without_images))
+            rundir = self._components.rundir
+            return [ImageItem(item_id, partial(_gone, self.without_images)) for item_id in rundir.extracted_ids()]
+
+
+def _gone(reason: str) -> Image:
+    raise ImageError(reason)
+
+
 @dataclass
 class ReadingSession(Session):
     """A session that reads a run, restricted to what the reader grants; writes nothing."""
 
     grants: Grants = field(default_factory=Grants)
+    even_without_images: bool = False
 
     @cached_property
     def components(self) -> Components:
@@ -150,9 +176,10 @@ class ReadingSession(Session):
         return GrantedComponents(self.config, self.manager, self.rundir, self.failed, self.progress, grants=self.grants)
 
     @cached_property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> FinishedDataset:
         """The images, and which of them have features."""
-        return FinishedDataset(self.components, self.digests, self.limit)
+        kind = LastingDataset if self.even_without_images else FinishedDataset
+        return kind(self.components, self.digests, self.limit)
 
     def failed(self, subject: str, error: str) -> None:
         """Log the failure."""
@@ -182,7 +209,7 @@ def read_run(rundir: RunDir, grants: Grants) -> Run:
     return Run(rundir, partial(reading_session, rundir, grants, "embeddings", "second_embeddings"))
 
 
-def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSession:
+def reading_session(rundir: RunDir, grants: Grants, *also: str, even_without_images: bool = False) -> ReadingSession:
     """A session with the components of the manifest that reading needs, and those of `also`, but no others."""
     given, manager = rundir.config(), grants.manager(rundir)
 
@@ -202,7 +229,14 @@ def reading_session(rundir: RunDir, grants: Grants, *also: str) -> ReadingSessio
 
     limit = rundir.read_manifest().get("limit")
     known = isinstance(limit, int) and 0 < limit <= sys.maxsize
-    return ReadingSession(ReadConfig(resolved), manager, rundir, limit if known else None, grants=grants)
+    return ReadingSession(
+        ReadConfig(resolved),
+        manager,
+        rundir,
+        limit if known else None,
+        grants=grants,
+        even_without_images=even_without_images,
+    )
 
 
 def _settings(rundir: RunDir, given: Any, manager: Manager) -> RunSettings:

@@ -15,3 +15,15 @@ class Reporter(Protocol):
     def write(self, run: Run) -> Path:
         """Write the report and return the path of the file to open."""
         ...
+
+
+@runtime_checkable
+class HasViewer(Protocol):
+    """Optional for reporters: a page that `saeviz serve` shows."""
+
+    def write_viewer(self, run: Run, folder: Path) -> Path:
+        """Write a page about the run to an empty folder and return its path.
+
+        The page asks the host that serves it for activations, pictures and heatmaps, at `api/...` beside it.
+        """
+        ...

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from saeviz.formats.wire import NPZ
 from saeviz.pictures.files import picture_file
-from saeviz.pipeline.session import logger
-from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, OneThread, Room, busy
+from saeviz.serving.errors import ERRORS
+from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, OneThread, Room
 from saeviz.serving.service import Service
-from saeviz.values.errors import DataError, PluginError, SaevizError
+from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 
@@ -55,13 +55,7 @@ def make_app(service: Service) -> Starlette:
             Route("/v1/embeddings", handlers.embedder),
             Route("/v1/embeddings", handlers.embed, methods=["POST"]),
         ],
-        exception_handlers={
-            HTTPException: _http_error,
-            SaevizError: _our_error,
-            PluginError: _failed,
-            ClientDisconnect: _gone,
-            TimeoutError: _waited,
-        },
+        exception_handlers=ERRORS,
         lifespan=closing,
     )
 
@@ -218,29 +212,3 @@ def _page(request: Request, most: int) -> tuple[int, int]:
     if start < 0 or limit < 1:
         raise HTTPException(400, "start must be 0 or more, limit 1 or more")
     return start, start + min(limit, most)
-
-
-def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    return _error(error.status_code, error.detail)
-
-
-def _our_error(_: Request, error: Exception) -> Response:
-    return _error(422, str(error))
-
-
-def _failed(_: Request, error: Exception) -> Response:
-    logger.error("%s", error)
-    return _error(500, str(error))
-
-
-def _waited(_: Request, __: Exception) -> Response:
-    return busy()
-
-
-def _gone(_: Request, __: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it
-
-
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -105,7 +105,18 @@ class Room:
                 turn.set_result(None)
 
 
-class OneThread:
+class Threads:
+    """Runs calls in a few dedicated threads; further calls wait."""
+
+    def __init__(self, n: int) -> None:
+        self._pool = ThreadPoolExecutor(n, thread_name_prefix="saeviz-serve")
+
+    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of the call."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **kwargs))
+
+
+class OneThread(Threads):
     """Runs calls one after the other, in a dedicated thread.
 
     What they share needs no lock. A thread that has freed large arrays also keeps some of their memory, so many threads
@@ -113,8 +124,33 @@ class OneThread:
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="saeviz-serve")
+        super().__init__(1)
 
-    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of the call."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **kwargs))
+
+class Recent:
+    """The results that were used last, as many as fit into `most` bytes; what several ask at once is made once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._made: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._making: dict[Hashable, asyncio.Future[bytes]] = {}
+
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """What is kept under `key`, or else what `make` gives; a failure is not kept."""
+        if key in self._made:
+            self._made.move_to_end(key)
+            return self._made[key]
+        if key not in self._making:
+            self._making[key] = asyncio.ensure_future(self._make(key, make))
+        return await asyncio.shield(self._making[key])
+
+    async def _make(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        try:
+            data = self._made[key] = await make()
+        finally:
+            del self._making[key]
+        self._size += len(data)
+        while self._size > self._most:
+            self._size -= len(self._made.popitem(last=False)[1])
+        return data

@@ -1,10 +1,9 @@
-"""`saeviz serve` as seen from the other side of the wire: who may come in, what is refused, the report."""
+"""`saeviz serve` as seen from the other side of the wire: who may come in, what is refused."""
 
 from __future__ import annotations
 
 import io
 import re
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import saeviz
 from saeviz import ExitCode
 from saeviz.formats import wire
 from saeviz.testing.stores import versioned
-from tests.conftest import FAKE_RUN
+from tests.conftest import FAKES
 from tests.service import TOKEN, Served
 
 SPACE = saeviz.FeatureSpace(11, "cls", 50)
@@ -234,14 +233,13 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
     ("arguments", "token", "message"),
     [
         (["--api", "npz:s", "--host", "0.0.0.0"], None, "other machines could connect; set the environment variable"),
-        (["runs/fake", "--host", "0.0.0.0"], TOKEN, "a report is for 127.0.0.1 only"),
+        (["runs/fake", "--host", "0.0.0.0"], None, "other machines could connect; set the environment variable"),
         (["--api", "npz:s"], "short", "SAEVIZ_TOKEN: a token must have at least 16"),
         (["--api", "npz:s"], "with a space in between", "SAEVIZ_TOKEN: a token must have at least 16"),
         (["--api", "npz:s", "--token-env", "NOT_SET"], None, "the environment variable NOT_SET is not set"),
         (["--api", "npx:s"], None, "'npx' is not a store"),
         (["--api", "npz:s", "--set", "stor.path=x"], None, "--set stor: write store.OPTION=VALUE"),
         (["nowhere"], None, "nowhere is not a run directory"),
-        (["runs/fake"], None, "runs/fake has no HTML report"),
     ],
 )
 def test_a_mistake_gets_a_sentence(saeviz_command, finished_run, monkeypatch, arguments, token, message):
@@ -259,51 +257,41 @@ def test_a_port_that_is_taken(saeviz_command, served, tmp_path):
     assert ended.code == ExitCode.USAGE
 
 
-# ---- the report
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    (folder / "fake.toml").write_text(FAKE_RUN.replace('use = "fake-reporter"', 'use = "html"'))
-    saeviz.run(folder / "fake.toml")
-    served = Served(folder / "runs" / "fake", token=None)
-    yield served, folder / "runs" / "fake"
-    assert "Traceback" not in served.stop()
-
-
-def test_the_report_is_shown(report):
-    served, directory = report
-    answer = httpx.get(f"{served.url}/", trust_env=False)
-    assert answer.headers["content-type"].startswith("text/html")
-    assert answer.text == (directory / "report" / "index.html").read_text()
-    policy = answer.headers["content-security-policy"]
-    assert policy.startswith("default-src 'self' 'unsafe-inline' data: blob:;"), "nothing from another host"
-    assert "http" not in policy
+# ---- a run in the browser
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["/../run.json", "/..%2frun.json", "/%2e%2e/run.json", "/run.json", "//etc/passwd"])
-def test_nothing_else_of_the_run_is_shown(report, path):
-    served, _ = report
-    done = subprocess.run(["curl", "-s", "--path-as-is", served.url + path], capture_output=True, text=True, check=True)
-    assert "stages" not in done.stdout
-    assert "root:" not in done.stdout
-    assert "Not Found" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(report):
+def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(finished_run):
     """Every page that a browser has open may try; browsers do not ask whether it may."""
-    served, _ = report
+    served = Served(finished_run.parent / "runs" / "fake", "--plugins", FAKES, token=None)
     upgrade = {
         "Host": "evil.example", "Connection": "Upgrade", "Upgrade": "websocket",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
     }  # fmt: skip
     assert httpx.get(served.url, headers=upgrade, trust_env=False).status_code == 403
+    assert "Traceback" not in served.stop()
 
 
 @pytest.mark.slow
-def test_the_report_is_for_this_machine_only(report):
-    served, _ = report
-    assert httpx.get(f"{served.url}/", headers={"Host": "evil.example"}, trust_env=False).status_code == 403
+def test_a_browser_gives_the_token_once(finished_run):
+    served = Served(finished_run.parent / "runs" / "fake", "--plugins", FAKES)
+    try:
+        with httpx.Client(base_url=served.url, trust_env=False) as browser:
+            refused = browser.get("/")
+            assert refused.status_code == 401
+            assert "in a browser: /?token=TOKEN" in refused.json()["error"]
+            assert browser.get("/", params={"token": f"{TOKEN}x"}).status_code == 401
+            assert browser.get("/api/run", headers={"Cookie": f"saeviz={TOKEN}"}).status_code == 401
+            entered = browser.get("/", params={"token": TOKEN})
+            assert (entered.status_code, entered.headers["location"]) == (303, "/")
+            cookie = entered.headers["set-cookie"]
+            assert "HttpOnly" in cookie
+            assert "SameSite=Strict" in cookie
+            assert TOKEN not in cookie
+            assert browser.get("/").status_code == 200
+            assert browser.get("/api/run").json()["name"] == "fake"
+        header = {"Authorization": f"Bearer {TOKEN}"}
+        assert httpx.get(f"{served.url}/api/run", headers=header, trust_env=False).status_code == 200
+    finally:
+        said = served.stop()
+    assert TOKEN not in said

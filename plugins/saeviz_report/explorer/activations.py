@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import saeviz
+from saeviz.toolkit.packed import fewest_bytes, packed
 from saeviz_report.explorer.columns import Rows
-from saeviz_report.explorer.encoding import fewest_bytes, packed
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array, csr_array

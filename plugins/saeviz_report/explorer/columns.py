@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 import saeviz
-from saeviz_report.explorer.encoding import numbers, packed, texts
+from saeviz.toolkit.packed import packed
+from saeviz_report.explorer.encoding import numbers, texts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from saeviz.toolkit.packed import fewest_bytes, packed
+
 SMALLEST_SINGLE = 1e-30
 """Numbers nearer to zero than this, such as very small p, are written in double precision."""
-
-
-def packed(values: npt.NDArray[Any]) -> dict[str, str]:
-    """An array of numbers by its kind (`u1`, `u2`, `u4`, `i4`, `f4`, `f8`) and its little-endian bytes in base64."""
-    array = np.ascontiguousarray(values)
-    kind = f"{array.dtype.kind}{array.dtype.itemsize}"
-    return {"kind": kind, "data": b64encode(array.astype(f"<{kind}", copy=False).tobytes()).decode("ascii")}
 
 
 def numbers(values: npt.NDArray[Any]) -> dict[str, str]:
@@ -33,8 +27,3 @@ def texts(values: Sequence[str]) -> dict[str, Any]:
     known = {value: code for code, value in enumerate(dict.fromkeys(values))}
     codes = np.fromiter((known[value] for value in values), dtype=np.int64, count=len(values))
     return {"kind": "text", "codes": packed(codes.astype(fewest_bytes(len(known)))), "values": list(known)}
-
-
-def fewest_bytes(n: int) -> type[np.unsignedinteger[Any]]:
-    """The smallest type that counts to `n`."""
-    return next((kind for kind in (np.uint8, np.uint16) if n <= np.iinfo(kind).max), np.uint32)

@@ -89,7 +89,7 @@ class SinglePage:
             f"default-src 'none'; img-src data: blob:; style-src '{_hash(style)}'; script-src '{_hash(scripts)}'; "
             "base-uri 'none'; form-action 'none'"
         )
-        head, _, rest = html.partition("<link rel")
+        head, _, rest = html.partition('<link rel="stylesheet"')
         body, _, end = rest.partition("<script src")
         head = re.sub(r'(?<=Policy" content=")[^"]*', policy, head)
         body = body.partition(">\n")[2]

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 import saeviz
-from saeviz.typing import Float32Array
+from saeviz.toolkit.packed import packed_map
 from saeviz_report.explorer.columns import Rows
-from saeviz_report.explorer.encoding import packed
-
-STEPS = 255
-"""Of a map from 0 to its largest value."""
 
 
 def heatmaps_of(run: saeviz.Run, rows: Rows, n_images: int, context: saeviz.Context) -> Iterator[tuple[int, Any]]:
@@ -35,26 +29,14 @@ def heatmaps_of(run: saeviz.Run, rows: Rows, n_images: int, context: saeviz.Cont
             own = [feature for feature in wanted[item_id] if feature.site == site]
             try:
                 maps = run.heatmaps(own, item_id)
-                box = _shares(run.field_of_view(item_id, own[0]), item)
+                box, size = run.field_of_view(item_id, own[0]), item.open().size
             except saeviz.NoHeatmapError:
                 without.add(site)
             except saeviz.ImageError as error:
                 context.failed(item_id, str(error))
             else:
                 for feature, values in maps.items():
-                    found.setdefault(feature, []).append({"item": place, "box": box, **_small(values)})
+                    found.setdefault(feature, []).append({"item": place, **packed_map(values, box, size)})
     for feature, shown in found.items():
         if (row := rows.of(feature)) is not None:
             yield row, shown
-
-
-def _shares(box: tuple[float, float, float, float], item: saeviz.ImageItem) -> list[float]:
-    left, top, right, bottom = box
-    width, height = item.open().size
-    return [left / width, top / height, right / width, bottom / height]
-
-
-def _small(values: Float32Array) -> dict[str, Any]:
-    largest = float(values.max(initial=0))
-    steps = np.zeros(values.shape) if largest <= 0 else np.clip(values, 0, None) / largest * STEPS
-    return {"columns": values.shape[1], "largest": largest, "values": packed(steps.round().astype(np.uint8).ravel())}

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 import saeviz
+from saeviz.toolkit.packed import packed
 from saeviz.typing import Float32Array
-from saeviz_report.explorer.encoding import numbers, packed, texts
+from saeviz_report.explorer.encoding import numbers, texts
 from saeviz_report.thumbnails import Thumbnail
 
 NEAREST = 12

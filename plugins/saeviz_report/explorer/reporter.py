@@ -24,7 +24,7 @@ from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnai
 
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
-SCRIPTS = ("core", "table", "chart", "scatter", "filters", "views", "heatmap", "card", "pages", "main")
+SCRIPTS = ("core", "live", "table", "chart", "scatter", "filters", "views", "heatmap", "card", "pages", "main")
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
 
@@ -54,7 +54,11 @@ class ExplorerReport:
             writer.release()
         return page
 
-    def _write(self, run: saeviz.Run, folder: Path, pictures: Mapping[str, Thumbnail]) -> Path:
+    def write_viewer(self, run: saeviz.Run, folder: Path) -> Path:
+        """Write viewer and data, without activations, pictures and heatmaps: the page asks its host for them."""
+        return self._write(run, folder, None)
+
+    def _write(self, run: saeviz.Run, folder: Path, pictures: Mapping[str, Thumbnail] | None) -> Path:
         content = ContentFolder(folder)
         for name in VIEWER:
             content.add(f"viewer/{name}", _viewer_file(name))
@@ -62,6 +66,8 @@ class ExplorerReport:
         written = content.finish()
         page = folder / "index.html"
         html = re.sub(r'(?<=href="|.src=")(?=\w+\.(css|js)")', f"{written.name}/viewer/", _viewer_file(page.name))
+        if pictures is None:
+            html = html.replace("script-src ", "connect-src 'self'; script-src ", 1)
         write_atomic(page, html)
         content.remove_others(written)
         return page
@@ -79,7 +85,11 @@ class ExplorerReport:
         write_atomic(page, data.page(_viewer_file("index.html"), style, "".join(scripts)))
         return page
 
-    def _write_data(self, run: saeviz.Run, pictures: Mapping[str, Thumbnail], data: ContentFolder | SinglePage) -> None:
+    def _write_data(
+        self, run: saeviz.Run, pictures: Mapping[str, Thumbnail] | None, data: ContentFolder | SinglePage
+    ) -> None:
+        """Write everything; where `pictures` are None only what a served page does not ask its host for."""
+        is_live = pictures is None
         rows, method = Rows(run.spaces), method_of(run)
         summary = summarise(run, method.correlations)
         ratings = [rating.name for rating in summary.ratings]  # of many the most telling ones
@@ -87,21 +97,21 @@ class ExplorerReport:
         for number, column in enumerate(columns_of(run, rows, method.correlations, ratings)):
             data.write(f"columns/{number}", column.values)
             heads.append(column.head)
-        data.write("items", items_of(run, pictures, ratings))
+        data.write("items", items_of(run, pictures or {}, ratings))
         data.write("labels", label_cards(run, rows))
-        matrix = activations_of(run, rows)
+        matrix = None if is_live else activations_of(run, rows)
         for blocks in (by_feature, by_image) if matrix is not None else ():
             for name, block in blocks(matrix):
                 data.write(name, block)
         if matrix is not None:
             data.write("neighbours", neighbours_of(run, rows, matrix))
         mapped = []
-        for row, maps in heatmaps_of(run, rows, self.options.heatmaps, self.context):
+        for row, maps in heatmaps_of(run, rows, 0 if is_live else self.options.heatmaps, self.context):
             data.write(f"heatmaps/{row}", maps)
             mapped.append(row)
         title = self.options.title or run.dir.resolve().name
         overview = _overview(summary, method, title, heads, has_activations=matrix is not None)
-        data.write("run", {**overview, "heatmaps": sorted(mapped)})
+        data.write("run", {**overview, "heatmaps": sorted(mapped), "live": is_live})
 
 
 VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))

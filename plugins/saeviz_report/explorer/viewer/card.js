@@ -7,11 +7,13 @@
 
   /** The images of a feature, most active first: `{items, values}`; null where the report stores no activations. */
   saeviz.imagesOf = async (features, row) => {
+    if (saeviz.live) return saeviz.live.imagesOf(features.name(row));
     const size = features.run.features_a_file;
     return size ? unrolled(await need(`features/${Math.floor(row / size)}`), row % size) : null;
   };
   /** The features of an image, most active first. */
   saeviz.featuresOf = async (features, item) => {
+    if (saeviz.live) return saeviz.live.featuresOf((await need("items")).ids[item]);
     const size = features.run.images_a_file;
     return size ? unrolled(await need(`images/${Math.floor(item / size)}`), item % size) : null;
   };
@@ -31,11 +33,16 @@
 
   /** A picture that leads to the page of its image; without one its name. */
   saeviz.picture = (items, item, below = "", size = "") => {
-    const [id, small] = [items.ids[item], items.thumbnails[item]];
-    const inside = small
-      ? el("img", { src: saeviz.pictureAddress(small[0]), width: small[1], height: small[2], alt: saeviz.plainly(id, 120), loading: "lazy" })
-      : el("span", { class: "nopicture" }, said(id, 60));
+    const id = items.ids[item];
+    const name = () => el("span", { class: "nopicture" }, said(id, 60));
+    const inside = saeviz.small(items, item, { alt: saeviz.plainly(id, 120), onerror: (event) => event.target.replaceWith(name()) }) ?? name();
     return el("a", { class: `picture ${size}`, href: saeviz.link({ view: "image", image: id, feature: "" }), title: saeviz.plainly(id, 200) }, el("span", { class: "frame" }, inside), below ? el("span", { class: "below" }, below) : null);
+  };
+  /** The small picture of an image, or a larger one where the host makes it; null where there is none. */
+  saeviz.small = (items, item, attributes = {}, height = undefined) => {
+    if (saeviz.live) return saeviz.live.about.missing.pictures ? null : el("img", { src: saeviz.live.picture(items.ids[item], height), alt: "", loading: "lazy", ...attributes });
+    const stored = items.thumbnails[item];
+    return stored ? el("img", { src: saeviz.pictureAddress(stored[0]), width: stored[1], height: stored[2], alt: "", loading: "lazy", ...attributes }) : null;
   };
   saeviz.pictureAddress = (file) => {
     const inside = document.querySelector('script[data-name="pictures"]');

@@ -26,14 +26,49 @@
     return canvas;
   }
 
-  /** A box to tick that draws the stored maps over the pictures `{item: element}`; null if none is stored. */
+  const box = (id, words, change) => el("label", { class: "box" }, el("input", { type: "checkbox", id, onchange: (event) => change(event.target.checked) }), el("span", {}, words));
+  const clear = (pictures) => {
+    for (const canvas of [...pictures.values()].flatMap((picture) => [...picture.querySelectorAll(".heat")])) canvas.remove();
+  };
+
+  /** Boxes to tick that draw maps over the pictures `{item: element}`: those stored, or where served any, also fine ones. */
   saeviz.heatmapSwitch = (features, row, pictures) => {
+    if (saeviz.live) return asked(features.name(row), pictures);
     if (!features.run.heatmaps?.includes(row)) return null;
-    const show = async (on) => {
-      for (const canvas of [...pictures.values()].flatMap((picture) => [...picture.querySelectorAll(".heat")])) canvas.remove();
+    return box("heat", "show where it fires", async (on) => {
+      clear(pictures);
       if (!on) return;
       for (const map of await need(`heatmaps/${row}`)) pictures.get(map.item)?.querySelector(".frame")?.append(drawn(map));
-    };
-    return el("label", { class: "box" }, el("input", { type: "checkbox", id: "heat", onchange: (event) => show(event.target.checked) }), el("span", {}, "show where it fires"));
+    });
   };
+
+  function asked(feature, pictures) {
+    const said = el("span", { class: "note", role: "status" });
+    let [turn, on, fine] = [0, false, false];
+    const show = async () => {
+      const mine = ++turn;
+      clear(pictures);
+      saeviz.fill(said);
+      if (!on) return;
+      const { ids } = await need("items");
+      saeviz.fill(said, "The model is looking at the pictures…");
+      for (const [item, picture] of pictures) {
+        let map;
+        try {
+          map = await saeviz.live.heatmap(feature, ids[item], fine);
+        } catch (error) {
+          if (mine === turn) saeviz.fill(said, saeviz.said(error.message, 400));
+          return;
+        }
+        if (mine !== turn || !said.isConnected) return;
+        picture.querySelector(".frame")?.append(drawn(map));
+      }
+      saeviz.fill(said);
+    };
+    const unavailable = saeviz.live.about.missing.model;
+    if (unavailable) return el("p", { class: "note" }, "There are no heatmaps: ", saeviz.said(unavailable, 400));
+    return el("div", { class: "bar" },
+      box("heat", "show where it fires", (is) => { on = is; show(); }),
+      box("fine", "finely (slower)", (is) => { fine = is; show(); }), said);
+  }
 }

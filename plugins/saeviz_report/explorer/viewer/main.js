@@ -66,6 +66,7 @@
   async function start() {
     const run = await saeviz.need("run");
     if (run.version > VERSION) throw new Error(`The data of this page have version ${run.version}, but its viewer reads versions up to ${VERSION}; write the report again.`);
+    await saeviz.connect(run);
     features = new saeviz.Features(run);
     document.title = `${saeviz.plainly(run.title, 80)} – saeviz`;
     document.getElementById("title").replaceChildren(said(run.title, 120));

@@ -33,7 +33,7 @@
     if (item < 0) return [el("p", { class: "note" }, "The run has no image ", said(id, 200), ".")];
     const found = await saeviz.featuresOf(features, item);
     const columns = await features.columns(["label", "tier"]);
-    const small = items.thumbnails[item];
+    const large = saeviz.small(items, item, { alt: saeviz.plainly(id, 120) }, 800);
     const line = (word, value) => el("div", {}, el("dt", {}, said(word, 80)), el("dd", {}, value));
     const rated = items.ratings.map(([name, packed]) => line(name, number(saeviz.column(packed).at(item), 2)));
     const group = items.groups ? saeviz.column(items.groups).at(item) : "";
@@ -43,7 +43,7 @@
     return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images")),
       el("h2", {}, said(id, 300)),
       el("div", { class: "two" },
-        el("div", { class: "large" }, small ? el("img", { src: saeviz.pictureAddress(small[0]), alt: saeviz.plainly(id, 120) }) : el("p", { class: "note" }, "No picture of this image is stored.")),
+        el("div", { class: "large" }, large ?? el("p", { class: "note" }, "No picture of this image is stored.")),
         el("div", {}, rated.length ? [el("h3", {}, "Ratings"), el("dl", { class: "figures" }, rated)] : null, group ? el("p", {}, "Group: ", said(group, 100)) : null, texts.length ? el("dl", { class: "figures" }, texts.map(([name, text]) => line(name, said(text, 1000)))) : null, numbers.length ? el("details", {}, el("summary", {}, "Figures of this image"), el("dl", { class: "figures" }, numbers)) : null)),
       found ? fired(features, columns, found) : null,
       near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding in which monosemanticity is measured."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
@@ -130,7 +130,7 @@
           state.set({ [`list.${name}`]: left.length > MOST_IN_ADDRESS ? "" : packList(features, left) });
           if (held.has(name)) window.dispatchEvent(new HashChangeEvent("hashchange"));
         };
-        return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 3)].map((item) => items.thumbnails[item] ? el("img", { src: saeviz.pictureAddress(items.thumbnails[item][0]), alt: "", loading: "lazy" }) : null) : null), el("span", {}, el("strong", {}, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
+        return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 3)].map((item) => saeviz.small(items, item)) : null), el("span", {}, el("strong", {}, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
       })))];
   };
 }

@@ -72,8 +72,7 @@
   }
 
   function thumb(items, item) {
-    const small = items.thumbnails[item];
-    return small ? el("img", { src: saeviz.pictureAddress(small[0]), alt: "", loading: "lazy" }) : null;
+    return saeviz.small(items, item);
   }
 
   // ---- all features ----

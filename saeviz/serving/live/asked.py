@@ -1,0 +1,55 @@
+"""What a request asks for, looked up among what the run has, and answers in JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from saeviz.formats.plain import quoted
+from saeviz.serving.live.opened import Live
+from saeviz.values.errors import DataError
+from saeviz.values.features import Feature
+from saeviz.values.images import ImageItem
+
+
+class Json(Response):
+    """A JSON answer; any text of the run fits into it."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The bytes of the answer."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def feature_of(live: Live, request: Request) -> Feature:
+    """The feature that `?feature=` names; status 400 where it names none, 404 where the run has no such feature."""
+    text = request.query_params.get("feature", "")
+    try:
+        feature = Feature.parse(text)
+    except DataError as error:
+        raise HTTPException(400, f"feature={quoted(text)} is not a feature; an example is layer11.cls/4711") from error
+    if not live.has(feature):
+        raise HTTPException(404, f"this run has no feature {quoted(text)}")
+    return feature
+
+
+def item_of(live: Live, request: Request) -> ImageItem:
+    """The image whose id `?item=` is; status 404 where there is none."""
+    text = request.query_params.get("item", "")
+    item = live.item(text)
+    if item is None:
+        raise HTTPException(404, f"this run has no image {quoted(text)}")
+    return item
+
+
+def number_of(request: Request, name: str, otherwise: int, least: int, most: int) -> int:
+    """The whole number that the query has under `name`; status 400 where it is none, or out of bounds."""
+    text = request.query_params.get(name, str(otherwise))
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= most):
+        raise HTTPException(400, f"{name}={quoted(text)} is not a whole number from {least} to {most}")
+    return int(text)

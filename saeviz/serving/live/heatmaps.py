@@ -1,0 +1,47 @@
+"""Where a feature fires on an image, by the model of the run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from saeviz.formats.packed import packed_map
+from saeviz.serving.limits import Recent
+from saeviz.serving.live.asked import feature_of, item_of, number_of
+from saeviz.serving.live.opened import Live
+from saeviz.values.features import Feature
+from saeviz.values.images import ImageItem
+
+BYTES_OF_MAPS = 16 * 2**20
+"""Of heatmaps in memory."""
+
+
+def heatmap_of(live: Live, feature: Feature, item: ImageItem, *, fine: bool) -> dict[str, Any]:
+    """The map of a feature on an image, as the data files of a report have it; the model is loaded when first used."""
+    values = live.run.heatmap(feature, item.item_id, fine=fine)
+    box = live.run.field_of_view(item.item_id, feature)
+    return {"feature": str(feature), "item": item.item_id, **packed_map(values, box, item.open().size)}
+
+
+def routes(live: Live) -> list[Route]:
+    """`/api/heatmap?feature=layer11.cls/4711&item=ID&fine=0`."""
+    kept = Recent(BYTES_OF_MAPS)
+
+    async def heatmap(request: Request) -> Response:
+        feature, item = feature_of(live, request), item_of(live, request)
+        fine = number_of(request, "fine", 0, 0, 1) == 1
+
+        async def made() -> bytes:
+            return await live.with_model(_as_json, live, feature, item, fine)
+
+        return Response(await kept.get((str(feature), item.item_id, fine), made), media_type="application/json")
+
+    return [Route("/api/heatmap", heatmap)]
+
+
+def _as_json(live: Live, feature: Feature, item: ImageItem, fine: bool) -> bytes:
+    return json.dumps(heatmap_of(live, feature, item, fine=fine)).encode()

@@ -1,0 +1,67 @@
+"""Images: their pictures, made small when asked for, and what fires on one."""
+
+from __future__ import annotations
+
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from saeviz.formats.packed import packed
+from saeviz.pictures.rgb import to_rgb
+from saeviz.serving.limits import Recent, Threads
+from saeviz.serving.live.asked import Json, item_of, number_of
+from saeviz.serving.live.opened import Live
+from saeviz.values.errors import ImageError
+from saeviz.values.images import ImageItem
+
+SMALLEST, USUAL, LARGEST = 16, 208, 1600
+"""Heights of pictures in pixels."""
+BYTES_OF_PICTURES = 64 * 2**20
+"""Of small pictures in memory."""
+PICTURES_AT_ONCE = 2
+
+
+def features_of(live: Live, item: ImageItem) -> dict[str, Any]:
+    """The features that fire on an image, most active first: rows of the table of features, and activations."""
+    rows: list[Any] = [np.zeros(0, np.uint32)]
+    values: list[Any] = [np.zeros(0, np.float32)]
+    for name, space in live.spaces.items():
+        for batch in live.run.batches(space, [item.item_id]):
+            matrix = batch.matrix.tocsr()
+            rows.append((matrix.indices.astype(np.int64) + live.rows[name]).astype(np.uint32))
+            values.append(matrix.data.astype(np.float32))
+    joined, strengths = np.concatenate(rows), np.concatenate(values)
+    order = np.lexsort((joined, -strengths))
+    return {"item": item.item_id, "features": packed(joined[order]), "values": packed(strengths[order])}
+
+
+def small_picture(item: ImageItem, size: int) -> bytes:
+    """A WebP file of the picture, at most `size` high and twice as wide. Raises `ImageError` if it cannot be read."""
+    try:
+        picture = to_rgb(item.open())
+        picture.thumbnail((2 * size, size))
+        buffer = BytesIO()
+        picture.save(buffer, "WEBP", quality=80)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"image {item.item_id!r} cannot be made small: {error}") from error
+    return buffer.getvalue()
+
+
+def routes(live: Live) -> list[Route]:
+    """`/api/image?item=ID` and `/api/picture?item=ID&size=208`."""
+    pictures, kept = Threads(PICTURES_AT_ONCE), Recent(BYTES_OF_PICTURES)
+
+    async def image(request: Request) -> Response:
+        return Json(await live.with_store(features_of, live, item_of(live, request)))
+
+    async def picture(request: Request) -> Response:
+        item, size = item_of(live, request), number_of(request, "size", USUAL, SMALLEST, LARGEST)
+        data = await kept.get((item.item_id, size), partial(pictures, small_picture, item, size))
+        return Response(data, media_type="image/webp")
+
+    return [Route("/api/image", image), Route("/api/picture", picture)]

@@ -1,0 +1,47 @@
+"""What is served: the run, and which parts of it are not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from saeviz.formats.plain import one_line
+from saeviz.serving.live.asked import Json
+from saeviz.serving.live.opened import Live
+from saeviz.values.errors import SaevizError
+
+
+def about(live: Live) -> dict[str, Any]:
+    """The run in a few words: name, spaces, images, ratings, and why something is missing."""
+    return {
+        "name": live.rundir.path.resolve().name,
+        "spaces": [{"name": name, "n": space.n_features} for name, space in live.spaces.items()],
+        "n_images": len(live.run.items),
+        "ratings": list(live.run.ratings),
+        "missing": missing(live),
+    }
+
+
+def missing(live: Live) -> dict[str, str]:
+    """Why there are no pictures, and why there is no model; empty if both are there as far as known."""
+    found = {}
+    if reason := live.session.dataset.without_images:
+        found["pictures"] = one_line(reason)
+    try:
+        for config in live.session.config.extractors:
+            live.session.grants.check(config)
+    except SaevizError as error:
+        found["model"] = one_line(str(error))
+    return found
+
+
+def routes(live: Live) -> list[Route]:
+    """`/api/run`."""
+
+    async def run(_: Request) -> Response:
+        return Json(await live.with_store(about, live))
+
+    return [Route("/api/run", run)]

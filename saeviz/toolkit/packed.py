@@ -1,0 +1,7 @@
+"""Write arrays and heatmaps as JSON, as `docs/explorer.md` describes."""
+
+from __future__ import annotations
+
+from saeviz.formats.packed import fewest_bytes, packed, packed_map
+
+__all__ = ["fewest_bytes", "packed", "packed_map"]
