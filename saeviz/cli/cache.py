@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from saeviz.cache import pruning
+from saeviz.cache.copies import Copies
 from saeviz.cache.downloads import Downloads
 from saeviz.cache.entries import Kept, SharedCache
 from saeviz.cli.common import F, say, say_json
@@ -99,7 +100,7 @@ def prune(
     if everything:
         _remove_if_damaged(cache_dir)
     with _opened(cache_dir) as shared:
-        parts: list[pruning.Part] = [Downloads(cache_dir), *([shared] if shared is not None else [])]
+        parts: list[pruning.Part] = [Downloads(cache_dir), Copies(cache_dir), *([shared] if shared is not None else [])]
         n, removed, left = pruning.prune(parts, cutoff, max_size)
     say(f"removed {n} {'entry' if n == 1 else 'entries'}, {_text(removed)}; {_text(left)} left in {cache_dir}")
 
@@ -111,7 +112,7 @@ def _usage(cache_dir: Path) -> list[Kept]:
     if pictures:
         size = sum(picture.size for picture in pictures)
         found.append(Kept("downloads", "pictures fetched by URL", len(pictures), size, pictures[-1].used))
-    return found
+    return [*found, *Copies(cache_dir).usage()]
 
 
 @contextmanager

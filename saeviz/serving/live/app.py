@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -33,18 +32,16 @@ PARTS = (run, features, images, heatmaps)
 
 
 def make_live_app(live: Live) -> ASGIApp:
-    """The app, without authentication and limits. Writes the viewer, which takes a while for a large run."""
-    folder = TemporaryDirectory(prefix="saeviz-serve-")
-    page = live.write_viewer(Path(folder.name))
+    """The app, without authentication and limits. Prepares the run first."""
+    live.prepare()
 
     @asynccontextmanager
     async def closing(_: Starlette) -> AsyncIterator[None]:
         yield
         await live.with_store(live.close)
-        folder.cleanup()
 
     routes = [route for part in PARTS for route in part.routes(live)]
-    viewer = Route("/{path:path}", _viewer(page, Path(folder.name)))
+    viewer = Route("/{path:path}", _viewer(live.page, live.viewer))
     return _WithHeaders(Starlette(routes=[*routes, viewer], exception_handlers=ERRORS, lifespan=closing))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,15 +20,14 @@ SHOWN = 24
 
 def images_of(live: Live, feature: Feature) -> dict[str, Any]:
     """The images on which a feature fires, most active first: places among the images of the run, and activations."""
-    values = live.run.activations(feature)
-    where = np.flatnonzero(values)
-    where = where[np.argsort(-values[where], kind="stable")]
+    places, values = live.by_feature.images_of(feature.space_name, feature.index)
     items = live.run.items
+    top = zip(places[:SHOWN].tolist(), values[:SHOWN].tolist(), strict=True)
     return {
         "feature": str(feature),
-        "items": packed(where.astype(fewest_bytes(len(items)))),
-        "values": packed(values[where].astype(np.float32)),
-        "top": [{"item": items[place].item_id, "activation": float(values[place])} for place in where[:SHOWN]],
+        "items": packed(places.astype(fewest_bytes(len(items)))),
+        "values": packed(values),
+        "top": [{"item": items[place].item_id, "activation": value} for place, value in top],
     }
 
 
@@ -36,6 +35,6 @@ def routes(live: Live) -> list[Route]:
     """`/api/feature?feature=layer11.cls/4711`."""
 
     async def feature(request: Request) -> Response:
-        return Json(await live.with_store(images_of, live, feature_of(live, request)))
+        return Json(await run_in_threadpool(images_of, live, feature_of(live, request)))
 
     return [Route("/api/feature", feature)]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from saeviz.cache.copies import Copies
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve_component
-from saeviz.formats.rundir import RunDir
+from saeviz.formats.by_feature import ByFeature, write_by_feature
+from saeviz.formats.paths import default_cache_dir
+from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.pipeline.blame import blaming
 from saeviz.pipeline.reading import Grants, reading_session
+from saeviz.pipeline.session import logger
 from saeviz.results.reporter import HasViewer
 from saeviz.results.run import Run
 from saeviz.serving.limits import OneThread
 from saeviz.values.errors import ConfigError
-from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 
 REPORTER = "explorer"
@@ -23,15 +28,42 @@ REPORTER = "explorer"
 
 
 class Live:
-    """A served run. Its `run` is for one thread at a time: `with_store` reads it, `with_model` runs its models."""
+    """A served run. Its `run` is for one thread at a time: `with_store` reads it, `with_model` runs its models.
+
+    `prepare` has to be called first.
+    """
+
+    by_feature: ByFeature
+    page: Path
 
     def __init__(self, rundir: RunDir, grants: Grants) -> None:
         self.rundir = rundir
         self.session = reading_session(rundir, grants, "embeddings", "second_embeddings", even_without_images=True)
         self.run = Run(rundir, lambda: self.session)
         self.with_store, self.with_model = OneThread(), OneThread()
+        self._own = TemporaryDirectory(prefix="saeviz-serve-")
+        self.viewer = Path(self._own.name, "viewer")
 
-    def write_viewer(self, folder: Path) -> Path:
+    def prepare(self) -> None:
+        """Order the features and write the page, which takes a while for a large run."""
+        settings = self.session.config.run
+        place = (settings.cache_dir or default_cache_dir()) if settings.cache else Path(self._own.name)
+        record = self.rundir.read_manifest()["stages"].get("extract")
+        state = digest_of([record, list(self.places)])
+        self.by_feature = Copies(place).opened(digest_of(str(self.rundir.path.resolve())), state, self._order)
+        self.viewer.mkdir()
+        self.page = self._write_viewer(self.viewer)
+
+    def _order(self, folder: Path) -> None:
+        ids = list(self.places)
+
+        def batches(space: FeatureSpace) -> Iterator[FeatureBatch]:
+            logger.info("ordering %s of %d images by feature", space, len(ids))
+            yield from self.run.batches(space, ids)
+
+        write_by_feature(folder, [(space, batches(space)) for space in self.run.spaces])
+
+    def _write_viewer(self, folder: Path) -> Path:
         """Write the page to an empty folder and return its path. Raises `ConfigError` if no reporter has one."""
         rundir, session = self.rundir, self.session
         given = rundir.config().get("reporters")
@@ -74,5 +106,6 @@ class Live:
         return space is not None and feature.index < space.n_features
 
     def close(self) -> None:
-        """Close the components."""
+        """Close the components, and remove what was written to be served."""
         self.session.close()
+        self._own.cleanup()

@@ -1,0 +1,166 @@
+"""A copy of the features of a run that is ordered by feature: for each the images on which it fires, strongest first.
+
+A store has them by image, so that one feature would be read from all of it. The copy is a folder. For the K-th space
+`K.starts` has for each feature where its images begin, and after the last where they end (int64); `K.items` has places
+among the images of the run (uint32), `K.values` the activations (float32), all little-endian. `about.json` is written
+last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.formats.files import explain_disk_errors
+from saeviz.values.errors import RunDirError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.regular import read_regular
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from saeviz.typing import CSR, Float32Array
+
+FORMAT = 1
+TOGETHER = 4_000_000
+"""Activations in memory at once, some 40 bytes each."""
+_ABOUT, _BYTES = "about.json", 2**20
+
+
+class ByFeature:
+    """Such a copy, opened."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `RunDirError` or `OSError` if the copy is not whole."""
+        import numpy as np
+
+        about = json.loads(read_regular(folder / _ABOUT, _BYTES))
+        if about["format"] != FORMAT:
+            raise RunDirError(f"{folder} has format {about['format']}, but this saeviz reads {FORMAT}")
+        self.n_images = int(about["n_images"])
+        self._folder = folder
+        self._starts: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}
+        for number, name in enumerate(about["spaces"]):
+            starts = np.fromfile(folder / f"{number}.starts", "<i8")
+            sizes = {(folder / f"{number}.{part}").stat().st_size for part in ("items", "values")}
+            if not len(starts) or sizes != {4 * int(starts[-1])}:
+                raise RunDirError(f"{folder} is not whole")
+            self._starts[name] = number, starts
+
+    def images_of(self, space: str, index: int) -> tuple[npt.NDArray[Any], Float32Array]:
+        """The places of the images on which a feature fires, strongest first, and how strongly."""
+        import numpy as np
+
+        number, starts = self._starts[space]
+        n, offset = int(starts[index + 1] - starts[index]), 4 * int(starts[index])
+        with explain_disk_errors(self._folder, "read"):
+            items, values = (
+                np.fromfile(self._folder / f"{number}.{part}", kind, n, offset=offset)
+                for part, kind in (("items", "<u4"), ("values", "<f4"))
+            )
+        return items, values
+
+
+def write_by_feature(folder: Path, spaces: Sequence[tuple[FeatureSpace, Iterable[FeatureBatch]]]) -> None:
+    """Fill an empty folder from the features of all images of a run, in their order, in bounded memory."""
+    n_images = max((_write_space(folder, number, *space) for number, space in enumerate(spaces)), default=0)
+    about = {"format": FORMAT, "spaces": [str(space) for space, _ in spaces], "n_images": n_images}
+    (folder / _ABOUT).write_text(json.dumps(about))
+
+
+def _write_space(folder: Path, number: int, space: FeatureSpace, batches: Iterable[FeatureBatch]) -> int:
+    """Write parts of the images by feature, one after the other; then read a range of features from all parts.
+
+    Returns the number of images.
+    """
+    import numpy as np
+
+    n_images, counts = 0, np.zeros(space.n_features, np.int64)
+    parts: list[_Part] = []
+    unmerged = folder / f"{number}.parts"
+    with unmerged.open("wb") as file:
+        for first, matrix in _together(batches):
+            part = _Part(matrix, first, file.tell())
+            counts += np.diff(part.starts)
+            n_images = first + matrix.shape[0]
+            parts.append(part)
+            for array in part.arrays:
+                file.write(array)
+            part.arrays = ()
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype("<i8")
+    (folder / f"{number}.starts").write_bytes(starts.tobytes())
+    with (folder / f"{number}.items").open("wb") as items, (folder / f"{number}.values").open("wb") as values:
+        for start, stop in _ranges(starts):
+            for file, array in zip((items, values), _merged(unmerged, parts, start, stop), strict=True):
+                file.write(array)
+    unmerged.unlink()
+    return n_images
+
+
+class _Part:
+    """Some images by feature: where each feature begins, where in the file the part lies, and its arrays to write."""
+
+    def __init__(self, matrix: CSR, first: int, offset: int) -> None:
+        import numpy as np
+
+        columns = matrix.tocsc()
+        self.offset = offset
+        self.starts = columns.indptr.astype(np.int64)
+        self.arrays: tuple[bytes, ...] = (
+            (columns.indices.astype(np.int64) + first).astype("<u4").tobytes(),
+            columns.data.astype("<f4").tobytes(),
+        )
+
+
+def _together(batches: Iterable[FeatureBatch]) -> Iterator[tuple[int, CSR]]:
+    """The batches without explicit zeros, joined to some million activations, each with the place of its first row."""
+    from scipy.sparse import csr_array, vstack
+
+    waiting: list[CSR] = []
+    first = n = 0
+
+    def joined() -> CSR:
+        return csr_array(waiting[0]) if len(waiting) == 1 else vstack(waiting, format="csr")
+
+    for batch in batches:
+        matrix = batch.matrix
+        if not matrix.data.all():
+            matrix = matrix.copy()
+            matrix.eliminate_zeros()
+        if waiting and n + matrix.nnz > TOGETHER:
+            whole = joined()
+            yield first, whole
+            first, n, waiting = first + whole.shape[0], 0, []
+        waiting.append(matrix)
+        n += matrix.nnz
+    if waiting:
+        yield first, joined()
+
+
+def _ranges(starts: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Ranges of features that together have some million activations, or of one that has more."""
+    import numpy as np
+
+    start, last = 0, len(starts) - 1
+    while start < last:
+        stop = int(np.searchsorted(starts, starts[start] + TOGETHER, side="right")) - 1
+        yield start, max(stop, start + 1)
+        start = max(stop, start + 1)
+
+
+def _merged(file: Path, parts: Sequence[_Part], start: int, stop: int) -> tuple[bytes, bytes]:
+    """The images and activations of a range of features from all parts, strongest first."""
+    import numpy as np
+
+    found: list[tuple[Any, Any, Any]] = [(np.zeros(0, np.int64), np.zeros(0, "<u4"), np.zeros(0, "<f4"))]
+    for part in parts:
+        low, high, n = int(part.starts[start]), int(part.starts[stop]), int(part.starts[-1])
+        owners = np.repeat(np.arange(start, stop), np.diff(part.starts[start : stop + 1]))
+        items = np.fromfile(file, "<u4", high - low, offset=part.offset + 4 * low)
+        values = np.fromfile(file, "<f4", high - low, offset=part.offset + 4 * (n + low))
+        found.append((owners, items, values))
+    owners, items, values = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    order = np.lexsort((-values, owners))  # stable: of equal activations the earlier image first
+    return items[order].tobytes(), values[order].tobytes()
