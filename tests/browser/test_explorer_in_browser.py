@@ -209,7 +209,8 @@ def test_a_card_shows_images_relations_and_is_left_by_keyboard(tab: Tab, run: sa
 def test_from_a_feature_to_an_image_and_back(tab: Tab, run: saeviz.Run) -> None:
     feature = run.selected[0].feature
     tab.go(f"view=features&plot=none&feature={feature}")
-    tab.do("document.querySelector('#card .picture').click()")
+    tab.run("document.querySelector('#card .picture').click()")
+    tab.click("Page of this image", "#enlarged a")
     image = run.top_item_ids(feature)[0][0]
     assert image in tab.run("document.querySelector('main h2').textContent")
     fired = tab.run("[...document.querySelectorAll('.fired .id')].map(one => one.textContent)")

@@ -24,7 +24,10 @@ from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnai
 
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
-SCRIPTS = ("core", "live", "table", "chart", "scatter", "filters", "views", "heatmap", "card", "pages", "main")
+SCRIPTS = (
+    "core", "live", "table", "chart", "export", "scatter", "filters", "views", "heatmap", "enlarge", "relations", "card",
+    "pages", "main",
+)  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
 
@@ -111,7 +114,9 @@ class ExplorerReport:
             mapped.append(row)
         title = self.options.title or run.dir.resolve().name
         overview = _overview(summary, method, title, heads, has_activations=matrix is not None)
-        data.write("run", {**overview, "heatmaps": sorted(mapped), "live": is_live})
+        data.write(
+            "run", {**overview, "heatmaps": sorted(mapped), "has_neighbours": matrix is not None, "live": is_live}
+        )
 
 
 VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))

@@ -2,8 +2,9 @@
 "use strict";
 
 {
-  const { el, said, number, signed, state, need } = saeviz;
+  const { el, said, number, state, need } = saeviz;
   const BANDS = 5;
+  const SILENT = 6; // images without it that are shown
 
   /** The images of a feature, most active first: `{items, values}`; null where the report stores no activations. */
   saeviz.imagesOf = async (features, row) => {
@@ -36,7 +37,7 @@
     const id = items.ids[item];
     const name = () => el("span", { class: "nopicture" }, said(id, 60));
     const inside = saeviz.small(items, item, { alt: saeviz.plainly(id, 120), onerror: (event) => event.target.replaceWith(name()) }) ?? name();
-    return el("a", { class: `picture ${size}`, href: saeviz.link({ view: "image", image: id, feature: "" }), title: saeviz.plainly(id, 200) }, el("span", { class: "frame" }, inside), below ? el("span", { class: "below" }, below) : null);
+    return el("a", { class: `picture ${size}`, "data-item": item, href: saeviz.link({ view: "image", image: id, feature: "" }), title: saeviz.plainly(id, 200) }, el("span", { class: "frame" }, inside), below ? el("span", { class: "below" }, below) : null);
   };
   /** The small picture of an image, or a larger one where the host makes it; null where there is none. */
   saeviz.small = (items, item, attributes = {}, height = undefined) => {
@@ -64,7 +65,7 @@
   saeviz.card = async (features, row, order) => {
     const dialog = document.getElementById("card");
     const keys = [...features.heads.keys()];
-    const [items, cards, columns, images] = await Promise.all([need("items"), need("labels"), features.columns(keys), saeviz.imagesOf(features, row)]);
+    const [items, cards, columns, images, near] = await Promise.all([need("items"), need("labels"), features.columns(keys), saeviz.imagesOf(features, row), neighbours(features, row)]);
     const at = (key) => columns.get(key)?.at(row);
     const card = cards[row] ?? {};
     const name = features.name(row);
@@ -82,17 +83,24 @@
       card.description ? el("p", { class: "description" }, said(card.description)) : null,
       card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason)) : null,
+      judgement(card.judgement),
       images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the explorer to store them."),
-      relations(features, columns, row),
-      images ? el("div", { class: "two" }, await against(features, items, images), activity(items, images, features, at)) : null,
-      figures(features, columns, row),
-      together(features, columns, row)];
+      saeviz.relations(features, columns, row),
+      saeviz.labelRatings(card.predicts),
+      images ? el("div", { class: "two" }, saeviz.against(features, items, images), activity(items, images, features, row, at)) : null,
+      judged(items, card.judged),
+      alike(features, columns, near),
+      together(features, columns, row),
+      figures(features, columns, row)];
     const keydown = (event) => {
       if (event.target.matches?.("input, select")) return;
       if (event.key === "ArrowLeft") move(-1);
       if (event.key === "ArrowRight") move(1);
     };
     return () => {
+      const stays = dialog.open && dialog.dataset.feature === name;
+      const top = dialog.scrollTop;
+      dialog.dataset.feature = name;
       const back = saeviz.keepPlace(dialog);
       saeviz.fill(dialog, parts);
       dialog.onkeydown = keydown;
@@ -106,7 +114,7 @@
       };
       if (!dialog.open) dialog.showModal();
       back();
-      dialog.scrollTop = 0;
+      dialog.scrollTop = stays ? top : 0;
     };
   };
 
@@ -114,80 +122,78 @@
     return word ? el("span", { class: `verdict ${{ confirmed: "good", fails: "bad" }[word] ?? ""}` }, `name ${word === "fails" ? "fails" : word}`) : null;
   }
 
+  /** What the judge measured, in a sentence. */
+  function judgement(found) {
+    if (!found) return null;
+    const share = (value) => (Number.isFinite(value) ? `${number(100 * value, 0)} %` : "–");
+    if (!Number.isFinite(found.balanced_accuracy ?? NaN)) return found.reason ? el("p", { class: "note" }, "The name was not judged: ", said(found.reason)) : null;
+    return el("p", { class: "note" }, `Judged on images that the labeler did not see: balanced accuracy ${number(found.balanced_accuracy, 2)} (95 % interval ${number(found.ci_low, 2)} to ${number(found.ci_high, 2)}); the name fits ${share(found.sensitivity)} of ${number(found.n_active)} images on which the feature fires, and is denied for ${share(found.specificity)} of ${number(found.n_silent)} on which it does not.`);
+  }
+
+  const strip = (items, places, below) => saeviz.enlargeable(items, el("div", { class: "strip" }, places.map((item, i) => saeviz.picture(items, item, below(i)))));
+
+  /** The images of the judge, with its score from 0 (does not fit) to 1. */
+  function judged(items, shown) {
+    if (!shown?.length) return null;
+    const kinds = [["active", "The feature fires"], ["hard", "Similar, but it does not fire"], ["silent", "It does not fire"], ["seen", "Shown to the labeler"]];
+    return el("details", {}, el("summary", {}, `The ${number(shown.length)} images on which the name was judged`), el("p", { class: "note" }, "Below each: how well the name fits, as the judge says, from 0 to 1; from 0.5 on it counts as fitting."),
+      kinds.map(([kind, word]) => [word, shown.filter((one) => one[1] === kind)]).filter(([, own]) => own.length).map(([word, own]) => el("div", { class: "bands" }, el("div", {}, el("h4", {}, word), strip(items, own.map(([item]) => item), (i) => (own[i].at(-1) === null ? "not judged" : number(own[i].at(-1), 2)))))));
+  }
+
   function pictures(features, row, items, { items: where, values }) {
     if (!where.length) return el("p", { class: "note" }, "This feature fires on no image.");
-    const strip = (from, to) => el("div", { class: "strip" }, [...where.slice(from, to)].map((item, i) => saeviz.picture(items, item, number(values[from + i], 2))));
-    const top = strip(0, 12);
+    const some = (from, to) => strip(items, [...where.slice(from, to)], (i) => number(values[from + i], 2));
+    const top = some(0, 12);
     const shown = new Map([...where.slice(0, 12)].map((item, i) => [item, top.children[i]]));
-    const parts = [el("section", {}, el("h3", {}, "Where it fires most"), saeviz.heatmapSwitch(features, row, shown), top)];
+    const all = el("a", { href: saeviz.link({ view: "images", by: `-feature:${features.name(row)}`, feature: "", facet: "" }) }, `all ${number(where.length)} on the wall of images`);
+    const parts = [el("section", {}, el("h3", {}, "Where it fires most"), el("div", { class: "bar" }, saeviz.heatmapSwitch(features, row, shown), all), top)];
+    const bands = [];
     if (where.length > 24) {
-      const bands = [];
       for (let band = 1; band < BANDS; band++) {
         const from = Math.max(12, Math.floor((where.length * band) / BANDS));
-        bands.push(el("div", {}, el("h4", {}, `${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`), strip(from, from + 5)));
+        bands.push([`${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`, some(from, from + 5)]);
       }
-      parts.push(el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images look clearer than a feature is: these include weaker activations."), el("div", { class: "bands" }, bands)));
     }
-    const firing = new Set(where);
-    const silent = items.ids.map((_, item) => item).filter((item) => !firing.has(item));
-    if (silent.length) {
-      const step = Math.max(1, Math.floor(silent.length / 6));
-      parts.push(el("section", {}, el("h3", {}, "Where it does not fire"), el("div", { class: "strip" }, silent.filter((_, i) => i % step === 0).slice(0, 6).map((item) => saeviz.picture(items, item, "0")))));
-    }
+    const silent = spread(items, where);
+    if (silent.length) bands.push(["It does not fire", strip(items, silent, () => "0")]);
+    if (bands.length) parts.push(el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images look clearer than a feature is: these include weaker activations, and images without any."), el("div", { class: "bands" }, bands.map(([word, pictured]) => el("div", {}, el("h4", {}, word), pictured)))));
     return parts;
   }
 
-  function relations(features, columns, row) {
-    const rated = features.run.ratings.filter((rating) => columns.has(`r[${rating.name}]`));
-    if (!rated.length) return null;
-    const of = (name, rating) => columns.get(`${name}[${rating.name}]`)?.at(row);
-    const [heldOut, corrected] = ["r_held_out", "r_corrected"].map((name) => rated.some((rating) => Number.isFinite(of(name, rating))));
-    const sizes = rated.flatMap((rating) => ["r", "ci_low", "ci_high"].map((name) => Math.abs(of(name, rating)))).filter(Number.isFinite);
-    const limit = Math.min(1, Math.max(0.1, Math.ceil(10 * Math.max(0, ...sizes)) / 10));
-    return el("section", {}, el("h3", {}, "Correlations with ratings"),
-      saeviz.wide("Correlations with ratings", el("table", { class: "plain" },
-        el("thead", {}, el("tr", {}, ["Rating", `−${limit} to ${limit}`, "r", "95 % interval", "q", "images", corrected ? "corrected r" : null, heldOut ? "held-out r" : null].filter((word) => word !== null).map((word) => el("th", { scope: "col" }, word)))),
-        el("tbody", {}, rated.map((rating) => {
-          const [r, low, high, q] = ["r", "ci_low", "ci_high", "q"].map((name) => of(name, rating));
-          const significant = of("significant", rating) === 1;
-          return el("tr", { class: significant ? "significant" : "" }, el("th", { scope: "row" }, said(rating.name, 60)), el("td", {}, saeviz.intervalMark(r, low, high, limit)),
-            el("td", { class: "number" }, signed(r)), el("td", { class: "number" }, Number.isFinite(low) ? `${signed(low)} to ${signed(high)}` : "–"), el("td", { class: "number" }, number(q)), el("td", { class: "number" }, number(of("n", rating))),
-            corrected ? el("td", { class: "number" }, signed(of("r_corrected", rating))) : null,
-            heldOut ? el("td", { class: "number" }, signed(of("r_held_out", rating)), of("replicated", rating) === 1 ? " ✓" : "") : null);
-        })))));
+  /** Some images on which a feature does not fire, evenly over the run. */
+  function spread(items, where) {
+    const firing = new Set(where);
+    const silent = items.ids.map((_, item) => item).filter((item) => !firing.has(item));
+    const step = Math.max(1, Math.floor(silent.length / SILENT));
+    return silent.filter((_, i) => i % step === 0).slice(0, SILENT);
   }
 
-  function activity(items, { values }, features, at) {
+  function activity(items, { values }, features, row, at) {
     return el("section", {}, el("h3", {}, "Activation"),
-      el("p", { class: "note" }, `Active on ${number(values.length)} of ${number(items.ids.length)} images (${number((100 * values.length) / items.ids.length, 1)} %).`),
-      values.length ? saeviz.histogram({ values, label: "Activations above zero", width: 320, height: 90 }) : null,
-      Number.isFinite(at("monosemanticity")) ? el("p", {}, `Monosemanticity ${number(at("monosemanticity"), 2)}`, at("ms_class") ? ["; ", said(at("ms_class"))] : "", Number.isFinite(at("ms_null_mean")) ? `; images drawn at random ${number(at("ms_null_mean"), 2)} (SD ${number(at("ms_null_sd"), 3)}), q ${number(at("ms_q"))}` : "", ".") : null,
-      at("ms_note") ? el("p", { class: "note" }, said(at("ms_note"))) : null);
+      el("p", { class: "note" }, `Active on ${number(values.length)} of ${number(items.ids.length)} images (${number((100 * values.length) / items.ids.length, 1)} %), where its mean is ${number(values.reduce((sum, value) => sum + value, 0) / (values.length || 1), 2)}.`),
+      values.length ? saeviz.savable(saeviz.histogram({ values, label: "Activations above zero", width: 320, height: 90 }), `activations of ${features.name(row)}`) : null,
+      monosemanticity(at));
   }
 
-  async function against(features, items, { items: where, values }) {
-    const names = items.ratings.map(([name]) => name);
-    if (!names.length || !where.length) return null;
-    const byItem = new Map([...where].map((item, i) => [item, values[i]]));
-    const holder = el("div", { class: "chart" });
-    const groups = items.groups ? saeviz.column(items.groups) : null;
-    const kinds = groups && groups.words.filter((word) => word !== "").length <= 8 ? groups : null;
-    const colours = kinds ? (word) => saeviz.palette[kinds.words.indexOf(word) % saeviz.palette.length] : null;
-    const show = ([name, packed]) => {
-      const rating = saeviz.column(packed);
-      const points = items.ids.map((id, item) => ({ x: byItem.get(item) ?? 0, y: rating.at(item), name: id, group: kinds?.at(item) }));
-      holder.replaceChildren(saeviz.pointChart({ points, xName: "activation", yName: name, label: `${saeviz.plainly(name)} against activation`, colours, width: 560, height: 280, onpick: (point) => state.set({ view: "image", image: point.name, feature: "" }) }));
-    };
-    const choose = el("select", { "aria-label": "Rating", onchange: () => show(items.ratings[choose.selectedIndex]) }, names.map((name) => el("option", {}, saeviz.plainly(name, 60))));
-    show(items.ratings[0]);
-    return el("section", {}, el("h3", {}, "Rating against activation ", choose), holder,
-      kinds ? el("p", { class: "note" }, kinds.words.filter(Boolean).map((word) => el("span", { class: "key" }, swatch(colours(word)), said(word, 40)))) : null);
+  /** MS on a line beside what images drawn at random have, with two standard deviations of it. */
+  function monosemanticity(at) {
+    const [ms, mean, sd] = ["monosemanticity", "ms_null_mean", "ms_null_sd"].map(at);
+    if (!Number.isFinite(ms)) return at("ms_note") ? el("p", { class: "note" }, said(at("ms_note"))) : null;
+    return [el("h3", {}, "Monosemanticity"), Number.isFinite(mean) ? saeviz.savable(saeviz.nullMark(ms, mean, sd), "monosemanticity and its null") : null,
+      el("p", {}, el("strong", {}, number(ms, 2)), at("ms_class") ? ["; ", said(at("ms_class"))] : "", Number.isFinite(mean) ? `; as many images drawn at random have ${number(mean, 2)} (SD ${number(sd, 3)})${Number.isFinite(at("ms_q")) ? `, q ${number(at("ms_q"))}` : ""}` : "", "."),
+      at("ms_note") ? el("p", { class: "note" }, said(at("ms_note"))) : null];
   }
 
-  function swatch(colour) {
-    const mark = el("span", { class: "swatch" });
-    mark.style.background = colour;
-    return mark;
+  /** Features that fire on the same images, as the report computed them or as the server does. */
+  async function neighbours(features, row) {
+    return features.run.has_neighbours ? ((await need("neighbours"))[row] ?? null) : null;
+  }
+
+  function alike(features, columns, near) {
+    if (!near?.rows.length) return null;
+    const label = columns.get("label");
+    return el("section", {}, el("h3", {}, "Features that fire on the same images"), el("p", { class: "note" }, "By the cosine of their activations over all images; of every space the most alike."),
+      el("ul", { class: "near" }, near.rows.map((other, i) => el("li", {}, el("span", { class: "number" }, number(near.cosines[i], 2)), " ", el("a", { href: saeviz.link({ feature: features.name(other) }) }, label?.at(other) ? [said(label.at(other), 60), " "] : null, el("span", { class: "id" }, said(features.name(other))))))));
   }
 
   function figures(features, columns, row) {

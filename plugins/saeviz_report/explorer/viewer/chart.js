@@ -106,7 +106,7 @@
     const px = (x) => left + ((x - xs[0]) / (xs[1] - xs[0] || 1)) * (width - left - right);
     const py = (y) => height - bottom - ((y - ys[0]) / (ys[1] - ys[0] || 1)) * (height - bottom - top);
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "points", role: "img", "aria-label": label });
-    for (const tick of saeviz.ticks(...ys, 4)) {
+    for (const tick of saeviz.ticks(...ys, 6)) {
       picture.append(svg("line", { x1: left, x2: width - right, y1: py(tick), y2: py(tick), class: "grid" }));
       picture.append(svg("text", { x: left - 5, y: py(tick) + 3, class: "tick end" }, number(tick)));
     }
@@ -137,6 +137,19 @@
     picture.append(svg("line", { x1: width / 2, x2: width / 2, y1: 0, y2: 14, class: "zero" }));
     if (Number.isFinite(low) && Number.isFinite(high)) picture.append(svg("line", { x1: at(low), x2: at(high), y1: 7, y2: 7, class: r < 0 ? "ci minus" : "ci plus" }));
     if (Number.isFinite(r)) picture.append(svg("circle", { cx: at(r), cy: 7, r: 3.4, class: r < 0 ? "minus" : "plus" }));
+    return picture;
+  };
+
+  /** A value on a line, with the mean of a null and two of its standard deviations to either side. */
+  saeviz.nullMark = (value, mean, sd, width = 320, height = 46) => {
+    const ends = saeviz.extent([value, mean - 2.5 * sd, mean + 2.5 * sd, 0, 1].filter(Number.isFinite));
+    const at = (place) => 8 + ((place - ends[0]) / (ends[1] - ends[0] || 1)) * (width - 16);
+    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "points null", role: "img", "aria-label": `${number(value, 2)}; of random images ${number(mean, 2)}` });
+    picture.append(svg("line", { x1: 8, x2: width - 8, y1: 26, y2: 26, class: "grid" }));
+    for (const tick of saeviz.ticks(...ends, 5)) picture.append(svg("text", { x: at(tick), y: 42, class: "tick middle" }, number(tick)));
+    if (Number.isFinite(sd)) picture.append(svg("line", { x1: at(mean - 2 * sd), x2: at(mean + 2 * sd), y1: 26, y2: 26, class: "spread" }));
+    picture.append(svg("line", { x1: at(mean), x2: at(mean), y1: 19, y2: 33, class: "mean" }), svg("text", { x: at(mean), y: 12, class: "tick middle" }, "random images"));
+    picture.append(svg("circle", { cx: at(value), cy: 26, r: 5, class: "value" }));
     return picture;
   };
 }

@@ -139,8 +139,12 @@ const saeviz = {};
     if (value !== 0 && Math.abs(value) < 0.001) return minus(value.toExponential(1));
     return minus(value.toFixed(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
   };
-  saeviz.signed = (value, digits = 2) =>
-    value === null || value === undefined || Number.isNaN(value) ? "–" : (value > 0 ? "+" : "") + minus(value.toFixed(digits));
+  saeviz.signed = (value, digits = 2) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return "–";
+    const text = value.toFixed(digits);
+    if (Number(text) === 0) return text.replace("-", "");
+    return (value > 0 ? "+" : "") + minus(text);
+  };
 
   /** What the address says, and changing it. Keys with empty values are left out, so that links stay short. */
   saeviz.state = {
