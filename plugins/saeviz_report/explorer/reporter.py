@@ -25,8 +25,8 @@ from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnai
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
 SCRIPTS = (
-    "core", "live", "table", "chart", "export", "scatter", "filters", "views", "heatmap", "enlarge", "relations", "card",
-    "pages", "main",
+    "core", "live", "table", "chart", "export", "scatter", "filters", "views", "heatmap", "enlarge", "relations",
+    "card", "pages", "main",
 )  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
