@@ -8,7 +8,7 @@ fewer than 50 images, the others on more. Ratings are shuffled over the images, 
 - the share of shuffles in which a scorer reports anything at .05, for each correction, with its standard error. For
   Benjamini-Hochberg too that is the chance of any false discovery, since all are false;
 - the share of p up to .05 and .001, of rare and frequent features;
-- for `raters`, of a quarter as many shuffles, the share with a discovery.
+- for `raters`, the share of shuffles with a discovery.
 
 With `--groups`, a column of the run's metadata, ratings are then made of which half of the variance lies between its
 groups, and which have nothing to do with any feature: the same figures with errors of independent images and of groups.
@@ -243,7 +243,7 @@ def main() -> None:
     real = read(arguments.run, n_features, arguments.groups, controls)
     if not arguments.only_groups:
         shuffled(real, controls, n_shuffles)
-        rated(real, n_shuffles // 4)
+        rated(real, n_shuffles)
     if real.groups is not None:
         grouped(real, n_shuffles)
 

@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from saeviz_correlation.clusters import Clusters
 
 
-LEAST_EXPECTED = 5
-"""Images, and groups, of the smaller side on which a feature fires, if it fires on either equally often: below that the
-approximations are too hopeful in the tail, and so are intervals (`benchmarks/area_coverage.py`)."""
+LEAST_EXPECTED = 10
+"""Images of the smaller side on which a feature fires, if it fires on either equally often: below that the normal
+approximation is too hopeful in the tail, and intervals are too short (`benchmarks/area_coverage.py`, `calibration.py`).
+"""
+
+LEAST_EXPECTED_GROUPS = 5
+"""The same of groups, whose p errs on the safe side (`benchmarks/area_coverage_groups.py`)."""
 
 
 class AUC(CorrelationScorer):
@@ -42,7 +46,7 @@ class AUC(CorrelationScorer):
     rating 1 and one with 0 the first has the larger activation (ties count half), `average_precision`, and
     `n_positive`. `r` is the rank-biserial correlation 2 area - 1, so that it has a sign; `ci_low` and `ci_high` bound
     it by DeLong's variance on the scale of the logit. `p` is that of Mann and Whitney's two-sided test with corrections
-    for ties and continuity. Ratings with other values than 0 and 1 are left out. Where fewer than 5 of the images of
+    for ties and continuity. Ratings with other values than 0 and 1 are left out. Where fewer than 10 of the images of
     one side are expected to make a feature fire, it is not tested, and there is no interval.
 
     Of images in groups p is that of the ranks by the larger of two variances, that of clusters (`robust`) and Mann and
@@ -208,7 +212,8 @@ def _is_rough(values: Mapping[str, Any]) -> Mask:
     """Whether a feature is too rare, or the target, for the normal approximation, by the columns of a rating."""
     n, n_positive = values["n"], values["n_positive"]
     expected = values["n_active"] * np.minimum(n_positive, n - n_positive) / np.maximum(n, 1)
-    return np.asarray(np.minimum(expected, values.get("expected_groups", np.inf)) < LEAST_EXPECTED)
+    few_groups = values.get("expected_groups", np.inf) < LEAST_EXPECTED_GROUPS
+    return np.asarray((expected < LEAST_EXPECTED) | few_groups)
 
 
 def _area(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -112,11 +112,16 @@ class CorrelationOptions(TestOptions):
 
 
 NO_GROUPS = "the images have no groups; name their column in images.group_column"
-_NOT_MAX_T = "use correction = 'bh', 'by' or 'bonferroni'"
+_NOT_MAX_T = "use correction = 'bh', 'by' or 'bonferroni', or max-t of the scorer spearman"
 
 
 class LinearOptions(CorrelationOptions):
-    """Options of the scorers whose correlation is a slope between standardized values."""
+    """Options of the scorers whose correlation is a slope between standardized values.
+
+    `exchanges_whole_groups` says whether ratings that are the same for all images of a group go from group to group.
+    """
+
+    exchanges_whole_groups: ClassVar[bool] = True
 
     errors: Errors = Field(
         default="auto",
@@ -164,9 +169,23 @@ class LinearOptions(CorrelationOptions):
         return self
 
     def check_groups(self, place: str, grouped: bool, /) -> None:
-        """Raise `ConfigError` for errors of groups that the images do not have."""
+        """Raise `ConfigError` for errors of groups that images lack, and if a doubled q could not be significant."""
         if self.errors in ("clusters", "permutation") and not grouped:
             raise saeviz.ConfigError(f"{place}.errors: {NO_GROUPS}")
+        is_doubled = (
+            grouped
+            and self.correction == "max-t"
+            and self.errors != "independent"
+            and self.exchanges_whole_groups
+            and self.family != "rating"
+        )
+        least = 2 / (1 + self.permutations)
+        if is_doubled and least > self.alpha:
+            raise saeviz.ConfigError(
+                f"{place}.permutations: if some ratings vary within groups and others between them only, q is doubled; "
+                f"{self.permutations} permutations then give none below {least:.2g}, so nothing could be significant "
+                f"at alpha = {self.alpha:g}; raise permutations, or set family = 'rating'"
+            )
 
 
 class AreaOptions(CorrelationOptions):
@@ -241,6 +260,8 @@ class BootstrapOptions(LinearOptions):
 
 class PartialOptions(LinearOptions):
     """Options of `partial`."""
+
+    exchanges_whole_groups = False  # controls that differ within groups would be torn from the ratings
 
     control: tuple[str, ...] = Field(
         min_length=1,

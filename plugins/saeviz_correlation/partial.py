@@ -33,8 +33,6 @@ class Partial(LinearScorer):
     measure = "partial r"
     why_silent = "too few images have it and all controls, it never varies, or the controls explain it entirely"
 
-    exchanges_whole_groups = False  # controls that differ within groups would be torn from the ratings
-
     options: PartialOptions
 
     def __init__(self, options: PartialOptions, context: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,6 @@ class LinearScorer(CorrelationScorer):
     exchanged within these.
     """
 
-    exchanges_whole_groups: ClassVar[bool] = True
     options: LinearOptions
 
     def __init__(self, options: LinearOptions, context: Context) -> None:
@@ -54,7 +53,7 @@ class LinearScorer(CorrelationScorer):
         """How ratings may be exchanged among images: within groups, or whole groups."""
         if self._grouping.resolve(data) != "permutation":
             return super().exchanges(data, names)
-        return self._grouping.exchanges(data, names, whole_groups=self.exchanges_whole_groups)
+        return self._grouping.exchanges(data, names, whole_groups=self.options.exchanges_whole_groups)
 
     def reason(self, rating: str) -> str:
         """Why a rating may have no correlations; one is that its images belong to one or two groups."""

@@ -48,6 +48,13 @@ def test_the_interval_of_a_rare_feature_has_its_caveat(finished_run):
         assert ("85 to 93 %" in row.caveat) == is_rare
 
 
+def test_with_robust_errors_the_caveat_is_that_of_their_intervals(finished_run):
+    table = read(saeviz.run(finished_run, settings=["scorers.1.errors=hc2"]))
+    caveats = set(table.loc[table["rating"] != "", "caveat"])
+    assert len(caveats - {""}) == 1
+    assert all("a little too narrow if r is 0.3 or more" in caveat for caveat in caveats - {""})
+
+
 def test_held_out_figures_are_there_where_images_were_held_out(fake_run):
     run = saeviz.run(fake_run, settings=["scorers.1.split=0.5"])
     table = read(run)

@@ -13,7 +13,7 @@ from scipy import stats
 import saeviz
 from saeviz import ConfigError
 from saeviz_correlation.exchange import Exchange
-from saeviz_correlation.options import PartialOptions
+from saeviz_correlation.options import LinearOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.permutation import Permutations
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
@@ -156,6 +156,16 @@ def test_a_rating_of_whole_groups_does_not_hide_relations_within_groups_from_max
         np.testing.assert_allclose(together["q", name], np.minimum(2 * alone[name], 1))
     by_rating, _ = permuted(features, ratings, codes, family="rating", **given)
     np.testing.assert_array_equal(by_rating["q", "mood"], alone["mood"])
+
+
+def test_as_many_permutations_as_a_doubled_q_needs_are_asked_for_before_anything_is_computed():
+    few = LinearOptions(correction="max-t", permutations=38)
+    with pytest.raises(ConfigError, match=r"x\.permutations: if some .* 38 permutations then give none below 0"):
+        few.check_groups("x", True)
+    few.check_groups("x", False)
+    for enough in ({"permutations": 39}, {"family": "rating"}, {"errors": "independent"}):
+        few.model_copy(update=enough).check_groups("x", True)
+    PartialOptions(control=("age",), correction="max-t", permutations=38).check_groups("x", True)
 
 
 @pytest.mark.parametrize("options", [{}, {"split": 0.5}])

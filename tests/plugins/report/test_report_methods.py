@@ -83,4 +83,16 @@ def test_robust_intervals_hold_for_rare_features(run: FakeRun, write: Write) -> 
     run.facts = {**run.facts, "correlation_errors": "clusters", "correlation_groups": 9}
     assert "85 to 93 %" not in write().text
     assert not saeviz.interval_caveat(12, "clusters")
+    assert not saeviz.interval_caveat(12, "permutation"), "there are no intervals"
     assert saeviz.interval_caveat(12, "independent")
+
+
+def test_intervals_that_allow_for_unequal_spread_are_too_narrow_for_rare_features_with_a_large_r(
+    run: FakeRun, write: Write
+) -> None:
+    run.scores = run.scores.assign(n_active=12)
+    run.facts = {**run.facts, "correlation_errors": "hc2"}
+    page = write()
+    assert "they then cover r in 91 % of cases" in entries(page)["layer8.cls/7"].text
+    assert "85 to 93 %" not in page.text
+    assert not saeviz.interval_caveat(50, "hc2")
