@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeviz import ImageItem
+from saeviz_correlation.clusters import group_codes
+
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
 
@@ -37,6 +40,19 @@ def exchanges(
     alone = np.bincount(codes)[codes] == 1
     found = [Exchange(tuple(whole), blocks=codes), Exchange(others, sets=np.where(alone, -1, codes))]
     return [exchange for exchange in found if exchange.names]
+
+
+def both_ways(items: Sequence[ImageItem], names: Sequence[str] | None) -> bool:
+    """Whether some of these ratings, or of all, stay within the groups of the images and others go between them."""
+    if all(item.group is None for item in items):
+        return False
+    known = dict.fromkeys(name for item in items for name in item.ratings)
+    ratings = {
+        name: np.array([item.ratings.get(name, np.nan) for item in items], dtype=np.float64)
+        for name in known
+        if names is None or name in names
+    }
+    return len(exchanges(ratings, list(ratings), group_codes([item.group for item in items]), whole_groups=True)) > 1
 
 
 def _is_constant(values: FloatArray, codes: IntArray) -> bool:

@@ -169,22 +169,22 @@ class LinearOptions(CorrelationOptions):
         return self
 
     def check_groups(self, place: str, grouped: bool, /) -> None:
-        """Raise `ConfigError` for errors of groups that images lack, and if a doubled q could not be significant."""
+        """Raise `ConfigError` for errors of groups that the images do not have."""
         if self.errors in ("clusters", "permutation") and not grouped:
             raise saeviz.ConfigError(f"{place}.errors: {NO_GROUPS}")
-        is_doubled = (
-            grouped
-            and self.correction == "max-t"
-            and self.errors != "independent"
-            and self.exchanges_whole_groups
-            and self.family != "rating"
-        )
+
+    def check_images(self, place: str, items: Sequence[saeviz.ImageItem], /) -> None:
+        """Raise `ConfigError` if max-t doubles q, and with so few permutations nothing could be significant."""
+        from saeviz_correlation.exchange import both_ways
+
         least = 2 / (1 + self.permutations)
-        if is_doubled and least > self.alpha:
+        if self.correction != "max-t" or self.errors == "independent" or self.family == "rating" or least <= self.alpha:
+            return
+        if self.exchanges_whole_groups and both_ways(items, self.ratings):
             raise saeviz.ConfigError(
-                f"{place}.permutations: if some ratings vary within groups and others between them only, q is doubled; "
-                f"{self.permutations} permutations then give none below {least:.2g}, so nothing could be significant "
-                f"at alpha = {self.alpha:g}; raise permutations, or set family = 'rating'"
+                f"{place}.permutations: some ratings vary within groups and others between them only, so q is doubled; "
+                f"{self.permutations} permutations give none below {least:.2g}, so nothing could be significant at "
+                f"alpha = {self.alpha:g}; raise permutations, or set family = 'rating'"
             )
 
 
@@ -283,9 +283,10 @@ class PartialOptions(LinearOptions):
         check_names(columns, known, f"{place}.control", "rating, metadata or column")
 
     def check_images(self, place: str, items: Sequence[saeviz.ImageItem], /) -> None:
-        """Raise `ConfigError` for a category of too many values."""
+        """Raise `ConfigError` also for a category of too many values."""
         from saeviz_correlation.controls import columns_held
 
+        super().check_images(place, items)
         columns_held(items, self.control, f"{place}.control")
 
     @model_validator(mode="before")

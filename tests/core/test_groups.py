@@ -193,7 +193,6 @@ def test_near_duplicates_without_groups_are_a_warning(fake_run, monkeypatch, cap
     ("groups", "scorer", "message"),
     [
         (4, 'use = "auc", correction = "max-t"', "scorers.0.correction: max-t permutes single images here"),
-        (4, 'use = "spearman", correction = "max-t", permutations = 38', "scorers.0.permutations: if some ratings"),
         (0, 'use = "moderation", moderators = ["colour"], errors = "clusters"', "scorers.0.errors: the images have no"),
         (0, 'use = "pearson-bh", errors = "permutation"', "scorers.0.errors: the images have no groups"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -159,13 +160,18 @@ def test_a_rating_of_whole_groups_does_not_hide_relations_within_groups_from_max
 
 
 def test_as_many_permutations_as_a_doubled_q_needs_are_asked_for_before_anything_is_computed():
+    items = [
+        saeviz.ImageItem(f"image {n}", f"{n}.png", {"mood": n, "fame": n // 3}, group=f"artist {n // 3}")
+        for n in range(12)
+    ]
+    alone = [replace(item, group=None) for item in items]
     few = LinearOptions(correction="max-t", permutations=38)
-    with pytest.raises(ConfigError, match=r"x\.permutations: if some .* 38 permutations then give none below 0"):
-        few.check_groups("x", True)
-    few.check_groups("x", False)
-    for enough in ({"permutations": 39}, {"family": "rating"}, {"errors": "independent"}):
-        few.model_copy(update=enough).check_groups("x", True)
-    PartialOptions(control=("age",), correction="max-t", permutations=38).check_groups("x", True)
+    with pytest.raises(ConfigError, match=r"x\.permutations: some ratings .* 38 permutations give none below 0\.051,"):
+        few.check_images("x", items)
+    few.check_images("x", alone)
+    for enough in ({"permutations": 39}, {"family": "rating"}, {"errors": "independent"}, {"ratings": ("mood",)}):
+        few.model_copy(update=enough).check_images("x", items)
+    PartialOptions(control=("age",), correction="max-t", permutations=38).check_images("x", items)
 
 
 @pytest.mark.parametrize("options", [{}, {"split": 0.5}])
