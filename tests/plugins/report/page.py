@@ -112,6 +112,7 @@ class FakeRun:
     together: dict[saeviz.Feature, list[saeviz.Feature]] = field(default_factory=dict)
     judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
     label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
+    notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
 
     @property
     def ratings_table(self) -> pd.DataFrame:
@@ -120,6 +121,9 @@ class FakeRun:
 
     def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
         return self.top[feature][:k]
+
+    def name(self, feature: saeviz.Feature) -> str:
+        return self.labels[feature].label if feature in self.labels else ""
 
     def companions(self, feature: saeviz.Feature) -> list[saeviz.Feature]:
         return self.together.get(feature, [])
