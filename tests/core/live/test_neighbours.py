@@ -70,5 +70,5 @@ def test_a_feature_that_never_fires_has_no_neighbours(run, monkeypatch):
 
 
 def test_an_unknown_feature_is_an_error_that_names_the_spaces(run):
-    with pytest.raises(saeviz.ConfigError, match="there are: layer1.cls, layer2.cls"):
+    with pytest.raises(saeviz.ConfigError, match="there are: layer1"):
         Neighbours(run).of(saeviz.Feature.parse("layer9.cls/0"))
