@@ -62,7 +62,7 @@ class Neighbours:
         """For its own space and then each other one, the features of the largest correlation of activations."""
         activations = self._run.activations(feature)
         rows = np.flatnonzero(activations)
-        ids = [self._run.items[row].item_id for row in rows]
+        ids = [self._run.items[row].item_id for row in rows.tolist()]
         found = []
         for space in sorted(self._run.spaces, key=lambda space: space != own):
             r = self._correlations(space, ids, activations[rows], activations)
@@ -107,7 +107,7 @@ class Neighbours:
 
 def strongest(values: FloatArray, n: int) -> IntArray:
     """The places of the `n` largest values, largest first; of equal ones the first."""
-    return np.argsort(-values, kind="stable")[:n]
+    return np.asarray(np.argsort(-values, kind="stable")[:n])
 
 
 def named(run: Run, feature: Feature, **values: Any) -> dict[str, Any]:
