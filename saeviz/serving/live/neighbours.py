@@ -107,7 +107,8 @@ class Neighbours:
 
 def strongest(values: FloatArray, n: int) -> IntArray:
     """The places of the `n` largest values, largest first; of equal ones the first."""
-    return np.asarray(np.argsort(-values, kind="stable")[:n])
+    order: IntArray = np.argsort(-values, kind="stable")
+    return order[:n]
 
 
 def named(run: Run, feature: Feature, **values: Any) -> dict[str, Any]:
