@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from saeviz.cache.copies import Copies
 from saeviz.config.layers import Layer
@@ -22,6 +23,9 @@ from saeviz.serving.limits import OneThread
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray
 
 REPORTER = "explorer"
 """The reporter whose page is shown."""
@@ -104,6 +108,15 @@ class Live:
         """Whether the run has this feature."""
         space = self.spaces.get(feature.space_name)
         return space is not None and feature.index < space.n_features
+
+    def activations(self, feature: Feature) -> FloatArray:
+        """The activation of a feature on every image of the run, `[n_images]`."""
+        import numpy as np
+
+        places, values = self.by_feature.images_of(feature.space_name, feature.index)
+        found = np.zeros(len(self.run.items))
+        found[places] = values
+        return found
 
     def close(self) -> None:
         """Close the components, and remove what was written to be served."""
