@@ -34,7 +34,6 @@ ASKED = {
 @pytest.fixture(scope="module")
 def client(finished_once):
     live = Live(RunDir.open(finished_once), Grants(FAKES))
-    live.prepare()
     with TestClient(Limited(make_live_app(live)), base_url="http://localhost") as client:
         yield client
 
