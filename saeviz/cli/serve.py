@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from saeviz.cli.common import granted, log_to_stderr, reading_options, say, tell, tell_problems
+from saeviz.api import prepare
+from saeviz.cli.common import Look, granted, log_to_stderr, reading_options, say, tell, tell_problems
+from saeviz.config.layers import Layer, read_run_file
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.reading import Grants
+from saeviz.pipeline.session import Session
 from saeviz.stores.places import Places
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
@@ -51,6 +55,13 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
     metavar="KEY=VALUE",
     help="Set an option of the store, for example store.layout=item (repeatable).",
 )
+@click.option(
+    "--labeler",
+    "labeler_file",
+    metavar="RUN_FILE",
+    type=click.Path(path_type=Path),
+    help="Run file whose labeler may name features again when asked to, with its key and its costs.",
+)
 @reading_options
 def serve(
     source: str,
@@ -59,6 +70,7 @@ def serve(
     port: int,
     token_env: str,
     assignments: tuple[str, ...],
+    labeler_file: Path | None,
     **grants: Any,
 ) -> int:
     """Serve a run to a browser, or with --api a run or a store (npz:PATH) to other machines.
@@ -73,6 +85,8 @@ def serve(
     from saeviz.serving.guard import Guard, is_loopback
     from saeviz.serving.limits import Limited
 
+    if api and labeler_file:
+        raise ConfigError("--labeler is for the pages of a run; --api names nothing")
     token = _token(token_env)
     if token is None and not is_loopback(host):
         raise ConfigError(
@@ -84,7 +98,8 @@ def serve(
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 picks a free one") from error
     with listening:
-        app = _api(source, assignments, granted(**grants)) if api else _live(source, granted(**grants))
+        given = granted(**grants)
+        app = _api(source, assignments, given) if api else _live(source, given, labeler_file)
         address = f"[{host}]" if ":" in host else host
         say(f"http://{address}:{listening.getsockname()[1]}")
         whom = "clients that have the token" if token else "this machine only"
@@ -115,8 +130,25 @@ def _api(source: str, assignments: tuple[str, ...], grants: Grants) -> ASGIApp:
     return make_app(Service(place))
 
 
-def _live(source: str, grants: Grants) -> ASGIApp:
+def _live(source: str, grants: Grants, labeler_file: Path | None) -> ASGIApp:
     from saeviz.serving.live.app import make_live_app
     from saeviz.serving.live.opened import Live
 
-    return make_live_app(Live(RunDir.open(Path(source)), grants))
+    rundir = RunDir.open(Path(source))
+    labeler = _labeler(rundir, grants.plugins, labeler_file) if labeler_file else None
+    return make_live_app(Live(rundir, grants, labeler))
+
+
+def _labeler(rundir: RunDir, plugins: Sequence[str] | None, run_file: Path) -> Callable[[], Session]:
+    """Opens the run with the user's own run file: nothing in its `run.json` says where the key is sent."""
+    place = Layer({"run": {"dir": str(rundir.path.absolute())}}, Path.cwd(), "the served run")
+    prepared = prepare([read_run_file(run_file), place], plugins)
+    if prepared.config.labeler is None:
+        raise ConfigError(f"--labeler {run_file}: it has no [labeler]")
+    limit = rundir.read_manifest().get("limit")
+
+    def session() -> Session:
+        return Look(prepared.config, prepared.manager, RunDir(rundir.path), limit if isinstance(limit, int) else None)
+
+    session().components.check_ready(prepared.config.labeler)
+    return session

@@ -20,12 +20,16 @@ class ShownIds(NamedTuple):
 
 
 class LabelLine(NamedTuple):
-    """One label. Two requests with the same `key` ask for the same thing; lines of earlier versions have no `shown`."""
+    """One label. Two requests with the same `key` ask for the same thing; lines of earlier versions have no `shown`.
+
+    `earlier` are the labels that the feature had before its labeler was asked again, the first one first.
+    """
 
     feature: Feature
     key: str
     label: FeatureLabel
     shown: ShownIds | None = None
+    earlier: tuple[FeatureLabel, ...] = ()
 
     @property
     def n_seen(self) -> int:
@@ -36,34 +40,41 @@ class LabelLine(NamedTuple):
 
     def as_text(self) -> str:
         """One line of JSON."""
-        label = self.label
-        row = {
-            **key_of(self.feature),
-            "label": label.label,
-            "description": label.description,
-            "elements": list(label.elements),
-            "why": label.why,
-            "confidence": plain(label.confidence),
-            "details": plain(label.details),
-            "key": self.key,
-        }
+        row = {**key_of(self.feature), **_fields(self.label), "key": self.key}
         if self.shown is not None:
             row["shown"] = {"top": list(self.shown.top), "contrast": list(self.shown.contrast)}
+        if self.earlier:
+            row["earlier"] = [_fields(label) for label in self.earlier]
         return checked_line(row)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> LabelLine:
         """Parse a line."""
-        label = FeatureLabel(
-            row["label"], row["description"], tuple(row["elements"]), row["why"], row["confidence"], row["details"]
-        )
         shown = row.get("shown")
         return cls(
             feature_of(row),
             row["key"],
-            label,
+            _label(row),
             None if shown is None else ShownIds(tuple(shown["top"]), tuple(shown["contrast"])),
+            tuple(map(_label, row.get("earlier", ()))),
         )
+
+
+def _fields(label: FeatureLabel) -> dict[str, Any]:
+    return {
+        "label": label.label,
+        "description": label.description,
+        "elements": list(label.elements),
+        "why": label.why,
+        "confidence": plain(label.confidence),
+        "details": plain(label.details),
+    }
+
+
+def _label(row: Mapping[str, Any]) -> FeatureLabel:
+    return FeatureLabel(
+        row["label"], row["description"], tuple(row["elements"]), row["why"], row["confidence"], row["details"]
+    )
 
 
 LABELS = FeatureLines(LabelLine.from_json, "label")

@@ -26,6 +26,7 @@ from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
+from saeviz.values.keys import feature_of, key_of
 from saeviz.values.naming import FeatureLabel, TopImage
 from saeviz.values.outcomes import Failure
 from saeviz.values.relations import facts_of, relation_prefixes
@@ -172,18 +173,24 @@ class Run:
 
     @cached_property
     def judgements(self) -> pd.DataFrame:
-        """A row per judged label with verdict, balanced accuracy and its interval; empty without a judge."""
+        """A row per judged label with verdict, balanced accuracy and its interval; empty without a judge.
+
+        Verdicts on labels that a feature no longer has, because it was named again since, are left out.
+        """
         self._rundir.verify(self._rundir.judgements, "judge")
         if not self._rundir.judgements.exists():
             return table_of([])
-        return self._rundir.read_table(self._rundir.judgements, "judge")
+        table = self._rundir.read_table(self._rundir.judgements, "judge")
+        return table.loc[[self._is_current(row) for row in table.to_dict("records")]]
 
     def judgement_of(self, feature: Feature | str) -> dict[str, Any] | None:
         """The row of `judgements` for one feature as a dictionary; None if its label was not judged."""
         self._rundir.verify(self._rundir.judgements, "judge")
         if not self._rundir.judgements.exists():
             return None
-        return next(iter(rows_of(self._rundir, self._rundir.judgements, "judge", self._feature(feature))), None)
+        found = self._feature(feature)
+        rows = rows_of(self._rundir, self._rundir.judgements, "judge", found)
+        return next((row for row in rows if self._is_current({**key_of(found), **row})), None)
 
     @cached_property
     def judged_images(self) -> pd.DataFrame:
@@ -348,16 +355,12 @@ class Run:
         item = self._item(item_id)
         return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
 
-    def component(self, table: str) -> Any:
-        """That of a table of the run file, such as `extractor`, if granted; raises `ConfigError` if there is none."""
-        return self._session.components.component(table)
-
     def model_files(self, table: str = "extractor") -> list[Path]:
         """The files with the weights of the extractor, or those of the table `embeddings` or `second_embeddings`.
 
         Raises `DataError` if the component does not say which, or one is not there.
         """
-        component = self.component(table)
+        component = self._session.components.component(table)
         if not isinstance(component, HasModelFiles):
             raise DataError(f"the component of [{table}] does not say which files it uses")
         return list(component.model_files())
@@ -398,6 +401,10 @@ class Run:
     @cached_property
     def _clusters(self) -> Clusters:
         return Clusters(self._rundir)
+
+    def _is_current(self, judgement: Mapping[str, Any]) -> bool:
+        label = self.labels.get(feature_of(judgement))
+        return label is not None and label.label == judgement["label"]
 
     def _item(self, item_id: str) -> ImageItem:
         item = self._session.components.images.get_image(item_id)

@@ -34,8 +34,8 @@ class Note:
 
     @property
     def version(self) -> str:
-        """Text that changes when the note does; '' where nothing was ever noted."""
-        return sha256("\0".join(astuple(self)).encode()).hexdigest()[:16] if self.time else ""
+        """Text that changes when the note does; '' where nothing is noted."""
+        return sha256("\0".join(astuple(self)).encode()).hexdigest()[:16] if not self.is_empty else ""
 
     def cleaned(self) -> Note:
         """The note with its texts cleaned like a labeler's; `text` may have several lines.

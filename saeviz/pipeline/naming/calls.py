@@ -7,13 +7,15 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.contract.roles import ConcurrentLabeler, LabelJudge, MeteredLabeler
+from saeviz.contract import handover
+from saeviz.contract.roles import ConcurrentLabeler, Labeler, LabelJudge, MeteredLabeler
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.threads import outcomes
 from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError, SaevizError
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
-from saeviz.values.naming import FeatureLabel
+from saeviz.values.label_words import checked
+from saeviz.values.naming import FeatureLabel, LabelRequest
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
@@ -100,6 +102,22 @@ def scores_of(
             f"{scores.shape}; it must return a number from 0 to 1 for each"
         )
     return scores
+
+
+def named(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:
+    """The labeler's label of a feature, cleaned; raises `LabelError` if it gives none that can be used."""
+    with session.components.blaming(config):
+        label = labeler.label(request)
+    who = session.components.who(config)
+    if not isinstance(label, FeatureLabel):
+        raise PluginError(f"{who} gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
+    handover.refuse_details(who, label, request.feature)
+    try:
+        return checked(label)
+    except TypeError as error:
+        raise PluginError(f"{who} gave a label of {request.feature} whose {error}") from None
+    except ValueError as error:
+        raise LabelError(f"{who} gave {request.feature} no usable name: {error}") from None
 
 
 def usage_of(labeler: object) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -26,10 +26,13 @@ N_CONTRAST = 9
 """Number of images without the feature that are shown beside the top ones."""
 
 
-def label_requests(session: Session) -> Iterator[LabelRequest]:
-    """A request for each selected feature, best first. Raises `RunDirError` if no features have been selected yet."""
+def label_requests(session: Session, only: Collection[Feature] | None = None) -> Iterator[LabelRequest]:
+    """A request for each selected feature, or for those of them in `only`, best first.
+
+    Raises `RunDirError` if no features have been selected yet.
+    """
     rundir = session.rundir
-    selected = read_selected(rundir)
+    selected = [choice for choice in read_selected(rundir) if only is None or choice.feature in only]
     dataset = tuple(images_to_show(session))
     by_id = {item.item_id: item for item in dataset}
     features = [choice.feature for choice in selected]

@@ -29,7 +29,7 @@ class Wanted:
     @classmethod
     def of(cls, session: Session, config: ComponentConfig) -> Wanted:
         """The labels needed by the run directory; raises `RunDirError` if no features have been selected yet."""
-        made_by = [session.components.identity(config), session.dataset.data_digest]
+        made_by = _made_by(session, config)
         requests = {_key(made_by, request): request for request in label_requests(session)}
         known = LABELS.read(session.rundir.labels)
         kept = {
@@ -60,6 +60,15 @@ def lines_of(session: Session) -> list[LabelLine]:
     again = {request.feature: shown_by(request) for request in label_requests(session)}
     known = (line._replace(shown=line.shown or again.get(line.feature)) for line in lines)
     return [line for line in known if line.shown]
+
+
+def key_of_request(session: Session, config: ComponentConfig, request: LabelRequest) -> str:
+    """The digest of all inputs of a label, which its line has."""
+    return _key(_made_by(session, config), request)
+
+
+def _made_by(session: Session, config: ComponentConfig) -> list[Any]:
+    return [session.components.identity(config), session.dataset.data_digest]
 
 
 def _key(made_by: Any, request: LabelRequest) -> str:

@@ -6,18 +6,13 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Any
 
-from saeviz.config.schema import ComponentConfig
-from saeviz.contract import handover
-from saeviz.contract.roles import Labeler
 from saeviz.formats.labels import LABELS, LabelLine
 from saeviz.formats.selection import write_names
-from saeviz.pipeline.naming.calls import answers, usage_of
+from saeviz.pipeline.naming.calls import answers, named, usage_of
 from saeviz.pipeline.naming.estimates import naming_takes
 from saeviz.pipeline.naming.wanted import Wanted, shown_by
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.errors import LabelError, PluginError
-from saeviz.values.label_words import checked
 from saeviz.values.naming import FeatureLabel, LabelRequest
 
 
@@ -74,7 +69,7 @@ class Label(Stage):
             labeler = session.components.component("labeler")
 
             def name(request: LabelRequest) -> FeatureLabel:
-                return _name(labeler, request, session, config)
+                return named(labeler, request, session, config)
 
             with closing(answers(name, wanted.waiting, labeler, session, "named")) as names:
                 for key, label in names:
@@ -89,18 +84,3 @@ class Label(Stage):
             logger.info("label: %d of %d features have a name", n_labeled, len(wanted.requests))
         outputs = [path, session.rundir.selected]  # it has the names, too
         return {"counts": {"labeled": n_labeled, "new": len(wanted.waiting)}, "outputs": outputs, **usage}
-
-
-def _name(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:
-    with session.components.blaming(config):
-        label = labeler.label(request)
-    who = session.components.who(config)
-    if not isinstance(label, FeatureLabel):
-        raise PluginError(f"{who} gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
-    handover.refuse_details(who, label, request.feature)
-    try:
-        return checked(label)
-    except TypeError as error:
-        raise PluginError(f"{who} gave a label of {request.feature} whose {error}") from None
-    except ValueError as error:
-        raise LabelError(f"{who} gave {request.feature} no usable name: {error}") from None

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from saeviz.cache.copies import Copies
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve_component
 from saeviz.formats.by_feature import ByFeature, write_by_feature
+from saeviz.formats.labels import LabelLine
 from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.pipeline.blame import blaming
 from saeviz.pipeline.reading import Grants, reading_session
-from saeviz.pipeline.session import logger
+from saeviz.pipeline.session import Session, logger
 from saeviz.results.reporter import HasViewer
 from saeviz.results.run import Run
 from saeviz.serving.limits import OneThread
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
-
-if TYPE_CHECKING:
-    from saeviz.typing import FloatArray
 
 REPORTER = "explorer"
 """The reporter whose page is shown."""
@@ -34,14 +31,17 @@ REPORTER = "explorer"
 class Live:
     """A served run. Its `run` is for one thread at a time: `with_store` reads it, `with_model` runs its models.
 
-    `prepare` has to be called first.
+    `prepare` has to be called first. `labeler` opens the run as its own run file does, to have features named again,
+    which are `named_again` then.
     """
 
     by_feature: ByFeature
     page: Path
 
-    def __init__(self, rundir: RunDir, grants: Grants) -> None:
+    def __init__(self, rundir: RunDir, grants: Grants, labeler: Callable[[], Session] | None = None) -> None:
         self.rundir = rundir
+        self.labeler = labeler
+        self.named_again: dict[Feature, LabelLine] = {}
         self.session = reading_session(rundir, grants, "embeddings", "second_embeddings", even_without_images=True)
         self.run = Run(rundir, lambda: self.session)
         self.with_store, self.with_model = OneThread(), OneThread()
@@ -109,14 +109,9 @@ class Live:
         space = self.spaces.get(feature.space_name)
         return space is not None and feature.index < space.n_features
 
-    def activations(self, feature: Feature) -> FloatArray:
-        """The activation of a feature on every image of the run, `[n_images]`."""
-        import numpy as np
-
-        places, values = self.by_feature.images_of(feature.space_name, feature.index)
-        found = np.zeros(len(self.run.items))
-        found[places] = values
-        return found
+    def forget_labels(self) -> None:
+        """Read the labels again when they are next needed."""
+        self.run.__dict__.pop("labels", None)
 
     def close(self) -> None:
         """Close the components, and remove what was written to be served."""

@@ -6,22 +6,23 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from saeviz.formats.plain import one_line
 from saeviz.serving.live.asked import Json
-from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import SaevizError
 
 
 def about(live: Live) -> dict[str, Any]:
-    """The run in a few words: name, spaces, images, ratings, and why something is missing."""
+    """The run in a few words: what it has, what is missing and why, and whether its labeler may be asked."""
     return {
         "name": live.rundir.path.resolve().name,
         "spaces": [{"name": name, "n": space.n_features} for name, space in live.spaces.items()],
         "n_images": len(live.run.items),
         "ratings": list(live.run.ratings),
         "missing": missing(live),
+        "can_name_again": live.labeler is not None,
     }
 
 
@@ -38,19 +39,10 @@ def missing(live: Live) -> dict[str, str]:
     return found
 
 
-ABOUT = fields(
-    name=TEXT,
-    spaces=listed(fields(name=TEXT, n=WHOLE)),
-    n_images=WHOLE,
-    ratings=listed(TEXT),
-    missing={"type": "object", "description": "Why a part is not there, by its name.", "additionalProperties": TEXT},
-)
-
-
-def routes(live: Live) -> list[Endpoint]:
+def routes(live: Live) -> list[Route]:
     """`/api/run`."""
 
     async def run(_: Request) -> Response:
         return Json(await live.with_store(about, live))
 
-    return [Endpoint("/api/run", run, "What is served.", answer=ABOUT)]
+    return [Route("/api/run", run)]

@@ -1,0 +1,131 @@
+"""What people note about features, and asking the labeler again for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from saeviz.formats.labels import LabelLine
+from saeviz.pipeline.naming.again import name_again
+from saeviz.serving.limits import LONGEST_WAIT, OneThread
+from saeviz.serving.live.asked import Json, feature_in, feature_of
+from saeviz.serving.live.opened import Live
+from saeviz.values.errors import ConfigError
+from saeviz.values.features import Feature
+from saeviz.values.notes import MARKS, Note, NoteChangedError
+
+MOST_BYTES = 2**16
+"""Of the body of a request."""
+FIELDS = ("label", "description", "mark", "text")
+_FORM = (
+    'the body must be {"feature": "layer11.cls/4711", "was": VERSION, "label": TEXT, ...}; '
+    f"there are {', '.join(FIELDS)}, each a text or left out"
+)
+
+
+def notes_of(live: Live) -> dict[str, Any]:
+    """All notes by feature, and the labels that the labeler gave since the viewer was written."""
+    return {
+        "marks": list(MARKS),
+        "notes": {str(feature): as_json(note) for feature, note in live.run.notes.items()},
+        "labels": {str(feature): label_of(line) for feature, line in live.named_again.items()},
+    }
+
+
+def write_note(live: Live, asked: Any) -> tuple[int, dict[str, Any]]:
+    """Note what a request asks for: status and answer, 409 with the newer note if its writer has seen an older one."""
+    given = asked if isinstance(asked, dict) else {}
+    if not all(isinstance(value, str) for value in given.values()) or not {"feature", "was"} <= given.keys():
+        raise HTTPException(400, _FORM)
+    if unknown := given.keys() - {"feature", "was", *FIELDS}:
+        raise HTTPException(400, f"a note has no {min(unknown)[:80]!a}; {_FORM}")
+    feature = feature_in(live, given["feature"])
+    try:
+        note = live.run.notes.write(feature, was=given["was"], **{name: given[name] for name in FIELDS & given.keys()})
+    except NoteChangedError as error:
+        return 409, {"error": str(error), "note": as_json(error.note)}
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    return 200, {"note": as_json(note)}
+
+
+def ask_again(live: Live, feature: Feature) -> LabelLine:
+    """Have the labeler of the granted run file name a feature again."""
+    if live.labeler is None:
+        raise ConfigError("no labeler may be asked: `saeviz serve` was started without --labeler RUN_FILE")
+    session = live.labeler()
+    try:
+        line = name_again(session, feature)
+    finally:
+        session.close()
+    live.named_again[feature] = line
+    return line
+
+
+def as_json(note: Note) -> dict[str, str]:
+    """A note with its version, for the next change."""
+    return {**asdict(note), "version": note.version}
+
+
+def label_of(line: LabelLine) -> dict[str, Any]:
+    """A label, and those that the feature had before."""
+    label = line.label
+    return {
+        "label": label.label,
+        "description": label.description,
+        "why": label.why,
+        "elements": list(label.elements),
+        "confidence": label.confidence,
+        "earlier": [{"label": one.label, "description": one.description} for one in line.earlier],
+    }
+
+
+def routes(live: Live) -> list[Route]:
+    """`GET` and `PUT /api/notes`, and `POST /api/relabel?feature=layer11.cls/4711`."""
+    with_notes, with_labeler = OneThread(), OneThread()
+    named: list[Feature] = []
+
+    async def notes(_: Request) -> Response:
+        return Json(await with_notes(notes_of, live))
+
+    async def write(request: Request) -> Response:
+        status, answer = await with_notes(write_note, live, await _json(request))
+        return Json(answer, status)
+
+    async def relabel(request: Request) -> Response:
+        feature = feature_of(live, request)
+        if named:
+            raise HTTPException(409, f"the labeler is being asked about {named[0]}; wait until it has answered")
+        named.append(feature)
+        try:
+            line = await asyncio.shield(with_labeler(ask_again, live, feature))
+        finally:
+            named.clear()
+        await live.with_store(live.forget_labels)
+        return Json({"label": label_of(line)})
+
+    return [
+        Route("/api/notes", notes),
+        Route("/api/notes", write, methods=["PUT"]),
+        Route("/api/relabel", relabel, methods=["POST"]),
+    ]
+
+
+async def _json(request: Request) -> Any:
+    """The JSON that a request has as its body."""
+    body, parts = b"", request.stream()
+    while part := await asyncio.wait_for(anext(parts, b""), LONGEST_WAIT):
+        body += part
+        if len(body) > MOST_BYTES:
+            raise HTTPException(413, f"a note may have {MOST_BYTES >> 10} KiB")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, _FORM) from error
