@@ -49,7 +49,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="cross-validated ridge and lasso of each rating on all features, against the raw model",
         options=PredictionOptions,
         factory="saeviz_prediction.scorer:Prediction",
-        columns=("lasso_weight",),
+        columns=("lasso_weight", "ridge_weight"),
         needs=("sklearn",),
         install="saeviz[statistics]",
     )

@@ -48,9 +48,11 @@ class Spectrum:
 
     def predict(self, ratings: FloatArray, penalty: float) -> FloatArray:
         """Predictions for the other images, from the ratings of the fitted ones."""
-        mean = float(ratings.mean())
-        weights = self.vectors.T @ (ratings - mean)
-        return np.asarray(mean + self.projected @ (weights / (self.squares + penalty)))
+        return np.asarray(float(ratings.mean()) + self.projected @ self.coefficients(ratings, penalty))
+
+    def coefficients(self, ratings: FloatArray, penalty: float) -> FloatArray:
+        """What the inner products in `projected` are multiplied by, `[k]`."""
+        return np.asarray((self.vectors.T @ (ratings - float(ratings.mean()))) / (self.squares + penalty))
 
     def penalties(self) -> FloatArray:
         """Candidate penalties, proportional to the mean square of an image, from almost none to almost no slope."""

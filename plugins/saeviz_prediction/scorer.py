@@ -11,11 +11,14 @@ from saeviz import Context, FeatureSpace, ImageColumn, ScoreColumn, ScoreFact, S
 from saeviz_prediction import PredictionOptions
 from saeviz_prediction.folds import Accuracy, others
 from saeviz_prediction.logistic import chances
+from saeviz_prediction.model import MOST_RATINGS, models
 from saeviz_prediction.nested import nested_lasso
 from saeviz_prediction.ridge import Spectrum, gram, spectrum_of_gram, spectrum_of_vectors
 from saeviz_prediction.sample import Rated, Sample, draw_sample, features_of
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from saeviz.typing import FloatArray, IntArray
 
 
@@ -35,7 +38,9 @@ class Prediction:
     the feature: 0 = not kept, NaN = not considered, since it is active on fewer than `min_active` of the images. Of
     images with groups, none is predicted from others of its group; `prediction_by_group` says so. Of each image
     `predicted.RATING` and `residual.RATING` are by ridge of the features of all spaces, out of fold; NaN for an image
-    that took no part.
+    that took no part. The column `ridge_weight` has the weights of the same model fitted to all images that took part:
+    their sum over all features of all spaces, each times its activation, and the rating's number in the fact
+    `prediction_intercepts` are the rating that is predicted of any image, or its log odds if it is binary.
     """
 
     def __init__(self, options: PredictionOptions, context: Context) -> None:
@@ -61,7 +66,7 @@ class Prediction:
             return
         columns = features_of(data, sample.rows)
         products = gram(columns)
-        self._together.add(data, sample, products)
+        self._together.add(data, sample, products, columns)
         columns = columns.tocsc()
         space = str(data.space)
         n_inputs = columns.shape[1]
@@ -82,7 +87,7 @@ class Prediction:
                 dim = vectors.shape[1]
                 self._add_ridge(found, usable, _of_vectors(vectors), source=source, space=of_space, n_inputs=dim)
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreFact | ImageColumn]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact | ImageColumn]:
         """The fact `prediction`, with what all spaces predict together, and what they predict of each image."""
         spaces = list(dict.fromkeys(column.space for column in columns))
         if not spaces:
@@ -105,6 +110,8 @@ class Prediction:
             predicted = self._add_ridge(figures, usable, spectrum, source="features", space="all", n_inputs=n_inputs)
             self._of_images = list(_image_columns(self._together.sample, self._together.n_items, usable, predicted))
         yield from self._of_images
+        if is_together:
+            yield from self._together.weights(self.options.folds)
         yield ScoreFact("prediction", figures)
         yield ScoreFact("prediction_folds", self.options.folds)
         yield ScoreFact("prediction_by_group", self._by_group)
@@ -142,14 +149,28 @@ class _Together:
         self.sample: Sample | None = None
         self.n_items = 0
         self.products: FloatArray = np.zeros((0, 0))
+        self.features: list[csr_array] = []
 
-    def add(self, data: ScoreInput, sample: Sample, products: FloatArray) -> None:
+    def add(self, data: ScoreInput, sample: Sample, products: FloatArray, features: csr_array) -> None:
         space = data.space
         if self.sample is None or space in self.spaces or self.sample.item_ids != sample.item_ids:
-            self.spaces, self.products = [], np.zeros_like(products)
+            self.spaces, self.products, self.features = [], np.zeros_like(products), []
         self.spaces.append(space)
         self.sample, self.n_items = sample, data.n_items
         self.products += products
+        self.features.append(features.astype(np.float32))  # as they were stored, in half the memory
+
+    def weights(self, folds: int) -> Iterator[ScoreColumn | ScoreFact]:
+        """The ridge models of all spaces together, if there are not too many ratings."""
+        usable = self.sample.rated(folds)[0] if self.sample else []
+        if not 0 < len(usable) <= MOST_RATINGS:
+            return
+        intercepts = {}
+        for rated, shares, intercept in models(usable, self.products):
+            intercepts[rated.name] = intercept
+            for space, features in zip(self.spaces, self.features, strict=True):
+                yield ScoreColumn("ridge_weight", space, features[rated.rows].T @ shares, target=rated.name)
+        yield ScoreFact("prediction_intercepts", intercepts)
 
 
 def _of_gram(products: FloatArray) -> MakeSpectrum:

@@ -355,12 +355,16 @@ class Run:
         item = self._item(item_id)
         return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
 
+    def component(self, table: str) -> Any:
+        """That of a table of the run file, such as `extractor`, if granted; raises `ConfigError` if there is none."""
+        return self._session.components.component(table)
+
     def model_files(self, table: str = "extractor") -> list[Path]:
         """The files with the weights of the extractor, or those of the table `embeddings` or `second_embeddings`.
 
         Raises `DataError` if the component does not say which, or one is not there.
         """
-        component = self._session.components.component(table)
+        component = self.component(table)
         if not isinstance(component, HasModelFiles):
             raise DataError(f"the component of [{table}] does not say which files it uses")
         return list(component.model_files())

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from saeviz.serving.errors import ERRORS
-from saeviz.serving.live import features, heatmaps, images, notes, run
+from saeviz.serving.live import features, heatmaps, images, neighbours, notes, run
+from saeviz.serving.live.openapi import with_description
 from saeviz.serving.live.opened import Live
 
 HEADERS = {
@@ -27,8 +28,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer. Another run may be served at the same address next time, so nothing is kept."""
-PARTS = (run, features, images, heatmaps, notes)
-"""The modules with the routes below `/api`."""
+PARTS = (run, features, images, heatmaps, neighbours, notes)
+"""The modules with the endpoints below `/api`."""
 
 
 def make_live_app(live: Live) -> ASGIApp:
@@ -40,7 +41,7 @@ def make_live_app(live: Live) -> ASGIApp:
         yield
         await live.with_store(live.close)
 
-    routes = [route for part in PARTS for route in part.routes(live)]
+    routes = with_description([endpoint for part in PARTS for endpoint in part.routes(live)])
     viewer = Route("/{path:path}", _viewer(live.page, live.viewer))
     return _WithHeaders(Starlette(routes=[*routes, viewer], exception_handlers=ERRORS, lifespan=closing))
 

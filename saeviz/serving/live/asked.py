@@ -10,10 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from saeviz.formats.plain import quoted
+from saeviz.serving.live.endpoint import Query
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import DataError
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
+
+FEATURE = Query("feature", "a feature, such as layer11.cls/4711")
+ITEM = Query("item", "the id of an image of the run")
 
 
 class Json(Response):
@@ -28,7 +32,7 @@ class Json(Response):
 
 def feature_of(live: Live, request: Request) -> Feature:
     """The feature that `?feature=` names; status 400 where it names none, 404 where the run has no such feature."""
-    return feature_in(live, request.query_params.get("feature", ""))
+    return feature_in(live, FEATURE.text(request))
 
 
 def feature_in(live: Live, text: str) -> Feature:
@@ -44,16 +48,8 @@ def feature_in(live: Live, text: str) -> Feature:
 
 def item_of(live: Live, request: Request) -> ImageItem:
     """The image whose id `?item=` is; status 404 where there is none."""
-    text = request.query_params.get("item", "")
+    text = ITEM.text(request)
     item = live.item(text)
     if item is None:
         raise HTTPException(404, f"this run has no image {quoted(text)}")
     return item
-
-
-def number_of(request: Request, name: str, otherwise: int, least: int, most: int) -> int:
-    """The whole number that the query has under `name`; status 400 where it is none, or out of bounds."""
-    text = request.query_params.get(name, str(otherwise))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= most):
-        raise HTTPException(400, f"{name}={quoted(text)} is not a whole number from {least} to {most}")
-    return int(text)

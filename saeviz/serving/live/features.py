@@ -7,10 +7,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from saeviz.formats.packed import fewest_bytes, packed
-from saeviz.serving.live.asked import Json, feature_of
+from saeviz.serving.live.asked import FEATURE, Json, feature_of
+from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, Endpoint, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.features import Feature
 
@@ -31,10 +31,20 @@ def images_of(live: Live, feature: Feature) -> dict[str, Any]:
     }
 
 
-def routes(live: Live) -> list[Route]:
+IMAGES = fields(
+    "The images on which it fires, most active first: `items` are places among the images of the run.",
+    feature=TEXT,
+    items=PACKED,
+    values=PACKED,
+    top=listed(fields(item=TEXT, activation=NUMBER)),
+)
+
+
+def routes(live: Live) -> list[Endpoint]:
     """`/api/feature?feature=layer11.cls/4711`."""
 
     async def feature(request: Request) -> Response:
         return Json(await run_in_threadpool(images_of, live, feature_of(live, request)))
 
-    return [Route("/api/feature", feature)]
+    summary = "On which images a feature fires, and how strongly."
+    return [Endpoint("/api/feature", feature, summary, query=[FEATURE], answer=IMAGES)]

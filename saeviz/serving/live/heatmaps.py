@@ -7,11 +7,11 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from saeviz.formats.packed import packed_map
 from saeviz.serving.limits import Recent
-from saeviz.serving.live.asked import feature_of, item_of, number_of
+from saeviz.serving.live.asked import FEATURE, ITEM, feature_of, item_of
+from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, WHOLE, Endpoint, Whole, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
@@ -27,20 +27,28 @@ def heatmap_of(live: Live, feature: Feature, item: ImageItem, *, fine: bool) -> 
     return {"feature": str(feature), "item": item.item_id, **packed_map(values, box, item.open().size)}
 
 
-def routes(live: Live) -> list[Route]:
+FINE = Whole("fine", "1 for a map of more cells than the image has patches", otherwise=0, least=0, most=1)
+MAP_FIELDS = {"columns": WHOLE, "values": PACKED, "largest": NUMBER, "box": listed(NUMBER)}
+"""Of a heatmap: in rows of `columns`, values from 0 to 255, of which 255 is `largest`, and where it is in the picture,
+in shares of its width and height.
+"""
+
+
+def routes(live: Live) -> list[Endpoint]:
     """`/api/heatmap?feature=layer11.cls/4711&item=ID&fine=0`."""
     kept = Recent(BYTES_OF_MAPS)
 
     async def heatmap(request: Request) -> Response:
         feature, item = feature_of(live, request), item_of(live, request)
-        fine = number_of(request, "fine", 0, 0, 1) == 1
+        fine = FINE.number(request) == 1
 
         async def made() -> bytes:
             return await live.with_model(_as_json, live, feature, item, fine)
 
         return Response(await kept.get((str(feature), item.item_id, fine), made), media_type="application/json")
 
-    return [Route("/api/heatmap", heatmap)]
+    summary, answer = "Where a feature fires on an image.", fields(feature=TEXT, item=TEXT, **MAP_FIELDS)
+    return [Endpoint("/api/heatmap", heatmap, summary, query=[FEATURE, ITEM, FINE], answer=answer)]
 
 
 def _as_json(live: Live, feature: Feature, item: ImageItem, fine: bool) -> bytes:

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from saeviz.formats.packed import packed
 from saeviz.pictures.rgb import to_rgb
 from saeviz.serving.limits import Recent, Threads
-from saeviz.serving.live.asked import Json, item_of, number_of
+from saeviz.serving.live.asked import ITEM, Json, item_of
+from saeviz.serving.live.endpoint import PACKED, TEXT, Endpoint, Whole, fields
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import ImageError
 from saeviz.values.images import ImageItem
 
-SMALLEST, USUAL, LARGEST = 16, 208, 1600
-"""Heights of pictures in pixels."""
+SIZE = Whole("size", "the most pixels that it is high", otherwise=208, least=16, most=1600)
 BYTES_OF_PICTURES = 64 * 2**20
 """Of small pictures in memory."""
 PICTURES_AT_ONCE = 2
@@ -52,7 +51,15 @@ def small_picture(item: ImageItem, size: int) -> bytes:
     return buffer.getvalue()
 
 
-def routes(live: Live) -> list[Route]:
+FEATURES = fields(
+    "The features that fire on it, most active first: rows of a table of all features, space after space.",
+    item=TEXT,
+    features=PACKED,
+    values=PACKED,
+)
+
+
+def routes(live: Live) -> list[Endpoint]:
     """`/api/image?item=ID` and `/api/picture?item=ID&size=208`."""
     pictures, kept = Threads(PICTURES_AT_ONCE), Recent(BYTES_OF_PICTURES)
 
@@ -60,8 +67,11 @@ def routes(live: Live) -> list[Route]:
         return Json(await live.with_store(features_of, live, item_of(live, request)))
 
     async def picture(request: Request) -> Response:
-        item, size = item_of(live, request), number_of(request, "size", USUAL, SMALLEST, LARGEST)
+        item, size = item_of(live, request), SIZE.number(request)
         data = await kept.get((item.item_id, size), partial(pictures, small_picture, item, size))
         return Response(data, media_type="image/webp")
 
-    return [Route("/api/image", image), Route("/api/picture", picture)]
+    return [
+        Endpoint("/api/image", image, "Which features fire on an image.", query=[ITEM], answer=FEATURES),
+        Endpoint("/api/picture", picture, "The picture, made small.", query=[ITEM, SIZE], answer="image/webp"),
+    ]

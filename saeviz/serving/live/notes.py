@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.again import name_again
 from saeviz.serving.limits import LONGEST_WAIT, OneThread
-from saeviz.serving.live.asked import Json, feature_in, feature_of
+from saeviz.serving.live.asked import FEATURE, Json, feature_in, feature_of
+from saeviz.serving.live.endpoint import NUMBER, TEXT, Endpoint, Schema, fields, listed, maybe
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import Feature
@@ -23,6 +24,7 @@ from saeviz.values.notes import MARKS, Note, NoteChangedError
 
 MOST_BYTES = 2**16
 """Of the body of a request."""
+MARK: Schema = {"enum": ["", *MARKS]}
 FIELDS = ("label", "description", "mark", "text")
 _FORM = (
     'the body must be {"feature": "layer11.cls/4711", "was": VERSION, "label": TEXT, ...}; '
@@ -87,7 +89,7 @@ def label_of(line: LabelLine) -> dict[str, Any]:
     }
 
 
-def routes(live: Live) -> list[Route]:
+def routes(live: Live) -> list[Endpoint]:
     """`GET` and `PUT /api/notes`, and `POST /api/relabel?feature=layer11.cls/4711`."""
     with_notes, with_labeler = OneThread(), OneThread()
     named: list[Feature] = []
@@ -111,11 +113,41 @@ def routes(live: Live) -> list[Route]:
         await live.with_store(live.forget_labels)
         return Json({"label": label_of(line)})
 
+    every = fields(marks=listed(TEXT), notes=_by_feature(_NOTE), labels=_by_feature(_LABEL))
+    asked = "Ask the labeler for another label of a feature, if `saeviz serve` was started with --labeler."
     return [
-        Route("/api/notes", notes),
-        Route("/api/notes", write, methods=["PUT"]),
-        Route("/api/relabel", relabel, methods=["POST"]),
+        Endpoint("/api/notes", notes, "What people noted about features, and new labels.", answer=every),
+        Endpoint("/api/notes", write, _WRITING, method="PUT", body=_BODY, answer=fields(note=_NOTE)),
+        Endpoint("/api/relabel", relabel, asked, method="POST", query=[FEATURE], answer=fields(label=_LABEL)),
     ]
+
+
+def _by_feature(schema: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": schema, "description": "By feature."}
+
+
+_NOTE = fields(**dict.fromkeys((*FIELDS, "time", "version"), TEXT))
+_EARLIER = fields(label=TEXT, description=TEXT)
+_LABEL = fields(
+    label=TEXT,
+    description=TEXT,
+    why=TEXT,
+    elements=listed(TEXT),
+    confidence=maybe(NUMBER),
+    earlier=listed(_EARLIER),
+)
+_WRITING = (
+    "Note something about a feature: what is left out stays as it is, and '' removes it. `was` is the `version` of the "
+    "note that the writer has seen, '' if there was none; status 409, with the newer `note`, if it was changed since."
+)
+_BODY: Mapping[str, Schema] = {
+    "application/json": {
+        "type": "object",
+        "required": ["feature", "was"],
+        "properties": {**dict.fromkeys(("feature", "was", "label", "description", "text"), TEXT), "mark": MARK},
+        "additionalProperties": False,
+    }
+}
 
 
 async def _json(request: Request) -> Any:

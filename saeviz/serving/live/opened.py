@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from saeviz.cache.copies import Copies
 from saeviz.config.layers import Layer
@@ -23,6 +24,9 @@ from saeviz.serving.limits import OneThread
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray
 
 REPORTER = "explorer"
 """The reporter whose page is shown."""
@@ -108,6 +112,15 @@ class Live:
         """Whether the run has this feature."""
         space = self.spaces.get(feature.space_name)
         return space is not None and feature.index < space.n_features
+
+    def activations(self, feature: Feature) -> FloatArray:
+        """The activation of a feature on every image of the run, `[n_images]`."""
+        import numpy as np
+
+        places, values = self.by_feature.images_of(feature.space_name, feature.index)
+        found = np.zeros(len(self.run.items))
+        found[places] = values
+        return found
 
     def forget_labels(self) -> None:
         """Read the labels again when they are next needed."""

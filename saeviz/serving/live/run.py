@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from saeviz.formats.plain import one_line
 from saeviz.serving.live.asked import Json
+from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import SaevizError
 
@@ -39,10 +39,20 @@ def missing(live: Live) -> dict[str, str]:
     return found
 
 
-def routes(live: Live) -> list[Route]:
+ABOUT = fields(
+    name=TEXT,
+    spaces=listed(fields(name=TEXT, n=WHOLE)),
+    n_images=WHOLE,
+    ratings=listed(TEXT),
+    missing={"type": "object", "description": "Why a part is not there, by its name.", "additionalProperties": TEXT},
+    can_name_again={"type": "boolean"},
+)
+
+
+def routes(live: Live) -> list[Endpoint]:
     """`/api/run`."""
 
     async def run(_: Request) -> Response:
         return Json(await live.with_store(about, live))
 
-    return [Route("/api/run", run)]
+    return [Endpoint("/api/run", run, "What is served.", answer=ABOUT)]

@@ -1,0 +1,158 @@
+"""The neighbours of a feature: of similar decoder direction, and those that fire on the same images."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from saeviz.contract.roles import HasDecoder
+from saeviz.formats.plain import one_line
+from saeviz.results.run import Run
+from saeviz.serving.live.asked import FEATURE, Json, feature_of
+from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, Endpoint, fields, listed, maybe
+from saeviz.serving.live.opened import Live
+from saeviz.values.errors import SaevizError
+from saeviz.values.features import Feature, FeatureSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from saeviz.typing import FloatArray, IntArray
+
+NEAREST = 12
+"""Neighbours of each kind."""
+
+
+class Neighbours:
+    """Finds them in one run. What is the same for all features of a space is computed once.
+
+    `activations` gives those of a feature on every image, if there is a faster way than `Run.activations`.
+
+    One thread at a time may ask for those by direction, which the model says, and one for those by firing.
+    """
+
+    def __init__(self, run: Run, activations: Callable[[Feature], FloatArray] | None = None) -> None:
+        self._run = run
+        self._activations = activations or run.activations
+        self._spread = cache(self._spread_of)
+        self._lengths = cache(self._lengths_of)
+
+    def of(self, feature: Feature | str) -> dict[str, Any]:
+        """The nearest features by decoder direction and by firing."""
+        found = self._run.feature(feature).feature
+        direction, missing = self.by_direction(found)
+        return as_json(self._run, found, direction, missing, self.by_firing(found))
+
+    def by_direction(self, feature: Feature) -> tuple[list[dict[str, Any]] | None, str]:
+        """Those of its space of the largest cosine; None and the reason where the extractor shows no decoder."""
+        space = self._space(feature)
+        try:
+            extractor = self._run.component("extractor")
+            if not isinstance(extractor, HasDecoder):
+                return None, "the extractor of this run does not show its decoder"
+            decoder, lengths = extractor.decoder(space), self._lengths(space)
+        except SaevizError as error:
+            return None, one_line(str(error))
+        alike = np.asarray(decoder @ decoder[feature.index], np.float64)
+        return self._largest(space, alike / (lengths * lengths[feature.index]), feature), ""
+
+    def by_firing(self, feature: Feature) -> list[dict[str, Any]]:
+        """For its own space and then each other one, the features of the largest correlation of activations."""
+        own, activations = self._space(feature), self._activations(feature)
+        rows = np.flatnonzero(activations)
+        ids = [self._run.items[row].item_id for row in rows.tolist()]
+        found = []
+        for space in sorted(self._run.spaces, key=lambda space: space != own):
+            r = self._correlations(space, ids, activations[rows], activations)
+            found.append({"space": str(space), "features": self._largest(space, r, feature)})
+        return found
+
+    def _space(self, feature: Feature) -> FeatureSpace:
+        return next(space for space in self._run.spaces if feature in space)
+
+    def _correlations(
+        self, space: FeatureSpace, ids: Sequence[str], active: FloatArray, activations: FloatArray
+    ) -> FloatArray:
+        """Pearson r of all features of a space with activations; only images where these are not 0 add to products."""
+        products, start = np.zeros(space.n_features), 0
+        for batch in self._run.batches(space, ids):
+            products += batch.matrix.T @ active[start : start + len(batch)]
+            start += len(batch)
+        totals, squares = self._spread(space)
+        n, total = len(activations), activations.sum()
+        spread = np.sqrt(np.maximum(squares - totals**2 / n, 0) * max(activations @ activations - total**2 / n, 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(spread > 1e-12, (products - totals * total / n) / spread, -np.inf))
+
+    def _spread_of(self, space: FeatureSpace) -> tuple[FloatArray, FloatArray]:
+        """Sum of the activations of each feature over all images, and sum of their squares."""
+        totals, squares = np.zeros(space.n_features), np.zeros(space.n_features)
+        for batch in self._run.batches(space, [item.item_id for item in self._run.items]):
+            values, indices = batch.matrix.data.astype(np.float64), batch.matrix.indices
+            totals += np.bincount(indices, values, space.n_features)
+            squares += np.bincount(indices, values**2, space.n_features)
+        return totals, squares
+
+    def _lengths_of(self, space: FeatureSpace) -> FloatArray:
+        """The length of each decoder direction, at least a little."""
+        decoder = self._run.component("extractor").decoder(space)
+        squares = np.einsum("ij,ij->i", decoder, decoder, dtype=np.float64)
+        return np.asarray(np.maximum(np.sqrt(squares), 1e-12), np.float64)
+
+    def _largest(self, space: FeatureSpace, values: FloatArray, feature: Feature) -> list[dict[str, Any]]:
+        """Those of the largest positive value, without the feature itself."""
+        if feature in space:
+            values[feature.index] = -np.inf
+        found = [index for index in strongest(values, NEAREST).tolist() if values[index] > 0]
+        return [named(self._run, space.feature(index), value=float(values[index])) for index in found]
+
+
+_LIST = listed(fields(**NAMED, value=NUMBER))
+NEIGHBOURS = fields(
+    **NAMED,
+    direction=maybe({**_LIST, "description": "Of the same space by cosine of decoder directions; null without these."}),
+    direction_missing=TEXT,
+    firing=listed(fields("By correlation of activations over the images of the run.", space=TEXT, features=_LIST)),
+)
+
+
+def routes(live: Live) -> list[Endpoint]:
+    """`/api/neighbours?feature=layer11.cls/4711`."""
+    known = Neighbours(live.run, live.activations)
+
+    async def neighbours(request: Request) -> Response:
+        feature = feature_of(live, request)
+        firing = await live.with_store(known.by_firing, feature)
+        direction, missing = await live.with_model(known.by_direction, feature)
+        return Json(as_json(live.run, feature, direction, missing, firing))
+
+    summary = "The features most like a feature: by direction, and by the images on which they fire."
+    return [Endpoint("/api/neighbours", neighbours, summary, query=[FEATURE], answer=NEIGHBOURS)]
+
+
+def as_json(
+    run: Run, feature: Feature, direction: list[dict[str, Any]] | None, missing: str, firing: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """As `NEIGHBOURS` describes it."""
+    return named(run, feature, direction=direction, direction_missing=missing, firing=firing)
+
+
+def strongest(values: FloatArray, n: int) -> IntArray:
+    """The places of the `n` largest values, largest first; of equal ones the first."""
+    order: IntArray = np.argsort(-values, kind="stable")
+    return order[:n]
+
+
+def named(run: Run, feature: Feature, **values: Any) -> dict[str, Any]:
+    """A feature with its name and what is known of it here."""
+    return {"feature": str(feature), "label": name_of(run, feature), **values}
+
+
+def name_of(run: Run, feature: Feature) -> str:
+    """The label of a feature, '' if it has none."""
+    label = run.labels.get(feature)
+    return label.label if label else ""
