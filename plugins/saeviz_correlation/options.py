@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -101,6 +101,12 @@ class CorrelationOptions(TestOptions):
         if self.correction == "max-t":
             self.check_permutations()
         return self
+
+    def on_all_images(self, ratings: Collection[str], /) -> Iterator[Self]:
+        """The same options without a split, each for as many ratings as have all their correlations in the table."""
+        names = list(dict.fromkeys(self.ratings or ratings))
+        for start in range(0, len(names), MANY):
+            yield self.model_copy(update={"split": None, "ratings": tuple(names[start : start + MANY])})
 
     def check_permutations(self) -> None:
         """Raise `ValueError` if the number of permutations is too small for anything to be significant."""

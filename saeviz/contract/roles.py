@@ -7,7 +7,7 @@ methods, so plugins written for an earlier version of saeviz keep working.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from saeviz.contract.options import Options
     from saeviz.typing import Float32Array, FloatArray
     from saeviz.values.features import FeatureBatch, FeatureSpace, Layer, SAEFeatureResult, SpatialFeatures
     from saeviz.values.images import Box, ImageItem
@@ -263,6 +264,30 @@ class Scorer(Protocol):
         """Yields score columns (one value per feature, NaN if undefined), facts and blocks of pairs of one space.
 
         Called once for each space of the run.
+        """
+        ...
+
+
+@runtime_checkable
+class HoldsOut(Protocol):
+    """Optional for the options of a scorer that correlates features with ratings: needed for `run.rating_images`.
+
+    Labels are then correlated with the ratings of images that took no part in finding relations, by the same scorer.
+    """
+
+    @property
+    def split(self) -> float | None:
+        """The share of the images on which relations are found, as `saeviz.finding_images` draws them; None for all.
+
+        The scorer gives it as its fact `split`, too.
+        """
+        ...
+
+    def on_all_images(self, ratings: Collection[str], /) -> Iterable[Options]:
+        """The same options, but no image is held out: with them, r, p and the interval of every pair are columns.
+
+        `ratings` are those of the images, of which the options may choose some. Several options, each for a part of the
+        ratings, if there are more than the scorer has columns for.
         """
         ...
 

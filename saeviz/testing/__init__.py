@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from saeviz.testing.extractors import FeatureExtractorContract
     from saeviz.testing.images import ImageProviderContract
     from saeviz.testing.labelers import LabelerContract
-    from saeviz.testing.scorers import ScorerContract
+    from saeviz.testing.scorers import HoldsOutContract, ScorerContract
     from saeviz.testing.selectors import SelectorContract
     from saeviz.testing.stores import FeatureStoreContract
 
@@ -31,6 +31,7 @@ _HOMES = {
     "EmbeddingProviderContract": "embedders",
     "FeatureExtractorContract": "extractors",
     "FeatureStoreContract": "stores",
+    "HoldsOutContract": "scorers",
     "ImageProviderContract": "images",
     "LabelerContract": "labelers",
     "ScorerContract": "scorers",
@@ -41,6 +42,7 @@ __all__ = [
     "EmbeddingProviderContract",
     "FeatureExtractorContract",
     "FeatureStoreContract",
+    "HoldsOutContract",
     "ImageProviderContract",
     "LabelerContract",
     "ScorerContract",

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from saeviz.contract.context import Context
-from saeviz.contract.roles import FamilyScorer, Scorer
+from saeviz.contract.roles import FamilyScorer, HoldsOut, Scorer
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.values.errors import SaevizError
-from saeviz.values.score_input import ScoreInput
-from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreResult
+from saeviz.values.score_input import ScoreInput, finding_images
+from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
 
 MakeScorer = Callable[[Context], Scorer]
+CreateScorer = Callable[[Any, Context], Scorer]
 
 
 class ScorerContract:
@@ -137,6 +138,66 @@ class ScorerContract:
         assert len(set(keys)) == len(keys)
         assert_same_scores(columns_of(scorer.combine(columns)), further)
         list(scorer.combine([]))
+
+
+class HoldsOutContract:
+    """For the options of a scorer that can hold out images (`saeviz.HoldsOut`).
+
+    Subclass this and define the fixtures `options`, with a split, and `create`: the factory of the scorer, that is, a
+    function that builds it from options and a context.
+    """
+
+    @pytest.fixture
+    def options(self) -> HoldsOut:
+        """Options with a split."""
+        raise NotImplementedError("define the fixture options")
+
+    @pytest.fixture
+    def create(self) -> CreateScorer:
+        """Builds the scorer from options and a context."""
+        raise NotImplementedError("define the fixture create")
+
+    @pytest.fixture
+    def context(self, tmp_path: Path) -> Context:
+        """Of the scorers under test."""
+        return Surroundings(tmp_path).context
+
+    def test_the_share_of_images_on_which_relations_are_found_is_a_fact_too(
+        self, options: HoldsOut, create: CreateScorer, context: Context
+    ) -> None:
+        assert isinstance(options, HoldsOut)
+        assert options.split is not None
+        scorer = create(options, context)
+        results = list(scorer.score(score_input()))
+        if isinstance(scorer, FamilyScorer):
+            results += scorer.combine(columns_of(results))
+        facts = {result.name: result.value for result in results if isinstance(result, ScoreFact)}
+        assert [value for name, value in facts.items() if name.endswith("split")] == [options.split]
+
+    def test_on_all_images_each_rating_is_there_once_however_many_there_are(
+        self, options: HoldsOut, create: CreateScorer, context: Context
+    ) -> None:
+        names = tuple(f"rating {number}" for number in range(250))
+        data = score_input(ratings=names)
+        parts = [columns_of(create(one, context).score(data)) for one in options.on_all_images(names)]
+        columns = [column for part in parts for column in part if column.name.split("_")[-1] == "r"]
+        assert sorted(str(column.target) for column in columns) == sorted(names)
+
+    def test_on_all_images_none_is_held_out(self, options: HoldsOut, create: CreateScorer, context: Context) -> None:
+        import numpy as np
+
+        data, halved = score_input(), score_input()
+        finding = finding_images(data.item_ids, options.split or 0.5, context.seed, data.groups)
+        for values in halved.ratings.values():
+            values[~finding] = np.nan
+        found = []
+        for given in (data, halved):
+            parts = list(options.on_all_images(tuple(given.ratings)))
+            assert all(isinstance(one, HoldsOut) and one.split is None for one in parts)
+            columns = [column for one in parts for column in columns_of(create(one, context).score(given))]
+            found.append({column.name: column.values for column in columns if column.target == "liking"})
+        r = next(name for name in found[0] if name.split("_")[-1] == "r")
+        assert not np.allclose(found[0][r], found[1][r], equal_nan=True), "images of the other part change nothing"
 
 
 def columns_of(results: Iterable[ScoreResult]) -> list[ScoreColumn]:

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 import saeviz
-from saeviz.testing import ScorerContract, scorers
+from saeviz.testing import HoldsOutContract, ScorerContract, scorers
 from saeviz.testing.data import score_input
 from saeviz.testing.fakes import FakeImages
 from saeviz_correlation import areas as areas_module
@@ -224,7 +224,7 @@ def test_it_is_the_main_relation_where_it_is_the_only_one(hard):
     assert saeviz.measure_of("auc_", facts) == "rank-biserial r"
 
 
-class TestContract(ScorerContract):
+class OfHalves:
     """On the suite's own data, with each rating cut in two at its median."""
 
     @pytest.fixture(autouse=True)
@@ -238,9 +238,21 @@ class TestContract(ScorerContract):
 
         monkeypatch.setattr(scorers, "score_input", binary)
 
+
+class TestContract(OfHalves, ScorerContract):
     @pytest.fixture
     def make(self):
         return lambda context: AUC(AreaOptions(correction="max-t", permutations=20, split=0.5), context)
+
+
+class TestThatImagesAreHeldOut(OfHalves, HoldsOutContract):
+    @pytest.fixture
+    def options(self):
+        return AreaOptions(split=0.5)
+
+    @pytest.fixture
+    def create(self):
+        return AUC
 
 
 @pytest.fixture

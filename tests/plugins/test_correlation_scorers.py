@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from scipy import stats
 
 import saeviz
 from saeviz import ConfigError, FeatureStream, ScoreInput
-from saeviz.testing import ScorerContract
+from saeviz.testing import HoldsOutContract, ScorerContract, scorers
+from saeviz.testing.data import score_input
 from saeviz_correlation import ranks, saeviz_scorers
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.options import LinearOptions, PartialOptions
@@ -377,6 +379,26 @@ class TestContractOfSpearmanMaxT(ScorerContract):
     def make(self):
         options = LinearOptions(correction="max-t", permutations=20, family="space", split=0.5)
         return lambda context: Spearman(options, context)
+
+
+@pytest.mark.parametrize(
+    ("create", "options"),
+    [
+        (PearsonBH, LinearOptions(split=0.5)),
+        (Spearman, LinearOptions(split=0.4)),
+        (PointBiserial, LinearOptions(split=0.6)),
+        (Partial, PartialOptions(control=["light"], split=0.5)),
+    ],
+    ids=["pearson-bh", "spearman", "point-biserial", "partial"],
+)
+class TestThatImagesAreHeldOut(HoldsOutContract):
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch):
+        def with_light(*arguments, **options):
+            data = score_input(*arguments, **options)
+            return replace(data, metadata={"light": [str(number % 7) for number in range(data.n_items)]})
+
+        monkeypatch.setattr(scorers, "score_input", with_light)
 
 
 def test_a_partial_factory_needs_its_own_options():

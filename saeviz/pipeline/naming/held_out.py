@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from saeviz.config.schema import FEWEST_RATED
+from saeviz.contract.roles import HoldsOut
 from saeviz.pipeline.session import Session
 from saeviz.values.errors import ConfigError
 from saeviz.values.images import ImageItem
@@ -24,7 +25,7 @@ def check_split(session: Session) -> None:
     """Raise `ConfigError` if no scorer that could hold out images does so, as far as the options say."""
     if not session.config.run.rating_images:
         return
-    splits = [one.options.split for one in session.config.scorers if hasattr(one.options, "split")]
+    splits = [one.options.split for one in session.config.scorers if isinstance(one.options, HoldsOut)]
     if splits and not any(splits):
         raise ConfigError(NO_SPLIT)
 

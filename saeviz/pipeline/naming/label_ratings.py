@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.config.columns import declared_columns, renamed
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract.options import Options
+from saeviz.contract.roles import HoldsOut
 from saeviz.formats.label_scores import OF_THE_FEATURE, OF_THE_LABEL, LabelScores, ratings_table
 from saeviz.pipeline.naming.activations import activations
 from saeviz.pipeline.naming.held_out import main_prefix
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from saeviz.typing import FloatArray
 
-RATINGS_AT_ONCE = 50
 BELOW_WHICH_NOT = math.nextafter(0.5, 0)
 """A label applies from a score of 0.5 on, a feature fires above 0: less this, both are one to what counts images."""
 Figures = Mapping[str, "FloatArray"]
@@ -71,31 +72,19 @@ class _Correlate:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._prefix = main_prefix(session)
-        self._config = self._main_scorer()
-        self._scorers = [session.components.build(config) for config in self._of_some_ratings()]
+        self._config, options = self._main_scorer()
+        self._scorers = [session.components.build(replace(self._config, options=one)) for one in options]
 
-    def _main_scorer(self) -> ComponentConfig:
-        """Its configuration, without a split: all images here are held out."""
+    def _main_scorer(self) -> tuple[ComponentConfig, list[Options]]:
+        """Its configuration, and its options for all ratings; all images here are held out."""
         session = self._session
         for config in session.config.scorers:
-            if f"{self._prefix}r" in declared_columns(config, session.manager):
-                whole = {"split": None} if hasattr(config.options, "split") else {}
-                return replace(config, options=config.options.model_copy(update=whole))
+            if f"{self._prefix}r" in declared_columns(config, session.manager) and isinstance(config.options, HoldsOut):
+                return config, list(config.options.on_all_images(session.dataset.ratings))
         raise ConfigError(
-            f"run.rating_images: no scorer of this run declares its column {self._prefix}r, so labels cannot be "
-            "correlated with ratings in the same way; use pearson-bh, or remove the option"
+            f"run.rating_images: no scorer of this run that can hold out images declares its column {self._prefix}r, "
+            "so labels cannot be correlated with ratings in the same way; use pearson-bh, or remove the option"
         )
-
-    def _of_some_ratings(self) -> Iterator[ComponentConfig]:
-        """The scorer for a few ratings at a time: of very many it may keep the strongest correlations only."""
-        options = self._config.options
-        if not hasattr(options, "ratings"):
-            yield self._config
-            return
-        names = list(dict.fromkeys(options.ratings or self._session.dataset.ratings))
-        for start in range(0, len(names), RATINGS_AT_ONCE):
-            some = {"ratings": tuple(names[start : start + RATINGS_AT_ONCE])}
-            yield replace(self._config, options=options.model_copy(update=some))
 
     def of(self, items: Sequence[ImageItem], columns: FloatArray) -> Iterator[tuple[str, Figures]]:
         """Each rating with r, p and the interval of every column `[n_items, n_columns]`, and `n`."""
