@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,8 +16,9 @@ from starlette.routing import Route
 
 from saeviz.formats.wire import NPZ
 from saeviz.pictures.files import picture_file
+from saeviz.serving.bodies import whole_body
 from saeviz.serving.errors import ERRORS
-from saeviz.serving.limits import LONGEST_WAIT, MOST_BYTES, MOST_ITEMS, OneThread, Room
+from saeviz.serving.limits import MOST_BYTES, MOST_ITEMS, OneThread, Room
 from saeviz.serving.service import Service
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureSpace
@@ -28,7 +28,6 @@ VERSIONS = [1]
 PAGE = 1000
 """Images and ids in one answer, at most ten times as many ids."""
 
-_TOO_LONG = HTTPException(413, f"a request may have {MOST_BYTES} bytes")
 T = TypeVar("T")
 
 
@@ -149,23 +148,7 @@ class _Handlers:
         return item
 
     async def _body(self, request: Request) -> bytearray:
-        """The whole body, for which there is room until the answer is sent; one that is too long is not read.
-
-        Its memory is taken at once: many bodies that grow side by side leave holes between them.
-        """
-        length = request.headers.get("content-length", "")
-        size = int(length) if length.isdecimal() else MOST_BYTES
-        if size > MOST_BYTES:
-            raise _TOO_LONG
-        await self.room.take(request, size)
-        body, end, parts = bytearray(size), 0, request.stream()
-        while part := await asyncio.wait_for(anext(parts, b""), LONGEST_WAIT):
-            body[end : end + len(part)] = part
-            end += len(part)
-            if end > MOST_BYTES:
-                raise _TOO_LONG
-        del body[end:]
-        return body
+        return await whole_body(request, self.room, MOST_BYTES)
 
     async def _json(self, request: Request) -> Any:
         try:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from starlette.testclient import TestClient
 
-from saeviz.formats.rundir import RunDir
-from saeviz.pipeline.reading import Grants
-from saeviz.serving.limits import Limited
-from saeviz.serving.live.app import make_live_app
 from saeviz.serving.live.endpoint import Endpoint
-from saeviz.serving.live.opened import Live
+from tests.live import asking, picture_of
 
-FAKES = ["module:saeviz.testing.fakes"]
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = {
     "/api/run": {},
@@ -26,19 +21,22 @@ ASKED = {
     "/api/heatmap": {"feature": "layer1.cls/0", "item": "picture/1", "fine": 0},
     "/api/picture": {"item": "picture/1", "size": 32},
     "/api/neighbours": {"feature": "layer1.cls/0"},
+    "/api/look": {},
     "/api/notes": {},
     "/api/relabel": {"feature": "layer1.cls/0"},
     "/api/openapi.json": {},
 }
 """What is asked of every endpoint, one by one."""
-BODIES = {("put", "/api/notes"): {"feature": "layer1.cls/0", "was": ""}}
+BODIES = {
+    ("put", "/api/notes"): json.dumps({"feature": "layer1.cls/0", "was": ""}),
+    ("post", "/api/look"): picture_of("red"),
+}
 NEEDS_A_GRANT = {("post", "/api/relabel")}
 
 
 @pytest.fixture(scope="module")
 def client(finished_once):
-    live = Live(RunDir.open(finished_once), Grants(FAKES))
-    with TestClient(Limited(make_live_app(live)), base_url="http://localhost") as client:
+    with asking(finished_once) as client:
         yield client
 
 
@@ -62,7 +60,7 @@ def test_all_routes_below_api_are_described_and_no_others(described):
 def test_answers_are_as_described(client, described, path):
     for method, operation in described["paths"][path].items():
         assert operation["summary"].endswith(".")
-        answer = client.request(method, path, params=ASKED[path], json=BODIES.get((method, path)))
+        answer = client.request(method, path, params=ASKED[path], content=BODIES.get((method, path)))
         if (method, path) in NEEDS_A_GRANT:
             assert answer.status_code == 422, answer.text
             continue
@@ -78,8 +76,8 @@ def test_every_endpoint_is_asked_here(described):
 
 
 @pytest.mark.parametrize("path", ASKED)
-def test_what_is_not_described_is_refused(client, path):
-    method = "post" if ("post", path) in NEEDS_A_GRANT else "get"
+def test_what_is_not_described_is_refused(client, described, path):
+    method = next(iter(described["paths"][path]))
     answer = client.request(method, path, params={**ASKED[path], "colour": "red"})
     assert answer.status_code == 400
     assert "nothing called 'colour'" in answer.json()["error"]

@@ -126,6 +126,11 @@ class Live:
         """Read the labels again when they are next needed."""
         self.run.__dict__.pop("labels", None)
 
+    def largest(self, feature: Feature) -> float:
+        """The largest activation of a feature on an image of the run, 0 if it never fires."""
+        _, values = self.by_feature.images_of(feature.space_name, feature.index)
+        return float(values[0]) if len(values) else 0.0
+
     def close(self) -> None:
         """Close the components, and remove what was written to be served."""
         self.session.close()

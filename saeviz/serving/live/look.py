@@ -1,0 +1,144 @@
+"""An image of one's own: its features, where they fire, the ratings that are predicted, and its nearest images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from saeviz.contract.combined import field_of_view
+from saeviz.contract.roles import FeatureExtractor, HeatmapExtractor
+from saeviz.formats.packed import packed_map
+from saeviz.formats.plain import one_line
+from saeviz.pipeline.blame import blaming
+from saeviz.results.heatmaps import heatmaps_by
+from saeviz.serving.bodies import whole_body
+from saeviz.serving.limits import Room
+from saeviz.serving.live.asked import Json
+from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, WHOLE, Endpoint, fields, listed, maybe
+from saeviz.serving.live.heatmaps import MAP_FIELDS
+from saeviz.serving.live.nearest import NEAREST_FIELDS, by_embeddings, by_features, embedding_of
+from saeviz.serving.live.neighbours import named, strongest
+from saeviz.serving.live.opened import Live
+from saeviz.serving.live.predicted import PREDICTIONS, Predictions
+from saeviz.values.decoding import open_picture, size_of
+from saeviz.values.errors import DataError, ImageError
+from saeviz.values.features import Feature, FeatureSpace
+from saeviz.values.images import ImageItem
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from saeviz.typing import CSR
+
+MOST_BYTES = 32 * 2**20
+MOST_PIXELS = 64_000_000
+STRONGEST = 12
+"""Features of each space that an answer has."""
+LOOKED = fields(
+    size=listed(WHOLE),
+    spaces=listed(
+        fields(
+            "`largest` is the feature's largest activation on an image of the run, `map` where it fires.",
+            space=TEXT,
+            n_active=WHOLE,
+            features=listed(fields(**NAMED, value=NUMBER, largest=NUMBER, map=maybe(fields(**MAP_FIELDS)))),
+            maps_missing=TEXT,
+        )
+    ),
+    ratings=PREDICTIONS,
+    ratings_missing=TEXT,
+    **NEAREST_FIELDS,
+)
+
+
+def picture_in(data: bytes) -> Image:
+    """The decoded picture of an uploaded file; `ImageError` says why it cannot be read, or that it is too large."""
+    size = size_of(data)
+    if size is not None and size[0] * size[1] > MOST_PIXELS:
+        raise ImageError(f"the picture has {size[0]} x {size[1]} pixels; {MOST_PIXELS:,} are read at most")
+    try:
+        return open_picture(data)
+    except ImageError as error:
+        raise ImageError(f"the picture cannot be read: {error}") from error
+
+
+def features_in(live: Live, item: ImageItem) -> dict[FeatureSpace, CSR]:
+    """The features of an image that is not of the run, `[1, n_features]` in each space."""
+    extractor, known = _extractor(live), live.run.spaces
+    with blaming(_who(live), log=None):
+        found = {batch.space: batch.matrix for batch in extractor.extract([item])}
+    if missing := [str(space) for space in known if space not in found]:
+        raise DataError(f"the extractor gives no features of this picture in {', '.join(missing)}")
+    return {space: found[space] for space in known}
+
+
+def strongest_in(live: Live, item: ImageItem, rows: Mapping[FeatureSpace, CSR]) -> list[dict[str, Any]]:
+    """The strongest features of each space with their maps; see `LOOKED`."""
+    found = []
+    for space, row in rows.items():
+        best = [(space.feature(int(row.indices[one])), float(row.data[one])) for one in strongest(row.data, STRONGEST)]
+        maps, missing = maps_of(live, item, [feature for feature, _ in best])
+        features = [
+            named(live.run, feature, value=value, largest=live.largest(feature), map=maps.get(feature))
+            for feature, value in best
+        ]
+        found.append({"space": str(space), "n_active": int(row.nnz), "features": features, "maps_missing": missing})
+    return found
+
+
+def maps_of(live: Live, item: ImageItem, features: list[Feature]) -> tuple[dict[Feature, dict[str, Any]], str]:
+    """Where features of one space fire on a picture, as heatmaps are stored; the reason if there are no maps."""
+    extractor = _extractor(live)
+    if not features or not isinstance(extractor, HeatmapExtractor):
+        return {}, "" if not features else "the extractor of this run makes no heatmaps"
+    try:
+        with blaming(_who(live), log=None):
+            maps = heatmaps_by(extractor, "of this run", features, item, fine=False)
+            box = field_of_view(extractor, item, features[0])
+    except DataError as error:
+        return {}, one_line(str(error))
+    return {feature: packed_map(values, box, item.open().size) for feature, values in maps.items()}, ""
+
+
+def routes(live: Live) -> list[Endpoint]:
+    """`POST /api/look` with an image file."""
+    room, predictions = Room(), Predictions(live.run, live.rundir)
+
+    def by_model(data: bytes) -> tuple[tuple[int, int], Any, list[dict[str, Any]], Any]:
+        picture = picture_in(data)
+        item = ImageItem("your image", lambda: picture)
+        rows = features_in(live, item)
+        return picture.size, rows, strongest_in(live, item, rows), embedding_of(live, item)
+
+    def by_store(rows: Mapping[FeatureSpace, CSR], embedding: Any) -> dict[str, Any]:
+        nearest = by_embeddings(live.run, embedding) if embedding is not None else None
+        return {
+            "ratings": predictions.of(rows),
+            "ratings_missing": predictions.missing,
+            **(nearest or by_features(live.run, rows)),
+        }
+
+    async def look(request: Request) -> Response:
+        body = await whole_body(request, room, MOST_BYTES)
+        if not body:
+            raise HTTPException(400, "send an image file as the body of the request")
+        size, rows, spaces, embedding = await live.with_model(by_model, bytes(body))
+        rest = await live.with_store(by_store, rows, embedding)
+        return Json({"size": list(size), "spaces": spaces, **rest})
+
+    file = {"image/*": {"type": "string", "contentMediaType": "image/*", "description": "An image file."}}
+    summary = "Look at an image that is not of the run; it is kept nowhere."
+    return [Endpoint("/api/look", look, summary, method="POST", body=file, answer=LOOKED)]
+
+
+def _extractor(live: Live) -> FeatureExtractor:
+    extractor: FeatureExtractor = live.run.component("extractor")
+    return extractor
+
+
+def _who(live: Live) -> str:
+    return f"extractor: {live.session.config.extractor.use}"
