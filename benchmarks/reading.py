@@ -28,6 +28,10 @@ from saeviz.formats.rundir import RunDir
 SPACES = [saeviz.FeatureSpace(layer, tokens, 49_152) for layer in (7, 9, 11) for tokens in ("cls", "patch-max")]
 RATINGS = ("beauty", "arousal", "valence")
 N_IMAGES, TOP_IMAGES, SELECTED = 300, 20, 200
+PICTURES = 2000
+"""Different ones; of more images some have the same picture."""
+ROWS = 1000
+"""Images written to the store at once."""
 BASELINE = """
 import sys, pandas
 for name in ("scores", "correlations", "top_images"):
@@ -39,16 +43,21 @@ print(saeviz.component("reporter", "html").write(saeviz.open_run(sys.argv[1])))
 """
 
 
-def make_run(folder: Path, spaces: Sequence[saeviz.FeatureSpace] = SPACES, n_images: int = N_IMAGES) -> Path:
+def make_run(
+    folder: Path, spaces: Sequence[saeviz.FeatureSpace] = SPACES, n_images: int = N_IMAGES, n_active: int = 49
+) -> Path:
     """The run directory, without a model or a run: tables, pictures, features of the images."""
     random = np.random.default_rng(0)
     ids = [f"picture-{number:04}.png" for number in range(n_images)]
     (folder / "pictures").mkdir()
-    for item_id in ids:
+    for number, item_id in enumerate(ids):
+        if number >= PICTURES:  # another name of one that is there
+            (folder / "pictures" / item_id).hardlink_to(folder / "pictures" / ids[number % PICTURES])
+            continue
         pixels = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "pictures" / item_id)
     rundir = RunDir.create(folder / "run")
-    _write_features(rundir, spaces, ids, random)
+    _write_features(rundir, spaces, ids, random, n_active)
     rundir.write_table(rundir.items, pd.DataFrame({"item_id": ids, "fingerprint": ""}))
     rundir.write_table(rundir.scores, pd.concat([_scores(space, random) for space in spaces], ignore_index=True))
     tables = [_correlations(space, rating, random) for space in spaces for rating in RATINGS]
@@ -63,15 +72,25 @@ def make_run(folder: Path, spaces: Sequence[saeviz.FeatureSpace] = SPACES, n_ima
 
 
 def _write_features(
-    rundir: RunDir, spaces: Sequence[saeviz.FeatureSpace], ids: list[str], random: np.random.Generator
+    rundir: RunDir,
+    spaces: Sequence[saeviz.FeatureSpace],
+    ids: list[str],
+    random: np.random.Generator,
+    n_active: int,
 ) -> None:
-    from scipy.sparse import random_array
+    """On every image some features fire: a few on very many images, most on few."""
+    from scipy.sparse import csr_array
 
     store = saeviz.component("store", "npz", context=saeviz.Context(workdir=rundir.features))
     for space in spaces:
-        shape = (len(ids), space.n_features)
-        matrix = random_array(shape, density=0.001, format="csr", dtype=np.float32, rng=random)
-        store.write(saeviz.FeatureBatch(space, tuple(ids), matrix))
+        for start in range(0, len(ids), ROWS):
+            part = ids[start : start + ROWS]
+            columns = (space.n_features * random.random((len(part), n_active)) ** 3).astype(np.int64)
+            values = random.exponential(size=columns.size).astype(np.float32)
+            starts = np.arange(len(part) + 1) * n_active
+            matrix = csr_array((values, columns.ravel(), starts), shape=(len(part), space.n_features))
+            matrix.sum_duplicates()
+            store.write(saeviz.FeatureBatch(space, tuple(part), matrix))
     store.close()
 
 
