@@ -101,11 +101,11 @@ def serve(
         given = granted(**grants)
         app = _api(source, assignments, given) if api else _live(source, given, labeler_file)
         address = f"[{host}]" if ":" in host else host
-        say(f"http://{address}:{listening.getsockname()[1]}")
         whom = "clients that have the token" if token else "this machine only"
         how = "" if api or not token else "; in a browser, open /?token=TOKEN first"
-        tell(f"serving {source} for {whom}{how}; stop with Ctrl-C")
         try:
+            say(f"http://{address}:{listening.getsockname()[1]}")
+            tell(f"serving {source} for {whom}{how}; stop with Ctrl-C")
             serve_app(Guard(Limited(app), token, pages=not api), listening)
         except KeyboardInterrupt:
             tell("stopped")
@@ -136,7 +136,9 @@ def _live(source: str, grants: Grants, labeler_file: Path | None) -> ASGIApp:
 
     rundir = RunDir.open(Path(source))
     labeler = _labeler(rundir, grants.plugins, labeler_file) if labeler_file else None
-    return make_live_app(Live(rundir, grants, labeler))
+    live = Live(rundir, grants, labeler)
+    tell_problems(live.session.manager)
+    return make_live_app(live)
 
 
 def _labeler(rundir: RunDir, plugins: Sequence[str] | None, run_file: Path) -> Callable[[], Session]:

@@ -86,6 +86,17 @@ def test_an_image_has_its_features_most_active_first(client, run):
     assert np.all(np.diff(values) <= 0)
 
 
+def test_an_image_has_those_most_like_it(client, run):
+    near = client.get("/api/image", params={"item": run.items[3].item_id}).json()["nearest"]
+    units = run.embeddings / np.linalg.norm(run.embeddings, axis=1, keepdims=True)
+    alike = units @ units[3]
+    assert [one["item"] for one in answer["nearest"]] == [run.items[one["place"]].item_id for one in answer["nearest"]]
+    assert len(answer["nearest"]) == 12
+    np.testing.assert_allclose(
+        sorted(np.delete(alike, 3))[::-1][:12], [one["cosine"] for one in answer["nearest"]], 1e-5
+    )
+
+
 @pytest.mark.parametrize("size", [16, 32])
 def test_a_picture_is_made_small(client, run, size):
     answer = client.get("/api/picture", params={"item": run.items[0].item_id, "size": size})

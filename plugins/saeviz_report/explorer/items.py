@@ -22,13 +22,16 @@ TOGETHER = 1_000
 """Rows of similarities in memory at once."""
 
 
-def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail], ratings: Collection[str]) -> dict[str, Any]:
-    """All that is known of the images, in the order of `run.items`, but of their ratings only these."""
+def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail] | None, ratings: Collection[str]) -> dict[str, Any]:
+    """All that is known of the images, in the order of `run.items`, but of their ratings only these.
+
+    Where `thumbnails` are None a host has pictures and similar images.
+    """
     ids = [item.item_id for item in run.items]
     table = run.images_table.reindex(ids)
     groups = [item.group or "" for item in run.items]
-    shown: list[Sequence[Any] | None] = [thumbnails.get(item_id) for item_id in ids]
-    nearest = _nearest_of(run)
+    shown: list[Sequence[Any] | None] = [(thumbnails or {}).get(item_id) for item_id in ids]
+    nearest = None if thumbnails is None else _nearest_of(run)
     return {
         "ids": ids,
         "thumbnails": shown,

@@ -100,7 +100,7 @@ class ExplorerReport:
         for number, column in enumerate(columns_of(run, rows, method.correlations, ratings)):
             data.write(f"columns/{number}", column.values)
             heads.append(column.head)
-        data.write("items", items_of(run, pictures or {}, ratings))
+        data.write("items", items_of(run, pictures, ratings))
         data.write("labels", label_cards(run, rows))
         matrix = None if is_live else activations_of(run, rows)
         for blocks in (by_feature, by_image) if matrix is not None else ():

@@ -25,8 +25,11 @@ BYTES_OF_PICTURES = 64 * 2**20
 PICTURES_AT_ONCE = 2
 
 
-def features_of(live: Live, item: ImageItem) -> dict[str, Any]:
-    """The features that fire on an image, most active first: rows of the table of features, and activations."""
+NEAREST = 12
+
+
+def about_image(live: Live, item: ImageItem) -> dict[str, Any]:
+    """The features that fire on an image, most active first, as rows of the table of features, and similar images."""
     rows: list[Any] = [np.zeros(0, np.uint32)]
     values: list[Any] = [np.zeros(0, np.float32)]
     for name, space in live.spaces.items():
@@ -36,7 +39,24 @@ def features_of(live: Live, item: ImageItem) -> dict[str, Any]:
             values.append(matrix.data.astype(np.float32))
     joined, strengths = np.concatenate(rows), np.concatenate(values)
     order = np.lexsort((joined, -strengths))
-    return {"item": item.item_id, "features": packed(joined[order]), "values": packed(strengths[order])}
+    return {
+        "item": item.item_id,
+        "features": packed(joined[order]),
+        "values": packed(strengths[order]),
+        "nearest": nearest(live, item),
+    }
+
+
+def nearest(live: Live, item: ImageItem) -> list[dict[str, Any]]:
+    """The images most like this one by the cosine of their embeddings, most alike first; none without embeddings."""
+    place, directions = live.places[item.item_id], live.directions
+    if directions is None or not directions[place].any():
+        return []
+    alike = directions @ directions[place]
+    alike[place] = -np.inf
+    found = np.argsort(-alike, kind="stable")[:NEAREST]
+    near = [other for other in found.tolist() if other != place and directions[other].any()]
+    return [{"item": live.run.items[one].item_id, "place": one, "cosine": float(alike[one])} for one in near]
 
 
 def small_picture(item: ImageItem, size: int) -> bytes:
@@ -64,7 +84,7 @@ def routes(live: Live) -> list[Endpoint]:
     pictures, kept = Threads(PICTURES_AT_ONCE), Recent(BYTES_OF_PICTURES)
 
     async def image(request: Request) -> Response:
-        return Json(await live.with_store(features_of, live, item_of(live, request)))
+        return Json(await live.with_store(about_image, live, item_of(live, request)))
 
     async def picture(request: Request) -> Response:
         item, size = item_of(live, request), SIZE.number(request)

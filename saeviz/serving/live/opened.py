@@ -21,12 +21,12 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.results.reporter import HasViewer
 from saeviz.results.run import Run
 from saeviz.serving.limits import OneThread
-from saeviz.values.errors import ConfigError
+from saeviz.values.errors import ConfigError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
-    from saeviz.typing import FloatArray
+    from saeviz.typing import Float32Array, FloatArray
 
 REPORTER = "explorer"
 """The reporter whose page is shown."""
@@ -102,6 +102,22 @@ class Live:
     def places(self) -> dict[str, int]:
         """The place of each image among the images of the run, by its id."""
         return {item.item_id: place for place, item in enumerate(self.run.items)}
+
+    @cached_property
+    def directions(self) -> Float32Array | None:
+        """The embeddings of the images at length 1, zeros where one is missing; None in a run without embeddings."""
+        import numpy as np
+
+        try:
+            found = Run(
+                self.rundir, lambda: self.session
+            ).embeddings  # of a run of its own, so that they are there once
+        except RunDirError:
+            return None
+        np.nan_to_num(found, copy=False, posinf=0, neginf=0)
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        found /= np.where(lengths == 0, 1, lengths)
+        return found
 
     def item(self, item_id: str) -> ImageItem | None:
         """The image with this id, None if the run has none."""

@@ -26,6 +26,13 @@
       rows.length > shown ? el("p", {}, el("button", { type: "button", "data-key": "more", onclick: () => state.set({ shown: String(shown + 2 * A_PAGE) }, { replace: true }) }, `Show more of the other ${number(rows.length - shown)}`)) : null];
   };
 
+  /** The images most like one, by its place; without embeddings none. */
+  async function nearest(items, item) {
+    if (saeviz.live) return (await saeviz.live.once("image", { item: items.ids[item] })).nearest.map((one) => one.place);
+    if (!items.nearest) return [];
+    return [...saeviz.unpack(items.nearest).subarray(item * items.n_nearest, (item + 1) * items.n_nearest)].filter((other) => other !== item);
+  }
+
   saeviz.imageView = async (features) => {
     const items = await need("items");
     const id = state.get("image");
@@ -39,7 +46,7 @@
     const group = items.groups ? saeviz.column(items.groups).at(item) : "";
     const numbers = items.numbers.map(([name, packed]) => line(name, number(saeviz.column(packed).at(item))));
     const texts = items.metadata.map(([name, packed]) => [name, saeviz.column(packed).at(item)]).filter(([, text]) => text !== "");
-    const near = items.nearest ? [...saeviz.unpack(items.nearest).subarray(item * items.n_nearest, (item + 1) * items.n_nearest)].filter((other) => other !== item) : [];
+    const near = await nearest(items, item);
     return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images")),
       el("h2", {}, said(id, 300)),
       el("div", { class: "two" },
