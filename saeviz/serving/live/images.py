@@ -14,7 +14,7 @@ from saeviz.formats.packed import packed
 from saeviz.pictures.rgb import to_rgb
 from saeviz.serving.limits import Recent, Threads
 from saeviz.serving.live.asked import ITEM, Json, item_of
-from saeviz.serving.live.endpoint import PACKED, TEXT, Endpoint, Whole, fields
+from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, WHOLE, Endpoint, Whole, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import ImageError
 from saeviz.values.images import ImageItem
@@ -23,9 +23,8 @@ SIZE = Whole("size", "the most pixels that it is high", otherwise=208, least=16,
 BYTES_OF_PICTURES = 64 * 2**20
 """Of small pictures in memory."""
 PICTURES_AT_ONCE = 2
-
-
 NEAREST = 12
+"""Similar images that an answer names."""
 
 
 def about_image(live: Live, item: ImageItem) -> dict[str, Any]:
@@ -71,11 +70,13 @@ def small_picture(item: ImageItem, size: int) -> bytes:
     return buffer.getvalue()
 
 
-FEATURES = fields(
-    "The features that fire on it, most active first: rows of a table of all features, space after space.",
+ANSWER = fields(
+    "The features that fire on it, most active first: rows of a table of all features, space after space; the images "
+    "most like it by the embeddings of the run, and their places among its images.",
     item=TEXT,
     features=PACKED,
     values=PACKED,
+    nearest=listed(fields(item=TEXT, place=WHOLE, cosine=NUMBER)),
 )
 
 
@@ -92,6 +93,12 @@ def routes(live: Live) -> list[Endpoint]:
         return Response(data, media_type="image/webp")
 
     return [
-        Endpoint("/api/image", image, "Which features fire on an image.", query=[ITEM], answer=FEATURES),
+        Endpoint(
+            "/api/image",
+            image,
+            "Which features fire on an image; similar images.",
+            query=[ITEM],
+            answer=ANSWER,
+        ),
         Endpoint("/api/picture", picture, "The picture, made small.", query=[ITEM, SIZE], answer="image/webp"),
     ]

@@ -109,10 +109,9 @@ class Live:
         import numpy as np
 
         try:
-            found = Run(
-                self.rundir, lambda: self.session
-            ).embeddings  # of a run of its own, so that they are there once
-        except RunDirError:
+            found = Run(self.rundir, lambda: self.session).embeddings  # `self.run` would keep them, too
+        except RunDirError as error:
+            logger.info("no similar images: %s", error)
             return None
         np.nan_to_num(found, copy=False, posinf=0, neginf=0)
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
