@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from saeviz.cache.contents import Contents
-from saeviz.config.schema import SINGLE, ComponentConfig, RunConfig
+from saeviz.config.schema import EXTRACTORS, LISTS, SINGLE, ComponentConfig, RunConfig
 from saeviz.contract.combined import combined
 from saeviz.contract.context import Context
 from saeviz.contract.roles import (
@@ -150,11 +150,9 @@ class Components:
 
     def _folder(self, config: ComponentConfig) -> str:
         """The folder of a scorer or reporter; if there are several, each has its own, named after it."""
-        together = [
-            one
-            for one in (*self.config.extractors, *self.config.scorers, *self.config.reporters)
-            if one.role == config.role
-        ]
+        # Only the tables of its role are resolved: of a run that is read, others may be damaged.
+        table = f"{config.role}s"
+        together = getattr(self.config, table) if table in (EXTRACTORS, *LISTS) else ()
         if len(together) < 2:
             return config.role
         alike = [one.place for one in together if (one.use, one.name) == (config.use, config.name)]

@@ -5,6 +5,7 @@
   const { el, said, state } = saeviz;
   const VIEWS = { overview: ["Overview", saeviz.overview], features: ["Features", saeviz.featuresView], images: ["Images", saeviz.imagesView], image: [null, saeviz.imageView], lists: ["Lists", saeviz.listsView] };
   const VERSION = 1;
+  const WITHOUT = { pictures: "Pictures and ratings are not available: ", model: "The model is not available, so there are no heatmaps: " };
   let [features, shown, turn] = [null, null, 0];
 
   const main = document.getElementById("main");
@@ -71,6 +72,7 @@
     document.title = `${saeviz.plainly(run.title, 80)} – saeviz`;
     document.getElementById("title").replaceChildren(said(run.title, 120));
     document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([, [title]]) => title).map(([name, [title]]) => el("a", { "data-view": name, href: "#" }, title)));
+    for (const [what, reason] of Object.entries(saeviz.live?.about.missing ?? {})) main.before(el("p", { class: "warnings" }, WITHOUT[what] ?? what, said(reason, 400)));
     window.addEventListener("hashchange", () => show().catch(failed));
     await show();
     document.documentElement.dataset.ready = "yes";

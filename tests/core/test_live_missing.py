@@ -1,0 +1,61 @@
+"""A served run of which parts are not there: what is left works, and the rest is said in a sentence."""
+
+from __future__ import annotations
+
+import shutil
+
+import httpx
+import pytest
+
+import saeviz
+from tests.conftest import FAKE_RUN
+from tests.service import Served
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("missing")
+    (folder / "fake.toml").write_text(FAKE_RUN)
+    return saeviz.run(folder / "fake.toml")
+
+
+@pytest.fixture(scope="module")
+def client(run):
+    """Served without the plugin of the images, the extractor and the embeddings, and then the store goes, too."""
+    served = Served(run.dir, token=None)
+    shutil.rmtree(run.dir / "features")
+    with httpx.Client(base_url=served.url, trust_env=False, timeout=60) as client:
+        yield client
+    assert "Traceback" not in served.stop()
+
+
+def test_it_is_said_what_is_missing(client, run):
+    about = client.get("/api/run").json()
+    assert about["n_images"] == 24
+    assert about["ratings"] == run.ratings
+    assert "no plugin offers the images 'fake-images'" in about["missing"]["pictures"]
+    assert "no plugin offers the extractor 'fake-extractor'" in about["missing"]["model"]
+
+
+def test_the_page_and_the_features_are_there(client, run):
+    assert client.get("/").status_code == 200
+    top = client.get("/api/feature", params={"feature": f"{run.spaces[0]}/7"}).json()["top"]
+    ids = run.fingerprints.keys()
+    assert top
+    assert all(one["item"] in ids for one in top)
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/api/picture", "no plugin offers the images"),
+        ("/api/image", "features"),
+        ("/api/heatmap", "no plugin offers the extractor"),
+    ],
+)
+def test_what_needs_them_says_so(client, run, path, word):
+    query = {"item": next(iter(run.fingerprints)), "feature": f"{run.spaces[0]}/7"}
+    query = query if path == "/api/heatmap" else {"item": query["item"]}
+    answer = client.get(path, params=query)
+    assert answer.status_code in (422, 500)
+    assert word in answer.json()["error"], answer.text
