@@ -1,4 +1,4 @@
-"""The explorer on a made-up run of three spaces of 49,152 features and 2,000 images: writing it, and using it.
+"""The report on a made-up run of three spaces of 49,152 features and 2,000 images: writing it, and using it.
 
 Writing is compared with `pandas.read_parquet` of the run's tables, whole. Each use is timed in a headless Chromium
 without a graphics processor, from `file://`, and compared with opening a page that has nothing on it. Needs `chromium`
@@ -19,7 +19,7 @@ from tests.browser.conftest import Browser
 
 REPORT = """
 import sys, saeviz
-print(saeviz.component("reporter", "explorer").write(saeviz.open_run(sys.argv[1])))
+print(saeviz.component("reporter", "html").write(saeviz.open_run(sys.argv[1])))
 """
 MAKE = """
 import pathlib, sys
@@ -67,7 +67,7 @@ def main() -> None:
         print(f"all tables, pandas  {base[0]:6.1f} s, peak {base[1]:5.0f} MiB")
         ratio = written[0] / base[0]
         print(f"writing             {written[0]:6.1f} s, {ratio:.1f} of that; peak {written[1]:5.0f} MiB")
-        size = sum(path.stat().st_size for path in (run / "explorer").rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in (run / "report").rglob("*") if path.is_file())
         print(f"size                {size / 2**20:6.0f} MiB")
         empty = Path(folder) / "empty.html"
         empty.write_text("<!doctype html><html data-ready=yes><p>nothing")
@@ -76,7 +76,7 @@ def main() -> None:
             tab.open(empty)
             nothing = tab.run(READY)
             print(f"{'an empty page':26} {nothing:7.0f} ms")
-            tab.open(run / "explorer" / "index.html")
+            tab.open(run / "report" / "index.html")
             _print("overview", tab.run(READY), nothing)
             for name, what in USES.items():
                 _print(name, tab.run(TIMED % what), nothing)

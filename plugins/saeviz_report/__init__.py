@@ -1,4 +1,4 @@
-"""Reports of a run: one page that opens from disk, and what a paper needs."""
+"""Reports of a run: pages that open from disk, and what a paper needs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ import saeviz
 
 
 class HtmlOptions(saeviz.Options):
-    """What the page shows."""
+    """What the report shows, and how it is written."""
 
     title: str | None = Field(None, description="heading of the page; default: the name of the run directory")
-    top_images: int = Field(8, ge=1, le=100, description="number of most activating images shown for each feature")
-    thumbnail_size: int = Field(160, ge=32, le=1024, description="height of a thumbnail in pixels")
-
-
-class ExplorerOptions(saeviz.Options):
-    """What the explorer shows, and how it is written."""
-
-    title: str | None = Field(None, description="heading of the page; default: the name of the run directory")
+    top_images: int = Field(12, ge=1, le=100, description="number of most activating images shown for each feature")
     thumbnail_size: int = Field(208, ge=32, le=1024, description="height of a picture in pixels")
     heatmaps: int = Field(
         0,
@@ -33,7 +26,7 @@ class ExplorerOptions(saeviz.Options):
         ),
     )
     single_file: bool = Field(
-        default=False, description="whether to write a single file to share, `explorer.html`, instead of a folder"
+        default=False, description="whether to write a single file to share, `report.html`, instead of a folder"
     )
 
 
@@ -47,18 +40,12 @@ class PaperOptions(saeviz.Options):
 
 @saeviz.hookimpl
 def saeviz_reporters() -> Iterable[saeviz.ReporterSpec]:
-    """The reporters `html`, `explorer` and `paper`."""
+    """The reporters `html` and `paper`."""
     yield saeviz.ReporterSpec(
         name="html",
-        summary="a self-contained page: summary, selected features and their images",
+        summary="a page of every feature and image to look through: overview, filters, plots, cards, lists",
         options=HtmlOptions,
-        factory="saeviz_report.reporter:HtmlReport",
-    )
-    yield saeviz.ReporterSpec(
-        name="explorer",
-        summary="every feature and image of the run to look through: filters, plots, cards, lists",
-        options=ExplorerOptions,
-        factory="saeviz_report.explorer.reporter:ExplorerReport",
+        factory="saeviz_report.explorer.reporter:HtmlReport",
     )
     yield saeviz.ReporterSpec(
         name="paper",

@@ -26,6 +26,15 @@ def sentences(run: saeviz.Run, method: Method) -> list[list[Part]]:
     return [*(one for part in parts for one in part), *_selection(run, config), *_names(run, config), *_end(run)]
 
 
+def paragraph(run: saeviz.Run, method: Method) -> str:
+    """The paragraph as plain text; works are cited by authors and year."""
+
+    def name(cited: Sequence[Citation]) -> str:
+        return f"({'; '.join(citation.authors.replace(' (', ', ').rstrip(')') for citation in cited)})"
+
+    return written(sentences(run, method), method.citations, name, str)
+
+
 def written(
     found: Sequence[Sequence[Part]],
     citations: Sequence[Citation],
@@ -53,8 +62,8 @@ def _images(run: saeviz.Run) -> Iterator[list[Part]]:
 
 
 def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
-    made_by = run.manifest["stages"].get("extract", {}).get("provenance", {})
-    model = made_by.get("model")
+    record = (run.manifest.get("stages") or {}).get("extract") or {}
+    model = (record.get("provenance") or {}).get("model")
     uses = " and ".join(dict.fromkeys(str(one.get("use")) for one in extractors_of(config)))
     sizes = sorted({space.n_features for space in run.spaces})
     text = f"Features are those of sparse autoencoders, read by saeviz {saeviz.__version__} (extractor {uses}"

@@ -12,8 +12,8 @@ from saeviz.toolkit.files import read_regular, write_atomic, write_csv
 from saeviz_report import PaperOptions, latex
 from saeviz_report.hashes import file_table
 from saeviz_report.method import Method, method_of
-from saeviz_report.methods_text import sentences, written
-from saeviz_report.rows import FeatureRow, feature_table
+from saeviz_report.methods_text import paragraph, sentences, written
+from saeviz_report.rows import FeatureRow, feature_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Paper:
         folder = self.options.folder or run.dir / "paper"
         method = method_of(run)
         self._write_methods(run, method, folder)
-        rows = feature_table(run, method, {choice.feature: [] for choice in run.selected}).rows
+        rows = feature_rows(run, method)
         columns = _FEATURE if any(row.note.label for row in rows) else [name for name in _FEATURE if name != _BY_HAND]
         features, relations = _frame(map(_feature, rows), columns), _frame(_relations(rows), ())
         write_csv(folder / "features.csv", features)
@@ -68,11 +68,8 @@ class Paper:
         def cite(cited: Sequence[Any]) -> str:
             return rf"\citep{{{','.join(keys[citation] for citation in cited)}}}"
 
-        def name(cited: Sequence[Any]) -> str:
-            return f"({'; '.join(citation.authors.replace(' (', ', ').rstrip(')') for citation in cited)})"
-
         write_atomic(folder / "methods.tex", written(found, method.citations, cite, latex.escaped_part))
-        write_atomic(folder / "methods.txt", written(found, method.citations, name, str))
+        write_atomic(folder / "methods.txt", paragraph(run, method))
         write_atomic(folder / "references.bib", latex.bibtex(method.citations))
 
 

@@ -87,7 +87,6 @@ class Summary:
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     notes: Sequence[str]
-    has_explorer: bool
 
 
 def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
@@ -110,7 +109,6 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         config=config,
         versions=run.manifest.get("versions") or {},
         notes=_notes(run, correlations, config, labelled),
-        has_explorer=(run.dir / "explorer" / "index.html").is_file(),
     )
 
 
@@ -272,7 +270,7 @@ def _monosemanticity(facts: Mapping[str, Any]) -> list[str]:
 def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any], labelled: int) -> list[str]:
     notes = []
     if not run.items:
-        notes.append("No image has features: see the failures below, and images.path in the run file.")
+        notes.append("No image has features: see the failures in the overview, and images.path in the run file.")
     if not run.ratings:
         notes.append("The images have no ratings, so there are no correlations.")
     elif "r" not in correlations:
@@ -283,7 +281,7 @@ def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any
             f"All features were tested with all {len(run.ratings):,} ratings. The tables keep the strongest "
             f"{plain(of_all['kept_per_rating'])} correlations of each rating, the strongest "
             f"{plain(of_all['kept_per_feature'])} of each feature, and for each feature the number of ratings with "
-            f"which it is significantly correlated. The page lists the {MOST_RATINGS} ratings with the strongest "
+            f"which it is significantly correlated. The report lists the {MOST_RATINGS} ratings with the strongest "
             "correlations."
         )
     if "monosemanticity" not in run.scores:

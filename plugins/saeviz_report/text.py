@@ -1,8 +1,7 @@
-"""How values are written on the page."""
+"""How values are written for people."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -32,18 +31,6 @@ def signed(value: float | None, digits: int = 2) -> str:
     return NO_VALUE if value is None else f"{value:+.{digits}f}".replace("-", _MINUS)
 
 
-def fixed(value: float | None, digits: int = 2) -> str:
-    """A number with a fixed number of digits."""
-    return NO_VALUE if value is None else f"{value:.{digits}f}".replace("-", _MINUS)
-
-
-def probability(value: float | None) -> str:
-    """A p or q as it stands after its name: `= 0.012`, or `< 0.001`."""
-    if value is None:
-        return NO_VALUE
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
-
-
 def exact(value: float | None) -> str:
     """A p or q with two digits however small."""
     return NO_VALUE if value is None else f"{value:.2g}".replace("-", _MINUS)
@@ -71,11 +58,6 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def as_json(value: Any) -> str:
-    """Indented JSON; what JSON has no form for as text."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def _nested(value: Any) -> str:

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 import saeviz
-from saeviz_report import ExplorerOptions
-from saeviz_report.explorer.reporter import ExplorerReport
-from tests.browser.test_explorer_by_keyboard import press
-from tests.browser.test_explorer_in_browser import CARD, HOSTILE, Tab
+from saeviz_report import HtmlOptions
+from saeviz_report.explorer.reporter import HtmlReport
+from tests.browser.test_report_by_keyboard import press
+from tests.browser.test_report_in_browser import CARD, HOSTILE, Tab
 from tests.conftest import FAKE_RUN
 
 KINDS = ("animal", "object", "person")
@@ -41,7 +41,7 @@ class WithKinds(saeviz.Run):
 
 @pytest.fixture(scope="module")
 def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    path = tmp_path_factory.mktemp("explorer") / "fake.toml"
+    path = tmp_path_factory.mktemp("report") / "fake.toml"
     path.write_text(FAKE_RUN)
     finished = saeviz.run(path)
     finished.__class__ = WithKinds
@@ -50,7 +50,7 @@ def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> sa
 
 @pytest.fixture(scope="module")
 def page(run: saeviz.Run) -> Path:
-    return ExplorerReport(ExplorerOptions(), saeviz.Context()).write(run)
+    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
 
 
 @pytest.fixture

@@ -1,55 +1,94 @@
-"""The HTML report in a real browser, made from a real run of components that need no model."""
+"""The report in a real browser, opened from disk, made from a real run of components that need no model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import saeviz
 from saeviz_report import HtmlOptions
-from saeviz_report.reporter import HtmlReport
+from saeviz_report.explorer.reporter import HtmlReport
+from tests.conftest import FAKE_RUN, FAKES
+from tests.service import Served
+from tests.waiting import PATIENCE
 
-ROWS = "[...document.querySelectorAll('.feature')]"
-SHOWN = f"{ROWS}.filter(row => row.checkVisibility()).map(row => row.dataset.feature)"
+HOSTILE = "<img src=x onerror=window.broken=1><script>window.broken=1</script>\u202e"
+NAMES_OF_COLUMNS = ("__proto__", "constructor", "a|b", "100%7C")
+NAMES = "[...document.querySelectorAll('.rows .id')].map(one => one.textContent)"
+COUNT = "document.getElementById('count').textContent"
+CARD = "document.getElementById('card')"
+OF_THE_GRAPHICS = ("GL Driver Message", "software WebGL")
+"""What Chromium says of a machine without a graphics processor."""
 
 
-class Varied(saeviz.Run):
-    """The run with features of all its spaces in three tiers, named with text that would like to be a script."""
+SETTLED = f"""new Promise((done, failed) => {{
+  const ready = () => document.documentElement.dataset.ready && saeviz.shows === location.hash;
+  const look = () => setTimeout(() => ready() ? done() : look(), 30);
+  setTimeout(() => failed(new Error(document.body.innerText)), {1000 * PATIENCE});
+  look();
+}})"""
+DRAWN = SETTLED.replace("document.documentElement.dataset.ready", "document.querySelector('.scatter')?.dataset.painter")
+CLICK = "[...document.querySelectorAll(%s)].find(one => one.textContent.startsWith(%s)).click()"
+ENTER = """((selector, text, event) => {
+  const box = document.querySelector(selector);
+  box.value = text;
+  box.dispatchEvent(new Event(event));
+})(%s, %s, %s)"""
+DRAG = """((selector, places) => {
+  const over = document.querySelector(selector), box = over.getBoundingClientRect();
+  over.setPointerCapture = () => {};
+  places.forEach(([x, y], i) => over.dispatchEvent(new PointerEvent(
+    i === 0 ? 'pointerdown' : i === places.length - 1 ? 'pointerup' : 'pointermove',
+    {clientX: box.left + x * box.width, clientY: box.top + y * box.height})));
+})(%s, %s)"""
+PAINTED = """(() => {
+  const canvas = document.querySelector('.dots'), flat = document.createElement('canvas');
+  [flat.width, flat.height] = [canvas.width, canvas.height];
+  const pen = flat.getContext('2d');
+  pen.drawImage(canvas, 0, 0);
+  return pen.getImageData(0, 0, flat.width, flat.height).data.some(part => part > 0);
+})()"""
+NO_WEBGL = """HTMLCanvasElement.prototype.getContext = new Proxy(HTMLCanvasElement.prototype.getContext, {
+  apply: (get, canvas, [kind, more]) => kind === 'webgl2' ? null : get.call(canvas, kind, more)
+}), 1"""
 
-    @property
-    def selected(self) -> list[saeviz.Selected]:
-        features = [space.feature(index) for index in (0, 1, 2) for space in self.spaces]
-        return [saeviz.Selected(feature, 1 + number % 3, "") for number, feature in enumerate(features)]
+
+class Hostile(saeviz.Run):
+    """The run with names that would like to be a script."""
 
     @property
     def labels(self) -> Mapping[saeviz.Feature, saeviz.FeatureLabel]:
-        hostile = "<img src=x onerror=window.broken=1><script>window.broken=1</script>"
         return {
-            selected.feature: saeviz.FeatureLabel(f"concept {number}", hostile, (hostile,), hostile, 0.5)
-            for number, selected in enumerate(self.selected[:-1], start=1)
+            chosen.feature: saeviz.FeatureLabel(f"concept {number} {HOSTILE}", HOSTILE, (HOSTILE,), HOSTILE, 0.5)
+            for number, chosen in enumerate(self.selected)
         }
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        return super().scores.assign(**dict.fromkeys(NAMES_OF_COLUMNS, 1.0))
+
+    @property
+    def metadata(self) -> pd.DataFrame:
+        return super().metadata.assign(**{name: f"of {name}" for name in NAMES_OF_COLUMNS})
+
+    @property
+    def images_table(self) -> pd.DataFrame:
+        return super().images_table.assign(**{name: range(len(self.items)) for name in NAMES_OF_COLUMNS})
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    finished = saeviz.run(
-        {
-            "run": {"dir": str(tmp_path_factory.mktemp("browser") / "run")},
-            "images": {"use": "fake-images", "n": 24},
-            "extractor": {"use": "fake-extractor", "tokens": ["cls", "patch-max"]},
-            "store": {"use": "fake-store"},
-            "embeddings": {"use": "fake-embeddings"},
-            "scorers": [{"use": "fake-scorer"}],
-            "selector": {"use": "fake-selector"},
-            "labeler": {"use": "none"},
-            "reporters": [],
-        },
-        plugins=["module:saeviz.testing.fakes"],
-    )
-    finished.__class__ = Varied
+def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    path = tmp_path_factory.mktemp("report") / "fake.toml"
+    path.write_text(FAKE_RUN)
+    finished = saeviz.run(path)
+    finished.__class__ = Hostile
     return finished
 
 
@@ -58,166 +97,290 @@ def page(run: saeviz.Run) -> Path:
     return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
 
 
-def in_page_order(run: saeviz.Run) -> list[saeviz.Selected]:
-    """The strongest relation with any rating first; of what is equal the selector's first."""
-    table = run.correlations
-    r = {selected.feature: saeviz.rows_about(table, [selected.feature])["r"] for selected in run.selected}
-    strongest = {feature: found.abs().max() if found.notna().any() else -1.0 for feature, found in r.items()}
-    return sorted(run.selected, key=lambda selected: -strongest[selected.feature])
+class Tab:
+    """The page in the browser, at the place that its address names."""
 
+    def __init__(self, browser: Any, page: Path) -> None:
+        self.browser = browser
+        browser.open(page)
+        self.settle()
 
-def values(run: saeviz.Run, column: str) -> dict[str, float]:
-    """A score of the selected features, by feature, in the order of the page; `r` is that with the rating warmth."""
-    table = run.scores if column in run.scores else run.correlations[run.correlations["rating"] == "warmth"]
-    every = {f"layer{row.layer}.{row.tokens}/{row.feature}": getattr(row, column) for row in table.itertuples()}
-    return {str(selected.feature): every[str(selected.feature)] for selected in in_page_order(run)}
+    def run(self, script: str) -> Any:
+        return self.browser.run(script)
 
+    def go(self, address: str) -> None:
+        self.do(f"location.hash = {json.dumps(address)}")
 
-def choose(browser: Any, control: str, value: str) -> None:
-    browser.run(
-        f"(control => {{ control.value = {value!r};"
-        "for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind, {bubbles: true})); })"
-        f"(document.getElementById({control!r}))"
-    )
+    def do(self, script: str) -> None:
+        """Something that a user does, and what follows from it."""
+        self.run(f"void ({script})")
+        self.settle()
+
+    def click(self, text: str, among: str = "button") -> None:
+        """Click the first of the elements whose text begins so."""
+        self.do(CLICK % (json.dumps(among), json.dumps(text)))
+
+    def enter(self, text: str, into: str, event: str = "change") -> None:
+        """Write into a box."""
+        self.do(ENTER % (json.dumps(into), json.dumps(text), json.dumps(event)))
+
+    def drag(self, over: str, *places: tuple[float, float]) -> None:
+        """Press, move and let go over an element; places are shares of its width and height."""
+        self.do(DRAG % (json.dumps(over), json.dumps(places)))
+
+    def wait(self, milliseconds: int) -> None:
+        self.run(f"new Promise(done => setTimeout(done, {milliseconds}))")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page shows what its address says."""
+        self.run(SETTLED)
+
+    def messages(self) -> list[str]:
+        return [text for text in self.browser.messages if not any(word in text for word in OF_THE_GRAPHICS)]
 
 
 @pytest.fixture
-def opened(browser: Any, page: Path) -> Any:
-    browser.open(page)
-    return browser
+def tab(browser: Any, page: Path) -> Iterator[Tab]:
+    opened = Tab(browser, page)
+    yield opened
+    assert opened.messages() == []
+    assert opened.run("window.broken") is None
+    assert all(url.startswith((page.parent.as_uri(), "data:")) for url in browser.requests)
 
 
-def by_value(scores: dict[str, float], key: Any) -> list[str]:
-    """Features ordered by `key` of their score; those without one last, equal ones by rank."""
-    return sorted(scores, key=lambda feature: (scores[feature] != scores[feature], key(scores[feature])))
+def test_the_overview_leads_to_features_of_a_rating(tab: Tab, run: saeviz.Run) -> None:
+    text = tab.run("document.getElementById('main').innerText")
+    assert "What goes along with each rating" in text
+    tab.click(run.ratings[0], "table a")
+    assert tab.run("saeviz.state.get('view')") == "features"
+    assert tab.run("saeviz.state.get('sort')") == f"-r[{run.ratings[0]}]"
 
 
-class TestSorting:
-    @pytest.mark.parametrize(
-        ("way", "column", "key"),
-        [
-            ("active high", "n_active", lambda value: -value),
-            ("active low", "n_active", lambda value: value),
-            ("s0 low", "coverage", lambda value: value),
-            ("r0 size", "r", lambda value: -abs(value)),
-            ("r0 high", "r", lambda value: -value),
-            ("r0 low", "r", lambda value: value),
-        ],
+def test_every_feature_is_in_the_table_in_the_order_asked_for(tab: Tab, run: saeviz.Run) -> None:
+    tab.go("view=features&plot=none&sort=-n_active")
+    n = sum(space.n_features for space in run.spaces)
+    assert tab.run(COUNT) == f"{n} of {n} features"
+    scores = run.scores.sort_values("n_active", ascending=False, kind="stable")
+    assert tab.run(NAMES)[:5] == [str(saeviz.feature_of(row)) for row in scores.head(5).to_dict("records")]
+    tab.do("document.querySelector('.head button').click()")
+    assert tab.run("document.querySelector('[aria-sort=descending]').textContent").startswith("Feature")
+
+
+def test_search_filter_and_range_narrow_it_and_stand_in_the_address(tab: Tab, run: saeviz.Run) -> None:
+    tab.go("view=features&plot=none")
+    tab.enter("concept", "#search", "input")
+    tab.wait(300)
+    assert tab.run("saeviz.state.get('q')") == "concept"
+    named = len(run.selected)
+    assert tab.run(COUNT).startswith(f"{named} of ")
+    tab.click("layer1.cls", ".filters .box")
+    assert tab.run("saeviz.state.get('space')") == "layer1.cls"
+    in_space = sum(str(chosen.feature).startswith("layer1.cls/") for chosen in run.selected)
+    assert tab.run(COUNT).startswith(f"{in_space} of ")
+    tab.go("view=features&plot=none&r.n_active=5..10")
+    assert tab.run(COUNT).startswith(f"{run.scores['n_active'].between(5, 10).sum()} of ")
+    tab.click("Clear filters")
+    assert tab.run("saeviz.state.get('r.n_active')") == ""
+
+
+def test_a_range_is_chosen_by_dragging_over_its_histogram(tab: Tab) -> None:
+    tab.go("view=features&plot=none")
+    tab.drag(".brushable", (0.25, 0.5), (0.5, 0.5), (0.75, 0.5))
+    assert tab.run("[...saeviz.state.read().keys()].filter(key => key.startsWith('r.')).length") == 1
+
+
+def test_a_card_shows_images_relations_and_is_left_by_keyboard(tab: Tab, run: saeviz.Run) -> None:
+    feature = run.selected[0].feature
+    tab.go(f"view=features&plot=none&feature={feature}")
+    card = tab.run(f"{CARD}.innerText")
+    assert str(feature) in card
+    assert "Where it fires most" in card
+    assert "<img src=x" in card, "markup is shown as the text that it is"
+    assert "\\u202e" in card, "what turns the direction of text is spelt out"
+    shown = tab.run("[...document.querySelectorAll('#card .strip')][0].querySelectorAll('.picture').length")
+    assert shown == min(12, int(run.scores_of(feature)["n_active"]))
+    tab.do(f"{CARD}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowRight'}}))")
+    assert tab.run("saeviz.state.get('feature')") != str(feature)
+    tab.do(f"{CARD}.dispatchEvent(new Event('cancel', {{cancelable: true}}))")
+    assert not tab.run(f"{CARD}.open")
+
+
+def test_from_a_feature_to_an_image_and_back(tab: Tab, run: saeviz.Run) -> None:
+    feature = run.selected[0].feature
+    tab.go(f"view=features&plot=none&feature={feature}")
+    tab.run("document.querySelector('#card .picture').click()")
+    tab.click("Page of this image", "#enlarged a")
+    image = run.top_item_ids(feature)[0][0]
+    assert image in tab.run("document.querySelector('main h2').textContent")
+    fired = tab.run("[...document.querySelectorAll('.fired .id')].map(one => one.textContent)")
+    assert str(feature) in fired
+    tab.do("history.back()")
+    tab.wait(200)
+    assert tab.run(f"{CARD}.open")
+
+
+@pytest.mark.parametrize("webgl", [True, False])
+def test_points_are_hovered_clicked_and_gathered_with_a_lasso(tab: Tab, run: saeviz.Run, webgl: bool) -> None:
+    if not webgl:
+        tab.run(NO_WEBGL)
+    tab.go("view=features&plot=ms")
+    tab.run(DRAWN)
+    assert tab.run("document.querySelector('.scatter').dataset.painter") == ("webgl2" if webgl else "canvas")
+    assert tab.run(PAINTED)
+    tab.drag(".over", (0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))
+    assert tab.run("saeviz.state.get('view')") == "lists"
+    relations = run.correlations.groupby(saeviz.KEYS)["r"].max().notna()
+    scored = run.scores.set_index(saeviz.KEYS)["monosemanticity"].notna()
+    both = int((relations & scored.loc[relations.index]).sum())
+    assert tab.run("document.querySelectorAll('.tiles li').length") == both
+
+
+def test_a_list_is_in_the_address_and_can_be_renamed_and_saved(tab: Tab, run: saeviz.Run) -> None:
+    first, second = (chosen.feature for chosen in run.selected[:2])
+    tab.go(f"view=lists&list.mine={first.space_name}:{first.index};{second.space_name}:{second.index}")
+    assert tab.run("document.querySelectorAll('.tiles li').length") == 2
+    tab.run("saeviz.save = (name, kind, text) => (window.saved = [name, text]), 1")
+    tab.click("CSV", "main button")
+    name, text = tab.run("window.saved")
+    assert name == "mine.csv"
+    assert [line.split(",")[0] for line in text.splitlines()] == ["feature", str(first), str(second)]
+    tab.enter("ours", "main input")
+    assert tab.run("saeviz.state.get('list.ours')") != ""
+    tab.do("document.querySelector('.tiles button').click()")
+    assert tab.run("document.querySelectorAll('.tiles li').length") == 1
+
+
+def test_no_field_of_a_csv_file_is_a_formula(tab: Tab) -> None:
+    assert tab.run("['=1+1', '+a', '-a', '@a', 'a\"b', 'x,y', 'plain', -1.5, NaN].map(saeviz.field)") == [
+        "'=1+1", "'+a", "'-a", "'@a", '"a""b"', '"x,y"', "plain", "-1.5", "",
+    ]  # fmt: skip
+
+
+def test_reloading_keeps_what_was_chosen(tab: Tab, run: saeviz.Run) -> None:
+    tab.go(f"view=images&by=-ratings:{run.ratings[0]}")
+    before = tab.run("[...document.querySelectorAll('.wall .below')].map(one => one.textContent)")
+    assert before == sorted(before, key=lambda text: -float(text.replace("\N{MINUS SIGN}", "-")))
+    tab.browser.reload()
+    tab.settle()
+    assert tab.run("[...document.querySelectorAll('.wall .below')].map(one => one.textContent)") == before
+
+
+@pytest.mark.parametrize("view", ["overview", "features", "images", "lists"])
+def test_nothing_is_wider_than_a_phone(browser: Any, page: Path, view: str) -> None:
+    tab = Tab(browser, page)
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
+    tab.go(f"view={view}")
+    assert tab.run("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "feature=nowhere/1",
+        "feature=layer1.cls/99999",
+        "image=none&view=image",
+        "view=nothing",
+        "sort=r[no]",
+        "r.max=a..b",
+        "list.x=;;:",
+        "q=%ff",
+        "view=constructor",
+        "view=images&by=constructor:name",
+        "view=images&by=ids:length",
+        "r.label=0..1",
+    ],
+)
+def test_an_address_that_makes_no_sense_is_no_accident(tab: Tab, address: str) -> None:
+    tab.go(f"view=features&{address}" if "view=" not in address else address)
+    assert tab.run("document.getElementById('main').innerText.length") > 10
+
+
+def test_names_that_mean_something_to_javascript_or_to_the_address_are_names(tab: Tab, run: saeviz.Run) -> None:
+    for name in NAMES_OF_COLUMNS:
+        tab.go(f"view=images&by=-numbers:{quote(name)}")
+        below = tab.run("[...document.querySelectorAll('.wall .below')].map(one => one.textContent)")
+        assert below == [str(number) for number in reversed(range(len(run.items)))]
+    tab.go(f"view=image&image={quote(run.items[3].item_id)}")
+    shown = tab.run("document.getElementById('main').textContent")
+    tab.go("view=features&plot=none")
+    for name in NAMES_OF_COLUMNS:
+        assert f"of {name}" in shown
+        tab.click(name.replace("_", " "), ".choices .box")
+    heads = tab.run("[...document.querySelectorAll('.head button')].map(one => one.textContent)")
+    assert heads[-len(NAMES_OF_COLUMNS) :] == [name.replace("_", " ") for name in NAMES_OF_COLUMNS]
+
+
+def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "report"
+    shutil.copytree(page.parent, folder)
+    [data] = folder.rglob("data/run.js")
+    data.write_text(data.read_text().replace('"version":1', '"version":2'))
+    browser.open(folder / "index.html")
+    browser.run("new Promise(done => setTimeout(done, 300))")
+    assert "version 2" in browser.run("document.getElementById('main').innerText")
+
+
+def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "report"
+    shutil.copytree(page.parent, folder)
+    [data] = folder.rglob("data/run.js")
+    for damage, words in ((lambda: data.write_text("saeviz.rec"), "is damaged"), (data.unlink, "could not be loaded")):
+        damage()
+        browser.open(folder / "index.html")
+        browser.run("new Promise(done => setTimeout(done, 300))")
+        assert f"data/run.js {words}" in browser.run("document.getElementById('main').innerText")
+
+
+def test_a_heatmap_is_switched_on_where_one_is_stored(browser: Any, run: saeviz.Run, tmp_path: Path) -> None:
+    made = HtmlReport(HtmlOptions(single_file=True, heatmaps=3), saeviz.Context()).write(run)
+    tab = Tab(browser, made.rename(tmp_path / "with heatmaps.html"))
+    feature = run.selected[0].feature
+    tab.go(f"view=features&plot=none&feature={feature}")
+    assert tab.run("document.querySelectorAll('.heat').length") == 0
+    tab.do("document.getElementById('heat').click()")
+    tab.wait(100)
+    ids = [item_id for item_id, _ in run.top_item_ids(feature, 3)]
+    assert tab.run("[...document.querySelectorAll('.heat')].map(one => one.closest('.picture').title)") == ids
+    values = run.heatmap(feature, ids[0])
+    shape = tab.run("(one => [one.height, one.width])(document.querySelector('.heat'))")
+    assert shape == list(values.shape)
+    alpha = "[...document.querySelector('.heat').getContext('2d').getImageData(0, 0, %d, %d).data]"
+    drawn = np.array(tab.run(alpha % (shape[1], shape[0]))).reshape(*shape, 4)[..., 3]
+    assert np.unravel_index(drawn.argmax(), values.shape) == np.unravel_index(values.argmax(), values.shape)
+    assert ((drawn == 0) == (np.round(values.clip(0) / values.max() * 255) == 0)).all()
+    assert tab.messages() == []
+    tab.do("document.getElementById('heat').click()")
+    assert tab.run("document.querySelectorAll('.heat').length") == 0
+
+
+def test_one_file_holds_everything(browser: Any, run: saeviz.Run, page: Path, tmp_path: Path) -> None:
+    made = HtmlReport(HtmlOptions(single_file=True), saeviz.Context()).write(run)
+    alone = made.rename(tmp_path / "sent by mail.html")
+    tab = Tab(browser, alone)
+    feature = run.selected[0].feature
+    tab.go(f"view=features&feature={feature}")
+    assert "Where it fires most" in tab.run(f"{CARD}.innerText")
+    loaded = "[...document.querySelectorAll('#card img')].every(one => one.complete && one.naturalWidth > 0)"
+    tab.run(
+        "Promise.all([...document.querySelectorAll('#card img')].map(one => (one.loading = 'eager', one.decode())))"
     )
-    def test_by_the_list(self, opened: Any, run: saeviz.Run, way: str, column: str, key: Any) -> None:
-        expected = by_value(values(run, column), key)
-        assert opened.run(SHOWN) == [str(selected.feature) for selected in in_page_order(run)]
-        choose(opened, "sort", "r0 high" if way == "r0 low" else "r0 low")
-        assert opened.run(SHOWN) != expected
-        choose(opened, "sort", way)
-        assert opened.run(SHOWN) == expected
-
-    def test_a_header_steps_through_its_ways_and_says_which(self, opened: Any, run: saeviz.Run) -> None:
-        r = values(run, "r")
-        for said, key in (
-            ("other", lambda value: -abs(value)),
-            ("descending", lambda value: -value),
-            ("ascending", lambda value: value),
-            ("other", lambda value: -abs(value)),
-        ):
-            opened.run("document.querySelector('th[data-column=r0] button').click()")
-            assert opened.run(SHOWN) == by_value(r, key)
-            assert opened.run("document.querySelector('th[data-column=r0]').ariaSort") == said
-            assert opened.run("document.querySelectorAll('th[aria-sort]').length") == 1
+    assert tab.run(loaded)
+    assert tab.run("document.querySelectorAll('#card img').length") > 3
+    assert tab.messages() == []
+    assert tab.run("window.broken") is None
+    assert [url for url in browser.requests if not url.startswith(("data:", "blob:"))] == [alone.as_uri()]
 
 
-class TestFinding:
-    def test_by_words_of_the_name_the_number_or_an_image(self, opened: Any, run: saeviz.Run) -> None:
-        choose(opened, "find", "CONCEPT 3")
-        assert opened.run(SHOWN) == [str(run.selected[2].feature)]
-        last = run.selected[-1].feature
-        choose(opened, "find", f" {last} ")
-        assert opened.run(SHOWN) == [str(last)]
-        item_id = run.top_images(last, 8)[0].item.item_id
-        choose(opened, "find", item_id)
-        assert opened.run(SHOWN) == [
-            str(selected.feature)
-            for selected in in_page_order(run)
-            if any(item_id in shown.item.item_id for shown in run.top_images(selected.feature, 8))
-        ]
-
-    def test_by_tier_and_space_together(self, opened: Any, run: saeviz.Run) -> None:
-        tier, space = run.selected[-1].tier, str(run.selected[-1].feature).partition("/")[0]
-        choose(opened, "tier", str(tier))
-        choose(opened, "space", space)
-        expected = [
-            str(selected.feature)
-            for selected in in_page_order(run)
-            if selected.tier == tier and str(selected.feature).startswith(f"{space}/")
-        ]
-        assert opened.run(SHOWN) == expected
-        assert (
-            opened.run("document.getElementById('shown').value") == f"{len(expected)} of {len(run.selected)} features"
-        )
-
-    def test_nothing_found_is_said_and_can_be_undone(self, opened: Any, run: saeviz.Run) -> None:
-        choose(opened, "find", "no such concept")
-        assert opened.run(SHOWN) == []
-        assert opened.run("document.getElementById('nothing').checkVisibility()")
-        opened.run("document.getElementById('clear').click()")
-        assert len(opened.run(SHOWN)) == len(run.selected)
-        assert not opened.run("document.getElementById('nothing').checkVisibility()")
-
-
-class TestTheWholePage:
-    def test_loads_its_pictures_and_nothing_else_without_a_complaint(self, browser: Any, page: Path) -> None:
-        browser.open(page, height=20_000)
-        loaded = "Promise.all([...document.images].map(image => image.decode().then(() => image.naturalWidth)))"
-        widths = browser.run(loaded)
-        assert widths
-        assert all(width > 0 for width in widths)
-        folder = page.parent.as_uri()
-        assert [address for address in browser.requests if not address.startswith(f"{folder}/")] == []
-        assert browser.messages == []
-
-    def test_text_that_would_be_a_script_is_text(self, opened: Any) -> None:
-        assert opened.run("typeof window.broken") == "undefined"
-        assert opened.run("document.querySelector('.description').textContent").startswith("<img src=x")
-
-    def test_a_script_from_elsewhere_would_not_run(self, opened: Any) -> None:
-        opened.run(
-            "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.broken = 1'}))"
-        )
-        assert opened.run("typeof window.broken") == "undefined"
-        assert any("Content Security Policy" in message for message in opened.messages)
-
-    def test_without_scripts_everything_is_there_and_no_control_is_dead(
-        self, browser: Any, page: Path, run: saeviz.Run
-    ) -> None:
-        browser.call("Emulation.setScriptExecutionDisabled", value=True)
-        try:
-            browser.open(page)
-            assert browser.run(SHOWN) == [str(selected.feature) for selected in in_page_order(run)]
-            assert not browser.run("document.getElementById('controls').checkVisibility()")
-            assert browser.run("document.querySelectorAll('th button').length") == 0
-        finally:
-            browser.call("Emulation.setScriptExecutionDisabled", value=False)
-
-    @pytest.mark.parametrize("width", [360, 800, 1000, 1400])
-    def test_no_width_needs_sideways_scrolling(self, browser: Any, page: Path, width: int) -> None:
-        browser.open(page, width=width)
-        assert browser.run("document.documentElement.scrollWidth") <= width
-
-    @pytest.mark.parametrize("dark", [False, True])
-    def test_text_stands_out_from_the_paper(self, browser: Any, page: Path, dark: bool) -> None:
-        browser.open(page, dark=dark)
-        for selector in ("h1", ".which", ".activation", "a", ".legend"):
-            text, paper = (
-                luminance(browser.run(f"getComputedStyle(document.querySelector({of!r})).{what}"))
-                for of, what in ((selector, "color"), ("body", "backgroundColor"))
-            )
-            assert (text > paper) == dark
-            # 4.5 is what WCAG 2 asks for at level AA.
-            assert (max(text, paper) + 0.05) / (min(text, paper) + 0.05) >= 4.5, selector
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of `rgb(r, g, b)`, by WCAG 2."""
-    channels = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+def test_it_is_served_without_a_report(browser: Any, run: saeviz.Run) -> None:
+    served = Served(run.dir, "--plugins", FAKES, token=None)
+    try:
+        browser.open_url(served.url)
+        browser.run(SETTLED)
+        assert "What goes along with each rating" in browser.run("document.getElementById('main').innerText")
+    finally:
+        served.stop()

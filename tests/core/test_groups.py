@@ -18,6 +18,7 @@ from saeviz.testing.data import pictures, score_input
 from saeviz.testing.fakes import FakeEmbeddings, FakeImages, FakeScorer
 from saeviz.values.near_duplicates import near_duplicates
 from tests.conftest import FAKES
+from tests.report_data import report_of
 
 SETTINGS = ["scorers=[{use = 'fake-scorer'}]", "selector.use=fake-selector", "store.use=npz"]
 
@@ -169,12 +170,11 @@ def test_the_report_says_that_groups_are_allowed_for(fake_run):
     made = saeviz.run(fake_run, settings=settings)
     assert made.facts["correlation_errors"] == "clusters"
     assert {"df", "n_groups", "r_within", "heterogeneity_p"} <= set(made.correlations)
-    page = (made.dir / "report/index.html").read_text(encoding="utf-8")
-    assert "belong to 12 groups" in page
-    assert "Tipton (2018)" in page
+    assert "belong to 12 groups" in report_of(made).reading
+    assert "Tipton (2018)" in report_of(made).reading
     alone = saeviz.run(fake_run, settings=["images.groups=0", *settings[1:]])
     assert "df" not in alone.correlations
-    assert "assume that the images are independent" in (alone.dir / "report/index.html").read_text(encoding="utf-8")
+    assert "assume that the images are independent" in report_of(alone).reading
 
 
 @pytest.mark.slow
@@ -210,4 +210,4 @@ def test_max_t_of_images_in_groups_is_a_run_and_the_page_says_what_was_exchanged
     run = saeviz.run(fake_run, settings=[scorer, "images.groups=4", 'reporters=[{use = "html"}]'])
     assert run.facts["correlation_errors"] == "permutation"
     assert run.correlations["q"].notna().any()
-    assert "permuting ratings within groups" in (run.dir / "report" / "index.html").read_text()
+    assert "permuting ratings within groups" in report_of(run).reading

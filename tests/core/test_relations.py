@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import saeviz
 from saeviz.testing.fakes import FakeImages, FakeLabeler
+from tests.report_data import report_of
 
 KEYS = {"sae": ["", ""], "layer": [1, 1], "tokens": ["cls", "cls"], "feature": [0, 1], "rating": ["liking", "liking"]}
 SPEARMAN = {"spearman_n": [5, 5], "spearman_r": [0.1, 0.2], "spearman_p": [0.5, 0.4], "spearman_r_held_out": [0, 0]}
@@ -79,9 +81,10 @@ def test_a_run_without_pearson_has_relations_to_select_to_name_and_to_show(fake_
         expected = (here[f"{prefix}r"], here[f"{prefix}p"], here[f"{prefix}q"], here[f"{prefix}n"])
         assert relation[1:5] == pytest.approx(expected, nan_ok=True)
     assert any(choice.tier < 3 for choice in run.selected)
-    page = (run.dir / "report" / "index.html").read_text()
-    assert run.facts[f"{prefix}measure"].replace("'", "&#39;") in page
-    assert ('class="held-out' in page) == (prefix == "spearman_")
+    report = report_of(run)
+    assert report.run["measure"].startswith(run.facts[f"{prefix}measure"])
+    np.testing.assert_array_equal(report.value(feature, "r", relation.rating), np.float32(here[f"{prefix}r"]))
+    assert ("r_held_out" in report.columns(run.ratings[0])) == (prefix == "spearman_")
 
 
 @pytest.mark.slow
@@ -114,6 +117,5 @@ def test_a_run_of_raters_alone_shows_their_relations_by_the_number_of_images(fak
     for feature, relation in related:
         here = row.loc[(feature.sae, feature.layer, feature.tokens, feature.index, relation.rating)]
         assert relation[1:5] == pytest.approx((here["rater_r"], here["rater_p"], here["rater_q"], 24), nan_ok=True)
-    page = (run.dir / "report" / "index.html").read_text()
-    assert "r within raters" in page
-    assert "Benjamini and Hochberg" in page
+    assert report_of(run).run["measure"] == "r within raters"
+    assert "Benjamini and Hochberg" in report_of(run).reading

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 import saeviz
 from saeviz_correlation import many
 from tests.conftest import FAKE_RUN
+from tests.report_data import report_of
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def run(clean_environment, tmp_path_factory):
     text = FAKE_RUN.replace('use = "fake-images"\nn = 24', 'use = "voxels"\nn = 60')
     text = text.replace('use = "fake-reporter"', 'use = "html"').replace('-bh"', '-bh"\nmin_active = 5')
     text = text.replace('"module:saeviz.testing.fakes"', '"module:saeviz.testing.fakes", "voxels.py"')
-    (folder / "fake.toml").write_text(text + '[selector]\nlimit = 8\n[[reporters]]\nuse = "explorer"\n')
+    (folder / "fake.toml").write_text(text + "[selector]\nlimit = 8\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(many, "PER_RATING", 20)
         return saeviz.run(folder / "fake.toml")
@@ -58,19 +58,18 @@ def test_the_table_is_short_and_the_page_says_what_was_tested(run, saeviz_comman
     assert tested == facts["correlation_family_size"] > len(run.correlations)
     found = sum(facts[f"correlation_significant_{name}"] for name in run.ratings)
     assert run.scores["n_significant"].sum() == found > 0
-    page = (run.dir / "report" / "index.html").read_text()
-    assert "All features were tested with all 130 ratings. The tables keep the strongest 20 correlations" in page
-    assert "tested voxel 7" not in page
-    table = page[page.index('id="ratings"') :].partition("</table>")[0]
-    assert table.count('<th scope="row"><bdi>voxel') == 100
-    strongest = run.scores.loc[run.scores["strongest_r"].abs().idxmax()]
-    line = re.search(rf"<bdi>{strongest['strongest']}</bdi></th>.*", table)[0]
-    counts = [facts[f"correlation_{kind}_{strongest['strongest']}"] for kind in ("tested", "significant", "positive")]
-    cells = re.findall(r'class="number">(?:<b>)?([^<]*)', line)
-    assert cells[2:5] == [*map(str, counts)]
-    [data] = (run.dir / "explorer").rglob("data/run.js")
-    overview = json.loads(data.read_text().partition(",")[2].rpartition(")")[0])
-    assert [rating["name"] for rating in overview["ratings"]] == re.findall(r'scope="row"><bdi>(voxel \d+)', table)
+    report = report_of(run)
+    [note] = [note for note in report.run["notes"] if note.startswith("All features were tested with all 130 ratings")]
+    assert "The tables keep the strongest 20 correlations" in note
+    assert not [name for name, _ in report.run["facts"] if name.endswith("tested voxel 7")]
+    assert len(report.rating) == 100
+    strongest = run.scores.loc[run.scores["strongest_r"].abs().idxmax()]["strongest"]
+    tested, significant, positive = (
+        facts[f"correlation_{kind}_{strongest}"] for kind in ("tested", "significant", "positive")
+    )
+    shown = report.rating[strongest]
+    assert (shown["tested"], shown["positive"], shown["negative"]) == (tested, positive, significant - positive)
+    overview = report.run
     assert len({column["rating"] for column in overview["columns"]}) == 101
     assert run.selected
     assert saeviz_command("show", str(run.selected[0].feature), "--run", str(run.dir)).out.count("voxel") <= 40

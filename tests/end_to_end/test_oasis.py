@@ -25,6 +25,7 @@ from statsmodels.stats.multitest import multipletests
 import saeviz
 from saeviz.pipeline.run import Plan
 from tests.conftest import ROOT, SHARED
+from tests.report_data import report_of
 
 pytestmark = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the folder of real photographs and weights is not beside the repository"
@@ -174,9 +175,9 @@ def test_labels_say_what_is_on_the_top_images(run):
 
 
 def test_the_report_shows_every_selected_feature(run):
-    page = (run.dir / "report" / "index.html").read_text()
-    assert len(run.selected) == 600
-    assert all(str(choice.feature) in page for choice in run.selected)
+    tiers, report = report_of(run).column("tier"), report_of(run)
+    assert len(run.selected) == 600 == (tiers > 0).sum()
+    assert all(tiers[report.row(choice.feature)] == choice.tier for choice in run.selected)
 
 
 def test_a_heatmap_of_one_photograph(run):

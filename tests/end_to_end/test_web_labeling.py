@@ -14,6 +14,7 @@ import pytest
 import saeviz
 from saeviz.pipeline.run import Plan
 from tests.conftest import FAKE_RUN, run_process
+from tests.report_data import report_of
 from tests.vlm_server import IN, KEY, VLMServer, fails, says, sends
 from tests.waiting import wait_until
 
@@ -64,7 +65,7 @@ def test_a_whole_run(folder, server):
     assert (usage["calls"], usage["input_tokens"]) == (n, n * IN)
     assert usage["images"] == sum(len(asked.jpegs) for asked in server.asked)
     assert finished.manifest["config"]["labeler"]["api_key"] == {"env": "MY_SECRET"}
-    assert "red rectangles" in (finished.dir / "report" / "index.html").read_text()
+    assert any("red rectangles" in label for label in report_of(finished).column("label"))
 
 
 def test_the_key_is_nowhere_whatever_happens(folder, server):
@@ -103,10 +104,10 @@ def test_hostile_answers_neither_run_in_the_report_nor_leave_the_directory(folde
         label="../../etc <img src=x>", description=script, why=script, visual_elements=[script, "../../x", "\x1b[31m"]
     )
     assert run(folder).code == saeviz.ExitCode.DONE
-    page = (folder / "runs" / "fake" / "report" / "index.html").read_text()
-    assert "etc" in page
-    assert "<script>alert" not in page
-    assert "<img src=x" not in page
+    report = folder / "runs" / "fake" / "report"
+    files = [path.read_text() for path in report.rglob("*") if path.suffix in (".html", ".js")]
+    assert any("etc" in file for file in files)
+    assert not [file for file in files if "<script>alert" in file or "<img src=x" in file]
     assert b"\x1b[31m" not in (folder / "runs" / "fake" / "labels.jsonl").read_bytes()
     assert {path.name for path in folder.iterdir()} == {"fake.toml", "runs"}
 
@@ -180,9 +181,10 @@ def test_names_are_scored_by_the_service_on_held_out_images(folder, server):
         assert all(score == (colour_of[item_id] == "red") for item_id, score in scores.items())
     warmth = finished.label_ratings.query("rating == 'warmth'")
     assert (warmth["r"] > 0.4).all()
-    page = (finished.dir / "report" / "index.html").read_text()
-    assert page.count("Does the name predict the rating?") == len(finished.labels) + 1
-    assert f"{warmth['r'].iloc[0]:+.2f}" in page
+    cards = [report_of(finished).card(feature) for feature in finished.labels]
+    found = [one["r"] for card in cards for one in card["predicts"] if one["rating"] == "warmth"]
+    assert sorted(found) == sorted(warmth["r"])
+    assert "Does the name predict the rating?" in report_of(finished).reading
 
 
 def test_another_service_judges_with_a_key_of_its_own(folder, server):

@@ -20,6 +20,7 @@ from saeviz_correlation import areas as areas_module
 from saeviz_correlation.auc import AUC
 from saeviz_correlation.options import AreaOptions
 from tests.plugins.correlations import hard_data, make_input, score
+from tests.report_data import report_of
 
 
 def binary_ratings(features):
@@ -282,9 +283,8 @@ def test_a_run_selects_names_and_reports_by_it(of_a_run, saeviz_command):
     chosen = next(choice for choice in of_a_run.selected if choice.rating)
     row = next(row for row in of_a_run.correlations_of(chosen.feature) if row["rating"] == "colour=red")
     assert f"AUC {row['auc_area']:.2f} for colour=red (q " in chosen.reason
-    page = (of_a_run.dir / "report" / "index.html").read_text(encoding="utf-8")
-    assert "Twice the area under the ROC curve" in page
-    assert "DeLong" in page
+    assert "Twice the area under the ROC curve" in report_of(of_a_run).reading
+    assert "DeLong" in report_of(of_a_run).reading
     shown = saeviz_command("show", str(chosen.feature), "--run", of_a_run.dir)
     assert f"auc_area {row['auc_area']:.4g}" in shown.out
     assert "number" not in shown.out.replace(f"{chosen.reason}", "")

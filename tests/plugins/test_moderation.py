@@ -17,6 +17,7 @@ from saeviz.testing import ScorerContract
 from saeviz_correlation.moderation import Moderation
 from saeviz_correlation.options import ModerationOptions
 from tests.plugins.correlations import make_input, score
+from tests.report_data import report_of
 
 N = 150
 LEVELS = ("face", "indoor", "scene")
@@ -247,8 +248,11 @@ def test_a_run_has_differences_beside_its_relations_and_names_the_significant_on
     assert names
     assert run.correlations[names].notna().to_numpy().any()
     assert saeviz.relation_prefixes(run.correlations) == [""]
-    page = (run.dir / "report" / "index.html").read_text()
-    assert "moderation_n_active." not in page
+    report = report_of(run)
+    assert not [name for name in report.columns(run.ratings[0]) if name.startswith("moderation_")]
+    cards = report.content("labels").values()
+    words = [word for card in cards for _, word in card.get("differences", ())]
+    assert all("slope" in word for word in words)
     found = run.correlations.filter(like="moderation_significant.").eq(1).any(axis=1)
     feature = saeviz.feature_of(run.correlations[found].iloc[0].to_dict())
     shown = saeviz_command("show", str(feature), "--run", run.dir).out

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import saeviz
 from saeviz.toolkit.packed import packed
 from saeviz_report.explorer.encoding import numbers, texts
+from saeviz_report.method import Method
+from saeviz_report.rows import ranked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,13 +60,14 @@ class Rows:
             yield start + found["feature"].to_numpy(np.int64), found
 
 
-def columns_of(run: saeviz.Run, rows: Rows, correlations: pd.DataFrame, ratings: Sequence[str]) -> Iterator[Column]:
+def columns_of(run: saeviz.Run, method: Method, rows: Rows, ratings: Sequence[str]) -> Iterator[Column]:
     """All columns of the run's tables about features, one at a time, then those with each of the ratings.
 
-    Of `correlations` the main one has columns without prefix, so that `r` is always there.
+    The columns of the main correlation are called `r`, `q` ... whichever it is.
     """
     yield from _of_table(run.scores, rows, None)
-    yield from _of_selection(run, rows)
+    yield from _of_selection(run, method, rows)
+    correlations = method.correlations.drop(columns=list(saeviz.difference_columns(method.correlations)))
     for rating in ratings if "rating" in correlations else ():
         yield from _of_table(correlations[correlations["rating"] == rating].drop(columns="rating"), rows, rating)
 
@@ -88,10 +91,10 @@ def _of_table(table: pd.DataFrame, rows: Rows, rating: str | None) -> Iterator[C
             yield Column(name, rating, texts(words.tolist()))
 
 
-def _of_selection(run: saeviz.Run, rows: Rows) -> Iterator[Column]:
+def _of_selection(run: saeviz.Run, method: Method, rows: Rows) -> Iterator[Column]:
     """Tier (0 where not selected), rank, and what is said of the label."""
     tier, rank = np.zeros(rows.n, np.uint8), np.full(rows.n, np.nan)
-    for place, chosen in enumerate(run.selected, start=1):
+    for place, chosen in enumerate(ranked(run, method), start=1):
         if (row := rows.of(chosen.feature)) is not None:
             tier[row], rank[row] = min(max(chosen.tier, 0), 255), place
     yield Column("tier", None, packed(tier))
@@ -108,16 +111,3 @@ def _of_selection(run: saeviz.Run, rows: Rows) -> Iterator[Column]:
     for places, part in rows.parts(run.judgements) if not run.judgements.empty else ():
         verdicts[places] = part["verdict"].to_numpy(object)
     yield Column("verdict", None, texts(verdicts.tolist()))
-
-
-def label_cards(run: saeviz.Run, rows: Rows) -> dict[str, dict[str, Any]]:
-    """What a card says of a selected or labelled feature beyond its columns, by row."""
-    cards: dict[str, dict[str, Any]] = {}
-    for chosen in run.selected:
-        if (row := rows.of(chosen.feature)) is not None:
-            cards[str(row)] = {"reason": chosen.reason}
-    for feature, label in run.labels.items():
-        if (row := rows.of(feature)) is not None:
-            said = {"description": label.description, "elements": list(label.elements), "why": label.why}
-            cards.setdefault(str(row), {}).update({name: value for name, value in said.items() if value})
-    return cards

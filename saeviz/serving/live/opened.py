@@ -28,7 +28,7 @@ from saeviz.values.images import ImageItem
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
 
-REPORTER = "explorer"
+REPORTER = "html"
 """The reporter whose page is shown."""
 
 

@@ -1,4 +1,4 @@
-"""The run that a page is written of, and its writing."""
+"""The run that a report is written of, and its writing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 import saeviz
 from saeviz_report import HtmlOptions
-from saeviz_report.reporter import HtmlReport
-from tests.plugins.report.page import CLS, PATCH, Element, FakeRun, Write, parse, picture, score
+from saeviz_report.explorer.reporter import HtmlReport
+from tests.plugins.report.page import CLS, PATCH, FakeRun, Write, picture, score
+from tests.report_data import Report
 
 
 @pytest.fixture
@@ -79,7 +80,8 @@ def run(tmp_path: Path) -> FakeRun:
 
 @pytest.fixture
 def write(run: FakeRun) -> Write:
-    def _write(context: saeviz.Context | None = None, **options: Any) -> Element:
-        return parse(HtmlReport(HtmlOptions(**options), context or saeviz.Context()).write(run))
+    def _write(context: saeviz.Context | None = None, **options: Any) -> Report:
+        page = HtmlReport(HtmlOptions(**options), context or saeviz.Context()).write(run)  # type: ignore[arg-type]
+        return Report(page.parent)
 
     return _write

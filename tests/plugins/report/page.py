@@ -1,96 +1,26 @@
-"""A page read back with a parser, and the run that it tells of."""
+"""The run that a report tells of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.formats.judgements import JudgedImage, Judgement, table_of
 from saeviz.formats.label_scores import ratings_table
+from tests.report_data import Report, unpack
 
-VOID = {"meta", "img", "input", "br", "hr", "link", "rect", "path"}
-MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+DASH = "\N{EN DASH}"
 CLS = saeviz.FeatureSpace(8, "cls", 100)
 PATCH = saeviz.FeatureSpace(8, "patch-max", 100)
-
-
-@dataclass
-class Element:
-    tag: str
-    attributes: dict[str, str]
-    children: list[Element | str] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[Element]:
-        """This element and all below it."""
-        yield self
-        for child in self.children:
-            if isinstance(child, Element):
-                yield from child
-
-    def all(self, tag: str = "", **wanted: str) -> list[Element]:
-        """Elements of a tag whose attributes have these values; `class_` and `data_x` stand for class and data-x."""
-        names = {name.rstrip("_").replace("_", "-"): value for name, value in wanted.items()}
-        return [
-            element
-            for element in self
-            if tag in ("", element.tag)
-            and all(
-                value in element.attributes.get(name, "").split() if name == "class" else element[name] == value
-                for name, value in names.items()
-            )
-        ]
-
-    def one(self, tag: str = "", **wanted: str) -> Element:
-        [element] = self.all(tag, **wanted)
-        return element
-
-    def __getitem__(self, name: str) -> str | None:
-        return self.attributes.get(name)
-
-    @property
-    def text(self) -> str:
-        """What stands in it, runs of white space as one."""
-        return " ".join("".join(self.strings()).split())
-
-    def strings(self) -> Iterator[str]:
-        for child in self.children:
-            yield from [child] if isinstance(child, str) else child.strings()
-
-
-class PageParser(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = [Element("page", {})]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, {name: value or "" for name, value in attrs})
-        self.open[-1].children.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open[-1].children.append(Element(tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-
-def parse(path: Path) -> Element:
-    parser = PageParser()
-    parser.feed(path.read_text(encoding="utf-8"))
-    [page] = parser.open
-    return page
 
 
 @dataclass
@@ -109,24 +39,47 @@ class FakeRun:
     failures: list[saeviz.Failure]
     manifest: dict[str, Any]
     facts: dict[str, Any]
-    together: dict[saeviz.Feature, list[saeviz.Feature]] = field(default_factory=dict)
     judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
+    judged_images: pd.DataFrame = field(default_factory=lambda: judged_table([]))
     label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
     notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
+
+    def name(self, feature: saeviz.Feature) -> str:
+        return self.labels[feature].label if feature in self.labels else ""
 
     @property
     def ratings_table(self) -> pd.DataFrame:
         rows = {item.item_id: dict(item.ratings) for item in self.items}
         return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=self.ratings).astype(float)
 
-    def top_images(self, feature: saeviz.Feature, k: int | None = None) -> list[saeviz.TopImage]:
-        return self.top[feature][:k]
+    @property
+    def metadata(self) -> pd.DataFrame:
+        rows = {item.item_id: dict(item.metadata) for item in self.items}
+        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
-    def name(self, feature: saeviz.Feature) -> str:
-        return self.labels[feature].label if feature in self.labels else ""
+    @property
+    def images_table(self) -> pd.DataFrame:
+        return pd.DataFrame(index=[item.item_id for item in self.items])
 
-    def companions(self, feature: saeviz.Feature) -> list[saeviz.Feature]:
-        return self.together.get(feature, [])
+    @property
+    def embeddings(self) -> Any:
+        raise saeviz.RunDirError("no embeddings")
+
+    def top_item_ids(self, feature: saeviz.Feature, k: int | None = None) -> list[tuple[str, float]]:
+        return [(shown.item.item_id, shown.activation) for shown in self.top[feature][:k]]
+
+    def batches(self, space: saeviz.FeatureSpace, item_ids: Sequence[str]) -> Iterator[saeviz.FeatureBatch]:
+        matrix = np.zeros((len(item_ids), space.n_features), dtype=np.float32)
+        for feature, shown in self.top.items():
+            for one in shown if feature in space else ():
+                matrix[item_ids.index(one.item.item_id), feature.index] = one.activation
+        yield saeviz.FeatureBatch(space, tuple(item_ids), csr_array(matrix))
+
+
+def judged_table(images: Sequence[JudgedImage]) -> pd.DataFrame:
+    """The images on which the name of the first feature was judged."""
+    rows = [score(CLS.feature(7), **image._asdict()) for image in images]
+    return pd.DataFrame(rows, columns=[*saeviz.KEYS, *JudgedImage._fields])
 
 
 def score(feature: saeviz.Feature, **values: Any) -> dict[str, Any]:
@@ -139,52 +92,40 @@ def picture(number: int, size: tuple[int, int] = (320, 256)) -> bytes:
     return buffer.getvalue()
 
 
-Write = Callable[..., Element]
-
-
-def entries(page: Element) -> dict[str, Element]:
-    found = page.all("tbody", class_="feature")
-    by_feature = {entry.attributes["data-feature"]: entry for entry in found}
-    assert len(by_feature) == len(found)
-    return by_feature
-
-
-def cells(entry: Element) -> list[Element]:
-    """The cells of the row of figures, in the order of the columns."""
-    row = entry.one("tr", class_="scores")
-    return [child for child in row.children if isinstance(child, Element)]
-
-
-def column(page: Element, name: str) -> dict[str, Element]:
-    """What stands below a header, by feature."""
-    headers = page.one("table", id="selected").all("th", role="columnheader")
-    [place] = [place for place, header in enumerate(headers) if header.text == name]
-    return {feature: cells(entry)[place] for feature, entry in entries(page).items()}
+Write = Callable[..., Report]
 
 
 def thumbnails(run: FakeRun) -> set[str]:
-    return {path.name for path in (run.dir / "report" / "images").iterdir()}
+    return {path.name for path in (run.dir / "report" / "pictures").iterdir()}
 
 
 def show_only(run: FakeRun, item: saeviz.ImageItem) -> None:
+    run.items = [item]
     run.top = {feature: [saeviz.TopImage(item, 1.0)] for feature in run.top}
 
 
-def ids_shown(entry: Element) -> list[str]:
-    return [image.attributes["alt"].partition(",")[0] for image in entry.all("img")]
+def images_of_feature(report: Report, feature: object) -> dict[str, float]:
+    """The images on which a feature fires, strongest first, and how strongly."""
+    number, place = divmod(report.row(feature), report.run["features_a_file"])
+    block = {name: unpack(packed) for name, packed in report.content(f"features/{number}").items()}
+    end = int(block["counts"][: place + 1].sum())
+    part = slice(end - int(block["counts"][place]), end)
+    ids = report.content("items")["ids"]
+    return {ids[item]: float(value) for item, value in zip(block["others"][part], block["values"][part], strict=True)}
 
 
-def judged(n_found: int, n_passed_over: int, *, n_hard_passed_over: int = 4, reason: str = "") -> pd.DataFrame:
-    """The name of the first feature judged on 12 active and 12 silent images, 4 of these hard."""
+def judge(run: FakeRun, n_found: int, n_passed_over: int, *, n_hard_passed_over: int = 4, reason: str = "") -> None:
+    """The name of the first feature is judged on 12 active and 12 silent images, 4 of these hard."""
     scores: dict[str, list[float]] = {
         "active": [1.0] * n_found + [0.0] * (12 - n_found),
         "silent": [0.0] * (n_passed_over - 4) + [1.0] * (12 - n_passed_over),
         "hard": [0.0] * n_hard_passed_over + [1.0] * (4 - n_hard_passed_over),
     }
     images = tuple(
-        JudgedImage(f"{kind} {number}", kind, 0.0, score)  # type: ignore[arg-type]
+        JudgedImage(run.items[number % 6].item_id, kind, 0.0, score)  # type: ignore[arg-type]
         for kind, given in scores.items()
         for number, score in enumerate(given)
     )
     feature = saeviz.Feature(8, "cls", 7)
-    return table_of([Judgement(feature, "red barn", () if reason else images, reason, "key")])
+    found = [Judgement(feature, "red barn", () if reason else images, reason, "key")]
+    run.judgements, run.judged_images = table_of(found), judged_table(found[0].images)

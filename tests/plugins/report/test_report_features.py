@@ -1,163 +1,78 @@
-"""The table of features: figures, bars, held-out parts, methods and verdicts, as facts about the page."""
+"""What the report says of features: figures of both parts of the images, methods, and verdicts on names."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import saeviz
 from saeviz.formats.label_scores import ratings_table
-from tests.plugins.report.page import DASH, MINUS, PATCH, FakeRun, Write, column, entries, judged
+from tests.plugins.report.page import CLS, PATCH, FakeRun, Write, judge
+
+FIRST = CLS.feature(7)
+
+
+def by_rank(run: FakeRun, write: Write) -> list[str]:
+    """The selected features in the order in which the page opens."""
+    report = write()
+    rank = report.column("rank")
+    return sorted((str(chosen.feature) for chosen in run.selected), key=lambda name: rank[report.row(name)])
 
 
 class TestFeatures:
-    def test_each_selected_feature_comes_once_best_first(self, write: Write) -> None:
-        page = write()
-        assert list(entries(page)) == ["layer8.cls/7", "layer8.patch-max/7", "layer8.patch-max/42"]
-        assert [cell["data-value"] for cell in column(page, "#").values()] == ["1", "2", "3"]
+    def test_each_selected_feature_has_a_rank_best_first(self, run: FakeRun, write: Write) -> None:
+        assert by_rank(run, write) == ["layer8.cls/7", "layer8.patch-max/7", "layer8.patch-max/42"]
+        rank = write().column("rank")
+        assert sorted(rank[~np.isnan(rank)]) == [1, 2, 3]
 
     def test_the_page_opens_with_the_strongest_relation_whatever_the_tier(self, run: FakeRun, write: Write) -> None:
         table = run.correlations.copy()
-        last = saeviz.Feature(8, "patch-max", 42)
+        last = PATCH.feature(42)
         of_last = (table["tokens"] == last.tokens) & (table["feature"] == last.index)
         table.loc[of_last, ["r", "q", "significant"]] = [0.8, 0.001, 1.0]
         run.correlations = table
 
-        assert next(iter(entries(write()))) == str(last)
+        assert by_rank(run, write)[0] == str(last)
 
-    def test_has_tier_monosemanticity_class_and_number_of_images(self, write: Write) -> None:
-        page = write()
-        assert [cell["data-value"] for cell in column(page, "Tier").values()] == ["1", "2", "2"]
-        ms = column(page, "MS")["layer8.cls/7"]
-        assert "0.61" in ms.text
-        assert "monosemantic" in ms.text
-        assert float(ms.attributes["data-value"]) == 0.6123
-        assert "1,234" in column(page, "Active on")["layer8.patch-max/7"].text
+    def test_has_tier_monosemanticity_class_and_number_of_images(self, run: FakeRun, write: Write) -> None:
+        report = write()
+        assert [report.value(chosen.feature, "tier") for chosen in run.selected] == [1, 2, 2]
+        assert report.value(FIRST, "monosemanticity") == np.float32(0.6123)
+        assert report.value(FIRST, "ms_class") == "monosemantic"
+        assert report.value(PATCH.feature(7), "n_active") == 1234
 
-    def test_monosemanticity_comes_with_its_null_and_the_second_embedding(self, run: FakeRun, write: Write) -> None:
-        null = {"ms_baseline_mean": 0.2, "ms_baseline_sd": 0.1, "ms_null_mean": 0.195, "ms_null_sd": 0.0304}
-        test = {"ms_z": 13.74, "ms_p": 9.9e-5, "ms_q": 0.0123, "monosemanticity_2": 0.5411, "ms_class_2": "moderate"}
-        undefined = dict.fromkeys((*null, *test), np.nan) | {"ms_class_2": ""}
-        notes = ["", "fires on fewer than two images", "", "fires on fewer than two images"]
-        for name, value in {**null, **test}.items():
-            run.scores[name] = [value, undefined[name], undefined[name], undefined[name]]
-        run.scores["ms_note"] = notes
-        page = write()
-        assert "q = 0.012" in column(page, "MS")["layer8.cls/7"].text
-        assert "q" not in column(page, "MS")["layer8.patch-max/7"].text
-        first, second, third = entries(page).values()
-        details = first.one("details").text
-        assert "random 0.195 (SD 0.030), z +13.7, p 9.9e-05, q 0.012" in details.replace(MINUS, "-")
-        assert "0.54 moderate" in details
-        assert "fires on fewer than two images" in second.one("details").text
-        assert "random" not in third.one("details").text
-        assert not [header for header in page.one("table", id="selected").all("th") if header.text.startswith("ms_")]
+    def test_features_that_were_not_selected_are_there_too(self, run: FakeRun, write: Write) -> None:
+        report = write()
+        assert report.value(PATCH.feature(1), "tier") == 0
+        assert report.value(PATCH.feature(1), "r", "beauty") == np.float32(-0.6)
+        assert len(report.column("tier")) == sum(space.n_features for space in run.spaces)
 
-    def test_of_many_ratings_the_most_telling_have_a_column(self, run: FakeRun, write: Write) -> None:
-        tags = [f"tag={number}" for number in range(40)]
-        first = run.correlations.iloc[[0]]
-        weak = [first.assign(rating=tag, r=0.01) for tag in tags]
-        run.correlations = pd.concat([run.correlations, *weak], ignore_index=True)
-        run.ratings = [*tags, *run.ratings]
-        page = write()
-        headers = [header.text for header in page.one("table", id="selected").all("th", role="columnheader")]
-        assert {"beauty", "calm"} <= set(headers)
-        assert len([header for header in headers if header.startswith("tag=")]) == 10
-        figures = next(iter(entries(page).values())).one("details").one("table").one("tbody").all("tr")
-        assert len(figures) == 30
-        assert figures[0].one("th").text == "beauty"
-        assert "Of 42 ratings these are the ones" in page.text
-
-    def test_r_has_its_sign_its_q_and_its_mark(self, write: Write) -> None:
-        page = write()
-        beauty, calm = column(page, "beauty"), column(page, "calm")
-        first = "layer8.cls/7"
-        assert "+0.50" in beauty[first].text
-        assert "q < 0.001" in beauty[first].text
-        assert f"{MINUS}0.25" in calm[first].text
-        assert "q = 0.031" in calm[first].text
-        marked = {
-            (feature, name)
-            for name, cells in (("beauty", beauty), ("calm", calm))
-            for feature, cell in cells.items()
-            if "significant" in cell.text
-        }
-        assert marked == {(first, "beauty"), (first, "calm")}
-
-    def test_a_bar_reaches_from_zero_to_r_on_the_scale_of_the_page(self, write: Write) -> None:
-        page = write()
-        positive = column(page, "beauty")["layer8.cls/7"].one("rect", class_="positive")
-        negative = column(page, "calm")["layer8.cls/7"].one("rect", class_="negative")
-        # The largest of all r and ends of intervals is 0.99, so the scale is -1 to 1, drawn from -100 to 100.
-        assert (float(positive.attributes["x"]), float(positive.attributes["width"])) == (0, 50)
-        assert (float(negative.attributes["x"]), float(negative.attributes["width"])) == (-25, 25)
-
-    def test_an_interval_outside_the_bar_still_fits_the_scale(self, run: FakeRun, write: Write) -> None:
-        run.correlations = run.correlations[run.correlations["rating"] == "beauty"]
-        bar = column(write(), "beauty")["layer8.cls/7"]
-        # The scale ends at 0.7, the next tenth after 0.65.
-        assert float(bar.one("rect", class_="positive").attributes["width"]) == pytest.approx(100 * 0.5 / 0.7, abs=0.1)
-        ends = re.findall(r"[-\d.]+", bar.one("path", class_="interval").attributes["d"])
-        assert [float(ends[0]), float(ends[2])] == pytest.approx([100 * 0.3 / 0.7, 100 * 0.65 / 0.7], abs=0.1)
-
-    def test_a_missing_value_is_a_dash_and_never_nan(self, run: FakeRun, write: Write) -> None:
-        page = write()
-        for name in ("MS", "calm"):
-            cell = column(page, name)["layer8.patch-max/7"]
-            assert cell["data-value"] == ""
-            assert DASH in cell.text
-        assert not re.search(r"\b(nan|None)\b", page.one("main").text)
-
-    def test_is_called_by_its_label_or_else_by_its_number(self, write: Write) -> None:
-        named, unnamed, _ = (cell.text for cell in column(write(), "Feature").values())
-        assert "red barn" in named
-        assert "confidence 0.88" in named
-        assert "layer8.cls/7" in named
-        assert "feature 7" in unnamed
-        assert "confidence" not in unnamed
+    def test_a_missing_value_is_missing_and_not_zero(self, write: Write) -> None:
+        report = write()
+        assert np.isnan(report.value(PATCH.feature(7), "monosemanticity"))
+        assert np.isnan(report.value(PATCH.feature(7), "r", "calm"))
+        assert np.isnan(report.value(CLS.feature(0), "n_active"))
 
     def test_shows_all_that_the_labeler_said(self, write: Write) -> None:
-        text = entries(write())["layer8.cls/7"].text
-        for part in ("A barn.", "roof, door", "People like barns.", "clear and predictive"):
-            assert part in text
-
-    def test_says_which_features_fire_together_with_it_and_finds_it_by_them(self, run: FakeRun, write: Write) -> None:
-        feature = run.selected[0].feature
-        run.together = {feature: [PATCH.feature(number) for number in range(30, 55)]}
-        run.scores = run.scores.assign(cluster=3.0, cluster_size=26.0)
-        page = write()
-        entry = entries(page)[str(feature)]
-        assert "fires together with 25 more" in entry.one("th", class_="name").text
-        assert "layer8.patch-max/30, layer8.patch-max/31" in entry.one("dd", class_="companions").text
-        assert entry.one("dd", class_="companions").text.endswith("layer8.patch-max/49 and 5 more")
-        assert "layer8.patch-max/54" in entry["data-searchable"]
-        assert "fires together" not in entries(page)[str(run.selected[1].feature)].text
-        assert "cluster" not in [
-            header.text for header in page.one("table", id="selected").all("th", role="columnheader")
-        ]
+        report = write()
+        assert report.card(FIRST) == {
+            "reason": "clear and predictive",
+            "description": "A barn.",
+            "elements": ["roof", "door"],
+            "why": "People like barns.",
+        }
+        assert (report.value(FIRST, "label"), report.value(FIRST, "confidence")) == ("red barn", 0.875)
+        assert report.value(PATCH.feature(7), "label") == ""
 
     def test_columns_of_further_scorers_are_columns_of_the_table(self, run: FakeRun, write: Write) -> None:
         run.scores["kind"] = ["texture", "", "object", ""]
-        page = write()
-        coverage = column(page, "coverage")
-        assert [cell["data-value"] for cell in coverage.values()] == ["0.4", "0.2", ""]
-        assert [cell.text.removeprefix("kind ") for cell in column(page, "kind").values()] == [
-            "texture",
-            DASH,
-            "object",
-        ]
-
-    def test_columns_of_further_scorers_about_ratings_are_listed_with_the_feature(
-        self, run: FakeRun, write: Write
-    ) -> None:
-        run.correlations["spearman"] = [0.123, *[np.nan] * 6]
-        table = entries(write())["layer8.cls/7"].one("details").one("table")
-        assert [header.text for header in table.all("th", scope="col")][-1] == "spearman"
-        assert [row.all("td")[-1].text for row in table.one("tbody").all("tr")] == ["0.123", DASH]
+        run.correlations["spearman"] = [0.125, *[np.nan] * 6]
+        report = write()
+        assert report.value(FIRST, "coverage") == np.float32(0.4)
+        assert [report.value(chosen.feature, "kind") for chosen in run.selected] == ["texture", "", "object"]
+        assert report.value(FIRST, "spearman", "beauty") == 0.125
 
 
 def hold_out(run: FakeRun, **facts: Any) -> None:
@@ -171,47 +86,25 @@ def hold_out(run: FakeRun, **facts: Any) -> None:
 
 
 class TestHeldOut:
-    def test_each_r_has_its_held_out_r_beside_it_and_says_whether_it_was_confirmed(
-        self, run: FakeRun, write: Write
-    ) -> None:
-        hold_out(run)
-        page = write()
-        shown = {
-            (feature, rating): cell.one("div", class_="held-out").text
-            for rating in ("beauty", "calm")
-            for feature, cell in column(page, rating).items()
-        }
-        assert shown["layer8.cls/7", "beauty"] == "held out +0.40 ✓ replicated"
-        assert shown["layer8.cls/7", "calm"] == f"held out {MINUS}0.20 ✗ not replicated"
-        assert shown["layer8.patch-max/7", "beauty"] == "held out +0.80"
-        assert shown["layer8.patch-max/7", "calm"] == f"held out {DASH}"
-
-    def test_it_is_a_mark_on_the_bar_whose_scale_has_room_for_it(self, run: FakeRun, write: Write) -> None:
-        hold_out(run)
-        bar = column(write(), "beauty")["layer8.patch-max/7"].one("svg")
-        # 0.8 on a scale that ends at 1.0, for the r of 0.99
-        assert bar.one("path", class_="held-out")["d"] == "M80.0 -8V8"
-
-    def test_the_summary_tells_how_many_of_how_many_were_confirmed(self, run: FakeRun, write: Write) -> None:
-        hold_out(run)
-        rows = write().one("table", id="ratings").one("tbody").all("tr")
-        assert [row.all("td")[-3].text for row in rows] == ["1 of 2", "0 of 1"]
-
     def test_all_figures_have_both_parts(self, run: FakeRun, write: Write) -> None:
         hold_out(run)
-        first = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")[0]
-        assert [cell.text for cell in first.all("td")][-4:] == ["+0.4000", "0.01", "0.02", "5"]
+        report = write()
+        names = [f"{name}_held_out" for name in ("r", "p", "q", "n")]
+        found = [report.value(FIRST, name, "beauty") for name in (*names, "replicated")]
+        assert found == pytest.approx([0.4, 0.01, 0.02, 5, 1])
+        assert report.value(FIRST, "replicated", "calm") == 0
 
-    def test_the_held_out_r_has_its_interval(self, run: FakeRun, write: Write) -> None:
+    def test_the_overview_tells_how_many_of_how_many_were_confirmed(self, run: FakeRun, write: Write) -> None:
         hold_out(run)
-        run.correlations = run.correlations.assign(ci_low_held_out=-0.1234, ci_high_held_out=0.765)
-        first = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")[0]
-        assert "\N{MINUS SIGN}0.123 to +0.765" in [cell.text.strip() for cell in first.all("td")]
+        found = write().rating
+        counts = {name: (one["replicated"], one["positive"] + one["negative"]) for name, one in found.items()}
+        assert counts == {"beauty": (1, 2), "calm": (0, 1)}
+        assert found["beauty"]["unbiased"] == [0.6, None, None]
 
     def test_without_held_out_images_nothing_is_said_of_them(self, write: Write) -> None:
-        text = write().one("main").text.lower()
-        assert "held out" not in text
-        assert "held-out" not in text
+        report = write()
+        assert "held-out" not in report.reading.lower()
+        assert report.rating["beauty"]["replicated"] is None
 
 
 class TestMethod:
@@ -228,73 +121,78 @@ class TestMethod:
             ({}, "The correlation of the feature's activation with the rating"),
         ],
     )
-    def test_the_page_explains_the_correlation_and_correction_that_were_used(
+    def test_the_report_explains_the_correlation_and_correction_that_were_used(
         self, run: FakeRun, write: Write, facts: dict[str, Any], said: str
     ) -> None:
         run.facts = {f"correlation_{name}": value for name, value in facts.items()}
-        assert said in write().one("section", id="reading").text
+        assert said in write().reading
 
     def test_a_run_with_another_correlation_only_shows_that(self, run: FakeRun, write: Write) -> None:
         keys = [*saeviz.KEYS, "rating"]
-        plain = write()
+        plain = write().column("r", "beauty")
         run.correlations = run.correlations.rename(columns=lambda name: name if name in keys else f"spearman_{name}")
         run.facts = {"spearman_measure": "Spearman's rho", "spearman_correction": "bonferroni"}
-        page = write()
-        assert [cell.text for cell in column(page, "beauty").values()] == [
-            cell.text for cell in column(plain, "beauty").values()
-        ]
-        assert "The bar is Spearman's rho" in page.text
-        assert "adjusted by Bonferroni" in page.text
+        report = write()
+        np.testing.assert_array_equal(report.column("r", "beauty"), plain)
+        assert report.run["measure"] == "Spearman's rho"
+        assert report.rating["beauty"]["strongest"] == -0.6
+        assert "adjusted by Bonferroni" in report.reading
 
-    def test_a_second_correlation_is_a_row_of_its_own_among_all_figures(self, run: FakeRun, write: Write) -> None:
+    def test_a_second_correlation_has_columns_of_its_own(self, run: FakeRun, write: Write) -> None:
         run.correlations = run.correlations.assign(partial_r=-0.125, partial_p=0.5, partial_q=0.75, partial_n=4)
         run.facts |= {"correlation_measure": "Pearson's r", "partial_measure": "partial r"}
-        rows = entries(write())["layer8.cls/7"].one("details").one("tbody").all("tr")
-        assert [row.all("td")[0].text for row in rows] == ["Pearson's r", "partial r"] * 2
-        assert [cell.text for cell in rows[1].all("td")][1:] == [f"{MINUS}0.1250", DASH, "0.5", "0.75", "4"]
+        report = write()
+        assert report.run["measures"] == {"": "Pearson's r", "partial_": "partial r"}
+        found = [report.value(FIRST, f"partial_{name}", "beauty") for name in ("r", "p", "q", "n")]
+        assert found == [-0.125, 0.5, 0.75, 4]
 
 
 class TestJudgement:
-    def test_a_name_that_holds_is_confirmed(self, run: FakeRun, write: Write) -> None:
-        run.judgements = judged(12, 11)
-        entry = entries(write())["layer8.cls/7"]
-        assert entry.one("span", class_="judged").text == "name confirmed 0.96 (0.78 to 0.99)"
-        assert "doubtful" not in entry.one("b", class_="label")["class"]
-        figures = {one.one("dt").text: one.one("dd").text for one in entry.one("dl").all("div")}
-        assert figures["Found of 12 images on which it fires"] == "100 %"
-        assert figures["Rejected of 12 on which it is silent"] == "92 %"
-        assert figures["Of these, of 4 look-alikes"] == "100 %"
+    def test_a_name_that_holds_has_its_figures_and_the_images_it_was_judged_on(
+        self, run: FakeRun, write: Write
+    ) -> None:
+        judge(run, 12, 11)
+        report = write()
+        judgement = report.card(FIRST)["judgement"]
+        assert judgement["verdict"] == report.value(FIRST, "verdict") == "confirmed"
+        names = ("balanced_accuracy", "ci_low", "ci_high", "sensitivity", "specificity", "hard_specificity")
+        assert [round(judgement[name], 2) for name in names] == [0.96, 0.78, 0.99, 1, 0.92, 1]
+        assert [judgement[name] for name in ("n_active", "n_silent", "n_hard")] == [12, 12, 4]
+        judged = report.card(FIRST)["judged"]
+        ids = report.content("items")["ids"]
+        assert [(ids[item], kind, score) for item, kind, score in judged[:2]] == [
+            ("item/0", "active", 1.0), ("item/1", "active", 1.0),
+        ]  # fmt: skip
+        assert len(judged) == 24
+        assert report.run["verdicts"]["confirmed"] == 1
 
-    def test_a_name_that_fails_is_marked(self, run: FakeRun, write: Write) -> None:
-        run.judgements = judged(5, 7)
-        entry = entries(write())["layer8.cls/7"]
-        assert "fails" in entry.one("span", class_="judged").text
-        assert "doubtful" in entry.one("b", class_="label")["class"]
-
-    def test_a_name_that_also_fits_look_alikes_is_too_broad(self, run: FakeRun, write: Write) -> None:
-        run.judgements = judged(12, 12, n_hard_passed_over=1)
-        assert entries(write())["layer8.cls/7"].one("span", class_="judged").text.endswith(", too broad")
+    def test_a_name_that_fails_or_is_too_broad(self, run: FakeRun, write: Write) -> None:
+        judge(run, 5, 7)
+        assert write().card(FIRST)["judgement"]["verdict"] == "fails"
+        judge(run, 12, 12, n_hard_passed_over=1)
+        assert write().card(FIRST)["judgement"]["hard_specificity"] == 0.25
 
     def test_a_name_that_could_not_be_judged_says_why(self, run: FakeRun, write: Write) -> None:
-        run.judgements = judged(0, 4, reason="only <2> images")
-        entry = entries(write())["layer8.cls/7"]
-        assert entry.one("span", class_="judged").text == "name not judged: only <2> images"
+        judge(run, 0, 4, reason="only <2> images")
+        card = write().card(FIRST)
+        assert (card["judgement"]["verdict"], card["judgement"]["reason"]) == ("not judged", "only <2> images")
+        assert card["judgement"]["auc"] is None
+        assert "judged" not in card
 
-    def test_how_the_name_goes_with_ratings_is_shown_beside_the_feature(self, run: FakeRun, write: Write) -> None:
+    def test_how_the_name_goes_with_ratings(self, run: FakeRun, write: Write) -> None:
         key = {"sae": "", "layer": 8, "tokens": "cls", "feature": 7, "label": "red barn", "n": 40}
         known = {"r": 0.5, "ci_low": 0.25, "ci_high": 0.75, "q": 0.01, "r_feature": -0.125, "ci_low_feature": -0.5}
         run.label_ratings = ratings_table(
             [{**key, "rating": "beauty", **known, "ci_high_feature": 0.25}, {**key, "rating": "calm"}]
         )
-        page = write()
-        [table] = [one for one in entries(page)["layer8.cls/7"].all("table") if one.all("caption")]
-        cells = {row.one("th").text: [cell.text for cell in row.all("td")] for row in table.one("tbody").all("tr")}
-        shown = ["+0.50", "+0.250 to +0.750", "0.01", f"{MINUS}0.12", f"{MINUS}0.500 to +0.250", "40"]
-        assert cells["beauty"] == shown
-        assert cells["calm"] == [DASH] * 5 + ["40"]
-        assert "p adjusted over all names and ratings" in page.text
+        report = write()
+        beauty, calm = report.card(FIRST)["predicts"]
+        assert beauty == {"rating": "beauty", "n": 40, **known, "ci_high_feature": 0.25}
+        assert calm == {**dict.fromkeys(beauty), "rating": "calm", "n": 40}
+        assert "p adjusted over all names and ratings" in report.reading
 
     def test_without_a_judge_nothing_is_claimed(self, write: Write) -> None:
-        page = write()
-        assert page.all("span", class_="judged") == []
-        assert any("The names have not been judged" in note.text for note in page.all("p", class_="note"))
+        report = write()
+        assert "judgement" not in report.card(FIRST)
+        assert report.run["verdicts"] == {}
+        assert any("The names have not been judged" in note for note in report.run["notes"])

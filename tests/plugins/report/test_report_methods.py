@@ -1,17 +1,17 @@
-"""What the page says of methods: those to cite, what was held constant, and what the figures take for granted."""
+"""What the report says of methods: those to cite, what was held constant, and what the figures take for granted."""
 
 from __future__ import annotations
 
 import pytest
 
 import saeviz
-from tests.plugins.report.page import FakeRun, Write, entries
+from tests.plugins.report.page import FakeRun, Write
 
 ALWAYS = {"config": {"extractor": {"use": "vit-sae", "model": "facebook/dino"}, "embeddings": {"use": "http"}}}
 
 
-def cited(page):
-    return page.one("section", id="methods").text
+def cited(report):
+    return "\n".join(" ".join(citation) for citation in report.run["methods"]["citations"])
 
 
 @pytest.mark.parametrize(
@@ -57,31 +57,29 @@ def test_what_is_held_constant_stands_beside_every_partial_r(run: FakeRun, write
         }
     )
     run.facts = {"partial_measure": "partial r", "partial_control": ["code (4 categories)"]}
-    page = write()
+    report = write()
 
-    assert "partial r (code (4 categories) held constant)" in page.one("section", id="features").text
-    assert "code (4 categories) held constant" in page.one("section", id="reading").text
+    assert report.run["measure"] == "partial r (code (4 categories) held constant)"
+    assert "code (4 categories) held constant" in report.reading
 
 
-def test_a_rare_feature_has_a_word_on_its_intervals(run: FakeRun, write: Write) -> None:
-    rare = (run.scores["tokens"] == "cls") & (run.scores["feature"] == 7)
-    run.scores = run.scores.assign(n_active=run.scores["n_active"].where(~rare, 12).where(rare, 400))
-    found = entries(write())
+def test_a_rare_feature_has_a_word_on_its_intervals(write: Write) -> None:
+    caveat = write().run["caveat"]
 
-    assert "85 to 93 %" in found["layer8.cls/7"].text
-    assert "85 to 93 %" not in found["layer8.patch-max/42"].text
-    assert saeviz.interval_caveat(49)
-    assert not saeviz.interval_caveat(50)
+    assert "85 to 93 %" in caveat["text"]
+    assert saeviz.interval_caveat(caveat["below"] - 1)
+    assert not saeviz.interval_caveat(caveat["below"])
 
 
 def test_that_images_are_taken_as_independent_is_said(write: Write) -> None:
-    assert "independent of one another" in write().one("section", id="reading").text
+    assert "independent of one another" in write().reading
 
 
 def test_robust_intervals_hold_for_rare_features(run: FakeRun, write: Write) -> None:
-    run.scores = run.scores.assign(n_active=12)
     run.facts = {**run.facts, "correlation_errors": "clusters", "correlation_groups": 9}
-    assert "85 to 93 %" not in write().text
+    report = write()
+    assert report.run["caveat"] is None
+    assert "85 to 93 %" not in report.reading
     assert not saeviz.interval_caveat(12, "clusters")
     assert not saeviz.interval_caveat(12, "permutation"), "there are no intervals"
     assert saeviz.interval_caveat(12, "independent")
@@ -90,9 +88,15 @@ def test_robust_intervals_hold_for_rare_features(run: FakeRun, write: Write) -> 
 def test_intervals_that_allow_for_unequal_spread_are_too_narrow_for_rare_features_with_a_large_r(
     run: FakeRun, write: Write
 ) -> None:
-    run.scores = run.scores.assign(n_active=12)
     run.facts = {**run.facts, "correlation_errors": "hc2"}
-    page = write()
-    assert "they then cover r in 91 % of cases" in entries(page)["layer8.cls/7"].text
-    assert "85 to 93 %" not in page.text
+    report = write()
+    assert "they then cover r in 91 % of cases" in report.run["caveat"]["text"]
+    assert "85 to 93 %" not in report.reading
     assert not saeviz.interval_caveat(50, "hc2")
+
+
+def test_the_paragraph_and_its_references_are_there_to_copy(run: FakeRun, write: Write) -> None:
+    methods = write().run["methods"]
+    assert methods["text"].startswith("We analysed 6 images with 2 ratings (beauty, calm).")
+    assert "The random seed was 0" in methods["text"]
+    assert methods["bibtex"].count("@misc{") == len(methods["citations"]) > 0

@@ -1,4 +1,4 @@
-"""The pictures of the page."""
+"""The pictures of the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import saeviz
-from tests.plugins.report.page import CLS, PATCH, FakeRun, Write, entries, ids_shown, picture, show_only, thumbnails
+from saeviz_report.explorer import reporter
+from tests.plugins.report.page import CLS, FakeRun, Write, images_of_feature, picture, show_only, thumbnails
 
 
 def half_dark() -> Image.Image:
@@ -23,22 +24,16 @@ def half_dark() -> Image.Image:
 
 
 class TestThumbnails:
-    def test_every_picture_is_there_in_its_order_and_with_its_activation(self, run: FakeRun, write: Write) -> None:
-        page = write()
-        shown = {feature: ids_shown(entry) for feature, entry in entries(page).items()}
-        assert list(shown.values()) == [["item/0", "item/1"], ["item/1", "item/2", "item/3"], []]
-        alts = [image["alt"] for image in entries(page)["layer8.cls/7"].all("img")]
-        assert alts == ["item/0, activation 5.50", "item/1, activation 4.25"]
-        for image in page.all("img"):
-            with Image.open(run.dir / "report" / image.attributes["src"]) as file:
+    def test_every_picture_is_there_and_features_know_theirs_in_order(self, run: FakeRun, write: Write) -> None:
+        report = write()
+        shown = [images_of_feature(report, chosen.feature) for chosen in run.selected]
+        assert [list(images) for images in shown] == [["item/0", "item/1"], ["item/1", "item/2", "item/3"], []]
+        assert list(shown[0].values()) == [5.5, 4.25]
+        for name, width, height in report.content("items")["thumbnails"]:
+            with Image.open(run.dir / "report" / "pictures" / name) as file:
                 file.load()
-                assert (str(file.width), str(file.height)) == (image["width"], image["height"])
-
-    def test_a_picture_that_several_features_share_is_one_file(self, run: FakeRun, write: Write) -> None:
-        page = write()
-        assert len(page.all("img")) == 5
-        assert thumbnails(run) == {Path(image.attributes["src"]).name for image in page.all("img")}
-        assert len(thumbnails(run)) == 4
+                assert (file.width, file.height) == (width, height)
+        assert len(thumbnails(run)) == len(run.items)
 
     def test_a_file_name_tells_nothing_of_the_item(self, run: FakeRun, write: Write) -> None:
         run.items[0] = replace(run.items[0], item_id="../../secret name")
@@ -46,9 +41,13 @@ class TestThumbnails:
         write()
         assert all(re.fullmatch(r"[0-9a-f]{24}\.webp", name) for name in thumbnails(run))
 
-    def test_no_more_images_than_asked_for(self, write: Write) -> None:
-        shown = [ids_shown(entry) for entry in entries(write(top_images=2)).values()]
-        assert shown == [["item/0", "item/1"], ["item/1", "item/2"], []]
+    def test_of_very_many_images_the_top_images_of_selected_features_have_pictures(
+        self, run: FakeRun, write: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reporter, "MOST_THUMBNAILS", 3)
+        shown = write(top_images=2).content("items")
+        with_picture = [name for name, picture in zip(shown["ids"], shown["thumbnails"], strict=True) if picture]
+        assert with_picture == ["item/0", "item/1", "item/2"]
 
     @pytest.mark.parametrize(
         ("size", "expected"),
@@ -61,7 +60,7 @@ class TestThumbnails:
         show_only(run, item)
         write(thumbnail_size=64)
         [name] = thumbnails(run)
-        assert Image.open(run.dir / "report" / "images" / name).size == expected
+        assert Image.open(run.dir / "report" / "pictures" / name).size == expected
 
     @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "1"])
     def test_every_kind_of_picture_is_shown_with_its_colours(self, run: FakeRun, write: Write, mode: str) -> None:
@@ -85,7 +84,7 @@ class TestThumbnails:
         show_only(run, saeviz.ImageItem("odd", draw))
         write()
         [name] = thumbnails(run)
-        with Image.open(run.dir / "report" / "images" / name) as file:
+        with Image.open(run.dir / "report" / "pictures" / name) as file:
             return np.asarray(file.convert("L"), int)
 
     def test_what_is_transparent_is_white(self, run: FakeRun, write: Write) -> None:
@@ -93,50 +92,50 @@ class TestThumbnails:
         show_only(run, item)
         write()
         [name] = thumbnails(run)
-        assert min(Image.open(run.dir / "report" / "images" / name).getpixel((5, 5))) > 250
+        assert min(Image.open(run.dir / "report" / "pictures" / name).getpixel((5, 5))) > 250
 
-    def test_thumbnails_that_no_feature_shows_any_more_vanish(self, run: FakeRun, write: Write) -> None:
+    def test_thumbnails_that_are_not_shown_any_more_vanish(self, run: FakeRun, write: Write) -> None:
         write()
         before = thumbnails(run)
-        run.top[PATCH.feature(7)] = run.top[PATCH.feature(7)][:1]
+        run.items = run.items[:2]
+        run.top = {feature: [one for one in shown if one.item in run.items] for feature, shown in run.top.items()}
         write()
         assert thumbnails(run) < before
         assert len(thumbnails(run)) == 2
 
     def test_only_what_changed_is_made_again(self, run: FakeRun, write: Write) -> None:
         write()
-        folder = run.dir / "report" / "images"
+        folder = run.dir / "report" / "pictures"
         before = {name: (folder / name).stat().st_mtime_ns for name in thumbnails(run)}
         source = run.items[0].source
         assert isinstance(source, Path)
         source.write_bytes(picture(99, (200, 200)))
         write()
         after = {name: (folder / name).stat().st_mtime_ns for name in thumbnails(run)}
-        assert len(after) == len(before) == 4
-        assert len(after.items() & before.items()) == 3
+        assert len(after) == len(before) == 6
+        assert len(after.items() & before.items()) == 5
 
     def test_a_damaged_thumbnail_is_made_again(self, run: FakeRun, write: Write) -> None:
         write()
         for name in thumbnails(run):
-            (run.dir / "report" / "images" / name).write_bytes(b"torn")
-        shown = write().all("img")
-        assert shown
-        for image in shown:
-            Image.open(run.dir / "report" / image.attributes["src"]).load()
+            (run.dir / "report" / "pictures" / name).write_bytes(b"torn")
+        write()
+        for name in thumbnails(run):
+            Image.open(run.dir / "report" / "pictures" / name).load()
 
-    def test_an_image_that_vanished_leaves_a_placeholder_and_is_reported(self, run: FakeRun, write: Write) -> None:
+    def test_an_image_that_vanished_has_no_picture_and_is_reported(self, run: FakeRun, write: Write) -> None:
         write()
         source = run.items[1].source
         assert isinstance(source, Path)
         source.unlink()
         reported: list[str] = []
-        page = write(saeviz.Context(failed=lambda subject, _error: reported.append(subject)))
-        assert [ids_shown(entry) for entry in entries(page).values()] == [["item/0"], ["item/2", "item/3"], []]
-        assert [gone.text for gone in page.all("span", class_="gone")] == ["image can no longer be read: item/1"] * 2
+        report = write(saeviz.Context(failed=lambda subject, _error: reported.append(subject)))
+        assert [picture is None for picture in report.content("items")["thumbnails"]] == [False, True, *[False] * 4]
+        assert list(images_of_feature(report, CLS.feature(7))) == ["item/0", "item/1"]
         assert reported == ["item/1"]
-        assert "item/1" in page.one("table", id="left-out").text
-        assert len(thumbnails(run)) == 3
+        assert [subject for _, subject, _ in report.run["failures"]] == ["broken.jpg", "item/1"]
+        assert len(thumbnails(run)) == 5
 
     def test_an_image_that_came_back_is_not_a_failure_any_more(self, run: FakeRun, write: Write) -> None:
         run.failures.append(saeviz.Failure("report", "item/1", "gone"))
-        assert "item/1" not in write().one("section", id="failures").text
+        assert "item/1" not in [subject for _, subject, _ in write().run["failures"]]

@@ -4,6 +4,7 @@
 {
   const { el, said, number, state, need } = saeviz;
   const BANDS = 5;
+  const BROAD = 0.5; // of look-alikes for which the name is denied: with fewer, it is broader than its feature
   const SILENT = 6; // images without it that are shown
 
   /** The images of a feature, most active first: `{items, values}`; null where the report stores no activations. */
@@ -74,18 +75,21 @@
     const close = () => state.set({ feature: "" });
     const parts = [
       el("header", {},
-        el("div", {}, el("h2", { id: "card-title" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict")))),
+        el("div", {}, el("h2", { id: "card-title" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement))),
         el("div", { class: "buttons" },
           el("button", { type: "button", title: "Previous (left arrow)", disabled: place <= 0, onclick: () => move(-1) }, "←"),
           el("button", { type: "button", title: "Next (right arrow)", disabled: place < 0 || place >= order.length - 1, onclick: () => move(1) }, "→"),
           saeviz.listButton([row], features),
           el("button", { type: "button", "aria-label": "Close", onclick: close }, "×"))),
       card.description ? el("p", { class: "description" }, said(card.description)) : null,
+      card.elements ? el("p", { class: "note" }, "Visual elements: ", card.elements.map((element, i) => [i ? ", " : "", said(element, 200)])) : null,
       card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason)) : null,
       judgement(card.judgement),
-      images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the explorer to store them."),
+      images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the report to store them."),
       saeviz.relations(features, columns, row),
+      (card.differences ?? []).map(([rating, words]) => el("p", { class: "note" }, "The relation with ", said(rating, 80), " differs: ", said(words, 500), ".")),
+      at("n_active") < features.run.caveat?.below ? el("p", { class: "note" }, `${features.run.caveat.text}.`) : null,
       saeviz.labelRatings(card.predicts),
       images ? el("div", { class: "two" }, saeviz.against(features, items, images), activity(items, images, features, row, at)) : null,
       judged(items, card.judged),
@@ -118,8 +122,10 @@
     };
   };
 
-  function verdict(word) {
-    return word ? el("span", { class: `verdict ${{ confirmed: "good", fails: "bad" }[word] ?? ""}` }, `name ${word === "fails" ? "fails" : word}`) : null;
+  function verdict(word, found) {
+    if (!word) return null;
+    const broad = word === "confirmed" && found?.n_hard && found.hard_specificity < BROAD;
+    return el("span", { class: `verdict ${{ confirmed: "good", fails: "bad" }[word] ?? ""}` }, el("span", {}, "name ", said(word)), broad ? ", too broad" : "");
   }
 
   /** What the judge measured, in a sentence. */
@@ -127,7 +133,7 @@
     if (!found) return null;
     const share = (value) => (Number.isFinite(value) ? `${number(100 * value, 0)} %` : "–");
     if (!Number.isFinite(found.balanced_accuracy ?? NaN)) return found.reason ? el("p", { class: "note" }, "The name was not judged: ", said(found.reason)) : null;
-    return el("p", { class: "note" }, `Judged on images that the labeler did not see: balanced accuracy ${number(found.balanced_accuracy, 2)} (95 % interval ${number(found.ci_low, 2)} to ${number(found.ci_high, 2)}); the name fits ${share(found.sensitivity)} of ${number(found.n_active)} images on which the feature fires, and is denied for ${share(found.specificity)} of ${number(found.n_silent)} on which it does not.`);
+    return el("p", { class: "note" }, `Judged on images that the labeler did not see: balanced accuracy ${number(found.balanced_accuracy, 2)} (95 % interval ${number(found.ci_low, 2)} to ${number(found.ci_high, 2)}); the name fits ${share(found.sensitivity)} of ${number(found.n_active)} images on which the feature fires, and is denied for ${share(found.specificity)} of ${number(found.n_silent)} on which it does not${found.n_hard ? `; of these, for ${share(found.hard_specificity)} of ${number(found.n_hard)} look-alikes` : ""}. AUC ${number(found.auc, 2)}.`);
   }
 
   const strip = (items, places, below) => saeviz.enlargeable(items, el("div", { class: "strip" }, places.map((item, i) => saeviz.picture(items, item, below(i)))));
@@ -143,14 +149,15 @@
   function pictures(features, row, items, { items: where, values }) {
     if (!where.length) return el("p", { class: "note" }, "This feature fires on no image.");
     const some = (from, to) => strip(items, [...where.slice(from, to)], (i) => number(values[from + i], 2));
-    const top = some(0, 12);
-    const shown = new Map([...where.slice(0, 12)].map((item, i) => [item, top.children[i]]));
+    const most = features.run.top_images;
+    const top = some(0, most);
+    const shown = new Map([...where.slice(0, most)].map((item, i) => [item, top.children[i]]));
     const all = el("a", { href: saeviz.link({ view: "images", by: `-feature:${features.name(row)}`, feature: "", facet: "" }) }, `all ${number(where.length)} on the wall of images`);
     const parts = [el("section", {}, el("h3", {}, "Where it fires most"), el("div", { class: "bar" }, saeviz.heatmapSwitch(features, row, shown), all), top)];
     const bands = [];
-    if (where.length > 24) {
+    if (where.length > 2 * most) {
       for (let band = 1; band < BANDS; band++) {
-        const from = Math.max(12, Math.floor((where.length * band) / BANDS));
+        const from = Math.max(most, Math.floor((where.length * band) / BANDS));
         bands.push([`${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`, some(from, from + 5)]);
       }
     }

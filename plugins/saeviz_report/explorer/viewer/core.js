@@ -139,6 +139,7 @@ const saeviz = {};
     if (value !== 0 && Math.abs(value) < 0.001) return minus(value.toExponential(1));
     return minus(value.toFixed(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
   };
+  saeviz.fixed = (value, digits = 2) => (Number.isFinite(value) ? minus(value.toFixed(digits)) : "–");
   saeviz.signed = (value, digits = 2) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     const text = value.toFixed(digits);

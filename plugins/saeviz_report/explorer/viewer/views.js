@@ -1,4 +1,4 @@
-// The overview of the run, and the view of all its features: filters, plots, table.
+// The view of all features: filters, plots, table.
 "use strict";
 
 {
@@ -10,66 +10,6 @@
   /** Colours that people with any colour vision tell apart (Okabe and Ito 2008). */
   saeviz.palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7a00", "#666666"];
   const TIERS = [[150, 150, 150], [0, 114, 178], [230, 159, 0], [0, 158, 115]];
-
-  saeviz.overview = async (features) => {
-    const { run } = features;
-    const sum = (counts) => Object.values(counts).reduce((total, n) => total + n, 0);
-    const figure = (value, word, changes) => el("a", { class: "figure", href: changes ? saeviz.link(changes) : null }, el("strong", {}, value), el("span", {}, word));
-    return [
-      el("section", { class: "headline" },
-        figure(number(run.n_images), "images", { view: "images" }),
-        figure(number(features.n), `features in ${run.spaces.length} ${run.spaces.length === 1 ? "space" : "spaces"}`, { view: "features" }),
-        figure(number(sum(run.tiers)), "selected", { view: "features", "f.tier": Object.keys(run.tiers).join("|") }),
-        run.verdicts.confirmed !== undefined ? figure(number(run.verdicts.confirmed), "names confirmed by the judge", { view: "features", "f.verdict": "confirmed" }) : null),
-      run.notes.length ? el("section", { class: "warnings", "aria-label": "Warnings" }, run.notes.map((note) => el("p", {}, said(note)))) : null,
-      run.ratings.length ? ratings(run) : null,
-      await strongest(features),
-      el("section", {}, el("h2", {}, "Spaces"), saeviz.wide("Spaces", el("table", { class: "plain" },
-        el("thead", {}, el("tr", {}, ["Space", "Features", "Active on at least one image", "Selected"].map((word) => el("th", { scope: "col" }, word)))),
-        el("tbody", {}, run.spaces.map((space) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", space: space.name }) }, said(space.name))), [space.n, space.live, space.selected].map((n) => el("td", { class: "number" }, number(n))))))))),
-      run.monosemanticity.length ? el("section", { class: "prose" }, el("h2", {}, "Monosemanticity"), run.monosemanticity.map((sentence) => el("p", {}, said(sentence)))) : null,
-      run.ratings.length ? el("section", { class: "prose" }, el("h2", {}, "How to read r and q"), el("p", {}, said(run.meaning), ", over the images that have both; it does not say that a feature causes a rating. q is its p-value, ", said(run.adjustment), ".")) : null,
-      el("section", {}, el("h2", {}, "Made with"), el("p", { class: "note" }, Object.entries(run.versions).map(([name, version]) => [said(`${name} ${version}`), " "])), el("details", {}, el("summary", {}, "The whole configuration"), el("pre", { tabindex: 0 }, said(JSON.stringify(run.config, null, 2), 200000)))),
-    ];
-  };
-
-  function ratings(run) {
-    const some = (name) => run.ratings.some((rating) => rating[name] !== null);
-    const columns = [["n", "Images"], ["mean", "Mean"], ["sd", "SD"], ["tested", "Features tested"], ["positive", "Significant +"], ["negative", "Significant −"], ["replicated", "Replicated"], ["strongest", "Strongest r"], ["detectable", "Detectable |r|"]].filter(([name]) => some(name));
-    return el("section", {}, el("h2", {}, "What goes along with each rating"), saeviz.wide("What goes along with each rating", el("table", { class: "plain" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Rating"), columns.map(([, word]) => el("th", { scope: "col", class: "number" }, word)))),
-      el("tbody", {}, run.ratings.map((rating) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: saeviz.link({ view: "features", sort: `-r[${rating.name}]`, [`f.significant[${rating.name}]`]: "1", plot: `volcano:${rating.name}` }) }, said(rating.name, 80))),
-        columns.map(([name]) => el("td", { class: "number" }, name === "strongest" ? signed(rating[name]) : number(rating[name], 2)))))))));
-  }
-
-  /** Per rating the selected features that go along with it most, each way, with the images where they fire most. */
-  async function strongest(features) {
-    const shown = features.run.ratings.slice(0, 4).filter((rating) => features.isNumber(`r[${rating.name}]`));
-    if (!shown.length) return null;
-    const keys = shown.flatMap((rating) => [`r[${rating.name}]`, `significant[${rating.name}]`]);
-    const [columns, items] = await Promise.all([features.columns(["tier", "label", ...keys]), saeviz.need("items")]);
-    const parts = [];
-    for (const rating of shown) {
-      const r = columns.get(`r[${rating.name}]`).values;
-      const significant = columns.get(`significant[${rating.name}]`)?.values;
-      const tier = columns.get("tier").values;
-      const rows = [];
-      for (let row = 0; row < features.n; row++) if (tier[row] && Number.isFinite(r[row]) && (!significant || significant[row] === 1)) rows.push(row);
-      rows.sort((a, b) => r[b] - r[a]);
-      const [most, least] = [rows.filter((row) => r[row] > 0).slice(0, 4), rows.filter((row) => r[row] < 0).slice(-4).reverse()];
-      if (!most.length && !least.length) continue;
-      const side = async (word, list) => list.length ? el("div", {}, el("h4", {}, word), await Promise.all(list.map((row) => tile(features, items, columns.get("label").at(row), r[row], row)))) : null;
-      parts.push(el("section", { class: "pair" }, el("h3", {}, said(rating.name, 80)), el("div", { class: "two" }, await side("Rated higher where these fire", most), await side("Rated lower where these fire", least))));
-    }
-    return parts.length ? el("section", {}, el("h2", {}, "Strongest selected features"), parts) : null;
-  }
-
-  async function tile(features, items, label, r, row) {
-    const images = await saeviz.imagesOf(features, row);
-    return el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) },
-      el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 4)].map((item) => thumb(items, item)) : null),
-      el("span", {}, el("strong", {}, label ? said(label, 60) : "not named"), el("span", { class: "id" }, said(features.name(row)))), el("span", { class: `r ${r < 0 ? "minus" : "plus"}` }, signed(r)));
-  }
 
   function thumb(items, item) {
     return saeviz.small(items, item);

@@ -1,4 +1,4 @@
-"""The explorer stays where its reader is: by keyboard, however fast, however often something is drawn anew."""
+"""The report stays where its reader is: by keyboard, however fast, however often something is drawn anew."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import saeviz
-from saeviz_report import ExplorerOptions
-from saeviz_report.explorer.reporter import ExplorerReport
-from tests.browser.test_explorer_in_browser import CARD, DRAWN, NAMES, Tab
+from saeviz_report import HtmlOptions
+from saeviz_report.explorer.reporter import HtmlReport
+from tests.browser.test_report_in_browser import CARD, DRAWN, NAMES, Tab
 from tests.conftest import FAKE_RUN
 
 CODES = {"ArrowRight": 39, "Escape": 27, "Tab": 9, "Enter": 13}
@@ -21,9 +21,9 @@ FOCUSED = "document.activeElement.textContent"
 
 @pytest.fixture(scope="module")
 def page(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("explorer") / "fake.toml"
+    path = tmp_path_factory.mktemp("report") / "fake.toml"
     path.write_text(FAKE_RUN)
-    return ExplorerReport(ExplorerOptions(), saeviz.Context()).write(saeviz.run(path))
+    return HtmlReport(HtmlOptions(), saeviz.Context()).write(saeviz.run(path))
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_plot_whose_graphics_processor_goes_away_is_drawn_without_it(tab: Tab)
 def test_the_last_feature_of_a_table_too_tall_for_a_browser_is_reached(
     browser: Any, page: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "explorer"
+    folder = tmp_path / "report"
     shutil.copytree(page.parent, folder)
     [script] = folder.rglob("views.js")
     script.write_text(re.sub(r"TALLEST = \w+", "TALLEST = 1200", script.read_text()))

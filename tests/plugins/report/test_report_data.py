@@ -1,8 +1,7 @@
-"""The data files of the explorer say of every feature and image what the tables of the run say."""
+"""The data files of the report say of every feature and image what the tables of the run say."""
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import shutil
@@ -13,24 +12,25 @@ import pytest
 
 import saeviz
 from saeviz.toolkit.files import write_atomic
-from saeviz_report import ExplorerOptions
+from saeviz_report import HtmlOptions
 from saeviz_report.explorer import activations, reporter
 from saeviz_report.explorer.encoding import numbers, texts
 from saeviz_report.explorer.files import as_script
 from saeviz_report.explorer.items import nearest
-from saeviz_report.explorer.reporter import ExplorerReport
+from saeviz_report.explorer.reporter import HtmlReport
 from tests.conftest import FAKE_RUN
+from tests.report_data import Report, unpack
 
 
 @pytest.fixture(scope="module")
 def run(clean_environment, tmp_path_factory):
-    path = tmp_path_factory.mktemp("explorer") / "fake.toml"
+    path = tmp_path_factory.mktemp("report") / "fake.toml"
     path.write_text(FAKE_RUN)
     return saeviz.run(path)
 
 
 def write(run, **options):
-    return ExplorerReport(ExplorerOptions(**options), saeviz.Context()).write(run).parent
+    return HtmlReport(HtmlOptions(**options), saeviz.Context()).write(run).parent
 
 
 @pytest.fixture(scope="module")
@@ -39,31 +39,15 @@ def folder(run):
 
 
 def data_of(folder):
-    """The folder of the data files that the page shows."""
-    page = (folder / "index.html").read_text()
-    return folder / page.partition('<script src="')[2].partition("/")[0] / "data"
+    return Report(folder).data
 
 
 def content(folder, name):
-    """What a data file hands over, read as the JSON that it is."""
-    text = (data_of(folder) / f"{name}.js").read_text(encoding="ascii")
-    start = f'saeviz.receive("{name}", '
-    assert text.startswith(start)
-    assert text.endswith(");\n")
-    return json.loads(text[len(start) : -3])
-
-
-def unpack(packed):
-    """The values of a column, as the viewer reads them."""
-    if packed["kind"] == "text":
-        return [packed["values"][code] for code in unpack(packed["codes"])]
-    return np.frombuffer(base64.b64decode(packed["data"]), dtype=f"<{packed['kind']}")
+    return Report(folder).content(name)
 
 
 def column(folder, name, rating=None):
-    heads = content(folder, "run")["columns"]
-    [number] = [at for at, head in enumerate(heads) if (head["name"], head["rating"]) == (name, rating)]
-    return unpack(content(folder, f"columns/{number}"))
+    return Report(folder).column(name, rating)
 
 
 def table_of(run, table, name):
@@ -90,9 +74,10 @@ def test_selection_and_names(run, folder):
     rows = {str(space): start for space, start in zip(run.spaces, starts, strict=False)}
     tier, rank, label = (column(folder, name) for name in ("tier", "rank", "label"))
     assert (tier > 0).sum() == len(run.selected) > 0
-    for place, chosen in enumerate(run.selected, start=1):
+    assert sorted(rank[tier > 0]) == list(range(1, len(run.selected) + 1))
+    for chosen in run.selected:
         row = rows[str(chosen.feature).partition("/")[0]] + chosen.feature.index
-        assert (tier[row], rank[row], label[row]) == (chosen.tier, place, run.labels[chosen.feature].label)
+        assert (tier[row], label[row]) == (chosen.tier, run.labels[chosen.feature].label)
         assert content(folder, "labels")[str(row)]["reason"] == chosen.reason
     assert np.isnan(rank[tier == 0]).all()
 
@@ -198,7 +183,7 @@ def test_writing_again_leaves_the_same_files(run, folder):
     assert [path.name for path in folder.glob("content-*")] == [data_of(folder).parent.name]
 
 
-def test_an_earlier_explorer_stays_whole_until_the_page_of_the_new_one_is_there(run, folder, monkeypatch):
+def test_an_earlier_report_stays_whole_until_the_page_of_the_new_one_is_there(run, folder, monkeypatch):
     def found():
         return {path.relative_to(folder): path.read_bytes() for path in data_of(folder).parent.rglob("*.js")}
 
@@ -220,19 +205,18 @@ def test_an_earlier_explorer_stays_whole_until_the_page_of_the_new_one_is_there(
     assert len(list(folder.glob("content-*"))) == 1
 
 
-@pytest.mark.parametrize("name", ["explorer", "explorer/pictures", "report/images"])
+@pytest.mark.parametrize("name", ["report", "report/pictures"])
 def test_nothing_is_written_or_removed_through_a_link(run, tmp_path, name):
     """A run directory may come from a stranger."""
     copy = tmp_path / "run"
-    shutil.copytree(run.dir, copy, ignore=shutil.ignore_patterns("explorer", "report", ".lock"))
+    shutil.copytree(run.dir, copy, ignore=shutil.ignore_patterns("report", ".lock"))
     elsewhere = tmp_path / "photos"
     elsewhere.mkdir()
     (elsewhere / "mine.webp").write_text("a picture")
     (copy / name).parent.mkdir(exist_ok=True)
     (copy / name).symlink_to(elsewhere)
-    use = saeviz.component("reporter", name.partition("/")[0].replace("report", "html"))
     with pytest.raises(saeviz.RunDirError, match="lies behind a link"):
-        use.write(saeviz.open_run(copy))
+        write(saeviz.open_run(copy))
     assert [path.name for path in elsewhere.iterdir()] == ["mine.webp"]
 
 

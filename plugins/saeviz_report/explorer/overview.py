@@ -1,0 +1,136 @@
+"""What the viewer reads first: the run at a glance, and which columns there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
+from typing import Any
+
+import saeviz
+from saeviz_report import latex
+from saeviz_report.explained import Explained, explained
+from saeviz_report.method import Method
+from saeviz_report.methods_text import paragraph
+from saeviz_report.reading import reading
+from saeviz_report.summary import RatingSummary, Summary, component_of
+from saeviz_report.text import duration, plain
+
+FAILURES_SHOWN = 500
+_ROLES = (
+    ("images", "Images"),
+    ("extractor", "Model"),
+    ("embeddings", "Independent embedding"),
+    ("second_embeddings", "Second embedding"),
+    ("store", "Store"),
+    ("selector", "Selector"),
+    ("labeler", "Labeler"),
+    ("judge", "Judge of names"),
+)
+_MADE_BY = {"extractor": "extract", "embeddings": "embed", "second_embeddings": "embed-second"}
+"""The stage that notes which files a component used."""
+
+
+def overview_of(
+    run: saeviz.Run, summary: Summary, method: Method, failures: Sequence[saeviz.Failure]
+) -> dict[str, Any]:
+    """All of it but title and columns; text about the run is for people and in order."""
+    told = explained(run)
+    return {
+        "n_images": summary.n_images,
+        "n_groups": len({item.group for item in run.items if item.group}),
+        "n_labelled": summary.n_labelled,
+        "spaces": [
+            {"name": space.name, "n": space.n_features, "live": space.n_live, "selected": space.n_selected}
+            for space in summary.spaces
+        ],
+        "ratings": [_rating(rating) for rating in summary.ratings],
+        "tiers": {str(tier): n for tier, n in summary.tiers.items()},
+        "verdicts": dict(summary.verdicts),
+        "notes": list(summary.notes),
+        "monosemanticity": list(summary.monosemanticity),
+        "measures": dict(method.measures),
+        "measure": method.measure,
+        "meaning": method.meaning,
+        "adjustment": method.adjustment,
+        "margin": method.margin,
+        "caveat": _caveat(method),
+        "explained": _explained(told),
+        "facts": [
+            [name.replace("_", " "), plain(value)] for name, value in summary.facts.items() if name not in told.facts
+        ],
+        "models": _models(run, summary),
+        "reading": reading(run, method),
+        "methods": _methods(run, method),
+        "stages": [
+            [stage.name, duration(stage.seconds), plain(stage.counts), stage.finished]
+            for stage in summary.stages
+            if stage.finished or stage.seconds is not None
+        ],
+        "failures": [[one.stage, one.subject, one.error] for one in failures[:FAILURES_SHOWN]],
+        "n_failures": len(failures),
+        "config": summary.config,
+        "versions": dict(summary.versions),
+    }
+
+
+def _rating(rating: RatingSummary) -> dict[str, Any]:
+    figures = asdict(rating)
+    return {"name": figures.pop("name"), "n": figures.pop("n_images"), **figures}
+
+
+def _caveat(method: Method) -> dict[str, Any] | None:
+    """What is said of the intervals of features that fire on fewer than `below` images."""
+    text = method.caveat(0)
+    return {"text": text, "below": next(n for n in count() if not method.caveat(n))} if text else None
+
+
+def _explained(told: Explained) -> dict[str, Any]:
+    return {
+        "reliability": list(told.reliabilities.items()),
+        "prediction": [asdict(rows) for rows in told.predictions],
+        "kept": [
+            [
+                one.rating,
+                one.space,
+                one.n_kept,
+                [[str(feature), weight, name] for feature, weight, name in one.strongest],
+            ]
+            for one in told.kept
+        ],
+    }
+
+
+def _models(run: saeviz.Run, summary: Summary) -> list[list[str]]:
+    """What filled each role, and with which files: a component that says so names them with their commits."""
+    found = []
+    for role, word in _ROLES:
+        name = component_of(summary.config, role)
+        if role == "judge" and name == "labeler":
+            name = "the labeler itself"
+        if role == "second_embeddings" and not name:
+            continue
+        record = (run.manifest.get("stages") or {}).get(_MADE_BY.get(role)) or {}
+        found.append([word, name or "none", plain(_made_of(record.get("provenance") or {}))])
+    settings = summary.config.get("run") or {}
+    for name in ("device", "precision", "seed"):
+        if settings.get(name) is not None:
+            found.append([name.capitalize(), str(settings[name]), ""])
+    return found
+
+
+def _made_of(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what is not known."""
+    return {
+        name.replace("_", " "): _made_of(value) if isinstance(value, Mapping) else value
+        for name, value in provenance.items()
+        if value is not None
+    }
+
+
+def _methods(run: saeviz.Run, method: Method) -> dict[str, Any]:
+    return {
+        "text": paragraph(run, method),
+        "bibtex": latex.bibtex(method.citations),
+        "citations": [list(citation) for citation in method.citations],
+    }
