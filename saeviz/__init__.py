@@ -37,6 +37,7 @@ from saeviz.contract.roles import (
     Scorer,
     Selector,
     SingleImageExtractor,
+    StableSelector,
     TextAligned,
 )
 from saeviz.contract.specs import (
@@ -198,6 +199,7 @@ __all__ = [
     "SelectorSpec",
     "SingleImageExtractor",
     "SpatialFeatures",
+    "StableSelector",
     "TargetKind",
     "TextAligned",
     "Tokens",

@@ -124,6 +124,12 @@ _WORDS = Citation(
     "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of Political Conflict",
     "Political Analysis, 16(4), 372\N{EN DASH}403",
 )
+_STABILITY = Citation(
+    "Stability of the selection",
+    "Meinshausen & B\N{LATIN SMALL LETTER U WITH DIAERESIS}hlmann (2010)",
+    "Stability selection",
+    "Journal of the Royal Statistical Society B, 72(4), 417\N{EN DASH}473",
+)
 _COMPONENTS = Citation(
     "Principal components of features, for the map",
     "Halko, Martinsson & Tropp (2011)",
@@ -194,6 +200,8 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
         yield _RELIABILITY
     if "r within raters" in measures:
         yield _RATERS
+    if any(choice.selection_stability is not None for choice in run.selected):
+        yield _STABILITY
     if run.facts.get("map_by") == "coactivation":
         yield _COMPONENTS
     if "pacmap" in str(run.facts.get("map_method")):

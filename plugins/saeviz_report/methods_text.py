@@ -145,6 +145,15 @@ def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part
         yield ["Features that fire together were grouped, and one of each group considered further."]
     if run.selected:
         yield [f"{len(run.selected):,} features were selected (selector {component_of(config, 'selector')})."]
+    known = [choice.selection_stability for choice in run.selected if choice.selection_stability is not None]
+    if known:
+        n = (config.get("selector") or {}).get("stability")
+        yield [
+            f"To see how stable this is, features were selected again by the correlations on {plain(n)} random halves "
+            "of the images (of whole groups, if they have groups)",
+            ("Stability of the selection",),
+            f"; the mean share of halves that selected a feature again is {sum(known) / len(known):.2f}.",
+        ]
 
 
 def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:

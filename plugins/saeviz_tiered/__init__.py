@@ -12,6 +12,7 @@ import saeviz
 
 logger = logging.getLogger("saeviz")
 
+FEWEST_HALVES = 20
 Requirement = Literal["significant", "replicated"]
 
 
@@ -52,6 +53,20 @@ class TieredOptions(saeviz.Options):
         default=True,
         description="select only the best of features that fire together (scorer redundancy), whatever its tier",
     )
+
+    stability: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="repeat the selection with the correlations on so many random halves of the images, or of whole "
+        "groups, to see how often each feature is selected again; 0 for none, else at least 20, better 100",
+    )
+
+    @model_validator(mode="after")
+    def _halves_suffice(self) -> TieredOptions:
+        if 0 < self.stability < FEWEST_HALVES:
+            raise ValueError(f"stability: {self.stability} halves are too few; use at least {FEWEST_HALVES}, or 0")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -57,6 +57,11 @@ class TieredSelector:
         self.options = options
         self.context = context
 
+    @property
+    def n_halves(self) -> int:
+        """On how many halves of the images the selection is repeated."""
+        return self.options.stability
+
     def select(self, table: ScoreTable, limit: int | None = None) -> list[Selected]:
         """At most `limit` features (default: the option), best first; equally good ones by layer, tokens, index.
 

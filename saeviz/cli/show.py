@@ -14,6 +14,7 @@ import click
 from saeviz.api import open_run
 from saeviz.cli.common import latest_run, say, say_json
 from saeviz.formats.rundir import is_run_directory
+from saeviz.formats.selection import STABILITIES
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.features import Feature
@@ -69,6 +70,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "label_ratings": run.label_ratings_of(feature),
         "tier": choice.tier if choice else None,
         "reason": choice.reason if choice else None,
+        **{name: share for name in STABILITIES if (share := getattr(choice, name, None)) is not None},
         "fires_together_with": [str(other) for other in run.companions(feature)],
         "scores": scores,
         "correlations": correlations,
@@ -104,7 +106,7 @@ def _print(found: dict[str, Any]) -> None:
                 say(line)
     if found["fires_together_with"]:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
-    for line in _scores(found["scores"]):
+    for line in chain(_stability(found), _scores(found["scores"])):
         say(line)
     of_ratings = (*map(_relations, _strongest(found["correlations"])), *map(_label_rating, found["label_ratings"]))
     for line in chain.from_iterable(of_ratings):
@@ -118,6 +120,12 @@ def _print(found: dict[str, Any]) -> None:
     say("  top images:" if found["top_images"] else "  top images: none; the feature fires on no image")
     for image in found["top_images"]:
         say(f"    {_text(image['activation']):>8}  {image['item_id']}")
+
+
+def _stability(found: dict[str, Any]) -> Iterator[str]:
+    if all(name in found for name in STABILITIES):
+        again, in_tier = (f"{100 * found[name]:.0f} %" for name in STABILITIES)
+        yield f"  by random halves of the images selected again: {again} of the time, into this tier {in_tier}"
 
 
 def _scores(found: dict[str, Any]) -> Iterator[str]:

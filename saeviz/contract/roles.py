@@ -311,6 +311,16 @@ class Selector(Protocol):
 
 
 @runtime_checkable
+class StableSelector(Protocol):
+    """Optional for a selector: the run selects again by random halves of the images, and says which features return."""
+
+    @property
+    def n_halves(self) -> int:
+        """The number of halves; 0 for none."""
+        ...
+
+
+@runtime_checkable
 class Labeler(Protocol):
     """Names a feature."""
 

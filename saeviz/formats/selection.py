@@ -22,6 +22,7 @@ FIGURES = [
     *(f"{name}_{part}" for part in ("corrected", "held_out") for name in ("r", "ci_low", "ci_high")),
     *("ci_low_bootstrap", "ci_high_bootstrap", "stability"),
 ]
+STABILITIES = ("selection_stability", "tier_stability")
 
 
 def write_selected(
@@ -34,6 +35,7 @@ def write_selected(
     measure, errors = measure_of(main, table.facts), facts_of(main, table.facts).get("errors")
     relations = _relations(selected, table.correlations)
     figures = [name for name in FIGURES if any(name in rows[0] for rows in relations.values())]
+    stabilities = [name for name in STABILITIES if any(getattr(choice, name) is not None for choice in selected)]
     names_ratings = any(choice.rating is not None for choice in selected)
     rows = []
     for choice in selected:
@@ -44,11 +46,12 @@ def write_selected(
                 *(*key_of(feature).values(), choice.tier, _name(labels, feature)),
                 *(rating, measure if rating else ""),
                 *(_as_text(values.get(name)) for name in figures),
+                *(_as_text(getattr(choice, name)) for name in stabilities),
                 interval_caveat(values.get("n_active"), errors) if "ci_low" in values else "",
                 choice.reason,
             ]
         )
-    columns = [*KEYS, "tier", "label", "rating", "measure", *figures, "caveat", "reason"]
+    columns = [*KEYS, "tier", "label", "rating", "measure", *figures, *stabilities, "caveat", "reason"]
     rundir.write_csv(rundir.selected, pd.DataFrame(rows, columns=columns))
 
 
@@ -69,6 +72,7 @@ def read_selected(rundir: RunDir) -> list[Selected]:
                 int(row.tier),
                 str(row.reason),
                 str(getattr(row, "rating", "")) or None,  # files of earlier versions have no ratings
+                *(float(getattr(row, name)) if hasattr(row, name) else None for name in STABILITIES),
             )
             for feature, row in zip(features_of(table), table.itertuples(), strict=True)
         ]

@@ -152,12 +152,16 @@ class Selected:
     """A selected feature, its tier (1 is best), and the reason in a few words.
 
     `rating` is the rating whose correlation led to the selection, None if there is none or the selector does not say.
+    `selection_stability` is the share of random halves of the images by which it is selected again, `tier_stability`
+    that by which it also is in the same tier; both are None unless the run has selected by halves.
     """
 
     feature: Feature
     tier: int
     reason: str
     rating: str | None = None
+    selection_stability: float | None = None
+    tier_stability: float | None = None
 
 
 class Relation(NamedTuple):

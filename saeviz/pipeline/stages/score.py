@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -12,26 +12,25 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.columns import GivenColumns, prefixed, renamed
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.contract.roles import FamilyScorer
-from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.files import atomic_folder
 from saeviz.formats.of_images import read_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.plain import plain
+from saeviz.pipeline.inputs import names_in, score_inputs
+from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
-from saeviz.values.keys import KEYS, columns_of
-from saeviz.values.score_input import IndividualRatings, ScoreInput
+from saeviz.values.keys import columns_of
+from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
-from saeviz.values.streams import FeatureStream
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saeviz.typing import Float32Array, FloatArray, IntArray
+    from saeviz.typing import FloatArray, IntArray
 
 
 NAMED = 5
@@ -83,7 +82,7 @@ class Score(Stage):
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score each space, then combine columns of all spaces."""
         items = session.dataset.extracted
-        inputs = list(_score_inputs(session, items))
+        inputs = list(score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
         of_images: dict[str, Any] = {f"l0.{data.space}": _n_active(data) for data in inputs}
         of_images |= _given_by_extractors(session, items)
@@ -94,7 +93,9 @@ class Score(Stage):
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
-        rundir.write_table(rundir.correlations, _correlations_table(session, columns, [*ratings, *further]))
+        rundir.write_table(
+            rundir.correlations, correlations_table(session.dataset.spaces, columns, [*ratings, *further])
+        )
         rundir.write_table(rundir.images, _images_table(items, of_images))
         counts = {
             "images": len(items),
@@ -119,7 +120,7 @@ class Score(Stage):
             who = session.components.who(config)
             so_far = {name: values.astype(float) for name, values in of_images.items()}
             seen = [replace(data, of_images=so_far).locked() for data in inputs]
-            for result in session.components.guarded(config, _run_scorer(session.components.build(config), seen)):
+            for result in session.components.guarded(config, run_scorer(session.components.build(config), seen)):
                 if not isinstance(result, ScoreResult):
                     raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
                 handover.result(who, result, inputs[0].n_items)
@@ -164,7 +165,7 @@ def _warn_of_what_never_varies(items: Sequence[ImageItem]) -> None:
 def _check_names(session: Session) -> None:
     """Raise `ConfigError` if a scorer names what no image has or only a later scorer gives, or needs groups."""
     ratings, scorers = session.dataset.ratings, session.config.scorers
-    metadata = _names(item.metadata for item in session.dataset.items)
+    metadata = names_in(item.metadata for item in session.dataset.items)
     grouped = any(item.group is not None for item in session.dataset.items)
     given = [
         sorted(prefixed(name, config.name) for name in config.options.columns_of_images(ratings)) for config in scorers
@@ -227,71 +228,6 @@ def _passes(check: Callable[[list[str]], None], known: list[str]) -> bool:
     return True
 
 
-def _score_inputs(session: Session, items: list[ImageItem]) -> Iterator[ScoreInput]:
-    ids = tuple(item.item_id for item in items)
-    embeddings, second_embeddings = (
-        _embeddings(session, items, table) for table in ("embeddings", "second_embeddings")
-    )
-    ratings = {name: _rating(name, items) for name in session.dataset.ratings}
-    individual = {name: _individual(name, items) for name in _names(item.individual for item in items)}
-    metadata = {
-        name: [item.metadata.get(name, "") for item in items] for name in _names(item.metadata for item in items)
-    }
-    groups = tuple(item.group for item in items)
-    for space in session.dataset.spaces:
-        yield ScoreInput(
-            space,
-            ids,
-            FeatureStream(space, partial(session.components.store.read, space, ids)),
-            embeddings,
-            ratings,
-            individual,
-            metadata,
-            second_embeddings,
-            groups if any(group is not None for group in groups) else None,
-        ).locked()
-
-
-def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
-
-
-def _embeddings(session: Session, items: list[ImageItem], table: str) -> Float32Array | None:
-    if session.config.component(table) is None or not session.components.uses_embeddings:
-        return None
-    return EmbeddingFiles(session.rundir.embeddings(table)).read(items)
-
-
-def _rating(name: str, items: list[ImageItem]) -> FloatArray:
-    import numpy as np
-
-    return np.array([item.ratings.get(name, np.nan) for item in items], dtype=np.float64)
-
-
-def _individual(name: str, items: list[ImageItem]) -> IndividualRatings:
-    import numpy as np
-
-    given = [(row, *pair) for row, item in enumerate(items) for pair in item.individual.get(name, {}).items()]
-    raters = {rater: code for code, rater in enumerate(dict.fromkeys(rater for _, rater, _ in given))}
-    return IndividualRatings(
-        np.array([row for row, _, _ in given], dtype=np.int64),
-        np.array([raters[rater] for _, rater, _ in given], dtype=np.int64),
-        np.array([value for _, _, value in given], dtype=np.float64),
-        tuple(raters),
-    )
-
-
-def _run_scorer(scorer: Any, inputs: list[ScoreInput]) -> Iterator[ScoreResult]:
-    given: list[ScoreColumn] = []
-    for data in inputs:
-        for result in scorer.score(data):
-            if isinstance(result, ScoreColumn):
-                given.append(result)
-            yield result
-    if isinstance(scorer, FamilyScorer):
-        yield from scorer.combine(given)
-
-
 def _refuse_foreign(
     given: ScoreColumn | PairBlock,
     of: Iterable[str | None],
@@ -352,52 +288,6 @@ def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.Da
         values |= {column.name: column.values for column in columns if column.space == data.space and not column.target}
         tables.append(pd.DataFrame(values))
     return pd.concat(tables, ignore_index=True)
-
-
-def _correlations_table(session: Session, columns: list[ScoreColumn], ratings: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    spaces = session.dataset.spaces
-    of_pairs: dict[tuple[FeatureSpace, str | None], list[ScoreColumn]] = {}
-    for column in columns:
-        of_pairs.setdefault((column.space, column.target), []).append(column)
-    tables = []
-    for space in spaces:
-        for rating in ratings:
-            if own := of_pairs.get((space, rating)):
-                features = _features_of(own)
-                keys = {**columns_of(space, spaces), "feature": features}
-                values = {column.name: _spread_out(column, features) for column in own}
-                tables.append(pd.DataFrame({**keys, "rating": rating, **values}))
-    if not tables:  # columns of the same types, without rows
-        return pd.DataFrame({**_keys(spaces[0], spaces), "rating": ""}).iloc[:0]
-    found = pd.concat(tables, ignore_index=True)
-    names = dict.fromkeys(column.name for column in columns if column.name in found)  # the first scorer's come first
-    order = [*KEYS, "rating", *names]
-    return found if list(found) == order else found[order]
-
-
-def _features_of(columns: Sequence[ScoreColumn]) -> IntArray:
-    """The features that any of the columns is of."""
-    import numpy as np
-
-    if any(column.features is None for column in columns):
-        return np.arange(columns[0].space.n_features)
-    different = {id(column.features): column.features for column in columns if column.features is not None}
-    return np.unique(np.concatenate(list(different.values())))
-
-
-def _spread_out(column: ScoreColumn, features: IntArray) -> Any:
-    """The values of these features: NaN, or '' in text, for those that the column is not of."""
-    import numpy as np
-
-    if len(column.values) == len(features):
-        return column.values
-    is_text = column.values.dtype.kind == "U"
-    empty = np.full(features.shape, "" if is_text else np.nan, dtype=column.values.dtype if is_text else np.float64)
-    assert column.features is not None  # noqa: S101 - else it would have a value for each of them
-    empty[np.searchsorted(features, column.features)] = column.values
-    return empty
 
 
 def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[ImageItem]) -> pd.DataFrame:

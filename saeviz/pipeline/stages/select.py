@@ -10,6 +10,7 @@ from saeviz.contract import handover
 from saeviz.formats.labels import LABELS
 from saeviz.formats.selection import write_selected
 from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stability import n_halves_of, scorer_to_repeat, with_stability
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.scores import ScoreTable
 
@@ -18,6 +19,11 @@ class Select(Stage):
     """Runs the selector."""
 
     name = "select"
+
+    def check(self, session: Session) -> None:
+        """Raise `ConfigError` if the selection is to be repeated and no scorer gives correlations."""
+        if n_halves_of(session):
+            scorer_to_repeat(session)
 
     def identity(self, session: Session) -> Any:
         """The selector and the scores it sees."""
@@ -41,6 +47,7 @@ class Select(Stage):
             selected = handover.selection(
                 session.components.who(session.config.selector), found, session.dataset.spaces
             )
+        selected = with_stability(session, table, selected)
         labels = {feature: line.label for feature, line in LABELS.read(rundir.labels).items()}
         write_selected(rundir, selected, table, labels)
         tiers = Counter(choice.tier for choice in selected)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -240,3 +241,16 @@ def test_of_a_model_in_a_folder_only_its_name_is_in_the_text(run, folder):
 def _shown(run):
     names = ("items", "ratings", "spaces", "scores", "facts", "correlations", "selected", "labels", "judgements")
     return {name: getattr(run, name) for name in (*names, "label_ratings")}
+
+
+def test_a_selection_that_was_repeated_says_how_stable_it_is(run):
+    from saeviz_report.method import method_of
+    from saeviz_report.methods_text import sentences
+
+    selected = [replace(choice, selection_stability=0.5, tier_stability=0.25) for choice in run.selected]
+    config = {**run.manifest["config"], "selector": {"use": "tiered", "stability": 40}}
+    shown = {**_shown(run), "selected": selected, "manifest": {**run.manifest, "config": config}}
+    text = str(sentences(SimpleNamespace(**shown), method_of(run)))
+    assert "on 40 random halves of the images" in text
+    assert "selected a feature again is 0.50." in text
+    assert "random halves" not in str(sentences(run, method_of(run)))
