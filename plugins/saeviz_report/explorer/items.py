@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import saeviz
 from saeviz.toolkit.packed import packed
-from saeviz.typing import Float32Array
+from saeviz.typing import Float32Array, FloatArray
 from saeviz_report.explorer.encoding import numbers, texts
 from saeviz_report.thumbnails import Thumbnail
 
@@ -39,12 +39,42 @@ def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail] | None, rating
         "ratings": [
             (name, numbers(run.ratings_table[name].to_numpy())) for name in run.ratings_table if name in ratings
         ],
+        "spread": [(name, {"sd": numbers(sd), "n": numbers(n)}) for name, sd, n in spreads_of(run) if name in ratings],
         "numbers": [(name, numbers(table[name].to_numpy())) for name in table],
         "metadata": [(name, texts(run.metadata[name].tolist())) for name in run.metadata],
         "groups": texts(groups) if any(groups) else None,
         "nearest": packed(nearest) if nearest is not None else None,
         "n_nearest": 0 if nearest is None else nearest.shape[1],
     }
+
+
+def spreads_of(run: saeviz.Run) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Each rating whose raters are known, with their standard deviation on each image and how many they are.
+
+    From the individual ratings, or from the columns that the run file names for a scorer as `sd` and `n`.
+    """
+    ids = [item.item_id for item in run.items]
+    single = run.individual_ratings
+    given = single.groupby("rating", sort=False)
+    for name, rows in given:
+        of_image = rows.groupby("item_id")["value"].agg(["std", "count"]).reindex(ids)
+        yield str(name), of_image["std"].to_numpy(float), of_image["count"].to_numpy(float)
+    columns = {**_texts_as_numbers(run), **{name: run.ratings_table[name].to_numpy() for name in run.ratings_table}}
+    done = set(given.groups)
+    for scorer in run.manifest.get("config", {}).get("scorers") or ():
+        deviations, raters = scorer.get("sd"), scorer.get("n")
+        if not (isinstance(deviations, Mapping) and isinstance(raters, Mapping)):
+            continue
+        for name in deviations.keys() & raters.keys() - done:
+            if deviations[name] in columns and raters[name] in columns:
+                done.add(name)
+                yield name, columns[deviations[name]], columns[raters[name]]
+
+
+def _texts_as_numbers(run: saeviz.Run) -> dict[str, FloatArray]:
+    import pandas as pd
+
+    return {name: pd.to_numeric(run.metadata[name], errors="coerce").to_numpy(float) for name in run.metadata}
 
 
 def _nearest_of(run: saeviz.Run) -> npt.NDArray[np.uint32] | None:

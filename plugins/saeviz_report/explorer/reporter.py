@@ -31,7 +31,7 @@ VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
 SCRIPTS = (
     "core", "live", "table", "chart", "export", "scatter", "filters", "views", "overview", "heatmap", "enlarge",
-    "relations", "card", "pages", "main",
+    "relations", "card", "wall", "image", "pages", "main",
 )  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
@@ -155,6 +155,12 @@ VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))
 
 def _viewer_file(name: str) -> str:
     return files("saeviz_report.explorer").joinpath("viewer", name).read_text(encoding="utf-8")
+
+
+def _intercepts(run: saeviz.Run) -> list[tuple[str, float]]:
+    """What is predicted of each rating where no feature fires; the columns `ridge_weight` say what each adds."""
+    found = run.facts.get("prediction_intercepts")
+    return list(found.items()) if isinstance(found, Mapping) else []
 
 
 def _shown(run: saeviz.Run, n_top: int) -> list[saeviz.ImageItem]:

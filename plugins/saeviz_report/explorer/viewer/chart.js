@@ -36,7 +36,7 @@
   };
 
   /** A histogram. With `onrange` a drag over it chooses a range, and a click without a drag takes the choice back. */
-  saeviz.histogram = ({ values, label, range = null, onrange = null, width = 200, height = 44, bars = 32 }) => {
+  saeviz.histogram = ({ values, label, range = null, onrange = null, width = 200, height = 44, bars = 32, mark = null }) => {
     const ends = saeviz.extent(values);
     if (!ends) return el("p", { class: "note" }, "No values.");
     const [low, high] = ends;
@@ -51,6 +51,7 @@
       const chosen = !range || (middle >= range[0] && middle <= range[1]);
       picture.append(svg("rect", { x: (bar * width) / bars, y: height - tall, width: width / bars - 1, height: tall, class: chosen ? "bar" : "bar off" }));
     });
+    if (mark !== null) picture.append(svg("line", { class: "mark", x1: ((mark - low) / span) * width, x2: ((mark - low) / span) * width, y1: 0, y2: height }));
     if (onrange) brush(picture, width, height, (from, to) => onrange(from === null ? null : [low + (from / width) * span, low + (to / width) * span]));
     return el("figure", { class: "hist" }, picture, el("figcaption", {}, el("span", {}, number(low)), el("span", {}, number(high))));
   };

@@ -1,0 +1,132 @@
+// The page of an image: its ratings, which features fire on it and where, and what they add to what is predicted.
+"use strict";
+
+{
+  const { el, said, number, signed, state, need } = saeviz;
+  const MOST = 200; // features listed
+  const ADDED = 12; // features whose part in a prediction is shown, each way
+
+  saeviz.imageView = async (features) => {
+    const items = await need("items");
+    const id = state.get("image");
+    const item = items.ids.indexOf(id);
+    if (item < 0) return [el("p", { class: "note" }, "The run has no image ", said(id, 200), ".")];
+    const found = await saeviz.featuresOf(features, item);
+    const weights = features.run.ratings.map((rating) => `ridge_weight[${rating.name}]`).filter(features.isNumber);
+    const columns = await features.columns(["label", "tier", ...weights]);
+    const large = saeviz.picture(items, item, "", "alone");
+    const near = await nearest(items, item);
+    return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images"), steps(items, item)),
+      el("h2", {}, said(id, 300)),
+      el("div", { class: "two" }, saeviz.enlargeable(items, el("div", { class: "large" }, large)), el("div", {}, ratings(items, item), told(items, item))),
+      found ? el("div", { class: "two" }, added(features, items, item, columns, found), await fired(features, items, item, columns, found)) : null,
+      near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding in which monosemanticity is measured."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
+  };
+
+  /** The images most like one, by its place; without embeddings none. */
+  async function nearest(items, item) {
+    if (saeviz.live) return (await saeviz.live.once("image", { item: items.ids[item] })).nearest.map((one) => one.place);
+    if (!items.nearest) return [];
+    return [...saeviz.unpack(items.nearest).subarray(item * items.n_nearest, (item + 1) * items.n_nearest)].filter((other) => other !== item);
+  }
+
+  const steps = (items, item) => [[-1, "← previous"], [1, "next →"]].map(([by, word]) => items.ids[item + by] !== undefined ? el("a", { href: saeviz.link({ image: items.ids[item + by] }) }, word) : null);
+
+  /** Each rating with its spread over raters, its place among all images, what was predicted, and what is left. */
+  function ratings(items, item) {
+    if (!items.ratings.length) return null;
+    const spread = new Map((items.spread ?? []).map(([name, { sd, n }]) => [name, [saeviz.column(sd).at(item), saeviz.column(n).at(item)]]));
+    const numbers = new Map(items.numbers.map(([name, packed]) => [name, packed]));
+    const of = (name) => (numbers.has(name) ? saeviz.column(numbers.get(name)).at(item) : NaN);
+    const rows = items.ratings.map(([name, packed]) => {
+      const column = saeviz.column(packed);
+      return { name, value: column.at(item), values: column.values, spread: spread.get(name) ?? [NaN, NaN], predicted: of(`predicted.${name}`), residual: of(`residual.${name}`) };
+    });
+    const some = (test) => rows.some(test);
+    const [spreads, predictions] = [some((row) => Number.isFinite(row.spread[0])), some((row) => Number.isFinite(row.predicted))];
+    const heads = ["Rating", "Value", spreads ? "SD over raters" : null, "Among all images", predictions ? "Predicted" : null, predictions ? "Surprise" : null];
+    return [el("h3", {}, "Ratings"), saeviz.wide("Ratings", el("table", { class: "plain" }, el("thead", {}, el("tr", {}, heads.filter(Boolean).map((word) => el("th", { scope: "col", class: /Value|SD|Pred|Surp/.test(word) ? "number" : "" }, word)))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, said(row.name, 60)), el("td", { class: "number" }, number(row.value, 2)),
+        spreads ? el("td", { class: "number" }, Number.isFinite(row.spread[0]) ? `${number(row.spread[0], 2)} (${number(row.spread[1])})` : "–") : null,
+        el("td", {}, place(row)), predictions ? el("td", { class: "number" }, number(row.predicted, 2)) : null, predictions ? el("td", { class: "number" }, signed(row.residual)) : null))))),
+      el("p", { class: "note" }, spreads ? "In brackets: raters. " : "", predictions ? "Predicted: by the features of all spaces, from other images. Surprise: the rating less that." : "")];
+  }
+
+  /** Where a value lies among those of all images. */
+  function place({ value, values, name }) {
+    if (!Number.isFinite(value)) return "–";
+    const picture = saeviz.histogram({ values: values.filter(Number.isFinite), label: saeviz.plainly(name, 60), width: 130, height: 26, bars: 26, mark: value }).querySelector("svg");
+    return picture;
+  }
+
+  function told(items, item) {
+    const line = (word, value) => el("div", {}, el("dt", {}, said(word, 80)), el("dd", {}, value));
+    const group = items.groups ? saeviz.column(items.groups).at(item) : "";
+    const texts = items.metadata.map(([name, packed]) => [name, saeviz.column(packed).at(item)]).filter(([, text]) => text !== "");
+    const shown = items.numbers.filter(([name]) => !/^(predicted|residual)\./.test(name)).map(([name, packed]) => [name, saeviz.column(packed).at(item)]);
+    const missed = shown.filter(([name]) => name.startsWith("reconstruction_error."));
+    const others = shown.filter(([name]) => !name.startsWith("reconstruction_error."));
+    return [group ? el("p", {}, "Group: ", said(group, 100)) : null,
+      texts.length ? el("dl", { class: "figures" }, texts.map(([name, text]) => line(name, said(text, 1000)))) : null,
+      missed.length ? [el("h4", {}, "What the SAEs miss of it"), el("dl", { class: "figures" }, missed.map(([name, value]) => line(name.slice(21), number(value)))), el("p", { class: "note" }, "Reconstruction error, as a share of the variance of the activation.")] : null,
+      others.length ? el("details", {}, el("summary", {}, "Figures of this image"), el("dl", { class: "figures" }, others.map(([name, value]) => line(name, number(value))))) : null];
+  }
+
+  const link = (features, columns, row) => el("a", { href: saeviz.link({ feature: features.name(row) }) }, columns.get("label")?.at(row) ? [el("strong", {}, said(columns.get("label").at(row), 60)), " "] : null, el("span", { class: "id" }, said(features.name(row))));
+
+  /** A bar of an amount, to the left of the middle if it is negative. */
+  function bar(share, both = false) {
+    const amount = el("span", { class: `amount ${both ? (share < 0 ? "minus" : "plus") : ""}` });
+    amount.style.width = `${(both ? 50 : 100) * Math.abs(share)}%`;
+    if (both) amount.style.marginLeft = `${share < 0 ? 50 - 50 * Math.abs(share) : 50}%`;
+    return el("span", { class: "track", "aria-hidden": "true" }, amount);
+  }
+
+  /** How much each feature adds to the rating that the ridge model predicts: its activation times its weight. */
+  function added(features, items, item, columns, { items: rows, values }) {
+    const intercepts = new Map(features.run.intercepts ?? []);
+    const names = features.run.ratings.map((rating) => rating.name).filter((name) => columns.has(`ridge_weight[${name}]`) && intercepts.has(name));
+    if (!names.length) return null;
+    const name = names.includes(state.get("against")) ? state.get("against") : names[0];
+    const weight = columns.get(`ridge_weight[${name}]`);
+    const parts = [...rows].map((row, i) => [row, values[i] * weight.at(row)]).filter(([, part]) => Number.isFinite(part) && part !== 0).sort((a, b) => b[1] - a[1]);
+    const sum = (list) => list.reduce((total, [, part]) => total + part, 0);
+    const [most, least] = [parts.filter(([, part]) => part > 0).slice(0, ADDED), parts.filter(([, part]) => part < 0).slice(-ADDED)];
+    const shown = [...most, ...least];
+    const rest = sum(parts) - sum(shown);
+    const largest = Math.max(...shown.map(([, part]) => Math.abs(part)), Math.abs(rest), 1e-12);
+    const line = (what, part) => el("li", {}, what, bar(part / largest, true), el("span", { class: "number" }, signed(part, 3)));
+    const choose = el("select", { "aria-label": "Rating", "data-key": "against", onchange: () => state.set({ against: choose.value }, { replace: true }) }, names.map((one) => el("option", { value: one, selected: one === name }, saeviz.plainly(one, 60))));
+    const is_binary = new Set([...saeviz.column(items.ratings.find(([one]) => one === name)[1]).values].filter(Number.isFinite)).size === 2;
+    return el("section", {}, el("h3", {}, "What features add to the predicted rating"), el("div", { class: "bar" }, choose),
+      el("p", { class: "note" }, `A ridge model of all features, fitted to all images, this one among them${is_binary ? "; in log odds" : ""}: ${number(intercepts.get(name), 2)} where no feature fires, ${signed(sum(parts))} by the ${number(parts.length)} features that fire here, ${number(intercepts.get(name) + sum(parts), 2)} in all. Of each the activation times its weight.`),
+      el("ol", { class: "fired added" }, shown.map(([row, part]) => line(link(features, columns, row), part)), parts.length > shown.length ? line(`${number(parts.length - shown.length)} others together`, rest) : null));
+  }
+
+  async function fired(features, items, item, columns, { items: rows, values }) {
+    const only = state.get("all") !== "1";
+    const tier = columns.get("tier")?.values;
+    const chosen = [...rows.keys()].filter((i) => !only || (tier && tier[rows[i]] > 0)).slice(0, MOST);
+    const largest = values[0] ?? 1;
+    return el("section", {}, el("h3", {}, `${number(rows.length)} features fire on it`),
+      el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also show features that were not selected")),
+      await where(features, items, item, chosen.map((i) => rows[i]), columns),
+      chosen.length ? el("ol", { class: "fired" }, chosen.map((i) => el("li", {}, link(features, columns, rows[i]), bar(values[i] / largest), el("span", { class: "number" }, number(values[i], 2))))) : el("p", { class: "note" }, "None of these features was selected."));
+  }
+
+  /** The picture once for each of the features of which a map of it is stored. */
+  async function where(features, items, item, rows, columns) {
+    const mapped = new Set(features.run.heatmaps ?? []);
+    const found = [];
+    for (const row of rows.filter((one) => mapped.has(one))) {
+      const map = (await need(`heatmaps/${row}`)).find((one) => one.item === item);
+      if (map) found.push([row, map]);
+    }
+    if (!found.length) return null;
+    return el("details", { open: true }, el("summary", {}, "Where they fire"), saeviz.enlargeable(items, el("div", { class: "strip" }, found.slice(0, 24).map(([row, map]) => {
+      const picture = saeviz.picture(items, item, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 24) : said(features.name(row)));
+      picture.querySelector(".frame").append(saeviz.heatmap(map));
+      return picture;
+    }))));
+  }
+}
