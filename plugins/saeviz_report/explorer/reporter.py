@@ -144,6 +144,7 @@ class HtmlReport:
             "has_neighbours": matrix is not None,
             "features_a_file": FEATURES_A_FILE if matrix is not None else None,
             "images_a_file": IMAGES_A_FILE if matrix is not None else None,
+            "intercepts": _intercepts(run),
             "live": is_live,
         }
         data.write("run", head)

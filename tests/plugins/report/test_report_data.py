@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import saeviz
@@ -16,7 +18,7 @@ from saeviz_report import HtmlOptions
 from saeviz_report.explorer import activations, reporter
 from saeviz_report.explorer.encoding import numbers, texts
 from saeviz_report.explorer.files import as_script
-from saeviz_report.explorer.items import nearest
+from saeviz_report.explorer.items import nearest, spreads_of
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.conftest import FAKE_RUN
 from tests.report_data import Report, unpack
@@ -80,6 +82,44 @@ def test_selection_and_names(run, folder):
         assert (tier[row], label[row]) == (chosen.tier, run.labels[chosen.feature].label)
         assert content(folder, "labels")[str(row)]["reason"] == chosen.reason
     assert np.isnan(rank[tier == 0]).all()
+
+
+class WithRaters(saeviz.Run):
+    """The run with individual ratings of two of its images."""
+
+    @property
+    def individual_ratings(self):
+        first, second = (item.item_id for item in self.items[:2])
+        rows = [(first, "warmth", "a", 1.0), (first, "warmth", "b", 3.0), (second, "warmth", "a", 2.0)]
+        return pd.DataFrame(rows, columns=["item_id", "rating", "rater", "value"])
+
+
+class WithColumns(saeviz.Run):
+    """The run whose file names columns of metadata with the spread of a rating."""
+
+    @property
+    def metadata(self):
+        return super().metadata.assign(spread=["0.5", "", *["0.7"] * (len(self.items) - 2)], raters="12")
+
+    @property
+    def manifest(self):
+        found = dict(super().manifest)
+        own = {"use": "raters", "sd": {"noise": "spread"}, "n": {"noise": "raters"}}
+        return found | {"config": {**found["config"], "scorers": [own]}}
+
+
+def test_the_spread_over_raters_is_from_single_ratings_or_from_the_columns_that_the_run_file_names(run):
+    given = copy.copy(run)
+    given.__class__ = WithRaters
+    [(name, sd, n)] = spreads_of(given)
+    assert name == "warmth"
+    np.testing.assert_allclose(sd[:3], [np.sqrt(2), np.nan, np.nan])
+    np.testing.assert_allclose(n[:3], [2, 1, np.nan])
+    given.__class__ = WithColumns
+    [(name, sd, n)] = spreads_of(given)
+    assert name == "noise"
+    np.testing.assert_allclose(sd[:3], [0.5, np.nan, 0.7])
+    assert set(n) == {12}
 
 
 def test_neighbours_of_a_selected_feature_are_those_most_alike_by_cosine(run, folder):

@@ -58,7 +58,7 @@
     const orders = ordersOf(features, items, order, row >= 0 ? columns.get("label")?.at(row) : "");
     const facet = kinds.has(state.get("facet")) ? state.get("facet") : "";
     const whole = values?.every((value) => Number.isNaN(value) || Number.isInteger(value));
-    const written = /^numbers:residual\./.test(order) ? signed : whole ? number : (value) => (Number.isNaN(value) ? "–" : number(value, 2).replace(/^([−\d]+)$/, "$1.0").replace(/(\.\d)$/, "$10"));
+    const written = /^numbers:residual\./.test(order) ? signed : whole ? number : saeviz.fixed;
     const below = values ? (item) => written(values[item], 2) : null;
     return [bar(items, orders, order, by, kinds, facet, values), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
       el("p", { class: "note" }, el("output", {}, `${number(rows.length)} images`)),
