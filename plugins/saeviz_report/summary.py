@@ -69,11 +69,7 @@ class StageSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """The run at a glance.
-
-    `notes` say in a sentence each what the run lacks, why, and what would add it; `monosemanticity` in a sentence each
-    by what its scores are to be judged.
-    """
+    """The run at a glance; `monosemanticity` says in a sentence each by what its scores are to be judged."""
 
     n_images: int
     tiers: Mapping[int, int]
@@ -86,7 +82,6 @@ class Summary:
     stages: Sequence[StageSummary]
     config: Mapping[str, Any]
     versions: Mapping[str, str]
-    notes: Sequence[str]
 
 
 def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
@@ -95,11 +90,10 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
     What its manifest does not tell is left out.
     """
     config = run.manifest.get("config") or {}
-    labelled = sum(1 for selected in run.selected if _has_name(run, selected.feature))
     return Summary(
         n_images=len(run.items),
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
-        n_labelled=labelled,
+        n_labelled=sum(1 for selected in run.selected if _has_name(run, selected.feature)),
         verdicts=verdicts_of(run),
         ratings=_most_telling(list(_ratings(run, correlations))),
         spaces=[_space(run, space) for space in run.spaces],
@@ -108,7 +102,6 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
         config=config,
         versions=run.manifest.get("versions") or {},
-        notes=_notes(run, correlations, config, labelled),
     )
 
 
@@ -140,7 +133,7 @@ def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
 def _ratings(run: saeviz.Run, correlations: pd.DataFrame) -> Iterator[RatingSummary]:
     figures = [column for column in ("rating", "r", "q", *_VERDICTS, *_UNBIASED) if column in correlations]
     own = dict(iter(correlations[figures].groupby("rating", observed=True))) if "r" in correlations else {}
-    of_all, ceilings = _of_main(run), ceilings_of(run)
+    of_all, ceilings = facts_of_main(run), ceilings_of(run)
     for name in run.ratings:
         summary = replace(_rating(run, own.get(name, correlations[:0]), name), ceiling=ceilings.get(name))
         if "kept_per_rating" not in of_all:
@@ -167,7 +160,7 @@ def _facts(run: saeviz.Run) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not name.endswith(ends)}
 
 
-def _of_main(run: saeviz.Run) -> Mapping[str, Any]:
+def facts_of_main(run: saeviz.Run) -> Mapping[str, Any]:
     """The facts of the main correlation."""
     return saeviz.facts_of(next(iter(saeviz.relation_prefixes(run.correlations.columns)), ""), run.facts)
 
@@ -213,7 +206,7 @@ def _unbiased(row: pd.Series[float]) -> tuple[float, float | None, float | None]
 
 
 def _detectable(run: saeviz.Run, rating: str) -> float | None:
-    found = _of_main(run).get(f"detectable_{rating}")
+    found = facts_of_main(run).get(f"detectable_{rating}")
     return float(found) if isinstance(found, int | float) else None
 
 
@@ -265,45 +258,3 @@ def _monosemanticity(facts: Mapping[str, Any]) -> list[str]:
             f"{fact.get('agreement_same_class', NO_VALUE)}."
         )
     return sentences
-
-
-def _notes(run: saeviz.Run, correlations: pd.DataFrame, config: Mapping[str, Any], labelled: int) -> list[str]:
-    notes = []
-    if not run.items:
-        notes.append("No image has features: see the failures in the overview, and images.path in the run file.")
-    if not run.ratings:
-        notes.append("The images have no ratings, so there are no correlations.")
-    elif "r" not in correlations:
-        notes.append("No scorer of this run correlates features with the ratings; pearson-bh does.")
-    of_all = _of_main(run)
-    if "kept_per_rating" in of_all:
-        notes.append(
-            f"All features were tested with all {len(run.ratings):,} ratings. The tables keep the strongest "
-            f"{plain(of_all['kept_per_rating'])} correlations of each rating, the strongest "
-            f"{plain(of_all['kept_per_feature'])} of each feature, and for each feature the number of ratings with "
-            f"which it is significantly correlated. The report lists the {MOST_RATINGS} ratings with the strongest "
-            "correlations."
-        )
-    if "monosemanticity" not in run.scores:
-        notes.append(
-            "Monosemanticity was not measured: no scorer of this run computes it."
-            if component_of(config, "embeddings")
-            else "Monosemanticity was not measured: it needs an independent embedding of the images, "
-            "and the run file has no [embeddings] table."
-        )
-    if not run.selected:
-        notes.append("No feature was selected: none passed the selector, or the run stopped before it.")
-    elif not component_of(config, "labeler"):
-        notes.append("Features are unnamed: the run file has no [labeler] table.")
-    elif not labelled:
-        notes.append(f"The labeler {component_of(config, 'labeler')} found a name for none of the features.")
-    elif not component_of(config, "judge"):
-        notes.append("The names have not been judged: the run file has no [judge] table.")
-    elif reason := run.facts.get("judge_powerless"):
-        notes.append(f"No name is confirmed or struck out: {reason}. Another judge may have more power.")
-    elif run.facts.get("confirmed_by_guessing"):
-        guessed = run.facts["confirmed_by_guessing"]
-        notes.append(
-            f"A judge who guesses, but says yes as often as this one, would confirm about {guessed:.1f} names."
-        )
-    return notes

@@ -9,6 +9,7 @@ from typing import Any
 
 import saeviz
 from saeviz_report import latex
+from saeviz_report.cautions import cautions
 from saeviz_report.explained import Explained, explained
 from saeviz_report.method import Method
 from saeviz_report.methods_text import paragraph
@@ -47,7 +48,7 @@ def overview_of(
         "ratings": [_rating(rating) for rating in summary.ratings],
         "tiers": {str(tier): n for tier, n in summary.tiers.items()},
         "verdicts": dict(summary.verdicts),
-        "notes": list(summary.notes),
+        "notes": cautions(run, summary, method.correlations, told),
         "monosemanticity": list(summary.monosemanticity),
         "measures": dict(method.measures),
         "measure": method.measure,

@@ -121,7 +121,7 @@ class HtmlReport:
         for number, column in enumerate(columns_of(run, method, rows, ratings)):
             data.write(f"columns/{number}", column.values)
             heads.append(column.head)
-        data.write("items", items_of(run, pictures, ratings))
+        data.write("items", items_of(run, None if is_live else pictures, ratings))
         data.write("labels", cards_of(run, rows, method))
         matrix = None if is_live else activations_of(run, rows)
         for blocks in (by_feature, by_image) if matrix is not None else ():

@@ -42,6 +42,7 @@ class FakeRun:
     judgements: pd.DataFrame = field(default_factory=lambda: table_of([]))
     judged_images: pd.DataFrame = field(default_factory=lambda: judged_table([]))
     label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
+    of_images: dict[str, Any] = field(default_factory=dict)
     notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
 
     def name(self, feature: saeviz.Feature) -> str:
@@ -59,7 +60,7 @@ class FakeRun:
 
     @property
     def images_table(self) -> pd.DataFrame:
-        return pd.DataFrame(index=[item.item_id for item in self.items])
+        return pd.DataFrame(self.of_images, index=[item.item_id for item in self.items])
 
     @property
     def embeddings(self) -> Any:

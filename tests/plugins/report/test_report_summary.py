@@ -196,6 +196,34 @@ class TestWhatIsMissing:
         assert report.value("layer8.patch-max/42", "tier") == 2
 
 
+def warns(run: FakeRun, write: Write, *words: str) -> bool:
+    return any(all(word in note for word in words) for note in write().run["notes"])
+
+
+class TestWarnings:
+    def test_of_few_rated_images(self, run: FakeRun, write: Write) -> None:
+        run.facts |= {"correlation_detectable_beauty": 0.9, "correlation_detectable_calm": 0.95}
+        assert warns(run, write, "Few images are rated (beauty 6, calm 4)", "|r| of 0.95 in 80 of 100 cases")
+
+    def test_of_ratings_that_are_not_reliable(self, run: FakeRun, write: Write) -> None:
+        assert not warns(run, write, "reliable")
+        run.facts["reliability"] = {"beauty": {**RELIABILITY, "reliability": 0.36, "ceiling_r": 0.6}}
+        assert warns(run, write, "ratings of beauty are not reliable (0.36)", "|r| above 0.6")
+
+    def test_of_images_that_were_not_held_out(self, run: FakeRun, write: Write) -> None:
+        assert warns(run, write, "No images were held out")
+        run.correlations["r_held_out"] = 0.1
+        assert not warns(run, write, "No images were held out")
+
+    def test_of_saes_that_do_not_describe_the_images(self, run: FakeRun, write: Write) -> None:
+        run.of_images = {"reconstruction_error.layer8.cls": [0.1] * 6, "l0.layer8.cls": [9] * 6}
+        assert not warns(run, write, "miss")
+        run.of_images["reconstruction_error.layer8.patch-max"] = [0.1, 0.1, *[0.75] * 4]
+        run.manifest["config"]["extractor"] = {"use": "clip", "allow_mismatch": True}
+        assert warns(run, write, "SAEs miss much of the images (share of variance, median: layer8.patch-max 75%)")
+        assert warns(run, write, "allow_mismatch is set")
+
+
 RELIABILITY = {
     "model": "one-way",
     "n_images": 6,
