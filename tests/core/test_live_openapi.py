@@ -22,6 +22,8 @@ ASKED = {
     "/api/picture": {"item": "picture/1", "size": 32},
     "/api/neighbours": {"feature": "layer1.cls/0"},
     "/api/look": {},
+    "/api/words": {"text": "a red picture"},
+    "/api/patch": {"item": "picture/1", "x": 0.4, "y": 0.9},
     "/api/notes": {},
     "/api/relabel": {"feature": "layer1.cls/0"},
     "/api/openapi.json": {},

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from saeviz.serving.errors import ERRORS
-from saeviz.serving.live import features, heatmaps, images, look, neighbours, notes, run
+from saeviz.serving.live import features, heatmaps, images, look, neighbours, notes, patches, run, words
 from saeviz.serving.live.openapi import with_description
 from saeviz.serving.live.opened import Live
 
@@ -28,7 +28,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer. Another run may be served at the same address next time, so nothing is kept."""
-PARTS = (run, features, images, heatmaps, neighbours, look, notes)
+PARTS = (run, features, images, heatmaps, neighbours, look, words, patches, notes)
 """The modules with the endpoints below `/api`."""
 
 
