@@ -22,6 +22,7 @@ from saeviz_report.explorer.files import ContentFolder, SinglePage
 from saeviz_report.explorer.heatmaps import heatmaps_of
 from saeviz_report.explorer.items import items_of
 from saeviz_report.explorer.neighbours import neighbours_of
+from saeviz_report.explorer.notes import notes_of
 from saeviz_report.explorer.overview import overview_of
 from saeviz_report.method import method_of
 from saeviz_report.summary import summarise
@@ -31,7 +32,7 @@ VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
 SCRIPTS = (
     "core", "live", "table", "chart", "export", "scatter", "filters", "views", "overview", "heatmap", "enlarge",
-    "relations", "card", "wall", "image", "pages", "main",
+    "relations", "card", "notes", "wall", "image", "pages", "main",
 )  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
@@ -123,6 +124,9 @@ class HtmlReport:
             heads.append(column.head)
         data.write("items", items_of(run, None if is_live else pictures, ratings))
         data.write("labels", cards_of(run, rows, method))
+        notes = {} if is_live else notes_of(run, rows)
+        if notes:
+            data.write("notes", {"notes": notes})
         matrix = None if is_live else activations_of(run, rows)
         for blocks in (by_feature, by_image) if matrix is not None else ():
             for name, block in blocks(matrix):
@@ -142,6 +146,7 @@ class HtmlReport:
             "top_images": options.top_images,
             "heatmaps": sorted(mapped),
             "has_neighbours": matrix is not None,
+            "has_notes": bool(notes),
             "features_a_file": FEATURES_A_FILE if matrix is not None else None,
             "images_a_file": IMAGES_A_FILE if matrix is not None else None,
             "intercepts": _intercepts(run),

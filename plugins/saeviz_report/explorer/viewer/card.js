@@ -68,19 +68,21 @@
     const keys = [...features.heads.keys()];
     const [items, cards, columns, images, near] = await Promise.all([need("items"), need("labels"), features.columns(keys), saeviz.imagesOf(features, row), neighbours(features, row)]);
     const at = (key) => columns.get(key)?.at(row);
-    const card = cards[row] ?? {};
+    const card = saeviz.cardOf(features, cards, row);
+    const byHand = saeviz.noteOn(features, row).label !== "";
     const name = features.name(row);
     const place = order.indexOf(row);
     const move = (by) => order[place + by] !== undefined && state.set({ feature: features.name(order[place + by]) }, { replace: true });
     const close = () => state.set({ feature: "" });
     const parts = [
       el("header", {},
-        el("div", {}, el("h2", { id: "card-title" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement))),
+        el("div", {}, el("h2", { id: "card-title" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
         el("div", { class: "buttons" },
           el("button", { type: "button", title: "Previous (left arrow)", disabled: place <= 0, onclick: () => move(-1) }, "←"),
           el("button", { type: "button", title: "Next (right arrow)", disabled: place < 0 || place >= order.length - 1, onclick: () => move(1) }, "→"),
           saeviz.listButton([row], features),
           el("button", { type: "button", "aria-label": "Close", onclick: close }, "×"))),
+      saeviz.notesOnCard(features, row, verdict(at("verdict"), card.judgement)),
       card.description ? el("p", { class: "description" }, said(card.description)) : null,
       card.elements ? el("p", { class: "note" }, "Visual elements: ", card.elements.map((element, i) => [i ? ", " : "", said(element, 200)])) : null,
       card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
@@ -97,7 +99,8 @@
       together(features, columns, row),
       figures(features, columns, row)];
     const keydown = (event) => {
-      if (event.target.matches?.("input, select")) return;
+      saeviz.noteKey(dialog, event);
+      if (event.target.matches?.("input, select, textarea")) return;
       if (event.key === "ArrowLeft") move(-1);
       if (event.key === "ArrowRight") move(1);
     };
@@ -122,10 +125,10 @@
     };
   };
 
-  function verdict(word, found) {
+  function verdict(word, found, hidden = false) {
     if (!word) return null;
     const broad = word === "confirmed" && found?.n_hard && found.hard_specificity < BROAD;
-    return el("span", { class: `verdict ${{ confirmed: "good", fails: "bad" }[word] ?? ""}` }, el("span", {}, "name ", said(word)), broad ? ", too broad" : "");
+    return el("span", { hidden, class: `verdict ${{ confirmed: "good", fails: "bad" }[word] ?? ""}` }, el("span", {}, "name ", said(word)), broad ? ", too broad" : "");
   }
 
   /** What the judge measured, in a sentence. */

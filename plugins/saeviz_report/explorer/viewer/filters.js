@@ -8,7 +8,7 @@
   saeviz.facetKeys = (features) => {
     const ratings = features.run.ratings.map((rating) => rating.name);
     const flags = ["significant", "replicated"].flatMap((name) => ratings.slice(0, 6).map((rating) => `${name}[${rating}]`));
-    return ["tier", "ms_class", "verdict", ...flags].filter((key) => features.heads.has(key));
+    return ["tier", "ms_class", "verdict", "mark", ...flags].filter((key) => features.heads.has(key));
   };
   /** The columns with a histogram to brush. */
   saeviz.rangeKeys = (features) => {
@@ -16,7 +16,7 @@
     return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter(features.isNumber);
   };
 
-  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Class", verdict: "Verdict on the name", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
+  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Class", verdict: "Verdict on the name", mark: "Mark", note: "Note", labelers_label: "Label by the labeler", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
   /** What a column is called on the page. */
   saeviz.title = (key) => {
     if (named.has(key)) return named.get(key);
@@ -66,7 +66,7 @@
     const long = new Map(Object.entries(cards).map(([row, card]) => [Number(row), `${card.description ?? ""} ${(card.elements ?? []).join(" ")} ${card.why ?? ""}`.toLowerCase()]));
     const lower = label?.words.map((word) => word.toLowerCase());
     return (row) => {
-      const told = `${lower ? lower[label.codes[row]] : ""} ${long.get(row) ?? ""} ${features.name(row).toLowerCase()}`;
+      const told = `${lower ? lower[label.codes[row]] : ""} ${long.get(row) ?? ""} ${features.name(row).toLowerCase()} ${saeviz.notedWords(features, row)}`;
       return words.every((word) => told.includes(word));
     };
   }

@@ -19,7 +19,7 @@
     } catch {
       // not the host's own answer
     }
-    if (!answer.ok) throw new Error(value?.error ?? `The host answers with status ${answer.status}.`);
+    if (!answer.ok) throw Object.assign(new Error(value?.error ?? `The host answers with status ${answer.status}.`), { status: answer.status, answer: value });
     return value;
   };
   const address = (path, query = {}) => {

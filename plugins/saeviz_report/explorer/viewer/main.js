@@ -44,6 +44,10 @@
       else link.removeAttribute("aria-current");
       link.href = saeviz.link({ view: link.dataset.view, feature: "", image: "" });
     }
+    if (saeviz.outdated && !state.get("feature")) {
+      saeviz.outdated = false;
+      features.asked = shown = null;
+    }
     if (shown !== behind()) {
       const now = behind();
       const parts = (await VIEWS[view][1](features)).flat().filter(Boolean);
@@ -69,6 +73,7 @@
     if (run.version > VERSION) throw new Error(`The data of this page have version ${run.version}, but its viewer reads versions up to ${VERSION}; write the report again.`);
     await saeviz.connect(run);
     features = new saeviz.Features(run);
+    await saeviz.loadNotes(features);
     document.title = `${saeviz.plainly(run.title, 80)} – saeviz`;
     document.getElementById("title").replaceChildren(said(run.title, 120));
     document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([, [title]]) => title).map(([name, [title]]) => el("a", { "data-view": name, href: "#" }, title)));
