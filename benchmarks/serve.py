@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--active", type=int, default=560, help="features of a space that fire on an image, about")
-    parser.add_argument("--keep", type=Path, help="folder of the run, made where it is not there, and kept")
+    parser.add_argument("--keep", type=Path, help="folder of the run and the cache, kept for another time")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
@@ -122,10 +122,11 @@ def main() -> None:
             folder.mkdir(exist_ok=True)
             command = [sys.executable, "-c", MAKE, str(folder), str(arguments.images), str(arguments.active)]
             subprocess.run(command, check=True)
-        cache = Path(temporary) / "cache"
-        first = Server(folder / "run", cache)
-        print(f"first start   {first.seconds:6.1f} s, peak {first.peak():5.0f} MiB")
-        first.stop()
+        cache = folder / "cache"
+        if not cache.exists():
+            first = Server(folder / "run", cache)
+            print(f"first start   {first.seconds:6.1f} s, peak {first.peak():5.0f} MiB", flush=True)
+            first.stop()
         server = Server(folder / "run", cache)
         print(f"later start   {server.seconds:6.1f} s, peak {server.peak():5.0f} MiB")
         size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())

@@ -1,1 +1,1 @@
-"""`saeviz serve`: serve a store or a run to other machines, or a report to a browser. Needs `saeviz[serve]`."""
+"""`saeviz serve`: serve a run to a browser, or a store or a run to other machines. Needs `saeviz[serve]`."""

@@ -1,0 +1,94 @@
+"""A served run in a real browser: cards, heatmaps on demand, images, and what is said where something is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import saeviz
+from tests.browser.test_report_in_browser import OF_THE_GRAPHICS, SETTLED
+from tests.conftest import FAKE_RUN, FAKES
+from tests.service import Served
+from tests.waiting import PATIENCE
+
+UNTIL = f"""new Promise((done, failed) => {{
+  const look = () => (%s) ? done(true) : setTimeout(look, 20);
+  setTimeout(() => failed(new Error(document.body.innerText)), {1000 * PATIENCE});
+  look();
+}})"""
+LOADED = "[...document.querySelectorAll('%s img')].some(one => one.complete && one.naturalWidth > 0)"
+
+
+@pytest.fixture(scope="module")
+def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    path = tmp_path_factory.mktemp("live") / "fake.toml"
+    path.write_text(FAKE_RUN)
+    return saeviz.run(path)
+
+
+@pytest.fixture(scope="module")
+def served(run: saeviz.Run) -> Iterator[Served]:
+    served = Served(run.dir, "--plugins", FAKES, token=None)
+    yield served
+    assert "Traceback" not in served.stop()
+
+
+def opened(browser: Any, served: Served, address: str) -> Any:
+    browser.open_url("about:blank")
+    browser.open_url(f"{served.url}/#{address}")
+    browser.run(SETTLED)
+    return browser
+
+
+def quiet(browser: Any, served: Served) -> None:
+    """Nothing on the console, and no other host is asked."""
+    assert [text for text in browser.messages if not any(word in text for word in OF_THE_GRAPHICS)] == []
+    asked = [url for url in browser.requests if not url.startswith(("data:", "blob:", "about:"))]
+    assert asked
+    assert all(url.startswith(f"{served.url}/") for url in asked)
+
+
+def active(run: saeviz.Run) -> str:
+    """A feature with a heatmap that is not empty on its strongest image."""
+    names = (f"{run.spaces[0]}/{index}" for index in range(run.spaces[0].n_features))
+    return next(
+        one for one in names if (top := run.top_images(one)) and run.heatmap(one, top[0].item.item_id).max() > 0
+    )
+
+
+def test_a_card_of_any_feature_has_pictures_and_shows_where_it_fires(
+    browser: Any, served: Served, run: saeviz.Run
+) -> None:
+    opened(browser, served, f"feature={active(run)}")
+    assert browser.run(UNTIL % (LOADED % "#card .picture"))
+    assert "There are no" not in browser.run("document.body.innerText")
+    for box in ("heat", "fine"):
+        browser.run(f"document.getElementById('{box}').click()")
+        browser.run(UNTIL % "document.querySelectorAll('#card .heat').length > 0")
+    browser.run("document.getElementById('heat').click()")
+    assert browser.run("document.querySelectorAll('#card .heat').length") == 0
+    quiet(browser, served)
+
+
+def test_an_image_has_its_features_and_those_like_it(browser: Any, served: Served, run: saeviz.Run) -> None:
+    opened(browser, served, f"view=image&image={run.items[2].item_id}&all=1")
+    text = browser.run("document.getElementById('main').innerText")
+    assert "features fire on it" in text
+    assert "Most similar images" in text
+    assert browser.run(UNTIL % (LOADED % ".large"))
+    quiet(browser, served)
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_said(browser: Any, run: saeviz.Run) -> None:
+    served = Served(run.dir, token=None)
+    try:
+        opened(browser, served, f"feature={active(run)}")
+        text = browser.run("document.body.innerText")
+        assert "Pictures and ratings are not available: images: no plugin offers the images 'fake-images'" in text
+        assert "There are no heatmaps: extractor: no plugin offers the extractor 'fake-extractor'" in text
+        quiet(browser, served)
+    finally:
+        served.stop()
