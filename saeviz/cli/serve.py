@@ -87,6 +87,8 @@ def serve(
 
     if api and labeler_file:
         raise ConfigError("--labeler is for the pages of a run; --api names nothing")
+    if assignments and not api:
+        raise ConfigError("--set sets an option of a store, which is served with --api")
     token = _token(token_env)
     if token is None and not is_loopback(host):
         raise ConfigError(

@@ -239,6 +239,7 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         (["--api", "npz:s", "--token-env", "NOT_SET"], None, "the environment variable NOT_SET is not set"),
         (["--api", "npx:s"], None, "'npx' is not a store"),
         (["--api", "npz:s", "--set", "stor.path=x"], None, "--set stor: write store.OPTION=VALUE"),
+        (["runs/fake", "--set", "store.path=x"], None, "--set sets an option of a store, which is served with --api"),
         (["nowhere"], None, "nowhere is not a run directory"),
     ],
 )

@@ -37,7 +37,7 @@
   saeviz.picture = (items, item, below = "", size = "") => {
     const id = items.ids[item];
     const name = () => el("span", { class: "nopicture" }, said(id, 60));
-    const inside = saeviz.small(items, item, { alt: saeviz.plainly(id, 120), onerror: (event) => event.target.replaceWith(name()) }) ?? name();
+    const inside = saeviz.small(items, item, { alt: saeviz.plainly(id, 120), onerror: (event) => event.target.replaceWith(name()) }, size === "alone" ? 640 : undefined) ?? name();
     return el("a", { class: `picture ${size}`, "data-item": item, href: saeviz.link({ view: "image", image: id, feature: "" }), title: saeviz.plainly(id, 200) }, el("span", { class: "frame" }, inside), below ? el("span", { class: "below" }, below) : null);
   };
   /** The small picture of an image, or a larger one where the host makes it; null where there is none. */
