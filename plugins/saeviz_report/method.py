@@ -68,7 +68,7 @@ class Method:
 
     def caveat(self, n_active: float | None) -> str:
         """A caveat about the interval of a feature that fires on so many images, '' without one."""
-        return saeviz.interval_caveat(n_active, self.errors)
+        return saeviz.interval_caveat(n_active, self.errors, self.measure)
 
     @property
     def measure(self) -> str:

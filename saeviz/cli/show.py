@@ -23,6 +23,7 @@ from saeviz.values.relations import (
     facts_of,
     held_constant,
     interval_caveat,
+    measure_of,
     relation_differences,
     relation_prefixes,
 )
@@ -74,7 +75,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "fires_together_with": [str(other) for other in run.companions(feature)],
         "scores": scores,
         "correlations": correlations,
-        "caveat": interval_caveat(scores.get("n_active"), _errors(run)),
+        "caveat": _caveat(run, scores.get("n_active")),
         "held_constant": {
             f"{prefix}r": held_constant(prefix, run.facts)
             for prefix in relation_prefixes(next(iter(correlations), {}))
@@ -84,9 +85,10 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
     }
 
 
-def _errors(run: Run) -> object:
-    """How the main correlation's intervals were computed."""
-    return facts_of(next(iter(relation_prefixes(run.correlations.columns)), ""), run.facts).get("errors")
+def _caveat(run: Run, n_active: float | None) -> str:
+    """What to know of the interval of the main correlation."""
+    prefix = next(iter(relation_prefixes(run.correlations.columns)), "")
+    return interval_caveat(n_active, facts_of(prefix, run.facts).get("errors"), measure_of(prefix, run.facts))
 
 
 def _print(found: dict[str, Any]) -> None:

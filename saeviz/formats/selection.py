@@ -47,7 +47,7 @@ def write_selected(
                 *(rating, measure if rating else ""),
                 *(_as_text(values.get(name)) for name in figures),
                 *(_as_text(getattr(choice, name)) for name in stabilities),
-                interval_caveat(values.get("n_active"), errors) if "ci_low" in values else "",
+                interval_caveat(values.get("n_active"), errors, measure) if "ci_low" in values else "",
                 choice.reason,
             ]
         )

@@ -157,14 +157,15 @@ def held_constant(prefix: str, facts: Mapping[str, Any]) -> str:
     return ", ".join(map(str, controls)) if isinstance(controls, list) else ""
 
 
-def interval_caveat(n_active: float | None, errors: object = None) -> str:
+def interval_caveat(n_active: float | None, errors: object = None, measure: str = "") -> str:
     """A caveat about the confidence interval of a rare feature's correlation, '' if it needs none.
 
     `errors` is the fact of the scorer that says how the interval was computed. The figures are from
     `benchmarks/bootstrap_coverage.py` for `hc2`, otherwise from `benchmarks/interval_coverage.py`: features of
-    exponential strength on 15 to 49 of 900 images.
+    exponential strength on 15 to 49 of 900 images. Areas under the curve, whose `measure` is the rank-biserial r, have
+    no interval where it would be too narrow.
     """
-    if n_active is None or not n_active < RARE:
+    if n_active is None or not n_active < RARE or measure == RANK_BISERIAL:
         return ""
     return CAVEATS.get(
         str(errors),

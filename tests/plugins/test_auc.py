@@ -285,6 +285,7 @@ def test_a_run_selects_names_and_reports_by_it(of_a_run, saeviz_command):
     assert f"AUC {row['auc_area']:.2f} for colour=red (q " in chosen.reason
     assert "Twice the area under the ROC curve" in report_of(of_a_run).reading
     assert "DeLong" in report_of(of_a_run).reading
+    assert "intervals of features on fewer than" not in report_of(of_a_run).reading, "too rare ones have none"
     shown = saeviz_command("show", str(chosen.feature), "--run", of_a_run.dir)
     assert f"auc_area {row['auc_area']:.4g}" in shown.out
     assert "number" not in shown.out.replace(f"{chosen.reason}", "")

@@ -82,6 +82,7 @@ def test_robust_intervals_hold_for_rare_features(run: FakeRun, write: Write) -> 
     assert "85 to 93 %" not in report.reading
     assert not saeviz.interval_caveat(12, "clusters")
     assert not saeviz.interval_caveat(12, "permutation"), "there are no intervals"
+    assert not saeviz.interval_caveat(12, "independent", "rank-biserial r"), "too rare features have no interval"
     assert saeviz.interval_caveat(12, "independent")
 
 
