@@ -45,6 +45,10 @@ class FakeRun:
     of_images: dict[str, Any] = field(default_factory=dict)
     notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
 
+    @property
+    def individual_ratings(self) -> pd.DataFrame:
+        return pd.DataFrame({"item_id": [], "rating": [], "rater": [], "value": []})
+
     def name(self, feature: saeviz.Feature) -> str:
         return self.labels[feature].label if feature in self.labels else ""
 
