@@ -52,6 +52,35 @@
     return key.length ? y - top + LINE : 0;
   }
 
+  const MOST_SHAPES = 5000;
+  const shade = ([red, green, blue]) => `rgb(${red},${green},${blue})`;
+
+  /** What a plot of many points shows at the moment; of very many the points are one picture within it. */
+  saeviz.scatterSvg = ({ xs, ys, colour, large, order, box, canvas, xName, yName, guides, margin, width, height }) => {
+    const [wide, tall] = [width - margin.left - margin.right, height - margin.top - margin.bottom];
+    const toX = (x) => margin.left + ((x - box.x0) / (box.x1 - box.x0)) * wide;
+    const toY = (y) => margin.top + ((box.y1 - y) / (box.y1 - box.y0)) * tall;
+    const round = (value) => Number(value.toFixed(2));
+    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "points big" });
+    const line = (name, x1, x2, y1, y2) => picture.append(svg("line", { class: name, x1: round(x1), x2: round(x2), y1: round(y1), y2: round(y2) }));
+    const text = (name, x, y, words, more = {}) => picture.append(svg("text", { class: name, x: round(x), y: round(y), ...more }, words));
+    for (const tick of saeviz.ticks(box.x0, box.x1, Math.max(2, width / 110))) text("tick middle", toX(tick), height - margin.bottom + 16, saeviz.number(tick));
+    for (const tick of saeviz.ticks(box.y0, box.y1, Math.max(2, height / 60))) {
+      line("grid", margin.left, width - margin.right, toY(tick), toY(tick));
+      text("tick end", margin.left - 6, toY(tick) + 4, saeviz.number(tick));
+    }
+    text("axis middle", margin.left + wide / 2, height - 6, saeviz.plainly(xName, 80));
+    text("axis middle", 0, 0, saeviz.plainly(yName, 60), { transform: `translate(12 ${round(margin.top + tall / 2)}) rotate(-90)` });
+    const inside = order.filter((i) => xs[i] >= box.x0 && xs[i] <= box.x1 && ys[i] >= box.y0 && ys[i] <= box.y1);
+    if (inside.length > MOST_SHAPES) picture.append(svg("image", { x: margin.left, y: margin.top, width: wide, height: tall, preserveAspectRatio: "none", href: canvas.toDataURL("image/png") }));
+    else for (const i of inside) picture.append(svg("circle", { cx: round(toX(xs[i])), cy: round(toY(ys[i])), r: large(i) ? 3.5 : 2, fill: shade(colour(i)), "fill-opacity": 0.85 }));
+    for (const guide of guides) {
+      if (guide.x !== undefined && guide.x > box.x0 && guide.x < box.x1) line("guide", toX(guide.x), toX(guide.x), margin.top, height - margin.bottom);
+      if (guide.y !== undefined && guide.y > box.y0 && guide.y < box.y1) line("guide", margin.left, width - margin.right, toY(guide.y), toY(guide.y));
+    }
+    return picture;
+  };
+
   const fileName = (name) => name.replace(/[^\p{L}\p{N}.-]+/gu, "-").replace(/^[-.]+|-+$/g, "") || "figure";
 
   saeviz.asSvg = (picture) => `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(picture)}\n`;

@@ -4,11 +4,13 @@
 {
   const { el, state, number, said } = saeviz;
 
-  /** The columns whose few different values are boxes to tick. */
-  saeviz.facetKeys = (features) => {
-    const ratings = features.run.ratings.map((rating) => rating.name);
-    const flags = ["significant", "replicated"].flatMap((name) => ratings.slice(0, 6).map((rating) => `${name}[${rating}]`));
-    return ["tier", "ms_class", "verdict", "mark", ...flags].filter((key) => features.heads.has(key));
+  const MOST_RATINGS = 6; // with filters of their own
+
+  /** The columns whose few different values are boxes to tick; those about a rating are further down, by rating. */
+  saeviz.facetKeys = (features) => ["tier", "ms_class", "verdict", "mark"].filter((key) => features.heads.has(key));
+  const ofRating = (features, { name }) => {
+    const prefixes = Object.keys(features.run.measures);
+    return [...prefixes.map((prefix) => `${prefix}significant[${name}]`), `sign[${name}]`, `replicated[${name}]`, `negligible[${name}]`].filter((key) => features.heads.has(key));
   };
   /** The columns with a histogram to brush. */
   saeviz.rangeKeys = (features) => {
@@ -24,7 +26,7 @@
     if (!rating) return key.replaceAll("_", " ");
     const of = saeviz.plainly(rating[2], 40);
     if (rating[1] === "r") return of;
-    return ["significant", "replicated"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${rating[1].replaceAll("_", " ")} ${of}`;
+    return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${rating[1].replaceAll("_", " ")} ${of}`;
   };
 
   /** What the address asks for, as tests of a row; `but` is a key of the address that is left out. */
@@ -77,13 +79,19 @@
    */
   saeviz.filterPanel = async (features, rows) => {
     const [facets, ranges] = [saeviz.facetKeys(features), saeviz.rangeKeys(features)];
-    const columns = await features.columns([...facets, ...ranges]);
+    const ratings = features.run.ratings.slice(0, MOST_RATINGS).map((rating) => [rating.name, ofRating(features, rating)]);
+    const columns = await features.columns([...facets, ...ranges, ...ratings.flatMap(([, keys]) => keys)]);
     const panel = [];
     const others = async (key) => (state.read().has(key) ? saeviz.matching(features.n, await saeviz.wanted(features, key)) : rows);
     if (features.spaces.length > 1) panel.push(boxes("space", "Space", features.spaces.map((space) => [space.name, space.n])));
-    for (const key of facets) {
+    const facet = async (key, title) => {
       const counts = countsOf(columns.get(key), await others(`f.${key}`));
-      if (counts.length > 1 || state.get(`f.${key}`)) panel.push(boxes(`f.${key}`, saeviz.title(key), counts));
+      return counts.length > 1 || state.get(`f.${key}`) ? boxes(`f.${key}`, title, counts) : null;
+    };
+    for (const key of facets) panel.push(await facet(key, saeviz.title(key)));
+    for (const [name, keys] of ratings) {
+      const own = (await Promise.all(keys.map((key) => facet(key, aspect(features, key))))).filter(Boolean);
+      if (own.length) panel.push(el("details", { class: "of-rating", open: ratings.length <= 2 || keys.some((key) => state.get(`f.${key}`)) }, el("summary", {}, said(name, 60)), own));
     }
     for (const key of ranges) {
       const column = columns.get(key);
@@ -95,8 +103,18 @@
         saeviz.histogram({ values, label: saeviz.title(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
         ends(key, chosen)));
     }
-    return panel;
+    return panel.filter(Boolean);
   };
+
+  /** What a filter about a rating is called below the name of the rating. */
+  function aspect(features, key) {
+    const name = key.slice(0, key.indexOf("["));
+    if (name === "sign") return "Sign of r";
+    if (name === "replicated") return "Replicated on held-out images";
+    if (name === "negligible") return "Shown to be negligible";
+    const measure = (features.run.measures[name.replace(/significant$/, "")] ?? "").replace(/ \(.*\)$/s, "");
+    return Object.keys(features.run.measures).length > 1 ? `Significant: ${saeviz.plainly(measure, 40)}` : "Significant";
+  }
 
   /** The same range by keyboard. */
   function ends(key, chosen) {
@@ -137,7 +155,8 @@
   function spoken(key, word) {
     if (word === "") return "none";
     if (key === "f.tier") return word === "0" ? "not selected" : `tier ${word}`;
-    if (/^f\.(significant|replicated)\[/.test(key)) return word === "1" ? "yes" : "no";
+    if (/^f\.\w*(significant|replicated|negligible)\[/.test(key)) return word === "1" ? "yes" : "no";
+    if (key.startsWith("f.sign[")) return word === "positive" ? "r > 0" : "r < 0";
     return word;
   }
 

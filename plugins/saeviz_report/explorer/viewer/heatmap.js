@@ -28,6 +28,7 @@
 
   const box = (id, words, change) => el("label", { class: "box" }, el("input", { type: "checkbox", id, onchange: (event) => change(event.target.checked) }), el("span", {}, words));
   saeviz.heatmap = drawn;
+  saeviz.viridis = colour;
 
   const clear = (pictures) => {
     for (const canvas of [...pictures.values()].flatMap((picture) => [...picture.querySelectorAll(".heat")])) canvas.remove();

@@ -356,6 +356,7 @@
       box = { ...whole };
       draw();
     });
+    figure.asSvg = () => saeviz.scatterSvg({ xs, ys, colour: (i) => colour(kept[i]), large: (i) => large(kept[i]), order, box, canvas, xName, yName, guides, margin: MARGIN, width: wide, height: high });
     return figure;
   };
 }

@@ -15,7 +15,19 @@
       for (const space of run.spaces) this.starts.push(this.starts.at(-1) + space.n);
       this.n = this.starts.at(-1);
       this.heads = new Map(run.columns.map((head, number) => [saeviz.keyOf(head), { ...head, number }]));
+      for (const { name } of run.ratings) if (this.heads.has(`r[${name}]`)) this.heads.set(`sign[${name}]`, { name: "sign", rating: name, text: true });
       this.loaded = new Map();
+    }
+
+    /** The column of a key: read, or for the sign of r made from that. */
+    async made(key) {
+      const { name, rating, number } = this.heads.get(key);
+      if (number !== undefined) return column(await need(`columns/${number}`));
+      if (name !== "sign") throw new Error(`${key} is no column.`);
+      const { values } = (await this.columns([`r[${rating}]`])).get(`r[${rating}]`);
+      const codes = Uint8Array.from(values, (r) => (r > 0 ? 1 : r < 0 ? 2 : 0));
+      const words = ["", "positive", "negative"];
+      return { text: true, codes, words, length: codes.length, at: (row) => words[codes[row]] };
     }
 
     /** The columns with these keys, loaded; keys that the run does not have are left out. */
@@ -23,7 +35,7 @@
       const known = keys.filter((key) => this.heads.has(key));
       const found = await Promise.all(
         known.map(async (key) => {
-          if (!this.loaded.has(key)) this.loaded.set(key, column(await need(`columns/${this.heads.get(key).number}`)));
+          if (!this.loaded.has(key)) this.loaded.set(key, await this.made(key));
           return this.loaded.get(key);
         }),
       );

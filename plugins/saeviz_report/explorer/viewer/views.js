@@ -1,4 +1,4 @@
-// The view of all features: filters, plots, table.
+// The view of all features: filters and table.
 "use strict";
 
 {
@@ -6,10 +6,6 @@
   const ROW = 58;
   const TALLEST = 8e6; // pixels: browsers cut off what is taller than some ten million
   const AT_ONCE = 40; // rows that are elements
-
-  /** Colours that people with any colour vision tell apart (Okabe and Ito 2008). */
-  saeviz.palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7a00", "#666666"];
-  const TIERS = [[150, 150, 150], [0, 114, 178], [230, 159, 0], [0, 158, 115]];
 
   function thumb(items, item) {
     return saeviz.small(items, item);
@@ -43,15 +39,24 @@
 
   saeviz.featuresView = async (features) => {
     const rows = await saeviz.rowsWanted(features);
-    const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features, rows), plots(features, rows), saeviz.need("items")]);
+    const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features, rows), saeviz.plots(features, rows), saeviz.need("items")]);
     const keys = saeviz.featureColumns(features);
-    const columns = await features.columns([...keys, "label", ...keys.filter((key) => key.startsWith("r[")).map((key) => key.replace(/^r/, "significant"))]);
+    const columns = await features.columns([...keys, "label", ...keys.map(significance).filter(Boolean)]);
     const search = el("input", { type: "search", id: "search", placeholder: "Search names and descriptions", "aria-label": "Search names and descriptions", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
-      el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys)),
+      el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys), sorting(features)),
       plot, grid(features, items, rows, keys, columns)))];
   };
+
+  /** The order by any column, shown or not. */
+  function sorting(features) {
+    const sort = state.get("sort", defaultSort(features));
+    const key = sort.replace(/^-/, "");
+    const choose = el("select", { "aria-label": "Sorted by", "data-key": "sort", onchange: () => state.set({ sort: `${/(^|_)[pq](_|\[|$)/.test(choose.value) || choose.value === "rank" ? "" : "-"}${choose.value}` }) }, [...features.heads.keys()].map((one) => el("option", { value: one, selected: one === key }, saeviz.plainly(one.startsWith("r[") ? `r ${saeviz.title(one)}` : saeviz.title(one), 60))));
+    const turn = el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ sort: sort.startsWith("-") ? key : `-${key}` }) }, sort.startsWith("-") ? "highest first ↓" : "lowest first ↑");
+    return el("span", { class: "sorting" }, el("label", {}, "Sorted by ", choose), " ", turn);
+  }
 
   function columnChooser(features, keys) {
     const all = [...features.heads.keys()].filter((key) => key !== "label");
@@ -120,75 +125,18 @@
       keys.map((key) => cell(features, columns, key, row)));
   }
 
+  /** The column that says whether an r is significant; none for what is no r. */
+  const significance = (key) => (/^(|.*_)r\[/s.test(key) ? key.replace(/r\[/, "significant[") : null);
+
   function cell(features, columns, key, row) {
     const value = columns.get(key).at(row);
     if (!features.isNumber(key)) return el("div", { role: "cell" }, said(value, 80));
-    if (!key.startsWith("r[")) return el("div", { role: "cell", class: "number" }, key === "tier" && value === 0 ? "–" : number(value, 3));
-    const significant = columns.get(key.replace(/^r/, "significant"))?.at(row) === 1;
+    const [, prefix, after] = key.match(/^(|.*_)r(_held_out|_corrected)?\[/s) ?? [];
+    if (features.run.measures[prefix] === undefined) return el("div", { role: "cell", class: "number" }, key === "tier" && value === 0 ? "–" : number(value, 3));
+    const judged = columns.get(significance(key));
+    const significant = !after && judged?.at(row) === 1;
     const shade = el("div", { role: "cell", class: `number r ${value < 0 ? "minus" : "plus"} ${significant ? "significant" : ""}`, title: significant ? "significant" : null }, signed(value));
     if (Number.isFinite(value)) shade.style.setProperty("--strength", Math.min(1, Math.abs(value) * 1.6).toFixed(2));
     return shade;
-  }
-
-  // ---- plots ----
-
-  function kinds(features) {
-    const has = features.isNumber;
-    const ratings = features.run.ratings.map((rating) => rating.name).filter((name) => has(`r[${name}]`));
-    return [
-      has("monosemanticity") && ratings.length ? ["ms", "Monosemanticity and strongest r"] : null,
-      ...ratings.filter((name) => has(`q[${name}]`)).slice(0, 12).map((name) => [`volcano:${name}`, `Volcano: ${name}`]),
-      has("monosemanticity") && has("ms_null_mean") ? ["null", "Monosemanticity against its null"] : null,
-      ...ratings.filter((name) => has(`r_held_out[${name}]`)).slice(0, 12).map((name) => [`held:${name}`, `r found and held-out r: ${name}`]),
-      has("map_x") && has("map_y") ? ["map", "Map of features"] : null,
-      ["none", "No plot"],
-    ].filter(Boolean);
-  }
-
-  async function plots(features, rows) {
-    const all = kinds(features);
-    const asked = state.get("plot", all[0][0]);
-    const kind = all.some(([name]) => name === asked) ? asked : all[0][0];
-    const choose = el("select", { "aria-label": "Plot", onchange: () => state.set({ plot: choose.value }) }, all.map(([name, title]) => el("option", { value: name, selected: name === kind }, saeviz.plainly(title, 60))));
-    const tools = el("div", { class: "bar plotbar" }, choose);
-    const figure = kind === "none" ? null : await plotted(features, rows, kind);
-    if (figure) tools.append(el("span", { class: "note" }, "Click a point to open the feature, draw a line around points to make a list, zoom with the wheel, double-click to reset."));
-    return el("div", { class: "plot" }, tools, figure);
-  }
-
-  async function plotted(features, rows, kind) {
-    const [name, rating] = kind.split(/:(.*)/s);
-    const rated = features.run.ratings.map((one) => `r[${one.name}]`).filter(features.isNumber);
-    const keys = { ms: ["monosemanticity", ...rated], volcano: [`r[${rating}]`, `q[${rating}]`], null: ["ms_null_mean", "monosemanticity"], held: [`r[${rating}]`, `r_held_out[${rating}]`], map: ["map_x", "map_y"] }[name];
-    const columns = await features.columns([...keys, "tier", "label"]);
-    const [values, tier, label] = [keys.map((key) => columns.get(key).values), columns.get("tier")?.values, columns.get("label")];
-    const largest = (row) => {
-      let most = NaN;
-      for (const column of values.slice(1)) {
-        const size = Math.abs(column[row]);
-        if (size === size && !(size <= most)) most = size;
-      }
-      return most;
-    };
-    const plain = { x: (row) => values[0][row], y: (row) => values[1][row] };
-    const axes = {
-      ms: { x: plain.x, y: largest, xName: "monosemanticity", yName: "largest |r|" },
-      volcano: { x: plain.x, y: (row) => -Math.log10(Math.max(values[1][row], 1e-300)), xName: `r with ${saeviz.plainly(rating ?? "", 40)}`, yName: "−log10 q", guides: [{ y: -Math.log10(0.05) }, { x: 0 }] },
-      null: { ...plain, xName: "monosemanticity of images drawn at random", yName: "monosemanticity" },
-      held: { ...plain, xName: "r found", yName: "r on held-out images", guides: [{ x: 0 }, { y: 0 }] },
-      map: { ...plain, xName: "", yName: "" },
-    }[name];
-    return saeviz.scatter({
-      rows: [...rows], ...axes, label: kinds(features).find(([one]) => one === kind)[1],
-      colour: (row) => TIERS[Math.min(tier?.[row] ?? 0, 3)],
-      large: (row) => (tier?.[row] ?? 0) > 0,
-      describe: (row) => {
-        const thumbs = el("span", { class: "thumbs" });
-        Promise.all([saeviz.imagesOf(features, row), saeviz.need("items")]).then(([images, items]) => images && thumbs.replaceChildren(...[...images.items.slice(0, 2)].map((item) => thumb(items, item)).filter(Boolean)));
-        return [thumbs, el("span", {}, el("strong", {}, label?.at(row) ? said(label.at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))];
-      },
-      onpick: (row) => state.set({ feature: features.name(row) }),
-      onlasso: (chosen) => chosen.length && saeviz.openList(features, chosen),
-    });
   }
 }
