@@ -68,7 +68,7 @@ def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]
     sizes = sorted({space.n_features for space in run.spaces})
     text = f"Features are those of sparse autoencoders, read by saeviz {saeviz.__version__} (extractor {uses}"
     yield [
-        text + (f"; model: {_name_of(model)})" if isinstance(model, str) else ")"),
+        text + (f"; model: {name_of(model)})" if isinstance(model, str) else ")"),
         ("Sparse autoencoders for CLIP", "CLIP", "Implementation of CLIP"),
         f", in {len(run.spaces)} space{'s' * (len(run.spaces) != 1)}{_named(list(map(str, run.spaces)))} of "
         f"{' or '.join(f'{size:,}' for size in sizes) or 'no'} features each.",
@@ -161,7 +161,7 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
     if not labeler or not run.labels:
         return
     model = (config.get("labeler") or {}).get("model")
-    named = f"{labeler}, model {_name_of(model)}" if isinstance(model, str) else labeler
+    named = f"{labeler}, model {name_of(model)}" if isinstance(model, str) else labeler
     yield [
         f"{sum(1 for label in run.labels.values() if label.label):,} of them were named from their most activating "
         f"images (labeler {named})",
@@ -193,10 +193,17 @@ def _end(run: saeviz.Run) -> Iterator[list[Part]]:
     yield [f"{seed}; versions: {used}." if used else f"{seed}."]
 
 
-def _name_of(model: str) -> str:
+def name_of(model: str) -> str:
     """The name of a model; of one in a folder of this machine only that of the folder or file."""
-    path = PureWindowsPath(model)  # knows slashes of both kinds
-    return path.name if path.root or path.drive or model[:1] in (".", "~") else model
+    if _is_path(model):
+        return PureWindowsPath(model).name  # knows slashes of both kinds
+    what, _, where = model.rpartition(" in ")
+    return f"{what} in {PureWindowsPath(where).name}" if what and _is_path(where) else model
+
+
+def _is_path(text: str) -> bool:
+    path = PureWindowsPath(text)
+    return bool(path.root or path.drive or text[:1] in (".", "~"))
 
 
 def _named(names: Sequence[str]) -> str:

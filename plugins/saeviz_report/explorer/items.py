@@ -61,7 +61,7 @@ def spreads_of(run: saeviz.Run) -> Iterator[tuple[str, FloatArray, FloatArray]]:
         yield str(name), of_image["std"].to_numpy(float), of_image["count"].to_numpy(float)
     columns = {**_texts_as_numbers(run), **{name: run.ratings_table[name].to_numpy() for name in run.ratings_table}}
     done = set(given.groups)
-    for scorer in run.manifest.get("config", {}).get("scorers") or ():
+    for scorer in (run.manifest.get("config") or {}).get("scorers") or ():
         deviations, raters = scorer.get("sd"), scorer.get("n")
         if not (isinstance(deviations, Mapping) and isinstance(raters, Mapping)):
             continue

@@ -12,12 +12,14 @@ from saeviz_report import latex
 from saeviz_report.cautions import cautions
 from saeviz_report.explained import Explained, explained
 from saeviz_report.method import Method
-from saeviz_report.methods_text import paragraph
+from saeviz_report.methods_text import name_of, paragraph
 from saeviz_report.reading import reading
 from saeviz_report.summary import RatingSummary, Summary, component_of
 from saeviz_report.text import duration, plain
 
 FAILURES_SHOWN = 500
+COMMIT_SHOWN = 12
+"""Characters."""
 _ROLES = (
     ("images", "Images"),
     ("extractor", "Model"),
@@ -112,7 +114,7 @@ def _models(run: saeviz.Run, summary: Summary) -> list[list[str]]:
         if role == "second_embeddings" and not name:
             continue
         record = (run.manifest.get("stages") or {}).get(_MADE_BY.get(role)) or {}
-        found.append([word, name or "none", plain(_made_of(record.get("provenance") or {}))])
+        found.append([word, name or "none", _made_of(record.get("provenance") or {})])
     settings = summary.config.get("run") or {}
     for name in ("device", "precision", "seed"):
         if settings.get(name) is not None:
@@ -120,13 +122,16 @@ def _models(run: saeviz.Run, summary: Summary) -> list[list[str]]:
     return found
 
 
-def _made_of(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without what is not known."""
-    return {
-        name.replace("_", " "): _made_of(value) if isinstance(value, Mapping) else value
-        for name, value in provenance.items()
-        if value is not None
-    }
+def _made_of(provenance: Mapping[str, Any]) -> str:
+    """Models and files with their commits, as far as they are known; of files on this machine only their names."""
+    known = {name: provenance[name] for name in sorted(provenance, key="engine".__eq__) if provenance[name] is not None}
+    commits = {name: str(known.pop(name))[:COMMIT_SHOWN] for name in list(known) if name.endswith("commit")}
+    parts = []
+    for name, value in known.items():
+        text = f"({_made_of(value)})" if isinstance(value, Mapping) else name_of(plain(value))
+        commit = commits.get(f"{name}_commit") or (commits.get("commit") if name == "source" else None)
+        parts.append(f"{'' if name in ('source', 'model') else f'{name} '}{text}{f' at {commit}' if commit else ''}")
+    return ", ".join(parts)
 
 
 def _methods(run: saeviz.Run, method: Method) -> dict[str, Any]:

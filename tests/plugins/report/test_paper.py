@@ -228,13 +228,15 @@ def test_two_works_of_one_author_and_year_have_different_keys():
 @pytest.mark.parametrize("folder", ["/home/ada/my models/", "C:\\Users\\ada\\models\\", "../models/", "~/models/"])
 def test_of_a_model_in_a_folder_only_its_name_is_in_the_text(run, folder):
     from saeviz_report.method import method_of
-    from saeviz_report.methods_text import sentences
+    from saeviz_report.methods_text import name_of, sentences
 
     extract = {**run.manifest["stages"]["extract"], "provenance": {"model": f"{folder}dino"}}
     config = {**run.manifest["config"], "labeler": {"use": "openai", "model": f"{folder}qwen"}}
     known = {**run.manifest, "config": config, "stages": {**run.manifest["stages"], "extract": extract}}
     text = str(sentences(SimpleNamespace(**_shown(run), manifest=known), method_of(run)))
     assert "; model: dino)" in text
+    assert name_of(f"the CLIP in {folder}clip") == "the CLIP in clip"
+    assert name_of("openai/clip") == "openai/clip"
     assert "model qwen)" in text
 
 

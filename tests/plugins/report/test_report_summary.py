@@ -89,7 +89,9 @@ class TestSummary:
         assert write().run["monosemanticity"] == []
 
     def test_tells_the_stages_components_and_versions(self, run: FakeRun, write: Write) -> None:
-        run.manifest["stages"]["extract"]["provenance"] = {"model": "CLIP", "saes": {"3": {"commit": "abc123"}}}
+        sae = {"source": "/home/me/saes/third", "commit": None}
+        made_by = {"engine": "torch", "model": "CLIP", "model_commit": "0123456789abcdef", "saes": {"3": sae}}
+        run.manifest["stages"]["extract"]["provenance"] = made_by
         run.manifest["config"]["extractor"] = {"use": "clip"}
         shown = write().run
         assert shown["stages"] == [["extract", "1 min 15 s", "images 6", ""]]
@@ -97,7 +99,7 @@ class TestSummary:
         assert models["Labeler"][0] == "gemini"
         assert models["Independent embedding"][0] == "dinov2"
         assert models["Device"][0] == "cpu"
-        assert models["Model"] == ("clip", "model CLIP, saes (3 (commit abc123))")
+        assert models["Model"] == ("clip", "CLIP at 0123456789ab, saes (3 (third)), engine torch")
         assert shown["versions"] == {"saeviz": "0.1.0"}
 
     def test_a_stage_that_is_at_work_has_no_row(self, run: FakeRun, write: Write) -> None:

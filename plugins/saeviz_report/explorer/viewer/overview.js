@@ -57,7 +57,7 @@
       ["r < 0", (one) => number(one.negative)],
       ["Replicated", (one) => [el("b", {}, number(one.replicated)), ` of ${number(significant(one))}`], (one) => one.replicated !== null],
       ["Strongest r", (one) => signed(one.strongest)],
-      [heldOut ? "the same, held out" : "corrected for selection", (one) => interval(one.unbiased), (one) => one.unbiased !== null],
+      [heldOut ? "the same, held out" : "the same, corrected", (one) => interval(one.unbiased), (one) => one.unbiased !== null],
       ["Ceiling of |r|", (one) => fixed(one.ceiling), (one) => one.ceiling !== null],
       ["Features explain (R²)", (one) => r2(together.get(one.name)?.ridge ?? together.get(one.name)?.lasso), (one) => together.has(one.name)],
       ["Detectable |r|", (one) => fixed(one.detectable), (one) => one.detectable !== null],
@@ -76,8 +76,8 @@
   function madeWith(run) {
     return el("section", {}, el("h2", {}, "What was run"),
       el("dl", { class: "made" }, run.models.map(([word, name, files]) => el("div", {}, el("dt", {}, word), el("dd", {}, said(name, 200), files === DASH || !files ? null : el("span", { class: "note" }, " ", said(files, 2000)))))),
-      table("Spaces", ["Space", "Features", "Active on at least one image", "Selected"], run.spaces.map((space) => row(el("a", { href: saeviz.link({ view: "features", space: space.name }) }, said(space.name)), [space.n, space.live, space.selected].map((n) => number(n))))),
-      run.monosemanticity.length ? el("div", { class: "prose", id: "monosemanticity" }, el("h3", {}, "Monosemanticity"), el("p", {}, run.monosemanticity.map((sentence) => [said(sentence), " "]))) : null,
+      el("div", { class: "two" }, el("div", {}, el("h3", {}, "Spaces"), table("Spaces", ["Space", "Features", "Ever active", "Selected"], run.spaces.map((space) => row(el("a", { href: saeviz.link({ view: "features", space: space.name }) }, said(space.name)), [space.n, space.live, space.selected].map((n) => number(n)))))),
+      run.monosemanticity.length ? el("div", { class: "prose", id: "monosemanticity" }, el("h3", {}, "Monosemanticity"), el("p", {}, run.monosemanticity.map((sentence) => [said(sentence), " "]))) : null),
       el("p", { class: "note" }, Object.entries(run.versions).map(([name, version]) => `${name} ${version}`).map((text, i) => [i ? ", " : "", said(text)])));
   }
 
@@ -137,8 +137,8 @@
   // ---- to quote ----
 
   /** Text with a button that copies it; where a browser does not allow that, the text is marked to be copied by hand. */
-  function quoted(title, text) {
-    const box = el("pre", { tabindex: 0, "aria-label": title }, said(text, 100000));
+  function quoted(title, text, tag) {
+    const box = el(tag, { class: "quote", tabindex: 0, "aria-label": title }, said(text, 100000));
     const done = el("output", { class: "note" });
     const copy = async () => {
       try {
@@ -154,9 +154,9 @@
 
   function methods(run) {
     const { text, bibtex, citations } = run.methods;
-    return el("section", { id: "methods" }, el("h2", {}, "Methods to cite"), quoted("Methods", text),
-      citations.length ? [quoted("BibTeX", bibtex),
-        el("ul", { class: "prose" }, citations.map(([what, authors, title, where]) => el("li", {}, `${what}: ${authors}. `, el("cite", {}, `${title}.`), ` ${where}.`)))] : el("p", { class: "note" }, "saeviz does not know any publications about the methods that this run used."));
+    return el("section", { id: "methods" }, el("h2", {}, "Methods to cite"), quoted("Methods", text, "p"),
+      citations.length ? [quoted("BibTeX", bibtex, "pre"),
+        el("ul", { class: "prose cited" }, citations.map(([what, authors, title, where]) => el("li", {}, `${what}: ${authors}. `, el("cite", {}, `${title}.`), ` ${where}.`)))] : el("p", { class: "note" }, "saeviz does not know any publications about the methods that this run used."));
   }
 
   function reading(run) {
