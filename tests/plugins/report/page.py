@@ -67,10 +67,6 @@ class FakeRun:
         return pd.DataFrame(self.of_images, index=[item.item_id for item in self.items])
 
     @property
-    def individual_ratings(self) -> pd.DataFrame:
-        return pd.DataFrame({name: [] for name in ("item_id", "rating", "rater", "value")})
-
-    @property
     def embeddings(self) -> Any:
         raise saeviz.RunDirError("no embeddings")
 
