@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -15,6 +17,7 @@ import saeviz
 from tests.conftest import FAKE_RUN, FAKES
 from tests.service import Served
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 ORIGIN = "only pages of this service may ask this"
 
 
@@ -74,6 +77,16 @@ def test_every_feature_has_its_images_most_active_first(client, run):
         assert np.all(np.diff(values) <= 0)
         np.testing.assert_allclose(activations[items], values, rtol=1e-6)
         assert [one["item"] for one in answer["top"]] == [run.items[place].item_id for place in items[:24]]
+
+
+def test_the_example_of_the_docs(served, run):
+    [code] = [one for one in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL) if "/api/" in one]
+    names = {}
+    feature = f"{run.spaces[0]}/7"
+    exec(code.replace("http://127.0.0.1:8765", served.url).replace("layer11.cls/4711", feature), names)
+    activations = run.activations(feature)
+    np.testing.assert_allclose(names["values"], activations[names["items"]], 1e-6)
+    assert len(names["items"]) == np.count_nonzero(activations)
 
 
 def test_an_image_has_its_features_most_active_first(client, run):
