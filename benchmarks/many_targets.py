@@ -5,6 +5,12 @@ its peak memory and its time measured for one part and multiplied: it keeps ever
 sparse product of features and ratings in float64, p-values from SciPy's incomplete beta function, and sorting them, and
 in memory the p-values of the family. Each scorer is a process of its own.
 
+`python benchmarks/many_targets.py --spaces 12` tests the ratings with as many spaces of this size as a model with SAEs
+at twelve layers has, and prints the peak memory after each.
+
+`python benchmarks/many_targets.py --groups 500 --features 4096` has errors that are robust to groups, of some of the
+features. The floor is the product of features, by group, with ratings, and four passes over its result.
+
 `python benchmarks/many_targets.py --all-pairs` has `pearson-bh` write all pairs as well, and reads one rating and one
 feature of them.
 
@@ -17,13 +23,16 @@ import argparse
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 from made_up import N_FEATURES, N_IMAGES, score_input
+from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.formats.pairs import PairFiles, files_of_pairs
@@ -41,9 +50,18 @@ def main() -> None:
     parser.add_argument("--scorers", nargs="+", default=SCORERS)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--all-pairs", action="store_true")
+    parser.add_argument("--spaces", type=int, default=1)
+    parser.add_argument("--groups", type=int, default=0)
+    parser.add_argument("--features", type=int, default=N_FEATURES)
     arguments = parser.parse_args()
     if arguments.all_pairs:
         write_and_read(arguments.ratings)
+        return
+    if arguments.groups:
+        measure_groups(arguments.ratings, arguments.groups, arguments.features)
+        return
+    if arguments.spaces > 1:
+        measure_spaces(arguments.ratings, arguments.spaces)
         return
     if arguments.measure:
         use, ratings = arguments.measure
@@ -100,6 +118,81 @@ def measure(use: str, ratings: int) -> tuple[float, ...]:
     seconds = process_time() - start
     rows = sum(len(column.values) for column in columns if column.target and column.name.endswith("ci_low"))
     return seconds, peak_now(), before, rows
+
+
+def measure_spaces(ratings: int, n_spaces: int) -> None:
+    """Print the peak memory after each of several spaces, which have the same features, and after all together."""
+    import scipy.special
+    import scipy.stats  # noqa: F401 - part of what is there before
+
+    data = made_up(ratings)
+    with TemporaryDirectory(dir=Path.cwd()) as folder:
+        scorer: Any = saeviz.component("scorer", "pearson-bh", context=saeviz.Context(workdir=Path(folder)))
+        print(f"before: {peak_now():.0f} MiB")
+        start = process_time()
+        for layer in range(n_spaces):
+            list(scorer.score(in_layer(data, layer)))
+            print(f"{layer + 1} spaces: {process_time() - start:.0f} s, peak {peak_now():.0f} MiB", flush=True)
+        n_rows = {}
+        for result in scorer.combine([]):  # a run holds the columns for its table; here they are counted and dropped
+            if isinstance(result, saeviz.ScoreColumn) and result.target:
+                n_rows[str(result.space), result.target] = len(result.values)
+        print(f"all: {process_time() - start:.0f} s, peak {peak_now():.0f} MiB, {sum(n_rows.values()):,} rows")
+
+
+def measure_groups(ratings: int, groups: int, n_features: int) -> None:
+    """Print seconds and peak memory with errors of groups, and the floor."""
+    import scipy.special
+    import scipy.stats  # noqa: F401 - part of what is there before
+
+    data = made_up(ratings)
+    names = tuple(f"group {number}" for number in np.random.default_rng(0).integers(0, groups, N_IMAGES))
+    space = replace(data.space, n_features=n_features)
+
+    def read() -> Iterator[saeviz.FeatureBatch]:
+        for batch in data.features.batches():
+            yield saeviz.FeatureBatch(space, batch.item_ids, batch.matrix[:, :n_features])
+
+    part = replace(data, space=space, features=saeviz.FeatureStream(space, read), groups=names)
+    scorer: Any = saeviz.component("scorer", "pearson-bh")
+    before, start, at = peak_now(), process_time(), perf_counter()
+    list(scorer.score(part))
+    seconds, wall = process_time() - start, perf_counter() - at
+    least = floor_of_groups(part, names)
+    print(
+        f"{n_features} features x {ratings} ratings, {groups} groups: {seconds:.0f} s of processor time, {wall:.0f} s, "
+        f"peak {peak_now():.0f} MiB ({before:.0f} before it began); floor {least:.0f} s, ratio {seconds / least:.1f}"
+    )
+
+
+def floor_of_groups(data: saeviz.ScoreInput, names: tuple[str, ...]) -> float:
+    """Seconds of the products of each feature, group by group, with each rating, and of four passes over them."""
+    matrix = csr_array(data.features.matrix().T.astype(np.float64))
+    _, group = np.unique(names, return_inverse=True)
+    n_groups, start = int(group.max()) + 1, process_time()
+    for first in range(0, matrix.shape[0], 256):
+        block = matrix[first : first + 256]
+        feature = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+        pair = feature * n_groups + group[block.indices]
+        by_pair = csr_array((block.data, (pair, block.indices)), shape=(block.shape[0] * n_groups, N_IMAGES))
+        for values in data.ratings.values():
+            product = by_pair @ values
+            product *= 2.0
+            product += 1.0
+            product -= product
+            product @ product
+    return process_time() - start
+
+
+def in_layer(data: saeviz.ScoreInput, layer: int) -> saeviz.ScoreInput:
+    """The same features as those of a layer."""
+    space = replace(data.space, layer=layer)
+
+    def read() -> Iterator[saeviz.FeatureBatch]:
+        for batch in data.features.batches():
+            yield saeviz.FeatureBatch(space, batch.item_ids, batch.matrix)
+
+    return replace(data, space=space, features=saeviz.FeatureStream(space, read))
 
 
 def write_and_read(ratings: int) -> None:

@@ -1,14 +1,15 @@
 """Correlations with many ratings: all are tested, the strongest are kept.
 
 With 1,000 ratings a table of all correlations of 49,152 features has 49 million rows, which nobody reads and no memory
-holds. So features go through in blocks, each with all ratings; of each pair the p is kept for the family, 8 bytes, and
-of the strongest pairs everything.
+holds. So features go through in blocks, each with all ratings. Of the strongest pairs everything is kept; of all pairs
+the p, for the family, in files: sorted, and as it is for counting and for the table of all pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from saeviz_correlation.family import Tests, corrected_columns, make_tests, repl
 from saeviz_correlation.moments import Correlations, correlations_of
 from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.robust import Robustly
+from saeviz_correlation.spilled import SortedRun, Spilled, sorted_runs
 from saeviz_correlation.step_up import BigFamily
 from saeviz_correlation.strongest import StrongestOfRating, favourites
 
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 PER_FEATURE = 8
 """Correlations kept of each feature: what a run with eight ratings has."""
+FAVOURITES = 3 << 19
+"""Correlations kept of all features together for being among the strongest of their feature: 1.5 million rows.
+
+Of more than 196,608 features, fewer than eight are kept of each, two of those of twelve spaces of 49,152.
+"""
 PER_RATING = 1000
 """At most so many features are kept of a rating for being among its strongest, and no more than there are ratings.
 
@@ -43,9 +50,11 @@ PER_FILE = 64
 """Ratings in a file of all pairs. To read one rating is to read a file, one feature a row group of each: of 1,000
 ratings and 49,152 features 3 and 1 of 49 million rows.
 """
+PER_SWEEP = 4 * PER_FILE
+"""Ratings whose adjusted p are found together, in one pass over the p of their family."""
 AT_ONCE = 1 << 20
 """Pairs of a feature and a rating in one block, 8 MiB for each column of them."""
-OWN = ("space", "size", "favourite")
+OWN = ("space", "size", "place")
 """What is known of a row that is no column of it."""
 
 
@@ -53,15 +62,32 @@ OWN = ("space", "size", "favourite")
 class _OfSpace:
     """What is kept of all pairs of a space: `p` `[n_ratings, n_features]`, negative where r is, NaN where not tested.
 
-    By feature, the number of the rating of the largest |r|, -1 without any, and that r. `r` is as `p`, without a row
-    unless all pairs are asked for.
+    By feature, the number of the rating of the largest |r|, -1 without any, and that r. `r` is as `p`, None unless all
+    pairs are asked for. `ordered` are the p without signs, of each rating if these are families, else of all.
     """
 
     space: FeatureSpace
+    p: Spilled
+    r: Spilled | None
+    ordered: list[SortedRun]
+    strongest: IntArray
+    strongest_r: FloatArray
+
+
+class _Block(NamedTuple):
+    """A space while its features come in: arrays of what `_OfSpace` has."""
+
     p: FloatArray
     r: Float32Array
     strongest: IntArray
     strongest_r: FloatArray
+
+    @classmethod
+    def empty(cls, n_ratings: int, n_features: int, *, with_r: bool) -> _Block:
+        """Nothing is known yet."""
+        r = np.full((n_ratings if with_r else 0, n_features), np.nan, np.float32)
+        p = np.full((n_ratings, n_features), np.nan)
+        return cls(p, r, np.full(n_features, -1), np.full(n_features, np.nan))
 
 
 class _Rows(NamedTuple):
@@ -100,8 +126,11 @@ def correlated_blocks(
 class ManyRatings:
     """The correlations of a run with these ratings, space by space, then judged together."""
 
-    def __init__(self, name: str, ratings: Sequence[str], options: LinearOptions, prefix: str) -> None:
+    def __init__(self, name: str, ratings: Sequence[str], options: LinearOptions, prefix: str, folder: Path) -> None:
         self._name = name
+        self._folder = folder
+        self.per_feature = PER_FEATURE
+        self._n_features = 0
         self.per_rating = min(len(ratings), PER_RATING)
         self.n_ratings = len(ratings)
         self._ratings = tuple(ratings)
@@ -119,44 +148,58 @@ class ManyRatings:
         is_tested: Callable[[Columns], Mask],
     ) -> None:
         """Test all features of a space, which come in blocks with the columns of each rating."""
-        shape = len(self._ratings), space.n_features
-        r = np.full(shape if self._options.all_pairs else (0, shape[1]), np.nan, np.float32)
-        kept = _OfSpace(space, np.full(shape, np.nan), r, np.full(shape[1], -1), np.full(shape[1], np.nan))
+        self._n_features += space.n_features
+        self._keep_fewer(min(PER_FEATURE, max(1, FAVOURITES // self._n_features)))
+        of_space = _Block.empty(len(self._ratings), space.n_features, with_r=self._options.all_pairs)
         for features, named in blocks:
             columns: dict[str, Columns] = {}
             for name, found in named:  # those of held-out images come later
                 columns[name] = {**columns.get(name, {}), **found}
-            self._add(kept, features, columns, is_tested)
-        self._spaces.append(kept)
+            self._add(of_space, features, columns, is_tested)
+        self._spaces.append(self._stored(space, of_space))
+
+    def _keep_fewer(self, per_feature: int) -> None:
+        if per_feature < self.per_feature:
+            self.per_feature = per_feature
+            for rows in self._kept.values():
+                rows.keep_places(per_feature)
+
+    def _stored(self, space: FeatureSpace, of_space: _Block) -> _OfSpace:
+        p = of_space.p
+        spilled = Spilled(p, self._folder)
+        r = Spilled(of_space.r, self._folder) if self._options.all_pairs else None
+        np.abs(p, out=p)
+        ordered = sorted_runs(p if self._options.family == "rating" else p.reshape(1, -1), self._folder)
+        return _OfSpace(space, spilled, r, ordered, of_space.strongest, of_space.strongest_r)
 
     def _add(
         self,
-        kept: _OfSpace,
+        of_space: _Block,
         features: slice,
         columns: Mapping[str, Columns],
         is_tested: Callable[[Columns], Mask],
     ) -> None:
-        numbers = np.arange(features.start, features.stop)
+        numbers = np.arange(features.start, features.stop, dtype=np.int32)
         r = np.full((numbers.size, len(self._ratings)), np.nan)
         for place, name in enumerate(self._ratings):
             if name in columns:
                 own = columns[name]
                 member = is_tested(own)
                 r[:, place] = np.where(member, own["r"], np.nan)
-                kept.p[place, features] = np.where(member, np.copysign(own["p"], own["r"]), np.nan)
+                of_space.p[place, features] = np.where(member, np.copysign(own["p"], own["r"]), np.nan)
         if self._options.all_pairs:
-            kept.r[:, features] = r.T
+            of_space.r[:, features] = r.T
         sizes = np.abs(r)
-        favourite = favourites(sizes, PER_FEATURE)
-        space = np.full(numbers.size, len(self._spaces))
+        places = favourites(sizes, self.per_feature)
+        number_of_space = np.full(numbers.size, len(self._spaces), dtype=np.int32)
         for place, name in enumerate(self._ratings):
             if name in columns:
-                rows = {"space": space, "feature": numbers, **columns[name]}
-                self._kept[name].add(rows, sizes[:, place], favourite[:, place])
-        has_any = favourite.any(axis=1)
+                rows = {"space": number_of_space, "feature": numbers, **columns[name]}
+                self._kept[name].add(rows, sizes[:, place], places[:, place])
+        has_any = places.any(axis=1)
         strongest = np.where(np.isnan(sizes), -1.0, sizes).argmax(axis=1)
-        kept.strongest[features] = np.where(has_any, strongest, -1)
-        kept.strongest_r[features] = np.where(has_any, r[np.arange(numbers.size), strongest], np.nan)
+        of_space.strongest[features] = np.where(has_any, strongest, -1)
+        of_space.strongest_r[features] = np.where(has_any, r[np.arange(numbers.size), strongest], np.nan)
 
     def combine(self) -> Iterator[ScoreColumn | PairBlock]:
         """The columns of the pairs that are kept, for each feature a summary of all, and all pairs if asked for."""
@@ -184,7 +227,7 @@ class ManyRatings:
 
     def facts(self) -> dict[str, object]:
         """How many correlations are kept, and of each rating, how many were tested and found."""
-        kept = {"kept_per_rating": self.per_rating, "kept_per_feature": PER_FEATURE}
+        kept = {"kept_per_rating": self.per_rating, "kept_per_feature": self.per_feature}
         counts = {f"{kind}_{name}": n for kind, found in self._counts.items() for name, n in found.items()}
         return {**kept, **counts}
 
@@ -193,22 +236,21 @@ class ManyRatings:
         return [name for name, n in self._counts["tested"].items() if not n]
 
     def _families(self) -> dict[str, BigFamily]:
-        p = [one.p for one in self._spaces]
         if self._options.family == "run":
-            parts = {"run": p}
+            runs = {"run": [run for one in self._spaces for run in one.ordered]}
         elif self._options.family == "space":
-            parts = {str(one.space): [one.p] for one in self._spaces}
+            runs = {str(one.space): one.ordered for one in self._spaces}
         else:
-            parts = {name: [of_space[place] for of_space in p] for place, name in enumerate(self._ratings)}
-        correction, in_place = self._options.correction, not self._options.all_pairs
-        return {name: BigFamily(own, correction, in_place=in_place) for name, own in parts.items()}
+            runs = {name: [one.ordered[place] for one in self._spaces] for place, name in enumerate(self._ratings)}
+        return {name: BigFamily(own, self._options.correction) for name, own in runs.items()}
 
     def _family_of(self, space: FeatureSpace, rating: str) -> str:
         return {"run": "run", "space": str(space), "rating": rating}[self._options.family]
 
     def _summary(self, kept: _OfSpace, limits: Mapping[str, float]) -> Iterator[ScoreColumn]:
         n_significant = np.zeros(kept.space.n_features, dtype=np.int64)
-        for p, name in zip(kept.p, self._ratings, strict=True):
+        for place, name in enumerate(self._ratings):
+            p = kept.p.row(place)
             found = np.abs(p) <= limits[self._family_of(kept.space, name)]
             n_significant += found
             self._counts["tested"][name] += int(np.count_nonzero(~np.isnan(p)))
@@ -223,15 +265,18 @@ class ManyRatings:
         """All pairs, of some ratings at a time; sorted, so that a file tells by its first and last which it has."""
         order = sorted(range(self.n_ratings), key=self._ratings.__getitem__)
         for one in self._spaces:
-            for start in range(0, self.n_ratings, PER_FILE):
-                places = order[start : start + PER_FILE]
+            for start in range(0, self.n_ratings, PER_SWEEP):
+                places = order[start : start + PER_SWEEP]
                 names = tuple(self._ratings[place] for place in places)
-                p = np.abs(one.p[places])
+                p = np.abs(np.stack([one.p.row(place) for place in places]))
                 if self._options.family == "rating":
                     q = np.stack([families[name].adjusted(row) for name, row in zip(names, p, strict=True)])
                 else:
                     q = families[self._family_of(one.space, names[0])].adjusted(p)
-                yield PairBlock(self._name, one.space, names, {"r": one.r[places], "p": p, "q": q})
+                for first in range(0, len(places), PER_FILE):
+                    own = slice(first, first + PER_FILE)
+                    r = np.stack([one.r.row(place) for place in places[own]]) if one.r else np.zeros((0, 0), np.float32)
+                    yield PairBlock(self._name, one.space, names[own], {"r": r, "p": p[own], "q": q[own]})
 
     def _rows(self) -> Iterator[_Rows]:
         for name in self._ratings:

@@ -47,6 +47,10 @@ class Correlations:
         """The correlations of some of the features."""
         return Correlations(self.targets, self.n_active[features], self.r[features], self.spread[features])
 
+    def of_targets(self, part: slice) -> Correlations:
+        """The correlations with some of the targets."""
+        return Correlations(self.targets.some(part), self.n_active, self.r[:, part], self.spread)
+
 
 def joined(parts: Sequence[Correlations]) -> Correlations:
     """The correlations of several blocks of features with the same targets, concatenated."""

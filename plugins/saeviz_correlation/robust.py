@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 AT_ONCE = 1 << 17
 """Features times clusters at once, so that what is computed of them, some of 1 MiB each, stays in the cache."""
 
+TARGETS_AT_ONCE = 32
+"""Targets whose products with features are in memory, each as large as one of `AT_ONCE`."""
+
 ALL_IN_ONE = 1e-9
 """Below this determinant of I - U'U, of at most 1, a feature varies within one cluster only."""
 
@@ -106,28 +109,20 @@ def _robust(found: Correlations, block: CSR, clusters: Clusters, inflation: Infl
 
 
 def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation: Inflation | None) -> Robust:
-    from scipy.special import stdtrit
-
     n, r = clusters.images.size, found.r
     nothing = np.full(r.shape, np.nan)
     if n < 3:
         none, unknown = np.zeros(len(r), dtype=np.int64), np.full(len(r), np.nan)
         return Robust(nothing, nothing, nothing, unknown, none, nothing, nothing, nothing, unknown)
     sums = group_sums(block, found.spread, clusters)
-    products = [sums.times(target) for target in found.targets.values.T]
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = _cr2(sums, clusters.sizes, n)
-        quantile = stdtrit(weights.df, 0.975)
-        factor = (n - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
-        variances = [
-            (slope * factor, of_r * factor) for slope, of_r in _variances(found, sums, products, weights, clusters)
-        ]
-        results = [_inference(r[:, place], weights.df, quantile, *variance) for place, variance in enumerate(variances)]
-    p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
-    within = differs = nothing
-    if inflation is not None:
-        within = r_within(found, sums, clusters)
-        differs = heterogeneity(found, sums, products, clusters, inflation)
+    n_targets = len(found.targets.names)
+    parts = [
+        _of_targets(found.of_targets(slice(start, start + TARGETS_AT_ONCE)), sums, weights, clusters, inflation)
+        for start in range(0, n_targets, TARGETS_AT_ONCE)
+    ]
+    p, low, high, within, differs, slope = (np.hstack(columns) for columns in zip(*parts, strict=True))
     return Robust(
         p,
         low,
@@ -136,9 +131,33 @@ def _of_features(found: Correlations, block: CSR, clusters: Clusters, inflation:
         n_groups=np.count_nonzero(sums.n_active, axis=1),
         within=within,
         differs=differs,
-        slope=np.column_stack([slope for slope, _ in variances]),
+        slope=slope,
         squares=np.einsum("fg,fg->f", sums.feature, sums.feature),
     )
+
+
+def _of_targets(
+    found: Correlations, sums: GroupSums, weights: _Weights, clusters: Clusters, inflation: Inflation | None
+) -> tuple[FloatArray, ...]:
+    """For some targets `p`, `low`, `high`, `within`, `differs` and `slope`; the products with all would be large."""
+    from scipy.special import stdtrit
+
+    products = [sums.times(target) for target in found.targets.values.T]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quantile = stdtrit(weights.df, 0.975)
+        factor = (clusters.images.size - 2) / max(found.targets.df, 1)  # controls, which CR2 does not count
+        variances = [
+            (slope * factor, of_r * factor) for slope, of_r in _variances(found, sums, products, weights, clusters)
+        ]
+        results = [
+            _inference(r, weights.df, quantile, *variance) for r, variance in zip(found.r.T, variances, strict=True)
+        ]
+    p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
+    within = differs = np.full(p.shape, np.nan)
+    if inflation is not None:
+        within = r_within(found, sums, clusters)
+        differs = heterogeneity(found, sums, products, clusters, inflation)
+    return p, low, high, within, differs, np.column_stack([slope for slope, _ in variances])
 
 
 def _cr2(of: GroupSums, sizes: IntArray, n: int) -> _Weights:

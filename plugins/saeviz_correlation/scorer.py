@@ -66,7 +66,7 @@ class LinearScorer(CorrelationScorer):
             yield from super().score(data)
             return
         if self._many is None:
-            self._many = ManyRatings(self.name, names, self.options, self.prefix)
+            self._many = ManyRatings(self.name, names, self.options, self.prefix, self.context.workdir)
         data = data.with_targets(names)
         finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
         found_on = self.targets(data, names, finding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +40,10 @@ class Targets:
     def n(self) -> int:
         """Number of images."""
         return int(np.count_nonzero(self.rated))
+
+    def some(self, part: slice) -> Targets:
+        """Some of them."""
+        return replace(self, names=self.names[part], values=self.values[:, part])
 
     @property
     def df(self) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
 
 MOST_RATINGS = 100
-"""Ratings of a run beyond which no weights are kept: each is a number for every feature."""
+"""Ratings of a run beyond which no weights of ridge are kept, and of lasso only those that are not 0."""
 
 
 class Model(NamedTuple):

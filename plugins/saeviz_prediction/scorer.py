@@ -35,12 +35,13 @@ class Prediction:
     features kept when fitted to all images. Both are logistic for a binary rating, whose entries have `auc` and
     `auc_sd` over folds; `r2` is then that of the predicted chances. The column `lasso_weight` has the weights of the
     fit to all images, in standard deviations of the rating (of a binary one, its log odds) per standard deviation of
-    the feature: 0 = not kept, NaN = not considered, since it is active on fewer than `min_active` of the images. Of
-    images with groups, none is predicted from others of its group; `prediction_by_group` says so. Of each image
-    `predicted.RATING` and `residual.RATING` are by ridge of the features of all spaces, out of fold; NaN for an image
-    that took no part. The column `ridge_weight` has the weights of the same model fitted to all images that took part:
-    their sum over all features of all spaces, each times its activation, and the rating's number in the fact
-    `prediction_intercepts` are the rating that is predicted of any image, or its log odds if it is binary.
+    the feature: 0 = not kept, NaN = not considered, since it is active on fewer than `min_active` of the images; with
+    more than 100 ratings it has rows for kept features only. Of images with groups, none is predicted from others
+    of its group; `prediction_by_group` says so. Of each image `predicted.RATING` and `residual.RATING` are by ridge
+    of the features of all spaces, out of fold; NaN for an image that took no part. The column `ridge_weight` has
+    the weights of the same model fitted to all images that took part: their sum over all features of all spaces,
+    each times its activation, and the rating's number in the fact `prediction_intercepts` are the rating that is
+    predicted of any image, or its log odds if it is binary.
     """
 
     def __init__(self, options: PredictionOptions, context: Context) -> None:
@@ -80,7 +81,7 @@ class Prediction:
             )
             entry = {"method": "lasso", "source": "features", "space": space, "n_inputs": n_inputs}
             found[rated.name].append(entry | _figures(rated, accuracy) | {"n_kept": n_kept})
-            yield ScoreColumn("lasso_weight", data.space, weights, target=rated.name)
+            yield _lasso_column(data.space, rated.name, weights, is_one_of_many=len(usable) > MOST_RATINGS)
         for source, vectors in sample.vectors.items():
             if source == "activations" or is_first:  # embeddings are the same in all spaces
                 of_space = space if source == "activations" else ""
@@ -171,6 +172,12 @@ class _Together:
             for space, features in zip(self.spaces, self.features, strict=True):
                 yield ScoreColumn("ridge_weight", space, features[rated.rows].T @ shares, target=rated.name)
         yield ScoreFact("prediction_intercepts", intercepts)
+
+
+def _lasso_column(space: FeatureSpace, rating: str, weights: FloatArray, *, is_one_of_many: bool) -> ScoreColumn:
+    """Of many ratings only what is kept: all would be a table of all features with all ratings."""
+    kept = np.flatnonzero(np.nan_to_num(weights)) if is_one_of_many else None
+    return ScoreColumn("lasso_weight", space, weights if kept is None else weights[kept], rating, kept)
 
 
 def _of_gram(products: FloatArray) -> MakeSpectrum:

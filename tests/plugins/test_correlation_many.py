@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 
 import saeviz
 from saeviz import ConfigError, PairBlock, ScoreColumn
-from saeviz_correlation import many, scorer, step_up
+from saeviz_correlation import many, scorer, spilled, step_up
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
 from saeviz_correlation.targets import finding_images
@@ -26,6 +26,8 @@ def made_up(monkeypatch):
     monkeypatch.setattr(many, "PER_RATING", 5)
     monkeypatch.setattr(many, "AT_ONCE", 32 * N_RATINGS)
     monkeypatch.setattr(step_up, "AT_ONCE", 100)
+    monkeypatch.setattr(spilled, "STEP", 8)
+    monkeypatch.setattr(step_up, "STEP", 8)
     generator = np.random.default_rng(3)
     features = [generator.exponential(size=(N, n)) * (generator.random((N, n)) < 0.5) for n in (40, 25)]
     features[0][:, 3] = 0.0
@@ -112,14 +114,19 @@ def test_r_p_and_q_are_those_of_scipy_and_statsmodels_over_all_pairs(made_up, sc
     assert 5 * (N_RATINGS - 1) <= n_rows <= 5 * N_RATINGS + 8 * 65
 
 
-def test_what_is_kept_are_the_strongest_of_each_rating_and_of_each_feature(made_up):
+@pytest.mark.parametrize(("favourites", "per_feature"), [(many.FAVOURITES, 8), (200, 3)])
+def test_what_is_kept_are_the_strongest_of_each_rating_and_of_each_feature(
+    made_up, monkeypatch, favourites, per_feature
+):
+    """Of many features, fewer are kept of each; this is known only when the last space comes."""
+    monkeypatch.setattr(many, "FAVOURITES", favourites)
     features, ratings = made_up
     pairs, summaries, _ = run(features, ratings)
     sizes = [np.abs(r) for r, _ in reference(features, ratings)]
     together = np.nan_to_num(np.vstack(sizes), nan=-1)
     limit = np.sort(together, axis=0)[-5]
     for layer, own in zip((7, 11), sizes, strict=True):
-        of_feature = np.sort(np.nan_to_num(own, nan=-1), axis=1)[:, -many.PER_FEATURE]
+        of_feature = np.sort(np.nan_to_num(own, nan=-1), axis=1)[:, -per_feature]
         expected = np.isfinite(own) & ((own >= limit) | (own >= of_feature[:, None]))
         for place, name in enumerate(NAMES):
             kept = pairs.get(("r", layer, name), (np.zeros(0),))[0]

@@ -18,7 +18,7 @@ from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, Score
 from saeviz.testing import ScorerContract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
-from saeviz_prediction import PredictionOptions, nested
+from saeviz_prediction import PredictionOptions, nested, scorer
 from saeviz_prediction.folds import Accuracy, fold_rows, in_random_order, others
 from saeviz_prediction.lasso import PENALTIES, Images, path
 from saeviz_prediction.ridge import gram, spectrum_of_gram, spectrum_of_vectors
@@ -496,3 +496,21 @@ def test_without_ratings_there_is_nothing_and_that_is_said(caplog):
     with caplog.at_level(logging.WARNING, "saeviz"):
         assert predict(make_input(np.eye(30), {})) == ({}, {})
     assert "no ratings" in caplog.text
+
+
+def test_of_many_ratings_only_the_weights_that_are_not_0_are_kept(monkeypatch):
+    generator = np.random.default_rng(0)
+    dense = sparse_features(generator)
+    ratings = {f"voxel {n}": dense[:, n] + 0.3 * generator.normal(size=150) for n in range(3)}
+    data = make_input(dense, ratings)
+    few = list(Prediction(PredictionOptions(), saeviz.Context()).score(data))
+    monkeypatch.setattr(scorer, "MOST_RATINGS", 2)
+    many = Prediction(PredictionOptions(), saeviz.Context())
+    found = list(many.score(data))
+    for one, all_features in zip(found, few, strict=True):
+        assert one.features.tolist() == np.flatnonzero(np.nan_to_num(all_features.values)).tolist()
+        assert 0 < one.features.size < 30
+        np.testing.assert_array_equal(one.values, all_features.values[one.features])
+    results = list(many.combine(found))
+    assert not any(isinstance(one, ScoreColumn) for one in results)
+    assert "prediction" in {one.name for one in results if isinstance(one, ScoreFact)}
