@@ -48,20 +48,17 @@ def sketch(data: ScoreInput, *, min_active: int, seed: int) -> Sketch:
     n_features = data.space.n_features
     vectors = np.zeros((n_features, WIDTH), dtype=np.float32)
     sign_sum = np.zeros(WIDTH, dtype=np.float32)
-    total, squares = np.zeros(n_features), np.zeros(n_features)
+    squares = np.zeros(n_features)
     for rows, matrix in data.chunks():
-        columns, values = matrix.indices.astype(np.intp), matrix.data.astype(np.float64)
-        total += np.bincount(columns, values, n_features)
-        squares += np.bincount(columns, values * values, n_features)
+        squares += np.bincount(matrix.indices, np.square(matrix.data, dtype=np.float64), n_features)
         signs = _signs(data.item_ids[rows], seed)
         sign_sum += signs.sum(axis=0)
         by_feature = matrix.T.tocsr()
         for start in range(0, n_features, FEATURES_AT_ONCE):
             some = slice(start, start + FEATURES_AT_ONCE)
             vectors[some] += by_feature[some] @ signs
-    n_active = data.features.statistics.n_active
-    mean = total / max(data.n_items, 1)
-    variation = squares - total * mean
+    n_active, mean = data.features.statistics.n_active, data.features.statistics.mean
+    variation = squares - data.n_items * mean**2
     features = np.flatnonzero((n_active >= min_active) & (variation > NEGLIGIBLE * squares))
     centred = vectors[features]
     centred -= np.outer(mean[features].astype(np.float32), sign_sum)
