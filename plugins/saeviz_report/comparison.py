@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import saeviz
 from saeviz_report import text
@@ -24,12 +25,23 @@ LEAST_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell that leads to a feature in the viewer of its run."""
+
+    text: str
+    address: str
+
+
+Cell = str | Link
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table of the page. `numbers` are the columns that hold numbers; all cells are text."""
+    """A table of the page. `numbers` are the columns that hold numbers."""
 
     caption: str
     heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     numbers: frozenset[int]
 
 
@@ -38,7 +50,8 @@ class Point:
     """A feature in a plot, in units of which 100 are `limit`: to the right r in A, upwards r in B.
 
     `kind` is `both` if it is significant in both runs, `a` if only in A, else `other`. `interval` has its 95 %
-    intervals: from, to in A, from, to in B; None where they are not drawn.
+    intervals: from, to in A, from, to in B; None where they are not drawn. `address` is the feature in the viewer of A,
+    '' without one.
     """
 
     x: float
@@ -46,6 +59,7 @@ class Point:
     kind: str
     title: str
     interval: tuple[float, float, float, float] | None
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,9 +74,10 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows; `runs` are the names of A and B."""
+    """What the page shows; `runs` are the names of A and B, `viewers` the addresses of pages about them."""
 
     runs: tuple[str, str]
+    viewers: tuple[str, str] | None
     kind: str
     notes: Sequence[str]
     tables: Sequence[Table]
@@ -70,8 +85,26 @@ class Page:
     more_ratings: int
 
 
-def page_of(found: saeviz.Comparison, runs: tuple[saeviz.Run, saeviz.Run]) -> Page:
+class _Viewers:
+    """The viewers of both runs; none where the page stands alone."""
+
+    def __init__(self, addresses: tuple[str, str] | None) -> None:
+        self._addresses = addresses
+
+    def address(self, run: str, feature: saeviz.Feature) -> str:
+        """Of a feature in the viewer of its run, '' without one."""
+        return f"{self._addresses['ab'.index(run)]}#feature={quote(str(feature))}" if self._addresses else ""
+
+    def cell(self, words: str, run: str, feature: saeviz.Feature) -> Cell:
+        """The words, leading to the feature where there is a viewer."""
+        return Link(words, self.address(run, feature)) if self._addresses else words
+
+
+def page_of(
+    found: saeviz.Comparison, runs: tuple[saeviz.Run, saeviz.Run], viewers: tuple[str, str] | None = None
+) -> Page:
     """The contents of the page."""
+    links = _Viewers(viewers)
     names = tuple(_names(run) for run in runs)
     labels = names[0], names[1]
     scatters: list[Scatter] = []
@@ -80,15 +113,17 @@ def page_of(found: saeviz.Comparison, runs: tuple[saeviz.Run, saeviz.Run]) -> Pa
         relations = found.tables["relations"]
         ratings = relations["rating"].drop_duplicates().tolist()
         n_ratings = len(ratings)
-        scatters = [_scatter(name, relations[relations["rating"] == name], labels) for name in ratings[:MOST_RATINGS]]
-        tables = [_ratings(found.tables["ratings"]), *_predictions(found.tables), _relations(relations, labels)]
+        scatters = [
+            _scatter(name, relations[relations["rating"] == name], labels, links) for name in ratings[:MOST_RATINGS]
+        ]
+        tables = [_ratings(found.tables["ratings"]), *_predictions(found.tables), _relations(relations, labels, links)]
     else:
         tables = [
             _spaces(found.tables["spaces"]),
-            *(_partners(found.tables, place, labels) for place in ("a", "b")),
+            *(_partners(found.tables, place, labels, links) for place in ("a", "b")),
         ]
     where = (_place(runs[0].dir), _place(runs[1].dir))
-    return Page(where, found.kind, list(found.notes), tables, scatters, max(0, n_ratings - MOST_RATINGS))
+    return Page(where, viewers, found.kind, list(found.notes), tables, scatters, max(0, n_ratings - MOST_RATINGS))
 
 
 def _place(folder: Path) -> str:
@@ -99,7 +134,9 @@ def _names(run: saeviz.Run) -> Mapping[saeviz.Feature, str]:
     return {feature: name for feature in (*run.labels, *run.notes) if (name := run.name(feature))}
 
 
-def _scatter(rating: str, own: pd.DataFrame, labels: tuple[Mapping[saeviz.Feature, str], ...]) -> Scatter:
+def _scatter(
+    rating: str, own: pd.DataFrame, labels: tuple[Mapping[saeviz.Feature, str], ...], links: _Viewers
+) -> Scatter:
     own = own[own["r_a"].notna() & own["r_b"].notna()]
     size = own[["r_a", "r_b"]].abs().max(axis=1)
     own = own.loc[size.sort_values(ascending=False, kind="stable").index[:MOST_POINTS]]
@@ -115,7 +152,8 @@ def _scatter(rating: str, own: pd.DataFrame, labels: tuple[Mapping[saeviz.Featur
         known = bool(bounds) and all(map(math.isfinite, bounds))
         scaled = [100 * max(-limit, min(limit, bound)) / limit for bound in bounds]
         interval = (scaled[0], scaled[1], scaled[2], scaled[3]) if known else None
-        points.append(Point(100 * row["r_a"] / limit, 100 * row["r_b"] / limit, kind, title, interval))
+        x, y = (100 * row[name] / limit for name in ("r_a", "r_b"))
+        points.append(Point(x, y, kind, title, interval, links.address("a", feature)))
     return Scatter(rating, limit, points[::-1], left_out)  # the strongest are drawn last, above the others
 
 
@@ -172,16 +210,19 @@ def _predictions(tables: Mapping[str, pd.DataFrame]) -> Iterator[Table]:
     yield Table("Ratings of B, predicted by features as fitted in A", heads, rows, frozenset(range(1, len(heads))))
 
 
-def _relations(table: pd.DataFrame, labels: tuple[Mapping[saeviz.Feature, str], ...]) -> Table:
+def _relations(table: pd.DataFrame, labels: tuple[Mapping[saeviz.Feature, str], ...], links: _Viewers) -> Table:
     if "significant_a" in table:
         table = table[table["significant_a"] == 1]
     table = table.loc[table["r_a"].abs().sort_values(ascending=False, kind="stable").index[:MOST_ROWS]]
     heads = ["feature", "rating", "r in A", "r in B", "q in A", "q in B", "q of both"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             _shown(feature, labels),
             str(row["rating"]),
-            *(_with_interval(row, f"r_{run}", f"ci_low_{run}", f"ci_high_{run}") for run in "ab"),
+            *(
+                links.cell(_with_interval(row, f"r_{run}", f"ci_low_{run}", f"ci_high_{run}"), run, feature)
+                for run in "ab"
+            ),
             *(text.exact(_number(row.get(name))) for name in ("q_a", "q_b", "q_joint")),
         ]
         for feature, row in zip(saeviz.features_of(table), table.to_dict("records"), strict=True)
@@ -199,15 +240,20 @@ def _spaces(table: pd.DataFrame) -> Table:
     return Table("Features with a partner in the other run", heads, rows, frozenset(range(2, len(heads))))
 
 
-def _partners(tables: Mapping[str, pd.DataFrame], run: str, labels: tuple[Mapping[saeviz.Feature, str], ...]) -> Table:
+def _partners(
+    tables: Mapping[str, pd.DataFrame],
+    run: str,
+    labels: tuple[Mapping[saeviz.Feature, str], ...],
+    links: _Viewers,
+) -> Table:
     table, other = tables[f"partners_{run}"], labels[1] if run == "a" else labels[0]
     own = labels[0] if run == "a" else labels[1]
     table = table.loc[table["r"].abs().sort_values(ascending=False, kind="stable").index[:MOST_ROWS]]
     heads = ["feature", "its partner", "r", "mutual"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
-            _shown(feature, [own]),
-            _shown(saeviz.Feature.parse(row["partner"]), [other]),
+            links.cell(_shown(feature, [own]), run, feature),
+            _partner(saeviz.Feature.parse(row["partner"]), other, "b" if run == "a" else "a", links),
             text.signed(_number(row["r"]), 3),
             "yes" if row["mutual"] == 1 else "no",
         ]
@@ -215,6 +261,10 @@ def _partners(tables: Mapping[str, pd.DataFrame], run: str, labels: tuple[Mappin
     ]
     caption = f"Features of {run.upper()} with the closest partner (at most {MOST_ROWS})"
     return Table(caption, heads, rows, frozenset({2}))
+
+
+def _partner(feature: saeviz.Feature, names: Mapping[saeviz.Feature, str], run: str, links: _Viewers) -> Cell:
+    return links.cell(_shown(feature, [names]), run, feature)
 
 
 def _with_interval(row: Mapping[str, Any], name: str, low: str, high: str) -> str:

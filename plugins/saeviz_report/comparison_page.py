@@ -9,9 +9,16 @@ from importlib.resources import files
 from saeviz_report import text
 from saeviz_report.comparison import Page
 
+STYLE = "comparison.css"
+
+
+def style_of_comparison() -> str:
+    """The style of the page, which one that is served has in a file beside it."""
+    return files("saeviz_report").joinpath("templates", STYLE).read_text(encoding="utf-8")
+
 
 def render_comparison(page: Page) -> str:
-    """The page about two runs. It loads nothing, and its policy lets no script and no other style run."""
+    """The page about two runs. It loads nothing, or its style if it has viewers; its policy lets no script run."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -24,7 +31,7 @@ def render_comparison(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(signed=text.signed, plain=text.plain)
-    style = files("saeviz_report").joinpath("templates", "comparison.css").read_text(encoding="utf-8")
+    style = style_of_comparison()
     digest = b64encode(sha256(style.encode()).digest()).decode()
     # The style is the plugin's own file.
     return environment.get_template("comparison.html").render(

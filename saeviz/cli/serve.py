@@ -26,7 +26,7 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
 
 
 @click.command()
-@click.argument("source", metavar="RUN_OR_STORE")
+@click.argument("sources", metavar="RUN_OR_STORE [RUN]", nargs=-1, required=True)
 @click.option("--api", is_flag=True, help="Serve features, images and embeddings as described in docs/http.md.")
 @click.option(
     "--host",
@@ -64,7 +64,7 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
 )
 @reading_options
 def serve(
-    source: str,
+    sources: tuple[str, ...],
     api: bool,
     host: str,
     port: int,
@@ -73,7 +73,7 @@ def serve(
     labeler_file: Path | None,
     **grants: Any,
 ) -> int:
-    """Serve a run to a browser, or with --api a run or a store (npz:PATH) to other machines.
+    """Serve a run to a browser, two runs side by side, or with --api a run or a store (npz:PATH) to other machines.
 
     Clients can write to a store but not to a run. Prints the address on stdout and serves until interrupted.
     """
@@ -87,6 +87,10 @@ def serve(
 
     if api and labeler_file:
         raise ConfigError("--labeler is for the pages of a run; --api names nothing")
+    if len(sources) > (1 if api else 2):
+        raise ConfigError(f"{len(sources)} places are given; --api serves one, and pages compare two runs at most")
+    if len(sources) == 2 and labeler_file:
+        raise ConfigError("--labeler is for one run; serve the run whose features are to be named again by itself")
     if assignments and not api:
         raise ConfigError("--set sets an option of a store, which is served with --api")
     token = _token(token_env)
@@ -101,13 +105,13 @@ def serve(
         raise ConfigError(f"--host {host} --port {port}: {reason}; --port 0 picks a free one") from error
     with listening:
         given = granted(**grants)
-        app = _api(source, assignments, given) if api else _live(source, given, labeler_file)
+        app = _api(sources[0], assignments, given) if api else _live(sources, given, labeler_file)
         address = f"[{host}]" if ":" in host else host
         whom = "clients that have the token" if token else "this machine only"
         how = "" if api or not token else "; in a browser, open /?token=TOKEN first"
         try:
             say(f"http://{address}:{listening.getsockname()[1]}")
-            tell(f"serving {source} for {whom}{how}; stop with Ctrl-C")
+            tell(f"serving {' and '.join(sources)} for {whom}{how}; stop with Ctrl-C")
             serve_app(Guard(Limited(app), token, pages=not api), listening)
         except KeyboardInterrupt:
             tell("stopped")
@@ -132,15 +136,16 @@ def _api(source: str, assignments: tuple[str, ...], grants: Grants) -> ASGIApp:
     return make_app(Service(place))
 
 
-def _live(source: str, grants: Grants, labeler_file: Path | None) -> ASGIApp:
+def _live(sources: Sequence[str], grants: Grants, labeler_file: Path | None) -> ASGIApp:
     from saeviz.serving.live.app import make_live_app
     from saeviz.serving.live.opened import Live
+    from saeviz.serving.live.pair import make_pair_app
 
-    rundir = RunDir.open(Path(source))
-    labeler = _labeler(rundir, grants.plugins, labeler_file) if labeler_file else None
-    live = Live(rundir, grants, labeler)
-    tell_problems(live.session.manager)
-    return make_live_app(live)
+    rundirs = [RunDir.open(Path(source)) for source in sources]
+    labeler = _labeler(rundirs[0], grants.plugins, labeler_file) if labeler_file else None
+    lives = [Live(rundir, grants, labeler) for rundir in rundirs]
+    tell_problems(lives[0].session.manager)
+    return make_pair_app(*lives) if len(lives) == 2 else make_live_app(lives[0])
 
 
 def _labeler(rundir: RunDir, plugins: Sequence[str] | None, run_file: Path) -> Callable[[], Session]:

@@ -31,6 +31,13 @@ class Comparison:
 class ComparisonReporter(Protocol):
     """Optional for a reporter: a page about a comparison."""
 
-    def write_comparison(self, found: Comparison, runs: tuple[Run, Run], folder: Path) -> Path:
-        """Write the page to a folder, beside the tables, and return the path of the file to open."""
+    def write_comparison(
+        self, found: Comparison, runs: tuple[Run, Run], folder: Path, viewers: tuple[str, str] | None = None
+    ) -> Path:
+        """Write the page to a folder, beside the tables, and return the path of the file to open.
+
+        `viewers` are the addresses of pages about the runs where both are served beside this one; with
+        `#feature=layer11.cls/4711` behind it, such an address is that of a feature. `saeviz serve` lets a page load
+        only files of the folder: no style or script inside it.
+        """
         ...

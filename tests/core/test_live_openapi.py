@@ -25,6 +25,7 @@ ASKED = {
     "/api/words": {"text": "a red picture"},
     "/api/patch": {"item": "picture/1", "x": 0.4, "y": 0.9},
     "/api/notes": {},
+    "/api/partner": {"feature": "layer1.cls/0"},
     "/api/relabel": {"feature": "layer1.cls/0"},
     "/api/openapi.json": {},
 }

@@ -14,7 +14,7 @@ import saeviz
 from saeviz.toolkit.files import OneWriter, write_atomic
 from saeviz_report import HtmlOptions
 from saeviz_report.comparison import page_of
-from saeviz_report.comparison_page import render_comparison
+from saeviz_report.comparison_page import STYLE, render_comparison, style_of_comparison
 from saeviz_report.explorer.activations import FEATURES_A_FILE, IMAGES_A_FILE, activations_of, by_feature, by_image
 from saeviz_report.explorer.cards import cards_of
 from saeviz_report.explorer.columns import Rows, columns_of
@@ -32,7 +32,7 @@ VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
 SCRIPTS = (
     "core", "live", "table", "chart", "export", "scatter", "plots", "filters", "views", "overview", "heatmap",
-    "enlarge", "relations", "card", "notes", "wall", "image", "pages", "main",
+    "enlarge", "relations", "card", "notes", "pair", "wall", "image", "pages", "main",
 )  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000
@@ -66,10 +66,18 @@ class HtmlReport:
         """Write viewer and data, without activations, pictures and heatmaps: the page asks its host for them."""
         return self._write(run, folder, None)
 
-    def write_comparison(self, found: saeviz.Comparison, runs: tuple[saeviz.Run, saeviz.Run], folder: Path) -> Path:
+    def write_comparison(
+        self,
+        found: saeviz.Comparison,
+        runs: tuple[saeviz.Run, saeviz.Run],
+        folder: Path,
+        viewers: tuple[str, str] | None = None,
+    ) -> Path:
         """Write `index.html` about two runs; see `saeviz.ComparisonReporter`."""
         page = folder / "index.html"
-        write_atomic(page, render_comparison(page_of(found, runs)))
+        if viewers:
+            write_atomic(folder / STYLE, style_of_comparison())
+        write_atomic(page, render_comparison(page_of(found, runs, viewers)))
         return page
 
     def _write(self, run: saeviz.Run, folder: Path, kept: Path | None) -> Path:

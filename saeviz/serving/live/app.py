@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from saeviz.serving.errors import ERRORS
-from saeviz.serving.live import features, heatmaps, images, look, neighbours, notes, patches, run, words
+from saeviz.serving.live import features, heatmaps, images, look, neighbours, notes, partner, patches, run, words
 from saeviz.serving.live.openapi import with_description
 from saeviz.serving.live.opened import Live
 
@@ -28,7 +28,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer. Another run may be served at the same address next time, so nothing is kept."""
-PARTS = (run, features, images, heatmaps, neighbours, look, words, patches, notes)
+PARTS = (run, features, images, heatmaps, neighbours, look, words, patches, notes, partner)
 """The modules with the endpoints below `/api`."""
 
 
@@ -43,7 +43,7 @@ def make_live_app(live: Live) -> ASGIApp:
 
     routes = with_description([endpoint for part in PARTS for endpoint in part.routes(live)])
     viewer = Route("/{path:path}", _viewer(live.page, live.viewer))
-    return _WithHeaders(Starlette(routes=[*routes, viewer], exception_handlers=ERRORS, lifespan=closing))
+    return WithHeaders(Starlette(routes=[*routes, viewer], exception_handlers=ERRORS, lifespan=closing))
 
 
 def _viewer(page: Path, folder: Path) -> Callable[[Request], Awaitable[Response]]:
@@ -60,11 +60,15 @@ def _viewer(page: Path, folder: Path) -> Callable[[Request], Awaitable[Response]
     return file
 
 
-class _WithHeaders:
+class WithHeaders:
+    """Middleware that sends `HEADERS` with every answer."""
+
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on."""
+
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)

@@ -26,6 +26,7 @@ from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
+    from saeviz.serving.live.partner import Other
     from saeviz.typing import Float32Array, FloatArray
 
 REPORTER = "html"
@@ -36,7 +37,7 @@ class Live:
     """A served run. Its `run` is for one thread at a time: `with_store` reads it, `with_model` runs its models.
 
     `prepare` has to be called first. `labeler` opens the run as its own run file does, to have features named again,
-    which are `named_again` then.
+    which are `named_again` then. `other` is the run that is served beside this one.
     """
 
     by_feature: ByFeature
@@ -44,7 +45,9 @@ class Live:
 
     def __init__(self, rundir: RunDir, grants: Grants, labeler: Callable[[], Session] | None = None) -> None:
         self.rundir = rundir
+        self.name = rundir.path.resolve().name
         self.labeler = labeler
+        self.other: Other | None = None
         self.named_again: dict[Feature, LabelLine] = {}
         self.session = reading_session(rundir, grants, "embeddings", "second_embeddings", even_without_images=True)
         self.run = Run(rundir, lambda: self.session)

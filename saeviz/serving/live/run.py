@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from saeviz.formats.plain import one_line
 from saeviz.serving.live.asked import Json
-from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed
+from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed, maybe
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import SaevizError
 
@@ -17,12 +17,13 @@ from saeviz.values.errors import SaevizError
 def about(live: Live) -> dict[str, Any]:
     """The run in a few words: what it has, what is missing and why, and whether its labeler may be asked."""
     return {
-        "name": live.rundir.path.resolve().name,
+        "name": live.name,
         "spaces": [{"name": name, "n": space.n_features} for name, space in live.spaces.items()],
         "n_images": len(live.run.items),
         "ratings": list(live.run.ratings),
         "missing": missing(live),
         "can_name_again": live.labeler is not None,
+        "other": live.other.live.name if live.other else None,
     }
 
 
@@ -46,6 +47,7 @@ ABOUT = fields(
     ratings=listed(TEXT),
     missing={"type": "object", "description": "Why a part is not there, by its name.", "additionalProperties": TEXT},
     can_name_again={"type": "boolean"},
+    other=maybe(TEXT),
 )
 
 

@@ -97,6 +97,7 @@
       judged(items, card.judged),
       alike(features, columns, near),
       together(features, columns, row),
+      saeviz.partnerOnCard(features, row),
       figures(features, columns, row)];
     const keydown = (event) => {
       saeviz.noteKey(dialog, event);

@@ -38,7 +38,7 @@
     const mine = ++turn;
     const address = location.hash;
     const view = Object.hasOwn(VIEWS, state.get("view")) ? state.get("view") : "overview";
-    for (const link of document.querySelectorAll("#tabs a")) {
+    for (const link of document.querySelectorAll("#tabs a[data-view]")) {
       const on = link.dataset.view === view || (view === "image" && link.dataset.view === "images");
       if (on) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
@@ -76,7 +76,7 @@
     await saeviz.loadNotes(features);
     document.title = `${saeviz.plainly(run.title, 80)} – saeviz`;
     document.getElementById("title").replaceChildren(said(run.title, 120));
-    document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([, [title]]) => title).map(([name, [title]]) => el("a", { "data-view": name, href: "#" }, title)));
+    document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([, [title]]) => title).map(([name, [title]]) => el("a", { "data-view": name, href: "#" }, title)), ...[saeviz.comparisonLink()].filter(Boolean));
     for (const [what, reason] of Object.entries(saeviz.live?.about.missing ?? {})) main.before(el("p", { class: "warnings" }, WITHOUT[what] ?? what, said(reason, 400)));
     window.addEventListener("hashchange", () => show().catch(failed));
     await show();
