@@ -54,11 +54,12 @@
       saeviz.fill(said);
       if (!on) return;
       const { ids } = await need("items");
-      saeviz.fill(said, "The model is looking at the pictures…");
+      saeviz.fill(said, saeviz.live.looked ? "The model is looking at the pictures…" : "The model is being loaded…");
       for (const [item, picture] of pictures) {
         let map;
         try {
           map = await saeviz.live.heatmap(feature, ids[item], fine);
+          saeviz.live.looked = true;
         } catch (error) {
           if (mine === turn) saeviz.fill(said, saeviz.said(error.message, 400));
           return;

@@ -30,7 +30,7 @@
   };
 
   /** What was asked last is kept: the table asks for a row's images again whenever it comes into sight. */
-  const MOST_KEPT = 300;
+  const MOST_KEPT = 100;
   const kept = new Map();
   const once = (path, query) => {
     const key = address(path, query);
