@@ -32,7 +32,7 @@ VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
 SCRIPTS = (
     "core", "live", "table", "chart", "export", "scatter", "plots", "filters", "views", "overview", "heatmap",
-    "enlarge", "relations", "card", "notes", "pair", "wall", "image", "pages", "main",
+    "enlarge", "relations", "ask", "card", "notes", "pair", "wall", "image", "pages", "look", "main",
 )  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000

@@ -95,7 +95,7 @@
       saeviz.labelRatings(card.predicts),
       images ? el("div", { class: "two" }, saeviz.against(features, items, images), activity(items, images, features, row, at)) : null,
       judged(items, card.judged),
-      alike(features, columns, near),
+      saeviz.neighbours(name) ?? alike(features, columns, near),
       together(features, columns, row),
       saeviz.partnerOnCard(features, row),
       figures(features, columns, row)];

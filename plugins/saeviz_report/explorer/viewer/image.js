@@ -16,9 +16,10 @@
     const columns = await features.columns(["label", "tier", ...weights]);
     const large = saeviz.picture(items, item, "", "alone");
     const near = await nearest(items, item);
+    const pointing = saeviz.pointing(items, item, large.querySelector(".frame"));
     return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images"), steps(items, item)),
       el("h2", {}, said(id, 300)),
-      el("div", { class: "two" }, saeviz.enlargeable(items, el("div", { class: "large" }, large)), el("div", {}, ratings(items, item), told(items, item))),
+      el("div", { class: "two" }, el("div", {}, saeviz.enlargeable(items, el("div", { class: "large" }, large)), pointing), el("div", {}, ratings(items, item), told(items, item))),
       found ? el("div", { class: "two" }, added(features, items, item, columns, found), await fired(features, items, item, columns, found)) : null,
       near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding in which monosemanticity is measured."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
   };

@@ -3,7 +3,7 @@
 
 {
   const { el, said, state } = saeviz;
-  const VIEWS = { overview: ["Overview", saeviz.overview], features: ["Features", saeviz.featuresView], images: ["Images", saeviz.imagesView], image: [null, saeviz.imageView], lists: ["Lists", saeviz.listsView] };
+  const VIEWS = { overview: ["Overview", saeviz.overview], features: ["Features", saeviz.featuresView], images: ["Images", saeviz.imagesView], image: [null, saeviz.imageView], lists: ["Lists", saeviz.listsView], look: ["Your own image", saeviz.lookView] };
   const VERSION = 1;
   const WITHOUT = { pictures: "Pictures and ratings are not available: ", model: "The model is not available, so there are no heatmaps: " };
   let [features, shown, turn] = [null, null, 0];
@@ -76,7 +76,7 @@
     await saeviz.loadNotes(features);
     document.title = `${saeviz.plainly(run.title, 80)} – saeviz`;
     document.getElementById("title").replaceChildren(said(run.title, 120));
-    document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([, [title]]) => title).map(([name, [title]]) => el("a", { "data-view": name, href: "#" }, title)), ...[saeviz.comparisonLink()].filter(Boolean));
+    document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([name, [title]]) => title && (name !== "look" || saeviz.live)).map(([name, [title]]) => el("a", { "data-view": name, href: "#" }, title)), ...[saeviz.comparisonLink()].filter(Boolean));
     for (const [what, reason] of Object.entries(saeviz.live?.about.missing ?? {})) main.before(el("p", { class: "warnings" }, WITHOUT[what] ?? what, said(reason, 400)));
     window.addEventListener("hashchange", () => show().catch(failed));
     await show();

@@ -46,7 +46,7 @@
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
       el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys), sorting(features)),
-      plot, grid(features, items, rows, keys, columns)))];
+      saeviz.wordsPanel(features, items), plot, grid(features, items, rows, keys, columns)))];
   };
 
   /** The order by any column, shown or not. */
