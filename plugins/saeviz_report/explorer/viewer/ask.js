@@ -31,21 +31,25 @@
       got = await saeviz.live.get("words", { text });
     }
     const above = got.features.filter((one) => one.r > got.chance);
-    const weak = el("p", { class: "note" }, above.length ? `Of ${number(got.features.length)} shown at most, ${number(above.length)} have an r above ${fixed(got.chance)}, which the best of all features exceeds by chance for one in twenty random orders of images.` : `None of them is above chance (r ${fixed(got.chance)}): these images show hardly anything like it.`);
+    const weak = el("p", { class: "note" }, above.length ? `${number(above.length)} of the ${number(got.features.length)} strongest have an r above ${fixed(got.chance)}, which the best of all features exceeds for one in twenty random orders of the images.` : `None is above chance, an r of ${fixed(got.chance)}: the images of the run may show nothing like it.`);
     const rows = got.features.map((one) => features.row(one.feature)).filter((row) => row >= 0);
     saeviz.fill(box, el("section", {}, el("h3", {}, "Features that fire where images are like “", said(text, 300), "”"),
       el("div", { class: "bar" }, weak, rows.length ? saeviz.listButton(rows, features) : null),
-      el("ul", { class: "tiles ranked" }, got.features.slice(0, FIRST).map((one) => tile(features, items, one, got.chance))),
-      got.features.length > FIRST ? el("details", {}, el("summary", {}, "More"), el("ul", { class: "tiles ranked" }, got.features.slice(FIRST).map((one) => tile(features, items, one, got.chance)))) : null,
+      ranked(features, items, above.slice(0, FIRST)),
+      more(features, items, "More above chance", above.slice(FIRST)),
+      more(features, items, "Not above chance", got.features.slice(above.length)),
       el("details", {}, el("summary", {}, "Images most like the words"), saeviz.enlargeable(items, el("div", { class: "strip" }, got.images.map((one) => items.ids.indexOf(one.item)).filter((place) => place >= 0).map((place) => saeviz.picture(items, place))))),
       el("p", { class: "note" }, `r of the activation with the similarity of image and words in the model's joint space, over ${number(got.n_images)} images. Names of features play no part.`)));
   }
 
-  function tile(features, items, one, chance) {
+  const ranked = (features, items, found) => (found.length ? el("ul", { class: "tiles" }, found.map((one) => tile(features, items, one))) : null);
+  const more = (features, items, word, found) => (found.length ? el("details", {}, el("summary", {}, `${word} (${number(found.length)})`), ranked(features, items, found)) : null);
+
+  function tile(features, items, one) {
     const thumbs = el("span", { class: "thumbs" });
     const row = features.row(one.feature);
     if (row >= 0) saeviz.imagesOf(features, row).then((images) => images && thumbs.replaceChildren(...[...images.items.slice(0, 3)].map((item) => saeviz.small(items, item)).filter(Boolean)), () => null);
-    return el("li", {}, el("a", { class: `tile ${one.r > chance ? "" : "faint"}`, href: saeviz.link({ feature: one.feature }) }, thumbs, el("span", {}, el("strong", {}, one.label ? said(one.label, 60) : "not named"), el("span", { class: "id" }, said(one.feature), ` · fires on ${number(one.n_active)}`)), el("span", { class: "number" }, signed(one.r))));
+    return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: one.feature }) }, thumbs, el("span", {}, el("strong", {}, one.label ? said(one.label, 60) : "not named"), el("span", { class: "id" }, said(one.feature), ` · fires on ${number(one.n_active)}`)), el("span", { class: "number" }, signed(one.r))));
   }
 
   /** The neighbours of a feature, filled in when the host has answered; null where the page is not served. */

@@ -81,19 +81,26 @@
       el("p", { class: "note" }, "A ridge model of all features, fitted to the run's images. Higher than: the share of these with a lower prediction. R²: how good the model is on images that took no part in fitting; yours may differ more from them."));
   }
 
-  /** The features of a space: the picture once for each, with where it fires. */
+  /** The features of a space: the picture once for each that has a place in it, then the others. */
   function firing(features, space, address) {
-    const tile = (one) => {
-      const frame = el("span", { class: "frame" }, image(address, ""));
-      if (one.map) frame.append(saeviz.heatmap(one.map));
-      const share = one.largest > 0 ? Math.min(1, one.value / one.largest) : 1;
-      const amount = el("span", { class: "amount" });
-      amount.style.width = `${100 * share}%`;
-      return el("a", { class: "picture fires", href: saeviz.link({ feature: one.feature }), title: `${fixed(one.value)}; the largest on an image of the run is ${fixed(one.largest)}` }, frame, el("span", { class: "track", "aria-hidden": "true" }, amount),
-        el("span", { class: "below" }, one.label ? el("strong", {}, said(one.label, 40)) : el("span", { class: "id" }, said(one.feature)), " ", fixed(one.value)));
-    };
+    const placed = space.features.filter((one) => one.map?.largest > 0);
+    const others = space.features.filter((one) => !(one.map?.largest > 0));
+    const why = space.maps_missing ? ["There are no heatmaps: ", said(space.maps_missing, 300)] : "These fire on no patch of the picture, only on the token that stands for all of it.";
     return el("section", {}, el("h3", {}, said(space.space), `: ${number(space.n_active)} features fire`),
-      space.maps_missing ? el("p", { class: "note" }, "Without heatmaps: ", said(space.maps_missing, 300)) : el("p", { class: "note" }, "The strongest, each with where it fires; the bar is its share of the largest activation on an image of the run."),
-      space.features.length ? el("div", { class: "strip" }, space.features.map(tile)) : el("p", { class: "note" }, "None fires."));
+      el("p", { class: "note" }, space.features.length ? `The strongest ${number(space.features.length)}. A bar is the share of the feature's largest activation on an image of the run.` : "None fires."),
+      placed.length ? el("div", { class: "strip" }, placed.map((one) => tile(one, address))) : null,
+      others.length ? [el("p", { class: "note" }, why), el("ol", { class: "fired" }, others.map((one) => el("li", {}, link(one), bar(one), el("span", { class: "number" }, fixed(one.value)))))] : null);
+  }
+
+  function tile(one, address) {
+    const frame = el("span", { class: "frame" }, image(address, ""), saeviz.heatmap(one.map));
+    return el("a", { class: "picture fires", href: saeviz.link({ feature: one.feature }), title: `${fixed(one.value)}; the largest on an image of the run is ${fixed(one.largest)}` }, frame, bar(one),
+      el("span", { class: "below" }, one.label ? el("strong", {}, said(one.label, 40)) : el("span", { class: "id" }, said(one.feature)), " ", fixed(one.value)));
+  }
+
+  function bar(one) {
+    const amount = el("span", { class: "amount" });
+    amount.style.width = `${100 * (one.largest > 0 ? Math.min(1, one.value / one.largest) : 1)}%`;
+    return el("span", { class: "track", "aria-hidden": "true" }, amount);
   }
 }
