@@ -1,0 +1,112 @@
+"""What a served run says about more than it stored, in a real browser: one's own image, words, neighbours, places."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import saeviz
+from tests.browser.test_live_in_browser import UNTIL, opened, quiet
+from tests.conftest import FAKE_RUN, FAKES
+from tests.live import picture_of
+from tests.service import Served
+
+GIVE = """(() => {
+  const bytes = Uint8Array.from(atob("%s"), (one) => one.charCodeAt(0));
+  const given = new DataTransfer();
+  given.items.add(new File([bytes], "%s", { type: "image/png" }));
+  const input = document.getElementById("own-file");
+  input.files = given.files;
+  input.dispatchEvent(new Event("change"));
+})()"""
+TEXT = "document.getElementById('main').innerText"
+
+
+@pytest.fixture(scope="module")
+def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    path = tmp_path_factory.mktemp("asked") / "fake.toml"
+    path.write_text(FAKE_RUN)
+    return saeviz.run(path)
+
+
+@pytest.fixture(scope="module")
+def served(run: saeviz.Run) -> Iterator[Served]:
+    served = Served(run.dir, "--plugins", FAKES, token=None)
+    yield served
+    assert "Traceback" not in served.stop()
+
+
+def give(browser: Any, data: bytes, name: str = "mine.png") -> None:
+    browser.run(GIVE % (b64encode(data).decode(), name))
+
+
+@pytest.mark.parametrize("how", [{}, {"width": 390, "height": 844, "dark": True}], ids=["desktop", "phone"])
+def test_an_image_of_ones_own(browser: Any, served: Served, how: dict[str, Any]) -> None:
+    browser.open_url("about:blank", **how)
+    browser.open_url(f"{served.url}/#view=look", **how)
+    browser.run(UNTIL % "document.getElementById('own-file')")
+    give(browser, picture_of("red"), "<img src=x onerror=alert(1)>.png")
+    browser.run(UNTIL % "document.querySelector('.fires .heat')")
+    text = browser.run(TEXT)
+    assert "<img src=x onerror=alert(1)>.png" in text, "as text"
+    assert "48 pixels" in text
+    assert "features fire" in text
+    assert "the run's embedding model" in text
+    assert browser.run("document.querySelectorAll('.looked > section:last-child .picture').length") == 12
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    browser.run("document.querySelector('.fires').click()")
+    browser.run(UNTIL % "document.getElementById('card').open")
+    quiet(browser, served)
+
+
+def test_what_is_no_image_is_said_in_a_sentence(browser: Any, served: Served) -> None:
+    opened(browser, served, "view=look")
+    give(browser, b"%!PS")
+    browser.run(UNTIL % "document.querySelector('.looked [role=alert]')")
+    assert "not in a supported image format" in browser.run(TEXT)
+
+
+def test_words_find_features_and_stay_in_the_address(browser: Any, served: Served) -> None:
+    opened(browser, served, "view=features")
+    browser.run("document.getElementById('words').value = 'something blue & “green”'")
+    browser.run("document.querySelector('form.words').requestSubmit()")
+    browser.run(UNTIL % "document.querySelector('.by-words .tile')")
+    assert "like “something blue & “green””" in browser.run(TEXT)
+    assert "words=something" in browser.run("location.hash")
+    quiet(browser, served)
+    browser.reload()
+    browser.run(UNTIL % "document.querySelector('.by-words .tile')")
+    browser.run("[...document.querySelectorAll('form.words button')].at(-1).click()")
+    browser.run(UNTIL % "!document.querySelector('.by-words .tile')")
+    assert "words" not in browser.run("location.hash")
+
+
+def test_a_card_has_neighbours_in_all_spaces(browser: Any, served: Served) -> None:
+    opened(browser, served, "feature=layer1.cls/0")
+    browser.run(UNTIL % "document.querySelector('.neighbours .near')")
+    text = browser.run("document.querySelector('.neighbours').innerText")
+    assert "In layer2.cls, on the same images" in text
+    assert "does not show its decoder" in text
+    quiet(browser, served)
+
+
+def test_pointing_at_a_place_by_mouse_and_by_keyboard(browser: Any, served: Served) -> None:
+    opened(browser, served, "view=image&image=picture/2")
+    browser.run("document.querySelector('[data-key=pointing]').click()")
+    browser.run(
+        "document.querySelector('.aim').dispatchEvent("
+        "new MouseEvent('click', {detail: 1, bubbles: true, cancelable: true, clientX: 0, clientY: 0}))"
+    )
+    browser.run(UNTIL % "document.querySelector('.pointed .near')")
+    before = browser.run("document.querySelector('.mark-patch').style.left")
+    assert "view=image" in browser.run("location.hash"), "the picture was not followed"
+    for _ in range(6):
+        browser.run(
+            "document.querySelector('.aim').dispatchEvent("
+            "new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, cancelable: true}))"
+        )
+    browser.run(UNTIL % f"document.querySelector('.mark-patch').style.left !== {before!r}")
+    quiet(browser, served)
