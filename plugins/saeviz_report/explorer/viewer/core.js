@@ -180,7 +180,7 @@ const saeviz = {};
   saeviz.field = (value) => {
     const number = typeof value === "number";
     const plain = number ? (Number.isNaN(value) ? "" : String(value)) : String(value ?? "");
-    const text = !number && /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
+    const text = !number && /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(plain) ? `'${plain}` : plain;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
 }

@@ -43,16 +43,68 @@
     return menu;
   };
 
+  /** What a file of a saved list has: its name, rows, and how many features are not of this run. */
+  function readList(features, text) {
+    let found = null;
+    try {
+      found = JSON.parse(text);
+    } catch {
+      // not JSON, so not a list either
+    }
+    const entries = Array.isArray(found) ? found : found?.features;
+    if (!Array.isArray(entries)) throw new Error("This file is not a list: open one that was saved here as JSON.");
+    const rows = entries.map((one) => String(one?.feature ?? one)).map((name) => (/\/\d+$/.test(name) ? features.row(name) : -1));
+    return { name: typeof found.list === "string" ? found.list : "", rows: Uint32Array.from(new Set(rows.filter((row) => row >= 0))), missing: rows.filter((row) => row < 0).length };
+  }
+
+  /** A button that opens a saved list. */
+  function openButton(features) {
+    const says = (text) => {
+      notice = text;
+      anew();
+    };
+    const read = async ([file]) => {
+      if (!file) return;
+      if (file.size > MOST_BYTES) return says(`This file is longer than ${MOST_BYTES >> 20} MB, which no list is.`);
+      try {
+        const { name, rows, missing } = readList(features, await file.text());
+        notice = missing ? `${number(missing)} of its features are not in this run and are left out.` : "";
+        if (!rows.length) return says("No feature of this list is in this run.");
+        saeviz.openList(features, rows, free(name.trim().slice(0, 80) || "list"));
+      } catch (error) {
+        says(error.message);
+      }
+    };
+    const input = el("input", { type: "file", accept: ".json,application/json", hidden: true, onchange: () => read(input.files) });
+    return [input, el("button", { type: "button", "data-key": "open", onclick: () => input.click() }, "Open JSON")];
+  }
+  /** Shows the lists again where their address stays the same. */
+  const anew = () => {
+    saeviz.outdated = true;
+    window.dispatchEvent(new HashChangeEvent("hashchange"));
+  };
+  const MOST_BYTES = 2 ** 24;
+  let notice = ""; // what is to be said when lists are shown next
+
+  /** A name that no list has yet. */
+  const free = (word) => {
+    const taken = new Set([...names(), ...held.keys()]);
+    for (let n = 1; ; n++) if (!taken.has(n === 1 ? word : `${word} ${n}`)) return n === 1 ? word : `${word} ${n}`;
+  };
+
   saeviz.listsView = async (features) => {
     const known = [...new Set([...names(), ...held.keys()])];
-    if (!known.length) return [el("h2", {}, "Lists"), el("p", { class: "note" }, "There is no list yet. Draw a line around points of a plot, or choose “Add to list” on a feature's card. Lists are part of the address: a link to this page contains them.")];
+    const notices = notice ? el("p", { class: "warnings", role: "status" }, said(notice, 400)) : null;
+    notice = "";
+    if (!known.length) return [el("h2", {}, "Lists"), notices, el("p", { class: "note" }, "There is no list yet. Draw a line around points of a plot, or choose “Add to list” on a feature's card. Lists are part of the address: a link to this page contains them."), el("div", { class: "bar" }, openButton(features))];
     const name = known.includes(state.get("list")) ? state.get("list") : known[0];
     const rows = rowsOf(features, name);
-    const columns = await features.columns(["label", "tier", ...features.run.ratings.map((rating) => `r[${rating.name}]`)]);
+    const columns = await features.columns(["label", "labelers_label", "mark", "note", "tier", ...features.run.ratings.map((rating) => `r[${rating.name}]`)]);
     const items = await need("items");
     const rename = el("input", { value: name, "aria-label": "Name of the list", onchange: () => {
       const next = rename.value.trim().slice(0, 80);
-      if (!next || next === name || known.includes(next)) return;
+      rename.setCustomValidity(next !== name && known.includes(next) ? "There is a list of this name already." : "");
+      if (!rename.reportValidity() || !next || next === name) return;
       if (held.has(name)) held.set(next, rows);
       held.delete(name);
       state.set({ [`list.${name}`]: "", [`list.${next}`]: held.has(next) ? "" : packList(features, rows), list: next });
@@ -61,8 +113,9 @@
     const csv = () => [["feature", ...columns.keys()].map(saeviz.field).join(","), ...records().map((record) => Object.values(record).map((value) => saeviz.field(value ?? NaN)).join(","))].join("\r\n") + "\r\n";
     return [el("h2", {}, "Lists"),
       el("div", { class: "bar" }, known.map((one) => el("a", { class: one === name ? "chosen" : "", href: saeviz.link({ list: one }) }, said(one, 60)))),
-      el("div", { class: "bar" }, rename, el("output", {}, `${number(rows.length)} features`), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.csv`, "text/csv", csv()) }, "CSV"), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.json`, "application/json", JSON.stringify(records(), null, 1)) }, "JSON"),
+      el("div", { class: "bar" }, rename, el("output", {}, `${number(rows.length)} features`), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.csv`, "text/csv", csv()) }, "CSV"), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.json`, "application/json", JSON.stringify({ list: name, features: records() }, null, 1)) }, "JSON"), openButton(features),
         el("button", { type: "button", onclick: () => { held.delete(name); state.set({ [`list.${name}`]: "", list: "" }); } }, "Delete")),
+      notices,
       held.has(name) ? el("p", { class: "note" }, `More than ${MOST_IN_ADDRESS} features do not fit into the address: this list is lost when the page is closed. Save it as CSV or JSON.`) : null,
       el("ul", { class: "tiles" }, await Promise.all([...rows.slice(0, 300)].map(async (row) => {
         const images = await saeviz.imagesOf(features, row);
@@ -70,7 +123,7 @@
           const left = rows.filter((one) => one !== row);
           if (held.has(name)) held.set(name, left);
           state.set({ [`list.${name}`]: left.length > MOST_IN_ADDRESS ? "" : packList(features, left) });
-          if (held.has(name)) window.dispatchEvent(new HashChangeEvent("hashchange"));
+          if (held.has(name)) anew();
         };
         return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 3)].map((item) => saeviz.small(items, item)) : null), el("span", {}, el("strong", {}, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
       })))];

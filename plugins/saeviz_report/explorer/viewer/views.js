@@ -65,7 +65,7 @@
   }
 
   async function exportRows(features, rows, keys) {
-    const columns = await features.columns(["label", ...keys]);
+    const columns = await features.columns([...new Set(["label", "labelers_label", ...keys])]);
     const lines = [["feature", ...columns.keys()].map(saeviz.field).join(",")];
     for (const row of rows) lines.push([features.name(row), ...[...columns.values()].map((column) => column.at(row))].map(saeviz.field).join(","));
     saeviz.save("features.csv", "text/csv", `${lines.join("\r\n")}\r\n`);

@@ -1,0 +1,103 @@
+"""Lists in a real browser: saved, opened again, named, and never a formula."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import saeviz
+from saeviz_report import HtmlOptions
+from saeviz_report.explorer.reporter import HtmlReport
+from tests.browser.test_report_in_browser import Tab
+from tests.conftest import FAKE_RUN
+
+pytestmark = pytest.mark.slow
+OPEN = """(() => {
+  const files = new DataTransfer(), input = document.querySelector('input[type=file]');
+  files.items.add(new File([%s], 'list.json'));
+  input.files = files.files;
+  input.dispatchEvent(new Event('change'));
+})()"""
+SAVED = "saeviz.save = (name, kind, text) => { window.saved = [name, text]; }, 1"
+NAME = "document.querySelector('[aria-label=\"Name of the list\"]').value"
+TEXT = "document.querySelector('main').textContent"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    folder = tmp_path_factory.mktemp("lists")
+    (folder / "fake.toml").write_text(FAKE_RUN)
+    made = saeviz.run(folder / "fake.toml")
+    made.notes.write(made.selected[0].feature, label="crimson squares", text="=1+1")
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(run: saeviz.Run) -> Path:
+    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
+
+
+@pytest.fixture
+def tab(browser: Any, page: Path) -> Iterator[Tab]:
+    opened = Tab(browser, page)
+    yield opened
+    assert opened.messages() == []
+
+
+def open_file(tab: Tab, text: str) -> None:
+    tab.run(OPEN % json.dumps(text))
+    tab.wait(200)
+
+
+def test_a_list_that_was_saved_is_opened_again(tab: Tab, run: saeviz.Run) -> None:
+    features = [str(chosen.feature) for chosen in run.selected[:3]]
+    tab.go("view=lists")
+    open_file(tab, json.dumps([{"feature": name} for name in features]))
+    assert tab.run("saeviz.state.get('view')") == "lists"
+    tab.enter("warm things", '[aria-label="Name of the list"]')
+    tab.run(SAVED)
+    tab.click("JSON")
+    name, text = tab.run("window.saved")
+    assert name == "warm-things.json"
+    saved = json.loads(text)
+    assert [one["feature"] for one in saved["features"]] == features
+    assert (saved["features"][0]["label"], saved["features"][0]["labelers_label"]) == (
+        "crimson squares",
+        run.labels[run.selected[0].feature].label,
+    )
+    tab.click("Delete")
+    open_file(tab, text)
+    assert tab.run(NAME) == "warm things"
+    open_file(tab, text)
+    assert tab.run(NAME) == "warm things 2"
+    tab.click("CSV")
+    rows = tab.run("window.saved")[1].split("\r\n")
+    assert ",'=1+1," in rows[1]
+
+
+def test_features_of_another_run_are_left_out_and_counted(tab: Tab, run: saeviz.Run) -> None:
+    feature = str(run.selected[0].feature)
+    tab.go("view=lists")
+    more = [{"feature": name} for name in ("layer77.cls/1", "__proto__", f"{feature}x", "layer1.cls/")]
+    open_file(tab, json.dumps({"list": "<b>mixed</b>", "features": [{"feature": feature}, *more]}))
+    assert "4 of its features are not in this run" in tab.run(TEXT)
+    assert tab.run(NAME) == "<b>mixed</b>"
+    assert "1 features" in tab.run(TEXT)
+
+
+@pytest.mark.parametrize("text", ["{", "3", "null", '{"features": {}}', "[]", "feature,label"])
+def test_what_is_no_list_is_refused_in_a_sentence(tab: Tab, text: str) -> None:
+    tab.go("view=lists")
+    open_file(tab, text)
+    assert "There is no list yet" in tab.run(TEXT)
+    assert "not a list" in tab.run(TEXT) or "No feature of this list" in tab.run(TEXT)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\n=1", "\uff1d1+1", "\uff0b1"])
+def test_no_text_is_a_formula(tab: Tab, text: str) -> None:
+    assert tab.run(f"saeviz.field({json.dumps(text)})").lstrip('"').startswith("'")
+    assert tab.run("saeviz.field(-1.5)") == "-1.5"
