@@ -76,7 +76,7 @@
     const close = () => state.set({ feature: "" });
     const parts = [
       el("header", {},
-        el("div", {}, el("h2", { id: "card-title" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
+        el("div", {}, el("h2", { id: "card-title", class: card.judgement?.verdict === "fails" && !byHand ? "doubtful" : "" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
         el("div", { class: "buttons" },
           el("button", { type: "button", title: "Previous (left arrow)", disabled: place <= 0, onclick: () => move(-1) }, "←"),
           el("button", { type: "button", title: "Next (right arrow)", disabled: place < 0 || place >= order.length - 1, onclick: () => move(1) }, "→"),

@@ -46,7 +46,7 @@
   /** Columns of the table of ratings: heading and cell; those that no rating has are left out. */
   function ratingColumns(run) {
     const heldOut = run.columns.some((head) => head.name === "r_held_out");
-    const together = new Map(run.explained.prediction.map((one) => [one.rating, one.spaces.find((space) => space.space === "all") ?? one.spaces[0]]));
+    const together = new Map(run.explained.prediction.map((one) => [one.rating, mostExplained(one.spaces)]));
     const significant = (one) => (one.positive === null ? null : one.positive + one.negative);
     return [
       ["Images", (one) => number(one.n)],
@@ -59,7 +59,7 @@
       ["Strongest r", (one) => signed(one.strongest)],
       [heldOut ? "the same, held out" : "the same, corrected", (one) => interval(one.unbiased), (one) => one.unbiased !== null],
       ["Ceiling of |r|", (one) => fixed(one.ceiling), (one) => one.ceiling !== null],
-      ["Features explain (R²)", (one) => r2(together.get(one.name)?.ridge ?? together.get(one.name)?.lasso), (one) => together.has(one.name)],
+      ["Features explain (R²)", (one) => r2(together.get(one.name)), (one) => together.has(one.name)],
       ["Detectable |r|", (one) => fixed(one.detectable), (one) => one.detectable !== null],
       [`|r| < ${number(run.margin)} shown`, (one) => number(one.negligible), (one) => run.margin !== null && one.negligible !== null],
     ].filter(([, , has]) => !has || run.ratings.some(has));
@@ -111,6 +111,12 @@
   }
 
   // ---- ratings as a whole: how reliable they are, and what features explain together ----
+
+  /** What ridge explains with all spaces together, or with the one that explains most where that was not tried. */
+  function mostExplained(spaces) {
+    const known = spaces.filter(({ ridge }) => Number.isFinite(ridge?.r2));
+    return (known.find(({ space }) => space === "all") ?? known.sort((a, b) => b.ridge.r2 - a.ridge.r2)[0])?.ridge;
+  }
 
   const r2 = (entry) => (entry ? `${fixed(entry.r2)}${entry.r2_sd === null ? "" : ` ± ${fixed(entry.r2_sd)}`}${Number.isFinite(entry.auc) ? `, AUC ${fixed(entry.auc)}` : ""}` : DASH);
 
