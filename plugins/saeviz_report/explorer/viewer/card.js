@@ -95,7 +95,7 @@
       saeviz.labelRatings(card.predicts),
       images ? el("div", { class: "two" }, saeviz.against(features, items, images), activity(items, images, features, row, at)) : null,
       judged(items, card.judged),
-      saeviz.neighbours(name) ?? alike(features, columns, near),
+      saeviz.neighbours(name) ?? alike(features, items, columns, near),
       together(features, columns, row),
       saeviz.partnerOnCard(features, row),
       figures(features, columns, row)];
@@ -200,11 +200,16 @@
     return features.run.has_neighbours ? ((await need("neighbours"))[row] ?? null) : null;
   }
 
-  function alike(features, columns, near) {
+  function alike(features, items, columns, near) {
     if (!near?.rows.length) return null;
     const label = columns.get("label");
+    const tile = (other, cosine) => {
+      const thumbs = el("span", { class: "thumbs" });
+      saeviz.imagesOf(features, other).then((images) => images && saeviz.fill(thumbs, [...images.items.slice(0, 3)].map((item) => saeviz.small(items, item))));
+      return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(other) }) }, thumbs, el("span", {}, el("strong", {}, label?.at(other) ? said(label.at(other), 60) : "not named"), el("span", { class: "id" }, said(features.name(other)))), el("span", { class: "number" }, saeviz.fixed(cosine))));
+    };
     return el("section", {}, el("h3", {}, "Features that fire on the same images"), el("p", { class: "note" }, "By the cosine of their activations over all images; of every space the most alike."),
-      el("ul", { class: "near" }, near.rows.map((other, i) => el("li", {}, el("span", { class: "number" }, number(near.cosines[i], 2)), " ", el("a", { href: saeviz.link({ feature: features.name(other) }) }, label?.at(other) ? [said(label.at(other), 60), " "] : null, el("span", { class: "id" }, said(features.name(other))))))));
+      el("ul", { class: "tiles near" }, near.rows.map((other, i) => tile(other, near.cosines[i]))));
   }
 
   function figures(features, columns, row) {
