@@ -8,9 +8,9 @@
   saeviz.extent = (values) => {
     let low = Infinity;
     let high = -Infinity;
-    for (const value of values) {
-      if (value < low) low = value;
-      if (value > high) high = value;
+    for (let i = 0; i < values.length; i++) {
+      if (values[i] < low) low = values[i];
+      if (values[i] > high) high = values[i];
     }
     return low <= high && Number.isFinite(low) && Number.isFinite(high) ? [low, high] : null;
   };
@@ -29,27 +29,31 @@
   saeviz.bins = (values, low, high, n = 32) => {
     const counts = new Uint32Array(n);
     const scale = n / (high - low || 1);
-    for (const value of values) {
-      if (value >= low && value <= high) counts[Math.min(n - 1, Math.floor((value - low) * scale))]++;
+    for (let i = 0; i < values.length; i++) {
+      if (values[i] >= low && values[i] <= high) counts[Math.min(n - 1, Math.floor((values[i] - low) * scale))]++;
     }
     return counts;
   };
 
-  /** A histogram. With `onrange` a drag over it chooses a range, and a click without a drag takes the choice back. */
-  saeviz.histogram = ({ values, label, range = null, onrange = null, width = 200, height = 44, bars = 32, mark = null }) => {
+  /** What a histogram of these numbers shows, `{ends, counts}`; null where there is none. */
+  saeviz.binned = (values, bars = 32) => {
     const ends = saeviz.extent(values);
-    if (!ends) return el("p", { class: "note" }, "No values.");
-    const [low, high] = ends;
-    const counts = saeviz.bins(values, low, high, bars);
+    return ends && { ends, counts: saeviz.bins(values, ...ends, bars) };
+  };
+
+  /** A histogram of numbers, or of what `binned` made of them. With `onrange` a drag over it chooses a range, and a click without a drag takes the choice back. */
+  saeviz.histogram = ({ values = null, bars = 32, binned = values && saeviz.binned(values, bars), label, range = null, onrange = null, width = 200, height = 44, mark = null }) => {
+    if (!binned) return el("p", { class: "note" }, "No values.");
+    const { ends: [low, high], counts } = binned;
     const tallest = Math.max(...counts, 1);
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "histogram", role: "img", "aria-label": `${label}: from ${number(low)} to ${number(high)}` });
     const span = high - low || 1;
     counts.forEach((count, bar) => {
       if (!count) return;
       const tall = Math.max(1, (Math.sqrt(count / tallest) * (height - 2)));
-      const middle = low + ((bar + 0.5) / bars) * span;
+      const middle = low + ((bar + 0.5) / counts.length) * span;
       const chosen = !range || (middle >= range[0] && middle <= range[1]);
-      picture.append(svg("rect", { x: (bar * width) / bars, y: height - tall, width: width / bars - 1, height: tall, class: chosen ? "bar" : "bar off" }));
+      picture.append(svg("rect", { x: (bar * width) / counts.length, y: height - tall, width: width / counts.length - 1, height: tall, class: chosen ? "bar" : "bar off" }));
     });
     if (mark !== null) picture.append(svg("line", { class: "mark", x1: ((mark - low) / span) * width, x2: ((mark - low) / span) * width, y1: 0, y2: height }));
     if (onrange) brush(picture, width, height, (from, to) => onrange(from === null ? null : [low + (from / width) * span, low + (to / width) * span]));

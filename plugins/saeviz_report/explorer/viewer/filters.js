@@ -29,78 +29,100 @@
     return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${rating[1].replaceAll("_", " ")} ${of}`;
   };
 
-  /** What the address asks for, as tests of a row; `but` is a key of the address that is left out. */
-  saeviz.wanted = async (features, but = "") => {
-    const found = state.read();
-    found.delete(but);
-    const keys = [...found.keys()].filter((key) => /^[fr]\./.test(key)).map((key) => key.slice(2));
-    const words = found.get("q")?.trim().toLowerCase();
-    const columns = await features.columns([...new Set([...keys, ...(words ? ["label"] : [])])]);
-    const tests = [];
-    const spaces = found.get("space");
-    if (spaces) {
-      const kept = new Set(saeviz.split(spaces));
-      const ok = features.spaces.map((space) => kept.has(space.name));
-      tests.push((row) => ok[features.spaceOf(row)]);
+  const isFilter = (key) => /^[fr]\.|^q$|^space$/.test(key);
+
+  /** What the address asks for: for each of its keys a mask over the rows. Those of what is asked for again are kept. */
+  saeviz.wanted = async (features) => {
+    const found = new Map();
+    for (const [key, asked] of state.read()) {
+      if (!isFilter(key) || found.has(key)) continue;
+      const before = features.masks.get(key);
+      const mask = before?.asked === asked ? before.mask : await maskOf(features, key, asked);
+      if (mask) found.set(key, { asked, mask });
     }
-    for (const key of keys) {
-      const column = columns.get(key);
-      if (!column) continue;
-      const kinds = found.get(`f.${key}`);
-      if (kinds) {
-        const kept = new Set(saeviz.split(kinds));
-        if (column.text) {
-          const ok = column.words.map((word) => kept.has(word));
-          tests.push((row) => ok[column.codes[row]]);
-        } else tests.push((row) => kept.has(String(column.values[row])));
-      }
-      const range = found.get(`r.${key}`)?.split("..").map(Number);
-      if (!column.text && range?.length === 2 && range.every(Number.isFinite)) tests.push((row) => column.values[row] >= range[0] && column.values[row] <= range[1]);
-    }
-    if (words) tests.push(await search(features, words, columns.get("label")));
-    return tests;
+    features.masks = found;
+    return new Map([...found].map(([key, { mask }]) => [key, mask]));
   };
 
+  const masked = (n, test) => {
+    const mask = new Uint8Array(n);
+    for (let row = 0; row < n; row++) if (test(row)) mask[row] = 1;
+    return mask;
+  };
+
+  /** The rows that one key lets through; null where it says nothing that can be tested. */
+  async function maskOf(features, key, asked) {
+    if (!(key === "q" ? asked.trim() : asked)) return null;
+    if (key === "q") return searched(features, asked.trim().toLowerCase());
+    if (key === "space") {
+      const kept = new Set(saeviz.split(asked));
+      const mask = new Uint8Array(features.n);
+      features.spaces.forEach((space, place) => kept.has(space.name) && mask.fill(1, features.starts[place], features.starts[place + 1]));
+      return mask;
+    }
+    const column = (await features.columns([key.slice(2)])).get(key.slice(2));
+    if (!column) return null;
+    if (key.startsWith("f.")) {
+      const kept = new Set(saeviz.split(asked));
+      if (!column.text) return masked(features.n, (row) => kept.has(String(column.values[row])));
+      const ok = column.words.map((word) => kept.has(word));
+      return masked(features.n, (row) => ok[column.codes[row]]);
+    }
+    const range = asked.split("..").map(Number);
+    if (column.text || range.length !== 2 || !range.every(Number.isFinite)) return null;
+    return masked(features.n, (row) => column.values[row] >= range[0] && column.values[row] <= range[1]);
+  }
+
   /** Words are looked for in names of features, labels and descriptions; several must all be there. */
-  async function search(features, text, label) {
+  async function searched(features, text) {
     const words = text.split(/\s+/);
-    const cards = await saeviz.need("labels");
+    const [cards, columns] = [await saeviz.need("labels"), await features.columns(["label"])];
+    const label = columns.get("label");
     const long = new Map(Object.entries(cards).map(([row, card]) => [Number(row), `${card.description ?? ""} ${(card.elements ?? []).join(" ")} ${card.why ?? ""}`.toLowerCase()]));
     const lower = label?.words.map((word) => word.toLowerCase());
-    return (row) => {
+    return masked(features.n, (row) => {
       const told = `${lower ? lower[label.codes[row]] : ""} ${long.get(row) ?? ""} ${features.name(row).toLowerCase()} ${saeviz.notedWords(features, row)}`;
       return words.every((word) => told.includes(word));
-    };
+    });
   }
 
   /**
-   * The panel beside the table. `rows` are those that fit everything. Counts and histograms are of the rows that fit
-   * everything else, so that a choice can be widened again.
+   * The panel beside the table. Counts and histograms are of the rows that fit everything else, so that a choice can be
+   * widened again; they are made anew only where something else is chosen.
    */
-  saeviz.filterPanel = async (features, rows) => {
+  saeviz.filterPanel = async (features) => {
     const [facets, ranges] = [saeviz.facetKeys(features), saeviz.rangeKeys(features)];
     const ratings = features.run.ratings.slice(0, MOST_RATINGS).map((rating) => [rating.name, ofRating(features, rating)]);
-    const columns = await features.columns([...facets, ...ranges, ...ratings.flatMap(([, keys]) => keys)]);
+    const [columns, masks] = [await features.columns([...facets, ...ranges, ...ratings.flatMap(([, keys]) => keys)]), await saeviz.wanted(features)];
+    const rowsBut = new Map();
+    const others = (key) => {
+      const but = masks.has(key) ? key : "";
+      if (!rowsBut.has(but)) rowsBut.set(but, saeviz.matching(features.n, [...masks].filter(([one]) => one !== but).map(([, mask]) => mask)));
+      return rowsBut.get(but);
+    };
+    const counted = (key, count) => {
+      const asked = JSON.stringify([...state.read()].filter(([one]) => isFilter(one) && one !== key));
+      if (features.counted.get(key)?.asked !== asked) features.counted.set(key, { asked, found: count(columns.get(key.slice(2)), others(key)) });
+      return features.counted.get(key).found;
+    };
     const panel = [];
-    const others = async (key) => (state.read().has(key) ? saeviz.matching(features.n, await saeviz.wanted(features, key)) : rows);
     if (features.spaces.length > 1) panel.push(boxes("space", "Space", features.spaces.map((space) => [space.name, space.n])));
-    const facet = async (key, title) => {
-      const counts = countsOf(columns.get(key), await others(`f.${key}`));
+    const facet = (key, title) => {
+      const counts = counted(`f.${key}`, countsOf);
       return counts.length > 1 || state.get(`f.${key}`) ? boxes(`f.${key}`, title, counts) : null;
     };
-    for (const key of facets) panel.push(await facet(key, saeviz.title(key)));
+    for (const key of facets) panel.push(facet(key, saeviz.title(key)));
     for (const [name, keys] of ratings) {
-      const own = (await Promise.all(keys.map((key) => facet(key, aspect(features, key))))).filter(Boolean);
+      const own = keys.map((key) => facet(key, aspect(features, key))).filter(Boolean);
       if (own.length) panel.push(el("details", { class: "of-rating", open: ratings.length <= 2 || keys.some((key) => state.get(`f.${key}`)) }, el("summary", {}, said(name, 60)), own));
     }
     for (const key of ranges) {
-      const column = columns.get(key);
-      const values = Float64Array.from(await others(`r.${key}`), (row) => column.values[row]).filter(Number.isFinite);
+      const binned = counted(`r.${key}`, (column, rows) => saeviz.binned(finite(column.values, rows)));
       const range = state.get(`r.${key}`).split("..").map(Number);
       const chosen = range.length === 2 && range.every(Number.isFinite) ? range : null;
-      if (!values.length && !chosen) continue;
+      if (!binned && !chosen) continue;
       panel.push(el("fieldset", {}, el("legend", {}, saeviz.title(key)),
-        saeviz.histogram({ values, label: saeviz.title(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
+        saeviz.histogram({ binned, label: saeviz.title(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
         ends(key, chosen)));
     }
     return panel.filter(Boolean);
@@ -114,6 +136,14 @@
     if (name === "negligible") return "Shown to be negligible";
     const measure = (features.run.measures[name.replace(/significant$/, "")] ?? "").replace(/ \(.*\)$/s, "");
     return Object.keys(features.run.measures).length > 1 ? `Significant: ${saeviz.plainly(measure, 40)}` : "Significant";
+  }
+
+  /** The numbers in some rows of a column. */
+  function finite(values, rows) {
+    const found = new values.constructor(rows.length);
+    let n = 0;
+    for (let i = 0; i < rows.length; i++) if (Number.isFinite(values[rows[i]])) found[n++] = values[rows[i]];
+    return found.subarray(0, n);
   }
 
   /** The same range by keyboard. */

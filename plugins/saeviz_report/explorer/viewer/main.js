@@ -46,7 +46,8 @@
     }
     if (saeviz.outdated && !state.get("feature")) {
       saeviz.outdated = false;
-      features.asked = shown = null;
+      features.forget();
+      shown = null;
     }
     if (shown !== behind()) {
       const now = behind();

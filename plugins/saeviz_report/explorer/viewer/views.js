@@ -18,8 +18,8 @@
     const found = state.read();
     const asked = JSON.stringify([...found].filter(([key]) => /^[fr]\.|^q$|^space$|^sort$/.test(key)));
     if (features.asked !== asked) {
-      const tests = await saeviz.wanted(features);
-      let rows = saeviz.matching(features.n, tests);
+      const masks = await saeviz.wanted(features);
+      let rows = saeviz.matching(features.n, [...masks.values()]);
       const sort = found.get("sort") ?? defaultSort(features);
       const key = sort.replace(/^-/, "");
       const column = (await features.columns([key])).get(key);
@@ -39,7 +39,7 @@
 
   saeviz.featuresView = async (features) => {
     const rows = await saeviz.rowsWanted(features);
-    const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features, rows), saeviz.plots(features, rows), saeviz.need("items")]);
+    const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features), saeviz.plots(features, rows), saeviz.need("items")]);
     const keys = saeviz.featureColumns(features);
     const columns = await features.columns([...keys, "label", ...keys.map(significance).filter(Boolean)]);
     const search = el("input", { type: "search", id: "search", placeholder: "Search names and descriptions", "aria-label": "Search names and descriptions", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
