@@ -12,7 +12,7 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import CARD, DRAWN, NAMES, Tab
+from tests.browser.test_report_in_browser import ANY_WEBGL, CARD, DRAWN, NAMES, ZOOM_OUT, Tab
 from tests.conftest import FAKE_RUN
 
 CODES = {"ArrowRight": 39, "Escape": 27, "Tab": 9, "Enter": 13}
@@ -96,16 +96,20 @@ def test_a_card_that_was_left_before_it_was_there_stays_away(tab: Tab) -> None:
 
 def test_a_plot_that_is_drawn_again_and_again_leaves_nothing_behind(tab: Tab) -> None:
     """A browser has some 16 contexts of its graphics processor."""
+    tab.run(ANY_WEBGL)
     for number in range(24):
         tab.go(f"view=features&plot=ms&columns={'tier' if number % 2 else 'rank'}")
         tab.run(DRAWN)
+        tab.run(ZOOM_OUT)
     assert tab.run("document.querySelector('.scatter').dataset.painter") == "webgl2"
     assert tab.messages() == []
 
 
 def test_a_plot_whose_graphics_processor_goes_away_is_drawn_without_it(tab: Tab) -> None:
+    tab.run(ANY_WEBGL)
     tab.go("view=features&plot=ms")
     tab.run(DRAWN)
+    tab.run(ZOOM_OUT)
     tab.run("document.querySelector('.dots').getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()")
     tab.wait(60)
     assert tab.run("document.querySelector('.scatter').dataset.painter") == "canvas"

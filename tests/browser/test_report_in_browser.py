@@ -55,6 +55,12 @@ PAINTED = """(() => {
   pen.drawImage(canvas, 0, 0);
   return pen.getImageData(0, 0, flat.width, flat.height).data.some(part => part > 0);
 })()"""
+ANY_WEBGL = """WebGL2RenderingContext.prototype.getExtension = new Proxy(WebGL2RenderingContext.prototype.getExtension, {
+  apply: (get, context, [name]) => name === 'WEBGL_debug_renderer_info' ? null : get.call(context, name)
+}), 1"""
+"""Also one that is imitated without a graphics processor, as Chromium does here."""
+ZOOM_OUT = """document.querySelector('.scatter .over').dispatchEvent(
+  new WheelEvent('wheel', {deltaY: 30, clientX: 400, clientY: 400, cancelable: true}))"""
 NO_WEBGL = """HTMLCanvasElement.prototype.getContext = new Proxy(HTMLCanvasElement.prototype.getContext, {
   apply: (get, canvas, [kind, more]) => kind === 'webgl2' ? null : get.call(canvas, kind, more)
 }), 1"""
@@ -222,10 +228,11 @@ def test_from_a_feature_to_an_image_and_back(tab: Tab, run: saeviz.Run) -> None:
 
 @pytest.mark.parametrize("webgl", [True, False])
 def test_points_are_hovered_clicked_and_gathered_with_a_lasso(tab: Tab, run: saeviz.Run, webgl: bool) -> None:
-    if not webgl:
-        tab.run(NO_WEBGL)
+    tab.run(ANY_WEBGL if webgl else NO_WEBGL)
     tab.go("view=features&plot=ms")
     tab.run(DRAWN)
+    assert tab.run(PAINTED)
+    tab.run(ZOOM_OUT)
     assert tab.run("document.querySelector('.scatter').dataset.painter") == ("webgl2" if webgl else "canvas")
     assert tab.run(PAINTED)
     tab.drag(".over", (0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))
@@ -234,6 +241,16 @@ def test_points_are_hovered_clicked_and_gathered_with_a_lasso(tab: Tab, run: sae
     scored = run.scores.set_index(saeviz.KEYS)["monosemanticity"].notna()
     both = int((relations & scored.loc[relations.index]).sum())
     assert tab.run("document.querySelectorAll('.tiles li').length") == both
+
+
+def test_the_first_picture_of_points_is_there_without_webgl_and_stays_where_that_is_imitated(tab: Tab) -> None:
+    tab.go("view=features&plot=ms")
+    tab.run(DRAWN)
+    assert tab.run(PAINTED)
+    assert tab.browser.messages == [], "Chromium says nothing of WebGL either"
+    tab.run(ZOOM_OUT)
+    assert tab.run("document.querySelector('.scatter').dataset.painter") == "canvas"
+    assert tab.run(PAINTED)
 
 
 def test_a_list_is_in_the_address_and_can_be_renamed_and_saved(tab: Tab, run: saeviz.Run) -> None:

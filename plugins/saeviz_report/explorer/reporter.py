@@ -31,8 +31,8 @@ from saeviz_report.thumbnails import Thumbnail, folder_of, remove_other_thumbnai
 VERSION = 1
 """Of the layout of the data files: a viewer of a later version reads those of an earlier one."""
 SCRIPTS = (
-    "core", "live", "table", "chart", "export", "scatter", "plots", "filters", "views", "overview", "heatmap",
-    "enlarge", "relations", "ask", "card", "notes", "pair", "wall", "image", "pages", "look", "main",
+    "core", "live", "table", "chart", "export", "paint", "scatter", "plots", "filters", "views", "overview",
+    "heatmap", "enlarge", "relations", "ask", "card", "notes", "pair", "wall", "image", "pages", "look", "main",
 )  # fmt: skip
 """Of the viewer, in the order in which they are loaded."""
 MOST_THUMBNAILS = 5_000

@@ -114,7 +114,7 @@
       map: { ...plain, xName: "", yName: "" },
     }[name];
     return saeviz.scatter({
-      rows: [...rows], ...axes, label: kinds(features).find(([one]) => one === kind)[1],
+      rows, ...axes, label: kinds(features).find(([one]) => one === kind)[1],
       colour,
       large: (row) => (tier?.[row] ?? 0) > 0,
       describe: (row) => {

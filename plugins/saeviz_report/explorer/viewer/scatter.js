@@ -1,102 +1,10 @@
-// Many points: drawn by WebGL2, or on a canvas where there is none; hovered through a grid, chosen with a lasso.
+// Many points: hovered through a grid, chosen with a lasso.
 "use strict";
 
 {
   const { el, number } = saeviz;
-  const VERTEX = `#version 300 es
-    in vec2 place; in vec3 colour; in float size;
-    uniform vec4 view; uniform float ratio;
-    out vec3 tint;
-    void main() {
-      gl_Position = vec4((place - view.xy) * view.zw, 0.0, 1.0);
-      gl_PointSize = size * ratio; tint = colour;
-    }`;
-  const FRAGMENT = `#version 300 es
-    precision mediump float; in vec3 tint; uniform float alpha; out vec4 shown;
-    void main() {
-      float far = length(gl_PointCoord - 0.5);
-      if (far > 0.5) discard;
-      shown = vec4(tint, 1.0) * alpha * smoothstep(0.5, 0.38, far);
-    }`;
   const NEAREST = 1e-4; // share of the whole that can be zoomed to; places are kept in single precision
   const MARGIN = { left: 52, right: 12, top: 12, bottom: 40 };
-
-  function compiled(gl) {
-    const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    return gl.getProgramParameter(program, gl.LINK_STATUS) ? program : null;
-  }
-
-  /** Draws on the graphics processor; null if this browser has no WebGL2. */
-  function webgl(canvas) {
-    const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
-    const program = gl && compiled(gl);
-    if (!program) return null;
-    gl.useProgram(program);
-    gl.enable(gl.BLEND);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    const place = (name) => gl.getUniformLocation(program, name);
-    const [view, ratio, alpha] = [place("view"), place("ratio"), place("alpha")];
-    const load = (name, data, size, kind = gl.FLOAT, norm = false) => {
-      const at = gl.getAttribLocation(program, name);
-      gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
-      gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
-      gl.enableVertexAttribArray(at);
-      gl.vertexAttribPointer(at, size, kind, norm, 0, 0);
-    };
-    let n = 0;
-    return {
-      kind: "webgl2",
-      load: (places, colours, sizes) => {
-        n = sizes.length;
-        load("place", places, 2);
-        load("colour", colours, 3, gl.UNSIGNED_BYTE, true);
-        load("size", sizes, 1);
-      },
-      draw: (box, pixels, opacity) => {
-        gl.viewport(0, 0, canvas.width, canvas.height);
-        gl.clearColor(0, 0, 0, 0);
-        gl.clear(gl.COLOR_BUFFER_BIT);
-        gl.uniform4f(view, (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, 2 / (box.x1 - box.x0), 2 / (box.y1 - box.y0));
-        gl.uniform1f(ratio, pixels);
-        gl.uniform1f(alpha, opacity);
-        gl.drawArrays(gl.POINTS, 0, n);
-      },
-      release: () => gl.getExtension("WEBGL_lose_context")?.loseContext(),
-    };
-  }
-
-  function flat(canvas) {
-    const context = canvas.getContext("2d");
-    let held = null;
-    return {
-      kind: "canvas",
-      load: (places, colours, sizes) => (held = { places, colours, sizes }),
-      release: () => {},
-      draw: (box, pixels, opacity) => {
-        const { width, height } = canvas;
-        context.clearRect(0, 0, width, height);
-        context.globalAlpha = opacity;
-        const [sx, sy] = [width / (box.x1 - box.x0), height / (box.y1 - box.y0)];
-        let last = "";
-        for (let i = 0; i < held.sizes.length; i++) {
-          const x = (held.places[2 * i] - box.x0) * sx;
-          const y = height - (held.places[2 * i + 1] - box.y0) * sy;
-          if (x < -4 || y < -4 || x > width + 4 || y > height + 4) continue;
-          const colour = `rgb(${held.colours[3 * i]},${held.colours[3 * i + 1]},${held.colours[3 * i + 2]})`;
-          if (colour !== last) context.fillStyle = last = colour;
-          const size = held.sizes[i] * pixels;
-          context.fillRect(x - size / 2, y - size / 2, size, size);
-        }
-      },
-    };
-  }
 
   /** A grid over the points: the nearest to a place is looked for in the cells around it. */
   class Near {
@@ -132,6 +40,19 @@
     }
   }
 
+  /** The rows that have a place, and their places. */
+  function placed(rows, x, y) {
+    const found = { kept: new Uint32Array(rows.length), xs: new Float64Array(rows.length), ys: new Float64Array(rows.length) };
+    let n = 0;
+    for (let i = 0; i < rows.length; i++) {
+      const [across, up] = [x(rows[i]), y(rows[i])];
+      if (!Number.isFinite(across) || !Number.isFinite(up)) continue;
+      [found.kept[n], found.xs[n], found.ys[n]] = [rows[i], across, up];
+      n++;
+    }
+    return Object.fromEntries(Object.entries(found).map(([name, values]) => [name, values.subarray(0, n)]));
+  }
+
   const padded = ([low, high]) => {
     const room = (high - low) * 0.04 || Math.abs(low) * 0.1 || 1;
     return [low - room, high + room];
@@ -153,10 +74,8 @@
    * `onlasso(rows)` a line drawn around points, `guides` are lines `{x}` or `{y}` with a name.
    */
   saeviz.scatter = ({ rows, x, y, xName, yName, label, colour, large, describe, onpick, onlasso, guides = [] }) => {
-    const kept = rows.filter((row) => Number.isFinite(x(row)) && Number.isFinite(y(row)));
+    const { kept, xs, ys } = placed(rows, x, y);
     if (!kept.length) return el("p", { class: "note" }, `No feature has both ${xName} and ${yName}.`);
-    const xs = Float64Array.from(kept, x);
-    const ys = Float64Array.from(kept, y);
     const [x0, x1] = padded(saeviz.extent(xs));
     const [y0, y1] = padded(saeviz.extent(ys));
     const whole = { x0, x1, y0, y1 };
@@ -171,13 +90,16 @@
     const places = new Float32Array(2 * kept.length);
     const colours = new Uint8Array(3 * kept.length);
     const sizes = new Float32Array(kept.length);
-    const order = [...kept.keys()].sort((a, b) => large(kept[a]) - large(kept[b]));
-    order.forEach((i, at) => {
-      places[2 * at] = (xs[i] - x0) / scale[0];
-      places[2 * at + 1] = (ys[i] - y0) / scale[1];
-      colours.set(colour(kept[i]), 3 * at);
-      sizes[at] = large(kept[i]) ? 7 : kept.length > 20000 ? 3 : 4;
-    });
+    let at = 0;
+    for (const size of [kept.length > 20000 ? 3 : 4, 7]) {
+      for (let i = 0; i < kept.length; i++) {
+        if (large(kept[i]) !== (size === 7)) continue; // large ones lie above the others
+        places[2 * at] = (xs[i] - x0) / scale[0];
+        places[2 * at + 1] = (ys[i] - y0) / scale[1];
+        colours.set(colour(kept[i]), 3 * at);
+        sizes[at++] = size;
+      }
+    }
     const prepare = (made) => {
       painter = made;
       painter.load(places, colours, sizes);
@@ -260,13 +182,26 @@
       painter.draw(unit(), pixels, kept.length > 20000 ? 0.55 : 0.85);
       lines();
     };
+    /** Goes on with another painter, or the same one if that is null. */
+    const repaint = (make) => {
+      const next = canvas.cloneNode();
+      const made = make(next);
+      if (!made) return;
+      painter.release();
+      canvas.replaceWith(next);
+      canvas = next;
+      prepare(made);
+    };
+    /** The first picture is there sooner without WebGL, but from the second on it is faster with it. */
+    let more = () => {
+      more = () => {};
+      repaint(saeviz.webgl);
+      canvas.addEventListener("webglcontextlost", lost, { once: true });
+    };
     /** The processor may be taken away, by a driver or by another page that wants it. */
     const lost = () => {
       if (!figure.isConnected) return;
-      const next = canvas.cloneNode();
-      canvas.replaceWith(next);
-      canvas = next;
-      prepare(flat(canvas));
+      repaint(saeviz.flat);
       draw();
     };
     const fit = () => {
@@ -279,10 +214,7 @@
       wide = figure.clientWidth;
       high = figure.clientHeight;
       if (!wide || !high) return;
-      if (!painter) {
-        canvas.addEventListener("webglcontextlost", lost, { once: true });
-        prepare(webgl(canvas) ?? flat(canvas));
-      }
+      if (!painter) prepare(saeviz.flat(canvas));
       pixels = Math.min(2, window.devicePixelRatio || 1);
       over.width = wide * pixels;
       over.height = high * pixels;
@@ -350,6 +282,7 @@
       const next = { x0: cx + (box.x0 - cx) * factor, x1: cx + (box.x1 - cx) * factor, y0: cy + (box.y0 - cy) * factor, y1: cy + (box.y1 - cy) * factor };
       if (next.x1 - next.x0 < scale[0] * NEAREST) return;
       box = next.x1 - next.x0 > scale[0] ? { ...whole } : next;
+      more();
       draw();
     }, { passive: false });
     over.addEventListener("dblclick", () => {
