@@ -90,6 +90,7 @@
     const places = new Float32Array(2 * kept.length);
     const colours = new Uint8Array(3 * kept.length);
     const sizes = new Float32Array(kept.length);
+    const order = new Uint32Array(kept.length);
     let at = 0;
     for (const size of [kept.length > 20000 ? 3 : 4, 7]) {
       for (let i = 0; i < kept.length; i++) {
@@ -97,6 +98,7 @@
         places[2 * at] = (xs[i] - x0) / scale[0];
         places[2 * at + 1] = (ys[i] - y0) / scale[1];
         colours.set(colour(kept[i]), 3 * at);
+        order[at] = i;
         sizes[at++] = size;
       }
     }
