@@ -55,9 +55,9 @@ PAINTED = """(() => {
   pen.drawImage(canvas, 0, 0);
   return pen.getImageData(0, 0, flat.width, flat.height).data.some(part => part > 0);
 })()"""
-ANY_WEBGL = """WebGL2RenderingContext.prototype.getExtension = new Proxy(WebGL2RenderingContext.prototype.getExtension, {
+ANY_WEBGL = """(of => of.getExtension = new Proxy(of.getExtension, {
   apply: (get, context, [name]) => name === 'WEBGL_debug_renderer_info' ? null : get.call(context, name)
-}), 1"""
+}))(WebGL2RenderingContext.prototype), 1"""
 """Also one that is imitated without a graphics processor, as Chromium does here."""
 ZOOM_OUT = """document.querySelector('.scatter .over').dispatchEvent(
   new WheelEvent('wheel', {deltaY: 30, clientX: 400, clientY: 400, cancelable: true}))"""
