@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -179,13 +179,14 @@ def table_of(judgements: Iterable[Judgement], powerless: str = "") -> pd.DataFra
 JUDGEMENTS = FeatureLines(Judgement.from_json, "judge")
 
 
-def images_of(path: Path) -> pd.DataFrame:
-    """A row per image of each judgement in the file; empty if there is none."""
+def images_of(path: Path, counts: Callable[[Feature, Mapping[str, Any]], bool]) -> pd.DataFrame:
+    """A row per image of each judgement in the file that `counts`, by feature and label; empty if there is none."""
     import pandas as pd
 
     rows = [
         {**key_of(one.feature), **image._asdict()}
         for one in (JUDGEMENTS.read(path).values() if path.exists() else ())
+        if counts(one.feature, {"label": one.label})
         for image in (*one.images, *one.seen)
     ]
     return pd.DataFrame(rows, columns=[*KEYS, *JudgedImage._fields]).astype({"activation": float, "score": float})

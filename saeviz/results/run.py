@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 from saeviz.contract.combined import field_of_view as view_of
 from saeviz.contract.roles import HasModelFiles, HeatmapExtractor
 from saeviz.formats.embeddings import EmbeddingFiles
-from saeviz.formats.judgements import images_of, table_of
-from saeviz.formats.label_scores import ratings_table
-from saeviz.formats.labels import LABELS
 from saeviz.formats.pairs import read_pairs
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
@@ -20,14 +17,13 @@ from saeviz.formats.selection import read_selected
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.heatmaps import heatmaps_by
-from saeviz.results.lookup import Clusters, TopItems, has_label_ratings, rows_of
-from saeviz.results.notes import Notes
+from saeviz.results.lookup import Clusters, TopItems, rows_of
+from saeviz.results.names import Names
 from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
-from saeviz.values.keys import feature_of, key_of
-from saeviz.values.naming import FeatureLabel, TopImage
+from saeviz.values.naming import TopImage
 from saeviz.values.outcomes import Failure
 from saeviz.values.relations import facts_of, relation_prefixes
 from saeviz.values.scores import Selected
@@ -41,7 +37,7 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
 
 
-class Run:
+class Run(Names):
     """The results of a run directory.
 
     Tables are read on first use and cached; images, store and model are opened only when needed. Reading a table of a
@@ -153,70 +149,6 @@ class Run:
     def selected(self) -> list[Selected]:
         """The selected features, best first."""
         return read_selected(self._rundir)
-
-    @cached_property
-    def labels(self) -> Mapping[Feature, FeatureLabel]:
-        """The labels of features; empty in a run without a labeler."""
-        self._rundir.verify(self._rundir.labels, "label")
-        return {feature: line.label for feature, line in LABELS.read(self._rundir.labels).items()}
-
-    @cached_property
-    def notes(self) -> Notes:
-        """What people noted about features: labels by hand, marks, text. `run.notes.write` notes something."""
-        return Notes(self._rundir.notes, self._feature)
-
-    def name(self, feature: Feature | str) -> str:
-        """The label of a feature: that by hand if there is one, else the labeler's; '' if it has none."""
-        found = self._feature(feature)
-        label = self.labels.get(found)
-        return (self.notes[found].label if found in self.notes else "") or (label.label if label else "")
-
-    @cached_property
-    def judgements(self) -> pd.DataFrame:
-        """A row per judged label with verdict, balanced accuracy and its interval; empty without a judge.
-
-        Verdicts on labels that a feature no longer has, because it was named again since, are left out.
-        """
-        self._rundir.verify(self._rundir.judgements, "judge")
-        if not self._rundir.judgements.exists():
-            return table_of([])
-        table = self._rundir.read_table(self._rundir.judgements, "judge")
-        return table.loc[[self._is_current(row) for row in table.to_dict("records")]]
-
-    def judgement_of(self, feature: Feature | str) -> dict[str, Any] | None:
-        """The row of `judgements` for one feature as a dictionary; None if its label was not judged."""
-        self._rundir.verify(self._rundir.judgements, "judge")
-        if not self._rundir.judgements.exists():
-            return None
-        found = self._feature(feature)
-        rows = rows_of(self._rundir, self._rundir.judgements, "judge", found)
-        return next((row for row in rows if self._is_current({**key_of(found), **row})), None)
-
-    @cached_property
-    def judged_images(self) -> pd.DataFrame:
-        """A row per image on which a label was judged: `item_id`, `kind`, `activation`, the judge's `score` (0 to 1).
-
-        `kind` is `active`, `silent`, `hard` (silent, but similar to top images) or `seen` (shown to the labeler). The
-        score is NaN if the image could not be judged. Empty without a judge.
-        """
-        self._rundir.verify(self._rundir.judgements, "judge")
-        return images_of(self._rundir.judged)
-
-    @cached_property
-    def label_ratings(self) -> pd.DataFrame:
-        """A row per label and rating: the correlation of the judge's scores of held-out images with the rating.
-
-        Beside it, r of the feature on the same images. Empty in a run without `run.rating_images`.
-        """
-        if not has_label_ratings(self._rundir):
-            return ratings_table([])
-        return self._rundir.read_table(self._rundir.label_ratings, "judge-ratings")
-
-    def label_ratings_of(self, feature: Feature | str) -> list[dict[str, Any]]:
-        """The rows of `label_ratings` for one feature, as dictionaries."""
-        if not has_label_ratings(self._rundir):
-            return []
-        return rows_of(self._rundir, self._rundir.label_ratings, "judge-ratings", self._feature(feature))
 
     @cached_property
     def failures(self) -> list[Failure]:
@@ -405,10 +337,6 @@ class Run:
     @cached_property
     def _clusters(self) -> Clusters:
         return Clusters(self._rundir)
-
-    def _is_current(self, judgement: Mapping[str, Any]) -> bool:
-        label = self.labels.get(feature_of(judgement))
-        return label is not None and label.label == judgement["label"]
 
     def _item(self, item_id: str) -> ImageItem:
         item = self._session.components.images.get_image(item_id)

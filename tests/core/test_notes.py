@@ -212,6 +212,16 @@ def test_both_labels_are_shown(saeviz_command, directory):
     assert "crimson squares" in run.table([feature])._repr_html_()
 
 
+def test_a_note_on_a_feature_that_is_no_longer_there_is_kept_and_harms_nothing(directory):
+    gone = Feature.parse("layer40.cls/9")
+    NotesFile(directory / "notes.jsonl").write(gone, {"label": "lost words"})
+    run = opened(directory)
+    assert run.notes[gone].label == run.name(gone) == "lost words"
+    assert saeviz.compare(run, opened(directory)).kind == "relations"
+    page = saeviz.component("reporter", "html").write(run)
+    assert "lost words" not in "".join(path.read_text() for path in page.parent.rglob("*.js"))
+
+
 def test_a_note_is_a_value():
     assert Note().is_empty
     assert not Note(text="x").is_empty

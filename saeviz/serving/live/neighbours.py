@@ -149,10 +149,4 @@ def strongest(values: FloatArray, n: int) -> IntArray:
 
 def named(run: Run, feature: Feature, **values: Any) -> dict[str, Any]:
     """A feature with its name and what is known of it here."""
-    return {"feature": str(feature), "label": name_of(run, feature), **values}
-
-
-def name_of(run: Run, feature: Feature) -> str:
-    """The label of a feature, '' if it has none."""
-    label = run.labels.get(feature)
-    return label.label if label else ""
+    return {"feature": str(feature), "label": run.name(feature), **values}

@@ -110,7 +110,7 @@ def routes(live: Live) -> list[Endpoint]:
             line = await asyncio.shield(with_labeler(ask_again, live, feature))
         finally:
             named.clear()
-        await live.with_store(live.forget_labels)
+        await live.with_store(live.run.forget_labels)
         return Json({"label": label_of(line)})
 
     every = fields(marks=listed(TEXT), notes=_by_feature(_NOTE), labels=_by_feature(_LABEL))

@@ -140,10 +140,6 @@ class Live:
         found[places] = values
         return found
 
-    def forget_labels(self) -> None:
-        """Read the labels again when they are next needed."""
-        self.run.__dict__.pop("labels", None)
-
     def largest(self, feature: Feature) -> float:
         """The largest activation of a feature on an image of the run, 0 if it never fires."""
         _, values = self.by_feature.images_of(feature.space_name, feature.index)
