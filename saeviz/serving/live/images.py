@@ -59,12 +59,12 @@ def nearest(live: Live, item: ImageItem) -> list[dict[str, Any]]:
 
 
 def small_picture(item: ImageItem, size: int) -> bytes:
-    """A WebP file of the picture, at most `size` high and twice as wide. Raises `ImageError` if it cannot be read."""
+    """A JPEG file of the picture, at most `size` high and twice as wide. Raises `ImageError` if it cannot be read."""
     try:
         picture = to_rgb(item.open())
         picture.thumbnail((2 * size, size))
         buffer = BytesIO()
-        picture.save(buffer, "WEBP", quality=80)
+        picture.save(buffer, "JPEG", quality=85)  # twenty times as fast as WebP
     except (OSError, ValueError) as error:
         raise ImageError(f"image {item.item_id!r} cannot be made small: {error}") from error
     return buffer.getvalue()
@@ -90,7 +90,7 @@ def routes(live: Live) -> list[Endpoint]:
     async def picture(request: Request) -> Response:
         item, size = item_of(live, request), SIZE.number(request)
         data = await kept.get((item.item_id, size), partial(pictures, small_picture, item, size))
-        return Response(data, media_type="image/webp")
+        return Response(data, media_type="image/jpeg")
 
     return [
         Endpoint(
@@ -100,5 +100,5 @@ def routes(live: Live) -> list[Endpoint]:
             query=[ITEM],
             answer=ANSWER,
         ),
-        Endpoint("/api/picture", picture, "The picture, made small.", query=[ITEM, SIZE], answer="image/webp"),
+        Endpoint("/api/picture", picture, "The picture, made small.", query=[ITEM, SIZE], answer="image/jpeg"),
     ]
