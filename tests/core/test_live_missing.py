@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import httpx
 import pytest
 
 import saeviz
-from tests.conftest import FAKE_RUN
+from saeviz.formats.rundir import RunDir
+from saeviz.pipeline.reading import Grants
+from saeviz.serving.live.opened import Live
+from tests.conftest import FAKE_RUN, FAKES
 from tests.service import Served
 
 
@@ -59,3 +63,18 @@ def test_what_needs_them_says_so(client, run, path, word):
     answer = client.get(path, params=query)
     assert answer.status_code in (422, 500)
     assert word in answer.json()["error"], answer.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reporters", [7, "html", [7], [{"use": "html", "title": 7}], [{"use": "html", "no": 1}]])
+def test_options_of_the_page_that_are_not_valid_do_not_keep_it_from_being_served(finished_run, reporters):
+    directory = finished_run.parent / "runs" / "fake"
+    manifest = json.loads((directory / "run.json").read_text())
+    manifest["config"]["reporters"] = reporters
+    (directory / "run.json").write_text(json.dumps(manifest))
+    live = Live(RunDir.open(directory), Grants(plugins=[FAKES]))
+    live.prepare()
+    assert live.page.is_file()
+    assert len(live.places) == 24
+    live.close()
+    assert not live.page.exists()

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saeviz.cache.copies import Copies
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve_component
+from saeviz.config.schema import ComponentConfig
 from saeviz.formats.by_feature import ByFeature, write_by_feature
 from saeviz.formats.labels import LabelLine
 from saeviz.formats.paths import default_cache_dir
+from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.pipeline.blame import blaming
 from saeviz.pipeline.reading import Grants, reading_session
@@ -77,15 +79,28 @@ class Live:
     def _write_viewer(self, folder: Path) -> Path:
         """Write the page to an empty folder and return its path. Raises `ConfigError` if no reporter has one."""
         rundir, session = self.rundir, self.session
-        given = rundir.config().get("reporters")
-        own = [one for one in given if isinstance(one, Mapping) and one.get("use") == REPORTER] if given else []
-        layer = Layer({"reporter": own[0] if own else {"use": REPORTER}}, Path(), str(rundir.manifest_file))
-        config = resolve_component("reporter", "reporter", [layer], session.manager, session.grants.stand_ins())
+        config = self._reporter()
         reporter = session.components.build(config)
         if not isinstance(reporter, HasViewer):
             raise ConfigError(f"the reporter {REPORTER} has no page that can be served")
         with blaming(f"the reporter {REPORTER}", log=None):
             return reporter.write_viewer(Run(rundir, lambda: session), folder)  # its tables are not kept
+
+    def _reporter(self) -> ComponentConfig:
+        """The reporter as the run has it, or else, or if its options are not valid, with its default options."""
+        given = self.rundir.config().get("reporters")
+        own = [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
+        table = next((one for one in own if one.get("use") == REPORTER), {"use": REPORTER})
+        try:
+            return self._resolved(table)
+        except ConfigError as error:
+            logger.warning("the page has its default options: %s", one_line(str(error)))
+            return self._resolved({"use": REPORTER})
+
+    def _resolved(self, table: Mapping[str, Any]) -> ComponentConfig:
+        layer = Layer({"reporter": table}, Path(), str(self.rundir.manifest_file))
+        manager, grants = self.session.manager, self.session.grants
+        return resolve_component("reporter", "reporter", [layer], manager, grants.stand_ins())
 
     @cached_property
     def spaces(self) -> dict[str, FeatureSpace]:
