@@ -1,15 +1,17 @@
-"""A copy of the features of a run that is ordered by feature: for each the images on which it fires, strongest first.
+"""A copy of the features of a run from which one feature, or one image, is read at once.
 
-A store has them by image, so that one feature would be read from all of it. The copy is a folder. For the K-th space
-`K.starts` has for each feature where its images begin, and after the last where they end (int64); `K.items` has places
-among the images of the run (uint32), `K.values` the activations (float32), all little-endian. `about.json` is written
-last.
+A store has batches of images, so that one feature would be read from all of it. The copy is a folder. For the K-th
+space `K.starts` has for each feature where its images begin, and after the last where they end (int64); `K.items` has
+places among the images of the run (uint32), strongest first, `K.values` the activations (float32). By image the same
+are `K.image_starts`, `K.features` (uint32), `K.image_values`. All are little-endian. `about.json` is written last.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +21,19 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.regular import read_regular
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from saeviz.typing import CSR, Float32Array
 
-FORMAT = 1
+FORMAT = 2
 TOGETHER = 4_000_000
 """Activations in memory at once, some 40 bytes each."""
 _ABOUT, _BYTES = "about.json", 2**20
+_Order = tuple[str, tuple[str, str]]
+_BY_FEATURE: _Order = ("starts", ("items", "values"))
+_BY_IMAGE: _Order = ("image_starts", ("features", "image_values"))
+"""Where the rows of an order begin, and the files with what is in them."""
 
 
 class ByFeature:
@@ -41,26 +48,33 @@ class ByFeature:
             raise RunDirError(f"{folder} has format {about['format']}, but this saeviz reads {FORMAT}")
         self.n_images = int(about["n_images"])
         self._folder = folder
-        self._starts: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}
-        for number, name in enumerate(about["spaces"]):
-            starts = np.fromfile(folder / f"{number}.starts", "<i8")
-            sizes = {(folder / f"{number}.{part}").stat().st_size for part in ("items", "values")}
+        self._numbers = {name: number for number, name in enumerate(about["spaces"])}
+        self._starts: dict[str, npt.NDArray[np.int64]] = {}
+        for number, (starts_file, files) in product(self._numbers.values(), (_BY_FEATURE, _BY_IMAGE)):
+            starts = np.fromfile(folder / f"{number}.{starts_file}", "<i8")
+            sizes = {(folder / f"{number}.{name}").stat().st_size for name in files}
             if not len(starts) or sizes != {4 * int(starts[-1])}:
                 raise RunDirError(f"{folder} is not whole")
-            self._starts[name] = number, starts
+            self._starts[f"{number}.{starts_file}"] = starts
 
     def images_of(self, space: str, index: int) -> tuple[npt.NDArray[Any], Float32Array]:
         """The places of the images on which a feature fires, strongest first, and how strongly."""
+        return self._read(space, index, _BY_FEATURE)
+
+    def features_of(self, space: str, place: int) -> tuple[npt.NDArray[Any], Float32Array]:
+        """The features of a space that fire on the image at a place, as the store has them, and how strongly."""
+        return self._read(space, place, _BY_IMAGE)
+
+    def _read(self, space: str, row: int, order: _Order) -> tuple[npt.NDArray[Any], Float32Array]:
         import numpy as np
 
-        number, starts = self._starts[space]
-        n, offset = int(starts[index + 1] - starts[index]), 4 * int(starts[index])
+        number, (starts_file, (others, values)) = self._numbers[space], order
+        start, stop = (int(one) for one in self._starts[f"{number}.{starts_file}"][row : row + 2])
         with explain_disk_errors(self._folder, "read"):
-            items, values = (
-                np.fromfile(self._folder / f"{number}.{part}", kind, n, offset=offset)
-                for part, kind in (("items", "<u4"), ("values", "<f4"))
+            return (
+                np.fromfile(self._folder / f"{number}.{others}", "<u4", stop - start, offset=4 * start),
+                np.fromfile(self._folder / f"{number}.{values}", "<f4", stop - start, offset=4 * start),
             )
-        return items, values
 
 
 def write_by_feature(folder: Path, spaces: Sequence[tuple[FeatureSpace, Iterable[FeatureBatch]]]) -> None:
@@ -77,26 +91,47 @@ def _write_space(folder: Path, number: int, space: FeatureSpace, batches: Iterab
     """
     import numpy as np
 
-    n_images, counts = 0, np.zeros(space.n_features, np.int64)
+    counts = np.zeros(space.n_features, np.int64)
+    lengths = [np.zeros(0, np.int64)]
     parts: list[_Part] = []
     unmerged = folder / f"{number}.parts"
-    with unmerged.open("wb") as file:
+    with unmerged.open("wb") as file, _opened(folder, number, _BY_IMAGE) as by_image:
         for first, matrix in _together(batches):
             part = _Part(matrix, first, file.tell())
             counts += np.diff(part.starts)
-            n_images = first + matrix.shape[0]
+            lengths.append(np.diff(matrix.indptr).astype(np.int64))
             parts.append(part)
             for array in part.arrays:
                 file.write(array)
             part.arrays = ()
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype("<i8")
-    (folder / f"{number}.starts").write_bytes(starts.tobytes())
-    with (folder / f"{number}.items").open("wb") as items, (folder / f"{number}.values").open("wb") as values:
+            by_image(matrix.indices.astype("<u4").tobytes(), matrix.data.astype("<f4").tobytes())
+    starts = _write_starts(folder / f"{number}.{_BY_FEATURE[0]}", counts)
+    with _opened(folder, number, _BY_FEATURE) as by_feature:
         for start, stop in _ranges(starts):
-            for file, array in zip((items, values), _merged(unmerged, parts, start, stop), strict=True):
-                file.write(array)
+            by_feature(*_merged(unmerged, parts, start, stop))
     unmerged.unlink()
-    return n_images
+    return len(_write_starts(folder / f"{number}.{_BY_IMAGE[0]}", np.concatenate(lengths))) - 1
+
+
+@contextmanager
+def _opened(folder: Path, number: int, order: _Order) -> Iterator[Callable[[bytes, bytes], None]]:
+    """A function that appends to both files of an order."""
+    others, values = order[1]
+    with (folder / f"{number}.{others}").open("wb") as first, (folder / f"{number}.{values}").open("wb") as second:
+
+        def write(one: bytes, other: bytes) -> None:
+            first.write(one)
+            second.write(other)
+
+        yield write
+
+
+def _write_starts(path: Path, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    starts: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts)]).astype("<i8")
+    path.write_bytes(starts.tobytes())
+    return starts
 
 
 class _Part:

@@ -41,6 +41,10 @@ def test_a_feature_has_its_images_strongest_first(tmp_path_factory, rows, togeth
         assert items.tolist() == [int(item) for item in expected]
         assert values.tolist() == column[expected].tolist()
     assert copy.n_images == len(rows)
+    for place, row in enumerate(matrix):
+        features, values = copy.features_of("layer3.cls", place)
+        assert features.tolist() == np.flatnonzero(row).tolist()
+        assert values.tolist() == row[row != 0].tolist()
 
 
 def test_stored_zeros_are_no_activations(tmp_path):
@@ -73,7 +77,7 @@ def test_a_copy_is_made_once_for_each_state_of_a_run(tmp_path):
     assert copies.usage() == []
 
 
-@pytest.mark.parametrize("name", ["about.json", "0.values", "0.starts"])
+@pytest.mark.parametrize("name", ["about.json", "0.values", "0.starts", "0.features", "0.image_starts"])
 @pytest.mark.parametrize("damage", ["gone", "short", "format"])
 def test_a_damaged_copy_is_made_again(tmp_path, name, damage):
     copies = Copies(tmp_path)

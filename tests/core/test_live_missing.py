@@ -41,8 +41,9 @@ def test_it_is_said_what_is_missing(client, run):
     assert "no plugin offers the extractor 'fake-extractor'" in about["missing"]["model"]
 
 
-def test_the_page_and_the_features_are_there(client, run):
+def test_the_page_features_and_images_are_there(client, run):
     assert client.get("/").status_code == 200
+    assert client.get("/api/image", params={"item": next(iter(run.fingerprints))}).json()["features"]["data"]
     top = client.get("/api/feature", params={"feature": f"{run.spaces[0]}/7"}).json()["top"]
     ids = run.fingerprints.keys()
     assert top
@@ -53,7 +54,6 @@ def test_the_page_and_the_features_are_there(client, run):
     ("path", "word"),
     [
         ("/api/picture", "no plugin offers the images"),
-        ("/api/image", "features"),
         ("/api/heatmap", "no plugin offers the extractor"),
     ],
 )

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,11 +32,10 @@ def about_image(live: Live, item: ImageItem) -> dict[str, Any]:
     """The features that fire on an image, most active first, as rows of the table of features, and similar images."""
     rows: list[Any] = [np.zeros(0, np.uint32)]
     values: list[Any] = [np.zeros(0, np.float32)]
-    for name, space in live.spaces.items():
-        for batch in live.run.batches(space, [item.item_id]):
-            matrix = batch.matrix.tocsr()
-            rows.append((matrix.indices.astype(np.int64) + live.rows[name]).astype(np.uint32))
-            values.append(matrix.data.astype(np.float32))
+    for name in live.spaces:
+        features, strengths = live.by_feature.features_of(name, live.places[item.item_id])
+        rows.append(features + np.uint32(live.rows[name]))
+        values.append(strengths)
     joined, strengths = np.concatenate(rows), np.concatenate(values)
     order = np.lexsort((joined, -strengths))
     return {
@@ -85,7 +85,7 @@ def routes(live: Live) -> list[Endpoint]:
     pictures, kept = Threads(PICTURES_AT_ONCE), Recent(BYTES_OF_PICTURES)
 
     async def image(request: Request) -> Response:
-        return Json(await live.with_store(about_image, live, item_of(live, request)))
+        return Json(await run_in_threadpool(about_image, live, item_of(live, request)))
 
     async def picture(request: Request) -> Response:
         item, size = item_of(live, request), SIZE.number(request)

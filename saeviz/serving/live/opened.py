@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from saeviz.cache.copies import Copies
@@ -54,6 +55,7 @@ class Live:
         self.session = reading_session(rundir, grants, "embeddings", "second_embeddings", even_without_images=True)
         self.run = Run(rundir, lambda: self.session)
         self.with_store, self.with_model = OneThread(), OneThread()
+        self._embedding = Lock()
         self._own = TemporaryDirectory(prefix="saeviz-serve-")
         self.viewer = Path(self._own.name, "viewer")
 
@@ -121,9 +123,17 @@ class Live:
         """The place of each image among the images of the run, by its id."""
         return {item.item_id: place for place, item in enumerate(self.run.items)}
 
-    @cached_property
+    @property
     def directions(self) -> Float32Array | None:
-        """The embeddings of the images at length 1, zeros where one is missing; None in a run without embeddings."""
+        """The embeddings of the images at length 1, zeros where one is missing; None in a run without embeddings.
+
+        For any thread.
+        """
+        with self._embedding:
+            return self._directions
+
+    @cached_property
+    def _directions(self) -> Float32Array | None:
         import numpy as np
 
         try:
