@@ -37,6 +37,7 @@ from scipy.sparse import csr_array
 import saeviz
 from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.parquet import rows_where
+from saeviz.pipeline.relations import correlations_table
 
 SCORERS = ("pearson-bh", "spearman", "point-biserial")
 PART = 100
@@ -133,11 +134,11 @@ def measure_spaces(ratings: int, n_spaces: int) -> None:
         for layer in range(n_spaces):
             list(scorer.score(in_layer(data, layer)))
             print(f"{layer + 1} spaces: {process_time() - start:.0f} s, peak {peak_now():.0f} MiB", flush=True)
-        n_rows = {}
-        for result in scorer.combine([]):  # a run holds the columns for its table; here they are counted and dropped
-            if isinstance(result, saeviz.ScoreColumn) and result.target:
-                n_rows[str(result.space), result.target] = len(result.values)
-        print(f"all: {process_time() - start:.0f} s, peak {peak_now():.0f} MiB, {sum(n_rows.values()):,} rows")
+        columns = [one for one in scorer.combine([]) if isinstance(one, saeviz.ScoreColumn)]
+        print(f"all: {process_time() - start:.0f} s, peak {peak_now():.0f} MiB", flush=True)
+        spaces = [replace(data.space, layer=layer) for layer in range(n_spaces)]
+        table = correlations_table(spaces, columns, list(data.ratings))
+        print(f"table: {process_time() - start:.0f} s, peak {peak_now():.0f} MiB, {len(table):,} rows")
 
 
 def measure_groups(ratings: int, groups: int, n_features: int) -> None:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 PER_FEATURE = 8
 """Correlations kept of each feature: what a run with eight ratings has."""
-FAVOURITES = 3 << 19
-"""Correlations kept of all features together for being among the strongest of their feature: 1.5 million rows.
+FAVOURITES = 1 << 20
+"""Correlations kept of all features together for being among the strongest of their feature.
 
-Of more than 196,608 features, fewer than eight are kept of each, two of those of twelve spaces of 49,152.
+Of more than 131,072 features, fewer than eight are kept of each: of twelve spaces of 49,152 the strongest only.
 """
 PER_RATING = 1000
 """At most so many features are kept of a rating for being among its strongest, and no more than there are ratings.
