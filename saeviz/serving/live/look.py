@@ -77,21 +77,31 @@ def features_in(live: Live, item: ImageItem) -> dict[FeatureSpace, CSR]:
 
 
 def strongest_in(live: Live, item: ImageItem, rows: Mapping[FeatureSpace, CSR]) -> list[dict[str, Any]]:
-    """The strongest features of each space with their maps; see `LOOKED`."""
-    found = []
-    for space, row in rows.items():
-        best = [(space.feature(int(row.indices[one])), float(row.data[one])) for one in strongest(row.data, STRONGEST)]
-        maps, missing = maps_of(live, item, [feature for feature, _ in best])
-        features = [
-            named(live.run, feature, value=value, largest=live.largest(feature), map=maps.get(feature))
-            for feature, value in best
-        ]
-        found.append({"space": str(space), "n_active": int(row.nnz), "features": features, "maps_missing": missing})
-    return found
+    """The strongest features of each space with their maps; see `LOOKED`. The model looks once for each SAE."""
+    best = {
+        space: [(space.feature(int(row.indices[one])), float(row.data[one])) for one in strongest(row.data, STRONGEST)]
+        for space, row in rows.items()
+    }
+    by_site: dict[int | str, list[Feature]] = {}
+    for space, own in best.items():
+        by_site.setdefault(space.site, []).extend(feature for feature, _ in own)
+    maps = {site: maps_of(live, item, features) for site, features in by_site.items()}
+    return [
+        {
+            "space": str(space),
+            "n_active": int(rows[space].nnz),
+            "features": [
+                named(live.run, one, value=value, largest=live.largest(one), map=maps[space.site][0].get(one))
+                for one, value in own
+            ],
+            "maps_missing": maps[space.site][1],
+        }
+        for space, own in best.items()
+    ]
 
 
 def maps_of(live: Live, item: ImageItem, features: list[Feature]) -> tuple[dict[Feature, dict[str, Any]], str]:
-    """Where features of one space fire on a picture, as heatmaps are stored; the reason if there are no maps."""
+    """Where features of one SAE fire on a picture, as heatmaps are stored; the reason if there are no maps."""
     extractor = _extractor(live)
     if not features or not isinstance(extractor, HeatmapExtractor):
         return {}, "" if not features else "the extractor of this run makes no heatmaps"
