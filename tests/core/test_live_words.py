@@ -47,6 +47,10 @@ def test_features_follow_the_similarity_of_images_to_the_words(client, run):
     assert 0 < found["chance"] < 1
 
 
+def test_the_page_is_told_that_words_can_be_asked_for(client):
+    assert client.get("/api/run").json()["has_words"] is True
+
+
 def test_of_three_colours_each_finds_its_own_feature(client):
     for word, own in zip(("red", "green", "blue"), FEATURES, strict=True):
         found = client.get("/api/words", params={"text": word}).json()
@@ -73,6 +77,7 @@ def test_without_a_text_encoder_it_says_so(finished_once, monkeypatch):
         answer = client.get("/api/words", params={"text": "red"})
         assert answer.status_code == 422
         assert "fake-extractor of this run has no text encoder" in answer.json()["error"]
+        assert client.get("/api/run").json()["has_words"] is False
 
 
 def test_while_images_are_embedded_a_request_is_told_how_far_it_is(finished_once, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from saeviz.contract.roles import TextAligned
 from saeviz.formats.plain import one_line
 from saeviz.serving.live.asked import Json
 from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed, maybe
@@ -22,6 +23,7 @@ def about(live: Live) -> dict[str, Any]:
         "n_images": len(live.run.items),
         "ratings": list(live.run.ratings),
         "missing": missing(live),
+        "has_words": has_words(live),
         "can_name_again": live.labeler is not None,
         "other": live.other.live.name if live.other else None,
     }
@@ -40,11 +42,20 @@ def missing(live: Live) -> dict[str, str]:
     return found
 
 
+def has_words(live: Live) -> bool:
+    """Whether words can find features: the extractor has a text encoder. Builds it, without loading a model."""
+    try:
+        return isinstance(live.run.component("extractor"), TextAligned)
+    except SaevizError:
+        return False
+
+
 ABOUT = fields(
     name=TEXT,
     spaces=listed(fields(name=TEXT, n=WHOLE)),
     n_images=WHOLE,
     ratings=listed(TEXT),
+    has_words={"type": "boolean", "description": "Whether /api/words can find features."},
     missing={"type": "object", "description": "Why a part is not there, by its name.", "additionalProperties": TEXT},
     can_name_again={"type": "boolean"},
     other=maybe(TEXT),

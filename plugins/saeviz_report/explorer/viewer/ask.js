@@ -9,9 +9,9 @@
   const link = (one) => el("a", { href: saeviz.link({ feature: one.feature }) }, one.label ? [said(one.label, 60), " "] : null, el("span", { class: "id" }, said(one.feature)));
   const pause = (time) => new Promise((done) => setTimeout(done, time));
 
-  /** A box for words that describe a feature, and what was found; null where the page is not served. */
+  /** A box for words that describe a feature, and what was found; null where no host has a text encoder. */
   saeviz.wordsPanel = (features, items) => {
-    if (!saeviz.live || saeviz.live.about.missing.model) return null;
+    if (!saeviz.live?.about.has_words) return null;
     const asked = state.get("words");
     const input = el("input", { type: "search", id: "words", maxlength: 300, placeholder: "Describe in words, such as: a dog on a beach", "aria-label": "Describe in words", value: asked });
     const form = el("form", { class: "bar words", onsubmit: (event) => { event.preventDefault(); state.set({ words: input.value.trim() }); } }, input, el("button", { type: "submit" }, "Find by words"), asked ? el("button", { type: "button", onclick: () => state.set({ words: "" }) }, "Clear") : null);
