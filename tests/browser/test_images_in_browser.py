@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -100,6 +102,18 @@ def test_images_are_sorted_by_a_feature(tab: Tab, run: saeviz.Run) -> None:
     top = [item_id for item_id, _ in run.top_item_ids(feature)]
     assert tab.run(TITLES)[: len(top)] == top
     assert str(feature) in tab.run("document.querySelector('[aria-label=Order]').selectedOptions[0].textContent")
+
+
+def test_what_is_known_of_the_images_shown_is_saved_as_csv(tab: Tab, run: saeviz.Run) -> None:
+    feature = run.selected[0].feature
+    tab.go(f"view=images&by=-feature:{feature}&iq=animal")
+    tab.run("saeviz.save = (name, kind, text) => (window.saved = text), 1")
+    tab.click("CSV", "main button")
+    table = pd.read_csv(io.StringIO(tab.run("window.saved"))).set_index("image")
+    activations = pd.Series(run.activations(feature), index=run.metadata.index)[run.metadata["kind"] == "animal"]
+    np.testing.assert_allclose(table[str(feature)], activations.sort_values(ascending=False), rtol=1e-6)
+    rating = run.ratings[0]
+    np.testing.assert_allclose(table[rating], run.ratings_table.loc[table.index, rating], rtol=1e-6)
 
 
 def test_surprise_is_the_rating_less_its_prediction(tab: Tab, run: saeviz.Run) -> None:

@@ -156,7 +156,9 @@
     const most = features.run.top_images;
     const top = some(0, most);
     const shown = new Map([...where.slice(0, most)].map((item, i) => [item, top.children[i]]));
-    const all = el("a", { href: saeviz.link({ view: "images", by: `-feature:${features.name(row)}`, feature: "", facet: "" }) }, `all ${number(where.length)} on the wall of images`);
+    const wall = (facet) => saeviz.link({ view: "images", by: `-feature:${features.name(row)}`, feature: "", in: "", iq: "", facet });
+    const [facet] = saeviz.kindsOf(items).keys();
+    const all = el("span", {}, el("a", { href: wall("") }, `all ${number(where.length)} on the wall of images`), facet ? [", ", el("a", { href: wall(facet) }, "by ", said(facet, 40))] : null);
     const parts = [el("section", {}, el("h3", {}, "Where it fires most"), el("div", { class: "bar" }, saeviz.heatmapSwitch(features, row, shown), all), top)];
     const bands = [];
     if (where.length > 2 * most) {

@@ -3,7 +3,7 @@
 
 {
   const { el, said, number, signed, state } = saeviz;
-  const MOST_KINDS = 12; // different words that colours can tell apart: more are not offered
+  const MOST_KINDS = 8; // different words that colours can tell apart: more are not offered
   const NUMBERS = /r$|^q$|^r of|interval|Images|Active/; // heads of columns of numbers
   const FEWEST = 4; // images from which an interval of r can be told
 

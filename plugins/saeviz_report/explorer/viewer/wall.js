@@ -61,9 +61,17 @@
     const written = /^numbers:residual\./.test(order) ? signed : whole ? number : saeviz.fixed;
     const below = values ? (item) => written(values[item], 2) : null;
     return [bar(items, orders, order, by, kinds, facet, values), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
-      el("p", { class: "note" }, el("output", {}, `${number(rows.length)} images`)),
+      el("div", { class: "bar" }, el("output", { class: "note" }, `${number(rows.length)} images`), el("button", { type: "button", class: "quiet", onclick: () => saeviz.save("images.csv", "text/csv", csv(items, rows, order, values)) }, "CSV")),
       rows.length ? wall(items, facet ? together(items, rows, facet, kinds.get(facet), values, below) : [{ rows, below }]) : el("p", { class: "note" }, "No image matches.")];
   };
+
+  /** What is known of these images, in their order; the activation of the feature that they are sorted by, too. */
+  function csv(items, rows, order, values) {
+    const columns = [...(items.groups ? [["group", items.groups]] : []), ...items.ratings, ...items.numbers, ...items.metadata].map(([name, packed]) => [name, saeviz.column(packed)]);
+    if (values && order.startsWith("feature:")) columns.unshift([order.slice(8), { at: (item) => values[item] }]);
+    const lines = [["image", ...columns.map(([name]) => name)], ...[...rows].map((item) => [items.ids[item], ...columns.map(([, column]) => column.at(item))])];
+    return `${lines.map((line) => line.map(saeviz.field).join(",")).join("\r\n")}\r\n`;
+  }
 
   function bar(items, orders, order, by, kinds, facet, values) {
     const option = (chosen) => ([value, word]) => el("option", { value, selected: value === chosen }, saeviz.plainly(word, 80));
