@@ -79,7 +79,7 @@ def _sae(run: saeviz.Run, summary: Summary) -> Iterator[str]:
         for name, values in run.images_table.items()
         if str(name).startswith(_MISSES)
     }
-    missed = [f"{space} {share:.0%}" for space, share in medians.items() if share > MOST_MISSED]
+    missed = [f"{space} {100 * share:.0f} %" for space, share in medians.items() if share > MOST_MISSED]
     if missed:
         yield (
             f"SAEs miss much of the images (share of variance, median: {_listed(missed)}). `saeviz check` says whether "

@@ -222,7 +222,7 @@ class TestWarnings:
         assert not warns(run, write, "miss")
         run.of_images["reconstruction_error.layer8.patch-max"] = [0.1, 0.1, *[0.75] * 4]
         run.manifest["config"]["extractor"] = {"use": "clip", "allow_mismatch": True}
-        assert warns(run, write, "SAEs miss much of the images (share of variance, median: layer8.patch-max 75%)")
+        assert warns(run, write, "SAEs miss much of the images (share of variance, median: layer8.patch-max 75 %)")
         assert warns(run, write, "allow_mismatch is set")
 
 

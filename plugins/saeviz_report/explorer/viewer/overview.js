@@ -33,7 +33,7 @@
       figure(features.n, spaces, { view: "features" }),
       figure(sum(run.tiers), tiers ? `selected: ${tiers}` : "selected", tiers ? { view: "features", "f.tier": Object.keys(run.tiers).join("|") } : null),
       figure(run.n_labelled, "named"),
-      judged ? figure(run.verdicts.confirmed, `of ${number(judged)} names confirmed by the judge`, { view: "features", "f.verdict": "confirmed" }) : null,
+      judged ? figure(run.verdicts.confirmed, `of ${number(judged)} ${judged === 1 ? "name" : "names"} confirmed by the judge`, { view: "features", "f.verdict": "confirmed" }) : null,
       run.n_failures ? figure(run.n_failures, "left out", null) : null);
   }
 
