@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import saeviz
 from saeviz.toolkit.decode import decode_ahead
-from saeviz.toolkit.files import explain_disk_errors, real_path, remove_temporaries, write_atomic
+from saeviz.toolkit.files import atomic_files, explain_disk_errors, real_path, remove_temporaries
 from saeviz.toolkit.images import size_of, to_rgb
 
 _SUFFIX = ".webp"
@@ -53,10 +53,11 @@ def write_thumbnails(
             to_make.append(item)
     progress = context.progress(to_make, len(to_make), "thumbnails")
     batches = decode_ahead(progress, lambda item: _shrink(item, size), batch_size=_BATCH, context=context)
-    for made, pictures in batches:
-        for item, (data, width, height) in zip(made, pictures, strict=True):
-            write_atomic(folder / files[item.item_id], data)
-            thumbnails[item.item_id] = Thumbnail(files[item.item_id], width, height)
+    with atomic_files(folder) as write:
+        for made, pictures in batches:
+            for item, (data, width, height) in zip(made, pictures, strict=True):
+                write(files[item.item_id], data)
+                thumbnails[item.item_id] = Thumbnail(files[item.item_id], width, height)
     return thumbnails
 
 

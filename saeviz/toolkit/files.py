@@ -6,10 +6,12 @@ from saeviz.formats.damage import UNREADABLE, Stamp
 from saeviz.formats.files import (
     OneWriter,
     append_line,
+    atomic_files,
     atomic_path,
     explain_disk_errors,
     read_lines,
     remove_temporaries,
+    sync_all,
     write_atomic,
 )
 from saeviz.formats.lines import checked_line, parse_line
@@ -22,6 +24,7 @@ __all__ = [
     "OneWriter",
     "Stamp",
     "append_line",
+    "atomic_files",
     "atomic_path",
     "checked_line",
     "explain_disk_errors",
@@ -33,6 +36,7 @@ __all__ = [
     "real_path",
     "remove_temporaries",
     "run_directories",
+    "sync_all",
     "write_atomic",
     "write_csv",
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from saeviz import RunDirError
 from saeviz.formats.files import atomic_folder
-from saeviz.toolkit.files import append_line, atomic_path, read_lines, remove_temporaries, write_atomic
+from saeviz.toolkit.files import append_line, atomic_files, atomic_path, read_lines, remove_temporaries, write_atomic
 
 
 def test_text_and_bytes_replace_the_whole_file_and_folders_are_made(tmp_path):
@@ -75,6 +75,36 @@ def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirError, match="a file is in the way"):
         write_atomic(tmp_path / "file" / "a.txt", "text")
+
+
+def test_many_files_are_there_whole_when_the_block_ends_and_none_is_left_of_a_block_that_fails(tmp_path):
+    folder = tmp_path / "new" / "many"
+    with atomic_files(folder) as write:
+        for number in range(600):
+            write(f"{number % 300}", b"%d" % number)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        f"{number % 300}": b"%d" % number for number in range(300, 600)
+    }
+
+    def fails():
+        with atomic_files(folder) as write:
+            write("0", b"half of them")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert (folder / "0").read_bytes() == b"300"
+    assert len(list(folder.iterdir())) == 300
+
+
+def test_many_files_that_a_disk_refuses_are_explained(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(RunDirError, match=r"cannot be written: .*free some space"), atomic_files(tmp_path) as write:
+        write("a", b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lines_come_back_in_order(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from saeviz.toolkit.files import explain_disk_errors, remove_temporaries, write_atomic
+from saeviz.toolkit.files import explain_disk_errors, remove_temporaries, sync_all
 
 _CONTENT = "content-"
 
@@ -49,7 +50,10 @@ class ContentFolder:
     def add(self, name: str, text: str) -> None:
         """Write a file as it is."""
         data = text.encode()
-        write_atomic(self._new / name, data)
+        path = self._new / name
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
         self._files.append(Path(name))
         self._digest.update(f"{name}\0{len(data)}\0".encode() + data)
 
@@ -57,9 +61,12 @@ class ContentFolder:
         """Give the folder its name and return it. One that has it already holds the same: it is made whole again."""
         folder = self._place / f"{_CONTENT}{self._digest.hexdigest()[:16]}"
         with explain_disk_errors(folder):
+            sync_all(self._new / name for name in self._files)
             for name in self._files:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._new / name).replace(folder / name)
+            if os.name != "nt":
+                sync_all({self._place, folder, *((folder / name).parent for name in self._files)})
         return folder
 
     def remove_others(self, folder: Path) -> None:
