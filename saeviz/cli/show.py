@@ -127,7 +127,7 @@ def _print(found: dict[str, Any]) -> None:
 def _stability(found: dict[str, Any]) -> Iterator[str]:
     if all(name in found for name in STABILITIES):
         again, in_tier = (f"{100 * found[name]:.0f} %" for name in STABILITIES)
-        yield f"  by random halves of the images selected again: {again} of the time, into this tier {in_tier}"
+        yield f"  selected again by {again} of random halves of the images, into this tier by {in_tier}"
 
 
 def _scores(found: dict[str, Any]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from statsmodels.stats.multitest import multipletests
 
 import saeviz
 from saeviz import ConfigError, PairBlock, ScoreColumn
-from saeviz_correlation import many, scorer, spilled, step_up
+from saeviz_correlation import many, robust, scorer, spilled, step_up
+from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
 from saeviz_correlation.targets import finding_images
@@ -292,3 +293,25 @@ def test_a_run_writes_all_pairs_if_it_is_asked_to(fake_run, monkeypatch):
     few = saeviz.run(fake_run, settings=settings, plan=saeviz.Plan(last="score", redo=("score",)))
     with pytest.raises(saeviz.RunDirError, match=r"run\.correlations"):
         few.pairs("noise")
+
+
+@pytest.mark.parametrize("errors", ["clusters", "hc2"])
+def test_robust_errors_are_the_same_however_many_ratings_are_in_memory(made_up, monkeypatch, errors):
+    features, ratings = made_up
+    few = {name: ratings[name] for name in NAMES[:7]}
+    groups = tuple(f"g{number % 3}" for number in range(N))
+    expected, _, _ = run(features, few, groups=groups, errors=errors)
+    monkeypatch.setattr(robust, "TARGETS_AT_ONCE", 2)
+    found, _, _ = run(features, few, groups=groups, errors=errors)
+    assert found.keys() == expected.keys()
+    for key, (_, values) in found.items():
+        np.testing.assert_allclose(values, expected[key][1], rtol=1e-12, err_msg=str(key))
+
+
+def test_what_waits_on_disk_has_no_name(made_up, tmp_path):
+    """So that nothing is left of a process that is killed."""
+    features, ratings = made_up
+    built = PearsonBH(LinearOptions(), saeviz.Context(workdir=tmp_path / "work"))
+    list(built.score(make_input(features[0], ratings)))
+    assert list((tmp_path / "work").iterdir()) == []
+    assert any(isinstance(one, ScoreColumn) for one in built.combine([]))

@@ -107,7 +107,7 @@ def test_it_is_shown_and_written_only_if_asked_for(finished_run, saeviz_command)
     best = run.selected[0]
     assert best.tier_stability <= best.selection_stability <= 1
     told = saeviz_command("show", str(best.feature), "--run", run.dir).out
-    assert f"by random halves of the images selected again: {100 * best.selection_stability:.0f} % of the time" in told
+    assert f"selected again by {100 * best.selection_stability:.0f} % of random halves of the images" in told
 
 
 def test_a_run_without_correlations_is_refused_before_it_starts(fake_run):
