@@ -69,7 +69,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
 
 @pytest.fixture(scope="module")
 def served(run: saeviz.Run) -> Iterator[Served]:
-    served = Served(run.dir, "--plugins", FAKES, token=None)
+    run_file = run.dir.parent.parent / "fake.toml"
+    served = Served(run.dir, "--plugins", FAKES, "--labeler", run_file, token=None)
     yield served
     served.stop()
 
@@ -149,6 +150,23 @@ def test_a_refusal_is_a_sentence_on_the_card(page: Page) -> None:
     page.save()
     page.until("document.querySelector('.notes [role=status]').textContent.includes('6 words')")
     assert page.browser.run("!!document.querySelector('.notes form')")
+
+
+def test_the_labeler_is_asked_again_and_earlier_labels_stay(page: Page, run: saeviz.Run) -> None:
+    page.go(TABLE)
+    name = page.names()[5]
+    label = run.labels[saeviz.Feature.parse(name)].label
+    page.go(f"{TABLE}&feature={name}")
+    page.browser.run("document.querySelector('[data-key=again]').click()")
+    page.until("document.querySelector('#card .notes').textContent.includes('Earlier labels')")
+    assert label in page.text("#card .notes")
+    assert page.text("#card-title") == label
+    page.browser.reload()
+    page.browser.run(SETTLED)
+    assert "Earlier labels" in page.text("#card .notes")
+    page.go("view=features&plot=none&f.tier=0")
+    page.go(f"view=features&plot=none&f.tier=0&feature={page.names()[0]}")
+    assert not page.browser.run("!!document.querySelector('[data-key=again]')"), "only selected features are named"
 
 
 def test_a_later_report_shows_notes_and_cannot_write_them(browser: Any, run: saeviz.Run, tmp_path: Path) -> None:
