@@ -98,6 +98,13 @@ def test_colours_by_a_column_with_markup_show_it_as_text(tab: Tab) -> None:
     assert "<img src=x" in tab.run("document.querySelector('.against').innerText")
 
 
+def test_a_rank_biserial_r_is_shown_with_its_area_under_the_curve(tab: Tab) -> None:
+    shown = tab.run("""saeviz.relations(
+      { run: { ratings: [{ name: "joy" }], measures: { "": "rank-biserial r" } } },
+      new Map([["r[joy]", { at: () => 0.5 }]]), 0).textContent""")
+    assert "+0.50 AUC 0.75" in shown
+
+
 def test_neighbours_are_listed_and_lead_to_their_cards(tab: Tab, run: saeviz.Run) -> None:
     near = tab.run("[...document.querySelectorAll('.near .id')].map(one => one.textContent)")
     assert near

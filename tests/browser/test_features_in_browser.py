@@ -102,6 +102,7 @@ def test_a_plot_is_saved_with_a_shape_for_every_point_and_its_key(tab: Tab, run:
     assert len(picture.findall(f"{SVG}circle")) == len(points) + key
     words = [one.text for one in picture.findall(f"{SVG}text")]
     assert "not selected" in words
+    assert "q = 0.05" in words
     assert f"r with {run.ratings[0]}" in words
 
 

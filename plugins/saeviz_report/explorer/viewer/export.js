@@ -76,7 +76,9 @@
     else for (const i of inside) picture.append(svg("circle", { cx: round(toX(xs[i])), cy: round(toY(ys[i])), r: large(i) ? 3.5 : 2, fill: shade(colour(i)), "fill-opacity": 0.85 }));
     for (const guide of guides) {
       if (guide.x !== undefined && guide.x > box.x0 && guide.x < box.x1) line("guide", toX(guide.x), toX(guide.x), margin.top, height - margin.bottom);
-      if (guide.y !== undefined && guide.y > box.y0 && guide.y < box.y1) line("guide", margin.left, width - margin.right, toY(guide.y), toY(guide.y));
+      if (guide.y === undefined || guide.y <= box.y0 || guide.y >= box.y1) continue;
+      line("guide", margin.left, width - margin.right, toY(guide.y), toY(guide.y));
+      if (guide.name) text("tick end", width - margin.right - 4, toY(guide.y) - 4, guide.name);
     }
     return picture;
   };

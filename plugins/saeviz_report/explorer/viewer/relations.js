@@ -5,6 +5,7 @@
   const { el, said, number, signed, state } = saeviz;
   const MOST_KINDS = 8; // different words that colours can tell apart: more are not offered
   const NUMBERS = /r$|^q$|^r of|interval|Images|Active/; // heads of columns of numbers
+  const RANK_BISERIAL = "rank-biserial r"; // twice the area under the ROC curve, less 1
   const FEWEST = 4; // images from which an interval of r can be told
 
   /** `r` and 95 % interval with q and all that is known beside it, per rating and kind of correlation. */
@@ -25,7 +26,7 @@
       return el("tr", { class: [of(`${prefix}significant`, rating) === 1 ? "significant" : "", first ? "first" : "further"].join(" ") },
         first ? el("th", { scope: "row" }, said(rating.name, 60)) : el("td", {}),
         kinds.length > 1 ? el("td", { class: "kind" }, said(kind.replace(held, "$1"), 80)) : null,
-        el("td", {}, saeviz.intervalMark(r, low, high, limit)), el("td", { class: "number" }, signed(r)), interval(low, high), el("td", { class: "number" }, number(q)), el("td", { class: "number" }, number(n)),
+        el("td", {}, saeviz.intervalMark(r, low, high, limit)), el("td", { class: "number" }, signed(r), kind.startsWith(RANK_BISERIAL) && Number.isFinite(r) ? el("span", { class: "small" }, ` AUC ${saeviz.fixed((1 + r) / 2)}`) : null), interval(low, high), el("td", { class: "number" }, number(q)), el("td", { class: "number" }, number(n)),
         corrected ? estimate(of, `${prefix}`, "_corrected", rating) : null,
         heldOut ? estimate(of, `${prefix}`, "_held_out", rating, of(`${prefix}replicated`, rating)) : null);
     };

@@ -164,6 +164,8 @@
           pen.lineTo(wide - MARGIN.right, at);
         }
         pen.stroke();
+        pen.textAlign = "right";
+        if (guide.name && !vertical) pen.fillText(guide.name, wide - MARGIN.right - 4, at - 4);
       }
       pen.setLineDash([]);
       if (corners) {
