@@ -190,6 +190,15 @@ def test_search_filter_and_range_narrow_it_and_stand_in_the_address(tab: Tab, ru
     assert tab.run("saeviz.state.get('r.n_active')") == ""
 
 
+def test_an_image_finds_the_selected_features_of_which_it_is_a_top_image(tab: Tab, run: saeviz.Run) -> None:
+    top = {chosen.feature: [item_id for item_id, _ in run.top_item_ids(chosen.feature, 12)] for chosen in run.selected}
+    [image, *_] = [image for images in top.values() for image in images if len(image) == len("picture/10")]
+    tab.go(f"view=features&plot=none&q={quote(image)}")
+    assert set(tab.run(NAMES)) == {str(feature) for feature, images in top.items() if image in images}
+    tab.go("view=features&plot=none&q=no-such-image")
+    assert tab.run(NAMES) == []
+
+
 def test_a_range_is_chosen_by_dragging_over_its_histogram(tab: Tab) -> None:
     tab.go("view=features&plot=none")
     tab.drag(".brushable", (0.25, 0.5), (0.5, 0.5), (0.75, 0.5))

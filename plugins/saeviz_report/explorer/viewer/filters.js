@@ -3,6 +3,7 @@
 
 {
   const { el, state, number, said } = saeviz;
+  const MOST_IMAGES = 5; // whose features a search looks for: an id that is still being typed fits many
 
   const MOST_RATINGS = 6; // with filters of their own
 
@@ -80,10 +81,26 @@
     const label = columns.get("label");
     const long = new Map(Object.entries(cards).map(([row, card]) => [Number(row), `${card.description ?? ""} ${(card.elements ?? []).join(" ")} ${card.why ?? ""}`.toLowerCase()]));
     const lower = label?.words.map((word) => word.toLowerCase());
+    const pictured = await withImage(features, words);
     return masked(features.n, (row) => {
       const told = `${lower ? lower[label.codes[row]] : ""} ${long.get(row) ?? ""} ${features.name(row).toLowerCase()} ${saeviz.notedWords(features, row)}`;
-      return words.every((word) => told.includes(word));
+      return pictured.has(row) || words.every((word) => told.includes(word));
     });
+  }
+
+  /** The selected features among whose top images is one whose id has all the words; of many such images none. */
+  async function withImage(features, words) {
+    const { ids } = await saeviz.need("items");
+    const named = [...ids.keys()].filter((item) => words.every((word) => ids[item].toLowerCase().includes(word)));
+    const rows = new Set();
+    if (named.length > MOST_IMAGES) return rows;
+    const tier = (await features.columns(["tier"])).get("tier").values;
+    for (const item of named) {
+      const fired = [...((await saeviz.featuresOf(features, item))?.items ?? [])].filter((row) => tier[row] > 0);
+      const images = await Promise.all(fired.map((row) => saeviz.imagesOf(features, row)));
+      fired.forEach((row, i) => images[i].items.subarray(0, features.run.top_images).includes(item) && rows.add(row));
+    }
+    return rows;
   }
 
   /**

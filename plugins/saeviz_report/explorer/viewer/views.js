@@ -42,7 +42,7 @@
     const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features), saeviz.plots(features, rows), saeviz.need("items")]);
     const keys = saeviz.featureColumns(features);
     const columns = await features.columns([...keys, "label", ...keys.map(significance).filter(Boolean)]);
-    const search = el("input", { type: "search", id: "search", placeholder: "Search names and descriptions", "aria-label": "Search names and descriptions", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
+    const search = el("input", { type: "search", id: "search", placeholder: "Search names, descriptions, images", "aria-label": "Search names, descriptions and images", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
       el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys), sorting(features)),
