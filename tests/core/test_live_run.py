@@ -79,7 +79,9 @@ def test_every_feature_has_its_images_most_active_first(client, run):
         assert [one["item"] for one in answer["top"]] == [run.items[place].item_id for place in items[:24]]
 
 
-def test_the_example_of_the_docs(served, run):
+def test_the_example_of_the_docs(served, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (32, 32), "red").save("photo.jpg")
     [code] = [one for one in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL) if "/api/" in one]
     names = {}
     feature = f"{run.spaces[0]}/7"
