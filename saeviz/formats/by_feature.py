@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from saeviz.typing import CSR, Float32Array
+    from saeviz.typing import CSR, Float32Array, FloatArray
 
 FORMAT = 2
 TOGETHER = 4_000_000
@@ -64,6 +64,52 @@ class ByFeature:
     def features_of(self, space: str, place: int) -> tuple[npt.NDArray[Any], Float32Array]:
         """The features of a space that fire on the image at a place, as the store has them, and how strongly."""
         return self._read(space, place, _BY_IMAGE)
+
+    def weighted_sum(self, space: str, places: npt.NDArray[Any], weights: FloatArray) -> FloatArray:
+        """The sum over the images at these places of their features times a weight each, `[n_features]`."""
+        import numpy as np
+
+        starts, features, values = self._mapped(space, _BY_IMAGE)
+        found = np.zeros(self._n_features(space))
+        lengths = starts[places + 1] - starts[places]
+        for first, last in _ranges(np.concatenate([[0], np.cumsum(lengths)])):
+            rows = [slice(*starts[place : place + 2]) for place in places[first:last]]
+            if sum(row.stop - row.start for row in rows):
+                times = np.repeat(weights[first:last], lengths[first:last])
+                where = np.concatenate([features[row] for row in rows])
+                found += np.bincount(where, np.concatenate([values[row] for row in rows]) * times, found.size)
+        return found
+
+    def moments(self, space: str) -> tuple[FloatArray, FloatArray]:
+        """The sum of the activations of each feature over all images, and that of their squares, `[n_features]`."""
+        import numpy as np
+
+        starts, _, values = self._mapped(space, _BY_FEATURE)
+        totals, squares = np.zeros(self._n_features(space)), np.zeros(self._n_features(space))
+        for first, last in _ranges(starts):
+            own = np.asarray(values[starts[first] : starts[last]], np.float64)
+            rows = np.repeat(np.arange(last - first), np.diff(starts[first : last + 1]))
+            totals[first:last] = np.bincount(rows, own, last - first)
+            squares[first:last] = np.bincount(rows, own**2, last - first)
+        return totals, squares
+
+    def _n_features(self, space: str) -> int:
+        return len(self._starts[f"{self._numbers[space]}.{_BY_FEATURE[0]}"]) - 1
+
+    def _mapped(self, space: str, order: _Order) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], npt.NDArray[Any]]:
+        """Where the rows of an order begin, and what is in them, read when it is used."""
+        import numpy as np
+
+        number, (starts_file, files) = self._numbers[space], order
+        starts = self._starts[f"{number}.{starts_file}"]
+        if not starts[-1]:  # an empty file cannot be mapped
+            return starts, np.zeros(0, np.uint32), np.zeros(0, np.float32)
+        with explain_disk_errors(self._folder, "read"):
+            others, values = (
+                np.memmap(self._folder / f"{number}.{name}", kind, "r")
+                for name, kind in zip(files, ("<u4", "<f4"), strict=True)
+            )
+        return starts, others, values
 
     def _read(self, space: str, row: int, order: _Order) -> tuple[npt.NDArray[Any], Float32Array]:
         import numpy as np

@@ -6,10 +6,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from saeviz.contract.roles import HasDecoder
+from saeviz.formats.by_feature import ByFeature
 from saeviz.formats.plain import one_line
 from saeviz.results.run import Run
 from saeviz.serving.live.asked import FEATURE, Json, feature_of
@@ -19,8 +21,6 @@ from saeviz.values.errors import SaevizError
 from saeviz.values.features import Feature, FeatureSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from saeviz.typing import FloatArray, IntArray
 
 NEAREST = 12
@@ -30,22 +30,13 @@ NEAREST = 12
 class Neighbours:
     """Finds them in one run. What is the same for all features of a space is computed once.
 
-    `activations` gives those of a feature on every image, if there is a faster way than `Run.activations`.
-
-    One thread at a time may ask for those by direction, which the model says, and one for those by firing.
+    Those by direction are for one thread at a time, since the model says them.
     """
 
-    def __init__(self, run: Run, activations: Callable[[Feature], FloatArray] | None = None) -> None:
-        self._run = run
-        self._activations = activations or run.activations
-        self._spread = cache(self._spread_of)
+    def __init__(self, run: Run, by_feature: ByFeature) -> None:
+        self._run, self._by_feature = run, by_feature
+        self._spread = cache(by_feature.moments)
         self._lengths = cache(self._lengths_of)
-
-    def of(self, feature: Feature | str) -> dict[str, Any]:
-        """The nearest features by decoder direction and by firing."""
-        found = self._run.feature(feature).feature
-        direction, missing = self.by_direction(found)
-        return as_json(self._run, found, direction, missing, self.by_firing(found))
 
     def by_direction(self, feature: Feature) -> tuple[list[dict[str, Any]] | None, str]:
         """Those of its space of the largest cosine; None and the reason where the extractor shows no decoder."""
@@ -62,40 +53,26 @@ class Neighbours:
 
     def by_firing(self, feature: Feature) -> list[dict[str, Any]]:
         """For its own space and then each other one, the features of the largest correlation of activations."""
-        own, activations = self._space(feature), self._activations(feature)
-        rows = np.flatnonzero(activations)
-        ids = [self._run.items[row].item_id for row in rows.tolist()]
+        own = self._space(feature)
+        places, values = self._by_feature.images_of(str(own), feature.index)
+        active = values.astype(np.float64)
         found = []
         for space in sorted(self._run.spaces, key=lambda space: space != own):
-            r = self._correlations(space, ids, activations[rows], activations)
+            r = self._correlations(space, places, active)
             found.append({"space": str(space), "features": self._largest(space, r, feature)})
         return found
 
     def _space(self, feature: Feature) -> FeatureSpace:
         return next(space for space in self._run.spaces if feature in space)
 
-    def _correlations(
-        self, space: FeatureSpace, ids: Sequence[str], active: FloatArray, activations: FloatArray
-    ) -> FloatArray:
-        """Pearson r of all features of a space with activations; only images where these are not 0 add to products."""
-        products, start = np.zeros(space.n_features), 0
-        for batch in self._run.batches(space, ids):
-            products += batch.matrix.T @ active[start : start + len(batch)]
-            start += len(batch)
-        totals, squares = self._spread(space)
-        n, total = len(activations), activations.sum()
-        spread = np.sqrt(np.maximum(squares - totals**2 / n, 0) * max(activations @ activations - total**2 / n, 0))
+    def _correlations(self, space: FeatureSpace, places: IntArray, active: FloatArray) -> FloatArray:
+        """Pearson r over all images of all features of a space with one that is `active` on those at `places`."""
+        products = self._by_feature.weighted_sum(str(space), places, active)
+        totals, squares = self._spread(str(space))
+        n, total = self._by_feature.n_images, active.sum()
+        spread = np.sqrt(np.maximum(squares - totals**2 / n, 0) * max(active @ active - total**2 / n, 0))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.where(spread > 1e-12, (products - totals * total / n) / spread, -np.inf))
-
-    def _spread_of(self, space: FeatureSpace) -> tuple[FloatArray, FloatArray]:
-        """Sum of the activations of each feature over all images, and sum of their squares."""
-        totals, squares = np.zeros(space.n_features), np.zeros(space.n_features)
-        for batch in self._run.batches(space, [item.item_id for item in self._run.items]):
-            values, indices = batch.matrix.data.astype(np.float64), batch.matrix.indices
-            totals += np.bincount(indices, values, space.n_features)
-            squares += np.bincount(indices, values**2, space.n_features)
-        return totals, squares
 
     def _lengths_of(self, space: FeatureSpace) -> FloatArray:
         """The length of each decoder direction, at least a little."""
@@ -122,23 +99,16 @@ NEIGHBOURS = fields(
 
 def routes(live: Live) -> list[Endpoint]:
     """`/api/neighbours?feature=layer11.cls/4711`."""
-    known = Neighbours(live.run, live.activations)
+    known = Neighbours(live.run, live.by_feature)
 
     async def neighbours(request: Request) -> Response:
         feature = feature_of(live, request)
-        firing = await live.with_store(known.by_firing, feature)
+        firing = await run_in_threadpool(known.by_firing, feature)
         direction, missing = await live.with_model(known.by_direction, feature)
-        return Json(as_json(live.run, feature, direction, missing, firing))
+        return Json(named(live.run, feature, direction=direction, direction_missing=missing, firing=firing))
 
     summary = "The features most like a feature: by direction, and by the images on which they fire."
     return [Endpoint("/api/neighbours", neighbours, summary, query=[FEATURE], answer=NEIGHBOURS)]
-
-
-def as_json(
-    run: Run, feature: Feature, direction: list[dict[str, Any]] | None, missing: str, firing: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """As `NEIGHBOURS` describes it."""
-    return named(run, feature, direction=direction, direction_missing=missing, firing=firing)
 
 
 def strongest(values: FloatArray, n: int) -> IntArray:

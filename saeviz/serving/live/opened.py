@@ -30,7 +30,7 @@ from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from saeviz.serving.live.partner import Other
-    from saeviz.typing import Float32Array, FloatArray
+    from saeviz.typing import Float32Array
 
 REPORTER = "html"
 """The reporter whose page is shown."""
@@ -155,15 +155,6 @@ class Live:
         """Whether the run has this feature."""
         space = self.spaces.get(feature.space_name)
         return space is not None and feature.index < space.n_features
-
-    def activations(self, feature: Feature) -> FloatArray:
-        """The activation of a feature on every image of the run, `[n_images]`."""
-        import numpy as np
-
-        places, values = self.by_feature.images_of(feature.space_name, feature.index)
-        found = np.zeros(len(self.run.items))
-        found[places] = values
-        return found
 
     def largest(self, feature: Feature) -> float:
         """The largest activation of a feature on an image of the run, 0 if it never fires."""
