@@ -20,20 +20,29 @@
     return [form, found];
   };
 
+  const known = new Map(); // what was answered: the page is made anew with every change of its address
+
   async function answer(features, items, text, box) {
+    if (known.has(text)) return show(features, items, known.get(text), box);
     const status = el("p", { class: "note", role: "status" }, "The host compares the words with images…");
     saeviz.fill(box, status);
-    let got = await saeviz.live.once("words", { text });
+    let [got, there] = [await saeviz.live.get("words", { text }), false];
     while (!got.ready) {
       saeviz.fill(status, `The model looks at images for the first search: ${number(got.n_done)} of ${number(got.n_images)}.`);
       await pause(WAIT);
-      if (!box.isConnected) return;
+      if (there && !box.isConnected) return; // another page is shown
+      there = box.isConnected;
       got = await saeviz.live.get("words", { text });
     }
+    known.set(text, got);
+    return show(features, items, got, box);
+  }
+
+  function show(features, items, got, box) {
     const above = got.features.filter((one) => one.r > got.chance);
     const weak = el("p", { class: "note" }, above.length ? `${number(above.length)} of the ${number(got.features.length)} strongest have an r above ${fixed(got.chance)}, which the best of all features exceeds for one in twenty random orders of the images.` : `None is above chance, an r of ${fixed(got.chance)}: the images of the run may show nothing like it.`);
     const rows = got.features.map((one) => features.row(one.feature)).filter((row) => row >= 0);
-    saeviz.fill(box, el("section", {}, el("h3", {}, "Features that fire where images are like “", said(text, 300), "”"),
+    saeviz.fill(box, el("section", {}, el("h3", {}, "Features that fire where images are like “", said(got.text, 300), "”"),
       el("div", { class: "bar" }, weak, rows.length ? saeviz.listButton(rows, features) : null),
       ranked(features, items, above.slice(0, FIRST)),
       more(features, items, "More above chance", above.slice(FIRST)),
