@@ -21,15 +21,17 @@ TOGETHER = 32
 
 def neighbours_of(run: saeviz.Run, rows: Rows, matrix: csr_array) -> dict[str, Any]:
     """By row of each selected feature the rows of others and the cosines of their activations, most alike first."""
-    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse import csr_array
 
     chosen = sorted({row for one in run.selected if (row := rows.of(one.feature)) is not None})
-    lengths = np.sqrt(np.asarray(csr_array(matrix.multiply(matrix)).sum(axis=0), dtype=np.float64)).ravel()
-    units = (matrix @ diags_array(1 / np.where(lengths > 0, lengths, 1))).tocsc()
+    squares = np.bincount(matrix.indices, matrix.data.astype(np.float64) ** 2, matrix.shape[1])
+    lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
+    units = csr_array((matrix.data / lengths[matrix.indices], matrix.indices, matrix.indptr), matrix.shape)
+    of_chosen = units[:, chosen].T.tocsr()
     found: dict[str, Any] = {}
     for start in range(0, len(chosen), TOGETHER):
         some = chosen[start : start + TOGETHER]
-        alike = (units[:, some].T @ units).toarray()
+        alike = (of_chosen[start : start + TOGETHER] @ units).toarray()
         alike[np.arange(len(some)), some] = 0
         for row, cosines in zip(some, alike, strict=True):
             near = _nearest(cosines, rows, row)

@@ -38,7 +38,7 @@
   saeviz.heatmapSwitch = (features, row, pictures) => {
     if (saeviz.live) return asked(features.name(row), pictures);
     if (!features.run.heatmaps?.includes(row)) return null;
-    return box("heat", "show where it fires", async (on) => {
+    return box("heat", "show where it fires, on the first pictures", async (on) => {
       clear(pictures);
       if (!on) return;
       for (const map of await need(`heatmaps/${row}`)) pictures.get(map.item)?.querySelector(".frame")?.append(drawn(map));
