@@ -135,12 +135,7 @@ class HtmlReport:
         notes = {} if is_live else notes_of(run, rows)
         if notes:
             data.write("notes", {"notes": notes})
-        matrix = None if is_live else activations_of(run, rows)
-        for blocks in (by_feature, by_image) if matrix is not None else ():
-            for name, block in blocks(matrix):
-                data.write(name, block)
-        if matrix is not None:
-            data.write("neighbours", neighbours_of(run, rows, matrix))
+        has_activations = not is_live and _write_activations(run, rows, data)
         mapped = []
         for row, maps in heatmaps_of(run, rows, 0 if is_live else options.heatmaps, context):
             data.write(f"heatmaps/{row}", maps)
@@ -153,10 +148,10 @@ class HtmlReport:
             "columns": heads,
             "top_images": options.top_images,
             "heatmaps": sorted(mapped),
-            "has_neighbours": matrix is not None,
+            "has_neighbours": has_activations,
             "has_notes": bool(notes),
-            "features_a_file": FEATURES_A_FILE if matrix is not None else None,
-            "images_a_file": IMAGES_A_FILE if matrix is not None else None,
+            "features_a_file": FEATURES_A_FILE if has_activations else None,
+            "images_a_file": IMAGES_A_FILE if has_activations else None,
             "intercepts": _intercepts(run),
             "live": is_live,
         }
@@ -169,6 +164,18 @@ VIEWER = ("viewer.css", *(f"{name}.js" for name in SCRIPTS))
 
 def _viewer_file(name: str) -> str:
     return files("saeviz_report.explorer").joinpath("viewer", name).read_text(encoding="utf-8")
+
+
+def _write_activations(run: saeviz.Run, rows: Rows, data: ContentFolder | SinglePage) -> bool:
+    """Write what fires on what, and neighbours; False if a run has too many activations to store them."""
+    matrix = activations_of(run, rows)
+    if matrix is None:
+        return False
+    for blocks in (by_feature, by_image):
+        for name, block in blocks(matrix):
+            data.write(name, block)
+    data.write("neighbours", neighbours_of(run, rows, matrix))
+    return True
 
 
 def _intercepts(run: saeviz.Run) -> list[tuple[str, float]]:
