@@ -8,9 +8,11 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import saeviz
 from saeviz.formats.rundir import RunDir
+from saeviz.serving.guard import Guard
 from saeviz.serving.live import look
 from saeviz.serving.live.predicted import Predictions
 from tests.live import FAKES, asking, picture_of
@@ -115,6 +117,20 @@ def test_what_is_no_picture_is_refused_in_one_sentence(client, body, status, sai
     assert answer.status_code == status
     assert said in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "http://localhost"}, 200),
+    ],
+)
+def test_only_pages_of_the_service_may_have_an_image_looked_at(client, headers, status):
+    guarded = TestClient(Guard(client.app, None, pages=True), base_url="http://localhost")
+    assert guarded.post("/api/look", content=picture_of("red"), headers=headers).status_code == status
 
 
 def test_a_look_writes_nothing(finished_once, client):

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from saeviz.serving.live.endpoint import Endpoint
 from tests.live import asking, picture_of
@@ -72,6 +75,13 @@ def test_answers_are_as_described(client, described, path):
         assert answer.headers["content-type"] == kind
         if "schema" in content:
             Draft202012Validator(content["schema"]).validate(answer.json())
+
+
+def test_below_a_path_it_says_so(client):
+    app = Starlette(routes=[Mount("/a", client.app)])
+    below = TestClient(app, base_url="http://localhost").get("/a/api/openapi.json").json()
+    assert below["servers"] == [{"url": "/a"}]
+    validate(below)
 
 
 def test_every_endpoint_is_asked_here(described):

@@ -18,14 +18,15 @@ anything, and what takes a file, is asked with POST or PUT and needs a header `O
 service. If the service has a token, every request needs it, too."""
 
 
-def description_of(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The description of these endpoints, OpenAPI 3.1."""
+def description_of(endpoints: Sequence[Endpoint], below: str = "") -> dict[str, Any]:
+    """The description of these endpoints, OpenAPI 3.1; they may lie `below` a path, as those of two runs do."""
     paths: dict[str, Any] = {}
     for one in endpoints:
         paths.setdefault(one.path, {})[one.method.lower()] = one.operation()
     return {
         "openapi": "3.1.0",
         "info": {"title": "saeviz serve", "version": version("saeviz"), "description": ABOUT},
+        "servers": [{"url": below or "/"}],
         "paths": paths,
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{}, {"token": []}],
@@ -35,8 +36,8 @@ def description_of(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 def with_description(endpoints: Sequence[Endpoint]) -> list[Route]:
     """The endpoints, and one that describes them all and itself."""
 
-    async def described(_: Request) -> Response:
-        return Json(description_of(everything))
+    async def described(request: Request) -> Response:
+        return Json(description_of(everything, request.scope.get("root_path", "")))
 
     own = Endpoint("/api/openapi.json", described, "This description.", answer={"type": "object"})
     everything = [*endpoints, own]
