@@ -113,6 +113,7 @@ def test_neighbours_are_listed_and_lead_to_their_cards(tab: Tab, run: saeviz.Run
 
 
 def test_a_figure_is_saved_as_svg_that_needs_no_page(tab: Tab, run: saeviz.Run) -> None:
+    tab.enter("kind", "[data-key=hue]")
     tab.run(SAVED)
     tab.click("SVG", "#card .saves button")
     name, kind, text = tab.run("window.saved")
@@ -123,6 +124,9 @@ def test_a_figure_is_saved_as_svg_that_needs_no_page(tab: Tab, run: saeviz.Run) 
     assert len(picture.findall(f"{svg}circle")) >= run.ratings_table.iloc[:, 0].notna().sum()
     assert not [one.tag for one in picture.iter() if {"class", "style"} & set(one.keys())]
     assert picture.find(f"{svg}rect").get("fill") == "#ffffff"
+    words = [one.text for one in picture.findall(f"{svg}text")]
+    assert words[-3:] == list(KINDS)
+    assert len({one.get("fill") for one in picture.findall(f"{svg}circle")} - {None}) >= 3
 
 
 def test_a_figure_is_saved_as_png_in_light_colours(browser: Any, page: Path, run: saeviz.Run) -> None:
