@@ -106,8 +106,9 @@
     const shown = points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
     if (!shown.length) return el("p", { class: "note" }, "No image has both values.");
     const [left, bottom, top, right] = [44, 34, 8, 8];
-    const xs = saeviz.extent(shown.map((point) => point.x));
-    const ys = saeviz.extent(shown.map((point) => point.y));
+    const padded = ([from, to]) => [from - 0.025 * (to - from), to + 0.025 * (to - from)]; // no point is cut by the edge
+    const ends = saeviz.extent(shown.map((point) => point.x));
+    const [xs, ys] = [padded(ends), padded(saeviz.extent(shown.map((point) => point.y)))];
     const px = (x) => left + ((x - xs[0]) / (xs[1] - xs[0] || 1)) * (width - left - right);
     const py = (y) => height - bottom - ((y - ys[0]) / (ys[1] - ys[0] || 1)) * (height - bottom - top);
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "points", role: "img", "aria-label": label });
@@ -130,7 +131,7 @@
     const line = saeviz.trend(shown);
     if (line) {
       const at = (x) => py(Math.min(ys[1], Math.max(ys[0], line.intercept + line.slope * x)));
-      picture.append(svg("line", { x1: px(xs[0]), x2: px(xs[1]), y1: at(xs[0]), y2: at(xs[1]), class: "trend" }));
+      picture.append(svg("line", { x1: px(ends[0]), x2: px(ends[1]), y1: at(ends[0]), y2: at(ends[1]), class: "trend" }));
     }
     return picture;
   };
