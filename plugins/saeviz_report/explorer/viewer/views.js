@@ -121,7 +121,7 @@
     const thumbs = el("span", { class: "thumbs" });
     saeviz.imagesOf(features, row).then((images) => images && thumbs.replaceChildren(...[...images.items.slice(0, 3)].map((item) => thumb(items, item)).filter(Boolean)));
     return el("div", { class: "row", role: "row", "aria-rowindex": place + 2 },
-      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, thumbs, el("span", {}, el("span", { class: "called" }, el("strong", {}, label ? said(label, 60) : "–"), saeviz.markSign(features, row)), el("span", { class: "id" }, said(features.name(row)), saeviz.noteOn(features, row).label ? [" · labeler: ", said(saeviz.labelersLabel(features, row) || "none", 60)] : null)))),
+      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, thumbs, el("span", {}, el("strong", {}, label ? said(label, 60) : "–"), el("span", { class: "called" }, el("span", { class: "id" }, said(features.name(row))), saeviz.markSign(features, row)), saeviz.noteOn(features, row).label ? el("span", { class: "was" }, "labeler: ", said(saeviz.labelersLabel(features, row) || "none", 60)) : null))),
       keys.map((key) => cell(features, columns, key, row)));
   }
 
