@@ -50,6 +50,7 @@ class Browser:
             close_fds=False,
             preexec_fn=hand_over,  # noqa: PLW1509 - the numbers of the descriptors are fixed
         )
+        self.process = self._process.pid
         os.close(to_child)
         os.close(from_child)
         self._replies = self._read_replies()

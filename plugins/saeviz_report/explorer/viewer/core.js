@@ -48,6 +48,9 @@ const saeviz = {};
     return waiting.get(name).promise;
   };
 
+  /** The data files that were asked for until now. */
+  saeviz.asked = () => [...waiting.keys()];
+
   /** The typed array that a column of numbers stands for. */
   saeviz.unpack = ({ kind, data }) => {
     if (Uint8Array.fromBase64) return new arrays[kind](Uint8Array.fromBase64(data).buffer); // browsers of 2025 and later
