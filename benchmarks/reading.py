@@ -44,15 +44,19 @@ print(saeviz.component("reporter", "html").write(saeviz.open_run(sys.argv[1])))
 
 
 def make_run(
-    folder: Path, spaces: Sequence[saeviz.FeatureSpace] = SPACES, n_images: int = N_IMAGES, n_active: int = 49
+    folder: Path,
+    spaces: Sequence[saeviz.FeatureSpace] = SPACES,
+    n_images: int = N_IMAGES,
+    n_active: int = 49,
+    n_pictures: int = PICTURES,
 ) -> Path:
     """The run directory, without a model or a run: tables, pictures, features of the images."""
     random = np.random.default_rng(0)
     ids = [f"picture-{number:04}.png" for number in range(n_images)]
     (folder / "pictures").mkdir()
     for number, item_id in enumerate(ids):
-        if number >= PICTURES:  # another name of one that is there
-            (folder / "pictures" / item_id).hardlink_to(folder / "pictures" / ids[number % PICTURES])
+        if number >= n_pictures:  # another name of one that is there
+            (folder / "pictures" / item_id).hardlink_to(folder / "pictures" / ids[number % n_pictures])
             continue
         pixels = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "pictures" / item_id)

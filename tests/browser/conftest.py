@@ -81,11 +81,15 @@ class Browser:
 
     def open_url(self, url: str, *, width: int = 1400, height: int = 1000, dark: bool = False) -> None:
         """Load a page and wait until it is there."""
+        self._go("about:blank")  # what the page before still asks for and says ends here
         self.messages.clear()
         self.requests.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self._go(url)
+
+    def _go(self, url: str) -> None:
         self.call("Page.navigate", url=url)
         self._wait(lambda got: got.get("method") == "Page.loadEventFired")
 

@@ -55,10 +55,8 @@
   const more = (features, items, word, found) => (found.length ? el("details", {}, el("summary", {}, `${word} (${number(found.length)})`), ranked(features, items, found)) : null);
 
   function tile(features, items, one) {
-    const thumbs = el("span", { class: "thumbs" });
     const row = features.row(one.feature);
-    if (row >= 0) saeviz.imagesOf(features, row).then((images) => images && thumbs.replaceChildren(...[...images.items.slice(0, 3)].map((item) => saeviz.small(items, item)).filter(Boolean)), () => null);
-    return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: one.feature }) }, thumbs, el("span", {}, el("strong", {}, one.label ? said(one.label, 60) : "not named"), el("span", { class: "id" }, said(one.feature), ` · fires on ${number(one.n_active)}`)), el("span", { class: "number" }, signed(one.r))));
+    return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: one.feature }) }, row >= 0 ? saeviz.thumbs(features, row) : null, el("span", {}, el("strong", {}, one.label ? said(one.label, 60) : "not named"), el("span", { class: "id" }, said(one.feature), ` · fires on ${number(one.n_active)}`)), el("span", { class: "number" }, signed(one.r))));
   }
 
   /** The neighbours of a feature, filled in when the host has answered; null where the page is not served. */

@@ -46,6 +46,27 @@
     const stored = items.thumbnails[item];
     return stored ? el("img", { src: saeviz.pictureAddress(stored[0]), width: stored[1], height: stored[2], alt: "", loading: "lazy", ...attributes }) : null;
   };
+
+  const wanted = new WeakMap(); // box -> what fills it
+  const insight = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      insight.unobserve(target);
+      wanted.get(target)();
+    }
+  }, { rootMargin: "100px" });
+
+  /** The small pictures of the images on which a feature fires most, loaded when they come into sight. */
+  saeviz.thumbs = (features, row, most = 3) => {
+    const box = el("span", { class: "thumbs" });
+    const show = async () => {
+      const [images, items] = await Promise.all([saeviz.imagesOf(features, row), need("items")]);
+      if (images) saeviz.fill(box, [...images.items.slice(0, most)].map((item) => saeviz.small(items, item)));
+    };
+    wanted.set(box, () => show().catch(() => null)); // what it is beside is there without
+    insight.observe(box);
+    return box;
+  };
   saeviz.pictureAddress = (file) => {
     const inside = document.querySelector('script[data-name="pictures"]');
     if (!inside) return `pictures/${file}`;
@@ -206,9 +227,7 @@
     if (!near?.rows.length) return null;
     const label = columns.get("label");
     const tile = (other, cosine) => {
-      const thumbs = el("span", { class: "thumbs" });
-      saeviz.imagesOf(features, other).then((images) => images && saeviz.fill(thumbs, [...images.items.slice(0, 3)].map((item) => saeviz.small(items, item))));
-      return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(other) }) }, thumbs, el("span", {}, el("strong", {}, label?.at(other) ? said(label.at(other), 60) : "not named"), el("span", { class: "id" }, said(features.name(other)))), el("span", { class: "number" }, saeviz.fixed(cosine))));
+      return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(other) }) }, saeviz.thumbs(features, other), el("span", {}, el("strong", {}, label?.at(other) ? said(label.at(other), 60) : "not named"), el("span", { class: "id" }, said(features.name(other)))), el("span", { class: "number" }, saeviz.fixed(cosine))));
     };
     return el("section", {}, el("h3", {}, "Features that fire on the same images"), el("p", { class: "note" }, "By the cosine of their activations over all images; of every space the most alike."),
       el("ul", { class: "tiles near" }, near.rows.map((other, i) => tile(other, near.cosines[i]))));

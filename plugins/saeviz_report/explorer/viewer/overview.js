@@ -86,7 +86,7 @@
     const shown = features.run.ratings.slice(0, STRONGEST).filter((rating) => features.isNumber(`r[${rating.name}]`));
     if (!shown.length) return null;
     const keys = shown.flatMap((rating) => [`r[${rating.name}]`, `significant[${rating.name}]`]);
-    const [columns, items] = await Promise.all([features.columns(["tier", "label", ...keys]), saeviz.need("items")]);
+    const columns = await features.columns(["tier", "label", ...keys]);
     const parts = [];
     for (const rating of shown) {
       const r = columns.get(`r[${rating.name}]`).values;
@@ -97,16 +97,15 @@
       rows.sort((a, b) => r[b] - r[a]);
       const [most, least] = [rows.filter((row) => r[row] > 0).slice(0, STRONGEST), rows.filter((row) => r[row] < 0).slice(-STRONGEST).reverse()];
       if (!most.length && !least.length) continue;
-      const side = async (word, list) => (list.length ? el("div", {}, el("h4", {}, word), await Promise.all(list.map((row) => tile(features, items, columns.get("label").at(row), r[row], row)))) : null);
-      parts.push(el("section", { class: "pair" }, el("h3", {}, said(rating.name, 80)), el("div", { class: "two" }, await side("Rated higher where these fire", most), await side("Rated lower where these fire", least))));
+      const side = (word, list) => (list.length ? el("div", {}, el("h4", {}, word), list.map((row) => tile(features, columns.get("label").at(row), r[row], row))) : null);
+      parts.push(el("section", { class: "pair" }, el("h3", {}, said(rating.name, 80)), el("div", { class: "two" }, side("Rated higher where these fire", most), side("Rated lower where these fire", least))));
     }
     return parts.length ? el("section", {}, el("h2", {}, "Strongest selected features"), parts) : null;
   }
 
-  async function tile(features, items, label, r, row) {
-    const images = await saeviz.imagesOf(features, row);
+  function tile(features, label, r, row) {
     return el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) },
-      el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 4)].map((item) => saeviz.small(items, item)) : null),
+      saeviz.thumbs(features, row, 4),
       el("span", {}, el("strong", {}, label ? said(label, 60) : "not named"), el("span", { class: "id" }, said(features.name(row)))), el("span", { class: `r ${r < 0 ? "minus" : "plus"}` }, signed(r)));
   }
 

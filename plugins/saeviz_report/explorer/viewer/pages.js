@@ -2,7 +2,7 @@
 "use strict";
 
 {
-  const { el, said, number, state, need } = saeviz;
+  const { el, said, number, state } = saeviz;
   const MOST_IN_ADDRESS = 400;
 
   // They live in the address, so that a link carries them.
@@ -100,7 +100,6 @@
     const name = known.includes(state.get("list")) ? state.get("list") : known[0];
     const rows = rowsOf(features, name);
     const columns = await features.columns(["label", "labelers_label", "mark", "note", "tier", ...features.run.ratings.map((rating) => `r[${rating.name}]`)]);
-    const items = await need("items");
     const rename = el("input", { value: name, "aria-label": "Name of the list", onchange: () => {
       const next = rename.value.trim().slice(0, 80);
       rename.setCustomValidity(next !== name && known.includes(next) ? "There is a list of this name already." : "");
@@ -117,15 +116,14 @@
         el("button", { type: "button", onclick: () => { held.delete(name); state.set({ [`list.${name}`]: "", list: "" }); } }, "Delete")),
       notices,
       held.has(name) ? el("p", { class: "note" }, `More than ${MOST_IN_ADDRESS} features do not fit into the address: this list is lost when the page is closed. Save it as CSV or JSON.`) : null,
-      el("ul", { class: "tiles" }, await Promise.all([...rows.slice(0, 300)].map(async (row) => {
-        const images = await saeviz.imagesOf(features, row);
+      el("ul", { class: "tiles" }, [...rows.slice(0, 300)].map((row) => {
         const remove = () => {
           const left = rows.filter((one) => one !== row);
           if (held.has(name)) held.set(name, left);
           state.set({ [`list.${name}`]: left.length > MOST_IN_ADDRESS ? "" : packList(features, left) });
           if (held.has(name)) anew();
         };
-        return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, el("span", { class: "thumbs" }, images ? [...images.items.slice(0, 3)].map((item) => saeviz.small(items, item)) : null), el("span", {}, el("strong", {}, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
-      })))];
+        return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, saeviz.thumbs(features, row), el("span", {}, el("strong", {}, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
+      }))];
   };
 }

@@ -118,9 +118,7 @@
       colour,
       large: (row) => (tier?.[row] ?? 0) > 0,
       describe: (row) => {
-        const thumbs = el("span", { class: "thumbs" });
-        Promise.all([saeviz.imagesOf(features, row), saeviz.need("items")]).then(([images, items]) => images && thumbs.replaceChildren(...[...images.items.slice(0, 2)].map((item) => saeviz.small(items, item)).filter(Boolean)));
-        return [thumbs, el("span", {}, el("strong", {}, label?.at(row) ? said(label.at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))];
+        return [saeviz.thumbs(features, row, 2), el("span", {}, el("strong", {}, label?.at(row) ? said(label.at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))];
       },
       onpick: (row) => state.set({ feature: features.name(row) }),
       onlasso: (chosen) => chosen.length && saeviz.openList(features, chosen),

@@ -269,7 +269,7 @@
         if (found >= 0) onpick(kept[found]);
       } else if (onlasso) {
         const around = drawn.map(([cx, cy]) => [fromX(cx), fromY(cy)]);
-        onlasso(Uint32Array.from([...kept.keys()].filter((i) => saeviz.inside(xs[i], ys[i], around)), (i) => kept[i]).sort());
+        onlasso(kept.filter((_, i) => saeviz.inside(xs[i], ys[i], around)).sort());
       }
       lines();
     });

@@ -7,10 +7,6 @@
   const TALLEST = 8e6; // pixels: browsers cut off what is taller than some ten million
   const AT_ONCE = 40; // rows that are elements
 
-  function thumb(items, item) {
-    return saeviz.small(items, item);
-  }
-
   // ---- all features ----
 
   /** The rows that fit the address, in its order. Made once for each state of filters and order. */
@@ -46,7 +42,7 @@
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
       el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys), sorting(features)),
-      saeviz.wordsPanel(features, items), plot, grid(features, items, rows, keys, columns)))];
+      saeviz.wordsPanel(features, items), plot, grid(features, rows, keys, columns)))];
   };
 
   /** The order by any column, shown or not. */
@@ -72,7 +68,7 @@
   }
 
   /** Only the rows in sight are elements; the height of the others is kept by the box they lie in. */
-  function grid(features, items, rows, keys, columns) {
+  function grid(features, rows, keys, columns) {
     const sort = state.get("sort", defaultSort(features));
     const head = (key, word, number) => {
       const on = sort.replace(/^-/, "") === key;
@@ -105,7 +101,7 @@
       for (let place = from; place < to; place++) {
         if (lines.has(place)) next = lines.get(place).nextSibling;
         else {
-          lines.set(place, line(features, items, keys, columns, rows[place], place));
+          lines.set(place, line(features, keys, columns, rows[place], place));
           body.insertBefore(lines.get(place), next);
         }
       }
@@ -116,12 +112,10 @@
     return box;
   }
 
-  function line(features, items, keys, columns, row, place) {
+  function line(features, keys, columns, row, place) {
     const label = columns.get("label")?.at(row);
-    const thumbs = el("span", { class: "thumbs" });
-    saeviz.imagesOf(features, row).then((images) => images && thumbs.replaceChildren(...[...images.items.slice(0, 3)].map((item) => thumb(items, item)).filter(Boolean)));
     return el("div", { class: "row", role: "row", "aria-rowindex": place + 2 },
-      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, thumbs, el("span", {}, el("strong", {}, label ? said(label, 60) : "–"), el("span", { class: "called" }, el("span", { class: "id" }, said(features.name(row))), saeviz.markSign(features, row)), saeviz.noteOn(features, row).label ? el("span", { class: "was" }, "labeler: ", said(saeviz.labelersLabel(features, row) || "none", 60)) : null))),
+      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, saeviz.thumbs(features, row), el("span", {}, el("strong", {}, label ? said(label, 60) : "–"), el("span", { class: "called" }, el("span", { class: "id" }, said(features.name(row))), saeviz.markSign(features, row)), saeviz.noteOn(features, row).label ? el("span", { class: "was" }, "labeler: ", said(saeviz.labelersLabel(features, row) || "none", 60)) : null))),
       keys.map((key) => cell(features, columns, key, row)));
   }
 
