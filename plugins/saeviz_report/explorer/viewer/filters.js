@@ -24,10 +24,10 @@
   saeviz.title = (key) => {
     if (named.has(key)) return named.get(key);
     const rating = key.match(/^(.*?)\[(.*)\]$/s);
-    if (!rating) return key.replaceAll("_", " ");
+    if (!rating) return saeviz.plainly(key.replaceAll("_", " "), 80);
     const of = saeviz.plainly(rating[2], 40);
     if (rating[1] === "r") return of;
-    return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${rating[1].replaceAll("_", " ")} ${of}`;
+    return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${saeviz.plainly(rating[1].replaceAll("_", " "), 80)} ${of}`;
   };
 
   const isFilter = (key) => /^[fr]\.|^q$|^space$/.test(key);
