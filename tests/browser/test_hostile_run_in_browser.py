@@ -47,7 +47,8 @@ class Hostile(saeviz.Run):
 
 
 WIDER = """document.documentElement.scrollWidth <= innerWidth ? [] : [location.hash.slice(0, 80),
-  ...[...document.querySelectorAll('main *, dialog[open] *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1)
+  ...[...document.querySelectorAll('main *, dialog[open] *')]
+    .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
     .slice(0, 4).map(one => one.outerHTML.slice(0, 90))]"""
 """What does not fit into the window, if anything makes the page wider."""
 
