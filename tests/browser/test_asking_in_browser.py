@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import saeviz
-from tests.browser.test_live_in_browser import UNTIL, opened, quiet
+from tests.browser.tab import until
+from tests.browser.test_live_in_browser import opened, quiet
 from tests.conftest import FAKE_RUN, FAKES
 from tests.live import picture_of
 from tests.service import Served
@@ -47,9 +48,9 @@ def give(browser: Any, data: bytes, name: str = "mine.png") -> None:
 def test_an_image_of_ones_own(browser: Any, served: Served, how: dict[str, Any]) -> None:
     browser.open_url("about:blank", **how)
     browser.open_url(f"{served.url}/#view=look", **how)
-    browser.run(UNTIL % "document.getElementById('own-file')")
+    until(browser, "document.getElementById('own-file')")
     give(browser, picture_of("red"), "<img src=x onerror=alert(1)>.png")
-    browser.run(UNTIL % "document.querySelector('.fires .heat')")
+    until(browser, "document.querySelector('.fires .heat')")
     text = browser.run(TEXT)
     assert "<img src=x onerror=alert(1)>.png" in text, "as text"
     assert "48 pixels" in text
@@ -58,14 +59,14 @@ def test_an_image_of_ones_own(browser: Any, served: Served, how: dict[str, Any])
     assert browser.run("document.querySelectorAll('.looked > section:last-child .picture').length") == 12
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     browser.run("document.querySelector('.fires').click()")
-    browser.run(UNTIL % "document.getElementById('card').open")
+    until(browser, "document.getElementById('card').open")
     quiet(browser, served)
 
 
 def test_what_is_no_image_is_said_in_a_sentence(browser: Any, served: Served) -> None:
     opened(browser, served, "view=look")
     give(browser, b"%!PS")
-    browser.run(UNTIL % "document.querySelector('.looked [role=alert]')")
+    until(browser, "document.querySelector('.looked [role=alert]')")
     assert "not in a supported image format" in browser.run(TEXT)
 
 
@@ -73,20 +74,20 @@ def test_words_find_features_and_stay_in_the_address(browser: Any, served: Serve
     opened(browser, served, "view=features")
     browser.run("document.getElementById('words').value = 'something blue & “green”'")
     browser.run("document.querySelector('form.words').requestSubmit()")
-    browser.run(UNTIL % "document.querySelector('.by-words .tile')")
+    until(browser, "document.querySelector('.by-words .tile')")
     assert "like “something blue & “green””" in browser.run(TEXT)
     assert "words=something" in browser.run("location.hash")
     quiet(browser, served)
     browser.reload()
-    browser.run(UNTIL % "document.querySelector('.by-words .tile')")
+    until(browser, "document.querySelector('.by-words .tile')")
     browser.run("[...document.querySelectorAll('form.words button')].at(-1).click()")
-    browser.run(UNTIL % "!document.querySelector('.by-words .tile')")
+    until(browser, "!document.querySelector('.by-words .tile')")
     assert "words" not in browser.run("location.hash")
 
 
 def test_a_card_has_neighbours_in_all_spaces(browser: Any, served: Served) -> None:
     opened(browser, served, "feature=layer1.cls/0")
-    browser.run(UNTIL % "document.querySelector('.neighbours .near')")
+    until(browser, "document.querySelector('.neighbours .near')")
     text = browser.run("document.querySelector('.neighbours').innerText")
     assert "In layer2.cls, on the same images" in text
     assert "does not show its decoder" in text
@@ -100,7 +101,7 @@ def test_pointing_at_a_place_by_mouse_and_by_keyboard(browser: Any, served: Serv
         "document.querySelector('.aim').dispatchEvent("
         "new MouseEvent('click', {detail: 1, bubbles: true, cancelable: true, clientX: 0, clientY: 0}))"
     )
-    browser.run(UNTIL % "document.querySelector('.pointed .near')")
+    until(browser, "document.querySelector('.pointed .near')")
     before = browser.run("document.querySelector('.mark-patch').style.left")
     assert "view=image" in browser.run("location.hash"), "the picture was not followed"
     for _ in range(6):
@@ -108,5 +109,5 @@ def test_pointing_at_a_place_by_mouse_and_by_keyboard(browser: Any, served: Serv
             "document.querySelector('.aim').dispatchEvent("
             "new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, cancelable: true}))"
         )
-    browser.run(UNTIL % f"document.querySelector('.mark-patch').style.left !== {before!r}")
+    until(browser, f"document.querySelector('.mark-patch').style.left !== {before!r}")
     quiet(browser, served)

@@ -17,8 +17,8 @@ from PIL import Image
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_by_keyboard import press
-from tests.browser.test_report_in_browser import CARD, HOSTILE, Tab
+from tests.browser.tab import CARD, Tab, press
+from tests.browser.test_report_in_browser import HOSTILE
 from tests.conftest import FAKE_RUN
 
 KINDS = ("animal", "object", "person")

@@ -13,7 +13,7 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import COUNT, DRAWN, NAMES, NO_WEBGL, Tab
+from tests.browser.tab import COUNT, DRAWN, NAMES, NO_WEBGL, Tab
 from tests.conftest import FAKE_RUN
 
 SVG = "{http://www.w3.org/2000/svg}"

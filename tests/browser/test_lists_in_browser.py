@@ -12,7 +12,7 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import Tab
+from tests.browser.tab import Tab
 from tests.conftest import FAKE_RUN
 
 pytestmark = pytest.mark.slow

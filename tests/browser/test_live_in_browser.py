@@ -8,16 +8,10 @@ from typing import Any
 import pytest
 
 import saeviz
-from tests.browser.test_report_in_browser import OF_THE_GRAPHICS, SETTLED
+from tests.browser.tab import SETTLED, messages_of, until
 from tests.conftest import FAKE_RUN, FAKES
 from tests.service import Served
-from tests.waiting import PATIENCE
 
-UNTIL = f"""new Promise((done, failed) => {{
-  const look = () => (%s) ? done(true) : setTimeout(look, 20);
-  setTimeout(() => failed(new Error(document.body.innerText)), {1000 * PATIENCE});
-  look();
-}})"""
 LOADED = "[...document.querySelectorAll('%s img')].some(one => one.complete && one.naturalWidth > 0)"
 
 
@@ -44,7 +38,7 @@ def opened(browser: Any, served: Served, address: str) -> Any:
 
 def quiet(browser: Any, served: Served) -> None:
     """Nothing on the console, and no other host is asked."""
-    assert [text for text in browser.messages if not any(word in text for word in OF_THE_GRAPHICS)] == []
+    assert messages_of(browser) == []
     asked = [url for url in browser.requests if not url.startswith(("data:", "blob:", "about:"))]
     assert asked
     assert all(url.startswith(f"{served.url}/") for url in asked)
@@ -62,11 +56,11 @@ def test_a_card_of_any_feature_has_pictures_and_shows_where_it_fires(
     browser: Any, served: Served, run: saeviz.Run
 ) -> None:
     opened(browser, served, f"feature={active(run)}")
-    assert browser.run(UNTIL % (LOADED % "#card .picture"))
+    until(browser, LOADED % "#card .picture")
     assert "There are no" not in browser.run("document.body.innerText")
     for box in ("heat", "fine"):
         browser.run(f"document.getElementById('{box}').click()")
-        browser.run(UNTIL % "document.querySelectorAll('#card .heat').length > 0")
+        until(browser, "document.querySelectorAll('#card .heat').length > 0")
     browser.run("document.getElementById('heat').click()")
     assert browser.run("document.querySelectorAll('#card .heat').length") == 0
     quiet(browser, served)
@@ -77,7 +71,7 @@ def test_an_image_has_its_features_and_those_like_it(browser: Any, served: Serve
     text = browser.run("document.getElementById('main').innerText")
     assert "features fire on it" in text
     assert "Most similar images" in text
-    assert browser.run(UNTIL % (LOADED % ".large"))
+    until(browser, LOADED % ".large")
     quiet(browser, served)
 
 

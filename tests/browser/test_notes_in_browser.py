@@ -12,19 +12,13 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import CARD, NAMES, SETTLED
+from tests.browser.tab import CARD, NAMES, SETTLED, until
 from tests.conftest import FAKE_RUN, FAKES
 from tests.service import Served
-from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 TABLE = "view=features&plot=none&f.tier=1%7C2%7C3"
 PRESS = "new KeyboardEvent('keydown', {key: %s, bubbles: true, cancelable: true})"
-UNTIL = """new Promise((done, failed) => {
-  const look = () => setTimeout(() => (CONDITION) ? done() : look(), 30);
-  setTimeout(() => failed(new Error(document.body.innerText)), PATIENCE);
-  look();
-})""".replace("PATIENCE", str(1000 * PATIENCE))
 
 
 class Page:
@@ -40,7 +34,7 @@ class Page:
         self.browser.run(SETTLED)
 
     def until(self, condition: str) -> None:
-        self.browser.run(UNTIL.replace("CONDITION", condition))
+        until(self.browser, condition)
 
     def press(self, key: str, on: str = "#card .notes button") -> None:
         self.browser.run(f"document.querySelector({json.dumps(on)}).dispatchEvent({PRESS % json.dumps(key)})")

@@ -13,7 +13,7 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import CARD, SETTLED, Tab
+from tests.browser.tab import CARD, SETTLED, Tab
 from tests.plugins.report.page import CLS, FakeRun, judge, make_run
 from tests.plugins.report.test_report_features import hold_out
 from tests.plugins.report.test_report_summary import RELIABILITY, prediction

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 import saeviz
+from tests.browser.tab import SETTLED, until
 from tests.browser.test_comparison_in_browser import made
-from tests.browser.test_notes_in_browser import UNTIL
-from tests.browser.test_report_in_browser import SETTLED
 from tests.conftest import FAKES
 from tests.service import Served
 
@@ -30,10 +29,6 @@ def served(runs: tuple[saeviz.Run, saeviz.Run]) -> Iterator[Served]:
     served = Served(*(run.dir for run in runs), "--plugins", FAKES, token=None)
     yield served
     assert "Traceback" not in served.stop()
-
-
-def until(browser: Any, condition: str) -> None:
-    browser.run(UNTIL.replace("CONDITION", condition))
 
 
 @pytest.mark.parametrize(("width", "height", "dark"), [(1280, 900, False), (390, 844, True)])

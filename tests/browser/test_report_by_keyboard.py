@@ -12,10 +12,9 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import ANY_WEBGL, CARD, DRAWN, NAMES, ZOOM_OUT, Tab
+from tests.browser.tab import ANY_WEBGL, CARD, DRAWN, NAMES, ZOOM_OUT, Tab, press
 from tests.conftest import FAKE_RUN
 
-CODES = {"ArrowRight": 39, "Escape": 27, "Tab": 9, "Enter": 13}
 FOCUSED = "document.activeElement.textContent"
 
 
@@ -29,14 +28,6 @@ def page(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def tab(browser: Any, page: Path) -> Tab:
     return Tab(browser, page)
-
-
-def press(tab: Tab, key: str) -> None:
-    code = {"key": key, "code": key, "windowsVirtualKeyCode": CODES[key]}
-    text = {"text": "\r"} if key == "Enter" else {}
-    tab.browser.call("Input.dispatchKeyEvent", type="keyDown", **code, **text)
-    tab.browser.call("Input.dispatchKeyEvent", type="keyUp", **code)
-    tab.wait(30)
 
 
 def test_a_card_is_opened_turned_over_and_left_by_keyboard_and_the_focus_returns(tab: Tab) -> None:

@@ -13,8 +13,7 @@ import saeviz
 from benchmarks.reading import SPACES, make_run
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_by_keyboard import press
-from tests.browser.test_report_in_browser import CARD, COUNT, DRAWN, NAMES, PAINTED, SETTLED, Tab
+from tests.browser.tab import CARD, COUNT, DRAWN, NAMES, PAINTED, SETTLED, Tab, press
 from tests.service import Served
 
 pytestmark = pytest.mark.slow
