@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.stats import pearsonr
 
 import saeviz
 from saeviz_report import HtmlOptions
@@ -91,6 +92,27 @@ def test_r_within_each_group_is_that_of_its_images(tab: Tab, run: saeviz.Run) ->
         if (active[own] > 0).any():
             expected = np.corrcoef(active[own], values[own])[0, 1]
             assert float(row[3].replace("\N{MINUS SIGN}", "-")) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [([0, 1, 2, 3, 4], [0.1] * 5), ([0.7] * 3, [1, 2, 4]), ([0, 0, 0], [0.3] * 3), ([0.1] * 6, [1e12, 1, 2, 3, 4, 5])],
+)
+def test_what_does_not_vary_within_a_group_has_no_r(tab: Tab, x: list[float], y: list[float]) -> None:
+    points = [{"x": one, "y": other} for one, other in zip(x, y, strict=True)]
+    assert tab.run(f"saeviz.pearson({points})") is None
+
+
+def test_r_within_a_group_has_the_interval_of_scipy_and_none_where_it_is_1(tab: Tab) -> None:
+    generator = np.random.default_rng(4)
+    x, y = generator.random(11).tolist(), (1e12 + generator.random(11)).tolist()
+    found = tab.run(f"saeviz.pearson({[{'x': one, 'y': other} for one, other in zip(x, y, strict=True)]})")
+    expected = pearsonr(x, np.array(y) - 1e12)
+    bounds = expected.confidence_interval()
+    assert [found[name] for name in ("r", "low", "high")] == pytest.approx([expected.statistic, *bounds], abs=1e-6)
+
+    alone = [{"x": one, "y": one} for one in (0, 0, 0, 0, 1)]
+    assert tab.run(f"(({{ r, low }}) => [r > 0.999999, Number.isNaN(low)])(saeviz.pearson({alone}))") == [True, True]
 
 
 def test_colours_by_a_column_with_markup_show_it_as_text(tab: Tab) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,36 @@ def test_the_page_of_an_image_has_its_ratings_what_was_predicted_and_what_is_lef
     assert as_number(row[-1]) == pytest.approx(numbers[f"residual.{rating}"], abs=0.006)
     tab.run("document.querySelector('.large .picture').click()")
     assert tab.run("document.getElementById('enlarged').open")
+
+
+class WithOdds(saeviz.Run):
+    """The run with models of a rating of 0 and 1 and one of 1 and 2; one image took no part in fitting."""
+
+    values = ((0.0, 1.0), (1.0, 2.0))
+
+    @property
+    def ratings_table(self) -> pd.DataFrame:
+        table = super().ratings_table.copy()
+        for name, pair in zip(self.ratings[:2], self.values, strict=True):
+            table[name] = [pair[place % 2] for place in range(len(table))]
+        return table
+
+    @property
+    def images_table(self) -> pd.DataFrame:
+        table = super().images_table.copy()
+        table.loc[self.items[5].item_id, f"predicted.{self.ratings[0]}"] = np.nan
+        return table
+
+
+def test_only_a_rating_of_0_and_1_is_in_log_odds_and_it_says_who_was_fitted(
+    browser: Any, run: saeviz.Run, tmp_path: Path
+) -> None:
+    other = saeviz.open_run(shutil.copytree(run.dir, tmp_path / "run"), plugins=["module:saeviz.testing.fakes"])
+    other.__class__ = WithOdds
+    tab = Tab(browser, HtmlReport(HtmlOptions(), saeviz.Context()).write(other))
+    told = "document.querySelector('.added').parentElement.innerText"
+    for image, part in ((5, "but not to this one"), (6, "this one among them")):
+        tab.go(f"view=image&image={run.items[image].item_id}&against={run.ratings[0]}")
+        assert f"fitted to {N - 1} images, {part}; in log odds" in tab.run(told)
+    tab.go(f"view=image&image={run.items[5].item_id}&against={run.ratings[1]}")
+    assert f"fitted to {N} images, this one among them: " in tab.run(told)

@@ -12,13 +12,22 @@ from saeviz.toolkit.packed import fewest_bytes, packed
 
 SMALLEST_SINGLE = 1e-30
 """Numbers nearer to zero than this, such as very small p, are written in double precision."""
+WIDEST_SINGLE = 1e3
+"""So many times as large as they differ from each other, numbers such as dates are, too."""
 
 
 def numbers(values: npt.NDArray[Any]) -> dict[str, str]:
-    """A column of numbers, NaN where one is missing, in the fewest bytes that keep seven digits of each."""
+    """A column of numbers, NaN where one is missing, in the fewest bytes that keep seven digits of each.
+
+    Differences between them keep four digits.
+    """
     column = np.asarray(values, dtype=np.float64)
-    sizes = np.abs(column[np.isfinite(column) & (column != 0)])
+    known = column[np.isfinite(column)]
+    sizes = np.abs(known[known != 0])
     is_single = not len(sizes) or (sizes.min() >= SMALLEST_SINGLE and sizes.max() < 1e38)
+    if is_single and len(sizes):
+        spread = known.max() - known.min()
+        is_single = spread == 0 or bool(sizes.max() <= WIDEST_SINGLE * spread)
     return packed(column.astype(np.float32) if is_single else column)
 
 

@@ -198,6 +198,12 @@ def test_numbers_read_back(values):
     np.testing.assert_allclose(unpack(numbers(np.array(values))), values, rtol=1e-7)
 
 
+@pytest.mark.parametrize("offset", [1e12, 1.7e9, -1e6])
+def test_differences_between_large_numbers_read_back(offset):
+    values = np.array([1.0, 2.0, 4.5, np.nan]) + offset
+    np.testing.assert_allclose(unpack(numbers(values)) - offset, [1, 2, 4.5, np.nan], rtol=1e-3)
+
+
 def test_texts_read_back_however_many_there_are():
     words = [str(number % 300) for number in range(1000)] + ["", "<script>", "\u202e"]
     assert unpack(texts(words)) == words

@@ -83,10 +83,19 @@
     return el("span", { class: "track", "aria-hidden": "true" }, amount);
   }
 
+  /** The images to which the model of a rating was fitted: those that have a prediction, from the others among them. */
+  function fitted(items, name) {
+    const of = (pairs, key) => saeviz.column(pairs.find(([one]) => one === key)[1]);
+    const [rated, predicted] = [of(items.ratings, name), of(items.numbers, `predicted.${name}`)];
+    const has = (item) => Number.isFinite(predicted.at(item));
+    return { has, values: items.ids.map((_, item) => item).filter(has).map((item) => rated.at(item)) };
+  }
+
   /** How much each feature adds to the rating that the ridge model predicts: its activation times its weight. */
   function added(features, items, item, columns, { items: rows, values }) {
     const intercepts = new Map(features.run.intercepts ?? []);
-    const names = features.run.ratings.map((rating) => rating.name).filter((name) => columns.has(`ridge_weight[${name}]`) && intercepts.has(name));
+    const known = new Set(items.numbers.map(([name]) => name));
+    const names = features.run.ratings.map((rating) => rating.name).filter((name) => columns.has(`ridge_weight[${name}]`) && intercepts.has(name) && known.has(`predicted.${name}`));
     if (!names.length) return null;
     const name = names.includes(state.get("against")) ? state.get("against") : names[0];
     const weight = columns.get(`ridge_weight[${name}]`);
@@ -98,9 +107,10 @@
     const largest = Math.max(...shown.map(([, part]) => Math.abs(part)), Math.abs(rest), 1e-12);
     const line = (what, part) => el("li", {}, what, bar(part / largest, true), el("span", { class: "number" }, signed(part, 3)));
     const choose = el("select", { "aria-label": "Rating", "data-key": "against", onchange: () => state.set({ against: choose.value }, { replace: true }) }, names.map((one) => el("option", { value: one, selected: one === name }, saeviz.plainly(one, 60))));
-    const is_binary = new Set([...saeviz.column(items.ratings.find(([one]) => one === name)[1]).values].filter(Number.isFinite)).size === 2;
+    const fit = fitted(items, name);
+    const is_binary = fit.values.length > 0 && fit.values.every((value) => value === 0 || value === 1);
     return el("section", {}, el("h3", {}, "What features add to the predicted rating"), el("div", { class: "bar" }, choose),
-      el("p", { class: "note" }, `A ridge model of all features, fitted to all images, this one among them${is_binary ? "; in log odds" : ""}: ${number(intercepts.get(name), 2)} where no feature fires, ${signed(sum(parts))} by the ${number(parts.length)} features that fire here, ${number(intercepts.get(name) + sum(parts), 2)} in all. Of each the activation times its weight.`),
+      el("p", { class: "note" }, `A ridge model of all features, fitted to ${number(fit.values.length)} images, ${fit.has(item) ? "this one among them" : "but not to this one"}${is_binary ? "; in log odds" : ""}: ${number(intercepts.get(name), 2)} where no feature fires, ${signed(sum(parts))} by the ${number(parts.length)} features that fire here, ${number(intercepts.get(name) + sum(parts), 2)} in all. Of each the activation times its weight.`),
       el("ol", { class: "fired added" }, shown.map(([row, part]) => line(link(features, columns, row), part)), parts.length > shown.length ? line(`${number(parts.length - shown.length)} others together`, rest) : null));
   }
 

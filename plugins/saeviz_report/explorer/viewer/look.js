@@ -78,7 +78,7 @@
     return el("section", {}, el("h3", {}, "Predicted ratings"),
       poor.length ? el("p", { class: "warnings" }, `Features predict hardly anything of ${poor.join(", ")}: take ${poor.length === 1 ? "this number" : "these numbers"} for no more than the mean.`) : null,
       saeviz.wide("Predicted ratings", el("table", { class: "plain" }, el("thead", {}, el("tr", {}, ["Rating", "Predicted", "Higher than", "R²", "What adds most"].map((word, i) => el("th", { scope: "col", class: i > 0 && i < 4 ? "number" : "" }, word)))), el("tbody", {}, rows))),
-      el("p", { class: "note" }, "A ridge model of all features, fitted to the run's images. Higher than: the share of these with a lower prediction. R²: how good the model is on images that took no part in fitting; yours may differ more from them."));
+      el("p", { class: "note" }, `A ridge model of all features, fitted to the run's images. ${found.ratings.some((one) => one.binary) ? "Of a rating of 0 and 1 the chance of a 1 is predicted; what features add to it is in log odds. " : ""}Higher than: the share of these with a lower prediction. R²: how good the model is on images that took no part in fitting; yours may differ more from them.`));
   }
 
   /** The features of a space: the picture once for each that has a place in it, then the others. */

@@ -7,6 +7,8 @@
   const NUMBERS = /r$|^q$|^r of|interval|Images|Active/; // heads of columns of numbers
   const RANK_BISERIAL = "rank-biserial r"; // twice the area under the ROC curve, less 1
   const FEWEST = 4; // images from which an interval of r can be told
+  const EXACT = 1 - 1e-12; // from this size on r is 1, and Fisher's z infinite
+  const RARE = 50; // active images from which on such intervals are about as wide as they should be
 
   /** `r` and 95 % interval with q and all that is known beside it, per rating and kind of correlation. */
   saeviz.relations = (features, columns, row) => {
@@ -62,9 +64,11 @@
     }));
   };
 
-  /** Pearson's r of pairs with its 95 % interval by Fisher's z; null where one of the two does not vary. */
+  /** Pearson's r of pairs with its 95 % interval by Fisher's z, NaN if r is 1; null where one of the two does not vary. */
   saeviz.pearson = (points) => {
     const n = points.length;
+    const varies = (of) => points.some((point) => of(point) !== of(points[0])); // sums of squares are seldom exactly 0
+    if (!varies((point) => point.x) || !varies((point) => point.y)) return null;
     const mean = (of) => points.reduce((sum, point) => sum + of(point), 0) / n;
     const [mx, my] = [mean((point) => point.x), mean((point) => point.y)];
     let [xx, yy, xy] = [0, 0, 0];
@@ -75,8 +79,8 @@
     }
     if (!(xx > 0 && yy > 0)) return null;
     const r = Math.max(-1, Math.min(1, xy / Math.sqrt(xx * yy)));
-    const [z, half] = [Math.atanh(r), 1.96 / Math.sqrt(n - 3)];
-    return { r, n, low: n >= FEWEST ? Math.tanh(z - half) : NaN, high: n >= FEWEST ? Math.tanh(z + half) : NaN };
+    const [z, half] = n >= FEWEST && Math.abs(r) < EXACT ? [Math.atanh(r), 1.959964 / Math.sqrt(n - 3)] : [NaN, NaN];
+    return { r, n, low: Math.tanh(z - half), high: Math.tanh(z + half) };
   };
 
   /** A rating against the activation, coloured by group or category, with r within each. */
@@ -104,7 +108,7 @@
     const found = words.map((word) => [word, points.filter((point) => point.group === word)]).map(([word, own]) => [word, own.length, own.filter((point) => point.x > 0).length, own.length > 1 ? saeviz.pearson(own) : null]);
     return [table(`r within each ${by}`, [saeviz.plainly(by, 40), "Images", "Active", "Pearson's r", "95 % interval"], found.map(([word, n, active, r]) => el("tr", {},
       el("th", { scope: "row" }, saeviz.swatch(colours(word)), said(word, 60)), el("td", { class: "number" }, number(n)), el("td", { class: "number" }, number(active)), el("td", { class: "number" }, signed(r?.r)), interval(r?.low ?? NaN, r?.high)))),
-      el("p", { class: "note" }, "Intervals by Fisher's z, which takes images as independent.")];
+      el("p", { class: "note" }, `Intervals by Fisher's z, which takes images as independent. They are too narrow where the feature fires on fewer than ${RARE}.`)];
   }
 
   saeviz.swatch = (colour) => {
