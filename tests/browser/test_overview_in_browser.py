@@ -132,6 +132,19 @@ def test_a_name_that_fails_is_struck_out_with_its_figures_and_images(tab: Tab) -
         assert part in text
     judged = tab.run("[...document.querySelectorAll('#card details')].map(one => one.innerText)")
     assert any("The 24 images on which the name was judged" in one for one in judged)
+    tab.go("view=features&plot=none")
+    names = tab.run(
+        "[...document.querySelectorAll('.rows .doubtful')].map(one => one.parentElement.querySelector('.id').innerText)"
+    )
+    assert names == [str(CLS.feature(7))]
+
+
+def test_a_card_has_p_and_what_the_held_out_images_say(tab: Tab) -> None:
+    tab.go(f"view=features&plot=none&feature={CLS.feature(7)}")
+    heads, beauty, *_ = tab.run(CELLS % '#card [aria-label="Correlations with ratings"]')
+    found = dict(zip(heads, beauty, strict=True))
+    assert (found["its q"], found["its images"]) == ("0.02", "5")
+    assert {"p", "q", "Images"} <= set(heads)
 
 
 @pytest.mark.parametrize("dark", [False, True])

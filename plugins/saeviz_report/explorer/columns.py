@@ -18,6 +18,8 @@ from saeviz_report.rows import ranked
 if TYPE_CHECKING:
     import pandas as pd
 
+_STABILITIES = ("selection_stability", "tier_stability")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -92,13 +94,17 @@ def _of_table(table: pd.DataFrame, rows: Rows, rating: str | None) -> Iterator[C
 
 
 def _of_selection(run: saeviz.Run, method: Method, rows: Rows) -> Iterator[Column]:
-    """Tier (0 where not selected), rank, and what is said of the label."""
+    """Tier (0 where not selected), rank, how stable both are if the run knows, and what is said of the label."""
     tier, rank = np.zeros(rows.n, np.uint8), np.full(rows.n, np.nan)
+    stability = {name: np.full(rows.n, np.nan) for name in _STABILITIES}
     for place, chosen in enumerate(ranked(run, method), start=1):
         if (row := rows.of(chosen.feature)) is not None:
             tier[row], rank[row] = min(max(chosen.tier, 0), 255), place
+            for name, values in stability.items():
+                values[row] = getattr(chosen, name)
     yield Column("tier", None, packed(tier))
     yield Column("rank", None, numbers(rank))
+    yield from (Column(name, None, numbers(found)) for name, found in stability.items() if np.isfinite(found).any())
     labels = np.full(rows.n, "", dtype=object)
     confidence = np.full(rows.n, np.nan)
     for feature, label in run.labels.items():

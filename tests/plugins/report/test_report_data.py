@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,18 @@ def test_selection_and_names(run, folder):
         assert (tier[row], label[row]) == (chosen.tier, run.labels[chosen.feature].label)
         assert content(folder, "labels")[str(row)]["reason"] == chosen.reason
     assert np.isnan(rank[tier == 0]).all()
+
+
+def test_how_stable_the_selection_is_where_it_is_known(run, folder, tmp_path):
+    assert "selection_stability" not in Report(folder).columns()
+    first, *others = run.selected
+    known = copy.copy(run)
+    known.__dict__["selected"] = [replace(first, selection_stability=0.75, tier_stability=0.5), *others]
+    HtmlReport(HtmlOptions(), saeviz.Context()).write_viewer(known, tmp_path)
+    row = Report(tmp_path).row(first.feature)
+    assert column(tmp_path, "selection_stability")[row] == 0.75
+    assert column(tmp_path, "tier_stability")[row] == 0.5
+    assert np.isfinite(column(tmp_path, "tier_stability")).sum() == 1
 
 
 class WithRaters(saeviz.Run):

@@ -97,7 +97,7 @@
     const close = () => state.set({ feature: "" });
     const parts = [
       el("header", {},
-        el("div", {}, el("h2", { id: "card-title", class: card.judgement?.verdict === "fails" && !byHand ? "doubtful" : "" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
+        el("div", {}, el("h2", { id: "card-title", class: saeviz.isDoubtful(features, row, columns) ? "doubtful" : "" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
         el("div", { class: "buttons" },
           el("button", { type: "button", title: "Previous (left arrow)", disabled: place <= 0, onclick: () => move(-1) }, "←"),
           el("button", { type: "button", title: "Next (right arrow)", disabled: place < 0 || place >= order.length - 1, onclick: () => move(1) }, "→"),
@@ -107,14 +107,15 @@
       card.description ? el("p", { class: "description" }, said(card.description)) : null,
       card.elements ? el("p", { class: "note" }, "Visual elements: ", card.elements.map((element, i) => [i ? ", " : "", said(element, 200)])) : null,
       card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
-      card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason)) : null,
+      card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason), again(at)) : null,
       judgement(card.judgement),
-      images ? pictures(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the report to store them."),
+      images ? most(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the report to store them."),
       saeviz.relations(features, columns, row),
       (card.differences ?? []).map(([rating, words]) => el("p", { class: "note" }, "The relation with ", said(rating, 80), " differs: ", said(words, 500), ".")),
       at("n_active") < features.run.caveat?.below ? el("p", { class: "note" }, `${features.run.caveat.text}.`) : null,
       saeviz.labelRatings(card.predicts),
       images ? el("div", { class: "two" }, saeviz.against(features, items, images), activity(items, images, features, row, at)) : null,
+      images ? range(features, items, images) : null,
       judged(items, card.judged),
       saeviz.neighbours(name) ?? alike(features, items, columns, near),
       together(features, columns, row),
@@ -147,6 +148,16 @@
     };
   };
 
+  /** How often the feature is selected again where there are only half of the images. */
+  function again(at) {
+    const [chosen, tier] = ["selection_stability", "tier_stability"].map(at);
+    if (!Number.isFinite(chosen)) return "";
+    return `. Random halves of the images select it again in ${number(100 * chosen, 0)} % of cases, into the same tier in ${number(100 * tier, 0)} %.`;
+  }
+
+  /** Whether the judge says that the name does not fit; a label by hand was not judged. */
+  saeviz.isDoubtful = (features, row, columns) => columns.get("verdict")?.at(row) === "fails" && saeviz.noteOn(features, row).label === "";
+
   function verdict(word, found, hidden = false) {
     if (!word) return null;
     const broad = word === "confirmed" && found?.n_hard && found.hard_specificity < BROAD;
@@ -171,27 +182,31 @@
       kinds.map(([kind, word]) => [word, shown.filter((one) => one[1] === kind)]).filter(([, own]) => own.length).map(([word, own]) => el("div", { class: "bands" }, el("div", {}, el("h4", {}, word), strip(items, own.map(([item]) => item), (i) => (own[i].at(-1) === null ? "not judged" : number(own[i].at(-1), 2)))))));
   }
 
-  function pictures(features, row, items, { items: where, values }) {
+  function most(features, row, items, { items: where, values }) {
     if (!where.length) return el("p", { class: "note" }, "This feature fires on no image.");
-    const some = (from, to) => strip(items, [...where.slice(from, to)], (i) => number(values[from + i], 2));
-    const most = features.run.top_images;
-    const top = some(0, most);
-    const shown = new Map([...where.slice(0, most)].map((item, i) => [item, top.children[i]]));
+    const first = [...where.slice(0, features.run.top_images)];
+    const top = strip(items, first, (i) => saeviz.fixed(values[i]));
+    const shown = new Map(first.map((item, i) => [item, top.children[i]]));
     const wall = (facet) => saeviz.link({ view: "images", by: `-feature:${features.name(row)}`, feature: "", in: "", iq: "", facet });
     const [facet] = saeviz.kindsOf(items).keys();
     const all = el("span", {}, el("a", { href: wall("") }, `all ${number(where.length)} on the wall of images`), facet ? [", ", el("a", { href: wall(facet) }, "by ", said(facet, 40))] : null);
-    const parts = [el("section", {}, el("h3", {}, "Where it fires most"), el("div", { class: "bar" }, saeviz.heatmapSwitch(features, row, shown), all), top)];
+    return el("section", {}, el("h3", {}, "Where it fires most"), el("div", { class: "bar" }, saeviz.heatmapSwitch(features, row, shown), all), top);
+  }
+
+  /** Images from the whole range of its activations, and some on which it does not fire. */
+  function range(features, items, { items: where, values }) {
+    if (!where.length) return null;
     const bands = [];
+    const most = features.run.top_images;
     if (where.length > 2 * most) {
       for (let band = 1; band < BANDS; band++) {
         const from = Math.max(most, Math.floor((where.length * band) / BANDS));
-        bands.push([`${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`, some(from, from + 5)]);
+        bands.push([`${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`, strip(items, [...where.slice(from, from + 5)], (i) => saeviz.fixed(values[from + i]))]);
       }
     }
     const silent = spread(items, where);
     if (silent.length) bands.push(["It does not fire", strip(items, silent, () => "0")]);
-    if (bands.length) parts.push(el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images look clearer than a feature is: these include weaker activations, and images without any."), el("div", { class: "bands" }, bands.map(([word, pictured]) => el("div", {}, el("h4", {}, word), pictured)))));
-    return parts;
+    return bands.length ? el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images look clearer than a feature is: these include weaker activations, and images without any."), el("div", { class: "bands" }, bands.map(([word, pictured]) => el("div", {}, el("h4", {}, word), pictured)))) : null;
   }
 
   /** Some images on which a feature does not fire, evenly over the run. */

@@ -16,10 +16,10 @@
   /** The columns with a histogram to brush. */
   saeviz.rangeKeys = (features) => {
     const ratings = features.run.ratings.slice(0, 6).map((rating) => `r[${rating.name}]`);
-    return ["monosemanticity", ...ratings, "n_active", "max", "confidence"].filter(features.isNumber);
+    return ["monosemanticity", ...ratings, "n_active", "max", "confidence", "selection_stability"].filter(features.isNumber);
   };
 
-  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Class", verdict: "Verdict on the name", mark: "Mark", note: "Note", labelers_label: "Label by the labeler", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
+  const named = new Map(Object.entries({ tier: "Tier", ms_class: "Monosemanticity class", verdict: "Verdict on the name", mark: "Mark", note: "Note", labelers_label: "Label by the labeler", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", selection_stability: "Stability of the selection", tier_stability: "Stability of the tier", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
   /** What a column is called on the page. */
   saeviz.title = (key) => {
     if (named.has(key)) return named.get(key);

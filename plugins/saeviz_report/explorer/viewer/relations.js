@@ -4,7 +4,7 @@
 {
   const { el, said, number, signed, state } = saeviz;
   const MOST_KINDS = 8; // different words that colours can tell apart: more are not offered
-  const NUMBERS = /r$|^q$|^r of|interval|Images|Active/; // heads of columns of numbers
+  const NUMBERS = /r$|^[pq]$|^r of|[Ii]mages|interval|its q|Active/; // heads of columns of numbers
   const RANK_BISERIAL = "rank-biserial r"; // twice the area under the ROC curve, less 1
   const FEWEST = 4; // images from which an interval of r can be told
   const EXACT = 1 - 1e-12; // from this size on r is 1, and Fisher's z infinite
@@ -19,18 +19,20 @@
     if (!lines.length) return null;
     const some = (name) => lines.some(({ rating, prefix }) => Number.isFinite(of(`${prefix}${name}`, rating)));
     const [corrected, heldOut] = ["r_corrected", "r_held_out"].map(some);
+    const checks = heldOut ? [["q_held_out", "its q"], ["n_held_out", "its images"]].filter(([name]) => some(name)) : [];
     const limit = limitOf(lines.flatMap(({ rating, prefix }) => ["r", "ci_low", "ci_high"].map((name) => of(`${prefix}${name}`, rating))));
-    const heads = ["Rating", kinds.length > 1 ? "Correlation" : null, `−${limit} to ${limit}`, "r", "95 % interval", "q", "Images", corrected ? "Corrected r" : null, heldOut ? "Held-out r" : null];
+    const heads = ["Rating", kinds.length > 1 ? "Correlation" : null, `−${limit} to ${limit}`, "r", "95 % interval", "p", "q", "Images", corrected ? "Corrected r" : null, heldOut ? "Held-out r" : null, ...checks.map(([, word]) => word)];
     const held = /^(.*?) \((.*) held constant\)$/s; // said once, below the table
     const controls = [...new Set(kinds.map(([, kind]) => kind.match(held)).filter(Boolean).map(([, name, columns]) => `${name}: ${columns} held constant.`))];
     const cells = ({ rating, prefix, kind, first, r }) => {
-      const [low, high, q, n] = ["ci_low", "ci_high", "q", "n"].map((name) => of(`${prefix}${name}`, rating));
+      const [low, high, p, q, n] = ["ci_low", "ci_high", "p", "q", "n"].map((name) => of(`${prefix}${name}`, rating));
       return el("tr", { class: [of(`${prefix}significant`, rating) === 1 ? "significant" : "", first ? "first" : "further"].join(" ") },
         first ? el("th", { scope: "row" }, said(rating.name, 60)) : el("td", {}),
         kinds.length > 1 ? el("td", { class: "kind" }, said(kind.replace(held, "$1"), 80)) : null,
-        el("td", {}, saeviz.intervalMark(r, low, high, limit)), el("td", { class: "number" }, signed(r), kind.startsWith(RANK_BISERIAL) && Number.isFinite(r) ? el("span", { class: "small" }, ` AUC ${saeviz.fixed((1 + r) / 2)}`) : null), interval(low, high), el("td", { class: "number" }, number(q)), el("td", { class: "number" }, number(n)),
+        el("td", {}, saeviz.intervalMark(r, low, high, limit)), el("td", { class: "number" }, signed(r), kind.startsWith(RANK_BISERIAL) && Number.isFinite(r) ? el("span", { class: "small" }, ` AUC ${saeviz.fixed((1 + r) / 2)}`) : null), interval(low, high), [p, q, n].map((value) => el("td", { class: "number" }, number(value))),
         corrected ? estimate(of, `${prefix}`, "_corrected", rating) : null,
-        heldOut ? estimate(of, `${prefix}`, "_held_out", rating, of(`${prefix}replicated`, rating)) : null);
+        heldOut ? estimate(of, `${prefix}`, "_held_out", rating, of(`${prefix}replicated`, rating)) : null,
+        checks.map(([name]) => el("td", { class: "number" }, number(of(`${prefix}${name}`, rating)))));
     };
     return el("section", {}, el("h3", {}, "Correlations with ratings"), table("Correlations with ratings", heads, lines.map(cells)),
       el("p", { class: "note" }, "Bold: significant. ", controls.map((text) => [said(text, 200), " "]), corrected ? "Corrected r allows for having been found significant, which makes r look larger than it is. " : "", heldOut ? "Held-out r is from images that took no part in finding the feature; ✓ means replicated, ✗ not." : ""));

@@ -37,7 +37,7 @@
     const rows = await saeviz.rowsWanted(features);
     const [panel, plot, items] = await Promise.all([saeviz.filterPanel(features), saeviz.plots(features, rows), saeviz.need("items")]);
     const keys = saeviz.featureColumns(features);
-    const columns = await features.columns([...keys, "label", ...keys.map(significance).filter(Boolean)]);
+    const columns = await features.columns([...keys, "label", "verdict", ...keys.map(significance).filter(Boolean)]);
     const search = el("input", { type: "search", id: "search", placeholder: "Search names, descriptions, images", "aria-label": "Search names, descriptions and images", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
@@ -115,7 +115,7 @@
   function line(features, keys, columns, row, place) {
     const label = columns.get("label")?.at(row);
     return el("div", { class: "row", role: "row", "aria-rowindex": place + 2 },
-      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, saeviz.thumbs(features, row), el("span", {}, el("strong", {}, label ? said(label, 60) : "–"), el("span", { class: "called" }, el("span", { class: "id" }, said(features.name(row))), saeviz.markSign(features, row)), saeviz.noteOn(features, row).label ? el("span", { class: "was" }, "labeler: ", said(saeviz.labelersLabel(features, row) || "none", 60)) : null))),
+      el("div", { role: "cell" }, el("a", { class: "name", href: saeviz.link({ feature: features.name(row) }) }, saeviz.thumbs(features, row), el("span", {}, el("strong", { class: saeviz.isDoubtful(features, row, columns) ? "doubtful" : "" }, label ? said(label, 60) : "–"), el("span", { class: "called" }, el("span", { class: "id" }, said(features.name(row))), saeviz.markSign(features, row)), saeviz.noteOn(features, row).label ? el("span", { class: "was" }, "labeler: ", said(saeviz.labelersLabel(features, row) || "none", 60)) : null))),
       keys.map((key) => cell(features, columns, key, row)));
   }
 
