@@ -1,4 +1,4 @@
-"""Which correlation the page shows, and how it is to be read."""
+"""Which correlation a report shows, and how it is to be read."""
 
 from __future__ import annotations
 
@@ -90,14 +90,9 @@ class Method:
         """Whether any of them was."""
         return any(f"{prefix}r_held_out" in self.correlations for prefix in self.measures)
 
-    @property
-    def any_held_out_interval(self) -> bool:
-        """Whether any of them has an interval there."""
-        return any(f"{prefix}ci_low_held_out" in self.correlations for prefix in self.measures)
-
 
 def method_of(run: saeviz.Run) -> Method:
-    """The correlation that the page shows; described in general terms if its scorer gives no facts."""
+    """The correlation that a report shows; described in general terms if its scorer gives no facts."""
     prefixes = saeviz.relation_prefixes(run.correlations)
     facts = {prefix: saeviz.facts_of(prefix, run.facts) for prefix in prefixes}
     main = facts[prefixes[0]] if prefixes else saeviz.facts_of("", run.facts)

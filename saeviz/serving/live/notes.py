@@ -14,7 +14,8 @@ from starlette.responses import Response
 
 from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.again import name_again
-from saeviz.serving.limits import LONGEST_WAIT, OneThread
+from saeviz.serving.bodies import whole_body
+from saeviz.serving.limits import OneThread, Room
 from saeviz.serving.live.asked import FEATURE, Json, feature_in, feature_of
 from saeviz.serving.live.endpoint import NUMBER, TEXT, Endpoint, Schema, fields, listed, maybe
 from saeviz.serving.live.opened import Live
@@ -91,14 +92,15 @@ def label_of(line: LabelLine) -> dict[str, Any]:
 
 def routes(live: Live) -> list[Endpoint]:
     """`GET` and `PUT /api/notes`, and `POST /api/relabel?feature=layer11.cls/4711`."""
-    with_notes, with_labeler = OneThread(), OneThread()
+    room, with_notes, with_labeler = Room(), OneThread(), OneThread()
     named: list[Feature] = []
 
     async def notes(_: Request) -> Response:
         return Json(await with_notes(notes_of, live))
 
     async def write(request: Request) -> Response:
-        status, answer = await with_notes(write_note, live, await _json(request))
+        asked = _parsed(await whole_body(request, room, MOST_BYTES))
+        status, answer = await with_notes(write_note, live, asked)
         return Json(answer, status)
 
     async def relabel(request: Request) -> Response:
@@ -150,13 +152,7 @@ _BODY: Mapping[str, Schema] = {
 }
 
 
-async def _json(request: Request) -> Any:
-    """The JSON that a request has as its body."""
-    body, parts = b"", request.stream()
-    while part := await asyncio.wait_for(anext(parts, b""), LONGEST_WAIT):
-        body += part
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, f"a note may have {MOST_BYTES >> 10} KiB")
+def _parsed(body: bytearray) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
