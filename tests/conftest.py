@@ -146,6 +146,15 @@ def finished_once(clean_environment: None, tmp_path_factory: pytest.TempPathFact
     return saeviz.run(path).dir
 
 
+@pytest.fixture(scope="module")
+def finished_copy(finished_once: Path, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
+    """A copy of `finished_once`, opened, for tests of one module that change it; `fake.toml` lies two folders above."""
+    folder = tmp_path_factory.mktemp("copy")
+    (folder / "fake.toml").write_text(FAKE_RUN)
+    shutil.copytree(finished_once, folder / "runs" / "fake")
+    return saeviz.open_run(folder / "runs" / "fake", plugins=[FAKES])
+
+
 @pytest.fixture
 def finished_run(fake_run: Path, finished_once: Path) -> Path:
     """As `fake_run`, where the run has finished: running it again finds everything up to date."""

@@ -11,7 +11,7 @@ import pytest
 import saeviz
 from tests.browser.tab import until
 from tests.browser.test_live_in_browser import opened, quiet
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.live import picture_of
 from tests.service import Served
 
@@ -27,10 +27,8 @@ TEXT = "document.getElementById('main').innerText"
 
 
 @pytest.fixture(scope="module")
-def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    path = tmp_path_factory.mktemp("asked") / "fake.toml"
-    path.write_text(FAKE_RUN)
-    return saeviz.run(path)
+def run(finished_copy: saeviz.Run) -> saeviz.Run:
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import CARD, Tab, press
 from tests.browser.test_report_in_browser import HOSTILE
-from tests.conftest import FAKE_RUN
 
 KINDS = ("animal", "object", "person")
 BIG = "document.getElementById('enlarged')"
@@ -41,12 +40,9 @@ class WithKinds(saeviz.Run):
 
 
 @pytest.fixture(scope="module")
-def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    path = tmp_path_factory.mktemp("report") / "fake.toml"
-    path.write_text(FAKE_RUN)
-    finished = saeviz.run(path)
-    finished.__class__ = WithKinds
-    return finished
+def run(finished_copy: saeviz.Run) -> saeviz.Run:
+    finished_copy.__class__ = WithKinds
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import Tab
-from tests.conftest import FAKE_RUN
 
 pytestmark = pytest.mark.slow
 OPEN = """(() => {
@@ -28,12 +27,9 @@ TEXT = "document.querySelector('main').textContent"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    folder = tmp_path_factory.mktemp("lists")
-    (folder / "fake.toml").write_text(FAKE_RUN)
-    made = saeviz.run(folder / "fake.toml")
-    made.notes.write(made.selected[0].feature, label="crimson squares", text="=1+1")
-    return made
+def run(finished_copy: saeviz.Run) -> saeviz.Run:
+    finished_copy.notes.write(finished_copy.selected[0].feature, label="crimson squares", text="=1+1")
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

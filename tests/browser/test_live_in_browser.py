@@ -9,17 +9,15 @@ import pytest
 
 import saeviz
 from tests.browser.tab import SETTLED, messages_of, until
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.service import Served
 
 LOADED = "[...document.querySelectorAll('%s img')].some(one => one.complete && one.naturalWidth > 0)"
 
 
 @pytest.fixture(scope="module")
-def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    path = tmp_path_factory.mktemp("live") / "fake.toml"
-    path.write_text(FAKE_RUN)
-    return saeviz.run(path)
+def run(finished_copy: saeviz.Run) -> saeviz.Run:
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

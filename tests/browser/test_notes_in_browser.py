@@ -13,7 +13,7 @@ import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import CARD, NAMES, SETTLED, until
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.service import Served
 
 pytestmark = pytest.mark.slow
@@ -55,10 +55,8 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    folder = tmp_path_factory.mktemp("notes")
-    (folder / "fake.toml").write_text(FAKE_RUN)
-    return saeviz.run(folder / "fake.toml")
+def run(finished_copy: saeviz.Run) -> saeviz.Run:
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

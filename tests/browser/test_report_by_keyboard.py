@@ -13,16 +13,13 @@ import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import ANY_WEBGL, CARD, DRAWN, NAMES, ZOOM_OUT, Tab, press
-from tests.conftest import FAKE_RUN
 
 FOCUSED = "document.activeElement.textContent"
 
 
 @pytest.fixture(scope="module")
-def page(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "fake.toml"
-    path.write_text(FAKE_RUN)
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(saeviz.run(path))
+def page(finished_copy: saeviz.Run) -> Path:
+    return HtmlReport(HtmlOptions(), saeviz.Context()).write(finished_copy)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import ANY_WEBGL, CARD, COUNT, DRAWN, NAMES, NO_WEBGL, PAINTED, SETTLED, ZOOM_OUT, Tab
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.service import Served
 
 HOSTILE = "<img src=x onerror=window.broken=1><script>window.broken=1</script>\u202e"
@@ -46,12 +46,9 @@ class Hostile(saeviz.Run):
 
 
 @pytest.fixture(scope="module")
-def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
-    path = tmp_path_factory.mktemp("report") / "fake.toml"
-    path.write_text(FAKE_RUN)
-    finished = saeviz.run(path)
-    finished.__class__ = Hostile
-    return finished
+def run(finished_copy: saeviz.Run) -> saeviz.Run:
+    finished_copy.__class__ = Hostile
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

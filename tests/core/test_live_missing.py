@@ -8,19 +8,16 @@ import shutil
 import httpx
 import pytest
 
-import saeviz
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.reading import Grants
 from saeviz.serving.live.opened import Live
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.service import Served
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("missing")
-    (folder / "fake.toml").write_text(FAKE_RUN)
-    return saeviz.run(folder / "fake.toml")
+def run(finished_copy):
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

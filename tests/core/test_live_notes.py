@@ -6,15 +6,13 @@ import httpx
 import pytest
 
 import saeviz
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.service import Served
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("noted")
-    (folder / "fake.toml").write_text(FAKE_RUN)
-    return saeviz.run(folder / "fake.toml")
+def run(finished_copy):
+    return finished_copy
 
 
 @pytest.fixture(scope="module")

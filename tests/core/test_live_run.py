@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import saeviz
-from tests.conftest import FAKE_RUN, FAKES
+from tests.conftest import FAKES
 from tests.service import Served
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
@@ -22,11 +21,9 @@ ORIGIN = "only pages of this service may ask this"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(finished_copy):
     """A finished run that has no report."""
-    folder = tmp_path_factory.mktemp("live")
-    (folder / "fake.toml").write_text(FAKE_RUN)
-    return saeviz.run(folder / "fake.toml")
+    return finished_copy
 
 
 @pytest.fixture(scope="module")
