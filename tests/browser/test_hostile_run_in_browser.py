@@ -17,7 +17,7 @@ from PIL import Image
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.test_report_in_browser import SETTLED, Tab
+from tests.browser.tab import SETTLED, Tab
 from tests.conftest import FAKES
 from tests.service import Served
 
