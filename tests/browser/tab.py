@@ -92,6 +92,10 @@ class Tab:
         self.run(f"new Promise(done => setTimeout(done, {milliseconds}))")
         self.settle()
 
+    def until(self, condition: str) -> None:
+        """Wait until an expression of the page is true."""
+        until(self.browser, condition)
+
     def settle(self) -> None:
         """Wait until the page shows what its address says."""
         self.run(SETTLED)

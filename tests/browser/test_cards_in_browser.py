@@ -154,7 +154,7 @@ def test_a_figure_is_saved_as_png_in_light_colours(browser: Any, page: Path, run
     tab.go(f"view=features&plot=none&feature={run.selected[0].feature}")
     tab.run(SAVED)
     tab.click("PNG", "#card .saves button")
-    tab.wait(500)
+    tab.until("window.saved.length > 0")
     assert tab.run("window.saved[0]").endswith(".png")
     picture = Image.open(io.BytesIO(base64.b64decode(tab.run(AS_TEXT)))).convert("RGB")
     assert picture.width >= 900

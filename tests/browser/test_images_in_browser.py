@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 import shutil
@@ -68,15 +69,14 @@ def as_number(text: str) -> float:
 def test_only_lines_in_sight_are_drawn_and_the_others_when_scrolled_to(tab: Tab, run: saeviz.Run) -> None:
     tab.browser.call("Emulation.setDeviceMetricsOverride", width=390, height=400, deviceScaleFactor=1, mobile=False)
     tab.go(f"view=images&by=-ratings:{run.ratings[0]}")
-    tab.wait(100)
+    tab.until(f"{TITLES}.length > 8")
     assert tab.run("document.documentElement.scrollWidth") <= 390
     first = tab.run(TITLES)
     assert 8 < len(first) < N
     expected = run.ratings_table[run.ratings[0]].sort_values(ascending=False, kind="stable").index.tolist()
     assert first == expected[: len(first)]
     tab.run("window.scrollTo(0, document.documentElement.scrollHeight)")
-    tab.wait(100)
-    assert tab.run(TITLES)[-1] == expected[-1]
+    tab.until(f"{TITLES}.at(-1) === {json.dumps(expected[-1])}")
     assert len(tab.run(TITLES)) < N
 
 

@@ -45,8 +45,10 @@ def tab(browser: Any, page: Path) -> Iterator[Tab]:
 
 
 def open_file(tab: Tab, text: str) -> None:
+    before = tab.run(TEXT)
     tab.run(OPEN % json.dumps(text))
-    tab.wait(200)
+    tab.until(f"{TEXT} !== {json.dumps(before)}")
+    tab.settle()
 
 
 def test_a_list_that_was_saved_is_opened_again(tab: Tab, run: saeviz.Run) -> None:

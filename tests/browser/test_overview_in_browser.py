@@ -120,7 +120,7 @@ def test_methods_and_references_are_copied_or_marked(tab: Tab, page: Path, title
     assert tab.run("window.copied") == expected
     tab.run(CLIPBOARD % "() => Promise.reject(new Error('not allowed'))")
     tab.do(f"{button}.click()")
-    tab.wait(50)
+    tab.until("getSelection().toString() !== ''")
     assert str(tab.run("getSelection().toString()")).split() == expected.split()
 
 

@@ -14,7 +14,7 @@ import pytest
 import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
-from tests.browser.tab import ANY_WEBGL, CARD, COUNT, DRAWN, NAMES, NO_WEBGL, PAINTED, SETTLED, ZOOM_OUT, Tab
+from tests.browser.tab import ANY_WEBGL, CARD, COUNT, DRAWN, NAMES, NO_WEBGL, PAINTED, SETTLED, ZOOM_OUT, Tab, until
 from tests.conftest import FAKES
 from tests.service import Served
 
@@ -86,8 +86,8 @@ def test_every_feature_is_in_the_table_in_the_order_asked_for(tab: Tab, run: sae
 def test_search_filter_and_range_narrow_it_and_stand_in_the_address(tab: Tab, run: saeviz.Run) -> None:
     tab.go("view=features&plot=none")
     tab.enter("concept", "#search", "input")
-    tab.wait(300)
-    assert tab.run("saeviz.state.get('q')") == "concept"
+    tab.until("saeviz.state.get('q') === 'concept'")
+    tab.settle()
     named = len(run.selected)
     assert tab.run(COUNT).startswith(f"{named} of ")
     tab.click("layer1.cls", ".filters .box")
@@ -141,8 +141,7 @@ def test_from_a_feature_to_an_image_and_back(tab: Tab, run: saeviz.Run) -> None:
     fired = tab.run("[...document.querySelectorAll('.fired .id')].map(one => one.textContent)")
     assert str(feature) in fired
     tab.do("history.back()")
-    tab.wait(200)
-    assert tab.run(f"{CARD}.open")
+    tab.until(f"{CARD}.open")
 
 
 @pytest.mark.parametrize("webgl", [True, False])
@@ -255,8 +254,7 @@ def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page:
     [data] = folder.rglob("data/run.js")
     data.write_text(data.read_text().replace('"version":1', '"version":2'))
     browser.open(folder / "index.html")
-    browser.run("new Promise(done => setTimeout(done, 300))")
-    assert "version 2" in browser.run("document.getElementById('main').innerText")
+    until(browser, "document.getElementById('main').innerText.includes('version 2')")
 
 
 def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path, tmp_path: Path) -> None:
@@ -268,8 +266,7 @@ def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path
     for damage, words in ((lambda: data.write_text("saeviz.rec"), "is damaged"), (data.unlink, "could not be loaded")):
         damage()
         browser.open(folder / "index.html")
-        browser.run("new Promise(done => setTimeout(done, 300))")
-        assert f"data/run.js {words}" in browser.run("document.getElementById('main').innerText")
+        until(browser, f"document.getElementById('main').innerText.includes('data/run.js {words}')")
 
 
 def test_a_heatmap_is_switched_on_where_one_is_stored(browser: Any, run: saeviz.Run, tmp_path: Path) -> None:
@@ -279,7 +276,7 @@ def test_a_heatmap_is_switched_on_where_one_is_stored(browser: Any, run: saeviz.
     tab.go(f"view=features&plot=none&feature={feature}")
     assert tab.run("document.querySelectorAll('.heat').length") == 0
     tab.do("document.getElementById('heat').click()")
-    tab.wait(100)
+    tab.until("document.querySelectorAll('.heat').length === 3")
     ids = [item_id for item_id, _ in run.top_item_ids(feature, 3)]
     assert tab.run("[...document.querySelectorAll('.heat')].map(one => one.closest('.picture').title)") == ids
     values = run.heatmap(feature, ids[0])

@@ -97,19 +97,18 @@ def test_from_a_card_to_an_image_and_back_by_keyboard(tab: Tab, run: saeviz.Run)
     assert first in tab.run("document.querySelector('main h2').textContent")
     assert str(feature) in tab.run("[...document.querySelectorAll('.fired .id')].map(one => one.textContent)")
     tab.do("history.back()")
-    tab.wait(100)
+    tab.until(f"{CARD}.open")
     press(tab, "Escape")
-    assert not tab.run(f"{CARD}.open")
+    tab.until(f"!{CARD}.open")
     assert tab.run(COUNT) == "147,456 of 147,456 features"
 
 
 def test_only_what_is_in_sight_is_loaded(tab: Tab) -> None:
     tab.go("view=features&plot=none&sort=-max")
-    tab.wait(200)
+    tab.until("document.querySelectorAll('.rows .row').length === 40")
     blocks = "saeviz.asked().filter(name => name.startsWith('features/')).length"
     assert tab.run(blocks) < 40
     assert tab.run("saeviz.asked().filter(name => name.startsWith('images/')).length") == 0
-    assert tab.run("document.querySelectorAll('.rows .row').length") == 40
 
 
 def test_it_is_served_from_the_run_alone(browser: Any, run: saeviz.Run) -> None:
