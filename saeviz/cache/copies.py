@@ -27,11 +27,11 @@ class Copies:
         Raises `RunDirError` if it cannot be written, or if another process is making it.
         """
         wanted = self.folder / run / state
-        if (found := _whole(wanted)) is None:
+        if (found := _whole(wanted, checked=True)) is None:
             writer = OneWriter(wanted.parent)
             writer.claim()
             try:
-                found = _whole(wanted) or self._made(wanted, fill)
+                found = _whole(wanted, checked=True) or self._made(wanted, fill)
             finally:
                 writer.release()
         with suppress(OSError):
@@ -69,8 +69,11 @@ class Copies:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _whole(folder: Path) -> ByFeature | None:
+def _whole(folder: Path, *, checked: bool = False) -> ByFeature | None:
     try:
-        return ByFeature(folder)
+        found = ByFeature(folder)
+        if checked:
+            found.check()
+        return found
     except (RunDirError, OSError, ValueError, LookupError, TypeError):
         return None

@@ -3,12 +3,14 @@
 A store has batches of images, so that one feature would be read from all of it. The copy is a folder. For the K-th
 space `K.starts` has for each feature where its images begin, and after the last where they end (int64); `K.items` has
 places among the images of the run (uint32), strongest first, `K.values` the activations (float32). By image the same
-are `K.image_starts`, `K.features` (uint32), `K.image_values`. All are little-endian. `about.json` is written last.
+are `K.image_starts`, `K.features` (uint32), `K.image_values`. All are little-endian. `about.json` is written last and
+has the CRC-32 of every file.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.files import explain_disk_errors
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
-from saeviz.values.regular import read_regular
+from saeviz.values.regular import open_regular, read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 
     from saeviz.typing import CSR, Float32Array, FloatArray
 
-FORMAT = 2
+FORMAT = 3
 TOGETHER = 4_000_000
 """Activations in memory at once, some 40 bytes each."""
 _ABOUT, _BYTES = "about.json", 2**20
+_PART = 2**20
+"""Bytes of a file in memory at once."""
 _Order = tuple[str, tuple[str, str]]
 _BY_FEATURE: _Order = ("starts", ("items", "values"))
 _BY_IMAGE: _Order = ("image_starts", ("features", "image_values"))
@@ -40,14 +44,14 @@ class ByFeature:
     """Such a copy, opened."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `RunDirError` or `OSError` if the copy is not whole."""
+        """Raises `RunDirError` or `OSError` if the copy is not whole; what is in its files is for `check`."""
         import numpy as np
 
         about = json.loads(read_regular(folder / _ABOUT, _BYTES))
         if about["format"] != FORMAT:
             raise RunDirError(f"{folder} has format {about['format']}, but this saeviz reads {FORMAT}")
         self.n_images = int(about["n_images"])
-        self._folder = folder
+        self._folder, self._crc = folder, dict(about["crc"])
         self._numbers = {name: number for number, name in enumerate(about["spaces"])}
         self._starts: dict[str, npt.NDArray[np.int64]] = {}
         for number, (starts_file, files) in product(self._numbers.values(), (_BY_FEATURE, _BY_IMAGE)):
@@ -56,6 +60,11 @@ class ByFeature:
             if not len(starts) or sizes != {4 * int(starts[-1])}:
                 raise RunDirError(f"{folder} is not whole")
             self._starts[f"{number}.{starts_file}"] = starts
+
+    def check(self) -> None:
+        """Read all files once. Raises `RunDirError` if one is not as it was written."""
+        if {path.name: _crc_of(path) for path in _files_in(self._folder)} != self._crc:
+            raise RunDirError(f"{self._folder} was changed or damaged since it was written")
 
     def images_of(self, space: str, index: int) -> tuple[npt.NDArray[Any], Float32Array]:
         """The places of the images on which a feature fires, strongest first, and how strongly."""
@@ -117,17 +126,35 @@ class ByFeature:
         number, (starts_file, (others, values)) = self._numbers[space], order
         start, stop = (int(one) for one in self._starts[f"{number}.{starts_file}"][row : row + 2])
         with explain_disk_errors(self._folder, "read"):
-            return (
+            found = (
                 np.fromfile(self._folder / f"{number}.{others}", "<u4", stop - start, offset=4 * start),
                 np.fromfile(self._folder / f"{number}.{values}", "<f4", stop - start, offset=4 * start),
             )
+        if {len(array) for array in found} != {stop - start}:
+            raise RunDirError(f"{self._folder} was changed while it was used; start again, and it is made again")
+        return found
 
 
 def write_by_feature(folder: Path, spaces: Sequence[tuple[FeatureSpace, Iterable[FeatureBatch]]]) -> None:
     """Fill an empty folder from the features of all images of a run, in their order, in bounded memory."""
-    n_images = max((_write_space(folder, number, *space) for number, space in enumerate(spaces)), default=0)
-    about = {"format": FORMAT, "spaces": [str(space) for space, _ in spaces], "n_images": n_images}
-    (folder / _ABOUT).write_text(json.dumps(about))
+    with explain_disk_errors(folder):
+        n_images = max((_write_space(folder, number, *space) for number, space in enumerate(spaces)), default=0)
+        about = {"format": FORMAT, "spaces": [str(space) for space, _ in spaces], "n_images": n_images}
+        crc = {path.name: _crc_of(path) for path in _files_in(folder)}
+        (folder / _ABOUT).write_text(json.dumps({**about, "crc": crc}))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Those with arrays."""
+    return [path for path in folder.iterdir() if path.name != _ABOUT]
+
+
+def _crc_of(path: Path) -> int:
+    found = 0
+    with open_regular(path) as file:
+        while part := file.read(_PART):
+            found = zlib.crc32(part, found)
+    return found
 
 
 def _write_space(folder: Path, number: int, space: FeatureSpace, batches: Iterable[FeatureBatch]) -> int:

@@ -143,6 +143,15 @@ class FinishedDataset(Dataset):
         """The feature spaces from the manifest, without building the extractor."""
         return self._components.rundir.spaces()
 
+    @cached_property
+    def extracted(self) -> list[ImageItem]:
+        """As a finished extraction has recorded them: its store need not be there, or may be empty by now."""
+        rundir = self._components.rundir
+        if "finished" not in rundir.read_manifest()["stages"].get("extract", {}):
+            return super().extracted
+        done = set(rundir.extracted_ids())
+        return [item for item in self.items if item.item_id in done]
+
 
 class LastingDataset(FinishedDataset):
     """As far as its images can no longer be listed, their ids alone: features and tables still refer to them."""

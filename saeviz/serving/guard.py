@@ -51,7 +51,7 @@ class Guard:
         elif self._expected is None or self._has_token(headers):
             await self.app(scope, receive, send)
         elif self._pages and scope["method"] in READING and self._gives_token(scope):
-            cookie = f"{COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
+            cookie = f"{COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Lax"  # a link that was sent works
             await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
         else:
             way = "; in a browser: /?token=TOKEN" if self._pages else ""

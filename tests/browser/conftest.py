@@ -98,6 +98,11 @@ class Browser:
         self.call("Page.reload")
         self._wait(lambda got: got.get("method") == "Page.loadEventFired")
 
+    def follow(self, link: str) -> None:
+        """Click a link, by its selector, and wait until its page is there."""
+        self.run(f"void setTimeout(() => document.querySelector({json.dumps(link)}).click())")
+        self._wait(lambda got: got.get("method") == "Page.loadEventFired")
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""
         reply = self.call(

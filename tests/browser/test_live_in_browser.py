@@ -10,7 +10,7 @@ import pytest
 import saeviz
 from tests.browser.tab import SETTLED, messages_of, until
 from tests.conftest import FAKES
-from tests.service import Served
+from tests.service import TOKEN, Served
 
 LOADED = "[...document.querySelectorAll('%s img')].some(one => one.complete && one.naturalWidth > 0)"
 
@@ -84,3 +84,18 @@ def test_what_is_missing_is_said(browser: Any, run: saeviz.Run) -> None:
         quiet(browser, served)
     finally:
         served.stop()
+
+
+def test_a_link_on_another_page_brings_the_token_and_later_links_need_none(browser: Any, run: saeviz.Run) -> None:
+    """As a colleague would send it; a browser says with both that another site's page is left."""
+    served = Served(run.dir, "--plugins", FAKES)
+    try:
+        for link in (f"/?token={TOKEN}%23images", "/%23images"):
+            browser.open_url(f"data:text/html,<a href='{served.url}{link}'>look at this</a>")
+            browser.follow("a")
+            assert "wants a token" not in browser.run("document.body.innerText")
+            browser.run(SETTLED)
+            assert browser.run("location.href") == f"{served.url}/#images"
+    finally:
+        browser.call("Network.clearBrowserCookies")
+        assert TOKEN not in served.stop()

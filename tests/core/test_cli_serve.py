@@ -17,10 +17,12 @@ from saeviz.formats import wire
 from saeviz.testing.stores import versioned
 from tests.conftest import FAKES
 from tests.service import TOKEN, Served
+from tests.waiting import PATIENCE
 
 SPACE = saeviz.FeatureSpace(11, "cls", 50)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 WRITE = "/v1/features/layer11.cls?n_features=50"
+CALM = {"trust_env": False, "timeout": PATIENCE}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(served):
-    with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False) as client:
+    with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {TOKEN}"}, **CALM) as client:
         yield client
 
 
@@ -45,7 +47,7 @@ def client(served):
 )
 def test_nothing_is_shown_without_the_token(served, path, given):
     headers = {} if given is None else {"Authorization": given}
-    answer = httpx.get(served.url + path, headers=headers, trust_env=False)
+    answer = httpx.get(served.url + path, headers=headers, **CALM)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert "wants a token" in answer.json()["error"]
@@ -149,8 +151,10 @@ BAD = {
 
 
 def test_the_good_one_is_good(client):
-    assert client.put(WRITE, content=archive(**parts())).status_code == 204
-    assert client.delete("/v1/features").status_code == 204
+    try:
+        assert client.put(WRITE, content=archive(**parts())).status_code == 204
+    finally:
+        assert client.delete("/v1/features").status_code == 204
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -224,7 +228,7 @@ def test_without_a_token_a_web_page_of_another_name_does_not_come_in(tmp_path):
         ("[::1]:80", 200),
         ("[::1].evil.example", 403),
     ):
-        answer = httpx.get(f"{served.url}/", headers={"Host": host}, trust_env=False)
+        answer = httpx.get(f"{served.url}/", headers={"Host": host}, **CALM)
         assert answer.status_code == status, host
     served.stop()
 
@@ -269,7 +273,7 @@ def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(finished_ru
         "Host": "evil.example", "Connection": "Upgrade", "Upgrade": "websocket",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
     }  # fmt: skip
-    assert httpx.get(served.url, headers=upgrade, trust_env=False).status_code == 403
+    assert httpx.get(served.url, headers=upgrade, **CALM).status_code == 403
     assert "Traceback" not in served.stop()
 
 
@@ -277,7 +281,7 @@ def test_a_web_page_that_opens_a_web_socket_gets_an_ordinary_refusal(finished_ru
 def test_a_browser_gives_the_token_once(finished_run):
     served = Served(finished_run.parent / "runs" / "fake", "--plugins", FAKES)
     try:
-        with httpx.Client(base_url=served.url, trust_env=False) as browser:
+        with httpx.Client(base_url=served.url, **CALM) as browser:
             refused = browser.get("/")
             assert refused.status_code == 401
             assert "in a browser: /?token=TOKEN" in refused.json()["error"]
@@ -287,12 +291,12 @@ def test_a_browser_gives_the_token_once(finished_run):
             assert (entered.status_code, entered.headers["location"]) == (303, "/")
             cookie = entered.headers["set-cookie"]
             assert "HttpOnly" in cookie
-            assert "SameSite=Strict" in cookie
+            assert "SameSite=Lax" in cookie
             assert TOKEN not in cookie
             assert browser.get("/").status_code == 200
             assert browser.get("/api/run").json()["name"] == "fake"
         header = {"Authorization": f"Bearer {TOKEN}"}
-        assert httpx.get(f"{served.url}/api/run", headers=header, trust_env=False).status_code == 200
+        assert httpx.get(f"{served.url}/api/run", headers=header, **CALM).status_code == 200
     finally:
         said = served.stop()
     assert TOKEN not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_a_copy_is_made_once_for_each_state_of_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["about.json", "0.values", "0.starts", "0.features", "0.image_starts"])
-@pytest.mark.parametrize("damage", ["gone", "short", "format"])
+@pytest.mark.parametrize("damage", ["gone", "short", "format", "other bytes"])
 def test_a_damaged_copy_is_made_again(tmp_path, name, damage):
     copies = Copies(tmp_path)
     copies.opened("aa", "01", filled)
@@ -87,10 +88,13 @@ def test_a_damaged_copy_is_made_again(tmp_path, name, damage):
         file.unlink()
     elif damage == "short":
         os.truncate(file, file.stat().st_size // 2)
+    elif damage == "other bytes":  # as many as before
+        file.write_bytes(b"\xff" * file.stat().st_size)
     else:
         file.write_text('{"format": 99, "spaces": [], "n_images": 0}')
     found = copies.opened("aa", "01", filled)
-    assert found.images_of("layer3.cls", 0)[1].tolist() == [2, 1]
+    assert [array.tolist() for array in found.images_of("layer3.cls", 0)] == [[1, 0], [2, 1]]
+    assert found.features_of("layer3.cls", 1)[0].tolist() == list(range(7))
 
 
 def test_a_copy_that_goes_while_it_is_read_is_named(tmp_path):
@@ -99,3 +103,20 @@ def test_a_copy_that_goes_while_it_is_read_is_named(tmp_path):
     copies.remove(path for _, _, path in list(copies.by_use()))
     with pytest.raises(RunDirError, match="cannot be read"):
         found.images_of("layer3.cls", 0)
+
+
+def test_a_copy_that_changes_while_it_is_read_is_named(tmp_path):
+    copies = Copies(tmp_path)
+    found = copies.opened("aa", "01", filled)
+    os.truncate(tmp_path / "by-feature" / "aa" / "01" / "0.items", 4)
+    with pytest.raises(RunDirError, match="was changed while it was used"):
+        found.images_of("layer3.cls", 0)
+
+
+def test_a_disk_that_is_full_is_named(tmp_path):
+    def full():
+        yield from batches([[1] * 7])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(RunDirError, match="No space left"):
+        Copies(tmp_path).opened("aa", "01", lambda folder: write_by_feature(folder, [(SPACE, full())]))

@@ -8,6 +8,7 @@ import pytest
 import saeviz
 from tests.conftest import FAKES
 from tests.service import Served
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def served(run):
 
 
 def connect(served):
-    return httpx.Client(base_url=served.url, trust_env=False, timeout=60, headers={"Origin": served.url})
+    return httpx.Client(base_url=served.url, trust_env=False, timeout=PATIENCE, headers={"Origin": served.url})
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import FAKES
 from tests.service import Served
+from tests.waiting import PATIENCE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 ORIGIN = "only pages of this service may ask this"
@@ -35,7 +36,7 @@ def served(run):
 
 @pytest.fixture(scope="module")
 def client(served):
-    with httpx.Client(base_url=served.url, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=served.url, trust_env=False, timeout=PATIENCE) as client:
         yield client
 
 
@@ -164,7 +165,7 @@ def test_a_path_opens_nothing(client, path):
 
 
 def test_only_this_machine_by_its_own_names(served):
-    assert httpx.get(served.url, headers={"Host": "evil.example"}, trust_env=False).status_code == 403
+    assert httpx.get(served.url, headers={"Host": "evil.example"}, trust_env=False, timeout=PATIENCE).status_code == 403
 
 
 @pytest.mark.parametrize(

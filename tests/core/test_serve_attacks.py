@@ -19,6 +19,7 @@ from saeviz.testing.stores import SPACE
 from saeviz.toolkit.wire import pack_pictures, unpack_arrays
 from tests.conftest import FAKE_RUN, FAKES
 from tests.service import TOKEN, Served
+from tests.waiting import PATIENCE
 
 HOST = "Host: localhost\r\n"
 KEY = f"Authorization: Bearer {TOKEN}\r\n"
@@ -109,7 +110,12 @@ def test_what_is_no_request_is_refused_and_nobody_else_notices(report, what, tmp
             assert status(answer) in (*expected, *early), (name, answer[:300])
             assert b"x-evil" not in answer.lower().partition(b"\r\n\r\n")[0], name
             assert b"root:" not in answer, name
-        assert httpx.get(served.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False).status_code == 200
+        assert (
+            httpx.get(
+                served.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=PATIENCE
+            ).status_code
+            == 200
+        )
     finally:
         said = served.stop()
     assert [line for line in said.splitlines() if not line.startswith("saeviz: ")] == []
@@ -147,7 +153,7 @@ def test_it_ends_although_a_request_has_not_come_whole(tmp_path):
     for head in (PUT + "Content-Length: 500\r\n\r\nabc", CHUNKED, asks_first, "GET / HT", ""):
         waiting.append(socket.create_connection(("127.0.0.1", served.port)))
         waiting[-1].sendall(head.encode())
-    httpx.get(served.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False)
+    httpx.get(served.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=PATIENCE)
     said = served.stop()
     assert served.process.returncode == 0
     assert len(said.splitlines()) == 2, said
@@ -164,7 +170,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer(report):
             with socket.create_connection(("127.0.0.1", served.port)) as connection:
                 connection.sendall(get("/large.bin").encode())
                 connection.recv(1000)
-        assert len(httpx.get(f"{served.url}/large.bin", trust_env=False).content) == 8 << 20
+        assert len(httpx.get(f"{served.url}/large.bin", trust_env=False, timeout=PATIENCE).content) == 8 << 20
     finally:
         said = served.stop()
     assert len(said.splitlines()) == 2, said
@@ -183,7 +189,7 @@ def test_the_other_loopback_address(report):
     served = Served(report, "--host", "::1", token=None)
     try:
         assert served.url == f"http://[::1]:{served.port}"
-        assert httpx.get(served.url, trust_env=False).status_code == 200
+        assert httpx.get(served.url, trust_env=False, timeout=PATIENCE).status_code == 200
     finally:
         served.stop()
 
@@ -216,7 +222,7 @@ def test_a_model_that_fails_is_a_sentence_for_client_and_terminal(report, tmp_pa
     served = Served("--api", copy, "--plugins", FAKES, "--plugins", tmp_path / "broken.py")
     try:
         answer = httpx.post(f"{served.url}/v1/embeddings", content=pack_pictures([b"x"]), trust_env=False,
-                            headers={"Authorization": f"Bearer {TOKEN}"})  # fmt: skip
+                            timeout=PATIENCE, headers={"Authorization": f"Bearer {TOKEN}"})  # fmt: skip
     finally:
         said = served.stop()
     sentence = "embeddings: broken fails with RuntimeError: out of memory"

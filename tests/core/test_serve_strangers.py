@@ -50,7 +50,7 @@ def test_no_file_of_the_run_is_served_by_its_path(received):
     (received / "report" / "key.txt").symlink_to(received.parent / "keys" / "id_rsa")
     served = Served(received, "--plugins", FAKES, token=None)
     try:
-        answer = httpx.get(served.url, trust_env=False)
+        answer = httpx.get(served.url, trust_env=False, timeout=PATIENCE)
         assert answer.text != PAGE
         assert "form-action 'none'" in answer.headers["content-security-policy"]
         for path in ("run.json", "secret.html", "id_rsa", "out/id_rsa", "key.txt", "../run.json", "..%2frun.json",

@@ -69,7 +69,7 @@ class Neighbours:
         """Pearson r over all images of all features of a space with one that is `active` on those at `places`."""
         products = self._by_feature.weighted_sum(str(space), places, active)
         totals, squares = self._spread(str(space))
-        n, total = self._by_feature.n_images, active.sum()
+        n, total = max(self._by_feature.n_images, 1), active.sum()
         spread = np.sqrt(np.maximum(squares - totals**2 / n, 0) * max(active @ active - total**2 / n, 0))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.where(spread > 1e-12, (products - totals * total / n) / spread, -np.inf))

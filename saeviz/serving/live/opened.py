@@ -61,13 +61,21 @@ class Live:
 
     def prepare(self) -> None:
         """Order the features and write the page, which takes a while for a large run."""
-        settings = self.session.config.run
-        place = (settings.cache_dir or default_cache_dir()) if settings.cache else Path(self._own.name)
-        record = self.rundir.read_manifest()["stages"].get("extract")
-        state = digest_of([record, list(self.places)])
-        self.by_feature = Copies(place).opened(digest_of(str(self.rundir.path.resolve())), state, self._order)
+        self.by_feature = self._ordered()
         self.viewer.mkdir()
         self.page = self._write_viewer(self.viewer)
+
+    def _ordered(self) -> ByFeature:
+        """From the cache or, where that is full, cannot be written or is being written, from a temporary folder."""
+        settings = self.session.config.run
+        record = self.rundir.read_manifest()["stages"].get("extract")
+        run, state = digest_of(str(self.rundir.path.resolve())), digest_of([record, list(self.places)])
+        if settings.cache:
+            try:
+                return Copies(settings.cache_dir or default_cache_dir()).opened(run, state, self._order)
+            except (ConfigError, RunDirError) as error:
+                logger.warning("features are ordered in a temporary folder instead: %s", one_line(str(error)))
+        return Copies(Path(self._own.name)).opened(run, state, self._order)
 
     def _order(self, folder: Path) -> None:
         ids = list(self.places)
