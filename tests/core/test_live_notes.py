@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from threading import Event
+from types import SimpleNamespace
+
 import httpx
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 import saeviz
+from saeviz.formats.labels import LabelLine
+from saeviz.serving.limits import OneThread
+from saeviz.serving.live import notes
 from tests.conftest import FAKES
 from tests.service import Served
 from tests.waiting import PATIENCE
@@ -115,3 +124,41 @@ def test_a_confirmed_note_outlives_kill_9(run):
     served.stop(kill=True)
     notes = saeviz.open_run(run.dir, plugins=[FAKES]).notes
     assert {feature: notes[feature].version for feature in confirmed} == confirmed
+
+
+def test_a_labeler_that_nobody_waits_for_any_more_is_still_the_only_one_and_its_label_counts(monkeypatch):
+    feature = saeviz.Feature.parse("layer1.cls/0")
+    may_answer, forgotten = Event(), []
+
+    def ask_again(live, feature):
+        may_answer.wait()
+        return LabelLine(feature, "key", saeviz.FeatureLabel("other words"))
+
+    monkeypatch.setattr(notes, "ask_again", ask_again)
+    run = SimpleNamespace(forget_labels=lambda: forgotten.append(feature))
+    live = SimpleNamespace(run=run, with_store=OneThread(), has=lambda feature: True)
+    [relabel] = [one.endpoint for one in notes.routes(live) if one.path == "/api/relabel"]
+
+    async def asked():
+        query = f"feature={feature}".encode()
+        return await relabel(Request({"type": "http", "query_string": query, "headers": []}))
+
+    async def leave_and_come_back():
+        first = asyncio.ensure_future(asked())
+        await asyncio.sleep(0)
+        first.cancel()
+        [left] = await asyncio.gather(first, return_exceptions=True)
+        assert isinstance(left, asyncio.CancelledError)
+        second = asyncio.ensure_future(asked())
+        await asyncio.sleep(0)
+        assert second.done()
+        assert isinstance(refused := second.exception(), HTTPException)
+        assert "the labeler is being asked about layer1.cls/0" in refused.detail
+        may_answer.set()
+        while not forgotten:
+            await asyncio.sleep(0)
+
+    try:
+        asyncio.run(leave_and_come_back())
+    finally:
+        may_answer.set()

@@ -1,13 +1,9 @@
-"""What a request asks for, looked up among what the run has, and answers in JSON."""
+"""What a request asks for, looked up among what the run has."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 
 from saeviz.formats.plain import quoted
 from saeviz.serving.live.endpoint import Query
@@ -18,16 +14,6 @@ from saeviz.values.images import ImageItem
 
 FEATURE = Query("feature", "a feature, such as layer11.cls/4711")
 ITEM = Query("item", "the id of an image of the run")
-
-
-class Json(Response):
-    """A JSON answer; any text of the run fits into it."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """The bytes of the answer."""
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 def feature_of(live: Live, request: Request) -> Feature:

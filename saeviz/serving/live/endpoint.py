@@ -36,8 +36,6 @@ def maybe(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-NAMED = {"feature": TEXT, "label": TEXT}
-"""The fields of a feature and its label, '' without one."""
 PACKED = fields("An array: little-endian numbers of this kind (u1, u2, u4, f4 or f8) in base64.", kind=TEXT, data=TEXT)
 
 

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from saeviz.formats.packed import fewest_bytes, packed
-from saeviz.serving.live.asked import FEATURE, Json, feature_of
+from saeviz.serving.live.answers import Json
+from saeviz.serving.live.asked import FEATURE, feature_of
 from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, Endpoint, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.features import Feature

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from saeviz.formats.packed import packed
 from saeviz.pictures.rgb import to_rgb
 from saeviz.serving.limits import Recent, Threads
-from saeviz.serving.live.asked import ITEM, Json, item_of
+from saeviz.serving.live.answers import Json
+from saeviz.serving.live.asked import ITEM, item_of
 from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, WHOLE, Endpoint, Whole, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import ImageError

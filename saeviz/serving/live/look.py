@@ -17,11 +17,10 @@ from saeviz.pipeline.blame import blaming
 from saeviz.results.heatmaps import heatmaps_by
 from saeviz.serving.bodies import whole_body
 from saeviz.serving.limits import Room
-from saeviz.serving.live.asked import Json
-from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, WHOLE, Endpoint, fields, listed, maybe
+from saeviz.serving.live.answers import NAMED, Json, named, strongest
+from saeviz.serving.live.endpoint import NUMBER, TEXT, WHOLE, Endpoint, fields, listed, maybe
 from saeviz.serving.live.heatmaps import MAP_FIELDS
 from saeviz.serving.live.nearest import NEAREST_FIELDS, by_embeddings, by_features, embedding_of
-from saeviz.serving.live.neighbours import named, strongest
 from saeviz.serving.live.opened import Live
 from saeviz.serving.live.predicted import PREDICTIONS, Predictions
 from saeviz.values.decoding import open_picture, size_of

@@ -10,8 +10,8 @@ import numpy as np
 from saeviz.pipeline.blame import blaming
 from saeviz.pipeline.session import logger
 from saeviz.results.run import Run
+from saeviz.serving.live.answers import strongest
 from saeviz.serving.live.endpoint import NUMBER, TEXT, fields, listed
-from saeviz.serving.live.neighbours import strongest
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import PluginError, SaevizError
 from saeviz.values.features import FeatureSpace

@@ -14,8 +14,9 @@ from saeviz.contract.roles import HasDecoder
 from saeviz.formats.by_feature import ByFeature
 from saeviz.formats.plain import one_line
 from saeviz.results.run import Run
-from saeviz.serving.live.asked import FEATURE, Json, feature_of
-from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, Endpoint, fields, listed, maybe
+from saeviz.serving.live.answers import NAMED, Json, named, strongest
+from saeviz.serving.live.asked import FEATURE, feature_of
+from saeviz.serving.live.endpoint import NUMBER, TEXT, Endpoint, fields, listed, maybe
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import SaevizError
 from saeviz.values.features import Feature, FeatureSpace
@@ -109,14 +110,3 @@ def routes(live: Live) -> list[Endpoint]:
 
     summary = "The features most like a feature: by direction, and by the images on which they fire."
     return [Endpoint("/api/neighbours", neighbours, summary, query=[FEATURE], answer=NEIGHBOURS)]
-
-
-def strongest(values: FloatArray, n: int) -> IntArray:
-    """The places of the `n` largest values, largest first; of equal ones the first."""
-    order: IntArray = np.argsort(-values, kind="stable")
-    return order[:n]
-
-
-def named(run: Run, feature: Feature, **values: Any) -> dict[str, Any]:
-    """A feature with its name and what is known of it here."""
-    return {"feature": str(feature), "label": run.name(feature), **values}

@@ -16,7 +16,8 @@ from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.again import name_again
 from saeviz.serving.bodies import whole_body
 from saeviz.serving.limits import OneThread, Room
-from saeviz.serving.live.asked import FEATURE, Json, feature_in, feature_of
+from saeviz.serving.live.answers import Json
+from saeviz.serving.live.asked import FEATURE, feature_in, feature_of
 from saeviz.serving.live.endpoint import NUMBER, TEXT, Endpoint, Schema, fields, listed, maybe
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import ConfigError
@@ -103,16 +104,20 @@ def routes(live: Live) -> list[Endpoint]:
         status, answer = await with_notes(write_note, live, asked)
         return Json(answer, status)
 
+    async def again(feature: Feature) -> LabelLine:
+        try:
+            line = await with_labeler(ask_again, live, feature)
+            await live.with_store(live.run.forget_labels)
+        finally:
+            named.clear()
+        return line
+
     async def relabel(request: Request) -> Response:
         feature = feature_of(live, request)
         if named:
             raise HTTPException(409, f"the labeler is being asked about {named[0]}; wait until it has answered")
         named.append(feature)
-        try:
-            line = await asyncio.shield(with_labeler(ask_again, live, feature))
-        finally:
-            named.clear()
-        await live.with_store(live.run.forget_labels)
+        line = await asyncio.shield(again(feature))  # the label is written even if nobody waits for it any more
         return Json({"label": label_of(line)})
 
     every = fields(marks=listed(TEXT), notes=_by_feature(_NOTE), labels=_by_feature(_LABEL))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from saeviz.serving.live.asked import Json
+from saeviz.serving.live.answers import Json
 from saeviz.serving.live.endpoint import Endpoint
 
 ABOUT = """What `saeviz serve RUN` answers about a run. A feature is written `layer11.cls/4711`. What changes \

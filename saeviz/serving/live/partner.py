@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from saeviz.comparison.result import Comparison
 from saeviz.formats.plain import plain
-from saeviz.serving.live.asked import FEATURE, Json, feature_of
+from saeviz.serving.live.answers import Json
+from saeviz.serving.live.asked import FEATURE, feature_of
 from saeviz.serving.live.endpoint import NUMBER, TEXT, Endpoint, fields, maybe
 from saeviz.values.features import Feature
 from saeviz.values.keys import features_of

@@ -12,9 +12,9 @@ from saeviz.contract.combined import field_of_view
 from saeviz.contract.roles import HeatmapExtractor, SingleImageExtractor
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.blame import blaming
-from saeviz.serving.live.asked import ITEM, Json, item_of
-from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, WHOLE, Endpoint, Share, fields, listed
-from saeviz.serving.live.neighbours import named, strongest
+from saeviz.serving.live.answers import NAMED, Json, named, strongest
+from saeviz.serving.live.asked import ITEM, item_of
+from saeviz.serving.live.endpoint import NUMBER, TEXT, WHOLE, Endpoint, Share, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureSpace

@@ -12,8 +12,8 @@ import numpy as np
 
 from saeviz.formats.rundir import RunDir
 from saeviz.results.run import Run
-from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, WHOLE, fields, listed, maybe
-from saeviz.serving.live.neighbours import named
+from saeviz.serving.live.answers import NAMED, named
+from saeviz.serving.live.endpoint import NUMBER, TEXT, WHOLE, fields, listed, maybe
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import space_key
 

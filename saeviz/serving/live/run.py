@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from saeviz.contract.roles import TextAligned
 from saeviz.formats.plain import one_line
-from saeviz.serving.live.asked import Json
+from saeviz.serving.live.answers import Json
 from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed, maybe
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import SaevizError

@@ -15,10 +15,9 @@ from starlette.responses import Response
 from saeviz.contract.roles import TextAligned
 from saeviz.pipeline.blame import blaming
 from saeviz.results.run import Run
-from saeviz.serving.live.asked import Json
+from saeviz.serving.live.answers import NAMED, Json, named, strongest
 from saeviz.serving.live.background import Background
-from saeviz.serving.live.endpoint import NAMED, NUMBER, TEXT, WHOLE, Endpoint, Query, fields, listed
-from saeviz.serving.live.neighbours import named, strongest
+from saeviz.serving.live.endpoint import NUMBER, TEXT, WHOLE, Endpoint, Query, fields, listed
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import DataError
 from saeviz.values.features import Feature, FeatureSpace
