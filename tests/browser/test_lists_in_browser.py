@@ -82,9 +82,10 @@ def test_features_of_another_run_are_left_out_and_counted(tab: Tab, run: saeviz.
     tab.go("view=lists")
     more = [{"feature": name} for name in ("layer77.cls/1", "__proto__", f"{feature}x", "layer1.cls/")]
     open_file(tab, json.dumps({"list": "<b>mixed</b>", "features": [{"feature": feature}, *more]}))
-    assert "4 of its features are not in this run" in tab.run(TEXT)
+    assert "Left out: 4 features not in this run" in tab.run(TEXT)
     assert tab.run(NAME) == "<b>mixed</b>"
-    assert "1 features" in tab.run(TEXT)
+    assert "1 feature" in tab.run(TEXT)
+    assert "1 features" not in tab.run(TEXT)
 
 
 @pytest.mark.parametrize("text", ["{", "3", "null", '{"features": {}}', "[]", "feature,label"])

@@ -143,6 +143,8 @@ const saeviz = {};
     if (value !== 0 && Math.abs(value) < 0.001) return minus(value.toExponential(1));
     return minus(value.toFixed(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
   };
+  /** How many there are of a thing: `1 image`, `2 images`. */
+  saeviz.counted = (n, thing) => `${saeviz.number(n)} ${thing}${n === 1 ? "" : "s"}`;
   saeviz.fixed = (value, digits = 2) => (Number.isFinite(value) ? minus(value.toFixed(digits)) : "–");
   saeviz.signed = (value, digits = 2) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "–";

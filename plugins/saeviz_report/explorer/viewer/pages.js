@@ -2,7 +2,7 @@
 "use strict";
 
 {
-  const { el, said, number, state } = saeviz;
+  const { el, said, state } = saeviz;
   const MOST_IN_ADDRESS = 400;
 
   // They live in the address, so that a link carries them.
@@ -68,7 +68,7 @@
       if (file.size > MOST_BYTES) return says(`This file is longer than ${MOST_BYTES >> 20} MB, which no list is.`);
       try {
         const { name, rows, missing } = readList(features, await file.text());
-        notice = missing ? `${number(missing)} of its features are not in this run and are left out.` : "";
+        notice = missing ? `Left out: ${saeviz.counted(missing, "feature")} not in this run.` : "";
         if (!rows.length) return says("No feature of this list is in this run.");
         saeviz.openList(features, rows, free(name.trim().slice(0, 80) || "list"));
       } catch (error) {
@@ -112,7 +112,7 @@
     const csv = () => [["feature", ...columns.keys()].map(saeviz.field).join(","), ...records().map((record) => Object.values(record).map((value) => saeviz.field(value ?? NaN)).join(","))].join("\r\n") + "\r\n";
     return [el("h2", {}, "Lists"),
       el("div", { class: "bar" }, known.map((one) => el("a", { class: one === name ? "chosen" : "", href: saeviz.link({ list: one }) }, said(one, 60)))),
-      el("div", { class: "bar" }, rename, el("output", {}, `${number(rows.length)} features`), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.csv`, "text/csv", csv()) }, "CSV"), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.json`, "application/json", JSON.stringify({ list: name, features: records() }, null, 1)) }, "JSON"), openButton(features),
+      el("div", { class: "bar" }, rename, el("output", {}, saeviz.counted(rows.length, "feature")), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.csv`, "text/csv", csv()) }, "CSV"), el("button", { type: "button", onclick: () => saeviz.save(`${name.replace(/[^\w-]+/g, "-")}.json`, "application/json", JSON.stringify({ list: name, features: records() }, null, 1)) }, "JSON"), openButton(features),
         el("button", { type: "button", onclick: () => { held.delete(name); state.set({ [`list.${name}`]: "", list: "" }); } }, "Delete")),
       notices,
       held.has(name) ? el("p", { class: "note" }, `More than ${MOST_IN_ADDRESS} features do not fit into the address: this list is lost when the page is closed. Save it as CSV or JSON.`) : null,

@@ -61,7 +61,7 @@
     const written = /^numbers:residual\./.test(order) ? signed : whole ? number : saeviz.fixed;
     const below = values ? (item) => written(values[item], 2) : null;
     return [bar(items, orders, order, by, kinds, facet, values), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
-      el("div", { class: "bar" }, el("output", { class: "note" }, `${number(rows.length)} images`), el("button", { type: "button", class: "quiet", onclick: () => saeviz.save("images.csv", "text/csv", csv(items, rows, order, values)) }, "CSV")),
+      el("div", { class: "bar" }, el("output", { class: "note" }, saeviz.counted(rows.length, "image")), el("button", { type: "button", class: "quiet", onclick: () => saeviz.save("images.csv", "text/csv", csv(items, rows, order, values)) }, "CSV")),
       rows.length ? wall(items, facet ? together(items, rows, facet, kinds.get(facet), values, below) : [{ rows, below }]) : el("p", { class: "note" }, "No image matches.")];
   };
 
@@ -89,7 +89,7 @@
     return known.map(([word, own]) => {
       const there = values ? own.map((item) => values[item]).filter(Number.isFinite) : [];
       const mean = there.length ? `, mean ${number(there.reduce((sum, value) => sum + value, 0) / there.length, 2)}` : "";
-      const head = el("h3", { class: "kind-head" }, el("a", { href: saeviz.link({ in: saeviz.join([facet, word]), facet: "" }) }, said(word || "none", 80)), el("span", { class: "note" }, ` ${number(own.length)} images${mean}`));
+      const head = el("h3", { class: "kind-head" }, el("a", { href: saeviz.link({ in: saeviz.join([facet, word]), facet: "" }) }, said(word || "none", 80)), el("span", { class: "note" }, ` ${saeviz.counted(own.length, "image")}${mean}`));
       return { rows: own, below, head, most: LINES_OF_KIND };
     });
   }
