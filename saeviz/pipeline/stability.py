@@ -15,7 +15,7 @@ from saeviz.contract import handover
 from saeviz.contract.roles import StableSelector
 from saeviz.pipeline.inputs import score_inputs
 from saeviz.pipeline.relations import correlations_table, run_scorer
-from saeviz.pipeline.session import Session
+from saeviz.pipeline.session import Session, logger
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
@@ -25,6 +25,8 @@ from saeviz.values.scores import ScoreColumn, ScoreTable, Selected
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST_UNITS = 4
+"""Images, or groups of images, that make two halves of more than one."""
 QUIET = logging.Logger("saeviz, again", level=logging.CRITICAL)
 """What there is to be said of the ratings and images was said when all of them were scored."""
 
@@ -51,8 +53,10 @@ def scorer_to_repeat(session: Session) -> ComponentConfig:
 
 def with_stability(session: Session, table: ScoreTable, selected: Sequence[Selected]) -> list[Selected]:
     """The same features with the shares of halves by which they are selected again, and into the same tier."""
-    n = n_halves_of(session)
-    if not n:
+    n, n_units = n_halves_of(session), len({_unit(item) for item in session.dataset.extracted})
+    if n and n_units < FEWEST_UNITS:
+        logger.warning("select: %d images or groups of images are too few to select again by halves of them", n_units)
+    if not n or n_units < FEWEST_UNITS:
         return list(selected)
     config = session.config.selector
     selector: Any = session.components.component("selector")

@@ -91,6 +91,15 @@ def test_a_feature_that_never_fires_has_no_neighbours_and_is_none(tmp_path):
     assert [one["feature"] for one in known.by_firing(space.feature(1))[0]["features"]] == ["layer1.cls/2"]
 
 
+def test_features_that_are_the_same_on_all_images_are_no_neighbours(tmp_path):
+    space = saeviz.FeatureSpace(1, "cls", 40)
+    generator = np.random.default_rng(0)
+    dense = np.tile(100 * generator.random(40), (300, 1)).astype(np.float32)
+    dense[:, 0] = generator.random(300)
+    known = Neighbours(SimpleNamespace(spaces=[space], name=lambda feature: ""), copied(tmp_path, space, dense))
+    assert [known.by_firing(space.feature(one))[0]["features"] for one in range(40)] == [[]] * 40
+
+
 def test_sums_over_images_are_those_of_the_matrix(tmp_path, monkeypatch):
     monkeypatch.setattr(by_feature, "TOGETHER", 7)
     generator = np.random.default_rng(0)

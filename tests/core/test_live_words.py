@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.serving.live import words
@@ -96,6 +98,34 @@ def test_of_many_images_a_sample_is_compared(finished_once, monkeypatch):
     monkeypatch.setattr(words, "MOST_IMAGES", 10)
     with asking(finished_once) as client:
         assert client.get("/api/words", params={"text": "red"}).json()["n_images"] == 10
+
+
+@pytest.mark.slow
+def test_chance_is_exceeded_by_the_best_feature_for_one_in_twenty_meaningless_words():
+    generator = np.random.default_rng(0)
+    space = saeviz.FeatureSpace(1, "cls", 15)
+    features = csr_array((generator.random((40, 30)) * (generator.random((40, 30)) < 0.4)).astype(np.float32))
+    vectors = generator.normal(size=(40, 40)).astype(np.float32)
+    items = [saeviz.ImageItem(str(one), lambda: None) for one in range(40)]
+    named = SimpleNamespace(name=lambda feature: "")
+    compared = words.Compared(items, vectors, [(space, features)])
+    exceeded = []
+    for _ in range(2000):
+        similarity = generator.normal(size=40)
+        found = words.find(named, compared, np.linalg.solve(vectors.astype(float), similarity))
+        exceeded.append(any(one["r"] > found["chance"] for one in found["features"]))
+    assert np.mean(exceeded) == pytest.approx(0.05, abs=0.012)
+
+
+def test_a_feature_that_is_nearly_the_same_on_all_images_has_the_r_of_its_stored_activations():
+    generator = np.random.default_rng(0)
+    space = saeviz.FeatureSpace(1, "cls", 1)
+    dense = (100 + 0.01 * generator.random((200, 1))).astype(np.float32)
+    compared = words.Compared([None] * 200, np.zeros((200, 1), np.float32), [(space, csr_array(dense))])
+    z = generator.normal(size=200)
+    z = (z - z.mean()) / z.std()
+    (r,) = compared.correlations(z[:, None])
+    assert r[0, 0] == pytest.approx(np.corrcoef(dense[:, 0].astype(float), z)[0, 1], rel=1e-4)
 
 
 def test_what_fails_in_the_background_is_said_once_and_tried_again():

@@ -50,6 +50,17 @@ def test_images_of_a_group_stay_together():
         assert len(sizes) + sum(item.group is None for item in part) == 4
 
 
+@pytest.mark.parametrize(
+    "settings", [["images.n=24", "images.groups=1"], ["images.n=24", "images.groups=3"], ["images.n=3"]]
+)
+def test_too_few_images_or_groups_for_halves_have_no_stability(tmp_path, settings, caplog):
+    path = tmp_path / "run.toml"
+    path.write_text(FAKE_RUN + f'[selector]\nuse = "tiered"\nstability = 20\n[run]\ndir = "{tmp_path / "run"}"\n')
+    run = saeviz.run(path, settings=settings, plan=Plan(last="select"))
+    assert {choice.selection_stability for choice in run.selected} <= {None}
+    assert "are too few to select again by halves" in caplog.text
+
+
 @pytest.mark.slow
 def test_the_share_is_that_of_a_loop_by_hand(tmp_path):
     """Half of the images, correlated again, selected again."""

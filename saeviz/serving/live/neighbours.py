@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NEAREST = 12
 """Neighbours of each kind."""
+NEGLIGIBLE = 1e-10
+"""Up to this share of its sum of squares a feature's variation is rounding: it is the same on all images."""
 
 
 class Neighbours:
@@ -70,10 +72,10 @@ class Neighbours:
         """Pearson r over all images of all features of a space with one that is `active` on those at `places`."""
         products = self._by_feature.weighted_sum(str(space), places, active)
         totals, squares = self._spread(str(space))
-        n, total = max(self._by_feature.n_images, 1), active.sum()
-        spread = np.sqrt(np.maximum(squares - totals**2 / n, 0) * max(active @ active - total**2 / n, 0))
+        n, total, square = max(self._by_feature.n_images, 1), active.sum(), active @ active
+        spread = np.sqrt(_variation(totals, squares, n) * _variation(total, square, n))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(spread > 1e-12, (products - totals * total / n) / spread, -np.inf))
+            return np.asarray(np.where(spread > 0, (products - totals * total / n) / spread, -np.inf))
 
     def _lengths_of(self, space: FeatureSpace) -> FloatArray:
         """The length of each decoder direction, at least a little."""
@@ -87,6 +89,12 @@ class Neighbours:
             values[feature.index] = -np.inf
         found = [index for index in strongest(values, NEAREST).tolist() if values[index] > 0]
         return [named(self._run, space.feature(index), value=float(values[index])) for index in found]
+
+
+def _variation(total: Any, squares: Any, n: int) -> Any:
+    """The sum of squares about the mean; 0 where it is but rounding."""
+    found = squares - total**2 / n
+    return np.where(found > NEGLIGIBLE * squares, found, 0.0)
 
 
 _LIST = listed(fields(**NAMED, value=NUMBER))

@@ -18,6 +18,7 @@ from saeviz.results.run import Run
 from saeviz.serving.live.answers import NAMED, Json, named, strongest
 from saeviz.serving.live.background import Background
 from saeviz.serving.live.endpoint import NUMBER, TEXT, WHOLE, Endpoint, Query, fields, listed
+from saeviz.serving.live.neighbours import NEGLIGIBLE
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import DataError
 from saeviz.values.features import Feature, FeatureSpace
@@ -32,7 +33,8 @@ AT_ONCE = 16
 """Images that are embedded before the model is free for another request."""
 MIN_ACTIVE = 5
 """Images on which a feature must fire."""
-DRAWS = 40
+DRAWS = 39
+"""Random orders of the images: of 40 with the true one, the best of all features is among the 2 best of one in 20."""
 FOUND = 60
 NEAREST = 12
 LONGEST = 300
@@ -65,10 +67,11 @@ class Compared:
         """For each space 1 / (n times the deviation) of each feature; 0 for those that fire too rarely."""
         n, found = len(self.items), []
         for _, matrix in self.rows:
-            totals = np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel()
-            squares = np.asarray(matrix.multiply(matrix).sum(axis=0, dtype=np.float64)).ravel()
-            spread = np.sqrt(np.maximum(squares / n - (totals / n) ** 2, 0))
-            usable = (self.active(matrix) >= MIN_ACTIVE) & (spread > 1e-9)
+            values = matrix.data.astype(np.float64)
+            totals, squares = (np.bincount(matrix.indices, of, matrix.shape[1]) for of in (values, values**2))
+            variation = squares - totals**2 / n
+            spread = np.sqrt(np.maximum(variation, 0) / n)
+            usable = (self.active(matrix) >= MIN_ACTIVE) & (variation > NEGLIGIBLE * squares)
             found.append(np.where(usable, 1 / (n * np.where(usable, spread, 1)), 0.0))
         return found
 
@@ -106,7 +109,7 @@ def _chance(compared: Compared, z: FloatArray) -> float:
     generator = np.random.default_rng(0)
     shuffled = np.column_stack([generator.permutation(z) for _ in range(DRAWS)])
     largest = np.max([r.max(axis=0) for r in compared.correlations(shuffled)], axis=0)
-    return float(np.quantile(largest, 0.95))
+    return float(np.sort(largest)[-2])
 
 
 def sample(live: Live) -> list[ImageItem]:
