@@ -75,7 +75,7 @@ def test_ratings_with_what_is_left_on_held_out_images_the_ceiling_and_what_featu
     found = {name: dict(zip(heads, cells, strict=True)) for name, cells in (("beauty", beauty), ("calm", calm))}
     assert found["beauty"] == {
         "Rating": "beauty", "Images": "6", "Mean (SD)": "2.50 (1.87)", "Tested": "4", "Significant": "2", "r > 0": "1",
-        "r < 0": "1", "Replicated": "1 of 2", "Strongest r": f"{MINUS}0.60", "the same, held out": "+0.60",
+        "r < 0": "1", "Replicated": "1 of 2", "Strongest r": f"{MINUS}0.60", "Strongest r, held out": "+0.60",
         "Ceiling of |r|": "0.80", "Features explain (R²)": "0.31 ± 0.05", "Detectable |r|": "0.88",
     }  # fmt: skip
     assert (found["calm"]["Replicated"], found["calm"]["Ceiling of |r|"]) == ("0 of 1", DASH)

@@ -30,6 +30,9 @@
     return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${saeviz.plainly(rating[1].replaceAll("_", " "), 80)} ${of}`;
   };
 
+  /** The same where no heading says that the number is r. */
+  saeviz.named = (key) => (key.startsWith("r[") ? `r with ${saeviz.title(key)}` : saeviz.title(key));
+
   const isFilter = (key) => /^[fr]\.|^q$|^space$/.test(key);
 
   /** What the address asks for: for each of its keys a mask over the rows. Those of what is asked for again are kept. */
@@ -138,8 +141,8 @@
       const range = state.get(`r.${key}`).split("..").map(Number);
       const chosen = range.length === 2 && range.every(Number.isFinite) ? range : null;
       if (!binned && !chosen) continue;
-      panel.push(el("fieldset", {}, el("legend", {}, saeviz.title(key)),
-        saeviz.histogram({ binned, label: saeviz.title(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
+      panel.push(el("fieldset", {}, el("legend", {}, saeviz.named(key)),
+        saeviz.histogram({ binned, label: saeviz.named(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
         ends(key, chosen)));
     }
     return panel.filter(Boolean);

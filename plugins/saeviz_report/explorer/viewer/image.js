@@ -119,7 +119,7 @@
     const tier = columns.get("tier")?.values;
     const chosen = [...rows.keys()].filter((i) => !only || (tier && tier[rows[i]] > 0)).slice(0, MOST);
     const largest = values[0] ?? 1;
-    return el("section", {}, el("h3", {}, rows.length === 1 ? "1 feature fires on it" : `${number(rows.length)} features fire on it`),
+    return el("section", {}, el("h3", {}, `${number(rows.length)} ${rows.length === 1 ? "feature fires" : "features fire"} on it`, tier ? `, ${number([...rows].filter((row) => tier[row] > 0).length)} of them selected` : ""),
       el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also show features that were not selected")),
       await where(features, items, item, chosen.map((i) => rows[i]), columns),
       chosen.length ? el("ol", { class: "fired" }, chosen.map((i) => el("li", {}, link(features, columns, rows[i]), bar(values[i] / largest), el("span", { class: "number" }, number(values[i], 2))))) : el("p", { class: "note" }, "None of these features was selected."));

@@ -12,9 +12,9 @@
       headline(features),
       run.notes.length ? el("section", { class: "warnings", "aria-label": "Warnings" }, run.notes.map((note) => el("p", {}, said(note)))) : null,
       run.ratings.length ? ratings(run) : null,
-      madeWith(run),
       await strongest(features),
       asAWhole(run),
+      madeWith(run),
       methods(run),
       reading(run),
       further(run),
@@ -57,11 +57,11 @@
       ["r < 0", (one) => number(one.negative)],
       ["Replicated", (one) => [el("b", {}, number(one.replicated)), ` of ${number(significant(one))}`], (one) => one.replicated !== null],
       ["Strongest r", (one) => signed(one.strongest)],
-      [heldOut ? "the same, held out" : "the same, corrected", (one) => interval(one.unbiased), (one) => one.unbiased !== null],
+      [heldOut ? "Strongest r, held out" : "Strongest r, corrected", (one) => interval(one.unbiased), (one) => one.unbiased !== null],
       ["Ceiling of |r|", (one) => fixed(one.ceiling), (one) => one.ceiling !== null],
       ["Features explain (R²)", (one) => r2(together.get(one.name)), (one) => together.has(one.name)],
       ["Detectable |r|", (one) => fixed(one.detectable), (one) => one.detectable !== null],
-      [`|r| < ${number(run.margin)} shown`, (one) => number(one.negligible), (one) => run.margin !== null && one.negligible !== null],
+      [`Shown to be |r| < ${number(run.margin)}`, (one) => number(one.negligible), (one) => run.margin !== null && one.negligible !== null],
     ].filter(([, , has]) => !has || run.ratings.some(has));
   }
 
@@ -98,9 +98,9 @@
       const [most, least] = [rows.filter((row) => r[row] > 0).slice(0, STRONGEST), rows.filter((row) => r[row] < 0).slice(-STRONGEST).reverse()];
       if (!most.length && !least.length) continue;
       const side = (word, list) => (list.length ? el("div", {}, el("h4", {}, word), list.map((row) => tile(features, columns.get("label").at(row), r[row], row))) : null);
-      parts.push(el("section", { class: "pair" }, el("h3", {}, said(rating.name, 80)), el("div", { class: "two" }, side("Rated higher where these fire", most), side("Rated lower where these fire", least))));
+      parts.push(el("section", { class: "pair" }, el("h3", {}, said(rating.name, 80)), side("Rated higher where these fire", most), side("Rated lower where these fire", least)));
     }
-    return parts.length ? el("section", {}, el("h2", {}, "Strongest selected features"), parts) : null;
+    return parts.length ? el("section", {}, el("h2", {}, "Strongest selected features"), el("div", { class: "strongest" }, parts)) : null;
   }
 
   function tile(features, label, r, row) {
@@ -161,7 +161,7 @@
     const { text, bibtex, citations } = run.methods;
     return el("section", { id: "methods" }, el("h2", {}, "Methods to cite"), quoted("Methods", text, "p"),
       citations.length ? [quoted("BibTeX", bibtex, "pre"),
-        el("ul", { class: "prose cited" }, citations.map(([what, authors, title, where]) => el("li", {}, `${what}: ${authors}. `, el("cite", {}, `${title}.`), ` ${where}.`)))] : el("p", { class: "note" }, "saeviz does not know any publications about the methods that this run used."));
+        el("details", {}, el("summary", {}, `The ${number(citations.length)} publications in words`), el("ul", { class: "prose cited" }, citations.map(([what, authors, title, where]) => el("li", {}, `${what}: ${authors}. `, el("cite", {}, `${title}.`), ` ${where}.`))))] : el("p", { class: "note" }, "saeviz does not know any publications about the methods that this run used."));
   }
 
   function reading(run) {

@@ -84,7 +84,7 @@
     const { colour, key } = kind === "none" ? {} : await tinted(features, tint);
     const figure = kind === "none" ? null : await plotted(features, rows, kind, colour);
     if (!figure) return el("div", { class: "plot" }, tools);
-    tools.append(el("label", {}, "coloured by ", choose("Coloured by", "tint", tints(features).map((one) => [one, one === "space" ? "Space" : saeviz.title(one)]), tint)));
+    tools.append(el("label", {}, "coloured by ", choose("Coloured by", "tint", tints(features).map((one) => [one, one === "space" ? "Space" : saeviz.named(one)]), tint)));
     const name = all.find(([one]) => one === kind)[1];
     return el("div", { class: "plot" }, tools, figure.asSvg ? saeviz.savable(figure, saeviz.plainly(name, 60), key, figure.asSvg) : figure,
       el("p", { class: "note keys" }, key.map(([word, shade]) => el("span", { class: "key" }, saeviz.swatch(shade), said(word, 40)))),

@@ -49,7 +49,7 @@
   function sorting(features) {
     const sort = state.get("sort", defaultSort(features));
     const key = sort.replace(/^-/, "");
-    const choose = el("select", { "aria-label": "Sorted by", "data-key": "sort", onchange: () => state.set({ sort: `${/(^|_)[pq](_|\[|$)/.test(choose.value) || choose.value === "rank" ? "" : "-"}${choose.value}` }) }, [...features.heads.keys()].map((one) => el("option", { value: one, selected: one === key }, saeviz.plainly(one.startsWith("r[") ? `r ${saeviz.title(one)}` : saeviz.title(one), 60))));
+    const choose = el("select", { "aria-label": "Sorted by", "data-key": "sort", onchange: () => state.set({ sort: `${/(^|_)[pq](_|\[|$)/.test(choose.value) || choose.value === "rank" ? "" : "-"}${choose.value}` }) }, [...features.heads.keys()].map((one) => el("option", { value: one, selected: one === key }, saeviz.plainly(saeviz.named(one), 60))));
     const turn = el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ sort: sort.startsWith("-") ? key : `-${key}` }) }, sort.startsWith("-") ? "highest first ↓" : "lowest first ↑");
     return el("span", { class: "sorting" }, el("label", {}, "Sorted by ", choose), " ", turn);
   }
