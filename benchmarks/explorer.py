@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.reading import BASELINE, measure
 from saeviz.toolkit.packed import packed
 from saeviz_report.explorer.files import as_script
-from tests.browser.conftest import Browser
+from tests.browser.chromium import Browser
 
 REPORT = """
 import sys, saeviz

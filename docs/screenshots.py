@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import saeviz
-from tests.browser.conftest import Browser
+from tests.browser.chromium import Browser
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1280, 1280

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 import saeviz
 from tests.browser.tab import until
 from tests.browser.test_live_in_browser import opened, quiet
-from tests.conftest import FAKES
 from tests.live import picture_of
 from tests.service import Served
 
@@ -29,13 +27,6 @@ TEXT = "document.getElementById('main').innerText"
 @pytest.fixture(scope="module")
 def run(finished_copy: saeviz.Run) -> saeviz.Run:
     return finished_copy
-
-
-@pytest.fixture(scope="module")
-def served(run: saeviz.Run) -> Iterator[Served]:
-    served = Served(run.dir, "--plugins", FAKES, token=None)
-    yield served
-    assert "Traceback" not in served.stop()
 
 
 def give(browser: Any, data: bytes, name: str = "mine.png") -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import saeviz
-from tests.browser.conftest import Browser
+from tests.browser.chromium import Browser
 
 FAKES = "module:saeviz.testing.fakes"
 HOSTILE = "warm<img src=x onerror=window.broken=1><script>window.broken=1</script>\u202eth"

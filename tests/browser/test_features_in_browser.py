@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
 import saeviz
-from saeviz_report import HtmlOptions
-from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import COUNT, DRAWN, NAMES, NO_WEBGL, Tab
 from tests.conftest import FAKE_RUN
 
@@ -26,18 +21,6 @@ def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> sa
     path = tmp_path_factory.mktemp("report") / "fake.toml"
     path.write_text(FAKE_RUN.replace('use = "pearson-bh"\n', FURTHER).replace("n = 24", "n = 60"))
     return saeviz.run(path)
-
-
-@pytest.fixture(scope="module")
-def page(run: saeviz.Run) -> Path:
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
-
-
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Tab]:
-    opened = Tab(browser, page)
-    yield opened
-    assert opened.messages() == []
 
 
 def of(run: saeviz.Run, rating: str) -> pd.DataFrame:

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +47,6 @@ def run(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> sa
     finished = saeviz.run(path)
     finished.__class__ = WithKinds
     return finished
-
-
-@pytest.fixture(scope="module")
-def page(run: saeviz.Run) -> Path:
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
-
-
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Tab]:
-    opened = Tab(browser, page)
-    yield opened
-    assert opened.messages() == []
 
 
 def as_number(text: str) -> float:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import saeviz
-from saeviz_report import HtmlOptions
-from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import Tab
 
 pytestmark = pytest.mark.slow
@@ -30,18 +25,6 @@ TEXT = "document.querySelector('main').textContent"
 def run(finished_copy: saeviz.Run) -> saeviz.Run:
     finished_copy.notes.write(finished_copy.selected[0].feature, label="crimson squares", text="=1+1")
     return finished_copy
-
-
-@pytest.fixture(scope="module")
-def page(run: saeviz.Run) -> Path:
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
-
-
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Tab]:
-    opened = Tab(browser, page)
-    yield opened
-    assert opened.messages() == []
 
 
 def open_file(tab: Tab, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ LOADED = "[...document.querySelectorAll('%s img')].some(one => one.complete && o
 @pytest.fixture(scope="module")
 def run(finished_copy: saeviz.Run) -> saeviz.Run:
     return finished_copy
-
-
-@pytest.fixture(scope="module")
-def served(run: saeviz.Run) -> Iterator[Served]:
-    served = Served(run.dir, "--plugins", FAKES, token=None)
-    yield served
-    assert "Traceback" not in served.stop()
 
 
 def opened(browser: Any, served: Served, address: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 
 import saeviz
-from saeviz_report import HtmlOptions
-from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import CARD, SETTLED, Tab
 from tests.plugins.report.page import CLS, FakeRun, judge, make_run
 from tests.plugins.report.test_report_features import hold_out
@@ -46,18 +43,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
     made.correlations = made.correlations.assign(lasso_weight=weights)
     made.failures = [saeviz.Failure("extract", f"broken {number}", "gone") for number in range(1234)]
     return made
-
-
-@pytest.fixture(scope="module")
-def page(run: FakeRun) -> Path:
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Tab]:
-    opened = Tab(browser, page)
-    yield opened
-    assert opened.messages() == []
 
 
 def text_of(tab: Tab) -> str:

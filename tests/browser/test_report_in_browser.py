@@ -51,11 +51,6 @@ def run(finished_copy: saeviz.Run) -> saeviz.Run:
     return finished_copy
 
 
-@pytest.fixture(scope="module")
-def page(run: saeviz.Run) -> Path:
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
-
-
 @pytest.fixture
 def tab(browser: Any, page: Path) -> Iterator[Tab]:
     opened = Tab(browser, page)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,8 +9,6 @@ import pytest
 
 import saeviz
 from benchmarks.reading import SPACES, make_run
-from saeviz_report import HtmlOptions
-from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import CARD, COUNT, DRAWN, NAMES, PAINTED, SETTLED, Tab, press
 from tests.service import Served
 
@@ -27,22 +23,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> saeviz.Run:
 
 
 @pytest.fixture(scope="module")
-def page(run: saeviz.Run) -> Path:
-    return HtmlReport(HtmlOptions(), saeviz.Context()).write(run)
-
-
-@pytest.fixture(scope="module")
 def table(run: saeviz.Run) -> pd.DataFrame:
     """Scores and r of the first rating, in the order of the page."""
     r = run.correlations[run.correlations["rating"] == run.ratings[0]]
     return pd.concat([saeviz.rows_in(run.scores.merge(r[[*saeviz.KEYS, "r"]]), space) for space in run.spaces])
-
-
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Tab]:
-    opened = Tab(browser, page)
-    yield opened
-    assert opened.messages() == []
 
 
 def names_of(table: pd.DataFrame, n: int) -> list[str]:

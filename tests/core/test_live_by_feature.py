@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -28,6 +28,7 @@ def batches(rows, size=5):
         yield saeviz.FeatureBatch(SPACE, ids, csr_array(part))
 
 
+@settings(max_examples=30, deadline=None)
 @given(rows=ROWS, together=st.sampled_from([1, 4, 1000]))
 def test_a_feature_has_its_images_strongest_first(tmp_path_factory, rows, together):
     folder = tmp_path_factory.mktemp("copy")

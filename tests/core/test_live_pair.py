@@ -96,6 +96,7 @@ def test_of_the_same_saes_a_feature_is_its_own_partner(client, runs):
     assert found["partner"] == {"feature": str(feature), "label": runs[1].name(feature), "r": None, "mutual": True}
 
 
+@pytest.mark.slow
 def test_on_the_same_images_partners_lead_there_and_back(runs, tmp_path):
     one, other = runs[0], made(tmp_path / "more", layers=[7])
     table = saeviz.compare(one, other).tables["partners_b"]
@@ -108,6 +109,7 @@ def test_on_the_same_images_partners_lead_there_and_back(runs, tmp_path):
         assert partner(client, "/a", there["feature"])["partner"]["feature"] == str(feature)
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_be_compared_are_served_and_say_so(runs, tmp_path):
     other = saeviz.run(
         {

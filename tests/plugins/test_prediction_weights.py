@@ -38,6 +38,7 @@ def weights_of(spaces, ratings):
     return kept, next((one.value for one in found if one.name == "prediction_intercepts"), None)
 
 
+@pytest.mark.slow
 def test_they_are_those_of_ridge_with_the_penalty_that_is_best_for_all_images():
     generator = np.random.default_rng(0)
     first, second = sparse(generator, 40), sparse(generator, 70)
@@ -53,6 +54,7 @@ def test_they_are_those_of_ridge_with_the_penalty_that_is_best_for_all_images():
     assert intercepts["liking"] == pytest.approx(expected.intercept_, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_those_of_a_binary_rating_add_up_to_log_odds():
     generator = np.random.default_rng(1)
     x = sparse(generator, 50)
