@@ -58,7 +58,7 @@ def _relations(run: saeviz.Run, correlations: pd.DataFrame) -> Iterator[str]:
     elif "significant" in correlations and "r_held_out" not in correlations:
         yield (
             "No images were held out: relations were found and measured on the same images, and none was replicated. "
-            "The option split of the scorer holds images out."
+            "To hold images out, set split in the scorer's table, for example split = 0.5."
         )
 
 
@@ -124,7 +124,7 @@ def _names(run: saeviz.Run, summary: Summary) -> Iterator[str]:
     elif reason := facts.get("judge_powerless"):
         yield f"No name is confirmed or struck out: {reason}. Another judge may have more power."
     elif guessed := facts.get("confirmed_by_guessing"):
-        yield f"A judge who guesses, but says yes as often as this one, would confirm about {guessed:.1f} names."
+        yield f"A judge that guessed, but said yes as often as this one, would confirm about {guessed:.1f} names."
 
 
 def _listed(words: Sequence[Any]) -> str:

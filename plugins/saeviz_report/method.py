@@ -22,14 +22,14 @@ _MEANING = {
     "held constant",
 }
 _CORRECTION = {
-    "bh": "adjusted by Benjamini and Hochberg",
-    "by": "adjusted by Benjamini and Yekutieli",
-    "bonferroni": "adjusted by Bonferroni",
+    "bh": "adjusted by the procedure of Benjamini and Hochberg",
+    "by": "adjusted by the procedure of Benjamini and Yekutieli",
+    "bonferroni": "adjusted by Bonferroni's procedure",
     "max-t": "adjusted by permuting the ratings: how often the largest correlation of the family is then at least "
     "as large",
 }
 _FAMILY = {
-    "run": "the whole family of this run: every tested feature with every rating, in all layers and tokens together",
+    "run": "all tests of this run: every tested feature with every rating, in all layers and tokens together",
     "space": "every tested feature of the same layer and tokens, with every rating",
     "rating": "every tested feature, in all layers and tokens, with the same rating",
 }

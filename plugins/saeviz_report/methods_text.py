@@ -94,7 +94,7 @@ def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
     prefix = next(iter(saeviz.relation_prefixes(run.correlations.columns)), "")
     facts = saeviz.facts_of(prefix, run.facts)
     meaning = method.meaning[:1].lower() + method.meaning[1:] if method.meaning.startswith("The ") else method.meaning
-    yield [f"As a measure of the relation between features and ratings we took {method.measure}: {meaning}."]
+    yield [f"The relation between a feature and a rating was measured by {method.measure}: {meaning}."]
     if method.n_groups is not None and method.is_permuted:
         yield [
             f"Images belong to {method.n_groups:,} groups; p-values come from {plain(facts.get('permutations'))} "
@@ -109,7 +109,7 @@ def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
     least = facts.get("min_active")
     size = facts.get("family_size")
     yield [
-        f"p-values are {method.adjustment}",
+        f"p-values were {method.adjustment}",
         ("False discovery rate", "False discovery rate under any dependence", "Permutation of ratings, max-t"),
         f" ({size:,} tests)" if isinstance(size, int) else "",
         f", at a level of {plain(facts.get('alpha'))}" if "alpha" in facts else "",
@@ -142,7 +142,7 @@ def _bootstrap(run: saeviz.Run, n_samples: object, groups: bool) -> Iterator[lis
 
 def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
     if "cluster" in run.scores:
-        yield ["Features that fire together were grouped, and one of each group considered further."]
+        yield ["Features that fire together were grouped, and one of each group was considered further."]
     if run.selected:
         yield [f"{len(run.selected):,} features were selected (selector {component_of(config, 'selector')})."]
     known = [choice.selection_stability for choice in run.selected if choice.selection_stability is not None]

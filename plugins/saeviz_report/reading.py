@@ -159,7 +159,7 @@ def _after_selection(run: saeviz.Run, method: Method) -> Iterator[Term]:
             "be weaker relations.",
         )
         yield (
-            f"|r| < {plain(method.margin)} shown",
+            f"Shown to be |r| < {plain(method.margin)}",
             "Tested features whose relation is shown to be this weak, by two one-sided tests adjusted like the others. "
             "Features that are neither significant nor among these are undecided.",
         )

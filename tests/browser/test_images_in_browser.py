@@ -70,7 +70,7 @@ def test_only_lines_in_sight_are_drawn_and_the_others_when_scrolled_to(tab: Tab,
 def test_images_are_together_by_category_with_their_mean(tab: Tab, run: saeviz.Run) -> None:
     rating = run.ratings[0]
     tab.go(f"view=images&by=-ratings:{rating}")
-    tab.enter("kind", "select[aria-label='Together by']")
+    tab.enter("kind", "select[aria-label='Grouped by']")
     assert tab.run("saeviz.state.get('facet')") == "kind"
     means = run.ratings_table[rating].groupby(run.metadata["kind"]).mean()
     counts = run.metadata["kind"].value_counts()
@@ -110,7 +110,7 @@ def test_surprise_is_the_rating_less_its_prediction(tab: Tab, run: saeviz.Run) -
     left = run.images_table[f"residual.{rating}"].sort_values(ascending=False)
     assert as_number(tab.run(BELOW)[0]) == pytest.approx(left.iloc[0], abs=0.006)
     chosen = tab.run("document.querySelector('[aria-label=Order]').selectedOptions[0].textContent")
-    assert chosen == f"surprise: {rating} less its prediction"
+    assert chosen == f"surprise: {rating} minus its prediction"
 
 
 def test_words_are_looked_for_in_names_and_words_not_in_numbers(tab: Tab) -> None:

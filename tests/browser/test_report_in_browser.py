@@ -62,7 +62,7 @@ def tab(browser: Any, page: Path) -> Iterator[Tab]:
 
 def test_the_overview_leads_to_features_of_a_rating(tab: Tab, run: saeviz.Run) -> None:
     text = tab.run("document.getElementById('main').innerText")
-    assert "What goes along with each rating" in text
+    assert "What correlates with each rating" in text
     tab.click(run.ratings[0], "table a")
     assert tab.run("saeviz.state.get('view')") == "features"
     assert tab.run("saeviz.state.get('sort')") == f"-r[{run.ratings[0]}]"
@@ -309,6 +309,6 @@ def test_it_is_served_without_a_report(browser: Any, run: saeviz.Run) -> None:
     try:
         browser.open_url(served.url)
         browser.run(SETTLED)
-        assert "What goes along with each rating" in browser.run("document.getElementById('main').innerText")
+        assert "What correlates with each rating" in browser.run("document.getElementById('main').innerText")
     finally:
         served.stop()

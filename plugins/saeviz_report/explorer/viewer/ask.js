@@ -24,11 +24,11 @@
 
   async function answer(features, items, text, box) {
     if (known.has(text)) return show(features, items, known.get(text), box);
-    const status = el("p", { class: "note", role: "status" }, "The host compares the words with images…");
+    const status = el("p", { class: "note", role: "status" }, "Comparing the words with the images…");
     saeviz.fill(box, status);
     let [got, there] = [await saeviz.live.get("words", { text }), false];
     while (!got.ready) {
-      saeviz.fill(status, `The model looks at images for the first search: ${number(got.n_done)} of ${number(got.n_images)}.`);
+      saeviz.fill(status, `Embedding images for the first search: ${number(got.n_done)} of ${number(got.n_images)}.`);
       await pause(WAIT);
       if (there && !box.isConnected) return; // another page is shown
       there = box.isConnected;
@@ -40,9 +40,9 @@
 
   function show(features, items, got, box) {
     const above = got.features.filter((one) => one.r > got.chance);
-    const weak = el("p", { class: "note" }, above.length ? `${number(above.length)} of the ${number(got.features.length)} strongest have an r above ${fixed(got.chance)}, which the best of all features exceeds for one in twenty random orders of the images.` : `None is above chance, an r of ${fixed(got.chance)}: the images of the run may show nothing like it.`);
+    const weak = el("p", { class: "note" }, above.length ? `${number(above.length)} of the ${number(got.features.length)} strongest have an r above ${fixed(got.chance)}, which the best of all features exceeds in one of twenty random orders of the images.` : `None is above chance, an r of ${fixed(got.chance)}: the images of the run may show nothing like it.`);
     const rows = got.features.map((one) => features.row(one.feature)).filter((row) => row >= 0);
-    saeviz.fill(box, el("section", {}, el("h3", {}, "Features that fire where images are like “", said(got.text, 300), "”"),
+    saeviz.fill(box, el("section", {}, el("h3", {}, "Features that fire on images like “", said(got.text, 300), "”"),
       el("div", { class: "bar" }, weak, rows.length ? saeviz.listButton(rows, features) : null),
       ranked(features, items, above.slice(0, FIRST)),
       more(features, items, "More above chance", above.slice(FIRST)),
@@ -62,12 +62,12 @@
   /** The neighbours of a feature, filled in when the host has answered; null where the page is not served. */
   saeviz.neighbours = (feature) => {
     if (!saeviz.live) return null;
-    const box = el("section", { class: "neighbours" }, el("h3", {}, "Neighbours"), el("p", { class: "note", role: "status" }, "The host looks for them…"));
+    const box = el("section", { class: "neighbours" }, el("h3", {}, "Neighbours"), el("p", { class: "note", role: "status" }, "Looking for neighbours…"));
     const list = (found) => (found.length ? el("ul", { class: "near" }, found.map((one) => el("li", {}, el("span", { class: "number" }, fixed(one.value)), " ", link(one)))) : el("p", { class: "note" }, "None."));
     saeviz.live.once("neighbours", { feature }).then((got) => saeviz.fill(box, el("h3", {}, "Neighbours"),
       got.firing.map(({ space, features }, i) => [el("h4", {}, i ? ["In ", said(space), ", on the same images"] : "On the same images"), list(features)]),
-      el("h4", {}, "Of similar direction"), got.direction ? list(got.direction) : el("p", { class: "note" }, said(got.direction_missing, 300), "."),
-      el("p", { class: "note" }, "On the same images: correlation of activations over all images. Direction: cosine of decoder directions in the same space.")),
+      el("h4", {}, "With a similar decoder direction"), got.direction ? list(got.direction) : el("p", { class: "note" }, said(got.direction_missing, 300), "."),
+      el("p", { class: "note" }, "On the same images: correlation of activations over all images. Decoder direction: cosine, in the same space.")),
     (error) => saeviz.fill(box, el("h3", {}, "Neighbours"), el("p", { class: "note" }, said(error.message, 400))));
     return box;
   };
@@ -80,7 +80,7 @@
     let [x, y, turn] = [0.5, 0.5, 0];
     const ask = async () => {
       const mine = ++turn;
-      saeviz.fill(shown, el("p", { class: "note" }, "The model is looking…"));
+      saeviz.fill(shown, el("p", { class: "note" }, "Computing what fires there…"));
       try {
         const got = await saeviz.live.once("patch", { item: id, x: x.toFixed(3), y: y.toFixed(3) });
         if (mine !== turn) return;

@@ -109,7 +109,7 @@
       card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason), again(at)) : null,
       judgement(card.judgement),
-      images ? most(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for the report to store them."),
+      images ? most(features, row, items, images) : el("p", { class: "note" }, "This run has too many activations for a report to store them; a page served by saeviz serve shows the images of every feature."),
       saeviz.relations(features, columns, row),
       (card.differences ?? []).map(([rating, words]) => el("p", { class: "note" }, "The relation with ", said(rating, 80), " differs: ", said(words, 500), ".")),
       at("n_active") < features.run.caveat?.below ? el("p", { class: "note" }, `${features.run.caveat.text}.`) : null,
@@ -178,7 +178,7 @@
   function judged(items, shown) {
     if (!shown?.length) return null;
     const kinds = [["active", "The feature fires"], ["hard", "Similar, but it does not fire"], ["silent", "It does not fire"], ["seen", "Shown to the labeler"]];
-    return el("details", {}, el("summary", {}, `The ${number(shown.length)} images on which the name was judged`), el("p", { class: "note" }, "Below each: how well the name fits, as the judge says, from 0 to 1; from 0.5 on it counts as fitting."),
+    return el("details", {}, el("summary", {}, `The ${number(shown.length)} images on which the name was judged`), el("p", { class: "note" }, "Below each image: how well the name fits it according to the judge, from 0 to 1; 0.5 or more counts as fitting."),
       kinds.map(([kind, word]) => [word, shown.filter((one) => one[1] === kind)]).filter(([, own]) => own.length).map(([word, own]) => el("div", { class: "bands" }, el("div", {}, el("h4", {}, word), strip(items, own.map(([item]) => item), (i) => (own[i].at(-1) === null ? "not judged" : number(own[i].at(-1), 2)))))));
   }
 
@@ -201,12 +201,12 @@
     if (where.length > 2 * most) {
       for (let band = 1; band < BANDS; band++) {
         const from = Math.max(most, Math.floor((where.length * band) / BANDS));
-        bands.push([`${100 - (band + 1) * (100 / BANDS)} to ${100 - band * (100 / BANDS)} % of its active images`, strip(items, [...where.slice(from, from + 5)], (i) => saeviz.fixed(values[from + i]))]);
+        bands.push([`${100 - (band + 1) * (100 / BANDS)}th to ${100 - band * (100 / BANDS)}th percentile of its activations`, strip(items, [...where.slice(from, from + 5)], (i) => saeviz.fixed(values[from + i]))]);
       }
     }
     const silent = spread(items, where);
     if (silent.length) bands.push(["It does not fire", strip(items, silent, () => "0")]);
-    return bands.length ? el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images look clearer than a feature is: these include weaker activations, and images without any."), el("div", { class: "bands" }, bands.map(([word, pictured]) => el("div", {}, el("h4", {}, word), pictured)))) : null;
+    return bands.length ? el("section", {}, el("h3", {}, "Over the whole range of activations"), el("p", { class: "note" }, "Top images make a feature look clearer than it is. These also show weaker activations, and images on which it does not fire."), el("div", { class: "bands" }, bands.map(([word, pictured]) => el("div", {}, el("h4", {}, word), pictured)))) : null;
   }
 
   /** Some images on which a feature does not fire, evenly over the run. */
@@ -229,7 +229,7 @@
     const [ms, mean, sd] = ["monosemanticity", "ms_null_mean", "ms_null_sd"].map(at);
     if (!Number.isFinite(ms)) return at("ms_note") ? el("p", { class: "note" }, said(at("ms_note"))) : null;
     return [el("h3", {}, "Monosemanticity"), Number.isFinite(mean) ? saeviz.savable(saeviz.nullMark(ms, mean, sd), "monosemanticity and its null") : null,
-      el("p", {}, el("strong", {}, number(ms, 2)), at("ms_class") ? ["; ", said(at("ms_class"))] : "", Number.isFinite(mean) ? `; as many images drawn at random have ${number(mean, 2)} (SD ${number(sd, 3)})${Number.isFinite(at("ms_q")) ? `, q ${number(at("ms_q"))}` : ""}` : "", "."),
+      el("p", {}, el("strong", {}, number(ms, 2)), at("ms_class") ? ["; ", said(at("ms_class"))] : "", Number.isFinite(mean) ? `; for as many images drawn at random it is ${number(mean, 2)} (SD ${number(sd, 3)})${Number.isFinite(at("ms_q")) ? `, q ${number(at("ms_q"))}` : ""}` : "", "."),
       at("ms_note") ? el("p", { class: "note" }, said(at("ms_note"))) : null];
   }
 
@@ -244,7 +244,7 @@
     const tile = (other, cosine) => {
       return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(other) }) }, saeviz.thumbs(features, other), el("span", {}, el("strong", {}, label?.at(other) ? said(label.at(other), 60) : "not named"), el("span", { class: "id" }, said(features.name(other)))), el("span", { class: "number" }, saeviz.fixed(cosine))));
     };
-    return el("section", {}, el("h3", {}, "Features that fire on the same images"), el("p", { class: "note" }, "By the cosine of their activations over all images; of every space the most alike."),
+    return el("section", {}, el("h3", {}, "Features that fire on the same images"), el("p", { class: "note" }, "By the cosine of their activations over all images; the most similar features of each space."),
       el("ul", { class: "tiles near" }, near.rows.map((other, i) => tile(other, near.cosines[i]))));
   }
 

@@ -54,7 +54,7 @@
       saeviz.fill(said);
       if (!on) return;
       const { ids } = await need("items");
-      saeviz.fill(said, saeviz.live.looked ? "The model is looking at the pictures…" : "The model is being loaded…");
+      saeviz.fill(said, saeviz.live.looked ? "Computing heatmaps…" : "Loading the model…");
       for (const [item, picture] of pictures) {
         let map;
         try {

@@ -21,7 +21,7 @@
       el("h2", {}, said(id, 300)),
       el("div", { class: "two" }, el("div", {}, saeviz.enlargeable(items, el("div", { class: "large" }, large)), pointing), el("div", {}, ratings(items, item), told(items, item))),
       found ? el("div", { class: "two" }, added(features, items, item, columns, found), await fired(features, items, item, columns, found)) : null,
-      near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding in which monosemanticity is measured."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
+      near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding that monosemanticity is measured with."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
   };
 
   /** The images most like one, by its place; without embeddings none. */
@@ -50,7 +50,7 @@
       el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, said(row.name, 60)), el("td", { class: "number" }, number(row.value, 2)),
         spreads ? el("td", { class: "number" }, Number.isFinite(row.spread[0]) ? `${number(row.spread[0], 2)} (${number(row.spread[1])})` : "–") : null,
         el("td", {}, place(row)), predictions ? el("td", { class: "number" }, number(row.predicted, 2)) : null, predictions ? el("td", { class: "number" }, signed(row.residual)) : null))))),
-      el("p", { class: "note" }, spreads ? "In brackets: raters. " : "", predictions ? "Predicted: by the features of all spaces, from other images. Surprise: the rating less that." : "")];
+      el("p", { class: "note" }, spreads ? "In brackets: raters. " : "", predictions ? "Predicted: by the features of all spaces, with a model fitted to other images. Surprise: the rating minus the prediction." : "")];
   }
 
   /** Where a value lies among those of all images. */
@@ -69,7 +69,7 @@
     const others = shown.filter(([name]) => !name.startsWith("reconstruction_error."));
     return [group ? el("p", {}, "Group: ", said(group, 100)) : null,
       texts.length ? el("dl", { class: "figures" }, texts.map(([name, text]) => line(name, said(text, 1000)))) : null,
-      missed.length ? [el("h4", {}, "What the SAEs miss of it"), el("dl", { class: "figures" }, missed.map(([name, value]) => line(name.slice(21), number(value)))), el("p", { class: "note" }, "Reconstruction error, as a share of the variance of the activation.")] : null,
+      missed.length ? [el("h4", {}, "What the SAEs miss"), el("dl", { class: "figures" }, missed.map(([name, value]) => line(name.slice(21), number(value)))), el("p", { class: "note" }, "Reconstruction error, as a share of the variance of the activation.")] : null,
       others.length ? el("details", {}, el("summary", {}, "Figures of this image"), el("dl", { class: "figures" }, others.map(([name, value]) => line(name, number(value))))) : null];
   }
 
@@ -110,7 +110,7 @@
     const fit = fitted(items, name);
     const is_binary = fit.values.length > 0 && fit.values.every((value) => value === 0 || value === 1);
     return el("section", {}, el("h3", {}, "What features add to the predicted rating"), el("div", { class: "bar" }, choose),
-      el("p", { class: "note" }, `A ridge model of all features, fitted to ${number(fit.values.length)} images, ${fit.has(item) ? "this one among them" : "but not to this one"}${is_binary ? "; in log odds" : ""}: ${number(intercepts.get(name), 2)} where no feature fires, ${signed(sum(parts))} by the ${number(parts.length)} features that fire here, ${number(intercepts.get(name) + sum(parts), 2)} in all. Of each the activation times its weight.`),
+      el("p", { class: "note" }, `A ridge model of all features, fitted to ${number(fit.values.length)} images, ${fit.has(item) ? "including this one" : "but not to this one"}${is_binary ? "; in log odds" : ""}: ${number(intercepts.get(name), 2)} without any feature, ${signed(sum(parts))} from the ${number(parts.length)} features that fire here, ${number(intercepts.get(name) + sum(parts), 2)} in total. Each feature adds its activation times its weight.`),
       el("ol", { class: "fired added" }, shown.map(([row, part]) => line(link(features, columns, row), part)), parts.length > shown.length ? line(`${number(parts.length - shown.length)} others together`, rest) : null));
   }
 

@@ -10,7 +10,7 @@
     try {
       answer = await fetch(address(path, query), { method, headers, body: body === undefined || file ? body : JSON.stringify(body) });
     } catch {
-      throw new Error("The host does not answer: saeviz serve has ended, or the connection is lost.");
+      throw new Error("The host does not answer: saeviz serve has stopped, or the connection is lost.");
     }
     const text = await answer.text();
     let value = null;

@@ -34,7 +34,7 @@
 
   function chooser() {
     const input = el("input", { type: "file", accept: "image/*", class: "visually-hidden", id: "own-file", onchange: () => input.files[0] && look(input.files[0]) });
-    const box = el("div", { class: "drop" }, input, el("label", { for: "own-file" }, "Choose an image file"), el("span", {}, " or drop one here, or paste it. It is sent to the host of this page, and kept nowhere."));
+    const box = el("div", { class: "drop" }, input, el("label", { for: "own-file" }, "Choose an image file"), el("span", {}, " or drop one here, or paste it. It is sent to the computer that serves this page, and is not stored there."));
     const over = (event) => {
       event.preventDefault();
       box.classList.toggle("over", event.type === "dragover");
@@ -57,7 +57,7 @@
     const { found, failed, name, address } = own;
     const picture = el("figure", { class: "own" }, image(address, saeviz.plainly(name, 120)), el("figcaption", { class: "note" }, said(name, 120), found ? `, ${found.size[0]} × ${found.size[1]} pixels` : ""));
     if (failed) return [picture, el("p", { class: "warnings", role: "alert" }, said(failed, 600))];
-    if (!found) return [picture, el("p", { class: "note", role: "status" }, "The model is looking at it. For the first image it is loaded, which takes a while.")];
+    if (!found) return [picture, el("p", { class: "note", role: "status" }, "Computing its features. The model is loaded for the first image, which takes a while.")];
     return [el("div", { class: "two" }, picture, predicted(features, columns, found)),
       found.spaces.map((space) => firing(features, space, address)),
       el("section", {}, el("h3", {}, "Most similar images of the run"), el("p", { class: "note" }, "By the cosine of ", said(found.nearest_by, 120), "."),
@@ -76,18 +76,18 @@
       el("td", {}, one.adding.slice(0, 3).map((part) => el("div", { class: "adds" }, el("span", { class: `r ${part.adds < 0 ? "minus" : "plus"}` }, saeviz.signed(part.adds)), " ", link(part))))));
     const poor = found.ratings.filter((one) => one.r2 !== null && one.r2 < 0.1).map((one) => saeviz.plainly(one.rating, 60));
     return el("section", {}, el("h3", {}, "Predicted ratings"),
-      poor.length ? el("p", { class: "warnings" }, `Features predict hardly anything of ${poor.join(", ")}: take ${poor.length === 1 ? "this number" : "these numbers"} for no more than the mean.`) : null,
-      saeviz.wide("Predicted ratings", el("table", { class: "plain" }, el("thead", {}, el("tr", {}, ["Rating", "Predicted", "Higher than", "R²", "What adds most"].map((word, i) => el("th", { scope: "col", class: i > 0 && i < 4 ? "number" : "" }, word)))), el("tbody", {}, rows))),
-      el("p", { class: "note" }, `A ridge model of all features, fitted to the run's images. ${found.ratings.some((one) => one.binary) ? "Of a rating of 0 and 1 the chance of a 1 is predicted; what features add to it is in log odds. " : ""}Higher than: the share of these with a lower prediction. R²: how good the model is on images that took no part in fitting; yours may differ more from them.`));
+      poor.length ? el("p", { class: "warnings" }, `Features hardly predict ${poor.join(", ")}: ${poor.length === 1 ? "this number says" : "these numbers say"} little more than the mean rating does.`) : null,
+      saeviz.wide("Predicted ratings", el("table", { class: "plain" }, el("thead", {}, el("tr", {}, ["Rating", "Predicted", "Higher than", "R²", "Largest contributions"].map((word, i) => el("th", { scope: "col", class: i > 0 && i < 4 ? "number" : "" }, word)))), el("tbody", {}, rows))),
+      el("p", { class: "note" }, `A ridge model of all features, fitted to the run's images. ${found.ratings.some((one) => one.binary) ? "For a rating of 0 and 1, the probability of 1 is predicted, and contributions are in log odds. " : ""}Higher than: the share of these with a lower prediction. R²: how well the model predicts images of the run that took no part in fitting; it may do worse on an image of another kind.`));
   }
 
   /** The features of a space: the picture once for each that has a place in it, then the others. */
   function firing(features, space, address) {
     const placed = space.features.filter((one) => one.map?.largest > 0);
     const others = space.features.filter((one) => !(one.map?.largest > 0));
-    const why = space.maps_missing ? ["There are no heatmaps: ", said(space.maps_missing, 300)] : "These fire on no patch of the picture, only on the token that stands for all of it.";
+    const why = space.maps_missing ? ["There are no heatmaps: ", said(space.maps_missing, 300)] : "These do not fire on any patch of the picture, only at the token for the whole image.";
     return el("section", {}, el("h3", {}, said(space.space), `: ${number(space.n_active)} features fire`),
-      el("p", { class: "note" }, space.features.length ? `The strongest ${number(space.features.length)}. A bar is the share of the feature's largest activation on an image of the run.` : "None fires."),
+      el("p", { class: "note" }, space.features.length ? `The strongest ${number(space.features.length)}. Bars show the activation relative to the feature's largest one on an image of the run.` : "None fires."),
       placed.length ? el("div", { class: "strip" }, placed.map((one) => tile(one, address))) : null,
       others.length ? [el("p", { class: "note" }, why), el("ol", { class: "fired" }, others.map((one) => el("li", {}, link(one), bar(one), el("span", { class: "number" }, fixed(one.value)))))] : null);
   }

@@ -100,7 +100,7 @@
       const back = saeviz.keepPlace(box);
       try {
         const newer = await write({ mark: seen.mark === name ? "" : name }, seen);
-        tell(newer ? "Somebody else changed this note, as it is shown now. Mark it again if you still want to." : "");
+        tell(newer ? "Somebody else has changed this note; this is what it says now. Mark it again if you still want to." : "");
       } catch (error) {
         tell(said(error.message, 400));
       }
@@ -148,7 +148,7 @@
     const day = el("time", { datetime: note.time }, note.time.slice(0, 10));
     return [note.label ? el("p", { class: "note" }, "Label by hand. The labeler's: ", labelers ? el("q", {}, said(labelers, 80)) : "none", verdict) : null,
       note.description ? el("p", { class: "description" }, said(note.description), el("span", { class: "note" }, " (by hand)")) : null,
-      note.mark || note.text ? el("p", {}, saeviz.live ? null : saeviz.markSign(features, row), note.text ? el("span", { class: "words" }, said(note.text, 5000)) : null, " ", el("span", { class: "note" }, day)) : null,
+      note.mark || note.text ? el("p", {}, saeviz.live ? null : saeviz.markSign(features, row), note.text ? el("span", { class: "words" }, said(note.text, 5000)) : null, " ", el("span", { class: "note" }, "noted on ", day)) : null,
       earlier.length ? el("p", { class: "note" }, "Earlier labels: ", earlier.map((one, i) => [i ? ", " : "", el("q", {}, said(one.label || "none", 80))])) : null];
   }
 
@@ -188,10 +188,10 @@
     return el("form", { class: "editor", onsubmit: submit, onkeydown: keydown },
       field("label", "Label, 1 to 5 words", 80, "input"), field("description", "Description", 1000), field("text", "Note", 4000),
       draft.newer ? theirs(draft.newer) : null,
-      el("div", { class: "bar" }, el("button", { type: "submit", title: "Ctrl+Enter" }, draft.newer ? "Save mine instead" : "Save"), el("button", { type: "button", title: "Escape", onclick: leave }, draft.newer ? "Keep theirs" : "Cancel"), el("span", { class: "note" }, "The labeler's label is kept beside yours; leave the field empty to have only that.")));
+      el("div", { class: "bar" }, el("button", { type: "submit", title: "Ctrl+Enter" }, draft.newer ? "Save mine instead" : "Save"), el("button", { type: "button", title: "Escape", onclick: leave }, draft.newer ? "Keep theirs" : "Cancel"), el("span", { class: "note" }, "The labeler's label is kept as well; leave the field empty to use only that.")));
   }
 
-  const theirs = (newer) => el("div", { class: "warnings", role: "alert" }, el("p", {}, "Somebody else changed this note meanwhile. Theirs:"),
+  const theirs = (newer) => el("div", { class: "warnings", role: "alert" }, el("p", {}, "Somebody else has changed this note in the meantime. Their version:"),
     el("dl", { class: "figures" }, ["label", "description", "text", "mark"].map((name) => el("div", {}, el("dt", {}, name === "text" ? "note" : name), el("dd", {}, newer[name] ? said(newer[name], 5000) : "–")))));
 
   /** A button that asks the labeler again; null where that is not granted or the feature is not one to be named. */

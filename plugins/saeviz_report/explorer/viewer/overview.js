@@ -68,9 +68,9 @@
   function ratings(run) {
     const columns = ratingColumns(run);
     const link = (name) => saeviz.link({ view: "features", sort: `-r[${name}]`, [`f.significant[${name}]`]: "1", plot: `volcano:${name}` });
-    return el("section", { id: "ratings" }, el("h2", {}, "What goes along with each rating"),
-      table("What goes along with each rating", ["Rating", ...columns.map(([word]) => word)], run.ratings.map((one) => row(el("a", { href: link(one.name) }, said(one.name, 80)), columns.map(([, cell]) => cell(one))))),
-      el("p", { class: "note" }, said(run.measure), ": how many of the tested features of the whole run correlate significantly with each rating, q being p ", said(run.adjustment), "."));
+    return el("section", { id: "ratings" }, el("h2", {}, "What correlates with each rating"),
+      table("What correlates with each rating", ["Rating", ...columns.map(([word]) => word)], run.ratings.map((one) => row(el("a", { href: link(one.name) }, said(one.name, 80)), columns.map(([, cell]) => cell(one))))),
+      el("p", { class: "note" }, said(run.measure), ". Significant: tested features of the whole run with a small enough q, which is p ", said(run.adjustment), "."));
   }
 
   function madeWith(run) {
@@ -151,7 +151,7 @@
         done.value = "copied";
       } catch {
         getSelection().selectAllChildren(box);
-        done.value = "marked: copy it with the keyboard";
+        done.value = "selected: copy it with the keyboard";
       }
     };
     return el("div", { class: "quoted" }, el("h3", {}, title, " ", el("button", { type: "button", "aria-label": `Copy: ${title}`, onclick: copy }, "Copy"), " ", done), box);

@@ -65,7 +65,7 @@
     };
     const read = async ([file]) => {
       if (!file) return;
-      if (file.size > MOST_BYTES) return says(`This file is longer than ${MOST_BYTES >> 20} MB, which no list is.`);
+      if (file.size > MOST_BYTES) return says(`This file is larger than ${MOST_BYTES >> 20} MB, so it is not a list.`);
       try {
         const { name, rows, missing } = readList(features, await file.text());
         notice = missing ? `Left out: ${saeviz.counted(missing, "feature")} not in this run.` : "";
@@ -102,7 +102,7 @@
     const columns = await features.columns(["label", "labelers_label", "mark", "note", "tier", ...features.run.ratings.map((rating) => `r[${rating.name}]`)]);
     const rename = el("input", { value: name, "aria-label": "Name of the list", onchange: () => {
       const next = rename.value.trim().slice(0, 80);
-      rename.setCustomValidity(next !== name && known.includes(next) ? "There is a list of this name already." : "");
+      rename.setCustomValidity(next !== name && known.includes(next) ? "There is already a list with this name." : "");
       if (!rename.reportValidity() || !next || next === name) return;
       if (held.has(name)) held.set(next, rows);
       held.delete(name);

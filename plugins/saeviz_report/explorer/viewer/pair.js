@@ -30,7 +30,7 @@
     if (state === "failed") return ["The runs cannot be compared: ", said(why, 400)];
     if (!partner) return "No feature there fires on the same images.";
     const address = `${viewer}#feature=${encodeURIComponent(partner.feature)}`;
-    const how = partner.r === null ? "the same feature" : ["r ", signed(partner.r), partner.mutual ? ", each the closest of the other" : ", the closest to it, which has a closer one itself"];
+    const how = partner.r === null ? "the same feature" : ["r ", signed(partner.r), partner.mutual ? ", each the closest of the other" : ", the closest to it, though that one has a closer partner"];
     return [el("a", { href: address }, partner.label ? [el("strong", {}, said(partner.label, 80)), " "] : null, el("span", { class: "id" }, said(partner.feature, 80))), el("span", { class: "note" }, " (", how, ")")];
   }
 }

@@ -35,7 +35,7 @@
         checks.map(([name]) => el("td", { class: "number" }, number(of(`${prefix}${name}`, rating)))));
     };
     return el("section", {}, el("h3", {}, "Correlations with ratings"), table("Correlations with ratings", heads, lines.map(cells)),
-      el("p", { class: "note" }, "Bold: significant. ", controls.map((text) => [said(text, 200), " "]), corrected ? "Corrected r allows for having been found significant, which makes r look larger than it is. " : "", heldOut ? "Held-out r is from images that took no part in finding the feature; ✓ means replicated, ✗ not." : ""));
+      el("p", { class: "note" }, "Bold: significant. ", controls.map((text) => [said(text, 200), " "]), corrected ? "Corrected r allows for selection: relations that were found significant tend to look stronger than they are. " : "", heldOut ? "Held-out r is from images that took no part in finding the feature; ✓ means replicated, ✗ not." : ""));
   };
 
   const limitOf = (values) => Math.min(1, Math.max(0.1, Math.ceil(10 * Math.max(0, ...values.filter(Number.isFinite).map(Math.abs))) / 10));
@@ -51,7 +51,7 @@
 
   /** Whether the name predicts the ratings: the judge's scores of held-out images, beside the feature's own r there. */
   saeviz.labelRatings = (found) => found?.length ? el("section", {}, el("h3", {}, "Does the name predict the rating?"),
-    el("p", { class: "note" }, "r of a rating with how well the name fits each image, as the judge says, beside r of the feature on the same images."),
+    el("p", { class: "note" }, "Correlation of each rating with how well the name fits an image according to the judge, and with the feature's activation on the same images."),
     table("Does the name predict the rating?", ["Rating", "r of the name", "95 % interval", "q", "r of the feature", "95 % interval", "Images"], found.map((row) => el("tr", {},
       el("th", { scope: "row" }, said(row.rating, 60)), el("td", { class: "number" }, signed(row.r)), interval(row.ci_low ?? NaN, row.ci_high), el("td", { class: "number" }, number(row.q)),
       el("td", { class: "number" }, signed(row.r_feature)), interval(row.ci_low_feature ?? NaN, row.ci_high_feature), el("td", { class: "number" }, number(row.n)))))) : null;
@@ -110,7 +110,7 @@
     const found = words.map((word) => [word, points.filter((point) => point.group === word)]).map(([word, own]) => [word, own.length, own.filter((point) => point.x > 0).length, own.length > 1 ? saeviz.pearson(own) : null]);
     return [table(`r within each ${by}`, [saeviz.plainly(by, 40), "Images", "Active", "Pearson's r", "95 % interval"], found.map(([word, n, active, r]) => el("tr", {},
       el("th", { scope: "row" }, saeviz.swatch(colours(word)), said(word, 60)), el("td", { class: "number" }, number(n)), el("td", { class: "number" }, number(active)), el("td", { class: "number" }, signed(r?.r)), interval(r?.low ?? NaN, r?.high)))),
-      el("p", { class: "note" }, `Intervals by Fisher's z, which takes images as independent. They are too narrow where the feature fires on fewer than ${RARE}.`)];
+      el("p", { class: "note" }, `Intervals by Fisher's z, which assumes independent images. They are too narrow where the feature fires on fewer than ${RARE} images.`)];
   }
 
   saeviz.swatch = (colour) => {

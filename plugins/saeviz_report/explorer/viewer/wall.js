@@ -20,7 +20,7 @@
     const named = (name) => {
       const [, kind, rating] = name.match(/^(predicted|residual)\.(.*)$/s) ?? [];
       if (!rated.has(rating)) return name;
-      return kind === "predicted" ? `${rating} as predicted` : `surprise: ${rating} less its prediction`;
+      return kind === "predicted" ? `${rating} as predicted` : `surprise: ${rating} minus its prediction`;
     };
     const feature = order.startsWith("feature:") ? [[order, `activation of ${label ? `${label}, ` : ""}${order.slice(8)}`]] : [];
     return [["", "order of the run"], ...feature, ...items.ratings.map(([name]) => [`ratings:${name}`, name]), ...items.numbers.map(([name]) => [`numbers:${name}`, named(name)])];
@@ -76,9 +76,9 @@
   function bar(items, orders, order, by, kinds, facet, values) {
     const option = (chosen) => ([value, word]) => el("option", { value, selected: value === chosen }, saeviz.plainly(word, 80));
     const choose = el("select", { "aria-label": "Order", onchange: () => state.set({ by: choose.value && `-${choose.value}` }) }, orders.map(option(order)));
-    const group = el("select", { "aria-label": "Together by", onchange: () => state.set({ facet: group.value }) }, [["", "nothing"], ...[...kinds.keys()].map((name) => [name, name])].map(option(facet)));
+    const group = el("select", { "aria-label": "Grouped by", onchange: () => state.set({ facet: group.value }) }, [["", "nothing"], ...[...kinds.keys()].map((name) => [name, name])].map(option(facet)));
     const search = el("input", { type: "search", placeholder: "Search ids and texts", "aria-label": "Search ids and texts", value: state.get("iq"), onchange: () => state.set({ iq: search.value }) });
-    return el("div", { class: "bar" }, search, el("label", {}, "Sorted by ", choose), values ? el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ by: by.startsWith("-") ? by.slice(1) : `-${by}` }) }, by.startsWith("-") ? "highest first ↓" : "lowest first ↑") : null, kinds.size ? el("label", {}, "Together by ", group) : null);
+    return el("div", { class: "bar" }, search, el("label", {}, "Sorted by ", choose), values ? el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ by: by.startsWith("-") ? by.slice(1) : `-${by}` }) }, by.startsWith("-") ? "highest first ↓" : "lowest first ↑") : null, kinds.size ? el("label", {}, "Grouped by ", group) : null);
   }
 
   /** The images of each kind, with how many there are and the mean of what they are sorted by. */
