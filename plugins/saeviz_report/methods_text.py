@@ -82,7 +82,7 @@ def _monosemanticity(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[lis
         f"For each feature we computed the monosemanticity score "
         f"(definition: {plain(run.facts.get('monosemanticity_definition'))})",
         ("Monosemanticity score",),
-        f" from embeddings by {component_of(config, 'embeddings') or 'an independent model'}",
+        f" from embeddings by {_with_model(config, 'embeddings') or 'an independent model'}",
         ("Independent embedding", "Embedding models"),
         ", leaving out pairs of an image with itself.",
     ]
@@ -160,11 +160,9 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
     labeler, judge = (component_of(config, role) for role in ("labeler", "judge"))
     if not labeler or not run.labels:
         return
-    model = (config.get("labeler") or {}).get("model")
-    named = f"{labeler}, model {name_of(model)}" if isinstance(model, str) else labeler
     yield [
         f"{sum(1 for label in run.labels.values() if label.label):,} of them were named from their most activating "
-        f"images (labeler {named})",
+        f"images (labeler {_with_model(config, 'labeler')})",
         ("Over-represented words",),
         ".",
     ]
@@ -191,6 +189,18 @@ def _end(run: saeviz.Run) -> Iterator[list[Part]]:
     used = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "saeviz")
     seed = f"The random seed was {settings['seed']}" if "seed" in settings else "The random seed is not recorded"
     yield [f"{seed}; versions: {used}." if used else f"{seed}."]
+
+
+def model_of(config: Mapping[str, Any], role: str) -> str:
+    """The name of the model that the component of a role was told to use; '' if it has no such option."""
+    table = config.get(role)
+    model = table.get("model") if isinstance(table, Mapping) else None
+    return name_of(model) if isinstance(model, str) else ""
+
+
+def _with_model(config: Mapping[str, Any], role: str) -> str:
+    model = model_of(config, role)
+    return component_of(config, role) + (f", model {model}" if model else "")
 
 
 def name_of(model: str) -> str:

@@ -46,7 +46,12 @@ def groups(
     found = near_duplicates(ids, run.embeddings, threshold)
     write_atomic(out, _table(ids, found))
     sizes = Counter(group for group in found if group)
-    tell(f"{sizes.total()} of {len(ids)} images are nearly the same as another, in {len(sizes)} groups")
+    many = f"{len(sizes)} group{'s' * (len(sizes) != 1)}"
+    tell(
+        f"{sizes.total()} of {len(ids)} images are nearly the same as another, in {many}"
+        if sizes
+        else f"no two of {len(ids)} images are nearly the same; see --threshold"
+    )
     for group, size in sizes.most_common(5):
         tell(f"  {size} images like {group}")
     say(out)

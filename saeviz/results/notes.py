@@ -32,7 +32,7 @@ class Notes(Mapping[Feature, Note]):
         return len(self._notes)
 
     def __repr__(self) -> str:
-        return f"Notes({len(self)} features)"
+        return f"Notes({len(self)} feature{'s' * (len(self) != 1)})"
 
     @property
     def labels(self) -> dict[Feature, FeatureLabel]:

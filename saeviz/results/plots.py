@@ -63,7 +63,9 @@ class Plots:
 
         found = self._of_each(ratings)
         if any("r_held_out" not in one.table for one in found.values()):
-            raise DataError(f"{self._run.dir}: no images were held out; set split, such as 0.5, of a correlation")
+            raise DataError(
+                f"{self._run.dir}: no images were held out; set split of a correlation, for example split = 0.5"
+            )
         significant = {rating: one.table[one.table["significant"] == 1] for rating, one in found.items()}
         return replication(significant, measure=next(iter(found.values())).measure)
 

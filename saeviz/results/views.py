@@ -71,7 +71,7 @@ class FeatureTable:
     features: tuple[Feature, ...]
 
     def __repr__(self) -> str:
-        return f"FeatureTable({len(self.features)} features)"
+        return f"FeatureTable({len(self.features)} feature{'s' * (len(self.features) != 1)})"
 
     def _repr_html_(self) -> str:
         rows, note = _rows(self.run, self.features[:ROWS])

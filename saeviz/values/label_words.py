@@ -47,7 +47,7 @@ def label_words(text: str) -> str:
         raise ValueError("label is empty" if not plain else "label contains no word")
     n_words = len(plain.split())
     if n_words > MAX_WORDS:
-        raise ValueError(f"label has {n_words} words; 2 to {MAX_WORDS} are allowed")
+        raise ValueError(f"label has {n_words} words; 1 to {MAX_WORDS} are allowed")
     if len(plain) > LONGEST:
         raise ValueError(f"label has {len(plain)} characters; at most {LONGEST} are allowed")
     return plain

@@ -43,7 +43,7 @@ class Note:
         Raises `ValueError`, with the reason, for a label that cannot be one, an unknown mark, or text that is too long.
         """
         if self.mark not in ("", *MARKS):
-            raise ValueError(f"there is no such mark; choose {', '.join(MARKS)} or none")
+            raise ValueError(f"{self.mark[:40]!r} is not a mark; choose {', '.join(MARKS)}, or '' for none")
         for name, most in LONGEST.items():
             text = getattr(self, name)
             if len(text) > most:

@@ -141,7 +141,7 @@ def test_the_page_of_an_image_says_what_features_add_to_its_predicted_rating(tab
     for name, amount in zip(names, added, strict=False):
         assert amount == pytest.approx(parts[name], abs=0.001)
     told = tab.run("document.querySelector('.added').parentElement.innerText")
-    whole = as_number(re.search(r"(\S+) in all", told)[1])
+    whole = as_number(re.search(r"(\S+) in total", told)[1])
     start = run.facts["prediction_intercepts"][rating]
     assert whole == pytest.approx(start + sum(parts.values()), abs=0.006)
     assert sum(added) == pytest.approx(sum(parts.values()), abs=0.02)

@@ -338,6 +338,12 @@ def test_a_reporter_that_writes_over_anothers_report_is_named(fake_run, monkeypa
         run(fake_run, 'reporters=[{use="fake-reporter"}, {use="fake-reporter"}]')
 
 
+def test_a_reporter_that_returns_no_path_is_told_what_to_return(fake_run, monkeypatch):
+    monkeypatch.setattr(FakeReporter, "write", always(None)(None))
+    with pytest.raises(saeviz.PluginError, match=r"fake-reporter of plugin .* returned None from write, not the path"):
+        run(fake_run, 'reporters=[{use="fake-reporter"}]')
+
+
 def test_a_reporter_that_changes_a_table_changes_its_own(fake_run, monkeypatch):
     seen = []
 

@@ -89,7 +89,7 @@ def test_a_note_that_was_emptied_may_be_written_again(client, run):
         (b'{"feature": "../run.json", "was": ""}', 400, "not a feature"),
         (b'{"feature": "layer3.cls/1", "was": "", "mark": "done"}', 404, "no feature"),
         (b'{"feature": "layer1.cls/1", "was": "", "label": "one two three four five six"}', 422, "6 words"),
-        (b'{"feature": "layer1.cls/1", "was": "", "mark": "nice"}', 422, "no such mark"),
+        (b'{"feature": "layer1.cls/1", "was": "", "mark": "nice"}', 422, "'nice' is not a mark"),
         (b" " * 70_000, 413, "65536 bytes"),
     ],
 )

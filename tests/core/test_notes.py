@@ -78,7 +78,7 @@ def test_a_changed_line_is_reported_and_not_dropped(notes):
         ({"label": "a b c d e f"}, "6 words"),
         ({"label": "x" * 81}, "81 characters"),
         ({"label": "&amp;" * 200}, "1,000 characters"),
-        ({"mark": "nice"}, "no such mark"),
+        ({"mark": "nice"}, "'nice' is not a mark; choose interesting, wrong, done, or '' for none"),
         ({"description": "x" * 1001}, "1,001 characters"),
         ({"text": "x" * 4001}, "4,001 characters"),
     ],

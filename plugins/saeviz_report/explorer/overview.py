@@ -12,7 +12,7 @@ from saeviz_report import latex
 from saeviz_report.cautions import cautions
 from saeviz_report.explained import Explained, explained
 from saeviz_report.method import Method
-from saeviz_report.methods_text import name_of, paragraph
+from saeviz_report.methods_text import model_of, name_of, paragraph
 from saeviz_report.reading import reading
 from saeviz_report.summary import RatingSummary, Summary, component_of
 from saeviz_report.text import duration, plain
@@ -114,7 +114,10 @@ def _models(run: saeviz.Run, summary: Summary) -> list[list[str]]:
         if role == "second_embeddings" and not name:
             continue
         record = (run.manifest.get("stages") or {}).get(_MADE_BY.get(role)) or {}
-        found.append([word, name or "none", _made_of(record.get("provenance") or {})])
+        known = record.get("provenance") or {}
+        if name and (model := model_of(summary.config, role)):
+            known = {"model": model, **known}
+        found.append([word, name or "none", _made_of(known)])
     settings = summary.config.get("run") or {}
     for name in ("device", "precision", "seed"):
         if settings.get(name) is not None:

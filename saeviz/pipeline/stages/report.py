@@ -52,7 +52,12 @@ class Report(Stage):
         for config in session.config.reporters:
             reporter = session.components.build(config)
             with session.components.blaming(config):  # each with tables of its own, which it may change
-                path = Path(reporter.write(Run(session.rundir, lambda: session)))
+                written = reporter.write(Run(session.rundir, lambda: session))
+            if not isinstance(written, str | Path):
+                raise PluginError(
+                    f"{session.components.who(config)} returned {written!r} from write, not the path of its report"
+                )
+            path = Path(written)
             if not path.exists():
                 raise PluginError(f"{session.components.who(config)} says that it wrote {path}, which is not there")
             if path.absolute() in [other.absolute() for other in files]:

@@ -50,6 +50,14 @@ def test_a_model_that_made_no_embedding_is_not_cited(run: FakeRun, write: Write)
     assert "DINOv2" not in cited(write())
 
 
+def test_the_model_of_embeddings_is_named_but_not_where_it_lies(run: FakeRun, write: Write) -> None:
+    run.manifest["config"]["embeddings"] = {"use": "timm", "model": "/home/me/models/lite0"}
+    report = write().run
+    models = {word: made_of for word, _, made_of in report["models"]}
+    assert models["Independent embedding"] == "lite0"
+    assert "from embeddings by timm, model lite0 (" in report["methods"]["text"]
+
+
 def test_what_is_held_constant_stands_beside_every_partial_r(run: FakeRun, write: Write) -> None:
     run.correlations = run.correlations.rename(
         columns={

@@ -122,7 +122,7 @@
     return el("section", {}, el("h3", {}, `${number(rows.length)} ${rows.length === 1 ? "feature fires" : "features fire"} on it`, tier ? `, ${number([...rows].filter((row) => tier[row] > 0).length)} of them selected` : ""),
       el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also show features that were not selected")),
       await where(features, items, item, chosen.map((i) => rows[i]), columns),
-      chosen.length ? el("ol", { class: "fired" }, chosen.map((i) => el("li", {}, link(features, columns, rows[i]), bar(values[i] / largest), el("span", { class: "number" }, number(values[i], 2))))) : el("p", { class: "note" }, "None of these features was selected."));
+      chosen.length ? el("ol", { class: "fired" }, chosen.map((i) => el("li", {}, link(features, columns, rows[i]), bar(values[i] / largest), el("span", { class: "number" }, saeviz.fixed(values[i]))))) : el("p", { class: "note" }, "None of these features was selected."));
   }
 
   /** The picture once for each of the features of which a map of it is stored. */
