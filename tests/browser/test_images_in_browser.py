@@ -185,7 +185,7 @@ def test_only_a_rating_of_0_and_1_is_in_log_odds_and_it_says_who_was_fitted(
     other.__class__ = WithOdds
     tab = Tab(browser, HtmlReport(HtmlOptions(), saeviz.Context()).write(other))
     told = "document.querySelector('.added').parentElement.innerText"
-    for image, part in ((5, "but not to this one"), (6, "this one among them")):
+    for image, part in ((5, "but not to this one"), (6, "including this one")):
         tab.go(f"view=image&image={run.items[image].item_id}&against={run.ratings[0]}")
         assert f"fitted to {N - 1} images, {part}; in log odds" in tab.run(told)
     tab.go(f"view=image&image={run.items[5].item_id}&against={run.ratings[1]}")

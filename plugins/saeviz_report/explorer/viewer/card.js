@@ -152,7 +152,7 @@
   function again(at) {
     const [chosen, tier] = ["selection_stability", "tier_stability"].map(at);
     if (!Number.isFinite(chosen)) return "";
-    return `. Random halves of the images select it again in ${number(100 * chosen, 0)} % of cases, into the same tier in ${number(100 * tier, 0)} %.`;
+    return `. On random halves of the images it is selected again in ${number(100 * chosen, 0)} % of cases, in the same tier in ${number(100 * tier, 0)} %.`;
   }
 
   /** Whether the judge says that the name does not fit; a label by hand was not judged. */
