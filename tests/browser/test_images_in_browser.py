@@ -189,4 +189,4 @@ def test_only_a_rating_of_0_and_1_is_in_log_odds_and_it_says_who_was_fitted(
         tab.go(f"view=image&image={run.items[image].item_id}&against={run.ratings[0]}")
         assert f"fitted to {N - 1} images, {part}; in log odds" in tab.run(told)
     tab.go(f"view=image&image={run.items[5].item_id}&against={run.ratings[1]}")
-    assert f"fitted to {N} images, this one among them: " in tab.run(told)
+    assert f"fitted to {N} images, including this one: " in tab.run(told)
