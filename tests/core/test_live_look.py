@@ -199,3 +199,20 @@ def test_a_prediction_says_how_good_it_is(predicting):
         predicted = predicting.images_table[f"predicted.{one['rating']}"]
         assert one["below"] == pytest.approx((predicted < one["value"]).mean())
         assert not one["binary"]
+
+
+def test_of_a_binary_rating_the_chance_is_predicted_and_what_features_add_is_in_log_odds(predicting, monkeypatch):
+    """As if one of the ratings had been of 0 and 1: only then its figures have an area under the curve."""
+    name = predicting.ratings[0]
+    entries = [{**entry, "auc": 0.8, "auc_sd": 0.1} for entry in predicting.facts["prediction"][name]]
+    facts = {**predicting.facts, "prediction": {**predicting.facts["prediction"], name: entries}}
+    rows = {space: predicting.features(space).matrix[[7]] for space in predicting.spaces}
+    before = Predictions(predicting, RunDir.open(predicting.dir)).of(rows)
+    monkeypatch.setattr(saeviz.Run, "facts", facts)
+    after = Predictions(predicting, RunDir.open(predicting.dir)).of(rows)
+    assert [one["binary"] for one in after] == [True, False]
+    assert after[0]["value"] == pytest.approx(1 / (1 + np.exp(-before[0]["value"])))
+    assert after[0]["adding"] == before[0]["adding"]
+    assert after[1] == before[1]
+    below = predicting.images_table[f"predicted.{name}"] < after[0]["value"]
+    assert after[0]["below"] == pytest.approx(below.mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 
 import saeviz
 from saeviz import FeatureBatch, FeatureSpace, FeatureStream, ScoreInput
@@ -64,6 +64,20 @@ def test_those_of_a_binary_rating_add_up_to_log_odds():
     chance = 1 / (1 + np.exp(-odds))
     assert chance.mean() == pytest.approx(has.mean(), abs=1e-5)  # as of every logistic model with an intercept
     assert chance[has == 1].mean() > chance[has == 0].mean() + 0.2
+
+
+def test_those_of_a_binary_rating_are_those_of_logistic_regression_by_scikit_learn():
+    generator = np.random.default_rng(4)
+    first, second = sparse(generator, 25), sparse(generator, 60)
+    has = (first[:, 2] - second[:, 7] + 0.8 * generator.normal(size=N) > 0.4).astype(float)
+    weights, intercepts = weights_of([first, second], {"liked": has})
+
+    x = np.column_stack([first, second]).astype(float)
+    rows, share = np.arange(N), has.mean()
+    penalty = spectrum_of_gram(x @ x.T, rows, rows[:0]).best_penalties(has[:, None], None)[0]
+    expected = LogisticRegression(C=1 / (penalty * share * (1 - share)), tol=1e-10, max_iter=5000).fit(x, has)
+    np.testing.assert_allclose(np.concatenate([weights["liked", 1], weights["liked", 2]]), expected.coef_[0], atol=1e-5)
+    assert intercepts["liked"] == pytest.approx(expected.intercept_[0], abs=1e-5)
 
 
 def test_a_feature_that_never_fires_has_the_weight_0():
