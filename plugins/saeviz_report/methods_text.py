@@ -117,7 +117,8 @@ def _relations(run: saeviz.Run, method: Method) -> Iterator[list[Part]]:
     ]
     if method.has_held_out and method.share_found_on is not None:
         yield [
-            f"Relations were found on a random {100 * method.share_found_on:g} % of the images and tested again on the "
+            f"Relations were found on a random {100 * method.share_found_on:g} % of the "
+            f"{'groups of images' if any(item.group for item in run.items) else 'images'} and tested again on the "
             "others; correlations reported for the latter are free of selection."
         ]
     elif method.any_corrected:
@@ -145,14 +146,18 @@ def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part
         yield ["Features that fire together were grouped, and one of each group was considered further."]
     if run.selected:
         yield [f"{len(run.selected):,} features were selected (selector {component_of(config, 'selector')})."]
-    known = [choice.selection_stability for choice in run.selected if choice.selection_stability is not None]
+    known: dict[int, list[float]] = {}  # those of the last tier are selected nearly always: not one mean of all
+    for choice in run.selected:
+        if choice.selection_stability is not None:
+            known.setdefault(choice.tier, []).append(choice.selection_stability)
     if known:
+        means = [f"{sum(shares) / len(shares):.2f} in tier {tier}" for tier, shares in sorted(known.items())]
         n = (config.get("selector") or {}).get("stability")
         yield [
             f"To see how stable this is, features were selected again by the correlations on {plain(n)} random halves "
             "of the images (of whole groups, if they have groups)",
             ("Stability of the selection",),
-            f"; the mean share of halves that selected a feature again is {sum(known) / len(known):.2f}.",
+            f"; the mean share of halves that selected a feature again is {', '.join(means)}.",
         ]
 
 

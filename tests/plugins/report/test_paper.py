@@ -249,10 +249,24 @@ def test_a_selection_that_was_repeated_says_how_stable_it_is(run):
     from saeviz_report.method import method_of
     from saeviz_report.methods_text import sentences
 
-    selected = [replace(choice, selection_stability=0.5, tier_stability=0.25) for choice in run.selected]
+    shares = [0.25, 0.75, *[1.0] * (len(run.selected) - 2)]
+    tiers = [1, 1, *[3] * (len(run.selected) - 2)]
+    told = zip(run.selected, tiers, shares, strict=True)
+    selected = [replace(one, tier=tier, selection_stability=share, tier_stability=0.25) for one, tier, share in told]
     config = {**run.manifest["config"], "selector": {"use": "tiered", "stability": 40}}
     shown = {**_shown(run), "selected": selected, "manifest": {**run.manifest, "config": config}}
     text = str(sentences(SimpleNamespace(**shown), method_of(run)))
     assert "on 40 random halves of the images" in text
-    assert "selected a feature again is 0.50." in text
+    assert "selected a feature again is 0.50 in tier 1, 1.00 in tier 3." in text
     assert "random halves" not in str(sentences(run, method_of(run)))
+
+
+def test_a_split_of_images_in_groups_is_one_of_groups(run):
+    from saeviz_report.method import method_of
+    from saeviz_report.methods_text import sentences
+
+    method = replace(method_of(run), has_held_out=True, share_found_on=0.5)
+    grouped = [replace(item, group=f"series {place // 3}") for place, item in enumerate(run.items)]
+    for items, word in ((run.items, "images"), (grouped, "groups of images")):
+        text = str(sentences(SimpleNamespace(**{**_shown(run), "manifest": run.manifest, "items": items}), method))
+        assert f"found on a random 50 % of the {word} and tested again on the others" in text
