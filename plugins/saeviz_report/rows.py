@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz_report.judgements import judgements_of
 from saeviz_report.method import Method
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def feature_rows(run: saeviz.Run, method: Method) -> list[FeatureRow]:
     chosen = [selected.feature for selected in order]
     scores = {saeviz.feature_of(record): record for record in _records(run.scores, chosen)}
     relations = _relations(method, chosen)
-    judgements = judgements_of(run)
+    judgements = {saeviz.feature_of(record): record for record in _records(run.judgements, chosen)}
     label_ratings: dict[saeviz.Feature, dict[str, Record]] = {}
     for record in _records(run.label_ratings, chosen):
         label_ratings.setdefault(saeviz.feature_of(record), {})[record["rating"]] = record
@@ -89,8 +88,9 @@ def _records(table: pd.DataFrame, features: Sequence[saeviz.Feature]) -> list[Re
     if table.empty:
         return []
     found = saeviz.rows_about(table, features)
-    return [{name: _none_if_nan(value) for name, value in record.items()} for record in found.to_dict("records")]
+    return [{name: known(value) for name, value in record.items()} for record in found.to_dict("records")]
 
 
-def _none_if_nan(value: Any) -> Any:
+def known(value: Any) -> Any:
+    """A value of a table; None where it has none."""
     return None if isinstance(value, float) and math.isnan(value) else value

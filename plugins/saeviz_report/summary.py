@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz_report.explained import MOST_RATINGS, ceilings_of
-from saeviz_report.judgements import verdicts_of
 from saeviz_report.text import NO_VALUE, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-_VERDICTS = ("significant", "replicated", "negligible")
+_FOUND = ("significant", "replicated", "negligible")
+_VERDICTS = ("confirmed", "fails", "undecided", "not judged")
 _UNBIASED = [f"{name}_{part}" for part in ("held_out", "corrected") for name in ("r", "ci_low", "ci_high")]
 
 
@@ -94,7 +94,7 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         n_images=len(run.items),
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
         n_labelled=sum(1 for selected in run.selected if _has_name(run, selected.feature)),
-        verdicts=verdicts_of(run),
+        verdicts=_verdicts(run),
         ratings=_most_telling(list(_ratings(run, correlations))),
         spaces=[_space(run, space) for space in run.spaces],
         monosemanticity=_monosemanticity(run.facts),
@@ -125,13 +125,19 @@ def component_of(config: Mapping[str, Any], role: str) -> str:
     return "" if name == "none" else name
 
 
+def _verdicts(run: saeviz.Run) -> dict[str, int]:
+    """How many names are confirmed, fail, are undecided, or could not be judged; empty without a judge."""
+    counts = Counter(run.judgements["verdict"])
+    return {verdict: counts[verdict] for verdict in _VERDICTS} if counts else {}
+
+
 def _has_name(run: saeviz.Run, feature: saeviz.Feature) -> bool:
     label = run.labels.get(feature)
     return label is not None and bool(label.label)
 
 
 def _ratings(run: saeviz.Run, correlations: pd.DataFrame) -> Iterator[RatingSummary]:
-    figures = [column for column in ("rating", "r", "q", *_VERDICTS, *_UNBIASED) if column in correlations]
+    figures = [column for column in ("rating", "r", "q", *_FOUND, *_UNBIASED) if column in correlations]
     own = dict(iter(correlations[figures].groupby("rating", observed=True))) if "r" in correlations else {}
     of_all, ceilings = facts_of_main(run), ceilings_of(run)
     for name in run.ratings:

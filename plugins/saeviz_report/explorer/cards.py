@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import saeviz
 from saeviz_report.explorer.columns import Rows
 from saeviz_report.method import Method
+from saeviz_report.rows import known
 
 _JUDGED = (
     "verdict", "reason", "balanced_accuracy", "ci_low", "ci_high", "n_active", "n_silent", "n_hard", "sensitivity",
@@ -30,15 +30,15 @@ def cards_of(run: saeviz.Run, rows: Rows, method: Method) -> dict[str, dict[str,
         said = {"description": label.description, "elements": list(label.elements), "why": label.why}
         card(feature).update({name: value for name, value in said.items() if value})
     for row in run.judgements.to_dict("records"):
-        card(saeviz.feature_of(row))["judgement"] = {name: _known(row[name]) for name in _JUDGED}
+        card(saeviz.feature_of(row))["judgement"] = {name: known(row[name]) for name in _JUDGED}
     places = {item.item_id: place for place, item in enumerate(run.items)}
     for row in run.judged_images.to_dict("records"):
         of = card(saeviz.feature_of(row))
         if "judgement" in of and row["item_id"] in places:
-            judged = [places[row["item_id"]], row["kind"], _known(row["score"])]
+            judged = [places[row["item_id"]], row["kind"], known(row["score"])]
             of.setdefault("judged", []).append(judged)
     for row in run.label_ratings.to_dict("records"):
-        card(saeviz.feature_of(row)).setdefault("predicts", []).append({name: _known(row[name]) for name in _PREDICTED})
+        card(saeviz.feature_of(row)).setdefault("predicts", []).append({name: known(row[name]) for name in _PREDICTED})
     for feature, found in _differences(run, method):
         card(feature).setdefault("differences", []).extend(found)
     return cards
@@ -52,11 +52,7 @@ def _differences(run: saeviz.Run, method: Method) -> list[tuple[saeviz.Feature, 
     chosen = saeviz.rows_about(table, [one.feature for one in run.selected])
     found = []
     for row in chosen.to_dict("records"):
-        differences = saeviz.relation_differences({name: _known(value) for name, value in row.items()})
+        differences = saeviz.relation_differences({name: known(value) for name, value in row.items()})
         words = [(row["rating"], one.words) for one in differences if one.significant]
         found.append((saeviz.feature_of(row), words))
     return [(feature, words) for feature, words in found if words]
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
