@@ -22,7 +22,7 @@ class ShownIds(NamedTuple):
 class LabelLine(NamedTuple):
     """One label. Two requests with the same `key` ask for the same thing; lines of earlier versions have no `shown`.
 
-    `earlier` are the labels that the feature had before its labeler was asked again, the first one first.
+    `earlier` are the labels that the feature had before a labeler was asked again, the first one first.
     """
 
     feature: Feature
@@ -37,6 +37,10 @@ class LabelLine(NamedTuple):
         given = len(self.shown.top) if self.shown else 0
         told = self.label.details.get("top_images")
         return told if isinstance(told, int) and told >= 0 else given
+
+    def before(self, label: FeatureLabel) -> tuple[FeatureLabel, ...]:
+        """What is `earlier` than a label that takes the place of this one; the same label is not kept twice."""
+        return self.earlier if label == self.label else (*self.earlier, self.label)
 
     def as_text(self) -> str:
         """One line of JSON."""

@@ -45,10 +45,13 @@ def parse_line(text: str) -> dict[str, Any]:
 
 def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) -> list[T]:
     """What the lines of a file hold. Raises `RunDirError`, with the next step, where one is damaged."""
-    try:
-        return [parse(parse_line(text)) for text in read_lines(path)]
-    except DAMAGED as error:
-        raise RunDirError(f"{path} is damaged ({error}); {next_step}") from error
+    found, lines = [], read_lines(path)
+    for number, text in enumerate(lines, 1):
+        try:
+            found.append(parse(parse_line(text)))
+        except DAMAGED as error:
+            raise RunDirError(f"{path} is damaged (line {number}: {error}); {next_step}") from error
+    return found
 
 
 def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> int:

@@ -49,7 +49,10 @@ class NotesFile:
 
     def read(self) -> dict[Feature, Note]:
         """The notes by feature, also those that were emptied. Raises `RunDirError` if a line is damaged."""
-        next_step = "what people wrote cannot be made again: repair the line, or remove it from the file"
+        next_step = (
+            "what people wrote cannot be made again: repair the line, or remove it from the file; "
+            'one that was changed on purpose counts without its "check"'
+        )
         return {line.feature: line.note for line in rows_in(self.path, NoteLine.from_json, next_step)}
 
     def stamp(self) -> tuple[int, int] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+from types import FrameType
 from typing import Any
 
 import h11
@@ -111,4 +113,14 @@ def serve_app(app: ASGIApp, listening: socket.socket) -> None:
     config: Any = uvicorn.Config(
         app, http=Connection, ws="none", log_level="error", access_log=False, server_header=False
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    _Server(config).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends at once at a second Ctrl-C; that something was cut off by it is no failure to tell of."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)

@@ -176,6 +176,22 @@ def test_redo_makes_every_name_anew(threads_run):
 
 
 @pytest.mark.slow
+def test_labels_that_are_made_anew_keep_those_before_them(threads_run):
+    """Also what a labeler said when it was asked again about a single feature."""
+    run = saeviz.run(threads_run)
+    path, old = run.dir / "labels.jsonl", saeviz.FeatureLabel("first words", "an older label")
+    first, *others = LABELS.read(path).values()
+    LABELS.write(path, [first._replace(earlier=(old,)), *others])
+    saeviz.run(threads_run, plan=Plan(redo=["label"]))
+    same = LABELS.read(path)
+    assert same[first.feature].earlier == (old,), "the same label is not kept twice"
+    assert not any(same[line.feature].earlier for line in others)
+    saeviz.run(threads_run, settings=["labeler.style=new"])
+    assert [one.label for one in LABELS.read(path)[first.feature].earlier] == ["first words", first.label.label]
+    assert all(LABELS.read(path)[line.feature].earlier == (line.label,) for line in others)
+
+
+@pytest.mark.slow
 def test_what_is_missing_is_told_before_anything_is_done(saeviz_command, threads_run):
     unready = ("--set", "labeler.is_ready=false")
     for command in ("run", "check"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -66,10 +67,23 @@ def test_a_torn_last_line_is_dropped_and_the_next_one_is_whole(notes):
 def test_a_changed_line_is_reported_and_not_dropped(notes):
     notes.write(FEATURE, {"label": "red cars"})
     notes.path.write_text(notes.path.read_text().replace("red", "big"))
-    with pytest.raises(RunDirError, match=r"notes\.jsonl is damaged .* repair the line"):
+    with pytest.raises(RunDirError, match=r"notes\.jsonl is damaged \(line 1: .* repair the line"):
         notes.read()
     with pytest.raises(RunDirError):
         notes.write(OTHER, {"mark": "done"})
+
+
+def test_a_line_that_was_changed_on_purpose_counts_once_its_checksum_is_gone_as_the_message_says(notes):
+    notes.write(OTHER, {"mark": "done"})
+    notes.write(FEATURE, {"label": "red cars"})
+    first, second = map(json.loads, notes.path.read_text().splitlines())
+    second["label"] = "big cars"
+    notes.path.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    with pytest.raises(RunDirError, match=r'\(line 2: .* counts without its "check"'):
+        notes.read()
+    del second["check"]
+    notes.path.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    assert notes.read()[FEATURE].label == "big cars"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -120,6 +121,14 @@ def test_what_is_no_request_is_refused_and_nobody_else_notices(report, what, tmp
         said = served.stop()
     assert [line for line in said.splitlines() if not line.startswith("saeviz: ")] == []
     assert len(said.splitlines()) == 2, said
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_it_without_a_traceback(report):
+    served = Served(report, token=None)
+    httpx.get(served.url, trust_env=False, timeout=PATIENCE)
+    served.process.send_signal(signal.SIGINT)
+    assert "Traceback" not in served.stop()
 
 
 @pytest.mark.slow

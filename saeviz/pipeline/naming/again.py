@@ -39,7 +39,7 @@ def name_again(session: Session, feature: Feature) -> LabelLine:
         labeler = session.components.component("labeler")
         label = named(labeler, request, session, config)
         before = LABELS.read(rundir.labels).get(feature)
-        earlier = (*before.earlier, before.label) if before else ()
+        earlier = before.before(label) if before else ()
         line = LabelLine(feature, key_of_request(session, config, request), label, shown_by(request), earlier)
         _record(session, line, usage_of(labeler))
     return line

@@ -15,6 +15,9 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.naming import FeatureLabel, LabelRequest
 
+_OUTDATED = ""
+"""The key of a line whose label is to be made again."""
+
 
 class Label(Stage):
     """Runs the labeler on the selected features; every label is saved immediately."""
@@ -44,12 +47,14 @@ class Label(Stage):
         return session.config.labeler is None or session.rundir.labels.exists()
 
     def reset(self, session: Session) -> None:
-        """Remove the labels only if the user asked for it: outdated lines are recognised by the digest of their inputs.
+        """Outdate the labels only if the user asked for it: others are recognised by the digest of their inputs.
 
-        The usage count is kept even if labels are removed.
+        They become `earlier` ones of those to come. The usage count is kept.
         """
-        if session.redo:
-            session.rundir.labels.unlink(missing_ok=True)
+        path = session.rundir.labels
+        if session.redo and path.exists():
+            LABELS.mend(path)
+            LABELS.write(path, [line._replace(key=_OUTDATED) for line in LABELS.read(path).values()])
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Name features without a label. One that cannot be named is recorded as a failure."""
@@ -60,7 +65,7 @@ class Label(Stage):
             return {"counts": {"labeled": 0}, "outputs": [session.rundir.selected]}
         if n_damaged := LABELS.mend(path):
             logger.warning("label: %d lines of %s are damaged; their features are named again", n_damaged, path)
-        wanted = Wanted.of(session, config)
+        wanted, before = Wanted.of(session, config), LABELS.read(path)
         kept = dict(wanted.kept)
         LABELS.write(path, kept.values())
         logger.info("label: %d of %d features to name with %s", len(wanted.waiting), len(wanted.requests), config.use)
@@ -74,7 +79,9 @@ class Label(Stage):
             with closing(answers(name, wanted.waiting, labeler, session, "named")) as names:
                 for key, label in names:
                     request = wanted.requests[key]
-                    kept[key] = LabelLine(request.feature, key, label, shown_by(request))
+                    replaced = before.get(request.feature)
+                    earlier = replaced.before(label) if replaced else ()
+                    kept[key] = LabelLine(request.feature, key, label, shown_by(request), earlier)
                     LABELS.append(path, kept[key])
             usage = usage_of(labeler)
         LABELS.write(path, [kept[key] for key in wanted.requests if key in kept])
