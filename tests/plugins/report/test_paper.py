@@ -265,7 +265,8 @@ def test_a_split_of_images_in_groups_is_one_of_groups(run):
     from saeviz_report.method import method_of
     from saeviz_report.methods_text import sentences
 
-    method = replace(method_of(run), has_held_out=True, share_found_on=0.5)
+    method = method_of(run)
+    method = replace(method, correlations=method.correlations.assign(r_held_out=0.1), share_found_on=0.5)
     grouped = [replace(item, group=f"series {place // 3}") for place, item in enumerate(run.items)]
     for items, word in ((run.items, "images"), (grouped, "groups of images")):
         text = str(sentences(SimpleNamespace(**{**_shown(run), "manifest": run.manifest, "items": items}), method))
