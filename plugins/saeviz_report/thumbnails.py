@@ -1,4 +1,4 @@
-"""Small copies of the pictures that the page shows, one file per picture however often it is shown."""
+"""Small copies of the pictures that the report shows, one file per picture however often it is shown."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The explorer: a viewer in a folder, and the run as data files beside it, both opened from disk."""
+"""The reporter `html`: a viewer in a folder, and the run as data files beside it, both opened from disk."""
