@@ -21,6 +21,7 @@ from saeviz_report.explorer.columns import Rows, columns_of
 from saeviz_report.explorer.files import ContentFolder, SinglePage
 from saeviz_report.explorer.heatmaps import heatmaps_of
 from saeviz_report.explorer.items import items_of
+from saeviz_report.explorer.leftovers import ONE_FILE, remove_other_forms
 from saeviz_report.explorer.neighbours import neighbours_of
 from saeviz_report.explorer.notes import notes_of
 from saeviz_report.explorer.overview import overview_of
@@ -53,14 +54,18 @@ class HtmlReport:
         """
         if self.options.single_file:
             with TemporaryDirectory() as pictures:
-                return self._write_one(run, Path(pictures))
+                page = self._write_one(run, Path(pictures))
+            remove_other_forms(run, single_file=True)
+            return page
         folder, kept = folder_of(run, "report"), folder_of(run, "report/pictures")
         writer = OneWriter(folder)
         writer.claim()
         try:
-            return self._write(run, folder, kept)
+            page = self._write(run, folder, kept)
         finally:
             writer.release()
+        remove_other_forms(run, single_file=False)
+        return page
 
     def write_viewer(self, run: saeviz.Run, folder: Path) -> Path:
         """Write viewer and data, without activations, pictures and heatmaps: the page asks its host for them."""
@@ -105,7 +110,7 @@ class HtmlReport:
         }
         data.write("pictures", inside)
         style, *scripts = map(_viewer_file, VIEWER)
-        page = run.dir / "report.html"
+        page = run.dir / ONE_FILE
         write_atomic(page, data.page(_viewer_file("index.html"), style, "".join(scripts)))
         return page
 

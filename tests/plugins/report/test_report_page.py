@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +116,37 @@ def test_one_file_has_a_policy_that_admits_its_own_script_and_style_only(run: Fa
         [content] = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
         digest = b64encode(sha256(content.encode()).digest()).decode()
         assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
+class TestOtherForms:
+    """A page of an earlier run would show old results beside the new one."""
+
+    def written(self, run: FakeRun, *, single_file: bool) -> Path:
+        return HtmlReport(HtmlOptions(single_file=single_file), saeviz.Context()).write(run)  # type: ignore[arg-type]
+
+    def test_the_other_form_goes_when_this_one_is_there(self, run: FakeRun) -> None:
+        folder = self.written(run, single_file=False).parent
+        (folder / "content-0" / "kept.txt").parent.mkdir()
+        shutil.copytree(folder, run.dir / "explorer")
+        page = self.written(run, single_file=True)
+        assert [folder.exists(), (run.dir / "explorer").exists(), page.exists()] == [False, False, True]
+        assert self.written(run, single_file=False).exists()
+        assert not page.exists()
+
+    def test_what_another_reporter_of_the_run_writes_stays(self, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+        both = {"config": {"reporters": [{"use": "html"}, {"use": "html", "single_file": True}]}}
+        monkeypatch.setattr(run, "manifest", {**run.manifest, **both}, raising=False)
+        pages = [self.written(run, single_file=single_file) for single_file in (False, True, False)]
+        assert all(page.exists() for page in pages)
+
+    def test_what_no_report_has_written_stays(self, run: FakeRun) -> None:
+        (run.dir / "report").mkdir(parents=True)
+        (run.dir / "report" / "index.html").write_text("mine")
+        self.written(run, single_file=True)
+        assert (run.dir / "report" / "index.html").read_text() == "mine"
+        (run.dir / "report.html").write_text("mine, too")
+        self.written(run, single_file=False)
+        assert (run.dir / "report.html").read_text() == "mine, too"
 
 
 class TestWriting:
