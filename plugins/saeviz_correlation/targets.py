@@ -85,9 +85,10 @@ def unit_columns(columns: FloatArray, basis: FloatArray) -> FloatArray:
     if not len(columns):
         return columns
     largest = np.abs(columns).max(axis=0)
-    scaled = columns / np.where(largest > 0, largest, 1.0)  # so that no square overflows
+    scaled = np.ldexp(columns, -np.frexp(largest)[1])  # so that no square overflows; exact, unlike a division
     varies = scaled.max(axis=0) > scaled.min(axis=0)
     centred = np.where(varies, scaled - scaled.mean(axis=0), 0.0)
+    centred -= centred.mean(axis=0)  # the rounding of a mean that is large beside what varies
     before = np.linalg.norm(centred, axis=0)
     for _ in range(2 if basis.shape[1] else 0):  # once more removes the rounding of the first time
         centred = centred - basis @ (basis.T @ centred)

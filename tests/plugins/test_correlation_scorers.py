@@ -405,3 +405,14 @@ def test_a_partial_factory_needs_its_own_options():
     scorer = Partial(PartialOptions(control=["x"]), saeviz.Context())
 
     assert scorer.options.control == ("x",)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, -1e12])
+def test_r_with_a_rating_far_from_zero_is_that_of_scipy(offset):
+    generator = np.random.default_rng(1)
+    dense = (generator.gamma(1, size=(80, 6)) * (generator.random((80, 6)) < 0.5)).astype(np.float32)
+    rating = dense[:, 3] + generator.normal(size=80) + offset
+    columns = saeviz.component("scorer", "pearson-bh", min_active=1).score(make_input(dense, {"date": rating}))
+    r = next(one.values for one in columns if one.name == "r")
+    expected = [stats.pearsonr(dense[:, one].astype(float), rating - offset)[0] for one in range(6)]
+    np.testing.assert_allclose(r, expected, atol=1e-10)
