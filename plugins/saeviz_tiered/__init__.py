@@ -58,8 +58,8 @@ class TieredOptions(saeviz.Options):
         default=0,
         ge=0,
         le=100_000,
-        description="repeat the selection with the correlations on so many random halves of the images, or of whole "
-        "groups, to see how often each feature is selected again; 0 for none, else at least 20, better 100",
+        description="repeat the selection with the correlations on this number of random halves of the images, or of "
+        "whole groups, to see how often each feature is selected again; 0 for none, else at least 20, better 100",
     )
 
     @model_validator(mode="after")

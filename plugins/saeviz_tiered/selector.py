@@ -132,7 +132,8 @@ def _rows(features: pd.DataFrame) -> Any:
 
 def _reason(row: Any, measure: str) -> str:
     """For instance `MS 0.61, r -0.31 with valence (q 0.002); represents 2 more that fire with it`."""
-    copies = f"; represents {int(row.others)} more that fire with it" if row.others else ""
+    fire = "fires" if row.others == 1 else "fire"
+    copies = f"; represents {int(row.others)} more that {fire} with it" if row.others else ""
     parts = [] if np.isnan(row.ms) else [f"MS {row.ms:.2f}"]
     if not np.isnan(row.r):
         adjusted = "" if np.isnan(row.q) else f" (q {row.q:.1g})"

@@ -250,9 +250,9 @@ def test_of_features_that_fire_together_only_the_best_is_selected_in_all_tiers()
     assert [(choice.feature.index, choice.tier) for choice in chosen] == [(1, 1), (4, 2), (6, 3), (8, 3), (9, 3)]
     assert [choice.reason for choice in chosen[:2]] == [
         "MS 0.60, r 0.30 with liking (q 0.01); represents 3 more that fire with it",
-        "MS 0.45; represents 1 more that fire with it",
+        "MS 0.45; represents 1 more that fires with it",
     ]
-    assert chosen[2].reason.endswith("images; represents 1 more that fire with it")
+    assert chosen[2].reason.endswith("images; represents 1 more that fires with it")
     assert not any("represents" in choice.reason for choice in chosen[3:])
     assert select(with_clusters(table, clusters), one_per_cluster=False) == select(table)
 
