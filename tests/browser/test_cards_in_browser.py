@@ -104,6 +104,13 @@ def test_r_within_a_group_has_the_interval_of_scipy_and_none_where_it_is_1(tab: 
     assert tab.run(f"(({{ r, low }}) => [r > 0.999999, Number.isNaN(low)])(saeviz.pearson({alone}))") == [True, True]
 
 
+def test_a_card_begins_with_its_title_and_the_rating_of_the_largest_r(tab: Tab, run: saeviz.Run) -> None:
+    table = saeviz.rows_about(run.correlations, [run.selected[0].feature])
+    strongest = table.loc[table["r"].abs().idxmax(), "rating"]
+    assert tab.run("document.querySelector('[data-key=against]').value") == strongest
+    assert tab.run("document.activeElement.id") == "card-title"
+
+
 def test_colours_by_a_column_with_markup_show_it_as_text(tab: Tab) -> None:
     tab.enter("hostile", "[data-key=hue]")
     assert "<img src=x" in tab.run("document.querySelector('.against').innerText")

@@ -1,7 +1,8 @@
-"""Which features fire on the same images, for the features that were selected."""
+"""Which features fire on the same images, and which have a similar decoder direction, for those that were selected."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +36,37 @@ def neighbours_of(run: saeviz.Run, rows: Rows, matrix: csr_array) -> dict[str, A
         alike[np.arange(len(some)), some] = 0
         for row, cosines in zip(some, alike, strict=True):
             near = _nearest(cosines, rows, row)
-            found[str(row)] = {"rows": near.tolist(), "cosines": np.round(cosines[near], 4).tolist()}
+            found[str(row)] = {"rows": near.tolist(), "cosines": np.round(cosines[near].astype(float), 4).tolist()}
     return found
+
+
+def directions_of(run: saeviz.Run, rows: Rows) -> dict[str, Any]:
+    """The same by the cosine of decoder directions in its space; empty where the extractor does not show them."""
+    try:
+        extractor = run.component("extractor")
+        if not isinstance(extractor, saeviz.HasDecoder):
+            return {}
+        return dict(_in_space(run, rows, extractor))
+    except saeviz.SaevizError:  # without its files: the report goes without
+        return {}
+
+
+def _in_space(run: saeviz.Run, rows: Rows, extractor: saeviz.HasDecoder) -> Iterator[tuple[str, Any]]:
+    for space, start in zip(run.spaces, rows.starts, strict=False):
+        own = sorted({chosen.feature.index for chosen in run.selected if chosen.feature in space})
+        if not own:
+            continue
+        decoder = np.asarray(extractor.decoder(space), np.float32)
+        units = decoder / np.maximum(np.linalg.norm(decoder, axis=1, keepdims=True), 1e-12)
+        for index in own:
+            cosines = units @ units[index]
+            cosines[index] = 0
+            near = np.argsort(-cosines, kind="stable")[:IN_ITS_SPACE]
+            near = near[cosines[near] > 0]
+            yield (
+                str(start + index),
+                {"rows": (start + near).tolist(), "cosines": np.round(cosines[near].astype(float), 4).tolist()},
+            )
 
 
 def _nearest(cosines: npt.NDArray[Any], rows: Rows, row: int) -> npt.NDArray[np.int64]:

@@ -22,7 +22,7 @@ from saeviz_report.explorer.files import ContentFolder, SinglePage
 from saeviz_report.explorer.heatmaps import heatmaps_of
 from saeviz_report.explorer.items import items_of
 from saeviz_report.explorer.leftovers import ONE_FILE, remove_other_forms
-from saeviz_report.explorer.neighbours import neighbours_of
+from saeviz_report.explorer.neighbours import directions_of, neighbours_of
 from saeviz_report.explorer.notes import notes_of
 from saeviz_report.explorer.overview import overview_of
 from saeviz_report.method import method_of
@@ -140,7 +140,7 @@ class HtmlReport:
         notes = {} if is_live else notes_of(run, rows)
         if notes:
             data.write("notes", {"notes": notes})
-        has_activations = not is_live and _write_activations(run, rows, data)
+        has_activations = not is_live and _write_activations(run, rows, data, has_model=options.heatmaps > 0)
         mapped = []
         for row, maps in heatmaps_of(run, rows, 0 if is_live else options.heatmaps, context):
             data.write(f"heatmaps/{row}", maps)
@@ -171,7 +171,7 @@ def _viewer_file(name: str) -> str:
     return files("saeviz_report.explorer").joinpath("viewer", name).read_text(encoding="utf-8")
 
 
-def _write_activations(run: saeviz.Run, rows: Rows, data: ContentFolder | SinglePage) -> bool:
+def _write_activations(run: saeviz.Run, rows: Rows, data: ContentFolder | SinglePage, *, has_model: bool) -> bool:
     """Write what fires on what, and neighbours; False if a run has too many activations to store them."""
     matrix = activations_of(run, rows)
     if matrix is None:
@@ -179,7 +179,10 @@ def _write_activations(run: saeviz.Run, rows: Rows, data: ContentFolder | Single
     for blocks in (by_feature, by_image):
         for name, block in blocks(matrix):
             data.write(name, block)
-    data.write("neighbours", neighbours_of(run, rows, matrix))
+    near = neighbours_of(run, rows, matrix)
+    for row, alike in directions_of(run, rows).items() if has_model else ():
+        near[row]["directions"] = alike
+    data.write("neighbours", near)
     return True
 
 

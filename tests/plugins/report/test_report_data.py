@@ -17,9 +17,11 @@ import saeviz
 from saeviz.toolkit.files import write_atomic
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer import activations, reporter
+from saeviz_report.explorer.columns import Rows
 from saeviz_report.explorer.encoding import numbers, texts
 from saeviz_report.explorer.files import as_script
 from saeviz_report.explorer.items import nearest, spreads_of
+from saeviz_report.explorer.neighbours import directions_of
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.conftest import FAKE_RUN
 from tests.report_data import Report, unpack
@@ -148,6 +150,42 @@ def test_neighbours_of_a_selected_feature_are_those_most_alike_by_cosine(run, fo
         np.testing.assert_allclose(near["cosines"], own[near["rows"]], atol=1e-4)
         assert near["cosines"] == sorted(near["cosines"], reverse=True)
         assert max(near["cosines"], default=0) == pytest.approx(own.max(), abs=1e-4)
+
+
+class Decoder:
+    """An extractor that shows decoder directions."""
+
+    def decoder(self, space):
+        generator = np.random.default_rng(space.layer)
+        return generator.normal(size=(space.n_features, 8)).astype(np.float32)
+
+
+class WithDecoder(saeviz.Run):
+    """The run with such an extractor."""
+
+    def component(self, table):
+        return Decoder() if table == "extractor" else super().component(table)
+
+
+def test_neighbours_by_direction_are_those_of_the_largest_cosine_in_the_space(run):
+    known = copy.copy(run)
+    known.__class__ = WithDecoder
+    rows = Rows(run.spaces)
+    found = directions_of(known, rows)
+    assert sorted(found) == sorted(str(rows.of(one.feature)) for one in run.selected)
+    for chosen in run.selected:
+        [place] = [place for place, space in enumerate(run.spaces) if chosen.feature in space]
+        decoder = Decoder().decoder(run.spaces[place]).astype(float)
+        units = decoder / np.linalg.norm(decoder, axis=1, keepdims=True)
+        cosines = units @ units[chosen.feature.index]
+        expected = [index for index in np.argsort(-cosines) if cosines[index] > 0 and index != chosen.feature.index]
+        near = found[str(rows.of(chosen.feature))]
+        assert [row - rows.starts[place] for row in near["rows"]] == expected[:12]
+        np.testing.assert_allclose(near["cosines"], cosines[expected[:12]], atol=1e-4)
+
+
+def test_an_extractor_without_decoder_has_no_directions(run):
+    assert directions_of(run, Rows(run.spaces)) == {}
 
 
 def test_activations_are_there_by_feature_and_by_image(run, folder):

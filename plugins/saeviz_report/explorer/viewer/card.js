@@ -97,7 +97,7 @@
     const close = () => state.set({ feature: "" });
     const parts = [
       el("header", {},
-        el("div", {}, el("h2", { id: "card-title", class: saeviz.isDoubtful(features, row, columns) ? "doubtful" : "" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
+        el("div", {}, el("h2", { id: "card-title", tabindex: -1, autofocus: true, class: saeviz.isDoubtful(features, row, columns) ? "doubtful" : "" }, at("label") ? said(at("label")) : "Not named"), el("p", { class: "id" }, said(name), at("tier") ? ` · tier ${at("tier")}` : " · not selected", verdict(at("verdict"), card.judgement, byHand))),
         el("div", { class: "buttons" },
           el("button", { type: "button", title: "Previous (left arrow)", disabled: place <= 0, onclick: () => move(-1) }, "←"),
           el("button", { type: "button", title: "Next (right arrow)", disabled: place < 0 || place >= order.length - 1, onclick: () => move(1) }, "→"),
@@ -114,7 +114,7 @@
       (card.differences ?? []).map(([rating, words]) => el("p", { class: "note" }, "The relation with ", said(rating, 80), " differs: ", said(words, 500), ".")),
       at("n_active") < features.run.caveat?.below ? el("p", { class: "note" }, `${features.run.caveat.text}.`) : null,
       saeviz.labelRatings(card.predicts),
-      images ? el("div", { class: "two" }, saeviz.against(features, items, images), activity(items, images, features, row, at)) : null,
+      images ? el("div", { class: "two" }, saeviz.against(features, items, images, (rating) => at(`r[${rating}]`)), activity(items, images, features, row, at)) : null,
       images ? range(features, items, images) : null,
       judged(items, card.judged),
       saeviz.neighbours(name) ?? alike(features, items, columns, near),
@@ -239,13 +239,14 @@
   }
 
   function alike(features, items, columns, near) {
-    if (!near?.rows.length) return null;
+    if (!near) return null;
     const label = columns.get("label");
     const tile = (other, cosine) => {
       return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(other) }) }, saeviz.thumbs(features, other), el("span", {}, el("strong", {}, label?.at(other) ? said(label.at(other), 60) : "not named"), el("span", { class: "id" }, said(features.name(other)))), el("span", { class: "number" }, saeviz.fixed(cosine))));
     };
-    return el("section", {}, el("h3", {}, "Features that fire on the same images"), el("p", { class: "note" }, "By the cosine of their activations over all images; the most similar features of each space."),
-      el("ul", { class: "tiles near" }, near.rows.map((other, i) => tile(other, near.cosines[i]))));
+    const section = (heading, note, { rows, cosines }) => (rows.length ? el("section", {}, el("h3", {}, heading), el("p", { class: "note" }, note), el("ul", { class: "tiles near" }, rows.map((other, i) => tile(other, cosines[i])))) : null);
+    return [section("Features that fire on the same images", "By the cosine of their activations over all images; the most similar features of each space.", near),
+      near.directions ? section("Features of similar direction", "By the cosine of decoder directions, in the same space: what the SAE writes when they fire, whatever the images.", near.directions) : null];
   }
 
   function figures(features, columns, row) {

@@ -85,12 +85,12 @@
     return { r, n, low: Math.tanh(z - half), high: Math.tanh(z + half) };
   };
 
-  /** A rating against the activation, coloured by group or category, with r within each. */
-  saeviz.against = (features, items, { items: where, values }) => {
+  /** A rating against the activation, coloured by group or category, with r within each; first the one of the largest |r| (`of` a name). */
+  saeviz.against = (features, items, { items: where, values }, of = () => NaN) => {
     const names = items.ratings.map(([name]) => name);
     if (!names.length || !where.length) return null;
     const kinds = saeviz.kindsOf(items);
-    const rating = names.includes(state.get("against")) ? state.get("against") : names[0];
+    const rating = names.includes(state.get("against")) ? state.get("against") : names.reduce((best, name) => (Math.abs(of(name)) > (Math.abs(of(best)) || 0) ? name : best));
     const by = kinds.has(state.get("hue")) ? state.get("hue") : state.get("hue") === "none" ? "" : kinds.has("group") ? "group" : "";
     const column = kinds.get(by);
     const words = column ? column.words.filter(Boolean) : [];

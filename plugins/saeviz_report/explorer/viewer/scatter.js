@@ -81,7 +81,7 @@
     const whole = { x0, x1, y0, y1 };
     let box = { ...whole };
     let canvas = el("canvas", { class: "dots", "aria-hidden": "true" });
-    const over = el("canvas", { class: "over", tabindex: 0, role: "img", "aria-label": `${label}; ${saeviz.counted(kept.length, "feature")}. The same features are in the table.` });
+    const over = el("canvas", { class: "over", tabindex: 0, role: "img", "aria-label": `${label}${xName ? `: ${xName} from ${saeviz.number(saeviz.extent(xs)[0], 2)} to ${saeviz.number(saeviz.extent(xs)[1], 2)}, ${yName} from ${saeviz.number(saeviz.extent(ys)[0], 2)} to ${saeviz.number(saeviz.extent(ys)[1], 2)}` : ""}; ${saeviz.counted(kept.length, "feature")}. The same features are in the table.` });
     const tip = el("div", { class: "tip", hidden: true });
     const figure = el("figure", { class: "scatter" }, canvas, over, tip);
     let painter = null; // made once the figure is on the page, since a browser has few contexts of its graphics processor
