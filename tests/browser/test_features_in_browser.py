@@ -13,7 +13,7 @@ from tests.conftest import FAKE_RUN
 
 SVG = "{http://www.w3.org/2000/svg}"
 SAVED = "saeviz.save = (name, kind, text) => (window.saved = [name, kind, text]), 1"
-FURTHER = 'use = "pearson-bh"\nsplit = 0.5\n[[scorers]]\nuse = "spearman"\n'
+FURTHER = 'use = "pearson-bh"\nalpha = 0.2\nsplit = 0.5\n[[scorers]]\nuse = "spearman"\n'
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_plot_is_saved_with_a_shape_for_every_point_and_its_key(tab: Tab, run:
     assert len(picture.findall(f"{SVG}circle")) == len(points) + key
     words = [one.text for one in picture.findall(f"{SVG}text")]
     assert "not selected" in words
-    assert "q = 0.05" in words
+    assert "q = 0.2" in words
     assert f"r with {run.ratings[0]}" in words
 
 

@@ -14,7 +14,7 @@ from saeviz_report.explained import Explained, explained
 from saeviz_report.method import Method
 from saeviz_report.methods_text import model_of, name_of, paragraph
 from saeviz_report.reading import reading
-from saeviz_report.summary import RatingSummary, Summary, component_of
+from saeviz_report.summary import RatingSummary, Summary, component_of, facts_of_main
 from saeviz_report.text import duration, plain
 
 FAILURES_SHOWN = 500
@@ -56,6 +56,7 @@ def overview_of(
         "measure": method.measure,
         "meaning": method.meaning,
         "adjustment": method.adjustment,
+        "alpha": facts_of_main(run).get("alpha"),
         "margin": method.margin,
         "caveat": _caveat(method),
         "explained": _explained(told),

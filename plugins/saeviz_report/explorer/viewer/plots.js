@@ -108,7 +108,7 @@
     const plain = { x: (row) => values[0][row], y: (row) => values[1][row] };
     const axes = {
       ms: { x: plain.x, y: largest, xName: "monosemanticity", yName: "largest |r|" },
-      volcano: { x: plain.x, y: (row) => -Math.log10(Math.max(values[1][row], 1e-300)), xName: `r with ${saeviz.plainly(rating ?? "", 40)}`, yName: "−log10 q", guides: [{ y: -Math.log10(0.05), name: "q = 0.05" }, { x: 0 }] },
+      volcano: { x: plain.x, y: (row) => -Math.log10(Math.max(values[1][row], 1e-300)), xName: `r with ${saeviz.plainly(rating ?? "", 40)}`, yName: "−log10 q", guides: [{ y: -Math.log10(features.run.alpha ?? 0.05), name: `q = ${features.run.alpha ?? 0.05}` }, { x: 0 }] },
       null: { ...plain, xName: "monosemanticity of images drawn at random", yName: "monosemanticity" },
       held: { ...plain, xName: "r found", yName: "r on held-out images", guides: [{ x: 0 }, { y: 0 }] },
       map: { ...plain, xName: "", yName: "" },
