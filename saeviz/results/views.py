@@ -57,6 +57,7 @@ class FeatureView:
             top=top,
             measure=_measure(run),
             relations=relations[:ROWS],
+            held_out=any(one["r_held_out"] is not None for one in relations),
             more=max(len(relations) - ROWS, 0),
             note=without_pictures,
             **{name: scores.get(name) for name in ("n_active", "monosemanticity", "ms_class")},

@@ -78,6 +78,7 @@ def test_a_feature_shows_its_label_pictures_and_relations(run):
     for row in run.correlations_of(feature):
         assert row["rating"] in page.text
         assert f"{row['r']:+.2f}".replace("-", "\N{MINUS SIGN}") in page.text
+    assert "held out" not in page.text, "no images were held out, so no column says so"
     assert repr(run.feature(feature)) == f"FeatureView('{feature}')"
 
 
