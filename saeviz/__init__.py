@@ -25,6 +25,7 @@ from saeviz.contract.roles import (
     HasModelFiles,
     HasNumbersOfImages,
     HasProvenance,
+    HasTierCutoffs,
     HeatmapExtractor,
     HoldsOut,
     ImageProvider,
@@ -98,7 +99,16 @@ from saeviz.values.relations import (
     relation_words,
 )
 from saeviz.values.score_input import IndividualRatings, ScoreInput, finding_images
-from saeviz.values.scores import ImageColumn, PairBlock, Relation, ScoreColumn, ScoreFact, ScoreTable, Selected
+from saeviz.values.scores import (
+    ImageColumn,
+    PairBlock,
+    Relation,
+    ScoreColumn,
+    ScoreFact,
+    ScoreTable,
+    Selected,
+    TierCutoff,
+)
 from saeviz.values.streams import FeatureStatistics, FeatureStream
 from saeviz.values.targets import TargetKind, target_kind
 from saeviz.values.topk import TopImages, stream_top_images
@@ -145,6 +155,7 @@ __all__ = [
     "HasModelFiles",
     "HasNumbersOfImages",
     "HasProvenance",
+    "HasTierCutoffs",
     "HasViewer",
     "Health",
     "HeatmapExtractor",
@@ -202,6 +213,7 @@ __all__ = [
     "StableSelector",
     "TargetKind",
     "TextAligned",
+    "TierCutoff",
     "Tokens",
     "TopImage",
     "TopImages",

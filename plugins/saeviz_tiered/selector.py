@@ -13,6 +13,7 @@ from saeviz import (
     Context,
     ScoreTable,
     Selected,
+    TierCutoff,
     feature_of,
     measure_of,
     relation_prefixes,
@@ -90,6 +91,11 @@ class TieredSelector:
             )
             for row in chosen
         ]
+
+    def tier_cutoffs(self, facts: Mapping[str, Any]) -> list[TierCutoff]:
+        """Tier 1 requires both, tier 2 one of them."""
+        good, elite = self._ms_cutoffs(facts)
+        return [TierCutoff(1, elite, self.options.r_elite), TierCutoff(2, good, self.options.r_good, either=True)]
 
     def _ms_cutoffs(self, facts: Mapping[str, Any]) -> tuple[float, float]:
         """Monosemanticity from which a feature is good and elite: by option, else as the scorer reports."""

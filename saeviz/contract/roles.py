@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from saeviz.values.naming import FeatureLabel, LabelRequest, Usage
     from saeviz.values.outcomes import Health
     from saeviz.values.score_input import ScoreInput
-    from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreTable, Selected
+    from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreTable, Selected, TierCutoff
 
 
 @runtime_checkable
@@ -317,6 +317,15 @@ class StableSelector(Protocol):
     @property
     def n_halves(self) -> int:
         """The number of halves; 0 for none."""
+        ...
+
+
+@runtime_checkable
+class HasTierCutoffs(Protocol):
+    """Optional for a selector: where its tiers begin, for plots."""
+
+    def tier_cutoffs(self, facts: Mapping[str, Any]) -> list[TierCutoff]:
+        """The cut-offs, best tier first; `facts` are the scorers' figures about the run (`ScoreTable.facts`)."""
         ...
 
 

@@ -12,7 +12,7 @@ from saeviz.values.features import Feature
 from saeviz.values.keys import KEYS, by_feature, features_of, key_of, rows_about
 from saeviz.values.naming import FeatureLabel
 from saeviz.values.relations import facts_of, interval_caveat, main_relation, measure_of, relation_prefixes
-from saeviz.values.scores import ScoreTable, Selected
+from saeviz.values.scores import ScoreTable, Selected, TierCutoff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,8 @@ FIGURES = [
     *(f"{name}_{part}" for part in ("corrected", "held_out") for name in ("r", "ci_low", "ci_high")),
     *("ci_low_bootstrap", "ci_high_bootstrap", "stability"),
 ]
+TIER_CUTOFFS = "tier_cutoffs"
+"""The fact of the stage `select` in `run.json`: a list of `TierCutoff` as lists."""
 STABILITIES = ("selection_stability", "tier_stability")
 
 
@@ -78,6 +80,17 @@ def read_selected(rundir: RunDir) -> list[Selected]:
         ]
     except (LookupError, AttributeError, ValueError) as error:
         raise RunDirError(f"{rundir.selected} is damaged ({error}); recreate it with --redo select") from error
+
+
+def read_tier_cutoffs(rundir: RunDir) -> list[TierCutoff]:
+    """Where the tiers of the selection begin; empty if its selector does not say, or not in this form."""
+    facts = rundir.read_manifest()["stages"].get("select", {}).get("facts", {})
+    given = facts.get(TIER_CUTOFFS) if isinstance(facts, dict) else None
+    return [TierCutoff(*one) for one in given if _is_cutoff(one)] if isinstance(given, list) else []
+
+
+def _is_cutoff(given: Any) -> bool:
+    return isinstance(given, list) and [type(part) for part in given] == [int, float, float, bool]
 
 
 def _relations(selected: Sequence[Selected], correlations: pd.DataFrame) -> dict[Feature, list[dict[str, Any]]]:

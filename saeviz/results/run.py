@@ -13,7 +13,7 @@ from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.pairs import read_pairs
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
-from saeviz.formats.selection import read_selected
+from saeviz.formats.selection import read_selected, read_tier_cutoffs
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.heatmaps import heatmaps_by
@@ -26,7 +26,7 @@ from saeviz.values.images import Box, ImageItem
 from saeviz.values.naming import TopImage
 from saeviz.values.outcomes import Failure
 from saeviz.values.relations import facts_of, relation_prefixes
-from saeviz.values.scores import Selected
+from saeviz.values.scores import Selected, TierCutoff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,6 +149,11 @@ class Run(Names):
     def selected(self) -> list[Selected]:
         """The selected features, best first."""
         return read_selected(self._rundir)
+
+    @property
+    def tier_cutoffs(self) -> list[TierCutoff]:
+        """Where the tiers of the selection begin, best first; empty if the selector does not say."""
+        return read_tier_cutoffs(self._rundir)
 
     @cached_property
     def failures(self) -> list[Failure]:

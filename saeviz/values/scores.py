@@ -164,6 +164,15 @@ class Selected:
     tier_stability: float | None = None
 
 
+class TierCutoff(NamedTuple):
+    """Where a tier begins: at this monosemanticity and this absolute correlation, or at one of them if `either`."""
+
+    tier: int
+    monosemanticity: float
+    r: float
+    either: bool = False
+
+
 class Relation(NamedTuple):
     """The correlation of a feature with a rating: signed r, its p, the adjusted q, over n images. NaN = undefined.
 

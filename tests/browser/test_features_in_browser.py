@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import saeviz
-from tests.browser.tab import COUNT, DRAWN, NAMES, NO_WEBGL, Tab
+from tests.browser.tab import COUNT, DRAWN, NAMES, NO_WEBGL, Tab, press
 from tests.conftest import FAKE_RUN
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -104,3 +104,34 @@ def test_very_many_points_are_one_picture_within_the_figure(tab: Tab) -> None:
     [image] = picture.findall(f"{SVG}image")
     assert image.get("href").startswith("data:image/png;base64,")
     assert len(picture.findall(f"{SVG}text")) > 5
+
+
+def test_the_plot_shows_where_tiers_begin(tab: Tab, run: saeviz.Run) -> None:
+    first, second = run.tier_cutoffs
+    tab.go("view=features&plot=ms")
+    tab.run(DRAWN)
+    assert "where the tiers begin" in tab.run("document.querySelector('.plot').innerText")
+    tab.run(SAVED)
+    tab.click("SVG", ".saves button")
+    picture = ElementTree.fromstring(tab.run("window.saved[2]"))
+    assert {"tier 1", "tier 2"} & {one.text for one in picture.findall(f"{SVG}text")}
+    box = "{x0: 0, x1: 3, y0: 0, y1: 0.5}"
+    ends = f"saeviz.seen({{path: [[{first[1]}, Infinity], [{first[1]}, {first[2]}], [Infinity, {first[2]}]]}}, {box})"
+    assert tab.run(ends) == [[[first[1], 0.5], [first[1], first[2]]], [[first[1], first[2]], [3, first[2]]]]
+    assert tab.run("saeviz.seen({x: 2}, {x0: 0, x1: 1, y0: 0, y1: 1})") == []
+    assert second.monosemanticity <= first.monosemanticity
+
+
+def test_points_are_gone_through_and_opened_by_keyboard(tab: Tab, run: saeviz.Run) -> None:
+    tab.go("view=features&plot=ms")
+    tab.run(DRAWN)
+    tab.run("document.querySelector('.scatter .over').focus()")
+    table = run.scores.dropna(subset=["monosemanticity"]).sort_values("monosemanticity", kind="stable")
+    least, next_one = names_of(table.head(2))
+    tip = "document.querySelector('.scatter .tip').innerText"
+    press(tab, "ArrowRight")
+    assert least in tab.run(tip)
+    press(tab, "ArrowRight")
+    assert next_one in tab.run(tip)
+    press(tab, "Enter")
+    assert tab.run("saeviz.state.get('feature')") == next_one

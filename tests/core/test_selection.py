@@ -151,3 +151,17 @@ def test_a_selection_of_nothing_is_a_warning_with_the_next_step(fake_run, caplog
     run = saeviz.run(fake_run, settings=["selector.use='tiered'", "selector.min_active=1000"])
     assert run.selected == []
     assert "no feature was selected; `saeviz plugins selector:tiered` lists what it requires" in caplog.text
+
+
+def test_a_run_says_where_its_tiers_begin(finished_run):
+    run = saeviz.run(finished_run)
+    assert [cutoff[2:] for cutoff in run.tier_cutoffs] == [(0.25, False), (0.15, True)]
+
+
+@pytest.mark.parametrize("damage", [None, "x", [[1, 0.5]], [[1, "a", 0.2, False]], [[True, 0.5, 0.2, False]], [1], {}])
+def test_cut_offs_in_another_form_are_none(finished_run, damage):
+    run = saeviz.run(finished_run)
+    manifest = json.loads((run.dir / "run.json").read_text())
+    manifest["stages"]["select"]["facts"]["tier_cutoffs"] = damage
+    (run.dir / "run.json").write_text(json.dumps(manifest))
+    assert saeviz.open_run(run.dir).tier_cutoffs == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -348,3 +349,22 @@ def test_equally_good_features_come_by_the_name_of_their_tokens_whatever_the_cat
 def test_the_reserved_share_is_what_arithmetic_says(limit, share, expected):
     table = make_table([(7, feature, 50, 0.4 if feature < 200 else 0.1) for feature in range(400)])
     assert Counter(tiers(select(table, limit, diverse_share=share)).values())[3] == expected
+
+
+@pytest.mark.parametrize("facts", [{}, {"monosemanticity_cutoffs": [0.3, 0.6]}])
+@pytest.mark.parametrize("options", [{}, {"ms_elite": 0.45, "ms_good": 0.2, "r_elite": 0.2, "r_good": 0.1}])
+def test_the_cut_offs_it_tells_are_those_that_it_selects_by(facts, options):
+    selector = TieredSelector(TieredOptions(min_active=1, **options), saeviz.Context())
+    table = random_table(3)
+    table = dataclasses.replace(table, correlations=table.correlations.assign(significant=0.0), facts=facts)
+    first, second = selector.tier_cutoffs(facts)
+    best = table.correlations.groupby(["layer", "feature"])["r"].agg(lambda r: r.abs().max())
+    ms = table.scores.set_index(["layer", "feature"])["monosemanticity"]
+    chosen = selector.select(table, 10_000)
+    assert {choice.tier for choice in chosen} == {1, 2, 3}
+    for choice in chosen:
+        key = (choice.feature.layer, choice.feature.index)
+        inside = [ms[key] >= cut.monosemanticity for cut in (first, second)]
+        strong = [best[key] >= cut.r for cut in (first, second)]
+        assert choice.tier == (1 if inside[0] and strong[0] else 2 if inside[1] or strong[1] else 3)
+    assert [(cut.tier, cut.either) for cut in (first, second)] == [(1, False), (2, True)]

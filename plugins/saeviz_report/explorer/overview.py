@@ -48,6 +48,7 @@ def overview_of(
             for space in summary.spaces
         ],
         "ratings": [_rating(rating) for rating in summary.ratings],
+        "tier_cutoffs": [list(cutoff) for cutoff in run.tier_cutoffs],
         "tiers": {str(tier): n for tier, n in summary.tiers.items()},
         "verdicts": dict(summary.verdicts),
         "notes": cautions(run, summary, method.correlations, told),

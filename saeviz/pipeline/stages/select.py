@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from saeviz.contract import handover
+from saeviz.contract.roles import HasTierCutoffs
 from saeviz.formats.labels import LABELS
-from saeviz.formats.selection import write_selected
+from saeviz.formats.selection import TIER_CUTOFFS, write_selected
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stability import n_halves_of, scorer_to_repeat, with_stability
 from saeviz.pipeline.stages.stage import Stage
@@ -43,7 +44,9 @@ class Select(Stage):
             rundir.read_manifest()["stages"].get("score", {}).get("facts", {}),
         )
         with session.components.blaming(session.config.selector):
-            found = session.components.component("selector").select(table)
+            selector = session.components.component("selector")
+            found = selector.select(table)
+            cutoffs = selector.tier_cutoffs(table.facts) if isinstance(selector, HasTierCutoffs) else []
             selected = handover.selection(
                 session.components.who(session.config.selector), found, session.dataset.spaces
             )
@@ -58,4 +61,5 @@ class Select(Stage):
             use = session.config.selector.use
             logger.warning("select: no feature was selected; `saeviz plugins selector:%s` lists what it requires", use)
         counts = {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}
-        return {"counts": counts, "outputs": [rundir.selected]}
+        facts = {TIER_CUTOFFS: [[tier, float(ms), float(r), either] for tier, ms, r, either in cutoffs]}
+        return {"counts": counts, "facts": facts, "outputs": [rundir.selected]}

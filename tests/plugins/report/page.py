@@ -44,6 +44,7 @@ class FakeRun:
     label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
     of_images: dict[str, Any] = field(default_factory=dict)
     notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
+    tier_cutoffs: list[saeviz.TierCutoff] = field(default_factory=list)
 
     @property
     def individual_ratings(self) -> pd.DataFrame:

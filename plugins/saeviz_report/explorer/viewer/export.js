@@ -64,8 +64,8 @@
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "points big" });
     const line = (name, x1, x2, y1, y2) => picture.append(svg("line", { class: name, x1: round(x1), x2: round(x2), y1: round(y1), y2: round(y2) }));
     const text = (name, x, y, words, more = {}) => picture.append(svg("text", { class: name, x: round(x), y: round(y), ...more }, words));
-    for (const tick of saeviz.ticks(box.x0, box.x1, Math.max(2, width / 110))) text("tick middle", toX(tick), height - margin.bottom + 16, saeviz.number(tick));
-    for (const tick of saeviz.ticks(box.y0, box.y1, Math.max(2, height / 60))) {
+    for (const tick of xName ? saeviz.ticks(box.x0, box.x1, Math.max(2, width / 110)) : []) text("tick middle", toX(tick), height - margin.bottom + 16, saeviz.number(tick));
+    for (const tick of yName ? saeviz.ticks(box.y0, box.y1, Math.max(2, height / 60)) : []) {
       line("grid", margin.left, width - margin.right, toY(tick), toY(tick));
       text("tick end", margin.left - 6, toY(tick) + 4, saeviz.number(tick));
     }
@@ -75,10 +75,10 @@
     if (inside.length > MOST_SHAPES) picture.append(svg("image", { x: margin.left, y: margin.top, width: wide, height: tall, preserveAspectRatio: "none", href: canvas.toDataURL("image/png") }));
     else for (const i of inside) picture.append(svg("circle", { cx: round(toX(xs[i])), cy: round(toY(ys[i])), r: large(i) ? 3.5 : 2, fill: shade(colour(i)), "fill-opacity": 0.85 }));
     for (const guide of guides) {
-      if (guide.x !== undefined && guide.x > box.x0 && guide.x < box.x1) line("guide", toX(guide.x), toX(guide.x), margin.top, height - margin.bottom);
-      if (guide.y === undefined || guide.y <= box.y0 || guide.y >= box.y1) continue;
-      line("guide", margin.left, width - margin.right, toY(guide.y), toY(guide.y));
-      if (guide.name) text("tick end", width - margin.right - 4, toY(guide.y) - 4, guide.name);
+      for (const [[ax, ay], [bx, by]] of saeviz.seen(guide, box)) {
+        line("guide", toX(ax), toX(bx), toY(ay), toY(by));
+        if (guide.name && ay === by) text(bx > ax ? "tick end" : "tick", toX(bx) + (bx > ax ? -4 : 4), toY(by) - 4, guide.name);
+      }
     }
     return picture;
   };

@@ -5,7 +5,9 @@
   const { el, said, number, state } = saeviz;
 
   /** Colours that people with any colour vision tell apart (Okabe and Ito 2008). */
-  saeviz.palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7a00", "#666666"];
+  const [LIGHT, DARK] = [["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7a00", "#666666"], ["#56b4e9", "#e69f00", "#1fb88d", "#cc79a7", "#e8743b", "#2f8fcf", "#b3a53a", "#8c949a"]];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  Object.defineProperty(saeviz, "palette", { get: () => (dark.matches ? DARK : LIGHT) });
   const NONE = [150, 150, 150];
   const MIDDLE = [176, 176, 176]; // of r: grey where it is 0
   const [PLUS, MINUS] = [[0, 114, 178], [213, 94, 0]];
@@ -88,8 +90,12 @@
     const name = all.find(([one]) => one === kind)[1];
     return el("div", { class: "plot" }, tools, figure.asSvg ? saeviz.savable(figure, saeviz.plainly(name, 60), key, figure.asSvg) : figure,
       el("p", { class: "note keys" }, key.map(([word, shade]) => el("span", { class: "key" }, saeviz.swatch(shade), said(word, 40)))),
-      el("p", { class: "note" }, "Click a point to open the feature, draw a line around points to make a list, zoom with the wheel, double-click to reset."));
+      el("p", { class: "note" }, "Click a point to open the feature, draw a line around points to make a list, zoom with the wheel, double-click to reset. By keyboard: arrows go from point to point, Enter opens, + and − zoom.",
+        kind === "ms" && features.run.tier_cutoffs?.length ? " Dashed: where the tiers begin; a feature on too few images, or like another, is not selected." : ""));
   };
+
+  /** The border of a tier: above and to the right of a corner if it takes both, else all around it. */
+  const border = ([tier, ms, r, either]) => ({ path: either ? [[ms, -Infinity], [ms, r], [-Infinity, r]] : [[ms, Infinity], [ms, r], [Infinity, r]], name: `tier ${tier}` });
 
   async function plotted(features, rows, kind, colour) {
     const [name, rating] = kind.split(/:(.*)/s);
@@ -107,7 +113,7 @@
     };
     const plain = { x: (row) => values[0][row], y: (row) => values[1][row] };
     const axes = {
-      ms: { x: plain.x, y: largest, xName: "monosemanticity", yName: "largest |r|" },
+      ms: { x: plain.x, y: largest, xName: "monosemanticity", yName: "largest |r|", guides: (features.run.tier_cutoffs ?? []).map(border) },
       volcano: { x: plain.x, y: (row) => -Math.log10(Math.max(values[1][row], 1e-300)), xName: `r with ${saeviz.plainly(rating ?? "", 40)}`, yName: "−log10 q", guides: [{ y: -Math.log10(features.run.alpha ?? 0.05), name: `q = ${features.run.alpha ?? 0.05}` }, { x: 0 }] },
       null: { ...plain, xName: "monosemanticity of images drawn at random", yName: "monosemanticity" },
       held: { ...plain, xName: "r found", yName: "r on held-out images", guides: [{ x: 0 }, { y: 0 }] },

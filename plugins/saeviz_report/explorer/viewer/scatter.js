@@ -68,10 +68,20 @@
     return within;
   };
 
+  /** The parts of a guide within the box, each `[from, to]`; its name stands at the end of a level one. */
+  saeviz.seen = ({ x, y, path }, { x0, x1, y0, y1 }) => {
+    const corners = path ?? (x !== undefined ? [[x, -Infinity], [x, Infinity]] : [[-Infinity, y], [Infinity, y]]);
+    const held = ([px, py]) => [Math.min(x1, Math.max(x0, px)), Math.min(y1, Math.max(y0, py))];
+    return corners.slice(1).map((corner, i) => [corners[i], corner])
+      .filter(([[ax, ay], [bx, by]]) => (ax === bx ? ax > x0 && ax < x1 : ay > y0 && ay < y1))
+      .map((ends) => ends.map(held))
+      .filter(([[ax, ay], [bx, by]]) => ax !== bx || ay !== by);
+  };
+
   /**
    * A figure of many points: `rows` with their `x`, `y` (columns of numbers), a colour `[r, g, b]` by row and whether a
    * row is large. `describe(row)` gives the elements of the text by the pointer; `onpick(row)` follows a click,
-   * `onlasso(rows)` a line drawn around points, `guides` are lines `{x}` or `{y}` with a name.
+   * `onlasso(rows)` a line drawn around points; an axis without a name has no numbers. `guides` are lines `{x}`, `{y}` or `{path}` (corners) with a name.
    */
   saeviz.scatter = ({ rows, x, y, xName, yName, label, colour, large, describe, onpick, onlasso, guides = [] }) => {
     const { kept, xs, ys } = placed(rows, x, y);
@@ -82,7 +92,7 @@
     let box = { ...whole };
     let canvas = el("canvas", { class: "dots", "aria-hidden": "true" });
     const over = el("canvas", { class: "over", tabindex: 0, role: "img", "aria-label": `${label}${xName ? `: ${xName} from ${saeviz.number(saeviz.extent(xs)[0], 2)} to ${saeviz.number(saeviz.extent(xs)[1], 2)}, ${yName} from ${saeviz.number(saeviz.extent(ys)[0], 2)} to ${saeviz.number(saeviz.extent(ys)[1], 2)}` : ""}; ${saeviz.counted(kept.length, "feature")}. The same features are in the table.` });
-    const tip = el("div", { class: "tip", hidden: true });
+    const tip = el("div", { class: "tip", "aria-live": "polite", hidden: true });
     const figure = el("figure", { class: "scatter" }, canvas, over, tip);
     let painter = null; // made once the figure is on the page, since a browser has few contexts of its graphics processor
     const scale = [x1 - x0, y1 - y0];
@@ -125,7 +135,7 @@
       pen.strokeStyle = style.getPropertyValue("--line");
       pen.lineWidth = 1;
       pen.textAlign = "center";
-      for (const tick of saeviz.ticks(box.x0, box.x1, Math.max(2, wide / 110))) {
+      for (const tick of xName ? saeviz.ticks(box.x0, box.x1, Math.max(2, wide / 110)) : []) {
         const at = toX(tick);
         pen.beginPath();
         pen.moveTo(at, high - MARGIN.bottom);
@@ -134,7 +144,7 @@
         pen.fillText(number(tick), at, high - MARGIN.bottom + 16);
       }
       pen.textAlign = "right";
-      for (const tick of saeviz.ticks(box.y0, box.y1, Math.max(2, high / 60))) {
+      for (const tick of yName ? saeviz.ticks(box.y0, box.y1, Math.max(2, high / 60)) : []) {
         const at = toY(tick);
         pen.beginPath();
         pen.moveTo(MARGIN.left, at);
@@ -152,20 +162,15 @@
       pen.setLineDash([5, 4]);
       pen.strokeStyle = style.getPropertyValue("--muted");
       for (const guide of guides) {
-        const vertical = guide.x !== undefined;
-        const at = vertical ? toX(guide.x) : toY(guide.y);
-        if (vertical ? at < MARGIN.left || at > wide - MARGIN.right : at < MARGIN.top || at > high - MARGIN.bottom) continue;
-        pen.beginPath();
-        if (vertical) {
-          pen.moveTo(at, MARGIN.top);
-          pen.lineTo(at, high - MARGIN.bottom);
-        } else {
-          pen.moveTo(MARGIN.left, at);
-          pen.lineTo(wide - MARGIN.right, at);
+        for (const [[ax, ay], [bx, by]] of saeviz.seen(guide, box)) {
+          pen.beginPath();
+          pen.moveTo(toX(ax), toY(ay));
+          pen.lineTo(toX(bx), toY(by));
+          pen.stroke();
+          if (!guide.name || ay !== by) continue;
+          pen.textAlign = bx > ax ? "right" : "left";
+          pen.fillText(guide.name, toX(bx) + (bx > ax ? -4 : 4), toY(by) - 4);
         }
-        pen.stroke();
-        pen.textAlign = "right";
-        if (guide.name && !vertical) pen.fillText(guide.name, wide - MARGIN.right - 4, at - 4);
       }
       pen.setLineDash([]);
       if (corners) {
@@ -233,6 +238,16 @@
       const edge = over.getBoundingClientRect();
       return [event.clientX - edge.left, event.clientY - edge.top];
     };
+    /** Marks a point and says what it is; none for -1. */
+    const point = (found) => {
+      hovered = found;
+      lines();
+      tip.hidden = found < 0;
+      if (found < 0) return;
+      tip.replaceChildren(...[describe(kept[found])].flat());
+      tip.style.left = `${Math.max(0, Math.min(toX(xs[found]) + 12, wide - 190))}px`;
+      tip.style.top = `${Math.min(toY(ys[found]) + 12, high - 60)}px`;
+    };
     const pick = ([px, py]) => near.at(fromX(px), fromY(py), (14 / (wide - MARGIN.left - MARGIN.right)) * (box.x1 - box.x0), (14 / (high - MARGIN.top - MARGIN.bottom)) * (box.y1 - box.y0));
     over.addEventListener("pointerdown", (event) => {
       if (event.button) return;
@@ -247,16 +262,7 @@
         return;
       }
       const found = pick(at);
-      if (found === hovered) return;
-      hovered = found;
-      lines();
-      tip.hidden = found < 0;
-      if (found >= 0) {
-        tip.replaceChildren(...[describe(kept[found])].flat());
-        const room = Math.min(toX(xs[found]) + 12, wide - 190);
-        tip.style.left = `${Math.max(0, room)}px`;
-        tip.style.top = `${Math.min(toY(ys[found]) + 12, high - 60)}px`;
-      }
+      if (found !== hovered) point(found);
     });
     over.addEventListener("pointerup", (event) => {
       const drawn = corners;
@@ -273,22 +279,41 @@
       }
       lines();
     });
-    over.addEventListener("pointerleave", () => {
-      hovered = -1;
-      tip.hidden = true;
-      lines();
-    });
-    over.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const [px, py] = place(event);
-      const [cx, cy] = [fromX(px), fromY(py)];
-      const factor = Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300)));
+    over.addEventListener("pointerleave", () => point(-1));
+    over.addEventListener("blur", () => point(-1));
+    const zoom = (cx, cy, factor) => {
       const next = { x0: cx + (box.x0 - cx) * factor, x1: cx + (box.x1 - cx) * factor, y0: cy + (box.y0 - cy) * factor, y1: cy + (box.y1 - cy) * factor };
       if (next.x1 - next.x0 < scale[0] * NEAREST) return;
       box = next.x1 - next.x0 > scale[0] ? { ...whole } : next;
       more();
       draw();
+    };
+    over.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const [px, py] = place(event);
+      zoom(fromX(px), fromY(py), Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300))));
     }, { passive: false });
+    /** The points in the order of an axis; made when a key first asks for it. */
+    const ranks = {};
+    const along = (axis) => {
+      ranks[axis] ??= order.slice().sort((a, b) => (axis === "x" ? xs[a] - xs[b] : ys[a] - ys[b]));
+      return ranks[axis].filter((i) => xs[i] >= box.x0 && xs[i] <= box.x1 && ys[i] >= box.y0 && ys[i] <= box.y1);
+    };
+    over.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: ["x", 1], ArrowLeft: ["x", -1], ArrowUp: ["y", 1], ArrowDown: ["y", -1] }[event.key];
+      const factor = { "+": 1 / 1.5, "=": 1 / 1.5, "-": 1.5 }[event.key];
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (step) {
+        const [axis, by] = step;
+        const all = along(axis);
+        const at = all.indexOf(hovered);
+        if (all.length) point(all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by))]);
+      } else if (factor) {
+        zoom(hovered < 0 ? (box.x0 + box.x1) / 2 : xs[hovered], hovered < 0 ? (box.y0 + box.y1) / 2 : ys[hovered], factor);
+      } else if (event.key === "Enter" && hovered >= 0) onpick(kept[hovered]);
+      else return;
+      event.preventDefault();
+    });
     over.addEventListener("dblclick", () => {
       box = { ...whole };
       draw();
