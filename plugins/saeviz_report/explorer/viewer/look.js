@@ -34,7 +34,7 @@
 
   function chooser() {
     const input = el("input", { type: "file", accept: "image/*", class: "visually-hidden", id: "own-file", onchange: () => input.files[0] && look(input.files[0]) });
-    const box = el("div", { class: "drop" }, input, el("label", { for: "own-file" }, "Choose an image file"), el("span", {}, " or drop one here, or paste it. It is sent to the computer that serves this page, and is not stored there."));
+    const box = el("div", { class: "drop" }, input, el("label", { for: "own-file" }, "Choose an image file"), el("span", {}, " or drop one here, or paste it. It is sent to the computer that serves this page, and is not stored there. You see which features fire on it and where, how it would be rated, and the images of the run most like it."));
     const over = (event) => {
       event.preventDefault();
       box.classList.toggle("over", event.type === "dragover");

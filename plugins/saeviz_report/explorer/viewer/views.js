@@ -75,7 +75,7 @@
       const next = on && sort.startsWith("-") ? key : `-${key}`;
       return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", "data-key": `sort.${key}`, onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
     };
-    const template = `minmax(19rem, 3fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
+    const template = `minmax(19rem, 5fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
     const body = el("div", { class: "rows", role: "rowgroup" });
     const tall = el("div", { class: "tall" }, body);
     const box = el("div", { class: "grid", role: "table", tabindex: 0, "aria-label": "Features", "aria-rowcount": rows.length + 1 },
