@@ -13,7 +13,7 @@ import saeviz
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import CARD, NAMES, SETTLED, until
-from tests.conftest import FAKES
+from tests.conftest import FAKE_RUN, FAKES
 from tests.service import Served
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,9 @@ def run(finished_copy: saeviz.Run) -> saeviz.Run:
 
 @pytest.fixture(scope="module")
 def served(run: saeviz.Run) -> Iterator[Served]:
-    run_file = run.dir.parent.parent / "fake.toml"
+    """With another labeler than that of the run."""
+    run_file = run.dir.parent.parent / "other.toml"
+    run_file.write_text(FAKE_RUN.replace('"fake-labeler"', '"metadata-terms"\ncolumns = ["colour"]'))
     served = Served(run.dir, "--plugins", FAKES, "--labeler", run_file, token=None)
     yield served
     served.stop()
@@ -152,7 +154,11 @@ def test_the_labeler_is_asked_again_and_earlier_labels_stay(page: Page, run: sae
     page.browser.run("document.querySelector('[data-key=again]').click()")
     page.until("document.querySelector('#card .notes').textContent.includes('Earlier labels')")
     assert label in page.text("#card .notes")
-    assert page.text("#card-title") == label
+    named = page.text("#card-title")
+    assert named != label
+    page.browser.run("document.querySelector('[data-key=again]').click()")
+    page.until("document.querySelector('#card .notes').textContent.includes('the same name again')")
+    assert page.text("#card-title") == named
     page.browser.reload()
     page.browser.run(SETTLED)
     assert "Earlier labels" in page.text("#card .notes")

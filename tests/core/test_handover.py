@@ -166,7 +166,7 @@ BROKEN = {
         FakeLabeler, "label", always(changed(LABEL, details={"a": b"x"})), "labeler", "details that cannot be written",
     ),
     "a report that is not there": (FakeReporter, "write", always("nowhere.html"), r"reporters\.0", "is not there"),
-    "no report but None": (FakeReporter, "write", always(None), r"reporters\.0", "fails with TypeError"),
+    "no report but None": (FakeReporter, "write", always(None), r"reporters\.0", "returned None from write"),
 }  # fmt: skip
 
 

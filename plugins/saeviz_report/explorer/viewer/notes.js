@@ -201,10 +201,13 @@
       button.disabled = true;
       tell("Asking the labeler; this may take a minute…");
       try {
-        features.namedAgain.set(row, (await saeviz.live.post("relabel", undefined, { feature: features.name(row) })).label);
+        const before = saeviz.labelersLabel(features, row);
+        const { label } = await saeviz.live.post("relabel", undefined, { feature: features.name(row) });
+        features.namedAgain.set(row, label);
         install(features);
         saeviz.outdated = true;
-        window.dispatchEvent(new HashChangeEvent("hashchange"));
+        if (label.label === before) tell("The labeler gave the same name again.");
+        else window.dispatchEvent(new HashChangeEvent("hashchange"));
       } catch (error) {
         tell(said(error.message, 400));
       }
