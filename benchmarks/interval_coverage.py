@@ -15,7 +15,7 @@ import numpy as np
 
 N_IMAGES = 900
 N_ACTIVE = (15, 20, 30, 49, 100, 300)
-CORRELATIONS = (0.1, 0.2, 0.3, 0.5)
+CORRELATIONS = (0.0, 0.1, 0.2, 0.3, 0.5)
 AT_ONCE = 500
 
 

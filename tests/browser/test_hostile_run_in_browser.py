@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,10 @@ def page(run: saeviz.Run) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(run: saeviz.Run) -> Path:
-    return HtmlReport(HtmlOptions(title=SCRIPT, single_file=True), saeviz.Context()).write(run)
+def alone(run: saeviz.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a copy of the run, which has its report in one form only."""
+    copy = shutil.copytree(run.dir, tmp_path_factory.mktemp("alone") / "run")
+    return HtmlReport(HtmlOptions(title=SCRIPT, single_file=True), saeviz.Context()).write(saeviz.open_run(copy))
 
 
 def nothing_ran(tab: Tab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -242,8 +243,6 @@ def test_names_that_mean_something_to_javascript_or_to_the_address_are_names(tab
 
 
 def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "report"
     shutil.copytree(page.parent, folder)
     [data] = folder.rglob("data/run.js")
@@ -253,8 +252,6 @@ def test_data_of_a_later_version_are_refused_with_a_sentence(browser: Any, page:
 
 
 def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "report"
     shutil.copytree(page.parent, folder)
     [data] = folder.rglob("data/run.js")
@@ -264,8 +261,14 @@ def test_a_data_file_that_is_damaged_or_gone_is_said_so(browser: Any, page: Path
         until(browser, f"document.getElementById('main').innerText.includes('data/run.js {words}')")
 
 
+def copy_of(run: saeviz.Run, folder: Path) -> saeviz.Run:
+    """A run that may have its report in one file, which takes the place of a folder."""
+    return saeviz.open_run(shutil.copytree(run.dir, folder / "copy"), plugins=[FAKES])
+
+
 def test_a_heatmap_is_switched_on_where_one_is_stored(browser: Any, run: saeviz.Run, tmp_path: Path) -> None:
-    made = HtmlReport(HtmlOptions(single_file=True, heatmaps=3), saeviz.Context()).write(run)
+    copy = copy_of(run, tmp_path)
+    made = HtmlReport(HtmlOptions(single_file=True, heatmaps=3), saeviz.Context()).write(copy)
     tab = Tab(browser, made.rename(tmp_path / "with heatmaps.html"))
     feature = run.selected[0].feature
     tab.go(f"view=features&plot=none&feature={feature}")
@@ -287,7 +290,7 @@ def test_a_heatmap_is_switched_on_where_one_is_stored(browser: Any, run: saeviz.
 
 
 def test_one_file_holds_everything(browser: Any, run: saeviz.Run, page: Path, tmp_path: Path) -> None:
-    made = HtmlReport(HtmlOptions(single_file=True), saeviz.Context()).write(run)
+    made = HtmlReport(HtmlOptions(single_file=True), saeviz.Context()).write(copy_of(run, tmp_path))
     alone = made.rename(tmp_path / "sent by mail.html")
     tab = Tab(browser, alone)
     feature = run.selected[0].feature
