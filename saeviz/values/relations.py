@@ -169,6 +169,6 @@ def interval_caveat(n_active: float | None, errors: object = None, measure: str 
         return ""
     return CAVEATS.get(
         str(errors),
-        f"95 % intervals of features on fewer than {RARE} images are too narrow: they cover r in 88 to 92 % of cases "
+        f"95 % intervals of features on fewer than {RARE} images are too narrow: they cover r in 87 to 92 % of cases "
         "if r is 0.1, and in fewer if it is larger",
     )

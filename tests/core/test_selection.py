@@ -45,7 +45,7 @@ def test_the_interval_of_a_rare_feature_has_its_caveat(finished_run):
     assert len(related)
     for row in related.itertuples():
         is_rare = n_active[row.sae, row.layer, row.tokens, row.feature, row.rating] < 50
-        assert ("88 to 92 %" in row.caveat) == is_rare
+        assert ("87 to 92 %" in row.caveat) == is_rare
 
 
 def test_with_robust_errors_the_caveat_is_that_of_their_intervals(finished_run):

@@ -74,7 +74,7 @@ def test_what_is_held_constant_stands_beside_every_partial_r(run: FakeRun, write
 def test_a_rare_feature_has_a_word_on_its_intervals(write: Write) -> None:
     caveat = write().run["caveat"]
 
-    assert "88 to 92 %" in caveat["text"]
+    assert "87 to 92 %" in caveat["text"]
     assert saeviz.interval_caveat(caveat["below"] - 1)
     assert not saeviz.interval_caveat(caveat["below"])
 
@@ -87,7 +87,7 @@ def test_robust_intervals_hold_for_rare_features(run: FakeRun, write: Write) -> 
     run.facts = {**run.facts, "correlation_errors": "clusters", "correlation_groups": 9}
     report = write()
     assert report.run["caveat"] is None
-    assert "88 to 92 %" not in report.reading
+    assert "87 to 92 %" not in report.reading
     assert not saeviz.interval_caveat(12, "clusters")
     assert not saeviz.interval_caveat(12, "permutation"), "there are no intervals"
     assert not saeviz.interval_caveat(12, "independent", "rank-biserial r"), "too rare features have no interval"
@@ -100,7 +100,7 @@ def test_intervals_that_allow_for_unequal_spread_are_too_narrow_for_rare_feature
     run.facts = {**run.facts, "correlation_errors": "hc2"}
     report = write()
     assert "they then cover r in 91 % of cases" in report.run["caveat"]["text"]
-    assert "88 to 92 %" not in report.reading
+    assert "87 to 92 %" not in report.reading
     assert not saeviz.interval_caveat(50, "hc2")
 
 
