@@ -198,6 +198,33 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer(report):
     assert len(since_the_start(said)) == 2, said
 
 
+@pytest.mark.slow
+def test_a_client_that_leaves_in_the_middle_of_eight_megabytes(tmp_path):
+    """More than the buffers between two processes hold: the service is still sending when nobody is there."""
+    n = 1_000_000
+    body = BytesIO()
+    ids = np.frombuffer(b'["a"]', np.uint8)
+    row = {"indptr": np.array([0, n]), "indices": np.arange(n, dtype=np.int32), "values": np.ones(n, np.float32)}
+    np.savez(body, item_ids=ids, **row)
+    served = Served("--api", f"npz:{tmp_path / 'store'}")
+    try:
+        key = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(base_url=served.url, headers=key, trust_env=False, timeout=PATIENCE) as client:
+            put = client.put(f"/v1/features/layer1.cls?n_features={n}", content=body.getvalue())
+            assert put.status_code == 204, put.text
+            asked = '{"item_ids": ["a"]}'
+            read = f"/v1/features/layer1.cls/read?n_features={n}"
+            for _ in range(10):
+                with socket.create_connection(("127.0.0.1", served.port)) as connection:
+                    request = get(read, f"Content-Length: {len(asked)}\r\n", method="POST") + asked
+                    connection.sendall(request.encode())
+                    assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+            assert len(client.post(read, content=asked).content) > 8 * n
+    finally:
+        said = served.stop()
+    assert len(since_the_start(said)) == 2, said
+
+
 def test_a_port_that_is_taken_is_named(saeviz_command, report):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = saeviz_command("serve", report, "--port", str(taken.getsockname()[1]))
