@@ -15,6 +15,7 @@ from saeviz.contract.options import NEUTRAL, PATH, Options
 from saeviz.contract.roles import (
     Checkable,
     ConcurrentLabeler,
+    DividesIntoShards,
     EmbeddingProvider,
     FamilyScorer,
     FeatureExtractor,
@@ -130,6 +131,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "DataError",
+    "DividesIntoShards",
     "EmbeddingProvider",
     "EmbeddingProviderSpec",
     "ExitCode",

@@ -51,6 +51,26 @@ class ReportsNotes(Protocol):
 
 
 @runtime_checkable
+class DividesIntoShards(Protocol):
+    """Optional for an image provider: its images lie in parts, such as the tar files of a data set.
+
+    A run may then divide its work by them: whoever reads one part reads no other.
+    """
+
+    def shards(self) -> Sequence[str]:
+        """The names of the parts, in a stable order, known without reading what is in them."""
+        ...
+
+    def iter_shard(self, name: str) -> Iterator[ImageItem]:
+        """Yields the images of one part in a stable order, without decoding them.
+
+        All parts one after another are exactly `iter_images`; any part may be read again, and without the others.
+        Raises `DataError` if there is no part of this name.
+        """
+        ...
+
+
+@runtime_checkable
 class FeatureExtractor(Protocol):
     """Turns images into sparse SAE features."""
 

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from saeviz.testing.embedders import EmbeddingProviderContract
     from saeviz.testing.extractors import FeatureExtractorContract
-    from saeviz.testing.images import ImageProviderContract
+    from saeviz.testing.images import DividesIntoShardsContract, ImageProviderContract
     from saeviz.testing.labelers import LabelerContract
     from saeviz.testing.scorers import HoldsOutContract, ScorerContract
     from saeviz.testing.selectors import SelectorContract
     from saeviz.testing.stores import FeatureStoreContract
 
 _HOMES = {
+    "DividesIntoShardsContract": "images",
     "EmbeddingProviderContract": "embedders",
     "FeatureExtractorContract": "extractors",
     "FeatureStoreContract": "stores",
@@ -39,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DividesIntoShardsContract",
     "EmbeddingProviderContract",
     "FeatureExtractorContract",
     "FeatureStoreContract",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 
-from saeviz.contract.roles import ImageProvider, ReportsNotes
+from saeviz.contract.roles import DividesIntoShards, ImageProvider, ReportsNotes
 from saeviz.testing.data import HOSTILE_IDS
-from saeviz.values.errors import ImageError
+from saeviz.values.errors import DataError, ImageError
 from saeviz.values.images import ImageItem
 
 
@@ -106,6 +106,49 @@ class ImageProviderContract:
         assert all(isinstance(note, str) and note.strip() for note in notes)
         list(provider.iter_images())
         assert list(provider.notes()) == notes
+
+
+class DividesIntoShardsContract(ImageProviderContract):
+    """The suite of image providers, and of one that divides into shards; the fixture `provider` has two or more."""
+
+    @pytest.fixture
+    def divided(self, provider: ImageProvider) -> DividesIntoShards:
+        """The provider under test, as one that divides into shards."""
+        assert isinstance(provider, DividesIntoShards)
+        return cast("DividesIntoShards", provider)
+
+    def test_shards_have_names_of_their_own(self, divided: DividesIntoShards) -> None:
+        shards = list(divided.shards())
+        assert len(shards) >= 2
+        assert len(set(shards)) == len(shards)
+        assert all(isinstance(name, str) and name.encode().decode() == name for name in shards)
+        assert list(divided.shards()) == shards
+
+    def test_all_shards_in_order_are_all_images(self, divided: DividesIntoShards, items: list[ImageItem]) -> None:
+        found = [known_of(item) for name in divided.shards() for item in divided.iter_shard(name)]
+        assert found == [known_of(item) for item in items]
+
+    def test_a_shard_is_read_without_the_others_and_again(
+        self, divided: DividesIntoShards, provider: ImageProvider
+    ) -> None:
+        backwards = [(name, [known_of(item) for item in divided.iter_shard(name)]) for name in divided.shards()[::-1]]
+        again = [known for _, shard in backwards[::-1] for known in shard]
+        assert again == [known_of(item) for item in provider.iter_images()]
+
+    def test_two_shards_are_read_at_the_same_time(self, divided: DividesIntoShards) -> None:
+        one, other = divided.shards()[:2]
+        alone = [item.item_id for item in divided.iter_shard(one)], [item.item_id for item in divided.iter_shard(other)]
+        first, second = divided.iter_shard(one), divided.iter_shard(other)
+        ids: tuple[list[str], list[str]] = [], []
+        for _ in range(max(map(len, alone))):
+            for shard, found in ((first, ids[0]), (second, ids[1])):
+                found.extend(item.item_id for item in [next(shard, None)] if item is not None)
+        assert ids == alone
+
+    def test_an_unknown_shard_is_an_error(self, divided: DividesIntoShards) -> None:
+        for name in {"", "../x", f"{divided.shards()[0]}x"} - set(divided.shards()):
+            with pytest.raises(DataError):
+                list(divided.iter_shard(name))
 
 
 def known_of(item: ImageItem) -> tuple[str, dict[str, float], dict[str, str], str | None, str]:
