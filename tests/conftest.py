@@ -16,6 +16,7 @@ import pytest
 
 import saeviz
 import saeviz.cli
+from tests.service import Served
 
 # The same examples every time, however busy the machine is.
 hypothesis.settings.register_profile(
@@ -153,6 +154,14 @@ def finished_copy(finished_once: Path, tmp_path_factory: pytest.TempPathFactory)
     (folder / "fake.toml").write_text(FAKE_RUN)
     shutil.copytree(finished_once, folder / "runs" / "fake")
     return saeviz.open_run(folder / "runs" / "fake", plugins=[FAKES])
+
+
+@pytest.fixture(scope="module")
+def served(run: saeviz.Run) -> Iterator[Served]:
+    """The `run` of a module, served by a process of its own."""
+    served = Served(run.dir, "--plugins", FAKES, token=None)
+    yield served
+    assert "Traceback" not in served.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -20,11 +20,10 @@ FAKES = ["module:saeviz.testing.fakes"]
 
 
 @contextmanager
-def asking(run: Path) -> Iterator[TestClient]:
+def asking(run: Path, plugins: Sequence[str] = FAKES) -> Iterator[TestClient]:
     """A client of a served run of fakes."""
-    with TestClient(
-        Limited(make_live_app(Live(RunDir.open(run), Grants(FAKES)))), base_url="http://localhost"
-    ) as client:
+    live = Live(RunDir.open(run), Grants(plugins))
+    with TestClient(Limited(make_live_app(live)), base_url="http://localhost") as client:
         yield client
 
 

@@ -130,6 +130,12 @@ class RunConfig:
         """Whether the run has the table [[extractors]], so that its spaces have names."""
         return bool(self.extractor.name)
 
+    @property
+    def extractors_in_words(self) -> str:
+        """For messages about what none of them can do: `the extractor clip`, `the extractors text and mlp`."""
+        *others, last = [one.name or one.use for one in self.extractors]
+        return f"the extractors {', '.join(others)} and {last}" if others else f"the extractor {last}"
+
     def component(self, table: str) -> ComponentConfig | None:
         """The configuration of a table of one component, None if there is none."""
         found: ComponentConfig | None = getattr(self, table)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def heatmaps_by(
-    extractor: FeatureExtractor, use: str, features: Sequence[Feature], item: ImageItem, *, fine: bool
+    extractor: FeatureExtractor, words: str, features: Sequence[Feature], item: ImageItem, *, fine: bool
 ) -> dict[Feature, Float32Array]:
-    """The heatmap `[rows, cols]` of each feature on an image; `use` is what the run file calls the extractor.
+    """The heatmap `[rows, cols]` of each feature on an image; `words` are what messages call the extractor.
 
     Looks at the image once for each site. Raises `DataError` if the extractor cannot make them.
     """
@@ -35,5 +35,5 @@ def heatmaps_by(
             found.update((one, spatial.heatmap(one.index)) for one in own)
         else:
             what = "make fine heatmaps" if fine else "look at single images"
-            raise DataError(f"the extractor {use} cannot {what}")
+            raise DataError(f"{words} cannot {what}")
     return found

@@ -263,9 +263,9 @@ class Run(Names):
         self, features: Sequence[Feature | str], item_id: str, *, fine: bool = False
     ) -> dict[Feature, Float32Array]:
         """The heatmaps of several features on an image, as `heatmap`, looking at the image once for each site."""
-        use, extractor = self._session.config.extractor.use, self._session.components.extractor
+        words, extractor = self._session.config.extractors_in_words, self._session.components.extractor
         own = [self._feature(one) for one in features]
-        return heatmaps_by(extractor, use, own, self._item(item_id), fine=fine)
+        return heatmaps_by(extractor, words, own, self._item(item_id), fine=fine)
 
     def heatmap_image(self, feature: Feature | str, item_id: str, *, smooth: bool = True, fine: bool = False) -> Image:
         """The heatmap drawn over its picture, RGB with a legend; parts that the model did not see are dimmed.
@@ -286,9 +286,8 @@ class Run(Names):
         """
         extractor = self._session.components.extractor
         if not isinstance(extractor, HeatmapExtractor):
-            raise DataError(
-                f"the extractor {self._session.config.extractor.use} does not say which part of a picture it sees"
-            )
+            words = self._session.config.extractors_in_words
+            raise DataError(f"{words} cannot say which part of a picture heatmaps cover")
         item = self._item(item_id)
         return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
 

@@ -1,4 +1,4 @@
-"""A browser for all tests, and for those of a module its `run` as a report or served."""
+"""A browser for all tests, and for those of a module the report of its `run`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.chromium import CHROMIUM, Browser
 from tests.browser.tab import Tab
-from tests.conftest import FAKES
-from tests.service import Served
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +39,3 @@ def tab(browser: Browser, page: Path) -> Iterator[Tab]:
     opened = Tab(browser, page)
     yield opened
     assert opened.messages() == []
-
-
-@pytest.fixture(scope="module")
-def served(run: saeviz.Run) -> Iterator[Served]:
-    """The run of a module, served."""
-    served = Served(run.dir, "--plugins", FAKES, token=None)
-    yield served
-    assert "Traceback" not in served.stop()

@@ -11,9 +11,7 @@ import pytest
 
 import saeviz
 from tests.browser.tab import CARD, SETTLED, Tab
-from tests.plugins.report.page import CLS, FakeRun, judge, make_run
-from tests.plugins.report.test_report_features import hold_out
-from tests.plugins.report.test_report_summary import RELIABILITY, prediction
+from tests.plugins.report.page import CLS, FakeRun, explain, hold_out, judge, make_run
 from tests.report_data import Report
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -27,18 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
     made = make_run(tmp_path_factory.mktemp("overview"))
     hold_out(made, correlation_margin=0.1, correlation_detectable_beauty=0.8765)
     judge(made, 5, 7)
-    made.facts["reliability"] = {"beauty": RELIABILITY}
-    made.facts["prediction"] = {
-        "beauty": [
-            prediction("ridge", "features", "layer8.cls", 0.31),
-            prediction("lasso", "features", "layer8.cls", 0.21, n_kept=3),
-            prediction("ridge", "activations", "layer8.cls", 0.41),
-            prediction("ridge", "embeddings", "", 0.51),
-            prediction("ridge", "features", "all", None, r2_sd=None),
-        ],
-        "calm": [prediction("ridge", "features", "layer8.cls", -0.02, r2_sd=None)],
-        "mood=joy": [prediction("ridge", "features", "layer8.cls", 0.12, auc=0.714, auc_sd=0.02)],
-    }
+    explain(made)
     weights = [-0.3, *[np.nan] * 6]
     made.correlations = made.correlations.assign(lasso_weight=weights)
     made.failures = [saeviz.Failure("extract", f"broken {number}", "gone") for number in range(1234)]

@@ -177,7 +177,7 @@ def test_an_extractor_with_maps_of_patches_only(run, lesser):
     np.testing.assert_array_equal(other.heatmap(RED, "picture/3"), expected)
     with pytest.raises(saeviz.DataError, match="the extractor patches cannot make fine heatmaps"):
         other.heatmap(RED, "picture/3", fine=True)
-    with pytest.raises(saeviz.DataError, match="the extractor patches does not say which part of a picture it sees"):
+    with pytest.raises(saeviz.DataError, match="the extractor patches cannot say which part"):
         other.heatmap_image(RED, "picture/3")
 
 

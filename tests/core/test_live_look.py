@@ -15,18 +15,7 @@ from saeviz.formats.rundir import RunDir
 from saeviz.serving.guard import Guard
 from saeviz.serving.live import look
 from saeviz.serving.live.predicted import Predictions
-from tests.live import FAKES, asking, picture_of
-
-
-@pytest.fixture(scope="module")
-def run(finished_once):
-    return saeviz.open_run(finished_once, plugins=FAKES)
-
-
-@pytest.fixture(scope="module")
-def client(finished_once):
-    with asking(finished_once) as client:
-        yield client
+from tests.live import FAKES, picture_of
 
 
 def file_of(item):

@@ -25,13 +25,6 @@ def run(finished_copy):
     return finished_copy
 
 
-@pytest.fixture(scope="module")
-def served(run):
-    served = Served(run.dir, "--plugins", FAKES, token=None)
-    yield served
-    assert "Traceback" not in served.stop()
-
-
 def connect(served):
     return httpx.Client(base_url=served.url, trust_env=False, timeout=PATIENCE, headers={"Origin": served.url})
 

@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from saeviz.serving.live.endpoint import Endpoint
-from tests.live import asking, picture_of
+from tests.live import picture_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = {
@@ -38,12 +38,6 @@ BODIES = {
     ("post", "/api/look"): picture_of("red"),
 }
 NEEDS_A_GRANT = {("post", "/api/relabel")}
-
-
-@pytest.fixture(scope="module")
-def client(finished_once):
-    with asking(finished_once) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

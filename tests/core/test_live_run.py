@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import FAKES
-from tests.service import Served
 from tests.waiting import PATIENCE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
@@ -25,13 +23,6 @@ ORIGIN = "only pages of this service may ask this"
 def run(finished_copy):
     """A finished run that has no report."""
     return finished_copy
-
-
-@pytest.fixture(scope="module")
-def served(run):
-    served = Served(run.dir, "--plugins", FAKES, token=None)
-    yield served
-    assert "Traceback" not in served.stop()
 
 
 @pytest.fixture(scope="module")

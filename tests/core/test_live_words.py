@@ -19,17 +19,6 @@ FEATURES = ("layer1.cls/0", "layer1.cls/1", "layer1.cls/2")
 """How far red, green and blue exceed grey."""
 
 
-@pytest.fixture(scope="module")
-def run(finished_once):
-    return saeviz.open_run(finished_once, plugins=FAKES)
-
-
-@pytest.fixture(scope="module")
-def client(finished_once):
-    with asking(finished_once) as client:
-        yield client
-
-
 def test_features_follow_the_similarity_of_images_to_the_words(client, run):
     found = client.get("/api/words", params={"text": "something blue"}).json()
     assert found["ready"]
@@ -78,7 +67,7 @@ def test_without_a_text_encoder_it_says_so(finished_once, monkeypatch):
     with asking(finished_once) as client:
         answer = client.get("/api/words", params={"text": "red"})
         assert answer.status_code == 422
-        assert "fake-extractor of this run has no text encoder" in answer.json()["error"]
+        assert "the extractor fake-extractor cannot read words" in answer.json()["error"]
         assert client.get("/api/run").json()["has_words"] is False
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from saeviz.contract.combined import field_of_view
-from saeviz.contract.roles import FeatureExtractor, HeatmapExtractor
+from saeviz.contract.roles import HeatmapExtractor
 from saeviz.formats.packed import packed_map
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.blame import blaming
@@ -67,9 +67,11 @@ def picture_in(data: bytes) -> Image:
 
 def features_in(live: Live, item: ImageItem) -> dict[FeatureSpace, CSR]:
     """The features of an image that is not of the run, `[1, n_features]` in each space."""
-    extractor, known = _extractor(live), live.run.spaces
-    with blaming(_who(live), log=None):
-        found = {batch.space: batch.matrix for batch in extractor.extract([item])}
+    known = live.run.spaces
+    found: dict[FeatureSpace, CSR] = {}
+    for who, extractor in live.extractors():
+        with blaming(who, log=None):
+            found.update((batch.space, batch.matrix) for batch in extractor.extract([item]))
     if missing := [str(space) for space in known if space not in found]:
         raise DataError(f"the extractor gives no features of this picture in {', '.join(missing)}")
     return {space: found[space] for space in known}
@@ -101,12 +103,14 @@ def strongest_in(live: Live, item: ImageItem, rows: Mapping[FeatureSpace, CSR]) 
 
 def maps_of(live: Live, item: ImageItem, features: list[Feature]) -> tuple[dict[Feature, dict[str, Any]], str]:
     """Where features of one SAE fire on a picture, as heatmaps are stored; the reason if there are no maps."""
-    extractor = _extractor(live)
-    if not features or not isinstance(extractor, HeatmapExtractor):
-        return {}, "" if not features else "the extractor of this run makes no heatmaps"
+    if not features:
+        return {}, ""
     try:
-        with blaming(_who(live), log=None):
-            maps = heatmaps_by(extractor, "of this run", features, item, fine=False)
+        who, extractor = live.extractor_of(live.spaces[features[0].space_name])
+        if not isinstance(extractor, HeatmapExtractor):
+            return {}, f"{who} makes no heatmaps"
+        with blaming(who, log=None):
+            maps = heatmaps_by(extractor, who, features, item, fine=False)
             box = field_of_view(extractor, item, features[0])
     except DataError as error:
         return {}, one_line(str(error))
@@ -142,12 +146,3 @@ def routes(live: Live) -> list[Endpoint]:
     file = {"image/*": {"type": "string", "contentMediaType": "image/*", "description": "An image file."}}
     summary = "Look at an image that is not of the run; it is kept nowhere."
     return [Endpoint("/api/look", look, summary, method="POST", body=file, answer=LOOKED)]
-
-
-def _extractor(live: Live) -> FeatureExtractor:
-    extractor: FeatureExtractor = live.run.component("extractor")
-    return extractor
-
-
-def _who(live: Live) -> str:
-    return f"extractor: {live.session.config.extractor.use}"

@@ -24,11 +24,12 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.results.reporter import HasViewer
 from saeviz.results.run import Run
 from saeviz.serving.limits import OneThread
-from saeviz.values.errors import ConfigError, RunDirError
+from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
+    from saeviz.contract.roles import FeatureExtractor
     from saeviz.serving.live.partner import Other
     from saeviz.typing import Float32Array
 
@@ -153,6 +154,22 @@ class Live:
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         found /= np.where(lengths == 0, 1, lengths)
         return found
+
+    def extractors(self) -> Iterator[tuple[str, FeatureExtractor]]:
+        """Each extractor of the run, giving its spaces the names they have here, with who is to blame if it fails."""
+        for config in self.session.config.extractors:
+            yield f"{config.place}: {config.use}", self.session.components.extractor_of(config)
+
+    def extractor_of(self, space: FeatureSpace) -> tuple[str, FeatureExtractor]:
+        """That of a space, as `extractors` gives it."""
+        found = list(self.extractors())
+        if len(found) == 1:
+            return found[0]
+        for who, extractor in found:
+            with blaming(who, log=None):
+                if space in extractor.spaces:
+                    return who, extractor
+        raise DataError(f"no extractor of this run gives features of {space} any more")
 
     def item(self, item_id: str) -> ImageItem | None:
         """The image with this id, None if the run has none."""

@@ -51,11 +51,11 @@ def features_at(live: Live, item: ImageItem, x: float, y: float) -> dict[str, An
 
 def _in_space(live: Live, item: ImageItem, space: FeatureSpace, x: float, y: float) -> dict[str, Any]:
     empty: dict[str, Any] = {"space": str(space), "patch": [], "n_active": 0, "features": [], "missing": ""}
-    extractor, use = live.run.component("extractor"), live.session.config.extractor.use
-    if not isinstance(extractor, SingleImageExtractor) or not isinstance(extractor, HeatmapExtractor):
-        return {**empty, "missing": f"the extractor {use} cannot look at single patches"}
     try:
-        with blaming(f"extractor: {use}", log=None):
+        who, extractor = live.extractor_of(space)
+        if not isinstance(extractor, SingleImageExtractor) or not isinstance(extractor, HeatmapExtractor):
+            return {**empty, "missing": f"{who} cannot look at single patches"}
+        with blaming(who, log=None):
             spatial = extractor.extract_spatial(item, layer=space.site)
             left, top, right, bottom = field_of_view(extractor, item, space.feature(0))
     except DataError as error:

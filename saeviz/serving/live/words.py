@@ -125,7 +125,7 @@ def routes(live: Live) -> list[Endpoint]:
     def encoder() -> TextAligned:
         extractor = live.run.component("extractor")
         if not isinstance(extractor, TextAligned):
-            raise DataError(f"the extractor {live.session.config.extractor.use} of this run has no text encoder")
+            raise DataError(f"{live.session.config.extractors_in_words} cannot read words: there is no text encoder")
         return extractor
 
     def embed_images(items: Sequence[ImageItem]) -> Float32Array:

@@ -196,3 +196,47 @@ def judge(run: FakeRun, n_found: int, n_passed_over: int, *, n_hard_passed_over:
     feature = saeviz.Feature(8, "cls", 7)
     found = [Judgement(feature, "red barn", () if reason else images, reason, "key")]
     run.judgements, run.judged_images = table_of(found), judged_table(found[0].images)
+
+
+def hold_out(run: FakeRun, **facts: Any) -> None:
+    """The run tells that relations were found on one part and tested again on the other."""
+    again = {"n_held_out": 5, "p_held_out": 0.01, "r_held_out": [0.4, -0.2, 0.8, np.nan, np.nan, 0.1, 0.6]}
+    nothing = [np.nan] * 4
+    run.correlations = run.correlations.assign(
+        **again, q_held_out=[0.02, 0.3, *nothing, 0.4], replicated=[1.0, 0.0, *nothing, 0.0]
+    )
+    run.facts |= {"correlation_measure": "Pearson's r", "correlation_split": 0.5, **facts}
+
+
+RELIABILITY = {
+    "model": "one-way",
+    "n_images": 6,
+    "n_raters": 31,
+    "ratings_per_image": 4.5,
+    "of_one": 0.2,
+    "of_mean": 0.64,
+    "split_half": None,
+    "reliability": 0.64,
+    "ceiling_r": 0.8,
+}
+
+
+def prediction(method: str, source: str, space: str, r2: float | None, **more: Any) -> dict[str, Any]:
+    known = {"method": method, "source": source, "space": space, "n_images": 6, "n_inputs": 9}
+    return {**known, "r2": r2, "r2_sd": 0.05, "r": 0.3, **more}
+
+
+def explain(run: FakeRun) -> None:
+    """The run tells how reliable its ratings are, and how well they are predicted."""
+    run.facts["reliability"] = {"beauty": RELIABILITY}
+    run.facts["prediction"] = {
+        "beauty": [
+            prediction("ridge", "features", "layer8.cls", 0.31),
+            prediction("lasso", "features", "layer8.cls", 0.21, n_kept=3),
+            prediction("ridge", "activations", "layer8.cls", 0.41),
+            prediction("ridge", "embeddings", "", 0.51),
+            prediction("ridge", "features", "all", None, r2_sd=None),
+        ],
+        "calm": [prediction("ridge", "features", "layer8.cls", -0.02, r2_sd=None)],
+        "mood=joy": [prediction("ridge", "features", "layer8.cls", 0.12, auc=0.714, auc_sd=0.02)],
+    }

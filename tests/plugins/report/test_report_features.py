@@ -9,7 +9,7 @@ import pytest
 
 import saeviz
 from saeviz.formats.label_scores import ratings_table
-from tests.plugins.report.page import CLS, PATCH, FakeRun, Write, judge
+from tests.plugins.report.page import CLS, PATCH, FakeRun, Write, hold_out, judge
 
 FIRST = CLS.feature(7)
 
@@ -73,16 +73,6 @@ class TestFeatures:
         assert report.value(FIRST, "coverage") == np.float32(0.4)
         assert [report.value(chosen.feature, "kind") for chosen in run.selected] == ["texture", "", "object"]
         assert report.value(FIRST, "spearman", "beauty") == 0.125
-
-
-def hold_out(run: FakeRun, **facts: Any) -> None:
-    """The run tells that relations were found on one part and tested again on the other."""
-    again = {"n_held_out": 5, "p_held_out": 0.01, "r_held_out": [0.4, -0.2, 0.8, np.nan, np.nan, 0.1, 0.6]}
-    nothing = [np.nan] * 4
-    run.correlations = run.correlations.assign(
-        **again, q_held_out=[0.02, 0.3, *nothing, 0.4], replicated=[1.0, 0.0, *nothing, 0.0]
-    )
-    run.facts |= {"correlation_measure": "Pearson's r", "correlation_split": 0.5, **facts}
 
 
 class TestHeldOut:

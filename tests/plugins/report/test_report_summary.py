@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import saeviz
-from tests.plugins.report.page import CLS, FakeRun, Write, judge
+from tests.plugins.report.page import CLS, RELIABILITY, FakeRun, Write, explain, judge
 
 
 class TestSummary:
@@ -226,39 +225,10 @@ class TestWarnings:
         assert warns(run, write, "allow_mismatch is set")
 
 
-RELIABILITY = {
-    "model": "one-way",
-    "n_images": 6,
-    "n_raters": 31,
-    "ratings_per_image": 4.5,
-    "of_one": 0.2,
-    "of_mean": 0.64,
-    "split_half": None,
-    "reliability": 0.64,
-    "ceiling_r": 0.8,
-}
-
-
-def prediction(method: str, source: str, space: str, r2: float | None, **more: Any) -> dict[str, Any]:
-    known = {"method": method, "source": source, "space": space, "n_images": 6, "n_inputs": 9}
-    return {**known, "r2": r2, "r2_sd": 0.05, "r": 0.3, **more}
-
-
 class TestRatingsAsAWhole:
     @pytest.fixture
     def run(self, run: FakeRun) -> FakeRun:
-        run.facts["reliability"] = {"beauty": RELIABILITY}
-        run.facts["prediction"] = {
-            "beauty": [
-                prediction("ridge", "features", "layer8.cls", 0.31),
-                prediction("lasso", "features", "layer8.cls", 0.21, n_kept=3),
-                prediction("ridge", "activations", "layer8.cls", 0.41),
-                prediction("ridge", "embeddings", "", 0.51),
-                prediction("ridge", "features", "all", None, r2_sd=None),
-            ],
-            "calm": [prediction("ridge", "features", "layer8.cls", -0.02, r2_sd=None)],
-            "mood=joy": [prediction("ridge", "features", "layer8.cls", 0.12, auc=0.714, auc_sd=0.02)],
-        }
+        explain(run)
         return run
 
     def test_reliability_and_its_ceiling(self, write):
