@@ -10,12 +10,12 @@ exact.
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from arguments import how_many
 from scipy.sparse import csr_array
 
 import saeviz
@@ -64,4 +64,4 @@ def main(n_pairs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 400)
+    main(how_many(__doc__, 400))

@@ -10,9 +10,8 @@ below 0.05 and 0.001 in the first, divided by what it should be: of all features
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 
 import saeviz
@@ -68,4 +67,4 @@ def _too_often(p: np.ndarray, level: float) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    main(how_many(__doc__, 10_000))

@@ -11,11 +11,11 @@ there is none, and with a correlation of .4 between the normal values. Of the fe
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 from scipy.stats import norm, rankdata
 
@@ -106,4 +106,4 @@ def main(n_sets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    main(how_many(__doc__, 100))

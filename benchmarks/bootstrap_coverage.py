@@ -10,10 +10,10 @@ correlation. 0.95 is exact.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 from scipy.stats import norm
 
@@ -101,4 +101,4 @@ def main(n_sets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    main(how_many(__doc__, 1000))

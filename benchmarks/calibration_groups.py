@@ -12,11 +12,11 @@ contain the true correlation. Both have naive and robust errors side by side.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 from scipy.stats import norm
 
@@ -140,4 +140,4 @@ def scored(data: saeviz.ScoreInput, errors: Any, **options: Any) -> Mapping[str,
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(how_many(__doc__, 200))

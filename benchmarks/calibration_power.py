@@ -10,11 +10,11 @@ judge's 95 % interval of a balanced accuracy, mean and range over true sensitivi
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from itertools import product
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 from scipy.stats import binom, nct, norm, t
 
@@ -109,4 +109,4 @@ def main(n_features: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+    main(how_many(__doc__, 20_000))

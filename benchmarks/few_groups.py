@@ -12,10 +12,10 @@ deviations of the rating, between groups one of 0.8.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 from scipy.stats import norm
 
@@ -92,4 +92,4 @@ def tested(features: FloatArray, values: FloatArray, codes: IntArray, kind: Kind
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(how_many(__doc__, 200))

@@ -9,12 +9,12 @@ share of p up to .05, which is .05 where the test is right.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 
 import saeviz
@@ -79,4 +79,4 @@ def main(n_features: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    main(how_many(__doc__, 1000))

@@ -9,9 +9,8 @@ exact.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
+from arguments import how_many
 
 N_IMAGES = 900
 N_ACTIVE = (15, 20, 30, 49, 100, 300)
@@ -46,4 +45,4 @@ def main(n_sets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)
+    main(how_many(__doc__, 4000))

@@ -10,10 +10,10 @@ share of p up to .05 and .001 and of 95 % intervals that contain 0, of 30 featur
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 from scipy.stats import norm
 
@@ -95,4 +95,4 @@ def scored(
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    main(how_many(__doc__, 100))

@@ -11,9 +11,9 @@ the run; and features fire on whole series, which are groups or are not.
 from __future__ import annotations
 
 import logging
-import sys
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 
 import saeviz
@@ -70,4 +70,4 @@ def main(n_sets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    main(how_many(__doc__, 20))

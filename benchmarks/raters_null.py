@@ -10,9 +10,9 @@ Prints the share of p below .05, .01 and .001, divided by the nominal one: 1 is 
 from __future__ import annotations
 
 import logging
-import sys
 
 import numpy as np
+from arguments import how_many
 from scipy.sparse import csr_array
 
 import saeviz
@@ -59,4 +59,4 @@ def main(n_tests: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+    main(how_many(__doc__, 20_000))

@@ -14,7 +14,7 @@ The second table is of values whose standard error is estimated with few degrees
 
 from __future__ import annotations
 
-import sys
+import argparse
 from typing import Any
 
 import numpy as np
@@ -90,4 +90,8 @@ def main(n_sets: int, errors: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 400, sys.argv[2] if len(sys.argv) > 2 else "independent")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_sets", nargs="?", type=int, default=400)
+    parser.add_argument("errors", nargs="?", default="independent")
+    given = parser.parse_args()
+    main(given.data_sets, given.errors)

@@ -11,7 +11,6 @@ with a rating each, at r = .05 to .25.
 from __future__ import annotations
 
 import resource
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from time import process_time
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from arguments import how_many
 from made_up import N_FEATURES, N_IMAGES, score_input
 from scipy.sparse import csr_array, hstack
 
@@ -117,4 +117,4 @@ def peak_now() -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    main(how_many(__doc__, 20))

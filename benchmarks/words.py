@@ -10,7 +10,7 @@ that of the best features there are. `images` is what `saeviz serve` does.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,9 @@ def directions(extractor: Any, space: saeviz.FeatureSpace) -> np.ndarray:
 
 def main() -> None:
     """Print a line for each space and way."""
-    run = saeviz.open_run(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    run = saeviz.open_run(parser.parse_args().run)
     extractor, shown = run.component("extractor"), [item.metadata["concepts"].split(",") for item in run.items]
     concepts = sorted({concept for some in shown for concept in some})
     present = np.array([[concept in some for concept in concepts] for some in shown], float)

@@ -7,7 +7,7 @@ Needs `chromium` on the path. Pictures are written to `docs/images`, in light co
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from base64 import b64decode
 from pathlib import Path
@@ -27,10 +27,13 @@ SHOWN = """new Promise(done => {
 })"""
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
     """Write the report of the run again and photograph it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", help="a run directory (default: the demo is run)")
+    given = parser.parse_args().run
     with tempfile.TemporaryDirectory() as folder:
-        run = saeviz.open_run(words[0]) if words else _demo(Path(folder))
+        run = saeviz.open_run(given) if given else _demo(Path(folder))
         page = saeviz.component("reporter", "html", single_file=True).write(run)
         try:
             _photograph(page, {"features": "view=features&plot=ms", "card": f"view=features&feature={_best(run)}"})
@@ -72,4 +75,4 @@ def _photograph(page: Path, views: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

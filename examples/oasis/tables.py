@@ -5,8 +5,8 @@ python tables.py ../../docs/oasis.md
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -310,5 +310,7 @@ def _signed(value: float) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("document", type=Path)
+    path = parser.parse_args().document
     path.write_text(fill(path.read_text(encoding="utf-8"), RUNS), encoding="utf-8")

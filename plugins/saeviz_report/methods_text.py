@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PureWindowsPath
 from typing import Any
@@ -212,8 +213,10 @@ def name_of(model: str) -> str:
     """The name of a model; of one in a folder of this machine only that of the folder or file."""
     if _is_path(model):
         return PureWindowsPath(model).name  # knows slashes of both kinds
-    what, _, where = model.rpartition(" in ")
-    return f"{what} in {PureWindowsPath(where).name}" if what and _is_path(where) else model
+    for said in re.finditer(r" (?:in|of)(?: the folder)? ", model):
+        if _is_path(where := model[said.end() :]):
+            return model[: said.end()] + PureWindowsPath(where).name
+    return model
 
 
 def _is_path(text: str) -> bool:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import click
 from saeviz.discovery.manager import Manager
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.plain import json_text, one_line, shortened
+from saeviz.formats.rundir import is_run_directory
 from saeviz.pipeline.reading import Grants
 from saeviz.pipeline.session import Session, logger
 from saeviz.values.errors import ConfigError
@@ -74,6 +76,31 @@ def refuse_existing(path: Path, *, force: bool, how: str = " with --out") -> Non
 def granted(plugin_words: tuple[str, ...], *, online: bool, secrets: tuple[str, ...]) -> Grants:
     """The grants given by the options of `reading_options`."""
     return Grants(chosen(plugin_words), online, secrets)
+
+
+class AboutARun(click.Command):
+    """A command about a feature of the run that `--run` names. A run given as an argument is told where it belongs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As of any command."""
+        for before, word in pairwise(["", *args]):
+            if before != "--run" and _is_run(word):
+                others = [other for other in args if other != word]
+                wanted = [one.make_metavar(ctx) for one in self.params if isinstance(one, click.Argument)]
+                wanted = wanted[sum(not other.startswith("-") for other in others) :]
+                raise ConfigError(
+                    f"{word} is a run directory, which an option names: "
+                    f"{ctx.command_path} {' '.join([*others, *wanted])} --run {word}"
+                    + (" (its selected.csv lists the selected features)" if "FEATURE" in wanted else "")
+                )
+        return super().parse_args(ctx, args)
+
+
+def _is_run(word: str) -> bool:
+    try:
+        return is_run_directory(Path(word))
+    except OSError:  # no file can have this name
+        return False
 
 
 def settings_options(command: F) -> F:

@@ -10,6 +10,7 @@ import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import (
+    AboutARun,
     chosen,
     force_option,
     latest_run,
@@ -30,7 +31,7 @@ from saeviz.values.features import Feature
 DEFAULT = Path("heatmap.png")
 
 
-@click.command()
+@click.command(cls=AboutARun)
 @click.argument("feature")
 @click.argument("item")
 @click.option(

@@ -12,11 +12,10 @@ from typing import Any
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import latest_run, say, say_json
-from saeviz.formats.rundir import is_run_directory
+from saeviz.cli.common import AboutARun, latest_run, say, say_json
 from saeviz.formats.selection import STABILITIES
 from saeviz.results.run import Run
-from saeviz.values.errors import ConfigError, ExitCode
+from saeviz.values.errors import ExitCode
 from saeviz.values.features import Feature
 from saeviz.values.relations import (
     difference_columns,
@@ -33,7 +32,7 @@ MOST_RATINGS = 30
 VERDICTS = ("significant", "replicated", "negligible")
 
 
-@click.command()
+@click.command(cls=AboutARun)
 @click.argument("feature")
 @click.option(
     "--run", "directory", type=click.Path(path_type=Path), help="Run directory (default: the most recent one here)."
@@ -41,11 +40,6 @@ VERDICTS = ("significant", "replicated", "negligible")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(feature: str, directory: Path | None, as_json: bool) -> int:
     """Show one FEATURE, written like layer11.cls/4711: its label, scores, correlations and top images."""
-    if is_run_directory(Path(feature)):
-        raise ConfigError(
-            f"{feature} is a run directory; name a feature too: saeviz show layer11.cls/4711 --run {feature} "
-            "(its selected.csv lists the selected features)"
-        )
     run = open_run(directory or latest_run(Path.cwd()))
     found = _collect(run, feature)
     if as_json:

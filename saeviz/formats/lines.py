@@ -43,6 +43,11 @@ def parse_line(text: str) -> dict[str, Any]:
     return row
 
 
+def reason_of(error: Exception) -> str:
+    """What is wrong with a line, of which parsing failed with one of `DAMAGED`."""
+    return f"it has no field {error}" if isinstance(error, KeyError) else str(error)
+
+
 def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) -> list[T]:
     """What the lines of a file hold. Raises `RunDirError`, with the next step, where one is damaged."""
     found, lines = [], read_lines(path)
@@ -50,7 +55,7 @@ def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) ->
         try:
             found.append(parse(parse_line(text)))
         except DAMAGED as error:
-            raise RunDirError(f"{path} is damaged (line {number}: {error}); {next_step}") from error
+            raise RunDirError(f"{path} is damaged (line {number}: {reason_of(error)}); {next_step}") from error
     return found
 
 

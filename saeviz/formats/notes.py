@@ -35,9 +35,12 @@ class NoteLine(NamedTuple):
     def from_json(cls, row: Mapping[str, Any]) -> NoteLine:
         """Parse a line. Raises `ValueError` or `TypeError` for one that cannot have been written."""
         values = {name: row[name] for name in _FIELDS}
-        if not all(isinstance(value, str) for value in values.values()):
-            raise TypeError("a field of a note is not text")
-        datetime.fromisoformat(values["time"])
+        if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
+            raise TypeError(f"its field {wrong[0]!r} is not text")
+        try:
+            datetime.fromisoformat(values["time"])
+        except ValueError as error:
+            raise ValueError(f"its field 'time' is not a time: {values['time'][:40]!r}") from error
         return cls(feature_of(row), Note(**values).cleaned())
 
 
@@ -50,7 +53,7 @@ class NotesFile:
     def read(self) -> dict[Feature, Note]:
         """The notes by feature, also those that were emptied. Raises `RunDirError` if a line is damaged."""
         next_step = (
-            "what people wrote cannot be made again: repair the line, or remove it from the file; "
+            "what people wrote cannot be made again: repair the line by hand, or remove it from the file; "
             'one that was changed on purpose counts without its "check"'
         )
         return {line.feature: line.note for line in rows_in(self.path, NoteLine.from_json, next_step)}

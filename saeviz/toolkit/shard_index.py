@@ -11,7 +11,7 @@ from pathlib import Path
 
 from saeviz.formats.damage import Stamp
 from saeviz.formats.files import append_line, read_lines
-from saeviz.formats.lines import DAMAGED, checked_line, parse_line
+from saeviz.formats.lines import DAMAGED, checked_line, parse_line, reason_of
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import record_of, space_of
@@ -80,7 +80,7 @@ class ShardIndex:
                 stamp = Stamp(*entry["file"]) if "file" in entry else None
                 index._add(entry["batch"], tuple(entry["items"]), entry["n_active"], stamp)
         except DAMAGED as error:
-            raise RunDirError(f"{path} is damaged ({error}); remove {path.parent} and run again") from error
+            raise RunDirError(f"{path} is damaged ({reason_of(error)}); remove {path.parent} and run again") from error
         index.pop_emptied()
         return index
 

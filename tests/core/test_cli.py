@@ -109,11 +109,25 @@ def first_selected(run_file: Path) -> str:
     return str(saeviz.open_run(run_file.parent / "runs/fake", plugins=[FAKES]).selected[0].feature)
 
 
-def test_a_run_directory_in_the_place_of_a_feature(saeviz_command, fake_run):
-    saeviz_command("run", fake_run, "--until", "extract")
-    ended = saeviz_command("show", "runs/fake")
-    assert ended.code == 2
-    assert "runs/fake is a run directory; name a feature too: saeviz show layer11.cls/4711 --run runs/fake" in ended.err
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        (["show", "runs/fake"], "saeviz show FEATURE --run runs/fake (its selected.csv lists the selected features)"),
+        (["show", "layer1.cls/3", "runs/fake"], "saeviz show layer1.cls/3 --run runs/fake"),
+        (["show", "runs/fake", "layer1.cls/3", "--json"], "saeviz show layer1.cls/3 --json --run runs/fake"),
+        (["heatmap", "layer1.cls/3", "runs/fake"], "saeviz heatmap layer1.cls/3 ITEM --run runs/fake"),
+        (["heatmap", "layer1.cls/3", "a", "runs/fake"], "saeviz heatmap layer1.cls/3 a --run runs/fake"),
+    ],
+    ids=" ".join,
+)
+def test_a_run_directory_that_is_given_as_an_argument(saeviz_command, finished_run, words, right):
+    ended = saeviz_command(*words)
+    assert ended.code == ExitCode.USAGE
+    assert ended.err == f"saeviz: runs/fake is a run directory, which an option names: {right}\n"
+
+
+def test_an_argument_that_no_file_can_be_called_is_no_run_directory(saeviz_command, finished_run):
+    assert saeviz_command("show", "layer1.cls/3", "a" * 9999).code == ExitCode.USAGE
 
 
 def test_an_in_house_scorer_is_one_file(saeviz_command, fake_run, tmp_path):

@@ -73,6 +73,30 @@ def test_a_changed_line_is_reported_and_not_dropped(notes):
         notes.write(OTHER, {"mark": "done"})
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"mark": None}, "its field 'mark' is not text"),
+        ({"mark": "nice"}, "'nice' is not a mark; choose interesting, wrong, done, or '' for none"),
+        ({"time": "then"}, "its field 'time' is not a time: 'then'"),
+        ("mark", "it has no field 'mark'"),
+        ("feature", "it has no field 'feature'"),
+    ],
+)
+def test_a_line_that_was_repaired_wrongly_names_line_field_and_what_to_do(notes, change, reason):
+    notes.write(OTHER, {"mark": "done"})
+    notes.write(FEATURE, {"label": "red cars"})
+    first, second = notes.path.read_text().splitlines()
+    row = {name: value for name, value in json.loads(second).items() if name not in ("check", change)}
+    changed = row | change if isinstance(change, dict) else row
+    notes.path.write_text(f"{first}\n{json.dumps(changed)}\n")
+    with pytest.raises(RunDirError) as refused:
+        notes.read()
+    said = str(refused.value)
+    assert f"notes.jsonl is damaged (line 2: {reason}); what people wrote cannot be made again" in said
+    assert "repair the line by hand, or remove it from the file" in said
+
+
 def test_a_line_that_was_changed_on_purpose_counts_once_its_checksum_is_gone_as_the_message_says(notes):
     notes.write(OTHER, {"mark": "done"})
     notes.write(FEATURE, {"label": "red cars"})

@@ -56,9 +56,10 @@ class OpenClip:
             name = self._path.resolve().name
             edges = map(vision.get, ("image_size", "patch_size"))
             sizes = (size if isinstance(size, int) else None for size in (*edges, self._local_config.get("embed_dim")))
-            return BaseModel(f"the CLIP in {self._source}", (name,), False, vision["width"], vision["layers"], *sizes)
+            label = f"the CLIP model in the folder {self._source}"
+            return BaseModel(label, (name,), False, vision["width"], vision["layers"], *sizes)
         if self._path.is_file():
-            return BaseModel(f"{ARCHITECTURE} of {self._source}", (), False, *SIZES)
+            return BaseModel(f"{ARCHITECTURE} with the weights in {self._source}", (), False, *SIZES)
         hub_id = HUB_IDS.get(str(self._source)) or self._tag["hf_hub"].strip("/")
         return BaseModel(f"open_clip's {ARCHITECTURE} {self._source} ({hub_id})", (hub_id,), True, *SIZES)
 

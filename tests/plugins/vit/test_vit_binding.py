@@ -118,7 +118,10 @@ def test_a_weights_file_cannot_be_told_so_it_is_warned_of(clip_folder, make, tmp
     file = clip_folder / "open_clip_pytorch_model.bin"
     with caplog.at_level(logging.WARNING, "saeviz"):
         assert ClipExtractor(ClipOptions(clip_checkpoint=file, saes={1: folder}, layers=[1]), saeviz.Context()).spaces
-    assert "was trained on 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K'; check that ViT-B-32 of" in caplog.text
+    assert (
+        "was trained on 'laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K'; check that ViT-B-32 with the weights in"
+        in caplog.text
+    )
 
 
 def clip_of_hub(make, tmp_path, *, name, tag="datacomp_xl_s13b_b90k", **options):
@@ -190,7 +193,7 @@ def test_the_size_of_pictures_is_what_the_image_processor_gives(vit_folder, make
 
 def test_clip_is_given_pictures_of_its_own_size(clip_folder, make, tmp_path):
     sae = make.sae(tmp_path, image_size=224)
-    with pytest.raises(DataError, match=r"images of 224 pixels, but the CLIP in .* is given 56"):
+    with pytest.raises(DataError, match=r"images of 224 pixels, but the CLIP model in the folder .* is given 56"):
         _ = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes={1: sae}, layers=[1]), saeviz.Context()).spaces
     other = make.sae(tmp_path / "b", d_in=768, hook_point_layer=11, image_size=336, model_name=DATACOMP)
     with pytest.raises(DataError, match=r"images of 336 pixels, but open_clip's ViT-B-32 .* is given 224"):

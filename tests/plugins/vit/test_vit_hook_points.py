@@ -215,7 +215,7 @@ def test_an_sae_of_the_embedding(clip_folder, tables, make, images, embedding_sa
 def test_an_embedding_of_another_length(clip_folder, make, tmp_path):
     folder = make.sae(tmp_path / "e", layer_subtype="embedding")
     saes = [{"hook": "embedding", "source": str(folder)}]
-    with pytest.raises(DataError, match=r"d_in = 64, but the CLIP in .* has embeddings of length 32"):
+    with pytest.raises(DataError, match=r"d_in = 64, but the CLIP model in the folder .* has embeddings of length 32"):
         _ = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes), context()).spaces
 
 
