@@ -1,6 +1,7 @@
 """Whether discoveries are as rare as promised where there is nothing to find, with the features of a real run.
 
     python benchmarks/calibration.py RUN [--groups COLUMN] [--control COLUMN ...] [--shuffles 1000] [--quick]
+                                         [--only SCORER ...] [--errors ERRORS] [--difference]
 
 `RUN` is the directory of a finished run with ratings (of OASIS, or of the demo); half of the features used fire on
 fewer than 50 images, the others on more. Ratings are shuffled over the images, so whatever is found is false:
@@ -8,10 +9,14 @@ fewer than 50 images, the others on more. Ratings are shuffled over the images, 
 - the share of shuffles in which a scorer reports anything at .05, for each correction, with its standard error. For
   Benjamini-Hochberg too that is the chance of any false discovery, since all are false;
 - the share of p up to .05 and .001, of rare and frequent features;
-- for `raters`, the share of shuffles with a discovery.
+- for `raters`, the share of shuffles with a discovery;
+- for `moderation`, the same figures for each column of `--control` as a moderator, and for the first two ratings of the
+  run, which are shuffled together and compared like ratings by two groups of raters.
 
 With `--groups`, a column of the run's metadata, ratings are then made of which half of the variance lies between its
 groups, and which have nothing to do with any feature: the same figures with errors of independent images and of groups.
+
+With `--difference`, the second rating minus the first is shuffled. In OASIS that is skewed (arousal minus valence).
 
 Where it stands with intervals and power: `calibration_groups.py` (r), `selection_coverage.py` (corrected r),
 `area_coverage.py` and `area_coverage_groups.py` (areas), `calibration_power.py` (power, judge),
@@ -22,8 +27,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,14 +39,23 @@ from scipy.sparse import csr_array
 import saeviz
 from saeviz_correlation.auc import AUC
 from saeviz_correlation.base import CorrelationScorer
-from saeviz_correlation.options import AreaOptions, CorrelationOptions, LinearOptions, PartialOptions
+from saeviz_correlation.moderation import Moderation
+from saeviz_correlation.options import (
+    AreaOptions,
+    CorrelationOptions,
+    LinearOptions,
+    ModerationOptions,
+    PartialOptions,
+)
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
 from saeviz_raters import RatersOptions
 from saeviz_raters.scorer import Raters
 
-Kind = tuple[type[CorrelationScorer], type[CorrelationOptions], dict[str, Any]]
+Kind = tuple[
+    type[CorrelationScorer] | type[Moderation], type[CorrelationOptions] | type[ModerationOptions], dict[str, Any]
+]
 
 AT_ONCE = 50
 """Shuffled ratings that are scored together."""
@@ -52,14 +66,19 @@ PERMUTATIONS = 199
 N_RATERS = 12
 SHARES = (0.3, 0.1)
 """Of the images, how many have a 1 in the binary ratings."""
+TWO_RATINGS = "moderation, raters"
 
 
 @dataclass(frozen=True)
 class Real:
-    """Some features of a run `[n_images, n_features]`, a rating, columns to hold constant, and groups."""
+    """Some features of a run `[n_images, n_features]`, a rating, columns to hold constant, and groups.
+
+    `other` is the run's second rating, None if there is none or some of these images lack it.
+    """
 
     features: csr_array
     rating: np.ndarray
+    other: np.ndarray | None
     controls: Mapping[str, tuple[str, ...]]
     groups: tuple[str, ...] | None
 
@@ -80,8 +99,9 @@ class Real:
 def read(path: Path, n_features: int, column: str | None, controls: tuple[str, ...]) -> Real:
     """The features of a run that fire on ten images or more, half of them rare, with its first rating."""
     run = saeviz.open_run(path)
-    rating = np.array([item.ratings.get(run.ratings[0], np.nan) for item in run.items])
+    rating, *others = (np.array([item.ratings.get(name, np.nan) for item in run.items]) for name in run.ratings[:2])
     rated = np.flatnonzero(np.isfinite(rating))
+    complete = [values[rated] for values in others if np.isfinite(values[rated]).all()]
     all_features = np.hstack([run.features(space).matrix[rated].toarray() for space in run.spaces])
     n_active = (all_features > 0).sum(axis=0)
     generator = np.random.default_rng(0)
@@ -93,12 +113,13 @@ def read(path: Path, n_features: int, column: str | None, controls: tuple[str, .
     return Real(
         features=csr_array(all_features[:, np.sort(np.concatenate(chosen))].astype(np.float32)),
         rating=rating[rated],
+        other=complete[0] if complete else None,
         controls={name: tuple(str(item.metadata[name]) for item in items) for name in controls},
         groups=None if column is None else tuple(str(item.metadata[column]) for item in items),
     )
 
 
-def scorers(controls: tuple[str, ...]) -> dict[str, Kind]:
+def scorers(controls: tuple[str, ...], *, two_ratings: bool) -> dict[str, Kind]:
     """Of each scorer its class, that of its options, and options."""
     held = {"partial": (Partial, PartialOptions, {"control": controls})} if controls else {}
     linear: dict[str, Any] = {
@@ -106,21 +127,39 @@ def scorers(controls: tuple[str, ...]) -> dict[str, Kind]:
         "spearman": (Spearman, LinearOptions, {}),
         "point-biserial": (PointBiserial, LinearOptions, {}),
     }
-    return linear | held | {f"auc, {share:.0%}": (AUC, AreaOptions, {}) for share in SHARES}
+    differs: dict[str, Any] = {
+        f"moderation, {column}": (Moderation, ModerationOptions, {"moderators": (column,)}) for column in controls
+    }
+    if two_ratings:
+        differs[TWO_RATINGS] = (Moderation, ModerationOptions, {})
+    return linear | held | {f"auc, {share:.0%}": (AUC, AreaOptions, {}) for share in SHARES} | differs
 
 
-def rating_of(scorer: str, values: np.ndarray) -> np.ndarray:
-    """The values, or for `auc` 1 on the share of images that have the largest."""
-    if not scorer.startswith("auc"):
-        return values
-    share = float(scorer.split()[1].removesuffix("%")) / 100
-    return (values > np.quantile(values, 1 - share)) * 1.0
+def ratings_of(
+    scorer: str, numbers: range, draw: Callable[[int], np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The ratings with these numbers, and the options that name them; `draw` gives one and another `[n_images, 2]`.
+
+    For `auc` 1 on the share of images that have the largest.
+    """
+    drawn = {number: draw(number) for number in numbers}
+    if scorer == TWO_RATINGS:
+        made = {f"{name} {n}": values for n, both in drawn.items() for name, values in zip("ab", both.T, strict=True)}
+        return made, {"rater_groups": [(f"a {n}", f"b {n}") for n in numbers]}
+    made = {f"made {n}": both[:, 0] for n, both in drawn.items()}
+    if scorer.startswith("auc"):
+        share = float(scorer.split()[1].removesuffix("%")) / 100
+        made = {name: (values > np.quantile(values, 1 - share)) * 1.0 for name, values in made.items()}
+    return made, {}
 
 
-def any_found(scorer: CorrelationScorer, columns: list[saeviz.ScoreColumn]) -> list[bool]:
-    """For each rating whether anything is significant."""
-    found = [one for one in scorer.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
-    return [bool(np.nansum(one.values)) for one in found if one.name.endswith("significant")]
+def any_found(scorer: CorrelationScorer | Moderation, columns: list[saeviz.ScoreColumn]) -> list[bool]:
+    """For each rating whether anything is significant, in any contrast."""
+    found: dict[str | None, bool] = {}
+    for one in scorer.combine(columns):
+        if isinstance(one, saeviz.ScoreColumn) and one.name.split(".")[0].endswith("significant"):
+            found[one.target] = found.get(one.target, False) or bool(np.nansum(one.values))
+    return list(found.values())
 
 
 class Tally:
@@ -138,11 +177,14 @@ class Tally:
     def add_p(self, columns: list[saeviz.ScoreColumn], prefix: str) -> None:
         """The p of some shuffles, of the features that are tested."""
         known = {(column.name.removeprefix(prefix), column.target): column.values for column in columns}
-        for target in dict.fromkeys(column.target for column in columns):
-            p, tested = known["p", target], np.isfinite(known["ci_low", target])
-            for kind, is_kind in (("rare", self._rare), ("frequent", ~self._rare)):
+        for (name, target), p in known.items():
+            kind, *contrast = name.split(".", 1)
+            if kind != "p":
+                continue
+            tested = np.isfinite(known[".".join(["ci_low", *contrast]), target])
+            for often, is_kind in (("rare", self._rare), ("frequent", ~self._rare)):
                 own = p[tested & is_kind & np.isfinite(p)]
-                self._p[kind] += (own <= 0.05).sum(), (own <= 0.001).sum(), own.size
+                self._p[often] += (own <= 0.05).sum(), (own <= 0.001).sum(), own.size
 
     def line(self) -> str:
         """All of it."""
@@ -161,25 +203,23 @@ def batches(n: int) -> Iterator[range]:
         yield range(start, min(start + AT_ONCE, n))
 
 
-def shuffled(real: Real, controls: tuple[str, ...], n_shuffles: int) -> None:
+def shuffled(real: Real, kinds: Mapping[str, Kind], n_shuffles: int, errors: str) -> None:
     """Print a line for each scorer."""
-    print(f"{n_shuffles} shuffles, {real.features.shape[0]} images, {real.features.shape[1]} features:")
-    print("share of shuffles with a discovery at .05; share of p up to .05 and .001 of rare and frequent features")
-    for name, (kind, options, values) in scorers(controls).items():
+    both = np.column_stack([real.rating, real.rating if real.other is None else real.other])
+    for name, (kind, options, values) in kinds.items():
         tally = Tally(real.rare)
         for numbers in batches(n_shuffles):
-            drawn = [np.random.default_rng([1, number]).permutation(real.rating) for number in numbers]
-            data = real.data({f"shuffle {n}": rating_of(name, one) for n, one in zip(numbers, drawn, strict=True)})
-            columns: list[saeviz.ScoreColumn] = []
-            for correction in (*CORRECTIONS, "max-t"):
+            made, named = ratings_of(name, numbers, lambda n: np.random.default_rng([1, n]).permutation(both))
+            data, columns = real.data(made), []
+            for correction in CORRECTIONS if kind is Moderation or errors != "auto" else (*CORRECTIONS, "max-t"):
                 more = {"permutations": PERMUTATIONS} if correction == "max-t" else {}
-                chosen = options.model_validate({**values, **more, "family": "rating", "correction": correction})
-                scorer = kind(chosen, saeviz.Context())
+                chosen = {**values, **named, **more, "family": "rating", "correction": correction, "errors": errors}
+                scorer: Any = kind(options.model_validate(chosen), saeviz.Context())
                 if correction in ("bh", "max-t"):
                     columns = list(scorer.score(data))
                 tally.add(correction, any_found(scorer, columns))
-            tally.add_p(columns, kind.prefix)
-        print(f"{name:<16}{tally.line()}", flush=True)
+            tally.add_p(columns, prefix_of(kind))
+        print(f"{name:<24}{tally.line()}", flush=True)
 
 
 def rated(real: Real, n_shuffles: int) -> None:
@@ -199,29 +239,35 @@ def rated(real: Real, n_shuffles: int) -> None:
         columns += [one for one in scorer.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
         found += [bool(np.nansum(one.values)) for one in columns if one.name == "rater_significant"]
     share = float(np.mean(found))
-    print(f"raters          bh {share:.3f} +- {np.sqrt(max(share, 1 / len(found)) / len(found)):.3f}", flush=True)
+    print(f"{'raters':<24}bh {share:.3f} +- {np.sqrt(max(share, 1 / len(found)) / len(found)):.3f}", flush=True)
 
 
-def grouped(real: Real, n_ratings: int) -> None:
+def grouped(real: Real, kinds: Mapping[str, Kind], n_ratings: int) -> None:
     """Print a line for each scorer and kind of errors: ratings half of whose variance lies between groups."""
-    assert real.groups is not None
     codes = np.unique(np.array(real.groups), return_inverse=True)[1]
     print(f"\n{n_ratings} ratings that differ between {codes.max() + 1} groups and are related to no feature:")
-    for name, (kind, options, values) in scorers(()).items():
+    for name, (kind, options, values) in kinds.items():
         for errors in ("independent", "clusters"):
             tally = Tally(real.rare)
-            scorer = kind(options.model_validate({**values, "family": "rating", "errors": errors}), saeviz.Context())
             for numbers in batches(n_ratings):
-                made = {f"made {n}": rating_of(name, _between(codes, n)) for n in numbers}
+                made, named = ratings_of(name, numbers, lambda n: _between(codes, n))
+                chosen = {**values, **named, "family": "rating", "errors": errors}
+                scorer: Any = kind(options.model_validate(chosen), saeviz.Context())
                 columns = list(scorer.score(real.data(made, groups=real.groups)))
                 tally.add("bh", any_found(scorer, columns))
-                tally.add_p(columns, kind.prefix)
-            print(f"{name:<16}{errors:<13}{tally.line()}", flush=True)
+                tally.add_p(columns, prefix_of(kind))
+            print(f"{name:<24}{errors:<13}{tally.line()}", flush=True)
+
+
+def prefix_of(kind: type[CorrelationScorer] | type[Moderation]) -> str:
+    """What precedes the names of its columns."""
+    return "moderation_" if issubclass(kind, Moderation) else kind.prefix
 
 
 def _between(codes: np.ndarray, seed: int) -> np.ndarray:
     generator = np.random.default_rng([2, seed])
-    return np.asarray(generator.normal(size=codes.max() + 1)[codes] + generator.normal(size=codes.size))
+    columns = [generator.normal(size=codes.max() + 1)[codes] + generator.normal(size=codes.size) for _ in range(2)]
+    return np.column_stack(columns)
 
 
 def main() -> None:
@@ -232,20 +278,31 @@ def main() -> None:
     parser.add_argument(
         "--control", metavar="COLUMN", nargs="*", default=[], help="columns that `partial` holds constant"
     )
+    parser.add_argument("--errors", default="auto", help="of the scorers of shuffled ratings")
+    parser.add_argument("--difference", action="store_true", help="shuffle the second rating minus the first")
     parser.add_argument("--shuffles", type=int, default=1000)
     parser.add_argument("--features", type=int, default=2000)
     parser.add_argument("--only-groups", action="store_true", help="leave the shuffles out")
+    parser.add_argument("--only", metavar="SCORER", nargs="*", help="scorers whose lines begin with this")
     parser.add_argument("--quick", action="store_true", help="100 shuffles of 400 features")
     arguments = parser.parse_args()
     n_shuffles, n_features = (100, 400) if arguments.quick else (arguments.shuffles, arguments.features)
     logging.getLogger("saeviz").setLevel(logging.ERROR)
     controls = tuple(arguments.control)
     real = read(arguments.run, n_features, arguments.groups, controls)
+    if arguments.difference and real.other is not None:
+        real = replace(real, rating=real.other - real.rating, other=None)
+    begins = tuple(arguments.only or [""])
+    kinds = scorers(controls, two_ratings=real.other is not None)
+    kinds = {name: kind for name, kind in kinds.items() if name.startswith(begins)}
     if not arguments.only_groups:
-        shuffled(real, controls, n_shuffles)
-        rated(real, n_shuffles)
+        print(f"{n_shuffles} shuffles, {real.features.shape[0]} images, {real.features.shape[1]} features:")
+        print("share of shuffles with a discovery at .05; share of p up to .05 and .001 of rare and frequent features")
+        shuffled(real, kinds, n_shuffles, arguments.errors)
+        if "raters".startswith(begins):
+            rated(real, n_shuffles)
     if real.groups is not None:
-        grouped(real, n_shuffles)
+        grouped(real, {name: kind for name, kind in kinds.items() if name != "partial"}, n_shuffles)
 
 
 if __name__ == "__main__":

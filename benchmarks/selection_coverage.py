@@ -9,7 +9,8 @@ Benjamini-Hochberg finds, prints the mean r and the corrected one, and how often
 contain the truth. 0.95 is exact.
 
 The second table is of values whose standard error is estimated with few degrees of freedom, as in groups of images: of
-1,000 that are significant at .001, the mean corrected value, divided by the true one, and the coverage.
+1,000 that are significant at .001, the mean corrected value, divided by the true one, and the coverage; last, what the
+coverage would be with the standard error of the interval in place of that with which a normal value has the same p.
 """
 
 from __future__ import annotations
@@ -57,14 +58,21 @@ def found(correlation: float, share: float, errors: Any, generator: np.random.Ge
     return np.stack([truth, *parts])[:, is_found].T
 
 
-def with_few_degrees_of_freedom(df: int, size: int, generator: np.random.Generator) -> tuple[float, float]:
-    """The mean corrected value, divided by `size`, the true one in standard errors, and the interval's coverage."""
+def with_few_degrees_of_freedom(df: int, size: int, generator: np.random.Generator) -> tuple[float, float, float]:
+    """The mean corrected value, divided by `size`, the true one in standard errors, and the interval's coverage.
+
+    Last, the coverage of an interval that takes the standard error as it is.
+    """
     value, se = size + generator.normal(size=100_000), np.sqrt(generator.chisquare(df, 100_000) / df)
     p = 2 * stdtr(df, -np.abs(value) / se)
     value, se, p = (given[p <= LARGEST_P][:1000] for given in (value, se, p))
-    given = corrected(np.tanh(value * UNIT), p, se * UNIT, np.full(p.shape, float(df)), LARGEST_P)
-    middle, low, high = (np.arctanh(one) / UNIT for one in given)
-    return float(middle.mean() / size), float(((low <= size) & (size <= high)).mean())
+    middles, covered = [], []
+    for freedom in (float(df), np.inf):
+        given = corrected(np.tanh(value * UNIT), p, se * UNIT, np.full(p.shape, freedom), LARGEST_P)
+        middle, low, high = (np.arctanh(one) / UNIT for one in given)
+        middles.append(float(middle.mean() / size))
+        covered.append(float(((low <= size) & (size <= high)).mean()))
+    return middles[0], covered[0], covered[1]
 
 
 def main(n_sets: int, errors: str) -> None:
@@ -82,11 +90,11 @@ def main(n_sets: int, errors: str) -> None:
             inside = [((a <= truth) & (truth <= b)).mean() for a, b in ((low, high), (better_low, better_high))]
             figures = (sign * r).mean(), (sign * better).mean(), *inside
             print(f"{share:>8.0%}  {correlation:>6}  {len(rows):>6}" + "".join(f"  {one:6.3f}" for one in figures))
-    print("df  true / se  corrected / true  coverage")
+    print("df  true / se  corrected / true  coverage  by se")
     for df in FREEDOM:
         for size in SIZES:
-            share, covered = with_few_degrees_of_freedom(df, size, generator)
-            print(f"{df:>2}  {size:>9}  {share:>16.2f}  {covered:>8.3f}")
+            share, covered, by_se = with_few_degrees_of_freedom(df, size, generator)
+            print(f"{df:>2}  {size:>9}  {share:>16.2f}  {covered:>8.3f}  {by_se:>5.3f}")
 
 
 if __name__ == "__main__":

@@ -32,9 +32,9 @@ class Moderation:
     Columns per rating and contrast, each followed by `.` and the name of the contrast: `moderation_low` and
     `moderation_high`, the slopes in standard deviations of the rating per standard deviation of the feature;
     `moderation_difference`, high minus low, `moderation_ci_low` and `moderation_ci_high` (95 %), `moderation_p`
-    (Student's t with `moderation_df`), `moderation_n`, `moderation_n_active`; then `moderation_q` and
-    `moderation_significant` over the family. NaN for a feature that fires on fewer than `min_active` images, or on
-    fewer on either side of a moderator of two values.
+    (Student's t with `moderation_df`; of two groups of raters at least the p of `independent`), `moderation_n`,
+    `moderation_n_active`; then `moderation_q` and `moderation_significant` over the family. NaN for a feature that
+    fires on fewer than `min_active` images, or on fewer on either side of a moderator of two values.
     """
 
     def __init__(self, options: ModerationOptions, context: Context) -> None:
@@ -128,8 +128,6 @@ class Moderation:
                 return
 
     def _of_block(self, block: CSR, sample: Sample) -> dict[str, FloatArray]:
-        from scipy.special import betainc, stdtrit
-
         n, shape = sample.model.images.size, (block.shape[0], len(sample.targets))
         step = max(1, AT_ONCE // n)
         n_active = np.zeros(block.shape[0], dtype=np.int64)
@@ -137,13 +135,10 @@ class Moderation:
             values = block[start : start + step].toarray()[:, sample.model.images]
             n_active[start : start + step] = count_active(values > 0, sample.sides)
         tested = np.flatnonzero(n_active >= self.options.min_active)
-        low, high, se, df = (np.full(shape, np.nan) for _ in range(4))
-        for column, found in zip((low, high, se, df), slopes(block[tested], sample.model, sample.ratings), strict=True):
+        low, high, p, half, df = columns = [np.full(shape, np.nan) for _ in range(5)]
+        for column, found in zip(columns, slopes(block[tested], sample.model, sample.ratings), strict=True):
             column[tested] = found
         difference = high - low
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p = betainc(df / 2, 0.5, df / (df + (difference / se) ** 2))
-            half = stdtrit(df, 0.975) * se
         return {
             "n": np.full(shape, float(n)),
             "n_active": np.broadcast_to(n_active[:, None].astype(float), shape),

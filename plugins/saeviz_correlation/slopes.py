@@ -6,6 +6,10 @@ else is taken out. Its variance is the usual one, or the sandwich CR2 of Bell an
 degrees of freedom (Pustejovsky and Tipton 2018) under the working model of independent images; of single images that is
 HC2. U being an orthonormal basis of the model and u its last vector, the product, CR2 weighs a cluster's residuals by
 (I - UU')^(-1/2) u, which is U (I - U'U)^(-1/2) times the last unit vector: matrices as small as the model.
+
+Differences between two ratings are often skewed, and then the sandwich is too small where a rare feature happens to
+fire on images with alike differences. Where two ratings are compared, p is therefore at least that of the usual errors.
+The product of a feature and a moderator needs no such care: it has images on both sides.
 """
 
 from __future__ import annotations
@@ -55,13 +59,15 @@ class Model:
 class Slopes(NamedTuple):
     """By feature and rating, `[n_features, n_ratings]`: the slope where the moderator is low, and where it is high.
 
-    They are in the unit of the rating per standard deviation of the feature. `se` and `df` are of their difference. NaN
-    where the feature does not vary, where it does so on one side of the moderator only, or within one cluster only.
+    They are in the unit of the rating per standard deviation of the feature. `p`, `half` the 95 % interval's length and
+    `df` are of their difference. NaN where the feature does not vary, where it does so on one side of the moderator
+    only, or within one cluster only.
     """
 
     low: FloatArray
     high: FloatArray
-    se: FloatArray
+    p: FloatArray
+    half: FloatArray
     df: FloatArray
 
 
@@ -87,7 +93,7 @@ def slopes(block: CSR, model: Model, ratings: FloatArray) -> Slopes:
         results = list(pool.map(of_part, parts))
     if not results:
         nothing = np.zeros((0, 1 if model.moderator is None else ratings.shape[1]))
-        return Slopes(nothing, nothing, nothing, nothing)
+        return Slopes(nothing, nothing, nothing, nothing, nothing)
     return Slopes(*(np.concatenate(values) for values in zip(*results, strict=True)))
 
 
@@ -99,7 +105,7 @@ def _of_features(values: FloatArray, model: Model, ratings: FloatArray) -> Slope
     if model.moderator is None:
         of_each = feature @ ratings / length[:, None]
         low, high, last = of_each[:, :1], of_each[:, 1:], length
-        errors = _errors([feature], model, ratings[:, 1:] - ratings[:, :1])
+        vectors, ratings = [feature], ratings[:, 1:] - ratings[:, :1]
     else:
         product, last, differs = _left(values * model.moderator, model.basis, [feature])
         varies &= differs
@@ -107,10 +113,21 @@ def _of_features(values: FloatArray, model: Model, ratings: FloatArray) -> Slope
         overlap = np.einsum("fn,fn->f", feature, values * model.moderator)[:, None]
         low = (feature @ ratings - difference * overlap) / length[:, None]
         high = low + difference
-        errors = _errors([feature, product], model, ratings)
-    known = varies[:, None]
-    se, df = np.sqrt(errors[0]) / last[:, None], errors[1]
-    return Slopes(*(np.where(known, each, np.nan) for each in (low, high, se, np.broadcast_to(df, se.shape))))
+        vectors = [feature, product]
+    products = [vector @ ratings for vector in vectors]
+    variance, df = _errors(vectors, products, model, ratings)
+    p, half = _inference(products[-1], variance, df)
+    if model.moderator is None and model.starts is not None:
+        p, half = map(np.maximum, (p, half), _inference(products[-1], *_usual_errors(products, model, ratings)))
+    columns = low, high, p, half / last[:, None], np.broadcast_to(df, p.shape)
+    return Slopes(*(np.where(varies[:, None], each, np.nan) for each in columns))
+
+
+def _inference(value: FloatArray, variance: FloatArray, df: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The two-sided p of a value by Student's t, and half the length of its 95 % interval."""
+    from scipy.special import betainc, stdtrit
+
+    return betainc(df / 2, 0.5, df / (df + value**2 / variance)), stdtrit(df, 0.975) * np.sqrt(variance)
 
 
 def _left(values: FloatArray, basis: FloatArray, others: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, Mask]:
@@ -126,19 +143,26 @@ def _left(values: FloatArray, basis: FloatArray, others: Sequence[FloatArray]) -
     return np.where(varies[:, None], values / length[:, None], 0.0), length, varies
 
 
-def _errors(vectors: Sequence[FloatArray], model: Model, ratings: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _errors(
+    vectors: Sequence[FloatArray], products: Sequence[FloatArray], model: Model, ratings: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """The variance of the last vector times each rating, and its degrees of freedom, `[n_features, 1 or n_ratings]`."""
-    products = [vector @ ratings for vector in vectors]
-    n, left = model.images.size, model.images.size - model.size
-    if left < 1:
-        nothing = np.full(products[0].shape, np.nan)
-        return nothing, nothing
-    if model.starts is None:
-        residual = (ratings**2).sum(axis=0) - sum(product**2 for product in products)
-        return np.maximum(residual, 0) / left, np.full((1, 1), float(left))
+    n = model.images.size
+    if model.starts is None or n <= model.size:
+        return _usual_errors(products, model, ratings)
     if model.starts.size == n:
         return _of_images(vectors, products, model.basis, ratings)
     return _of_clusters(vectors, products, model.basis, ratings, model.starts)
+
+
+def _usual_errors(products: Sequence[FloatArray], model: Model, ratings: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """As `_errors`, for independent images and the same spread everywhere."""
+    left = model.images.size - model.size
+    if left < 1:
+        nothing = np.full(products[0].shape, np.nan)
+        return nothing, nothing
+    residual = (ratings**2).sum(axis=0) - sum(product**2 for product in products)
+    return np.maximum(residual, 0) / left, np.full((1, 1), float(left))
 
 
 def _of_images(
