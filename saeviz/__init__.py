@@ -17,6 +17,7 @@ from saeviz.contract.roles import (
     ConcurrentLabeler,
     DividesIntoShards,
     EmbeddingProvider,
+    Executor,
     FamilyScorer,
     FeatureExtractor,
     FeatureStore,
@@ -45,6 +46,7 @@ from saeviz.contract.roles import (
 from saeviz.contract.specs import (
     ComponentSpec,
     EmbeddingProviderSpec,
+    ExecutorSpec,
     FeatureExtractorSpec,
     FeatureStoreSpec,
     ImageProviderSpec,
@@ -71,6 +73,7 @@ from saeviz.values.errors import (
     PluginError,
     RunDirError,
     SaevizError,
+    WorkerError,
 )
 from saeviz.values.features import (
     TOKENS,
@@ -110,6 +113,7 @@ from saeviz.values.scores import (
     Selected,
     TierCutoff,
 )
+from saeviz.values.shards import Shard, Step
 from saeviz.values.streams import FeatureStatistics, FeatureStream
 from saeviz.values.targets import TargetKind, target_kind
 from saeviz.values.topk import TopImages, stream_top_images
@@ -134,6 +138,8 @@ __all__ = [
     "DividesIntoShards",
     "EmbeddingProvider",
     "EmbeddingProviderSpec",
+    "Executor",
+    "ExecutorSpec",
     "ExitCode",
     "Failure",
     "FamilyScorer",
@@ -210,9 +216,11 @@ __all__ = [
     "Selected",
     "Selector",
     "SelectorSpec",
+    "Shard",
     "SingleImageExtractor",
     "SpatialFeatures",
     "StableSelector",
+    "Step",
     "TargetKind",
     "TextAligned",
     "TierCutoff",
@@ -220,6 +228,7 @@ __all__ = [
     "TopImage",
     "TopImages",
     "Usage",
+    "WorkerError",
     "assign",
     "compare",
     "component",

@@ -44,9 +44,9 @@ def component(
 
         extractor = saeviz.component("extractor", "clip-b32-prisma", layers=[11])
 
-    `role` is one of images, extractor, store, embeddings, scorer, selector, labeler, reporter; `plugins` as in
-    `--plugins`. Raises `ConfigError` for an unknown name or an invalid option, and `PluginError` if packages that the
-    component needs are not installed.
+    `role` is one of images, extractor, store, embeddings, scorer, selector, labeler, reporter, executor; `plugins` as
+    in `--plugins`. Raises `ConfigError` for an unknown name or an invalid option, and `PluginError` if packages that
+    the component needs are not installed.
     """
     manager = Manager.discover(choose_plugins(plugins or None, []))
     return manager.build(role, name, options, context or Context())

@@ -63,6 +63,7 @@ def _lines(manager: Manager, name: str) -> Iterator[str]:
     yield '# With [judge] and use = "labeler", names are tested on images that the labeler has not seen.\n'
     for use in LISTS["reporters"][1]:
         yield from _component(manager, "[[reporters]]", "reporter", use)
+    yield from _component(manager, "[executor]", "executor", DEFAULT_USE["executor"])
 
 
 def _component(manager: Manager, header: str, role: str, use: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ DEFAULT_USE = {
     "store": "npz",
     "embeddings": "dinov2",
     "selector": "tiered",
+    "executor": "local",
 }
 """The default component of a table without `use`, or that is missing."""
 OPTIONAL = ("embeddings", "second_embeddings", "labeler", "judge")
@@ -30,7 +31,7 @@ EXTRACTORS = "extractors"
 """The table of several extractors, each with a name; a run has this or [extractor]."""
 LISTS = {"scorers": ("scorer", ("monosemanticity", "pearson-bh", "redundancy")), "reporters": ("reporter", ("html",))}
 """Tables of several components: the role and the default components."""
-SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler")
+SINGLE = ("images", "extractor", "store", "embeddings", "second_embeddings", "selector", "labeler", "executor")
 """Tables of one component; besides these there is [judge], which can refer to [labeler]."""
 FEWEST_RATED = 10
 """Images for a correlation of a label's scores with a rating."""
@@ -119,6 +120,7 @@ class RunConfig:
     labeler: ComponentConfig | None
     judge: ComponentConfig | None
     reporters: tuple[ComponentConfig, ...]
+    executor: ComponentConfig
 
     @property
     def extractor(self) -> ComponentConfig:

@@ -11,6 +11,7 @@ import pluggy
 
 from saeviz.contract.specs import (
     EmbeddingProviderSpec,
+    ExecutorSpec,
     FeatureExtractorSpec,
     FeatureStoreSpec,
     ImageProviderSpec,
@@ -135,4 +136,18 @@ def saeviz_reporters() -> Iterable[ReporterSpec]:  # type: ignore[empty-body]
         @saeviz.hookimpl
         def saeviz_reporters():
             yield saeviz.ReporterSpec(name="markdown", summary="a Markdown page", factory=MarkdownReport)
+    """
+
+
+@hookspec
+def saeviz_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
+    """What has the work of a run done: processes, or other machines.
+
+    ::
+
+        @saeviz.hookimpl
+        def saeviz_executors():
+            yield saeviz.ExecutorSpec(
+                name="dask", summary="workers of a Dask cluster", options=DaskOptions,
+                factory="saeviz_dask.executor:DaskExecutor", needs=("distributed",), install="saeviz-dask")
     """

@@ -117,6 +117,14 @@ class ReporterSpec(ComponentSpec):
     hook = "saeviz_reporters"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec(ComponentSpec):
+    """Offers an `Executor`."""
+
+    role = "executor"
+    hook = "saeviz_executors"
+
+
 SPEC_TYPES: tuple[type[ComponentSpec], ...] = (
     ImageProviderSpec,
     FeatureExtractorSpec,
@@ -126,5 +134,6 @@ SPEC_TYPES: tuple[type[ComponentSpec], ...] = (
     SelectorSpec,
     LabelerSpec,
     ReporterSpec,
+    ExecutorSpec,
 )
 ROLES: dict[str, type[ComponentSpec]] = {spec_type.role: spec_type for spec_type in SPEC_TYPES}

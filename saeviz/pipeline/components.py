@@ -14,6 +14,7 @@ from saeviz.contract.combined import combined
 from saeviz.contract.context import Context
 from saeviz.contract.roles import (
     EmbeddingProvider,
+    Executor,
     FeatureExtractor,
     FeatureStore,
     HasProvenance,
@@ -44,6 +45,7 @@ PROTOCOLS: dict[str, type] = {
     "selector": Selector,
     "labeler": Labeler,
     "reporter": Reporter,
+    "executor": Executor,
 }
 """The protocol of each role."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saeviz.testing.embedders import EmbeddingProviderContract
+    from saeviz.testing.executors import ExecutorContract
     from saeviz.testing.extractors import FeatureExtractorContract
     from saeviz.testing.images import DividesIntoShardsContract, ImageProviderContract
     from saeviz.testing.labelers import LabelerContract
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DividesIntoShardsContract": "images",
     "EmbeddingProviderContract": "embedders",
+    "ExecutorContract": "executors",
     "FeatureExtractorContract": "extractors",
     "FeatureStoreContract": "stores",
     "HoldsOutContract": "scorers",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "DividesIntoShardsContract",
     "EmbeddingProviderContract",
+    "ExecutorContract",
     "FeatureExtractorContract",
     "FeatureStoreContract",
     "HoldsOutContract",

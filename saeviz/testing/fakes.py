@@ -7,7 +7,7 @@ are computed from the colours of patches, and all results are the same on every 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from saeviz.contract.options import Options
 from saeviz.contract.specs import (
     ComponentSpec,
     EmbeddingProviderSpec,
+    ExecutorSpec,
     FeatureExtractorSpec,
     FeatureStoreSpec,
     ImageProviderSpec,
@@ -46,6 +47,7 @@ from saeviz.values.keys import features_of
 from saeviz.values.naming import FeatureLabel, LabelRequest
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ScoreColumn, ScoreFact, ScoreTable, Selected
+from saeviz.values.shards import Shard, Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +61,8 @@ __all__ = [
     "STATISTICS",
     "THRESHOLD",
     "FakeEmbeddings",
+    "FakeExecutor",
+    "FakeExecutorOptions",
     "FakeExtractor",
     "FakeExtractorOptions",
     "FakeImages",
@@ -72,6 +76,7 @@ __all__ = [
     "Slow",
     "draw_rectangle",
     "saeviz_embedding_providers",
+    "saeviz_executors",
     "saeviz_feature_extractors",
     "saeviz_feature_stores",
     "saeviz_image_providers",
@@ -249,6 +254,28 @@ class FakeReporter:
         return report
 
 
+class FakeExecutorOptions(Options):
+    """Options of `fake-executor`."""
+
+    shard_items: int = Field(8, ge=1, description="images per shard")
+
+
+class FakeExecutor:
+    """Does all shards in this process, the last one first, as if workers had done them."""
+
+    in_process = False
+
+    def __init__(self, options: FakeExecutorOptions, context: Context) -> None:
+        self.shard_items = options.shard_items
+
+    def map(self, work: Callable[[Shard], Iterator[int]], shards: Sequence[Shard]) -> Iterator[Step]:
+        """Work on one shard after the other."""
+        for shard in reversed(shards):
+            for n_items in work(shard):
+                yield Step(shard, "fake worker", n_items)
+            yield Step(shard, "fake worker", 0, finished=True)
+
+
 @hookimpl
 def saeviz_image_providers() -> Iterator[ImageProviderSpec]:
     """`fake-images`."""
@@ -314,6 +341,17 @@ def saeviz_reporters() -> Iterator[ReporterSpec]:
     yield ReporterSpec(name="fake-reporter", summary="a text file of labels, for tests", factory=FakeReporter)
 
 
+@hookimpl
+def saeviz_executors() -> Iterator[ExecutorSpec]:
+    """`fake-executor`."""
+    yield ExecutorSpec(
+        name="fake-executor",
+        summary="all shards in this process, for tests",
+        options=FakeExecutorOptions,
+        factory=FakeExecutor,
+    )
+
+
 def specs() -> list[ComponentSpec]:
     """The specs of all fakes, one per role."""
     return [
@@ -325,4 +363,5 @@ def specs() -> list[ComponentSpec]:
         *saeviz_selectors(),
         *saeviz_labelers(),
         *saeviz_reporters(),
+        *saeviz_executors(),
     ]

@@ -58,6 +58,10 @@ class LabelError(SaevizError):
     """One feature could not be named; a run lists it in `failures.jsonl` and continues."""
 
 
+class WorkerError(SaevizError):
+    """Workers die of the same images again and again, for example because the system ends them."""
+
+
 class PausedError(SaevizError):
     """No more features can be named for now: a budget is used up, or a service is unavailable.
 

@@ -57,6 +57,7 @@ def test_a_table_that_is_absent_has_its_default_component(manager):
         "npz",
         "dinov2",
         "tiered",
+        "local",
         "monosemanticity",
         "pearson-bh",
         "redundancy",

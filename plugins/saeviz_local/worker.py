@@ -1,0 +1,78 @@
+"""A worker process: reads the work and then shards from its standard input, and answers on its standard output."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import IO, Any
+
+import saeviz
+
+
+def main() -> None:
+    """Do the work of shards until there are no more, or until the process that gives them ends."""
+    given, answers = os.fdopen(os.dup(0), "rb"), _Answers(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)  # what libraries print is no answer
+    sys.stdin.close()
+    logger = logging.getLogger("saeviz")
+    logger.handlers, logger.propagate = [_Forward(answers)], False
+    logger.setLevel(logging.INFO)
+    work = pickle.load(given)  # noqa: S301 from the process that has started this one
+    shards: SimpleQueue[saeviz.Shard | None] = SimpleQueue()
+    Thread(target=_receive, args=(given, shards), daemon=True).start()
+    for shard in iter(shards.get, None):
+        try:
+            for n_items in work(shard):
+                answers.give("step", n_items)
+        except saeviz.SaevizError as error:
+            answers.give("failed", _public_name(error), str(error))
+        else:
+            answers.give("finished", 0)
+
+
+def _receive(given: IO[bytes], shards: SimpleQueue[saeviz.Shard | None]) -> None:
+    """Notices at once when the other process ends, also in the middle of a shard."""
+    while True:
+        try:
+            shard = pickle.load(given)  # noqa: S301 from the process that has started this one
+        except (EOFError, OSError, pickle.UnpicklingError):
+            os._exit(1)
+        shards.put(shard)
+        if shard is None:
+            return
+
+
+class _Answers:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lock = Lock()
+
+    def give(self, *answer: Any) -> None:
+        """Send an answer; several threads may."""
+        with self._lock:
+            try:
+                pickle.dump(answer, self._file)
+                self._file.flush()
+            except OSError:  # nobody listens any more
+                os._exit(1)
+
+
+class _Forward(logging.Handler):
+    """Gives what is logged to the process that writes the log of the run."""
+
+    def __init__(self, answers: _Answers) -> None:
+        super().__init__(logging.INFO)
+        self._answers = answers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answers.give("log", record.levelno, record.getMessage())
+
+
+def _public_name(error: saeviz.SaevizError) -> str:
+    """The nearest kind of error that the other process has, too: a plugin may have its own."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next(name for name in names if isinstance(error, getattr(saeviz, name, ())))

@@ -1,0 +1,105 @@
+"""The executor `local`: this process, or several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import saeviz
+from saeviz.testing import ExecutorContract
+from saeviz.testing.fake_work import FakeWork, fake_shards
+from saeviz_local import LocalOptions
+from saeviz_local.executor import LocalExecutor
+from saeviz_local.machine import environment_of
+from tests.waiting import PATIENCE, wait_until
+
+
+def local(**options: int) -> LocalExecutor:
+    return LocalExecutor(LocalOptions(**options), saeviz.Context(device="cpu"))
+
+
+class TestThisProcess(ExecutorContract):
+    @pytest.fixture
+    def executor(self) -> LocalExecutor:
+        return local()
+
+    def test_works_here(self, executor, tmp_path):
+        work = FakeWork(tmp_path)
+        list(executor.map(work, fake_shards(3)))
+        assert work.workers() == {os.getpid()}
+
+
+@pytest.mark.slow
+class TestTwoProcesses(ExecutorContract):
+    @pytest.fixture
+    def executor(self) -> LocalExecutor:
+        return local(workers=2)
+
+    def test_two_others_work(self, executor, tmp_path):
+        work = FakeWork(tmp_path, seconds=0.2)
+        steps = list(executor.map(work, fake_shards(6)))
+        assert len(work.workers() - {os.getpid()}) == 2
+        assert {step.worker for step in steps} == {"worker 1", "worker 2"}
+
+    def test_killed_from_outside(self, executor, tmp_path, caplog):
+        work = FakeWork(tmp_path, seconds=0.05)
+        steps = executor.map(work, fake_shards(4))
+        next(steps)
+        victim = min(work.workers())
+        os.kill(victim, signal.SIGKILL)
+        finished = [step.shard.number for step in steps if step.finished]
+        assert sorted(finished) == [0, 1, 2, 3]
+        assert "was killed by SIGKILL while it worked on shard" in caplog.text
+        assert "which is tried again" in caplog.text
+
+
+DRIVER = """
+    import sys
+    from pathlib import Path
+    import saeviz
+    from saeviz.testing.fake_work import FakeWork, fake_shards
+    from saeviz_local import LocalOptions
+    from saeviz_local.executor import LocalExecutor
+
+    executor = LocalExecutor(LocalOptions(workers=2), saeviz.Context(device="cpu"))
+    for step in executor.map(FakeWork(Path(sys.argv[1]), seconds=3600), fake_shards(2)):
+        pass
+"""
+"""A script without the guard that multiprocessing needs."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_the_process_that_has_started_them(tmp_path, by):
+    driver = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path], stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
+    work = FakeWork(tmp_path)
+    wait_until(lambda: (tmp_path / "log").exists() and len(work.workers()) == 2)
+    driver.send_signal(by)
+    driver.wait(PATIENCE)
+    wait_until(lambda: not any(map(is_alive, work.workers())))
+
+
+def is_alive(process: int) -> bool:
+    state = Path(f"/proc/{process}/stat")
+    try:
+        return state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_workers_share_cores_and_gpus(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    found = [environment_of(number, 3, "auto") for number in range(3)]
+    assert [one["OMP_NUM_THREADS"] for one in found] == ["2", "2", "2"]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4", "7", "4"]
+    assert environment_of(1, 3, "cuda:1")["CUDA_VISIBLE_DEVICES"] == "4,7"
+    assert environment_of(1, 99, "cpu")["OMP_NUM_THREADS"] == "1"
