@@ -1,18 +1,20 @@
-"""A cache of images fetched by URL, shared by all runs."""
+"""A cache of images and tar files fetched by URL, shared by all runs."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from saeviz.cache.pruning import Entry
-from saeviz.formats.files import write_atomic
+from saeviz.formats.files import sync_all, write_atomic
+from saeviz.values.regular import open_regular
 
 logger = logging.getLogger("saeviz")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -51,12 +53,52 @@ class Downloads:
         path = self._found(url)
         return path is not None and path.is_file()
 
+    def file(self, url: str) -> Path | None:
+        """The file with the content of the URL, for what is too large to be read whole; None if it is not cached.
+
+        A damaged file is removed and counts as not cached.
+        """
+        path = self._found(url)
+        with suppress(OSError):  # the file is gone
+            if path is not None and _digest_of(path) == path.name:
+                with suppress(OSError):
+                    os.utime(path)
+                return path
+            if path is not None:
+                logger.warning("the cache has a damaged file, which is fetched again: %s", path)
+                path.unlink()
+        return None
+
     def keep(self, url: str, data: bytes) -> None:
         """Store fetched content atomically."""
         found = sha256(data).hexdigest()
+        write_atomic(self._content(found), data)
+        self._note(url, found)
+
+    def keep_file(self, url: str, save: Callable[[BinaryIO], None]) -> None:
+        """Store what `save` writes, without having it in memory; if it raises an error, nothing is stored.
+
+        Processes that store the same URL take turns; one that had to wait stores nothing.
+        """
+        from filelock import FileLock
+
+        part = self.folder / "parts" / _digest(url)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(part.with_suffix(".lock")):
+            if self.has(url):
+                return
+            with part.open("wb") as file:
+                save(file)
+            found = _digest_of(part)
+            content = self._content(found)
+            content.parent.mkdir(parents=True, exist_ok=True)
+            sync_all([part])
+            part.replace(content)
+            self._note(url, found)
+
+    def _note(self, url: str, found: str) -> None:
         record = self._record(url)
         before = _text_of(record, _DIGEST) or found
-        write_atomic(self._content(found), data)
         if before != found:
             write_atomic(self.folder / "changed" / _digest(url), found[:8])
         write_atomic(record, found)
@@ -72,7 +114,8 @@ class Downloads:
     def by_use(self) -> Iterator[Entry[Path]]:
         """The cached files, least recently used first."""
         found = []
-        for path in (self.folder / "content").glob("*/[0-9a-f]*"):
+        parts = (self.folder / "parts").glob("[0-9a-f]" * 64)  # of a process that was killed
+        for path in (*(self.folder / "content").glob("*/[0-9a-f]*"), *parts):
             with suppress(FileNotFoundError):  # removed by another process
                 status = path.stat()
                 found.append(Entry(status.st_mtime, status.st_size, path))
@@ -99,6 +142,11 @@ class Downloads:
 
     def _content(self, name: str) -> Path:
         return self.folder / "content" / name[:2] / name
+
+
+def _digest_of(path: Path) -> str:
+    with open_regular(path) as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _text_of(path: Path, kind: re.Pattern[str]) -> str | None:

@@ -43,7 +43,7 @@ def cache_dir_option(**how: Any) -> Callable[[F], F]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def cache(context: click.Context, cache_dir: Path | None, as_json: bool) -> None:
-    """Show what runs share: features and embeddings by model, and pictures fetched by URL."""
+    """Show what runs share: features and embeddings by model, and pictures and tar files fetched by URL."""
     context.obj = cache_dir
     if context.invoked_subcommand is not None:
         return
@@ -111,7 +111,7 @@ def _usage(cache_dir: Path) -> list[Kept]:
     pictures = list(Downloads(cache_dir).by_use())
     if pictures:
         size = sum(picture.size for picture in pictures)
-        found.append(Kept("downloads", "pictures fetched by URL", len(pictures), size, pictures[-1].used))
+        found.append(Kept("downloads", "pictures and tar files fetched by URL", len(pictures), size, pictures[-1].used))
     return [*found, *Copies(cache_dir).usage()]
 
 

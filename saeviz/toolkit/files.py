@@ -17,7 +17,7 @@ from saeviz.formats.files import (
 from saeviz.formats.lines import checked_line, parse_line
 from saeviz.formats.rundir import is_run_directory, run_directories
 from saeviz.formats.tables import write_csv
-from saeviz.values.regular import open_regular, read_regular, real_path
+from saeviz.values.regular import open_regular, read_regular, real_path, reason_of
 
 __all__ = [
     "UNREADABLE",
@@ -34,6 +34,7 @@ __all__ = [
     "read_lines",
     "read_regular",
     "real_path",
+    "reason_of",
     "remove_temporaries",
     "run_directories",
     "sync_all",

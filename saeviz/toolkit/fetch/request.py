@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import version
+from io import BytesIO
 from threading import Event, Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urljoin
 
 from saeviz.toolkit.fetch.addresses import addresses_of
@@ -35,6 +36,19 @@ NOT_TOLD = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What is fetched: its name in messages, what is asked for, and how its content types begin."""
+
+    what: str
+    accept: str
+    content_types: tuple[str, ...]
+
+
+IMAGE = Kind("an image", "image/*", ("image/",))
+TAR = Kind("a tar file", "*/*", ("application/", "multipart/"))
+
+
+@dataclass(frozen=True)
 class Limits:
     """Limits of one attempt, which ends early when `stop` is set."""
 
@@ -46,27 +60,33 @@ class Limits:
 
 
 def get(url: str, limits: Limits) -> bytes:
-    """The content of the URL. Raises `RefusedError` or `TransientError`."""
+    """The image at the URL. Raises `RefusedError` or `TransientError`."""
+    body = BytesIO()
+    save(url, limits, IMAGE, body)
+    return body.getvalue()
+
+
+def save(url: str, limits: Limits, kind: Kind, into: BinaryIO) -> None:
+    """Write the content of the URL. Raises `RefusedError` or `TransientError`, after which a part may be written."""
     deadline = time.monotonic() + limits.seconds
     for _ in range(limits.redirects + 1):
-        answer = _ask(url, deadline, limits)
-        if isinstance(answer, bytes):
-            return answer
-        url = answer
+        moved = _ask(url, deadline, limits, kind, into)
+        if moved is None:
+            return
+        url = moved
     raise RefusedError(f"more than {limits.redirects} redirects")
 
 
-def _ask(url: str, deadline: float, limits: Limits) -> bytes | str:
-    """The result of one request: the body, or the URL it redirects to."""
+def _ask(url: str, deadline: float, limits: Limits, kind: Kind, into: BinaryIO) -> str | None:
+    """One request, whose body is written; the URL if it redirects."""
     from urllib3.exceptions import HTTPError
 
     target = _parse(url)
     try:
         with _connection(target, deadline, limits) as connection, _cut_off_at(deadline, connection):
-            connection.request(
-                "GET", target.request_uri, headers=_headers(target), preload_content=False, decode_content=False
-            )
-            return _answer(connection.getresponse(), url, limits)
+            headers = {**_headers(target), "Accept": kind.accept}
+            connection.request("GET", target.request_uri, headers=headers, preload_content=False, decode_content=False)
+            return _answer(connection.getresponse(), url, limits, kind, into)
     except ssl.SSLCertVerificationError as error:
         raise RefusedError(f"its certificate is not trusted: {error.verify_message}") from None
     except (HTTPError, HTTPException, OSError, ValueError) as error:
@@ -155,13 +175,12 @@ def _headers(target: Url) -> dict[str, str]:
     headers = {
         "Host": target.netloc or "",
         "User-Agent": f"saeviz/{version('saeviz')}",
-        "Accept": "image/*",
         "Accept-Encoding": "identity",
     }
     return {**headers, **(make_headers(basic_auth=unquote(target.auth)) if target.auth else {})}
 
 
-def _answer(response: HTTPResponse, url: str, limits: Limits) -> bytes | str:
+def _answer(response: HTTPResponse, url: str, limits: Limits, kind: Kind, into: BinaryIO) -> str | None:
     headers = response.headers
     if response.status in REDIRECTS and headers.get("Location"):
         return urljoin(url, headers["Location"])
@@ -169,26 +188,27 @@ def _answer(response: HTTPResponse, url: str, limits: Limits) -> bytes | str:
         raise TransientError(f"the server answers {response.status}", seconds_to_wait(headers))
     if response.status != 200:
         raise RefusedError(f"the server answers {response.status}")
-    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if not (kind.startswith("image/") or kind in NOT_TOLD):
-        raise RefusedError(f"the server sends {kind[:40]!r}, not an image")
+    sent = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not (sent.startswith(kind.content_types) or sent in NOT_TOLD):
+        raise RefusedError(f"the server sends {sent[:40]!r}, not {kind.what}")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RefusedError("the server sent compressed data, although asked not to")
-    return _body(response, limits)
+    _write(response, limits, into)
+    return None
 
 
-def _body(response: HTTPResponse, limits: Limits) -> bytes:
+def _write(response: HTTPResponse, limits: Limits, into: BinaryIO) -> None:
     too_large = f"it is larger than images.max_megabytes = {limits.n_bytes / 1e6:g}"
     if response.length_remaining is not None and response.length_remaining > limits.n_bytes:
         raise RefusedError(too_large)
-    body = bytearray()
+    size = 0
     for chunk in response.stream(CHUNK, decode_content=False):
-        body += chunk
-        if len(body) > limits.n_bytes:
+        size += len(chunk)
+        if size > limits.n_bytes:
             raise RefusedError(too_large)
         if limits.stop.is_set():
             raise RefusedError(ENDED)
-    return bytes(body)
+        into.write(chunk)
 
 
 def _reason(error: Exception) -> str:
