@@ -10,6 +10,7 @@ from saeviz.comparison.compare import compare
 from saeviz.comparison.result import Comparison, ComparisonReporter
 from saeviz.contract.context import Context, Precision
 from saeviz.contract.hookspecs import API_VERSION, hookimpl
+from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
 from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
 from saeviz.contract.options import NEUTRAL, PATH, Options
 from saeviz.contract.roles import (
@@ -114,7 +115,9 @@ from saeviz.values.scores import (
     TierCutoff,
 )
 from saeviz.values.shards import Shard, Step
-from saeviz.values.streams import FeatureStatistics, FeatureStream
+from saeviz.values.statistics import FeatureStatistics
+from saeviz.values.streams import FeatureStream
+from saeviz.values.summary import FeatureSummary
 from saeviz.values.targets import TargetKind, target_kind
 from saeviz.values.topk import TopImages, stream_top_images
 
@@ -153,6 +156,7 @@ __all__ = [
     "FeatureStore",
     "FeatureStoreSpec",
     "FeatureStream",
+    "FeatureSummary",
     "FeatureTable",
     "FeatureView",
     "Figure",
@@ -182,6 +186,8 @@ __all__ = [
     "Labeler",
     "LabelerSpec",
     "Layer",
+    "MergingScorer",
+    "MergingScores",
     "MeteredJudge",
     "MeteredLabeler",
     "NoHeatmapError",
@@ -242,6 +248,7 @@ __all__ = [
     "interval_caveat",
     "main_relation",
     "measure_of",
+    "merged_parts",
     "open_run",
     "relation_differences",
     "relation_prefixes",

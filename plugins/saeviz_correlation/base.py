@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput, merged_parts
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.exchange import Exchange
 from saeviz_correlation.facts import agreement, counts, smallest_detectable
 from saeviz_correlation.family import Key, Permuted, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.inference import confidence_interval, p_values
-from saeviz_correlation.moments import Correlations, RatedSums, joined, r_and_p
+from saeviz_correlation.moments import Correlations, joined, r_and_p
 from saeviz_correlation.options import CorrelationOptions
+from saeviz_correlation.parts import CorrelationsInParts
 from saeviz_correlation.permutation import LargestCorrelations, Permutations
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.selection import cutoff
@@ -69,12 +70,7 @@ class CorrelationScorer:
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
-        names = self._chosen(data)
-        data = data.with_targets(names)
-        finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
-        exchanges = self.exchanges(data, names)
-        found_on = self._exchanged(data, exchanges, finding)
-        held_out = [] if self.options.split is None else self._exchanged(data, exchanges, ~finding)
+        data, found_on, held_out = self._samples(data)
         largest = self._largest(data, found_on, held_out)
         targets = [one for one, _ in (*found_on, *held_out)]
         correlations = self.correlate(data, targets, largest, self.robustly(data, targets))
@@ -82,8 +78,7 @@ class CorrelationScorer:
             self._keep_largest(data.space, one, correlations[place], found=place < len(found_on))
             if self.is_permuted:
                 correlations[place] = replace(correlations[place], permuted_p=one.p_of_each())
-        for rating, columns in self._named(correlations, len(found_on)):
-            yield from self._of_rating(data.space, rating, columns)
+        yield from self._columns(data.space, correlations, len(found_on))
 
     def targets(
         self, data: ScoreInput, ratings: Sequence[str], images: Mask, within: IntArray | None = None
@@ -116,12 +111,8 @@ class CorrelationScorer:
         robustly: Robustly | None,
     ) -> list[Correlations]:
         """A result for each of the targets, from one pass over the features; `largest` is for the first of them."""
-        sums = [RatedSums(one, data.space.n_features) for one in targets]
-        for rows, matrix in data.chunks() if sums else ():
-            prepared = self.prepare(matrix)
-            for one in sums:
-                one.add(rows, prepared)
-        correlations = [one.correlations() for one in sums]
+        in_parts = CorrelationsInParts(targets, self.prepare, lambda _: ())
+        correlations = in_parts.correlations(merged_parts(in_parts, data)) if targets else []
         for features, block in feature_blocks(data, self.prepare) if largest else ():
             for permuted, observed in zip(largest, correlations, strict=False):
                 self.add(permuted, block, observed.of(features))
@@ -182,6 +173,24 @@ class CorrelationScorer:
         self.options.check_columns(place, data.ratings, data.metadata, data.of_images)
         self.options.check_groups(place, data.groups is not None)
         return tuple(dict.fromkeys(data.ratings if self.options.ratings is None else self.options.ratings))
+
+    def _samples(
+        self, data: ScoreInput
+    ) -> tuple[ScoreInput, list[tuple[Targets, Exchange]], list[tuple[Targets, Exchange]]]:
+        """The data with all targets, and these as they are on the images for finding and on those held out."""
+        names = self._chosen(data)
+        data = data.with_targets(names)
+        finding = finding_images(data.item_ids, self.options.split, self.context.seed, data.groups)
+        exchanges = self.exchanges(data, names)
+        found_on = self._exchanged(data, exchanges, finding)
+        held_out = [] if self.options.split is None else self._exchanged(data, exchanges, ~finding)
+        return data, found_on, held_out
+
+    def _columns(
+        self, space: FeatureSpace, correlations: Sequence[Correlations], n_found_on: int
+    ) -> Iterator[ScoreColumn]:
+        for rating, columns in self._named(correlations, n_found_on):
+            yield from self._of_rating(space, rating, columns)
 
     def _exchanged(
         self, data: ScoreInput, exchanges: Sequence[Exchange], images: Mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -66,9 +66,7 @@ def joined(parts: Sequence[Correlations]) -> Correlations:
 
 def correlations_of(targets: Targets, block: CSR) -> Correlations:
     """Those of features whose values over all images are in memory, CSR `[n_features, n_items]`."""
-    sums = RatedSums(targets, block.shape[0])
-    sums.add(slice(None), block.T.tocsr())
-    return sums.correlations()
+    return correlations_from(targets, rated_sums(targets, slice(None), block.T.tocsr()))
 
 
 def r_and_p(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArray]]:
@@ -79,58 +77,73 @@ def r_and_p(found: Correlations) -> Iterator[tuple[str, FloatArray, FloatArray]]
         yield from zip(found.targets.names, columns, p, strict=True)
 
 
-class RatedSums:
-    """Accumulates sums of every feature, and of its products with each target, over the images of the targets."""
+class RatedSums(NamedTuple):
+    """Of each feature, over those of some images that the targets are of.
 
-    def __init__(self, targets: Targets, n_features: int) -> None:
-        self.targets = targets
-        self._against = np.hstack([targets.values, targets.basis, targets.rated[:, None]])
-        self._cross = np.zeros((n_features, self._against.shape[1]))
-        self._shift: FloatArray | None = None
-        self._stored = np.zeros(n_features, dtype=np.int64)
-        self._active = np.zeros(n_features, dtype=np.int64)
-        self._squares = np.zeros(n_features)
+    `n`: number of these images, `[]`. `n_active`: on how many it fires; `mean`; `variation`: sum of squared deviations
+    from it, exactly 0 if the feature is constant: `[n_features]`. `cross` `[n_features, n_targets + n_controls]`: sums
+    of products with the targets and the basis of the controls.
+    """
 
-    def add(self, rows: slice, matrix: CSR) -> None:
-        """Add the features of the images `rows`."""
-        rated = self.targets.rated[rows]
-        if not rated.any():
-            return
-        if not rated.all():
-            matrix = matrix[rated]
-        values = matrix.data.astype(np.float64)
-        stored = np.bincount(matrix.indices, minlength=self._stored.size)
-        self._stored += stored
-        if values.size and values.min() > 0:
-            self._active += stored
-        else:
-            self._active += np.bincount(matrix.indices[values > 0], minlength=stored.size)
-        self._cross += _with_values(matrix, values).T @ self._against[rows][rated]
-        if self._shift is None:
-            self._shift = _shift(matrix, values, stored)
-        if self._shift.any():
-            values -= self._shift[matrix.indices]
-        np.square(values, out=values)
-        self._squares += _with_values(matrix, values).T @ np.ones(matrix.shape[0])
+    n: IntArray
+    n_active: IntArray
+    mean: FloatArray
+    variation: FloatArray
+    cross: FloatArray
 
-    def correlations(self) -> Correlations:
-        """Pearson's r, partial where the targets have controls."""
-        targets = self.targets
-        n, n_targets = targets.n, targets.values.shape[1]
-        if self._shift is None or targets.df < 1:
-            nothing = np.full(self._cross.shape, np.nan)
-            return Correlations(targets, self._active, nothing[:, :n_targets], nothing[:, -1])
-        total = self._cross[:, -1]
-        shifted_squares = self._squares + (n - self._stored) * self._shift**2
-        all_variation = shifted_squares - (total - n * self._shift) ** 2 / n
-        # the targets add up to zero only within rounding, which a feature with a large mean would magnify
-        cross = self._cross[:, :-1] - np.outer(total, self._against[:, :-1].sum(axis=0) / n)
-        variation = all_variation - np.square(cross[:, n_targets:]).sum(axis=1)
-        varies = (shifted_squares > 0) & (variation > NOTHING_LEFT * all_variation)
-        spread = np.sqrt(variation, out=np.full(variation.shape, np.nan), where=varies)
-        r = np.clip(cross[:, :n_targets] / spread[:, None], -1.0, 1.0)
-        r[:, ~targets.values.any(axis=0)] = np.nan
-        return Correlations(targets, self._active, r, spread)
+
+def rated_sums(targets: Targets, rows: slice, matrix: CSR) -> RatedSums:
+    """Over the images `rows`, whose features are CSR `[n_rows, n_features]`."""
+    rated = targets.rated[rows]
+    if not rated.all():
+        matrix = matrix[rated]
+    n, n_features = matrix.shape
+    values = matrix.data.astype(np.float64)
+    stored = np.bincount(matrix.indices, minlength=n_features)
+    is_positive = values.size and values.min() > 0
+    n_active = stored if is_positive else np.bincount(matrix.indices[values > 0], minlength=n_features)
+    against = np.hstack([targets.values[rows], targets.basis[rows]])[rated]
+    cross = _with_values(matrix, values).T @ against
+    shift = _shift(matrix, values, stored)
+    if shift.any():
+        values -= shift[matrix.indices]
+    shifted = _with_values(matrix, values).T @ np.ones(n) - (n - stored) * shift
+    np.square(values, out=values)
+    squares = _with_values(matrix, values).T @ np.ones(n) + (n - stored) * shift**2
+    mean = shifted / max(n, 1)
+    return RatedSums(np.array(n), n_active, shift + mean, np.maximum(squares - shifted * mean, 0.0), cross)
+
+
+def merged_sums(one: RatedSums, other: RatedSums) -> RatedSums:
+    """Over the images of both: Chan, Golub and LeVeque (1983) on the variation."""
+    n = one.n + other.n
+    share = other.n / max(int(n), 1)
+    difference = other.mean - one.mean
+    between = np.square(difference) * (share * one.n)
+    return RatedSums(
+        n,
+        one.n_active + other.n_active,
+        one.mean + difference * share,
+        one.variation + other.variation + between,
+        one.cross + other.cross,
+    )
+
+
+def correlations_from(targets: Targets, sums: RatedSums) -> Correlations:
+    """Pearson's r over all images of the targets, partial where these have controls."""
+    n_targets = targets.values.shape[1]
+    if targets.df < 1:
+        nothing = np.full((sums.mean.size, n_targets), np.nan)
+        return Correlations(targets, sums.n_active, nothing, np.full(sums.mean.size, np.nan))
+    # the targets add up to zero only within rounding, which a feature with a large mean would magnify
+    residue = np.hstack([targets.values, targets.basis]).sum(axis=0)
+    cross = sums.cross - np.outer(sums.mean, residue)
+    variation = sums.variation - np.square(cross[:, n_targets:]).sum(axis=1)
+    varies = (sums.variation > 0) & (variation > NOTHING_LEFT * sums.variation)
+    spread = np.sqrt(variation, out=np.full(variation.shape, np.nan), where=varies)
+    r = np.clip(cross[:, :n_targets] / spread[:, None], -1.0, 1.0)
+    r[:, ~targets.values.any(axis=0)] = np.nan
+    return Correlations(targets, sums.n_active, r, spread)
 
 
 def _shift(matrix: CSR, values: FloatArray, stored: IntArray) -> FloatArray:

@@ -10,14 +10,14 @@ import numpy as np
 from saeviz import Context, ScoreInput
 from saeviz_correlation.controls import Control, MadeFromRatings, control_columns
 from saeviz_correlation.options import CATEGORY, PartialOptions
-from saeviz_correlation.scorer import LinearScorer
+from saeviz_correlation.scorer import FromSums
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
     from saeviz.typing import IntArray, Mask
 
 
-class Partial(LinearScorer):
+class Partial(FromSums):
     """Pearson's r between the residuals of a feature and a rating after a linear fit to `control`.
 
     The fact `partial_control` says what was held constant, and whether as a number or as a category.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, MergingScores, PairBlock, ScoreColumn, ScoreFact, ScoreInput
 from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.bootstrap import Bootstrap
 from saeviz_correlation.clusters import group_codes
@@ -17,6 +18,7 @@ from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.many import ManyRatings, correlated_blocks
 from saeviz_correlation.moments import Correlations
 from saeviz_correlation.options import MANY, BootstrapOptions, LinearOptions
+from saeviz_correlation.parts import CorrelationsInParts
 from saeviz_correlation.robust import Robustly
 from saeviz_correlation.targets import Targets, finding_images
 
@@ -135,7 +137,25 @@ class LinearScorer(CorrelationScorer):
         return self._grouping.facts
 
 
-class ProductMoment(LinearScorer):
+class FromSums(LinearScorer):
+    """Base class of the scorers whose correlation follows from sums over the images, whatever their order."""
+
+    def in_parts(self, data: ScoreInput) -> MergingScores | None:
+        """The columns from parts of the images (`saeviz.MergingScorer`).
+
+        None if all images of a feature are needed: to permute ratings, for robust errors, with many ratings.
+        """
+        if self.options.correction == "max-t" or len(self._chosen(data)) > MANY:
+            return None
+        data, found_on, held_out = self._samples(data)
+        targets = [one for one, _ in (*found_on, *held_out)]
+        if self.is_permuted or self.robustly(data, targets) is not None:
+            return None
+        columns = partial(self._columns, data.space, n_found_on=len(found_on))
+        return CorrelationsInParts(targets, self.prepare, columns)
+
+
+class ProductMoment(FromSums):
     """Base class of the scorers whose r, over samples of the images, follows from sums.
 
     With `bootstrap`, significant relations also have `ci_low_bootstrap`, `ci_high_bootstrap` and `stability`.
@@ -151,6 +171,10 @@ class ProductMoment(LinearScorer):
         if self._n_samples:
             self._scored[data.space] = data.with_targets(self._chosen(data))
         yield from super().score(data)
+
+    def in_parts(self, data: ScoreInput) -> MergingScores | None:
+        """As of `FromSums`; None also where images are sampled."""
+        return None if self._n_samples else super().in_parts(data)
 
     def after(self, verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:
         """Intervals and stability of what was found, space by space."""

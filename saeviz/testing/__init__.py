@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from saeviz.testing.extractors import FeatureExtractorContract
     from saeviz.testing.images import DividesIntoShardsContract, ImageProviderContract
     from saeviz.testing.labelers import LabelerContract
+    from saeviz.testing.merging import MergingScorerContract
     from saeviz.testing.scorers import HoldsOutContract, ScorerContract
     from saeviz.testing.selectors import SelectorContract
     from saeviz.testing.stores import FeatureStoreContract
@@ -37,6 +38,7 @@ _HOMES = {
     "HoldsOutContract": "scorers",
     "ImageProviderContract": "images",
     "LabelerContract": "labelers",
+    "MergingScorerContract": "merging",
     "ScorerContract": "scorers",
     "SelectorContract": "selectors",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "HoldsOutContract",
     "ImageProviderContract",
     "LabelerContract",
+    "MergingScorerContract",
     "ScorerContract",
     "SelectorContract",
 ]

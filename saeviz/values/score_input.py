@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from saeviz.values.features import FeatureSpace
+from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import FeatureStream, read_only
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class ScoreInput:
     without groups. `of_images` maps columns of `images.parquet` to float64 `[n_items]`, NaN where there is no value:
     `l0.SPACE`, those of extractors, and those of scorers that ran before. In a run, all scorers get the same values
     otherwise, which are read-only.
+
+    If `rows` is set, this is a part: `features` are those of the images `rows` only, all else is still of all images.
     """
 
     space: FeatureSpace
@@ -57,9 +60,11 @@ class ScoreInput:
     second_embeddings: Float32Array | None = None
     groups: tuple[str | None, ...] | None = None
     of_images: Mapping[str, FloatArray] = field(default_factory=dict)
+    rows: slice | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", self.features.of(tuple(self.item_ids)))
+        ids = self.item_ids if self.rows is None else self.item_ids[self.rows]
+        object.__setattr__(self, "features", self.features.of(tuple(ids)))
 
     def locked(self) -> ScoreInput:
         """A read-only view of the same values, so that one scorer cannot affect the next."""
@@ -84,6 +89,16 @@ class ScoreInput:
         """The number of images."""
         return len(self.item_ids)
 
+    def part(self, rows: slice, read: Callable[[], Iterator[FeatureBatch]]) -> ScoreInput:
+        """The part with the images `rows`, whose features `read` yields."""
+        return replace(self, rows=rows, features=FeatureStream(self.space, read))
+
+    def parts(self) -> Iterator[ScoreInput]:
+        """Parts of `PART_SIZE` images, in order, from one pass over the features; an empty one if there are none."""
+        for rows, matrix in self.features.parts():
+            batch = FeatureBatch(self.space, self.item_ids[rows], matrix)
+            yield self.part(rows, partial(iter, (batch,)))
+
     def chunks(self, n_entries: int = 1 << 20) -> Iterator[tuple[slice, CSR]]:
         """Stream the features as (rows, CSR of these rows), independent of the size of stored batches.
 
@@ -91,7 +106,8 @@ class ScoreInput:
         `n_entries` stored values. Raises `DataError` if the stream does not contain exactly `item_ids`, in order.
         """
         waiting: list[CSR] = []
-        n_waiting, start, stop = 0, 0, 0
+        start = stop = self.rows.start if self.rows else 0
+        n_waiting = 0
         for batch in self.features.batches():
             waiting.append(batch.matrix)
             n_waiting, stop = n_waiting + batch.matrix.nnz, stop + len(batch)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.merging import PART_SIZE, MergeTree
+from saeviz.values.statistics import FeatureStatistics, counted, merged_counts, statistics_of
+from saeviz.values.summary import FeatureSummary
 from saeviz.values.topk import TopImages, stream_top_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import CSR, FloatArray, IntArray
+    from saeviz.typing import CSR, IntArray
 
 
 A = TypeVar("A", bound="NDArray[Any]")
@@ -43,9 +45,36 @@ class FeatureStream:
         """Yield the batches; their rows, concatenated, are the images in order."""
         return map(_read_only_batch, expected(self._read(), self.space, self.item_ids))
 
+    def parts(self) -> Iterator[tuple[slice, CSR]]:
+        """Yield (rows, CSR of these rows), `PART_SIZE` images at a time, whatever the batches.
+
+        Without images there is one part without rows. What is computed of each part and merged in a `MergeTree` does
+        not depend on how features are stored.
+        """
+        waiting: list[CSR] = []
+        start = stop = 0
+        for batch in self.batches():
+            done = 0
+            while done < len(batch):
+                n_more = min(len(batch) - done, start + PART_SIZE - stop)
+                waiting.append(batch.matrix if n_more == len(batch) else batch.matrix[done : done + n_more])
+                done, stop = done + n_more, stop + n_more
+                if stop == start + PART_SIZE:
+                    yield slice(start, stop), self.space.stack(waiting)
+                    waiting, start = [], stop
+        if waiting or not stop:
+            yield slice(start, stop), self.space.stack(waiting)
+
     def of(self, item_ids: tuple[str, ...]) -> FeatureStream:
         """The same stream, checked to be of exactly these images."""
         return self if self.item_ids == item_ids else FeatureStream(self.space, self._read, item_ids)
+
+    def knowing(self, summary: FeatureSummary) -> FeatureStream:
+        """The same stream, which need not be read for its statistics and top images."""
+        stream = FeatureStream(self.space, self._read, self.item_ids)
+        stream.statistics = FeatureStatistics(*map(read_only, vars(summary.statistics).values()))
+        stream._top = TopImages(*map(read_only, vars(summary.top).values()))
+        return stream
 
     def matrix(self) -> CSR:
         """All features as one CSR, float32 `[n_items, n_features]`, a copy. Memory grows with the data."""
@@ -59,27 +88,18 @@ class FeatureStream:
     @cached_property
     def statistics(self) -> FeatureStatistics:
         """The statistics of every feature, computed once in one pass."""
-        return _statistics(self)
+        tree = MergeTree(merged_counts)
+        for number, (_, matrix) in enumerate(self.parts()):
+            tree.add(number, counted(matrix))
+        found = statistics_of(tree.result())
+        return FeatureStatistics(*map(read_only, vars(found).values()))
 
     def top_images(self, k: int) -> TopImages:
         """The `k` most activating images of every feature; see `TopImages`."""
         if self._top is None or self._top.k < k:
             top = stream_top_images(self.batches(), self.space.n_features, k)
-            self._top = TopImages(read_only(top.rows), read_only(top.values))
+            self._top = TopImages(*map(read_only, vars(top).values()))
         return self._top.first(k)
-
-
-@dataclass(frozen=True)
-class FeatureStatistics:
-    """Statistics over all images, each `[n_features]`: the number of images above zero, the extremes and the mean.
-
-    Extremes and mean are 0 for a feature that is never active, and for all features if there are no images.
-    """
-
-    n_active: IntArray
-    maximum: FloatArray
-    minimum: FloatArray
-    mean: FloatArray
 
 
 def expected(
@@ -121,30 +141,3 @@ def _read_only_batch(batch: FeatureBatch) -> FeatureBatch:
     matrix = batch.matrix
     matrix.data, matrix.indices, matrix.indptr = map(read_only, (matrix.data, matrix.indices, matrix.indptr))
     return batch
-
-
-def _statistics(stream: FeatureStream) -> FeatureStatistics:
-    import numpy as np
-
-    n_features = stream.space.n_features
-    n_active = np.zeros(n_features, dtype=np.int64)
-    n_stored = np.zeros(n_features, dtype=np.int64)
-    total = np.zeros(n_features)
-    maximum = np.full(n_features, -np.inf, dtype=np.float32)
-    minimum = np.full(n_features, np.inf, dtype=np.float32)
-    n_items = 0
-    for batch in stream.batches():
-        columns, values = batch.matrix.indices.astype(np.intp), batch.matrix.data
-        n_items += len(batch)
-        n_stored += np.bincount(columns, minlength=n_features)
-        n_active += np.bincount(columns[values > 0], minlength=n_features)
-        total += np.bincount(columns, weights=values, minlength=n_features)
-        np.maximum.at(maximum, columns, values)
-        np.minimum.at(minimum, columns, values)
-    has_zero = n_stored < n_items
-    maximum[has_zero] = np.maximum(maximum[has_zero], 0.0)
-    minimum[has_zero] = np.minimum(minimum[has_zero], 0.0)
-    if not n_items:
-        maximum[:] = minimum[:] = 0.0
-    found = (n_active, maximum.astype(float), minimum.astype(float), total / max(n_items, 1))
-    return FeatureStatistics(*map(read_only, found))

@@ -37,8 +37,8 @@ class TopImages:
         return self if k == self.k else TopImages(self.rows[:, :k], self.values[:, :k])
 
 
-def stream_top_images(batches: Iterable[FeatureBatch], n_features: int, k: int) -> TopImages:
-    """The `k` images with the largest positive activation, per feature.
+def stream_top_images(batches: Iterable[FeatureBatch], n_features: int, k: int, *, first_row: int = 0) -> TopImages:
+    """The `k` images with the largest positive activation, per feature; the first of them is of row `first_row`.
 
     Keeps k candidates per feature. An entry not above a feature's k-th best is dropped at once; the others are buffered
     and merged when there are about as many as candidates.
@@ -48,7 +48,7 @@ def stream_top_images(batches: Iterable[FeatureBatch], n_features: int, k: int) 
     best = _empty(n_features, k)
     floor = np.zeros(n_features, np.float32)
     waiting: list[Entries] = []
-    n_waiting, first_row = 0, 0
+    n_waiting = 0
     for batch in batches:
         matrix = batch.matrix
         places = np.flatnonzero(matrix.data > floor[matrix.indices])
@@ -61,6 +61,15 @@ def stream_top_images(batches: Iterable[FeatureBatch], n_features: int, k: int) 
             floor = best.values[:, -1].copy()
             waiting, n_waiting = [], 0
     return _merge(best, waiting) if waiting else best
+
+
+def merged_top_images(one: TopImages, other: TopImages) -> TopImages:
+    """The `k` most activating of the images of both, which have none in common."""
+    import numpy as np
+
+    rows, values = np.hstack([one.rows, other.rows]), np.hstack([one.values, other.values])
+    order = np.lexsort((rows, -values), axis=1)[:, : one.k]
+    return TopImages(np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1))
 
 
 def _empty(n_features: int, k: int) -> TopImages:

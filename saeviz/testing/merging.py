@@ -1,0 +1,178 @@
+"""The contract of scorers whose scores are computed from parts of the images, as a test suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import pytest
+
+from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
+from saeviz.formats.npz import read_npz
+from saeviz.testing.data import Surroundings, score_input
+from saeviz.testing.scorers import MakeScorer
+from saeviz.values.features import FeatureBatch
+from saeviz.values.merging import PART_SIZE, MergeTree
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
+from saeviz.values.streams import FeatureStream
+from saeviz.values.summary import FeatureSummary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    State = Mapping[str, NDArray[Any]]
+
+N_ITEMS = 2 * PART_SIZE + 100
+TOP_IMAGES = 32
+
+
+class MergingScorerContract:
+    """For a `saeviz.MergingScorer`, next to `ScorerContract`. Subclass this and define the fixture `make`."""
+
+    tolerance: ClassVar[float] = 1e-9
+    """The largest relative difference of a score by how images are divided and in what order states are merged."""
+
+    @pytest.fixture
+    def make(self) -> MakeScorer:
+        """Builds the scorer under test."""
+        raise NotImplementedError("define the fixture make")
+
+    @pytest.fixture
+    def scorer(self, make: MakeScorer, tmp_path: Path) -> MergingScorer:
+        """The scorer under test."""
+        scorer = make(Surroundings(tmp_path).context)
+        assert isinstance(scorer, MergingScorer)
+        return scorer
+
+    @pytest.fixture
+    def data(self) -> ScoreInput:
+        """Images enough for three parts. Override it if the scorer needs others, such as with individual ratings."""
+        return score_input(N_ITEMS, ratings=("liking", "calm", "constant"))
+
+    def test_any_partition_and_any_order_give_the_same_scores(self, scorer: MergingScorer, data: ScoreInput) -> None:
+        import numpy as np
+
+        scores = in_parts(scorer, data)
+        expected = list(scores.finish(merged_parts(scores, data)))
+        for seed in range(2):
+            random = np.random.default_rng(seed)
+            scores = in_parts(scorer, data)
+            states = [scores.partial(part) for part in random_parts(data, random)]
+            while len(states) > 1:
+                one, other = (states.pop(random.integers(len(states))) for _ in range(2))
+                states.append(scores.merge(one, other))
+            assert_same_results(list(scores.finish(states[0])), expected, self.tolerance)
+
+    def test_parts_of_fixed_size_give_the_same_scores_to_the_last_bit(
+        self, scorer: MergingScorer, data: ScoreInput, tmp_path: Path
+    ) -> None:
+        import numpy as np
+
+        expected = list(scorer.score(data))  # type: ignore[attr-defined] # a MergingScorer is a Scorer
+        assert any(isinstance(result, ScoreColumn) for result in expected), "the scorer gave no column"
+        for seed in range(2):
+            random = np.random.default_rng(seed)
+            scores = in_parts(scorer, data)
+            parts = list(enumerate(batched_anew(data, random).parts()))
+            tree = MergeTree(scores.merge)
+            for place in random.permutation(len(parts)):
+                number, part = parts[place]
+                tree.add(number, saved_and_read(scores.partial(part), tmp_path / "state.npz"))
+            assert_same_results(list(scores.finish(tree.result())), expected, 0.0)
+
+    def test_states_are_numbers_whose_size_is_known_beforehand(self, scorer: MergingScorer, data: ScoreInput) -> None:
+        scores = in_parts(scorer, data)
+        few, many, none = (
+            scores.partial(part_of(data, slice(start, stop))) for start, stop in ((0, 3), (3, 900), (900, 900))
+        )
+        sizes = sizes_of(few)
+        assert all(dtype.kind in "biuf" for _, dtype in sizes.values())
+        assert sizes_of(none) == sizes_of(many) == sizes
+        assert sizes_of(scores.merge(few, many)) == sizes
+
+    def test_images_without_any_change_nothing(self, scorer: MergingScorer, data: ScoreInput) -> None:
+        scores = in_parts(scorer, data)
+        expected = list(scores.finish(scores.partial(part_of(data, slice(0, data.n_items)))))
+        none, everything = part_of(data, slice(0, 0)), part_of(data, slice(0, data.n_items))
+        for order in ((none, everything), (everything, none)):
+            state = scores.merge(*map(scores.partial, order))
+            assert_same_results(list(scores.finish(state)), expected, 0.0)
+
+
+def in_parts(scorer: MergingScorer, data: ScoreInput) -> MergingScores:
+    """The scores of the data as every process gets them: of the features only the summary can be read."""
+
+    def refuse() -> NoReturn:
+        raise AssertionError("in_parts reads the features; it may use their statistics and top images only")
+
+    known = FeatureSummary(data.features.statistics, data.features.top_images(TOP_IMAGES))
+    closed = FeatureStream(data.space, refuse, data.item_ids).knowing(known)
+    scores = scorer.in_parts(replace(data, features=closed))
+    assert scores is not None, "the scores do not merge with these options"
+    assert isinstance(scores, MergingScores)
+    return scores
+
+
+def part_of(data: ScoreInput, rows: slice) -> ScoreInput:
+    """The part with these images."""
+    batch = FeatureBatch(data.space, data.item_ids[rows], data.features.matrix()[rows])
+    return data.part(rows, partial(iter, (batch,)))
+
+
+def random_parts(data: ScoreInput, random: np.random.Generator) -> Iterator[ScoreInput]:
+    """Parts of any size, some of one image or of none, in any order."""
+    import numpy as np
+
+    cuts = np.sort(random.integers(0, data.n_items + 1, 7))
+    edges = [0, 1, 1, *cuts[cuts > 0], data.n_items]
+    for place in random.permutation(len(edges) - 1):
+        yield part_of(data, slice(int(edges[place]), int(edges[place + 1])))
+
+
+def batched_anew(data: ScoreInput, random: np.random.Generator) -> ScoreInput:
+    """The same data in batches of other sizes."""
+    matrix = data.features.matrix()
+    edges = [0, *sorted(int(cut) for cut in random.integers(0, data.n_items, 9)), data.n_items]
+
+    def read() -> Iterator[FeatureBatch]:
+        for start, stop in pairwise(edges):
+            yield FeatureBatch(data.space, data.item_ids[start:stop], matrix[start:stop])
+
+    return replace(data, features=FeatureStream(data.space, read))
+
+
+def saved_and_read(state: State, path: Path) -> State:
+    """The state as another process finds it in a file."""
+    import numpy as np
+
+    np.savez(path, allow_pickle=False, **state)
+    return read_npz(path)
+
+
+def sizes_of(state: State) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Names, shapes and types."""
+    return {name: (array.shape, array.dtype) for name, array in state.items()}
+
+
+def assert_same_results(found: Sequence[Any], expected: Sequence[Any], tolerance: float) -> None:
+    """Assert that both are the same results: whole numbers and text equal, others up to the tolerance."""
+    import numpy as np
+
+    assert [_key(one) for one in found] == [_key(one) for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        if isinstance(other, ScoreFact):
+            assert one.value == pytest.approx(other.value, rel=tolerance, nan_ok=True)
+        elif other.values.dtype.kind == "f" and tolerance:
+            np.testing.assert_allclose(one.values, other.values, rtol=tolerance, atol=tolerance, err_msg=other.name)
+        else:
+            np.testing.assert_array_equal(one.values, other.values, err_msg=other.name)
+
+
+def _key(result: ScoreColumn | ImageColumn | ScoreFact) -> tuple[Any, ...]:
+    return result.name, getattr(result, "target", None), getattr(result, "space", None)
