@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import saeviz
 from saeviz_report.explained import MOST_RATINGS, Explained
-from saeviz_report.summary import RatingSummary, Summary, component_of, extractors_of, facts_of_main
+from saeviz_report.summary import RatingSummary, Summary, component_of, facts_of_main, sources_of
 from saeviz_report.text import plain
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def cautions(run: saeviz.Run, summary: Summary, correlations: pd.DataFrame, told
         *_images(run, summary),
         *_relations(run, correlations),
         *_unreliable(told),
-        *_sae(run, summary),
+        *_sae(run),
         *_many(run),
         *_monosemanticity(run, summary),
         *_names(run, summary),
@@ -72,7 +72,7 @@ def _unreliable(told: Explained) -> Iterator[str]:
             )
 
 
-def _sae(run: saeviz.Run, summary: Summary) -> Iterator[str]:
+def _sae(run: saeviz.Run) -> Iterator[str]:
     """What `saeviz check` would say of an SAE that does not belong to its model."""
     medians = {
         str(name).removeprefix(_MISSES): float(values.median())
@@ -85,8 +85,9 @@ def _sae(run: saeviz.Run, summary: Summary) -> Iterator[str]:
             f"SAEs miss much of the images (share of variance, median: {_listed(missed)}). `saeviz check` says whether "
             "model, layer and weights belong together."
         )
-    if any(table.get("allow_mismatch") is True for table in extractors_of(summary.config)):
-        yield "An SAE may not belong to its model: allow_mismatch is set."
+    given = [made_by.get("doubts") for made_by in sources_of(run)]
+    if doubts := [doubt for some in given if isinstance(some, list) for doubt in some]:
+        yield f"An SAE may not belong to its model, or is not used as it was trained ({_listed(doubts)})."
 
 
 def _many(run: saeviz.Run) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import saeviz
 from saeviz_report.citations import Citation
 from saeviz_report.method import Method
-from saeviz_report.summary import component_of, extractors_of
+from saeviz_report.summary import component_of, extractors_of, sources_of
 from saeviz_report.text import plain
 
 MOST_NAMED = 12
@@ -63,13 +63,13 @@ def _images(run: saeviz.Run) -> Iterator[list[Part]]:
 
 
 def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
-    record = (run.manifest.get("stages") or {}).get("extract") or {}
-    model = (record.get("provenance") or {}).get("model")
+    models = [name_of(made_by["model"]) for made_by in sources_of(run) if isinstance(made_by.get("model"), str)]
+    models = list(dict.fromkeys(models))
     uses = " and ".join(dict.fromkeys(str(one.get("use")) for one in extractors_of(config)))
     sizes = sorted({space.n_features for space in run.spaces})
     text = f"Features are those of sparse autoencoders, read by saeviz {saeviz.__version__} (extractor {uses}"
     yield [
-        text + (f"; model: {name_of(model)})" if isinstance(model, str) else ")"),
+        text + (f"; model{'s' * (len(models) > 1)}: {' and '.join(models)})" if models else ")"),
         ("Sparse autoencoders for CLIP", "CLIP", "Implementation of CLIP"),
         f", in {len(run.spaces)} space{'s' * (len(run.spaces) != 1)}{_named(list(map(str, run.spaces)))} of "
         f"{' or '.join(f'{size:,}' for size in sizes) or 'no'} features each.",

@@ -116,6 +116,14 @@ def extractors_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def sources_of(run: saeviz.Run) -> list[Mapping[str, Any]]:
+    """What each extractor of the run has recorded of the model and the files that it used."""
+    record = (run.manifest.get("stages") or {}).get("extract") or {}
+    recorded = record.get("provenance") or {}
+    several = isinstance((run.manifest.get("config") or {}).get("extractors"), list)
+    return [one for one in (recorded.values() if several else [recorded]) if isinstance(one, Mapping)]
+
+
 def component_of(config: Mapping[str, Any], role: str) -> str:
     """The name of the component that fills a role, or the names of several; '' where none does."""
     if role == "extractor":

@@ -30,13 +30,13 @@ def check_binding(
     context: Context,
 ) -> None:
     """Raise `DataError` that gives both values of every mismatch; warn about those that are allowed."""
-    mismatches = list(_mismatches(config, base, point, tokens, context.place))
-    refused = [mismatch for mismatch in mismatches if not (mismatch.debatable and allow_mismatch)]
+    found = list(mismatches(config, base, point, tokens, context.place))
+    refused = [mismatch for mismatch in found if not (mismatch.debatable and allow_mismatch)]
     if refused:
         allowing = f"; set {context.option('allow_mismatch')} = true to use it nevertheless"
         hint = allowing if all(m.debatable for m in refused) else ""
         raise DataError(f"{subject}: {'; '.join(m.text for m in refused)}{hint}")
-    for mismatch in mismatches:
+    for mismatch in found:
         context.logger.warning("%s: %s", subject, mismatch.text)
     for doubt in _doubts(config, base, point):
         context.logger.warning("%s %s", subject, doubt)
@@ -57,9 +57,10 @@ def _doubts(config: SAEConfig, base: BaseModel, point: HookPoint) -> Iterator[st
         yield f"was trained on {config.n_tokens} tokens of an image, but {base.label} has {base.n_patches} patches"
 
 
-def _mismatches(
+def mismatches(
     config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Sequence[str], place: str
 ) -> Iterator[Mismatch]:
+    """What an SAE was trained on and is not used for."""
     layer, width = point.layer, base.embed_dim if point.layer is None else base.width
     if layer is not None and layer >= base.n_blocks:
         yield Mismatch(f"layer {layer} is requested, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)

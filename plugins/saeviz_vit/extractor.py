@@ -40,8 +40,13 @@ class SAEExtractor(SingleImages):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Origin of the features, JSON-able: the engine that ran the model, the model, and the hub commits if known."""
+        """Origin of the features, JSON-able: the engine that ran the model, the model, and the hub commits if known.
+
+        With `doubts`, if there are mismatches that the user has allowed.
+        """
+        doubts = self.doubts
         return {
+            **({"doubts": doubts} if doubts else {}),
             "engine": self._runner and self._runner.engine,
             "model": self._model.base.label,
             "model_commit": self._model.commit,

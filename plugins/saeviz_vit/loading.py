@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem, NoHeatmapError
 from saeviz.toolkit.torch import first_line, loading_errors, torch_device
-from saeviz_vit.binding import check_binding, kind_of, untrained
+from saeviz_vit.binding import check_binding, kind_of, mismatches, untrained
 from saeviz_vit.models.model import Activations, HookPoint, VisionModel, placed
 from saeviz_vit.models.pixels import prepare
 from saeviz_vit.options import IMAGE, SAEOptions, SAETable
@@ -74,6 +75,17 @@ class ModelWithSAEs:
                 context=self.context,
             )
         return {site: source.config for site, source in self._sources.items()}
+
+    @property
+    def doubts(self) -> list[str]:
+        """Mismatches that the user has allowed; without the folders of this machine, as reports have them, too."""
+        base, place = self._model.base, self.context.place
+        base = base if base.published else replace(base, label="the model")
+        return [
+            f"{table.title}: {mismatch.text}"
+            for site, table in self._tables.items()
+            for mismatch in mismatches(self._sources[site].config, base, table.point, self._kinds(site), place)
+        ]
 
     def _kinds(self, site: Site) -> tuple[str, ...]:
         return self._tables[site].kinds(self.options.tokens)

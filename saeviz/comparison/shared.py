@@ -8,8 +8,8 @@ from typing import Any
 from saeviz.results.run import Run
 from saeviz.values.features import FeatureSpace
 
-_ABOUT_THIS_MACHINE = "engine"
-"""The entry of a provenance that says how the model was run, not which model."""
+_NOT_WHICH = ("engine", "doubts")
+"""The entries of a provenance that do not say which model and SAEs it was, see `HasProvenance`."""
 
 
 def shared_spaces(one: Run, other: Run) -> list[FeatureSpace]:
@@ -54,12 +54,12 @@ def _extraction(run: Run) -> dict[str, dict[str, Any]]:
     use = {str(table.get("name", "")): table.get("use") for table in tables if isinstance(table, Mapping)}
     recorded = run.manifest["stages"].get("extract", {}).get("provenance", {})
     parts = recorded if isinstance(several, list) and isinstance(recorded, Mapping) else {"": recorded}
-    made_by = {name: _without_engine(part) for name, part in parts.items() if isinstance(part, Mapping)}
+    made_by = {name: _which(part) for name, part in parts.items() if isinstance(part, Mapping)}
     return {"use": use, "made_by": {name: part for name, part in made_by.items() if part}}
 
 
-def _without_engine(made_by: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in made_by.items() if name != _ABOUT_THIS_MACHINE}
+def _which(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in made_by.items() if name not in _NOT_WHICH}
 
 
 def _agree(one: Any, other: Any) -> bool:

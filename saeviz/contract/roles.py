@@ -156,7 +156,12 @@ class HasProvenance(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """A record for the manifest, serialisable as JSON, such as the commit of a hub revision. Read after use."""
+        """A record for the manifest, serialisable as JSON, such as the commit of a hub revision. Read after use.
+
+        Reports know `model`, the name of the model, `engine`, how it was run, and `doubts`: a list of what makes it
+        doubtful that model and SAEs belong together, in words. All but `engine` and `doubts` tells whether two runs
+        have the same SAEs.
+        """
         ...
 
 

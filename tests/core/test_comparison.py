@@ -276,6 +276,7 @@ def test_other_weights_under_the_same_names_are_other_saes(tmp_path, runs):
         (("a", "b"), ({}, {}), False),
         (("a", "a"), ({}, {}), None),
         (("a", "a"), ({"engine": "torch"}, {"engine": "openvino"}), None),
+        (("a", "a"), ({"model": "m", "doubts": ["x"]}, {"model": "m", "doubts": ["y"]}), True),
     ],
 )
 @pytest.mark.parametrize("several", [False, True])

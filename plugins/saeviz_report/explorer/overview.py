@@ -129,7 +129,8 @@ def _models(run: saeviz.Run, summary: Summary) -> list[list[str]]:
 
 def _made_of(provenance: Mapping[str, Any]) -> str:
     """Models and files with their commits, as far as they are known; of files on this machine only their names."""
-    known = {name: provenance[name] for name in sorted(provenance, key="engine".__eq__) if provenance[name] is not None}
+    names = sorted((name for name in provenance if name != "doubts"), key="engine".__eq__)  # doubts are cautions
+    known = {name: provenance[name] for name in names if provenance[name] is not None}
     commits = {name: str(known.pop(name))[:COMMIT_SHOWN] for name in list(known) if name.endswith("commit")}
     parts = []
     for name, value in known.items():

@@ -235,6 +235,10 @@ def test_of_a_model_in_a_folder_only_its_name_is_in_the_text(run, folder):
     known = {**run.manifest, "config": config, "stages": {**run.manifest["stages"], "extract": extract}}
     text = str(sentences(SimpleNamespace(**_shown(run), manifest=known), method_of(run)))
     assert "; model: dino)" in text
+    parts = {"a": {"model": f"{folder}dino"}, "b": {"model": "CLIP"}}
+    both = {**known, "stages": {**known["stages"], "extract": {**extract, "provenance": parts}}}
+    both["config"] = {**config, "extractors": [{"name": name, "use": "vit-sae"} for name in parts]}
+    assert "; models: dino and CLIP)" in str(sentences(SimpleNamespace(**_shown(run), manifest=both), method_of(run)))
     assert name_of(f"the CLIP model in the folder {folder}of ours/clip") == "the CLIP model in the folder clip"
     assert name_of(f"ViT-B-32 with the weights in {folder}w.pt") == "ViT-B-32 with the weights in w.pt"
     assert name_of(f"ViT-B-32 of {folder}w in use.pt") == "ViT-B-32 of w in use.pt"

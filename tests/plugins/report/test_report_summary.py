@@ -220,9 +220,19 @@ class TestWarnings:
         run.of_images = {"reconstruction_error.layer8.cls": [0.1] * 6, "l0.layer8.cls": [9] * 6}
         assert not warns(run, write, "miss")
         run.of_images["reconstruction_error.layer8.patch-max"] = [0.1, 0.1, *[0.75] * 4]
-        run.manifest["config"]["extractor"] = {"use": "clip", "allow_mismatch": True}
         assert warns(run, write, "SAEs miss much of the images (share of variance, median: layer8.patch-max 75 %)")
-        assert warns(run, write, "allow_mismatch is set")
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_of_what_extractors_doubt(self, run: FakeRun, write: Write, several: bool) -> None:
+        made_by = {"model": "CLIP", "doubts": ["layer 8: trained on layer 7, but used for layer 8"]}
+        if several:
+            run.manifest["config"]["extractors"] = [{"name": "one", "use": "clip"}]
+        run.manifest["stages"]["extract"]["provenance"] = {"one": made_by} if several else made_by
+        said = "not used as it was trained (layer 8: trained on layer 7, but used for layer 8)"
+        assert warns(run, write, said)
+        assert "trained on layer 7" not in str(write().run["models"])
+        made_by["doubts"] = []
+        assert not warns(run, write, "as it was trained")
 
 
 class TestRatingsAsAWhole:

@@ -76,6 +76,17 @@ def test_allowing_a_mismatch_turns_a_refusal_into_a_warning(vit, caplog):
     with caplog.at_level(logging.WARNING, "saeviz"):
         assert len(extractor.spaces) == 1
     assert {"layer 0", "class token only"} <= set(re.findall("layer 0|class token only", caplog.text))
+    assert extractor.provenance["doubts"] == [
+        "layer 1: trained on layer 0, but used for layer 1",
+        "layer 1: trained on the class token only, but tokens requests patch-max",
+    ]
+
+
+def test_what_is_allowed_is_recorded_without_folders_and_only_if_there_is_something_to_allow(vit, vit_folder):
+    extractor = vit(options={"allow_mismatch": True}, image_size=224)
+    assert extractor.provenance["doubts"] == ["layer 1: trained on images of 224 pixels, but the model is given 32"]
+    assert str(vit_folder) not in str(extractor.provenance["doubts"])
+    assert "doubts" not in vit(options={"allow_mismatch": True}).provenance
 
 
 def test_the_old_name_insist_is_still_read_with_a_note(vit, caplog):
