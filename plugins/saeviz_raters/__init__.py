@@ -38,6 +38,11 @@ class RatersOptions(saeviz.Options):
         description="features that fire on fewer of the rated images are not tested",
     )
 
+    def columns_of_images(self, ratings: Collection[str], /) -> list[str]:
+        """The spread over raters and their number, of each rating whose individual ratings are not known."""
+        chosen = ratings if self.ratings is None else self.ratings
+        return [f"{column}.{name}" for name in self.sd if name in chosen for column in ("sd", "raters")]
+
     def check_data(self, place: str, ratings: Collection[str], metadata: Collection[str], /) -> None:
         """Raise `ConfigError` for a rating or a column that no image has."""
         from saeviz.toolkit.ratings import check_names

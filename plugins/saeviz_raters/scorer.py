@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import Context, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, ImageColumn, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz.toolkit.ratings import read_numbers
 from saeviz_raters import RatersOptions
@@ -36,6 +36,8 @@ class Raters:
     `rater_p` (images and raters random), then `rater_q` and `rater_significant` by Benjamini-Hochberg over all
     features, ratings and spaces of the run. A feature that fires on fewer than `min_active` of the rated images has
     no p and is not a member of the family.
+
+    Numbers of images where `sd` and `n` name columns: `sd.RATING` and `raters.RATING`, what these columns say.
     """
 
     def __init__(self, options: RatersOptions, context: Context) -> None:
@@ -43,6 +45,7 @@ class Raters:
         self.context = context
         self._warned: set[str] = set()
         self._told_of_many = False
+        self._spreads: dict[str, FloatArray] = {}
         self._known: tuple[Mapping[str, IndividualRatings], dict[str, Any]] | None = None
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
@@ -55,6 +58,9 @@ class Raters:
                 "pearson-bh, spearman, point-biserial, partial and auc allow for groups"
             )
         yield ScoreFact("reliability", self._reliabilities(data, names))
+        for name in (name for name in names if name in self.options.sd):
+            self._spreads[f"sd.{name}"] = self._numbers(data, self.options.sd[name])
+            self._spreads[f"raters.{name}"] = self._numbers(data, self.options.n[name])
         given = [name for name in names if name in data.individual]
         if len(given) > MANY:
             self._say_once_that_there_are_many(len(given))
@@ -62,8 +68,10 @@ class Raters:
         for name in given:
             yield from self._columns(data, name)
 
-    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
+    def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact | ImageColumn]:
         """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
+        for column_of_images, spread in self._spreads.items():
+            yield ImageColumn(column_of_images, spread)
         tests = [column for column in columns if column.name == "rater_p"]
         p = np.concatenate([column.values for column in tests] or [np.zeros(0)])
         q = adjust(p)

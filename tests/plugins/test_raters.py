@@ -15,7 +15,16 @@ from scipy.stats import binom, pearsonr
 from statsmodels.stats.multitest import multipletests
 
 import saeviz
-from saeviz import ConfigError, FeatureBatch, FeatureSpace, FeatureStream, IndividualRatings, ScoreColumn, ScoreInput
+from saeviz import (
+    ConfigError,
+    FeatureBatch,
+    FeatureSpace,
+    FeatureStream,
+    IndividualRatings,
+    ScoreColumn,
+    ScoreFact,
+    ScoreInput,
+)
 from saeviz.testing import ScorerContract
 from saeviz_raters import RatersOptions
 from saeviz_raters.relation import relations
@@ -64,7 +73,7 @@ def score(data, **options):
     columns = [result for result in results if isinstance(result, ScoreColumn)]
     results += scorer.combine(columns)
     columns = [result for result in results if isinstance(result, ScoreColumn)]
-    facts = {result.name: result.value for result in results if not isinstance(result, ScoreColumn)}
+    facts = {result.name: result.value for result in results if isinstance(result, ScoreFact)}
     return {(column.name, column.target): column.values for column in columns}, facts["reliability"]
 
 
@@ -169,6 +178,18 @@ def test_published_spreads_come_from_columns_of_the_table_and_gaps_are_left_out(
     assert facts["liking"]["n_images"] == 3
     assert facts["liking"]["reliability"] == pytest.approx(1 - error / np.var([1, 4, 2], ddof=1))
     assert columns == {}, "without single ratings there is nothing to say of features"
+
+
+def test_published_spreads_become_numbers_of_images_as_the_options_promise():
+    data = make_input(np.eye(3), {}, {"liking": np.ones(3), "n": np.full(3, 7.0)}, {"spread": ["1", "oops", ".5"]})
+    options = RatersOptions(sd={"liking": "spread"}, n={"liking": "n"})
+    scorer = Raters(options, saeviz.Context())
+    found = [result for results in (scorer.score(data), scorer.score(data), scorer.combine([])) for result in results]
+    of_images = {result.name: result.values for result in found if isinstance(result, saeviz.ImageColumn)}
+    assert list(of_images) == options.columns_of_images(["liking", "n"]) == ["sd.liking", "raters.liking"]
+    np.testing.assert_array_equal(of_images["sd.liking"], [1, np.nan, 0.5])
+    np.testing.assert_array_equal(of_images["raters.liking"], [7, 7, 7])
+    assert RatersOptions(ratings=("n",), sd=options.sd, n=options.n).columns_of_images(["liking", "n"]) == []
 
 
 @pytest.mark.parametrize(

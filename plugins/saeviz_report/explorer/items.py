@@ -51,7 +51,7 @@ def items_of(run: saeviz.Run, thumbnails: Mapping[str, Thumbnail] | None, rating
 def spreads_of(run: saeviz.Run) -> Iterator[tuple[str, FloatArray, FloatArray]]:
     """Each rating whose raters are known, with their standard deviation on each image and how many they are.
 
-    From the individual ratings, or from the columns that the run file names for a scorer as `sd` and `n`.
+    From the individual ratings, or from the numbers of images that a scorer gives.
     """
     ids = [item.item_id for item in run.items]
     single = run.individual_ratings
@@ -59,22 +59,10 @@ def spreads_of(run: saeviz.Run) -> Iterator[tuple[str, FloatArray, FloatArray]]:
     for name, rows in given:
         of_image = rows.groupby("item_id")["value"].agg(["std", "count"]).reindex(ids)
         yield str(name), of_image["std"].to_numpy(float), of_image["count"].to_numpy(float)
-    columns = {**_texts_as_numbers(run), **{name: run.ratings_table[name].to_numpy() for name in run.ratings_table}}
-    done = set(given.groups)
-    for scorer in (run.manifest.get("config") or {}).get("scorers") or ():
-        deviations, raters = scorer.get("sd"), scorer.get("n")
-        if not (isinstance(deviations, Mapping) and isinstance(raters, Mapping)):
-            continue
-        for name in deviations.keys() & raters.keys() - done:
-            if deviations[name] in columns and raters[name] in columns:
-                done.add(name)
-                yield name, columns[deviations[name]], columns[raters[name]]
-
-
-def _texts_as_numbers(run: saeviz.Run) -> dict[str, FloatArray]:
-    import pandas as pd
-
-    return {name: pd.to_numeric(run.metadata[name], errors="coerce").to_numpy(float) for name in run.metadata}
+    table = run.images_table.reindex(ids)
+    for name in (name for name in run.ratings_table if name not in given.groups):
+        if f"sd.{name}" in table and f"raters.{name}" in table:
+            yield name, table[f"sd.{name}"].to_numpy(), table[f"raters.{name}"].to_numpy()
 
 
 def _nearest_of(run: saeviz.Run) -> npt.NDArray[np.uint32] | None:

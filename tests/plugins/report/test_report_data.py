@@ -110,20 +110,16 @@ class WithRaters(saeviz.Run):
 
 
 class WithColumns(saeviz.Run):
-    """The run whose file names columns of metadata with the spread of a rating."""
+    """The run with a scorer that gives the spread of a rating over raters."""
 
     @property
-    def metadata(self):
-        return super().metadata.assign(spread=["0.5", "", *["0.7"] * (len(self.items) - 2)], raters="12")
-
-    @property
-    def manifest(self):
-        found = dict(super().manifest)
-        own = {"use": "raters", "sd": {"noise": "spread"}, "n": {"noise": "raters"}}
-        return found | {"config": {**found["config"], "scorers": [own]}}
+    def images_table(self):
+        found = super().images_table[::-1]
+        spread = [*[0.7] * (len(found) - 2), np.nan, 0.5]
+        return found.assign(**{"sd.noise": spread, "raters.noise": 12.0, "sd.warmth": 1.0})
 
 
-def test_the_spread_over_raters_is_from_single_ratings_or_from_the_columns_that_the_run_file_names(run):
+def test_the_spread_over_raters_is_from_single_ratings_or_from_numbers_of_images(run):
     given = copy.copy(run)
     given.__class__ = WithRaters
     [(name, sd, n)] = spreads_of(given)
