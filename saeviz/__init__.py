@@ -21,7 +21,6 @@ from saeviz.contract.roles import (
     Executor,
     FamilyScorer,
     FeatureExtractor,
-    FeatureStore,
     HasActivations,
     HasDecoder,
     HasManyActivations,
@@ -37,7 +36,6 @@ from saeviz.contract.roles import (
     MeteredJudge,
     MeteredLabeler,
     ReportsNotes,
-    SaysDurability,
     Scorer,
     Selector,
     SingleImageExtractor,
@@ -56,6 +54,7 @@ from saeviz.contract.specs import (
     ScorerSpec,
     SelectorSpec,
 )
+from saeviz.contract.stores import FeatureStore, ManyWriters, SaysDurability
 from saeviz.pipeline.run import Plan
 from saeviz.results.assignment import assign
 from saeviz.results.notes import Notes
@@ -186,6 +185,7 @@ __all__ = [
     "Labeler",
     "LabelerSpec",
     "Layer",
+    "ManyWriters",
     "MergingScorer",
     "MergingScores",
     "MeteredJudge",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz.toolkit.shards import ShardStore
-from saeviz_json.names import BATCHES, FOLDERS
+from saeviz_json.names import FILES, FOLDERS
 from saeviz_json.rows import read_json, row_texts, to_matrix
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class BatchFiles(ShardStore):
     """Shards `layer_{L}/{cls|spatial|patch-mean}/batch_{n}.json`."""
 
-    suffix = ".json"
-    index_name = BATCHES
+    suffix = FILES.suffix
+    index_name = FILES.index
     folder_names = FOLDERS
 
     def save_shard(self, path: Path, batch: saeviz.FeatureBatch) -> None:

@@ -24,7 +24,7 @@ from saeviz.toolkit.files import (
     write_atomic,
 )
 from saeviz.toolkit.spaces import record_of, space_folder, space_folders, space_in_header, space_of, space_of_folder
-from saeviz_json.names import BATCHES, FOLDERS, ITEMS, file_name, folded
+from saeviz_json.names import FILES, FOLDERS, ITEMS, file_name, folded
 from saeviz_json.rows import read_json, row_texts, to_matrix
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ItemFiles:
                 what = "was changed or damaged since it was written" if file.exists() else "is missing"
                 self.context.logger.warning("%s %s: its item is extracted again", file, what)
             return folder
-        return None if (path / BATCHES).exists() else self._scan(path)
+        return None if FILES.indexes(path) else self._scan(path)
 
     def _scan(self, path: Path) -> _Folder | None:
         """A folder without an index; its files say what is in it."""
@@ -199,7 +199,7 @@ def feature_folders(root: Path) -> list[Path]:
     return [
         path
         for path in space_folders(root)
-        if any(_is_index_of(root, path, path / index) for index in (ITEMS, BATCHES))
+        if any(_is_index_of(root, path, index) for index in (path / ITEMS, *FILES.indexes(path).values()))
         or re.fullmatch(r"layer_[0-9]+/(cls|spatial|patch-mean)", path.relative_to(root).as_posix())
     ]
 

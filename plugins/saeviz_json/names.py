@@ -7,9 +7,11 @@ import unicodedata
 from collections.abc import Mapping
 from hashlib import sha256
 
+from saeviz.toolkit.shard_files import ShardFiles
+
 FOLDERS = {"patch-max": "spatial", "spatial": "patch-max"}
 """Kinds of tokens whose folder has another name, and what a kind with such a name is called in turn."""
-BATCHES = "batches.jsonl"
+FILES = ShardFiles("batches.jsonl", ".json")
 ITEMS = "items.jsonl"
 _MOST_BYTES = 180
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|%~\x00-\x1f\x7f]')

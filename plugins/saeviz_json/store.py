@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Self
 
 import saeviz
-from saeviz.toolkit.files import OneWriter
 from saeviz_json.batches import BatchFiles
 from saeviz_json.items import ItemFiles, feature_folders, remove_features
 
@@ -25,7 +25,17 @@ class JsonStore(saeviz.OneItemStore):
         self._items = ItemFiles(self.folder, options.n_features, context)
         self._batches = BatchFiles(self.folder, options.shard_rows, context)
         self._by_item = options.layout == "item"
-        self._writer = OneWriter(self.folder)
+        self._is_one_of_many = False
+
+    def writer(self, name: str) -> Self:
+        """The same store for the writer `name`; see `saeviz.ManyWriters`.
+
+        A folder with a file per item has one writer at a time, and raises `DataError` at the first `write`.
+        """
+        other = copy(self)
+        other._batches = self._batches.writer(name)
+        other._is_one_of_many = True
+        return other
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Store a batch; an existing item is replaced, at the same position in the order.
@@ -34,7 +44,13 @@ class JsonStore(saeviz.OneItemStore):
         """
         if len(batch):
             self._claim()
-            self._keeper(batch.space).write(batch)
+            keeper = self._keeper(batch.space)
+            if self._is_one_of_many and keeper is self._items:
+                raise saeviz.DataError(
+                    f"{self.folder}: a folder with a file per item has one writer at a time; with several, use another "
+                    'folder with layout = "batch"'
+                )
+            keeper.write(batch)
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
@@ -52,22 +68,22 @@ class JsonStore(saeviz.OneItemStore):
         """Remove the feature files and indexes of every space."""
         folders = feature_folders(self.folder)
         if folders:
-            self._claim()
-        for path in folders:
-            remove_features(self.folder, path)  # before any index: files without one would look like another program's
-        self._batches.clear()
+            with self._batches.claim_all() as names:
+                for path in folders:  # before any index: files without one would look like another program's
+                    remove_features(self.folder, path)
+                self._batches.clear_of(names)
+        else:
+            self._batches.clear()
         self._items.forget()
 
     def close(self) -> None:
         """Merge what this process has left in small files, and let others write."""
         self._batches.close()
-        self._writer.release()
 
     def _claim(self) -> None:
         """Be the one that writes; what others wrote before is read then, whatever its layout."""
-        if self._writer.claim():
+        if self._batches.claim():
             self._items.forget()
-            self._batches.claim()
 
     def _keeper(self, space: saeviz.FeatureSpace) -> ItemFiles | BatchFiles:
         if self._items.has_folder(space):

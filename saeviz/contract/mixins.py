@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from saeviz.contract.context import Context
-    from saeviz.contract.roles import FeatureStore
+    from saeviz.contract.stores import FeatureStore
     from saeviz.typing import Float32Array
 
 

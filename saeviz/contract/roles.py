@@ -227,48 +227,6 @@ class TextAligned(Protocol):
 
 
 @runtime_checkable
-class FeatureStore(Protocol):
-    """Stores sparse features. A batch is safe from a crash once `write` has returned."""
-
-    def write(self, batch: FeatureBatch) -> None:
-        """Store a batch; items that are already stored are replaced."""
-        ...
-
-    def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
-        """Stream the batches of a space in bounded memory.
-
-        With `item_ids`: exactly these, in this order; raises `DataError` naming a missing one.
-        """
-        ...
-
-    def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items stored for a space, in the order of writing."""
-        ...
-
-    def spaces(self) -> list[FeatureSpace]:
-        """The spaces with at least one item, sorted."""
-        ...
-
-    def clear(self) -> None:
-        """Remove everything."""
-        ...
-
-    def close(self) -> None:
-        """Release files and connections; safe to call twice."""
-        ...
-
-
-@runtime_checkable
-class SaysDurability(Protocol):
-    """Optional for a feature store: whether its features outlive the process. A store without it counts as durable."""
-
-    @property
-    def durable(self) -> bool:
-        """Whether stored features outlive the process."""
-        ...
-
-
-@runtime_checkable
 class EmbeddingProvider(Protocol):
     """Embeds images with a model that is independent of the one whose features are measured."""
 

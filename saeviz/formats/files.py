@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 LONGEST_LINE, MOST_LINES = 64 * 2**20, 2**24
 """Bytes and lines of a file that has an object a line, so that one from a stranger does not fill the memory."""
-_TEMPORARY = ".saeviz-"
+_TEMPORARY = ".saeviz-{}.tmp"
+_TEMPORARY_OF_ONE = ".saeviz~{}~{}.tmp"
+"""Of one of several writers to a folder: no other one takes it for something that is left over."""
 _TOGETHER = 256
 """Files that may be lost in a crash before any of them has its name."""
 _AT_ONCE = 16
@@ -52,13 +54,13 @@ def explained(error: OSError) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, writer: str = "") -> Iterator[Path]:
     """A temporary path to write to; it is moved to `path` when the block ends without an exception.
 
-    Missing folders are created. If the block raises, `path` is unchanged and the temporary file is removed. Raises
-    `RunDirError` if the file system reports an error.
+    `writer` names one of several writers to the folder. Missing folders are created. If the block raises, `path` is
+    unchanged and the temporary file is removed. Raises `RunDirError` if the file system reports an error.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(_temporary_name(writer))
     with explain_disk_errors(path):
         _make_folder(path.parent)
         try:
@@ -77,7 +79,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     If it is still empty then, `path` is removed and there is none. A crash leaves the old folder or the new one, and
     between the two renames that exchange them none. Raises `RunDirError` if the file system reports an error.
     """
-    temporary, old = (path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}.tmp") for _ in range(2))
+    temporary, old = (path.with_name(_temporary_name()) for _ in range(2))
     with explain_disk_errors(path):
         _make_folder(temporary)
     try:
@@ -125,7 +127,7 @@ def atomic_files(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
         waiting.clear()
 
     def write(name: str, data: bytes) -> None:
-        temporary = folder / f"{_TEMPORARY}{secrets.token_hex(6)}.tmp"
+        temporary = folder / _temporary_name()
         waiting[temporary] = folder / name
         with explain_disk_errors(folder / name):
             temporary.write_bytes(data)
@@ -189,10 +191,10 @@ def whole_lines(path: Path) -> Iterator[bytes]:
             raise OSError(errno.EFBIG, f"a line is longer than {LONGEST_LINE >> 20} MB")
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed `atomic_path` or `atomic_folder` left in `folder` (not below). Only for its writer."""
+def remove_temporaries(folder: Path, writer: str = "") -> None:
+    """Remove what a killed `atomic_path` or `atomic_folder` left in `folder` (not below). Only for this writer."""
     with explain_disk_errors(folder):
-        for leftover in folder.glob(f"{_TEMPORARY}*.tmp"):
+        for leftover in folder.glob(_temporary_name(writer, "*")):
             if leftover.is_dir() and not leftover.is_symlink():
                 rmtree(leftover)
             else:
@@ -200,10 +202,14 @@ def remove_temporaries(folder: Path) -> None:
 
 
 class OneWriter:
-    """A lock on a folder for writing, held by one process at a time; released at the latest when the process ends."""
+    """A lock on a folder for writing, held by one process at a time; released at the latest when the process ends.
 
-    def __init__(self, folder: Path) -> None:
+    With a name it is that of one of several writers, and not shared within the process.
+    """
+
+    def __init__(self, folder: Path, name: str = "") -> None:
         self._folder = folder
+        self._name = name
         self._lock: BaseFileLock | None = None
 
     def claim(self) -> bool:
@@ -217,16 +223,23 @@ class OneWriter:
             return False
         with explain_disk_errors(self._folder):
             _make_folder(self._folder)
-            # One lock for the whole process, shared by all threads and stores.
-            lock = FileLock(real_path(self._folder / _LOCK), timeout=0, thread_local=False, is_singleton=True)
+            # Without a name, one lock for the whole process, shared by all threads and stores.
+            path = real_path(self._folder / (f"{_LOCK}-{self._name}" if self._name else _LOCK))
+            lock = FileLock(path, timeout=0, thread_local=False, is_singleton=not self._name)
             try:
                 lock.acquire()
             except Timeout as error:
+                named = f" as {self._name!r}" if self._name else ""
                 raise RunDirError(
-                    f"another process writes to {self._folder}; wait until it has ended, or stop it"
+                    f"another process writes to {self._folder}{named}; wait until it has ended, or stop it"
                 ) from error
         self._lock = lock
         return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object has acquired the lock."""
+        return self._lock is not None
 
     def release(self) -> None:
         """Release the lock."""
@@ -261,6 +274,11 @@ def sync_all(paths: Iterable[Path]) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for _ in pool.map(_sync, paths):
             pass
+
+
+def _temporary_name(writer: str = "", middle: str = "") -> str:
+    middle = middle or secrets.token_hex(6)
+    return _TEMPORARY_OF_ONE.format(writer, middle) if writer else _TEMPORARY.format(middle)
 
 
 def _make_folder(folder: Path) -> None:

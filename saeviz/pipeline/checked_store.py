@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.contract import handover
-from saeviz.contract.roles import FeatureStore
+from saeviz.contract.stores import FeatureStore, ManyWriters
 from saeviz.pipeline.blame import blaming, guarded
+from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import expected
 
@@ -21,6 +22,15 @@ class CheckedStore:
         self._store = store
         self._log = log
         self._proven: set[FeatureSpace] = set()
+
+    def writer(self, name: str) -> CheckedStore:
+        """The same store for one of several writers, as `ManyWriters` has it.
+
+        Raises `ConfigError` if the store has one writer at a time.
+        """
+        if not isinstance(self._store, ManyWriters):
+            raise ConfigError(f"{self.who} has one writer at a time; with several, use a store such as npz or sql")
+        return CheckedStore(self._call("writer", name), self.who, self._log)
 
     def write(self, batch: FeatureBatch) -> None:
         """Store a batch. The first batch of a space is read back and compared."""

@@ -16,7 +16,6 @@ from saeviz.contract.roles import (
     EmbeddingProvider,
     Executor,
     FeatureExtractor,
-    FeatureStore,
     HasProvenance,
     ImageProvider,
     Labeler,
@@ -25,6 +24,7 @@ from saeviz.contract.roles import (
     missing_members,
 )
 from saeviz.contract.specs import ScorerSpec
+from saeviz.contract.stores import FeatureStore
 from saeviz.discovery.manager import Manager
 from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.plain import plain

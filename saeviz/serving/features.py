@@ -11,7 +11,7 @@ from saeviz.serving.limits import MOST_BYTES, MOST_ITEMS
 from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
-    from saeviz.contract.roles import FeatureStore
+    from saeviz.contract.stores import FeatureStore
 
 
 class ServedFeatures:

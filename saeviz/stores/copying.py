@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from saeviz.contract.roles import SaysDurability
+from saeviz.contract.stores import SaysDurability
 from saeviz.pipeline.progress import chunked
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:
-    from saeviz.contract.roles import FeatureStore
+    from saeviz.contract.stores import FeatureStore
 
 CHUNK = 1024
 """Items requested at a time; a store yields them in smaller batches if they are large."""

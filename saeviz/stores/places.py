@@ -14,7 +14,8 @@ from saeviz.config.resolve import resolve, resolve_component
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.context import Context
 from saeviz.contract.options import secret_fields
-from saeviz.contract.roles import FeatureStore, missing_members
+from saeviz.contract.roles import missing_members
+from saeviz.contract.stores import FeatureStore
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.rundir import RunDir

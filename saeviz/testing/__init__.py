@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from saeviz.testing.scorers import HoldsOutContract, ScorerContract
     from saeviz.testing.selectors import SelectorContract
     from saeviz.testing.stores import FeatureStoreContract
+    from saeviz.testing.writers import ManyWritersContract
 
 _HOMES = {
     "DividesIntoShardsContract": "images",
@@ -38,6 +39,7 @@ _HOMES = {
     "HoldsOutContract": "scorers",
     "ImageProviderContract": "images",
     "LabelerContract": "labelers",
+    "ManyWritersContract": "writers",
     "MergingScorerContract": "merging",
     "ScorerContract": "scorers",
     "SelectorContract": "selectors",
@@ -52,6 +54,7 @@ __all__ = [
     "HoldsOutContract",
     "ImageProviderContract",
     "LabelerContract",
+    "ManyWritersContract",
     "MergingScorerContract",
     "ScorerContract",
     "SelectorContract",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 import pytest
 
 from saeviz.contract.mixins import OneItemStore
-from saeviz.contract.roles import FeatureStore
+from saeviz.contract.stores import FeatureStore
 from saeviz.testing.data import HOSTILE_IDS, random_batch
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace

@@ -1,17 +1,26 @@
 """The index of a `saeviz.toolkit.shards.ShardStore`, which locates the items of one space in its shards.
 
-The first line of the file describes the space; each further line lists the items of one shard and has a checksum. If an
-item is listed twice, the later line counts.
+Each writer has a file of its own, `index.jsonl`, or `index-NAME.jsonl` for a writer with a name. The first line
+describes the space; each further line lists the items of one shard and has a checksum.
+
+The files are read as one: all lines in the order of their generation, within a generation by the writer's name, and
+within a file as they stand. If an item is listed twice, the later line counts. The generation of what a writer writes
+is higher than that of everything it found of others when it began, so it replaces that; writers at work at the same
+time write the same, so it does not matter which of them counts. Lines without a generation are of the first, 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import merge
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from saeviz.formats.damage import Stamp
 from saeviz.formats.files import append_line, read_lines
 from saeviz.formats.lines import DAMAGED, checked_line, parse_line, reason_of
+from saeviz.toolkit.shard_files import ShardFiles
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import record_of, space_of
@@ -24,6 +33,8 @@ _BYTES_PER_VALUE = 8
 class Shard:
     """One shard as recorded in the index."""
 
+    writer: str
+    number: int
     items: tuple[str, ...]
     n_active: int
     n_live: int
@@ -50,44 +61,39 @@ class Shard:
 
 @dataclass
 class ShardIndex:
-    """Where the items of one space are stored: `places[item_id]` is (shard number, row)."""
+    """Where the items of one space are stored, as the writer `writer` sees it who may add to it.
 
-    path: Path
+    `places[item_id]` is (key of the shard, row); a later shard has a higher key.
+    """
+
+    folder: Path
+    files: ShardFiles
+    writer: str
     space: FeatureSpace
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     shards: dict[int, Shard] = field(default_factory=dict)
-    last_number: int = 0
     is_clean: bool = False
     has_unsettled: bool = False
+    _of_others: set[str] = field(default_factory=set)
+    """Items that no writer without a name has written."""
+    _generation: int = 0
+    _last_key: int = 0
+    _last_number: int = 0
+    _has_file: bool = False
 
     @classmethod
-    def create(cls, path: Path, space: FeatureSpace) -> ShardIndex:
-        """Create an empty index, in memory and on disk."""
-        append_line(path, checked_line(record_of(space)))
-        return cls(path, space)
-
-    @classmethod
-    def load(cls, path: Path) -> ShardIndex | None:
-        """Read the index from a file, None if it does not exist. Raises `RunDirError` if it is damaged."""
-        lines = read_lines(path)
-        if not lines:
+    def load(cls, folder: Path, files: ShardFiles, writer: str) -> ShardIndex | None:
+        """Read the files of all writers, None if there are none. Raises `RunDirError` if one is damaged."""
+        found = {one: (path, lines) for one, path in files.indexes(folder).items() if (lines := read_lines(path))}
+        if not found:
             return None
-        try:
-            header = parse_line(lines[0])
-            index = cls(path, space_of(header))
-            for line in lines[1:]:
-                entry = parse_line(line)
-                stamp = Stamp(*entry["file"]) if "file" in entry else None
-                index._add(entry["batch"], tuple(entry["items"]), entry["n_active"], stamp)
-        except DAMAGED as error:
-            raise RunDirError(f"{path} is damaged ({reason_of(error)}); remove {path.parent} and run again") from error
-        index.pop_emptied()
+        index = cls(folder, files, writer, _space_of_all(found), _has_file=writer in found)
+        entries = [_entries(one, path, lines) for one, (path, lines) in found.items()]
+        for entry in merge(*entries, key=lambda entry: (entry.generation, entry.writer)):
+            index._add(entry)
+            index._generation = max(index._generation, entry.generation + (entry.writer != writer))
+        index._pop_emptied()
         return index
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the index and its shards."""
-        return self.path.parent
 
     @property
     def bytes_per_item(self) -> int:
@@ -96,42 +102,116 @@ class ShardIndex:
         n_items = sum(len(shard.items) for shard in shards)
         return _BYTES_PER_VALUE * sum(shard.n_active for shard in shards) // max(n_items, 1)
 
+    def item_ids(self) -> list[str]:
+        """Those of the writer without a name in the order of writing, then all others, sorted."""
+        if not self._of_others:
+            return list(self.places)
+        return [item_id for item_id in self.places if item_id not in self._of_others] + sorted(self._of_others)
+
+    def create(self) -> None:
+        """Make sure that this writer's file exists."""
+        if not self._has_file:
+            append_line(self._file, checked_line(record_of(self.space)))
+            self._has_file = True
+
     def next_number(self) -> int:
         """Reserve a number for a shard. It is never reused: a line that failed to be written may still be on disk."""
-        self.last_number += 1
-        return self.last_number
+        self._last_number += 1
+        return self._last_number
 
-    def append(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp) -> None:
-        """Add a shard that is already on disk; its items count once the line is written."""
-        line = {"batch": number, "n_active": n_active, "file": stamp, "items": items}
-        append_line(self.path, checked_line(line))
-        self._add(number, items, n_active, stamp)
+    def append(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp) -> list[Shard]:
+        """Add a shard that is already on disk; its items count once the line is written.
 
-    def live_items(self, number: int) -> list[str]:
+        Returns the shards of this writer that hold nothing any more.
+        """
+        line: dict[str, Any] = {"batch": number, "n_active": n_active, "file": stamp, "items": items}
+        if self._generation:
+            line["generation"] = self._generation
+        append_line(self._file, checked_line(line))
+        self._add(_Entry(self._generation, self.writer, number, items, n_active, stamp))
+        return [shard for shard in self._pop_emptied() if shard.writer == self.writer]
+
+    def path(self, shard: Shard) -> Path:
+        """Where a shard is."""
+        return self.files.shard(self.folder, shard.writer, shard.number)
+
+    def live_items(self, key: int) -> list[str]:
         """The items of a shard that are not in a later shard."""
-        items = self.shards[number].items
-        return [item_id for row, item_id in enumerate(items) if self.places[item_id] == (number, row)]
+        items = self.shards[key].items
+        return [item_id for row, item_id in enumerate(items) if self.places[item_id] == (key, row)]
 
-    def pop_emptied(self) -> list[int]:
-        """Remove the shards without live items from the index, and return their numbers."""
-        emptied = [number for number, shard in self.shards.items() if not shard.n_live]
-        for number in emptied:
-            del self.shards[number]
-        return emptied
-
-    def drop(self, number: int) -> int:
+    def drop(self, key: int) -> int:
         """Remove a shard and its live items from the index, and return how many items were lost."""
-        lost = self.live_items(number)
+        lost = self.live_items(key)
         for item_id in lost:
             del self.places[item_id]
-        del self.shards[number]
+        self._of_others.difference_update(lost)
+        del self.shards[key]
         return len(lost)
 
-    def _add(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp | None) -> None:
-        for row, item_id in enumerate(items):
+    @property
+    def _file(self) -> Path:
+        return self.files.index_of(self.folder, self.writer)
+
+    def _add(self, entry: _Entry) -> None:
+        self._last_key = key = self._last_key + 1
+        if entry.writer:
+            self._of_others.update(item_id for item_id in entry.items if item_id not in self.places)
+        for row, item_id in enumerate(entry.items):
             before = self.places.get(item_id)
             if before is not None:
                 self.shards[before[0]].n_live -= 1
-            self.places[item_id] = (number, row)
-        self.shards[number] = Shard(items, n_active, len(items), stamp)
-        self.last_number = max(self.last_number, number)
+                if not entry.writer and item_id in self._of_others:
+                    del self.places[item_id]
+            self.places[item_id] = (key, row)
+        if not entry.writer:
+            self._of_others.difference_update(entry.items)
+        n_items = len(entry.items)
+        self.shards[key] = Shard(entry.writer, entry.number, entry.items, entry.n_active, n_items, entry.stamp)
+        if entry.writer == self.writer:
+            self._last_number = max(self._last_number, entry.number)
+
+    def _pop_emptied(self) -> list[Shard]:
+        return [self.shards.pop(key) for key in [key for key, shard in self.shards.items() if not shard.n_live]]
+
+
+class _Entry(NamedTuple):
+    """A line of an index."""
+
+    generation: int
+    writer: str
+    number: int
+    items: tuple[str, ...]
+    n_active: int
+    stamp: Stamp | None
+
+
+def _space_of_all(files: Mapping[str, tuple[Path, list[str]]]) -> FeatureSpace:
+    spaces: dict[FeatureSpace, Path] = {}
+    for path, lines in files.values():
+        try:
+            spaces.setdefault(space_of(parse_line(lines[0])), path)
+        except DAMAGED as error:
+            raise _damaged(path, error) from error
+    if len(spaces) > 1:
+        found = " but ".join(f"{path} has {space.n_features} features" for space, path in spaces.items())
+        raise RunDirError(f"{found} of this layer, from another SAE; remove one of them with its shards and run again")
+    return next(iter(spaces))
+
+
+def _entries(writer: str, path: Path, lines: list[str]) -> Iterator[_Entry]:
+    for line in lines[1:]:
+        try:
+            found = parse_line(line)
+            stamp = Stamp(*found["file"]) if "file" in found else None
+            number, n_active, generation = found["batch"], found["n_active"], found.get("generation", 0)
+            if not all(isinstance(value, int) for value in (number, n_active, generation)):
+                raise ValueError("a line has other numbers than whole ones")
+            entry = _Entry(generation, writer, number, tuple(found["items"]), n_active, stamp)
+        except DAMAGED as error:
+            raise _damaged(path, error) from error
+        yield entry
+
+
+def _damaged(path: Path, error: Exception) -> RunDirError:
+    return RunDirError(f"{path} is damaged ({reason_of(error)}); remove {path.parent} and run again")

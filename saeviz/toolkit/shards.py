@@ -2,11 +2,16 @@
 
     layer_11/cls/index.jsonl          which items are in which shard, in the order they were written
     layer_11/cls/batch_000001.npz     the features of some items
+    layer_11/cls/index-w1.jsonl       the same of the writer with the name w1 (`ShardStore.writer`)
+    layer_11/cls/batch-w1_000001.npz
 
 A shard is completely on disk before its line is added, so a crash leaves at most an unlisted shard, which the next
 writer removes. If an item is written again, the later line counts. A shard whose items have all been rewritten is
-removed, and small shards are merged by rewriting their items as one. Only one process can write at a time, from its
-first `write` to `close`.
+removed, and small shards are merged by rewriting their items as one.
+
+A writer holds a lock from its first `write` to `close`, and each touches its own files only. So one process writes at a
+time, or several under different names. All index files are read as one (`saeviz.toolkit.shard_index`). What a killed
+writer left in small shards is merged by the next one of its name, or without a name, when it closes.
 
 Each line has a checksum, and the size, modification time and digest of its shard. A shard whose content has changed
 counts as lost; content is compared only if size or time differ.
@@ -17,10 +22,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from copy import copy
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from saeviz.contract.context import Context
 from saeviz.contract.mixins import OneItemStore
@@ -32,7 +39,9 @@ from saeviz.formats.files import (
     remove_temporaries,
     sync_folder,
 )
-from saeviz.toolkit.shard_index import ShardIndex
+from saeviz.toolkit.shard_files import WRITER, ShardFiles
+from saeviz.toolkit.shard_index import Shard, ShardIndex
+from saeviz.toolkit.shard_rows import cut, refuse_ids_that_are_not_text, slices, take
 from saeviz.toolkit.spaces import space_folder, space_folders, space_in_header
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -64,7 +73,9 @@ class ShardStore(OneItemStore, ABC):
         self.folder = folder
         self.shard_rows = shard_rows
         self.context = context
-        self._writer = OneWriter(folder)
+        self._files = ShardFiles(self.index_name, self.suffix)
+        self._name = ""
+        self._lock = OneWriter(folder)
 
     @abstractmethod
     def save_shard(self, path: Path, batch: FeatureBatch) -> None:
@@ -81,17 +92,23 @@ class ShardStore(OneItemStore, ABC):
         Any built-in exception means that the file is not a valid shard.
         """
 
+    def writer(self, name: str) -> Self:
+        """The same store for the writer `name`, which may write while others do; see `saeviz.ManyWriters`."""
+        if not WRITER.fullmatch(name):
+            raise DataError(f"{name!r} is not a writer's name: use at most 64 lower-case letters, digits and hyphens")
+        return self._as(name)
+
     def write(self, batch: FeatureBatch) -> None:
         """Store a batch; an item that is already stored is replaced and keeps its position.
 
         Raises `DataError` if this layer and these tokens are stored with another number of features.
         """
-        _refuse_ids_that_are_not_text(batch.item_ids)
+        refuse_ids_that_are_not_text(batch.item_ids)
         if not len(batch):
             return
         self.claim()
         index = self._index_to_write(batch.space)
-        for part in _cut(batch, self.shard_rows):
+        for part in cut(batch, self.shard_rows, SHARD_VALUES):
             self._commit(index, part, settled=self._is_full(len(part), part.matrix.nnz))
             self._merge_small(index)
 
@@ -105,80 +122,107 @@ class ShardStore(OneItemStore, ABC):
             if item_ids:
                 raise DataError(f"{space}: the store has no item {item_ids[0]!r}")
             return
-        wanted = list(index.places) if item_ids is None else list(item_ids)
-        missing = next((item_id for item_id in wanted if item_id not in index.places), None)
-        if missing is not None:
-            raise DataError(f"{space}: the store has no item {missing!r}")
+        wanted = index.item_ids() if item_ids is None else list(item_ids)
+        _refuse_missing(index, wanted)
         window = max(1, WINDOW_BYTES // max(index.bytes_per_item, 1))
         for start in range(0, len(wanted), window):
             ids = iter(wanted[start : start + window])
-            for matrix in self._gather(index, wanted[start : start + window]):
-                for rows in _slices(matrix, self.shard_rows):
+            for matrix in self._gather_again(index, wanted[start : start + window]):
+                for rows in slices(matrix, self.shard_rows):
                     yield FeatureBatch(space, tuple(islice(ids, rows.shape[0])), rows)
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items stored for a space, in the order of writing."""
+        """The items stored for a space, in the order of writing; those of writers with a name come last, sorted."""
         index = self._index(space)
-        return list(index.places) if index else []
+        return index.item_ids() if index else []
 
     def spaces(self) -> list[FeatureSpace]:
         """The spaces with at least one item, sorted."""
         return sorted(index.space for index in self._indexes.values() if index.places)
 
     def clear(self) -> None:
-        """Remove all features. Other files in the folder are left alone."""
-        if not self._space_folders():
-            self._indexes = {}
-            return
-        self.claim()
+        """Remove all features, of all writers. Other files in the folder are left alone.
+
+        Raises `RunDirError` if another process is writing.
+        """
+        if self._space_folders():
+            with self.claim_all() as names:
+                self.clear_of(names)
+        self._indexes = {}
+
+    def clear_of(self, names: Sequence[str]) -> None:
+        """Remove the features of these writers, within `claim_all`."""
         for folder in self._space_folders():
-            with explain_disk_errors(folder, "emptied"):
-                (folder / self.index_name).unlink(missing_ok=True)
-                sync_folder(folder)
-            self._remove(folder.glob(f"batch_*{self.suffix}"))
-            remove_temporaries(folder)
-            _remove_if_empty(folder)
-            _remove_if_empty(folder.parent)
-            if folder.parent.parent != self.folder:
-                _remove_if_empty(folder.parent.parent)
+            self._clear(folder, names)
         self._indexes = {}
 
     def close(self) -> None:
         """Merge the small shards that this process has written, and let other processes write."""
-        for index in self.__dict__.get("_indexes", {}).values():
-            if index.has_unsettled:
-                try:
-                    self._merge_small(index, however_few=True)
-                except (RunDirError, DataError) as error:
-                    self.context.logger.warning("small shards were not merged: %s", error)
-        self._writer.release()
+        indexes: Iterable[ShardIndex] = self.__dict__.get("_indexes", {}).values()
+        self._settle(index for index in indexes if index.has_unsettled)
+        if self._lock.is_held and not self._name:
+            for name in sorted({name for index in indexes for name in self._unsettled(index)}):
+                self._settle_for(name)
+        self._lock.release()
 
-    def claim(self) -> None:
-        """Become the only writing process, until `close`, and re-read the index.
+    def claim(self) -> bool:
+        """Become the only writing process, or the only one of this name, until `close`, and re-read the index.
 
-        Raises `RunDirError` if another process is writing.
+        Returns whether it was not before. Raises `RunDirError` if another process is writing.
         """
-        if self._writer.claim():
+        is_new = self._lock.claim()
+        if is_new:
             self.__dict__.pop("_indexes", None)
+        return is_new
+
+    @contextmanager
+    def claim_all(self) -> Iterator[list[str]]:
+        """`claim`, and keep writers of all other names that have written from writing until the block ends.
+
+        Gives all names. Raises `RunDirError` if one of them is writing.
+        """
+        self.claim()
+        with ExitStack() as locks:
+            names = sorted(
+                {self._name, *(name for folder in self._space_folders() for name in self._files.writers(folder))}
+            )
+            for other in (self._as(name) for name in names if name != self._name):
+                locks.callback(other._lock.release)
+                other.claim()
+            yield names
+
+    def _as(self, name: str) -> Self:
+        other = copy(self)
+        other._name, other._lock = name, OneWriter(self.folder, name)
+        other.__dict__.pop("_indexes", None)
+        return other
 
     @cached_property
     def _indexes(self) -> dict[Path, ShardIndex]:
-        found = (ShardIndex.load(folder / self.index_name) for folder in self._space_folders())
-        indexes = {index.folder: index for index in found if index is not None}
-        for index in indexes.values():
-            self._drop_lost_shards(index)
-        return indexes
+        found = (self._load_index(folder) for folder in self._space_folders())
+        return {index.folder: index for index in found if index is not None}
+
+    def _load_index(self, folder: Path) -> ShardIndex | None:
+        """The index of a folder as it is now, without the shards that are lost."""
+        while True:
+            seen = self._files.sizes(folder)
+            index = ShardIndex.load(folder, self._files, self._name)
+            if index is None:
+                return None
+            lost = [key for key, shard in index.shards.items() if not shard.is_whole(index.path(shard))]
+            if not lost or self._files.sizes(folder) == seen:  # else somebody may have merged them meanwhile
+                self._drop(index, lost)
+                return index
 
     def _space_folders(self) -> list[Path]:
         """The folders of this store; one further down may be that of another store, as its index says."""
         return [path for path in space_folders(self.folder) if self._is_own(path)]
 
     def _is_own(self, folder: Path) -> bool:
-        index = folder / self.index_name
         if folder.parent.parent == self.folder:
-            return index.is_file() or any(folder.glob(f"batch_*{self.suffix}"))
-        space = space_in_header(index)
-        return space is not None and self._folder(space) == folder
+            return bool(self._files.writers(folder))
+        spaces = (space_in_header(path) for path in self._files.indexes(folder).values())
+        return any(space is not None and self._folder(space) == folder for space in spaces)
 
     def _folder(self, space: FeatureSpace) -> Path:
         return space_folder(self.folder, space, self.folder_names)
@@ -189,43 +233,94 @@ class ShardStore(OneItemStore, ABC):
 
     def _index_to_write(self, space: FeatureSpace) -> ShardIndex:
         folder = self._folder(space)
-        index = self._indexes.get(folder)
+        index = self._indexes.get(folder) or self._load_index(folder)  # another writer may have made it since
         if index is not None and index.space != space:
             raise DataError(
                 f"{space}: {folder} has {index.space.n_features} features for this layer, not {space.n_features}; "
                 "remove it, or use another folder for another SAE"
             )
-        if index is None:
-            index = self._indexes[folder] = ShardIndex.create(folder / self.index_name, space)
-        if not index.is_clean:
-            remove_temporaries(folder)
-            shards = folder.glob(f"batch_*{self.suffix}")
-            counted = {self._path(index, number) for number in index.shards}
-            self._remove(path for path in shards if path not in counted)
-            index.is_clean = True
+        index = index or ShardIndex(folder, self._files, self._name, space)
+        index.create()
+        self._indexes[folder] = index
+        self._clean(index)
         return index
+
+    def _clean(self, index: ShardIndex) -> None:
+        """Remove what this writer has left without counting it."""
+        if not index.is_clean:
+            remove_temporaries(index.folder, self._name)
+            counted = {index.path(shard) for shard in index.shards.values()}
+            self._remove(path for path in self._files.shards(index.folder, self._name) if path not in counted)
+            index.is_clean = True
 
     def _commit(self, index: ShardIndex, batch: FeatureBatch, *, settled: bool) -> None:
         number = index.next_number()
-        path = self._path(index, number)
-        with atomic_path(path) as temporary:
+        path = self._files.shard(index.folder, self._name, number)
+        with atomic_path(path, self._name) as temporary:
             (self.save_settled if settled else self.save_shard)(temporary, batch)
-        index.append(number, batch.item_ids, int(batch.matrix.nnz), Stamp.of(path))
+        emptied = index.append(number, batch.item_ids, int(batch.matrix.nnz), Stamp.of(path))
         index.has_unsettled |= not settled
-        self._remove(self._path(index, emptied) for emptied in index.pop_emptied())
+        self._remove(index.path(shard) for shard in emptied)
 
     def _merge_small(self, index: ShardIndex, *, however_few: bool = False) -> None:
-        small = {n: shard for n, shard in index.shards.items() if not self._is_full(shard.n_live, shard.n_values)}
+        small = self._small(index, self._name)
         n_items = sum(shard.n_live for shard in small.values())
         n_values = sum(shard.n_values for shard in small.values())
         if small and (however_few or self._is_full(n_items, n_values)):
-            ids = [item_id for number in small for item_id in index.live_items(number)]
+            ids = [item_id for key in small for item_id in index.live_items(key)]
             merged = FeatureBatch(index.space, tuple(ids), index.space.stack(self._gather(index, ids)))
             self._commit(index, merged, settled=True)
             index.has_unsettled = False
 
+    def _small(self, index: ShardIndex, name: str) -> dict[int, Shard]:
+        """The shards of a writer that could be merged, by key."""
+        return {
+            key: shard
+            for key, shard in index.shards.items()
+            if shard.writer == name and not self._is_full(shard.n_live, shard.n_values)
+        }
+
+    def _settle(self, indexes: Iterable[ShardIndex]) -> None:
+        for index in indexes:
+            try:
+                self._clean(index)
+                self._merge_small(index, however_few=True)
+            except (RunDirError, DataError) as error:
+                self.context.logger.warning("small shards were not merged: %s", error)
+
+    def _unsettled(self, index: ShardIndex) -> list[str]:
+        """The other writers that have left small shards, or shards that hold nothing."""
+        counted = {index.path(shard) for shard in index.shards.values()}
+        names = self._files.writers(index.folder) - {self._name}
+        return [
+            name
+            for name in names
+            if len(self._small(index, name)) > 1 or not counted.issuperset(self._files.shards(index.folder, name))
+        ]
+
+    def _settle_for(self, name: str) -> None:
+        """Unless it is at work."""
+        other = self._as(name)
+        with suppress(RunDirError):
+            other.claim()
+            other._settle(other._indexes.values())
+        other._lock.release()
+
     def _is_full(self, n_items: int, n_values: int) -> bool:
         return n_items >= self.shard_rows or n_values >= SHARD_VALUES
+
+    def _gather_again(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
+        """`_gather`; if another writer has merged shards since they were located, the items are located again."""
+        try:
+            return self._gather(index, item_ids)
+        except _GoneError as gone:
+            fresh = self._load_index(index.folder)
+            if fresh is None or fresh.space != index.space:
+                raise DataError(f"{index.space}: the store was cleared while it was read") from gone
+            fresh.has_unsettled = index.has_unsettled
+            self._indexes[index.folder] = fresh
+            _refuse_missing(fresh, item_ids)
+            return self._gather(fresh, item_ids)
 
     def _gather(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
         """Matrices whose rows, concatenated, are the items in this order."""
@@ -234,32 +329,43 @@ class ShardStore(OneItemStore, ABC):
         places = [index.places[item_id] for item_id in item_ids]
         order = sorted(range(len(places)), key=places.__getitem__)
         shards = groupby((places[position] for position in order), key=lambda place: place[0])
-        wanted = [(number, [row for _, row in found]) for number, found in shards]
+        wanted = [(key, [row for _, row in found]) for key, found in shards]
         with ThreadPoolExecutor(READERS) as pool:
-            parts = list(pool.map(lambda part: _take(self._load(index, part[0]), part[1]), wanted))
+            parts = list(pool.map(lambda part: take(self._load(index, part[0]), part[1]), wanted))
         return parts if order == list(range(len(order))) else [index.space.stack(parts)[np.argsort(order)]]
 
-    def _load(self, index: ShardIndex, number: int) -> CSR:
-        path, shard = self._path(index, number), index.shards[number]
-        items = shard.items
+    def _load(self, index: ShardIndex, key: int) -> CSR:
+        shard = index.shards[key]
+        path, items = index.path(shard), shard.items
         try:
             shard.check(path)
             matrix = self.load_shard(path, index.space, items)
             matrix.check_format(full_check=True)
         except UNREADABLE as error:
-            raise DataError(f"{path} cannot be read: {error}; remove it and run again to extract its items") from error
+            kind = _GoneError if isinstance(error, FileNotFoundError) else DataError
+            raise kind(f"{path} cannot be read: {error}; remove it and run again to extract its items") from error
         if matrix.shape != (len(items), index.space.n_features):
             raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to extract its items")
         return matrix
 
-    def _path(self, index: ShardIndex, number: int) -> Path:
-        return index.folder / f"batch_{number:06d}{self.suffix}"
+    def _clear(self, folder: Path, names: Sequence[str]) -> None:
+        with explain_disk_errors(folder, "emptied"):
+            for name, path in self._files.indexes(folder).items():
+                if name in names:
+                    path.unlink(missing_ok=True)
+            sync_folder(folder)
+        for name in names:
+            self._remove(self._files.shards(folder, name))
+            remove_temporaries(folder, name)
+        _remove_if_empty(folder)
+        _remove_if_empty(folder.parent)
+        if folder.parent.parent != self.folder:
+            _remove_if_empty(folder.parent.parent)
 
-    def _drop_lost_shards(self, index: ShardIndex) -> None:
-        lost = [number for number, shard in index.shards.items() if not shard.is_whole(self._path(index, number))]
-        for number in lost:
-            items = index.drop(number)
-            path = self._path(index, number)
+    def _drop(self, index: ShardIndex, lost: Iterable[int]) -> None:
+        for key in lost:
+            path = index.path(index.shards[key])
+            items = index.drop(key)
             what = "was changed or damaged since it was written" if path.exists() else "is missing"
             self.context.logger.warning("%s %s; its %d items will be extracted again", path, what, items)
 
@@ -269,35 +375,14 @@ class ShardStore(OneItemStore, ABC):
                 path.unlink(missing_ok=True)
 
 
-def _cut(batch: FeatureBatch, shard_rows: int) -> Iterator[FeatureBatch]:
-    """Split the batch into parts of at most `shard_rows` rows and about `SHARD_VALUES` non-zeros."""
-    import numpy as np
-
-    starts = batch.matrix.indptr
-    start = 0
-    while start < len(batch):
-        stop = min(int(np.searchsorted(starts, starts[start] + SHARD_VALUES)), start + shard_rows, len(batch))
-        whole = start == 0 and stop == len(batch)
-        yield batch if whole else FeatureBatch(batch.space, batch.item_ids[start:stop], batch.matrix[start:stop])
-        start = stop
+class _GoneError(DataError):
+    """A shard is no longer there."""
 
 
-def _take(matrix: CSR, rows: list[int]) -> CSR:
-    return matrix if rows == list(range(matrix.shape[0])) else matrix[rows]
-
-
-def _slices(matrix: CSR, n_rows: int) -> Iterator[CSR]:
-    if matrix.shape[0] <= n_rows:
-        return iter([matrix])
-    return (matrix[start : start + n_rows] for start in range(0, matrix.shape[0], n_rows))
-
-
-def _refuse_ids_that_are_not_text(item_ids: Sequence[str]) -> None:
-    for item_id in item_ids:
-        try:
-            item_id.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"item id {item_id!r} is not valid unicode text (a lone surrogate)") from error
+def _refuse_missing(index: ShardIndex, item_ids: Iterable[str]) -> None:
+    missing = next((item_id for item_id in item_ids if item_id not in index.places), None)
+    if missing is not None:
+        raise DataError(f"{index.space}: the store has no item {missing!r}")
 
 
 def _remove_if_empty(folder: Path) -> None:
