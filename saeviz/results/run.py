@@ -19,6 +19,7 @@ from saeviz.results.frames import halves, individual_frame, metadata_frame, rati
 from saeviz.results.heatmaps import heatmaps_by
 from saeviz.results.lookup import Clusters, TopItems, rows_of
 from saeviz.results.names import Names
+from saeviz.results.predicting import RatingModels
 from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
@@ -144,6 +145,11 @@ class Run(Names):
         Empty if it has none, or if no scorer computed clusters, as `redundancy` does.
         """
         return self._clusters.companions(self._feature(feature))
+
+    @property
+    def rating_models(self) -> RatingModels:
+        """What each rating is predicted by: intercepts, and the weights of features; without any if none are kept."""
+        return RatingModels(self._rundir, self.facts)
 
     @cached_property
     def selected(self) -> list[Selected]:

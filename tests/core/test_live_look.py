@@ -11,7 +11,6 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import saeviz
-from saeviz.formats.rundir import RunDir
 from saeviz.serving.guard import Guard
 from saeviz.serving.live import look
 from saeviz.serving.live.predicted import Predictions
@@ -162,7 +161,7 @@ def predicting(finished_once, tmp_path_factory):
 
 def test_ratings_are_intercept_and_weights_times_activations(predicting):
     rows = {space: predicting.features(space).matrix[[7]] for space in predicting.spaces}
-    found = Predictions(predicting, RunDir.open(predicting.dir)).of(rows)
+    found = Predictions(predicting).of(rows)
     assert [one["rating"] for one in found] == ["warmth", "noise"]
     for one in found:
         table = predicting.correlations[predicting.correlations["rating"] == one["rating"]]
@@ -181,7 +180,7 @@ def test_ratings_are_intercept_and_weights_times_activations(predicting):
 
 def test_a_prediction_says_how_good_it_is(predicting):
     rows = {space: predicting.features(space).matrix[[7]] for space in predicting.spaces}
-    for one in Predictions(predicting, RunDir.open(predicting.dir)).of(rows):
+    for one in Predictions(predicting).of(rows):
         entries = predicting.facts["prediction"][one["rating"]]
         (r2,) = [entry["r2"] for entry in entries if (entry["method"], entry["space"]) == ("ridge", "all")]
         assert one["r2"] == r2
@@ -196,9 +195,9 @@ def test_of_a_binary_rating_the_chance_is_predicted_and_what_features_add_is_in_
     entries = [{**entry, "auc": 0.8, "auc_sd": 0.1} for entry in predicting.facts["prediction"][name]]
     facts = {**predicting.facts, "prediction": {**predicting.facts["prediction"], name: entries}}
     rows = {space: predicting.features(space).matrix[[7]] for space in predicting.spaces}
-    before = Predictions(predicting, RunDir.open(predicting.dir)).of(rows)
+    before = Predictions(predicting).of(rows)
     monkeypatch.setattr(saeviz.Run, "facts", facts)
-    after = Predictions(predicting, RunDir.open(predicting.dir)).of(rows)
+    after = Predictions(predicting).of(rows)
     assert [one["binary"] for one in after] == [True, False]
     assert after[0]["value"] == pytest.approx(1 / (1 + np.exp(-before[0]["value"])))
     assert after[0]["adding"] == before[0]["adding"]

@@ -157,7 +157,8 @@ class HtmlReport:
             "has_notes": bool(notes),
             "features_a_file": FEATURES_A_FILE if has_activations else None,
             "images_a_file": IMAGES_A_FILE if has_activations else None,
-            "intercepts": _intercepts(run),
+            "intercepts": list(run.rating_models.intercepts.items()),
+            "weights": run.rating_models.column,
             "live": is_live,
         }
         data.write("run", head)
@@ -184,12 +185,6 @@ def _write_activations(run: saeviz.Run, rows: Rows, data: ContentFolder | Single
         near[row]["directions"] = alike
     data.write("neighbours", near)
     return True
-
-
-def _intercepts(run: saeviz.Run) -> list[tuple[str, float]]:
-    """What is predicted of each rating where no feature fires; the columns `ridge_weight` say what each adds."""
-    found = run.facts.get("prediction_intercepts")
-    return list(found.items()) if isinstance(found, Mapping) else []
 
 
 def _shown(run: saeviz.Run, n_top: int) -> list[saeviz.ImageItem]:

@@ -119,7 +119,7 @@ def maps_of(live: Live, item: ImageItem, features: list[Feature]) -> tuple[dict[
 
 def routes(live: Live) -> list[Endpoint]:
     """`POST /api/look` with an image file."""
-    room, predictions = Room(), Predictions(live.run, live.rundir)
+    room, predictions = Room(), Predictions(live.run)
 
     def by_model(data: bytes) -> tuple[tuple[int, int], Any, list[dict[str, Any]], Any]:
         picture = picture_in(data)

@@ -16,6 +16,8 @@ from scipy.sparse import csr_array
 import saeviz
 from saeviz.formats.judgements import JudgedImage, Judgement, table_of
 from saeviz.formats.label_scores import ratings_table
+from saeviz.formats.rundir import RunDir
+from saeviz.results.predicting import RatingModels
 from tests.report_data import Report, unpack
 
 DASH = "\N{EN DASH}"
@@ -45,6 +47,10 @@ class FakeRun:
     of_images: dict[str, Any] = field(default_factory=dict)
     notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
     tier_cutoffs: list[saeviz.TierCutoff] = field(default_factory=list)
+
+    @property
+    def rating_models(self) -> RatingModels:
+        return RatingModels(RunDir(self.dir), self.facts)
 
     @property
     def individual_ratings(self) -> pd.DataFrame:

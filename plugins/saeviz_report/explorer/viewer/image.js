@@ -6,13 +6,15 @@
   const MOST = 200; // features listed
   const ADDED = 12; // features whose part in a prediction is shown, each way
 
+  const weightsOf = (features, rating) => `${features.run.weights ?? "ridge_weight"}[${rating}]`; // earlier data have no name
+
   saeviz.imageView = async (features) => {
     const items = await need("items");
     const id = state.get("image");
     const item = items.ids.indexOf(id);
     if (item < 0) return [el("p", { class: "note" }, "The run has no image ", said(id, 200), ".")];
     const found = await saeviz.featuresOf(features, item);
-    const weights = features.run.ratings.map((rating) => `ridge_weight[${rating.name}]`).filter(features.isNumber);
+    const weights = features.run.ratings.map((rating) => weightsOf(features, rating.name)).filter(features.isNumber);
     const columns = await features.columns(["label", "tier", ...weights]);
     const large = saeviz.picture(items, item, "", "alone");
     const near = await nearest(items, item);
@@ -95,10 +97,10 @@
   function added(features, items, item, columns, { items: rows, values }) {
     const intercepts = new Map(features.run.intercepts ?? []);
     const known = new Set(items.numbers.map(([name]) => name));
-    const names = features.run.ratings.map((rating) => rating.name).filter((name) => columns.has(`ridge_weight[${name}]`) && intercepts.has(name) && known.has(`predicted.${name}`));
+    const names = features.run.ratings.map((rating) => rating.name).filter((name) => columns.has(weightsOf(features, name)) && intercepts.has(name) && known.has(`predicted.${name}`));
     if (!names.length) return null;
     const name = names.includes(state.get("against")) ? state.get("against") : names[0];
-    const weight = columns.get(`ridge_weight[${name}]`);
+    const weight = columns.get(weightsOf(features, name));
     const parts = [...rows].map((row, i) => [row, values[i] * weight.at(row)]).filter(([, part]) => Number.isFinite(part) && part !== 0).sort((a, b) => b[1] - a[1]);
     const sum = (list) => list.reduce((total, [, part]) => total + part, 0);
     const [most, least] = [parts.filter(([, part]) => part > 0).slice(0, ADDED), parts.filter(([, part]) => part < 0).slice(-ADDED)];
