@@ -59,6 +59,7 @@ from saeviz.pipeline.run import Plan
 from saeviz.results.assignment import assign
 from saeviz.results.notes import Notes
 from saeviz.results.plots import Plots
+from saeviz.results.predicting import RatingModels
 from saeviz.results.reporter import HasViewer, Reporter
 from saeviz.results.run import Run
 from saeviz.results.views import FeatureTable, FeatureView, ImageView
@@ -203,6 +204,7 @@ __all__ = [
     "Plots",
     "PluginError",
     "Precision",
+    "RatingModels",
     "Relation",
     "RelationDifference",
     "Reporter",

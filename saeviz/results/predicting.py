@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +17,21 @@ INTERCEPTS = "prediction_intercepts"
 """The fact."""
 
 
-@dataclass(frozen=True)
 class RatingModels:
     """A rating is predicted as its intercept and, of each feature, weight times activation.
 
     For a rating of 0 and 1 this is in log odds. `column` of the correlations has the weights.
     """
 
-    rundir: RunDir
-    facts: Mapping[str, Any]
     column = "ridge_weight"
+
+    def __init__(self, rundir: RunDir, facts: Mapping[str, Any]) -> None:
+        self._rundir, self._facts = rundir, facts
 
     @cached_property
     def intercepts(self) -> Mapping[str, float]:
         """The intercept of each rating that has a model; empty where the run keeps none."""
-        found = self.facts.get(INTERCEPTS)
+        found = self._facts.get(INTERCEPTS)
         given = found if isinstance(found, Mapping) else {}
         return {str(name): float(value) for name, value in given.items() if isinstance(value, int | float)}
 
@@ -43,7 +42,7 @@ class RatingModels:
         places = {rating: place for place, rating in enumerate(self.intercepts)}
         values = np.zeros((space.n_features, len(places)))
         columns = ("feature", "rating", self.column)
-        table = self.rundir.read_rows(self.rundir.correlations, "score", space_key(space), columns)
+        table = self._rundir.read_rows(self._rundir.correlations, "score", space_key(space), columns)
         if self.column in table.column_names:
             place = np.array([places.get(name, -1) for name in table["rating"].to_pylist()], np.int64)
             features = table["feature"].to_numpy().astype(np.int64)

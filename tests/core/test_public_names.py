@@ -17,8 +17,8 @@ import saeviz
 import saeviz.typing
 
 PUBLIC = {*saeviz.__all__, *vars(saeviz.typing)}
-MADE_BY_SAEVIZ = {"Run"}
-"""Classes that nobody calls: `open_run` and `run` give them."""
+MADE_BY_SAEVIZ = {"Run", "RatingModels"}
+"""Classes that nobody calls: `open_run`, `run` and an open run give them."""
 
 
 @cache
