@@ -210,7 +210,7 @@ def shuffled(real: Real, kinds: Mapping[str, Kind], n_shuffles: int, errors: str
         tally = Tally(real.rare)
         for numbers in batches(n_shuffles):
             made, named = ratings_of(name, numbers, lambda n: np.random.default_rng([1, n]).permutation(both))
-            data, columns = real.data(made), []
+            data, columns = real.data(made, groups=real.groups if errors == "clusters" else None), []
             for correction in CORRECTIONS if kind is Moderation or errors != "auto" else (*CORRECTIONS, "max-t"):
                 more = {"permutations": PERMUTATIONS} if correction == "max-t" else {}
                 chosen = {**values, **named, **more, "family": "rating", "correction": correction, "errors": errors}

@@ -20,6 +20,7 @@ from saeviz_correlation.family import Tests, corrected_columns, make_tests, repl
 from saeviz_correlation.moments import Correlations, correlations_of
 from saeviz_correlation.options import LinearOptions
 from saeviz_correlation.robust import Robustly
+from saeviz_correlation.selection import detectable
 from saeviz_correlation.spilled import SortedRun, Spilled, sorted_runs
 from saeviz_correlation.step_up import BigFamily
 from saeviz_correlation.strongest import StrongestOfRating, favourites
@@ -139,6 +140,7 @@ class ManyRatings:
         self._spaces: list[_OfSpace] = []
         self._kept = {name: StrongestOfRating(self.per_rating) for name in ratings}
         self._counts = {kind: dict.fromkeys(ratings, 0) for kind in ("tested", "significant", "positive", "replicated")}
+        self._detectable: dict[str, float] = {}
         self.sizes: Mapping[str, int] = {}
 
     def add(
@@ -212,6 +214,7 @@ class ManyRatings:
         for rows in self._rows():
             in_families[self._family_of(rows.tests.space, rows.tests.rating)].append(rows)
         judged = [one for name, rows in in_families.items() for one in self._judged(rows, families[name], limits[name])]
+        self._detectable = self._smallest_detectable(judged, families)
         if self._options.all_pairs:
             yield from self._pairs(families)
         families.clear()
@@ -226,10 +229,10 @@ class ManyRatings:
                 yield ScoreColumn(self._prefix + name, rows.tests.space, values, rows.tests.rating, rows.features)
 
     def facts(self) -> dict[str, object]:
-        """How many correlations are kept, and of each rating, how many were tested and found."""
+        """How many correlations are kept, and of each rating, how many were tested and found, and what can be found."""
         kept = {"kept_per_rating": self.per_rating, "kept_per_feature": self.per_feature}
         counts = {f"{kind}_{name}": n for kind, found in self._counts.items() for name, n in found.items()}
-        return {**kept, **counts}
+        return {**kept, **counts, **{f"detectable_{name}": size for name, size in self._detectable.items()}}
 
     def silent(self) -> list[str]:
         """The ratings of which nothing could be tested."""
@@ -277,6 +280,24 @@ class ManyRatings:
                     own = slice(first, first + PER_FILE)
                     r = np.stack([one.r.row(place) for place in places[own]]) if one.r else np.zeros((0, 0), np.float32)
                     yield PairBlock(self._name, one.space, names[own], {"r": r, "p": p[own], "q": q[own]})
+
+    def _smallest_detectable(self, judged: Sequence[_Rows], families: Mapping[str, BigFamily]) -> dict[str, float]:
+        """For each rating the r that is found with a power of 80 %, if images are independent.
+
+        Then all pairs of a rating have the standard error of those that are kept. That of ranks depends on r a little;
+        the smallest is nearest to that of most features.
+        """
+        se: dict[str, float] = {}
+        for one in judged:
+            if np.isinf(one.tests.df).all() and np.isfinite(one.tests.se).any():
+                smallest = float(np.nanmin(one.tests.se))
+                se[one.tests.rating] = min(smallest, se.get(one.tests.rating, smallest))
+        bounds = {name: family.bound(self._options.alpha) for name, family in families.items()}
+        found = {}
+        for name, size in se.items():
+            own = [bounds[self._family_of(one.space, name)] for one in self._spaces]
+            found[name] = detectable(np.array([size]), np.array([np.inf]), float(np.nanmin(own)))
+        return found
 
     def _rows(self) -> Iterator[_Rows]:
         for name in self._ratings:

@@ -7,6 +7,9 @@ is HC2. HC3 with Student's t and n - 2 degrees of freedom would find what is not
 
 It takes the hat matrix within a cluster, I - H = I - UU' with U the constant and the feature. CR2 needs its inverse
 square root times the feature, which is U (I - U'U)^(-1/2) times the last unit vector: 2 x 2 matrices, in closed form.
+
+HC2 is too small where the few images on which a feature fires happen to have similar ratings, which is often if ratings
+are skewed. For single images p and interval are therefore at least as large as the usual ones.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 
 from saeviz_correlation.clusters import Clusters, make_clusters
 from saeviz_correlation.group_sums import GroupSums, group_sums
+from saeviz_correlation.inference import confidence_interval, p_values
 from saeviz_correlation.permutation import WORKERS
 from saeviz_correlation.within import Inflation, heterogeneity, r_within
 
@@ -153,6 +157,13 @@ def _of_targets(
             _inference(r, weights.df, quantile, *variance) for r, variance in zip(found.r.T, variances, strict=True)
         ]
     p, low, high = (np.column_stack(columns) for columns in zip(*results, strict=True))
+    if clusters.starts.size == clusters.images.size:
+        usual = confidence_interval(found.r, found.targets.df)
+        p, low, high = (
+            np.maximum(p, p_values(found.r, found.targets.df)),
+            np.minimum(low, usual[0]),
+            np.maximum(high, usual[1]),
+        )
     within = differs = np.full(p.shape, np.nan)
     if inflation is not None:
         within = r_within(found, sums, clusters)

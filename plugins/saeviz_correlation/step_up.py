@@ -44,6 +44,11 @@ class BigFamily:
                 return limit
             found = fewer
 
+    def bound(self, alpha: float) -> float:
+        """The p up to which tests are significant; without any, that of a single discovery. NaN without tests."""
+        single = alpha / (self.size * self._dependence) if self.size else float("nan")
+        return max(self.largest_significant(alpha), single)
+
     def adjusted(self, p: FloatArray) -> FloatArray:
         """The adjusted p of some tests of the family, NaN where p is."""
         if self._correction == "bonferroni":

@@ -195,6 +195,27 @@ def test_the_other_columns_are_those_of_a_run_with_few_ratings(made_up, options)
             np.testing.assert_allclose(found, values[own], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("of", "options"),
+    [(PearsonBH, {}), (PearsonBH, {"family": "space", "correction": "by"}), (Spearman, {"alpha": 1e-12})],
+)
+def test_the_smallest_r_that_a_design_finds_is_that_of_a_run_with_few_ratings(made_up, monkeypatch, of, options):
+    features, ratings = made_up
+    _, _, facts = run(features, ratings, of, **options)
+    monkeypatch.setattr(scorer, "MANY", N_RATINGS)
+    _, _, expected = run(features, ratings, of, **options)
+    start = f"{of.prefix or 'correlation_'}detectable_"
+    found, few = ({name: size for name, size in one.items() if name.startswith(start)} for one in (facts, expected))
+    assert len(few) == N_RATINGS - 1  # one has no correlations
+    assert found == pytest.approx(few, rel=0.05 if of is Spearman else 1e-9)
+
+
+def test_the_smallest_r_is_not_said_where_every_feature_has_its_own(made_up):
+    features, ratings = made_up
+    _, _, facts = run(features, ratings, errors="hc2")
+    assert not [name for name in facts if "detectable" in name]
+
+
 def test_what_was_found_is_tested_again_on_images_held_out(made_up):
     features, ratings = made_up
     pairs, _, facts = run(features, ratings, split=0.5, min_active=5)
