@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ BUSY_SECONDS = 60
 """Seconds to wait for another process that writes to the same SQLite file."""
 POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 6}
 """Seconds, unless the URL says otherwise: a server that has vanished would be waited for for hours."""
+_DEADLOCK = "40P01"
 _NEXT_STEP = {
     "28P01": "check user and password; signs such as @ : / # in them are written %40 %3A %2F %23",
     "3D000": "create it, or correct the name",
@@ -44,6 +46,10 @@ _NEXT_STEP_OF_SQLITE = {
     "SQLITE_INTERRUPT": "the query did not finish in time; does it terminate?",
     "SQLITE_BUSY": "another process has been writing to it for a minute; wait until it has ended",
 }
+
+
+class DeadlockError(saeviz.SaevizError):
+    """PostgreSQL has ended a transaction, because it and others waited for one another."""
 
 
 class Database:
@@ -99,6 +105,12 @@ class Database:
             with explain_disk_errors(self._path.parent):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
 
+    def again(self) -> Database:
+        """The same database, with connections of its own."""
+        other = copy(self)
+        other.__dict__.pop("_engine", None)
+        return other
+
     def close(self) -> None:
         """Close all connections."""
         engine: Engine | None = self.__dict__.pop("_engine", None)
@@ -132,8 +144,10 @@ class Database:
                 raise saeviz.RunDirError(
                     f"{self._path}: SQLite says: {reason}" + (f"; {step}" if step else "")
                 ) from None
-            step = _NEXT_STEP.get(getattr(error.orig, "sqlstate", None) or "")
-            raise saeviz.SaevizError(f"{self}: {reason}" + (f"; {step}" if step else "")) from None
+            state = getattr(error.orig, "sqlstate", None) or ""
+            step = _NEXT_STEP.get(state)
+            fault = DeadlockError if state == _DEADLOCK else saeviz.SaevizError
+            raise fault(f"{self}: {reason}" + (f"; {step}" if step else "")) from None
 
 
 @contextmanager

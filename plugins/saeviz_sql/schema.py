@@ -37,10 +37,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "create index saeviz_features_in_order on saeviz_features (space_id, place)",
     ),
     ("alter table saeviz_features add column checksum {bytes}",),
+    (
+        "alter table saeviz_features add column writer text",
+        "drop index saeviz_features_in_order",
+        "create index saeviz_features_in_order on saeviz_features (space_id, place) where writer is null",
+        "create index saeviz_features_by_id on saeviz_features (space_id, item_id) where writer is not null",
+    ),
 )
 """Migration n makes version n + 1 of version n; an empty database has version 0. What was released stays as it is."""
 WITH_CHECKSUMS = 2
 """The version from which on a row has one."""
+WITH_WRITERS = 3
+"""The version from which on a row says which of several writers made it."""
 
 _SQLITE = {"number": "integer", "bytes": "blob", "bytewise": ""}
 _POSTGRES = {"number": "bigint generated always as identity", "bytes": "bytea", "bytewise": 'collate "C"'}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import saeviz
 from saeviz.toolkit.rows import Row, decode_rows, encode_rows, item_id_of, key_of
 from saeviz.toolkit.spaces import place_of, space_at
-from saeviz_sql.database import Database
-from saeviz_sql.schema import WITH_CHECKSUMS, bring_up_to_date, known_version
+from saeviz_sql.database import Database, DeadlockError
+from saeviz_sql.schema import WITH_CHECKSUMS, WITH_WRITERS, bring_up_to_date, known_version
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,21 +19,29 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 256
 """Rows that one query gives; the largest possible, of 49,152 active features, make 75 MB."""
+ATTEMPTS = 5
+"""At a batch that PostgreSQL refuses because of a deadlock."""
 
 _UPSERT = """
-    insert into saeviz_features (space_id, item_id, features, activations, checksum)
-    values (:space, :key, :features, :activations, :checksum)
+    insert into saeviz_features (space_id, item_id, features, activations, checksum, writer)
+    values (:space, :key, :features, :activations, :checksum, :writer)
     on conflict (space_id, item_id) do update
     set features = excluded.features, activations = excluded.activations, checksum = excluded.checksum
 """
-_NEXT_ROWS = """
+_IN_ORDER = """
     select place, item_id, features, activations, {checksum} from saeviz_features
-    where space_id = :space and place > :after order by place limit :limit
+    where space_id = :space and place > :after {unnamed} order by place limit :limit
 """
+_BY_ID = """
+    select item_id, item_id, features, activations, {checksum} from saeviz_features
+    where space_id = :space and item_id > :after and writer is not null order by item_id limit :limit
+"""
+"""What writers with a name have written, whichever of them, and in whatever order."""
 _THESE_ROWS = """
     select item_id, features, activations, {checksum} from saeviz_features where space_id = :space and item_id in :keys
 """
-_ITEM_IDS = "select item_id from saeviz_features where space_id = :space order by place"
+_IDS_IN_ORDER = "select item_id from saeviz_features where space_id = :space {unnamed} order by place"
+_IDS_BY_ID = "select item_id from saeviz_features where space_id = :space and writer is not null order by item_id"
 _ADD_SPACE = """
     insert into saeviz_spaces (run, layer, tokens, n_features) values (:run, :layer, :tokens, :n_features)
     on conflict (run, layer, tokens) do nothing
@@ -49,29 +58,40 @@ class SqlStore(saeviz.OneItemStore):
     """The tables `saeviz_spaces` and `saeviz_features` of one database; several runs may share them.
 
     Every `write` is one transaction. Several processes may read, and write, at the same time; an item that is written
-    again keeps its place in the order.
+    again keeps its place in the order. A writer with a name may be at work twice.
     """
 
     def __init__(self, options: SqlStoreOptions, context: saeviz.Context) -> None:
         self._database = Database("store", options.url, options.path or context.workdir / "features.sqlite", context)
         self._run = options.run or "default"
+        self._writer: str | None = None
         self._version = 0
         self._is_current = False
+
+    def writer(self, name: str) -> Self:
+        """The same store for the writer `name`; see `saeviz.ManyWriters`. It has connections of its own."""
+        other = copy(self)
+        other._database, other._writer = self._database.again(), name
+        return other
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Store a batch completely or not at all; an existing item is replaced.
 
         Raises `DataError` if the store has this layer and tokens with another number of features.
         """
-        from sqlalchemy import text
-
         if not len(batch):
             return
         self._make_tables()
-        rows = [row._asdict() for row in encode_rows(batch)]
-        with self._database.writing() as connection:
-            space = self._space_to_write(connection, batch.space)
-            connection.execute(text(_UPSERT), [{"space": space, **row} for row in rows])
+        rows = [{**row._asdict(), "writer": self._writer} for row in encode_rows(batch)]
+        if self._writer is not None:  # in one order, so that writers of the same items do not wait for one another
+            rows.sort(key=lambda row: row["key"])
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self._upsert(batch.space, rows)
+                break
+            except DeadlockError:
+                if not left:
+                    raise
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
@@ -93,7 +113,9 @@ class SqlStore(saeviz.OneItemStore):
             return []
         with self._database.reading() as connection:
             number = self._space(connection, space)
-            return [item_id_of(key) for key in connection.execute(text(_ITEM_IDS), {"space": number}).scalars()]
+            queries = [_IDS_IN_ORDER, _IDS_BY_ID] if self._has_writers else [_IDS_IN_ORDER]
+            found = (connection.execute(text(self._query(query)), {"space": number}).scalars() for query in queries)
+            return [item_id_of(key) for keys in found for key in keys]
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
         """The spaces of this run, sorted."""
@@ -135,8 +157,22 @@ class SqlStore(saeviz.OneItemStore):
             self._version = bring_up_to_date(self._database)
             self._is_current = True
 
+    @property
+    def _has_writers(self) -> bool:
+        return self._version >= WITH_WRITERS
+
     def _query(self, template: str) -> str:
-        return template.format(checksum="checksum" if self._version >= WITH_CHECKSUMS else "null")
+        return template.format(
+            checksum="checksum" if self._version >= WITH_CHECKSUMS else "null",
+            unnamed="and writer is null" if self._has_writers else "",
+        )
+
+    def _upsert(self, space: saeviz.FeatureSpace, rows: Sequence[dict[str, Any]]) -> None:
+        from sqlalchemy import text
+
+        with self._database.writing() as connection:
+            number = self._space_to_write(connection, space)
+            connection.execute(text(_UPSERT), [{"space": number, **row} for row in rows])
 
     def _found_space(self, connection: Connection, space: saeviz.FeatureSpace) -> _Space | None:
         from sqlalchemy import text
@@ -180,10 +216,17 @@ class SqlStore(saeviz.OneItemStore):
         return [found[key] for key in keys]
 
     def _all(self, space: saeviz.FeatureSpace, number: int) -> Iterator[saeviz.FeatureBatch]:
+        yield from self._from(space, number, _IN_ORDER, -1)
+        if self._has_writers:
+            yield from self._from(space, number, _BY_ID, "")
+
+    def _from(
+        self, space: saeviz.FeatureSpace, number: int, template: str, after: int | str
+    ) -> Iterator[saeviz.FeatureBatch]:
         """Each query takes up after the last row of the one before, so no connection is held in between."""
         from sqlalchemy import text
 
-        query, after = text(self._query(_NEXT_ROWS)), -1
+        query = text(self._query(template))
         while True:
             with self._database.reading() as connection:
                 values = {"space": number, "after": after, "limit": ROWS_AT_ONCE}

@@ -190,7 +190,7 @@ def test_tables_of_a_newer_version_are_refused(open_run, monkeypatch):
     with monkeypatch.context() as newer:
         newer.setattr(saeviz_sql.schema, "MIGRATIONS", (*saeviz_sql.schema.MIGRATIONS, ADD_NOTES))
         open_run().write(versioned(SPACE, ["a"]))
-    with pytest.raises(saeviz.ConfigError, match=r"tables of version 3, and this saeviz knows version 2; upgrade"):
+    with pytest.raises(saeviz.ConfigError, match=r"tables of version 4, and this saeviz knows version 3; upgrade"):
         open_run().spaces()
 
 

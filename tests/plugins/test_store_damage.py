@@ -137,17 +137,25 @@ def test_changed_values_in_sqlite(database, statement):
     assert_same(read_all(opened(), SPACE, IDS[:2]), versioned(SPACE, IDS[:2]))
 
 
+TO_VERSION_1 = (
+    "drop index saeviz_features_by_id",
+    "drop index saeviz_features_in_order",
+    "create index saeviz_features_in_order on saeviz_features (space_id, place)",
+    "alter table saeviz_features drop column writer",
+    "alter table saeviz_features drop column checksum",
+    "update saeviz_schema set version = 1",
+)
+
+
 def test_rows_of_earlier_versions_have_no_checksum(database):
     opened, change = database
-    change("alter table saeviz_features drop column checksum")
-    change("update saeviz_schema set version = 1")
+    change(*TO_VERSION_1)
     assert_same(read_all(opened(), SPACE, IDS), versioned(SPACE, IDS))
 
 
 def test_reading_migrates_no_tables_and_writing_does(database, tmp_path):
     opened, change = database
-    change("alter table saeviz_features drop column checksum")
-    change("update saeviz_schema set version = 1")
+    change(*TO_VERSION_1)
     before = (tmp_path / "features.sqlite").read_bytes()
     store = opened()
     assert store.spaces() == [SPACE]
