@@ -20,6 +20,7 @@ from saeviz.cli.demo import demo
 from saeviz.cli.groups import groups
 from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
+from saeviz.cli.notes import notes
 from saeviz.cli.paper import paper
 from saeviz.cli.plugins import plugins
 from saeviz.cli.run import run
@@ -41,7 +42,23 @@ def saeviz() -> None:
         raise ConfigError("the current folder no longer exists; change to another one") from error
 
 
-for command in (run, demo, check, plugins, init, show, compare, assign, groups, paper, heatmap, store, cache, serve):
+for command in (
+    run,
+    demo,
+    check,
+    plugins,
+    init,
+    show,
+    notes,
+    compare,
+    assign,
+    groups,
+    paper,
+    heatmap,
+    store,
+    cache,
+    serve,
+):
     saeviz.add_command(command)
 
 

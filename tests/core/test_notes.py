@@ -250,6 +250,30 @@ def test_both_labels_are_shown(saeviz_command, directory):
     assert "crimson squares" in run.table([feature])._repr_html_()
 
 
+def test_all_notes_of_a_run_are_listed(saeviz_command, directory):
+    empty = saeviz_command("notes", directory)
+    assert (empty.code, empty.out) == (0, "")
+    assert "nothing is noted about the features of" in empty.err
+    assert saeviz_command("notes", directory, "--json").json() == []
+    run = opened(directory)
+    second, first = sorted(run.labels)[:2][::-1]
+    run.notes.write(second, label="crimson squares", description="Squares.", mark="wrong", text="not\nred\x1b[2J")
+    run.notes.write(first, mark="done")
+    machine = {feature: run.labels[feature].label for feature in (first, second)}
+    assert saeviz_command("notes", directory).out.splitlines() == [
+        f"{first}  {machine[first]}  [done]",
+        f"{second}  crimson squares  [wrong]",
+        f"  by hand; the labeler's label: {machine[second]}",
+        "  description by hand: Squares.",
+        "  note: not",
+        "    red",
+    ]
+    listed = saeviz_command("notes", directory, "--json").json()
+    assert [one["feature"] for one in listed] == [str(first), str(second)]
+    assert listed[1]["labelers_label"] == machine[second]
+    assert listed[1]["label"] == "crimson squares"
+
+
 def test_a_note_on_a_feature_that_is_no_longer_there_is_kept_and_harms_nothing(directory):
     gone = Feature.parse("layer40.cls/9")
     NotesFile(directory / "notes.jsonl").write(gone, {"label": "lost words"})

@@ -1,0 +1,58 @@
+"""`saeviz notes`: what people noted about the features of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from saeviz.api import open_run
+from saeviz.cli.common import latest_run, say, say_json, tell
+from saeviz.results.run import Run
+from saeviz.values.errors import ExitCode
+
+
+@click.command()
+@click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def notes(directory: Path | None, as_json: bool) -> int:
+    """List what people noted about features of RUN (default: the most recent one): labels by hand, marks and notes."""
+    run = open_run(directory or latest_run(Path.cwd()))
+    found = _collect(run)
+    if as_json:
+        say_json(found)
+        return ExitCode.DONE
+    for line in (line for note in found for line in _lines(note)):
+        say(line)
+    if not found:
+        tell(
+            f"nothing is noted about the features of {run.dir}; people note things on the cards of "
+            f"`saeviz serve {run.dir}`, or in Python with run.notes.write(feature, mark=..., label=..., text=...)"
+        )
+    return ExitCode.DONE
+
+
+def _collect(run: Run) -> list[dict[str, Any]]:
+    labels = run.labels if run.notes else {}
+    return [
+        {
+            "feature": str(feature),
+            "labelers_label": labels[feature].label if feature in labels else None,
+            **asdict(run.notes[feature]),
+        }
+        for feature in sorted(run.notes)
+    ]
+
+
+def _lines(note: dict[str, Any]) -> Iterator[str]:
+    mark = f"  [{note['mark']}]" if note["mark"] else ""
+    yield f"{note['feature']}  {note['label'] or note['labelers_label'] or '(no label)'}{mark}"
+    if note["label"]:
+        yield f"  by hand; the labeler's label: {note['labelers_label'] or 'none'}"
+    if note["description"]:
+        yield f"  description by hand: {note['description']}"
+    for number, line in enumerate(note["text"].splitlines()):
+        yield f"    {line}" if number else f"  note: {line}"
