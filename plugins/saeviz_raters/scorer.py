@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import Context, ImageColumn, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, ImageColumn, IndividualRatings, ScoreColumn, ScoreFact, ScoreInput, merged_parts
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz.toolkit.ratings import read_numbers
 from saeviz_raters import RatersOptions
+from saeviz_raters.parts import LARGEST_STATE, RatersInParts
 from saeviz_raters.relation import relations
 from saeviz_raters.reliability import Reliability, from_published, from_single_ratings
-from saeviz_raters.sums import make_design, sum_features
+from saeviz_raters.sums import Design, FeatureSums, make_design, sum_features
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
@@ -50,6 +52,24 @@ class Raters:
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
         """The reliabilities, and the columns of one space."""
+        if scores := self.in_parts(data):
+            yield from scores.finish(merged_parts(scores, data))
+            return
+        reliability, designs = self._prepared(data)
+        yield reliability
+        for name, design in designs.items():
+            yield from self._columns(data, design, name, sum_features(data, design))
+
+    def in_parts(self, data: ScoreInput) -> RatersInParts | None:
+        """The same from parts of the images; None if sums over the images of each rater are too many for memory."""
+        reliability, designs = self._prepared(data)
+        n_raters = sum(design.n_ratings.size for design in designs.values())
+        if not designs or n_raters * data.space.n_features > LARGEST_STATE:
+            return None
+        return RatersInParts(data, designs, partial(self._columns, data), reliability)
+
+    def _prepared(self, data: ScoreInput) -> tuple[ScoreFact, Mapping[str, Design]]:
+        """The reliabilities, and for each rating with relations who gave it to which image."""
         names = self._chosen(data)
         if data.groups is not None and "" not in self._warned:
             self._warned.add("")
@@ -57,16 +77,18 @@ class Raters:
                 "raters: the images belong to groups, but rater_p takes them as independent and is too optimistic; "
                 "pearson-bh, spearman, point-biserial, partial and auc allow for groups"
             )
-        yield ScoreFact("reliability", self._reliabilities(data, names))
+        reliability = ScoreFact("reliability", self._reliabilities(data, names))
         for name in (name for name in names if name in self.options.sd):
             self._spreads[f"sd.{name}"] = self._numbers(data, self.options.sd[name])
             self._spreads[f"raters.{name}"] = self._numbers(data, self.options.n[name])
         given = [name for name in names if name in data.individual]
         if len(given) > MANY:
             self._say_once_that_there_are_many(len(given))
-            return
-        for name in given:
-            yield from self._columns(data, name)
+            given = []
+        designs = {name: make_design(data.individual[name], data.n_items) for name in given}
+        for name, design in designs.items():
+            self._warn_of_few_raters(name, design.n_ratings.size)
+        return reliability, designs
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact | ImageColumn]:
         """`rater_q` and `rater_significant` of every pair of feature and rating, from the columns of all spaces."""
@@ -85,10 +107,7 @@ class Raters:
             yield ScoreColumn("rater_q", column.space, q[start:stop], target=column.target)
             yield ScoreColumn("rater_significant", column.space, significant[start:stop], target=column.target)
 
-    def _columns(self, data: ScoreInput, name: str) -> Iterator[ScoreColumn]:
-        design = make_design(data.individual[name], data.n_items)
-        self._warn_of_few_raters(name, design.n_ratings.size)
-        sums = sum_features(data, design)
+    def _columns(self, data: ScoreInput, design: Design, name: str, sums: FeatureSums) -> Iterator[ScoreColumn]:
         found = relations(sums, design)
         values = {
             "rater_n": np.full(data.space.n_features, np.count_nonzero(design.per_image)),

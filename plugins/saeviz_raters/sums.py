@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,8 +14,11 @@ import saeviz
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from saeviz.typing import FloatArray, IntArray
+    from saeviz.typing import CSR, FloatArray, IntArray
 
+    Sums = Mapping[str, FloatArray]
+
+TOTALS = ("sxx", "sxy", "sxx2", "sxx3", "sxy2", "sxx_sxy", "n_raters")
 TABLE_SIZE = 1 << 23
 """Maximum number of raters times features in memory at once; three arrays of 64 MB."""
 
@@ -29,6 +33,10 @@ class Design:
     ratings: csr_array
     mask: csr_array
     n_ratings: FloatArray
+
+    def of(self, raters: slice) -> Design:
+        """That of some of the raters."""
+        return Design(self.ratings[:, raters].tocsr(), self.mask[:, raters].tocsr(), self.n_ratings[raters])
 
     @property
     def per_image(self) -> FloatArray:
@@ -86,78 +94,104 @@ class FeatureSums:
 
 def sum_features(data: saeviz.ScoreInput, design: Design) -> FeatureSums:
     """One pass over the features for each group of raters that fits in memory."""
-    n_features, n_raters = data.space.n_features, design.n_ratings.size
-    shift = _shift(data)
-    totals = {name: np.zeros(n_features) for name in ("sxx", "sxy", "sxx2", "sxx3", "sxy2", "sxx_sxy", "n_raters")}
-    step = max(1, TABLE_SIZE // n_features)
-    for start in range(0, n_raters, step):
-        raters = slice(start, start + step)
-        sxx, sxy = _within_raters(data, design, raters, shift)
-        totals["sxx"] += sxx.sum(axis=0)
-        totals["sxy"] += sxy.sum(axis=0)
-        totals["sxx2"] += np.einsum("ij,ij->j", sxx, sxx)
-        totals["sxx3"] += np.einsum("ij,ij,ij->j", sxx, sxx, sxx)
-        totals["sxy2"] += np.einsum("ij,ij->j", sxy, sxy)
-        totals["sxx_sxy"] += np.einsum("ij,ij->j", sxx, sxy)
-        totals["n_raters"] += np.count_nonzero(sxx, axis=0)
-    return FeatureSums(**totals, **_over_images(data, design.per_image, shift))
+    shift = shift_of(data)
+    step = max(1, TABLE_SIZE // data.space.n_features)
+    groups = [design.of(slice(start, start + step)) for start in range(0, design.n_ratings.size, step)]
+    parts = [totals_of(group, _over_chunks(data, shift, partial(sums_of_raters, group))) for group in groups]
+    totals = {name: sum((part[name] for part in parts), np.zeros(data.space.n_features)) for name in TOTALS}
+    of_images = _over_chunks(data, shift, partial(sums_of_images, design.per_image))
+    return FeatureSums(**totals, **spread_of_images(design.per_image, of_images))
 
 
-def _shift(data: saeviz.ScoreInput) -> FloatArray:
+def shift_of(data: saeviz.ScoreInput) -> FloatArray:
     """The mean of features that are always on, else 0; subtracting it keeps the precision of those that hardly vary."""
     statistics = data.features.statistics
     return np.where(statistics.n_active == data.n_items, statistics.mean, 0.0)
 
 
-def _shifted(data: saeviz.ScoreInput, shift: FloatArray) -> Iterator[tuple[slice, csr_array, csr_array]]:
-    """Rows, with their shifted features and the squares of these, in float64."""
+class Features(NamedTuple):
+    """The features of the images `rows` minus their shift, and the squares of these, in float64; `active` is 1 or 0."""
+
+    rows: slice
+    shifted: csr_array
+    squared: csr_array
+    active: csr_array
+
+
+def shifted(rows: slice, matrix: CSR, shift: FloatArray) -> Features:
+    """The features of some images."""
     from scipy.sparse import csr_array
 
-    for rows, matrix in data.chunks():
-        values = matrix.data.astype(np.float64) - shift[matrix.indices]
-        structure = matrix.indices, matrix.indptr
-        yield (
-            rows,
-            csr_array((values, *structure), shape=matrix.shape),
-            csr_array((values * values, *structure), shape=matrix.shape),
-        )
+    values = matrix.data.astype(np.float64) - shift[matrix.indices]
+    of_values = values, values * values, (matrix.data > 0).astype(np.float64)
+    return Features(rows, *(csr_array((one, matrix.indices, matrix.indptr), shape=matrix.shape) for one in of_values))
 
 
-def _within_raters(
-    data: saeviz.ScoreInput, design: Design, raters: slice, shift: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Sxx and Sxy `[n_raters, n_features]`, exactly 0 where a feature is the same on all images of a rater."""
-    mask, ratings = design.mask[:, raters].tocsr(), design.ratings[:, raters].tocsr()
-    n = design.n_ratings[raters, None]
-    sums, squares, products = np.zeros((3, n.size, data.space.n_features))
-    for rows, features, features_squared in _shifted(data, shift):
-        seen = mask[rows].T.tocsr()
-        sums += (seen @ features).toarray()
-        squares += (seen @ features_squared).toarray()
-        products += (ratings[rows].T.tocsr() @ features).toarray()
-    residue = np.asarray(ratings.sum(axis=0))[:, None] / n
-    products -= residue * sums
-    sums *= sums / n
-    variation = squares - sums
-    constant = variation <= 1e-12 * squares
-    variation[constant] = products[constant] = 0.0
-    return variation, products
+def sums_of_raters(design: Design, some: Features) -> Iterator[tuple[str, FloatArray]]:
+    """Of some images, over those of each rater: `[n_raters, n_features]`, one after the other as they are large."""
+    seen, ratings = design.mask[some.rows].T.tocsr(), design.ratings[some.rows].T.tocsr()
+    yield "sums", (seen @ some.shifted).toarray()
+    yield "squares", (seen @ some.squared).toarray()
+    yield "products", (ratings @ some.shifted).toarray()
 
 
-def _over_images(data: saeviz.ScoreInput, weight: FloatArray, shift: FloatArray) -> dict[str, FloatArray]:
-    n_features = data.space.n_features
-    weights = np.column_stack([weight, weight**2])
-    sums, squares = np.zeros((2, n_features, 2))
-    n_active = np.zeros(n_features)
-    for rows, features, features_squared in _shifted(data, shift):
-        sums += features.T @ weights[rows]
-        squares += features_squared.T @ weights[rows]
-        active = features_squared.copy()
-        active.data = (features.data + shift[features.indices] > 0).astype(np.float64)
-        n_active += active.T @ (weight[rows] > 0)
-    mean = sums[:, 0] / max(weight.sum(), 1.0)
+def sums_of_images(weight: FloatArray, some: Features) -> Iterator[tuple[str, FloatArray]]:
+    """Of some images, weighted by how many ratings each has and by the square of that: `[n_features, 2]`."""
+    weights = _powers(weight[some.rows])
+    yield "image_sums", some.shifted.T @ weights
+    yield "image_squares", some.squared.T @ weights
+    yield "n_active", some.active.T @ (weights[:, 0] > 0)
+
+
+def totals_of(design: Design, sums: Sums) -> dict[str, FloatArray]:
+    """The totals over raters, of what they are in `FeatureSums`.
+
+    Sxx and Sxy of a rater are exactly 0 where a feature is the same on all images of the rater.
+    """
+    n = design.n_ratings[:, None]
+    residue = np.asarray(design.ratings.sum(axis=0))[:, None] / n
+    sxy, sxx = residue * sums["sums"], sums["sums"] / n
+    np.subtract(sums["products"], sxy, out=sxy)
+    sxx *= sums["sums"]
+    np.subtract(sums["squares"], sxx, out=sxx)
+    constant = sxx <= 1e-12 * sums["squares"]
+    sxx[constant] = sxy[constant] = 0.0
+    return {
+        "sxx": sxx.sum(axis=0),
+        "sxy": sxy.sum(axis=0),
+        "sxx2": np.einsum("ij,ij->j", sxx, sxx),
+        "sxx3": np.einsum("ij,ij,ij->j", sxx, sxx, sxx),
+        "sxy2": np.einsum("ij,ij->j", sxy, sxy),
+        "sxx_sxy": np.einsum("ij,ij->j", sxx, sxy),
+        "n_raters": np.count_nonzero(sxx, axis=0).astype(np.float64),
+    }
+
+
+def spread_of_images(weight: FloatArray, sums: Sums) -> dict[str, FloatArray]:
+    """Of all images, what `FeatureSums` has of them."""
+    weights = _powers(weight).sum(axis=0)
+    mean = sums["image_sums"][:, 0] / max(weights[0], 1.0)
     first, second = (
-        np.maximum(squares[:, power] - 2 * mean * sums[:, power] + mean**2 * total, 0.0)
-        for power, total in enumerate(weights.sum(axis=0))
+        np.maximum(
+            sums["image_squares"][:, power] - 2 * mean * sums["image_sums"][:, power] + mean**2 * weights[power], 0.0
+        )
+        for power in range(2)
     )
-    return {"by_image": first, "by_image_squared": second, "n_active": n_active}
+    return {"by_image": first, "by_image_squared": second, "n_active": sums["n_active"]}
+
+
+def _powers(weight: FloatArray) -> FloatArray:
+    return np.column_stack([weight, weight**2])
+
+
+def _over_chunks(
+    data: saeviz.ScoreInput, shift: FloatArray, sums_of: Callable[[Features], Iterable[tuple[str, FloatArray]]]
+) -> Sums:
+    total: dict[str, FloatArray] = {}
+    for rows, matrix in data.chunks():
+        for name, sums in sums_of(shifted(rows, matrix, shift)):
+            if name in total:
+                total[name] += sums
+            else:
+                total[name] = sums
+    return total

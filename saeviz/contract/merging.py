@@ -29,7 +29,7 @@ class MergingScores(Protocol):
     def merge(
         self, earlier: Mapping[str, NDArray[Any]], later: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, NDArray[Any]]:
-        """The state of the images of both, which have none in common; it may be written in the place of `earlier`."""
+        """The state of the images of both, which have none in common. Neither is changed."""
         ...
 
     def finish(self, state: Mapping[str, NDArray[Any]]) -> Iterable[ScoreColumn | ScoreFact | ImageColumn | PairBlock]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import saeviz
 from saeviz.testing import MergingScorerContract
 from saeviz.testing.data import score_input
+from saeviz.testing.merging import assert_same_results
 from saeviz_correlation.options import BootstrapOptions, LinearOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
+from saeviz_raters import RatersOptions
+from saeviz_raters.scorer import Raters
 
 
 class TestPearson(MergingScorerContract):
@@ -29,6 +34,38 @@ class TestPartial(MergingScorerContract):
     @pytest.fixture
     def make(self):
         return lambda context: Partial(PartialOptions(control=["calm"]), context)
+
+
+class TestRaters(MergingScorerContract):
+    @pytest.fixture
+    def make(self):
+        return lambda context: Raters(RatersOptions(), context)
+
+    @pytest.fixture
+    def data(self):
+        """Five raters, each of some of the images, who differ in what they make of feature 3."""
+        data = score_input(2100, rows_per_batch=700, ratings=("liking", "calm"))
+        individual = {name: rated_by_five(data, values) for name, values in data.ratings.items()}
+        return replace(data, individual=individual)
+
+
+def rated_by_five(data, values):
+    random = np.random.default_rng(1)
+    given = np.isfinite(values)[:, None] & (random.random((data.n_items, 5)) < 0.4)
+    rows, raters = np.nonzero(given)
+    tastes = data.features.matrix().toarray()[:, [3]] * random.normal(size=5)
+    numbers = values[rows] + tastes[rows, raters] + random.normal(size=rows.size)
+    return saeviz.IndividualRatings(rows, raters, numbers, tuple("abcde"))
+
+
+def test_sums_of_more_raters_than_fit_into_memory_do_not_merge(monkeypatch):
+    data = score_input(60, ratings=("liking",))
+    data = replace(data, individual={"liking": rated_by_five(data, data.ratings["liking"])})
+    scorer = Raters(RatersOptions(), saeviz.Context())
+    merged = list(scorer.score(data))
+    monkeypatch.setattr("saeviz_raters.scorer.LARGEST_STATE", 10)
+    assert scorer.in_parts(data) is None
+    assert_same_results(list(scorer.score(data)), merged, 1e-9)
 
 
 @pytest.mark.parametrize(
