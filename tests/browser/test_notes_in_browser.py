@@ -18,6 +18,7 @@ from tests.service import Served
 
 pytestmark = pytest.mark.slow
 TABLE = "view=features&plot=none&f.tier=1%7C2%7C3"
+UNSELECTED = "view=features&plot=none&f.tier=0"
 PRESS = "new KeyboardEvent('keydown', {key: %s, bubbles: true, cancelable: true})"
 
 
@@ -105,6 +106,27 @@ def test_a_feature_is_marked_and_renamed_by_keyboard_and_found_again(page: Page,
     assert (noted.label, noted.mark) == ("crimson squares", "wrong")
 
 
+def test_a_feature_that_was_not_selected_and_has_no_label_is_named_by_hand_and_found_by_it(
+    page: Page, run: saeviz.Run
+) -> None:
+    page.go(UNSELECTED)
+    name = page.names()[-1]
+    feature = saeviz.Feature.parse(name)
+    assert feature not in run.labels
+    page.go(f"{UNSELECTED}&feature={name}")
+    page.press("e")
+    page.write(label="velvet shadows")
+    page.save()
+    page.until("!document.querySelector('.notes form')")
+    assert page.text("#card-title") == "velvet shadows"
+    page.browser.reload()
+    page.browser.run(SETTLED)
+    page.go("view=features&plot=none&q=velvet")
+    assert page.names() == [name]
+    assert "velvet shadows" in page.text(".rows .row")
+    assert run.name(feature) == "velvet shadows"
+
+
 def test_what_somebody_else_wrote_meanwhile_is_shown_beside_mine(page: Page, run: saeviz.Run) -> None:
     page.go(TABLE)
     name = page.names()[1]
@@ -162,8 +184,8 @@ def test_the_labeler_is_asked_again_and_earlier_labels_stay(page: Page, run: sae
     page.browser.reload()
     page.browser.run(SETTLED)
     assert "Earlier labels" in page.text("#card .notes")
-    page.go("view=features&plot=none&f.tier=0")
-    page.go(f"view=features&plot=none&f.tier=0&feature={page.names()[0]}")
+    page.go(UNSELECTED)
+    page.go(f"{UNSELECTED}&feature={page.names()[0]}")
     assert not page.browser.run("!!document.querySelector('[data-key=again]')"), "only selected features are named"
 
 
