@@ -9,7 +9,7 @@ import pytest
 
 import saeviz
 from tests.browser.tab import until
-from tests.browser.test_live_in_browser import opened, quiet
+from tests.browser.test_live_in_browser import LOADED, opened, quiet
 from tests.live import picture_of
 from tests.service import Served
 
@@ -80,6 +80,8 @@ def test_a_card_has_neighbours_in_all_spaces(browser: Any, served: Served) -> No
     text = browser.run("document.querySelector('.neighbours').innerText")
     assert "In layer2.cls, on the same images" in text
     assert "does not show its decoder" in text
+    browser.run("document.querySelector('.neighbours .near li').scrollIntoView()")
+    until(browser, LOADED % ".neighbours .near li:first-child .thumbs")
     quiet(browser, served)
 
 

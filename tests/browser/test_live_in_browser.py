@@ -13,6 +13,11 @@ from tests.service import TOKEN, Served
 
 LOADED = "[...document.querySelectorAll('%s img')].some(one => one.complete && one.naturalWidth > 0)"
 
+FIRST_MAP_EMPTY = """(({ live }, asked) => {
+  const answer = live.heatmap;
+  live.heatmap = async (...of) => ({ ...(await answer(...of)), largest: asked++ });
+})(saeviz, 0)"""
+
 
 @pytest.fixture(scope="module")
 def run(finished_copy: saeviz.Run) -> saeviz.Run:
@@ -54,6 +59,16 @@ def test_a_card_of_any_feature_has_pictures_and_shows_where_it_fires(
     browser.run("document.getElementById('heat').click()")
     assert browser.run("document.querySelectorAll('#card .heat').length") == 0
     quiet(browser, served)
+
+
+def test_pictures_on_which_no_patch_has_it_are_counted(browser: Any, served: Served, run: saeviz.Run) -> None:
+    """Their maps are empty, so that they only turn grey."""
+    opened(browser, served, f"feature={active(run)}")
+    browser.run(FIRST_MAP_EMPTY)
+    shown = browser.run("document.querySelector('#card .strip').children.length")
+    browser.run("document.getElementById('heat').click()")
+    said = f"On 1 of {shown} pictures it fires on no patch"
+    until(browser, f"document.getElementById('card').innerText.includes('{said}')")
 
 
 def test_an_image_has_its_features_and_those_like_it(browser: Any, served: Served, run: saeviz.Run) -> None:

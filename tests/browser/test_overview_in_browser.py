@@ -154,7 +154,10 @@ def test_a_browser_without_scripts_is_told(browser: Any, page: Path) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(page)
-        assert "needs JavaScript" in browser.run("document.body.innerText")
+        text = browser.run("document.body.innerText")
+        assert "needs JavaScript" in text
+        assert "scores.parquet" in text
+        assert "selected.csv" in text
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 

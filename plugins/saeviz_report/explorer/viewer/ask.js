@@ -54,18 +54,15 @@
   const ranked = (features, items, found) => (found.length ? el("ul", { class: "tiles" }, found.map((one) => tile(features, items, one))) : null);
   const more = (features, items, word, found) => (found.length ? el("details", {}, el("summary", {}, `${word} (${number(found.length)})`), ranked(features, items, found)) : null);
 
-  function tile(features, items, one) {
-    const row = features.row(one.feature);
-    return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: one.feature }) }, row >= 0 ? saeviz.thumbs(features, row) : null, el("span", {}, el("strong", {}, one.label ? said(one.label, 60) : "not named"), el("span", { class: "id" }, said(one.feature), ` · fires on ${number(one.n_active)}`)), el("span", { class: "number" }, signed(one.r))));
-  }
+  const tile = (features, items, one) => el("li", {}, saeviz.featureTile(features, features.row(one.feature), one.label, signed(one.r), ` · fires on ${number(one.n_active)}`));
 
   /** The neighbours of a feature, filled in when the host has answered; null where the page is not served. */
-  saeviz.neighbours = (feature) => {
+  saeviz.neighbours = (features, row) => {
     if (!saeviz.live) return null;
     const box = el("section", { class: "neighbours" }, el("h3", {}, "Neighbours"), el("p", { class: "note", role: "status" }, "Looking for neighbours…"));
-    const list = (found) => (found.length ? el("ul", { class: "near" }, found.map((one) => el("li", {}, el("span", { class: "number" }, fixed(one.value)), " ", link(one)))) : el("p", { class: "note" }, "None."));
-    saeviz.live.once("neighbours", { feature }).then((got) => saeviz.fill(box, el("h3", {}, "Neighbours"),
-      got.firing.map(({ space, features }, i) => [el("h4", {}, i ? ["In ", said(space), ", on the same images"] : "On the same images"), list(features)]),
+    const list = (found) => (found.length ? el("ul", { class: "tiles near" }, found.map((one) => el("li", {}, saeviz.featureTile(features, features.row(one.feature), one.label, fixed(one.value))))) : el("p", { class: "note" }, "None."));
+    saeviz.live.once("neighbours", { feature: features.name(row) }).then((got) => saeviz.fill(box, el("h3", {}, "Neighbours"),
+      got.firing.map((one, i) => [el("h4", {}, i ? ["In ", said(one.space), ", on the same images"] : "On the same images"), list(one.features)]),
       el("h4", {}, "With a similar decoder direction"), got.direction ? list(got.direction) : el("p", { class: "note" }, said(got.direction_missing, 300), "."),
       el("p", { class: "note" }, "On the same images: correlation of activations over all images. Decoder direction: cosine, in the same space.")),
     (error) => saeviz.fill(box, el("h3", {}, "Neighbours"), el("p", { class: "note" }, said(error.message, 400))));

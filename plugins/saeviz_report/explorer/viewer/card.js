@@ -61,12 +61,16 @@
     const box = el("span", { class: "thumbs" });
     const show = async () => {
       const [images, items] = await Promise.all([saeviz.imagesOf(features, row), need("items")]);
-      if (images) saeviz.fill(box, [...images.items.slice(0, most)].map((item) => saeviz.small(items, item)));
+      if (images) saeviz.fill(box, images.items.length ? [...images.items.slice(0, most)].map((item) => saeviz.small(items, item)) : el("span", { class: "note" }, "fires on no image"));
     };
     wanted.set(box, () => show().catch(() => null)); // what it is beside is there without
     insight.observe(box);
     return box;
   };
+  /** The label of a feature in a list, or that it has none. */
+  saeviz.called = (label) => (label ? el("strong", {}, said(label, 60)) : el("span", { class: "unnamed" }, "not named"));
+  /** A feature of a list: its top images, its label or that it has none, and a number; leads to its card. */
+  saeviz.featureTile = (features, row, label, value, more = "") => el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, saeviz.thumbs(features, row), el("span", {}, saeviz.called(label), el("span", { class: "id" }, said(features.name(row)), more)), value ? el("span", { class: "number" }, value) : null);
   saeviz.pictureAddress = (file) => {
     const inside = document.querySelector('script[data-name="pictures"]');
     if (!inside) return `pictures/${file}`;
@@ -104,7 +108,7 @@
           saeviz.listButton([row], features),
           el("button", { type: "button", "aria-label": "Close", onclick: close }, "×"))),
       saeviz.notesOnCard(features, row, verdict(at("verdict"), card.judgement)),
-      card.description ? el("p", { class: "description" }, said(card.description)) : null,
+      card.description ? el("p", { class: "description" }, said(card.description), el("span", { class: "note by-labeler", hidden: !byHand }, " (by the labeler)")) : null,
       card.elements ? el("p", { class: "note" }, "Visual elements: ", card.elements.map((element, i) => [i ? ", " : "", said(element, 200)])) : null,
       card.why ? el("p", { class: "note" }, "Why it might correlate with a rating: ", said(card.why)) : null,
       card.reason ? el("p", { class: "note" }, "Selected because: ", said(card.reason), again(at)) : null,
@@ -117,7 +121,7 @@
       images ? el("div", { class: "two" }, saeviz.against(features, items, images, (rating) => at(`r[${rating}]`)), activity(items, images, features, row, at)) : null,
       images ? range(features, items, images) : null,
       judged(items, card.judged),
-      saeviz.neighbours(name) ?? alike(features, items, columns, near),
+      saeviz.neighbours(features, row) ?? alike(features, columns, near),
       together(features, columns, row),
       saeviz.partnerOnCard(features, row),
       figures(features, columns, row)];
@@ -238,12 +242,10 @@
     return features.run.has_neighbours ? ((await need("neighbours"))[row] ?? null) : null;
   }
 
-  function alike(features, items, columns, near) {
+  function alike(features, columns, near) {
     if (!near) return null;
     const label = columns.get("label");
-    const tile = (other, cosine) => {
-      return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(other) }) }, saeviz.thumbs(features, other), el("span", {}, el("strong", {}, label?.at(other) ? said(label.at(other), 60) : "not named"), el("span", { class: "id" }, said(features.name(other)))), el("span", { class: "number" }, saeviz.fixed(cosine))));
-    };
+    const tile = (other, cosine) => el("li", {}, saeviz.featureTile(features, other, label?.at(other), saeviz.fixed(cosine)));
     const section = (heading, note, { rows, cosines }) => (rows.length ? el("section", {}, el("h3", {}, heading), el("p", { class: "note" }, note), el("ul", { class: "tiles near" }, rows.map((other, i) => tile(other, cosines[i])))) : null);
     return [section("Features that fire on the same images", "By the cosine of their activations over all images; the most similar features of each space.", near),
       near.directions ? section("Features of similar direction", "By the cosine of decoder directions, in the same space: what the SAE writes when they fire, whatever the images.", near.directions) : null];

@@ -38,11 +38,22 @@
   saeviz.heatmapSwitch = (features, row, pictures) => {
     if (saeviz.live) return asked(features.name(row), pictures);
     if (!features.run.heatmaps?.includes(row)) return null;
-    return box("heat", "show where it fires, on the first pictures", async (on) => {
+    const said = el("span", { class: "note", role: "status" });
+    const turned = async (on) => {
       clear(pictures);
+      saeviz.fill(said);
       if (!on) return;
-      for (const map of await need(`heatmaps/${row}`)) pictures.get(map.item)?.querySelector(".frame")?.append(drawn(map));
-    });
+      const maps = (await need(`heatmaps/${row}`)).filter((map) => pictures.has(map.item));
+      for (const map of maps) pictures.get(map.item).querySelector(".frame")?.append(drawn(map));
+      saeviz.fill(said, nowhere(maps));
+    };
+    return el("div", { class: "bar" }, box("heat", "show where it fires, on the first pictures", turned), said);
+  };
+
+  /** What is to be said of maps with nothing in them, which only make a picture grey. */
+  const nowhere = (maps) => {
+    const n = maps.filter((map) => !(map.largest > 0)).length;
+    return n ? `On ${n} of ${saeviz.counted(maps.length, "picture")} it fires on no patch, only at the token for the whole image.` : "";
   };
 
   function asked(feature, pictures) {
@@ -55,6 +66,7 @@
       if (!on) return;
       const { ids } = await need("items");
       saeviz.fill(said, saeviz.live.looked ? "Computing heatmaps…" : "Loading the model…");
+      const maps = [];
       for (const [item, picture] of pictures) {
         let map;
         try {
@@ -66,8 +78,9 @@
         }
         if (mine !== turn || !said.isConnected) return;
         picture.querySelector(".frame")?.append(drawn(map));
+        maps.push(map);
       }
-      saeviz.fill(said);
+      saeviz.fill(said, nowhere(maps));
     };
     const unavailable = saeviz.live.about.missing.model;
     if (unavailable) return el("p", { class: "note" }, "There are no heatmaps: ", saeviz.said(unavailable, 400));

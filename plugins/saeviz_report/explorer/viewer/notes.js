@@ -80,8 +80,9 @@
       features.notes.set(row, note);
       install(features);
       fill(document.getElementById("card-title"), features.loaded.get("label").at(row) ? said(features.loaded.get("label").at(row)) : "Not named");
-      const verdict = document.querySelector("#card > header .verdict");
+      const [verdict, author] = [document.querySelector("#card > header .verdict"), document.querySelector("#card .by-labeler")];
       if (verdict) verdict.hidden = note.label !== "";
+      if (author) author.hidden = note.label === "";
       saeviz.outdated = true; // the page behind the card is shown anew when it is closed
     };
     /** Writes changes of what was `seen`; what somebody else wrote meanwhile is shown and not written over. */

@@ -106,7 +106,7 @@
   function tile(features, label, r, row) {
     return el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) },
       saeviz.thumbs(features, row, 4),
-      el("span", {}, el("strong", {}, label ? said(label, 60) : "not named"), el("span", { class: "id" }, said(features.name(row)))), el("span", { class: `r ${r < 0 ? "minus" : "plus"}` }, signed(r)));
+      el("span", {}, saeviz.called(label), el("span", { class: "id" }, said(features.name(row)))), el("span", { class: `r ${r < 0 ? "minus" : "plus"}` }, signed(r)));
   }
 
   // ---- ratings as a whole: how reliable they are, and what features explain together ----

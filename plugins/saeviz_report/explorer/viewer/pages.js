@@ -123,7 +123,7 @@
           state.set({ [`list.${name}`]: left.length > MOST_IN_ADDRESS ? "" : packList(features, left) });
           if (held.has(name)) anew();
         };
-        return el("li", {}, el("a", { class: "tile", href: saeviz.link({ feature: features.name(row) }) }, saeviz.thumbs(features, row), el("span", {}, el("strong", {}, columns.get("label")?.at(row) ? said(columns.get("label").at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
+        return el("li", {}, saeviz.featureTile(features, row, columns.get("label")?.at(row)), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
       }))];
   };
 }

@@ -124,7 +124,7 @@
       colour,
       large: (row) => (tier?.[row] ?? 0) > 0,
       describe: (row) => {
-        return [saeviz.thumbs(features, row, 2), el("span", {}, el("strong", {}, label?.at(row) ? said(label.at(row), 60) : "not named"), el("span", { class: "id" }, said(features.name(row))))];
+        return [saeviz.thumbs(features, row, 2), el("span", {}, saeviz.called(label?.at(row)), el("span", { class: "id" }, said(features.name(row))))];
       },
       onpick: (row) => state.set({ feature: features.name(row) }),
       onlasso: (chosen) => chosen.length && saeviz.openList(features, chosen),
