@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 
 import saeviz
@@ -30,7 +30,7 @@ class LocalExecutor:
 
     def map(
         self, work: Callable[[saeviz.Shard], Iterator[int]], shards: Sequence[saeviz.Shard]
-    ) -> Iterator[saeviz.Step]:
+    ) -> Generator[saeviz.Step, None, None]:
         """See `saeviz.Executor`."""
         if self.in_process:
             for shard in shards:

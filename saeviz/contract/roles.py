@@ -7,7 +7,7 @@ methods, so plugins written for an earlier version of saeviz keep working.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -385,7 +385,7 @@ class Executor(Protocol):
         """The number of images in a shard."""
         ...
 
-    def map(self, work: Callable[[Shard], Iterator[int]], shards: Sequence[Shard]) -> Iterator[Step]:
+    def map(self, work: Callable[[Shard], Iterator[int]], shards: Sequence[Shard]) -> Generator[Step, None, None]:
         """Have `work` done for each shard by some worker, and yield progress; shards may finish in any order.
 
         `work(shard)` yields how many more images are done, and leaves its result in the run directory. `work` can be

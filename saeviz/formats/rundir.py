@@ -99,6 +99,7 @@ class RunDir:
         self.failures = FailuresFile(path / "failures.jsonl")
         self.notes = path / "notes.jsonl"
         self.log = path / "log.txt"
+        self.shards = path / "shards"
         self._verified: set[Path] = set()
         self._is_mine = False
         self._manifest: str | None = None

@@ -85,6 +85,12 @@ class Components:
             self._store = CheckedStore(self.component("store"), self.who(self.config.store), self.log)
         return self._store
 
+    @property
+    def executor(self) -> Executor:
+        """Who does the work of the run."""
+        executor: Executor = self.component("executor")
+        return executor
+
     def component(self, table: str) -> Any:
         """The run's component from a table of one component; raises `ConfigError` if there is none."""
         if table == "judge" and self.config.judge is self.config.labeler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -33,3 +34,37 @@ def watched(items: Iterable[Any], total: int | None, label: str, *, as_bar: bool
             logger.info("%s: %d of %s", label, number, total if total is not None else "?")
             said = time.monotonic()
         yield item
+
+
+class Tally:
+    """Progress of several workers: a bar, or log lines from time to time; both say how fast each worker is."""
+
+    def __init__(self, total: int, label: str, *, as_bar: bool) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, desc=label, delay=2, leave=False) if as_bar else None
+        self._total = total
+        self._label = label
+        self._done: Counter[str] = Counter()
+        self._began = self._said = time.monotonic()
+
+    def add(self, worker: str, n_items: int) -> None:
+        """A worker has done some more items."""
+        self._done[worker] += n_items
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._rates(), refresh=False)
+            self._bar.update(n_items)
+        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            n_done = self._done.total()
+            left = (self._total - n_done) * (self._said - self._began) / max(n_done, 1) / 60
+            logger.info("%s: %d of %d, %.0f minutes left (%s)", self._label, n_done, self._total, left, self._rates())
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _rates(self) -> str:
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        return ", ".join(f"{worker}: {n / seconds:.1f}/s" for worker, n in sorted(self._done.items()))

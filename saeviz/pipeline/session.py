@@ -14,7 +14,7 @@ from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.components import Components
 from saeviz.pipeline.dataset import Dataset
-from saeviz.pipeline.progress import watched
+from saeviz.pipeline.progress import Tally, watched
 from saeviz.values.outcomes import Failure
 
 logger = logging.getLogger("saeviz")
@@ -48,9 +48,17 @@ class Session:
         logger.warning("%s: %s: left out: %s", self.stage, one_line(subject), one_line(error))
         self.rundir.failures.add(Failure(self.stage, subject, error))
 
+    def left_out(self) -> set[str]:
+        """The subjects that the current stage has left out so far."""
+        return self.rundir.failures.of(self.stage)
+
     def progress(self, items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
         """Yield the items and show progress: a bar on a terminal, otherwise log lines from time to time."""
         return watched(items, total, label, as_bar=self.show_progress)
+
+    def tally(self, total: int, label: str) -> Tally:
+        """Shows the progress of several workers."""
+        return Tally(total, label, as_bar=self.show_progress)
 
     def close(self) -> None:
         """Close all components."""

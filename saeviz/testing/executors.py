@@ -79,7 +79,7 @@ class ExecutorContract:
 
     def test_nobody_works_once_it_is_closed(self, executor: Executor, tmp_path: Path) -> None:
         work = FakeWork(tmp_path, seconds=0.05)
-        with closing(executor.map(work, fake_shards(40))) as steps:  # type: ignore[type-var]
+        with closing(executor.map(work, fake_shards(40))) as steps:
             next(steps)
         begun = work.begun()
         assert len(begun) < 40

@@ -7,7 +7,7 @@ are computed from the colours of patches, and all results are the same on every 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,7 +268,7 @@ class FakeExecutor:
     def __init__(self, options: FakeExecutorOptions, context: Context) -> None:
         self.shard_items = options.shard_items
 
-    def map(self, work: Callable[[Shard], Iterator[int]], shards: Sequence[Shard]) -> Iterator[Step]:
+    def map(self, work: Callable[[Shard], Iterator[int]], shards: Sequence[Shard]) -> Generator[Step, None, None]:
         """Work on one shard after the other."""
         for shard in reversed(shards):
             for n_items in work(shard):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.made import Made
 from saeviz.pipeline.progress import chunked
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedEmbeddings
-from saeviz.pipeline.stages.stage import Stage
+from saeviz.pipeline.stages.shards import SharedStage, forget_made, is_shared, made_by_workers
+from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.images import ImageItem
 from saeviz.values.near_duplicates import near_duplicates
 
@@ -28,7 +30,7 @@ CHUNK = 128
 """Images between two writes: what a crash can cost."""
 
 
-class Embed(Stage):
+class Embed(SharedStage):
     """Runs the embedding provider of a table over the images that have features and no embedding of it.
 
     Only a run with a second embedding has an optional one, so that adding it leaves the first as it is.
@@ -54,29 +56,30 @@ class Embed(Stage):
     def reset(self, session: Session) -> None:
         """Forget all embeddings."""
         self._files(session).clear()
+        forget_made(session, self)
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Embed what is pending."""
-        import numpy as np
-
         config = self._config(session)
         if config is None:
             return {"counts": {"embedded": 0}}
         if not session.components.uses_embeddings:
             logger.info("%s: no scorer of this run uses embeddings, so none are made with %s", self.name, config.use)
             return {"counts": {"embedded": 0}}
-        files, embedder = self._files(session), session.components.component(self.table)
+        files = self._files(session)
         for path in files.remove_damaged():
             logger.warning("%s: %s is damaged: it is removed, and its images are embedded again", self.name, path)
         pending = self._pending(session)
         logger.info("%s: %d images to do with %s", self.name, len(pending), config.use)
-        with closing(SharedEmbeddings(session, config)) as shared:
-            for chunk in chunked(session.progress(pending, len(pending), self.name), CHUNK):
-                vectors = shared.embed(chunk, embedder)
-                good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-                if good.size:
-                    ids = [chunk[row].item_id for row in good]
-                    files.append([(item_id, session.dataset.fingerprints[item_id]) for item_id in ids], vectors[good])
+        shared = is_shared(session, self)
+        provenance: Mapping[str, Any] = {}
+        for made in made_by_workers(session, self, pending) if shared else self._embedded(session, config, pending):
+            if made.vectors is not None:
+                keys = [(item_id, session.dataset.fingerprints[item_id]) for item_id in made.item_ids]
+                files.append(keys, made.vectors)
+            for item_id, error in made.failures:
+                session.failed(item_id, error)
+            provenance = made.provenance
         waiting = self._pending(session)
         explained = session.rundir.failures.of(self.name)
         for item in waiting:
@@ -87,7 +90,36 @@ class Embed(Stage):
         if not self.is_optional:
             _warn_of_look_alikes(session, files)
         counts = {"embedded": len(session.dataset.extracted) - len(waiting)}
-        return {"counts": counts, "outputs": files.files(), **shared.provenance}
+        return {"counts": counts, "outputs": files.files(), **provenance}
+
+    def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
+        """The embeddings of items."""
+        import numpy as np
+
+        config = self._config(session)
+        parts: list[Made] = []
+        for part in self._embedded(session, config, items) if config else ():
+            parts.append(part)
+            yield min(CHUNK, len(items) - CHUNK * (len(parts) - 1))
+        vectors = [part.vectors for part in parts if part.vectors is not None]
+        return Made(
+            item_ids=[item_id for part in parts for item_id in part.item_ids],
+            vectors=np.concatenate(vectors) if vectors else None,
+            failures=session.failures,
+            provenance=parts[-1].provenance if parts else {},
+        )
+
+    def _embedded(self, session: Session, config: ComponentConfig, items: Sequence[ImageItem]) -> Iterator[Made]:
+        """The embeddings of some items at a time, without those that have none."""
+        import numpy as np
+
+        embedder = session.components.component(self.table)
+        with closing(SharedEmbeddings(session, config)) as shared:
+            for chunk in chunked(session.progress(items, len(items), self.name), CHUNK):
+                vectors = shared.embed(chunk, embedder)
+                good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+                ids = [chunk[row].item_id for row in good]
+                yield Made(item_ids=ids, vectors=vectors[good] if ids else None, provenance=shared.provenance)
 
     def _config(self, session: Session) -> ComponentConfig | None:
         return session.config.component(self.table)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from itertools import chain
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
-from saeviz.contract import handover
+from saeviz.formats.made import Made
 from saeviz.formats.of_images import append_of_images, mend_of_images, read_of_images, write_of_images
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.sharing.reuse import SharedFeatures
-from saeviz.pipeline.stages.stage import Stage
+from saeviz.pipeline.stages.extraction import Extraction, together
+from saeviz.pipeline.stages.shards import SharedStage, forget_made, is_shared, made_by_workers
+from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -21,7 +21,7 @@ from saeviz.values.images import ImageItem
 from saeviz.values.keys import record_of
 
 
-class Extract(Stage):
+class Extract(SharedStage):
     """Runs the extractor over the images that the store does not have."""
 
     name = "extract"
@@ -40,9 +40,31 @@ class Extract(Stage):
         if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
         session.components.store.clear()
+        forget_made(session, self)
         session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)
         session.rundir.of_images.unlink(missing_ok=True)
+
+    def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
+        """The features of items, by every extractor of the run."""
+        batches: dict[FeatureSpace, list[FeatureBatch]] = {}
+        provenance: dict[str, Any] = {}
+        n_done = 0
+        for config in session.config.extractors:
+            rest = [item for item in items if item.item_id not in session.left_out()]
+            own: dict[FeatureSpace, set[str]] = {space: set() for space in session.dataset.spaces_of(config)}
+            extraction = Extraction(session, config, rest, own, lambda _: None)
+            for batch in extraction.batches():
+                batches.setdefault(batch.space, []).append(batch)
+                if config is session.config.extractors[-1] and batch.space == list(own)[-1]:
+                    n_done += len(batch)
+                    yield len(batch)
+            _list_what_was_not_handed_over(session, extraction)
+            provenance |= extraction.provenance.get("provenance", {})
+        yield len(items) - n_done
+        order = [item.item_id for item in items]
+        features = [together(batches[space], order) for space in sorted(batches)]
+        return Made(features, failures=session.failures, provenance={"provenance": provenance} if provenance else {})
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Extract pending images; each batch is stored before the next one is computed."""
@@ -59,8 +81,11 @@ class Extract(Stage):
         same = _with_the_same_picture(session, pending)
         _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
         written = {space: same.intersection(session.components.store.item_ids(space)) for space in spaces}
-        for config in session.config.extractors if pending else ():
-            _add_provenance(session, _extract_with(session, config, pending, written))
+        if is_shared(session, self):
+            _take_from_workers(session, self, pending, written)
+        else:
+            for config in session.config.extractors if pending else ():
+                _add_provenance(session, _extract_with(session, config, pending, written))
         session.dataset.look_again()
         done = session.dataset.extracted
         if not done:
@@ -93,68 +118,59 @@ def _extract_with(
 ) -> Mapping[str, Any]:
     """Extract the pending images by one of the run's extractors; returns the provenance of its features."""
     lost = session.rundir.failures.of("extract")  # by another extractor
-    pending = [item for item in pending if item.item_id not in lost]
     spaces = session.dataset.spaces_of(config) if config.name else session.dataset.spaces
     own = {space: written[space] for space in spaces}
     done = set.intersection(*own.values())  # before a run was killed while another extractor was at work
-    pending = [item for item in pending if item.item_id not in done]
-    with closing(SharedFeatures(session, config, spaces)) as shared:
-        for batch in chain(shared.batches(pending), _extracted(session, config, pending, own, shared)):
-            if batch.of_images:  # before its features: an image that has these counts as done
-                append_of_images(session.rundir.of_images, batch)
-            session.components.store.write(batch)
-            own[batch.space].update(batch.item_ids)
-    _list_what_was_not_handed_over(session, config, pending, own)
-    return shared.provenance
+    pending = [item for item in pending if item.item_id not in lost and item.item_id not in done]
+    extraction = Extraction(session, config, pending, own, partial(_tell_of_other_provenance, session))
+    for batch in extraction.batches():
+        _store(session, batch)
+    _list_what_was_not_handed_over(session, extraction)
+    _list_what_was_not_kept(session, pending, own)
+    return extraction.provenance
 
 
-def _extracted(
+def _store(session: Session, batch: FeatureBatch) -> None:
+    if batch.of_images:  # before its features: an image that has these counts as done
+        append_of_images(session.rundir.of_images, batch)
+    session.components.store.write(batch)
+
+
+def _take_from_workers(
     session: Session,
-    config: ComponentConfig,
-    pending: Sequence[ImageItem],
-    written: Mapping[FeatureSpace, set[str]],
-    shared: SharedFeatures,
-) -> Iterator[FeatureBatch]:
-    """The extractor's features of the images that have none when this is first called."""
-    rest = [item for item in pending if not all(item.item_id in ids for ids in written.values())]
-    if len(rest) < len(pending):
-        logger.info("extract: %d images have features from another run", len(pending) - len(rest))
-        _tell_of_other_provenance(session, shared.provenance)
-    if not rest:
-        return
-    with session.components.blaming(config):
-        extractor = session.components.extractor_of(config)
-        given = extractor.extract(session.progress(rest, len(rest), "extract"))
-    asked = [item.item_id for item in rest]
-    guarded = session.components.guarded(config, given)
-    declared = session.dataset.numbers_of_images(config)
-    batches = handover.extracted(session.components.who(config), guarded, declared, asked)
-    for number, batch in enumerate(batches):
-        if number == 0:
-            shared.provenance = session.components.provenance(config, extractor)
-            _tell_of_other_provenance(session, shared.provenance)
-        yield batch
-        shared.keep(batch)
-    shared.provenance = session.components.provenance(config, extractor)
-
-
-def _list_what_was_not_handed_over(
-    session: Session,
-    config: ComponentConfig,
+    stage: Extract,
     pending: Sequence[ImageItem],
     written: Mapping[FeatureSpace, set[str]],
 ) -> None:
-    """Record as a failure every image that was passed in but is neither a failure nor stored in every space."""
-    explained = session.rundir.failures.of("extract")
-    extractor, store = session.components.who(config), session.components.who(session.config.store)
+    """Store the features that workers extract of the pending images."""
+    for made in made_by_workers(session, stage, pending):
+        _tell_of_other_provenance(session, made.provenance)
+        for batch in made.features:
+            _store(session, batch)
+            written[batch.space].update(batch.item_ids)
+        for item_id, error in made.failures:
+            session.failed(item_id, error)
+    _list_what_was_not_kept(session, pending, written)
+
+
+def _list_what_was_not_handed_over(session: Session, extraction: Extraction) -> None:
+    """Record as a failure every image of which an extractor gave neither features nor the reason."""
+    explained, who = session.left_out(), session.components.who(extraction.config)
+    for item_id, spaces in extraction.lacking():
+        if item_id not in explained:
+            session.failed(item_id, f"{who} gave no features of it in {_names(spaces)}, and no reason")
+
+
+def _list_what_was_not_kept(
+    session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]]
+) -> None:
+    """Record as a failure every image with features that the store has lost."""
+    explained, who = session.left_out(), session.components.who(session.config.store)
     kept = {space: set(session.components.store.item_ids(space)) for space in written}
     for item_id in (item.item_id for item in pending if item.item_id not in explained):
-        missing = [space for space, ids in written.items() if item_id not in ids]
         lost = [space for space, ids in kept.items() if item_id not in ids]
-        if missing:
-            session.failed(item_id, f"{extractor} gave no features of it in {_names(missing)}, and no reason")
-        elif lost:
-            session.failed(item_id, f"{store} did not keep its features in {_names(lost)}, and gave no reason")
+        if lost:
+            session.failed(item_id, f"{who} did not keep its features in {_names(lost)}, and gave no reason")
 
 
 def _pending(session: Session) -> list[ImageItem]:
