@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
 import saeviz
+from saeviz.toolkit.workers import Pool
 from saeviz_local import LocalOptions
 from saeviz_local.machine import environment_of
-from saeviz_local.pool import Pool
+from saeviz_local.process import Process
 
 
 class LocalExecutor:
@@ -38,7 +41,8 @@ class LocalExecutor:
                     yield saeviz.Step(shard, "this process", n_items)
                 yield saeviz.Step(shard, "this process", 0, finished=True)
             return
-        n = min(self.options.workers, len(shards))
+        n, pickled = min(self.options.workers, len(shards)), pickle.dumps(work)
         environments = [environment_of(number, self.options.workers, self.context.device) for number in range(n)]
-        with closing(Pool(work, shards, environments, self.options.tries)) as pool:
+        start = [partial(Process, pickled, environment) for environment in environments]
+        with closing(Pool(start, shards, self.options.tries)) as pool:
             yield from pool.steps()

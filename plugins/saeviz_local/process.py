@@ -1,4 +1,4 @@
-"""One worker process, as the process that has started it sees it."""
+"""One worker process, as the process that has started it sees it: a `saeviz.toolkit.workers.Worker`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import saeviz
+from saeviz.toolkit.workers import PATIENCE, Answer, WorkerDied
 
 COMMAND = (sys.executable, "-P", "-c", "from saeviz_local.worker import main; main()")
 """A new interpreter. Unlike a child of `multiprocessing`, it does not import the script that runs saeviz."""
-WORKER_DIED = (OSError, EOFError, pickle.UnpicklingError)
-"""Raised when a worker that has ended is asked."""
 
 
 class Process:
@@ -30,30 +29,40 @@ class Process:
         with suppress(OSError):  # it has died already, which is noticed when it is asked
             self._to.write(work)
 
-    def do(self, shard: saeviz.Shard) -> Iterator[tuple[Any, ...]]:
-        """What it answers while it does a shard. Raises one of `WORKER_DIED` if it ends before it is done."""
-        pickle.dump(shard, self._to)
-        self._to.flush()
-        answer: tuple[Any, ...] = ("",)
-        while answer[0] not in {"finished", "failed"}:
-            answer = pickle.load(self._from)  # noqa: S301 from our own process
-            yield answer
+    def wait_until_ready(self) -> None:
+        """It can be given a shard at once, which waits in a pipe."""
+
+    def do(self, shard: saeviz.Shard) -> Iterator[Answer]:
+        """Give it a shard, and yield its answers."""
+        answer: Answer = ("",)
+        try:
+            pickle.dump(shard, self._to)
+            self._to.flush()
+            while answer[0] not in {"finished", "failed"}:
+                answer = pickle.load(self._from)  # noqa: S301 from our own process
+                yield answer
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            raise WorkerDied(self._ended()) from error
 
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
 
-    def end(self, patience: float) -> str:
-        """Have it leave, end it if it takes longer than `patience` seconds, and say how it ended."""
+    def end(self) -> None:
+        """Have it leave, and end it if that takes long."""
+        self._ended()
+        self._from.close()
+
+    def _ended(self) -> str:
+        """How it ended, which it is asked to do."""
+        with suppress(OSError, ValueError):  # it has ended, or was asked before
+            pickle.dump(None, self._to)
+            self._to.close()
         try:
-            with suppress(OSError):
-                pickle.dump(None, self._to)
-                self._to.close()
-            code = self._process.wait(patience or None)
+            code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self._from.close()
         if code < 0:
             with suppress(ValueError):
                 return f"was killed by {signal.Signals(-code).name}"

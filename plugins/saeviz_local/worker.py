@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from typing import IO, Any
 
 import saeviz
+from saeviz.toolkit.workers import answers_of
 
 
 def main() -> None:
@@ -25,13 +26,8 @@ def main() -> None:
     shards: SimpleQueue[saeviz.Shard | None] = SimpleQueue()
     Thread(target=_receive, args=(given, shards), daemon=True).start()
     for shard in iter(shards.get, None):
-        try:
-            for n_items in work(shard):
-                answers.give("step", n_items)
-        except saeviz.SaevizError as error:
-            answers.give("failed", _public_name(error), str(error))
-        else:
-            answers.give("finished", 0)
+        for answer in answers_of(work, shard):
+            answers.give(*answer)
 
 
 def _receive(given: IO[bytes], shards: SimpleQueue[saeviz.Shard | None]) -> None:
@@ -70,9 +66,3 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._answers.give("log", record.levelno, record.getMessage())
-
-
-def _public_name(error: saeviz.SaevizError) -> str:
-    """The nearest kind of error that the other process has, too: a plugin may have its own."""
-    names = [kind.__name__ for kind in type(error).__mro__]
-    return next(name for name in names if isinstance(error, getattr(saeviz, name, ())))
