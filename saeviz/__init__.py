@@ -57,6 +57,7 @@ from saeviz.contract.specs import (
 from saeviz.contract.stores import FeatureStore, ManyWriters, SaysDurability
 from saeviz.pipeline.run import Plan
 from saeviz.results.assignment import assign
+from saeviz.results.by_group import by_group
 from saeviz.results.notes import Notes
 from saeviz.results.plots import Plots
 from saeviz.results.predicting import RatingModels
@@ -238,6 +239,7 @@ __all__ = [
     "Usage",
     "WorkerError",
     "assign",
+    "by_group",
     "compare",
     "component",
     "difference_columns",
