@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import ConfigError, Context, DataError, FeatureSpace, HasDecoder, Layer, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import (
+    ConfigError,
+    Context,
+    DataError,
+    FeatureSpace,
+    HasDecoder,
+    Layer,
+    ScoreColumn,
+    ScoreFact,
+    ScoreInput,
+    merged_parts,
+)
 from saeviz_redundancy import RedundancyOptions
 from saeviz_redundancy.clusters import Evidence, blocks, find_leaders
 from saeviz_redundancy.coactivation import CoActivation
 from saeviz_redundancy.directions import Directions
-from saeviz_redundancy.sketch import Sketch, sketch, unit_rows
+from saeviz_redundancy.sketch import Sketch, SketchInParts, unit_rows
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, IntArray
@@ -34,8 +45,17 @@ class Redundancy:
 
     def score(self, data: ScoreInput) -> Sequence[ScoreColumn]:
         """No columns yet, because clusters span spaces. Stores what `combine` needs, 512 bytes per feature."""
-        self._sketches[data.space] = sketch(data, min_active=self.options.min_active, seed=self.context.seed)
+        scores = self.in_parts(data)
+        scores.finish(merged_parts(scores, data))
         return ()
+
+    def in_parts(self, data: ScoreInput) -> SketchInParts:
+        """The same from parts of the images; `combine` reads features of the candidates."""
+
+        def take(sketch: Sketch) -> None:
+            self._sketches[data.space] = sketch
+
+        return SketchInParts(data, min_active=self.options.min_active, seed=self.context.seed, take=take)
 
     def combine(self, _columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """The columns of all spaces, and how many clusters there are.

@@ -8,17 +8,21 @@ images and their batches change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import ScoreInput
+from saeviz import ScoreColumn, ScoreInput
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeviz.typing import Float32Array, FloatArray, IntArray
+
+    State = Mapping[str, NDArray[Any]]
 
 WIDTH = 128
 FEATURES_AT_ONCE = 1024
@@ -43,26 +47,43 @@ class Sketch:
     variation: FloatArray
 
 
-def sketch(data: ScoreInput, *, min_active: int, seed: int) -> Sketch:
-    """One pass over the images. Memory is that of the sketch, whatever their number."""
-    n_features = data.space.n_features
-    vectors = np.zeros((n_features, WIDTH), dtype=np.float32)
-    sign_sum = np.zeros(WIDTH, dtype=np.float32)
-    squares = np.zeros(n_features)
-    for rows, matrix in data.chunks():
-        squares += np.bincount(matrix.indices, np.square(matrix.data, dtype=np.float64), n_features)
-        signs = _signs(data.item_ids[rows], seed)
-        sign_sum += signs.sum(axis=0)
+class SketchInParts:
+    """Merges the sums of a sketch (`saeviz.MergingScores`), whose size does not depend on the number of images.
+
+    `finish` yields no score, because clusters span spaces: it gives the sketch to `take`.
+    """
+
+    def __init__(self, data: ScoreInput, *, min_active: int, seed: int, take: Callable[[Sketch], None]) -> None:
+        self._data, self._min_active, self._seed, self._take = data, min_active, seed, take
+
+    def partial(self, part: ScoreInput) -> State:
+        """The sums of a part: of activations times signs, of signs, and of squared activations."""
+        matrix = part.features.matrix()
+        n_features = matrix.shape[1]
+        signs = _signs(part.item_ids[part.rows or slice(None)], self._seed)
+        vectors = np.empty((n_features, WIDTH), dtype=np.float32)
         by_feature = matrix.T.tocsr()
         for start in range(0, n_features, FEATURES_AT_ONCE):
             some = slice(start, start + FEATURES_AT_ONCE)
-            vectors[some] += by_feature[some] @ signs
-    n_active, mean = data.features.statistics.n_active, data.features.statistics.mean
-    variation = squares - data.n_items * mean**2
-    features = np.flatnonzero((n_active >= min_active) & (variation > NEGLIGIBLE * squares))
-    centred = vectors[features]
-    centred -= np.outer(mean[features].astype(np.float32), sign_sum)
-    return Sketch(data, features, unit_rows(centred), n_active[features], mean[features], variation[features])
+            vectors[some] = by_feature[some] @ signs
+        squares = np.bincount(matrix.indices, np.square(matrix.data, dtype=np.float64), n_features)
+        return {"vectors": vectors, "signs": signs.sum(axis=0), "squares": squares.astype(float)}
+
+    def merge(self, earlier: State, later: State) -> State:
+        """The sums of both."""
+        return {name: earlier[name] + later[name] for name in earlier}
+
+    def finish(self, state: State) -> Iterable[ScoreColumn]:
+        """Hand the sketch over."""
+        statistics, squares = self._data.features.statistics, state["squares"]
+        variation = squares - self._data.n_items * statistics.mean**2
+        is_common = statistics.n_active >= self._min_active
+        features = np.flatnonzero(is_common & (variation > NEGLIGIBLE * squares))
+        n_active, mean = statistics.n_active[features], statistics.mean[features]
+        centred = state["vectors"][features]
+        centred -= np.outer(mean.astype(np.float32), state["signs"])
+        self._take(Sketch(self._data, features, unit_rows(centred), n_active, mean, variation[features]))
+        return ()
 
 
 def unit_rows(vectors: Float32Array) -> Float32Array:

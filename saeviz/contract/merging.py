@@ -47,7 +47,8 @@ class MergingScorer(Protocol):
     def in_parts(self, data: ScoreInput) -> MergingScores | None:
         """How, for a space; None if the scores with these options, of this data, need all its images at once.
 
-        Called in every process. Of the features only `statistics` and `top_images` of all images can be read.
+        Called in every process. Of the features only `statistics` and `top_images` of all images can be read, and the
+        others from `finish` on, which is called in one process, as is `FamilyScorer.combine`.
         """
         ...
 

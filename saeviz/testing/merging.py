@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
+from saeviz.contract.roles import FamilyScorer, Scorer
 from saeviz.formats.npz import read_npz
 from saeviz.testing.data import Surroundings, score_input
-from saeviz.testing.scorers import MakeScorer
+from saeviz.testing.scorers import MakeScorer, columns_of
 from saeviz.values.features import FeatureBatch
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.score_input import ScoreInput
-from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact
+from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact, ScoreResult
 from saeviz.values.streams import FeatureStream
 from saeviz.values.summary import FeatureSummary
 
@@ -58,36 +59,37 @@ class MergingScorerContract:
     def test_any_partition_and_any_order_give_the_same_scores(self, scorer: MergingScorer, data: ScoreInput) -> None:
         import numpy as np
 
-        scores = in_parts(scorer, data)
-        expected = list(scores.finish(merged_parts(scores, data)))
+        whole = Division(scorer, data)
+        expected = whole.results(merged_parts(whole.scores, data))
         for seed in range(2):
             random = np.random.default_rng(seed)
-            scores = in_parts(scorer, data)
-            states = [scores.partial(part) for part in random_parts(data, random)]
+            division = Division(scorer, data)
+            states = [division.scores.partial(part) for part in random_parts(data, random)]
             while len(states) > 1:
                 one, other = (states.pop(random.integers(len(states))) for _ in range(2))
-                states.append(scores.merge(one, other))
-            assert_same_results(list(scores.finish(states[0])), expected, self.tolerance)
+                states.append(division.scores.merge(one, other))
+            assert_same_results(division.results(states[0]), expected, self.tolerance)
 
     def test_parts_of_fixed_size_give_the_same_scores_to_the_last_bit(
         self, scorer: MergingScorer, data: ScoreInput, tmp_path: Path
     ) -> None:
         import numpy as np
 
-        expected = list(scorer.score(data))  # type: ignore[attr-defined] # a MergingScorer is a Scorer
+        assert isinstance(scorer, Scorer)
+        expected = with_family(scorer, scorer.score(data))
         assert any(isinstance(result, ScoreColumn) for result in expected), "the scorer gave no column"
         for seed in range(2):
             random = np.random.default_rng(seed)
-            scores = in_parts(scorer, data)
+            division = Division(scorer, data)
             parts = list(enumerate(batched_anew(data, random).parts()))
-            tree = MergeTree(scores.merge)
+            tree = MergeTree(division.scores.merge)
             for place in random.permutation(len(parts)):
                 number, part = parts[place]
-                tree.add(number, saved_and_read(scores.partial(part), tmp_path / "state.npz"))
-            assert_same_results(list(scores.finish(tree.result())), expected, 0.0)
+                tree.add(number, saved_and_read(division.scores.partial(part), tmp_path / "state.npz"))
+            assert_same_results(division.results(tree.result()), expected, 0.0)
 
     def test_states_are_numbers_whose_size_is_known_beforehand(self, scorer: MergingScorer, data: ScoreInput) -> None:
-        scores = in_parts(scorer, data)
+        scores = Division(scorer, data).scores
         few, many, none = (
             scores.partial(part_of(data, slice(start, stop))) for start, stop in ((0, 3), (3, 900), (900, 900))
         )
@@ -97,26 +99,45 @@ class MergingScorerContract:
         assert sizes_of(scores.merge(few, many)) == sizes
 
     def test_images_without_any_change_nothing(self, scorer: MergingScorer, data: ScoreInput) -> None:
-        scores = in_parts(scorer, data)
-        expected = list(scores.finish(scores.partial(part_of(data, slice(0, data.n_items)))))
-        none, everything = part_of(data, slice(0, 0)), part_of(data, slice(0, data.n_items))
+        division = Division(scorer, data)
+        none, everything = (
+            division.scores.partial(part_of(data, rows)) for rows in (slice(0, 0), slice(0, data.n_items))
+        )
+        expected = division.results(everything)
         for order in ((none, everything), (everything, none)):
-            state = scores.merge(*map(scores.partial, order))
-            assert_same_results(list(scores.finish(state)), expected, 0.0)
+            assert_same_results(division.results(division.scores.merge(*order)), expected, 0.0)
 
 
-def in_parts(scorer: MergingScorer, data: ScoreInput) -> MergingScores:
-    """The scores of the data as every process gets them: of the features only the summary can be read."""
+class Division:
+    """A scorer at work as in a run by several processes: `scores` is what each of them has.
 
-    def refuse() -> NoReturn:
-        raise AssertionError("in_parts reads the features; it may use their statistics and top images only")
+    Before `results`, only the summary of the features can be read.
+    """
 
-    known = FeatureSummary(data.features.statistics, data.features.top_images(TOP_IMAGES))
-    closed = FeatureStream(data.space, refuse, data.item_ids).knowing(known)
-    scores = scorer.in_parts(replace(data, features=closed))
-    assert scores is not None, "the scores do not merge with these options"
-    assert isinstance(scores, MergingScores)
-    return scores
+    def __init__(self, scorer: MergingScorer, data: ScoreInput) -> None:
+        self._scorer, self._data = scorer, data
+        self._is_merged = False
+        known = FeatureSummary(data.features.statistics, data.features.top_images(TOP_IMAGES))
+        closed = FeatureStream(data.space, self._read, data.item_ids).knowing(known)
+        scores = scorer.in_parts(replace(data, features=closed))
+        assert scores is not None, "the scores do not merge with these options"
+        assert isinstance(scores, MergingScores)
+        self.scores = scores
+
+    def _read(self) -> Iterator[FeatureBatch]:
+        assert self._is_merged, "in_parts reads the features; it may use their statistics and top images only"
+        return self._data.features.batches()
+
+    def results(self, state: State) -> list[ScoreResult]:
+        """All that a run would get."""
+        self._is_merged = True
+        return with_family(self._scorer, self.scores.finish(state))
+
+
+def with_family(scorer: object, results: Iterable[ScoreResult]) -> list[ScoreResult]:
+    """These results, and what the scorer makes of the columns of all spaces."""
+    found = list(results)
+    return [*found, *(scorer.combine(columns_of(found)) if isinstance(scorer, FamilyScorer) else [])]
 
 
 def part_of(data: ScoreInput, rows: slice) -> ScoreInput:
@@ -167,8 +188,10 @@ def assert_same_results(found: Sequence[Any], expected: Sequence[Any], tolerance
     assert [_key(one) for one in found] == [_key(one) for one in expected]
     for one, other in zip(found, expected, strict=True):
         if isinstance(other, ScoreFact):
-            value = pytest.approx(other.value, rel=tolerance) if isinstance(other.value, float) else other.value
-            np.testing.assert_equal(one.value, value)
+            if isinstance(other.value, float):
+                np.testing.assert_allclose(one.value, other.value, rtol=tolerance, err_msg=other.name)
+            else:
+                np.testing.assert_equal(one.value, other.value)
         elif other.values.dtype.kind == "f" and tolerance:
             np.testing.assert_allclose(one.values, other.values, rtol=tolerance, atol=tolerance, err_msg=other.name)
         else:

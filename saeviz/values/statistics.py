@@ -41,7 +41,7 @@ def counted(matrix: CSR) -> State:
         "n_items": np.array(matrix.shape[0]),
         "n_stored": np.bincount(columns, minlength=n_features),
         "n_active": np.bincount(columns[values > 0], minlength=n_features),
-        "total": np.bincount(columns, weights=values, minlength=n_features),
+        "total": np.bincount(columns, weights=values, minlength=n_features).astype(float),  # of no values: integers
         "maximum": maximum,
         "minimum": minimum,
     }

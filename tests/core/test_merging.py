@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import saeviz
 from saeviz.testing import MergingScorerContract
 from saeviz.testing.data import score_input
-from saeviz.testing.merging import assert_same_results, batched_anew, part_of, random_parts
+from saeviz.testing.merging import assert_same_results, batched_anew, part_of, random_parts, sizes_of
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.summary import Summarizing
 from tests.core.test_testing_contracts import failed_tests
@@ -113,6 +113,12 @@ def test_counts_extremes_and_top_images_are_equal_in_any_division_and_order(seed
     np.testing.assert_allclose(found.statistics.mean, expected.mean, rtol=1e-13)
     np.testing.assert_array_equal(found.top.rows, top.rows)
     np.testing.assert_array_equal(found.top.values, top.values)
+
+
+def test_a_summary_has_the_same_size_for_any_number_of_images():
+    data = score_input(50, 6)
+    sizes = [sizes_of(Summarizing(5).partial(part_of(data, rows))) for rows in (slice(0, 0), slice(0, 3), slice(3, 50))]
+    assert sizes[0] == sizes[1] == sizes[2]
 
 
 def test_statistics_do_not_depend_on_the_batches_to_the_last_bit():

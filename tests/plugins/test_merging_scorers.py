@@ -16,6 +16,8 @@ from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_raters import RatersOptions
 from saeviz_raters.scorer import Raters
+from saeviz_redundancy import RedundancyOptions
+from saeviz_redundancy.scorer import Redundancy
 
 
 class TestPearson(MergingScorerContract):
@@ -34,6 +36,27 @@ class TestPartial(MergingScorerContract):
     @pytest.fixture
     def make(self):
         return lambda context: Partial(PartialOptions(control=["calm"]), context)
+
+
+class TestRedundancy(MergingScorerContract):
+    @pytest.fixture
+    def make(self):
+        return lambda context: Redundancy(RedundancyOptions(threshold=0.6), context)
+
+    @pytest.fixture
+    def data(self):
+        """Features 2 and 3 fire together."""
+        data = score_input(2100, rows_per_batch=700)
+        dense = data.features.matrix().toarray()
+        dense[:, 3] = 3 * dense[:, 2] + 0.3 * dense[:, 3]
+        batch = saeviz.FeatureBatch(data.space, data.item_ids, dense)
+        return replace(data, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
+
+    def test_the_pair_is_found(self, scorer, data):
+        list(scorer.score(data))
+        cluster = next(column.values for column in scorer.combine([]) if column.name == "cluster")
+        assert cluster[2] == cluster[3]
+        assert len(set(cluster[2:])) == 9
 
 
 class TestRaters(MergingScorerContract):
