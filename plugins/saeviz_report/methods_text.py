@@ -153,9 +153,10 @@ def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part
             known.setdefault(choice.tier, []).append(choice.selection_stability)
     if known:
         means = [f"{sum(shares) / len(shares):.2f} in tier {tier}" for tier, shares in sorted(known.items())]
-        n = (config.get("selector") or {}).get("stability")
+        record = (run.manifest.get("stages") or {}).get("select") or {}
+        n = plain((record.get("counts") or {}).get("halves") or "many")  # runs of earlier versions do not say
         yield [
-            f"To see how stable this is, features were selected again by the correlations on {plain(n)} random halves "
+            f"To see how stable this is, features were selected again by the correlations on {n} random halves "
             "of the images (of whole groups, if they have groups)",
             ("Stability of the selection",),
             f"; the mean share of halves that selected a feature again is {', '.join(means)}.",

@@ -44,9 +44,11 @@ def scorer_to_repeat(session: Session) -> ComponentConfig:
     prefixes = relation_prefixes([name for _, columns in known for name in sorted(columns)])
     found = next((config for config, columns in known if prefixes and f"{prefixes[0]}r" in columns), None)
     if found is None:
+        selector = session.config.selector
         raise ConfigError(
-            f"{session.config.selector.place}.stability: no scorer of this run declares correlations that could be "
-            "computed again on other images; add pearson-bh, or remove this option"
+            f"{selector.place}: {selector.use} is to select again by halves of the images, but no scorer of this run "
+            "declares correlations that could be computed again on other images; add pearson-bh, or do not let it "
+            "select again"
         )
     return found
 

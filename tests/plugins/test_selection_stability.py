@@ -115,6 +115,7 @@ def test_it_is_shown_and_written_only_if_asked_for(finished_run, saeviz_command)
     run = saeviz.run(finished_run, settings=["selector.stability=20", scorers])
     columns = list(pd.read_csv(run.dir / "selected.csv").filter(like="_stability"))
     assert columns == ["selection_stability", "tier_stability"]
+    assert run.manifest["stages"]["select"]["counts"]["halves"] == 20
     best = run.selected[0]
     assert best.tier_stability <= best.selection_stability <= 1
     told = saeviz_command("show", str(best.feature), "--run", run.dir).out
@@ -122,7 +123,9 @@ def test_it_is_shown_and_written_only_if_asked_for(finished_run, saeviz_command)
 
 
 def test_a_run_without_correlations_is_refused_before_it_starts(fake_run):
-    with pytest.raises(saeviz.ConfigError, match=r"selector\.stability: no scorer of this run declares correlations"):
+    with pytest.raises(
+        saeviz.ConfigError, match="selector: tiered is to select again .* no scorer of this run declares"
+    ):
         saeviz.run(fake_run, settings=["selector.stability=100", 'scorers=[{use = "monosemanticity"}]'])
 
 

@@ -60,6 +60,11 @@ class Select(Stage):
         else:
             use = session.config.selector.use
             logger.warning("select: no feature was selected; `saeviz plugins selector:%s` lists what it requires", use)
-        counts = {"selected": len(selected), "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)}}
+        counts: dict[str, Any] = {
+            "selected": len(selected),
+            "tiers": {str(tier): tiers[tier] for tier in sorted(tiers)},
+        }
+        if any(choice.selection_stability is not None for choice in selected):
+            counts["halves"] = n_halves_of(session)
         facts = {TIER_CUTOFFS: [[tier, float(ms), float(r), either] for tier, ms, r, either in cutoffs]}
         return {"counts": counts, "facts": facts, "outputs": [rundir.selected]}

@@ -259,8 +259,8 @@ def test_a_selection_that_was_repeated_says_how_stable_it_is(run):
     tiers = [1, 1, *[3] * (len(run.selected) - 2)]
     told = zip(run.selected, tiers, shares, strict=True)
     selected = [replace(one, tier=tier, selection_stability=share, tier_stability=0.25) for one, tier, share in told]
-    config = {**run.manifest["config"], "selector": {"use": "tiered", "stability": 40}}
-    shown = {**_shown(run), "selected": selected, "manifest": {**run.manifest, "config": config}}
+    stages = {**run.manifest["stages"], "select": {"counts": {"halves": 40}}}
+    shown = {**_shown(run), "selected": selected, "manifest": {**run.manifest, "stages": stages}}
     text = str(sentences(SimpleNamespace(**shown), method_of(run)))
     assert "on 40 random halves of the images" in text
     assert "selected a feature again is 0.50 in tier 1, 1.00 in tier 3." in text
