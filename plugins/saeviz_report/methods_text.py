@@ -79,9 +79,10 @@ def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]
 def _monosemanticity(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
     if "monosemanticity" not in run.scores:
         return
+    definition = run.facts.get("monosemanticity_definition")
+    by = f" (definition: {plain(definition)})" if definition else ""
     yield [
-        f"For each feature we computed the monosemanticity score "
-        f"(definition: {plain(run.facts.get('monosemanticity_definition'))})",
+        f"For each feature we computed the monosemanticity score{by}",
         ("Monosemanticity score",),
         f" from embeddings by {_with_model(config, 'embeddings') or 'an independent model'}",
         ("Independent embedding", "Embedding models"),
