@@ -29,7 +29,7 @@ def notes(directory: Path | None, as_json: bool) -> int:
         say(line)
     if not found:
         tell(
-            f"nothing is noted about the features of {run.dir}; people note things on the cards of "
+            f"nothing is noted about the features of {run.dir}; note something on a card of "
             f"`saeviz serve {run.dir}`, or in Python with run.notes.write(feature, mark=..., label=..., text=...)"
         )
     return ExitCode.DONE

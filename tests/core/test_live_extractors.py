@@ -27,6 +27,9 @@ class Failing(FakeExtractor):
     def extract_spatial(self, image, layer=None):
         raise ZeroDivisionError("no patches")
 
+    def heatmaps(self, images, layer, features, fine=False):
+        raise ZeroDivisionError("no patches")
+
 @saeviz.hookimpl
 def saeviz_feature_extractors():
     for made in (Plain, Failing):
@@ -74,6 +77,7 @@ def test_one_that_fails_is_blamed_and_not_the_first(served):
         for answer in (
             client.post("/api/look", content=picture_of("red")),
             client.get("/api/patch", params={"item": "picture/1", "x": 0.5, "y": 0.5}),
+            client.get("/api/heatmap", params={"feature": "text-mlp.layer1.cls/1", "item": "picture/1"}),
         ):
             assert answer.json()["error"].startswith("extractors.1: failing fails with ZeroDivisionError: no p")
 

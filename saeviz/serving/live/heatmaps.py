@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from saeviz.formats.packed import packed_map
+from saeviz.pipeline.blame import blaming
 from saeviz.serving.limits import Recent
 from saeviz.serving.live.asked import FEATURE, ITEM, feature_of, item_of
 from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, WHOLE, Endpoint, Whole, fields, listed
@@ -22,8 +23,10 @@ BYTES_OF_MAPS = 16 * 2**20
 
 def heatmap_of(live: Live, feature: Feature, item: ImageItem, *, fine: bool) -> dict[str, Any]:
     """The map of a feature on an image, as the data files of a report have it; the model is loaded when first used."""
-    values = live.run.heatmap(feature, item.item_id, fine=fine)
-    box = live.run.field_of_view(item.item_id, feature)
+    who, _ = live.extractor_of(live.spaces[feature.space_name])
+    with blaming(who, log=None):
+        values = live.run.heatmap(feature, item.item_id, fine=fine)
+        box = live.run.field_of_view(item.item_id, feature)
     return {"feature": str(feature), "item": item.item_id, **packed_map(values, box, item.open().size)}
 
 
