@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import saeviz
 from saeviz.toolkit.column_options import RaterOptions
@@ -27,6 +27,18 @@ class UrlOptions(FetchOptions, RaterOptions):
         None, description="column with the item id; default: the path, or the URL without secrets"
     )
 
+    stream: bool = Field(
+        False,
+        description="read a Parquet file, or a folder of them, a few rows at a time, for tables that do not fit into "
+        "memory or have the pictures in them; which columns are ratings is decided by the first 10,000 rows",
+    )
+
+    @model_validator(mode="after")
+    def _streams_one_row_an_image(self) -> UrlOptions:
+        if self.stream and self.rater_column is not None:
+            raise ValueError("a table with a row for each rater is read whole; remove stream or rater_column")
+        return self
+
 
 class TableOptions(UrlOptions):
     """Options of the image provider `table`."""
@@ -43,13 +55,13 @@ def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
         name="table",
         summary="a CSV, TSV, JSON or Parquet table of paths or URLs, ratings and metadata",
         options=TableOptions,
-        factory="saeviz_table.provider:TableImages",
+        factory="saeviz_table.streamed:open_table",
     )
     yield saeviz.ImageProviderSpec(
         name="url",
         summary="a list or table of URLs, fetched with limits and cached",
         options=UrlOptions,
-        factory="saeviz_table.provider:UrlImages",
+        factory="saeviz_table.streamed:open_urls",
         needs=("urllib3",),
         install="saeviz[url]",
     )

@@ -108,15 +108,22 @@ class TableImages:
         return JoinColumns(self._image_column, item, rater)
 
     @cached_property
-    def _said(self) -> _Said:
-        table, join, named = self._table, self._columns, self.options.rating_columns
-        if list(table.columns) == [self._image_column] and not table.unread and not any(self.options.named_columns()):
-            return _Said(list(wide_rows(table, join, Columns({}, []))), Columns({}, []), [], [])
+    def _chosen(self) -> Columns:
+        """Which columns are ratings and metadata."""
+        table, join = self._table, self._columns
+        if set(table.columns) <= {self._image_column} and not table.unread and not any(self.options.named_columns()):
+            return Columns({}, [])
         images = None if join.rater is None else list(named_images(table, join))
-        columns = choose_rating_columns(table, named, {join.file, join.item, join.rater}, self.options, images)
+        taken = {join.file, join.item, join.rater}
+        return choose_rating_columns(table, self.options.rating_columns, taken, self.options, images)
+
+    @cached_property
+    def _said(self) -> _Said:
+        table, join, columns = self._table, self._columns, self._chosen
         if join.rater is None:
             return _Said(list(wide_rows(table, join, columns)), columns, list(columns.ratings), columns.notes)
-        rows, ratings, more_notes = long_rows(table, join, columns, chosen=named is not None)
+        chosen = self.options.rating_columns is not None
+        rows, ratings, more_notes = long_rows(table, join, columns, chosen=chosen)
         return _Said(rows, columns, ratings, columns.notes + more_notes)
 
     @cached_property
@@ -174,10 +181,14 @@ class UrlImages(TableImages):
     image_columns: ClassVar[Sequence[str]] = (*URL_COLUMNS, *FILE_COLUMNS)
 
     def _check(self, images: Sequence[str]) -> None:
-        wrong = next((image for image in images if not is_url(image)), None)
-        if wrong is not None:
-            raise saeviz.DataError(
-                f"images.path: {self._table.path.name} names {wrong[:80]!r}, which is not a URL; "
-                'use = "table" takes paths, too'
-            )
+        refuse_paths(images, self.options.path)
         super()._check(images)
+
+
+def refuse_paths(images: Sequence[str], path: Path) -> None:
+    """Raise `DataError` for an image that is no URL."""
+    wrong = next((image for image in images if not is_url(image)), None)
+    if wrong is not None:
+        raise saeviz.DataError(
+            f'images.path: {path.name} names {wrong[:80]!r}, which is not a URL; use = "table" takes paths, too'
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import saeviz
@@ -33,6 +33,12 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def row(self, place: int) -> Table:
+        """The table with one of its rows."""
+        part = slice(place, place + 1)
+        cells = {name: column[part] for name, column in self.columns.items()}
+        return replace(self, columns=cells, rows=self.rows[part])
 
     def name_of(self, name: str, option: str) -> str:
         """The name of the column that `option` names, as in `columns`; raises `ConfigError` if it does not exist."""
@@ -84,5 +90,7 @@ def twice(names: Iterable[str]) -> str | None:
 
 def _next_step(kind: str) -> str:
     return (
-        ', as data sets on the Hugging Face hub do; images.use = "huggingface" reads them' if kind == "pictures" else ""
+        ', as data sets on the Hugging Face hub do; images.use = "table" with images.stream = true reads them'
+        if kind == "pictures"
+        else ""
     )

@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
 def read_parquet(path: Path, lists: Collection[str] = ()) -> Table:
     """The table in a Parquet file, without the columns that hold no single values, but with `lists`."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         check_size(file, path)
         schema = file.schema_arrow
         refuse_doubles(schema.names)
-        kinds = {column.name: _kind_of_type(column.type) for column in schema}
+        kinds = {column.name: kind_of_type(column.type) for column in schema}
         kinds |= {name: "" for name, kind in kinds.items() if kind == "lists" and same_form(name) in lists}
         unread = {same_form(name): kind for name, kind in kinds.items() if kind}
         wanted = [name for name, kind in kinds.items() if not kind]
@@ -33,20 +31,26 @@ def read_parquet(path: Path, lists: Collection[str] = ()) -> Table:
         read = file.read(columns=wanted)
     columns: dict[str, list[Cell]] = {}
     for name in wanted:
-        column = read.column(name)
-        if pa.types.is_temporal(column.type):
-            column = pc.cast(column, pa.string())
-        columns[same_form(name)] = column.to_pylist()
+        columns[same_form(name)] = cells_of(read.column(name))
     return Table(path, columns, range(1, n_rows + 1), [], unread)
 
 
-def _kind_of_type(kind: pa.DataType) -> str:
+def cells_of(column: pa.Array | pa.ChunkedArray) -> list[Cell]:
+    """The cells of a column; dates and times as text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells: list[Cell] = (pc.cast(column, pa.string()) if pa.types.is_temporal(column.type) else column).to_pylist()
+    return cells
+
+
+def kind_of_type(kind: pa.DataType) -> str:
     """The kind of nested values in a column of this type, '' for single values."""
     import pyarrow as pa
 
     types: Any = pa.types
     if types.is_dictionary(kind):
-        return _kind_of_type(kind.value_type)
+        return kind_of_type(kind.value_type)
     if types.is_struct(kind):
         return "pictures" if {"bytes", "path"} <= {kind.field(i).name for i in range(kind.num_fields)} else "structures"
     if types.is_map(kind) or types.is_union(kind):

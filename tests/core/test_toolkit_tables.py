@@ -222,9 +222,7 @@ def test_of_parquet_only_single_values_are_read(tmp_path):
     }
     assert "'embedding' (lists)" in found.notes[0]
     assert found.column("Scho\u0308nheit", "rating_columns") == [1, 2]
-    with pytest.raises(
-        saeviz.ConfigError, match=r"'image' of r\.parquet holds pictures.*images\.use = \"huggingface\""
-    ):
+    with pytest.raises(saeviz.ConfigError, match=r"'image' of r\.parquet holds pictures.*images\.stream = true"):
         found.column("image", "image_column")
     with pytest.raises(saeviz.ConfigError, match=r"'embedding' of r\.parquet holds lists"):
         found.column("embedding", "rating_columns")

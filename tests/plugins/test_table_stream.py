@@ -1,0 +1,229 @@
+"""Streamed tables: Parquet files of names, or with the pictures in them, of which nothing is held."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import saeviz
+from saeviz.testing import DividesIntoShardsContract
+from saeviz.toolkit import parquet_stream
+from saeviz_table import TableOptions, UrlOptions
+from saeviz_table.provider import TableImages
+from saeviz_table.streamed import open_table, open_urls
+from tests.hostile_server import Site, picture
+
+COLOURS = ("red", "green", "blue", "white", "black")
+PICTURES = [picture(colour) for colour in COLOURS]
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Few rows are many here."""
+    monkeypatch.setattr(parquet_stream, "FEWEST_ROWS", 2)
+    monkeypatch.setattr(parquet_stream, "PICTURES_TOGETHER", 2)
+
+
+def write(path, rows: int = 5, per_group: int = 1, start: int = 0, **columns):
+    n = range(start, start + rows)
+    base = {"title": [f"title {i}" for i in n], "liking": [None if i % 3 == 1 else i / 2 for i in n]}
+    pq.write_table(pa.table({**base, **columns}), path, row_group_size=per_group)
+    return path
+
+
+def streamed(path, **options) -> TableImages:
+    return open_table(TableOptions(path=path, stream=True, **options), saeviz.Context())
+
+
+def known(provider) -> dict[str, tuple]:
+    return {item.item_id: (dict(item.ratings), dict(item.metadata), item.group) for item in provider.iter_images()}
+
+
+@pytest.fixture
+def bytes_inside(tmp_path):
+    return write(tmp_path / "art.parquet", image=[*PICTURES[:3], None, b"no picture"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two files as the library `datasets` writes them."""
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    inside = [{"bytes": data, "path": None} for data in PICTURES]
+    outside = [{"bytes": None, "path": "here.png"}, {"bytes": None, "path": "../missing.png"}]
+    (folder / "here.png").write_bytes(PICTURES[0])
+    write(folder / "train-00000.parquet", image=inside, per_group=2)
+    write(folder / "sub" / "a.parquet", rows=2, start=5, image=outside)
+    return folder
+
+
+@pytest.fixture
+def names(tmp_path):
+    for number, data in enumerate(PICTURES):
+        (tmp_path / f"{number}.png").write_bytes(data)
+    return write(
+        tmp_path / "names.parquet",
+        rows=6,
+        per_group=2,
+        file=["0.png", "1.png", "", "3.png", "missing.png", "4.png"],
+        artist=["a", "a", "b", None, "b", "c"],
+    )
+
+
+class TestBytesInATable(DividesIntoShardsContract):
+    n_images = 5
+
+    @pytest.fixture
+    def provider(self, bytes_inside):
+        provider = streamed(bytes_inside)
+        yield provider
+        provider.close()
+
+
+class TestFolderOfParquet(DividesIntoShardsContract):
+    n_images = 7
+
+    @pytest.fixture
+    def provider(self, folder):
+        provider = streamed(folder)
+        yield provider
+        provider.close()
+
+
+class TestStreamedNames(DividesIntoShardsContract):
+    n_images = 5
+
+    @pytest.fixture
+    def provider(self, names):
+        return streamed(names)
+
+
+class TestStreamedUrls(DividesIntoShardsContract):
+    n_images = 3
+
+    @pytest.fixture
+    def provider(self, tmp_path):
+        site = Site()
+        site.answers.update({"/0.png": PICTURES[0], "/1.png": PICTURES[1]})
+        urls = [site.url("/0.png"), site.url("/1.png?secret=1"), site.url("/2.png")]
+        path = write(tmp_path / "urls.parquet", rows=3, url=urls)
+        options = UrlOptions(path=path, stream=True, allow_private=True)
+        provider = open_urls(options, saeviz.Context(cache_dir=tmp_path / "cache"))
+        yield provider
+        provider.close()
+        site.stop()
+
+
+def test_pictures_in_a_table_are_read_when_they_are_opened(bytes_inside):
+    provider = streamed(bytes_inside)
+    assert known(provider) == {
+        "art/0": ({"liking": 0.0}, {"title": "title 0"}, None),
+        "art/1": ({}, {"title": "title 1"}, None),
+        "art/2": ({"liking": 1.0}, {"title": "title 2"}, None),
+        "art/3": ({"liking": 1.5}, {"title": "title 3"}, None),
+        "art/4": ({}, {"title": "title 4"}, None),
+    }
+    items = {item.item_id: item for item in provider.iter_images()}
+    for number in (2, 0, 1, 0):
+        assert items[f"art/{number}"].read_bytes() == PICTURES[number]
+    with pytest.raises(saeviz.ImageError, match="image 'art/3' cannot be read: row 4 has no picture"):
+        items["art/3"].open()
+
+
+def test_pictures_are_read_in_any_order_and_by_threads(folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    provider = streamed(folder)
+    wanted = [provider.get_image(f"train-00000/{number}") for number in (4, 0, 3, 1, 2) * 20]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda item: item.read_bytes(), wanted))
+    assert found == [PICTURES[number] for number in (4, 0, 3, 1, 2) * 20]
+    assert provider.get_image("sub/a/0").read_bytes() == PICTURES[0]
+
+
+def test_shards_are_row_groups_several_together_if_they_are_small(folder, monkeypatch):
+    assert streamed(folder).shards() == ["sub/a/0", "train-00000/0", "train-00000/2", "train-00000/4"]
+    monkeypatch.setattr(parquet_stream, "FEWEST_ROWS", 3)
+    assert streamed(folder).shards() == ["sub/a/0", "train-00000/0", "train-00000/4"]
+
+
+def test_a_streamed_table_says_the_same_as_one_that_is_read(names):
+    whole = TableImages(TableOptions(path=names, group_column="artist"), saeviz.Context())
+    provider = streamed(names, group_column="artist")
+    assert known(provider) == known(whole)
+    assert list(provider.notes()) == list(whole.notes())
+    assert "1 row is without an image or an id in names.parquet" in provider.notes()
+
+
+def test_ids_may_be_in_a_column(names, bytes_inside):
+    assert list(known(streamed(bytes_inside, item_column="title"))) == [f"title {number}" for number in range(5)]
+    provider = streamed(names, item_column="title")
+    assert provider.get_image("title 3").source.name == "3.png"
+    assert provider.get_image("title 2") is None
+
+
+def test_categories_of_a_streamed_table(names):
+    provider = streamed(names, categories=("artist",), min_images=2)
+    assert provider.get_image("0.png").ratings == {"liking": 0.0, "artist=a": 1.0, "artist=b": 0.0}
+
+
+def test_a_picture_that_changes_changes_the_version(bytes_inside):
+    before = streamed(bytes_inside).get_image("art/0").fingerprint
+    write(bytes_inside, rows=6, image=[*PICTURES, PICTURES[0]])
+    assert streamed(bytes_inside).get_image("art/0").fingerprint != before
+
+
+def test_a_table_with_pictures_says_how_it_is_read(folder):
+    with pytest.raises(saeviz.ConfigError, match=r"'image' holds pictures.*images\.stream = true reads them"):
+        list(TableImages(TableOptions(path=folder / "train-00000.parquet"), saeviz.Context()).iter_images())
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "reason"),
+    [
+        ({"a": [b"x"] * 5}, {}, "images.image_column: which column of t.parquet has the images"),
+        (
+            {"image": [b"x"] * 5, "file_path": [b"x"] * 5},
+            {},
+            "say which one; t.parquet has pictures in image, file_path",
+        ),
+        ({"image": [b"x"] * 5}, {"image_column": "picture"}, "no column 'picture'"),
+        ({"image": [b"x"] * 5}, {"item_column": "code"}, "no column 'code'"),
+        ({"file": ["x.png"] * 5}, {}, "none of the first 5 files that t.parquet names exists"),
+    ],
+)
+def test_tables_that_cannot_be_streamed(tmp_path, columns, options, reason):
+    with pytest.raises(saeviz.SaevizError, match=reason):
+        list(streamed(write(tmp_path / "t.parquet", **columns), **options).iter_images())
+
+
+def test_files_that_cannot_be_streamed(tmp_path, folder):
+    (tmp_path / "t.csv").write_text("file\na.png\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "none.parquet", rows=0, image=pa.array([], pa.binary()))
+    for name, reason in {
+        "t.csv": "images.stream: t.csv is not a Parquet file",
+        "broken.parquet": "images.path: broken cannot be read",
+        "empty": "images.path: no Parquet files in",
+        "missing.parquet": "images.path: no file",
+        "none.parquet": "has no rows",
+    }.items():
+        with pytest.raises(saeviz.DataError, match=reason):
+            list(streamed(tmp_path / name).iter_images())
+    pq.write_table(pa.table({"image": PICTURES}), folder / "z.parquet")
+    with pytest.raises(saeviz.DataError, match="z cannot be read: it has not all columns of the first file"):
+        list(streamed(folder).iter_images())
+
+
+def test_raters_need_the_whole_table(tmp_path):
+    with pytest.raises(ValueError, match="remove stream or rater_column"):
+        TableOptions(path=tmp_path, stream=True, rater_column="who")
+
+
+def test_a_table_that_has_become_shorter_fails_by_picture(bytes_inside):
+    item = streamed(bytes_inside).get_image("art/2")
+    write(bytes_inside, rows=1, image=PICTURES[:1])
+    with pytest.raises(saeviz.ImageError, match="image 'art/2' cannot be read: the table has fewer rows than before"):
+        item.open()
