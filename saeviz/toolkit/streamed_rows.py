@@ -1,0 +1,150 @@
+"""Images from the rows of streamed Parquet files, whose pictures are named in a column or in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+
+from saeviz.toolkit.fetch.urls import is_url, name_of
+from saeviz.toolkit.files import read_regular, reason_of
+from saeviz.toolkit.id_places import Ids
+from saeviz.toolkit.names import existing
+from saeviz.toolkit.parquet_stream import ParquetStream, Shard
+from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.sources import FileSource
+from saeviz.toolkit.table import Table
+from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
+from saeviz.values.errors import DataError, ImageError
+from saeviz.values.images import ImageItem
+
+
+class StreamedRows:
+    """What an image provider does (`ImageProvider`, `DividesIntoShards`) with the rows of a stream.
+
+    Images are named in the column `join.file`, of which `named` makes items; without one, they are in the column
+    `pictures`. An id is what a row has in `join.item`, otherwise the path or URL, or `FILE/ROW`. Files that a column of
+    pictures names are looked for in `folder`; with None they are not read.
+    """
+
+    def __init__(
+        self,
+        stream: ParquetStream,
+        join: JoinColumns,
+        columns: Columns,
+        pictures: str,
+        *,
+        named: Callable[[str, Row], ImageItem] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._stream, self._join, self._columns, self._column = stream, join, columns, pictures
+        self._named, self._folder = named, folder
+        self._nameless: dict[str, int] = {}
+        wanted = {*columns.read, join.file, join.item}
+        self._wanted = frozenset(name for name in wanted if name is not None)
+
+    def get_image(self, item_id: str) -> ImageItem | None:
+        """The image with this id, or None."""
+        for shard, number in self._places(item_id):
+            tables = self._stream.tables(shard, self._wanted)
+            table = next((table for table in tables if number in table.rows), None)
+            if table is not None:
+                found = next(self._items(shard, table.row(table.rows.index(number))), None)
+                if found is not None and found.item_id == item_id:
+                    return found
+        return None
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
+        """All images; with `filter_labeled` only those that have a rating."""
+        items = (item for shard in self.shards() for item in self.iter_shard(shard))
+        return islice((item for item in items if item.ratings or not filter_labeled), limit)
+
+    def shards(self) -> Sequence[str]:
+        """The names of the parts: row groups, several together where they are small."""
+        return list(self._shards)
+
+    def iter_shard(self, name: str) -> Iterator[ImageItem]:
+        """The images of one part."""
+        shard = self._shards.get(name)
+        if shard is None:
+            raise DataError(f"{self._stream.option}: {self._stream.path.name} has no part {name!r}")
+        n_items = 0
+        for table in self._stream.tables(shard, self._wanted):
+            for item in self._items(shard, table):
+                yield item
+                n_items += 1
+        self._nameless[name] = shard.n_rows - n_items
+
+    @property
+    def n_nameless(self) -> int:
+        """How many rows name no image, of those read so far."""
+        return sum(self._nameless.values())
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stream.close()
+
+    @cached_property
+    def _shards(self) -> dict[str, Shard]:
+        shards = {shard.name: shard for shard in self._stream.shards()}
+        if not shards:
+            raise DataError(f"{self._stream.option}: {self._stream.path} has no rows")
+        return shards
+
+    @cached_property
+    def _versions(self) -> list[str]:
+        return [source.version() for source in self._stream.sources]
+
+    def _items(self, shard: Shard, table: Table) -> Iterator[ImageItem]:
+        for row in wide_rows(table, self._join, self._columns):
+            item_id = self._id_of(shard, row)
+            if item_id:
+                yield self._with_picture(item_id, shard, row) if self._named is None else self._named(item_id, row)
+
+    def _id_of(self, shard: Shard, row: Row) -> str:
+        if self._join.item is not None:
+            return row.item_id if row.file or self._named is None else ""
+        if self._named is None:
+            return f"{self._stream.sources[shard.source].name}/{row.number - 1}"
+        return name_of(row.file) if is_url(row.file) else row.file
+
+    def _with_picture(self, item_id: str, shard: Shard, row: Row) -> ImageItem:
+        source = FileSource(item_id, partial(self._picture, item_id, shard.source, row.number - 1))
+        version = f"{self._versions[shard.source]}-{row.number - 1}"
+        return ImageItem(item_id, source, row.ratings, row.metadata, version, group=row.group)
+
+    def _picture(self, item_id: str, source: int, row: int) -> bytes:
+        reason = f"row {row + 1} has no picture"
+        try:
+            found = self._stream.picture(source, self._column, row)
+            if isinstance(found, bytes):
+                return found
+            if found is not None and self._folder is not None:
+                return read_regular(existing(self._folder / found.replace("\0", "\ufffd")))
+            if found is not None:
+                reason = f"row {row + 1} has no picture, but names a file, which a data set from the hub may not"
+        except (OSError, ValueError) as error:
+            raise ImageError(f"image {item_id!r} cannot be read: {reason_of(error)}") from error
+        raise ImageError(f"image {item_id!r} cannot be read: {reason}")
+
+    def _places(self, item_id: str) -> Iterator[tuple[Shard, int]]:
+        """The parts and rows, from 1, where this id may be."""
+        if self._named is None and self._join.item is None:
+            name, _, row = item_id.rpartition("/")
+            shards = [shard for shard in self._shards.values() if self._stream.sources[shard.source].name == name]
+            number = int(row) if row.isascii() and row.isdigit() and len(row) < 16 else -1
+            yield from ((shard, number + 1) for shard in shards if 0 <= number - shard.first_row < shard.n_rows)
+            return
+        shard_of = list(self._shards.values())
+        yield from ((shard_of[part], number) for part, number in self._ids.find(item_id))
+
+    @cached_property
+    def _ids(self) -> Ids:
+        wanted = frozenset(name for name in (self._join.file, self._join.item) if name is not None)
+        return Ids(
+            (self._id_of(shard, row), part, row.number)
+            for part, shard in enumerate(self._shards.values())
+            for table in self._stream.tables(shard, wanted)
+            for row in wide_rows(table, self._join, Columns({}, []))
+        )
