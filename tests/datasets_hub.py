@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -61,7 +62,13 @@ class Hub(Handler):
         if not path.is_file():
             return self.reply(404, b"", "EntryNotFound")
         content = path.read_bytes()
-        return self.reply(200, content, ETag=f'"{hashlib.sha256(content).hexdigest()}"')
+        about = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if wanted is None:
+            return self.reply(200, content, **about)
+        first, last = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
+        about["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        return self.reply(206, content[first : last + 1], **about)
 
     def reply(self, status: int, body: bytes, problem: str = "", **headers: str) -> None:
         kind = "application/json" if self.path.startswith("/api") else "application/octet-stream"

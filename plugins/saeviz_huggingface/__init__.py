@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 import saeviz
 from saeviz.toolkit.column_options import ColumnOptions
@@ -23,6 +23,19 @@ class HuggingFaceOptions(ColumnOptions):
     image_column: str | None = Field(None, description="column with the images; default: the one that has images")
     item_column: str | None = Field(None, description="column with the item id; default: the row number, from 0")
 
+    stream: bool = Field(
+        False,
+        description="read Parquet files a few rows at a time, without downloading the data set; which columns are "
+        "ratings is decided by the first 10,000 rows",
+    )
+
+    @model_validator(mode="after")
+    def _streams_whole_splits(self) -> HuggingFaceOptions:
+        if self.stream and "[" in self.split:
+            whole = self.split.partition("[")[0]
+            raise ValueError(f"a part of a split is not streamed; write split = {whole!r} and run with --limit")
+        return self
+
     @field_validator("path")
     @classmethod
     def _is_no_url(cls, path: str) -> str:
@@ -38,7 +51,7 @@ def saeviz_image_providers() -> Iterator[saeviz.ImageProviderSpec]:
         name="huggingface",
         summary="a data set of the `datasets` library, from a folder or the Hugging Face hub",
         options=HuggingFaceOptions,
-        factory="saeviz_huggingface.provider:HuggingFaceImages",
+        factory="saeviz_huggingface.streamed:open_images",
         needs=("datasets",),
         install="saeviz[huggingface]",
     )

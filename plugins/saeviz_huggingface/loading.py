@@ -13,7 +13,7 @@ from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.torch import first_line
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
     from saeviz_huggingface import HuggingFaceOptions
 
@@ -34,16 +34,12 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
     Raises `DataError` if it cannot be loaded.
     """
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     folder = Path(options.path).expanduser()
-    try:
-        if any((folder / mark).is_file() for mark in MARKS_OF_SAVE_TO_DISK):
+    with _explained(options, context, folder):
+        if is_saved(folder):
             return _saved(folder, options.split)
-        if not folder.exists() and options.path.startswith((".", "/", "~")):
-            raise saeviz.DataError(f"images.path: no folder {options.path}")
-        _refuse_runs(folder)
-        _refuse_addresses(folder)
+        _check(folder, options)
         with _without_network() if context.offline else nullcontext():
             return load_dataset(
                 str(folder) if folder.exists() else options.path,
@@ -51,11 +47,57 @@ def load(options: HuggingFaceOptions, context: saeviz.Context) -> Dataset:
                 split=options.split,
                 revision=None if folder.exists() else options.revision,
             )
+
+
+def files_of(options: HuggingFaceOptions, context: saeviz.Context) -> tuple[list[str], Features | None]:
+    """The paths or `hf://` addresses of a split's files, and the columns as far as the data set declares them.
+
+    Nothing but the list of files is loaded. Raises `DataError` if it cannot be.
+    """
+    from datasets import load_dataset_builder
+
+    folder = Path(options.path).expanduser()
+    with _explained(options, context, folder):
+        _check(folder, options)
+        if context.offline and not folder.exists():
+            raise saeviz.DataError(f"images.stream: {options.path} is on the hub; {context.why_offline}")
+        builder = load_dataset_builder(
+            str(folder) if folder.exists() else options.path,
+            options.config,
+            revision=None if folder.exists() else options.revision,
+        )
+        files: dict[str, list[str]] = {
+            str(name): list(files) for name, files in (builder.config.data_files or {}).items()
+        }
+    if options.split not in files:
+        have = f"it has {', '.join(files)}" if files else "it has none"
+        raise saeviz.DataError(f"images.split: {options.path} has no split {options.split!r}; {have}")
+    return files[options.split], builder.info.features
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder is from `save_to_disk`."""
+    return any((folder / mark).is_file() for mark in MARKS_OF_SAVE_TO_DISK)
+
+
+@contextmanager
+def _explained(options: HuggingFaceOptions, context: saeviz.Context, folder: Path) -> Iterator[None]:
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
         reason = what_the_hub_said(error, f"datasets/{options.path}") or first_line(error)
         raise saeviz.DataError(
             f"images.path: {options.path} cannot be loaded: {reason}{_step(folder, context)}"
         ) from error
+
+
+def _check(folder: Path, options: HuggingFaceOptions) -> None:
+    if not folder.exists() and options.path.startswith((".", "/", "~")):
+        raise saeviz.DataError(f"images.path: no folder {options.path}")
+    _refuse_runs(folder)
+    _refuse_addresses(folder)
 
 
 def _refuse_runs(folder: Path) -> None:

@@ -99,7 +99,7 @@ class HuggingFaceImages:
         columns = self._data.select_columns(names)[:] if names else {}
         for name in names:
             if isinstance(features[name], ClassLabel):
-                columns[name] = [_class_name(features[name], cell) for cell in columns[name]]
+                columns[name] = [class_name(features[name], cell) for cell in columns[name]]
             elif "binary" in features[name].dtype:
                 del columns[name]
         return Table(Path(self.options.path), columns, range(len(self._data)))
@@ -157,10 +157,10 @@ class HuggingFaceImages:
         return is_local(self.options.path)
 
 
-def _class_name(classes: ClassLabel, cell: Cell) -> Cell:
+def class_name(classes: ClassLabel, cell: Cell) -> Cell:
     """The name of a class by its number, or the names of several; None if there is none."""
     if isinstance(cell, list):
-        return [_class_name(classes, part) for part in cell]
+        return [class_name(classes, part) for part in cell]
     return None if cell is None or cell < 0 else classes.int2str(cell)
 
 

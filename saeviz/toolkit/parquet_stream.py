@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, chain
@@ -54,11 +54,19 @@ class Shard(NamedTuple):
 class ParquetStream:
     """The rows of one or several Parquet files, one file after another; a row is numbered from 0 in its file.
 
-    `option` names the files in messages. Lists are read only in the columns `lists`. Raises `DataError` for files that
-    cannot be read, that have no rows, or that do not all have the columns of the first.
+    `option` names the files in messages. Lists are read only in the columns `lists`; `meanings` gives what turns
+    the cells of some columns into others, such as the number of a class into its name. Raises `DataError` for files
+    that cannot be read, or that do not all have the columns of the first.
     """
 
-    def __init__(self, sources: Sequence[Source], path: Path, option: str, lists: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        path: Path,
+        option: str,
+        lists: Collection[str] = (),
+        meanings: Callable[[pa.Schema], Mapping[str, Callable[[Cell], Cell]]] | None = None,
+    ) -> None:
         self.sources = sources
         self.path = path
         self.option = option
@@ -67,7 +75,7 @@ class ParquetStream:
         self._pictures: dict[int, Pictures] = {}
         with self._opened(0) as file:
             schema = file.schema_arrow
-        self.schema: pa.Schema = schema
+        self._meanings = {} if meanings is None else meanings(schema)
         kinds = {same_form(field.name): kind_of_type(field.type) for field in schema}
         kinds |= {name: "" for name, kind in kinds.items() if kind == "lists" and name in self._lists}
         self.unread = {name: kind for name, kind in kinds.items() if kind}
@@ -93,7 +101,7 @@ class ParquetStream:
             if len(names) < len(wanted):
                 raise ValueError("it has not all columns of the first file")
             for batch in file.iter_batches(ROWS_TOGETHER, list(shard.groups), names, use_threads=False):
-                found = {same_form(name): cells_of(batch.column(name)) for name in names}
+                found = {same_form(name): self._cells(name, batch.column(name)) for name in names}
                 where = self.path if len(self.sources) == 1 else Path(f"{self.sources[shard.source].name}.parquet")
                 yield Table(where, found, range(first + 1, first + batch.num_rows + 1), [], self.unread)
                 first += batch.num_rows
@@ -134,6 +142,10 @@ class ParquetStream:
         with self._lock:
             for pictures in self._pictures.values():
                 pictures.close()
+
+    def _cells(self, name: str, column: pa.Array) -> list[Cell]:
+        meaning = self._meanings.get(name)
+        return cells_of(column) if meaning is None else list(map(meaning, cells_of(column)))
 
     @contextmanager
     def _opened(self, number: int) -> Iterator[pq.ParquetFile]:
@@ -240,13 +252,16 @@ def sources_of(path: Path, option: str) -> list[Source]:
             f"{option}: no Parquet files in {path}" if path.exists() else f"{option}: no file {path}"
         )
     base = path if path.is_dir() else path.parent
-    return [
-        Source(_name_of(file.relative_to(base)), partial(open_regular, file), partial(_version_of, file))
-        for file in files
-    ]
+    return [local_source(file, base) for file in files]
 
 
-def _name_of(path: Path) -> str:
+def local_source(file: Path, base: Path) -> Source:
+    """A file on this machine, called by its path below `base`."""
+    return Source(_name_of(file, base), partial(open_regular, file), partial(_version_of, file))
+
+
+def _name_of(file: Path, base: Path) -> str:
+    path = file.relative_to(base) if file.is_relative_to(base) else Path(file.name)
     name = path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return same_form(name).removesuffix(".parquet")
 

@@ -208,6 +208,8 @@ time.sleep = lambda seconds: None
 datasets.disable_progress_bars()
 offline, *more = sys.argv[1:]
 options = dict(pair.split("=") for pair in more)
+if "stream" in options:
+    options["stream"] = options["stream"] == "true"
 provider = saeviz.component("images", "huggingface", path="owner/art",
                             context=saeviz.Context(offline=offline == "offline"), **options)
 try:
@@ -259,6 +261,15 @@ def test_a_data_set_of_the_hub_and_again_without_the_hub(hub):
     assert hub("offline") == THREE
 
 
+def test_a_streamed_data_set_of_the_hub_is_not_downloaded(hub, tmp_path):
+    assert hub("online", "stream=true") == [f"data/train-00000-of-00001/{line}" for line in THREE]
+    assert not list((tmp_path / "hf").rglob("*.parquet")) + list((tmp_path / "hf").rglob("*.arrow"))
+    (line,) = hub("offline", "stream=true")
+    assert "DataError images.stream: owner/art is on the hub; run.offline is set" in line
+    (line,) = hub("online", "stream=true", "split=dev")
+    assert line == "DataError images.split: owner/art has no split 'dev'; it has train"
+
+
 def test_offline_asks_nobody(hub):
     (line,) = hub("offline")
     assert "it must be a folder, or in the cache of datasets, since run.offline is set" in line
@@ -279,6 +290,9 @@ def test_a_data_set_of_the_hub_names_no_file_of_this_machine(hub):
     first, second = hub("online")
     assert first.startswith("left out: image '0' cannot be read")
     assert second.startswith("1 (255, 0, 0)")
+    first, second = hub("online", "stream=true")
+    assert first.endswith("row 1 has no picture, but names a file, which a data set from the hub may not")
+    assert second.startswith("data/train-00000-of-00001/1 (255, 0, 0)")
 
 
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1:{port}/a.parquet", "zip://a.csv::http://127.0.0.1:{port}/a.zip"])
