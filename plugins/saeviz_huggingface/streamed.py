@@ -13,10 +13,11 @@ import saeviz
 from saeviz.toolkit.cells import Cell, listed
 from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.names import same_form
-from saeviz.toolkit.parquet_stream import ROWS_TOGETHER, ParquetStream, Source, local_source
+from saeviz.toolkit.parquet_stream import ParquetStream, local_source
 from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
 from saeviz.toolkit.streamed_rows import StreamedRows
 from saeviz.toolkit.table_rows import JoinColumns
+from saeviz.toolkit.table_stream import Source, head, note_unread
 from saeviz.toolkit.tables import Table
 from saeviz.toolkit.torch import first_line
 from saeviz_huggingface.loading import files_of, is_local, is_saved
@@ -65,7 +66,7 @@ class StreamedImages:
 
     def notes(self) -> Sequence[str]:
         """Notes on the columns for the user, by the first rows."""
-        unread = self._stream.note_unread(besides={self._image_column})
+        unread = note_unread(self._stream, besides={self._image_column})
         return [*unread, *self._columns.notes, *note_non_numbers(self._head, self._columns)]
 
     def close(self) -> None:
@@ -98,7 +99,7 @@ class StreamedImages:
 
     @cached_property
     def _head(self) -> Table:
-        return self._stream.head(ROWS_TOGETHER)
+        return head(self._stream)
 
     @cached_property
     def _image_column(self) -> str:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import saeviz
 from saeviz.toolkit.cells import listed
 from saeviz.toolkit.fetch.fetcher import Fetcher
-from saeviz.toolkit.parquet_stream import ROWS_TOGETHER, ParquetStream, sources_of
+from saeviz.toolkit.line_stream import LISTS, RECORDS, LineStream
+from saeviz.toolkit.parquet_stream import ParquetStream, sources_of
 from saeviz.toolkit.ratings import Columns, note_non_numbers
 from saeviz.toolkit.streamed_rows import StreamedRows
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
+from saeviz.toolkit.table_stream import TableStream, head, note_unread
 from saeviz.toolkit.tables import Table
 from saeviz_table.provider import TableImages, UrlImages, refuse_paths
 
@@ -33,7 +35,7 @@ def open_urls(options: UrlOptions, context: saeviz.Context) -> TableImages:
 
 
 class StreamedImages(TableImages):
-    """The images that Parquet files name, or have in them, in the order of the rows.
+    """The images that a list, JSON lines or Parquet files name, or that are in these, in the order of the rows.
 
     A picture in a table is read when it is opened. Without a column of ids or of names, an item's id is `FILE/ROW`: the
     name of its file without `.parquet`, and the number of the row in it, from 0. That an id occurs twice is found by
@@ -54,7 +56,7 @@ class StreamedImages(TableImages):
         return self._streamed.iter_images(filter_labeled, limit)
 
     def shards(self) -> Sequence[str]:
-        """The names of the parts of the table: row groups of its files, several together where they are small."""
+        """The names of the parts of the table: row groups of its files, or a megabyte of lines."""
         return self._streamed.shards()
 
     def iter_shard(self, name: str) -> Iterator[saeviz.ImageItem]:
@@ -65,7 +67,7 @@ class StreamedImages(TableImages):
         """What does not fit, in the first rows, and how many rows name no image."""
         n, name = self._streamed.n_nameless, self.options.path.name
         nameless = f"{n} {'row is' if n == 1 else 'rows are'} without an image or an id in {name}"
-        unread = self._stream.note_unread(besides={self._image_column})
+        unread = note_unread(self._stream, besides={self._image_column})
         numbers = note_non_numbers(self._table, self._chosen)
         return [*unread, *self._chosen.notes, *([nameless] if n else []), *numbers]
 
@@ -85,19 +87,21 @@ class StreamedImages(TableImages):
         return StreamedRows(self._stream, join, self._chosen, self._image_column, named=named, folder=self.folder)
 
     @cached_property
-    def _stream(self) -> ParquetStream:
-        path = self.options.path
+    def _stream(self) -> TableStream:
+        path, lists = self.options.path, self.options.multi_labels
+        if path.is_file() and path.suffix.lower() in LISTS | RECORDS:
+            return LineStream(path, "images.path", lists)
         if path.is_file() and path.suffix.lower() != ".parquet":
             raise saeviz.DataError(
-                f"images.stream: {path.name} is not a Parquet file; save the table as Parquet, for instance with "
-                "pandas or DuckDB, or remove stream"
+                f"images.stream: {path.name} is neither Parquet, JSON lines (.jsonl) nor a list (.txt); save the table "
+                "as Parquet, for instance with pandas or DuckDB, or remove stream"
             )
-        return ParquetStream(sources_of(path, "images.path"), path, "images.path", self.options.multi_labels)
+        return ParquetStream(sources_of(path, "images.path"), path, "images.path", lists)
 
     @cached_property
     def _table(self) -> Table:
         """The first rows, by which the columns are chosen."""
-        return self._stream.head(ROWS_TOGETHER)
+        return head(self._stream)
 
     @cached_property
     def _image_column(self) -> str:

@@ -7,48 +7,29 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import saeviz
-from saeviz.toolkit.cells import Cell, not_read
+from saeviz.toolkit.cells import Cell
 from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table import Table, refuse_doubles
 from saeviz.toolkit.table_parquet import cells_of, kind_of_type
+from saeviz.toolkit.table_stream import ROWS_TOGETHER, Shard, Source
 from saeviz.values.regular import open_regular, reason_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-ROWS_TOGETHER = 10_000
-"""Rows of a table in memory at a time."""
 FEWEST_ROWS = 1000
 """Rows of a shard: as many row groups as it takes to have these."""
 PICTURES_TOGETHER, RECENT = 16, 4
 """Pictures that are read at once, and how many times as many are kept for those who ask a little later."""
 OPEN_FILES = 4
 _BUFFER = 1 << 20
-
-
-class Source(NamedTuple):
-    """A Parquet file: its name in ids and messages, a function that opens it, and one whose text changes with it."""
-
-    name: str
-    open: Callable[[], BinaryIO]
-    version: Callable[[], str]
-
-
-class Shard(NamedTuple):
-    """Successive row groups of a file."""
-
-    name: str
-    source: int
-    groups: range
-    first_row: int
-    n_rows: int
 
 
 class ParquetStream:
@@ -79,7 +60,7 @@ class ParquetStream:
         kinds = {same_form(field.name): kind_of_type(field.type) for field in schema}
         kinds |= {name: "" for name, kind in kinds.items() if kind == "lists" and name in self._lists}
         self.unread = {name: kind for name, kind in kinds.items() if kind}
-        self.columns = frozenset(name for name, kind in kinds.items() if not kind)
+        self.columns = [name for name, kind in kinds.items() if not kind]
 
     def shards(self) -> Iterator[Shard]:
         """The parts of the files, known from their ends: row groups, several together if they are small."""
@@ -95,35 +76,18 @@ class ParquetStream:
 
     def tables(self, shard: Shard, columns: Set[str] | None = None) -> Iterator[Table]:
         """The rows of a shard, some at a time, with these columns or all that are read."""
-        first, wanted = shard.first_row, self.columns if columns is None else columns
+        first, wanted = shard.first_row, set(self.columns) if columns is None else columns
         with self._opened(shard.source) as file:
             names = [name for name in file.schema_arrow.names if same_form(name) in wanted]
             if len(names) < len(wanted):
                 raise ValueError("it has not all columns of the first file")
-            for batch in file.iter_batches(ROWS_TOGETHER, list(shard.groups), names, use_threads=False):
+            for batch in file.iter_batches(ROWS_TOGETHER, list(shard.part), names, use_threads=False):
                 found = {same_form(name): self._cells(name, batch.column(name)) for name in names}
                 where = self.path if len(self.sources) == 1 else Path(f"{self.sources[shard.source].name}.parquet")
                 yield Table(where, found, range(first + 1, first + batch.num_rows + 1), [], self.unread)
                 first += batch.num_rows
 
-    def head(self, n: int) -> Table:
-        """The first rows, `n` at most."""
-        columns: dict[str, list[Cell]] = {}
-        n_rows = 0
-        for table in chain.from_iterable(map(self.tables, self.shards())):
-            for name, cells in table.columns.items():
-                columns.setdefault(name, []).extend(cells[: n - n_rows])
-            n_rows = min(n, n_rows + len(table))
-            if n_rows == n:
-                break
-        return Table(self.path, columns, range(1, n_rows + 1), [], self.unread)
-
-    def note_unread(self, besides: Collection[str] = ()) -> list[str]:
-        """A note on the columns that are not read, but for those that are read otherwise."""
-        unread = {name: kind for name, kind in self.unread.items() if name not in besides}
-        return [f"{self.path.name}: {not_read(unread)}"] if unread else []
-
-    def picture(self, source: int, column: str, row: int) -> bytes | str | None:
+    def picture(self, source: int, column: str, row: int, /) -> bytes | str | None:
         """What a row has in a column of pictures: its bytes, the path of a file, or None. For threads.
 
         Raises `OSError` or `ValueError`.

@@ -1,4 +1,4 @@
-"""Images from the rows of streamed Parquet files, whose pictures are named in a column or in it."""
+"""Images from the rows of a streamed table, whose pictures are named in a column or in it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from saeviz.toolkit.fetch.urls import is_url, name_of
 from saeviz.toolkit.files import read_regular, reason_of
 from saeviz.toolkit.id_places import Ids
 from saeviz.toolkit.names import existing
-from saeviz.toolkit.parquet_stream import ParquetStream, Shard
 from saeviz.toolkit.ratings import Columns
 from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.table import Table
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
+from saeviz.toolkit.table_stream import Shard, TableStream
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.images import ImageItem
 
@@ -30,7 +30,7 @@ class StreamedRows:
 
     def __init__(
         self,
-        stream: ParquetStream,
+        stream: TableStream,
         join: JoinColumns,
         columns: Columns,
         pictures: str,
@@ -69,12 +69,13 @@ class StreamedRows:
         shard = self._shards.get(name)
         if shard is None:
             raise DataError(f"{self._stream.option}: {self._stream.path.name} has no part {name!r}")
-        n_items = 0
+        n_nameless = 0
         for table in self._stream.tables(shard, self._wanted):
+            n_nameless += len(table)
             for item in self._items(shard, table):
                 yield item
-                n_items += 1
-        self._nameless[name] = shard.n_rows - n_items
+                n_nameless -= 1
+        self._nameless[name] = n_nameless
 
     @property
     def n_nameless(self) -> int:

@@ -16,7 +16,7 @@ from saeviz.toolkit.table_text import text_of
 def read_json(path: Path, lists: Collection[str] = ()) -> Table:
     """Read a table from a JSON file. Raises `ValueError` if it is not one."""
     text, notes = text_of(path)
-    content = json.loads(text, object_pairs_hook=_one_of_each)
+    content = json.loads(text, object_pairs_hook=one_of_each)
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
         return _of_records(path, content, range(1, len(content) + 1), notes, lists)
     if isinstance(content, dict) and all(isinstance(column, dict) for column in content.values()):
@@ -38,7 +38,7 @@ def read_json_lines(path: Path, lists: Collection[str] = ()) -> Table:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, object_pairs_hook=_one_of_each)
+            record = json.loads(line, object_pairs_hook=one_of_each)
         except ValueError as error:
             raise ValueError(f"line {number} is not a JSON record: {error}") from error
         if not isinstance(record, dict):
@@ -48,7 +48,7 @@ def read_json_lines(path: Path, lists: Collection[str] = ()) -> Table:
     return _of_records(path, records, lines, notes, lists)
 
 
-def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without duplicate names; `json` itself would silently keep only the last of two values."""
     record = dict(pairs)
     if len(record) < len(pairs):

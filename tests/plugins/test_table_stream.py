@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import saeviz
 from saeviz.testing import DividesIntoShardsContract
-from saeviz.toolkit import parquet_stream
+from saeviz.toolkit import line_stream, parquet_stream
 from saeviz_table import TableOptions, UrlOptions
 from saeviz_table.provider import TableImages
 from saeviz_table.streamed import open_table, open_urls
@@ -115,6 +117,64 @@ class TestStreamedUrls(DividesIntoShardsContract):
         site.stop()
 
 
+@pytest.fixture
+def small_lines(monkeypatch):
+    monkeypatch.setattr(line_stream, "BYTES_TOGETHER", 20)
+
+
+class TestStreamedRecords(DividesIntoShardsContract):
+    n_images = 5
+
+    @pytest.fixture
+    def provider(self, names, small_lines):
+        rows = pq.read_table(names).to_pylist()
+        path = names.with_suffix(".jsonl")
+        path.write_text("\ufeff" + "\n".join(map(json.dumps, rows)) + "\n\n")
+        return streamed(path)
+
+
+class TestStreamedList(DividesIntoShardsContract):
+    n_images = 5
+
+    @pytest.fixture
+    def provider(self, names, small_lines):
+        path = names.with_suffix(".txt")
+        path.write_text("# pictures\n" + "\r\n".join(f"{number}.png" for number in range(4)) + "\n\n#\n  d\u00e4.png  ")
+        return streamed(path)
+
+
+def test_streamed_records_say_the_same_as_those_that_are_read(names, small_lines):
+    rows = [{**row, "more": [1], "tags": ["x"] * (n % 2)} for n, row in enumerate(pq.read_table(names).to_pylist())]
+    path = names.with_suffix(".jsonl")
+    path.write_text("\n".join(map(json.dumps, rows)))
+    options = {"group_column": "artist", "multi_labels": ("tags",), "min_images": 1}
+    whole = TableImages(TableOptions(path=path, **options), saeviz.Context())
+    provider = streamed(path, **options)
+    assert known(provider) == known(whole)
+    assert list(provider.notes()) == list(whole.notes())
+    assert list(next(provider.iter_images()).metadata) == list(next(whole.iter_images()).metadata)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.jsonl", b'{"file": "x"}\n{"file"\n', r"the line of a\.jsonl that begins at byte 14 cannot be read"),
+        ("a.jsonl", b"[1]\n", "it is not a record"),
+        ("a.jsonl", b'{"a": 1, "a": 2}\n', "two values called 'a'"),
+        ("a.jsonl", b'{"file": "\xff"}\n', "can't decode byte 0xff"),
+        ("a.jsonl", b"[" * 100_000, "begins at byte 0 cannot be read"),
+        ("a.txt", b"file\tliking\nx.png\t1\n", "it has a tab, so this is a table"),
+        ("a.txt", b"x" * (17 << 20), "it has more than 16 MiB"),
+        ("a.txt", b"# nothing\n\n", "no row of .* names an image"),
+        ("a.txt", b"", "no row of .* names an image"),
+    ],
+)
+def test_lines_that_cannot_be_read(tmp_path, name, data, reason):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(saeviz.DataError, match=reason):
+        list(streamed(tmp_path / name).iter_images())
+
+
 def test_pictures_in_a_table_are_read_when_they_are_opened(bytes_inside):
     provider = streamed(bytes_inside)
     assert known(provider) == {
@@ -204,7 +264,7 @@ def test_files_that_cannot_be_streamed(tmp_path, folder):
     (tmp_path / "empty").mkdir()
     write(tmp_path / "none.parquet", rows=0, image=pa.array([], pa.binary()))
     for name, reason in {
-        "t.csv": "images.stream: t.csv is not a Parquet file",
+        "t.csv": "images.stream: t.csv is neither Parquet, JSON lines",
         "broken.parquet": "images.path: broken cannot be read",
         "empty": "images.path: no Parquet files in",
         "missing.parquet": "images.path: no file",
