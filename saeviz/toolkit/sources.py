@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileSource:
     """An `ImageItem.source` that calls `read` for the bytes of the file when opened; `read` may raise `ImageError`.
 

@@ -34,7 +34,7 @@ ImageSource = Path | bytes | Callable[[], "Image"]
 """A file, its bytes, or a function that returns the decoded picture, which may implement `HasBytes`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageItem:
     """One image, not yet decoded, with its ratings and metadata.
 
