@@ -19,8 +19,10 @@ from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.plain import OneLineFormatter
 from saeviz.formats.rundir import RunDir
+from saeviz.pipeline.parts import Part
 from saeviz.pipeline.reading import Grants, read_run
 from saeviz.pipeline.run import Plan, run_stages
+from saeviz.pipeline.run_part import run_part
 from saeviz.pipeline.session import Session
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError
@@ -101,13 +103,15 @@ def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Pr
     return Prepared(config, manager, config.run.dir)
 
 
-def execute(prepared: Prepared, plan: Plan, *, limit: int | None = None, show_progress: bool = False) -> Run:
-    """Run the stages of a prepared run and open it.
+def execute(
+    prepared: Prepared, plan: Plan, *, limit: int | None = None, show_progress: bool = False, gathers: bool = False
+) -> Run:
+    """Run the stages of a prepared run and open it. With `gathers`, all parts of the run must have been made.
 
     Of a run that fails before its first stage, such as by a misspelt rating, no run directory is left.
     """
     rundir = RunDir.create(prepared.directory)
-    session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
+    session = Session(prepared.config, prepared.manager, rundir, limit, show_progress, gathers=gathers)
     with rundir.locked(), rundir.removed_if_unused(), _log_to(rundir.log):
         try:
             run_stages(session, plan)
@@ -119,6 +123,25 @@ def execute(prepared: Prepared, plan: Plan, *, limit: int | None = None, show_pr
 def choose_plugins(plugins: Sequence[str] | None, layers: Sequence[Layer]) -> PluginChoice:
     """The choice of plugins from the command line, else the environment, else the run file."""
     return PluginChoice.of_user(plugins) or PluginChoice.parse(*(plugin_words(layers) or ([], Path.cwd())))
+
+
+def execute_part(
+    prepared: Prepared, part: Part, plan: Plan, *, limit: int | None = None, show_progress: bool = False
+) -> int:
+    """Make the shards of one part of a prepared run; returns the number of images that were left out.
+
+    Other parts may be made at the same time, and the same one, too.
+    """
+    rundir = RunDir.create(prepared.directory)
+    rundir.refuse_oddities()
+    session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
+    with explain_disk_errors(rundir.shards):
+        rundir.shards.mkdir(exist_ok=True)
+    with _log_to(rundir.shards / f"part-{part.number}-of-{part.n_parts}.log"):
+        try:
+            return run_part(session, part, plan.names, plan.redo)
+        finally:
+            session.close()
 
 
 @contextmanager

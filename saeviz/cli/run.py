@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from saeviz.api import Prepared, execute, prepare
+from saeviz.api import Prepared, execute, execute_part, prepare
 from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.formats.rundir import RunDir
+from saeviz.pipeline.parts import Part
 from saeviz.pipeline.run import Plan, foresee
 from saeviz.pipeline.stages import STAGE_NAMES
 from saeviz.results.run import Run
@@ -48,6 +49,8 @@ def stage_options(command: Any) -> Any:
 @settings_options
 @plugins_option
 @stage_options
+@click.option("--part", metavar="K/N", help="Only extract and embed the images of the K-th of N parts, for --gather.")
+@click.option("--gather", is_flag=True, help="Take in the images of all parts, then run the remaining stages.")
 @click.option("--dry-run", is_flag=True, help="Only print which stages would run and what labeling would cost.")
 def run(  # noqa: PLR0913, PLR0917 one per option
     run_file: Path | None,
@@ -57,6 +60,8 @@ def run(  # noqa: PLR0913, PLR0917 one per option
     redo: tuple[str, ...],
     limit: int | None,
     quiet: bool,
+    part: str | None,
+    gather: bool,
     dry_run: bool,
     **settings: Any,
 ) -> int:
@@ -65,10 +70,15 @@ def run(  # noqa: PLR0913, PLR0917 one per option
     An interrupted run resumes where it stopped; stages that are up to date are skipped.
     """
     log_to_stderr(quiet=quiet)
+    if part is not None and (gather or dry_run):
+        raise ConfigError(f"--part goes without {'--gather' if gather else '--dry-run'}")
+    wanted = None if part is None else Part.parse(part)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
     tell_problems(prepared.manager)
     plan = Plan(first, last, redo)
-    return foretell(prepared, plan, limit) if dry_run else carry_out(prepared, plan, limit)
+    if wanted is not None:
+        return carry_out_part(prepared, wanted, plan, limit)
+    return foretell(prepared, plan, limit) if dry_run else carry_out(prepared, plan, limit, gathers=gather)
 
 
 def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
@@ -85,9 +95,18 @@ def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     return ExitCode.DONE
 
 
-def carry_out(prepared: Prepared, plan: Plan, limit: int | None) -> int:
+def carry_out_part(prepared: Prepared, part: Part, plan: Plan, limit: int | None) -> int:
+    """Make one part of a run, and return the exit code."""
+    n_left_out = execute_part(prepared, part, plan, limit=limit, show_progress=sys.stderr.isatty())
+    if n_left_out:
+        tell(f"{n_left_out} left out; --gather lists them in {prepared.directory / 'failures.jsonl'}")
+        return ExitCode.PARTIAL
+    return ExitCode.DONE
+
+
+def carry_out(prepared: Prepared, plan: Plan, limit: int | None, *, gathers: bool = False) -> int:
     """Run, print the paths of the reports on stdout, and return the exit code."""
-    finished = execute(prepared, plan, limit=limit, show_progress=sys.stderr.isatty())
+    finished = execute(prepared, plan, limit=limit, show_progress=sys.stderr.isatty(), gathers=gathers)
     for path in reports(finished):
         say(path)
     failures = finished.failures

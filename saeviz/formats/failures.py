@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ class FailuresFile:
         """Append a line. What fails is tried and listed again, so the line need not be durable."""
         append_line(self.path, _line(failure), durable=False)
 
-    def forget(self, stage: str) -> None:
-        """Remove a stage's lines: it starts again."""
+    def forget(self, stage: str, subjects: Collection[str] | None = None) -> None:
+        """Remove a stage's lines, or those about some subjects: they are tried again."""
         failures = self.read()
-        kept = [failure for failure in failures if failure.stage != stage]
+        kept = [one for one in failures if one.stage != stage or (subjects is not None and one.subject not in subjects)]
         if len(kept) != len(failures):
             write_atomic(self.path, "".join(f"{_line(failure)}\n" for failure in kept))
 

@@ -251,9 +251,9 @@ class OneWriter:
 def oddities_in(folder: Path) -> Iterator[Path]:
     """Everything below a folder that is neither a folder nor a regular file: links, pipes, devices, sockets.
 
-    Links are not followed.
+    Links are not followed. What another process removes meanwhile is left out.
     """
-    with os.scandir(folder) as entries:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from oddities_in(Path(entry.path))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from saeviz.typing import Float32Array
 
 FORMAT = 1
+_DAMAGED: tuple[type[Exception], ...] = (*UNREADABLE, DataError)
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,31 @@ class Made:
 
 
 class MadeFiles:
-    """The folder with what was made of the shards of a stage. Several processes may write at once."""
+    """The folder with what was made of the shards of a stage. Several processes may write at once.
 
-    def __init__(self, folder: Path) -> None:
+    `digest` is that of the stage: files with another one are of no use.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
         self.folder = folder
+        self.digest = digest
 
     def path(self, shard: Shard) -> Path:
-        """The file of a shard."""
+        """The name of the file of a shard."""
         return self.folder / f"{shard.number:07d}-{shard.key}.npz"
 
-    def has(self, shard: Shard) -> bool:
-        """Whether the file of a shard is there and not damaged."""
-        if not self.path(shard).exists():
-            return False
-        try:
-            for _ in self.read(shard).features:
-                pass
-        except (RunDirError, DataError):
-            return False
-        return True
+    def find(self, shard: Shard) -> Path | None:
+        """A file with all images of a shard, None if there is none or it is damaged.
+
+        It may be that of a larger shard, of which a run has taken in some images before it was killed.
+        """
+        wanted = {*zip(shard.item_ids, shard.fingerprints, strict=True)}
+        for path in (self.path(shard), *sorted(self.folder.glob(f"{shard.number:07d}-*.npz"))):
+            with suppress(RunDirError):
+                about = _about(path)
+                if about["digest"] == self.digest and wanted <= {(item, mark) for item, mark in about["shard"]}:
+                    return path
+        return None
 
     def write(self, shard: Shard, made: Made) -> None:
         """Write what was made of a shard."""
@@ -84,6 +91,8 @@ class MadeFiles:
             arrays["vectors"] = np.asarray(made.vectors, np.float32)
         about = {
             "format": FORMAT,
+            "digest": self.digest,
+            "shard": list(zip(shard.item_ids, shard.fingerprints, strict=True)),
             "spaces": spaces,
             "item_ids": made.item_ids,
             "failures": made.failures,
@@ -93,14 +102,22 @@ class MadeFiles:
         with atomic_path(self.path(shard)) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # keywords are arrays
 
-    def read(self, shard: Shard) -> Made:
+    def read(self, path: Path) -> Made:
         """What was made of a shard; features are read one space at a time. Raises `RunDirError` if it is damaged."""
-        return _read(self.path(shard))
+        about = _about(path)
+        with _explained(path):
+            return Made(
+                _features(path, about["spaces"]),
+                about["item_ids"],
+                read_npz(path, "vectors")["vectors"] if about["item_ids"] else None,
+                [(subject, error) for subject, error in about["failures"]],
+                about["provenance"],
+            )
 
-    def remove(self, shard: Shard) -> None:
-        """Remove the file of a shard."""
-        with explain_disk_errors(self.path(shard), "removed"):
-            self.path(shard).unlink(missing_ok=True)
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        with explain_disk_errors(path, "removed"):
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove everything."""
@@ -113,34 +130,32 @@ class MadeFiles:
         return next(self.folder.glob("[0-9]*.npz"), None) is not None
 
 
-def _read(path: Path) -> Made:
-    try:
-        about = json.loads(read_npz(path, "about")["about"].tobytes())
+def _about(path: Path) -> dict[str, Any]:
+    with _explained(path):
+        about: dict[str, Any] = json.loads(read_npz(path, "about")["about"].tobytes())
         if about["format"] != FORMAT:
-            raise RunDirError(f"{path} was written by a newer saeviz; remove it and run again")
-        spaces = about["spaces"]
-        return Made(
-            _features(path, spaces),
-            about["item_ids"],
-            read_npz(path, "vectors")["vectors"] if about["item_ids"] else None,
-            [(subject, error) for subject, error in about["failures"]],
-            about["provenance"],
-        )
-    except UNREADABLE as error:
-        raise RunDirError(f"{path} cannot be read ({error}); remove it and run again") from error
+            raise ValueError("it was written by another version of saeviz")
+        return about
 
 
 def _features(path: Path, spaces: Sequence[Any]) -> Iterator[FeatureBatch]:
     from scipy.sparse import csr_array
 
     for number, (record, item_ids, names) in enumerate(spaces):
-        space = space_of(record)
-        columns = [f"numbers{number}.{place}" for place in range(len(names))]
         keys = [f"{part}{number}" for part in ("data", "indices", "indptr")]
-        try:
+        columns = [f"numbers{number}.{place}" for place in range(len(names))]
+        with _explained(path):
+            space = space_of(record)
             arrays = read_npz(path, *keys, *columns)
             matrix = csr_array(tuple(arrays[key] for key in keys), shape=(len(item_ids), space.n_features))
-        except UNREADABLE as error:
-            raise RunDirError(f"{path} cannot be read ({error}); remove it and run again") from error
-        of_images = dict(zip(names, (arrays[column] for column in columns), strict=True))
-        yield FeatureBatch(space, tuple(item_ids), matrix, of_images)
+            of_images = dict(zip(names, (arrays[column] for column in columns), strict=True))
+            batch = FeatureBatch(space, tuple(item_ids), matrix, of_images)
+        yield batch
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as error:
+        raise RunDirError(f"{path} cannot be read ({error}); remove it, and the same command makes it again") from error

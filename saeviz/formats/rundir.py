@@ -143,7 +143,7 @@ class RunDir:
         """
         from filelock import FileLock, Timeout
 
-        self._refuse_oddities()
+        self.refuse_oddities()
         lock = FileLock(self.path / ".lock", timeout=0)
         with explain_disk_errors(self.path):
             try:
@@ -172,7 +172,8 @@ class RunDir:
                 with suppress(OSError):  # it is not empty: hidden files of somebody else
                     self.path.rmdir()
 
-    def _refuse_oddities(self) -> None:
+    def refuse_oddities(self) -> None:
+        """Raise `ConfigError` for links that lead out of the directory, pipes and devices."""
         root = self.path.resolve()
         with explain_disk_errors(self.path, "looked through"):
             for odd in oddities_in(root):
@@ -377,7 +378,7 @@ def _read(path: Path, stage: str, reader: Callable[[Path], Any]) -> Any:
 
 
 def _holds_foreign_files(path: Path) -> bool:
-    return any(not entry.name.startswith(".") and entry.name != "log.txt" for entry in path.iterdir())
+    return any(not entry.name.startswith(".") and entry.name not in {"log.txt", "shards"} for entry in path.iterdir())
 
 
 def digest_of(value: Any) -> str:

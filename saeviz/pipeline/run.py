@@ -13,7 +13,6 @@ from typing import Any
 
 from saeviz.discovery.mistakes import suggest
 from saeviz.formats.files import explain_disk_errors
-from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import STAGE_NAMES, STAGES, Stage
 from saeviz.values.errors import ConfigError, RunDirError
@@ -42,6 +41,11 @@ class Plan:
                 raise ConfigError(f"there is no stage {name!r}{hint}")
         if STAGE_NAMES.index(self.first) > STAGE_NAMES.index(self.last):
             raise ConfigError(f"--from {self.first} comes after --until {self.last}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stages from the first to the last."""
+        return STAGE_NAMES[STAGE_NAMES.index(self.first) : STAGE_NAMES.index(self.last) + 1]
 
 
 def run_stages(session: Session, plan: Plan) -> int:
@@ -96,7 +100,7 @@ def foresee(session: Session, plan: Plan) -> list[tuple[Stage, bool]]:
     for stage in todo:
         runs = any(runs for _, runs in foreseen)
         if not runs:
-            session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
+            session.digests[stage.name] = digest = stage.digest(session)
             up_to_date = _is_up_to_date(stage, session, records.get(stage.name), digest)
             runs = stage.name in plan.redo or not up_to_date
         foreseen.append((stage, runs))
@@ -131,7 +135,7 @@ def _set_aside_what_changed(session: Session, name: str, records: Mapping[str, A
 
 def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     session.stage, session.redo = stage.name, redo
-    session.digests[stage.name] = digest = digest_of([stage.name, stage.identity(session)])
+    session.digests[stage.name] = digest = stage.digest(session)
     records = session.rundir.read_manifest()["stages"]
     record = records.get(stage.name)
     has_changed = record is not None and record["digest"] != digest
@@ -145,7 +149,7 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
             "%s: runs again, %s", stage.name, "as requested" if redo else "since what it depends on has changed"
         )
         stage.reset(session)
-    session.rundir.failures.forget(stage.name)
+    stage.forget_failures(session)
     if has_changed or record is None or redo:
         _record(session, stage.name, {"digest": digest})
     elif "sha256" in record:

@@ -22,7 +22,10 @@ logger = logging.getLogger("saeviz")
 
 @dataclass
 class Session:
-    """The state shared by the stages; `redo` is set if the user asked to run the current stage again."""
+    """The state shared by the stages; `redo` is set if the user asked to run the current stage again.
+
+    With `gathers`, stages that workers can share take in what all parts have made, and do nothing themselves.
+    """
 
     config: RunConfig
     manager: Manager
@@ -31,6 +34,7 @@ class Session:
     show_progress: bool = False
     stage: str = ""
     redo: bool = False
+    gathers: bool = False
     digests: dict[str, str] = field(default_factory=dict)
 
     @cached_property

@@ -21,7 +21,7 @@ FLOORS = (
     "pipeline testing comparison",
     "pipeline.naming pipeline.sharing stores",
     "pipeline.stages",
-    "pipeline.run",
+    "pipeline.run pipeline.run_part",
     "api serving",
     "cli",
 )

@@ -12,7 +12,7 @@ from saeviz.formats.made import Made
 from saeviz.pipeline.progress import chunked
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedEmbeddings
-from saeviz.pipeline.stages.shards import SharedStage, forget_made, is_shared, made_by_workers
+from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.images import ImageItem
 from saeviz.values.near_duplicates import near_duplicates
@@ -55,8 +55,8 @@ class Embed(SharedStage):
 
     def reset(self, session: Session) -> None:
         """Forget all embeddings."""
+        reset_made(session, self)
         self._files(session).clear()
-        forget_made(session, self)
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Embed what is pending."""
@@ -91,6 +91,10 @@ class Embed(SharedStage):
             _warn_of_look_alikes(session, files)
         counts = {"embedded": len(session.dataset.extracted) - len(waiting)}
         return {"counts": counts, "outputs": files.files(), **provenance}
+
+    def todo(self, session: Session, *, anew: bool) -> list[ImageItem]:
+        """The images with features and without an embedding of their present pictures."""
+        return self._pending(session, anew=anew)
 
     def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
         """The embeddings of items."""
@@ -127,10 +131,10 @@ class Embed(SharedStage):
     def _files(self, session: Session) -> EmbeddingFiles:
         return EmbeddingFiles(session.rundir.embeddings(self.table))
 
-    def _pending(self, session: Session) -> list[ImageItem]:
+    def _pending(self, session: Session, *, anew: bool = False) -> list[ImageItem]:
         if self._config(session) is None or not session.components.uses_embeddings:
             return []
-        known = self._files(session).fingerprints()
+        known = {} if anew else self._files(session).fingerprints()
         now = session.dataset.fingerprints
         return [item for item in session.dataset.extracted if known.get(item.item_id) != now[item.item_id]]
 

@@ -12,7 +12,7 @@ from saeviz.formats.of_images import append_of_images, mend_of_images, read_of_i
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.extraction import Extraction, together
-from saeviz.pipeline.stages.shards import SharedStage, forget_made, is_shared, made_by_workers
+from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
@@ -39,11 +39,15 @@ class Extract(SharedStage):
         """Empty the store if this run has written to it or the user asked for it."""
         if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
+        reset_made(session, self)
         session.components.store.clear()
-        forget_made(session, self)
         session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)
         session.rundir.of_images.unlink(missing_ok=True)
+
+    def todo(self, session: Session, *, anew: bool) -> list[ImageItem]:
+        """The images without features of their present pictures."""
+        return list(session.dataset.items) if anew else _pending(session)
 
     def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
         """The features of items, by every extractor of the run."""

@@ -16,24 +16,30 @@ from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.made import Made, MadeFiles
 from saeviz.formats.rundir import RunDir, digest_of
-from saeviz.pipeline.progress import Tally
+from saeviz.pipeline.parts import refuse_missing, tables_of
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.pipeline.worker import WorkerSession
-from saeviz.values.errors import PluginError
+from saeviz.values.errors import PluginError, RunDirError
 from saeviz.values.images import ImageItem
-from saeviz.values.shards import Shard, Step
-
-NEEDED = ("run", "images", "extractor", "extractors", "store", "embeddings", "second_embeddings")
-"""The tables of a run file that a worker needs; others may have secrets that it does not have."""
+from saeviz.values.shards import Shard
 
 
 class SharedStage(Stage):
     """A stage that workers can do, of some images each."""
 
     @abstractmethod
+    def todo(self, session: Session, *, anew: bool) -> list[ImageItem]:
+        """The images that are not done, or all of them if what was done before is of no use."""
+
+    @abstractmethod
     def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
         """What the stage makes of the items; yields from time to time how many more are done."""
+
+    def forget_failures(self, session: Session) -> None:
+        """A run that gathers tries nothing again, so what it left out before stays left out."""
+        if not session.gathers:
+            super().forget_failures(session)
 
 
 @dataclass
@@ -44,14 +50,15 @@ class ShardWork:
     tables: Mapping[str, Any]
     plugins: Sequence[str]
     run_dir: Path
+    digest: str
     redo: bool
     _session: WorkerSession | None = None
 
     @classmethod
     def of(cls, session: Session, stage: SharedStage) -> ShardWork:
         """The work of a stage of a run, without open files, models or secrets."""
-        tables = {name: table for name, table in session.config.as_json().items() if name in NEEDED}
-        return cls(stage, tables, session.manager.choice.words, session.rundir.path.absolute(), session.redo)
+        words, run_dir = session.manager.choice.words, session.rundir.path.absolute()
+        return cls(stage, tables_of(session), words, run_dir, session.digests[stage.name], session.redo)
 
     def __call__(self, shard: Shard) -> Iterator[int]:
         """Make the shard; yields how many more images are done."""
@@ -59,7 +66,7 @@ class ShardWork:
             self._session = self._opened()
         session = self._session
         made = yield from self.stage.make(session, session.take_up(shard))
-        made_files(session, self.stage).write(shard, made)
+        MadeFiles(session.rundir.shards / self.stage.name, self.digest).write(shard, made)
 
     def close(self) -> None:
         """Close the components."""
@@ -86,42 +93,62 @@ def shards_of(session: Session, stage: Stage, items: Sequence[ImageItem]) -> lis
 
 def is_shared(session: Session, stage: Stage) -> bool:
     """Whether workers do the stage, or have done a part of it."""
-    return not session.components.executor.in_process or bool(made_files(session, stage))
+    return session.gathers or not session.components.executor.in_process or bool(made_files(session, stage))
 
 
 def made_by_workers(session: Session, stage: SharedStage, items: Sequence[ImageItem]) -> Iterator[Made]:
     """What workers make of the items, in the order of the items; removed once it is dealt with."""
     files = made_files(session, stage)
     shards = shards_of(session, stage, items)
-    todo = [shard for shard in shards if not files.has(shard)]
-    done = {shard.number for shard in shards} - {shard.number for shard in todo}
-    config = session.config.executor
-    work = ShardWork.of(session, stage)
-    with session.components.blaming(config):
-        given = session.components.executor.map(work, todo)
-    steps = session.components.guarded(config, given)
-    with closing(work), closing(given), closing(session.tally(sum(map(len, todo)), stage.name)) as tally:
+    missing = [shard for shard in shards if files.find(shard) is None]
+    if session.gathers:
+        known = session.left_out()
+        wanted = [shard for shard in missing if not known.issuperset(shard.item_ids)]
+        refuse_missing(session, stage.name, shards, wanted)
+        session.rundir.failures.forget(stage.name, known.difference(item.item_id for item in items))
+        shards, missing = [shard for shard in shards if shard not in set(missing)], []
+    waiting = {shard.number for shard in missing}
+    with closing(worked(session, stage, missing)) as finished:
         for shard in shards:
-            while shard.number not in done:
-                done |= _finished(session, next(steps, None), tally)
-            yield files.read(shard)
-            files.remove(shard)
+            while shard.number in waiting:
+                waiting.remove(next(finished).number)
+            path = files.find(shard)
+            if path is None:
+                raise RunDirError(f"{files.path(shard)} is missing or damaged; the same command makes it again")
+            if session.gathers and not known.isdisjoint(shard.item_ids):
+                session.rundir.failures.forget(stage.name, shard.item_ids)
+            yield files.read(path)
+            files.remove(path)
     files.clear()
+
+
+def worked(session: Session, stage: SharedStage, shards: Sequence[Shard]) -> Generator[Shard, None, None]:
+    """Have the executor make shards, and show how far it is; yields those that are finished, in any order."""
+    config, work, left = session.config.executor, ShardWork.of(session, stage), {shard.number for shard in shards}
+    with session.components.blaming(config):
+        given = session.components.executor.map(work, shards)
+    steps = session.components.guarded(config, given)
+    with closing(work), closing(given), closing(session.tally(sum(map(len, shards)), stage.name)) as tally:
+        for step in steps:
+            tally.add(step.worker, step.n_items)
+            if step.finished:
+                left.discard(step.shard.number)
+                yield step.shard
+    if left:
+        raise PluginError(f"{session.components.who(config)} has left {len(left)} shards undone")
 
 
 def made_files(session: Session, stage: Stage) -> MadeFiles:
     """What workers have made for a stage and the run has not taken in yet."""
-    return MadeFiles(session.rundir.shards / stage.name)
+    return MadeFiles(session.rundir.shards / stage.name, session.digests[stage.name])
 
 
-def forget_made(session: Session, stage: Stage) -> None:
-    """Remove what was made for a stage and not taken in, if the user asked for all of it again."""
-    if session.redo:
-        made_files(session, stage).clear()
-
-
-def _finished(session: Session, step: Step | None, tally: Tally) -> set[int]:
-    if step is None:
-        raise PluginError(f"{session.components.who(session.config.executor)} has left some of the shards undone")
-    tally.add(step.worker, step.n_items)
-    return {step.shard.number} if step.finished else set()
+def reset_made(session: Session, stage: SharedStage) -> None:
+    """Before what a stage has done is removed: a run that gathers must have all shards, others none that are wrong."""
+    if not session.gathers:
+        if session.redo:
+            made_files(session, stage).clear()
+        return
+    shards = shards_of(session, stage, stage.todo(session, anew=True))
+    files = made_files(session, stage)
+    refuse_missing(session, stage.name, shards, [shard for shard in shards if files.find(shard) is None])

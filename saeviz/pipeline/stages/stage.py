@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from saeviz.formats.rundir import digest_of
 from saeviz.pipeline.session import Session
 
 
@@ -28,6 +29,14 @@ class Stage(ABC):
     @abstractmethod
     def identity(self, session: Session) -> Any:
         """Everything its results depend on, serialisable as JSON; if its digest changes, the stage runs again."""
+
+    def digest(self, session: Session) -> str:
+        """The digest of `identity`."""
+        return digest_of([self.name, self.identity(session)])
+
+    def forget_failures(self, session: Session) -> None:
+        """Before the stage runs: what it left out is tried again."""
+        session.rundir.failures.forget(self.name)
 
     @abstractmethod
     def is_complete(self, session: Session) -> bool:

@@ -1,0 +1,109 @@
+"""A run in parts that are made one by one, on any machines: which part makes which shards, and which are missing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from saeviz.formats.part_records import PartRecord, read_parts
+from saeviz.formats.rundir import digest_of_all
+from saeviz.pipeline.session import Session
+from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.shards import Shard
+
+NEEDED = ("run", "images", "extractor", "extractors", "store", "embeddings", "second_embeddings")
+"""The tables of a run file that a worker needs; others may have secrets that it does not have."""
+HARMLESS = {"dir", "device", "cache", "cache_dir", "offline", "top_images", "judge_images", "rating_images"}
+"""Settings of `[run]` on which no shard depends."""
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part `number` of `n_parts`, from 1: it makes every `n_parts`-th shard."""
+
+    number: int
+    n_parts: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Parse a part such as `3/64`. Raises `ConfigError` for other text."""
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise ConfigError(f"--part: {text!r} is not a part; the third of 64 is 3/64, and the last one 64/64")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.n_parts}"
+
+    def has(self, shard: Shard) -> bool:
+        """Whether this part makes the shard."""
+        return shard.number % self.n_parts == self.number - 1
+
+
+def tables_of(session: Session) -> dict[str, Any]:
+    """The tables that a worker needs."""
+    return {name: table for name, table in session.config.as_json().items() if name in NEEDED}
+
+
+def record_of_part(session: Session, part: Part) -> PartRecord:
+    """What a part says of itself, for the run that gathers all of them."""
+    fingerprints = session.dataset.fingerprints
+    return PartRecord(
+        part.number,
+        part.n_parts,
+        dict(session.digests),
+        len(fingerprints),
+        digest_of_all(fingerprints.items()),
+        session.components.executor.shard_items,
+        tables_of(session),
+    )
+
+
+def refuse_missing(session: Session, stage: str, shards: Sequence[Shard], missing: Sequence[Shard]) -> None:
+    """Raise `DataError` if some of the shards are missing, naming the parts that should have made them."""
+    if not missing:
+        return
+    known = read_parts(session.rundir.shards)
+    if not known:
+        raise DataError(f"{stage}: no part of this run has been made; begin with the same command and --part 1/N")
+    n_parts = next(iter(known.values())).n_parts
+    wanted, lacking = (Counter(shard.number % n_parts + 1 for shard in some) for some in (shards, missing))
+    lines = [
+        f"{stage}: part {number}/{n_parts} {_why(session, stage, known.get(number), lacking[number], wanted[number])}; "
+        f"run the same command with --part {number}/{n_parts} instead of --gather"
+        for number in sorted(lacking)
+    ]
+    more = [f"and {len(lines) - MOST_NAMED} more parts"] if len(lines) > MOST_NAMED else []
+    raise DataError("\n".join([*lines[:MOST_NAMED], *more]))
+
+
+def _why(session: Session, stage: str, record: PartRecord | None, n_missing: int, n_shards: int) -> str:
+    """Why shards of a part are missing."""
+    if record is None:
+        return "has not begun"
+    now = record_of_part(session, Part(record.number, record.n_parts))
+    if record.digests.get(stage) != now.digests[stage]:
+        tables = ", ".join(f"[{name}]" for name in _different(record.config, now.config))
+        return f"was made with {f'other settings in {tables}' if tables else 'other files or plugins'}"
+    if record.images != now.images:
+        return (
+            f"saw other images ({record.n_images}, and now there are {now.n_images}), other versions of them, or "
+            "another --limit"
+        )
+    if record.shard_items != now.shard_items:
+        return f"was made with {record.shard_items} images in a shard instead of {now.shard_items}"
+    return f"has not finished: {n_missing} of its {n_shards} shards {'is' if n_missing == 1 else 'are'} missing"
+
+
+def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    def relevant(tables: Mapping[str, Any], name: str) -> Any:
+        table = tables.get(name)
+        if name == "run" and isinstance(table, Mapping):
+            return {key: value for key, value in table.items() if key not in HARMLESS}
+        return table
+
+    return [name for name in NEEDED if relevant(one, name) != relevant(other, name)]

@@ -1,0 +1,76 @@
+"""Make the shards of one part of a run, beside other parts that are made at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import closing
+
+from saeviz.formats.part_records import write_part
+from saeviz.formats.plain import one_line
+from saeviz.pipeline.parts import Part, record_of_part
+from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages import STAGES, Stage
+from saeviz.pipeline.stages.shards import SharedStage, made_files, shards_of, worked
+from saeviz.values.images import ImageItem
+from saeviz.values.shards import Shard
+
+
+def run_part(session: Session, part: Part, stages: Collection[str], redo: Collection[str]) -> int:
+    """Make what is missing of a part's shards of these stages; returns the number of images that were left out.
+
+    Nothing but the folder `shards` of the run directory is written to. With the names of stages in `redo`, their
+    shards are all made again.
+    """
+    shared = [stage for stage in STAGES if isinstance(stage, SharedStage) and stage.applies(session)]
+    for stage in shared:
+        session.digests[stage.name] = stage.digest(session)
+    for stage in shared:
+        stage.check(session)
+    write_part(session.rundir.shards, record_of_part(session, part))
+    n_left_out = 0
+    for stage in shared:
+        session.stage, session.redo = stage.name, stage.name in redo
+        if stage.name not in stages:
+            continue
+        todo = stage.todo(session, anew=_is_outdated(session, stage))
+        shards = [shard for shard in shards_of(session, stage, todo) if part.has(shard)]
+        left_out = _made(session, stage, shards, part)
+        n_left_out += len(left_out)
+        if stage is STAGES[0]:
+            # The next stages are about the images that will have features once the parts are gathered.
+            session.dataset.extracted = _will_have_features(session, shards, left_out)
+    return n_left_out
+
+
+def _made(session: Session, stage: SharedStage, shards: Sequence[Shard], part: Part) -> set[str]:
+    """Make those of the shards that are missing; returns which images of all of them were left out."""
+    files = made_files(session, stage)
+    missing = [shard for shard in shards if session.redo or files.find(shard) is None]
+    n_images = sum(map(len, missing))
+    logger.info(
+        "%s: %d images to do, in %d of the %d shards of part %s", stage.name, n_images, len(missing), len(shards), part
+    )
+    with closing(worked(session, stage, missing)) as finished:
+        for _ in finished:
+            pass
+    left_out = set()
+    for shard in shards:
+        path = files.find(shard)
+        for item_id, error in files.read(path).failures if path else ():
+            logger.warning("%s: %s: left out: %s", stage.name, one_line(item_id), one_line(error))
+            left_out.add(item_id)
+    return left_out
+
+
+def _will_have_features(session: Session, shards: Sequence[Shard], left_out: Collection[str]) -> list[ImageItem]:
+    """Of the images that have features, or are in these shards, those that will have features."""
+    known = () if _is_outdated(session, STAGES[0]) else session.dataset.extracted
+    having = {item.item_id for item in known} | {item_id for shard in shards for item_id in shard.item_ids}
+    having -= set(left_out)
+    return [item for item in session.dataset.items if item.item_id in having]
+
+
+def _is_outdated(session: Session, stage: Stage) -> bool:
+    """Whether a gathering run would use nothing that a stage has done before."""
+    record = session.rundir.read_manifest()["stages"].get(stage.name, {})
+    return session.redo or record.get("digest") != session.digests[stage.name]
