@@ -31,4 +31,5 @@ async def whole_body(request: Request, room: Room, most: int) -> bytearray:
 
 
 def _too_long(most: int) -> HTTPException:
-    return HTTPException(413, f"a request may have {most} bytes")
+    size = f"{most >> 20} MiB" if most >= 2**20 else f"{most:,} bytes"
+    return HTTPException(413, f"what was sent is too large: at most {size} are accepted")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import atexit
+import os
+import signal
 import socket
 from types import FrameType
 from typing import Any
@@ -12,6 +14,8 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from saeviz.values.errors import ExitCode
 
 HEADER_SECONDS = 10.0
 """Seconds within which a connection must send the head of a request."""
@@ -113,14 +117,23 @@ def serve_app(app: ASGIApp, listening: socket.socket) -> None:
     config: Any = uvicorn.Config(
         app, http=Connection, ws="none", log_level="error", access_log=False, server_header=False
     )
-    _Server(config).run(sockets=[listening])
+    try:
+        _Server(config).run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGINT, _end_now)  # a thread may still wait for a labeler
 
 
 class _Server(uvicorn.Server):
-    """Ends at once at a second Ctrl-C; that something was cut off by it is no failure to tell of."""
+    """Ends after what is in progress at the first Ctrl-C, at once at the second."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
+        """Begin to end, or end."""
         super().handle_exit(sig, frame)
         if self.force_exit:
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+            _end_now(sig, frame)
+
+
+def _end_now(sig: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as handlers of signals are called
+    """End without waiting for threads, which an interpreter does; temporary folders are removed."""
+    atexit._run_exitfuncs()
+    os._exit(ExitCode.INTERRUPTED)

@@ -22,6 +22,11 @@ GIVE = """(() => {
   input.dispatchEvent(new Event("change"));
 })()"""
 TEXT = "document.getElementById('main').innerText"
+IN_GROUPS = """async () => {
+  const items = await saeviz.need("items");
+  const codes = { kind: "u1", data: btoa(items.ids.map((_, item) => String.fromCharCode(item % 2)).join("")) };
+  items.groups = { kind: "text", codes, values: ["a series", "another"] };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,19 @@ def test_a_card_has_neighbours_in_all_spaces(browser: Any, served: Served) -> No
     browser.run("document.querySelector('.neighbours .near li').scrollIntoView()")
     until(browser, LOADED % ".neighbours .near li:first-child .thumbs")
     quiet(browser, served)
+
+
+def test_where_images_come_in_groups_it_is_said_what_takes_them_for_independent(browser: Any, served: Served) -> None:
+    for address, where, said in [
+        ("view=features&words=red", ".by-words", "take the images for independent"),
+        ("feature=layer1.cls/0", ".neighbours", "a large group of images counts more"),
+    ]:
+        opened(browser, served, "view=overview")
+        assert browser.run(f"({IN_GROUPS})().then(() => location.hash = {address!r}, 1)")
+        until(browser, f"document.querySelector('{where}')?.innerText.includes({said!r})")
+    opened(browser, served, "view=features&words=red")
+    until(browser, "document.querySelector('.by-words .tile')")
+    assert "independent" not in browser.run("document.querySelector('.by-words').innerText")
 
 
 def test_pointing_at_a_place_by_mouse_and_by_keyboard(browser: Any, served: Served) -> None:

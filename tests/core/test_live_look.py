@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ import saeviz
 from saeviz.serving.guard import Guard
 from saeviz.serving.live import look
 from saeviz.serving.live.predicted import Predictions
+from saeviz.values import images
 from tests.live import FAKES, picture_of
+from tests.waiting import PATIENCE
 
 
 def file_of(item):
@@ -80,7 +84,7 @@ def test_the_bytes_of_an_upload_are_bounded(client, monkeypatch):
     monkeypatch.setattr(look, "MOST_BYTES", 1000)
     answer = client.post("/api/look", content=b"x" * 1001)
     assert answer.status_code == 413
-    assert "1000 bytes" in answer.json()["error"]
+    assert "at most 1,000 bytes" in answer.json()["error"]
 
 
 def test_the_pixels_of_an_upload_are_bounded_before_it_is_decoded(client, monkeypatch):
@@ -89,6 +93,42 @@ def test_the_pixels_of_an_upload_are_bounded_before_it_is_decoded(client, monkey
     answer = client.post("/api/look", content=picture_of("red", (100, 11)))
     assert answer.status_code == 422
     assert "100 x 11 pixels" in answer.json()["error"]
+
+
+def test_a_picture_much_larger_than_a_model_sees_is_reduced_before_it_is_looked_at(client, run, monkeypatch):
+    """Each look at it, for features and for maps, would take longer than the model."""
+    monkeypatch.setattr(look, "SHORTER_SIDE", 20)
+    seen = []
+    drawn = images.drawn
+    monkeypatch.setattr(images, "drawn", lambda draw: seen.append(drawn(draw).size) or drawn(draw))
+    item = run.items[5]
+    buffer = BytesIO()
+    item.open().resize((131, 100)).save(buffer, "PNG")
+    found = client.post("/api/look", content=buffer.getvalue()).json()
+    assert found["size"] == [131, 100]
+    assert set(seen) == {(27, 20)}
+    small = client.post("/api/look", content=file_of(item)).json()
+    for one, other in zip(found["spaces"], small["spaces"], strict=True):
+        assert one["features"][0]["feature"] == other["features"][0]["feature"]
+
+
+def test_the_model_is_free_while_a_picture_is_decoded(client, run, monkeypatch):
+    decoding, go_on = Event(), Event()
+
+    def slowly(data):
+        decoding.set()
+        assert go_on.wait(PATIENCE)
+        return picture_in(data)
+
+    picture_in = look.picture_in
+    monkeypatch.setattr(look, "picture_in", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        looked = pool.submit(client.post, "/api/look", content=picture_of("red"))
+        assert decoding.wait(PATIENCE)
+        asked = {"feature": "layer1.cls/0", "item": run.items[0].item_id}
+        assert client.get("/api/heatmap", params=asked).status_code == 200
+        go_on.set()
+        assert looked.result().status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from saeviz.testing.stores import SPACE
 from saeviz.toolkit.wire import pack_pictures, unpack_arrays
 from tests.conftest import FAKE_RUN, FAKES
 from tests.service import TOKEN, Served
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 HOST = "Host: localhost\r\n"
 KEY = f"Authorization: Bearer {TOKEN}\r\n"
@@ -135,6 +135,37 @@ def test_ctrl_c_twice_ends_it_without_a_traceback(report):
     httpx.get(served.url, trust_env=False, timeout=PATIENCE)
     served.process.send_signal(signal.SIGINT)
     assert "Traceback" not in served.stop()
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_waits_for_no_model_and_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
+    run, own = finished_run.parent / "runs" / "fake", tmp_path / "own"
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["config"]["extractor"]["seconds_per_item"] = 3600
+    (run / "run.json").write_text(json.dumps(manifest))
+    own.mkdir()
+    monkeypatch.setenv("TMPDIR", str(own))
+    served = Served(run, "--plugins", FAKES, token=None)
+    assert list(own.glob("saeviz-serve-*"))
+    picture = BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    head = f"POST /api/look HTTP/1.1\r\n{HOST}Origin: http://localhost\r\nContent-Length: {picture.tell()}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port)) as waiting:
+        waiting.sendall(head.encode() + picture.getvalue())
+        httpx.get(served.url, trust_env=False, timeout=PATIENCE)
+        served.process.send_signal(signal.SIGINT)
+        wait_until(lambda: not answers(served.port), lambda: served.process.poll() is None)
+        assert "Traceback" not in served.stop()
+    assert served.process.returncode == saeviz.ExitCode.INTERRUPTED
+    assert not list(own.glob("saeviz-serve-*"))
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 @pytest.mark.slow

@@ -13,10 +13,11 @@ from saeviz.contract.combined import field_of_view
 from saeviz.contract.roles import HeatmapExtractor
 from saeviz.formats.packed import packed_map
 from saeviz.formats.plain import one_line
+from saeviz.pictures.rgb import to_rgb
 from saeviz.pipeline.blame import blaming
 from saeviz.results.heatmaps import heatmaps_by
 from saeviz.serving.bodies import whole_body
-from saeviz.serving.limits import Room
+from saeviz.serving.limits import OneThread, Room
 from saeviz.serving.live.answers import NAMED, Json, named, strongest
 from saeviz.serving.live.endpoint import NUMBER, TEXT, WHOLE, Endpoint, fields, listed, maybe
 from saeviz.serving.live.heatmaps import MAP_FIELDS
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 32 * 2**20
 MOST_PIXELS = 64_000_000
+SHORTER_SIDE = 1536
+"""Pixels from which on a larger picture differs in no way that a model can see: models look at some 224 to 518."""
 STRONGEST = 12
 """Features of each space that an answer has."""
 LOOKED = fields(
@@ -54,13 +57,20 @@ LOOKED = fields(
 )
 
 
-def picture_in(data: bytes) -> Image:
-    """The decoded picture of an uploaded file; `ImageError` says why it cannot be read, or that it is too large."""
+def picture_in(data: bytes) -> tuple[Image, tuple[int, int]]:
+    """The decoded picture of an uploaded file, reduced if it is much larger than a model sees, and its own size.
+
+    `ImageError` says why it cannot be read, or that it is too large.
+    """
     size = size_of(data)
     if size is not None and size[0] * size[1] > MOST_PIXELS:
-        raise ImageError(f"the picture has {size[0]} x {size[1]} pixels; {MOST_PIXELS:,} are read at most")
+        raise ImageError(
+            f"the picture has {size[0]} x {size[1]} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
+        )
     try:
-        return open_picture(data)
+        picture = open_picture(data)
+        factor = min(picture.size) // SHORTER_SIDE
+        return to_rgb(picture).reduce(factor) if factor > 1 else picture, picture.size
     except ImageError as error:
         raise ImageError(f"the picture cannot be read: {error}") from error
 
@@ -114,18 +124,19 @@ def maps_of(live: Live, item: ImageItem, features: list[Feature]) -> tuple[dict[
             box = field_of_view(extractor, item, features[0])
     except DataError as error:
         return {}, one_line(str(error))
-    return {feature: packed_map(values, box, item.open().size) for feature, values in maps.items()}, ""
+    size = item.open().size
+    return {feature: packed_map(values, box, size) for feature, values in maps.items()}, ""
 
 
 def routes(live: Live) -> list[Endpoint]:
     """`POST /api/look` with an image file."""
     room, predictions = Room(), Predictions(live.run)
+    decoding = OneThread()  # one picture at a time is in memory, and the model is free in the meantime
 
-    def by_model(data: bytes) -> tuple[tuple[int, int], Any, list[dict[str, Any]], Any]:
-        picture = picture_in(data)
+    def by_model(picture: Image) -> tuple[Any, list[dict[str, Any]], Any]:
         item = ImageItem("your image", lambda: picture)
         rows = features_in(live, item)
-        return picture.size, rows, strongest_in(live, item, rows), embedding_of(live, item)
+        return rows, strongest_in(live, item, rows), embedding_of(live, item)
 
     def by_store(rows: Mapping[FeatureSpace, CSR], embedding: Any) -> dict[str, Any]:
         nearest = by_embeddings(live.run, embedding) if embedding is not None else None
@@ -139,7 +150,8 @@ def routes(live: Live) -> list[Endpoint]:
         body = await whole_body(request, room, MOST_BYTES)
         if not body:
             raise HTTPException(400, "send an image file as the body of the request")
-        size, rows, spaces, embedding = await live.with_model(by_model, bytes(body))
+        picture, size = await decoding(picture_in, bytes(body))
+        rows, spaces, embedding = await live.with_model(by_model, picture)
         rest = await live.with_store(by_store, rows, embedding)
         return Json({"size": list(size), "spaces": spaces, **rest})
 

@@ -48,8 +48,11 @@
       more(features, items, "More above chance", above.slice(FIRST)),
       more(features, items, "Not above chance", got.features.slice(above.length)),
       el("details", {}, el("summary", {}, "Images most like the words"), saeviz.enlargeable(items, el("div", { class: "strip" }, got.images.map((one) => items.ids.indexOf(one.item)).filter((place) => place >= 0).map((place) => saeviz.picture(items, place))))),
-      el("p", { class: "note" }, `r of the activation with the similarity of image and words in the model's joint space, over ${number(got.n_images)} images. Names of features play no part.`)));
+      el("p", { class: "note" }, `r of the activation with the similarity of image and words in the model's joint space, over ${number(got.n_images)} images. Names of features play no part.${grouped(items, "The random orders take the images for independent, but images of one group are often alike, so more may exceed them by chance than the page says")}`)));
   }
+
+  /** What is to be said where images come in groups; nothing where they do not. */
+  const grouped = (items, words) => (items.groups && saeviz.column(items.groups).words.filter(Boolean).length > 1 ? ` ${words}.` : "");
 
   const ranked = (features, items, found) => (found.length ? el("ul", { class: "tiles" }, found.map((one) => tile(features, items, one))) : null);
   const more = (features, items, word, found) => (found.length ? el("details", {}, el("summary", {}, `${word} (${number(found.length)})`), ranked(features, items, found)) : null);
@@ -57,14 +60,14 @@
   const tile = (features, items, one) => el("li", {}, saeviz.featureTile(features, features.row(one.feature), one.label, signed(one.r), ` · fires on ${number(one.n_active)}`));
 
   /** The neighbours of a feature, filled in when the host has answered; null where the page is not served. */
-  saeviz.neighbours = (features, row) => {
+  saeviz.neighbours = (features, items, row) => {
     if (!saeviz.live) return null;
     const box = el("section", { class: "neighbours" }, el("h3", {}, "Neighbours"), el("p", { class: "note", role: "status" }, "Looking for neighbours…"));
     const list = (found) => (found.length ? el("ul", { class: "tiles near" }, found.map((one) => el("li", {}, saeviz.featureTile(features, features.row(one.feature), one.label, fixed(one.value))))) : el("p", { class: "note" }, "None."));
     saeviz.live.once("neighbours", { feature: features.name(row) }).then((got) => saeviz.fill(box, el("h3", {}, "Neighbours"),
       got.firing.map((one, i) => [el("h4", {}, i ? ["In ", said(one.space), ", on the same images"] : "On the same images"), list(one.features)]),
       el("h4", {}, "With a similar decoder direction"), got.direction ? list(got.direction) : el("p", { class: "note" }, said(got.direction_missing, 300), "."),
-      el("p", { class: "note" }, "On the same images: correlation of activations over all images. Decoder direction: cosine, in the same space.")),
+      el("p", { class: "note" }, `On the same images: correlation of activations over all images. Decoder direction: cosine, in the same space.${grouped(items, "Each image counts the same, so a large group of images counts more than a small one")}`)),
     (error) => saeviz.fill(box, el("h3", {}, "Neighbours"), el("p", { class: "note" }, said(error.message, 400))));
     return box;
   };

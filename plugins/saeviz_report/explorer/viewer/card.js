@@ -121,7 +121,7 @@
       images ? el("div", { class: "two" }, saeviz.against(features, items, images, (rating) => at(`r[${rating}]`)), activity(items, images, features, row, at)) : null,
       images ? range(features, items, images) : null,
       judged(items, card.judged),
-      saeviz.neighbours(features, row) ?? alike(features, columns, near),
+      saeviz.neighbours(features, items, row) ?? alike(features, columns, near),
       together(features, columns, row),
       saeviz.partnerOnCard(features, row),
       figures(features, columns, row)];
