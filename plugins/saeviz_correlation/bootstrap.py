@@ -3,17 +3,19 @@
 Images are drawn with replacement, or whole groups of them. A sample is a number for each image, how often it was drawn,
 and r follows from sums of the feature, its square and its product with the rating, each weighted by these numbers:
 products of sparse columns with the table of all samples. So only features whose relation was found are computed, and
-no sample is ever put together.
+no sample is ever put together. A partial r takes sums of products with each control, too: what these explain follows
+from a matrix as small as their number for each sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from saeviz import ConfigError
 from saeviz_correlation.clusters import Clusters, make_clusters
 from saeviz_correlation.columns import feature_blocks
 
@@ -30,6 +32,8 @@ FEWEST_SHARE = 0.9
 """Of the samples must have an r: a feature that fires in few groups is silent in some of them."""
 NAMES = ("ci_low_bootstrap", "ci_high_bootstrap", "stability")
 NOTHING_LEFT = 1e-10
+MOST_CONTROLS = 20
+"""Columns that are held constant, of each of which a matrix of features and samples is in memory."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ class Bootstrap:
         chosen = np.flatnonzero(np.logical_or.reduce(list(found.values())))
         samples = [Samples(one, self) for one in targets]
         for part, block in feature_blocks(data, prepare, chosen=chosen) if chosen.size else ():
-            for start in range(0, block.shape[0], FEATURES_AT_ONCE):
-                rows = slice(start, min(start + FEATURES_AT_ONCE, block.shape[0]))
+            step = max(1, FEATURES_AT_ONCE // (1 + max(one.basis.shape[1] for one in targets)))
+            for start in range(0, block.shape[0], step):
+                rows = slice(start, min(start + step, block.shape[0]))
                 features = chosen[part][rows]
                 for drawn in samples:
                     _fill(columns, drawn, block[rows], features, found, verdicts)
@@ -89,6 +94,15 @@ def _fill(
         results = (*bca(r, of_samples, without_one), again.mean(axis=1))
         for column, values in zip(NAMES, results, strict=True):
             columns[name][column][own] = values
+
+
+def check_width(n_controls: int, place: str) -> None:
+    """Raise `ConfigError` for too many columns that are held constant."""
+    if n_controls > MOST_CONTROLS:
+        raise ConfigError(
+            f"{place}.bootstrap: {n_controls} columns of control (a category counts once for each of its values) are "
+            f"too many for samples; the limit is {MOST_CONTROLS}"
+        )
 
 
 def significant_from(r: FloatArray, p: FloatArray, largest_p: float) -> FloatArray:
@@ -130,6 +144,18 @@ _Pair = tuple["FloatArray", "FloatArray"]
 """By samples, and over all images but those of one group."""
 
 
+class _Sums(NamedTuple):
+    """Weighted sums of values and of their squares, `[..., m]`, and what controls explain of them, `[..., m, k]`."""
+
+    values: FloatArray
+    squares: FloatArray
+    explained: FloatArray
+
+    def of(self, rows: IntArray) -> _Sums:
+        """Those of some features."""
+        return _Sums(*(one[rows] for one in self))
+
+
 class Samples:
     """How often each group, or single image, of some targets is drawn in each sample: `[n_groups, n_samples]`."""
 
@@ -143,7 +169,10 @@ class Samples:
             self.counts[:, sample] = np.bincount(random.integers(n_groups, size=n_groups), minlength=n_groups)
         self._members = _members(self._clusters)
         self._n = self._of_images(np.ones(self._clusters.images.size))
-        self._of_targets: dict[int, tuple[_Pair, _Pair]] = {}
+        self._basis = targets.basis[self._clusters.images]
+        self._of_basis = [self._of_images(column) for column in self._basis.T]
+        self._roots = [self._root(k) for k in (0, 1)] if self._of_basis else []
+        self._of_targets: dict[int, tuple[_Sums, _Sums]] = {}
 
     def correlations(
         self, block: CSR, wanted: Mapping[int, IntArray]
@@ -155,19 +184,52 @@ class Samples:
         from scipy.sparse import csr_array
 
         block = block[:, self._clusters.images].astype(np.float64)
+
+        def times(rows: CSR, values: FloatArray) -> _Pair:
+            product = csr_array((rows.data * values[rows.indices], rows.indices, rows.indptr), shape=rows.shape)
+            return self._of_features(product)
+
         of_x, of_xx = self._of_features(block), self._of_features(block.multiply(block).tocsr())
+        x = self._sums(of_x, of_xx, [times(block, column) for column in self._basis.T])
         for target, rows in wanted.items():
             y = self.targets.values[self._clusters.images, target]
             if target not in self._of_targets:
-                self._of_targets[target] = self._of_images(y), self._of_images(y**2)
-            of_y, of_yy = self._of_targets[target]
-            own = block[rows]
-            product = csr_array((own.data * y[own.indices], own.indices, own.indptr), shape=own.shape)
-            of_xy = self._of_features(product)
+                products = [self._of_images(y * column) for column in self._basis.T]
+                self._of_targets[target] = self._sums(self._of_images(y), self._of_images(y**2), products)
+            of_xy = times(block[rows], y)
             by_sample, without_one = (
-                _correlations(self._n[k], of_x[k][rows], of_xx[k][rows], of_y[k], of_yy[k], of_xy[k]) for k in (0, 1)
+                _correlations(self._n[k], x[k].of(rows), self._of_targets[target][k], of_xy[k]) for k in (0, 1)
             )
             yield target, (by_sample, without_one)
+
+    def _sums(self, values: _Pair, squares: _Pair, products: Sequence[_Pair]) -> tuple[_Sums, _Sums]:
+        """Of a feature or target, `products` being those with each column of the controls."""
+        found = []
+        for k in (0, 1):
+            explained = np.zeros((*values[k].shape, 0))
+            if products:
+                left = [
+                    each[k] - of[k] * values[k] / self._n[k] for each, of in zip(products, self._of_basis, strict=True)
+                ]
+                explained = np.einsum("...mi,mij->...mj", np.stack(left, axis=-1), self._roots[k])
+            found.append(_Sums(values[k], squares[k], explained))
+        return found[0], found[1]
+
+    def _root(self, k: int) -> FloatArray:
+        """A root of the inverse of the controls' products in each sample, `[n_samples, n_controls, n_controls]`.
+
+        A control that others explain in a sample, such as a category that was not drawn, is not counted twice.
+        """
+        n_controls = len(self._of_basis)
+        products = np.empty((self._n[k].size, n_controls, n_controls))
+        for i in range(n_controls):
+            for j in range(i + 1):
+                both = self._of_images(self._basis[:, i] * self._basis[:, j])[k]
+                both = both - self._of_basis[i][k] * self._of_basis[j][k] / self._n[k]
+                products[:, i, j] = products[:, j, i] = both
+        squares, axes = np.linalg.eigh(products)
+        kept = squares > NOTHING_LEFT * squares[:, -1:]
+        return np.asarray(axes * np.where(kept, 1 / np.sqrt(np.where(kept, squares, 1.0)), 0.0)[:, None, :])
 
     def _of_images(self, values: FloatArray) -> _Pair:
         sums = values if self._members is None else self._members.T @ values
@@ -193,12 +255,11 @@ def _members(clusters: Clusters) -> CSR | None:
     return csr_array((np.ones(n_images), (np.arange(n_images), of_image)), shape=(n_images, n_clusters))
 
 
-def _correlations(
-    n: FloatArray, x: FloatArray, xx: FloatArray, y: FloatArray, yy: FloatArray, xy: FloatArray
-) -> FloatArray:
-    """R by weighted sums; NaN where the feature or the rating does not vary."""
-    of_x, of_y = xx - x**2 / n, yy - y**2 / n
-    varies = (of_x > NOTHING_LEFT * xx) & (of_y > NOTHING_LEFT * yy)
+def _correlations(n: FloatArray, x: _Sums, y: _Sums, xy: FloatArray) -> FloatArray:
+    """R by weighted sums; NaN where the feature or the rating does not vary, or the controls explain it."""
+    of_x, of_y = (one.squares - one.values**2 / n - (one.explained**2).sum(axis=-1) for one in (x, y))
+    varies = (of_x > NOTHING_LEFT * x.squares) & (of_y > NOTHING_LEFT * y.squares)
+    left = xy - x.values * y.values / n - (x.explained * y.explained).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r = (xy - x * y / n) / np.sqrt(np.where(varies, of_x * of_y, np.nan))
-    return np.clip(r, -1.0, 1.0)
+        r = left / np.sqrt(np.where(varies, of_x * of_y, np.nan))
+    return np.asarray(np.clip(r, -1.0, 1.0))

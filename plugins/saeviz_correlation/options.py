@@ -223,7 +223,7 @@ class AreaOptions(CorrelationOptions):
 
 
 class BootstrapOptions(LinearOptions):
-    """Options of the scorers whose r is Pearson's, without controls."""
+    """Options of the scorers whose r is that of values, not of ranks."""
 
     bootstrap: int = Field(
         default=0,
@@ -264,7 +264,7 @@ class BootstrapOptions(LinearOptions):
         return self
 
 
-class PartialOptions(LinearOptions):
+class PartialOptions(BootstrapOptions):
     """Options of `partial`."""
 
     exchanges_whole_groups = False  # controls that differ within groups would be torn from the ratings
@@ -293,7 +293,11 @@ class PartialOptions(LinearOptions):
         from saeviz_correlation.controls import columns_held
 
         super().check_images(place, items)
-        columns_held(items, self.control, f"{place}.control")
+        controls = columns_held(items, self.control, f"{place}.control")
+        if self.bootstrap:
+            from saeviz_correlation.bootstrap import check_width
+
+            check_width(sum(control.values.shape[1] for control in controls), place)
 
     @model_validator(mode="before")
     @classmethod

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeviz import Context, ScoreInput
+from saeviz_correlation.bootstrap import check_width
 from saeviz_correlation.controls import Control, MadeFromRatings, control_columns
 from saeviz_correlation.options import CATEGORY, PartialOptions
-from saeviz_correlation.scorer import FromSums
+from saeviz_correlation.scorer import ProductMoment
 from saeviz_correlation.targets import Targets, make_targets
 
 if TYPE_CHECKING:
     from saeviz.typing import IntArray, Mask
 
 
-class Partial(FromSums):
+class Partial(ProductMoment):
     """Pearson's r between the residuals of a feature and a rating after a linear fit to `control`.
 
     The fact `partial_control` says what was held constant, and whether as a number or as a category.
 
-    See `LinearScorer` for the columns; p has one degree of freedom less per control (categories less one for a
+    See `ProductMoment` for the columns; p has one degree of freedom less per control (categories less one for a
     category), and so has the interval. Images without one of the controls are left out. By the theorem of Frisch,
     Waugh and Lovell it is the test of the feature's coefficient in a linear model with the controls; it takes sums of
     feature times control only. NaN also if the controls explain a feature or a rating completely.
@@ -46,6 +47,8 @@ class Partial(FromSums):
         """Residuals of the ratings on these images."""
         controls = control_columns(data, self.options.control, "scorers.partial.control")
         values = np.hstack([control.values for control in controls])
+        if self.options.bootstrap:
+            check_width(values.shape[1], "scorers.partial")
         self._made_from_ratings.warn(data, [control.column for control in controls], ratings)
         self._tell(data, controls, images, int((images & ~np.isfinite(values).all(axis=1)).sum()))
         held = {control.column for control in controls}

@@ -137,26 +137,8 @@ class LinearScorer(CorrelationScorer):
         return self._grouping.facts
 
 
-class FromSums(LinearScorer):
-    """Base class of the scorers whose correlation follows from sums over the images, whatever their order."""
-
-    def in_parts(self, data: ScoreInput) -> MergingScores | None:
-        """The columns from parts of the images (`saeviz.MergingScorer`).
-
-        None if all images of a feature are needed: to permute ratings, for robust errors, with many ratings.
-        """
-        if self.options.correction == "max-t" or len(self._chosen(data)) > MANY:
-            return None
-        data, found_on, held_out = self._samples(data)
-        targets = [one for one, _ in (*found_on, *held_out)]
-        if self.is_permuted or self.robustly(data, targets) is not None:
-            return None
-        columns = partial(self._columns, data.space, n_found_on=len(found_on))
-        return CorrelationsInParts(targets, self.prepare, columns)
-
-
-class ProductMoment(FromSums):
-    """Base class of the scorers whose r, over samples of the images, follows from sums.
+class ProductMoment(LinearScorer):
+    """Base class of the scorers whose r follows from sums over the images, or a sample of them, whatever their order.
 
     With `bootstrap`, significant relations also have `ci_low_bootstrap`, `ci_high_bootstrap` and `stability`.
     """
@@ -173,8 +155,18 @@ class ProductMoment(FromSums):
         yield from super().score(data)
 
     def in_parts(self, data: ScoreInput) -> MergingScores | None:
-        """As of `FromSums`; None also where images are sampled."""
-        return None if self._n_samples else super().in_parts(data)
+        """The columns from parts of the images (`saeviz.MergingScorer`).
+
+        None if all images of a feature are needed: to permute ratings, for robust errors or samples, with many ratings.
+        """
+        if self.options.correction == "max-t" or self._n_samples or len(self._chosen(data)) > MANY:
+            return None
+        data, found_on, held_out = self._samples(data)
+        targets = [one for one, _ in (*found_on, *held_out)]
+        if self.is_permuted or self.robustly(data, targets) is not None:
+            return None
+        columns = partial(self._columns, data.space, n_found_on=len(found_on))
+        return CorrelationsInParts(targets, self.prepare, columns)
 
     def after(self, verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:
         """Intervals and stability of what was found, space by space."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,8 @@ from scipy.stats import t as student
 
 import saeviz
 from saeviz_correlation.bootstrap import Bootstrap, Samples, bca, significant_from
-from saeviz_correlation.options import BootstrapOptions
+from saeviz_correlation.options import BootstrapOptions, PartialOptions
+from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.targets import make_targets
 
@@ -168,3 +170,53 @@ def test_mistakes():
     made = PearsonBH(BootstrapOptions(bootstrap=100), saeviz.Context())
     with pytest.raises(saeviz.ConfigError, match=r"bootstrap: it is for at most 100 ratings, and these are 101"):
         list(made.score(data_of(np.eye(N), many)))
+
+
+@pytest.mark.parametrize("n_groups", [None, 30])
+def test_partial_correlations_are_fitted_again_in_each_sample(n_groups):
+    data = made_up()
+    random = np.random.default_rng(8)
+    kinds = random.choice(["a", "b", "c"], N)
+    light = random.normal(size=N) + data.features.matrix()[:, [0]].toarray()[:, 0]
+    controls = np.column_stack([light, kinds == "b", kinds == "c"]).astype(float)
+    codes = None if n_groups is None else np.arange(N) % n_groups
+    [targets] = list(make_targets(data, ["beauty"], np.ones(N, dtype=bool), controls=controls))
+    samples = Samples(targets, Bootstrap(200, 3, codes))
+    [(_, (of_samples, without_one))] = samples.correlations(csr_array(data.features.matrix().T), {0: np.array([0, 2])})
+    rated = np.flatnonzero(targets.rated)
+    own = np.arange(rated.size) if codes is None else codes[rated]
+    members = [rated[own == code] for code in np.unique(own)]
+
+    def r(rows, feature):
+        held = np.column_stack([np.ones(rows.size), controls[rows]])
+        both = np.column_stack(
+            [data.features.matrix()[rows][:, [feature]].toarray()[:, 0], data.ratings["beauty"][rows]]
+        )
+        left = both - held @ np.linalg.lstsq(held, both, rcond=None)[0]
+        return pearsonr(*left.T)[0]
+
+    for place, feature in enumerate((0, 2)):
+        for sample in (0, 199):
+            rows = np.concatenate([np.tile(members[k], n) for k, n in enumerate(samples.counts[:, sample])])
+            assert of_samples[place, sample] == pytest.approx(r(rows, feature), abs=1e-9)
+        rows = np.concatenate(members[:5] + members[6:])
+        assert without_one[place, 5] == pytest.approx(r(rows, feature), abs=1e-9)
+
+
+def test_significant_partial_correlations_have_an_interval_within_a_limit_of_controls():
+    data = made_up(n=400)
+    light = np.random.default_rng(1).normal(size=400)
+    data = replace(
+        data, metadata={"light": tuple(map(repr, light.tolist())), "who": tuple(f"w{i % 23}" for i in range(400))}
+    )
+    partial = Partial(PartialOptions(control=("light",), bootstrap=200), saeviz.Context(seed=3))
+    columns = list(partial.score(data))
+    columns += [one for one in partial.combine(columns) if isinstance(one, saeviz.ScoreColumn)]
+    found = {one.name.removeprefix("partial_"): one.values for one in columns if one.target == "beauty"}
+    significant = found["significant"] == 1
+    assert significant.any()
+    assert np.array_equal(np.isfinite(found["stability"]), significant)
+    low, r, high = (found[name][significant] for name in ("ci_low_bootstrap", "r", "ci_high_bootstrap"))
+    assert ((low < r) & (r < high)).all()
+    with pytest.raises(saeviz.ConfigError, match=r"scorers\.partial\.bootstrap: 23 columns of control .* limit is 20"):
+        list(Partial(PartialOptions(control=("who",), bootstrap=200), saeviz.Context()).score(data))
