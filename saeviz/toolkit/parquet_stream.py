@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 1000
 """Rows of a shard: as many row groups as it takes to have these."""
-PICTURES_TOGETHER, RECENT = 16, 4
-"""Pictures that are read at once, and how many times as many are kept for those who ask a little later."""
-OPEN_FILES = 4
+PICTURES_TOGETHER = 16
+"""Pictures that are read at once."""
+FEWEST_RECENT, KEPT = 4, 32 << 20
+"""Of those, how many times as many are kept for others who ask a little later, and how many bytes of them."""
+READERS, OPEN_FILES = 2, 2
+NEAR = 1000
+"""Rows of the next row group that are passed over rather than beginning there."""
 _BUFFER = 1 << 20
 
 
@@ -125,17 +129,14 @@ class ParquetStream:
 class Pictures:
     """The pictures in one column, of bytes or of `{bytes, path}`, read when they are asked for. For threads.
 
-    Those who ask in order, or nearly so, cause each to be read once; going back means reading its row groups again.
+    Two readers go through the file, so that a run that returns to the pictures it has just extracted goes through it
+    twice, and not from the beginning of a row group each time.
     """
 
     def __init__(self, source: Source, column: str) -> None:
-        self._source = source
-        self._column = column
+        self._source, self._column = source, column
         self._lock = Lock()
-        self._handle: BinaryIO | None = None
-        self._rows: Iterator[tuple[int, Any]] = iter(())
-        self._next = -1
-        self._recent: deque[tuple[int, Any]] = deque(maxlen=RECENT)
+        self._readers: list[_Reader] = []
 
     def read(self, row: int) -> bytes | str | None:
         """The bytes of the picture of a row, the path of its file, or None if it has neither.
@@ -143,58 +144,83 @@ class Pictures:
         Raises `OSError` or `ValueError`.
         """
         with self._lock:
-            found = self._among_recent(row)
-            if found is None:
-                if not 0 <= self._next <= row:
-                    self._start(row)
-                while self._next <= row:
-                    first, batch = next(self._rows, (0, None))
-                    if batch is None:
-                        raise ValueError("the table has fewer rows than before")
-                    self._next = first + len(batch)
-                    self._recent.append((first, batch))
-                found = self._among_recent(row)
-            cell = None if found is None else found.as_py()
-        if isinstance(cell, dict):
-            return cell.get("bytes") or cell.get("path")
-        return cell
+            reader = next((one for one in self._readers if one.has(row)), None) or self._reader_before(row)
+            try:
+                cell = reader.read(row)
+            except BaseException:
+                self._readers.remove(reader)
+                reader.close()
+                raise
+        found: bytes | str | None = (cell.get("bytes") or cell.get("path")) if isinstance(cell, dict) else cell
+        return found
 
     def close(self) -> None:
         """Close the file; another picture opens it again."""
         with self._lock:
-            self._forget()
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
 
-    def _among_recent(self, row: int) -> Any:
-        return next((batch[row - first] for first, batch in self._recent if first <= row < first + len(batch)), None)
+    def _reader_before(self, row: int) -> _Reader:
+        """The reader that comes to this row soonest; if there is none, a new one in place of that used longest ago."""
+        on_the_way = [one for one in self._readers if one.comes_to(row)]
+        if on_the_way:
+            reader = max(on_the_way, key=lambda one: one.next_row)
+            self._readers.remove(reader)
+        else:
+            reader = _Reader(self._source, self._column, row)
+            while len(self._readers) >= READERS:
+                self._readers.pop(0).close()
+        self._readers.append(reader)
+        return reader
 
-    def _start(self, row: int) -> None:
-        """Begin with the row group that has this row."""
+
+class _Reader:
+    """Goes through the pictures of a file from the row group that has a row, and keeps the last ones it has read."""
+
+    def __init__(self, source: Source, column: str, row: int) -> None:
         import pyarrow.parquet as pq
 
-        self._forget()
-        self._handle = self._source.open()
-        file = pq.ParquetFile(self._handle, pre_buffer=False, buffer_size=_BUFFER)
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        starts = list(accumulate(sizes, initial=0))
-        group = max(bisect_right(starts, row) - 1, 0)
-        self._rows = self._batches(file, range(group, len(sizes)), starts[min(group, len(sizes))])
-        self._next = starts[min(group, len(sizes))]
-
-    def _batches(self, file: pq.ParquetFile, groups: range, first: int) -> Iterator[tuple[int, Any]]:
-        names = [name for name in file.schema_arrow.names if same_form(name) == self._column]
-        if not names:
-            raise ValueError(f"it has no column {self._column!r} any more")
-        for group in groups:
-            for batch in file.iter_batches(PICTURES_TOGETHER, [group], names, use_threads=False):
-                yield first, batch.column(0)
-                first += batch.num_rows
-
-    def _forget(self) -> None:
-        self._rows, self._next = iter(()), -1
-        self._recent.clear()
-        if self._handle is not None:
+        self._handle = source.open()
+        try:
+            file = pq.ParquetFile(self._handle, pre_buffer=False, buffer_size=_BUFFER)
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            names = [name for name in file.schema_arrow.names if same_form(name) == column]
+            if not names or row >= sum(sizes):
+                raise ValueError("the table has changed since it was first read")
+        except BaseException:
             self._handle.close()
-            self._handle = None
+            raise
+        self._starts: list[int] = list(accumulate(sizes, initial=0))
+        group = bisect_right(self._starts, row) - 1
+        self.next_row: int = self._starts[group]
+        groups = list(range(group, len(sizes)))
+        self._batches = file.iter_batches(PICTURES_TOGETHER, groups, names, use_threads=False)
+        self._recent: deque[tuple[int, Any]] = deque()
+
+    def has(self, row: int) -> bool:
+        """Whether a row is among the last ones that were read."""
+        return any(row in range(first, first + len(batch)) for first, batch in self._recent)
+
+    def comes_to(self, row: int) -> bool:
+        """Whether going on leads to a row about as soon as beginning with its row group would."""
+        start: int = self._starts[bisect_right(self._starts, row) - 1]
+        return start - NEAR <= self.next_row <= row
+
+    def read(self, row: int) -> Any:
+        """The cell of a row, which must not be before those that are kept."""
+        while self.next_row <= row:
+            batch = next(self._batches).column(0)  # which is there: the row is in the file
+            self._recent.append((self.next_row, batch))
+            self.next_row += len(batch)
+            while len(self._recent) > FEWEST_RECENT and sum(kept.nbytes for _, kept in self._recent) > KEPT:
+                self._recent.popleft()
+        return next(batch[row - first].as_py() for first, batch in self._recent if row - first < len(batch))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._recent.clear()
+        self._handle.close()
 
 
 @contextmanager

@@ -202,6 +202,37 @@ def test_pictures_are_read_in_any_order_and_by_threads(folder):
     assert provider.get_image("sub/a/0").read_bytes() == PICTURES[0]
 
 
+def test_a_run_that_returns_to_its_pictures_reads_a_row_group_twice_not_for_each(tmp_path, monkeypatch):
+    """Extraction is some hundred pictures ahead of those whose digests are taken for the cache."""
+    monkeypatch.setattr(parquet_stream, "KEPT", 0)
+    read = []
+    source = parquet_stream.local_source(
+        write(tmp_path / "t.parquet", 300, 300, image=[b"%d" % row for row in range(300)]), tmp_path
+    )
+    counting = source._replace(open=lambda: read.append(1) or source.open())
+    pictures = parquet_stream.Pictures(counting, "image")
+    for row in range(300):
+        assert pictures.read(row) == b"%d" % row
+        if row >= 100:
+            assert pictures.read(row - 100) == b"%d" % (row - 100)
+    assert len(read) == 2
+    assert [pictures.read(row) for row in (299, 0, 150)] == [b"299", b"0", b"150"]
+    pictures.close()
+
+
+def test_threads_at_the_border_of_row_groups_open_a_file_once(tmp_path):
+    source = parquet_stream.local_source(
+        write(tmp_path / "t.parquet", 100, 10, image=[b"%d" % row for row in range(100)]), tmp_path
+    )
+    read = []
+    pictures = parquet_stream.Pictures(source._replace(open=lambda: read.append(1) or source.open()), "image")
+    for first in range(0, 100, 4):
+        assert [pictures.read(row) for row in range(first + 3, first - 1, -1)] == [
+            b"%d" % row for row in range(first + 3, first - 1, -1)
+        ]
+    assert len(read) == 1
+
+
 def test_shards_are_row_groups_several_together_if_they_are_small(folder, monkeypatch):
     assert streamed(folder).shards() == ["sub/a/0", "train-00000/0", "train-00000/2", "train-00000/4"]
     monkeypatch.setattr(parquet_stream, "FEWEST_ROWS", 3)
@@ -285,5 +316,7 @@ def test_raters_need_the_whole_table(tmp_path):
 def test_a_table_that_has_become_shorter_fails_by_picture(bytes_inside):
     item = streamed(bytes_inside).get_image("art/2")
     write(bytes_inside, rows=1, image=PICTURES[:1])
-    with pytest.raises(saeviz.ImageError, match="image 'art/2' cannot be read: the table has fewer rows than before"):
+    with pytest.raises(
+        saeviz.ImageError, match="image 'art/2' cannot be read: the table has changed since it was first read"
+    ):
         item.open()

@@ -34,6 +34,7 @@ class FetchedFiles:
         self._kept = Downloads(context.cache_dir)
         self._offline = context.why_offline if context.offline else None
         self._kind = kind
+        self._logger = context.logger
         self._stop = Event()
         self._limits = Limits(
             options.timeout, int(options.max_megabytes * 1e6), options.max_redirects, options.allow_private, self._stop
@@ -61,6 +62,7 @@ class FetchedFiles:
         try:
             if self._offline:
                 raise RefusedError(f"it is not in the cache, and {self._offline}")
+            self._logger.info("images: fetching %s", redacted(url))
             self._kept.keep_file(url, lambda file: self._insist(url, file))
         except (RefusedError, TransientError, StoppedError) as error:
             tries = f" (tried {error.tries} times)" if isinstance(error, TransientError) and error.tries > 1 else ""
