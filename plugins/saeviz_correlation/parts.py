@@ -36,7 +36,7 @@ class CorrelationsInParts:
 
     def partial(self, part: ScoreInput) -> State:
         """The sums of a part, with each of the targets."""
-        matrix = self._prepare(part.features.matrix())
+        matrix = self._prepare(part.matrix())
         rows = part.rows or slice(None)
         return _as_state([rated_sums(one, rows, matrix) for one in self._targets])
 

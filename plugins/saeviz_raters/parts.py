@@ -46,7 +46,7 @@ class RatersInParts:
 
     def partial(self, part: saeviz.ScoreInput) -> State:
         """The sums of a part, by rating."""
-        some = shifted(part.rows or slice(None), part.features.matrix(), self._shift)
+        some = shifted(part.rows or slice(None), part.matrix(), self._shift)
         state = {}
         for place, design in enumerate(self._designs.values()):
             sums = chain(sums_of_raters(design, some), sums_of_images(design.per_image, some))

@@ -58,7 +58,7 @@ class SketchInParts:
 
     def partial(self, part: ScoreInput) -> State:
         """The sums of a part: of activations times signs, of signs, and of squared activations."""
-        matrix = part.features.matrix()
+        matrix = part.matrix()
         n_features = matrix.shape[1]
         signs = _signs(part.item_ids[part.rows or slice(None)], self._seed)
         vectors = np.empty((n_features, WIDTH), dtype=np.float32)

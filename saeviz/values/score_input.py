@@ -99,6 +99,10 @@ class ScoreInput:
             batch = FeatureBatch(self.space, self.item_ids[rows], matrix)
             yield self.part(rows, partial(iter, (batch,)))
 
+    def matrix(self) -> CSR:
+        """The features as one CSR, for instance of a part; read-only, unlike the copy of `features.matrix()`."""
+        return self.space.stack(batch.matrix for batch in self.features.batches())
+
     def chunks(self, n_entries: int = 1 << 20) -> Iterator[tuple[slice, CSR]]:
         """Stream the features as (rows, CSR of these rows), independent of the size of stored batches.
 

@@ -33,7 +33,7 @@ class Summarizing:
         """Counts, sums, extremes and top images of a part."""
         first_row = part.rows.start if part.rows else 0
         top = stream_top_images(part.features.batches(), part.space.n_features, self._k, first_row=first_row)
-        return {**counted(part.features.matrix()), "rows": top.rows, "values": top.values}
+        return {**counted(part.matrix()), "rows": top.rows, "values": top.values}
 
     def merge(self, earlier: State, later: State) -> State:
         """Those of the images of both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial, reduce
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import pytest
 import saeviz
 from saeviz.testing import MergingScorerContract
 from saeviz.testing.data import score_input
-from saeviz.testing.merging import assert_same_results
+from saeviz.testing.merging import assert_same_results, random_parts
+from saeviz.values.merging import MergeTree
 from saeviz_correlation.options import BootstrapOptions, LinearOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
+from saeviz_npz import NpzOptions
+from saeviz_npz.store import NpzStore
 from saeviz_raters import RatersOptions
 from saeviz_raters.scorer import Raters
 from saeviz_redundancy import RedundancyOptions
@@ -21,18 +25,24 @@ from saeviz_redundancy.scorer import Redundancy
 
 
 class TestPearson(MergingScorerContract):
+    tolerance = 1e-7  # of p where r is about 0; of r see below
+
     @pytest.fixture
     def make(self):
         return lambda context: PearsonBH(LinearOptions(), context)
 
 
 class TestPointBiserialWithASplit(MergingScorerContract):
+    tolerance = 1e-7
+
     @pytest.fixture
     def make(self):
         return lambda context: PointBiserial(LinearOptions(split=0.6), context)
 
 
 class TestPartial(MergingScorerContract):
+    tolerance = 1e-7
+
     @pytest.fixture
     def make(self):
         return lambda context: Partial(PartialOptions(control=["calm"]), context)
@@ -103,6 +113,49 @@ def test_sums_of_more_raters_than_fit_into_memory_do_not_merge(monkeypatch):
 def test_what_needs_all_images_of_a_feature_does_not_merge(options, groups):
     scorer = PearsonBH(options, saeviz.Context())
     assert scorer.in_parts(score_input(60, groups=groups)) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_r_and_its_interval_differ_by_rounding_only(seed):
+    data = score_input(900, 200, rows_per_batch=900, seed=seed)
+    scores = PearsonBH(LinearOptions(), saeviz.Context()).in_parts(data)
+    random = np.random.default_rng(seed)
+    divided = reduce(scores.merge, map(scores.partial, random_parts(data, random)))
+    for found, expected in zip(scores.finish(divided), scores.finish(saeviz.merged_parts(scores, data)), strict=True):
+        if expected.name in ("r", "ci_low", "ci_high"):
+            np.testing.assert_allclose(found.values, expected.values, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shard_rows", [300, 1500])
+def test_workers_that_read_their_parts_from_a_store_give_the_run_s_scores_to_the_last_bit(tmp_path, shard_rows):
+    data = score_input(2500, 6, rows_per_batch=500, ratings=("liking",))
+    store = NpzStore(NpzOptions(shard_rows=shard_rows), saeviz.Context(workdir=tmp_path))
+    for batch in data.features.batches():
+        store.write(batch)
+    shares = [slice(0, 1024), slice(1024, 2048), slice(2048, 2500)]
+    tree = MergeTree(PearsonBH(LinearOptions(), saeviz.Context()).in_parts(data).merge)
+    for number in (2, 0, 1):
+        worker = PearsonBH(LinearOptions(), saeviz.Context()).in_parts(data)
+        rows = shares[number]
+        part = data.part(rows, partial(store.read, data.space, data.item_ids[rows]))
+        tree.add(number, worker.partial(part))
+
+    scorer = PearsonBH(LinearOptions(), saeviz.Context())
+    found = list(scorer.in_parts(data).finish(tree.result()))
+    assert_same_results(found, list(scorer.score(data)), 0.0)
+
+
+def test_monosemanticity_of_top_images_reads_no_features_whose_summary_is_known():
+    data = score_input(300, 6)
+    data = replace(data, embeddings=np.nan_to_num(data.embeddings, nan=1.0))
+
+    def refuse():
+        raise AssertionError
+
+    summary = saeviz.FeatureSummary(data.features.statistics, data.features.top_images(32))
+    known = replace(data, features=saeviz.FeatureStream(data.space, refuse, data.item_ids).knowing(summary))
+    found, expected = (list(saeviz.component("scorer", "monosemanticity").score(one)) for one in (known, data))
+    assert_same_results(found, expected, 0.0)
 
 
 @pytest.mark.parametrize("constant", [0.1, 1e6 + 0.1])
