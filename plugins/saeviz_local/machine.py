@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Read by the libraries that compute when they are loaded; torch goes by the first."""
@@ -17,7 +18,7 @@ def environment_of(number: int, n_workers: int, device: str) -> dict[str, str]:
     gpus = _gpus() if device in {"auto", "cuda"} else []
     own = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
     # The folders from which this process imports, for plugins that are not installed.
-    path = os.pathsep.join(place for place in sys.path if place)
+    path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
     return {**os.environ, **dict.fromkeys(THREADS, threads), **own, "PYTHONPATH": path}
 
 

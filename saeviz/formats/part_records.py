@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from saeviz.formats.damage import UNREADABLE
 from saeviz.formats.files import write_atomic
+from saeviz.values.regular import read_regular
 
 MOST_BYTES = 64 * 2**20
+_NAME = re.compile(r"part-([1-9][0-9]{0,5})-of-([1-9][0-9]{0,5})\.json")
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,12 @@ def write_part(folder: Path, record: PartRecord) -> None:
 
 def read_parts(folder: Path) -> dict[int, PartRecord]:
     """The parts that have begun, by number; of several divisions those of the latest. Damaged ones are left out."""
-    latest = max(folder.glob("part-*.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
-    if latest is None or (n_parts := latest.stem.rpartition("-of-")[2]) == "":
-        return {}
+    named = {path: name for path in folder.glob("part-*.json") if (name := _NAME.fullmatch(path.name))}
+    latest = max(named, key=lambda path: path.stat().st_mtime_ns, default=None)
     found = {}
-    for path in folder.glob(f"part-*-of-{n_parts}.json"):
-        try:
-            record = PartRecord(**json.loads(path.read_text(encoding="utf-8")))
-            found[int(record.number)] = record
-        except UNREADABLE:
-            continue
+    for path, name in named.items():
+        if latest is not None and name[2] == named[latest][2]:
+            with suppress(*UNREADABLE):
+                given = json.loads(read_regular(path, MOST_BYTES))
+                found[int(name[1])] = PartRecord(**given | {"number": int(name[1]), "n_parts": int(name[2])})
     return found

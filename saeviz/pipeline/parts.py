@@ -72,20 +72,24 @@ def refuse_missing(session: Session, stage: str, shards: Sequence[Shard], missin
         raise DataError(f"{stage}: no part of this run has been made; begin with the same command and --part 1/N")
     n_parts = next(iter(known.values())).n_parts
     wanted, lacking = (Counter(shard.number % n_parts + 1 for shard in some) for some in (shards, missing))
-    lines = [
-        f"{stage}: part {number}/{n_parts} {_why(session, stage, known.get(number), lacking[number], wanted[number])}; "
-        f"run the same command with --part {number}/{n_parts} instead of --gather"
-        for number in sorted(lacking)
-    ]
-    more = [f"and {len(lines) - MOST_NAMED} more parts"] if len(lines) > MOST_NAMED else []
-    raise DataError("\n".join([*lines[:MOST_NAMED], *more]))
+    now = record_of_part(session, Part(1, n_parts))
+    lines = []
+    for number in sorted(lacking)[:MOST_NAMED]:
+        unlike = _why(known.get(number), now, stage)
+        unfinished = f"has not finished: {lacking[number]} of its {wanted[number]} shards are missing"
+        lines.append(
+            f"{stage}: part {number}/{n_parts} {unlike or unfinished}; run the same command with "
+            f"--part {number}/{n_parts} instead of --gather"
+        )
+    if len(lacking) > MOST_NAMED:
+        lines.append(f"and {len(lacking) - MOST_NAMED} more parts")
+    raise DataError("\n".join(lines))
 
 
-def _why(session: Session, stage: str, record: PartRecord | None, n_missing: int, n_shards: int) -> str:
-    """Why shards of a part are missing."""
+def _why(record: PartRecord | None, now: PartRecord, stage: str) -> str | None:
+    """Why a part has not made what this run needs, None if it is of this run."""
     if record is None:
         return "has not begun"
-    now = record_of_part(session, Part(record.number, record.n_parts))
     if record.digests.get(stage) != now.digests[stage]:
         tables = ", ".join(f"[{name}]" for name in _different(record.config, now.config))
         return f"was made with {f'other settings in {tables}' if tables else 'other files or plugins'}"
@@ -96,7 +100,7 @@ def _why(session: Session, stage: str, record: PartRecord | None, n_missing: int
         )
     if record.shard_items != now.shard_items:
         return f"was made with {record.shard_items} images in a shard instead of {now.shard_items}"
-    return f"has not finished: {n_missing} of its {n_shards} shards {'is' if n_missing == 1 else 'are'} missing"
+    return None
 
 
 def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

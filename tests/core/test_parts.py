@@ -60,7 +60,7 @@ def test_a_missing_part_is_named(command, tmp_path):
     for part in ("2/3", "3/3"):
         command("--part", part)
     next((tmp_path / "shared" / "shards" / "extract").glob("0000001-*.npz")).unlink()
-    assert "extract: part 2/3 has not finished: 1 of its 2 shards is missing; run" in command("--gather").err
+    assert "extract: part 2/3 has not finished: 1 of its 2 shards are missing; run" in command("--gather").err
     command("--part", "2/3")
     assert command("--gather").code == PARTIAL
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml"))
