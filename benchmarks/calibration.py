@@ -302,7 +302,7 @@ def main() -> None:
         if "raters".startswith(begins):
             rated(real, n_shuffles)
     if real.groups is not None:
-        grouped(real, {name: kind for name, kind in kinds.items() if name != "partial"}, n_shuffles)
+        grouped(real, kinds, n_shuffles)
 
 
 if __name__ == "__main__":
