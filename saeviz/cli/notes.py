@@ -36,8 +36,8 @@ def notes(directory: Path | None, as_json: bool) -> int:
 
 
 def _collect(run: Run) -> list[dict[str, Any]]:
-    labels = run.labels if run.notes else {}
-    return [
+    labels, earlier = run.labels if run.notes else {}, run.notes.earlier
+    own = [
         {
             "feature": str(feature),
             "labelers_label": labels[feature].label if feature in labels else None,
@@ -45,12 +45,18 @@ def _collect(run: Run) -> list[dict[str, Any]]:
         }
         for feature in sorted(run.notes)
     ]
+    others = [
+        {"feature": str(feature), "labelers_label": None, **asdict(earlier[feature])} for feature in sorted(earlier)
+    ]
+    return [{**note, "of_earlier_extractor": part is others} for part in (own, others) for note in part]
 
 
 def _lines(note: dict[str, Any]) -> Iterator[str]:
     mark = f"  [{note['mark']}]" if note["mark"] else ""
     yield f"{note['feature']}  {note['label'] or note['labelers_label'] or '(no label)'}{mark}"
-    if note["label"]:
+    if note["of_earlier_extractor"]:
+        yield "  of an earlier extractor, in which this number was of another feature"
+    elif note["label"]:
         yield f"  by hand; the labeler's label: {note['labelers_label'] or 'none'}"
     if note["description"]:
         yield f"  description by hand: {note['description']}"

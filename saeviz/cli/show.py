@@ -61,6 +61,7 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "description": label.description if label else None,
         "confidence": label.confidence if label else None,
         "note": asdict(run.notes[feature]) if feature in run.notes else None,
+        "note_of_earlier_extractor": asdict(earlier) if (earlier := run.notes.earlier.get(feature)) else None,
         "judgement": run.judgement_of(feature),
         "label_ratings": run.label_ratings_of(feature),
         "tier": choice.tier if choice else None,
@@ -85,6 +86,12 @@ def _caveat(run: Run, n_active: float | None) -> str:
     return interval_caveat(n_active, facts_of(prefix, run.facts).get("errors"), measure_of(prefix, run.facts))
 
 
+def _noted_earlier(note: dict[str, str]) -> dict[str, str]:
+    """What was noted of another feature, which had this number."""
+    parts = [note[name] for name in ("label", "mark", "description", "text") if note.get(name)]
+    return {"noted of an earlier extractor, in which this was another feature": "; ".join(parts)} if parts else {}
+
+
 def _print(found: dict[str, Any]) -> None:
     note = found["note"] or {}
     by_hand = note.get("label")
@@ -95,6 +102,7 @@ def _print(found: dict[str, Any]) -> None:
         whose = "the labeler's " if by_hand else ""
         say(f"  {whose}{_judged(found['judgement'])}")
     noted = {"description by hand": note.get("description"), "mark": note.get("mark"), "note": note.get("text")}
+    noted |= _noted_earlier(found["note_of_earlier_extractor"] or {})
     told = {name: found[name] for name in ("description", "confidence", "tier", "reason")}
     for name, value in {**noted, **told}.items():
         if value not in (None, ""):

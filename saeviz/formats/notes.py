@@ -22,41 +22,60 @@ _FIELDS = ("label", "description", "mark", "text", "time")
 
 
 class NoteLine(NamedTuple):
-    """One change: what is noted about the feature from then on."""
+    """One change: what is noted about the feature from then on.
+
+    `extractor` is the digest of what the run extracted features with; '' in lines of earlier versions of saeviz.
+    """
 
     feature: Feature
     note: Note
+    extractor: str = ""
 
     def as_text(self) -> str:
         """One line of JSON."""
-        return checked_line({**key_of(self.feature), **asdict(self.note)})
+        of = {"extractor": self.extractor} if self.extractor else {}
+        return checked_line({**key_of(self.feature), **asdict(self.note), **of})
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> NoteLine:
         """Parse a line. Raises `ValueError` or `TypeError` for one that cannot have been written."""
-        values = {name: row[name] for name in _FIELDS}
-        if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
+        values, extractor = {name: row[name] for name in _FIELDS}, row.get("extractor", "")
+        every = {**values, "extractor": extractor}
+        if wrong := [name for name, value in every.items() if not isinstance(value, str)]:
             raise TypeError(f"its field {wrong[0]!r} is not text")
         try:
             datetime.fromisoformat(values["time"])
         except ValueError as error:
             raise ValueError(f"its field 'time' is not a time: {values['time'][:40]!r}") from error
-        return cls(feature_of(row), Note(**values).cleaned())
+        return cls(feature_of(row), Note(**values).cleaned(), extractor)
 
 
 class NotesFile:
-    """The notes of a run, which no stage writes or removes. Several threads and processes may write to it."""
+    """The notes of a run, which no stage writes or removes. Several threads and processes may write to it.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `extractor` is the digest of what the run extracts features with, '' if that is not known. A feature of another one
+    is another feature, although it has the same number.
+    """
+
+    def __init__(self, path: Path, extractor: str = "") -> None:
+        self.path, self.extractor = path, extractor
 
     def read(self) -> dict[Feature, Note]:
         """The notes by feature, also those that were emptied. Raises `RunDirError` if a line is damaged."""
+        return self.read_all()[0]
+
+    def read_all(self) -> tuple[dict[Feature, Note], dict[Feature, Note]]:
+        """The notes as by `read`, and those of another extractor; a line that names none is of this one."""
         next_step = (
             "what people wrote cannot be made again: repair the line by hand, or remove it from the file; "
             'one that was changed on purpose counts without its "check"'
         )
-        return {line.feature: line.note for line in rows_in(self.path, NoteLine.from_json, next_step)}
+        own: dict[Feature, Note] = {}
+        others: dict[Feature, Note] = {}
+        for feature, note, extractor in rows_in(self.path, NoteLine.from_json, next_step):
+            is_own = not (extractor and self.extractor) or extractor == self.extractor
+            (own if is_own else others)[feature] = note
+        return own, others
 
     def stamp(self) -> tuple[int, int] | None:
         """What is different after every change; None while there is no file."""
@@ -83,7 +102,7 @@ class NotesFile:
             if new == now:
                 return now
             new = replace(new, time=datetime.now(UTC).isoformat(timespec="milliseconds"))
-            append_line(self.path, NoteLine(feature, new).as_text())
+            append_line(self.path, NoteLine(feature, new, self.extractor).as_text())
             return new
 
     @contextmanager

@@ -39,7 +39,8 @@ class Names(ABC):
     @cached_property
     def notes(self) -> Notes:
         """What people noted about features: labels by hand, marks, text. `run.notes.write` notes something."""
-        return Notes(self._rundir.notes, self._feature)
+        record = self._rundir.read_manifest()["stages"].get("extract", {})
+        return Notes(self._rundir.notes, self._feature, record.get("digest", ""))
 
     def name(self, feature: Feature | str) -> str:
         """The label of a feature: that by hand if there is one, else the labeler's; '' if it has none."""

@@ -14,22 +14,23 @@ from saeviz.values.notes import Note
 class Notes(Mapping[Feature, Note]):
     """The notes of a run by feature; a feature about which nothing is noted is absent.
 
-    They are read again when the file has changed, since people write while a run is looked at.
+    They are read again when the file has changed, since people write while a run is looked at. `extractor` is the
+    digest of what the run extracted its features with.
     """
 
-    def __init__(self, path: Path, feature: Callable[[Feature | str], Feature]) -> None:
-        self._file, self._feature = NotesFile(path), feature
+    def __init__(self, path: Path, feature: Callable[[Feature | str], Feature], extractor: str = "") -> None:
+        self._file, self._feature = NotesFile(path, extractor), feature
         self._stamp: tuple[int, int] | None = None
-        self._known: dict[Feature, Note] = {}
+        self._known: tuple[dict[Feature, Note], dict[Feature, Note]] = ({}, {})
 
     def __getitem__(self, feature: Feature) -> Note:
-        return self._notes[feature]
+        return self._read()[0][feature]
 
     def __iter__(self) -> Iterator[Feature]:
-        return iter(self._notes)
+        return iter(self._read()[0])
 
     def __len__(self) -> int:
-        return len(self._notes)
+        return len(self._read()[0])
 
     def __repr__(self) -> str:
         return f"Notes({len(self)} feature{'s' * (len(self) != 1)})"
@@ -42,6 +43,11 @@ class Notes(Mapping[Feature, Note]):
             for feature, note in self.items()
             if note.label or note.description
         }
+
+    @property
+    def earlier(self) -> dict[Feature, Note]:
+        """Notes from when the run had another extractor, in which these numbers were of other features."""
+        return dict(self._read()[1])
 
     def write(
         self,
@@ -63,11 +69,10 @@ class Notes(Mapping[Feature, Note]):
         changes = {name: value for name, value in given.items() if value is not None}
         return self._file.write(self._feature(feature), changes, was)
 
-    @property
-    def _notes(self) -> dict[Feature, Note]:
+    def _read(self) -> tuple[dict[Feature, Note], dict[Feature, Note]]:
         stamp = self._file.stamp()
         if stamp != self._stamp:
-            found = self._file.read()
-            self._known = {feature: note for feature, note in found.items() if not note.is_empty}
-            self._stamp = stamp
+            found = self._file.read_all()
+            own, others = ({one: note for one, note in part.items() if not note.is_empty} for part in found)
+            self._known, self._stamp = (own, others), stamp
         return self._known

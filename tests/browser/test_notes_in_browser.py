@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import saeviz
+from saeviz.formats.notes import NotesFile
 from saeviz_report import HtmlOptions
 from saeviz_report.explorer.reporter import HtmlReport
 from tests.browser.tab import CARD, NAMES, SETTLED, until
@@ -76,6 +77,21 @@ def page(browser: Any, served: Served) -> Iterator[Page]:
     yield opened
     refused = ("status of 409", "status of 422")  # which Chromium reports whatever a page does about it
     assert [text for text in browser.messages if not any(status in text for status in refused)] == []
+
+
+def test_a_note_of_an_earlier_extractor_is_apart_and_can_be_taken_over(page: Page, run: saeviz.Run) -> None:
+    feature = run.selected[9].feature
+    NotesFile(run.dir / "notes.jsonl", "1a2b").write(feature, {"label": "white doves", "mark": "done"})
+    page.browser.reload()
+    page.browser.run(SETTLED)
+    page.go(f"{TABLE}&feature={feature}")
+    assert page.text("#card-title") == run.labels[feature].label
+    assert "Noted of an earlier extractor" in page.text(".notes .earlier")
+    assert "white doves; done" in page.browser.run("document.querySelector('.notes .earlier').innerText")
+    page.browser.run("document.querySelector('[data-key=take]').click()")
+    page.until("document.getElementById('card-title').textContent === 'white doves'")
+    assert page.browser.run("document.querySelector('[data-key=take]')") is None
+    assert saeviz.open_run(run.dir, plugins=[FAKES]).notes[feature].mark == "done"
 
 
 def test_a_feature_is_marked_and_renamed_by_keyboard_and_found_again(page: Page, run: saeviz.Run) -> None:

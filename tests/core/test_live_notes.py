@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from threading import Event
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from starlette.requests import Request
 
 import saeviz
 from saeviz.formats.labels import LabelLine
+from saeviz.formats.notes import NotesFile
 from saeviz.serving.limits import OneThread
 from saeviz.serving.live import notes
 from tests.conftest import FAKES
@@ -51,6 +53,14 @@ def test_a_note_is_written_and_everybody_sees_it(client, run):
     assert (changed["label"], changed["mark"]) == ("crimson squares", "")
 
 
+def test_notes_of_an_earlier_extractor_are_apart(client, run):
+    feature = run.selected[3].feature
+    written = NotesFile(run.dir / "notes.jsonl", "1a2b").write(feature, {"label": "white doves"})
+    answer = client.get("/api/notes").json()
+    assert str(feature) not in answer["notes"]
+    assert answer["earlier"] == {str(feature): {**asdict(written), "version": written.version}}
+
+
 def test_a_change_of_an_older_state_is_refused_with_the_newer_one(client, run):
     feature = run.selected[1].feature
     first = put(client, feature, label="green trees").json()["note"]
@@ -83,7 +93,7 @@ def test_a_note_that_was_emptied_may_be_written_again(client, run):
         (b'{"feature": "layer3.cls/1", "was": "", "mark": "done"}', 404, "no feature"),
         (b'{"feature": "layer1.cls/1", "was": "", "label": "one two three four five six"}', 422, "6 words"),
         (b'{"feature": "layer1.cls/1", "was": "", "mark": "nice"}', 422, "'nice' is not a mark"),
-        (b" " * 70_000, 413, "65536 bytes"),
+        (b" " * 70_000, 413, "65,536 bytes"),
     ],
 )
 def test_what_cannot_be_noted_is_refused_in_a_sentence(client, body, status, reason):

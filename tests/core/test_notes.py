@@ -110,6 +110,26 @@ def test_a_line_that_was_changed_on_purpose_counts_once_its_checksum_is_gone_as_
     assert notes.read()[FEATURE].label == "big cars"
 
 
+def test_a_feature_of_another_extractor_is_another_feature(tmp_path):
+    one, other = (NotesFile(tmp_path / "notes.jsonl", extractor) for extractor in ("1a", "2b"))
+    written = one.write(FEATURE, {"label": "red cars"})
+    assert other.read_all() == ({}, {FEATURE: written})
+    newer = other.write(FEATURE, {"mark": "done"}, was="")
+    assert newer.label == ""
+    assert other.read() == {FEATURE: newer}
+    assert one.read_all() == ({FEATURE: written}, {FEATURE: newer})
+
+
+def test_a_note_of_an_earlier_version_which_names_no_extractor_counts_for_any(notes, tmp_path):
+    old = notes.write(FEATURE, {"label": "red cars"})
+    assert "extractor" not in json.loads(notes.path.read_text())
+    now = NotesFile(notes.path, "1a")
+    assert now.read_all() == ({FEATURE: old}, {})
+    newer = now.write(FEATURE, {"mark": "done"}, was=old.version)
+    assert (newer.label, newer.mark) == ("red cars", "done")
+    assert NotesFile(notes.path, "2b").read_all() == ({FEATURE: old}, {FEATURE: newer})
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -223,6 +243,26 @@ def test_no_new_run_loses_a_note(finished_run, directory):
         run = saeviz.run(finished_run, plan=plan, settings=settings)
         assert (directory / "notes.jsonl").read_bytes() == kept
         assert run.name(feature) == "crimson squares"
+
+
+def test_a_note_is_set_aside_while_the_run_has_another_extractor(saeviz_command, finished_run, directory):
+    feature = noted(opened(directory))
+    run = saeviz.run(finished_run, settings=("extractor.n_features=40",))
+    assert feature not in run.notes
+    assert run.notes.earlier[feature].label == "crimson squares"
+    assert run.name(feature) == (run.labels[feature].label if feature in run.labels else "")
+    shown = saeviz_command("show", str(feature), "--run", directory).out
+    assert "of an earlier extractor, in which this was another feature: crimson squares; wrong;" in shown
+    assert saeviz_command("notes", directory).out.splitlines()[:2] == [
+        f"{feature}  crimson squares  [wrong]",
+        "  of an earlier extractor, in which this number was of another feature",
+    ]
+    page = saeviz.component("reporter", "html").write(run)
+    (data,) = (path.read_text() for path in page.parent.rglob("data/notes.js"))
+    assert f'{{"earlier":{{"{feature}"' in data
+    run = saeviz.run(finished_run)
+    assert run.name(feature) == "crimson squares"
+    assert not run.notes.earlier
 
 
 def test_a_note_lets_reports_be_written_again(finished_run, directory):

@@ -139,7 +139,7 @@ class HtmlReport:
         data.write("labels", cards_of(run, rows, method))
         notes = {} if is_live else notes_of(run, rows)
         if notes:
-            data.write("notes", {"notes": notes})
+            data.write("notes", notes)
         has_activations = not is_live and _write_activations(run, rows, data, has_model=options.heatmaps > 0)
         mapped = []
         for row, maps in heatmaps_of(run, rows, 0 if is_live else options.heatmaps, context):

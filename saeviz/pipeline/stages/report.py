@@ -71,7 +71,8 @@ class Report(Stage):
         return {"files": names, "outputs": sorted(outputs)}
 
 
-def _noted(session: Session) -> list[list[str]]:
+def _noted(session: Session) -> list[Any]:
     """What people noted about features, which reports show, too."""
-    notes = NotesFile(session.rundir.notes).read()
-    return [[NoteLine(feature, note).as_text() for feature, note in notes.items()]] if notes else []
+    found = NotesFile(session.rundir.notes, session.digests["extract"]).read_all()
+    lines = [[NoteLine(feature, note).as_text() for feature, note in part.items()] for part in found]
+    return [*lines[:1], *filter(None, lines[1:])] if any(lines) else []

@@ -39,6 +39,7 @@ def notes_of(live: Live) -> dict[str, Any]:
     return {
         "marks": list(MARKS),
         "notes": {str(feature): as_json(note) for feature, note in live.run.notes.items()},
+        "earlier": {str(feature): as_json(note) for feature, note in live.run.notes.earlier.items()},
         "labels": {str(feature): label_of(line) for feature, line in live.named_again.items()},
     }
 
@@ -120,7 +121,7 @@ def routes(live: Live) -> list[Endpoint]:
         line = await asyncio.shield(again(feature))  # the label is written even if nobody waits for it any more
         return Json({"label": label_of(line)})
 
-    every = fields(marks=listed(TEXT), notes=_by_feature(_NOTE), labels=_by_feature(_LABEL))
+    every = fields(marks=listed(TEXT), notes=_by_feature(_NOTE), earlier=_by_feature(_NOTE), labels=_by_feature(_LABEL))
     asked = "Ask the labeler for another label of a feature, if `saeviz serve` was started with --labeler."
     return [
         Endpoint("/api/notes", notes, "What people noted about features, and new labels.", answer=every),

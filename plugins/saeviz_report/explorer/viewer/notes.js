@@ -5,6 +5,7 @@
 {
   const { el, said, need, fill } = saeviz;
   const MARKS = { interesting: ["Interesting", "i"], wrong: ["Wrong", "w"], done: ["Done", "d"] };
+  const FIELDS = ["label", "description", "mark", "text"];
   const NOTHING = { label: "", description: "", mark: "", text: "", time: "", version: "" };
   const drafts = new Map(); // row -> what is being written, which stays if the card is left
   const given = new Map(); // columns as the report has them
@@ -18,9 +19,10 @@
   saeviz.loadNotes = async (features) => {
     features.notes = new Map();
     features.namedAgain = new Map();
+    features.earlierNotes = new Map();
     const found = saeviz.live ? await saeviz.live.get("notes") : features.run.has_notes ? await need("notes") : null;
     if (!found) return;
-    for (const [place, known] of [["notes", found.notes], ["namedAgain", found.labels ?? {}]]) {
+    for (const [place, known] of [["notes", found.notes ?? {}], ["namedAgain", found.labels ?? {}], ["earlierNotes", found.earlier ?? {}]]) {
       for (const [name, value] of Object.entries(known)) if (features.row(name) >= 0) features[place].set(features.row(name), value);
     }
     for (const [key, column] of await features.columns(["label", "verdict"])) given.set(key, column);
@@ -74,7 +76,7 @@
   saeviz.notesOnCard = (features, row, verdict) => {
     const [box, says] = [el("section", { class: "notes", "aria-label": "Notes" }), el("p", { class: "note", role: "status" })];
     const feature = features.name(row);
-    const show = () => fill(box, told(features, row, verdict), saeviz.live ? tools() : null, drafts.has(row) ? form() : null, says);
+    const show = () => fill(box, told(features, row, verdict), ofEarlier(features, row, saeviz.live ? takeOver : null), saeviz.live ? tools() : null, drafts.has(row) ? form() : null, says);
     const tell = (...words) => fill(says, words);
     const keep = (note) => {
       features.notes.set(row, note);
@@ -107,6 +109,16 @@
       }
       show();
       back();
+    };
+    const takeOver = async (note) => {
+      try {
+        const newer = await write(Object.fromEntries(FIELDS.map((name) => [name, note[name]])), saeviz.noteOn(features, row));
+        tell(newer ? "Somebody else has noted something in the meantime; this is what it says now." : "");
+      } catch (error) {
+        tell(said(error.message, 400));
+      }
+      show();
+      box.querySelector("[data-key=edit]").focus();
     };
     const edit = () => {
       if (!drafts.has(row)) drafts.set(row, { ...saeviz.noteOn(features, row), seen: saeviz.noteOn(features, row), newer: null });
@@ -151,6 +163,15 @@
       note.description ? el("p", { class: "description" }, said(note.description), el("span", { class: "note" }, " (by hand)")) : null,
       note.mark || note.text ? el("p", {}, saeviz.live ? null : saeviz.markSign(features, row), note.text ? el("span", { class: "words" }, said(note.text, 5000)) : null, " ", el("span", { class: "note" }, "noted on ", day)) : null,
       earlier.length ? el("p", { class: "note" }, "Earlier labels: ", earlier.map((one, i) => [i ? ", " : "", el("q", {}, said(one.label || "none", 80))])) : null];
+  }
+
+  /** What was noted under this number when the run had another extractor; it may be taken over where nothing is noted. */
+  function ofEarlier(features, row, takeOver) {
+    const note = features.earlierNotes.get(row);
+    if (!note) return null;
+    const parts = [note.label ? el("q", {}, said(note.label, 80)) : null, note.description ? said(note.description) : null, note.mark ? said(note.mark, 20) : null, note.text ? said(note.text, 5000) : null].filter(Boolean);
+    return el("div", { class: "bar note earlier" }, el("span", { class: "words" }, "Noted of an earlier extractor, in which this number was of another feature: ", parts.map((part, i) => [i ? "; " : "", part]), ` (${note.time.slice(0, 10)}).`),
+      takeOver && !features.notes.get(row)?.version ? el("button", { type: "button", "data-key": "take", onclick: () => takeOver(note) }, "It is the same feature: take it over") : null);
   }
 
   /** The fields of a note that is being written. */
