@@ -74,7 +74,7 @@ class Combined:
     def _able(self, part: FeatureExtractor, protocol: type[Any]) -> Any:
         if not isinstance(part, protocol):
             error = NoHeatmapError if protocol is HeatmapExtractor else ConfigError
-            raise error(f"the extractor {self._name(part)!r} of this run is not a {protocol.__name__}")
+            raise error(f"the extractor {self._name(part)!r} of this run {_LACKING[protocol]}")
         return part
 
     def _name(self, part: FeatureExtractor) -> str:
@@ -176,6 +176,13 @@ class _WithText(Combined):
         return found
 
 
+_LACKING: dict[type[Any], str] = {
+    SingleImageExtractor: "cannot look at single images",
+    HeatmapExtractor: "makes no heatmaps",
+    HasActivations: "does not give the activations that its SAEs encode",
+    HasDecoder: "has no decoder directions",
+}
+"""In words, what an extractor cannot do that is asked for one of its spaces."""
 _CAPABILITIES: dict[type[Any], type[Combined]] = {
     HasProvenance: _WithProvenance,
     HasModelFiles: _WithModelFiles,
