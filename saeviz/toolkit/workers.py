@@ -187,7 +187,7 @@ class Pool:
         times = "once" if n == 1 else f"{n} times"
         self._told.put(
             saeviz.WorkerError(
-                f"executor: a worker died {times} while it worked on {shard}; the last was {who_and_how}; if memory is "
+                f"executor: a worker died {times} while it worked on {shard} (at last, {who_and_how}); if memory is "
                 "short, use fewer workers or a smaller batch_size; else look at these images"
             )
         )

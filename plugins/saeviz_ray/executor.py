@@ -1,0 +1,66 @@
+"""The executor `ray`."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import saeviz
+from saeviz.toolkit.workers import Pool
+from saeviz_ray import RayOptions
+from saeviz_ray.cluster import Cluster
+from saeviz_ray.worker import RayWorker
+
+
+class RayExecutor:
+    """Has work done by actors of Ray, each of which holds a model. A cluster that it starts ends with the run."""
+
+    in_process = False
+
+    def __init__(self, options: RayOptions, context: saeviz.Context) -> None:
+        self.options = options
+        self.context = context
+        self._cluster: Cluster | None = None
+
+    @property
+    def shard_items(self) -> int:
+        """The number of images in a shard."""
+        return self.options.shard_items
+
+    def map(
+        self, work: Callable[[saeviz.Shard], Iterator[int]], shards: Sequence[saeviz.Shard]
+    ) -> Generator[saeviz.Step, None, None]:
+        """See `saeviz.Executor`."""
+        if not shards:
+            return
+        pickled = pickle.dumps(work)  # here, because Ray would pickle classes of plugin files by value
+        self._cluster = self._cluster or Cluster(self.options.address, self.context)
+        n_workers, resources = self._cluster.share(self.options)
+        with _sign_in(self.context.workdir.absolute()) as sign:
+            start = partial(RayWorker, pickled, sign, resources)
+            with closing(Pool([start] * min(n_workers, len(shards)), shards, self.options.tries)) as pool:
+                yield from pool.steps()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started for the run ends."""
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+
+
+@contextmanager
+def _sign_in(folder: Path) -> Iterator[Path]:
+    """A file by which workers recognise the run directory: no other folder has one of this name."""
+    sign = folder / f"{uuid4().hex}.sign"
+    folder.mkdir(parents=True, exist_ok=True)
+    sign.touch()
+    try:
+        yield sign
+    finally:
+        with suppress(OSError):
+            sign.unlink()
+            folder.rmdir()

@@ -1,0 +1,93 @@
+"""The executor `ray` on a cluster of several nodes, each with processes of its own, all on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import saeviz
+from saeviz.testing.fake_work import FakeWork, fake_shards
+from saeviz_ray import RayOptions
+from saeviz_ray.cluster import LOCAL
+from saeviz_ray.executor import RayExecutor
+from tests.sharded import RUN, alone, assert_same, run
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+SLOWLY = RUN.replace('use = "fake-extractor"', 'use = "fake-extractor"\nseconds_per_item = 0.1')
+NODE = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head on which no worker has place, and two nodes with place for one each."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in LOCAL.items():
+            patched.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, **NODE)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture
+def executor(cluster, tmp_path):
+    context = saeviz.Context(device="cpu", workdir=tmp_path / "run" / "executor")
+    executor = RayExecutor(RayOptions(address=cluster.address), context)
+    yield executor
+    executor.close()
+
+
+def test_one_worker_on_each_node(executor, tmp_path):
+    assert len(list(executor.map(FakeWork(tmp_path, seconds=0.5), fake_shards(6)))) == 18
+    assert executor._cluster.share(executor.options)[0] == 2
+    assert len(FakeWork(tmp_path).workers()) == 2
+
+
+def test_a_node_is_lost_in_the_middle(cluster, executor, tmp_path, caplog):
+    """Its worker does not come back until there is another node, and nobody waits for that."""
+    lost = cluster.add_node(num_cpus=1, **NODE)
+    work = FakeWork(tmp_path, seconds=1)
+    steps = executor.map(work, fake_shards(12))
+    next(steps)
+    wait_until(lambda: len(work.workers()) == 3)
+    cluster.remove_node(lost, allow_graceful=False)
+    assert sorted(step.shard.number for step in steps if step.finished) == list(range(12))
+    begun = work.begun()
+    assert len(begun) <= 13, "only the shard in progress was begun again"
+
+
+def test_the_same_run_with_a_worker_and_a_node_lost(cluster, tmp_path, caplog):
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(SLOWLY)
+    expected = alone(run_file)
+    lost = cluster.add_node(num_cpus=1, **NODE)
+    made: list[saeviz.Run] = []
+    settings = ("executor.use=ray", f"executor.address={cluster.address}", "executor.shard_items=4")
+    thread = threading.Thread(target=lambda: made.append(run(run_file, "shared", *settings)))
+    thread.start()
+    shards = tmp_path / "shared" / "shards" / "extract"
+    wait_until(lambda: shards.exists() and any(shards.iterdir()), thread.is_alive)
+    os.kill(one_actor(), signal.SIGKILL)
+    cluster.remove_node(lost, allow_graceful=False)
+    thread.join()
+    assert_same(made[0], expected)
+    assert "ended unexpectedly while it worked on shard" in caplog.text
+
+
+def one_actor() -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
+                return int(process.name)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    raise AssertionError("no actor works")
