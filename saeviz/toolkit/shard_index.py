@@ -164,7 +164,7 @@ class ShardIndex:
                 if not entry.writer and item_id in self._of_others:
                     del self.places[item_id]
             self.places[item_id] = (key, row)
-        if not entry.writer:
+        if self._of_others and not entry.writer:
             self._of_others.difference_update(entry.items)
         n_items = len(entry.items)
         self.shards[key] = Shard(entry.writer, entry.number, entry.items, entry.n_active, n_items, entry.stamp)
