@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import saeviz
 from saeviz.toolkit.npz import read_npz
+from saeviz.toolkit.objects import Objects
+from saeviz.toolkit.shard_objects import ObjectShards
 from saeviz.toolkit.shards import ShardStore
 from saeviz_npz.packing import pack, unpack
 
@@ -65,3 +67,16 @@ class NpzStore(ShardStore):
             raise ValueError(f"it holds no CSR matrix but {arrays['format']}")
         values, columns, starts = (arrays[name].copy() for name in ("data", "indices", "indptr"))
         return csr_array((values, columns, starts), shape=tuple(arrays["shape"].tolist()))
+
+
+class NpzObjects(ObjectShards, NpzStore):
+    """The same shards in an object store; see `saeviz.toolkit.shard_objects`."""
+
+    def __init__(self, url: str, options: NpzOptions, context: saeviz.Context) -> None:
+        super().__init__(options, context)
+        self.keep_in(Objects(url, context))
+
+
+def open_store(options: NpzOptions, context: saeviz.Context) -> NpzStore:
+    """In a folder, or at the address that the options name."""
+    return NpzStore(options, context) if options.url is None else NpzObjects(options.url, options, context)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from saeviz.formats.files import append_line, read_lines
+
 WRITER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 """The name of a writer; the one without a name is `""`."""
 
@@ -44,9 +46,27 @@ class ShardFiles:
         unnamed = {""} if any(self.shards(folder, "")) else set()
         return {name for name in named if WRITER.fullmatch(name)} | unnamed | set(self.indexes(folder))
 
+    def lines(self, folder: Path) -> dict[str, tuple[Path, list[str]]]:
+        """The indexes that are not empty: the file and its lines, by writer. Raises `RunDirError` for a damaged one."""
+        found = {writer: (path, read_lines(path)) for writer, path in self.indexes(folder).items()}
+        return {writer: (path, lines) for writer, (path, lines) in found.items() if lines}
+
+    def create(self, folder: Path, writer: str, header: str) -> None:
+        """Begin the index of a writer."""
+        append_line(self.index_of(folder, writer), header)
+
+    def append(self, folder: Path, writer: str, number: int, line: str) -> None:  # noqa: ARG002 - of objects
+        """Add the line of a shard to the index of its writer."""
+        append_line(self.index_of(folder, writer), line)
+
     def sizes(self, folder: Path) -> dict[Path, int]:
         """Those of the indexes: they only grow."""
         return {path: path.stat().st_size for path in self.indexes(folder).values()}
+
+
+def has_name(writer: str) -> bool:
+    """Whether a writer has a name; what stands after a dot tells apart those of one name."""
+    return writer.partition(".")[0] != ""
 
 
 def _stem(writer: str) -> str:

@@ -11,17 +11,16 @@ time write the same, so it does not matter which of them counts. Lines without a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from saeviz.formats.damage import Stamp
-from saeviz.formats.files import append_line, read_lines
 from saeviz.formats.lines import DAMAGED, checked_line, parse_line, reason_of
-from saeviz.toolkit.shard_files import ShardFiles
-from saeviz.values.errors import RunDirError
+from saeviz.toolkit.shard_files import ShardFiles, has_name
+from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import record_of, space_of
 from saeviz.values.regular import read_regular
@@ -74,17 +73,18 @@ class ShardIndex:
     shards: dict[int, Shard] = field(default_factory=dict)
     is_clean: bool = False
     has_unsettled: bool = False
+    last_number: int = 0
+    """Of the shards of this writer."""
     _of_others: set[str] = field(default_factory=set)
     """Items that no writer without a name has written."""
     _generation: int = 0
     _last_key: int = 0
-    _last_number: int = 0
     _has_file: bool = False
 
     @classmethod
     def load(cls, folder: Path, files: ShardFiles, writer: str) -> ShardIndex | None:
         """Read the files of all writers, None if there are none. Raises `RunDirError` if one is damaged."""
-        found = {one: (path, lines) for one, path in files.indexes(folder).items() if (lines := read_lines(path))}
+        found = files.lines(folder)
         if not found:
             return None
         index = cls(folder, files, writer, _space_of_all(found), _has_file=writer in found)
@@ -108,16 +108,31 @@ class ShardIndex:
             return list(self.places)
         return [item_id for item_id in self.places if item_id not in self._of_others] + sorted(self._of_others)
 
+    def refuse_missing(self, item_ids: Iterable[str]) -> None:
+        """Raise `DataError` if an item is not stored."""
+        missing = next((item_id for item_id in item_ids if item_id not in self.places), None)
+        if missing is not None:
+            raise DataError(f"{self.space}: the store has no item {missing!r}")
+
+    def lost(self) -> dict[int, str]:
+        """The shards whose files are not as they were written, and what happened to each."""
+        paths = {key: self.path(shard) for key, shard in self.shards.items()}
+        return {
+            key: "was changed or damaged since it was written" if path.exists() else "is missing"
+            for key, path in paths.items()
+            if not self.shards[key].is_whole(path)
+        }
+
     def create(self) -> None:
         """Make sure that this writer's file exists."""
         if not self._has_file:
-            append_line(self._file, checked_line(record_of(self.space)))
+            self.files.create(self.folder, self.writer, checked_line(record_of(self.space)))
             self._has_file = True
 
     def next_number(self) -> int:
         """Reserve a number for a shard. It is never reused: a line that failed to be written may still be on disk."""
-        self._last_number += 1
-        return self._last_number
+        self.last_number += 1
+        return self.last_number
 
     def append(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp) -> list[Shard]:
         """Add a shard that is already on disk; its items count once the line is written.
@@ -127,7 +142,7 @@ class ShardIndex:
         line: dict[str, Any] = {"batch": number, "n_active": n_active, "file": stamp, "items": items}
         if self._generation:
             line["generation"] = self._generation
-        append_line(self._file, checked_line(line))
+        self.files.append(self.folder, self.writer, number, checked_line(line))
         self._add(_Entry(self._generation, self.writer, number, items, n_active, stamp))
         return [shard for shard in self._pop_emptied() if shard.writer == self.writer]
 
@@ -149,27 +164,24 @@ class ShardIndex:
         del self.shards[key]
         return len(lost)
 
-    @property
-    def _file(self) -> Path:
-        return self.files.index_of(self.folder, self.writer)
-
     def _add(self, entry: _Entry) -> None:
         self._last_key = key = self._last_key + 1
-        if entry.writer:
+        is_named = has_name(entry.writer)
+        if is_named:
             self._of_others.update(item_id for item_id in entry.items if item_id not in self.places)
         for row, item_id in enumerate(entry.items):
             before = self.places.get(item_id)
             if before is not None:
                 self.shards[before[0]].n_live -= 1
-                if not entry.writer and item_id in self._of_others:
+                if not is_named and item_id in self._of_others:
                     del self.places[item_id]
             self.places[item_id] = (key, row)
-        if self._of_others and not entry.writer:
+        if self._of_others and not is_named:
             self._of_others.difference_update(entry.items)
         n_items = len(entry.items)
         self.shards[key] = Shard(entry.writer, entry.number, entry.items, entry.n_active, n_items, entry.stamp)
         if entry.writer == self.writer:
-            self._last_number = max(self._last_number, entry.number)
+            self.last_number = max(self.last_number, entry.number)
 
     def _pop_emptied(self) -> list[Shard]:
         return [self.shards.pop(key) for key in [key for key, shard in self.shards.items() if not shard.n_live]]

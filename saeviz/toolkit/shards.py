@@ -20,9 +20,9 @@ counts as lost; content is compared only if size or time differ.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
 from itertools import groupby, islice
@@ -123,11 +123,12 @@ class ShardStore(OneItemStore, ABC):
                 raise DataError(f"{space}: the store has no item {item_ids[0]!r}")
             return
         wanted = index.item_ids() if item_ids is None else list(item_ids)
-        _refuse_missing(index, wanted)
+        index.refuse_missing(wanted)
         window = max(1, WINDOW_BYTES // max(index.bytes_per_item, 1))
         for start in range(0, len(wanted), window):
             ids = iter(wanted[start : start + window])
-            for matrix in self._gather_again(index, wanted[start : start + window]):
+            index, matrices = self._gather_again(index, wanted[start : start + window])
+            for matrix in matrices:
                 for rows in slices(matrix, self.shard_rows):
                     yield FeatureBatch(space, tuple(islice(ids, rows.shape[0])), rows)
 
@@ -209,10 +210,13 @@ class ShardStore(OneItemStore, ABC):
             index = ShardIndex.load(folder, self._files, self._name)
             if index is None:
                 return None
-            lost = [key for key, shard in index.shards.items() if not shard.is_whole(index.path(shard))]
+            lost = self._lost(index)
             if not lost or self._files.sizes(folder) == seen:  # else somebody may have merged them meanwhile
                 self._drop(index, lost)
                 return index
+
+    def _lost(self, index: ShardIndex) -> dict[int, str]:
+        return index.lost()
 
     def _space_folders(self) -> list[Path]:
         """The folders of this store; one further down may be that of another store, as its index says."""
@@ -256,10 +260,17 @@ class ShardStore(OneItemStore, ABC):
     def _commit(self, index: ShardIndex, batch: FeatureBatch, *, settled: bool) -> None:
         number = index.next_number()
         path = self._files.shard(index.folder, self._name, number)
-        with atomic_path(path, self._name) as temporary:
-            (self.save_settled if settled else self.save_shard)(temporary, batch)
-        emptied = index.append(number, batch.item_ids, int(batch.matrix.nnz), Stamp.of(path))
+        stamp = self._save(path, batch, self.save_settled if settled else self.save_shard)
+        emptied = index.append(number, batch.item_ids, int(batch.matrix.nnz), stamp)
         index.has_unsettled |= not settled
+        self._discard(index, emptied)
+
+    def _save(self, path: Path, batch: FeatureBatch, save: Callable[[Path, FeatureBatch], None]) -> Stamp:
+        with atomic_path(path, self._name) as temporary:
+            save(temporary, batch)
+        return Stamp.of(path)
+
+    def _discard(self, index: ShardIndex, emptied: Iterable[Shard]) -> None:
         self._remove(index.path(shard) for shard in emptied)
 
     def _merge_small(self, index: ShardIndex, *, however_few: bool = False) -> None:
@@ -309,18 +320,18 @@ class ShardStore(OneItemStore, ABC):
     def _is_full(self, n_items: int, n_values: int) -> bool:
         return n_items >= self.shard_rows or n_values >= SHARD_VALUES
 
-    def _gather_again(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
+    def _gather_again(self, index: ShardIndex, item_ids: Sequence[str]) -> tuple[ShardIndex, list[CSR]]:
         """`_gather`; if another writer has merged shards since they were located, the items are located again."""
         try:
-            return self._gather(index, item_ids)
+            return index, self._gather(index, item_ids)
         except _GoneError as gone:
             fresh = self._load_index(index.folder)
             if fresh is None or fresh.space != index.space:
                 raise DataError(f"{index.space}: the store was cleared while it was read") from gone
             fresh.has_unsettled = index.has_unsettled
             self._indexes[index.folder] = fresh
-            _refuse_missing(fresh, item_ids)
-            return self._gather(fresh, item_ids)
+            fresh.refuse_missing(item_ids)
+            return fresh, self._gather(fresh, item_ids)
 
     def _gather(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
         """Matrices whose rows, concatenated, are the items in this order."""
@@ -338,8 +349,9 @@ class ShardStore(OneItemStore, ABC):
         shard = index.shards[key]
         path, items = index.path(shard), shard.items
         try:
-            shard.check(path)
-            matrix = self.load_shard(path, index.space, items)
+            with self._fetched(path) as file:
+                shard.check(file)
+                matrix = self.load_shard(file, index.space, items)
             matrix.check_format(full_check=True)
         except UNREADABLE as error:
             kind = _GoneError if isinstance(error, FileNotFoundError) else DataError
@@ -347,6 +359,10 @@ class ShardStore(OneItemStore, ABC):
         if matrix.shape != (len(items), index.space.n_features):
             raise DataError(f"{path} has the shape {matrix.shape}; remove it and run again to extract its items")
         return matrix
+
+    def _fetched(self, path: Path) -> AbstractContextManager[Path]:
+        """A file with the content of a shard."""
+        return nullcontext(path)
 
     def _clear(self, folder: Path, names: Sequence[str]) -> None:
         with explain_disk_errors(folder, "emptied"):
@@ -362,11 +378,10 @@ class ShardStore(OneItemStore, ABC):
         if folder.parent.parent != self.folder:
             _remove_if_empty(folder.parent.parent)
 
-    def _drop(self, index: ShardIndex, lost: Iterable[int]) -> None:
-        for key in lost:
+    def _drop(self, index: ShardIndex, lost: Mapping[int, str]) -> None:
+        for key, what in lost.items():
             path = index.path(index.shards[key])
             items = index.drop(key)
-            what = "was changed or damaged since it was written" if path.exists() else "is missing"
             self.context.logger.warning("%s %s; its %d items will be extracted again", path, what, items)
 
     def _remove(self, paths: Iterable[Path]) -> None:
@@ -377,12 +392,6 @@ class ShardStore(OneItemStore, ABC):
 
 class _GoneError(DataError):
     """A shard is no longer there."""
-
-
-def _refuse_missing(index: ShardIndex, item_ids: Iterable[str]) -> None:
-    missing = next((item_id for item_id in item_ids if item_id not in index.places), None)
-    if missing is not None:
-        raise DataError(f"{index.space}: the store has no item {missing!r}")
 
 
 def _remove_if_empty(folder: Path) -> None:

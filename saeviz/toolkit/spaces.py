@@ -14,6 +14,7 @@ from saeviz.values.features import FeatureSpace, layer_of
 from saeviz.values.keys import record_of, space_of
 
 __all__ = [
+    "is_space_folder",
     "place_of",
     "record_of",
     "space_at",
@@ -40,7 +41,12 @@ def space_folder(root: Path, space: FeatureSpace, names: Mapping[str, str]) -> P
 def space_folders(root: Path) -> list[Path]:
     """The folders that `space_folder` may have given, sorted."""
     found = {path for pattern in ("layer_*/*", "*/layer_*/*") for path in root.glob(pattern)}
-    return sorted(path for path in found if _FOLDER.fullmatch(path.relative_to(root).as_posix()) and path.is_dir())
+    return sorted(path for path in found if is_space_folder(root, path) and path.is_dir())
+
+
+def is_space_folder(root: Path, folder: Path) -> bool:
+    """Whether `space_folder` may have given a folder."""
+    return folder.is_relative_to(root) and _FOLDER.fullmatch(folder.relative_to(root).as_posix()) is not None
 
 
 def space_of_folder(root: Path, folder: Path, n_features: int, names: Mapping[str, str]) -> FeatureSpace:
