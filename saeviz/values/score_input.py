@@ -95,7 +95,9 @@ class ScoreInput:
 
     def parts(self) -> Iterator[ScoreInput]:
         """Parts of `PART_SIZE` images, in order, from one pass over the features; an empty one if there are none."""
-        for rows, matrix in self.features.parts():
+        before = self.rows.start if self.rows else 0
+        for of_stream, matrix in self.features.parts():
+            rows = slice(before + of_stream.start, before + of_stream.stop)
             batch = FeatureBatch(self.space, self.item_ids[rows], matrix)
             yield self.part(rows, partial(iter, (batch,)))
 

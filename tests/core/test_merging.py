@@ -84,6 +84,15 @@ def test_a_part_has_features_of_some_images_and_everything_else_of_all():
     assert second.ratings is data.ratings
 
 
+def test_a_part_can_be_divided_further():
+    data = score_input(2 * PART_SIZE + 10, 4)
+    rows = slice(PART_SIZE, data.n_items)
+    last = list(part_of(data, rows).parts())
+
+    assert [part.rows for part in last] == [slice(PART_SIZE, 2 * PART_SIZE), slice(2 * PART_SIZE, data.n_items)]
+    assert last[1].features.item_ids == data.item_ids[2 * PART_SIZE :]
+
+
 def test_features_of_other_images_are_no_part():
     data = score_input(40)
     with pytest.raises(saeviz.DataError, match="the store gave features of item"):
