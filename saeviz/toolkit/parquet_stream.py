@@ -34,6 +34,7 @@ READERS, OPEN_FILES = 2, 2
 NEAR = 1000
 """Rows of the next row group that are passed over rather than beginning there."""
 _BUFFER = 1 << 20
+_TOO_FEW = "it is damaged: it has fewer rows than it says"
 
 
 class ParquetStream:
@@ -90,6 +91,8 @@ class ParquetStream:
                 where = self.path if len(self.sources) == 1 else Path(f"{self.sources[shard.source].name}.parquet")
                 yield Table(where, found, range(first + 1, first + batch.num_rows + 1), [], self.unread)
                 first += batch.num_rows
+            if first != shard.first_row + shard.n_rows:
+                raise ValueError(_TOO_FEW)
 
     def picture(self, source: int, column: str, row: int, /) -> bytes | str | None:
         """What a row has in a column of pictures: its bytes, the path of a file, or None. For threads.
@@ -210,7 +213,10 @@ class _Reader:
     def read(self, row: int) -> Any:
         """The cell of a row, which must not be before those that are kept."""
         while self.next_row <= row:
-            batch = next(self._batches).column(0)  # which is there: the row is in the file
+            found = next(self._batches, None)
+            if found is None:
+                raise ValueError(_TOO_FEW)
+            batch = found.column(0)
             self._recent.append((self.next_row, batch))
             self.next_row += len(batch)
             while len(self._recent) > FEWEST_RECENT and sum(kept.nbytes for _, kept in self._recent) > KEPT:

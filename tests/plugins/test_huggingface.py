@@ -255,12 +255,14 @@ def test_a_url_is_refused_and_not_quoted():
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_data_set_of_the_hub_and_again_without_the_hub(hub):
     assert hub("online") == THREE
     hub.server.close()
     assert hub("offline") == THREE
 
 
+@pytest.mark.slow
 def test_a_streamed_data_set_of_the_hub_is_not_downloaded(hub, tmp_path):
     assert hub("online", "stream=true") == [f"data/train-00000-of-00001/{line}" for line in THREE]
     assert not list((tmp_path / "hf").rglob("*.parquet")) + list((tmp_path / "hf").rglob("*.arrow"))
@@ -270,16 +272,19 @@ def test_a_streamed_data_set_of_the_hub_is_not_downloaded(hub, tmp_path):
     assert line == "DataError images.split: owner/art has no split 'dev'; it has train"
 
 
+@pytest.mark.slow
 def test_offline_asks_nobody(hub):
     (line,) = hub("offline")
     assert "it must be a folder, or in the cache of datasets, since run.offline is set" in line
 
 
+@pytest.mark.slow
 def test_what_the_hub_does_not_have(hub):
     (line,) = hub("online", "split=dev")
     assert 'DataError images.path: owner/art cannot be loaded: Unknown split "dev"' in line
 
 
+@pytest.mark.slow
 def test_a_data_set_of_the_hub_names_no_file_of_this_machine(hub):
     images = [{"bytes": None, "path": str(hub.secret)}, {"bytes": picture(), "path": None}]
     features = datasets.Features({"image": datasets.Image()})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -320,3 +322,18 @@ def test_a_table_that_has_become_shorter_fails_by_picture(bytes_inside):
         saeviz.ImageError, match="image 'art/2' cannot be read: the table has changed since it was first read"
     ):
         item.open()
+
+
+def test_damage_of_any_kind_ends_in_a_sentence(tmp_path):
+    rows = [{"bytes": data, "path": None} for data in PICTURES]
+    whole = write(tmp_path / "t.parquet", image=rows, tags=[["a"]] * 5, per_group=2).read_bytes()
+    for seed in range(60):
+        generator = random.Random(seed)
+        damaged = bytearray(whole)
+        for _ in range(generator.choice([1, 3, 20])):
+            damaged[generator.randrange(len(damaged))] = generator.randrange(256)
+        (tmp_path / "t.parquet").write_bytes(damaged)
+        with suppress(saeviz.SaevizError):
+            for item in streamed(tmp_path / "t.parquet").iter_images():
+                with suppress(saeviz.ImageError):
+                    item.read_bytes()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import tarfile
 import threading
+from contextlib import suppress
 from hashlib import sha256
 
 import pytest
@@ -475,3 +477,16 @@ def test_few_indices_are_kept(tmp_path):
     provider = images(tmp_path)
     assert len(list(provider.iter_images())) == 9
     assert len(provider._indices) == 4
+
+
+def test_damage_of_any_kind_ends_in_a_sentence(tmp_path):
+    whole = tar_of(member("ä" * 120 + ".jpg", GREEN), **SAMPLES)
+    for seed in range(100):
+        generator = random.Random(seed)
+        damaged = bytearray(whole)
+        for _ in range(generator.choice([1, 3, 20])):
+            damaged[generator.randrange(8000)] = generator.randrange(256)
+        with suppress(saeviz.SaevizError):
+            for item in one(tmp_path, bytes(damaged)).iter_images():
+                with suppress(saeviz.ImageError):
+                    item.read_bytes()
