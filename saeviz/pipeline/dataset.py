@@ -10,7 +10,7 @@ from itertools import islice
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.contract.roles import ReportsNotes
+from saeviz.contract.roles import DividesIntoShards, ReportsNotes
 from saeviz.formats.rundir import digest_of_all
 from saeviz.pipeline.components import Components
 from saeviz.values.errors import ConfigError, DataError
@@ -52,6 +52,21 @@ class Dataset:
     def by_id(self) -> dict[str, ImageItem]:
         """All images of the run by id."""
         return {item.item_id: item for item in self.items}
+
+    @cached_property
+    def part_of(self) -> dict[str, str]:
+        """The part of the image provider that each image is in; empty if it has no parts."""
+        components = self._components
+        provider = components.images
+        found: dict[str, str] = {}
+        if not isinstance(provider, DividesIntoShards):
+            return found
+        with components.blaming(components.config.images):
+            for name in provider.shards():
+                found.update((item.item_id, name) for item in provider.iter_shard(name) if item.item_id in self.by_id)
+                if len(found) == len(self.by_id):  # only the first images are used
+                    break
+        return found
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

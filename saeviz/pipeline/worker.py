@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from saeviz.contract import handover
+from saeviz.contract.roles import DividesIntoShards
 from saeviz.pipeline.components import Components
 from saeviz.pipeline.dataset import Dataset
 from saeviz.pipeline.session import Session
@@ -29,7 +30,13 @@ class ShardDataset(Dataset):
         components = self._components
         config, provider = components.config.images, components.images
         with components.blaming(config):
-            found = [provider.get_image(item_id) or ImageItem(item_id, _gone) for item_id in self._shard.item_ids]
+            if self._shard.parts and isinstance(provider, DividesIntoShards):
+                given = (item for name in self._shard.parts for item in provider.iter_shard(name))
+                known = {item.item_id: item for item in given if item.item_id in self.fingerprints}
+            else:
+                images = ((item_id, provider.get_image(item_id)) for item_id in self._shard.item_ids)
+                known = {item_id: item for item_id, item in images if item is not None}
+        found = [known.get(item_id) or ImageItem(item_id, _gone) for item_id in self._shard.item_ids]
         return list(handover.images(components.who(config), found))
 
     @cached_property

@@ -11,13 +11,15 @@ class Shard:
     """Images that one worker handles together.
 
     `number` counts the shards of a run in the order of its images. `key` stands for everything that the result depends
-    on: the model, its settings, and the ids and fingerprints of the pictures.
+    on: the model, its settings, and the ids and fingerprints of the pictures. `parts` are those of the image provider
+    in which the images are, if it has any (`saeviz.DividesIntoShards`), so that a worker reads no others.
     """
 
     number: int
     key: str
     item_ids: tuple[str, ...]
     fingerprints: tuple[str, ...]
+    parts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_ids)

@@ -29,6 +29,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npz")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["1/3 2/3 3/3", "3/3 1/3 2/3", "1/1", "2/9 9/9 1/9 3/9 4/9 8/9 6/9 5/9 7/9 2/9"])
 def test_the_same_as_alone_in_any_order(command, tmp_path, order):
     codes = [command("--part", part).code for part in order.split()]
@@ -48,6 +49,7 @@ def test_a_part_writes_nothing_but_its_shards_and_the_same_twice(command, tmp_pa
     assert files_of(tmp_path / "shared") == made
 
 
+@pytest.mark.slow
 def test_a_missing_part_is_named(command, tmp_path):
     missing = command("--gather")
     assert missing.code == FAILED
@@ -66,6 +68,7 @@ def test_a_missing_part_is_named(command, tmp_path):
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -82,6 +85,7 @@ def test_a_part_of_another_run_is_named(command, changed, said):
     assert said in command("--gather").err
 
 
+@pytest.mark.slow
 def test_settings_that_change_after_a_run_do_not_cost_its_features(command, tmp_path):
     command("--part", "1/1")
     command("--gather")
@@ -94,6 +98,7 @@ def test_settings_that_change_after_a_run_do_not_cost_its_features(command, tmp_
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml", "alone", "extractor.layers=[2]"))
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_not_asked_of_the_parts_again(command, tmp_path):
     command("--part", "1/1")
     for _ in range(3):
@@ -108,6 +113,7 @@ def test_what_was_left_out_is_not_asked_of_the_parts_again(command, tmp_path):
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml", "mended", "images.broken=0"))
 
 
+@pytest.mark.slow
 def test_images_are_added(command, tmp_path):
     few = ("--set", "images.n=30", "--set", "images.broken=0")
     for part in ("1/2", "2/2"):
@@ -119,6 +125,7 @@ def test_images_are_added(command, tmp_path):
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml"))
 
 
+@pytest.mark.slow
 def test_limit_and_redo(command, tmp_path):
     command("--part", "1/1", "--limit", "20")
     assert command("--gather", "--limit", "20").code == DONE
@@ -131,6 +138,7 @@ def test_limit_and_redo(command, tmp_path):
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml", limit=20))
 
 
+@pytest.mark.slow
 def test_an_ordinary_run_takes_in_the_parts_and_does_the_rest(command, tmp_path):
     command("--part", "2/3")
     said = command()

@@ -83,11 +83,14 @@ def shards_of(session: Session, stage: Stage, items: Sequence[ImageItem]) -> lis
     """The items in shards, by their places among all images of the run, so that few change when images are added."""
     place_of = {item.item_id: place for place, item in enumerate(session.dataset.items)}
     size, now = session.components.executor.shard_items, session.dataset.fingerprints
+    part_of = session.dataset.part_of
     found = []
     for number, part in groupby(items, key=lambda item: place_of[item.item_id] // size):
         ids = tuple(item.item_id for item in part)
         fingerprints = tuple(now[item_id] for item_id in ids)
-        found.append(Shard(number, digest_of([session.digests[stage.name], ids, fingerprints]), ids, fingerprints))
+        parts = tuple(dict.fromkeys(part_of[item_id] for item_id in ids if item_id in part_of))
+        key = digest_of([session.digests[stage.name], ids, fingerprints])
+        found.append(Shard(number, key, ids, fingerprints, parts))
     return found
 
 
