@@ -19,7 +19,7 @@ from saeviz.testing.scorers import MakeScorer, columns_of
 from saeviz.values.features import FeatureBatch
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.score_input import ScoreInput
-from saeviz.values.scores import ImageColumn, ScoreColumn, ScoreFact, ScoreResult
+from saeviz.values.scores import PairBlock, ScoreColumn, ScoreFact, ScoreResult
 from saeviz.values.streams import FeatureStream
 from saeviz.values.summary import FeatureSummary
 
@@ -181,22 +181,25 @@ def sizes_of(state: State) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return {name: (array.shape, array.dtype) for name, array in state.items()}
 
 
-def assert_same_results(found: Sequence[Any], expected: Sequence[Any], tolerance: float) -> None:
+def assert_same_results(found: Sequence[ScoreResult], expected: Sequence[ScoreResult], tolerance: float) -> None:
     """Assert that both are the same results: whole numbers and text equal, others up to the tolerance."""
     import numpy as np
 
     assert [_key(one) for one in found] == [_key(one) for one in expected]
     for one, other in zip(found, expected, strict=True):
-        if isinstance(other, ScoreFact):
-            if isinstance(other.value, float):
-                np.testing.assert_allclose(one.value, other.value, rtol=tolerance, err_msg=other.name)
+        for value, wanted in zip(_values_in(one), _values_in(other), strict=True):
+            if np.asarray(wanted).dtype.kind == "f" and tolerance:
+                np.testing.assert_allclose(value, wanted, rtol=tolerance, atol=tolerance, err_msg=other.name)
             else:
-                np.testing.assert_equal(one.value, other.value)
-        elif other.values.dtype.kind == "f" and tolerance:
-            np.testing.assert_allclose(one.values, other.values, rtol=tolerance, atol=tolerance, err_msg=other.name)
-        else:
-            np.testing.assert_array_equal(one.values, other.values, err_msg=other.name)
+                np.testing.assert_equal(value, wanted, err_msg=other.name)
 
 
-def _key(result: ScoreColumn | ImageColumn | ScoreFact) -> tuple[Any, ...]:
-    return result.name, getattr(result, "target", None), getattr(result, "space", None)
+def _key(result: ScoreResult) -> tuple[Any, ...]:
+    places = (getattr(result, name, None) for name in ("space", "target", "targets"))
+    return type(result), result.name, *places, list(result.values) if isinstance(result, PairBlock) else None
+
+
+def _values_in(result: ScoreResult) -> list[Any]:
+    if isinstance(result, PairBlock):
+        return list(result.values.values())
+    return [result.value if isinstance(result, ScoreFact) else result.values]

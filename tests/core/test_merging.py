@@ -242,9 +242,20 @@ def test_a_faulty_merging_scorer_is_found(scorer, test, tmp_path):
     assert test in failed_tests(MergingScorerContract, fixtures)
 
 
-def test_results_that_differ_in_the_last_bit_are_told_apart():
-    space = saeviz.FeatureSpace(1, "cls", 2)
-    one, other = (saeviz.ScoreColumn("s", space, np.array([1.0, 1.0 + more])) for more in (0, 2**-52))
+SPACE = saeviz.FeatureSpace(1, "cls", 2)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda values: saeviz.ScoreColumn("s", SPACE, values),
+        lambda values: saeviz.ImageColumn("s", values),
+        lambda values: saeviz.PairBlock("s", SPACE, ("liking",), {"r": values[None]}),
+        lambda values: saeviz.ScoreFact("s", float(values[1])),
+    ],
+)
+def test_results_that_differ_in_the_last_bit_are_told_apart(result):
+    one, other = (result(np.array([1.0, 1.0 + more])) for more in (0, 2**-52))
     assert_same_results([one], [other], 1e-12)
     with pytest.raises(AssertionError):
         assert_same_results([one], [other], 0.0)

@@ -32,6 +32,25 @@ class TestPearson(MergingScorerContract):
         return lambda context: PearsonBH(LinearOptions(), context)
 
 
+class TestPearsonOfWhatIsRatedInSomePartsOnly(MergingScorerContract):
+    tolerance = 1e-7
+
+    @pytest.fixture
+    def make(self):
+        return lambda context: PearsonBH(LinearOptions(min_active=3), context)
+
+    @pytest.fixture
+    def data(self):
+        """Of one rating there are 40 in the middle, of another none in the first part; feature 3 is far from zero."""
+        data = score_input(2100, rows_per_batch=700, ratings=("liking", "calm", "few"))
+        data.ratings["calm"][:1500] = np.nan
+        data.ratings["few"][[*range(1000), *range(1040, 2100)]] = np.nan
+        dense = data.features.matrix().toarray()
+        dense[:, 3] += 1e4
+        batch = saeviz.FeatureBatch(data.space, data.item_ids, dense)
+        return replace(data, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
+
+
 class TestPointBiserialWithASplit(MergingScorerContract):
     tolerance = 1e-7
 
