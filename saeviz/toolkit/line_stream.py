@@ -14,13 +14,13 @@ from saeviz.toolkit.names import same_form
 from saeviz.toolkit.parquet_stream import local_source
 from saeviz.toolkit.table import Table
 from saeviz.toolkit.table_json import one_of_each
-from saeviz.toolkit.table_stream import ROWS_TOGETHER, Shard
+from saeviz.toolkit.table_stream import ROWS_TOGETHER, Part
 from saeviz.values.regular import open_regular, reason_of
 
 LISTS = frozenset({".txt", ".text", ".lst", ".list", ".urls", ""})
 RECORDS = frozenset({".jsonl", ".ndjson"})
 BYTES_TOGETHER = 1 << 20
-"""Bytes of a shard, up to the next end of a line."""
+"""Bytes of a part, up to the next end of a line."""
 LONGEST_LINE = 16 << 20
 
 
@@ -47,7 +47,7 @@ class LineStream:
         self.unread = {name: kind for name, kind in kinds.items() if kind and not (kind == "lists" and name in wanted)}
         self.columns = [name for name in names if name not in self.unread]
 
-    def shards(self) -> Iterator[Shard]:
+    def parts(self) -> Iterator[Part]:
         """Parts of about a megabyte, each of whole lines."""
         with self._opened() as file:
             size, start = self._size(), 0
@@ -57,13 +57,13 @@ class LineStream:
                     file.seek(stop - 1)
                     file.readline(LONGEST_LINE)
                     stop = file.tell()
-                yield Shard(f"{self.sources[0].name}/{start}", 0, range(start, stop))
+                yield Part(f"{self.sources[0].name}/{start}", 0, range(start, stop))
                 start = stop
 
-    def tables(self, shard: Shard, columns: Set[str] | None = None) -> Iterator[Table]:
+    def tables(self, part: Part, columns: Set[str] | None = None) -> Iterator[Table]:
         """The lines of a part, some at a time, without empty lines and comments of a list."""
         wanted = [name for name in self.columns if columns is None or name in columns]
-        lines = self._lines(shard.part)
+        lines = self._lines(part.span)
         while some := list(islice(lines, ROWS_TOGETHER)):
             cells: dict[str, list[Cell]] = {name: [record.get(name) for _, record in some] for name in wanted}
             yield Table(self.path, cells, [number for number, _ in some], [], self.unread)

@@ -17,7 +17,7 @@ from saeviz.toolkit.cells import Cell
 from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table import Table, refuse_doubles
 from saeviz.toolkit.table_parquet import cells_of, kind_of_type
-from saeviz.toolkit.table_stream import ROWS_TOGETHER, Shard, Source
+from saeviz.toolkit.table_stream import ROWS_TOGETHER, Part, Source
 from saeviz.values.regular import open_regular, reason_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 FEWEST_ROWS = 1000
-"""Rows of a shard: as many row groups as it takes to have these."""
+"""Rows of a part: as many row groups as it takes to have these."""
 PICTURES_TOGETHER = 16
 """Pictures that are read at once."""
 FEWEST_RECENT, KEPT = 4, 32 << 20
@@ -67,7 +67,7 @@ class ParquetStream:
         self.unread = {name: kind for name, kind in kinds.items() if kind}
         self.columns = [name for name, kind in kinds.items() if not kind]
 
-    def shards(self) -> Iterator[Shard]:
+    def parts(self) -> Iterator[Part]:
         """The parts of the files, known from their ends: row groups, several together if they are small."""
         for number, source in enumerate(self.sources):
             with self._opened(number) as file:
@@ -76,22 +76,22 @@ class ParquetStream:
             for group, size in enumerate(sizes):
                 n_rows += size
                 if n_rows >= FEWEST_ROWS or (n_rows and group + 1 == len(sizes)):
-                    yield Shard(f"{source.name}/{first_row}", number, range(first_group, group + 1), first_row, n_rows)
+                    yield Part(f"{source.name}/{first_row}", number, range(first_group, group + 1), first_row, n_rows)
                     first_group, first_row, n_rows = group + 1, first_row + n_rows, 0
 
-    def tables(self, shard: Shard, columns: Set[str] | None = None) -> Iterator[Table]:
-        """The rows of a shard, some at a time, with these columns or all that are read."""
-        first, wanted = shard.first_row, set(self.columns) if columns is None else columns
-        with self._opened(shard.source) as file:
+    def tables(self, part: Part, columns: Set[str] | None = None) -> Iterator[Table]:
+        """The rows of a part, some at a time, with these columns or all that are read."""
+        first, wanted = part.first_row, set(self.columns) if columns is None else columns
+        with self._opened(part.source) as file:
             names = [name for name in file.schema_arrow.names if same_form(name) in wanted]
             if len(names) < len(wanted):
                 raise ValueError("it has not all columns of the first file")
-            for batch in file.iter_batches(ROWS_TOGETHER, list(shard.part), names, use_threads=False):
+            for batch in file.iter_batches(ROWS_TOGETHER, list(part.span), names, use_threads=False):
                 found = {same_form(name): self._cells(name, batch.column(name)) for name in names}
-                where = self.path if len(self.sources) == 1 else Path(f"{self.sources[shard.source].name}.parquet")
+                where = self.path if len(self.sources) == 1 else Path(f"{self.sources[part.source].name}.parquet")
                 yield Table(where, found, range(first + 1, first + batch.num_rows + 1), [], self.unread)
                 first += batch.num_rows
-            if first != shard.first_row + shard.n_rows:
+            if first != part.first_row + part.n_rows:
                 raise ValueError(_TOO_FEW)
 
     def picture(self, source: int, column: str, row: int, /) -> bytes | str | None:

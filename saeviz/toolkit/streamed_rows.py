@@ -15,7 +15,7 @@ from saeviz.toolkit.ratings import Columns
 from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.table import Table
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
-from saeviz.toolkit.table_stream import Shard, TableStream
+from saeviz.toolkit.table_stream import Part, TableStream
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.images import ImageItem
 
@@ -46,33 +46,33 @@ class StreamedRows:
 
     def get_image(self, item_id: str) -> ImageItem | None:
         """The image with this id, or None."""
-        for shard, number in self._places(item_id):
-            tables = self._stream.tables(shard, self._wanted)
+        for part, number in self._places(item_id):
+            tables = self._stream.tables(part, self._wanted)
             table = next((table for table in tables if number in table.rows), None)
             if table is not None:
-                found = next(self._items(shard, table.row(table.rows.index(number))), None)
+                found = next(self._items(part, table.row(table.rows.index(number))), None)
                 if found is not None and found.item_id == item_id:
                     return found
         return None
 
     def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
         """All images; with `filter_labeled` only those that have a rating."""
-        items = (item for shard in self.shards() for item in self.iter_shard(shard))
+        items = (item for part in self.shards() for item in self.iter_shard(part))
         return islice((item for item in items if item.ratings or not filter_labeled), limit)
 
     def shards(self) -> Sequence[str]:
         """The names of the parts: row groups, several together where they are small."""
-        return list(self._shards)
+        return list(self._parts)
 
     def iter_shard(self, name: str) -> Iterator[ImageItem]:
         """The images of one part."""
-        shard = self._shards.get(name)
-        if shard is None:
+        part = self._parts.get(name)
+        if part is None:
             raise DataError(f"{self._stream.option}: {self._stream.path.name} has no part {name!r}")
         n_nameless = 0
-        for table in self._stream.tables(shard, self._wanted):
+        for table in self._stream.tables(part, self._wanted):
             n_nameless += len(table)
-            for item in self._items(shard, table):
+            for item in self._items(part, table):
                 yield item
                 n_nameless -= 1
         self._nameless[name] = n_nameless
@@ -87,32 +87,32 @@ class StreamedRows:
         self._stream.close()
 
     @cached_property
-    def _shards(self) -> dict[str, Shard]:
-        shards = {shard.name: shard for shard in self._stream.shards()}
-        if not shards:
+    def _parts(self) -> dict[str, Part]:
+        parts = {part.name: part for part in self._stream.parts()}
+        if not parts:
             raise DataError(f"{self._stream.option}: {self._stream.path} has no rows")
-        return shards
+        return parts
 
     @cached_property
     def _versions(self) -> list[str]:
         return [source.version() for source in self._stream.sources]
 
-    def _items(self, shard: Shard, table: Table) -> Iterator[ImageItem]:
+    def _items(self, part: Part, table: Table) -> Iterator[ImageItem]:
         for row in wide_rows(table, self._join, self._columns):
-            item_id = self._id_of(shard, row)
+            item_id = self._id_of(part, row)
             if item_id:
-                yield self._with_picture(item_id, shard, row) if self._named is None else self._named(item_id, row)
+                yield self._with_picture(item_id, part, row) if self._named is None else self._named(item_id, row)
 
-    def _id_of(self, shard: Shard, row: Row) -> str:
+    def _id_of(self, part: Part, row: Row) -> str:
         if self._join.item is not None:
             return row.item_id if row.file or self._named is None else ""
         if self._named is None:
-            return f"{self._stream.sources[shard.source].name}/{row.number - 1}"
+            return f"{self._stream.sources[part.source].name}/{row.number - 1}"
         return name_of(row.file) if is_url(row.file) else row.file
 
-    def _with_picture(self, item_id: str, shard: Shard, row: Row) -> ImageItem:
-        source = FileSource(item_id, partial(self._picture, item_id, shard.source, row.number - 1))
-        version = f"{self._versions[shard.source]}-{row.number - 1}"
+    def _with_picture(self, item_id: str, part: Part, row: Row) -> ImageItem:
+        source = FileSource(item_id, partial(self._picture, item_id, part.source, row.number - 1))
+        version = f"{self._versions[part.source]}-{row.number - 1}"
         return ImageItem(item_id, source, row.ratings, row.metadata, version, group=row.group)
 
     def _picture(self, item_id: str, source: int, row: int) -> bytes:
@@ -129,23 +129,23 @@ class StreamedRows:
             raise ImageError(f"image {item_id!r} cannot be read: {reason_of(error)}") from error
         raise ImageError(f"image {item_id!r} cannot be read: {reason}")
 
-    def _places(self, item_id: str) -> Iterator[tuple[Shard, int]]:
+    def _places(self, item_id: str) -> Iterator[tuple[Part, int]]:
         """The parts and rows, from 1, where this id may be."""
         if self._named is None and self._join.item is None:
             name, _, row = item_id.rpartition("/")
-            shards = [shard for shard in self._shards.values() if self._stream.sources[shard.source].name == name]
+            parts = [part for part in self._parts.values() if self._stream.sources[part.source].name == name]
             number = int(row) if row.isascii() and row.isdigit() and len(row) < 16 else -1
-            yield from ((shard, number + 1) for shard in shards if 0 <= number - shard.first_row < shard.n_rows)
+            yield from ((part, number + 1) for part in parts if 0 <= number - part.first_row < part.n_rows)
             return
-        shard_of = list(self._shards.values())
-        yield from ((shard_of[part], number) for part, number in self._ids.find(item_id))
+        part_of = list(self._parts.values())
+        yield from ((part_of[place], number) for place, number in self._ids.find(item_id))
 
     @cached_property
     def _ids(self) -> Ids:
         wanted = frozenset(name for name in (self._join.file, self._join.item) if name is not None)
         return Ids(
-            (self._id_of(shard, row), part, row.number)
-            for part, shard in enumerate(self._shards.values())
-            for table in self._stream.tables(shard, wanted)
+            (self._id_of(part, row), place, row.number)
+            for place, part in enumerate(self._parts.values())
+            for table in self._stream.tables(part, wanted)
             for row in wide_rows(table, self._join, Columns({}, []))
         )

@@ -22,12 +22,12 @@ class Source(NamedTuple):
     version: Callable[[], str]
 
 
-class Shard(NamedTuple):
+class Part(NamedTuple):
     """A part of a file: its row groups, or its bytes. `n_rows` is 0 if that is not known without reading it."""
 
     name: str
     source: int
-    part: range
+    span: range
     first_row: int = 0
     n_rows: int = 0
 
@@ -60,11 +60,11 @@ class TableStream(Protocol):
         """The columns that are not read, by the kind of their values."""
         ...
 
-    def shards(self) -> Iterator[Shard]:
+    def parts(self) -> Iterator[Part]:
         """The parts of the files, in order, known without reading the rows."""
         ...
 
-    def tables(self, shard: Shard, columns: Set[str] | None = None) -> Iterator[Table]:
+    def tables(self, part: Part, columns: Set[str] | None = None) -> Iterator[Table]:
         """The rows of a part, some at a time, with these columns or all that are read.
 
         Their numbers are unique in their file. Raises `DataError` if they cannot be read.
@@ -87,7 +87,7 @@ def head(stream: TableStream, n: int = ROWS_TOGETHER) -> Table:
     """The first rows, `n` at most, numbered from 1."""
     columns: dict[str, list[Cell]] = {name: [] for name in stream.columns}
     n_rows = 0
-    for table in chain.from_iterable(map(stream.tables, stream.shards())):
+    for table in chain.from_iterable(map(stream.tables, stream.parts())):
         for name, cells in table.columns.items():
             columns[name].extend(cells[: n - n_rows])
         n_rows = min(n, n_rows + len(table))
