@@ -55,7 +55,8 @@ class ReportsNotes(Protocol):
 class DividesIntoShards(Protocol):
     """Optional for an image provider: its images lie in parts, such as the tar files of a data set.
 
-    A run may then divide its work by them: whoever reads one part reads no other.
+    A run may then divide its work by them: a process reads its own parts, and of the others at most the beginning of
+    the first ones, to know which columns are ratings.
     """
 
     def shards(self) -> Sequence[str]:
