@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 
 import saeviz
+from saeviz.cli import main
 from saeviz.testing import FeatureStoreContract, ManyWritersContract
 from saeviz.testing.stores import SPACE, assert_same, read_all, versioned
 from saeviz.toolkit.objects import Objects
@@ -205,3 +206,15 @@ def test_a_strangers_run_has_the_credentials_that_its_reader_allows(url, s3):
 def test_options_that_do_not_fit_are_refused(options, sentence):
     with pytest.raises(saeviz.ConfigError, match=sentence):
         saeviz.component("store", "npz", **options)
+
+
+@pytest.mark.slow
+def test_a_store_is_copied_there_and_back(url, tmp_path):
+    here = open_npz(NpzOptions(path=tmp_path / "here"), saeviz.Context())
+    here.write(versioned(SPACE, IDS))
+    here.close()
+    for one, other in ((f"npz:{tmp_path / 'here'}", f"npz:{url}"), (f"npz:{url}", f"npz:{tmp_path / 'back'}")):
+        with pytest.raises(SystemExit) as end:
+            main(["store", "copy", one, other])
+        assert end.value.code == 0
+    assert_same(read_all(open_npz(NpzOptions(path=tmp_path / "back"), saeviz.Context()), SPACE), versioned(SPACE, IDS))
