@@ -42,7 +42,7 @@ use = "pearson-bh"
 def measured(folder: Path, n_images: int, workers: int) -> tuple[float, float]:
     """Seconds of a run over the first images, by the clock and of all processors."""
     with tempfile.TemporaryDirectory() as out:
-        settings = [f"executor.workers={workers}", f"executor.shard_items={32 if n_images < 256 else 64}"]
+        settings = [f"executor.workers={workers}", "executor.shard_items=32"]
         command = [sys.executable, "-m", "saeviz", "run", folder / "run.toml", "--out", out, "--until", "extract"]
         command += ["--limit", n_images, "-q", *(word for one in settings for word in ("--set", one))]
         before, start = os.times(), time.perf_counter()
@@ -74,6 +74,9 @@ def main() -> None:
                 few, many = measured(folder, given.few, n), measured(folder, given.many, n)
                 images = given.many - given.few
                 found[n].append(((many[0] - few[0]) / images, (many[1] - few[1]) / images))
+                print(
+                    f"{n}: {found[n][-1][0]:.4f} seconds, {found[n][-1][1]:.4f} processor seconds an image", flush=True
+                )
     for place, what in enumerate(("seconds", "processor seconds")):
         times = {n: [one[place] for one in found[n]] for n in kinds}
         for n in kinds:

@@ -139,6 +139,17 @@ def test_limit_and_redo(command, tmp_path):
 
 
 @pytest.mark.slow
+def test_one_stage_after_the_other(command, tmp_path):
+    command("--part", "1/2", "--until", "extract")
+    command("--part", "2/2", "--until", "extract")
+    assert "embed: part 1/2 has not finished: 3 of its 3 shards are missing" in command("--gather").err
+    command("--part", "2/2")
+    command("--part", "1/2")
+    assert command("--gather").code == PARTIAL
+    assert_same(gathered(tmp_path), alone(tmp_path / "run.toml"))
+
+
+@pytest.mark.slow
 def test_an_ordinary_run_takes_in_the_parts_and_does_the_rest(command, tmp_path):
     command("--part", "2/3")
     said = command()

@@ -10,6 +10,7 @@ import pytest
 
 from saeviz.pipeline.run import Plan
 from saeviz_webdataset.provider import WebDatasetImages
+from tests import shared_runs
 from tests.hostile_server import picture
 from tests.sharded import RUN, alone, assert_same, run
 
@@ -83,3 +84,17 @@ def test_workers_read_only_the_parts_that_their_images_are_in(tmp_path, monkeypa
     run(run_file, "shared", plan=Plan(last="extract"))
     assert read[-6:] == ["2", "1", "2", "0", "1", "0"]
     assert_same(run(run_file, "shared"), expected)
+
+
+@pytest.mark.slow
+def test_workers_share_results_with_other_runs(tmp_path, monkeypatch):
+    monkeypatch.delenv("SAEVIZ_RUN__CACHE")
+    run_file = shared_runs.write_run(tmp_path)
+    shared = ("executor.use=fake-executor", "executor.shard_items=4")
+    first = shared_runs.run(run_file, "one", *shared)
+    second = shared_runs.run(run_file, "two", *shared)
+    again = shared_runs.run(run_file, "two", *shared, redo=("extract",))
+    assert "have features from another run" not in shared_runs.log_of(first)
+    assert "extract: 4 images have features from another run" in shared_runs.log_of(second)
+    for made in (second, again):
+        assert_same(made, first)
