@@ -22,6 +22,12 @@ GIVE = """(() => {
   input.dispatchEvent(new Event("change"));
 })()"""
 TEXT = "document.getElementById('main').innerText"
+ROWS_ABOVE = """(() => {
+  const top = (one) => one.getBoundingClientRect().top;
+  const all = [...document.querySelectorAll('main :is(button, select, input, summary)')];
+  const shown = all.filter((one) => one.checkVisibility() && top(one) < top(document.querySelector('.scatter')));
+  return new Set(shown.map((one) => Math.round(top(one) / 12))).size;
+})()"""
 IN_GROUPS = """async () => {
   const items = await saeviz.need("items");
   const codes = { kind: "u1", data: btoa(items.ids.map((_, item) => String.fromCharCode(item % 2)).join("")) };
@@ -50,6 +56,7 @@ def test_an_image_of_ones_own(browser: Any, served: Served, how: dict[str, Any])
     assert "48 pixels" in text
     assert "features fire" in text
     assert "the run's embedding model" in text
+    until(browser, LOADED % ".fires .thumbs")
     assert browser.run("document.querySelectorAll('.looked > section:last-child .picture').length") == 12
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     browser.run("document.querySelector('.fires').click()")
@@ -77,6 +84,22 @@ def test_words_find_features_and_stay_in_the_address(browser: Any, served: Serve
     browser.run("[...document.querySelectorAll('form.words button')].at(-1).click()")
     until(browser, "!document.querySelector('.by-words .tile')")
     assert "words" not in browser.run("location.hash")
+
+
+def test_on_a_phone_few_rows_of_controls_stand_above_the_plot(browser: Any, served: Served) -> None:
+    """All of them are reached by keyboard: what is folded away opens with Enter on its summary."""
+    browser.open_url("about:blank")
+    browser.open_url(f"{served.url}/#view=features", width=390, height=844)
+    until(browser, "document.querySelector('.scatter')?.dataset.painter")
+    assert browser.run(ROWS_ABOVE) <= 4
+    assert browser.run("document.getElementById('words').checkVisibility()") is False
+    browser.run("document.querySelector('.fold:has(#words) > summary').focus()")
+    browser.call(
+        "Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+    )
+    until(browser, "document.getElementById('words').checkVisibility()")
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    quiet(browser, served)
 
 
 def test_a_card_has_neighbours_in_all_spaces(browser: Any, served: Served) -> None:

@@ -17,7 +17,7 @@
     const form = el("form", { class: "bar words", onsubmit: (event) => { event.preventDefault(); state.set({ words: input.value.trim() }); } }, input, el("button", { type: "submit" }, "Find by words"), asked ? el("button", { type: "button", onclick: () => state.set({ words: "" }) }, "Clear") : null);
     const found = el("div", { class: "by-words" });
     if (asked) answer(features, items, asked, found).catch((error) => saeviz.fill(found, el("p", { class: "warnings", role: "alert" }, said(error.message, 600))));
-    return [form, found];
+    return [saeviz.folded("Find by words", asked !== "", form), found];
   };
 
   const known = new Map(); // what was answered: the page is made anew with every change of its address

@@ -88,6 +88,9 @@ const saeviz = {};
   /** Puts these in the place of what an element holds; what is null is left out. */
   saeviz.fill = (element, ...children) => element.replaceChildren(...kept(children));
 
+  /** What is folded away where the page is narrow, and simply there where it is wide. */
+  saeviz.folded = (word, open, ...children) => saeviz.el("details", { class: "fold", open: open || matchMedia("(min-width: 60rem)").matches }, saeviz.el("summary", {}, word), ...children);
+
   /** A box for a table that may be wider than the page; the keyboard scrolls what has the focus. */
   saeviz.wide = (label, table) => saeviz.el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
 

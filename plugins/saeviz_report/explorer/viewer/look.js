@@ -87,14 +87,14 @@
     const others = space.features.filter((one) => !(one.map?.largest > 0));
     const why = space.maps_missing ? ["There are no heatmaps: ", said(space.maps_missing, 300)] : "These do not fire on any patch of the picture, only at the token for the whole image.";
     return el("section", {}, el("h3", {}, said(space.space), `: ${number(space.n_active)} features fire`),
-      el("p", { class: "note" }, space.features.length ? `The strongest ${number(space.features.length)}. Bars show the activation relative to the feature's largest one on an image of the run.` : "None fires."),
-      placed.length ? el("div", { class: "strip" }, placed.map((one) => tile(one, address))) : null,
-      others.length ? [el("p", { class: "note" }, why), el("ol", { class: "fired" }, others.map((one) => el("li", {}, link(one), bar(one), el("span", { class: "number" }, fixed(one.value)))))] : null);
+      el("p", { class: "note" }, space.features.length ? `The strongest ${number(space.features.length)}. Bars show the activation relative to the feature's largest one on an image of the run; the small pictures are those on which it fires most.` : "None fires."),
+      placed.length ? el("div", { class: "strip" }, placed.map((one) => tile(features, one, address))) : null,
+      others.length ? [el("p", { class: "note" }, why), el("ol", { class: "fired pictured" }, others.map((one) => el("li", {}, saeviz.thumbs(features, features.row(one.feature)), link(one), bar(one), el("span", { class: "number" }, fixed(one.value)))))] : null);
   }
 
-  function tile(one, address) {
+  function tile(features, one, address) {
     const frame = el("span", { class: "frame" }, image(address, ""), saeviz.heatmap(one.map));
-    return el("a", { class: "picture fires", href: saeviz.link({ feature: one.feature }), title: `${fixed(one.value)}; the largest on an image of the run is ${fixed(one.largest)}` }, frame, bar(one),
+    return el("a", { class: "picture fires", href: saeviz.link({ feature: one.feature }), title: `${fixed(one.value)}; the largest on an image of the run is ${fixed(one.largest)}` }, frame, bar(one), saeviz.thumbs(features, features.row(one.feature)),
       el("span", { class: "below" }, one.label ? el("strong", {}, said(one.label, 40)) : el("span", { class: "id" }, said(one.feature)), " ", fixed(one.value)));
   }
 

@@ -92,6 +92,14 @@
     for (let n = 1; ; n++) if (!taken.has(n === 1 ? word : `${word} ${n}`)) return n === 1 ? word : `${word} ${n}`;
   };
 
+  /** Of a feature in a list: its tier, and the rating of its largest r. */
+  function strongest(features, columns, row) {
+    const rated = features.run.ratings.map(({ name }) => [name, columns.get(`r[${name}]`)?.at(row)]).filter(([, r]) => Number.isFinite(r));
+    const [name, r] = rated.reduce((best, one) => (Math.abs(one[1]) > Math.abs(best[1]) ? one : best), rated[0] ?? ["", NaN]);
+    const tier = columns.get("tier")?.at(row);
+    return [tier ? ` · tier ${tier}` : "", Number.isFinite(r) ? [" · ", said(name, 24), ` ${saeviz.signed(r)}`] : ""];
+  }
+
   saeviz.listsView = async (features) => {
     const known = [...new Set([...names(), ...held.keys()])];
     const notices = notice ? el("p", { class: "warnings", role: "status" }, said(notice, 400)) : null;
@@ -123,7 +131,7 @@
           state.set({ [`list.${name}`]: left.length > MOST_IN_ADDRESS ? "" : packList(features, left) });
           if (held.has(name)) anew();
         };
-        return el("li", {}, saeviz.featureTile(features, row, columns.get("label")?.at(row)), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
+        return el("li", {}, saeviz.featureTile(features, row, columns.get("label")?.at(row), "", strongest(features, columns, row)), el("button", { type: "button", "aria-label": `Remove ${features.name(row)}`, onclick: remove }, "×"));
       }))];
   };
 }

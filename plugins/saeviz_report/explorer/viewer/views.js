@@ -40,9 +40,10 @@
     const columns = await features.columns([...keys, "label", "verdict", ...keys.map(significance).filter(Boolean)]);
     const search = el("input", { type: "search", id: "search", placeholder: "Search names, descriptions, images", "aria-label": "Search names, descriptions and images", value: state.get("q"), oninput: () => { clearTimeout(saeviz.typing); saeviz.typing = setTimeout(() => { saeviz.typing = null; state.set({ q: document.getElementById("search").value }, { replace: true }); }, 200); } });
     const filters = el("details", { class: "filters", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "Filters"), panel, el("button", { type: "button", onclick: saeviz.clearFilters }, "Clear filters"));
+    const tools = el("div", { class: "bar tools" }, sorting(features), columnChooser(features, keys), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), saeviz.listButton(rows, features));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
-      el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`), saeviz.listButton(rows, features), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), columnChooser(features, keys), sorting(features)),
-      saeviz.wordsPanel(features, items), plot, grid(features, rows, keys, columns)))];
+      el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`)),
+      saeviz.wordsPanel(features, items), plot, tools, grid(features, rows, keys, columns)))];
   };
 
   /** The order by any column, shown or not. */
