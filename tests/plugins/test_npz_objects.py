@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from itertools import count
 
@@ -15,6 +16,7 @@ from saeviz.testing.stores import SPACE, assert_same, read_all, versioned
 from saeviz.toolkit.objects import Objects
 from saeviz_npz import NpzOptions
 from saeviz_npz.store import open_store as open_npz
+from tests.conftest import FAKE_RUN, FAKES
 
 pytest.importorskip("s3fs", reason="needs pip install 'saeviz[cloud]'")
 
@@ -218,3 +220,22 @@ def test_a_store_is_copied_there_and_back(url, tmp_path):
             main(["store", "copy", one, other])
         assert end.value.code == 0
     assert_same(read_all(open_npz(NpzOptions(path=tmp_path / "back"), saeviz.Context()), SPACE), versioned(SPACE, IDS))
+
+
+@pytest.mark.slow
+def test_a_run_keeps_its_features_there_and_is_read_by_whom_its_reader_trusts(url, tmp_path):
+    (tmp_path / "here.toml").write_text(FAKE_RUN)
+    (tmp_path / "there.toml").write_text(FAKE_RUN.replace('use = "npz"', f'use = "npz"\nurl = "{url}"'))
+    expected, run = saeviz.run(tmp_path / "here.toml"), saeviz.run(tmp_path / "there.toml")
+    assert not (run.dir / "features").exists()
+    assert (run.dir / "selected.csv").read_bytes() == (expected.dir / "selected.csv").read_bytes()
+    before = (run.dir / "scores.parquet").stat().st_mtime_ns
+    assert (saeviz.run(tmp_path / "there.toml").dir / "scores.parquet").stat().st_mtime_ns == before
+    with pytest.raises(saeviz.ConfigError, match=r"--online"):
+        saeviz.open_run(run.dir, plugins=[FAKES]).features(run.spaces[0])
+    with pytest.raises(saeviz.ConfigError, match=r"--secret AWS_"):
+        saeviz.open_run(run.dir, plugins=[FAKES], online=True).features(run.spaces[0])
+    granted = [name for name in os.environ if name.startswith("AWS_")]
+    read = saeviz.open_run(run.dir, plugins=[FAKES], online=True, secrets=granted)
+    for space in expected.spaces:
+        assert_same(read.features(space), expected.features(space))
