@@ -17,6 +17,7 @@ from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, names_nu
 from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreResult, Selected
+from saeviz.values.shards import Shard, Step
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array
@@ -95,6 +96,14 @@ def extracted(
                 )
         waiting[batch.space].difference_update(batch.item_ids)
         yield batch
+
+
+def steps(who: str, found: Iterable[object]) -> Iterator[Step]:
+    """The progress of an executor, checked."""
+    for step in found:
+        if not isinstance(step, Step) or not isinstance(step.shard, Shard) or not isinstance(step.n_items, int):
+            raise PluginError(f"{who} gave {_kind(step)} instead of a Step of a Shard with a number of images")
+        yield step
 
 
 def refuse_another_batch(who: str, kept: FeatureBatch, read: Sequence[FeatureBatch]) -> None:

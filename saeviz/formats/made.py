@@ -158,4 +158,4 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        raise RunDirError(f"{path} cannot be read ({error}); remove it, and the same command makes it again") from error
+        raise RunDirError(f"{path} cannot be read ({error}); remove it and have it made again") from error

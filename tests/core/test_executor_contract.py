@@ -113,14 +113,23 @@ def saeviz_executors():
 """
 
 
+def test_saying_twice_that_a_shard_is_done_does_no_harm(tmp_path):
+    body = "for step in super().map(work, shards): yield step; yield step"
+    (tmp_path / "faulty.py").write_text(FAULTY.format(body=body))
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(RUN.replace("testing.fakes", 'testing.fakes", "./faulty.py'))
+    assert len(run(run_file, "shared", "executor.use=faulty").failures) == 3
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         ("yield from super().map(work, shards[1:])", "has left 1 shards undone"),
         ("yield from (saeviz.Step(one, 'idle', 0, True) for one in shards)", "is missing or damaged"),
         ("raise KeyError('node 3')", "fails with KeyError: 'node 3'"),
+        ("yield from ('done' for _ in shards)", "gave a str instead of a Step"),
     ],
-    ids=["loses one", "makes nothing", "fails"],
+    ids=["loses one", "makes nothing", "fails", "gives something else"],
 )
 def test_a_run_notices(tmp_path, body, said):
     (tmp_path / "faulty.py").write_text(FAULTY.format(body=body))

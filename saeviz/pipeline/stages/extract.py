@@ -55,7 +55,8 @@ class Extract(SharedStage):
         provenance: dict[str, Any] = {}
         n_done = 0
         for config in session.config.extractors:
-            rest = [item for item in items if item.item_id not in session.left_out()]
+            lost = session.left_out()  # by another extractor
+            rest = [item for item in items if item.item_id not in lost]
             own: dict[FeatureSpace, set[str]] = {space: set() for space in session.dataset.spaces_of(config)}
             extraction = Extraction(session, config, rest, own, lambda _: None)
             for batch in extraction.batches():

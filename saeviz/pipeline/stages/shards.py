@@ -12,6 +12,7 @@ from typing import Any
 
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
+from saeviz.contract import handover
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.made import Made, MadeFiles
@@ -109,12 +110,13 @@ def made_by_workers(session: Session, stage: SharedStage, items: Sequence[ImageI
         wanted = [shard for shard in missing if not known.issuperset(shard.item_ids)]
         refuse_missing(session, stage.name, shards, wanted)
         session.rundir.failures.forget(stage.name, known.difference(item.item_id for item in items))
-        shards, missing = [shard for shard in shards if shard not in set(missing)], []
+        left_out = {shard.number for shard in missing}
+        shards, missing = [shard for shard in shards if shard.number not in left_out], []
     waiting = {shard.number for shard in missing}
     with closing(worked(session, stage, missing)) as finished:
         for shard in shards:
             while shard.number in waiting:
-                waiting.remove(next(finished).number)
+                waiting.discard(next(finished).number)
             path = files.find(shard)
             if path is None:
                 raise RunDirError(f"{files.path(shard)} is missing or damaged; the same command makes it again")
@@ -127,12 +129,14 @@ def made_by_workers(session: Session, stage: SharedStage, items: Sequence[ImageI
 
 def worked(session: Session, stage: SharedStage, shards: Sequence[Shard]) -> Generator[Shard, None, None]:
     """Have the executor make shards, and show how far it is; yields those that are finished, in any order."""
+    if not shards:
+        return
     config, work, left = session.config.executor, ShardWork.of(session, stage), {shard.number for shard in shards}
     with session.components.blaming(config):
         given = session.components.executor.map(work, shards)
     steps = session.components.guarded(config, given)
     with closing(work), closing(given), closing(session.tally(sum(map(len, shards)), stage.name)) as tally:
-        for step in steps:
+        for step in handover.steps(session.components.who(config), steps):
             tally.add(step.worker, step.n_items)
             if step.finished:
                 left.discard(step.shard.number)
