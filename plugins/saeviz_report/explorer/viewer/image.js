@@ -4,6 +4,7 @@
 {
   const { el, said, number, signed, state, need } = saeviz;
   const MOST = 200; // features listed
+  const FIRST = 24; // of these, the others are folded away
   const ADDED = 12; // features whose part in a prediction is shown, each way
 
   const weightsOf = (features, rating) => `${features.run.weights ?? "ridge_weight"}[${rating}]`; // earlier data have no name
@@ -51,7 +52,7 @@
     return [el("h3", {}, "Ratings"), saeviz.wide("Ratings", el("table", { class: "plain" }, el("thead", {}, el("tr", {}, heads.filter(Boolean).map((word) => el("th", { scope: "col", class: /Value|SD|Pred|Surp/.test(word) ? "number" : "" }, word)))),
       el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, said(row.name, 60)), el("td", { class: "number" }, number(row.value, 2)),
         spreads ? el("td", { class: "number" }, Number.isFinite(row.spread[0]) ? `${number(row.spread[0], 2)} (${number(row.spread[1])})` : "–") : null,
-        el("td", {}, place(row)), predictions ? el("td", { class: "number" }, number(row.predicted, 2)) : null, predictions ? el("td", { class: "number" }, signed(row.residual)) : null))))),
+        el("td", {}, place(row)), predictions ? el("td", { class: "number" }, saeviz.fixed(row.predicted)) : null, predictions ? el("td", { class: "number" }, signed(row.residual)) : null))))),
       el("p", { class: "note" }, spreads ? "In brackets: raters. " : "", predictions ? "Predicted: by the features of all spaces, with a model fitted to other images. Surprise: the rating minus the prediction." : "")];
   }
 
@@ -107,13 +108,13 @@
     const shown = [...most, ...least];
     const rest = sum(parts) - sum(shown);
     const largest = Math.max(...shown.map(([, part]) => Math.abs(part)), Math.abs(rest), 1e-12);
-    const line = (what, part) => el("li", {}, what, bar(part / largest, true), el("span", { class: "number" }, signed(part, 3)));
+    const line = (thumbs, what, part) => el("li", {}, thumbs, what, bar(part / largest, true), el("span", { class: "number" }, signed(part, 3)));
     const choose = el("select", { "aria-label": "Rating", "data-key": "against", onchange: () => state.set({ against: choose.value }, { replace: true }) }, names.map((one) => el("option", { value: one, selected: one === name }, saeviz.plainly(one, 60))));
     const fit = fitted(items, name);
     const is_binary = fit.values.length > 0 && fit.values.every((value) => value === 0 || value === 1);
     return el("section", {}, el("h3", {}, "What features add to the predicted rating"), el("div", { class: "bar" }, choose),
       el("p", { class: "note" }, `A ridge model of all features, fitted to ${number(fit.values.length)} images, ${fit.has(item) ? "including this one" : "but not to this one"}${is_binary ? "; in log odds" : ""}: ${number(intercepts.get(name), 2)} without any feature, ${signed(sum(parts))} from the ${number(parts.length)} features that fire here, ${number(intercepts.get(name) + sum(parts), 2)} in total. Each feature adds its activation times its weight.`),
-      el("ol", { class: "fired added" }, shown.map(([row, part]) => line(link(features, columns, row), part)), parts.length > shown.length ? line(`${number(parts.length - shown.length)} others together`, rest) : null));
+      el("ol", { class: "fired pictured added" }, shown.map(([row, part]) => line(saeviz.thumbs(features, row), link(features, columns, row), part)), parts.length > shown.length ? line(el("span"), `${number(parts.length - shown.length)} others together`, rest) : null));
   }
 
   async function fired(features, items, item, columns, { items: rows, values }) {
@@ -121,10 +122,12 @@
     const tier = columns.get("tier")?.values;
     const chosen = [...rows.keys()].filter((i) => !only || (tier && tier[rows[i]] > 0)).slice(0, MOST);
     const largest = values[0] ?? 1;
+    const list = (some) => el("ol", { class: "fired pictured" }, some.map((i) => el("li", {}, saeviz.thumbs(features, rows[i]), link(features, columns, rows[i]), bar(values[i] / largest), el("span", { class: "number" }, saeviz.fixed(values[i])))));
     return el("section", {}, el("h3", {}, `${number(rows.length)} ${rows.length === 1 ? "feature fires" : "features fire"} on it`, tier ? `, ${number([...rows].filter((row) => tier[row] > 0).length)} of them selected` : ""),
       el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": "all", checked: !only, onchange: (event) => state.set({ all: event.target.checked ? "1" : "" }) }), el("span", {}, "also show features that were not selected")),
       await where(features, items, item, chosen.map((i) => rows[i]), columns),
-      chosen.length ? el("ol", { class: "fired" }, chosen.map((i) => el("li", {}, link(features, columns, rows[i]), bar(values[i] / largest), el("span", { class: "number" }, saeviz.fixed(values[i]))))) : el("p", { class: "note" }, "None of these features was selected."));
+      chosen.length ? list(chosen.slice(0, FIRST)) : el("p", { class: "note" }, "None of these features was selected."),
+      chosen.length > FIRST ? el("details", {}, el("summary", {}, `${number(chosen.length - FIRST)} weaker ones`), list(chosen.slice(FIRST))) : null);
   }
 
   /** The picture once for each of the features of which a map of it is stored. */
