@@ -28,8 +28,8 @@ FEWEST_ROWS = 1000
 """Rows of a part: as many row groups as it takes to have these."""
 PICTURES_TOGETHER = 16
 """Pictures that are read at once."""
-FEWEST_RECENT, KEPT = 4, 32 << 20
-"""Of those, how many times as many are kept for others who ask a little later, and how many bytes of them."""
+FEWEST_RECENT, MOST_RECENT, KEPT = 4, 64, 32 << 20
+"""How many times as many are kept for others who ask a little later: as many as take this many bytes, within limits."""
 READERS, OPEN_FILES = 2, 2
 NEAR = 1000
 """Rows of the next row group that are passed over rather than beginning there."""
@@ -200,6 +200,7 @@ class _Reader:
         groups = list(range(group, len(sizes)))
         self._batches = file.iter_batches(PICTURES_TOGETHER, groups, names, use_threads=False)
         self._recent: deque[tuple[int, Any]] = deque()
+        self._n_bytes = 0
 
     def has(self, row: int) -> bool:
         """Whether a row is among the last ones that were read."""
@@ -219,8 +220,9 @@ class _Reader:
             batch = found.column(0)
             self._recent.append((self.next_row, batch))
             self.next_row += len(batch)
-            while len(self._recent) > FEWEST_RECENT and sum(kept.nbytes for _, kept in self._recent) > KEPT:
-                self._recent.popleft()
+            self._n_bytes += batch.nbytes
+            while len(self._recent) > FEWEST_RECENT and (len(self._recent) > MOST_RECENT or self._n_bytes > KEPT):
+                self._n_bytes -= self._recent.popleft()[1].nbytes
         return next(batch[row - first].as_py() for first, batch in self._recent if row - first < len(batch))
 
     def close(self) -> None:
