@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from saeviz.formats.files import append_line, read_lines
+from saeviz.formats.files import append_line, explain_disk_errors, read_lines
 
 WRITER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 """The name of a writer; the one without a name is `""`."""
@@ -51,6 +51,11 @@ class ShardFiles:
         found = {writer: (path, read_lines(path)) for writer, path in self.indexes(folder).items()}
         return {writer: (path, lines) for writer, (path, lines) in found.items() if lines}
 
+    def size(self, folder: Path, writer: str) -> int:
+        """That of the index of a writer, 0 without one: it changes if another store of this process writes to it."""
+        path = self.index_of(folder, writer)
+        return path.stat().st_size if path.exists() else 0
+
     def create(self, folder: Path, writer: str, header: str) -> None:
         """Begin the index of a writer."""
         append_line(self.index_of(folder, writer), header)
@@ -67,6 +72,20 @@ class ShardFiles:
 def has_name(writer: str) -> bool:
     """Whether a writer has a name; what stands after a dot tells apart those of one name."""
     return writer.partition(".")[0] != ""
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files. Raises `RunDirError` if the file system refuses."""
+    for path in paths:
+        with explain_disk_errors(path, "removed"):
+            path.unlink(missing_ok=True)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder, unless something is in it."""
+    with explain_disk_errors(folder, "removed"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _stem(writer: str) -> str:

@@ -80,14 +80,17 @@ class ShardIndex:
     _generation: int = 0
     _last_key: int = 0
     _has_file: bool = False
+    _size: int = 0
+    """Of this writer's file, when it was last read or written."""
 
     @classmethod
     def load(cls, folder: Path, files: ShardFiles, writer: str) -> ShardIndex | None:
         """Read the files of all writers, None if there are none. Raises `RunDirError` if one is damaged."""
+        size = files.size(folder, writer)
         found = files.lines(folder)
         if not found:
             return None
-        index = cls(folder, files, writer, _space_of_all(found), _has_file=writer in found)
+        index = cls(folder, files, writer, _space_of_all(found), _has_file=writer in found, _size=size)
         entries = [_entries(one, path, lines) for one, (path, lines) in found.items()]
         for entry in merge(*entries, key=lambda entry: (entry.generation, entry.writer)):
             index._add(entry)
@@ -128,6 +131,12 @@ class ShardIndex:
         if not self._has_file:
             self.files.create(self.folder, self.writer, checked_line(record_of(self.space)))
             self._has_file = True
+            self._size = self.files.size(self.folder, self.writer)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no other store of this process has written under the same name since."""
+        return self._size == self.files.size(self.folder, self.writer)
 
     def next_number(self) -> int:
         """Reserve a number for a shard. It is never reused: a line that failed to be written may still be on disk."""
@@ -143,6 +152,7 @@ class ShardIndex:
         if self._generation:
             line["generation"] = self._generation
         self.files.append(self.folder, self.writer, number, checked_line(line))
+        self._size = self.files.size(self.folder, self.writer)
         self._add(_Entry(self._generation, self.writer, number, items, n_active, stamp))
         return [shard for shard in self._pop_emptied() if shard.writer == self.writer]
 

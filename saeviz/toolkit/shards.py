@@ -20,7 +20,7 @@ counts as lost; content is compared only if size or time differ.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
@@ -39,7 +39,7 @@ from saeviz.formats.files import (
     remove_temporaries,
     sync_folder,
 )
-from saeviz.toolkit.shard_files import WRITER, ShardFiles
+from saeviz.toolkit.shard_files import WRITER, ShardFiles, remove, remove_if_empty
 from saeviz.toolkit.shard_index import Shard, ShardIndex
 from saeviz.toolkit.shard_rows import cut, refuse_ids_that_are_not_text, slices, take
 from saeviz.toolkit.spaces import space_folder, space_folders, space_in_header
@@ -159,8 +159,8 @@ class ShardStore(OneItemStore, ABC):
 
     def close(self) -> None:
         """Merge the small shards that this process has written, and let other processes write."""
-        indexes: Iterable[ShardIndex] = self.__dict__.get("_indexes", {}).values()
-        self._settle(index for index in indexes if index.has_unsettled)
+        indexes: Collection[ShardIndex] = list(self.__dict__.get("_indexes", {}).values())
+        self._settle([self._current(index) for index in indexes if index.has_unsettled])
         if self._lock.is_held and not self._name:
             for name in sorted({name for index in indexes for name in self._unsettled(index)}):
                 self._settle_for(name)
@@ -237,7 +237,8 @@ class ShardStore(OneItemStore, ABC):
 
     def _index_to_write(self, space: FeatureSpace) -> ShardIndex:
         folder = self._folder(space)
-        index = self._indexes.get(folder) or self._load_index(folder)  # another writer may have made it since
+        known = self._indexes.get(folder)
+        index = self._current(known) if known else self._load_index(folder)  # another writer may have made it since
         if index is not None and index.space != space:
             raise DataError(
                 f"{space}: {folder} has {index.space.n_features} features for this layer, not {space.n_features}; "
@@ -254,7 +255,7 @@ class ShardStore(OneItemStore, ABC):
         if not index.is_clean:
             remove_temporaries(index.folder, self._name)
             counted = {index.path(shard) for shard in index.shards.values()}
-            self._remove(path for path in self._files.shards(index.folder, self._name) if path not in counted)
+            remove(path for path in self._files.shards(index.folder, self._name) if path not in counted)
             index.is_clean = True
 
     def _commit(self, index: ShardIndex, batch: FeatureBatch, *, settled: bool) -> None:
@@ -271,7 +272,7 @@ class ShardStore(OneItemStore, ABC):
         return Stamp.of(path)
 
     def _discard(self, index: ShardIndex, emptied: Iterable[Shard]) -> None:
-        self._remove(index.path(shard) for shard in emptied)
+        remove(index.path(shard) for shard in emptied)
 
     def _merge_small(self, index: ShardIndex, *, however_few: bool = False) -> None:
         small = self._small(index, self._name)
@@ -302,10 +303,9 @@ class ShardStore(OneItemStore, ABC):
     def _unsettled(self, index: ShardIndex) -> list[str]:
         """The other writers that have left small shards, or shards that hold nothing."""
         counted = {index.path(shard) for shard in index.shards.values()}
-        names = self._files.writers(index.folder) - {self._name}
         return [
             name
-            for name in names
+            for name in self._files.writers(index.folder) - {self._name}
             if len(self._small(index, name)) > 1 or not counted.issuperset(self._files.shards(index.folder, name))
         ]
 
@@ -328,10 +328,22 @@ class ShardStore(OneItemStore, ABC):
             fresh = self._load_index(index.folder)
             if fresh is None or fresh.space != index.space:
                 raise DataError(f"{index.space}: the store was cleared while it was read") from gone
-            fresh.has_unsettled = index.has_unsettled
-            self._indexes[index.folder] = fresh
+            self._replace(index, fresh)
             fresh.refuse_missing(item_ids)
             return fresh, self._gather(fresh, item_ids)
+
+    def _current(self, index: ShardIndex) -> ShardIndex:
+        """The index; read again if another store of this process, which shares the lock, has added to it."""
+        if index.is_current:
+            return index
+        fresh = self._load_index(index.folder) or ShardIndex(index.folder, self._files, self._name, index.space)
+        self._replace(index, fresh)
+        return fresh
+
+    def _replace(self, index: ShardIndex, fresh: ShardIndex) -> None:
+        fresh.has_unsettled, fresh.is_clean = index.has_unsettled, index.is_clean
+        fresh.last_number = max(index.last_number, fresh.last_number)
+        self._indexes[index.folder] = fresh
 
     def _gather(self, index: ShardIndex, item_ids: Sequence[str]) -> list[CSR]:
         """Matrices whose rows, concatenated, are the items in this order."""
@@ -371,12 +383,11 @@ class ShardStore(OneItemStore, ABC):
                     path.unlink(missing_ok=True)
             sync_folder(folder)
         for name in names:
-            self._remove(self._files.shards(folder, name))
+            remove(self._files.shards(folder, name))
             remove_temporaries(folder, name)
-        _remove_if_empty(folder)
-        _remove_if_empty(folder.parent)
-        if folder.parent.parent != self.folder:
-            _remove_if_empty(folder.parent.parent)
+        for place in (folder, folder.parent, folder.parent.parent):
+            if place != self.folder:
+                remove_if_empty(place)
 
     def _drop(self, index: ShardIndex, lost: Mapping[int, str]) -> None:
         for key, what in lost.items():
@@ -384,17 +395,6 @@ class ShardStore(OneItemStore, ABC):
             items = index.drop(key)
             self.context.logger.warning("%s %s; its %d items will be extracted again", path, what, items)
 
-    def _remove(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            with explain_disk_errors(path, "removed"):
-                path.unlink(missing_ok=True)
-
 
 class _GoneError(DataError):
     """A shard is no longer there."""
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with explain_disk_errors(folder, "removed"):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

@@ -345,6 +345,11 @@ def test_stores_of_one_process_may_share_a_folder(tmp_path):
     one, other = (saeviz.component("store", "npz", path=tmp_path) for _ in range(2))
     one.write(versioned(SPACE, ["a"]))
     other.write(versioned(SPACE, ["b"]))
+    one.write(versioned(SPACE, ["c"]))
+    assert_same(read_all(other, SPACE, ["a", "b"]), versioned(SPACE, ["a", "b"]))
     one.close()
+    other.write(versioned(SPACE, ["d"]))
     other.close()
-    assert saeviz.component("store", "npz", path=tmp_path).item_ids(SPACE) == ["a", "b"]
+    assert_same(
+        read_all(saeviz.component("store", "npz", path=tmp_path), SPACE), versioned(SPACE, ["a", "b", "c", "d"])
+    )
