@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -75,29 +76,29 @@ class Cluster:
         worker.print_to_stdstream = lambda *_args, **_more: None
         own: Mapping[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         try:
+            _knock(self._address)
             self._ray.init(
                 self._address or "local",
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 **({} if self._address else own),
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            place = self._context.option("address")
+        except (OSError, RuntimeError, ValueError) as error:
+            place, why = self._context.option("address"), _first_line(error)
             if self._address is None:
-                raise saeviz.ConfigError(f"{place}: Ray cannot be started on this machine: {error}") from error
+                raise saeviz.ConfigError(f"{place}: Ray cannot be started on this machine: {why}") from error
             raise saeviz.ConfigError(
-                f"{place}: this machine is in no Ray cluster at {self._address!r}: {_first_line(error)}; start one "
-                "with `ray start`, or remove this option"
+                f"{place}: no Ray cluster at {self._address!r} that this machine is a part of: {why}; start one with "
+                "`ray start`, look at RAY_AUTH_MODE if there is one, or remove this option"
             ) from error
 
     def _tell_that_none_fits(self, resources: Resources) -> None:
+        place = self._context.place or "executor"
         what = f"{resources.cpus:g} processors and {resources.gpus:g} GPUs"
         if self._address is None:
-            raise saeviz.ConfigError(f"{self._context.option('cpus')}: this machine does not have {what} for a worker")
+            raise saeviz.ConfigError(f"{place}: this machine does not have {what} for a worker; ask for fewer")
         self._context.logger.warning(
-            "%s: no machine of the Ray cluster has %s for a worker; waiting for one that has",
-            self._context.place or "executor",
-            what,
+            "%s: no machine of the Ray cluster has %s for a worker; waiting for one that has", place, what
         )
 
 
@@ -109,6 +110,13 @@ def _share(cpus: float, n_workers: int) -> float:
 def _import_path() -> str:
     """The folders from which this process imports, for plugins that are not installed."""
     return os.pathsep.join(place for place in sys.path if place)
+
+
+def _knock(address: str | None) -> None:
+    """Raise `OSError` if nobody listens at an address; Ray would try for a quarter of an hour."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=30).close()
 
 
 def _first_line(error: Exception) -> str:
