@@ -19,7 +19,22 @@ from tests.sharded import RUN, alone, assert_same, run
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
-SLOWLY = RUN.replace('use = "fake-extractor"', 'use = "fake-extractor"\nseconds_per_item = 0.1')
+SLOWLY = RUN.replace('use = "fake-extractor"', 'use = "mine"\nseconds_per_item = 0.1').replace(
+    '"module:saeviz.testing.fakes"', '"module:saeviz.testing.fakes", "mine.py"'
+)
+PLUGIN = """
+import saeviz
+from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
+
+
+class Mine(FakeExtractor):
+    pass
+
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(name="mine", summary="of a file", options=FakeExtractorOptions, factory=Mine)
+"""
 NODE = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
@@ -39,35 +54,47 @@ def cluster():
 
 
 @pytest.fixture
-def executor(cluster, tmp_path):
-    context = saeviz.Context(device="cpu", workdir=tmp_path / "run" / "executor")
-    executor = RayExecutor(RayOptions(address=cluster.address), context)
-    yield executor
-    executor.close()
+def make_executor(cluster, tmp_path):
+    made = []
+
+    def make(**options) -> RayExecutor:
+        context = saeviz.Context(device="cpu", workdir=tmp_path / "run" / "executor")
+        made.append(RayExecutor(RayOptions(address=cluster.address, **options), context))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.close()
 
 
-def test_one_worker_on_each_node(executor, tmp_path):
+def test_one_worker_on_each_node(make_executor, tmp_path):
+    executor = make_executor()
     assert len(list(executor.map(FakeWork(tmp_path, seconds=0.5), fake_shards(6)))) == 18
     assert executor._cluster.share(executor.options)[0] == 2
     assert len(FakeWork(tmp_path).workers()) == 2
 
 
-def test_a_node_is_lost_in_the_middle(cluster, executor, tmp_path, caplog):
-    """Its worker does not come back until there is another node, and nobody waits for that."""
-    lost = cluster.add_node(num_cpus=1, **NODE)
-    work = FakeWork(tmp_path, seconds=1)
-    steps = executor.map(work, fake_shards(12))
+def test_a_node_joins_and_is_lost_in_the_middle(cluster, make_executor, tmp_path):
+    """Nobody waits for a worker that has no place."""
+    n_shards, work = 40, FakeWork(tmp_path, seconds=1)
+    steps = make_executor(workers=3, cpus=1).map(work, fake_shards(n_shards))
     next(steps)
-    wait_until(lambda: len(work.workers()) == 3)
-    cluster.remove_node(lost, allow_graceful=False)
-    assert sorted(step.shard.number for step in steps if step.finished) == list(range(12))
-    begun = work.begun()
-    assert len(begun) <= 13, "only the shard in progress was begun again"
+    finished: list[int] = []
+    joined = cluster.add_node(num_cpus=1, **NODE)
+    for step in steps:
+        finished += [step.shard.number] * step.finished
+        if len(work.workers()) == 3 and joined is not None:
+            cluster.remove_node(joined, allow_graceful=False)
+            joined = None
+    assert joined is None, "it has not worked"
+    assert sorted(finished) == list(range(n_shards))
+    assert len(work.begun()) <= n_shards + 1, "only the shard in progress was begun again"
 
 
 def test_the_same_run_with_a_worker_and_a_node_lost(cluster, tmp_path, caplog):
     run_file = tmp_path / "run.toml"
     run_file.write_text(SLOWLY)
+    (tmp_path / "mine.py").write_text(PLUGIN)
     expected = alone(run_file)
     lost = cluster.add_node(num_cpus=1, **NODE)
     made: list[saeviz.Run] = []
