@@ -147,7 +147,10 @@ def _decoded(file: BinaryIO) -> Image:
         image.load()
         return upright(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_reason(error)) from error
+        limit = (Image.MAX_IMAGE_PIXELS or 0) * (2 if isinstance(error, Image.DecompressionBombError) else 1)
+        raise ImageError(
+            f"it has more than {limit:,} pixels, as a decompression bomb has, and is not decoded; make it smaller"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -95,6 +95,14 @@ def test_the_pixels_of_an_upload_are_bounded_before_it_is_decoded(client, monkey
     assert "100 x 11 pixels" in answer.json()["error"]
 
 
+def test_a_picture_beyond_the_limit_of_pillow_is_refused_with_what_to_do(client, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    answer = client.post("/api/look", content=picture_of("red", (100, 11)))
+    assert answer.status_code == 422
+    assert "it has more than 1,000 pixels" in answer.json()["error"]
+    assert "make it smaller" in answer.json()["error"]
+
+
 def test_a_picture_much_larger_than_a_model_sees_is_reduced_before_it_is_looked_at(client, run, monkeypatch):
     """Each look at it, for features and for maps, would take longer than the model."""
     monkeypatch.setattr(look, "SHORTER_SIDE", 20)
