@@ -16,8 +16,8 @@ class LocalOptions(saeviz.Options):
         1,
         ge=1,
         le=1024,
-        description="processes that extract and embed, each with a model of its own and, where there are GPUs, with "
-        "one of them; 1 for the run's own process",
+        description="processes that extract, embed and score, each with a model of its own and, where there are GPUs, "
+        "with one of them; 1 for the run's own process",
     )
     shard_items: int = Field(
         1024, ge=1, le=1_000_000, description="images that a worker handles together; best a multiple of batch_size"

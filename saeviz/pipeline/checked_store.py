@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.contract import handover
-from saeviz.contract.stores import FeatureStore, ManyWriters
+from saeviz.contract.stores import FeatureStore, ManyWriters, SaysDurability
 from saeviz.pipeline.blame import blaming, guarded
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -22,6 +22,11 @@ class CheckedStore:
         self._store = store
         self._log = log
         self._proven: set[FeatureSpace] = set()
+
+    @property
+    def durable(self) -> bool:
+        """Whether features outlive the process, so that others can read them."""
+        return not isinstance(self._store, SaysDurability) or self._store.durable
 
     def writer(self, name: str) -> CheckedStore:
         """The same store for one of several writers, as `ManyWriters` has it.

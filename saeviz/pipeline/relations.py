@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.roles import FamilyScorer
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from saeviz.typing import IntArray
 
 
-def run_scorer(scorer: Any, inputs: Sequence[ScoreInput]) -> Iterator[ScoreResult]:
-    """Everything that a scorer gives: for each space, then of all together."""
+def run_scorer(
+    scorer: Any, inputs: Sequence[ScoreInput], score: Callable[[ScoreInput], Iterable[ScoreResult]] | None = None
+) -> Iterator[ScoreResult]:
+    """Everything that a scorer gives: for each space, by `score` or else its own, then of all together."""
     given: list[ScoreColumn] = []
     for data in inputs:
-        for result in scorer.score(data):
+        for result in (score or scorer.score)(data):
             if isinstance(result, ScoreColumn):
                 given.append(result)
             yield result

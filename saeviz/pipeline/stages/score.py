@@ -19,6 +19,7 @@ from saeviz.formats.plain import plain
 from saeviz.pipeline.inputs import names_in, score_inputs
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
+from saeviz.pipeline.stages.scoring import Scoring, scoring_of
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
@@ -30,7 +31,7 @@ from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact,
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saeviz.typing import FloatArray, IntArray
+    from saeviz.typing import FloatArray
 
 
 NAMED = 5
@@ -84,12 +85,14 @@ class Score(Stage):
         items = session.dataset.extracted
         inputs = list(score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
-        of_images: dict[str, Any] = {f"l0.{data.space}": _n_active(data) for data in inputs}
+        scoring = scoring_of(session, inputs)
+        inputs, n_active = scoring.summarized(inputs)
+        of_images: dict[str, Any] = {f"l0.{space}": counts for space, counts in n_active.items()}
         of_images |= _given_by_extractors(session, items)
         ratings, rundir = session.dataset.ratings, session.rundir
         with atomic_folder(rundir.pairs) as folder:
             pairs = PairFiles(folder, session.dataset.spaces)
-            columns, facts = self._results(session, inputs, of_images, pairs)
+            columns, facts = self._results(scoring, inputs, of_images, pairs)
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
@@ -97,6 +100,7 @@ class Score(Stage):
             rundir.correlations, correlations_table(session.dataset.spaces, columns, [*ratings, *further])
         )
         rundir.write_table(rundir.images, _images_table(items, of_images))
+        scoring.clear()
         counts = {
             "images": len(items),
             "rated": {
@@ -109,10 +113,10 @@ class Score(Stage):
         return {"counts": counts, "facts": facts, "outputs": [*outputs, *files_of_pairs(rundir.pairs)]}
 
     def _results(
-        self, session: Session, inputs: list[ScoreInput], of_images: dict[str, Any], pairs: PairFiles
+        self, scoring: Scoring, inputs: list[ScoreInput], of_images: dict[str, Any], pairs: PairFiles
     ) -> tuple[list[ScoreColumn], dict[str, Any]]:
         """The columns and facts of all scorers. Their columns of images and their pairs are added to the others'."""
-        columns: list[ScoreColumn] = []
+        session, columns = scoring.session, list[ScoreColumn]()
         facts: dict[str, Any] = {}
         targets = {None, *session.dataset.ratings, *of_images}
         given = GivenColumns()
@@ -120,7 +124,8 @@ class Score(Stage):
             who = session.components.who(config)
             so_far = {name: values.astype(float) for name, values in of_images.items()}
             seen = [replace(data, of_images=so_far).locked() for data in inputs]
-            for result in session.components.guarded(config, run_scorer(session.components.build(config), seen)):
+            scorer, score = scoring.ready(config, seen)
+            for result in session.components.guarded(config, run_scorer(scorer, seen, score)):
                 if not isinstance(result, ScoreResult):
                     raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
                 handover.result(who, result, inputs[0].n_items)
@@ -246,14 +251,6 @@ def _refuse_foreign(
 def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who: str) -> None:
     if column.name == "item_id" or column.name in known:
         raise PluginError(f"{who} gave the column {column.name!r} of images, but there is one of this name already")
-
-
-def _n_active(data: ScoreInput) -> IntArray:
-    """How many features are active on each image: L0."""
-    import numpy as np
-
-    parts = [matrix.sign().maximum(0).sum(axis=1) for _, matrix in data.chunks()]
-    return np.concatenate([np.asarray(part).ravel() for part in parts] or [np.zeros(0)]).astype(np.int64)
 
 
 def _given_by_extractors(session: Session, items: list[ImageItem]) -> dict[str, FloatArray]:

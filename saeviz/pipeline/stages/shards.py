@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
@@ -41,6 +41,18 @@ class SharedStage(Stage):
         """A run that gathers tries nothing again, so what it left out before stays left out."""
         if not session.gathers:
             super().forget_failures(session)
+
+
+class ClosableWork(Protocol):
+    """Work for an executor, whose components are closed when it is done."""
+
+    def __call__(self, shard: Shard) -> Iterator[int]:
+        """Do a shard; yields how many more images are done."""
+        ...
+
+    def close(self) -> None:
+        """Close the components."""
+        ...
 
 
 @dataclass
@@ -128,14 +140,21 @@ def made_by_workers(session: Session, stage: SharedStage, items: Sequence[ImageI
 
 
 def worked(session: Session, stage: SharedStage, shards: Sequence[Shard]) -> Generator[Shard, None, None]:
-    """Have the executor make shards, and show how far it is; yields those that are finished, in any order."""
+    """Have the executor make shards of a stage; yields those that are finished, in any order."""
+    return done_by_workers(session, ShardWork.of(session, stage), shards, stage.name)
+
+
+def done_by_workers(
+    session: Session, work: ClosableWork, shards: Sequence[Shard], label: str
+) -> Generator[Shard, None, None]:
+    """Have the executor do some work, and show how far it is; yields the shards that are finished, in any order."""
     if not shards:
         return
-    config, work, left = session.config.executor, ShardWork.of(session, stage), {shard.number for shard in shards}
+    config, left = session.config.executor, {shard.number for shard in shards}
     with session.components.blaming(config):
         given = session.components.executor.map(work, shards)
     steps = session.components.guarded(config, given)
-    with closing(work), closing(given), closing(session.tally(sum(map(len, shards)), stage.name)) as tally:
+    with closing(work), closing(given), closing(session.tally(sum(map(len, shards)), label)) as tally:
         for step in handover.steps(session.components.who(config), steps):
             tally.add(step.worker, step.n_items)
             if step.finished:

@@ -1,0 +1,278 @@
+"""What a worker does for the stage `score`: the states of scores of some images of a space."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from saeviz.config.layers import Layer
+from saeviz.config.resolve import resolve
+from saeviz.config.schema import ComponentConfig
+from saeviz.contract.merging import MergingScores
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice
+from saeviz.formats.rundir import RunDir, digest_of
+from saeviz.formats.states import StateFiles
+from saeviz.pipeline.parts import tables_of
+from saeviz.pipeline.session import Session
+from saeviz.pipeline.worker import WorkerSession
+from saeviz.values.errors import PluginError, RunDirError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.merging import PART_SIZE, MergeTree
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.shards import Shard
+from saeviz.values.streams import FeatureStream
+from saeviz.values.summary import FeatureSummary, Summarizing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeviz.pipeline.checked_store import CheckedStore
+
+    State = Mapping[str, NDArray[Any]]
+
+TOGETHER = 8
+"""Parts of a shard, a power of two, so that a shard but for the last is one node of the tree."""
+SUMMARY, N_ACTIVE = "summary", "n_active"
+"""Names of what is computed first: `Summarizing`, and `NumberActive`."""
+
+
+class Merges(Protocol):
+    """What is computed from parts; see `saeviz.MergingScores`."""
+
+    def partial(self, part: ScoreInput) -> State:
+        """The state of a part."""
+        ...
+
+    def merge(self, earlier: State, later: State) -> State:
+        """The state of the images of both."""
+        ...
+
+
+class NumberActive:
+    """How many features are active on each image: L0. The state grows with the images, by one number each."""
+
+    def partial(self, part: ScoreInput) -> State:
+        """Of the images of a part, in order."""
+        import numpy as np
+
+        return {"n": np.asarray(part.matrix().sign().maximum(0).sum(axis=1)).ravel().astype(np.int64)}
+
+    def merge(self, earlier: State, later: State) -> State:
+        """Of the images of both, which are neighbours."""
+        import numpy as np
+
+        return {"n": np.concatenate([earlier["n"], later["n"]])}
+
+
+@dataclass(frozen=True)
+class SharedInput:
+    """The input of scorers without the features, and without embeddings, which no merging scorer needs."""
+
+    item_ids: tuple[str, ...]
+    ratings: Mapping[str, Any]
+    individual: Mapping[str, Any]
+    metadata: Mapping[str, Sequence[str]]
+    groups: tuple[str | None, ...] | None
+    of_images: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, data: ScoreInput) -> SharedInput:
+        """The same for any space."""
+        ratings, individual, metadata = dict(data.ratings), dict(data.individual), dict(data.metadata)
+        return cls(data.item_ids, ratings, individual, metadata, data.groups, dict(data.of_images))
+
+    def of_space(self, space: FeatureSpace, store: CheckedStore) -> ScoreInput:
+        """The input of a space, with the features that are in the store."""
+        return ScoreInput(
+            space,
+            self.item_ids,
+            FeatureStream(space, partial(store.read, space, self.item_ids)),
+            None,
+            self.ratings,
+            self.individual,
+            self.metadata,
+            groups=self.groups,
+            of_images=self.of_images,
+        ).locked()
+
+
+@dataclass(frozen=True)
+class Division:
+    """How images are divided among shards, and under which keys the states are: `names` are those of what is computed.
+
+    `columns` are the columns of images that scorers see, which depend on the scorers that have run.
+    """
+
+    digest: str
+    n_items: int
+    names: Mapping[FeatureSpace, Sequence[str]]
+    columns: Sequence[str]
+
+    def shards(self, space: FeatureSpace, item_ids: Sequence[str]) -> list[Shard]:
+        """The shards of a space; numbers go on from space to space."""
+        number = list(self.names).index(space) * self._n_shards
+        found = []
+        for place in range(self._n_shards):
+            key = digest_of([self.digest, str(space), place, *self.names[space]])
+            found.append(Shard(number + place, key, tuple(item_ids[_rows(place, self.n_items)]), ()))
+        return found
+
+    def place_of(self, shard: Shard) -> tuple[FeatureSpace, slice]:
+        """The space of a shard, and which of the images."""
+        space, place = divmod(shard.number, self._n_shards)
+        return list(self.names)[space], _rows(place, self.n_items)
+
+    def key(self, space: FeatureSpace, name: str, rows: slice | None = None) -> str:
+        """The key of the states of these images; of all, merged, for None."""
+        columns = [] if name in {SUMMARY, N_ACTIVE} else sorted(self.columns)
+        span = [rows.start, rows.stop] if rows else None
+        return digest_of([self.digest, self.n_items, str(space), name, columns, span])
+
+    @property
+    def _n_shards(self) -> int:
+        return -(-self.n_items // (TOGETHER * PART_SIZE))
+
+
+def is_worth_it(n_items: int) -> bool:
+    """Whether there is more than one shard."""
+    return n_items > TOGETHER * PART_SIZE
+
+
+def state_files(rundir: RunDir) -> StateFiles:
+    """Where workers leave states."""
+    return StateFiles(rundir.shards / "score")
+
+
+def summary_of(files: StateFiles, key: str, n_top: int) -> FeatureSummary:
+    """Statistics and top images, which all workers need before they can begin with scores."""
+    return Summarizing(n_top).finish(merged_state(files, key))
+
+
+def merged_state(files: StateFiles, key: str) -> State:
+    """The state of all images."""
+    nodes = files.read(key)
+    if nodes is None:
+        raise RunDirError(f"{files.folder}: a state is missing or damaged; the same command makes it again")
+    return nodes[0, 0]
+
+
+@dataclass
+class ScoreWork:
+    """The work of the stage, for an executor: makes the states of a shard and leaves them in the run directory."""
+
+    tables: Mapping[str, Any]
+    plugins: Sequence[str]
+    run_dir: Path
+    given: SharedInput
+    division: Division
+    _last: tuple[FeatureSpace, Mapping[str, Merges]] | None = None
+
+    @classmethod
+    def of(cls, session: Session, given: SharedInput, division: Division) -> ScoreWork:
+        """The work of a run, without open files or secrets."""
+        tables = {**tables_of(session), "scorers": [config.as_json() for config in session.config.scorers]}
+        return cls(tables, session.manager.choice.words, session.rundir.path.absolute(), given, division)
+
+    def __call__(self, shard: Shard) -> Iterator[int]:
+        """Make the states of a shard; yields how many more images are done."""
+        store = self._session.components.store
+        space, rows = self.division.place_of(shard)
+        keys = {name: self.division.key(space, name, rows) for name in self.division.names[space]}
+        merging = self._merging(space)
+        trees = {name: MergeTree(merging[name].merge) for name, key in keys.items() if not self._files.has(key)}
+        for part in self._parts(store, space, rows):
+            assert part.rows is not None  # noqa: S101 - it is a part
+            for name, tree in trees.items():
+                with self._blaming(name):
+                    state = checked_state(self._who(name), merging[name].partial(part))
+                    tree.add(part.rows.start // PART_SIZE, state)
+            yield part.rows.stop - part.rows.start
+        for name, tree in trees.items():
+            self._files.write(keys[name], tree.nodes)
+
+    def close(self) -> None:
+        """Close the components."""
+        if "_session" in vars(self):
+            self._session.close()
+
+    @cached_property
+    def _session(self) -> WorkerSession:
+        manager = Manager.discover(PluginChoice.parse(self.plugins, Path()))
+        config = resolve([Layer(self.tables, Path(), "the run")], manager)
+        return WorkerSession(config, manager, RunDir(self.run_dir), stage="score")
+
+    @cached_property
+    def _files(self) -> StateFiles:
+        return state_files(RunDir(self.run_dir))
+
+    @cached_property
+    def _scorers(self) -> dict[str, tuple[ComponentConfig, Any]]:
+        """Those that are shared, by place; what they log of their input is logged by the run itself."""
+        names = {name for names in self.division.names.values() for name in names}
+        components, quiet = self._session.components, logging.Logger("saeviz", logging.CRITICAL + 1)
+        found = [config for config in self._session.config.scorers if config.place in names]
+        return {config.place: (config, components.build(config, logger=quiet)) for config in found}
+
+    def _parts(self, store: CheckedStore, space: FeatureSpace, rows: slice) -> Iterator[ScoreInput]:
+        data, ids = self._data(space), self.given.item_ids[rows]
+        stream = FeatureStream(space, partial(store.read, space, ids), ids)
+        for own, matrix in stream.parts():
+            batch = FeatureBatch(space, ids[own], matrix)
+            yield data.part(slice(rows.start + own.start, rows.start + own.stop), partial(iter, (batch,)))
+
+    def _data(self, space: FeatureSpace) -> ScoreInput:
+        return self.given.of_space(space, self._session.components.store)
+
+    def _merging(self, space: FeatureSpace) -> Mapping[str, Merges]:
+        """How each is computed; shards of a space mostly follow one another, and only one space is kept."""
+        if self._last is None or self._last[0] != space:
+            is_first = {SUMMARY, N_ACTIVE}.issuperset(self.division.names[space])
+            self._last = space, self._summaries() if is_first else self._scores(space)
+        return self._last[1]
+
+    def _summaries(self) -> Mapping[str, Merges]:
+        return {SUMMARY: Summarizing(self._session.config.run.top_images), N_ACTIVE: NumberActive()}
+
+    def _scores(self, space: FeatureSpace) -> Mapping[str, Merges]:
+        data = self._data(space)
+        summary = summary_of(self._files, self.division.key(space, SUMMARY), self._session.config.run.top_images)
+        data = replace(data, features=data.features.knowing(summary))
+        found = {}
+        for name in self.division.names[space]:
+            with self._blaming(name):
+                scores: MergingScores | None = self._scorers[name][1].in_parts(data)
+            if scores is None:
+                raise PluginError(f"{self._who(name)}: in_parts gives None for {space} in a worker, not in the run")
+            found[name] = scores
+        return found
+
+    def _who(self, name: str) -> str:
+        return self._session.components.who(self._scorers[name][0]) if name in self._scorers else name
+
+    def _blaming(self, name: str) -> AbstractContextManager[None]:
+        if name not in self._scorers:
+            return nullcontext()
+        return self._session.components.blaming(self._scorers[name][0])
+
+
+def checked_state(who: str, state: State) -> State:
+    """The state that a scorer gave; raises `PluginError` unless it maps names to arrays of numbers."""
+    import numpy as np
+
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise PluginError(f"{who} gave a state that is not a mapping of names to arrays")
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            raise PluginError(f"{who} gave a state whose {name!r} is not an array of numbers")
+    return state
+
+
+def _rows(place: int, n_items: int) -> slice:
+    size = TOGETHER * PART_SIZE
+    return slice(place * size, min((place + 1) * size, n_items))

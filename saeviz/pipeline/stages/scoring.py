@@ -1,0 +1,227 @@
+"""How the scorers of a run are set to work: all by this process, or from states that workers make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from saeviz.config.schema import ComponentConfig
+from saeviz.contract.merging import MergingScorer, MergingScores
+from saeviz.contract.specs import ScorerSpec
+from saeviz.pipeline.session import Session
+from saeviz.pipeline.stages.score_work import (
+    N_ACTIVE,
+    SUMMARY,
+    Division,
+    Merges,
+    NumberActive,
+    ScoreWork,
+    SharedInput,
+    is_worth_it,
+    merged_state,
+    state_files,
+    summary_of,
+)
+from saeviz.pipeline.stages.shards import done_by_workers
+from saeviz.values.errors import RunDirError
+from saeviz.values.features import FeatureSpace
+from saeviz.values.merging import MergeTree
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.scores import ScoreResult
+from saeviz.values.shards import Shard
+from saeviz.values.summary import Summarizing
+
+if TYPE_CHECKING:
+    from saeviz.typing import IntArray
+
+    Score = Callable[[ScoreInput], Iterable[ScoreResult]]
+
+
+class Scoring:
+    """All by this process."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def summarized(self, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[FeatureSpace, IntArray]]:
+        """The inputs, and how many features are active on each image."""
+        return list(inputs), {data.space: _n_active(data) for data in inputs}
+
+    def ready(self, config: ComponentConfig, seen: Sequence[ScoreInput]) -> tuple[Any, Score]:  # noqa: ARG002
+        """A scorer, and what gives its scores of a space, one of those that it has `seen`."""
+        scorer = self.session.components.build(config)
+        return scorer, scorer.score
+
+    def clear(self) -> None:
+        """Remove what workers have left of a run that was interrupted."""
+        state_files(self.session.rundir).clear()
+
+
+def scoring_of(session: Session, inputs: Sequence[ScoreInput]) -> Scoring:
+    """By workers if the executor has any, they can read the store, and there is more than one shard."""
+    can_share = not session.components.executor.in_process and session.components.store.durable
+    return SharedScoring(session) if can_share and is_worth_it(inputs[0].n_items) else Scoring(session)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A scorer, the spaces that it scores from parts, and the columns of images that it has seen."""
+
+    scorer: Any
+    of_space: Mapping[FeatureSpace, MergingScores]
+    columns: tuple[str, ...]
+
+
+class SharedScoring(Scoring):
+    """Workers make the states of all that merges, in one pass over the features of a space; this process the rest.
+
+    States of a shard are files, and those of a space are merged in the order of the tree into one file as soon as all
+    are there. Both are found again by a run that goes on.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._files = state_files(session.rundir)
+        self._ready: dict[str, _Ready] = {}
+        if session.redo:
+            self._files.clear()
+
+    def summarized(self, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[FeatureSpace, IntArray]]:
+        """The inputs with their statistics and top images, and how many features are active on each image."""
+        n_top = self.session.config.run.top_images
+        wanted: dict[FeatureSpace, dict[str, Merges]] = {
+            data.space: {SUMMARY: Summarizing(n_top), N_ACTIVE: NumberActive()} for data in inputs
+        }
+        division = self._made(wanted, inputs)
+        known, counts = [], {}
+        for data in inputs:
+            summary = summary_of(self._files, division.key(data.space, SUMMARY), n_top)
+            known.append(replace(data, features=data.features.knowing(summary)))
+            counts[data.space] = merged_state(self._files, division.key(data.space, N_ACTIVE))["n"]
+        return known, counts
+
+    def ready(self, config: ComponentConfig, seen: Sequence[ScoreInput]) -> tuple[Any, Score]:
+        """A scorer, and what gives its scores of a space; with the first one that merges, the others are prepared."""
+        known = self._ready.get(config.place)
+        if known is None or (known.of_space and known.columns != tuple(seen[0].of_images)):
+            self._prepare(config, seen)
+            known = self._ready[config.place]
+        del self._ready[config.place]
+        division, scorer, of_space = self._division({}, seen), known.scorer, known.of_space
+
+        def score(data: ScoreInput) -> Iterable[ScoreResult]:
+            if data.space not in of_space:
+                given: Iterable[ScoreResult] = scorer.score(data)
+                return given
+            return of_space[data.space].finish(merged_state(self._files, division.key(data.space, config.place)))
+
+        return scorer, score
+
+    def _prepare(self, first: ComponentConfig, seen: Sequence[ScoreInput]) -> None:
+        """Have states made for a scorer and those after it, up to one that gives columns which the next may need."""
+        session = self.session
+        wanted: dict[FeatureSpace, dict[str, Merges]] = {data.space: {} for data in seen}
+        scorers = session.config.scorers
+        for config in scorers[scorers.index(first) :]:
+            scorer = session.components.build(config)
+            of_space = self._in_parts(config, scorer, seen)
+            self._ready[config.place] = _Ready(scorer, of_space, tuple(seen[0].of_images))
+            for space, scores in of_space.items():
+                wanted[space][config.place] = scores
+            if config.options.columns_of_images(session.dataset.ratings):
+                break
+        self._made(wanted, seen)
+
+    def _in_parts(
+        self, config: ComponentConfig, scorer: Any, seen: Sequence[ScoreInput]
+    ) -> dict[FeatureSpace, MergingScores]:
+        """How a scorer scores from parts, for the spaces of which it does; workers have no embeddings."""
+        spec = self.session.manager.offer(config.role, config.use).spec
+        if not isinstance(scorer, MergingScorer) or not isinstance(spec, ScorerSpec):
+            return {}
+        if spec.needs_embeddings or spec.uses_embeddings:
+            return {}
+        with self.session.components.blaming(config):
+            given = ((data.space, scorer.in_parts(data)) for data in seen)
+            return {space: scores for space, scores in given if scores is not None}
+
+    def _made(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
+        """Have workers make what is not there yet, so that there is a file for all images of a space."""
+        division = self._division(wanted, seen)
+        lacking = {
+            space: {name: one for name, one in merging.items() if self._files.read(division.key(space, name)) is None}
+            for space, merging in wanted.items()
+        }
+        self._make({space: merging for space, merging in lacking.items() if merging}, seen)
+        return division
+
+    def _make(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> None:
+        division = self._division(wanted, seen)
+        merged = _Merged(self.session, division, wanted)
+        shards = [shard for space in wanted for shard in division.shards(space, seen[0].item_ids)]
+        missing = [shard for shard in shards if not merged.take(shard)]
+        work = ScoreWork.of(self.session, SharedInput.of(seen[0]), division)
+        with closing(done_by_workers(self.session, work, missing, "score")) as finished:
+            for shard in finished:
+                if not merged.take(shard):
+                    raise RunDirError(f"{self._files.folder}: {shard} is missing; the same command makes it again")
+
+    def _division(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
+        names = {space: tuple(of_space) for space, of_space in wanted.items()}
+        return Division(self.session.digests["score"], seen[0].n_items, names, tuple(seen[0].of_images))
+
+
+class _Merged:
+    """Merges the states of shards, space by space."""
+
+    def __init__(
+        self, session: Session, division: Division, wanted: Mapping[FeatureSpace, Mapping[str, Merges]]
+    ) -> None:
+        self._session = session
+        self._division = division
+        self._files = state_files(session.rundir)
+        self._places = {config.place: config for config in session.config.scorers}
+        self._trees: dict[FeatureSpace, dict[str, MergeTree[Any]]] = {
+            space: {name: MergeTree(one.merge) for name, one in merging.items()} for space, merging in wanted.items()
+        }
+        self._taken: dict[FeatureSpace, list[slice]] = {space: [] for space in wanted}
+
+    def take(self, shard: Shard) -> bool:
+        """Add the states of a shard, if all are there."""
+        space, rows = self._division.place_of(shard)
+        trees = self._trees[space]
+        found = {name: self._files.read(self._division.key(space, name, rows)) for name in trees}
+        if None in found.values():
+            return False
+        for name, nodes in found.items():
+            for (level, number), state in (nodes or {}).items():
+                self._merge(name, trees[name], number, state, level)
+        self._taken[space].append(rows)
+        if sum(part.stop - part.start for part in self._taken[space]) == self._division.n_items:
+            self._finish(space)
+        return True
+
+    def _merge(self, name: str, tree: MergeTree[Any], *node: Any) -> None:
+        if name not in self._places:
+            tree.add(*node)
+            return
+        with self._session.components.blaming(self._places[name]):
+            tree.add(*node)
+
+    def _finish(self, space: FeatureSpace) -> None:
+        """Write the states of all images, and remove those of shards."""
+        trees = self._trees.pop(space)
+        for name, tree in trees.items():
+            self._files.write(self._division.key(space, name), {(0, 0): tree.result()})
+        for name in trees:
+            self._files.remove(self._division.key(space, name, rows) for rows in self._taken[space])
+
+
+def _n_active(data: ScoreInput) -> IntArray:
+    """How many features are active on each image: L0."""
+    import numpy as np
+
+    parts = [matrix.sign().maximum(0).sum(axis=1) for _, matrix in data.chunks()]
+    return np.concatenate([np.asarray(part).ravel() for part in parts] or [np.zeros(0)]).astype(np.int64)

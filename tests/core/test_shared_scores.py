@@ -1,0 +1,142 @@
+"""The stage `score` shared among workers: the files are those of one process, to the last byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import saeviz
+from saeviz.formats.states import StateFiles
+from saeviz.pipeline.run import Plan
+from saeviz.pipeline.stages import score_work
+from saeviz.values import streams
+from tests.sharded import RUN, run
+from tests.small_parts import PLUGIN
+
+TABLES = ("scores.parquet", "correlations.parquet", "top_images.parquet", "images.parquet", "selected.csv")
+SELECTED = Plan(last="select")
+SCORERS = (
+    '{use="coverage"}',
+    '{use="firing"}',
+    '{use="pearson-bh"}',
+    '{use="point-biserial", split=0.5}',
+    '{use="partial", controls=["l0.layer1.cls"]}',
+    '{use="redundancy", min_active=2}',
+    '{use="monosemanticity", draws=0}',
+    '{use="spearman"}',
+)
+
+
+@pytest.fixture
+def run_file(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(streams, "PART_SIZE", 8)
+    monkeypatch.setattr(score_work, "PART_SIZE", 8)
+    monkeypatch.setattr(score_work, "TOGETHER", 2)
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace('use = ["module', f'use = ["{PLUGIN}", "module'))
+    return path
+
+
+def scored(run_file: Path, name: str, *settings: str, scorers: tuple[str, ...] = SCORERS) -> saeviz.Run:
+    return run(run_file, name, f"scorers=[{', '.join(scorers)}]", *settings, plan=SELECTED)
+
+
+def assert_same_scores(made: saeviz.Run, expected: saeviz.Run) -> None:
+    for table in TABLES:
+        assert (made.dir / table).read_bytes() == (expected.dir / table).read_bytes(), table
+    mine, theirs = (one.manifest["stages"]["score"] for one in (made, expected))
+    assert json.dumps(mine["facts"], sort_keys=True) == json.dumps(theirs["facts"], sort_keys=True)
+    assert mine["counts"] == theirs["counts"]
+    assert not (made.dir / "shards").exists()
+
+
+def test_the_same_files(run_file):
+    expected, made = scored(run_file, "alone", "executor.use=local"), scored(run_file, "shared")
+    assert len(made.scores) == 64
+    assert_same_scores(made, expected)
+
+
+@pytest.mark.slow
+def test_two_processes(run_file):
+    expected = scored(run_file, "alone", "executor.use=local")
+    assert_same_scores(scored(run_file, "shared", "executor.use=local", "executor.workers=2"), expected)
+
+
+@pytest.mark.slow
+def test_a_worker_dies(run_file, caplog):
+    deaths = run_file.parent / "deaths"
+    scorers = (*SCORERS[:1], f'{{use="firing", deaths="{deaths}"}}', *SCORERS[2:4])
+    expected = scored(run_file, "alone", "executor.use=local", scorers=scorers)
+    deaths.mkdir()
+    made = scored(run_file, "shared", "executor.use=local", "executor.workers=2", scorers=scorers)
+    assert not deaths.exists()
+    assert "ended with exit code 7 while it worked on shard" in caplog.text
+    assert_same_scores(made, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 6, 15, 20, 45, 54])
+def test_the_run_is_stopped_at_any_state_and_goes_on(run_file, monkeypatch, n):
+    expected = scored(run_file, "alone", "executor.use=local")
+    made, write = [], StateFiles.write
+
+    def stopped(files, key, nodes):
+        if len(made) == n:
+            raise KeyboardInterrupt
+        made.append(key)
+        write(files, key, nodes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFiles, "write", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            scored(run_file, "shared")
+    monkeypatch.setattr(StateFiles, "write", lambda files, key, nodes: made.append(key) or write(files, key, nodes))
+    assert_same_scores(scored(run_file, "shared"), expected)
+    assert len(made) == len(set(made)), "no state was made twice"
+
+
+def interrupt_before_scores(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("saeviz.pipeline.stages.scoring.merged_state", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            scored(run_file, "shared")
+
+
+def test_a_damaged_state_is_made_again(run_file, monkeypatch):
+    expected = scored(run_file, "alone", "executor.use=local")
+    interrupt_before_scores(run_file, monkeypatch)
+    paths = list((run_file.parent / "shared/shards/score").glob("*.npz"))
+    assert len(paths) == 4
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-30])
+    assert_same_scores(scored(run_file, "shared"), expected)
+
+
+def test_columns_that_a_scorer_gives_are_seen_by_the_next(run_file):
+    scorers = ('{use="firing"}', '{use="coverage"}', '{use="pearson-bh", ratings=["warmth", "l0.layer1.cls"]}')
+    strength = ('{use="partial", ratings=["warmth"], controls=["l0.layer2.cls"]}',)
+    expected = scored(run_file, "alone", "executor.use=local", scorers=scorers + strength)
+    made = scored(run_file, "shared", scorers=scorers + strength)
+    assert "strength" in made.images_table
+    assert_same_scores(made, expected)
+
+
+def test_a_store_in_memory_is_read_by_the_run_alone(run_file):
+    expected = scored(run_file, "alone", "executor.use=local")
+    assert_same_scores(scored(run_file, "shared", "store.use=memory"), expected)
+
+
+def test_a_run_by_one_process_removes_what_workers_have_left(run_file, monkeypatch):
+    expected = scored(run_file, "alone", "executor.use=local")
+    interrupt_before_scores(run_file, monkeypatch)
+    assert_same_scores(scored(run_file, "shared", "executor.use=local"), expected)
+
+
+def test_states_are_arrays_of_numbers(run_file):
+    with pytest.raises(saeviz.PluginError, match=r"firing of plugin .* gave a state whose 'n' is not an array"):
+        scored(run_file, "shared", scorers=('{use="firing", unlike=true}',))
