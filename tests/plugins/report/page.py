@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,12 @@ from tests.report_data import Report, unpack
 DASH = "\N{EN DASH}"
 CLS = saeviz.FeatureSpace(8, "cls", 100)
 PATCH = saeviz.FeatureSpace(8, "patch-max", 100)
+
+
+class Noted(dict[saeviz.Feature, saeviz.Note]):
+    """What `run.notes` is to a reporter."""
+
+    earlier: Mapping[saeviz.Feature, saeviz.Note] = MappingProxyType({})
 
 
 @dataclass
@@ -45,7 +52,7 @@ class FakeRun:
     judged_images: pd.DataFrame = field(default_factory=lambda: judged_table([]))
     label_ratings: pd.DataFrame = field(default_factory=lambda: ratings_table([]))
     of_images: dict[str, Any] = field(default_factory=dict)
-    notes: dict[saeviz.Feature, saeviz.Note] = field(default_factory=dict)
+    notes: Noted = field(default_factory=Noted)
     tier_cutoffs: list[saeviz.TierCutoff] = field(default_factory=list)
 
     @property
