@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 import platform
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import saeviz
 from saeviz.toolkit.workers import Answer, answers_of
+
+SECONDS_BETWEEN_STEPS = 0.5
 
 
 class ShardActor:
@@ -37,11 +41,17 @@ class ShardActor:
         return host, ""
 
     def do(self, shard: saeviz.Shard) -> Iterator[Answer]:
-        """Do the work of a shard."""
+        """Do the work of a shard. Steps are summed up, because each answer becomes an object of Ray."""
         assert self._work is not None  # noqa: S101
-        for answer in answers_of(self._work, shard):
+        n_items, said = 0, -math.inf
+        for kind, *told in answers_of(self._work, shard):
             yield from self._said.taken()
-            yield answer
+            n_items += told[0] if kind == "step" else 0
+            if n_items and (kind != "step" or time.monotonic() - said > SECONDS_BETWEEN_STEPS):
+                yield "step", n_items
+                n_items, said = 0, time.monotonic()
+            if kind != "step":
+                yield kind, *told
 
 
 class _Said(logging.Handler):

@@ -62,5 +62,6 @@ def _sign_in(folder: Path) -> Iterator[Path]:
         yield sign
     finally:
         with suppress(OSError):
-            sign.unlink()
+            for one in folder.glob("*.sign"):  # also those of runs that were killed
+                one.unlink()
             folder.rmdir()

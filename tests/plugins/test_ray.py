@@ -46,6 +46,8 @@ class TestThisMachine(ExecutorContract):
         return started
 
     def test_two_actors_work_and_leave_nothing_in_the_run_directory(self, executor, tmp_path):
+        executor.context.workdir.mkdir(parents=True, exist_ok=True)
+        (executor.context.workdir / "0.sign").touch()  # of a run that was killed
         work = FakeWork(tmp_path, seconds=0.2)
         steps = list(executor.map(work, fake_shards(6)))
         assert len(work.workers() - {os.getpid()}) == 2
