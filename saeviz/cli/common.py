@@ -154,14 +154,14 @@ def tell_problems(manager: Manager) -> None:
         tell(problem)
 
 
-def latest_run(here: Path) -> Path:
+def latest_run(here: Path, *, how: str = "--run DIR") -> Path:
     """The most recently changed run directory: `here` itself or one in `here/runs`.
 
-    Raises `ConfigError` if there is none.
+    Raises `ConfigError` if there is none; `how` is what to write to name one.
     """
     runs = [path.parent for path in (*here.glob("run.json"), *here.glob("runs/*/run.json"))]
     if not runs:
-        raise ConfigError(f"no run found in {here} or {here / 'runs'}; name one with --run DIR")
+        raise ConfigError(f"no run found in {here} or {here / 'runs'}; name one with {how}")
     return max(runs, key=lambda path: (path / "run.json").stat().st_mtime)
 
 

@@ -20,7 +20,7 @@ from saeviz.values.errors import ExitCode
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def notes(directory: Path | None, as_json: bool) -> int:
     """List what people noted about features of RUN (default: the most recent one): labels by hand, marks and notes."""
-    run = open_run(directory or latest_run(Path.cwd()))
+    run = open_run(directory or latest_run(Path.cwd(), how="saeviz notes RUN"))
     found = _collect(run)
     if as_json:
         say_json(found)

@@ -33,7 +33,8 @@ def paper(
             "--force"
         )
     log_to_stderr(quiet=True)
-    found = open_run(run or latest_run(Path.cwd()), plugins=chosen(plugin_words), online=online, secrets=secrets)
+    run = run or latest_run(Path.cwd(), how="saeviz paper RUN")
+    found = open_run(run, plugins=chosen(plugin_words), online=online, secrets=secrets)
     reporter = component("reporter", "paper", plugins=plugin_words, folder=out)
     with blaming("the reporter paper", None):  # what a stranger's run.json says may be anything
         folder = reporter.write(found).parent

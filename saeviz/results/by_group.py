@@ -32,7 +32,7 @@ def by_group(run: Run, feature: Feature | str, rating: str, column: str | None =
     import pandas as pd
 
     if rating not in run.ratings:
-        raise ConfigError(f"{run.dir} has no rating {quoted(rating)}; it has {', '.join(run.ratings)}")
+        raise ConfigError(f"{run.dir} has no rating {quoted(rating)}; it has {', '.join(run.ratings) or 'none'}")
     table = pd.DataFrame({"group": _groups(run, column), "rating": run.ratings_table[rating].to_numpy()})
     table["activation"] = run.activations(feature)
     table = table[table["group"].astype(bool) & np.isfinite(table["rating"])]

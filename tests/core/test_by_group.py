@@ -55,6 +55,9 @@ def test_a_column_may_say_the_groups_and_what_is_missing_is_told():
         saeviz.by_group(run, "layer7.cls/3", "mood", column="sort")
     with pytest.raises(ConfigError, match="no rating 'beauty'; it has mood"):
         saeviz.by_group(run, "layer7.cls/3", "beauty")
+    run.ratings = []
+    with pytest.raises(ConfigError, match="no rating 'mood'; it has none"):
+        saeviz.by_group(run, "layer7.cls/3", "mood")
 
 
 def test_over_all_images_it_is_the_r_of_the_run(finished_copy):
