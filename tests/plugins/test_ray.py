@@ -6,7 +6,6 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -123,16 +122,6 @@ def test_what_workers_log_is_given_to_the_run(actor, tmp_path):
 def test_a_worker_with_another_saeviz_says_so(actor, tmp_path):
     _, problem = actor.prepare("99.0", tmp_path, b"what only that version can read")
     assert problem == f"has saeviz {saeviz.__version__}, the run has 99.0; install the same on every machine"
-
-
-@needs_ray
-def test_nobody_listens_at_the_address(tmp_path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        executor = RayExecutor(RayOptions(address=address), saeviz.Context(workdir=tmp_path, place="executor"))
-        with pytest.raises(saeviz.ConfigError, match=rf"executor.address: no Ray cluster at '{address}' that this"):
-            list(executor.map(FakeWork(tmp_path), fake_shards(1)))
 
 
 def test_ray_client_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_one_worker_on_each_node(make_executor, tmp_path):
     assert len(list(executor.map(FakeWork(tmp_path, seconds=0.5), fake_shards(6)))) == 18
     assert executor._cluster.share(executor.options)[0] == 2
     assert len(FakeWork(tmp_path).workers()) == 2
+
+
+def test_nobody_listens_at_the_address(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        executor = RayExecutor(RayOptions(address=address), saeviz.Context(workdir=tmp_path, place="executor"))
+        with pytest.raises(saeviz.ConfigError, match=rf"executor.address: no Ray cluster at '{address}' that this"):
+            list(executor.map(FakeWork(tmp_path), fake_shards(1)))
 
 
 def test_a_node_joins_and_is_lost_in_the_middle(cluster, make_executor, tmp_path):
