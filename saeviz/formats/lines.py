@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from saeviz.formats.files import append_line, read_lines, whole_lines, write_atomic
+from saeviz.formats.files import append_line, whole_lines, write_atomic
 from saeviz.values.errors import RunDirError, SaevizError
 from saeviz.values.features import Feature
 
@@ -45,15 +45,17 @@ def parse_line(text: str) -> dict[str, Any]:
 
 def reason_of(error: Exception) -> str:
     """What is wrong with a line, of which parsing failed with one of `DAMAGED`."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
     return f"it has no field {error}" if isinstance(error, KeyError) else str(error)
 
 
 def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) -> list[T]:
     """What the lines of a file hold. Raises `RunDirError`, with the next step, where one is damaged."""
-    found, lines = [], read_lines(path)
-    for number, text in enumerate(lines, 1):
+    found = []
+    for number, line in enumerate(whole_lines(path), 1):
         try:
-            found.append(parse(parse_line(text)))
+            found.append(parse(parse_line(line.decode())))
         except DAMAGED as error:
             raise RunDirError(f"{path} is damaged (line {number}: {reason_of(error)}); {next_step}") from error
     return found

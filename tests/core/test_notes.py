@@ -73,6 +73,14 @@ def test_a_changed_line_is_reported_and_not_dropped(notes):
         notes.write(OTHER, {"mark": "done"})
 
 
+def test_a_file_saved_in_another_encoding_is_to_be_repaired_and_not_removed(notes):
+    notes.write(OTHER, {"mark": "done"})
+    notes.write(FEATURE, {"label": "caf\xe9s"})
+    notes.path.write_bytes(notes.path.read_text("utf-8").encode("latin-1"))
+    with pytest.raises(RunDirError, match=r"damaged \(line 2: it is not UTF-8 text\); .* repair the line"):
+        notes.read()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
