@@ -147,12 +147,23 @@ def replicated_columns(
 
 def _negligible(tests: Sequence[Tests], options: CorrelationOptions) -> list[FloatArray]:
     """1 for correlations that are smaller than `negligible_r`, by tests adjusted over the family, else 0."""
-    p = [p_of_equivalence(one.r, one.se, one.df, options.negligible_r) for one in tests]
+    p = [_p_of_equivalence(one, options) for one in tests]
     members = [one.member & np.isfinite(values) for one, values in zip(tests, p, strict=True)]
     together = _concatenate([values[member] for values, member in zip(p, members, strict=True)])
     correction = "bonferroni" if options.correction == "max-t" else options.correction
     q = _dealt_out(adjust(together, correction), members)
     return [np.where(member, values <= options.alpha, np.nan) for values, member in zip(q, members, strict=True)]
+
+
+def _p_of_equivalence(one: Tests, options: CorrelationOptions) -> FloatArray:
+    """Of hc2 the larger of two: where its interval is that of independent images, it is normal and `se` too small."""
+    from scipy.special import ndtri, stdtrit
+
+    p = p_of_equivalence(one.r, one.se, one.df, options.negligible_r)
+    if getattr(options, "errors", None) != "hc2":
+        return p
+    normal = one.se * stdtrit(one.df, 0.975) / ndtri(0.975)
+    return np.maximum(p, p_of_equivalence(one.r, normal, np.full(one.df.shape, np.inf), options.negligible_r))
 
 
 def _smallest_of(tests: Sequence[Tests], permuted: Mapping[Key, Permuted]) -> FloatArray | None:

@@ -135,6 +135,18 @@ def test_features_that_fire_rarely_are_not_found_by_errors_for_unequal_spread():
     assert not columns["significant", "mood"].any()
 
 
+def test_hc2_calls_nothing_negligible_that_is_not_so_for_independent_images():
+    generator = np.random.default_rng(8)
+    features = np.where(generator.random((500, 300)) < 0.02, generator.random((500, 300)) + 0.1, 0)
+    data = make_input(features, {"mood": generator.normal(size=500)})
+    for margin in (0.18, 0.2, 0.22, 0.25):
+        usual, robust = (
+            score(data, errors=errors, negligible_r=margin, min_active=2)[0] for errors in ("independent", "hc2")
+        )
+        assert np.nansum(usual["negligible", "mood"]) > 0
+        assert not ((robust["negligible", "mood"] == 1) & (usual["negligible", "mood"] == 0)).any()
+
+
 def test_every_image_in_a_group_of_its_own_is_hc2():
     features, ratings, _ = grouped_data()
     columns, _ = score(make_input(features, ratings, groups=(None,) * 150), errors="clusters")
