@@ -5,7 +5,7 @@ whole `saeviz run --from score --until score`, with the start of its processes. 
 the medians, and the median of the ratios within a round. Processor time is that of all processes together, which other
 work on the machine disturbs less.
 
-    python benchmarks/shared_scores.py [--images 30000] [--rounds 3] [--workers 2]
+    python benchmarks/shared_scores.py [--images 40000] [--rounds 3] [--workers 2] [--scorers ...]
 """
 
 from __future__ import annotations
@@ -40,16 +40,8 @@ use = "made-up"
 use = "made-up"
 [embeddings]
 use = "none"
-[[scorers]]
-use = "pearson-bh"
-[[scorers]]
-use = "point-biserial"
-[[scorers]]
-use = "partial"
-controls = ["rating 7"]
-[[scorers]]
-use = "redundancy"
 """
+OPTIONS = {"partial": 'controls = ["rating 7"]'}
 
 
 class ImagesOptions(saeviz.Options):
@@ -121,16 +113,17 @@ def measured(folder: Path, *arguments: Any) -> tuple[float, float]:
 def main() -> None:
     """Print seconds of a run, and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=30_000)
+    parser.add_argument("--images", type=int, default=40_000)
     parser.add_argument("--rounds", type=int, default=3, help="how often both are measured")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scorers", nargs="+", default=["pearson-bh", "point-biserial", "partial"])
     given = parser.parse_args()
     found: dict[int, list[tuple[float, float]]] = {1: [], given.workers: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "run.toml").write_text(
-            RUN_FILE.replace('use = "made-up"\n[ex', f'use = "made-up"\nn = {given.images}\n[ex')
-        )
+        scorers = [f'[[scorers]]\nuse = "{use}"\n{OPTIONS.get(use, "")}\n' for use in given.scorers]
+        images = f"[images]\nn = {given.images}"
+        (folder / "run.toml").write_text(RUN_FILE.replace("[images]", images) + "".join(scorers))
         measured(folder, "--until", "embed")
         for _ in range(given.rounds):
             for workers, seconds in found.items():
