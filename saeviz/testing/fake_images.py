@@ -48,8 +48,8 @@ class FakeImages:
     def get_image(self, item_id: str) -> ImageItem | None:
         """The picture with this id, such as `picture/7`; None if there is none."""
         prefix, _, number = item_id.rpartition("/")
-        known = prefix == "picture" and number in map(str, range(self.options.n))
-        return self._item(int(number)) if known else None
+        place = int(number) if prefix == "picture" and number.isascii() and number.isdecimal() else self.options.n
+        return self._item(place) if place < self.options.n and str(place) == number else None
 
     def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
         """The pictures, ordered by number."""

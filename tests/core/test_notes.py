@@ -260,7 +260,8 @@ def test_a_note_is_set_aside_while_the_run_has_another_extractor(saeviz_command,
     assert run.notes.earlier[feature].label == "crimson squares"
     assert run.name(feature) == (run.labels[feature].label if feature in run.labels else "")
     shown = saeviz_command("show", str(feature), "--run", directory).out
-    assert "of an earlier extractor, in which this was another feature: crimson squares; wrong;" in shown
+    told = " ".join(shown.split())  # lines are as wide as the terminal
+    assert "of an earlier extractor, in which this was another feature: crimson squares; wrong;" in told
     assert saeviz_command("notes", directory).out.splitlines()[:2] == [
         f"{feature}  crimson squares  [wrong]",
         "  of an earlier extractor, in which this number was of another feature",

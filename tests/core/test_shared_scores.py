@@ -140,3 +140,13 @@ def test_a_run_by_one_process_removes_what_workers_have_left(run_file, monkeypat
 def test_states_are_arrays_of_numbers(run_file):
     with pytest.raises(saeviz.PluginError, match=r"firing of plugin .* gave a state whose 'n' is not an array"):
         scored(run_file, "shared", scorers=('{use="firing", unlike=true}',))
+
+
+def test_states_of_features_that_are_extracted_anew_are_removed(run_file):
+    made = scored(run_file, "shared")
+    left = made.dir / "shards" / "score" / "left-by-a-killed-run.npz"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    again = run(run_file, "shared", plan=Plan(last="extract", redo=("extract",)))
+    assert again.dir == made.dir
+    assert not left.exists()

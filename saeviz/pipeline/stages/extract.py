@@ -12,6 +12,7 @@ from saeviz.formats.of_images import append_of_images, mend_of_images, read_of_i
 from saeviz.formats.plain import one_line
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.extraction import Extraction, together
+from saeviz.pipeline.stages.score_work import state_files
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
@@ -40,6 +41,7 @@ class Extract(SharedStage):
         if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
         reset_made(session, self)
+        state_files(session.rundir).clear()  # a killed run's, of the features that go
         session.components.store.clear()
         session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)
