@@ -1,0 +1,154 @@
+"""Many texts in one piece of memory, such as the ids of ten million images, and where each of them is."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saeviz.typing import IntArray, Mask
+
+    Bytes = NDArray[np.uint8]
+
+_AT_A_TIME = 4096
+
+
+class Texts(Sequence[str]):
+    """An immutable sequence of texts that takes the bytes of the texts and 8 bytes more for each.
+
+    `data` is uint8, the texts in UTF-8, one after the other; `bounds` is int64 `[n_texts + 1]`: text i is
+    `data[bounds[i]:bounds[i + 1]]`. Both may be mapped from files. A slice shares the memory; its order is that of the
+    texts. Equal to any sequence of the same texts.
+    """
+
+    def __init__(self, data: Bytes, bounds: IntArray) -> None:
+        self.data = data
+        self.bounds = bounds
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Texts:
+        """Texts one by one, which need not be in memory together."""
+        import numpy as np
+
+        if isinstance(texts, cls):
+            return texts
+        data, bounds = bytearray(), array("q", [0])
+        for text in texts:
+            data += text.encode("utf-8", "surrogatepass")
+            bounds.append(len(data))
+        return cls(np.frombuffer(data, np.uint8), np.frombuffer(bounds, np.int64))
+
+    def take(self, places: IntArray | Mask) -> Texts:
+        """The texts at these places, in their order, or those of a mask."""
+        import numpy as np
+
+        where = np.flatnonzero(places) if places.dtype == bool else places
+        starts, lengths = self.bounds[where], self.bounds[where + 1] - self.bounds[where]
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+        return Texts(self.data[np.repeat(starts, lengths) + within], bounds)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Texts: ...
+
+    def __getitem__(self, place: int | slice) -> str | Texts:
+        import numpy as np
+
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step != 1:
+                return self.take(np.arange(start, stop, step))
+            return Texts(self.data, self.bounds[start : max(start, stop) + 1])
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"there is no text {place} among {len(self)}")
+        first = int(place) % len(self)
+        return _text(self.data[self.bounds[first] : self.bounds[first + 1]].tobytes())
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), _AT_A_TIME):
+            bounds = self.bounds[first : first + _AT_A_TIME + 1]
+            piece = self.data[bounds[0] : bounds[-1]].tobytes()
+            own = (bounds - bounds[0]).tolist()
+            yield from (_text(piece[start:stop]) for start, stop in pairwise(own))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str) or not isinstance(other, Sequence):
+            return NotImplemented
+        return self is other or (len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True)))
+
+    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have no hash
+
+    def __repr__(self) -> str:
+        some = ", ".join(map(repr, islice(self, 3)))
+        return f"Texts([{some}{', …' if len(self) > 3 else ''}], {len(self)} in all)"
+
+    def __reduce__(self) -> tuple[type[Texts], tuple[Bytes, IntArray]]:
+        """Pickled are these texts alone, not those around a slice."""
+        bounds = self.bounds
+        return Texts, (self.data[bounds[0] : bounds[-1]], bounds - bounds[0])
+
+
+class Places:
+    """Where texts are. 16 bytes a text are held beside the texts."""
+
+    def __init__(self, texts: Texts) -> None:
+        import numpy as np
+
+        self._texts = texts
+        # Good for this process only: texts hash differently in each.
+        hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
+
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and self.find(text) is not None
+
+    def find(self, text: str) -> int | None:
+        """The first place of a text, None if it is not there."""
+        place = int(self.of([text])[0])
+        return None if place < 0 else place
+
+    def of(self, texts: Iterable[str]) -> IntArray:
+        """The first place of each text, int64 `[n_texts]`; -1 for one that is not there."""
+        import numpy as np
+
+        wanted = list(texts)
+        found = np.full(len(wanted), -1, dtype=np.int64)
+        hashes = np.fromiter(map(hash, wanted), np.int64, len(wanted))
+        firsts = np.searchsorted(self._hashes, hashes, "left").tolist()
+        lasts = np.searchsorted(self._hashes, hashes, "right").tolist()
+        for row, (text, first, last) in enumerate(zip(wanted, firsts, lasts, strict=True)):
+            for place in self._order[first:last].tolist():
+                if self._texts[place] == text:
+                    found[row] = place
+                    break
+        return found
+
+    def first_repeated(self) -> str | None:
+        """A text that is there more than once, the one whose second place comes first; None if there is none."""
+        import numpy as np
+
+        same = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
+        suspects = sorted({place for at in same.tolist() for place in self._order[at : at + 2].tolist()})
+        seen = set[str]()
+        for place in suspects:
+            text: str = self._texts[place]
+            if text in seen:
+                return text
+            seen.add(text)
+        return None
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")

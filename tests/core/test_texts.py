@@ -1,0 +1,73 @@
+"""Many texts in one piece of memory, and where each of them is."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saeviz.values.texts import Places, Texts
+
+TEXTS = st.lists(st.text(max_size=6))
+
+
+@given(TEXTS)
+def test_texts_are_a_sequence_of_the_same_texts(texts: list[str]) -> None:
+    packed = Texts.of(iter(texts))
+    assert list(packed) == texts
+    assert [packed[place] for place in range(-len(texts), len(texts))] == texts * 2
+    assert packed == tuple(texts)
+    assert packed != [*texts, "more"]
+
+
+@given(TEXTS, st.slices(8))
+def test_slices_are_those_of_a_list(texts: list[str], part: slice) -> None:
+    packed = Texts.of(texts)[part]
+    assert list(packed) == texts[part]
+    assert list(packed[1:]) == texts[part][1:]
+    assert list(pickle.loads(pickle.dumps(packed))) == texts[part]
+
+
+def test_more_than_are_decoded_together_come_in_order() -> None:
+    texts = [f"image {n}" for n in range(10_000)]
+    packed = Texts.of(texts)
+    assert list(packed) == texts
+    assert list(packed[5_000:9_500]) == texts[5_000:9_500]
+
+
+@given(TEXTS.flatmap(lambda texts: st.tuples(st.just(texts), st.lists(st.sampled_from(range(len(texts) or 1))))))
+def test_take_gives_any_places_and_those_of_a_mask(drawn: tuple[list[str], list[int]]) -> None:
+    texts, places = drawn
+    if not texts:
+        return
+    packed = Texts.of(texts)
+    assert list(packed.take(np.array(places, np.int64))) == [texts[place] for place in places]
+    mask = np.isin(np.arange(len(texts)), places)
+    assert list(packed.take(mask)) == [text for text, is_taken in zip(texts, mask, strict=True) if is_taken]
+
+
+def test_a_place_that_is_not_there_is_refused() -> None:
+    with pytest.raises(IndexError):
+        Texts.of(["a"])[1]
+
+
+def test_half_a_character_survives() -> None:
+    """File names on Linux need not be text."""
+    assert list(Texts.of(["\udcff.jpg"])) == ["\udcff.jpg"]
+
+
+@given(TEXTS, st.text(max_size=6))
+def test_places_are_the_first_of_each_text(texts: list[str], other: str) -> None:
+    places = Places(Texts.of(texts))
+    assert places.of(texts).tolist() == [texts.index(text) for text in texts]
+    assert (other in places) == (other in texts)
+    assert places.find(other) == (texts.index(other) if other in texts else None)
+
+
+@given(TEXTS)
+def test_what_is_there_more_than_once_is_named(texts: list[str]) -> None:
+    repeated = next((text for place, text in enumerate(texts) if text in texts[:place]), None)
+    assert Places(Texts.of(texts)).first_repeated() == repeated
