@@ -45,6 +45,8 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": n_threads,
             "NUM_STREAMS": n_streams,
+            # Every process would bind its threads to the first cores, so that several took turns on these.
+            "ENABLE_CPU_PINNING": False,
         }
         try:
             with warnings.catch_warnings(), torch.no_grad():
