@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -56,6 +58,16 @@ def test_auto_takes_openvino_on_the_cpu_and_says_so(model, caplog):
     assert runner.engine.startswith("openvino 20")
     assert caplog.messages == [f"extractor.engine: the model runs on {runner.engine}"]
     assert_same(found, run(model, "torch", pixels)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells to which cores a thread is bound")
+def test_no_thread_is_bound_to_a_core(model, monkeypatch):
+    """Otherwise two workers on one machine would take turns on the first core."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    runner, _ = run(model, "auto", pictures(8))
+    assert runner.engine.startswith("openvino")
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {frozenset(os.sched_getaffinity(0))}
 
 
 def test_the_engine_is_not_known_before_the_first_batch(model):
