@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import sha256
 from io import SEEK_SET, RawIOBase
@@ -14,11 +14,10 @@ from saeviz.toolkit.cells import Cell, listed
 from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.names import same_form
 from saeviz.toolkit.parquet_stream import ParquetStream, local_source
-from saeviz.toolkit.ratings import Columns, choose_rating_columns, note_non_numbers
-from saeviz.toolkit.streamed_rows import StreamedRows
+from saeviz.toolkit.ratings import Columns, choose_rating_columns
+from saeviz.toolkit.streamed_rows import StreamedProvider, StreamedRows
 from saeviz.toolkit.table_rows import JoinColumns
-from saeviz.toolkit.table_stream import Source, head, note_unread
-from saeviz.toolkit.tables import Table
+from saeviz.toolkit.table_stream import Source, TableStream
 from saeviz.toolkit.torch import first_line
 from saeviz_huggingface.loading import files_of, is_local, is_saved
 from saeviz_huggingface.provider import HuggingFaceImages, class_name
@@ -37,7 +36,7 @@ def open_images(options: HuggingFaceOptions, context: saeviz.Context) -> Hugging
     return StreamedImages(options, context) if options.stream else HuggingFaceImages(options, context)
 
 
-class StreamedImages:
+class StreamedImages(StreamedProvider):
     """The rows of a data set's Parquet files, in order, read a few at a time: of the hub, by requests for parts.
 
     An item's id is what `item_column` has, otherwise `FILE/ROW`: the file without `.parquet`, and the row in it from 0.
@@ -48,41 +47,15 @@ class StreamedImages:
         self.options = options
         self.context = context
 
-    def get_image(self, item_id: str) -> saeviz.ImageItem | None:
-        """The image with this id, or None."""
-        return self._streamed.get_image(item_id)
-
-    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
-        """All images, not decoded; with `filter_labeled` only those that have a rating."""
-        return self._streamed.iter_images(filter_labeled, limit)
-
-    def shards(self) -> Sequence[str]:
-        """The names of the parts of the files: row groups, several together where they are small."""
-        return self._streamed.shards()
-
-    def iter_shard(self, name: str) -> Iterator[saeviz.ImageItem]:
-        """The images of one part."""
-        return self._streamed.iter_shard(name)
-
-    def notes(self) -> Sequence[str]:
-        """Notes on the columns for the user, by the first rows."""
-        unread = note_unread(self._stream, besides={self._image_column})
-        return [*unread, *self._columns.notes, *note_non_numbers(self._head, self._columns)]
-
-    def close(self) -> None:
-        """Close the files."""
-        if "_stream" in vars(self):
-            self._stream.close()
-
-    @cached_property
-    def _streamed(self) -> StreamedRows:
+    def images_of(self, stream: TableStream) -> StreamedRows:
+        """The images, which are in a column."""
         item = self.options.item_column
-        join = JoinColumns(None, None if item is None else self._head.name_of(item, "item_column"), None)
+        join = JoinColumns(None, None if item is None else self.first_rows.name_of(item, "item_column"), None)
         folder = Path(self.options.path).expanduser() if is_local(self.options.path) else None
-        return StreamedRows(self._stream, join, self._columns, self._image_column, folder=folder)
+        return StreamedRows(stream, join, self._columns, self._image_column, folder=folder)
 
-    @cached_property
-    def _stream(self) -> ParquetStream:
+    def open_stream(self) -> TableStream:
+        """Open the Parquet files of the split."""
         path = self.options.path
         if is_saved(Path(path).expanduser()):
             raise saeviz.DataError(
@@ -98,12 +71,8 @@ class StreamedImages:
         )
 
     @cached_property
-    def _head(self) -> Table:
-        return head(self._stream)
-
-    @cached_property
     def _image_column(self) -> str:
-        unread, named = self._stream.unread, self.options.image_column
+        unread, named = self.stream.unread, self.options.image_column
         found = [name for name, kind in unread.items() if kind == "pictures"]
         if named is None and len(found) == 1:
             return found[0]
@@ -111,15 +80,15 @@ class StreamedImages:
             return named
         problem = "say which one" if named is None else f"{named!r} is not one of them"
         have = f"images are in {', '.join(found)}" if found else "no column has images"
-        columns = listed([*self._stream.columns, *unread])
+        columns = listed([*self.stream.columns, *unread])
         raise saeviz.ConfigError(f"images.image_column: {problem}; {have}, the columns are {columns}")
 
     @cached_property
     def _columns(self) -> Columns:
         options = self.options
-        if not self._head.columns and not any(options.named_columns()):
+        if not self.first_rows.columns and not any(options.named_columns()):
             return Columns({}, [])
-        return choose_rating_columns(self._head, options.rating_columns, {options.item_column}, options)
+        return choose_rating_columns(self.first_rows, options.rating_columns, {options.item_column}, options)
 
 
 def _sources(files: Sequence[str], path: str) -> list[Source]:

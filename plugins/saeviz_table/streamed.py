@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,10 +11,10 @@ from saeviz.toolkit.cells import listed
 from saeviz.toolkit.fetch.fetcher import Fetcher
 from saeviz.toolkit.line_stream import LISTS, RECORDS, LineStream
 from saeviz.toolkit.parquet_stream import ParquetStream, sources_of
-from saeviz.toolkit.ratings import Columns, note_non_numbers
-from saeviz.toolkit.streamed_rows import StreamedRows
+from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.streamed_rows import StreamedProvider, StreamedRows
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
-from saeviz.toolkit.table_stream import TableStream, head, note_unread
+from saeviz.toolkit.table_stream import TableStream
 from saeviz.toolkit.tables import Table
 from saeviz_table.provider import TableImages, UrlImages, refuse_paths
 
@@ -34,7 +34,7 @@ def open_urls(options: UrlOptions, context: saeviz.Context) -> TableImages:
     return StreamedUrls(options, context) if options.stream else UrlImages(options, context)
 
 
-class StreamedImages(TableImages):
+class StreamedImages(StreamedProvider, TableImages):
     """The images that a list, JSON lines or Parquet files name, or that are in these, in the order of the rows.
 
     A picture in a table is read when it is opened. Without a column of ids or of names, an item's id is `FILE/ROW`: the
@@ -47,47 +47,22 @@ class StreamedImages(TableImages):
         if options.path.is_dir():
             self.folder = getattr(options, "folder", None) or options.path
 
-    def get_image(self, item_id: str) -> saeviz.ImageItem | None:
-        """The image with this id, or None."""
-        return self._streamed.get_image(item_id)
-
-    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
-        """All images, neither fetched nor decoded; with `filter_labeled` only those that have a rating."""
-        return self._streamed.iter_images(filter_labeled, limit)
-
-    def shards(self) -> Sequence[str]:
-        """The names of the parts of the table: row groups of its files, or a megabyte of lines."""
-        return self._streamed.shards()
-
-    def iter_shard(self, name: str) -> Iterator[saeviz.ImageItem]:
-        """The images of one part of the table."""
-        return self._streamed.iter_shard(name)
-
-    def notes(self) -> Sequence[str]:
-        """What does not fit, in the first rows, and how many rows name no image."""
-        n, name = self._streamed.n_nameless, self.options.path.name
-        nameless = f"{n} {'row is' if n == 1 else 'rows are'} without an image or an id in {name}"
-        unread = note_unread(self._stream, besides={self._image_column})
-        numbers = note_non_numbers(self._table, self._chosen)
-        return [*unread, *self._chosen.notes, *([nameless] if n else []), *numbers]
-
     def close(self) -> None:
         """Fetch no more, and close the files."""
-        super().close()
-        if "_stream" in vars(self):
-            self._stream.close()
+        StreamedProvider.close(self)
+        TableImages.close(self)
 
-    @cached_property
-    def _streamed(self) -> StreamedRows:
+    def images_of(self, stream: TableStream) -> StreamedRows:
+        """The images, which a column names or has."""
         join = self._columns
         if join.file is not None:
             images = [row.file for row in wide_rows(self._table, join, Columns({}, []))]
             self._check([image for image in images if image])
         named = None if join.file is None else self._item
-        return StreamedRows(self._stream, join, self._chosen, self._image_column, named=named, folder=self.folder)
+        return StreamedRows(stream, join, self._chosen, self._image_column, named=named, folder=self.folder)
 
-    @cached_property
-    def _stream(self) -> TableStream:
+    def open_stream(self) -> TableStream:
+        """Open the table, by its ending."""
         path, lists = self.options.path, self.options.multi_labels
         if path.is_file() and path.suffix.lower() in LISTS | RECORDS:
             return LineStream(path, "images.path", lists)
@@ -98,14 +73,13 @@ class StreamedImages(TableImages):
             )
         return ParquetStream(sources_of(path, "images.path"), path, "images.path", lists)
 
-    @cached_property
+    @property
     def _table(self) -> Table:
-        """The first rows, by which the columns are chosen."""
-        return head(self._stream)
+        return self.first_rows
 
     @cached_property
     def _image_column(self) -> str:
-        named, unread = self.options.image_column, self._stream.unread
+        named, unread = self.options.image_column, self.stream.unread
         if named is not None:
             return named if unread.get(named) in PICTURES else self._table.name_of(named, "image_column")
         with_pictures = [name for name, kind in unread.items() if kind == "pictures" or self._is_picture(name)]
@@ -116,13 +90,13 @@ class StreamedImages(TableImages):
         return with_pictures[0] if with_pictures else super()._image_column
 
     def _is_picture(self, name: str) -> bool:
-        return self._stream.unread[name] == "bytes" and name.lower() in self.image_columns
+        return self.stream.unread[name] == "bytes" and name.lower() in self.image_columns
 
     @cached_property
     def _columns(self) -> JoinColumns:
         item = self.options.item_column
         return JoinColumns(
-            None if self._image_column in self._stream.unread else self._image_column,
+            None if self._image_column in self.stream.unread else self._image_column,
             None if item is None else self._table.name_of(item, "item_column"),
             None,
         )

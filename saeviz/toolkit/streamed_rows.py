@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
@@ -11,11 +12,11 @@ from saeviz.toolkit.fetch.urls import is_url, name_of
 from saeviz.toolkit.files import read_regular, reason_of
 from saeviz.toolkit.id_places import Ids
 from saeviz.toolkit.names import existing
-from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.ratings import Columns, note_non_numbers
 from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.table import Table
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
-from saeviz.toolkit.table_stream import Part, TableStream
+from saeviz.toolkit.table_stream import Part, TableStream, head, note_unread
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.images import ImageItem
 
@@ -81,6 +82,14 @@ class StreamedRows:
     def n_nameless(self) -> int:
         """How many rows name no image, of those read so far."""
         return sum(self._nameless.values())
+
+    def notes(self, first: Table) -> list[str]:
+        """What does not fit in the `first` rows, and how many rows name no image."""
+        n, name = self.n_nameless, self._stream.path.name
+        nameless = f"{n} {'row is' if n == 1 else 'rows are'} without an image or an id in {name}"
+        unread = note_unread(self._stream, besides={self._column})
+        numbers = note_non_numbers(first, self._columns)
+        return [*unread, *self._columns.notes, *([nameless] if n else []), *numbers]
 
     def close(self) -> None:
         """Close the files."""
@@ -149,3 +158,54 @@ class StreamedRows:
             for table in self._stream.tables(part, wanted)
             for row in wide_rows(table, self._join, Columns({}, []))
         )
+
+
+class StreamedProvider(ABC):
+    """An image provider whose images are the rows of a stream, which the first call opens."""
+
+    @abstractmethod
+    def open_stream(self) -> TableStream:
+        """Open the table."""
+
+    @abstractmethod
+    def images_of(self, stream: TableStream) -> StreamedRows:
+        """Say what the columns are, by the first rows, which are in `first_rows`."""
+
+    def get_image(self, item_id: str) -> ImageItem | None:
+        """The image with this id, or None."""
+        return self._streamed.get_image(item_id)
+
+    def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
+        """All images, neither fetched nor decoded; with `filter_labeled` only those that have a rating."""
+        return self._streamed.iter_images(filter_labeled, limit)
+
+    def shards(self) -> Sequence[str]:
+        """The names of the parts of the table."""
+        return self._streamed.shards()
+
+    def iter_shard(self, name: str) -> Iterator[ImageItem]:
+        """The images of one part of the table."""
+        return self._streamed.iter_shard(name)
+
+    def notes(self) -> Sequence[str]:
+        """What does not fit in the first rows, and how many rows name no image."""
+        return self._streamed.notes(self.first_rows)
+
+    def close(self) -> None:
+        """Close the files."""
+        if "stream" in vars(self):
+            self.stream.close()
+
+    @cached_property
+    def stream(self) -> TableStream:
+        """The table."""
+        return self.open_stream()
+
+    @cached_property
+    def first_rows(self) -> Table:
+        """The first rows, by which the columns are chosen."""
+        return head(self.stream)
+
+    @cached_property
+    def _streamed(self) -> StreamedRows:
+        return self.images_of(self.stream)
