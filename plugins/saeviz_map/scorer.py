@@ -72,7 +72,8 @@ class FeatureMap:
         """
         if not self._inputs:
             return
-        if len({data.item_ids for data in self._inputs.values()}) > 1:
+        first, *others = self._inputs.values()
+        if any(data.item_ids != first.item_ids for data in others):
             raise DataError("scorers.map: the feature spaces cover different images")
         self._images = None
         charts = list(self._by_coactivation() if self.options.by == "coactivation" else self._by_decoder())

@@ -65,7 +65,7 @@ def _top_images_by_id(data: ScoreInput, k: int) -> tuple[IntArray, Float32Array]
             ties = is_tied[matrix.indices] & (matrix.data == last[matrix.indices])
             values = np.where(ties, np.repeat(precedence[rows], np.diff(matrix.indptr)), np.float32(0))
             tied = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
-            yield FeatureBatch(data.space, data.item_ids[rows], tied)
+            yield FeatureBatch(data.space, tuple(data.item_ids[rows]), tied)
 
     first = FeatureStream(data.space, tied_images).top_images(k).rows
     place = np.arange(k) - (top.values > last[:, None]).sum(axis=1, keepdims=True)

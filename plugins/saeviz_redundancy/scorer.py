@@ -65,7 +65,7 @@ class Redundancy:
         if not self._sketches:
             return
         sketches = list(self._sketches.values())
-        if len({sketch.data.item_ids for sketch in sketches}) > 1:
+        if any(sketch.data.item_ids != sketches[0].data.item_ids for sketch in sketches):
             raise DataError("scorers.redundancy: the feature spaces cover different images")
         starts = np.cumsum([0, *(space.n_features for space in self._sketches)])
         rows = np.concatenate([sketch.features + start for sketch, start in zip(sketches, starts, strict=False)])

@@ -142,7 +142,7 @@ def with_family(scorer: object, results: Iterable[ScoreResult]) -> list[ScoreRes
 
 def part_of(data: ScoreInput, rows: slice) -> ScoreInput:
     """The part with these images."""
-    batch = FeatureBatch(data.space, data.item_ids[rows], data.features.matrix()[rows])
+    batch = FeatureBatch(data.space, tuple(data.item_ids[rows]), data.features.matrix()[rows])
     return data.part(rows, partial(iter, (batch,)))
 
 
@@ -163,7 +163,7 @@ def batched_anew(data: ScoreInput, random: np.random.Generator) -> ScoreInput:
 
     def read() -> Iterator[FeatureBatch]:
         for start, stop in pairwise(edges):
-            yield FeatureBatch(data.space, data.item_ids[start:stop], matrix[start:stop])
+            yield FeatureBatch(data.space, tuple(data.item_ids[start:stop]), matrix[start:stop])
 
     return replace(data, features=FeatureStream(data.space, read))
 

@@ -209,6 +209,7 @@ class FeatureBatch:
         import numpy as np
         from scipy.sparse import csr_array
 
+        object.__setattr__(self, "item_ids", tuple(self.item_ids))  # a slice of `Texts`, for example
         matrix: CSR = csr_array(self.matrix, dtype=np.float32)
         expected = (len(self.item_ids), self.space.n_features)
         if matrix.shape != expected:

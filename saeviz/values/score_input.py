@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import FeatureStream, read_only
+from saeviz.values.texts import fixed
 
 if TYPE_CHECKING:
     from saeviz.typing import CSR, Float32Array, FloatArray, IntArray, Mask
@@ -38,7 +39,8 @@ class IndividualRatings:
 class ScoreInput:
     """One space of a run, as a scorer sees it.
 
-    `item_ids` are the images in row order. `embeddings` is float32 `[n_items, dim]`, with a row of NaN for an image
+    `item_ids` are the images in row order; like `metadata` and `groups`, they are any sequence, in a run one that is
+    not a list in memory. `embeddings` is float32 `[n_items, dim]`, with a row of NaN for an image
     without an embedding, or None in a run without embeddings. `ratings` maps a rating's name to float64 `[n_items]`,
     NaN if an image is not rated (treat an infinity the same); `individual` maps it to the individual ratings, if known.
     `metadata` maps a name to one text per image, '' if missing. `second_embeddings` are those of a second provider, if
@@ -51,20 +53,20 @@ class ScoreInput:
     """
 
     space: FeatureSpace
-    item_ids: tuple[str, ...]
+    item_ids: Sequence[str]
     features: FeatureStream
     embeddings: Float32Array | None
     ratings: Mapping[str, FloatArray]
     individual: Mapping[str, IndividualRatings] = field(default_factory=dict)
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
     second_embeddings: Float32Array | None = None
-    groups: tuple[str | None, ...] | None = None
+    groups: Sequence[str | None] | None = None
     of_images: Mapping[str, FloatArray] = field(default_factory=dict)
     rows: slice | None = None
 
     def __post_init__(self) -> None:
         ids = self.item_ids if self.rows is None else self.item_ids[self.rows]
-        object.__setattr__(self, "features", self.features.of(tuple(ids)))
+        object.__setattr__(self, "features", self.features.of(ids))
 
     def locked(self) -> ScoreInput:
         """A read-only view of the same values, so that one scorer cannot affect the next."""
@@ -73,9 +75,9 @@ class ScoreInput:
             embeddings=None if self.embeddings is None else read_only(self.embeddings),
             ratings=MappingProxyType({name: read_only(values) for name, values in self.ratings.items()}),
             individual=MappingProxyType(dict(self.individual)),
-            metadata=MappingProxyType({name: tuple(values) for name, values in self.metadata.items()}),
+            metadata=MappingProxyType({name: fixed(values) for name, values in self.metadata.items()}),
             second_embeddings=None if self.second_embeddings is None else read_only(self.second_embeddings),
-            groups=None if self.groups is None else tuple(self.groups),
+            groups=None if self.groups is None else fixed(self.groups),
             of_images=MappingProxyType({name: read_only(values) for name, values in self.of_images.items()}),
         )
 
@@ -98,7 +100,7 @@ class ScoreInput:
         before = self.rows.start if self.rows else 0
         for of_stream, matrix in self.features.parts():
             rows = slice(before + of_stream.start, before + of_stream.stop)
-            batch = FeatureBatch(self.space, self.item_ids[rows], matrix)
+            batch = FeatureBatch(self.space, tuple(self.item_ids[rows]), matrix)
             yield self.part(rows, partial(iter, (batch,)))
 
     def matrix(self) -> CSR:
@@ -137,8 +139,10 @@ def finding_images(
     if share is None:
         return np.ones(len(item_ids), dtype=bool)
     names = item_ids if groups is None else map(_together, item_ids, groups)
-    hashes = [blake2b(f"{seed} {name}".encode(), digest_size=8).digest() for name in names]
-    return np.frombuffer(b"".join(hashes), dtype="<u8") < np.uint64(share * 2**64)
+    hashes = bytearray()
+    for name in names:
+        hashes += blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
+    return np.frombuffer(hashes, dtype="<u8") < np.uint64(share * 2**64)
 
 
 def _together(item_id: str, group: str | None) -> str:

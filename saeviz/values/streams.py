@@ -11,6 +11,7 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.statistics import FeatureStatistics, counted, merged_counts, statistics_of
 from saeviz.values.summary import FeatureSummary
+from saeviz.values.texts import same_texts
 from saeviz.values.topk import TopImages, stream_top_images
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class FeatureStream:
         item_ids: Sequence[str] | None = None,
     ) -> None:
         self.space = space
-        self.item_ids = None if item_ids is None else tuple(item_ids)
+        self.item_ids = item_ids
         self._read = read
         self._top: TopImages | None = None
 
@@ -65,9 +66,10 @@ class FeatureStream:
         if waiting or not stop:
             yield slice(start, stop), self.space.stack(waiting)
 
-    def of(self, item_ids: tuple[str, ...]) -> FeatureStream:
+    def of(self, item_ids: Sequence[str]) -> FeatureStream:
         """The same stream, checked to be of exactly these images."""
-        return self if self.item_ids == item_ids else FeatureStream(self.space, self._read, item_ids)
+        is_so = self.item_ids is not None and same_texts(self.item_ids, item_ids)
+        return self if is_so else FeatureStream(self.space, self._read, item_ids)
 
     def knowing(self, summary: FeatureSummary) -> FeatureStream:
         """The same stream, which need not be read for its statistics and top images."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, overload
+from operator import eq
+from typing import TYPE_CHECKING, TypeVar, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
 
 _AT_A_TIME = 4096
+
+T = TypeVar("T")
 
 
 class Texts(Sequence[str]):
@@ -85,9 +88,11 @@ class Texts(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str) or not isinstance(other, Sequence):
             return NotImplemented
-        return self is other or (len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True)))
+        return same_texts(self, other)
 
-    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have no hash
+    def __hash__(self) -> int:
+        """That of a tuple of them, which is equal to it."""
+        return hash(tuple(self))
 
     def __repr__(self) -> str:
         some = ", ".join(map(repr, islice(self, 3)))
@@ -97,6 +102,47 @@ class Texts(Sequence[str]):
         """Pickled are these texts alone, not those around a slice."""
         bounds = self.bounds
         return Texts, (self.data[bounds[0] : bounds[-1]], bounds - bounds[0])
+
+
+class Groups(Sequence[str | None]):
+    """As `Texts`, with None for an image without a group: an empty text stands for it, which names no group."""
+
+    def __init__(self, names: Texts) -> None:
+        self.names = names
+
+    @overload
+    def __getitem__(self, place: int) -> str | None: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Groups: ...
+
+    def __getitem__(self, place: int | slice) -> str | Groups | None:
+        return Groups(self.names[place]) if isinstance(place, slice) else self.names[place] or None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str | None]:
+        return (name or None for name in self.names)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str) or not isinstance(other, Sequence):
+            return NotImplemented
+        return same_texts(self, other)
+
+    def __hash__(self) -> int:
+        """That of a tuple of them, which is equal to it."""
+        return hash(tuple(self))
+
+
+def same_texts(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
+    """Whether both have the same texts in the same order, whatever kind of sequence they are."""
+    return one is other or (len(one) == len(other) and all(map(eq, one, other)))
+
+
+def fixed(texts: Sequence[T]) -> Sequence[T]:
+    """The same texts, in a sequence that nobody can change."""
+    return texts if isinstance(texts, Texts | Groups | tuple) else tuple(texts)
 
 
 class Places:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saeviz.values.texts import Places, Texts
+from saeviz.values.texts import Groups, Places, Texts
 
 TEXTS = st.lists(st.text(max_size=6))
 
@@ -21,6 +21,7 @@ def test_texts_are_a_sequence_of_the_same_texts(texts: list[str]) -> None:
     assert [packed[place] for place in range(-len(texts), len(texts))] == texts * 2
     assert packed == tuple(texts)
     assert packed != [*texts, "more"]
+    assert len({packed, tuple(texts)}) == 1
 
 
 @given(TEXTS, st.slices(8))
@@ -47,6 +48,13 @@ def test_take_gives_any_places_and_those_of_a_mask(drawn: tuple[list[str], list[
     assert list(packed.take(np.array(places, np.int64))) == [texts[place] for place in places]
     mask = np.isin(np.arange(len(texts)), places)
     assert list(packed.take(mask)) == [text for text, is_taken in zip(texts, mask, strict=True) if is_taken]
+
+
+def test_an_image_without_a_group_has_none() -> None:
+    groups = Groups(Texts.of(["film", "", "film"]))
+    assert list(groups) == ["film", None, "film"]
+    assert groups == ("film", None, "film")
+    assert (groups[1], groups[-1], list(groups[1:])) == (None, "film", [None, "film"])
 
 
 def test_a_place_that_is_not_there_is_refused() -> None:

@@ -74,11 +74,11 @@ class NumberActive:
 class SharedInput:
     """The input of scorers without the features, and without embeddings, which no merging scorer needs."""
 
-    item_ids: tuple[str, ...]
+    item_ids: Sequence[str]
     ratings: Mapping[str, Any]
     individual: Mapping[str, Any]
     metadata: Mapping[str, Sequence[str]]
-    groups: tuple[str | None, ...] | None
+    groups: Sequence[str | None] | None
     of_images: Mapping[str, Any]
 
     @classmethod
@@ -223,7 +223,7 @@ class ScoreWork:
         data, ids = self._data(space), self.given.item_ids[rows]
         stream = FeatureStream(space, partial(store.read, space, ids), ids)
         for own, matrix in stream.parts():
-            batch = FeatureBatch(space, ids[own], matrix)
+            batch = FeatureBatch(space, tuple(ids[own]), matrix)
             yield data.part(slice(rows.start + own.start, rows.start + own.stop), partial(iter, (batch,)))
 
     def _data(self, space: FeatureSpace) -> ScoreInput:
