@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import platform
+import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -54,14 +57,31 @@ class RayExecutor:
 
 @contextmanager
 def _sign_in(folder: Path) -> Iterator[Path]:
-    """A file by which workers recognise the run directory: no other folder has one of this name."""
-    sign = folder / f"{uuid4().hex}.sign"
+    """A file by which workers recognise the run directory: no other folder has one of this name.
+
+    Parts of a run that are made at the same time have one each.
+    """
+    host = zlib.crc32(platform.node().encode())
+    sign = folder / f"{host:08x}-{os.getpid()}-{uuid4().hex}.sign"
     folder.mkdir(parents=True, exist_ok=True)
     sign.touch()
     try:
         yield sign
     finally:
+        sign.unlink(missing_ok=True)
         with suppress(OSError):
-            for one in folder.glob("*.sign"):  # also those of runs that were killed
-                one.unlink()
+            for one in folder.glob(f"{host:08x}-*.sign"):
+                if not _lives(one.name.split("-")[1]):  # of a run that was killed
+                    one.unlink()
             folder.rmdir()
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process of this machine is there; for what is no number, too."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True

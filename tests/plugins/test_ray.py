@@ -20,7 +20,7 @@ from saeviz.testing import ExecutorContract
 from saeviz.testing.fake_work import FakeWork, fake_shards
 from saeviz_ray import RayOptions
 from saeviz_ray.actor import ShardActor
-from saeviz_ray.executor import RayExecutor
+from saeviz_ray.executor import RayExecutor, _sign_in
 from tests.waiting import PATIENCE, wait_until
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
@@ -46,11 +46,18 @@ class TestThisMachine(ExecutorContract):
 
     def test_two_actors_work_and_leave_nothing_in_the_run_directory(self, executor, tmp_path):
         executor.context.workdir.mkdir(parents=True, exist_ok=True)
-        (executor.context.workdir / "0.sign").touch()  # of a run that was killed
+        with _sign_in(executor.context.workdir) as own:
+            own.with_name(own.name.replace(f"-{os.getpid()}-", "-99999999-")).touch()  # of a run that was killed
         work = FakeWork(tmp_path, seconds=0.2)
         steps = list(executor.map(work, fake_shards(6)))
         assert len(work.workers() - {os.getpid()}) == 2
         assert {step.worker for step in steps} == {"worker 1", "worker 2"}
+        assert not executor.context.workdir.exists()
+
+    def test_another_part_that_ends_meanwhile_takes_nothing_away(self, executor, tmp_path):
+        with _sign_in(executor.context.workdir) as of_another:
+            list(executor.map(FakeWork(tmp_path), fake_shards(2)))
+            assert of_another.exists()
         assert not executor.context.workdir.exists()
 
     def test_killed_from_outside(self, executor, tmp_path, caplog):
