@@ -12,7 +12,7 @@ from typing import Any
 
 from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
 from saeviz.config.resolve import check_needs, resolve
-from saeviz.config.schema import RunConfig
+from saeviz.config.schema import TABLES, RunConfig
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
@@ -88,14 +88,17 @@ def open_run(
     return read_run(RunDir.open(Path(directory)), Grants(plugins, online, secrets))
 
 
-def prepare(layers: Sequence[Layer], plugins: Sequence[str] | None = None) -> Prepared:
+def prepare(
+    layers: Sequence[Layer], plugins: Sequence[str] | None = None, secrets_of: Collection[str] = TABLES
+) -> Prepared:
     """Validate everything that can be checked without loading a model. Raises `ConfigError` with all mistakes.
 
-    Later `layers` override earlier ones; the environment comes directly after the first, the run file.
+    Later `layers` override earlier ones; the environment comes directly after the first, the run file. Only the secrets
+    of the tables `secrets_of` are read.
     """
     layers = [*layers[:1], environment_layer(os.environ, Path.cwd()), *layers[1:]]
     manager = Manager.discover(choose_plugins(plugins, layers))
-    config = resolve(layers, manager)
+    config = resolve(layers, manager, secrets_of=secrets_of)
     check_needs(config, manager)
     manager.load_all((one.role, one.use, one.place) for one in config.components())
     if config.run.dir is None:

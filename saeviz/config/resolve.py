@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,31 @@ from saeviz.formats.plain import one_line, shortened
 from saeviz.values.errors import ConfigError
 
 
-def resolve(layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str] = os.environ) -> RunConfig:
-    """The validated configuration; later layers override earlier ones. Raises one `ConfigError` with every mistake."""
-    return _Resolver(layers, manager, environment).resolve()
+def resolve(
+    layers: Sequence[Layer],
+    manager: Manager,
+    environment: Mapping[str, str] = os.environ,
+    secrets_of: Collection[str] = TABLES,
+) -> RunConfig:
+    """The validated configuration; later layers override earlier ones. Raises one `ConfigError` with every mistake.
+
+    The secrets of tables that are not in `secrets_of` are not read, and their variables need not be set.
+    """
+    return _Resolver(layers, manager, environment, secrets_of).resolve()
 
 
 class _Resolver:
-    def __init__(self, layers: Sequence[Layer], manager: Manager, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        manager: Manager,
+        environment: Mapping[str, str],
+        secrets_of: Collection[str] = TABLES,
+    ) -> None:
         self.layers = layers
         self.manager = manager
         self.environment = environment
+        self.secrets_of = secrets_of
         self.mistakes: list[str] = []
 
     def resolve(self) -> RunConfig:
@@ -232,6 +247,8 @@ class _Resolver:
             given = values.pop(name)
             if not (isinstance(given, Mapping) and set(given) == {"env"} and isinstance(given["env"], str)):
                 self.mistakes.append(f'{place}.{name}: do not write a secret here; give {{ env = "VARIABLE" }}')
+            elif place.partition(".")[0] not in self.secrets_of:
+                values[name], names[name] = f"the value of {given['env']}", given["env"]
             elif not self.environment.get(given["env"]):
                 self.mistakes.append(f"{place}.{name}: the environment variable {given['env']} is not set")
             else:

@@ -16,6 +16,8 @@ from saeviz.values.shards import Shard
 
 NEEDED = ("run", "images", "extractor", "extractors", "store", "embeddings", "second_embeddings")
 """The tables of a run file that a worker needs; others may have secrets that it does not have."""
+OF_PARTS = (*NEEDED, "executor", "scorers")
+"""The tables of a run file whose components a part uses."""
 HARMLESS = {"dir", "device", "cache", "cache_dir", "offline", "top_images", "judge_images", "rating_images"}
 """Settings of `[run]` on which no shard depends."""
 MOST_NAMED = 5
@@ -45,8 +47,9 @@ class Part:
 
 
 def tables_of(session: Session) -> dict[str, Any]:
-    """The tables that a worker needs."""
-    return {name: table for name, table in session.config.as_json().items() if name in NEEDED}
+    """The tables that a worker needs. It has no labels, so it is told of no judge and of no images for one."""
+    found = {name: table for name, table in session.config.as_json().items() if name in NEEDED}
+    return {**found, "run": {**found["run"], "rating_images": 0}}
 
 
 def record_of_part(session: Session, part: Part) -> PartRecord:

@@ -49,6 +49,15 @@ def test_a_part_writes_nothing_but_its_shards_and_the_same_twice(command, tmp_pa
     assert files_of(tmp_path / "shared") == made
 
 
+def test_a_part_needs_no_key_of_a_labeler(command, tmp_path):
+    labeler = ("--set", "labeler.use=openai", "--set", 'labeler.api_key={env="A_KEY_THAT_IS_NOT_SET"}')
+    few = ("--limit", "10", "--set", "run.rating_images=10", "--set", "judge.use=fake-labeler")
+    assert command("--part", "1/1", *labeler, *few).code == DONE
+    assert "environment variable A_KEY_THAT_IS_NOT_SET is not set" in command("--gather", *labeler, *few).err
+    assert command("--gather", *few).code == DONE
+    assert_same(gathered(tmp_path), alone(tmp_path / "run.toml", limit=10))
+
+
 @pytest.mark.slow
 def test_a_missing_part_is_named(command, tmp_path):
     missing = command("--gather")
