@@ -13,11 +13,11 @@ import saeviz
 from saeviz.toolkit.cells import Cell, listed
 from saeviz.toolkit.hub_errors import what_the_hub_said
 from saeviz.toolkit.names import same_form
-from saeviz.toolkit.parquet_stream import ParquetStream, local_source
+from saeviz.toolkit.parquet_stream import ParquetStream
 from saeviz.toolkit.ratings import Columns, choose_rating_columns
 from saeviz.toolkit.streamed_rows import StreamedProvider, StreamedRows
 from saeviz.toolkit.table_rows import JoinColumns
-from saeviz.toolkit.table_stream import Source, TableStream
+from saeviz.toolkit.table_stream import Source, TableStream, local_source
 from saeviz.toolkit.torch import first_line
 from saeviz_huggingface.loading import files_of, is_local, is_saved
 from saeviz_huggingface.provider import HuggingFaceImages, class_name

@@ -29,8 +29,9 @@ class UrlOptions(FetchOptions, RaterOptions):
 
     stream: bool = Field(
         False,
-        description="read a Parquet file or a folder of them, JSON lines or a list a few rows at a time, for what does "
-        "not fit into memory or has the pictures in it; which columns are ratings is decided by the first 10,000 rows",
+        description="read a Parquet file or a folder of them, CSV, JSON lines or a list a few rows at a time, for what "
+        "does not fit into memory or has the pictures in it; which columns are ratings is decided by the first 10,000 "
+        "rows",
     )
 
     @model_validator(mode="after")

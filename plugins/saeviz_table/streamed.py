@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import saeviz
 from saeviz.toolkit.cells import listed
+from saeviz.toolkit.delimited_stream import DelimitedStream
 from saeviz.toolkit.fetch.fetcher import Fetcher
-from saeviz.toolkit.line_stream import LISTS, RECORDS, LineStream
+from saeviz.toolkit.line_stream import RECORDS, LineStream
 from saeviz.toolkit.parquet_stream import ParquetStream, sources_of
 from saeviz.toolkit.ratings import Columns
 from saeviz.toolkit.streamed_rows import StreamedProvider, StreamedRows
 from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
 from saeviz.toolkit.table_stream import TableStream
-from saeviz.toolkit.tables import Table
+from saeviz.toolkit.table_text import read_csv
+from saeviz.toolkit.tables import READERS, Table, is_list
 from saeviz_table.provider import TableImages, UrlImages, refuse_paths
 
 if TYPE_CHECKING:
@@ -64,14 +66,18 @@ class StreamedImages(StreamedProvider, TableImages):
     def open_stream(self) -> TableStream:
         """Open the table, by its ending."""
         path, lists = self.options.path, self.options.multi_labels
-        if path.is_file() and path.suffix.lower() in LISTS | RECORDS:
+        ending = path.suffix.lower()
+        if path.is_dir() or ending == ".parquet":
+            return ParquetStream(sources_of(path, "images.path"), path, "images.path", lists)
+        if ending in RECORDS or is_list(path, "images.path"):
             return LineStream(path, "images.path", lists)
-        if path.is_file() and path.suffix.lower() != ".parquet":
-            raise saeviz.DataError(
-                f"images.stream: {path.name} is neither Parquet, JSON lines (.jsonl) nor a list (.txt); save the table "
-                "as Parquet, for instance with pandas or DuckDB, or remove stream"
-            )
-        return ParquetStream(sources_of(path, "images.path"), path, "images.path", lists)
+        if READERS.get(ending) is read_csv:
+            return DelimitedStream(path, "images.path")
+        step = "unpack it" if ending == ".gz" else "save the table as one of these"
+        raise saeviz.DataError(
+            f"images.stream: {path.name} is neither Parquet, CSV (.csv, .tsv), JSON lines (.jsonl) nor a list (.txt); "
+            f"{step}, or remove stream"
+        )
 
     @property
     def _table(self) -> Table:

@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -17,8 +16,8 @@ from saeviz.toolkit.cells import Cell
 from saeviz.toolkit.names import same_form
 from saeviz.toolkit.table import Table, refuse_doubles
 from saeviz.toolkit.table_parquet import cells_of, kind_of_type
-from saeviz.toolkit.table_stream import ROWS_TOGETHER, Part, Source
-from saeviz.values.regular import open_regular, reason_of
+from saeviz.toolkit.table_stream import ROWS_TOGETHER, Part, Source, local_source
+from saeviz.values.regular import reason_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -251,22 +250,3 @@ def sources_of(path: Path, option: str) -> list[Source]:
         )
     base = path if path.is_dir() else path.parent
     return [local_source(file, base) for file in files]
-
-
-def local_source(file: Path, base: Path) -> Source:
-    """A file on this machine, called by its path below `base`."""
-    return Source(_name_of(file, base), partial(open_regular, file), partial(_version_of, file))
-
-
-def _name_of(file: Path, base: Path) -> str:
-    path = file.relative_to(base) if file.is_relative_to(base) else Path(file.name)
-    name = path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return same_form(name).removesuffix(".parquet")
-
-
-def _version_of(path: Path) -> str:
-    try:
-        stat = path.stat()
-    except OSError:
-        return "missing"
-    return f"{stat.st_size}-{stat.st_mtime_ns}"

@@ -89,7 +89,7 @@ class StreamedRows:
         nameless = f"{n} {'row is' if n == 1 else 'rows are'} without an image or an id in {name}"
         unread = note_unread(self._stream, besides={self._column})
         numbers = note_non_numbers(first, self._columns)
-        return [*unread, *self._columns.notes, *([nameless] if n else []), *numbers]
+        return [*first.notes, *unread, *self._columns.notes, *([nameless] if n else []), *numbers]
 
     def close(self) -> None:
         """Close the files."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import saeviz
 from saeviz.toolkit.cells import Cell, listed
 from saeviz.toolkit.names import same_form
+from saeviz.values.regular import reason_of
 
 IMAGE_COLUMNS = ("file", "filename", "file_name", "path", "file_path", "image", "image_path", "url", "image_url")
 """Default names of the column of images, if no option names it."""
@@ -75,6 +79,17 @@ class Table:
                         f"{kind}{_next_step(kind)}"
                     )
         return found
+
+
+@contextmanager
+def explained(path: Path, option: str) -> Iterator[None]:
+    """What goes wrong in reading a table as `DataError`; `option` is the option that named it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise saeviz.DataError(f"{option}: no file {path}") from error
+    except (OSError, EOFError, ValueError, csv.Error, RecursionError, NotImplementedError, zlib.error) as error:
+        raise saeviz.DataError(f"{option}: {path} cannot be read: {reason_of(error)}") from error
 
 
 def refuse_doubles(names: Iterable[str]) -> None:

@@ -17,9 +17,13 @@ MOST_UNPACKED = 1 << 30
 def read_csv(path: Path, lists: Collection[str] = ()) -> Table:  # noqa: ARG001 - its cells are text
     """Read a table whose cells are separated by commas, tabs, semicolons or bars."""
     text, notes = text_of(path)
-    ending = ending_of(path).removesuffix(".gz")
-    found = parse(text, {".csv": ",;\t|", ".txt": "\t;,|"}.get(ending, "\t,;|"), IMAGE_COLUMNS)
+    found = parse(text, delimiters_of(path), IMAGE_COLUMNS)
     return Table(path, found.columns, found.lines, notes, delimiter=found.delimiter)
+
+
+def delimiters_of(path: Path) -> str:
+    """The delimiters that a table may have, the likeliest first."""
+    return {".csv": ",;\t|", ".txt": "\t;,|"}.get(ending_of(path).removesuffix(".gz"), "\t,;|")
 
 
 def read_lines(path: Path) -> Table:
@@ -36,9 +40,14 @@ def text_of(path: Path) -> tuple[str, list[str]]:
     data = read_regular(path, MOST_UNPACKED) if path.suffix.lower() != ".gz" else _unpacked(path)
     refuse_what_is_no_text(data)
     text, notes = decode(data, path.name)
+    refuse_zeros(text)
+    return text, notes
+
+
+def refuse_zeros(text: str) -> None:
+    """Raise `ValueError` for the beginning of what is no text."""
     if text.count("\0", 0, 1000) > 10:
         raise ValueError("it is not a text file")
-    return text, notes
 
 
 def _unpacked(path: Path) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import zlib
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -12,12 +10,12 @@ import saeviz
 from saeviz.toolkit.cells import Cell, cell_text, is_missing, not_read
 from saeviz.toolkit.files import open_regular
 from saeviz.toolkit.names import same_form
-from saeviz.toolkit.table import IMAGE_COLUMNS, Table
+from saeviz.toolkit.table import IMAGE_COLUMNS, Table, explained
 from saeviz.toolkit.table_json import read_json, read_json_lines
-from saeviz.toolkit.table_kinds import advice_on, ending_of
+from saeviz.toolkit.table_kinds import advice_on, ending_of, refuse_what_is_no_text
 from saeviz.toolkit.table_parquet import read_parquet
-from saeviz.toolkit.table_text import read_csv, read_lines, text_of
-from saeviz.values.regular import reason_of
+from saeviz.toolkit.table_text import read_csv, read_lines
+from saeviz.toolkit.text_encoding import PIECE, text_of_start
 
 __all__ = ["READERS", "Cell", "Table", "cell_text", "is_list", "is_missing", "read_list", "read_table"]
 
@@ -61,10 +59,11 @@ def is_list(path: Path, option: str) -> bool:
         return False
     if not path.is_file():
         return True
-    try:
-        first = next((line for line in text_of(path)[0].splitlines() if line.strip() and not line.startswith("#")), "")
-    except (OSError, ValueError) as error:
-        raise _unreadable(error, path, option) from error
+    with explained(path, option), open_regular(path) as file:
+        start = file.read(PIECE)
+        refuse_what_is_no_text(start)
+    lines = text_of_start(start).splitlines()
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     return "\t" not in first and not any(
         len(cells) > 1 and {cell.strip().strip('"').lower() for cell in cells} & set(IMAGE_COLUMNS)
         for cells in (first.split(delimiter) for delimiter in ",;|")
@@ -72,19 +71,11 @@ def is_list(path: Path, option: str) -> bool:
 
 
 def _checked(read: Callable[[Path], Table], path: Path, option: str) -> Table:
-    try:
+    with explained(path, option):
         open_regular(path).close()  # fails for a pipe instead of blocking
         table = read(path)
-    except (OSError, EOFError, ValueError, csv.Error, RecursionError, NotImplementedError, zlib.error) as error:
-        raise _unreadable(error, path, option) from error
     if not len(table) or not (table.columns or table.unread):
         raise saeviz.DataError(f"{option}: {path} has no rows")
     if table.unread:
         table.notes.append(f"{path.name}: {not_read(table.unread)}")
     return table
-
-
-def _unreadable(error: Exception, path: Path, option: str) -> saeviz.DataError:
-    if isinstance(error, FileNotFoundError):
-        return saeviz.DataError(f"{option}: no file {path}")
-    return saeviz.DataError(f"{option}: {path} cannot be read: {reason_of(error)}")

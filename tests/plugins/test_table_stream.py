@@ -160,13 +160,13 @@ def test_streamed_records_say_the_same_as_those_that_are_read(names, small_lines
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("a.jsonl", b'{"file": "x"}\n{"file"\n', r"the line of a\.jsonl that begins at byte 14 cannot be read"),
-        ("a.jsonl", b"[1]\n", "it is not a record"),
+        ("a.jsonl", b'{"file": "x"}\n{"file"\n', r"a\.jsonl cannot be read: line 2 is not a JSON record"),
+        ("a.jsonl", b"[1]\n", r"line 1 is not a record \(\{"),
         ("a.jsonl", b'{"a": 1, "a": 2}\n', "two values called 'a'"),
-        ("a.jsonl", b'{"file": "\xff"}\n', "can't decode byte 0xff"),
-        ("a.jsonl", b"[" * 100_000, "begins at byte 0 cannot be read"),
-        ("a.txt", b"file\tliking\nx.png\t1\n", "it has a tab, so this is a table"),
-        ("a.txt", b"x" * (17 << 20), "it has more than 16 MiB"),
+        ("a.jsonl", b'{"file": "\xff"}\n', "line 1 is not valid UTF-8"),
+        ("a.jsonl", b"[" * 100_000, "line 1 is not a JSON record"),
+        ("a.txt", b"x.png\ny.png\t1\n", "line 2 has a tab, so this is a table"),
+        ("a.txt", b"x" * (17 << 20), "line 1 has more than 16 MiB"),
         ("a.txt", b"# nothing\n\n", "no row of .* names an image"),
         ("a.txt", b"", "no row of .* names an image"),
     ],
@@ -292,12 +292,14 @@ def test_tables_that_cannot_be_streamed(tmp_path, columns, options, reason):
 
 
 def test_files_that_cannot_be_streamed(tmp_path, folder):
-    (tmp_path / "t.csv").write_text("file\na.png\n")
+    (tmp_path / "t.json").write_text('[{"file": "a.png"}]')
+    (tmp_path / "t.csv.gz").write_bytes(b"")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "empty").mkdir()
     write(tmp_path / "none.parquet", rows=0, image=pa.array([], pa.binary()))
     for name, reason in {
-        "t.csv": "images.stream: t.csv is neither Parquet, JSON lines",
+        "t.json": "images.stream: t.json is neither Parquet, CSV .* nor a list .*; save the table as one of these",
+        "t.csv.gz": "nor a list .*; unpack it, or remove stream",
         "broken.parquet": "images.path: broken cannot be read",
         "empty": "images.path: no Parquet files in",
         "missing.parquet": "images.path: no file",

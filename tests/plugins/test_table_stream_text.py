@@ -1,0 +1,155 @@
+"""Streamed tables in text: what they say is what they say when they are read whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import random
+
+import pytest
+
+import saeviz
+from saeviz.testing import DividesIntoShardsContract
+from saeviz.toolkit import delimited, delimited_stream
+from saeviz.toolkit.steady_file import SteadyFile
+from saeviz_table import TableOptions
+from saeviz_table.streamed import open_table
+from tests.hostile_server import picture
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Few bytes and rows are many here."""
+    monkeypatch.setattr(delimited_stream, "BYTES_TOGETHER", 60)
+    monkeypatch.setattr(delimited_stream, "ROWS_TOGETHER", 3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(picture("red"))
+    return tmp_path
+
+
+class TestStreamedCsv(DividesIntoShardsContract):
+    n_images = 5
+
+    @pytest.fixture
+    def provider(self, folder):
+        rows = "".join(f'{number}.png,{number},"a\ntitle"\n# a comment\n\n' for number in range(5))
+        (folder / "t.csv").write_text(f"file,liking,title\n{rows},1,nameless\n")
+        return open_table(TableOptions(path=folder / "t.csv", stream=True), saeviz.Context())
+
+
+def said(path, stream: bool, **options):
+    """All that a table says, or why it says nothing."""
+    provider = open_table(TableOptions(path=path, stream=stream, **options), saeviz.Context())
+    try:
+        items = list(provider.iter_images())
+        found = [(one.item_id, one.source, dict(one.ratings), dict(one.metadata), one.group) for one in items]
+        single = [provider.get_image(item.item_id) for item in items[::2]]
+        assert single == items[::2]
+        return found, list(provider.notes())
+    except saeviz.SaevizError as error:
+        return str(error)
+    finally:
+        provider.close()
+
+
+def random_table(seed: int) -> bytes:
+    """A table as people have them; some are wrong."""
+    made = random.Random(seed)
+    delimiter = made.choice(",;\t|")
+    decimal = made.choice(".," if delimiter != "," else ".")
+    end = made.choice(["\n", "\r\n", "\r"])
+    header = ["file", "liking", made.choice(["mood", "mo\u00f6d", ""]), "title"]
+    rows = []
+    titles = ["", "sea", 'a "quoted" title', f"two{end}lines", "#1", "caf\u00e9", "x" * 70, "\u2028"]
+    short = made.random() < 0.2
+    for number in range(made.randrange(1, 25)):
+        half = f"{number / 2}".replace(".", decimal)
+        liking = made.choice(["", "NA", half, "3", "no number" if number > 20 else "4"])
+        name = made.choice([f"{number}.png"] * 9 + [""])
+        row = [name, liking, made.choice(["", "1", "2"]), made.choice(titles)]
+        rows.append(row[: made.choice([3, 4]) if short else 4])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=end)
+    writer.writerow(header)
+    for row in rows:
+        text.write(made.choice([""] * 8 + [end, f"# a comment{end}"]))
+        writer.writerow(row)
+    content = made.choice([""] * 5 + [f"sep={delimiter}{end}", f"# about{end}", end]) + text.getvalue()
+    content = content if made.random() < 0.7 else content.removesuffix(end)
+    encoding = made.choice(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "cp1252", "mac_roman"])
+    data = bytearray(content.encode(encoding, "replace"))
+    if made.random() < 0.2:
+        data[made.randrange(len(data))] = made.choice([0, 34, 0x81, 0xFF, 10])
+    return bytes(data)
+
+
+def test_a_streamed_table_says_the_same_as_one_that_is_read(folder):
+    path = folder / "t.csv"
+    n_good = 0
+    for seed in range(60):
+        path.write_bytes(random_table(seed))
+        whole = said(path, stream=False)
+        assert said(path, stream=True) == whole, seed
+        n_good += not isinstance(whole, str)
+    assert n_good > 30
+
+
+def test_parts_begin_where_a_record_begins(folder):
+    title = "line,1\n" * 20
+    rows = "".join(f'{number}.png,"{title}",{number}\n' for number in range(5))
+    (folder / "t.csv").write_text(f"file,title,liking\n{rows}")
+    provider = open_table(TableOptions(path=folder / "t.csv", stream=True), saeviz.Context())
+    size = 140 + len('0.png,"",0\n')
+    assert provider.shards() == [f"t.csv/{18 + size * number}" for number in range(5)]
+    assert [[item.item_id for item in provider.iter_shard(name)] for name in provider.shards()] == [
+        [f"{number}.png"] for number in range(5)
+    ]
+
+
+def test_one_image_is_found_without_reading_the_other_parts(folder, monkeypatch):
+    (folder / "t.csv").write_text("file,liking\n" + "".join(f"{number}.png,{number}\n" for number in range(500)))
+    provider = open_table(TableOptions(path=folder / "t.csv", stream=True), saeviz.Context())
+    assert provider.get_image("missing.png") is None
+    read = []
+    whole = SteadyFile.read
+    monkeypatch.setattr(SteadyFile, "read", lambda self, part: read.append(part) or whole(self, part))
+    assert provider.get_image("321.png").ratings == {"liking": 321.0}
+    assert len(read) == 1
+    assert len(read[0]) < 100
+
+
+@pytest.mark.parametrize("data", [b"", b"file,liking\n", b"file,liking\n0.png,1\n1.png,2\n2.png,3\n"])
+def test_a_table_that_changes_while_it_is_read_says_so(folder, data):
+    path = folder / "t.csv"
+    path.write_text("file,liking\n" + "".join(f"{number % 5}.png,{number}\n" for number in range(50)))
+    provider = open_table(TableOptions(path=path, stream=True), saeviz.Context())
+    items = provider.iter_images()
+    next(items)
+    path.write_bytes(data)
+    with pytest.raises(saeviz.DataError, match=r"t\.csv cannot be read: it has changed since it was first read"):
+        list(items)
+
+
+def test_what_is_no_file_or_no_text(folder, monkeypatch):
+    monkeypatch.setattr(delimited, "LONGEST_LINE", 1 << 20)
+    os.mkfifo(folder / "pipe.csv")
+    (folder / "book.csv").write_bytes(b"PK\x03\x04")
+    (folder / "zeros.csv").write_bytes(b"file,liking\n" + bytes(50))
+    (folder / "empty.csv").write_bytes(b"")
+    (folder / "long.csv").write_bytes(b"file,liking\n" + b"x" * (2 << 20))
+    for name, reason in {
+        "pipe.csv": "it is a pipe, not a file",
+        "book.csv": "it is an Excel workbook or a ZIP archive",
+        "zeros.csv": "it is not a text file",
+        "empty.csv": "has no rows",
+        "long.csv": "line 2 has more than 1 million characters",
+        "missing.csv": "images.path: no file",
+    }.items():
+        whole = said(folder / name, stream=False)
+        assert reason in whole
+        assert said(folder / name, stream=True) == whole
