@@ -70,8 +70,6 @@ class WebDatasetImages:
         """
         items = (item for shard in self.shards() for item in self.iter_shard(shard))
         yield from islice((item for item in items if item.ratings or not filter_labeled), limit)
-        if len(self._read) == len(self._shards.names):
-            self._check()
 
     def shards(self) -> Sequence[str]:
         """The names of the tar files, in order."""
@@ -86,6 +84,8 @@ class WebDatasetImages:
             for key, files in index.samples.items():
                 yield self._item(name, key, files, file)
         self._read[name] = len(index.samples)
+        if len(self._read) == len(self._shards.names):
+            self._check()
 
     def notes(self) -> Sequence[str]:
         """What is left out of the tar files read so far, and what was found out about the ratings."""

@@ -18,6 +18,7 @@ from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreResult, Selected
 from saeviz.values.shards import Shard, Step
+from saeviz.values.texts import Marks, Places, Texts
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array
@@ -75,7 +76,8 @@ def extracted(
 
     `spaces` has the numbers of images that it declares for each.
     """
-    waiting = {space: set(asked) for space in spaces}
+    places = Places(Texts.of(asked))
+    waiting = {space: Marks(places, places.texts) for space in spaces}
     for batch in batches:
         if not isinstance(batch, FeatureBatch):
             raise PluginError(f"{who} gave {_kind(batch)} instead of a FeatureBatch")
@@ -94,7 +96,7 @@ def extracted(
                     f"{who} gave features of item {quoted(item_id)} in {batch.space} "
                     "twice, or although it was not requested"
                 )
-        waiting[batch.space].difference_update(batch.item_ids)
+        waiting[batch.space].mask[places.of(batch.item_ids)] = False
         yield batch
 
 
@@ -116,12 +118,14 @@ def refuse_another_batch(who: str, kept: FeatureBatch, read: Sequence[FeatureBat
             raise PluginError(f"{who} returns other values of {kept.space} than were written")
 
 
-def item_ids(who: str, space: FeatureSpace, found: Any) -> list[str]:
+def item_ids(who: str, space: FeatureSpace, found: Any) -> Texts:
     """The item ids that a store lists for a space, checked: text, each once."""
-    listed = list(found)
-    if wrong := [item_id for item_id in listed if not isinstance(item_id, str)]:
-        raise PluginError(f"{who} lists {_kind(wrong[0])} among the items of {space} instead of an id")
-    if len(set(listed)) < len(listed):
+    if not isinstance(found, Texts):
+        found = list(found)
+        if wrong := [item_id for item_id in found if not isinstance(item_id, str)]:
+            raise PluginError(f"{who} lists {_kind(wrong[0])} among the items of {space} instead of an id")
+    listed = Texts.of(found)
+    if Places(listed).first_repeated() is not None:
         raise PluginError(f"{who} lists an item of {space} more than once")
     return listed
 

@@ -24,8 +24,8 @@ class FeatureStore(Protocol):
         """
         ...
 
-    def item_ids(self, space: FeatureSpace) -> list[str]:
-        """The items stored for a space, in the order of writing."""
+    def item_ids(self, space: FeatureSpace) -> Sequence[str]:
+        """The items stored for a space, in the order of writing; a list, or what holds many in little memory."""
         ...
 
     def spaces(self) -> list[FeatureSpace]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +27,11 @@ class EmbeddingFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def fingerprints(self) -> dict[str, str]:
-        """The items that have an embedding in a readable file."""
-        found: dict[str, str] = {}
+    def keys(self) -> Iterator[list[tuple[str, str]]]:
+        """The items that have an embedding in a readable file, with fingerprints, one file after the other."""
         for path in self.files():
             with suppress(RunDirError):
-                found |= dict(_load(path)[0])
-        return found
+                yield _load(path)[0]
 
     def remove_damaged(self) -> list[Path]:
         """Remove unreadable files and return their paths; their items no longer have embeddings."""

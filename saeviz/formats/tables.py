@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from saeviz.formats.plain import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from saeviz.values.texts import Texts
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -23,3 +26,15 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Replace a Parquet table."""
     with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False, write_page_checksum=True, row_group_size=ROWS_TOGETHER)
+
+
+def table_of_texts(columns: Mapping[str, Texts]) -> pd.DataFrame:
+    """Columns of texts, which are not made objects in memory where pandas can do without."""
+    import pandas as pd
+    import pyarrow as pa
+
+    arrays = {
+        name: pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(texts.bounds), pa.py_buffer(texts.data))
+        for name, texts in columns.items()
+    }
+    return pd.DataFrame({name: pd.Series(array, dtype="str") for name, array in arrays.items()})

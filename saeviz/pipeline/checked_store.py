@@ -12,6 +12,7 @@ from saeviz.pipeline.blame import blaming, guarded
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import expected
+from saeviz.values.texts import Texts
 
 
 class CheckedStore:
@@ -49,7 +50,7 @@ class CheckedStore:
         batches = guarded(self.who, self._log, self._call("read", space, item_ids))
         return expected(batches, space, item_ids, self.who)
 
-    def item_ids(self, space: FeatureSpace) -> list[str]:
+    def item_ids(self, space: FeatureSpace) -> Texts:
         """The items stored for a space."""
         with blaming(self.who, self._log):
             return handover.item_ids(self.who, space, self._store.item_ids(space))

@@ -3,80 +3,80 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
+from typing import ClassVar
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import DividesIntoShards, ReportsNotes
 from saeviz.formats.rundir import digest_of_all
 from saeviz.pipeline.components import Components
+from saeviz.pipeline.images import Images, Listing
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import space_of
+from saeviz.values.texts import Marks
 
 logger = logging.getLogger("saeviz")
 
 
 class Dataset:
-    """The images of a run. `digests` are those of its stages; with `limit`, only the first images are used."""
+    """The images of a run. `digests` are those of its stages; with `limit`, only the first images are used.
+
+    More than `most_held` are not held in memory but listed again whenever something is to be done with each of them.
+    """
+
+    most_held: ClassVar[int] = 4096
 
     def __init__(self, components: Components, digests: Mapping[str, str], limit: int | None = None) -> None:
         self._components = components
         self._digests = digests
         self._limit = limit
+        self._parts: list[str] = []
+        self._part_codes = array("l")
 
     @cached_property
-    def items(self) -> list[ImageItem]:
+    def items(self) -> Images:
         """All images of the run; raises `DataError` if there are none or an id occurs twice."""
         components = self._components
         config, provider = components.config.images, components.images
-        with components.blaming(config):
-            given = provider.iter_images(limit=self._limit)
-        checked = handover.images(components.who(config), components.guarded(config, given))
-        items = list(islice(checked, self._limit))
+        listing = Listing.of(self._listed(), self.most_held, self._given, provider.get_image)
         if isinstance(provider, ReportsNotes):
             for note in provider.notes():
                 logger.warning("images: %s", note)
-        if not items:
+        if not listing.ids:
             raise DataError(f"images: {config.use} has no images; look at the table [images] of the run file")
-        twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
-        if twice:
-            raise DataError(f"images: the item id {twice[0]!r} occurs more than once; ids must be unique")
-        return items
+        twice = listing.where.first_repeated()
+        if twice is not None:
+            raise DataError(f"images: the item id {twice!r} occurs more than once; ids must be unique")
+        return Images(listing)
 
     @cached_property
     def by_id(self) -> dict[str, ImageItem]:
-        """All images of the run by id."""
+        """All images of the run by id: for readers of a run, which hold them."""
         return {item.item_id: item for item in self.items}
 
-    @cached_property
-    def part_of(self) -> dict[str, str]:
-        """The part of the image provider that each image is in; empty if it has no parts."""
-        components = self._components
-        provider = components.images
-        found: dict[str, str] = {}
-        if not isinstance(provider, DividesIntoShards):
-            return found
-        with components.blaming(components.config.images):
-            for name in provider.shards():
-                found.update((item.item_id, name) for item in provider.iter_shard(name) if item.item_id in self.by_id)
-                if len(found) == len(self.by_id):  # only the first images are used
-                    break
-        return found
+    def parts_of(self, item_ids: Sequence[str]) -> tuple[str, ...]:
+        """The parts of the image provider that some images are in; empty if it has no parts."""
+        if not self._parts:
+            return ()
+        places = self.items.where.of(item_ids)
+        codes = dict.fromkeys(self._part_codes[place] for place in places.tolist() if place >= 0)
+        return tuple(self._parts[code] for code in codes)
 
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each picture at the start of the run; a later change is handled by the next run."""
-        return {item.item_id: item.fingerprint for item in self.items}
+    def fingerprints_of(self, item_ids: Sequence[str]) -> dict[str, str]:
+        """The fingerprints that these pictures had at the start of the run."""
+        places = self.items.where.of(item_ids)
+        return dict(zip(item_ids, self.items.listing.fingerprints.take(places), strict=True))
 
     @cached_property
     def ratings(self) -> list[str]:
         """The names of the ratings, in order of first occurrence."""
-        return list(dict.fromkeys(name for item in self.items for name in item.ratings))
+        return list(self.items.listing.rated)
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
@@ -110,14 +110,13 @@ class Dataset:
             return {space: handover.numbers_of_images(who, extractor, space) for space in self.spaces_of(config)}
 
     @cached_property
-    def extracted(self) -> list[ImageItem]:
+    def extracted(self) -> Images:
         """The images that have features in every space and are not left out, in the order of the image provider."""
-        store, rundir = self._components.store, self._components.rundir
-        kept = [set(store.item_ids(space)) for space in self.spaces]
-        done = set.intersection(*kept) if kept else set()
+        store, rundir, items = self._components.store, self._components.rundir, self.items
+        for space in self.spaces:
+            items = items.only(Marks(items.where, store.item_ids(space)).mask)
         # A picture that changed and can no longer be read still has old features in the store.
-        done -= rundir.failures.of("extract")
-        return [item for item in self.items if item.item_id in done]
+        return items.without(rundir.failures.of("extract"))
 
     @cached_property
     def data_digest(self) -> str:
@@ -125,16 +124,42 @@ class Dataset:
         return digest_of_all(
             [
                 item.item_id,
-                self.fingerprints[item.item_id],
+                fingerprint,
                 dict(item.ratings),
                 dict(item.metadata),
                 {name: dict(given) for name, given in item.individual.items()},
                 *([] if item.group is None else [item.group]),
             ]
-            for item in self.extracted
+            for item, fingerprint in zip(self.extracted, self.extracted.fingerprints, strict=True)
         )
 
     def look_again(self) -> None:
         """Forget which images have features, after they have been written, so that the store is asked again."""
         for name in ("extracted", "data_digest"):
             self.__dict__.pop(name, None)
+
+    def _given(self) -> Iterator[ImageItem]:
+        """The images of the provider, checked."""
+        components = self._components
+        config, provider = components.config.images, components.images
+        with components.blaming(config):
+            given = provider.iter_images(limit=self._limit)
+        yield from islice(handover.images(components.who(config), components.guarded(config, given)), self._limit)
+
+    def _listed(self) -> Iterator[ImageItem]:
+        """As `_given`, for the first time: with the parts in which they are, if the provider has parts."""
+        components = self._components
+        config, provider = components.config.images, components.images
+        if not isinstance(provider, DividesIntoShards):
+            yield from self._given()
+            return
+        with components.blaming(config):
+            self._parts = list(provider.shards())
+        for code, name in enumerate(self._parts):
+            with components.blaming(config):
+                given = provider.iter_shard(name)
+            for item in handover.images(components.who(config), components.guarded(config, given)):
+                if len(self._part_codes) == self._limit:
+                    return
+                self._part_codes.append(code)
+                yield item

@@ -54,13 +54,13 @@ def tables_of(session: Session) -> dict[str, Any]:
 
 def record_of_part(session: Session, part: Part) -> PartRecord:
     """What a part says of itself, for the run that gathers all of them."""
-    fingerprints = session.dataset.fingerprints
+    items = session.dataset.items
     return PartRecord(
         part.number,
         part.n_parts,
         dict(session.digests),
-        len(fingerprints),
-        digest_of_all(fingerprints.items()),
+        len(items),
+        digest_of_all(zip(items.ids, items.fingerprints, strict=True)),
         session.components.executor.shard_items,
         tables_of(session),
     )

@@ -24,11 +24,13 @@ from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.components import Components
 from saeviz.pipeline.dataset import Dataset
+from saeviz.pipeline.images import Images, Listing
 from saeviz.pipeline.session import Session, logger
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ImageError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
+from saeviz.values.texts import Marks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -137,6 +139,8 @@ class FinishedDataset(Dataset):
     """The images of a run that is read; `without_images` says why they are stand-ins that only have ids."""
 
     without_images = ""
+    most_held = sys.maxsize - 1
+    """Who reads a run is given a list of them."""
 
     @cached_property
     def spaces(self) -> list[FeatureSpace]:
@@ -144,20 +148,19 @@ class FinishedDataset(Dataset):
         return self._components.rundir.spaces()
 
     @cached_property
-    def extracted(self) -> list[ImageItem]:
+    def extracted(self) -> Images:
         """As a finished extraction has recorded them: its store need not be there, or may be empty by now."""
         rundir = self._components.rundir
         if "finished" not in rundir.read_manifest()["stages"].get("extract", {}):
             return super().extracted
-        done = set(rundir.extracted_ids())
-        return [item for item in self.items if item.item_id in done]
+        return self.items.only(Marks(self.items.where, rundir.extracted_ids()).mask)
 
 
 class LastingDataset(FinishedDataset):
     """As far as its images can no longer be listed, their ids alone: features and tables still refer to them."""
 
     @cached_property
-    def items(self) -> list[ImageItem]:
+    def items(self) -> Images:
         """All images of the run."""
         try:
             return super().items
@@ -165,7 +168,8 @@ class LastingDataset(FinishedDataset):
             self.without_images = str(error)
             logger.warning("there are no pictures and ratings: %s", one_line(self.without_images))
             rundir = self._components.rundir
-            return [ImageItem(item_id, partial(_gone, self.without_images)) for item_id in rundir.extracted_ids()]
+            gone = partial(_gone, self.without_images)
+            return Images(Listing([ImageItem(item_id, gone) for item_id in rundir.extracted_ids()]))
 
 
 def _gone(reason: str) -> Image:

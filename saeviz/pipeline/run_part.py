@@ -7,12 +7,13 @@ from contextlib import closing
 
 from saeviz.formats.part_records import write_part
 from saeviz.formats.plain import one_line
+from saeviz.pipeline.images import Images
 from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import STAGES, Stage
 from saeviz.pipeline.stages.shards import SharedStage, made_files, shards_of, worked
-from saeviz.values.images import ImageItem
 from saeviz.values.shards import Shard
+from saeviz.values.texts import Marks
 
 
 def run_part(session: Session, part: Part, stages: Collection[str], redo: Collection[str]) -> int:
@@ -62,12 +63,15 @@ def _made(session: Session, stage: SharedStage, shards: Sequence[Shard], part: P
     return left_out
 
 
-def _will_have_features(session: Session, shards: Sequence[Shard], left_out: Collection[str]) -> list[ImageItem]:
+def _will_have_features(session: Session, shards: Sequence[Shard], left_out: Collection[str]) -> Images:
     """Of the images that have features, or are in these shards, those that will have features."""
-    known = () if _is_outdated(session, STAGES[0]) else session.dataset.extracted
-    having = {item.item_id for item in known} | {item_id for shard in shards for item_id in shard.item_ids}
-    having -= set(left_out)
-    return [item for item in session.dataset.items if item.item_id in having]
+    items = session.dataset.items
+    having = Marks(items.where)
+    for shard in shards:
+        having.update(shard.item_ids)
+    if not _is_outdated(session, STAGES[0]):
+        having.mask |= session.dataset.extracted.mask
+    return items.only(having.mask).without(left_out)
 
 
 def _is_outdated(session: Session, stage: Stage) -> bool:

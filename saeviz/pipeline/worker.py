@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,12 @@ from saeviz.contract import handover
 from saeviz.contract.roles import DividesIntoShards
 from saeviz.pipeline.components import Components
 from saeviz.pipeline.dataset import Dataset
+from saeviz.pipeline.images import Images, Listing
 from saeviz.pipeline.session import Session
 from saeviz.values.errors import ImageError
 from saeviz.values.images import ImageItem
 from saeviz.values.shards import Shard
+from saeviz.values.texts import Texts
 
 
 class ShardDataset(Dataset):
@@ -25,24 +27,21 @@ class ShardDataset(Dataset):
         self._shard = shard
 
     @cached_property
-    def items(self) -> list[ImageItem]:
+    def items(self) -> Images:
         """The images; one that is no longer there cannot be read."""
-        components = self._components
+        components, wanted = self._components, set(self._shard.item_ids)
         config, provider = components.config.images, components.images
         with components.blaming(config):
             if self._shard.parts and isinstance(provider, DividesIntoShards):
                 given = (item for name in self._shard.parts for item in provider.iter_shard(name))
-                known = {item.item_id: item for item in given if item.item_id in self.fingerprints}
+                known = {item.item_id: item for item in given if item.item_id in wanted}
             else:
                 images = ((item_id, provider.get_image(item_id)) for item_id in self._shard.item_ids)
                 known = {item_id: item for item_id, item in images if item is not None}
         found = [known.get(item_id) or ImageItem(item_id, _gone) for item_id in self._shard.item_ids]
-        return list(handover.images(components.who(config), found))
-
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprints that the pictures had at the start of the run."""
-        return dict(zip(self._shard.item_ids, self._shard.fingerprints, strict=True))
+        listing = Listing(list(handover.images(components.who(config), found)))
+        listing.fingerprints = Texts.of(self._shard.fingerprints)  # that the pictures had at the start of the run
+        return Images(listing)
 
 
 def _gone() -> Any:
@@ -55,7 +54,7 @@ class WorkerSession(Session):
 
     failures: list[tuple[str, str]] = field(default_factory=list)
 
-    def take_up(self, shard: Shard) -> Sequence[ImageItem]:
+    def take_up(self, shard: Shard) -> Images:
         """The images of the shard, which are those of the session from now on."""
         self.failures = []
         self.dataset = ShardDataset(self.components, shard)

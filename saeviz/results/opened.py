@@ -77,6 +77,6 @@ class Readable(Protocol):
         """The batches of a space; with `item_ids` exactly these, in this order."""
         ...
 
-    def item_ids(self, space: FeatureSpace) -> list[str]:
+    def item_ids(self, space: FeatureSpace) -> Sequence[str]:
         """The items stored for a space."""
         ...

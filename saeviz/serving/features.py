@@ -27,7 +27,7 @@ class ServedFeatures:
 
     def item_ids(self, space: FeatureSpace) -> list[str]:
         """The items of a space."""
-        return self._store.item_ids(space)
+        return list(self._store.item_ids(space))
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str]) -> bytes:
         """The packed features of these items, or of the first of them if all would be too large."""

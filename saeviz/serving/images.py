@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 
 from saeviz.pipeline.session import Session
@@ -15,7 +16,7 @@ class ServedImages:
         self._session = session
         self._lock = Lock()
 
-    def all(self) -> list[ImageItem]:
+    def all(self) -> Sequence[ImageItem]:
         """Every image of the run."""
         with self._lock:
             return self._session.dataset.items

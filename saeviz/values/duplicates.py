@@ -2,73 +2,95 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import file_digest, sha256
 from io import BufferedReader, BytesIO
-from os import SEEK_END
+from itertools import compress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from saeviz.values.images import ImageItem
 
+if TYPE_CHECKING:
+    from saeviz.typing import IntArray, Mask
+
 BEGINNING = 1 << 16
-
-
-def same_pictures(items: Sequence[ImageItem]) -> list[list[str]]:
-    """Groups of two or more ids with identical files or bytes, in the order of the items.
-
-    Only files of equal size are read. Images whose source is a function are ignored, because drawing or fetching them
-    is expensive.
-    """
-    groups = [[item for item in items if isinstance(item.source, Path | bytes)]]
-    for key in (_size, _beginning, _digest):
-        groups = [part for group in groups for part in _parts(group, key)]
-    return [[item.item_id for item in group] for group in groups]
+_NAMED = 3
 
 
 def warning_about(items: Sequence[ImageItem]) -> str | None:
-    """A sentence that warns about identical images, None if there are none."""
-    groups = same_pictures(items)
-    if not groups:
+    """A sentence that warns about identical images, None if there are none.
+
+    Only files of equal size are read. Images whose source is a function are ignored, because drawing or fetching them
+    is expensive. In memory are some 30 bytes an image.
+    """
+    groups, n_more = _same_pictures(items)
+    if not n_more:
         return None
-    n_more = sum(len(group) - 1 for group in groups)
-    shown = "; ".join(" = ".join(map(repr, group[:3])) for group in groups[:3])
+    shown = "; ".join(" = ".join(repr(items[place].item_id) for place in group) for group in groups[:_NAMED])
     images = "image is" if n_more == 1 else "images are"
     return (
         f"{n_more} {images} byte for byte identical to an image with another id ({shown}"
-        f"{'; ...' if len(groups) > 3 else ''}); each counts as a separate image, so p, q and replication look "
+        f"{'; ...' if len(groups) > _NAMED else ''}); each counts as a separate image, so p, q and replication look "
         "better than they are; keep one of each"
     )
 
 
-def _parts(items: Iterable[ImageItem], key: Callable[[ImageItem], Hashable]) -> list[list[ImageItem]]:
-    found: dict[Hashable, list[ImageItem]] = defaultdict(list)
-    for item in items:
-        try:
-            found[key(item)].append(item)
-        except OSError:  # reported later, when the image is opened
-            continue
-    return [group for group in found.values() if len(group) > 1]
+def _same_pictures(items: Sequence[ImageItem]) -> tuple[list[list[int]], int]:
+    """The first of the groups of identical pictures, each by its first places, and how many images are too many."""
+    import numpy as np
+
+    # A number of 64 bits for each image, the same for the same pictures; 0: there is no other one like it.
+    keys: IntArray = np.empty(len(items), np.int64)
+    is_file: Mask = np.zeros(len(items), bool)
+    for place, item in enumerate(items):
+        keys[place], is_file[place] = _key(item), isinstance(item.source, Path)
+    for digest_of in (_beginning, _digest):
+        suspects = _repeated(keys) & is_file
+        if suspects.any():
+            found = (_key_of_file(item, digest_of) for item in compress(items, suspects))
+            keys[suspects] = np.fromiter(found, np.int64, int(suspects.sum()))
+    places = np.flatnonzero(_repeated(keys))
+    _, first, group = np.unique(keys[places], return_index=True, return_inverse=True)
+    order = np.argsort(first)[: _NAMED + 1]
+    return [places[group == one][:_NAMED].tolist() for one in order.tolist()], len(places) - len(first)
 
 
-def _size(item: ImageItem) -> Hashable:
-    if isinstance(item.source, Path):
-        return item.source.stat().st_size
-    with _file(item) as file:
-        return file.seek(0, SEEK_END)
+def _repeated(keys: IntArray) -> Mask:
+    import numpy as np
+
+    _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    mask: Mask = (counts[group] > 1) & (keys != 0)
+    return mask
 
 
-def _beginning(item: ImageItem) -> Hashable:
-    with _file(item) as file:
-        return sha256(file.read(BEGINNING)).digest()
+def _key(item: ImageItem) -> int:
+    """Of a file its size at first; few files are read."""
+    if isinstance(item.source, bytes):
+        return _number(sha256(item.source).digest())
+    try:
+        return item.source.stat().st_size + 1 if isinstance(item.source, Path) else 0
+    except OSError:  # reported later, when the image is opened
+        return 0
 
 
-def _digest(item: ImageItem) -> Hashable:
-    with _file(item) as file:
-        return file_digest(file, "sha256").digest()
+def _key_of_file(item: ImageItem, digest_of: Callable[[BufferedReader | BytesIO], bytes]) -> int:
+    try:
+        file = item.open_file()
+        assert file is not None  # noqa: S101 - it is a file
+        with file:
+            return _number(digest_of(file))
+    except OSError:
+        return 0
 
 
-def _file(item: ImageItem) -> BufferedReader | BytesIO:
-    file = item.open_file()
-    assert file is not None  # noqa: S101 - what a function draws is left out at the beginning
-    return file
+def _beginning(file: BufferedReader | BytesIO) -> bytes:
+    return sha256(file.read(BEGINNING)).digest()
+
+
+def _digest(file: BufferedReader | BytesIO) -> bytes:
+    return file_digest(file, "sha256").digest()
+
+
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], signed=True) or 1

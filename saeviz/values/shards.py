@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,8 +18,8 @@ class Shard:
 
     number: int
     key: str
-    item_ids: tuple[str, ...]
-    fingerprints: tuple[str, ...]
+    item_ids: Sequence[str]
+    fingerprints: Sequence[str]
     parts: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -36,25 +36,26 @@ class Texts(Sequence[str]):
     @classmethod
     def of(cls, texts: Iterable[str]) -> Texts:
         """Texts one by one, which need not be in memory together."""
-        import numpy as np
-
         if isinstance(texts, cls):
             return texts
-        data, bounds = bytearray(), array("q", [0])
+        growing = GrowingTexts()
         for text in texts:
-            data += text.encode("utf-8", "surrogatepass")
-            bounds.append(len(data))
-        return cls(np.frombuffer(data, np.uint8), np.frombuffer(bounds, np.int64))
+            growing.append(text)
+        return growing.texts()
 
     def take(self, places: IntArray | Mask) -> Texts:
         """The texts at these places, in their order, or those of a mask."""
         import numpy as np
 
         where = np.flatnonzero(places) if places.dtype == bool else places
-        starts, lengths = self.bounds[where], self.bounds[where + 1] - self.bounds[where]
-        bounds = np.concatenate([[0], np.cumsum(lengths)])
-        within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
-        return Texts(self.data[np.repeat(starts, lengths) + within], bounds)
+        bounds = np.zeros(len(where) + 1, np.int64)
+        np.cumsum(self.bounds[where + 1] - self.bounds[where], out=bounds[1:])
+        data = np.empty(bounds[-1], np.uint8)
+        for first in range(0, len(where), _AT_A_TIME):
+            starts, own = self.bounds[where[first : first + _AT_A_TIME]], bounds[first : first + _AT_A_TIME + 1]
+            shift = np.repeat(starts - own[:-1], np.diff(own))
+            data[own[0] : own[-1]] = self.data[np.arange(own[0], own[-1]) + shift]
+        return Texts(data, bounds)
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -145,13 +146,31 @@ def fixed(texts: Sequence[T]) -> Sequence[T]:
     return texts if isinstance(texts, Texts | Groups | tuple) else tuple(texts)
 
 
+class GrowingTexts:
+    """Texts of which one after another becomes known."""
+
+    def __init__(self) -> None:
+        self._data, self._bounds = bytearray(), array("q", [0])
+
+    def append(self, text: str) -> None:
+        """Add a text."""
+        self._data += text.encode("utf-8", "surrogatepass")
+        self._bounds.append(len(self._data))
+
+    def texts(self) -> Texts:
+        """All of them; none can be added any more."""
+        import numpy as np
+
+        return Texts(np.frombuffer(self._data, np.uint8), np.frombuffer(self._bounds, np.int64))
+
+
 class Places:
     """Where texts are. 16 bytes a text are held beside the texts."""
 
     def __init__(self, texts: Texts) -> None:
         import numpy as np
 
-        self._texts = texts
+        self.texts = texts
         # Good for this process only: texts hash differently in each.
         hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
         self._order = np.argsort(hashes, kind="stable")
@@ -159,6 +178,9 @@ class Places:
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and self.find(text) is not None
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
     def find(self, text: str) -> int | None:
         """The first place of a text, None if it is not there."""
@@ -169,14 +191,21 @@ class Places:
         """The first place of each text, int64 `[n_texts]`; -1 for one that is not there."""
         import numpy as np
 
-        wanted = list(texts)
+        waiting, found = iter(texts), [np.empty(0, np.int64)]
+        while some := list(islice(waiting, _AT_A_TIME)):
+            found.append(self._of(some))
+        return np.concatenate(found)
+
+    def _of(self, wanted: list[str]) -> IntArray:
+        import numpy as np
+
         found = np.full(len(wanted), -1, dtype=np.int64)
         hashes = np.fromiter(map(hash, wanted), np.int64, len(wanted))
         firsts = np.searchsorted(self._hashes, hashes, "left").tolist()
         lasts = np.searchsorted(self._hashes, hashes, "right").tolist()
         for row, (text, first, last) in enumerate(zip(wanted, firsts, lasts, strict=True)):
             for place in self._order[first:last].tolist():
-                if self._texts[place] == text:
+                if self.texts[place] == text:
                     found[row] = place
                     break
         return found
@@ -189,11 +218,34 @@ class Places:
         suspects = sorted({place for at in same.tolist() for place in self._order[at : at + 2].tolist()})
         seen = set[str]()
         for place in suspects:
-            text: str = self._texts[place]
+            text: str = self.texts[place]
             if text in seen:
                 return text
             seen.add(text)
         return None
+
+
+class Marks:
+    """A set of some of the texts in `places`, of which other texts are never members: a byte for each of all."""
+
+    def __init__(self, places: Places, texts: Iterable[str] = ()) -> None:
+        import numpy as np
+
+        self.places = places
+        self.mask: Mask = np.zeros(len(places), dtype=bool)
+        self.update(texts)
+
+    def update(self, texts: Iterable[str]) -> None:
+        """Add those of the texts that are in `places`."""
+        where = self.places.of(texts)
+        self.mask[where[where >= 0]] = True
+
+    def __contains__(self, text: object) -> bool:
+        place = self.places.find(text) if isinstance(text, str) else None
+        return place is not None and bool(self.mask[place])
+
+    def __len__(self) -> int:
+        return int(self.mask.sum())
 
 
 def _text(data: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     _Row = tuple[Float32Array, IntArray, dict[str, float]]
 
 _COUNT = struct.Struct("<I")
+MOST_AWAITED = 4096
+"""Images that an extractor may be at: of those that it has left out, too, no more are held."""
 _MOST_OF_NUMBERS = 10_000
 """Bytes that the numbers of an image may take."""
 
@@ -36,9 +38,18 @@ class SharedFeatures(Shared):
     def __init__(self, session: Session, config: ComponentConfig, spaces: Sequence[FeatureSpace]) -> None:
         super().__init__(session, config, "features", [f"{space} of {space.n_features}" for space in spaces])
         self.spaces = spaces
-        self.items = session.dataset.by_id
+        self._awaited: dict[str, tuple[ImageItem, set[FeatureSpace]]] = {}
 
-    def batches(self, items: Sequence[ImageItem]) -> Iterator[FeatureBatch]:
+    def awaiting(self, items: Iterable[ImageItem]) -> Iterator[ImageItem]:
+        """The items, which are remembered until their features are kept: the last `MOST_AWAITED` at most."""
+        for item in items:
+            if self.is_used:
+                self._awaited[item.item_id] = item, set(self.spaces)
+                if len(self._awaited) > MOST_AWAITED:
+                    self._awaited.pop(next(iter(self._awaited)))
+            yield item
+
+    def batches(self, items: Iterable[ImageItem]) -> Iterator[FeatureBatch]:
         """The cached features of these items, for items that have them in all spaces."""
         for found in self.find(items):
             for space, rows in zip(self.spaces, zip(*found.values(), strict=True), strict=True):
@@ -57,15 +68,20 @@ class SharedFeatures(Shared):
     def keep(self, batch: FeatureBatch) -> None:
         """Add features that the extractor computed; `provenance` must be set."""
         matrix = batch.matrix
-        rows = [number for number, item_id in enumerate(batch.item_ids) if item_id in self.items]
+        rows = [number for number, item_id in enumerate(batch.item_ids) if item_id in self._awaited]
         places = (slice(*matrix.indptr[row : row + 2]) for row in rows)
         numbers = ({name: float(values[row]) for name, values in batch.of_images.items()} for row in rows)
         entries = (
             _to_bytes(matrix.indices[place], matrix.data[place], of_image)
             for place, of_image in zip(places, numbers, strict=True)
         )
-        items = [self.items[batch.item_ids[row]] for row in rows]
+        items = [self._awaited[batch.item_ids[row]][0] for row in rows]
         self.add(items, self.spaces.index(batch.space), entries, self.provenance)
+        for item in items:
+            waits_for = self._awaited[item.item_id][1]
+            waits_for.discard(batch.space)
+            if not waits_for:
+                del self._awaited[item.item_id]
 
 
 class SharedEmbeddings(Shared):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from saeviz.cache.entries import LIMIT, Model, SharedCache, digest_of
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats import rundir
+from saeviz.pipeline.progress import chunked
 from saeviz.pipeline.session import Session, logger
 from saeviz.values.images import ImageItem
 
@@ -58,12 +59,11 @@ class Shared(ABC):
     def load(self, part: int, entry: bytes) -> Any:
         """Decode an entry; raises `ValueError` if it is not a valid entry of this part."""
 
-    def find(self, items: Sequence[ImageItem]) -> Iterator[dict[str, tuple[Any, ...]]]:
+    def find(self, items: Iterable[ImageItem]) -> Iterator[dict[str, tuple[Any, ...]]]:
         """The entries of items that have all parts, by id, some at a time; none if a stage is redone."""
         if self.session.redo or not self._try(self._takes_up, default=False):
             return
-        for start in range(0, len(items), CHUNK):
-            chunk = items[start : start + CHUNK]
+        for chunk in chunked(items, CHUNK):
             found: dict[str, tuple[Any, ...]] = self._try(self._entries, chunk, default={})
             if found:
                 yield found
@@ -78,6 +78,11 @@ class Shared(ABC):
         new.update({digest: entry_of[item_id] for item_id, digest in digests.items()})
         if sum(map(len, self._new.values())) >= AT_ONCE:
             self._flush()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether results are kept."""
+        return self._cache is not None
 
     def close(self) -> None:
         """Write pending entries, prune the cache to its maximum size, and close it."""
@@ -140,7 +145,8 @@ class Shared(ABC):
 
         A file that was read before, by whatever run, is not read again.
         """
-        fingerprints = self.session.dataset.fingerprints
+        items = list(items)
+        fingerprints = self.session.dataset.fingerprints_of([item.item_id for item in items])
         items = [item for item in items if item.fingerprint == fingerprints[item.item_id]]
         paths = {item.item_id: item.source for item in items if isinstance(item.source, Path)}
         wanted = {path: fingerprints[item_id] for item_id, path in paths.items()}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.made import Made
+from saeviz.pipeline.images import Images
 from saeviz.pipeline.progress import chunked
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedEmbeddings
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
-from saeviz.values.images import ImageItem
 from saeviz.values.near_duplicates import near_duplicates
+from saeviz.values.texts import Marks
 
 LOOKED_AT = 5000
 """Images among which near-duplicates are sought: takes a second."""
@@ -75,28 +76,27 @@ class Embed(SharedStage):
         provenance: Mapping[str, Any] = {}
         for made in made_by_workers(session, self, pending) if shared else self._embedded(session, config, pending):
             if made.vectors is not None:
-                keys = [(item_id, session.dataset.fingerprints[item_id]) for item_id in made.item_ids]
-                files.append(keys, made.vectors)
+                files.append([*session.dataset.fingerprints_of(made.item_ids).items()], made.vectors)
             for item_id, error in made.failures:
                 session.failed(item_id, error)
             provenance = made.provenance
         waiting = self._pending(session)
         explained = session.rundir.failures.of(self.name)
-        for item in waiting:
-            if item.item_id not in explained:
+        for item_id in waiting.ids:
+            if item_id not in explained:
                 session.failed(
-                    item.item_id, f"{session.components.who(config)} gave no finite embedding of it, and no reason"
+                    item_id, f"{session.components.who(config)} gave no finite embedding of it, and no reason"
                 )
         if not self.is_optional:
             _warn_of_look_alikes(session, files)
         counts = {"embedded": len(session.dataset.extracted) - len(waiting)}
         return {"counts": counts, "outputs": files.files(), **provenance}
 
-    def todo(self, session: Session, *, anew: bool) -> list[ImageItem]:
+    def todo(self, session: Session, *, anew: bool) -> Images:
         """The images with features and without an embedding of their present pictures."""
         return self._pending(session, anew=anew)
 
-    def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
+    def make(self, session: WorkerSession, items: Images) -> Generator[int, None, Made]:
         """The embeddings of items."""
         import numpy as np
 
@@ -113,7 +113,7 @@ class Embed(SharedStage):
             provenance=parts[-1].provenance if parts else {},
         )
 
-    def _embedded(self, session: Session, config: ComponentConfig, items: Sequence[ImageItem]) -> Iterator[Made]:
+    def _embedded(self, session: Session, config: ComponentConfig, items: Images) -> Iterator[Made]:
         """The embeddings of some items at a time, without those that have none."""
         import numpy as np
 
@@ -131,18 +131,22 @@ class Embed(SharedStage):
     def _files(self, session: Session) -> EmbeddingFiles:
         return EmbeddingFiles(session.rundir.embeddings(self.table))
 
-    def _pending(self, session: Session, *, anew: bool = False) -> list[ImageItem]:
+    def _pending(self, session: Session, *, anew: bool = False) -> Images:
+        items = session.dataset.items
+        embedded = Marks(items.where)
         if self._config(session) is None or not session.components.uses_embeddings:
-            return []
-        known = {} if anew else self._files(session).fingerprints()
-        now = session.dataset.fingerprints
-        return [item for item in session.dataset.extracted if known.get(item.item_id) != now[item.item_id]]
+            return items.only(embedded.mask)
+        for keys in () if anew else self._files(session).keys():
+            known = [key for key in keys if key[0] in items.where]
+            now = session.dataset.fingerprints_of([item_id for item_id, _ in known])
+            embedded.mask[items.where.of(now)] = [mark == now[item_id] for item_id, mark in known]
+        return session.dataset.extracted.only(~embedded.mask)
 
 
 def _warn_of_look_alikes(session: Session, files: EmbeddingFiles) -> None:
     """Images that are nearly the same and have no groups make p, q and replication look better than they are."""
     items = session.dataset.extracted
-    if len(items) < ENOUGH or not session.dataset.ratings or any(item.group is not None for item in items):
+    if len(items) < ENOUGH or not session.dataset.ratings or items.listing.has_groups:
         return
     some = items[:: -(-len(items) // LOOKED_AT) or 1]
     vectors = files.read(some)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.made import Made
 from saeviz.formats.of_images import append_of_images, mend_of_images, read_of_images, write_of_images
 from saeviz.formats.plain import one_line
+from saeviz.formats.tables import table_of_texts
+from saeviz.pipeline.images import Images
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.extraction import Extraction, together
+from saeviz.pipeline.stages.extraction import Extraction, in_all, lacking, together
 from saeviz.pipeline.stages.score_work import state_files
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
-from saeviz.values.images import ImageItem
 from saeviz.values.keys import record_of
+from saeviz.values.texts import Marks, Places, Texts
+
+if TYPE_CHECKING:
+    from saeviz.typing import IntArray, Mask
 
 
 class Extract(SharedStage):
@@ -47,19 +53,18 @@ class Extract(SharedStage):
         session.rundir.items.unlink(missing_ok=True)
         session.rundir.of_images.unlink(missing_ok=True)
 
-    def todo(self, session: Session, *, anew: bool) -> list[ImageItem]:
+    def todo(self, session: Session, *, anew: bool) -> Images:
         """The images without features of their present pictures."""
-        return list(session.dataset.items) if anew else _pending(session)
+        return session.dataset.items if anew else _pending(session)
 
-    def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
+    def make(self, session: WorkerSession, items: Images) -> Generator[int, None, Made]:
         """The features of items, by every extractor of the run."""
         batches: dict[FeatureSpace, list[FeatureBatch]] = {}
         provenance: dict[str, Any] = {}
         n_done = 0
         for config in session.config.extractors:
-            lost = session.left_out()  # by another extractor
-            rest = [item for item in items if item.item_id not in lost]
-            own: dict[FeatureSpace, set[str]] = {space: set() for space in session.dataset.spaces_of(config)}
+            rest = items.without(session.left_out())  # by another extractor
+            own = {space: Marks(items.where) for space in session.dataset.spaces_of(config)}
             extraction = Extraction(session, config, rest, own, lambda _: None)
             for batch in extraction.batches():
                 batches.setdefault(batch.space, []).append(batch)
@@ -69,8 +74,7 @@ class Extract(SharedStage):
             _list_what_was_not_handed_over(session, extraction)
             provenance |= extraction.provenance.get("provenance", {})
         yield len(items) - n_done
-        order = [item.item_id for item in items]
-        features = [together(batches[space], order) for space in sorted(batches)]
+        features = [together(batches[space], items.ids) for space in sorted(batches)]
         return Made(features, failures=session.failures, provenance={"provenance": provenance} if provenance else {})
 
     def run(self, session: Session) -> Mapping[str, Any]:
@@ -79,15 +83,17 @@ class Extract(SharedStage):
         _refuse_another_runs_store(session)
         _settle_in_store(session)
         mend_of_images(session.rundir.of_images)
-        spaces = session.dataset.spaces
+        spaces, items = session.dataset.spaces, session.dataset.items
         pending = _pending(session)
-        logger.info("extract: %d of %d images to do in %s", len(pending), len(session.dataset.items), _names(spaces))
-        twice = warning_about(session.dataset.items)
+        logger.info("extract: %d of %d images to do in %s", len(pending), len(items), _names(spaces))
+        twice = warning_about(items)
         if twice:
             logger.warning("images: %s", one_line(twice))
-        same = _with_the_same_picture(session, pending)
-        _remember_fingerprints(session, still_to_do={item.item_id for item in pending})
-        written = {space: same.intersection(session.components.store.item_ids(space)) for space in spaces}
+        same = pending.mask & _Recorded.of(session).same & ~_with_lost_numbers(session)
+        _remember_fingerprints(session, still_to_do=pending.mask)
+        written = _kept_of(session, spaces)
+        for marks in written.values():
+            marks.mask &= same
         if is_shared(session, self):
             _take_from_workers(session, self, pending, written)
         else:
@@ -97,19 +103,17 @@ class Extract(SharedStage):
         done = session.dataset.extracted
         if not done:
             raise DataError(
-                f"none of the {len(session.dataset.items)} images could be used; "
-                f"{session.rundir.failures.path} says why for each"
+                f"none of the {len(items)} images could be used; {session.rundir.failures.path} says why for each"
             )
-        new = set.intersection(*written.values())
-        _remember_fingerprints(session, still_to_do={item.item_id for item in pending} - new)
+        _remember_fingerprints(session, still_to_do=pending.mask & ~in_all(written))
         of_images = read_of_images(session.rundir.of_images)
         if of_images:
             others = (item_id for values in of_images.values() for item_id in values)  # kept, as a store keeps them
-            ids = dict.fromkeys([*(item.item_id for item in done), *others])
+            ids = dict.fromkeys([*done.ids, *others])
             write_of_images(session.rundir.of_images, of_images, list(ids))
         return {
             "store": session.config.store.identity(),
-            "counts": {"images": len(session.dataset.items), "extracted": len(done)},
+            "counts": {"images": len(items), "extracted": len(done)},
             "spaces": [record_of(space) for space in spaces],
             "of_images": list(of_images),
             "outputs": [session.rundir.items, session.rundir.of_images],
@@ -120,15 +124,14 @@ class Extract(SharedStage):
 def _extract_with(
     session: Session,
     config: ComponentConfig,
-    pending: Sequence[ImageItem],
-    written: Mapping[FeatureSpace, set[str]],
+    pending: Images,
+    written: Mapping[FeatureSpace, Marks],
 ) -> Mapping[str, Any]:
     """Extract the pending images by one of the run's extractors; returns the provenance of its features."""
     lost = session.rundir.failures.of("extract")  # by another extractor
     spaces = session.dataset.spaces_of(config) if config.name else session.dataset.spaces
     own = {space: written[space] for space in spaces}
-    done = set.intersection(*own.values())  # before a run was killed while another extractor was at work
-    pending = [item for item in pending if item.item_id not in lost and item.item_id not in done]
+    pending = pending.without(lost).only(~in_all(own))  # some may be in a run that was killed during another extractor
     extraction = Extraction(session, config, pending, own, partial(_tell_of_other_provenance, session))
     for batch in extraction.batches():
         _store(session, batch)
@@ -146,8 +149,8 @@ def _store(session: Session, batch: FeatureBatch) -> None:
 def _take_from_workers(
     session: Session,
     stage: Extract,
-    pending: Sequence[ImageItem],
-    written: Mapping[FeatureSpace, set[str]],
+    pending: Images,
+    written: Mapping[FeatureSpace, Marks],
 ) -> None:
     """Store the features that workers extract of the pending images."""
     for made in made_by_workers(session, stage, pending):
@@ -168,67 +171,82 @@ def _list_what_was_not_handed_over(session: Session, extraction: Extraction) -> 
             session.failed(item_id, f"{who} gave no features of it in {_names(spaces)}, and no reason")
 
 
-def _list_what_was_not_kept(
-    session: Session, pending: Sequence[ImageItem], written: Mapping[FeatureSpace, set[str]]
-) -> None:
+def _list_what_was_not_kept(session: Session, pending: Images, spaces: Iterable[FeatureSpace]) -> None:
     """Record as a failure every image with features that the store has lost."""
-    explained, who = session.left_out(), session.components.who(session.config.store)
-    kept = {space: set(session.components.store.item_ids(space)) for space in written}
-    for item_id in (item.item_id for item in pending if item.item_id not in explained):
-        lost = [space for space, ids in kept.items() if item_id not in ids]
-        if lost:
-            session.failed(item_id, f"{who} did not keep its features in {_names(lost)}, and gave no reason")
+    who = session.components.who(session.config.store)
+    for item_id, lost in lacking(pending.without(session.left_out()), _kept_of(session, spaces)):
+        session.failed(item_id, f"{who} did not keep its features in {_names(lost)}, and gave no reason")
 
 
-def _pending(session: Session) -> list[ImageItem]:
-    done = {item.item_id for item in session.dataset.extracted}
-    if done and not session.rundir.items.exists():
-        return list(session.dataset.items)  # it is unknown which pictures the features belong to
-    before, now = _fingerprints(session), session.dataset.fingerprints
-    done -= _with_lost_numbers(session, done)
-    return [
-        item
-        for item in session.dataset.items
-        if item.item_id not in done or before.get(item.item_id, now[item.item_id]) != now[item.item_id]
-    ]
+def _kept_of(session: Session, spaces: Iterable[FeatureSpace]) -> dict[FeatureSpace, Marks]:
+    """Which images of the run the store has."""
+    where, store = session.dataset.items.where, session.components.store
+    return {space: Marks(where, store.item_ids(space)) for space in spaces}
 
 
-def _with_lost_numbers(session: Session, done: set[str]) -> set[str]:
-    """Items of which the extractor's numbers were written down and are lost, as the file was damaged."""
+def _pending(session: Session) -> Images:
+    items, done = session.dataset.items, session.dataset.extracted.mask
+    if done.any() and not session.rundir.items.exists():
+        return items  # it is unknown which pictures the features belong to
+    before = _Recorded.of(session)
+    has_changed = (before.rows >= 0) & ~before.same
+    return items.only(~done | has_changed | _with_lost_numbers(session))
+
+
+def _with_lost_numbers(session: Session) -> Mask:
+    """The images of which the extractor's numbers were written down and are lost, as the file was damaged."""
+    import numpy as np
+
+    items = session.dataset.items
     columns = session.rundir.read_manifest()["stages"].get("extract", {}).get("of_images", [])
     known = read_of_images(session.rundir.of_images) if columns else {}
-    return set().union(*(done - known.get(str(name), {}).keys() for name in columns))
+    there = np.ones(len(items), dtype=bool)
+    for name in columns:
+        there &= Marks(items.where, known.get(str(name), ())).mask
+    return ~there
 
 
-def _with_the_same_picture(session: Session, pending: Sequence[ImageItem]) -> set[str]:
-    """The pending items whose features in the store, if there are any, are of the picture as it is now."""
-    before, now = _fingerprints(session), session.dataset.fingerprints
-    same = {item.item_id for item in pending if before.get(item.item_id) == now[item.item_id]}
-    return same - _with_lost_numbers(session, same)
+@dataclass
+class _Recorded:
+    """The fingerprints of the pictures that features belong to, which the run has written down.
+
+    `rows` are those of the images in `fingerprints`, -1 for one that has none; `same` has those whose pictures have the
+    same fingerprint now.
+    """
+
+    fingerprints: Texts
+    rows: IntArray
+    same: Mask
+
+    @classmethod
+    def of(cls, session: Session) -> _Recorded:
+        import numpy as np
+
+        items, path = session.dataset.items, session.rundir.items
+        ids, fingerprints = Texts.of(()), Texts.of(())
+        if path.exists():
+            table = session.rundir.read_table(path, "extract")
+            ids, fingerprints = Texts.of(table["item_id"]), Texts.of(table["fingerprint"])
+        rows = Places(ids).of(items.ids)
+        same, known = np.zeros(len(items), dtype=bool), rows >= 0
+        before, now = fingerprints.take(rows[known]), items.fingerprints.take(known)
+        same[known] = np.fromiter((one == other for one, other in zip(before, now, strict=True)), bool, len(now))
+        return cls(fingerprints, rows, same)
 
 
-def _fingerprints(session: Session) -> dict[str, str]:
-    if not session.rundir.items.exists():
-        return {}
-    table = session.rundir.read_table(session.rundir.items, "extract")
-    return dict(zip(table["item_id"], table["fingerprint"], strict=True))
-
-
-def _remember_fingerprints(session: Session, still_to_do: set[str]) -> None:
+def _remember_fingerprints(session: Session, still_to_do: Mask) -> None:
     """Record the fingerprint of the picture that each item's features belong to.
 
     A changed picture keeps its old fingerprint until it is extracted again, so that old features are not mistaken for
     new ones after a crash or if the picture cannot be read.
     """
-    import pandas as pd
-
-    before = _fingerprints(session)
-    now = {
-        item_id: before.get(item_id, fingerprint) if item_id in still_to_do else fingerprint
-        for item_id, fingerprint in session.dataset.fingerprints.items()
-    }
-    table = pd.DataFrame({"item_id": list(now), "fingerprint": list(now.values())}, dtype="str")
-    session.rundir.write_table(session.rundir.items, table)
+    items, before = session.dataset.items, _Recorded.of(session)
+    stays = still_to_do & (before.rows >= 0) & ~before.same
+    now = items.fingerprints
+    if stays.any():
+        marks = enumerate(items.fingerprints)
+        now = Texts.of(before.fingerprints[before.rows[row]] if stays[row] else mark for row, mark in marks)
+    session.rundir.write_table(session.rundir.items, table_of_texts({"item_id": items.ids, "fingerprint": now}))
 
 
 def _holds_features_of_this_run(session: Session) -> bool:
@@ -241,7 +259,7 @@ def _settle_in_store(session: Session) -> None:
     """Record the store before anything is written; new features are not in earlier copies."""
     manifest = session.rundir.read_manifest()
     record = manifest["stages"]["extract"]
-    if "finished" in record and not _kept(session):
+    if "finished" in record and not session.components.store.spaces():
         logger.info("extract: the store %s has no features of this run: all are extracted", session.config.store.use)
     record["store"] = session.config.store.identity()
     record.pop("copies", None)
@@ -267,8 +285,9 @@ def _kept(session: Session) -> set[str]:
 def _refuse_another_runs_store(session: Session) -> None:
     if not _holds_features_of_this_run(session):
         _refuse_a_store_that_holds_something(session)
-    kept = _kept(session)
-    if kept and kept.isdisjoint(item.item_id for item in session.dataset.items):
+    spaces = session.components.store.spaces()
+    if spaces and not any(map(len, _kept_of(session, spaces).values())):
+        kept = _kept(session)
         raise ConfigError(
             f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
             f"{min(kept)!r}); choose another run.dir, or delete them with --redo extract"

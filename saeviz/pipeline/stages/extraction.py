@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
+from saeviz.pipeline.images import Images
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedFeatures
 from saeviz.values.features import FeatureBatch, FeatureSpace
-from saeviz.values.images import ImageItem
+from saeviz.values.texts import Marks
+
+if TYPE_CHECKING:
+    from saeviz.typing import Mask
 
 
 class Extraction:
@@ -26,8 +30,8 @@ class Extraction:
         self,
         session: Session,
         config: ComponentConfig,
-        items: Sequence[ImageItem],
-        written: Mapping[FeatureSpace, set[str]],
+        items: Images,
+        written: Mapping[FeatureSpace, Marks],
         tell: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self.session = session
@@ -47,15 +51,12 @@ class Extraction:
 
     def lacking(self) -> Iterator[tuple[str, list[FeatureSpace]]]:
         """The items without features in some spaces, and in which."""
-        for item in self.items:
-            missing = [space for space, ids in self.written.items() if item.item_id not in ids]
-            if missing:
-                yield item.item_id, missing
+        yield from lacking(self.items, self.written)
 
     def _by_the_extractor(self, shared: SharedFeatures) -> Iterator[FeatureBatch]:
         """The extractor's features of the images that have none when this is first called."""
         session, components = self.session, self.session.components
-        rest = [item for item in self.items if not all(item.item_id in ids for ids in self.written.values())]
+        rest = self.items.only(~in_all(self.written))
         if len(rest) < len(self.items):
             logger.info("extract: %d images have features from another run", len(self.items) - len(rest))
             self.tell(shared.provenance)
@@ -63,11 +64,10 @@ class Extraction:
             return
         with components.blaming(self.config):
             extractor = components.extractor_of(self.config)
-            given = extractor.extract(session.progress(rest, len(rest), "extract"))
-        asked = [item.item_id for item in rest]
+            given = extractor.extract(shared.awaiting(session.progress(rest, len(rest), "extract")))
         declared = session.dataset.numbers_of_images(self.config)
         batches = handover.extracted(
-            components.who(self.config), components.guarded(self.config, given), declared, asked
+            components.who(self.config), components.guarded(self.config, given), declared, rest.ids
         )
         for number, batch in enumerate(batches):
             if number == 0:
@@ -76,6 +76,20 @@ class Extraction:
             yield batch
             shared.keep(batch)
         shared.provenance = components.provenance(self.config, extractor)
+
+
+def in_all(marked: Mapping[FeatureSpace, Marks]) -> Mask:
+    """What is marked in all spaces."""
+    import numpy as np
+
+    mask: Mask = np.logical_and.reduce([marks.mask for marks in marked.values()])
+    return mask
+
+
+def lacking(items: Images, marked: Mapping[FeatureSpace, Marks]) -> Iterator[tuple[str, list[FeatureSpace]]]:
+    """The items that are not marked in some spaces, and in which."""
+    for item_id in items.only(~in_all(marked)).ids:
+        yield item_id, [space for space, marks in marked.items() if item_id not in marks]
 
 
 def together(batches: Sequence[FeatureBatch], item_ids: Sequence[str]) -> FeatureBatch:

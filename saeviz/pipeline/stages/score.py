@@ -82,7 +82,7 @@ class Score(Stage):
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score each space, then combine columns of all spaces."""
-        items = session.dataset.extracted
+        items = list(session.dataset.extracted)
         inputs = list(score_inputs(session, items))
         logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
         scoring = scoring_of(session, inputs)

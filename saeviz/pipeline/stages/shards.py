@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +17,12 @@ from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.made import Made, MadeFiles
 from saeviz.formats.rundir import RunDir, digest_of
+from saeviz.pipeline.images import Images
 from saeviz.pipeline.parts import refuse_missing, tables_of
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.errors import PluginError, RunDirError
-from saeviz.values.images import ImageItem
 from saeviz.values.shards import Shard
 
 
@@ -30,11 +30,11 @@ class SharedStage(Stage):
     """A stage that workers can do, of some images each."""
 
     @abstractmethod
-    def todo(self, session: Session, *, anew: bool) -> list[ImageItem]:
+    def todo(self, session: Session, *, anew: bool) -> Images:
         """The images that are not done, or all of them if what was done before is of no use."""
 
     @abstractmethod
-    def make(self, session: WorkerSession, items: Sequence[ImageItem]) -> Generator[int, None, Made]:
+    def make(self, session: WorkerSession, items: Images) -> Generator[int, None, Made]:
         """What the stage makes of the items; yields from time to time how many more are done."""
 
     def forget_failures(self, session: Session) -> None:
@@ -92,18 +92,17 @@ class ShardWork:
         return WorkerSession(config, manager, RunDir(self.run_dir), stage=self.stage.name, redo=self.redo)
 
 
-def shards_of(session: Session, stage: Stage, items: Sequence[ImageItem]) -> list[Shard]:
+def shards_of(session: Session, stage: Stage, items: Images) -> list[Shard]:
     """The items in shards, by their places among all images of the run, so that few change when images are added."""
-    place_of = {item.item_id: place for place, item in enumerate(session.dataset.items)}
-    size, now = session.components.executor.shard_items, session.dataset.fingerprints
-    part_of = session.dataset.part_of
+    import numpy as np
+
+    numbers = np.flatnonzero(items.mask) // session.components.executor.shard_items
+    firsts = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1)).tolist()
     found = []
-    for number, part in groupby(items, key=lambda item: place_of[item.item_id] // size):
-        ids = tuple(item.item_id for item in part)
-        fingerprints = tuple(now[item_id] for item_id in ids)
-        parts = tuple(dict.fromkeys(part_of[item_id] for item_id in ids if item_id in part_of))
-        key = digest_of([session.digests[stage.name], ids, fingerprints])
-        found.append(Shard(number, key, ids, fingerprints, parts))
+    for first, stop in pairwise(firsts):
+        ids, fingerprints = items.ids[first:stop], items.fingerprints[first:stop]
+        key = digest_of([session.digests[stage.name], list(ids), list(fingerprints)])
+        found.append(Shard(int(numbers[first]), key, ids, fingerprints, session.dataset.parts_of(ids)))
     return found
 
 
@@ -112,7 +111,7 @@ def is_shared(session: Session, stage: Stage) -> bool:
     return session.gathers or not session.components.executor.in_process or bool(made_files(session, stage))
 
 
-def made_by_workers(session: Session, stage: SharedStage, items: Sequence[ImageItem]) -> Iterator[Made]:
+def made_by_workers(session: Session, stage: SharedStage, items: Images) -> Iterator[Made]:
     """What workers make of the items, in the order of the items; removed once it is dealt with."""
     files = made_files(session, stage)
     shards = shards_of(session, stage, items)
@@ -121,7 +120,7 @@ def made_by_workers(session: Session, stage: SharedStage, items: Sequence[ImageI
         known = session.left_out()
         wanted = [shard for shard in missing if not known.issuperset(shard.item_ids)]
         refuse_missing(session, stage.name, shards, wanted)
-        session.rundir.failures.forget(stage.name, known.difference(item.item_id for item in items))
+        session.rundir.failures.forget(stage.name, known.difference(items.ids))
         left_out = {shard.number for shard in missing}
         shards, missing = [shard for shard in shards if shard.number not in left_out], []
     waiting = {shard.number for shard in missing}
