@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 from saeviz.formats.damage import UNREADABLE
 from saeviz.formats.files import atomic_path, explain_disk_errors, remove_temporaries
+from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.npz import read_npz
 from saeviz.values.errors import RunDirError
 from saeviz.values.images import ImageItem
+from saeviz.values.texts import Places, Texts
 
 if TYPE_CHECKING:
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, IntArray
 
 
 NEXT_STEP = "remove it, and the same `saeviz run` embeds its images again"
+_AT_ONCE = 1024
+"""Images without an embedding that are written together."""
 
 
 class EmbeddingFiles:
@@ -67,13 +71,37 @@ class EmbeddingFiles:
             keys, vectors = _load(path)
             if found is None:
                 found = np.full((len(items), vectors.shape[1]), np.nan, dtype=np.float32)
-            if vectors.shape[1] != found.shape[1]:
-                raise RunDirError(f"{path} has vectors of another length than the others; {NEXT_STEP}")
+            _refuse_another_length(path, vectors, found.shape[1])
             known = [(row_of[item_id], n) for n, (item_id, _) in enumerate(keys) if item_id in row_of]
             if known:
                 rows, numbers = zip(*known, strict=True)
                 found[list(rows)] = vectors[list(numbers)]
         return found
+
+    def gather(self, item_ids: Texts, arrays: MappedArrays, name: str) -> bool:
+        """Put the embeddings of these images, as `read` gives them, into an array of this name.
+
+        False if there are none. One file at a time is in memory.
+        """
+        import numpy as np
+
+        places, is_there, paths = Places(item_ids), np.zeros(len(item_ids), dtype=bool), self.files()
+        if not paths:
+            return False
+        dim = _load(paths[0])[1].shape[1]
+        with arrays.rows(name, (len(item_ids), dim), np.dtype(np.float32)) as put:
+            for path in paths:
+                keys, vectors = _load(path)
+                _refuse_another_length(path, vectors, dim)
+                rows = places.of(item_id for item_id, _ in keys)
+                for some in _neighbours(np.flatnonzero(rows >= 0), rows):
+                    put(int(rows[some[0]]), vectors[some])
+                is_there[rows[rows >= 0]] = True
+            missing = np.flatnonzero(~is_there)
+            for some in _neighbours(np.arange(missing.size), missing):
+                for part in np.array_split(some, -(-some.size // _AT_ONCE)):
+                    put(int(missing[part[0]]), np.full((part.size, dim), np.nan, dtype=np.float32))
+        return True
 
     def clear(self) -> None:
         """Remove everything."""
@@ -86,6 +114,20 @@ class EmbeddingFiles:
     def files(self) -> list[Path]:
         """The files, oldest first."""
         return sorted(self.folder.glob("[0-9]*.npz"))
+
+
+def _refuse_another_length(path: Path, vectors: Float32Array, dim: int) -> None:
+    if vectors.shape[1] != dim:
+        raise RunDirError(f"{path} has vectors of another length than the others; {NEXT_STEP}")
+
+
+def _neighbours(numbers: IntArray, rows: IntArray) -> list[IntArray]:
+    """The numbers in groups whose rows follow one another."""
+    import numpy as np
+
+    if not numbers.size:
+        return []
+    return np.split(numbers, np.flatnonzero(np.diff(rows[numbers]) != 1) + 1)
 
 
 def _load(path: Path) -> tuple[list[tuple[str, str]], Float32Array]:

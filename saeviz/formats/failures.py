@@ -19,7 +19,7 @@ class FailuresFile:
 
     def read(self) -> list[Failure]:
         """All failures, in order."""
-        return rows_in(self.path, _failure, "remove it and run again")
+        return list(rows_in(self.path, _failure, "remove it and run again"))
 
     def of(self, stage: str) -> set[str]:
         """The subjects that a stage left out: ids of items, or features."""

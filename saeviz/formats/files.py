@@ -103,6 +103,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """An empty folder that is removed when the block ends; `remove_temporaries` removes one that a crash has left."""
+    path = parent / _temporary_name()
+    with explain_disk_errors(path):
+        _make_folder(path)
+    try:
+        yield path
+    finally:
+        rmtree(path, ignore_errors=True)
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace the content of `path` atomically; text is written as UTF-8. When this returns, the data is on disk."""
     with atomic_path(path) as temporary:

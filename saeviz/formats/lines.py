@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -50,15 +50,14 @@ def reason_of(error: Exception) -> str:
     return f"it has no field {error}" if isinstance(error, KeyError) else str(error)
 
 
-def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) -> list[T]:
-    """What the lines of a file hold. Raises `RunDirError`, with the next step, where one is damaged."""
-    found = []
+def rows_in(path: Path, parse: Callable[[dict[str, Any]], T], next_step: str) -> Iterator[T]:
+    """What the lines of a file hold, one by one. Raises `RunDirError`, with the next step, where one is damaged."""
     for number, line in enumerate(whole_lines(path), 1):
         try:
-            found.append(parse(parse_line(line.decode())))
+            found = parse(parse_line(line.decode()))
         except DAMAGED as error:
             raise RunDirError(f"{path} is damaged (line {number}: {reason_of(error)}); {next_step}") from error
-    return found
+        yield found
 
 
 def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> int:

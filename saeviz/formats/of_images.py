@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.formats.files import append_line, write_atomic
 from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
 from saeviz.formats.plain import plain
 from saeviz.values.features import FeatureBatch
+from saeviz.values.texts import Places, Texts
+
+if TYPE_CHECKING:
+    from saeviz.typing import FloatArray
 
 TOGETHER = 128
 """Images in a line of a finished file."""
+NEXT_STEP = "the same `saeviz run` computes what is missing, or --redo extract"
 OfImages = dict[str, dict[str, float]]
 """For each column, such as `reconstruction_error.layer11.cls`, a number per item id."""
 
@@ -35,10 +40,25 @@ def read_of_images(path: Path) -> OfImages:
     Raises `RunDirError` for a damaged file.
     """
     found: OfImages = {}
-    for line in rows_in(path, _parsed, "the same `saeviz run` computes what is missing, or --redo extract"):
+    for line in rows_in(path, _parsed, NEXT_STEP):
         for name, values in line.values.items():
             numbers = (nan if value is None else float(value) for value in values)
             found.setdefault(name, {}).update(zip(line.items, numbers, strict=True))
+    return found
+
+
+def columns_of_images(path: Path, item_ids: Texts) -> dict[str, FloatArray]:
+    """The same numbers by column, float64 `[n_items]` of these images, NaN where there is none of one."""
+    import numpy as np
+
+    found: dict[str, FloatArray] = {}
+    places: Places | None = None
+    for line in rows_in(path, _parsed, NEXT_STEP):
+        places = places or Places(item_ids)
+        rows = places.of(line.items)
+        for name, values in line.values.items():
+            column = found.setdefault(name, np.full(len(item_ids), nan))
+            column[rows[rows >= 0]] = np.array(values, dtype=np.float64)[rows >= 0]
     return found
 
 

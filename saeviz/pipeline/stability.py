@@ -13,6 +13,8 @@ from saeviz.config.columns import declared_columns, renamed
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import StableSelector
+from saeviz.formats.files import temporary_folder
+from saeviz.formats.mapped import MappedArrays
 from saeviz.pipeline.inputs import score_inputs
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
@@ -108,10 +110,12 @@ def _correlations(
     """As the scorer finds them for these images alone; `images` has the columns of all images, by their id."""
     rows = images.loc[[item.item_id for item in items]]
     of_images = {str(name): values.to_numpy(float) for name, values in rows.items()}
-    inputs = [replace(data, of_images=of_images).locked() for data in score_inputs(session, items)]
-    scorer = session.components.build(config, logger=QUIET)
-    results = session.components.guarded(config, run_scorer(scorer, inputs))
-    named = (renamed(one, config.name) for one in results)
-    columns = [one for one in named if isinstance(one, ScoreColumn)]
+    with temporary_folder(session.rundir.path) as folder:
+        given = score_inputs(session, items, MappedArrays(folder))
+        inputs = [replace(data, of_images=of_images).locked() for data in given]
+        scorer = session.components.build(config, logger=QUIET)
+        results = session.components.guarded(config, run_scorer(scorer, inputs))
+        named = (renamed(one, config.name) for one in results)
+        columns = [one for one in named if isinstance(one, ScoreColumn)]
     targets = dict.fromkeys(one.target for one in columns if one.target is not None)
     return correlations_table(session.dataset.spaces, columns, list(targets))

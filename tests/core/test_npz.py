@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import pickle
 import zipfile
 
 import numpy as np
@@ -12,9 +13,11 @@ from scipy.sparse import csr_array, save_npz
 
 import saeviz
 from saeviz.formats.embeddings import EmbeddingFiles
+from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.npz import read_npz, to_array
 from saeviz.formats.wire import pack_features, unpack_features
 from saeviz.testing.stores import versioned
+from saeviz.values.texts import Texts
 
 SPACE = saeviz.FeatureSpace(7, "cls", 50)
 ARRAYS = {
@@ -134,6 +137,20 @@ def test_nothing_that_is_read_has_python_parse_it(tmp_path, monkeypatch):
         assert sum(map(len, found)) == 9
     assert files.read([item]).tolist() == [[1, 1, 1, 1]]
     assert unpack_features(sent, SPACE).item_ids == batch.item_ids
+
+
+def test_embeddings_that_are_mapped_are_those_that_are_read(tmp_path):
+    """In the order of the images, the last one of each, and NaN for images without one."""
+    files, random = EmbeddingFiles(tmp_path / "embeddings"), np.random.default_rng(0)
+    ids = [f"image {number}" for number in range(40)]
+    for some in (["elsewhere", *ids[3:20]], ids[30:8:-3], [ids[4], "gone"], ids[33:35]):
+        files.append([(item_id, "") for item_id in some], random.normal(size=(len(some), 3)).astype(np.float32))
+    arrays = MappedArrays(tmp_path / "mapped")
+    assert files.gather(Texts.of(ids), arrays, "vectors")
+    expected = files.read([saeviz.ImageItem(item_id, b"") for item_id in ids])
+    assert expected is not None
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(arrays))["vectors"], expected)
+    assert not EmbeddingFiles(tmp_path / "none").gather(Texts.of(ids), arrays, "none")
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.columns import GivenColumns, prefixed, renamed
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.formats.files import atomic_folder
-from saeviz.formats.of_images import read_of_images
+from saeviz.formats.files import atomic_folder, temporary_folder
+from saeviz.formats.mapped import MappedArrays
+from saeviz.formats.of_images import columns_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.plain import plain
+from saeviz.formats.tables import table_of_texts
 from saeviz.pipeline.inputs import names_in, score_inputs
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
@@ -27,6 +29,7 @@ from saeviz.values.images import ImageItem
 from saeviz.values.keys import columns_of
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
+from saeviz.values.texts import Texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,30 +85,35 @@ class Score(Stage):
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score each space, then combine columns of all spaces."""
-        items = list(session.dataset.extracted)
-        inputs = list(score_inputs(session, items))
-        logger.info("score: %d images in %s", len(items), ", ".join(map(str, session.dataset.spaces)))
+        with temporary_folder(session.rundir.path) as folder:
+            return self._scored(session, MappedArrays(folder))
+
+    def _scored(self, session: Session, arrays: MappedArrays) -> Mapping[str, Any]:
+        """The stage; `arrays` are there until it ends."""
+        inputs = list(score_inputs(session, session.dataset.extracted, arrays))
+        first = inputs[0]
+        logger.info("score: %d images in %s", first.n_items, ", ".join(map(str, session.dataset.spaces)))
         scoring = scoring_of(session, inputs)
         inputs, n_active = scoring.summarized(inputs)
         of_images: dict[str, Any] = {f"l0.{space}": counts for space, counts in n_active.items()}
-        of_images |= _given_by_extractors(session, items)
+        of_images |= _given_by_extractors(session, first.item_ids)
         ratings, rundir = session.dataset.ratings, session.rundir
         with atomic_folder(rundir.pairs) as folder:
             pairs = PairFiles(folder, session.dataset.spaces)
             columns, facts = self._results(scoring, inputs, of_images, pairs)
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
-        rundir.write_table(rundir.top_images, _top_images_table(session, inputs, items))
+        rundir.write_table(rundir.top_images, _top_images_table(session, inputs))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns))
         rundir.write_table(
             rundir.correlations, correlations_table(session.dataset.spaces, columns, [*ratings, *further])
         )
-        rundir.write_table(rundir.images, _images_table(items, of_images))
+        rundir.write_table(rundir.images, _images_table(first.item_ids, of_images))
         scoring.clear()
         counts = {
-            "images": len(items),
+            "images": first.n_items,
             "rated": {
-                **{name: sum(name in item.ratings for item in items) for name in ratings},
-                **{name: int((values == values).sum()) for name, values in further.items()},  # noqa: PLR0124  not NaN
+                name: int((values == values).sum())  # noqa: PLR0124  not NaN
+                for name, values in ({name: first.ratings[name] for name in ratings} | further).items()
             },
             "live_features": {str(data.space): int((data.features.count_active() > 0).sum()) for data in inputs},
         }
@@ -253,20 +261,16 @@ def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who
         raise PluginError(f"{who} gave the column {column.name!r} of images, but there is one of this name already")
 
 
-def _given_by_extractors(session: Session, items: list[ImageItem]) -> dict[str, FloatArray]:
+def _given_by_extractors(session: Session, item_ids: Sequence[str]) -> dict[str, FloatArray]:
     """What extractors handed over of the images with their features, NaN where there is nothing of one."""
-    import numpy as np
-
     session.rundir.verify(session.rundir.of_images, "extract")
-    known = read_of_images(session.rundir.of_images)
-    return {name: np.array([values.get(item.item_id, np.nan) for item in items]) for name, values in known.items()}
+    return columns_of_images(session.rundir.of_images, Texts.of(item_ids))
 
 
-def _images_table(items: list[ImageItem], columns: Mapping[str, Any]) -> pd.DataFrame:
+def _images_table(item_ids: Sequence[str], columns: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    ids = pd.Series([item.item_id for item in items], dtype="str")
-    return pd.DataFrame({"item_id": ids, **columns})
+    return pd.DataFrame({"item_id": table_of_texts({"item_id": Texts.of(item_ids)})["item_id"], **columns})
 
 
 def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.DataFrame:
@@ -287,17 +291,18 @@ def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.Da
     return pd.concat(tables, ignore_index=True)
 
 
-def _top_images_table(session: Session, inputs: list[ScoreInput], items: list[ImageItem]) -> pd.DataFrame:
+def _top_images_table(session: Session, inputs: list[ScoreInput]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    ids = pd.Index([item.item_id for item in items])
+    tops = {data.space: data.features.top_images(session.config.run.top_images) for data in inputs}
+    rows = np.unique(np.concatenate([top.rows[top.rows >= 0] for top in tops.values()]))
+    ids = pd.Index(table_of_texts({"item_id": Texts.of(inputs[0].item_ids).take(rows)})["item_id"])
     tables = []
-    for data in inputs:
-        top = data.features.top_images(session.config.run.top_images)
+    for space, top in tops.items():
         feature, rank = np.nonzero(top.rows >= 0)
-        table = pd.DataFrame({**columns_of(data.space, session.dataset.spaces), "feature": feature, "rank": rank + 1})
-        table["item_id"] = pd.Categorical.from_codes(top.rows[feature, rank], categories=ids)
+        table = pd.DataFrame({**columns_of(space, session.dataset.spaces), "feature": feature, "rank": rank + 1})
+        table["item_id"] = pd.Categorical.from_codes(np.searchsorted(rows, top.rows[feature, rank]), categories=ids)
         table["activation"] = top.values[feature, rank]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

@@ -18,6 +18,7 @@ from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
+from saeviz.pipeline.inputs import stored_features
 from saeviz.pipeline.parts import tables_of
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.worker import WorkerSession
@@ -26,7 +27,6 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.shards import Shard
-from saeviz.values.streams import FeatureStream
 from saeviz.values.summary import FeatureSummary, Summarizing
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class SharedInput:
         return ScoreInput(
             space,
             self.item_ids,
-            FeatureStream(space, partial(store.read, space, self.item_ids)),
+            stored_features(store, space, self.item_ids),
             None,
             self.ratings,
             self.individual,
@@ -221,7 +221,7 @@ class ScoreWork:
 
     def _parts(self, store: CheckedStore, space: FeatureSpace, rows: slice) -> Iterator[ScoreInput]:
         data, ids = self._data(space), self.given.item_ids[rows]
-        stream = FeatureStream(space, partial(store.read, space, ids), ids)
+        stream = stored_features(store, space, ids).of(ids)
         for own, matrix in stream.parts():
             batch = FeatureBatch(space, tuple(ids[own]), matrix)
             yield data.part(slice(rows.start + own.start, rows.start + own.stop), partial(iter, (batch,)))

@@ -1,0 +1,70 @@
+"""Arrays in files that several processes map into memory, so that none of them holds what grows with the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeviz.formats.files import explain_disk_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+class MappedArrays:
+    """Arrays by name, each a file of a folder that is written once. Pickled is where they are.
+
+    They are of use for as long as the stage that wrote them runs: they are not safe from a crash of the machine.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
+    def __getitem__(self, name: str) -> Array:
+        """The array, read-only and mapped from its file."""
+        import numpy as np
+
+        number, kind, shape = self._known[name]
+        if 0 in shape:
+            return np.empty(shape, kind)
+        path = self._path(number)
+        with explain_disk_errors(path, "read"):
+            return np.asarray(np.memmap(path, kind, "r", shape=shape))
+
+    def add(self, name: str, array: Array) -> Array:
+        """Write an array, unless there is one of this name, and give the one that is there."""
+        if name not in self:
+            with self.rows(name, array.shape, array.dtype) as put:
+                put(0, array)
+        return self[name]
+
+    @contextmanager
+    def rows(self, name: str, shape: tuple[int, ...], kind: np.dtype[Any]) -> Iterator[Callable[[int, Array], None]]:
+        """What puts rows into an array, from a place on. All have to be put before the block ends."""
+        import numpy as np
+
+        number = len(self._known)
+        path = self._path(number)
+        size = kind.itemsize * int(np.prod(shape[1:]))
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+
+                def put(start: int, rows: Array) -> None:
+                    file.seek(start * size)
+                    file.write(np.ascontiguousarray(rows, kind).data)
+
+                yield put
+        self._known[name] = number, kind, shape
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number}.bin"
