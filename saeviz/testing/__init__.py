@@ -9,7 +9,10 @@ To test a component, subclass its role's contract and define one fixture::
         def open_store(self, tmp_path):
             return lambda: MyStore(MyOptions(path=tmp_path), saeviz.Context())
 
-The suites need pytest; `saeviz.testing.fakes` and `saeviz.testing.data` do not.
+A check that the component is known not to pass goes into `expected_failures` of the subclass, with the reason.
+
+`run_with` makes a whole tiny run around one component. The suites need pytest; `run_with`, `saeviz.testing.fakes` and
+`saeviz.testing.data` do not.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from saeviz.testing.images import DividesIntoShardsContract, ImageProviderContract
     from saeviz.testing.labelers import LabelerContract
     from saeviz.testing.merging import MergingScorerContract
+    from saeviz.testing.reporters import ReporterContract
+    from saeviz.testing.running import run_with
     from saeviz.testing.scorers import HoldsOutContract, ScorerContract
     from saeviz.testing.selectors import SelectorContract
     from saeviz.testing.stores import FeatureStoreContract
@@ -41,8 +46,10 @@ _HOMES = {
     "LabelerContract": "labelers",
     "ManyWritersContract": "writers",
     "MergingScorerContract": "merging",
+    "ReporterContract": "reporters",
     "ScorerContract": "scorers",
     "SelectorContract": "selectors",
+    "run_with": "running",
 }
 
 __all__ = [
@@ -56,17 +63,19 @@ __all__ = [
     "LabelerContract",
     "ManyWritersContract",
     "MergingScorerContract",
+    "ReporterContract",
     "ScorerContract",
     "SelectorContract",
+    "run_with",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import pytest
-
     module = f"{__name__}.{_HOMES[name]}"
-    if module not in sys.modules:
+    if module not in sys.modules and name.endswith("Contract"):
+        import pytest
+
         pytest.register_assert_rewrite(module)
     return getattr(import_module(module), name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.context import Context
+from saeviz.testing.fake_images import HOSTILE_IDS
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions, FakeImages, FakeImagesOptions
 from saeviz.values.errors import ConfigError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -25,40 +26,15 @@ if TYPE_CHECKING:
 
     from saeviz.typing import FloatArray
 
-HOSTILE_IDS = (
-    "a/b",
-    "a\\b",
-    "../x",
-    "/etc/passwd",
-    ".",
-    "..",
-    " ",
-    " a",
-    "a ",
-    "a",
-    "A",
-    "0",
-    "00",
-    "nan",
-    "null",
-    "con",
-    "two\nlines",
-    "tab\tand\rreturn",
-    "nul\x00inside",
-    "nul at the end\x00",
-    "\"quoted\" and 'quoted'",
-    "x'); DROP TABLE features; --",
-    "100%_of*[them]?",
-    "{item}",
-    "caf\u00e9",
-    "cafe\u0301",
-    "\u732b \U0001f408",
-    "\u202eright to left",
-    "\ufeffbom",
-    "\u2028line separator",
-    "long " * 200,
-)
-"""Item ids that are valid but tend to break stores; no two are equal."""
+__all__ = [
+    "HOSTILE_IDS",
+    "Surroundings",
+    "label_request",
+    "pictures",
+    "random_batch",
+    "score_input",
+    "score_table",
+]
 
 
 @dataclass

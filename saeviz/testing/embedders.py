@@ -12,13 +12,14 @@ import pytest
 from saeviz.contract.context import Context
 from saeviz.contract.mixins import OneItemEmbeddings
 from saeviz.contract.roles import EmbeddingProvider
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.values.images import ImageItem
 
 MakeEmbedder = Callable[[Context], EmbeddingProvider]
 
 
-class EmbeddingProviderContract:
+class EmbeddingProviderContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the embedder from a context."""
 
     tolerance: ClassVar[float] = 1e-4

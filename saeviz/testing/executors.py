@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from saeviz.contract.roles import Executor
+from saeviz.testing.contract import Contract
 from saeviz.testing.fake_work import FakeWork, fake_shards
 from saeviz.values.errors import DataError, WorkerError
 
 MakeExecutor = Callable[[], Executor]
 
 
-class ExecutorContract:
+class ExecutorContract(Contract):
     """Subclass this and define the fixture `executor`. Its workers must reach `tmp_path`.
 
     It must try a shard of which a worker dies at least twice, and at most ten times.

@@ -11,6 +11,7 @@ import pytest
 from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import FeatureExtractor
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.embedders import unreadable
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -24,7 +25,7 @@ Rows = dict[tuple[FeatureSpace, str], tuple["FloatArray", dict[str, float]]]
 """Of each space and image the features, and the numbers of the image."""
 
 
-class FeatureExtractorContract:
+class FeatureExtractorContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the extractor from a context."""
 
     tolerance: ClassVar[float] = 1e-3

@@ -25,6 +25,44 @@ COLOURS = {
     "white": (240, 240, 240),
 }
 
+HOSTILE_IDS = (
+    "a/b",
+    "a\\b",
+    "../x",
+    "/etc/passwd",
+    ".",
+    "..",
+    " ",
+    " a",
+    "a ",
+    "a",
+    "A",
+    "0",
+    "00",
+    "nan",
+    "null",
+    "con",
+    "two\nlines",
+    "tab\tand\rreturn",
+    "nul\x00inside",
+    "nul at the end\x00",
+    "\"quoted\" and 'quoted'",
+    "x'); DROP TABLE features; --",
+    "100%_of*[them]?",
+    "{item}",
+    "caf\u00e9",
+    "cafe\u0301",
+    "\u732b \U0001f408",
+    "\u202eright to left",
+    "\ufeffbom",
+    "\u2028line separator",
+    "long " * 200,
+)
+"""Item ids that are valid but tend to break stores; no two are equal."""
+
+HOSTILE_TEXT = "</script></style></textarea>--><hostile-markup onclick='x'> \"{0}\" %s \\ & \u202ea \u2028"
+"""Becomes an element `hostile-markup` on a page that does not escape it."""
+
 
 class FakeImagesOptions(Options):
     """Options of `fake-images`."""
@@ -34,6 +72,7 @@ class FakeImagesOptions(Options):
     unrated: int = Field(0, ge=0, description="number of pictures without ratings, at the beginning")
     groups: int = Field(0, ge=0, description="of how many groups, in turns; 0: none of them has a group")
     seed: int = Field(0, description="random seed of the pictures")
+    hostile: bool = Field(default=False, description="whether ids, titles and names of ratings are hostile text")
 
 
 class FakeImages:
@@ -47,6 +86,8 @@ class FakeImages:
 
     def get_image(self, item_id: str) -> ImageItem | None:
         """The picture with this id, such as `picture/7`; None if there is none."""
+        if self.options.hostile:
+            return next((item for item in self.iter_images() if item.item_id == item_id), None)
         prefix, _, number = item_id.rpartition("/")
         place = int(number) if prefix == "picture" and number.isascii() and number.isdecimal() else self.options.n
         return self._item(place) if place < self.options.n and str(place) == number else None
@@ -68,11 +109,14 @@ class FakeImages:
         red, _, blue = COLOURS[colour]
         ratings = {"warmth": (red - blue) / 255 + float(generator.normal(0, 0.1)), "noise": float(generator.normal())}
         broken = number >= self.options.n - self.options.broken
+        hostile = self.options.hostile
+        if hostile:
+            ratings[f"calm {HOSTILE_TEXT}"] = ratings.pop("noise")
         return ImageItem(
-            item_id=f"picture/{number}",
+            item_id=HOSTILE_IDS[number] if hostile and number < len(HOSTILE_IDS) else f"picture/{number}",
             source=b"not a picture" if broken else draw_rectangle(colour, generator),
             ratings={} if number < self.options.unrated else ratings,
-            metadata={"colour": colour, "title": f"a {colour} rectangle"},
+            metadata={"colour": colour, "title": HOSTILE_TEXT if hostile else f"a {colour} rectangle"},
             group=f"group {number % self.options.groups}" if self.options.groups else None,
         )
 

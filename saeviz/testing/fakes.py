@@ -29,6 +29,7 @@ from saeviz.contract.specs import (
     ScorerSpec,
     SelectorSpec,
 )
+from saeviz.formats.files import write_atomic
 from saeviz.results.run import Run
 from saeviz.testing.fake_extractor import (
     GREY,
@@ -250,7 +251,7 @@ class FakeReporter:
         lines = [f"{one.feature}\t{labels[one.feature].label if one.feature in labels else ''}" for one in run.selected]
         self.context.workdir.mkdir(parents=True, exist_ok=True)
         report = self.context.workdir / "report.txt"
-        report.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_atomic(report, "".join(f"{line}\n" for line in lines))
         return report
 
 

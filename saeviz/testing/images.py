@@ -8,12 +8,13 @@ from typing import ClassVar, cast
 import pytest
 
 from saeviz.contract.roles import DividesIntoShards, ImageProvider, ReportsNotes
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import HOSTILE_IDS
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.images import ImageItem
 
 
-class ImageProviderContract:
+class ImageProviderContract(Contract):
     """Subclass this and define the fixture `provider`: a provider of two or more images.
 
     Set `n_images` to the number of images, if it is known. The suite tests most if some of the images are unrated and

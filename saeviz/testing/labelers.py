@@ -15,6 +15,7 @@ from saeviz.contract.context import Context
 from saeviz.contract.roles import Labeler, LabelJudge
 from saeviz.formats.accuracy import area_under_curve
 from saeviz.formats.judgements import APPLIES
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS
 from saeviz.values.errors import ConfigError, LabelError
@@ -27,7 +28,7 @@ MakeLabeler = Callable[[Context], Labeler]
 HOSTILE_WORDS = ("<script>", "{label}", "\x00\n", "\U0001f408 \u732b", "x" * 5000, "the of", "'\"")
 
 
-class LabelerContract:
+class LabelerContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the labeler from a context.
 
     The context's peers are a `FakeExtractor`, which has a joint embedding of pictures and colour words, and the images.

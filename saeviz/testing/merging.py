@@ -14,6 +14,7 @@ import pytest
 from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
 from saeviz.contract.roles import FamilyScorer, Scorer
 from saeviz.formats.npz import read_npz
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.testing.scorers import MakeScorer, columns_of
 from saeviz.values.features import FeatureBatch
@@ -33,7 +34,7 @@ N_ITEMS = 2 * PART_SIZE + 100
 TOP_IMAGES = 32
 
 
-class MergingScorerContract:
+class MergingScorerContract(Contract):
     """For a `saeviz.MergingScorer`, next to `ScorerContract`. Subclass this and define the fixture `make`."""
 
     tolerance: ClassVar[float] = 1e-9

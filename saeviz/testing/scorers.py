@@ -11,6 +11,7 @@ import pytest
 
 from saeviz.contract.context import Context
 from saeviz.contract.roles import FamilyScorer, HoldsOut, Scorer
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.values.errors import SaevizError
 from saeviz.values.score_input import ScoreInput, finding_images
@@ -20,7 +21,7 @@ MakeScorer = Callable[[Context], Scorer]
 CreateScorer = Callable[[Any, Context], Scorer]
 
 
-class ScorerContract:
+class ScorerContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the scorer from a context."""
 
     @pytest.fixture
@@ -140,7 +141,7 @@ class ScorerContract:
         list(scorer.combine([]))
 
 
-class HoldsOutContract:
+class HoldsOutContract(Contract):
     """For the options of a scorer that can hold out images (`saeviz.HoldsOut`).
 
     Subclass this and define the fixtures `options`, with a split, and `create`: the factory of the scorer, that is, a

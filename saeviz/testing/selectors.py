@@ -10,6 +10,7 @@ import pytest
 
 from saeviz.contract.context import Context
 from saeviz.contract.roles import Selector
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, score_table
 from saeviz.values import keys
 from saeviz.values.errors import SaevizError
@@ -19,7 +20,7 @@ from saeviz.values.scores import ScoreTable, Selected
 MakeSelector = Callable[[Context], Selector]
 
 
-class SelectorContract:
+class SelectorContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the selector from a context.
 
     The selector must choose at least five features of `saeviz.testing.data.score_table`.

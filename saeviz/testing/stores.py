@@ -15,6 +15,7 @@ import pytest
 
 from saeviz.contract.mixins import OneItemStore
 from saeviz.contract.stores import FeatureStore
+from saeviz.testing.contract import Contract
 from saeviz.testing.data import HOSTILE_IDS, random_batch
 from saeviz.values.errors import DataError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -35,7 +36,7 @@ OTHERS = (
 """Spaces that are not `SPACE`, some by a name, a stage, or another kind of tokens alone."""
 
 
-class FeatureStoreContract:
+class FeatureStoreContract(Contract):
     """Subclass this and define the fixture `open_store`: a function that opens the same, initially empty, store.
 
     The function is called again to open the store a second time, also in another process. Set `durable = False` for a

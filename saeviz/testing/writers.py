@@ -15,6 +15,7 @@ from typing import NoReturn, TextIO
 import pytest
 
 from saeviz.contract.stores import FeatureStore, ManyWriters
+from saeviz.testing.contract import Contract
 from saeviz.testing.stores import OTHERS, SPACE, OpenStore, assert_same, read_all, versioned
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureSpace
@@ -22,7 +23,7 @@ from saeviz.values.features import FeatureSpace
 IDS = tuple(f"item {number:02}" for number in range(40))
 
 
-class ManyWritersContract:
+class ManyWritersContract(Contract):
     """Subclass this and define the fixture `open_store`, as for `FeatureStoreContract`."""
 
     @pytest.fixture

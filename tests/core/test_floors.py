@@ -18,12 +18,12 @@ FLOORS = (
     "discovery cache",
     "config toolkit display",
     "results",
-    "pipeline testing comparison",
+    "pipeline comparison",
     "pipeline.naming pipeline.sharing stores",
     "pipeline.stages",
     "pipeline.run pipeline.run_part",
     "api serving",
-    "cli",
+    "cli testing",
 )
 LEVELS = {f"saeviz.{room}": level for level, floor in enumerate(FLOORS) for room in floor.split()}
 CORE = Path(saeviz.__file__).parent
