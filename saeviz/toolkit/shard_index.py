@@ -11,19 +11,25 @@ time write the same, so it does not matter which of them counts. Lines without a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeviz.formats.damage import Stamp
 from saeviz.formats.lines import DAMAGED, checked_line, parse_line, reason_of
 from saeviz.toolkit.shard_files import ShardFiles, has_name
+from saeviz.toolkit.shard_places import ItemPlaces
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import record_of, space_of
 from saeviz.values.regular import read_regular
+from saeviz.values.texts import Texts
+
+if TYPE_CHECKING:
+    from saeviz.typing import IntArray
 
 _BYTES_PER_VALUE = 8
 
@@ -34,7 +40,7 @@ class Shard:
 
     writer: str
     number: int
-    items: tuple[str, ...]
+    items: Texts
     n_active: int
     n_live: int
     stamp: Stamp | None = None
@@ -62,26 +68,27 @@ class Shard:
 class ShardIndex:
     """Where the items of one space are stored, as the writer `writer` sees it who may add to it.
 
-    `places[item_id]` is (key of the shard, row); a later shard has a higher key.
+    `places` has the key of the shard of each item, and its row; a later shard has a higher key. Those that no writer
+    without a name has written are apart.
     """
 
     folder: Path
     files: ShardFiles
     writer: str
     space: FeatureSpace
-    places: dict[str, tuple[int, int]] = field(default_factory=dict)
     shards: dict[int, Shard] = field(default_factory=dict)
     is_clean: bool = False
     has_unsettled: bool = False
     last_number: int = 0
     """Of the shards of this writer."""
-    _of_others: set[str] = field(default_factory=set)
-    """Items that no writer without a name has written."""
     _generation: int = 0
     _last_key: int = 0
     _has_file: bool = False
     _size: int = 0
     """Of this writer's file, when it was last read or written."""
+
+    def __post_init__(self) -> None:
+        self.places = ItemPlaces(lambda key, row: self.shards[key].items[row])
 
     @classmethod
     def load(cls, folder: Path, files: ShardFiles, writer: str) -> ShardIndex | None:
@@ -105,17 +112,25 @@ class ShardIndex:
         n_items = sum(len(shard.items) for shard in shards)
         return _BYTES_PER_VALUE * sum(shard.n_active for shard in shards) // max(n_items, 1)
 
-    def item_ids(self) -> list[str]:
+    def item_ids(self) -> Texts:
         """Those of the writer without a name in the order of writing, then all others, sorted."""
-        if not self._of_others:
-            return list(self.places)
-        return [item_id for item_id in self.places if item_id not in self._of_others] + sorted(self._of_others)
+        own, others = (self._texts(*self.places.in_order(apart=apart)) for apart in (False, True))
+        return Texts.joined([own, Texts.of(sorted(others))]) if others else own
 
-    def refuse_missing(self, item_ids: Iterable[str]) -> None:
+    def _texts(self, keys: IntArray, rows: IntArray) -> Texts:
+        """The items in these rows of shards; nearly all follow one another."""
+        import numpy as np
+
+        breaks = np.flatnonzero((np.diff(keys) != 0) | (np.diff(rows) != 1)) + 1
+        starts, stops = [0, *breaks.tolist()], [*breaks.tolist(), len(keys)]
+        runs = zip(starts, stops, strict=True) if len(keys) else ()
+        return Texts.joined([self.shards[int(keys[a])].items[int(rows[a]) : int(rows[b - 1]) + 1] for a, b in runs])
+
+    def refuse_missing(self, item_ids: Sequence[str]) -> None:
         """Raise `DataError` if an item is not stored."""
-        missing = next((item_id for item_id in item_ids if item_id not in self.places), None)
-        if missing is not None:
-            raise DataError(f"{self.space}: the store has no item {missing!r}")
+        missing = self.places.find(item_ids)[0] < 0
+        if missing.any():
+            raise DataError(f"{self.space}: the store has no item {item_ids[int(missing.argmax())]!r}")
 
     def lost(self) -> dict[int, str]:
         """The shards whose files are not as they were written, and what happened to each."""
@@ -153,7 +168,7 @@ class ShardIndex:
             line["generation"] = self._generation
         self.files.append(self.folder, self.writer, number, checked_line(line))
         self._size = self.files.size(self.folder, self.writer)
-        self._add(_Entry(self._generation, self.writer, number, items, n_active, stamp))
+        self._add(_Entry(self._generation, self.writer, number, Texts.of(items), n_active, stamp))
         return [shard for shard in self._pop_emptied() if shard.writer == self.writer]
 
     def path(self, shard: Shard) -> Path:
@@ -163,33 +178,22 @@ class ShardIndex:
     def live_items(self, key: int) -> list[str]:
         """The items of a shard that are not in a later shard."""
         items = self.shards[key].items
-        return [item_id for row, item_id in enumerate(items) if self.places[item_id] == (key, row)]
+        return list(items.take(self.places.find(items)[0] == key))
 
     def drop(self, key: int) -> int:
         """Remove a shard and its live items from the index, and return how many items were lost."""
         lost = self.live_items(key)
-        for item_id in lost:
-            del self.places[item_id]
-        self._of_others.difference_update(lost)
+        self.places.remove(lost)
         del self.shards[key]
         return len(lost)
 
     def _add(self, entry: _Entry) -> None:
         self._last_key = key = self._last_key + 1
-        is_named = has_name(entry.writer)
-        if is_named:
-            self._of_others.update(item_id for item_id in entry.items if item_id not in self.places)
-        for row, item_id in enumerate(entry.items):
-            before = self.places.get(item_id)
-            if before is not None:
-                self.shards[before[0]].n_live -= 1
-                if not is_named and item_id in self._of_others:
-                    del self.places[item_id]
-            self.places[item_id] = (key, row)
-        if self._of_others and not is_named:
-            self._of_others.difference_update(entry.items)
         n_items = len(entry.items)
         self.shards[key] = Shard(entry.writer, entry.number, entry.items, entry.n_active, n_items, entry.stamp)
+        before = self.places.put(entry.items, key, apart=has_name(entry.writer))
+        for earlier, n_replaced in Counter(before[before >= 0].tolist()).items():
+            self.shards[earlier].n_live -= n_replaced
         if entry.writer == self.writer:
             self.last_number = max(self.last_number, entry.number)
 
@@ -203,7 +207,7 @@ class _Entry(NamedTuple):
     generation: int
     writer: str
     number: int
-    items: tuple[str, ...]
+    items: Texts
     n_active: int
     stamp: Stamp | None
 
@@ -229,10 +233,16 @@ def _entries(writer: str, path: Path, lines: list[str]) -> Iterator[_Entry]:
             number, n_active, generation = found["batch"], found["n_active"], found.get("generation", 0)
             if not all(isinstance(value, int) for value in (number, n_active, generation)):
                 raise ValueError("a line has other numbers than whole ones")
-            entry = _Entry(generation, writer, number, tuple(found["items"]), n_active, stamp)
+            entry = _Entry(generation, writer, number, _texts_of(found["items"]), n_active, stamp)
         except DAMAGED as error:
             raise _damaged(path, error) from error
         yield entry
+
+
+def _texts_of(items: object) -> Texts:
+    if not isinstance(items, list) or not all(isinstance(item_id, str) for item_id in items):
+        raise ValueError("an item is no text")
+    return Texts.of(items)
 
 
 def _damaged(path: Path, error: Exception) -> RunDirError:

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -122,7 +122,7 @@ class ShardStore(OneItemStore, ABC):
             if item_ids:
                 raise DataError(f"{space}: the store has no item {item_ids[0]!r}")
             return
-        wanted = index.item_ids() if item_ids is None else list(item_ids)
+        wanted = index.item_ids() if item_ids is None else item_ids
         index.refuse_missing(wanted)
         window = max(1, WINDOW_BYTES // max(index.bytes_per_item, 1))
         for start in range(0, len(wanted), window):
@@ -132,14 +132,14 @@ class ShardStore(OneItemStore, ABC):
                 for rows in slices(matrix, self.shard_rows):
                     yield FeatureBatch(space, tuple(islice(ids, rows.shape[0])), rows)
 
-    def item_ids(self, space: FeatureSpace) -> list[str]:
+    def item_ids(self, space: FeatureSpace) -> Sequence[str]:
         """The items stored for a space, in the order of writing; those of writers with a name come last, sorted."""
         index = self._index(space)
         return index.item_ids() if index else []
 
     def spaces(self) -> list[FeatureSpace]:
         """The spaces with at least one item, sorted."""
-        return sorted(index.space for index in self._indexes.values() if index.places)
+        return sorted(index.space for index in self._indexes.values() if not index.places.is_empty)
 
     def clear(self) -> None:
         """Remove all features, of all writers. Other files in the folder are left alone.
@@ -349,13 +349,13 @@ class ShardStore(OneItemStore, ABC):
         """Matrices whose rows, concatenated, are the items in this order."""
         import numpy as np
 
-        places = [index.places[item_id] for item_id in item_ids]
-        order = sorted(range(len(places)), key=places.__getitem__)
-        shards = groupby((places[position] for position in order), key=lambda place: place[0])
-        wanted = [(key, [row for _, row in found]) for key, found in shards]
+        keys, rows = index.places.find(item_ids)
+        order = np.lexsort((rows, keys))
+        firsts = np.flatnonzero(np.diff(keys[order], prepend=-1, append=-1)).tolist()
+        wanted = [(int(keys[order[first]]), rows[order[first:stop]].tolist()) for first, stop in pairwise(firsts)]
         with ThreadPoolExecutor(READERS) as pool:
             parts = list(pool.map(lambda part: take(self._load(index, part[0]), part[1]), wanted))
-        return parts if order == list(range(len(order))) else [index.space.stack(parts)[np.argsort(order)]]
+        return parts if (np.diff(order) == 1).all() else [index.space.stack(parts)[np.argsort(order)]]
 
     def _load(self, index: ShardIndex, key: int) -> CSR:
         shard = index.shards[key]

@@ -43,6 +43,16 @@ class Texts(Sequence[str]):
             growing.append(text)
         return growing.texts()
 
+    @classmethod
+    def joined(cls, parts: Sequence[Texts]) -> Texts:
+        """Texts one after another."""
+        import numpy as np
+
+        bounds = np.zeros(sum(map(len, parts)) + 1, np.int64)
+        np.cumsum(np.concatenate([np.empty(0, np.int64), *(np.diff(part.bounds) for part in parts)]), out=bounds[1:])
+        pieces = (part.data[part.bounds[0] : part.bounds[-1]] for part in parts)
+        return cls(np.concatenate([np.empty(0, np.uint8), *pieces]), bounds)
+
     def take(self, places: IntArray | Mask) -> Texts:
         """The texts at these places, in their order, or those of a mask."""
         import numpy as np
@@ -165,16 +175,24 @@ class GrowingTexts:
 
 
 class Places:
-    """Where texts are. 16 bytes a text are held beside the texts."""
+    """Where texts are. 12 bytes a text are held beside the texts."""
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, texts: Sequence[str]) -> None:
         import numpy as np
 
         self.texts = texts
         # Good for this process only: texts hash differently in each.
-        hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
-        self._order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[self._order]
+        self._hashes, self._order = np.empty(0, np.int64), np.empty(0, np.uint32)
+        self.add(texts)
+
+    def add(self, further: Iterable[str]) -> None:
+        """Take in texts that have come to the end of `texts` since."""
+        import numpy as np
+
+        hashes = np.concatenate([self._hashes, np.fromiter(map(hash, further), np.int64)])
+        places = np.concatenate([self._order, np.arange(len(self._order), len(hashes), dtype=np.uint32)])
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._order = hashes[order], places[order]
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and self.find(text) is not None
