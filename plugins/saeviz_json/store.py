@@ -56,7 +56,7 @@ class JsonStore(saeviz.OneItemStore):
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
         return self._keeper(space).read(space, item_ids)
 
-    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
+    def item_ids(self, space: saeviz.FeatureSpace) -> Sequence[str]:
         """The items stored for a space, in the order of writing."""
         return self._keeper(space).item_ids(space)
 
