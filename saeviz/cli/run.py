@@ -50,8 +50,12 @@ def stage_options(command: Any) -> Any:
 @settings_options
 @plugins_option
 @stage_options
-@click.option("--part", metavar="K/N", help="Only extract and embed the images of the K-th of N parts, for --gather.")
-@click.option("--gather", is_flag=True, help="Take in the images of all parts, then run the remaining stages.")
+@click.option(
+    "--part",
+    metavar="K/N",
+    help="Only do the K-th of N parts: extract and embed its images or, after --gather --until embed, its scores.",
+)
+@click.option("--gather", is_flag=True, help="Take in what all parts have made, then run the remaining stages.")
 @click.option("--dry-run", is_flag=True, help="Only print which stages would run and what labeling would cost.")
 def run(  # noqa: PLR0913, PLR0917 one per option
     run_file: Path | None,

@@ -26,10 +26,10 @@ ASKED_FOR = 1 << 16
 """Images that a store is asked for at a time; it may hold a list of their ids."""
 
 
-def score_inputs(session: Session, items: Iterable[ImageItem], arrays: MappedArrays) -> Iterator[ScoreInput]:
+def score_inputs(session: Session, items: Iterable[ImageItem], arrays: MappedArrays | None) -> Iterator[ScoreInput]:
     """Each space of the run with these images; columns of images come from the scorers.
 
-    Embeddings are put into `arrays` and mapped from there.
+    Embeddings are put into `arrays` and mapped from there; without, there are none.
     """
     given = _Given(session.dataset.ratings)
     for item in items:
@@ -70,8 +70,8 @@ def _read(store: CheckedStore, space: FeatureSpace, ids: Sequence[str]) -> Itera
         yield from store.read(space, tuple(ids[start : start + ASKED_FOR]))
 
 
-def _embeddings(session: Session, ids: Texts, table: str, arrays: MappedArrays) -> Float32Array | None:
-    if session.config.component(table) is None or not session.components.uses_embeddings:
+def _embeddings(session: Session, ids: Texts, table: str, arrays: MappedArrays | None) -> Float32Array | None:
+    if arrays is None or session.config.component(table) is None or not session.components.uses_embeddings:
         return None
     found = EmbeddingFiles(session.rundir.embeddings(table)).gather(ids, arrays, table)
     return arrays[table] if found else None

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from saeviz.formats.part_records import PartRecord, read_parts
@@ -20,6 +21,8 @@ OF_PARTS = (*NEEDED, "executor", "scorers")
 """The tables of a run file whose components a part uses."""
 HARMLESS = {"dir", "device", "cache", "cache_dir", "offline", "top_images", "judge_images", "rating_images"}
 """Settings of `[run]` on which no shard depends."""
+SCORE = "score"
+"""The stage whose shards are of features that have been gathered, and depend on scorers."""
 MOST_NAMED = 5
 
 
@@ -43,7 +46,11 @@ class Part:
 
     def has(self, shard: Shard) -> bool:
         """Whether this part makes the shard."""
-        return shard.number % self.n_parts == self.number - 1
+        return self.distance(shard) == 0
+
+    def distance(self, shard: Shard) -> int:
+        """How many parts further the part is that makes the shard; after the last comes the first."""
+        return (shard.number - self.number + 1) % self.n_parts
 
 
 def tables_of(session: Session) -> dict[str, Any]:
@@ -62,15 +69,25 @@ def record_of_part(session: Session, part: Part) -> PartRecord:
         len(items),
         digest_of_all(zip(items.ids, items.fingerprints, strict=True)),
         session.components.executor.shard_items,
-        tables_of(session),
+        {**tables_of(session), "scorers": [config.as_json() for config in session.config.scorers]},
     )
 
 
-def refuse_missing(session: Session, stage: str, shards: Sequence[Shard], missing: Sequence[Shard]) -> None:
-    """Raise `DataError` if some of the shards are missing, naming the parts that should have made them."""
+def has_begun(session: Session, stage: str, folder: Path) -> bool:
+    """Whether any part has begun with a stage as this run needs it; its records are in the folder."""
+    return any(record.digests.get(stage) == session.digests[stage] for record in read_parts(folder).values())
+
+
+def refuse_missing(
+    session: Session, stage: str, shards: Sequence[Shard], missing: Sequence[Shard], folder: Path | None = None
+) -> None:
+    """Raise `DataError` if some of the shards are missing, naming the parts that should have made them.
+
+    Records of parts are in the folder, or else in that of all shards.
+    """
     if not missing:
         return
-    known = read_parts(session.rundir.shards)
+    known = read_parts(folder or session.rundir.shards)
     if not known:
         raise DataError(f"{stage}: no part of this run has been made; begin with the same command and --part 1/N")
     n_parts = next(iter(known.values())).n_parts
@@ -94,8 +111,11 @@ def _why(record: PartRecord | None, now: PartRecord, stage: str) -> str | None:
     if record is None:
         return "has not begun"
     if record.digests.get(stage) != now.digests[stage]:
-        tables = ", ".join(f"[{name}]" for name in _different(record.config, now.config))
-        return f"was made with {f'other settings in {tables}' if tables else 'other files or plugins'}"
+        tables = ", ".join(f"[{name}]" for name in _different(record.config, now.config, stage))
+        others = "other features, ratings, files or plugins" if stage == SCORE else "other files or plugins"
+        return f"was made with {f'other settings in {tables}' if tables else others}"
+    if stage == SCORE:
+        return None  # the digest is of everything that its shards depend on
     if record.images != now.images:
         return (
             f"saw other images ({record.n_images}, and now there are {now.n_images}), other versions of them, or "
@@ -106,11 +126,14 @@ def _why(record: PartRecord | None, now: PartRecord, stage: str) -> str | None:
     return None
 
 
-def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def _different(one: Mapping[str, Any], other: Mapping[str, Any], stage: str) -> list[str]:
+    names = (*NEEDED, "scorers") if stage == SCORE else NEEDED
+    harmless = HARMLESS - {"top_images"} if stage == SCORE else HARMLESS
+
     def relevant(tables: Mapping[str, Any], name: str) -> Any:
         table = tables.get(name)
         if name == "run" and isinstance(table, Mapping):
-            return {key: value for key, value in table.items() if key not in HARMLESS}
+            return {key: value for key, value in table.items() if key not in harmless}
         return table
 
-    return [name for name in NEEDED if relevant(one, name) != relevant(other, name)]
+    return [name for name in names if relevant(one, name) != relevant(other, name)]

@@ -11,16 +11,20 @@ from saeviz.pipeline.images import Images
 from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import STAGES, Stage
+from saeviz.pipeline.stages.score import Score
 from saeviz.pipeline.stages.shards import SharedStage, made_files, shards_of, worked
+from saeviz.values.errors import DataError
 from saeviz.values.shards import Shard
 from saeviz.values.texts import Marks
+
+SCORES = next(stage for stage in STAGES if isinstance(stage, Score))
 
 
 def run_part(session: Session, part: Part, stages: Collection[str], redo: Collection[str]) -> int:
     """Make what is missing of a part's shards of these stages; returns the number of images that were left out.
 
     Nothing but the folder `shards` of the run directory is written to. With the names of stages in `redo`, their
-    shards are all made again.
+    shards are all made again; states of scores that are there are those of the same images, and remain.
     """
     shared = [stage for stage in STAGES if isinstance(stage, SharedStage) and stage.applies(session)]
     for stage in shared:
@@ -40,7 +44,41 @@ def run_part(session: Session, part: Part, stages: Collection[str], redo: Collec
         if stage is STAGES[0]:
             # The next stages are about the images that will have features once the parts are gathered.
             session.dataset.extracted = _will_have_features(session, shards, left_out)
+    if SCORES.name in stages:
+        _score(session, part, stages, redo)
     return n_left_out
+
+
+def _score(session: Session, part: Part, stages: Collection[str], redo: Collection[str]) -> None:
+    """Make a part's share of the states of scores, once the features of all parts have been gathered."""
+    session.stage, session.redo = SCORES.name, SCORES.name in redo
+    if not _is_gathered(session, redo):
+        how = "when all parts have run, take them in with --gather --until embed, then start the parts again"
+        if STAGES[0].name not in stages:
+            raise DataError(f"score: the features of this run are not gathered yet; {how}")
+        logger.info("score: features are not gathered yet: %s for their shares, or leave scores to --gather", how)
+        return
+    session.digests[SCORES.name] = SCORES.digest(session)
+    if not session.redo and _is_finished(session, SCORES):
+        logger.info("score: up to date")
+        return
+    SCORES.check(session)
+    SCORES.make_part(session, part)
+
+
+def _is_gathered(session: Session, redo: Collection[str]) -> bool:
+    """Whether the features of all images that are known to have some are in the store."""
+    if STAGES[0].name in redo or not _is_finished(session, STAGES[0]):
+        return False
+    expected = session.dataset.extracted.mask
+    session.dataset.look_again()
+    return not (expected & ~session.dataset.extracted.mask).any()
+
+
+def _is_finished(session: Session, stage: Stage) -> bool:
+    """Whether a gathering run has done the stage as it is now, and is not at it again."""
+    record = session.rundir.read_manifest()["stages"].get(stage.name, {})
+    return record.get("digest") == session.digests[stage.name] and "sha256" in record
 
 
 def _made(session: Session, stage: SharedStage, shards: Sequence[Shard], part: Part) -> set[str]:

@@ -12,6 +12,7 @@ from saeviz.formats.states import StateFiles
 from saeviz.pipeline.run import Plan
 from saeviz.pipeline.stages import score_work
 from saeviz.values import streams
+from tests.conftest import FAKES
 from tests.sharded import RUN, run
 from tests.small_parts import PLUGIN
 
@@ -49,7 +50,7 @@ def assert_same_scores(made: saeviz.Run, expected: saeviz.Run) -> None:
     mine, theirs = (one.manifest["stages"]["score"] for one in (made, expected))
     assert json.dumps(mine["facts"], sort_keys=True) == json.dumps(theirs["facts"], sort_keys=True)
     assert mine["counts"] == theirs["counts"]
-    assert not (made.dir / "shards").exists()
+    assert not (made.dir / "shards" / "score").exists()
 
 
 def test_the_same_files(run_file):
@@ -150,3 +151,47 @@ def test_states_of_features_that_are_extracted_anew_are_removed(run_file):
     again = run(run_file, "shared", plan=Plan(last="extract", redo=("extract",)))
     assert again.dir == made.dir
     assert not left.exists()
+
+
+class Parts:
+    """A run in two parts, whose features were gathered."""
+
+    def __init__(self, saeviz_command, folder: Path, *scorers: str) -> None:
+        self.dir = folder / "parts"
+        self._settings = ("--out", "parts", "--until", "select", "--set", f"scorers=[{', '.join(scorers)}]")
+        self._command = saeviz_command
+        for number in (1, 2):
+            said = self.part(number)
+            assert "score: features are not gathered yet" in said.err
+        assert self.gather("--until", "embed").code == saeviz.ExitCode.PARTIAL
+
+    def part(self, number: int, *more: str):
+        return self._command("run", "run.toml", *self._settings, "--part", f"{number}/2", *more)
+
+    def gather(self, *more: str):
+        return self._command("run", "run.toml", *self._settings, "--gather", *more)
+
+    def files(self) -> dict[str, bytes]:
+        paths = (path for path in self.dir.rglob("*") if path.is_file() and "shards" not in path.parts)
+        return {str(path.relative_to(self.dir)): path.read_bytes() for path in paths}
+
+    def assert_same_scores(self, expected: saeviz.Run) -> None:
+        assert_same_scores(saeviz.open_run(self.dir, plugins=[FAKES, PLUGIN]), expected)
+
+
+def test_parts_make_states_and_no_more(run_file, saeviz_command, monkeypatch):
+    scorers = (SCORERS[1], SCORERS[4])
+    expected = scored(run_file, "alone", "executor.use=local", scorers=scorers)
+    parts = Parts(saeviz_command, run_file.parent, *scorers)
+    before = parts.files()
+    assert parts.part(2).code == saeviz.ExitCode.PARTIAL, "of the images that cannot be read"
+    assert parts.files() == before
+    said = parts.gather()
+    assert said.code == saeviz.ExitCode.FAILED
+    assert "score: part 1/2 has not begun; run the same command with --part 1/2 instead of --gather" in said.err
+    assert parts.part(1).code == saeviz.ExitCode.PARTIAL
+    with monkeypatch.context() as patch:
+        patch.setattr(score_work.ScoreWork, "__call__", None)  # nothing is left to do for workers
+        assert parts.gather().code == saeviz.ExitCode.PARTIAL
+    assert "score: up to date" in parts.part(1).err
+    parts.assert_same_scores(expected)

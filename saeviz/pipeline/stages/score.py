@@ -16,12 +16,15 @@ from saeviz.formats.files import atomic_folder, temporary_folder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.of_images import columns_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
+from saeviz.formats.part_records import write_part
 from saeviz.formats.plain import plain
 from saeviz.formats.tables import table_of_texts
 from saeviz.pipeline.inputs import names_in, score_inputs
+from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.scoring import Scoring, scoring_of
+from saeviz.pipeline.stages.score_parts import PartScoring
+from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
@@ -94,9 +97,7 @@ class Score(Stage):
         first = inputs[0]
         logger.info("score: %d images in %s", first.n_items, ", ".join(map(str, session.dataset.spaces)))
         scoring = scoring_of(session, inputs)
-        inputs, n_active = scoring.summarized(inputs)
-        of_images: dict[str, Any] = {f"l0.{space}": counts for space, counts in n_active.items()}
-        of_images |= _given_by_extractors(session, first.item_ids)
+        inputs, of_images = _summarized(scoring, inputs)
         ratings, rundir = session.dataset.ratings, session.rundir
         with atomic_folder(rundir.pairs) as folder:
             pairs = PairFiles(folder, session.dataset.spaces)
@@ -120,6 +121,17 @@ class Score(Stage):
         outputs = [rundir.scores, rundir.correlations, rundir.top_images, rundir.images]
         return {"counts": counts, "facts": facts, "outputs": [*outputs, *files_of_pairs(rundir.pairs)]}
 
+    def make_part(self, session: Session, part: Part) -> None:
+        """Make the states of a part's share of the features that are in the store, for a run that gathers."""
+        inputs = list(score_inputs(session, session.dataset.extracted, None))
+        if not can_be_shared(session, inputs):
+            n_items, store = inputs[0].n_items, session.config.store.use
+            logger.info("score: left to --gather: %d images in the store %s", n_items, store)
+            return
+        scoring = PartScoring(session, part)
+        write_part(scoring.folder, record_of_part(session, part))
+        scoring.make(_seeing(*_summarized(scoring, inputs)))
+
     def _results(
         self, scoring: Scoring, inputs: list[ScoreInput], of_images: dict[str, Any], pairs: PairFiles
     ) -> tuple[list[ScoreColumn], dict[str, Any]]:
@@ -130,8 +142,7 @@ class Score(Stage):
         given = GivenColumns()
         for config in session.config.scorers:
             who = session.components.who(config)
-            so_far = {name: values.astype(float) for name, values in of_images.items()}
-            seen = [replace(data, of_images=so_far).locked() for data in inputs]
+            seen = _seeing(inputs, of_images)
             scorer, score = scoring.ready(config, seen)
             for result in session.components.guarded(config, run_scorer(scorer, seen, score)):
                 if not isinstance(result, ScoreResult):
@@ -153,6 +164,19 @@ class Score(Stage):
                         given.add(named, config)
                         columns.append(named)
         return columns, facts
+
+
+def _summarized(scoring: Scoring, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[str, Any]]:
+    """The inputs with what workers have found out of them, and the columns of images that are there before scorers."""
+    known, n_active = scoring.summarized(inputs)
+    of_images: dict[str, Any] = {f"l0.{space}": counts for space, counts in n_active.items()}
+    return known, of_images | _given_by_extractors(scoring.session, inputs[0].item_ids)
+
+
+def _seeing(inputs: Iterable[ScoreInput], of_images: Mapping[str, Any]) -> list[ScoreInput]:
+    """The inputs with columns of images, as scorers see them."""
+    so_far = {name: values.astype(float) for name, values in of_images.items()}
+    return [replace(data, of_images=so_far).locked() for data in inputs]
 
 
 def _warn_of_what_never_varies(items: Sequence[ImageItem]) -> None:

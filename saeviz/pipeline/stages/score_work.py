@@ -185,7 +185,10 @@ class ScoreWork:
         space, rows = self.division.place_of(shard)
         keys = {name: self.division.key(space, name, rows) for name in self.division.names[space]}
         merging = self._merging(space)
-        trees = {name: MergeTree(merging[name].merge) for name, key in keys.items() if not self._files.has(key)}
+        trees = {name: MergeTree(merging[name].merge) for name, key in keys.items() if not self._has(space, name, key)}
+        if not trees:  # another part of the run has made them in the meantime
+            yield rows.stop - rows.start
+            return
         for part in self._parts(store, space, rows):
             assert part.rows is not None  # noqa: S101 - it is a part
             for name, tree in trees.items():
@@ -195,6 +198,10 @@ class ScoreWork:
             yield part.rows.stop - part.rows.start
         for name, tree in trees.items():
             self._files.write(keys[name], tree.nodes)
+
+    def _has(self, space: FeatureSpace, name: str, key: str) -> bool:
+        """Whether states are there, or merged with those of all images."""
+        return self._files.has(key) or self._files.has(self.division.key(space, name))
 
     def close(self) -> None:
         """Close the components."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.merging import MergingScorer, MergingScores
 from saeviz.contract.specs import ScorerSpec
+from saeviz.formats.part_records import read_parts
+from saeviz.pipeline.parts import SCORE, has_begun, refuse_missing
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.score_work import (
     N_ACTIVE,
@@ -60,9 +62,17 @@ class Scoring:
 
 
 def scoring_of(session: Session, inputs: Sequence[ScoreInput]) -> Scoring:
-    """By workers if the executor has any, they can read the store, and there is more than one shard."""
-    can_share = not session.components.executor.in_process and session.components.store.durable
-    return SharedScoring(session) if can_share and is_worth_it(inputs[0].n_items) else Scoring(session)
+    """From states if parts have made some or the executor has workers, and they can be shared."""
+    files = state_files(session.rundir)
+    if session.redo and not session.gathers:
+        files.clear()
+    wants_states = not session.components.executor.in_process or read_parts(files.folder)
+    return SharedScoring(session) if wants_states and can_be_shared(session, inputs) else Scoring(session)
+
+
+def can_be_shared(session: Session, inputs: Sequence[ScoreInput]) -> bool:
+    """Whether others can read the store, and there is more than one shard."""
+    return session.components.store.durable and is_worth_it(inputs[0].n_items)
 
 
 @dataclass(frozen=True)
@@ -78,15 +88,15 @@ class SharedScoring(Scoring):
     """Workers make the states of all that merges, in one pass over the features of a space; this process the rest.
 
     States of a shard are files, and those of a space are merged in the order of the tree into one file as soon as all
-    are there. Both are found again by a run that goes on.
+    are there. Both are found again by a run that goes on. A run that gathers, of which a part has begun to make states
+    of these scores, needs those of all parts; those of scorers after one that gives columns of images it makes itself.
     """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._files = state_files(session.rundir)
         self._ready: dict[str, _Ready] = {}
-        if session.redo:
-            self._files.clear()
+        self._needs_parts = session.gathers and has_begun(session, SCORE, self._files.folder)
 
     def summarized(self, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[FeatureSpace, IntArray]]:
         """The inputs with their statistics and top images, and how many features are active on each image."""
@@ -133,6 +143,7 @@ class SharedScoring(Scoring):
             if config.options.columns_of_images(session.dataset.ratings):
                 break
         self._made(wanted, seen)
+        self._needs_parts = False
 
     def _in_parts(
         self, config: ComponentConfig, scorer: Any, seen: Sequence[ScoreInput]
@@ -159,9 +170,11 @@ class SharedScoring(Scoring):
 
     def _make(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> None:
         division = self._division(wanted, seen)
-        merged = _Merged(self.session, division, wanted)
+        merged = MergedStates(self.session, division, wanted)
         shards = [shard for space in wanted for shard in division.shards(space, seen[0].item_ids)]
         missing = [shard for shard in shards if not merged.take(shard)]
+        if self._needs_parts:
+            refuse_missing(self.session, SCORE, shards, missing, self._files.folder)
         work = ScoreWork.of(self.session, SharedInput.of(seen[0]), division)
         with closing(done_by_workers(self.session, work, missing, "score")) as finished:
             for shard in finished:
@@ -169,11 +182,11 @@ class SharedScoring(Scoring):
                     raise RunDirError(f"{self._files.folder}: {shard} is missing; the same command makes it again")
 
     def _division(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
-        names = {space: tuple(of_space) for space, of_space in wanted.items()}
+        names = {data.space: tuple(wanted.get(data.space, ())) for data in seen}  # so numbers of shards do not change
         return Division(self.session.digests["score"], seen[0].n_items, names, tuple(seen[0].of_images))
 
 
-class _Merged:
+class MergedStates:
     """Merges the states of shards, space by space."""
 
     def __init__(

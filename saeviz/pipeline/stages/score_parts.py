@@ -1,0 +1,60 @@
+"""The share of a part of a run in the states of scores, once the features of all parts have been gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from saeviz.pipeline.parts import Part
+from saeviz.pipeline.session import Session
+from saeviz.pipeline.stages.score_work import SUMMARY, Division, Merges, ScoreWork, SharedInput
+from saeviz.pipeline.stages.scoring import MergedStates, SharedScoring
+from saeviz.pipeline.stages.shards import done_by_workers
+from saeviz.values.features import FeatureSpace
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.shards import Shard
+
+
+class PartScoring(SharedScoring):
+    """Makes the states of a part's shards, and runs no scorer.
+
+    Scores need the statistics of all images first. No part waits for others: after its own share of these it makes
+    what is missing of theirs. Whoever finds the states of all shards of a space there merges them, which gives the same
+    file whoever does it.
+    """
+
+    def __init__(self, session: Session, part: Part) -> None:
+        super().__init__(session)
+        self._part = part
+
+    @property
+    def folder(self) -> Path:
+        """The folder of states, where parts that have begun to make them have their records."""
+        return self._files.folder
+
+    def make(self, seen: Sequence[ScoreInput]) -> None:
+        """Make the states of the first scorer and those after it, up to one that gives columns of images."""
+        self._prepare(self.session.config.scorers[0], seen)
+
+    def _make(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> None:
+        division, part = self._division(wanted, seen), self._part
+        shards = {space: division.shards(space, seen[0].item_ids) for space in wanted}
+        missing = [shard for of_space in shards.values() for shard in of_space if self._is_missing(division, shard)]
+        if not any(SUMMARY in merging for merging in wanted.values()):
+            missing = [shard for shard in missing if part.has(shard)]
+        missing.sort(key=part.distance)
+        work = ScoreWork.of(self.session, SharedInput.of(seen[0]), division)
+        with closing(done_by_workers(self.session, work, missing, "score")) as finished:
+            for _ in finished:
+                pass
+        for space, of_space in shards.items():
+            if not any(self._is_missing(division, shard) for shard in of_space):
+                merged = MergedStates(self.session, division, {space: wanted[space]})
+                all(merged.take(shard) for shard in of_space)  # up to one that another part has merged before
+
+    def _is_missing(self, division: Division, shard: Shard) -> bool:
+        """Whether states of a shard are neither there nor merged."""
+        space, rows = division.place_of(shard)
+        keys = ((division.key(space, name, rows), division.key(space, name)) for name in division.names[space])
+        return not all(self._files.has(own) or self._files.has(merged) for own, merged in keys)
