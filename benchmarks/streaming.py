@@ -20,7 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
+RATERS = 3
 SIZES = (10_000, 100_000, 1_000_000)
+PROVIDERS = ("table", "table, stream", "csv", "csv, stream", "raters", "raters, stream", "bytes, stream", "webdataset")
 PER_TAR = 10_000
 PICTURE = b"\x89PNG" + bytes(196)
 """As small as a name, so that a million take a minute to write; larger ones are read one at a time as well."""
@@ -31,12 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", nargs=3, metavar=("PROVIDER", "FOLDER", "N"), help=argparse.SUPPRESS)
     parser.add_argument("--images", type=int, nargs="+", default=SIZES, help="numbers of images")
+    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS, help="which to measure")
     arguments = parser.parse_args()
     if arguments.measure:
         measure(arguments.measure[0], Path(arguments.measure[1]), int(arguments.measure[2]))
         return
     print(f"{'provider':<22}{'images':>10}{'peak MiB':>10}{'beyond':>8}{'images/s':>10}")
-    for provider in ("table", "table, stream", "bytes, stream", "webdataset"):
+    for provider in arguments.providers:
         least = None
         for n in arguments.images:
             with tempfile.TemporaryDirectory() as folder:
@@ -55,6 +58,13 @@ def write(provider: str, folder: Path, n: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if provider.startswith(("csv", "raters")):
+        with (folder / "table.csv").open("w") as file:
+            file.write("image,liking,title,rater\n")
+            for number in range(n):
+                for rater in range(RATERS if provider.startswith("raters") else 1):
+                    file.write(f"https://example.org/{number}.png,{(number + rater) % 7},no {number},r{rater}\n")
+        return
     if provider == "webdataset":
         for start in range(0, n, PER_TAR):
             with tarfile.open(folder / f"{start // PER_TAR:06}.tar", "w") as tar:
@@ -83,14 +93,17 @@ def measure(provider: str, folder: Path, n: int) -> None:
     """Print the peak memory of this process, which goes through all images, as JSON."""
     import saeviz
 
-    options = {"path": folder} if provider == "webdataset" else {"path": folder / "table.parquet"}
+    name = provider.partition(",")[0]
+    options = {"path": folder if name == "webdataset" else next(folder.glob("table.*"))}
     if provider.endswith("stream"):
         options["stream"] = True
-    images = saeviz.component("images", provider.partition(",")[0].replace("bytes", "table"), **options)
+    if name == "raters":
+        options["rater_column"] = "rater"
+    images = saeviz.component("images", "webdataset" if name == "webdataset" else "table", **options)
     begin, found = time.perf_counter(), 0
     for item in images.iter_images():
         found += bool(item.ratings)
-        if found % 1000 == 0 and hasattr(item.source, "item_id") and not provider.startswith("table"):
+        if found % 1000 == 0 and hasattr(item.source, "item_id") and name in ("bytes", "webdataset"):
             assert item.read_bytes() == PICTURE
     assert found == n
     rate = found / (time.perf_counter() - begin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 import saeviz
 from saeviz.toolkit.column_options import RaterOptions
@@ -33,12 +33,6 @@ class UrlOptions(FetchOptions, RaterOptions):
         "does not fit into memory or has the pictures in it; which columns are ratings is decided by the first 10,000 "
         "rows",
     )
-
-    @model_validator(mode="after")
-    def _streams_one_row_an_image(self) -> UrlOptions:
-        if self.stream and self.rater_column is not None:
-            raise ValueError("a table with a row for each rater is read whole; remove stream or rater_column")
-        return self
 
 
 class TableOptions(UrlOptions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,9 +13,9 @@ from saeviz.toolkit.delimited_stream import DelimitedStream
 from saeviz.toolkit.fetch.fetcher import Fetcher
 from saeviz.toolkit.line_stream import RECORDS, LineStream
 from saeviz.toolkit.parquet_stream import ParquetStream, sources_of
-from saeviz.toolkit.ratings import Columns
+from saeviz.toolkit.raters import read_long
 from saeviz.toolkit.streamed_rows import StreamedProvider, StreamedRows
-from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
+from saeviz.toolkit.table_rows import JoinColumns, Row, named_images
 from saeviz.toolkit.table_stream import TableStream
 from saeviz.toolkit.table_text import read_csv
 from saeviz.toolkit.tables import READERS, Table, is_list
@@ -56,12 +57,15 @@ class StreamedImages(StreamedProvider, TableImages):
 
     def images_of(self, stream: TableStream) -> StreamedRows:
         """The images, which a column names or has."""
-        join = self._columns
-        if join.file is not None:
-            images = [row.file for row in wide_rows(self._table, join, Columns({}, []))]
-            self._check([image for image in images if image])
-        named = None if join.file is None else self._item
-        return StreamedRows(stream, join, self._chosen, self._image_column, named=named, folder=self.folder)
+        join, column = self._columns, self._image_column
+        if join.file is None:
+            return StreamedRows(stream, join, self._chosen, column, folder=self.folder)
+        self._check([image for image, _ in dict.fromkeys(named_images(self._table, join)) if image])
+        if join.rater is None:
+            return StreamedRows(stream, join, self._chosen, column, named=self._item)
+        chosen = self.options.rating_columns is not None
+        _, columns, known = read_long(self._table, join, self._chosen, chosen=chosen)
+        return StreamedRows(stream, join, columns, column, named=self._item, known=known)
 
     def open_stream(self) -> TableStream:
         """Open the table, by its ending."""
@@ -100,12 +104,15 @@ class StreamedImages(StreamedProvider, TableImages):
 
     @cached_property
     def _columns(self) -> JoinColumns:
-        item = self.options.item_column
-        return JoinColumns(
-            None if self._image_column in self.stream.unread else self._image_column,
-            None if item is None else self._table.name_of(item, "item_column"),
-            None,
-        )
+        join = super()._columns
+        if self._image_column not in self.stream.unread:
+            return join
+        if join.rater is not None:
+            raise saeviz.ConfigError(
+                f"images.rater_column: {self.options.path.name} has the pictures in {self._image_column!r}, so each "
+                "of its rows is an image; name a column of paths or URLs in images.image_column, or remove the option"
+            )
+        return replace(join, file=None)
 
     @cached_property
     def _fetcher(self) -> Fetcher:

@@ -29,6 +29,13 @@ class Ids:
         first, last = (int(np.searchsorted(self._digests, digest, side)) for side in ("left", "right"))
         yield from ((int(self._parts[place]), int(self._rows[place])) for place in range(first, last))
 
+    def repeated(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Two parts and rows where the same id is, or rarely another: the first repetition first."""
+        again = np.flatnonzero(self._digests[1:] == self._digests[:-1]) + 1
+        for place in again[np.lexsort((self._rows[again], self._parts[again]))].tolist():
+            one, other = ((int(self._parts[at]), int(self._rows[at])) for at in (place - 1, place))
+            yield one, other
+
 
 def _digest(item_id: str) -> int:
     return int.from_bytes(blake2b(item_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

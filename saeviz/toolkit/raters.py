@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T", bound=Hashable)
+_NAMELESS = ("", "")
 
 
 class _Single(NamedTuple):
@@ -33,10 +35,21 @@ class _Rows(NamedTuple):
     """The image and the rater of each row of a table, as indices."""
 
     table: Table
-    n_images: int
+    images: list[tuple[str, str]]
     image_of_row: IntArray
     raters: Sequence[str]
     rater_of_row: IntArray
+
+
+class LongTable(NamedTuple):
+    """The images of a long table, and what its columns are.
+
+    Of `columns`, all ratings and metadata are read; ratings and targets that are `known` of images have no raters.
+    """
+
+    rows: list[Row]
+    columns: Columns
+    known: frozenset[str]
 
 
 def long_rows(
@@ -44,45 +57,92 @@ def long_rows(
 ) -> tuple[list[Row], list[str], list[str]]:
     """One row per image, in order of first occurrence; the names of the ratings; notes for the user.
 
+    See `read_long`. The notes are without those of `columns`.
+    """
+    rows, decided, _ = read_long(table, join, columns, chosen=chosen)
+    return rows, list(decided.ratings), decided.notes[len(columns.notes) :]
+
+
+def read_long(table: Table, join: JoinColumns, columns: Columns, *, chosen: bool) -> LongTable:
+    """One row per image, in order of first occurrence, and what the columns are, with notes for the user.
+
     A rating is the mean over raters, each of whom counts once. Unless the user has `chosen` the ratings, a column that
     is constant within each rater (such as age) is not a rating, and one that is constant within each image is a rating
     without raters. Metadata are the columns that are the same in all filled rows of each image. Raises `DataError` if
     the column of groups is not.
     """
-    images, image_of_row = _codes(named_images(table, join))
-    raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
-    rows_of = _Rows(table, len(images), image_of_row, raters, rater_of_row)
-    numbers = {
-        name: np.array([reading.number(cell) for cell in table.columns[name]], dtype=np.float64)
-        for name, reading in columns.ratings.items()
-    }
-    notes: list[str] = []
-    of_raters = [] if chosen else [n for n in numbers if _tells_only(numbers[n], rater_of_row, image_of_row)]
+    rows = _rows(table, join)
+    ratings, notes = dict(columns.ratings), list(columns.notes)
+    numbers = _numbers(table, columns)
+    of_raters = [] if chosen else [n for n in numbers if _tells_only(numbers[n], rows.rater_of_row, rows.image_of_row)]
     if of_raters:
         notes.append(
             f"{table.path.name}: not ratings, because constant within each rater: {', '.join(of_raters)}; "
             "name the ratings in images.rating_columns to change that"
         )
-    kept = [name for name in numbers if name not in of_raters]
-    columns_of_numbers = chain(((name, numbers[name]) for name in kept), _levels(table, columns))
-    means, individual, rated_notes = _rated(rows_of, columns_of_numbers, set(columns.ratings) if chosen else set())
-    metadata, more_notes = _metadata(table, columns.metadata, image_of_row, len(images))
-    groups = _groups(table, columns.group, image_of_row, len(images))
+        ratings = {name: reading for name, reading in ratings.items() if name not in of_raters}
+    differ = [name for name in columns.metadata if _differs(table.columns[name], rows)]
+    metadata = [name for name in columns.metadata if name not in differ]
+    decided = replace(columns, ratings=ratings, metadata=metadata)
+    asked = set(columns.ratings) if chosen else set()
+    known: set[str] = set()
+
+    def is_known(name: str, values: FloatArray) -> bool:
+        if name not in asked and _is_known_of_images(values, rows.image_of_row):
+            known.add(name)
+        return name in known
+
+    images, rated_notes = _images(rows, decided, numbers, is_known)
+    notes += rated_notes
+    if differ:
+        verb = "differs" if len(differ) == 1 else "differ"
+        notes.append(f"{table.path.name}: {', '.join(differ)} {verb} between rows of an image and cannot be metadata")
+    return LongTable(images, replace(decided, notes=notes), frozenset(known))
+
+
+def read_more(table: Table, join: JoinColumns, columns: Columns, known: Collection[str]) -> list[Row]:
+    """One row per image of a part of a table whose `columns` and `known` ratings are those of its first part.
+
+    Metadata that are not the same in all rows of an image are left out.
+    """
+    return _images(_rows(table, join), columns, _numbers(table, columns), lambda name, _: name in known)[0]
+
+
+def _rows(table: Table, join: JoinColumns) -> _Rows:
+    images, image_of_row = _codes(named_images(table, join))
+    raters, rater_of_row = _codes(cell_text(cell) for cell in table.columns[join.rater or ""])
+    return _Rows(table, images, image_of_row, raters, rater_of_row)
+
+
+def _numbers(table: Table, columns: Columns) -> dict[str, FloatArray]:
+    return {
+        name: np.array([reading.number(cell) for cell in table.columns[name]], dtype=np.float64)
+        for name, reading in columns.ratings.items()
+    }
+
+
+def _images(
+    rows: _Rows, columns: Columns, numbers: Mapping[str, FloatArray], is_known: Callable[[str, FloatArray], bool]
+) -> tuple[list[Row], list[str]]:
+    table, image_of_row = rows.table, rows.image_of_row
+    columns_of_numbers = chain(((name, numbers[name]) for name in columns.ratings), _levels(table, columns))
+    means, individual, notes = _rated(rows, columns_of_numbers, is_known)
+    metadata = _metadata(table, columns.metadata, image_of_row, len(rows.images))
+    groups = _groups(rows, columns.group)
     first_rows = [table.rows[place] for place in np.unique(image_of_row, return_index=True)[1].tolist()]
-    rows = [
+    return [
         Row(first_rows[image], file, item_id, means[image], metadata[image], individual[image], groups[image])
-        for image, (file, item_id) in enumerate(images)
-    ]
-    return rows, kept, [*notes, *rated_notes, *more_notes]
+        for image, (file, item_id) in enumerate(rows.images)
+    ], notes
 
 
 def _rated(
-    rows: _Rows, columns: Iterable[tuple[str, FloatArray]], chosen: Collection[str]
+    rows: _Rows, columns: Iterable[tuple[str, FloatArray]], is_known: Callable[[str, FloatArray], bool]
 ) -> tuple[list[dict[str, float]], list[dict[str, dict[str, float]]], list[str]]:
     """For each image, the means of its ratings, and individual ratings by rater; notes for the user."""
     has_rater = np.array([bool(rater) for rater in rows.raters])[rows.rater_of_row]
-    means: list[dict[str, float]] = [{} for _ in range(rows.n_images)]
-    individual: list[dict[str, dict[str, float]]] = [{} for _ in range(rows.n_images)]
+    means: list[dict[str, float]] = [{} for _ in rows.images]
+    individual: list[dict[str, dict[str, float]]] = [{} for _ in rows.images]
     nameless, again = np.zeros((2, len(rows.table)), dtype=bool)
     for name, values in columns:
         given = np.isfinite(values)
@@ -90,7 +150,7 @@ def _rated(
         nameless |= given & ~has_rater
         again |= repeated
         _add_means(means, name, single)
-        if name in chosen or not _is_known_of_images(values, rows.image_of_row):
+        if not is_known(name, values):
             _add_individual(individual, name, single, rows.raters)
     notes = _note_rows(rows.table, nameless, "with a rating but no rater: left out")
     notes += _note_rows(
@@ -108,11 +168,16 @@ def _codes(things: Iterable[T]) -> tuple[list[T], IntArray]:
 
 def _varies_within(values: FloatArray | IntArray, groups: IntArray) -> bool:
     """Whether any group contains two different values."""
+    return _varying(values, groups).size > 0
+
+
+def _varying(values: FloatArray | IntArray, groups: IntArray) -> IntArray:
+    """The groups that contain two different values."""
     if not values.size:
-        return False
+        return groups[:0]
     order = np.lexsort((values, groups))
     same_group = np.diff(groups[order]) == 0
-    return bool((same_group & (np.diff(values[order]) != 0)).any())
+    return np.unique(groups[order][1:][same_group & (np.diff(values[order]) != 0)])
 
 
 def _has_two(groups: IntArray) -> bool:
@@ -161,23 +226,21 @@ def _add_individual(
             ratings[name] = dict(zip(names[start:stop], values[start:stop], strict=True))
 
 
-def _metadata(
-    table: Table, names: Sequence[str], image_of_row: IntArray, n_images: int
-) -> tuple[list[dict[str, str]], list[str]]:
+def _differs(cells: Sequence[Cell], rows: _Rows) -> bool:
+    """Whether cells differ between the rows of an image; rows that name none are about nothing in common."""
+    filled, _, codes = _filled(cells)
+    return any(rows.images[image] != _NAMELESS for image in _varying(codes, rows.image_of_row[filled]).tolist())
+
+
+def _metadata(table: Table, names: Sequence[str], image_of_row: IntArray, n_images: int) -> list[dict[str, str]]:
     metadata: list[dict[str, str]] = [{} for _ in range(n_images)]
-    differ = []
     for name in names:
         filled, texts, codes = _filled(table.columns[name])
         images = image_of_row[filled]
-        if _varies_within(codes, images):
-            differ.append(name)
-            continue
-        for image, code in zip(images.tolist(), codes.tolist(), strict=True):
+        one = ~np.isin(images, _varying(codes, images))
+        for image, code in zip(images[one].tolist(), codes[one].tolist(), strict=True):
             metadata[image][name] = texts[code]
-    if not differ:
-        return metadata, []
-    verb = "differs" if len(differ) == 1 else "differ"
-    return metadata, [f"{table.path.name}: {', '.join(differ)} {verb} between rows of an image and cannot be metadata"]
+    return metadata
 
 
 def _levels(table: Table, columns: Columns) -> Iterator[tuple[str, FloatArray]]:
@@ -188,13 +251,13 @@ def _levels(table: Table, columns: Columns) -> Iterator[tuple[str, FloatArray]]:
             yield name, np.array([np.nan if cell is None else level in cell for cell in found], dtype=np.float64)
 
 
-def _groups(table: Table, name: str | None, image_of_row: IntArray, n_images: int) -> list[str | None]:
-    groups: list[str | None] = [None] * n_images
+def _groups(rows: _Rows, name: str | None) -> list[str | None]:
+    table, groups = rows.table, list[str | None]([None] * len(rows.images))
     if name is None:
         return groups
     first_row: dict[int, int] = {}
-    for row, (image, cell) in enumerate(zip(image_of_row.tolist(), table.columns[name], strict=True)):
-        group = metadata_text(cell)
+    for row, (image, cell) in enumerate(zip(rows.image_of_row.tolist(), table.columns[name], strict=True)):
+        group = metadata_text(cell) if rows.images[image] != _NAMELESS else ""
         if group and groups[image] not in (None, group):
             raise saeviz.DataError(
                 f"images.group_column: rows {table.rows[first_row[image]]} and {table.rows[row]} of {table.path.name} "

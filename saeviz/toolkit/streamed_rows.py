@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
 from saeviz.toolkit.fetch.urls import is_url, name_of
 from saeviz.toolkit.files import read_regular, reason_of
-from saeviz.toolkit.id_places import Ids
 from saeviz.toolkit.names import existing
 from saeviz.toolkit.ratings import Columns, note_non_numbers
+from saeviz.toolkit.rows_by_image import LongRows, WideRows
 from saeviz.toolkit.sources import FileSource
 from saeviz.toolkit.table import Table
-from saeviz.toolkit.table_rows import JoinColumns, Row, wide_rows
+from saeviz.toolkit.table_rows import JoinColumns, Row
 from saeviz.toolkit.table_stream import Part, TableStream, head, note_unread
 from saeviz.values.errors import DataError, ImageError
 from saeviz.values.images import ImageItem
@@ -26,7 +26,8 @@ class StreamedRows:
 
     Images are named in the column `join.file`, of which `named` makes items; without one, they are in the column
     `pictures`. An id is what a row has in `join.item`, otherwise the path or URL, or `FILE/ROW`. Files that a column of
-    pictures names are looked for in `folder`; with None they are not read.
+    pictures names are looked for in `folder`; with None they are not read. With `join.rater`, an image has several rows
+    (see `LongRows`), and `known` are the ratings without raters.
     """
 
     def __init__(
@@ -38,23 +39,20 @@ class StreamedRows:
         *,
         named: Callable[[str, Row], ImageItem] | None = None,
         folder: Path | None = None,
+        known: Collection[str] = (),
     ) -> None:
         self._stream, self._join, self._columns, self._column = stream, join, columns, pictures
         self._named, self._folder = named, folder
         self._nameless: dict[str, int] = {}
-        wanted = {*columns.read, join.file, join.item}
-        self._wanted = frozenset(name for name in wanted if name is not None)
+        if join.rater is None:
+            self._rows = WideRows(stream, join, columns, self._own_id)
+        else:
+            self._rows = LongRows(stream, join, columns, self._own_id, known)
 
     def get_image(self, item_id: str) -> ImageItem | None:
         """The image with this id, or None."""
-        for part, number in self._places(item_id):
-            tables = self._stream.tables(part, self._wanted)
-            table = next((table for table in tables if number in table.rows), None)
-            if table is not None:
-                found = next(self._items(part, table.row(table.rows.index(number))), None)
-                if found is not None and found.item_id == item_id:
-                    return found
-        return None
+        found = (self._item(self._rows.parts[place], row) for place, row in self._found(item_id))
+        return next((item for item in found if item is not None and item.item_id == item_id), None)
 
     def iter_images(self, filter_labeled: bool = False, limit: int | None = None) -> Iterator[ImageItem]:
         """All images; with `filter_labeled` only those that have a rating."""
@@ -67,21 +65,22 @@ class StreamedRows:
 
     def iter_shard(self, name: str) -> Iterator[ImageItem]:
         """The images of one part."""
-        part = self._parts.get(name)
-        if part is None:
+        place = self._parts.get(name)
+        if place is None:
             raise DataError(f"{self._stream.option}: {self._stream.path.name} has no part {name!r}")
         n_nameless = 0
-        for table in self._stream.tables(part, self._wanted):
-            n_nameless += len(table)
-            for item in self._items(part, table):
+        for row in self._rows.rows(place):
+            item = self._item(self._rows.parts[place], row)
+            if item is None:
+                n_nameless += 1
+            else:
                 yield item
-                n_nameless -= 1
         self._nameless[name] = n_nameless
 
     @property
     def n_nameless(self) -> int:
         """How many rows name no image, of those read so far."""
-        return sum(self._nameless.values())
+        return self._rows.n_nameless if isinstance(self._rows, LongRows) else sum(self._nameless.values())
 
     def notes(self, first: Table) -> list[str]:
         """What does not fit in the `first` rows, and how many rows name no image."""
@@ -96,27 +95,25 @@ class StreamedRows:
         self._stream.close()
 
     @cached_property
-    def _parts(self) -> dict[str, Part]:
-        parts = {part.name: part for part in self._stream.parts()}
-        if not parts:
-            raise DataError(f"{self._stream.option}: {self._stream.path} has no rows")
-        return parts
+    def _parts(self) -> dict[str, int]:
+        return {part.name: place for place, part in enumerate(self._rows.parts)}
 
     @cached_property
     def _versions(self) -> list[str]:
         return [source.version() for source in self._stream.sources]
 
-    def _items(self, part: Part, table: Table) -> Iterator[ImageItem]:
-        for row in wide_rows(table, self._join, self._columns):
-            item_id = self._id_of(part, row)
-            if item_id:
-                yield self._with_picture(item_id, part, row) if self._named is None else self._named(item_id, row)
+    def _item(self, part: Part, row: Row) -> ImageItem | None:
+        item_id = self._own_id(row)
+        if self._named is None and self._join.item is None:
+            item_id = f"{self._stream.sources[part.source].name}/{row.number - 1}"
+        if not item_id:
+            return None
+        return self._with_picture(item_id, part, row) if self._named is None else self._named(item_id, row)
 
-    def _id_of(self, part: Part, row: Row) -> str:
+    def _own_id(self, row: Row) -> str:
+        """What a row calls its image, '' if it names none."""
         if self._join.item is not None:
             return row.item_id if row.file or self._named is None else ""
-        if self._named is None:
-            return f"{self._stream.sources[part.source].name}/{row.number - 1}"
         return name_of(row.file) if is_url(row.file) else row.file
 
     def _with_picture(self, item_id: str, part: Part, row: Row) -> ImageItem:
@@ -138,26 +135,18 @@ class StreamedRows:
             raise ImageError(f"image {item_id!r} cannot be read: {reason_of(error)}") from error
         raise ImageError(f"image {item_id!r} cannot be read: {reason}")
 
-    def _places(self, item_id: str) -> Iterator[tuple[Part, int]]:
-        """The parts and rows, from 1, where this id may be."""
-        if self._named is None and self._join.item is None:
-            name, _, row = item_id.rpartition("/")
-            parts = [part for part in self._parts.values() if self._stream.sources[part.source].name == name]
-            number = int(row) if row.isascii() and row.isdigit() and len(row) < 16 else -1
-            yield from ((part, number + 1) for part in parts if 0 <= number - part.first_row < part.n_rows)
+    def _found(self, item_id: str) -> Iterator[tuple[int, Row]]:
+        """The parts and rows where this id may be."""
+        if self._named is not None or self._join.item is not None:
+            yield from self._rows.find(item_id)
             return
-        part_of = list(self._parts.values())
-        yield from ((part_of[place], number) for place, number in self._ids.find(item_id))
-
-    @cached_property
-    def _ids(self) -> Ids:
-        wanted = frozenset(name for name in (self._join.file, self._join.item) if name is not None)
-        return Ids(
-            (self._id_of(part, row), place, row.number)
-            for place, part in enumerate(self._parts.values())
-            for table in self._stream.tables(part, wanted)
-            for row in wide_rows(table, self._join, Columns({}, []))
-        )
+        name, _, digits = item_id.rpartition("/")
+        number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
+        for place, part in enumerate(self._rows.parts):
+            is_here = self._stream.sources[part.source].name == name and 0 <= number - part.first_row < part.n_rows
+            row = self._rows.row(place, number + 1) if is_here else None
+            if row is not None:
+                yield place, row
 
 
 class StreamedProvider(ABC):

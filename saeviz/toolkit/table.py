@@ -40,9 +40,12 @@ class Table:
 
     def row(self, place: int) -> Table:
         """The table with one of its rows."""
-        part = slice(place, place + 1)
-        cells = {name: column[part] for name, column in self.columns.items()}
-        return replace(self, columns=cells, rows=self.rows[part])
+        return self.take([place])
+
+    def take(self, places: Sequence[int]) -> Table:
+        """The table with the rows at these places only."""
+        cells = {name: [column[place] for place in places] for name, column in self.columns.items()}
+        return replace(self, columns=cells, rows=[self.rows[place] for place in places])
 
     def name_of(self, name: str, option: str) -> str:
         """The name of the column that `option` names, as in `columns`; raises `ConfigError` if it does not exist."""

@@ -283,7 +283,7 @@ def test_a_table_with_pictures_says_how_it_is_read(folder):
         ),
         ({"image": [b"x"] * 5}, {"image_column": "picture"}, "no column 'picture'"),
         ({"image": [b"x"] * 5}, {"item_column": "code"}, "no column 'code'"),
-        ({"file": ["x.png"] * 5}, {}, "none of the first 5 files that t.parquet names exists"),
+        ({"file": list("vwxyz")}, {}, "none of the first 5 files that t.parquet names exists"),
     ],
 )
 def test_tables_that_cannot_be_streamed(tmp_path, columns, options, reason):
@@ -312,9 +312,9 @@ def test_files_that_cannot_be_streamed(tmp_path, folder):
         list(streamed(folder).iter_images())
 
 
-def test_raters_need_the_whole_table(tmp_path):
-    with pytest.raises(ValueError, match="remove stream or rater_column"):
-        TableOptions(path=tmp_path, stream=True, rater_column="who")
+def test_an_image_in_a_table_has_one_row(bytes_inside):
+    with pytest.raises(saeviz.ConfigError, match=r"art\.parquet has the pictures in 'image', so each of its rows is"):
+        list(streamed(bytes_inside, rater_column="title").iter_images())
 
 
 def test_a_table_that_has_become_shorter_fails_by_picture(bytes_inside):

@@ -7,6 +7,8 @@ import io
 import os
 import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import saeviz
@@ -47,7 +49,9 @@ def said(path, stream: bool, **options):
     provider = open_table(TableOptions(path=path, stream=stream, **options), saeviz.Context())
     try:
         items = list(provider.iter_images())
-        found = [(one.item_id, one.source, dict(one.ratings), dict(one.metadata), one.group) for one in items]
+        found = [
+            (one.item_id, one.source, dict(one.ratings), dict(one.metadata), one.group, one.individual) for one in items
+        ]
         single = [provider.get_image(item.item_id) for item in items[::2]]
         assert single == items[::2]
         return found, list(provider.notes())
@@ -153,3 +157,97 @@ def test_what_is_no_file_or_no_text(folder, monkeypatch):
         whole = said(folder / name, stream=False)
         assert reason in whole
         assert said(folder / name, stream=True) == whole
+
+
+def random_ratings(seed: int) -> list[list[str]]:
+    """A table of a row for each image and rater, the rows of an image together."""
+    made = random.Random(seed)
+    rows = [["file", "rater", "age", "liking", "mood", "year", "artist"]]
+    ages = {rater: str(made.randrange(20, 60)) for rater in "abcde"}
+    for number in range(made.randrange(1, 9)):
+        artist, year = made.choice(["Klee", "Marc", ""]), str(1900 + number)
+        for rater in made.choices("abcde", k=made.randrange(1, 12)):
+            mood = made.choice(["calm", "wild", ""])
+            liking = made.choice(["1", "2,5", "7", "", "NA"])
+            name = f"{number}.png" if made.random() < 0.95 else ""
+            rows.append([name, rater if made.random() < 0.95 else "", ages[rater], liking, mood, year, artist])
+    return rows
+
+
+def test_ratings_by_raters_are_those_of_a_table_that_is_read(folder):
+    path = folder / "t.csv"
+    n_raters = 0
+    for seed in range(40):
+        with path.open("w", newline="") as file:
+            csv.writer(file, delimiter=";").writerows(random_ratings(seed))
+        options = {"rater_column": "rater", "categories": ("mood",), "min_images": 1, "group_column": "artist"}
+        whole = said(path, stream=False, **options)
+        assert said(path, stream=True, **options) == whole, seed
+        n_raters += any(item[5].get("liking") for item in whole[0])
+    assert n_raters > 30
+
+
+class TestStreamedRaters(DividesIntoShardsContract):
+    n_images = 5
+
+    @pytest.fixture
+    def provider(self, folder):
+        rows = "".join(f"{number}.png,r{rater},{number + rater}\n" for number in range(5) for rater in range(7))
+        (folder / "t.csv").write_text(f"file,rater,liking\n{rows}")
+        return open_table(TableOptions(path=folder / "t.csv", stream=True, rater_column="rater"), saeviz.Context())
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "reason"),
+    [
+        (
+            "0.png,a,1\n1.png,a,1\n0.png,b,2\n",
+            {},
+            r"rows 2 and 4 of .* '0\.png', .* sort the table by 'file', or",
+        ),
+        (
+            "0.png,a,1\n1.png,a,1\n",
+            {"item_column": "rater"},
+            "rows 2 and 3 .* 'a'; call an image the same in all",
+        ),
+        ("0.png,a,1\n", {"rater_column": "who"}, r"images\.rater_column: t\.csv has no column 'who'"),
+    ],
+)
+def test_rows_of_an_image_have_to_stand_together(folder, rows, options, reason):
+    (folder / "t.csv").write_text("file,rater,liking\n" + rows)
+    options = {"rater_column": "rater", **options}
+    provider = open_table(TableOptions(path=folder / "t.csv", stream=True, **options), saeviz.Context())
+    with pytest.raises(saeviz.SaevizError, match=reason):
+        next(provider.iter_images())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_rows_that_name_no_image_have_nothing_in_common(folder, stream):
+    rows = "0.png,a,1,Klee\n0.png,b,2,Klee\n,a,1,Marc\n,b,1,Macke\n"
+    (folder / "t.csv").write_text("file,rater,liking,artist\n" + rows)
+    found, notes = said(folder / "t.csv", stream, rater_column="rater", group_column="artist")
+    assert found == [
+        ("0.png", folder / "0.png", {"liking": 1.5}, {"artist": "Klee"}, "Klee", {"liking": {"a": 1.0, "b": 2.0}})
+    ]
+    assert notes == ["2 rows are without an image or an id in t.csv"]
+
+
+def test_rows_of_an_image_may_go_on_in_the_next_file(folder):
+    names = ["0.png", "1.png", "1.png"], ["1.png", "1.png", "2.png"]
+    for number, column in enumerate(names):
+        columns = {"file": column, "rater": [f"{number}{row}" for row in range(3)], "liking": [1.0, 2.0, 4.0]}
+        pq.write_table(pa.table(columns), folder / f"{number}.parquet")
+    provider = open_table(TableOptions(path=folder, stream=True, rater_column="rater"), saeviz.Context())
+    assert {item.item_id: item.ratings["liking"] for item in provider.iter_images()} == {
+        "0.png": 1.0,
+        "1.png": (2.0 + 4.0 + 1.0 + 2.0) / 4,
+        "2.png": 4.0,
+    }
+    assert [[item.item_id for item in provider.iter_shard(name)] for name in provider.shards()] == [
+        ["0.png", "1.png"],
+        ["2.png"],
+    ]
+    pq.write_table(pa.table({**columns, "file": ["2.png", "0.png", "2.png"]}), folder / "1.parquet")
+    provider = open_table(TableOptions(path=folder, stream=True, rater_column="rater"), saeviz.Context())
+    with pytest.raises(saeviz.DataError, match=r"row 1 of 0 and row 2 of 1 are both about '0\.png', with rows about"):
+        next(provider.iter_images())
