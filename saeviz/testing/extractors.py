@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from saeviz.contract import handover
 from saeviz.contract.context import Context
-from saeviz.contract.roles import FeatureExtractor
+from saeviz.contract.roles import (
+    FeatureExtractor,
+    HasActivations,
+    HasDecoder,
+    HasProvenance,
+    HeatmapExtractor,
+    SingleImageExtractor,
+)
+from saeviz.formats.plain import plain
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, pictures
-from saeviz.testing.embedders import unreadable
-from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.testing.embedders import blank, unreadable
+from saeviz.values.errors import NoHeatmapError
+from saeviz.values.features import FeatureBatch, FeatureSpace, Layer
 from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeviz.typing import FloatArray
+
+    AnyArray = NDArray[Any]
 
 MakeExtractor = Callable[[Context], FeatureExtractor]
 Rows = dict[tuple[FeatureSpace, str], tuple["FloatArray", dict[str, float]]]
@@ -84,6 +100,103 @@ class FeatureExtractorContract(Contract):
         found = rows_of(extractor, [one, unreadable(), two])
         assert {item_id for _, item_id in found} == {one.item_id, two.item_id}
         assert [subject for subject, _ in surroundings.failures] == ["unreadable"]
+
+    def test_the_order_of_images_does_not_matter(self, extractor: FeatureExtractor) -> None:
+        items = pictures(5)
+        forwards, backwards = rows_of(extractor, items), rows_of(extractor, items[::-1])
+        for key, (row, _) in forwards.items():
+            self.assert_close(backwards[key][0], row)
+
+    def test_features_belong_to_the_picture_and_not_to_its_id(self, extractor: FeatureExtractor) -> None:
+        first, second = pictures(2)
+        found = rows_of(extractor, [first, second, replace(first, item_id="another id")])
+        for space in extractor.spaces:
+            self.assert_close(found[space, "another id"][0], found[space, first.item_id][0])
+        assert any(
+            (found[space, first.item_id][0] != found[space, second.item_id][0]).any() for space in extractor.spaces
+        )
+
+    def test_a_single_image_has_the_features_that_it_has_among_others(self, extractor: FeatureExtractor) -> None:
+        if not isinstance(extractor, SingleImageExtractor):
+            pytest.skip("the extractor has no single images (saeviz.SingleImageExtractor)")
+        items = pictures(3)
+        together = rows_of(extractor, items)
+        for space in [space for space in extractor.spaces if space.tokens == "cls"]:
+            found = extractor.extract_from_image(items[1], space.site)
+            assert found.features.shape == (space.n_features,)
+            self.assert_close(found.features, together[space, items[1].item_id][0])
+            assert found.num_active == (found.features > 0).sum()
+            assert found.features[found.top_indices].tolist() == found.top_values.tolist()
+            assert sorted(found.top_values, reverse=True) == list(found.top_values)
+
+    def test_heatmaps_have_a_map_for_each_image_and_feature(self, extractor: FeatureExtractor) -> None:
+        import numpy as np
+
+        for heatmaps, site in self.mapped(extractor):
+            maps = heatmaps.heatmaps(pictures(2), site, [3, 0, 2])
+            assert maps.shape[:2] == (2, 3)
+            assert maps.ndim == 4
+            assert min(maps.shape) >= 1
+            assert np.isfinite(maps).all()
+            self.assert_close(heatmaps.heatmaps(pictures(2)[1:], site, [2]), maps[1:, 2:])
+
+    def test_fine_heatmaps_have_the_same_values_in_the_middle_of_patches(self, extractor: FeatureExtractor) -> None:
+        for heatmaps, site in self.mapped(extractor):
+            maps = heatmaps.heatmaps(pictures(1), site, [0, 1])
+            fine = heatmaps.heatmaps(pictures(1), site, [0, 1], fine=True)
+            rows, columns = fine.shape[2] // maps.shape[2], fine.shape[3] // maps.shape[3]
+            assert fine.shape[2:] == (rows * maps.shape[2], columns * maps.shape[3])
+            assert (rows % 2, columns % 2) == (1, 1), "cells of a patch have no middle"
+            self.assert_close(fine[:, :, rows // 2 :: rows, columns // 2 :: columns], maps)
+
+    def test_the_field_of_view_is_a_part_of_the_picture(self, extractor: FeatureExtractor) -> None:
+        if not isinstance(extractor, HeatmapExtractor):
+            pytest.skip("the extractor has no heatmaps (saeviz.HeatmapExtractor)")
+        for item in (*pictures(1), blank("RGB", (60, 20)), blank("RGB", (20, 60))):
+            left, top, right, bottom = extractor.field_of_view(item)
+            width, height = item.open().size
+            assert max(left, 0) < min(right, width), "it sees no column of the picture"
+            assert max(top, 0) < min(bottom, height), "it sees no row of the picture"
+
+    def test_activations_are_rows_of_the_images(self, extractor: FeatureExtractor) -> None:
+        import numpy as np
+
+        if not isinstance(extractor, HasActivations):
+            pytest.skip("the extractor has no activations (saeviz.HasActivations)")
+        one, two = pictures(2)
+        for space in extractor.spaces:
+            rows = extractor.activations([one, unreadable(), two], space)
+            assert np.isfinite(rows).all(axis=1).tolist() == [True, False, True]
+            self.assert_close(extractor.activations([two], space)[0], rows[2])
+            if isinstance(extractor, HasDecoder):
+                assert extractor.decoder(space).shape == (space.n_features, rows.shape[1])
+
+    def test_provenance_can_be_written_as_json(self, extractor: FeatureExtractor) -> None:
+        if not isinstance(extractor, HasProvenance):
+            pytest.skip("the extractor has no provenance (saeviz.HasProvenance)")
+        rows_of(extractor, pictures(1))
+        record = dict(extractor.provenance)
+        assert json.loads(json.dumps(record, allow_nan=False)) == plain(record)
+
+    def mapped(self, extractor: FeatureExtractor) -> list[tuple[HeatmapExtractor, Layer]]:
+        """The extractor with each site of which it has heatmaps; skips the check if there is none."""
+        if not isinstance(extractor, HeatmapExtractor):
+            pytest.skip("the extractor has no heatmaps (saeviz.HeatmapExtractor)")
+        found: list[tuple[HeatmapExtractor, Layer]] = []
+        for site in dict.fromkeys(space.site for space in extractor.spaces):
+            with suppress(NoHeatmapError):
+                extractor.heatmaps(pictures(1), site, [0])
+                found.append((extractor, site))
+        if not found:
+            pytest.skip("no layer of the extractor has heatmaps")
+        return found
+
+    def assert_close(self, found: AnyArray, expected: AnyArray) -> None:
+        """Assert that features are equal up to `tolerance` of the largest."""
+        import numpy as np
+
+        assert np.shape(found) == np.shape(expected)
+        assert np.abs(np.asarray(found) - expected).max() <= self.tolerance * np.abs(expected).max()
 
 
 def rows_of(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Rows:

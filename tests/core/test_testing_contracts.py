@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ import pytest
 import saeviz
 from saeviz.testing import (
     EmbeddingProviderContract,
-    FeatureExtractorContract,
     FeatureStoreContract,
     ImageProviderContract,
     LabelerContract,
@@ -25,8 +24,6 @@ from saeviz.testing import (
 )
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.embedders import unreadable
-
-pytest_plugins = "pytester"
 
 
 def failed_tests(suite: type, fixtures: Callable[[], dict[str, Any]], only: str = "test_") -> set[str]:
@@ -51,33 +48,6 @@ def cases_of(test: Callable[..., None]) -> Iterator[dict[str, Any]]:
     marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
     for values in itertools.product(*[mark.args[1] for mark in marks]):
         yield {mark.args[0]: value for mark, value in zip(marks, values, strict=True)}
-
-
-class KnownToFail(FeatureExtractorContract):
-    """A suite whose component is known not to pass two checks; it passes one of them after all."""
-
-    expected_failures: ClassVar = {
-        "test_gives_every_image_in_every_space_once": "the model reads an even number of images only",
-        "test_is_a_feature_extractor": "an old entry",
-    }
-
-    @pytest.fixture
-    def make(self):
-        return lambda context: SkipsTheLast(fakes.FakeExtractorOptions(), context)
-
-
-def test_expected_failures_are_told_with_their_reason_and_must_fail(pytester):
-    pytester.makepyfile("from tests.core.test_testing_contracts import KnownToFail as TestKnown")
-    result = pytester.runpytest_inprocess("-rx", "-p", "no:cacheprovider", "-k", "once or is_a_feature")
-    result.assert_outcomes(xfailed=1, failed=1)
-    result.stdout.fnmatch_lines(["*once - the model reads an even number of images only*"])
-    assert "[XPASS(strict)] an old entry" in result.stdout.str()
-
-
-@pytest.mark.parametrize("expected", [{"test_misspelt": "why"}, {"test_is_a_selector": " "}, {"selector": "why"}])
-def test_an_expected_failure_is_of_a_check_and_says_why(expected):
-    with pytest.raises(TypeError, match="expected_failures"):
-        type("Suite", (SelectorContract,), {"expected_failures": expected})
 
 
 class MemoryContract(FeatureStoreContract):
@@ -313,46 +283,6 @@ def test_a_faulty_embedder_is_found(tmp_path, embedder, test):
         return {"surroundings": surroundings, "embedder": embedder(fakes.Slow(), surroundings.context)}
 
     assert test in failed_tests(EmbeddingProviderContract, fixtures)
-
-
-class HidesNumbers(fakes.FakeExtractor):
-    def numbers_of_images(self, space):
-        return []
-
-
-class ComparesItsBatch(fakes.FakeExtractor):
-    def extract(self, items):
-        for batch in super().extract(items):
-            errors = batch.of_images["reconstruction_error"]
-            yield replace(batch, of_images={"reconstruction_error": errors - errors.mean()})
-
-
-class SkipsTheLast(fakes.FakeExtractor):
-    def extract(self, items):
-        return super().extract(list(items)[:-1])
-
-
-class ForgetsToReport(fakes.FakeExtractor):
-    def extract(self, items):
-        return super().extract(item for item in items if item.item_id != "unreadable")
-
-
-@pytest.mark.parametrize(
-    ("extractor", "test"),
-    [
-        (HidesNumbers, "test_gives_the_numbers_of_images_that_it_declares"),
-        (ComparesItsBatch, "test_an_image_does_not_depend_on_the_others"),
-        (SkipsTheLast, "test_gives_every_image_in_every_space_once"),
-        (ForgetsToReport, "test_an_unreadable_picture_is_reported_and_left_out"),
-    ],
-)
-def test_a_faulty_extractor_is_found(tmp_path, extractor, test):
-    def fixtures():
-        surroundings = Surroundings(tmp_path, [*pictures(5), unreadable()])
-        options = fakes.FakeExtractorOptions(reconstruction_error=True)
-        return {"surroundings": surroundings, "extractor": extractor(options, surroundings.context)}
-
-    assert test in failed_tests(FeatureExtractorContract, fixtures)
 
 
 class CountsItsBatches(fakes.FakeScorer):
