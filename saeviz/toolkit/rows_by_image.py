@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 
 from saeviz.toolkit.id_places import Ids
 from saeviz.toolkit.raters import read_more
@@ -14,8 +16,8 @@ from saeviz.toolkit.table_rows import JoinColumns, Row, named_images, wide_rows
 from saeviz.toolkit.table_stream import Part, TableStream
 from saeviz.values.errors import DataError
 
-IdOf = Callable[[Row], str]
-"""The id of the image of a row, '' if it names none."""
+IdOf = Callable[[str, str], str]
+"""The id of the image by what a row has in the columns of names and of ids, '' if it names none."""
 
 
 class WideRows:
@@ -52,13 +54,14 @@ class WideRows:
 
     @cached_property
     def _ids(self) -> Ids:
-        return Ids((self.id_of(row), place, row.number) for place, row in self._named())
+        return Ids((self.id_of(*name), place, number) for place, number, name in self._named())
 
-    def _named(self) -> Iterator[tuple[int, Row]]:
-        """The part of each row, and the row with nothing but the name of its image."""
+    def _named(self) -> Iterator[tuple[int, int, tuple[str, str]]]:
+        """The part of each row, its number, and what it calls its image: by name and by id."""
         for place, part in enumerate(self.parts):
             for table in self.stream.tables(part, self.naming):
-                yield from ((place, row) for row in wide_rows(table, self.join, Columns({}, [])))
+                for number, name in zip(table.rows, named_images(table, self.join), strict=True):
+                    yield place, number, name
 
     def _row(self, place: int, number: int, columns: Columns) -> Row | None:
         tables = self.stream.tables(self.parts[place], self.naming.union(columns.read))
@@ -105,13 +108,15 @@ class LongRows(WideRows):
 
         def begins() -> Iterator[tuple[str, int, int]]:
             nonlocal n_nameless
-            before = ("", "")
-            for place, row in self._named():
-                item_id, name = self.id_of(row), (row.file, row.item_id)
+            before: tuple[str, str] | None = None
+            for place, number, name in self._named():
+                if name == before:
+                    continue
+                item_id = self.id_of(*name)
                 n_nameless += not item_id
-                if item_id and name != before:
-                    firsts.setdefault(place, row.number)
-                    yield item_id, place, row.number
+                if item_id:
+                    firsts.setdefault(place, number)
+                    yield item_id, place, number
                     before = name
 
         ids = Ids(begins())
@@ -123,13 +128,16 @@ class LongRows(WideRows):
         stream = self.stream
         for places in ids.repeated():
             one, other = (self._row(*place, Columns({}, [])) for place in places)
-            if one is None or other is None or self.id_of(one) != self.id_of(other):
+            if one is None or other is None:
+                continue
+            item_id = self.id_of(one.file, one.item_id)
+            if item_id != self.id_of(other.file, other.item_id):
                 continue
             where = f"rows {one.number} and {other.number} of {stream.path.name}"
             if len(stream.sources) > 1:
                 names = [stream.sources[self.parts[place].source].name for place, _ in places]
                 where = f"row {one.number} of {names[0]} and row {other.number} of {names[1]}"
-            about = f"{stream.option}: {where} are both about {self.id_of(one)!r}"
+            about = f"{stream.option}: {where} are both about {item_id!r}"
             if (one.file, one.item_id) != (other.file, other.item_id):
                 raise DataError(f"{about}; call an image the same in all of its rows")
             raise DataError(
@@ -139,16 +147,20 @@ class LongRows(WideRows):
 
     def _whole_images(self, place: int) -> Iterator[Table]:
         """The rows of the images that begin in a part, some at a time, no image in two tables."""
-        held: Table | None = None
-        for piece in self._pieces(place):
-            table = piece if held is None else _joined(held, piece)
-            names = list(named_images(table, self.join))
-            last = next((at for at in range(len(names) - 1, 0, -1) if names[at] != names[at - 1]), 0)
-            if last:
-                yield table.take(range(last))
-            held = table.take(range(last, len(names)))
-        if held is not None and len(held):
-            yield held
+        held: list[Table] = []
+        before: tuple[str, str] | None = None
+        for piece in filter(len, self._pieces(place)):
+            names = list(named_images(piece, self.join))
+            begins = [at for at, (one, other) in enumerate(pairwise([before, *names])) if one != other]
+            if held and begins:
+                yield _joined([*held, piece.take(range(begins[-1]))])
+                held = []
+            elif begins and begins[-1] > 0:
+                yield piece.take(range(begins[-1]))
+            held.append(piece.take(range(begins[-1] if begins else 0, len(names))))
+            before = names[-1]
+        if held:
+            yield _joined(held)
 
     def _pieces(self, place: int) -> Iterator[Table]:
         """The rows of the images that begin in a part: those from its first on, and those of its last further on."""
@@ -165,10 +177,12 @@ class LongRows(WideRows):
                     return
 
     def _with_image(self, table: Table, numbers: range) -> Table:
-        rows = wide_rows(table, self.join, Columns({}, []))
-        return table.take([at for at, row in enumerate(rows) if row.number in numbers and self.id_of(row)])
+        names = list(named_images(table, self.join))
+        is_image = {name: bool(self.id_of(*name)) for name in set(names)}
+        return table.take([at for at, name in enumerate(names) if table.rows[at] in numbers and is_image[name]])
 
 
-def _joined(one: Table, other: Table) -> Table:
-    cells = {name: [*column, *other.columns[name]] for name, column in one.columns.items()}
-    return Table(one.path, cells, [*one.rows, *other.rows], one.notes, one.unread, one.delimiter)
+def _joined(tables: Sequence[Table]) -> Table:
+    first = tables[0]
+    cells = {name: [cell for table in tables for cell in table.columns[name]] for name in first.columns}
+    return replace(first, columns=cells, rows=[number for table in tables for number in table.rows])

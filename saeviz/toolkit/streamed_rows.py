@@ -103,18 +103,18 @@ class StreamedRows:
         return [source.version() for source in self._stream.sources]
 
     def _item(self, part: Part, row: Row) -> ImageItem | None:
-        item_id = self._own_id(row)
+        item_id = self._own_id(row.file, row.item_id)
         if self._named is None and self._join.item is None:
             item_id = f"{self._stream.sources[part.source].name}/{row.number - 1}"
         if not item_id:
             return None
         return self._with_picture(item_id, part, row) if self._named is None else self._named(item_id, row)
 
-    def _own_id(self, row: Row) -> str:
+    def _own_id(self, file: str, item_id: str) -> str:
         """What a row calls its image, '' if it names none."""
         if self._join.item is not None:
-            return row.item_id if row.file or self._named is None else ""
-        return name_of(row.file) if is_url(row.file) else row.file
+            return item_id if file or self._named is None else ""
+        return name_of(file) if is_url(file) else file
 
     def _with_picture(self, item_id: str, part: Part, row: Row) -> ImageItem:
         source = FileSource(item_id, partial(self._picture, item_id, part.source, row.number - 1))
