@@ -16,6 +16,7 @@ from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected, read_tier_cutoffs
 from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
+from saeviz.results.given import score_input
 from saeviz.results.heatmaps import heatmaps_by
 from saeviz.results.lookup import Clusters, TopItems, rows_of
 from saeviz.results.names import Names
@@ -27,6 +28,7 @@ from saeviz.values.images import Box, ImageItem
 from saeviz.values.naming import TopImage
 from saeviz.values.outcomes import Failure
 from saeviz.values.relations import facts_of, relation_prefixes
+from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import Selected, TierCutoff
 
 if TYPE_CHECKING:
@@ -177,6 +179,19 @@ class Run(Names):
         """The features of a space on these images, in this order, batch by batch in bounded memory."""
         space = self._space(str(space))
         return iter(self._session.components.store.read(space, item_ids) if item_ids else ())
+
+    def score_input(self, space: FeatureSpace | str) -> ScoreInput:
+        """One space as a scorer of this run is given it, to try one in a notebook: `list(MyScorer().score(data))`.
+
+        Its columns of images are those of all scorers of the run.
+        """
+        found, items = self._space(str(space)), self.items
+        ids = [item.item_id for item in items]
+        first, second = (
+            EmbeddingFiles(self._rundir.embeddings(table)).read(items) for table in ("embeddings", "second_embeddings")
+        )
+        tables = ratings_frame(items), self.metadata, self.images_table.reindex(ids)
+        return score_input(found, lambda: self.batches(found, ids), items, tables, (first, second))
 
     def features(self, space: FeatureSpace | str) -> FeatureBatch:
         """The features of a space, for all images that have them, as one batch with `.item_ids` and CSR `.matrix`.

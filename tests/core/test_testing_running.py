@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import saeviz
@@ -43,3 +45,37 @@ def test_a_plugin_that_is_installed_already_is_run_with(tmp_path):
 def test_what_cannot_be_run_is_told(tmp_path, plugin, use, told):
     with pytest.raises(saeviz.SaevizError, match=told):
         run_with(plugin, tmp_path / "run", use=use)
+
+
+class Keeps(fakes.FakeScorer):
+    """A scorer that keeps what it is given."""
+
+    seen: ClassVar[list[saeviz.ScoreInput]] = []
+
+    def score(self, data):
+        self.seen.append(data)
+        yield saeviz.ImageColumn(f"height {data.space}", np.arange(data.n_items))
+
+
+def test_a_scorer_is_tried_on_what_those_of_a_finished_run_were_given(tmp_path):
+    spec = saeviz.ScorerSpec(name="keeps", summary="", factory=Keeps)
+    settings = ["images.broken=1", "images.unrated=2", "images.groups=3"]
+    run = run_with(spec, tmp_path / "run", settings=settings)
+    for data in Keeps.seen:
+        found = run.score_input(data.space)
+        assert (found.space, list(found.item_ids)) == (data.space, list(data.item_ids))
+        assert list(found.groups) == list(data.groups)
+        assert (found.features.matrix() != data.features.matrix()).nnz == 0
+        np.testing.assert_array_equal(found.embeddings, data.embeddings)
+        assert found.second_embeddings is None
+        assert list(found.ratings) == list(data.ratings)
+        for name, values in data.ratings.items():
+            np.testing.assert_array_equal(found.ratings[name], values)
+        assert {name: list(texts) for name, texts in found.metadata.items()} == {
+            name: list(texts) for name, texts in data.metadata.items()
+        }
+        assert found.of_images["height layer2.cls"].tolist() == list(range(11))
+        with pytest.raises(ValueError, match="read-only"):
+            found.embeddings[0] = 0
+    scores = fakes.FakeScorer(saeviz.Options(), saeviz.Context()).score(run.score_input("layer1.cls"))
+    assert next(scores).name == "coverage"
