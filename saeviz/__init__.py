@@ -8,6 +8,7 @@ from __future__ import annotations
 from saeviz.api import component, open_run, run
 from saeviz.comparison.compare import compare
 from saeviz.comparison.result import Comparison, ComparisonReporter
+from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.context import Context, Precision
 from saeviz.contract.hookspecs import API_VERSION, hookimpl
 from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
@@ -130,6 +131,8 @@ __all__ = [
     "NEUTRAL",
     "PATH",
     "TOKENS",
+    "BlockScorer",
+    "BlockScores",
     "Box",
     "Checkable",
     "Comparison",

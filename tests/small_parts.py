@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 import saeviz
-from saeviz.pipeline.stages import score_work
+from saeviz.pipeline.stages import block_work, score_work
 from saeviz.values import streams
 
 PLUGIN = "module:tests.small_parts"
 
 
 def make_small() -> None:
-    """Parts of 8 images, two of which are a shard. In processes that load this as a plugin."""
+    """Parts of 8 images, two of which are a shard, and small blocks. In processes that load this as a plugin."""
     streams.PART_SIZE = score_work.PART_SIZE = 8
     score_work.TOGETHER = 2
+    block_work.VALUES = 300
 
 
 class FiringOptions(saeviz.Options):

@@ -38,6 +38,8 @@ class Areas(Correlations):
     df: FloatArray
     smaller: FloatArray
 
+    of_targets_only = ("n_positive", "df", "smaller")
+
 
 @dataclass(frozen=True)
 class Ties:
@@ -115,7 +117,7 @@ def sort_ties(block: CSR, rated: Mask) -> Iterator[Ties]:
 def _sort(values: Float32Array, images: IntArray, stored: IntArray, n: int) -> Ties:
     feature = np.repeat(np.arange(len(stored)), stored)
     key = (feature.astype(np.uint64) << np.uint64(32)) | sortable(values)
-    order = np.argsort(key)
+    order = np.argsort(key, kind="stable")  # images of a tie in their order, as sums over them are rounded
     key = key[order]
     first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))[: len(key)]
     size = np.diff(np.append(first, len(key))).astype(np.float64)

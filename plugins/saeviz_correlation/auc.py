@@ -11,8 +11,8 @@ import numpy as np
 from saeviz import ConfigError, Context, ScoreInput, target_kind
 from saeviz_correlation.areas import Areas, Sums, Ties, count_positive, sort_ties, sum_pairs
 from saeviz_correlation.base import CorrelationScorer
+from saeviz_correlation.blocks import OfBlock
 from saeviz_correlation.clusters import share_between
-from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.grouping import Grouping
 from saeviz_correlation.inference import area_interval, mann_whitney_p, p_of_rank_correlation, p_of_ranks_in_groups
 from saeviz_correlation.moments import Correlations, correlations_of
@@ -62,6 +62,8 @@ class AUC(CorrelationScorer):
     why_silent = "all images have it, or none, or fewer than 3 have the rating"
     why_nothing = "no rating is binary (all values 0 or 1), so there is no area under a curve"
 
+    kind = Areas
+
     options: AreaOptions
 
     def __init__(self, options: AreaOptions, context: Context) -> None:
@@ -91,29 +93,25 @@ class AUC(CorrelationScorer):
             )
         return list(make_targets(data, binary, images))
 
-    def correlate(
-        self,
-        data: ScoreInput,
-        targets: Sequence[Targets],
-        largest: Sequence[LargestCorrelations],
-        robustly: Robustly | None,
-    ) -> list[Correlations]:
-        """A result for each of the targets, a block of features at a time."""
-        parts: list[list[Areas]] = [[] for _ in targets]
+    def correlating(self, data: ScoreInput, targets: Sequence[Targets], robustly: Robustly | None) -> OfBlock:
+        """What finds the areas of features of all images with each of the targets."""
         clusters = [None] * len(targets) if robustly is None else robustly.clusters
         binary = [_Binary(one, data, own) for one, own in zip(targets, clusters, strict=True)]
-        for _, block in feature_blocks(data, self.prepare) if targets else ():
-            for place, one in enumerate(targets):
-                found = _joined([_areas(binary[place], ties) for ties in sort_ties(block, one.rated)])
-                if robustly is not None:
-                    ranks = rank_features(block, one.rated)
-                    of_ranks = robustly.of(place, correlations_of(one, ranks), ranks)
-                    found = replace(found, robust=of_ranks.robust, p=binary[place].p(of_ranks))
-                parts[place].append(found)
-                if place < len(largest):
-                    ranks = rank_features(block, one.rated)
-                    self.add(largest[place], ranks, found)
-        return [_joined(of_targets) for of_targets in parts]
+
+        def of_block(place: int, values: CSR, largest: LargestCorrelations | None) -> Correlations:
+            one = targets[place]
+            found = _joined([_areas(binary[place], ties) for ties in sort_ties(values, one.rated)])
+            if robustly is None and largest is None:
+                return found
+            ranks = rank_features(values, one.rated)
+            if robustly is not None:
+                of_ranks = robustly.of(place, correlations_of(one, ranks), ranks)
+                found = replace(found, robust=of_ranks.robust, p=binary[place].p(of_ranks))
+            if largest is not None:
+                self.add(largest, ranks, found)
+            return found
+
+        return of_block
 
     def add(self, largest: LargestCorrelations, block: CSR, found: Correlations) -> None:
         """Permute the ratings, of which each has tested features of its own."""

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, PairBlock, ScoreColumn, ScoreFact, ScoreInput, merged_parts
+from saeviz import (
+    BlockScores,
+    Context,
+    FeatureBatch,
+    FeatureSpace,
+    FeatureStream,
+    PairBlock,
+    ScoreColumn,
+    ScoreFact,
+    ScoreInput,
+    merged_parts,
+)
+from saeviz_correlation.blocks import CorrelationsInBlocks, OfBlock
 from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.exchange import Exchange
 from saeviz_correlation.facts import agreement, counts, smallest_detectable
 from saeviz_correlation.family import Key, Permuted, Tests, Verdict, families, judge, tests_of
 from saeviz_correlation.inference import confidence_interval, p_values
-from saeviz_correlation.moments import Correlations, joined, r_and_p
+from saeviz_correlation.moments import Correlations, r_and_p
 from saeviz_correlation.options import CorrelationOptions
 from saeviz_correlation.parts import CorrelationsInParts
 from saeviz_correlation.permutation import LargestCorrelations, Permutations
@@ -31,6 +44,8 @@ if TYPE_CHECKING:
 
 FEW_AT_SMALLEST = 10
 """So many tests with the smallest p that permutations give may be needed for a discovery, without a warning."""
+
+IMAGES_AT_ONCE = 8192
 
 NEED_INTERVALS = ("negligible", "r_corrected", "ci_low_corrected", "ci_high_corrected")
 """Columns that follow from intervals, which permuted ratings do not give."""
@@ -57,6 +72,7 @@ class CorrelationScorer:
     prefix: ClassVar[str]
     measure: ClassVar[str]
     why_silent: ClassVar[str] = "fewer than 3 images have it, or it never varies"
+    kind: ClassVar[type[Correlations]] = Correlations
     why_nothing: ClassVar[str] = "the images have no ratings, so there is nothing to correlate with"
 
     def __init__(self, options: CorrelationOptions, context: Context) -> None:
@@ -70,15 +86,34 @@ class CorrelationScorer:
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
+        scores = self._in_blocks(data)
+        blocks = feature_blocks(data, lambda matrix: matrix) if scores.targets else ()
+        yield from scores.finish(scores.block(features, block) for features, block in blocks)
+
+    def in_blocks(self, data: ScoreInput) -> BlockScores | None:
+        """The columns from blocks of features (`saeviz.BlockScorer`)."""
+        return self._in_blocks(data)
+
+    def _in_blocks(self, data: ScoreInput) -> CorrelationsInBlocks:
         data, found_on, held_out = self._samples(data)
-        largest = self._largest(data, found_on, held_out)
         targets = [one for one, _ in (*found_on, *held_out)]
-        correlations = self.correlate(data, targets, largest, self.robustly(data, targets))
+        largest = self._largest(data, found_on, held_out)
+        of_block = self.correlating(data, targets, self.robustly(data, targets))
+        columns = partial(self._of_blocks, data.space, n_found_on=len(found_on))
+        return CorrelationsInBlocks(targets, largest, of_block, columns, self.kind)
+
+    def _of_blocks(
+        self,
+        space: FeatureSpace,
+        correlations: list[Correlations],
+        largest: Sequence[LargestCorrelations],
+        n_found_on: int,
+    ) -> Iterator[ScoreColumn]:
         for place, one in enumerate(largest):
-            self._keep_largest(data.space, one, correlations[place], found=place < len(found_on))
+            self._keep_largest(space, one, correlations[place], found=place < n_found_on)
             if self.is_permuted:
                 correlations[place] = replace(correlations[place], permuted_p=one.p_of_each())
-        yield from self._columns(data.space, correlations, len(found_on))
+        yield from self._columns(space, correlations, n_found_on)
 
     def targets(
         self, data: ScoreInput, ratings: Sequence[str], images: Mask, within: IntArray | None = None
@@ -103,20 +138,36 @@ class CorrelationScorer:
         """How p and intervals are computed if images are not taken as independent."""
         return None
 
-    def correlate(
-        self,
-        data: ScoreInput,
-        targets: Sequence[Targets],
-        largest: Sequence[LargestCorrelations],
-        robustly: Robustly | None,
-    ) -> list[Correlations]:
-        """A result for each of the targets, from one pass over the features; `largest` is for the first of them."""
-        in_parts = CorrelationsInParts(targets, self.prepare, lambda _: ())
-        correlations = in_parts.correlations(merged_parts(in_parts, data)) if targets else []
-        for features, block in feature_blocks(data, self.prepare) if largest else ():
-            for permuted, observed in zip(largest, correlations, strict=False):
-                self.add(permuted, block, observed.of(features))
-        return correlations if robustly is None else self._robust(data, correlations, robustly)
+    def correlating(self, data: ScoreInput, targets: Sequence[Targets], robustly: Robustly | None) -> OfBlock:
+        """What correlates features of all images with each of the targets."""
+
+        def of_block(place: int, values: CSR, largest: LargestCorrelations | None) -> Correlations:
+            entered = self.as_entered(self.prepare(values), targets[place])
+            found = self.correlations(data, targets[place], entered)
+            if robustly is not None:
+                found = robustly.of(place, found, entered)
+            if largest is not None:
+                self.add(largest, entered, found)
+            return found
+
+        return of_block
+
+    def as_entered(self, block: CSR, _targets: Targets) -> CSR:
+        """Features of all images as they enter the correlation with these targets."""
+        return block
+
+    def correlations(self, data: ScoreInput, targets: Targets, entered: CSR) -> Correlations:
+        """Those of the features that enter them, to the last bit as from parts of the images."""
+        space, by_image = replace(data.space, n_features=entered.shape[0]), entered.T.tocsr()
+
+        def batches() -> Iterator[FeatureBatch]:
+            for start in range(0, data.n_items, IMAGES_AT_ONCE):
+                images = slice(start, start + IMAGES_AT_ONCE)
+                yield FeatureBatch(space, tuple(data.item_ids[images]), by_image[images])
+
+        in_parts = CorrelationsInParts([targets], lambda matrix: matrix, lambda _: ())
+        of_block = replace(data, space=space, features=FeatureStream(space, batches))
+        return in_parts.correlations(merged_parts(in_parts, of_block))[0]
 
     def add(self, largest: LargestCorrelations, block: CSR, found: Correlations) -> None:
         """Permute what is correlated with the features of a block, for which this was found."""
@@ -220,13 +271,6 @@ class CorrelationScorer:
         for place, (name, smallest) in enumerate(zip(one.targets.names, one.smallest_p(self.p_of).T, strict=True)):
             own = self.p_of(observed.r[:, place], one.targets.df) if self.is_permuted else None
             self._permuted[space, name] = Permuted(smallest, own, one.of_whole_groups)
-
-    def _robust(self, data: ScoreInput, found: Sequence[Correlations], robustly: Robustly) -> list[Correlations]:
-        parts: list[list[Correlations]] = [[] for _ in found]
-        for features, block in feature_blocks(data, self.prepare) if found else ():
-            for place, one in enumerate(found):
-                parts[place].append(robustly.of(place, one.of(features), block))
-        return [joined(of_targets) for of_targets in parts]
 
     def _named(self, found: Sequence[Correlations], n_found_on: int) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         """Ratings and their columns without prefix; what comes after the first `n_found_on` is of held-out images."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeviz import ScoreInput
     from saeviz.typing import CSR, IntArray
 
@@ -32,6 +34,12 @@ def feature_blocks(
     for part in _cut(stored if chosen is None else stored[chosen], max_entries):
         features = part if chosen is None else chosen[part]
         yield part, _gather(data, prepare, features, stored[features])
+
+
+def products(rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
+    """`rows @ columns`, where the rounding of a row does not depend on which others there are, unlike that of BLAS."""
+    found = [np.einsum("fk,k->f", rows, column) for column in np.ascontiguousarray(columns.T)]
+    return np.column_stack(found) if found else np.zeros((len(rows), 0))
 
 
 def _cut(stored: IntArray, max_entries: int) -> Iterator[slice]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from saeviz_correlation.columns import products
 from saeviz_correlation.ranks import only_rated
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ def group_sums(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
 
 
 def _dense(block: CSR, spread: FloatArray, clusters: Clusters) -> GroupSums:
-    values = block.toarray()[:, clusters.images].astype(np.float64)
+    values = np.take(block.toarray(), clusters.images, axis=1).astype(np.float64)  # row by row in memory
     n_active = clusters.sums((values > 0).astype(np.float64))
     values -= values.mean(axis=1, keepdims=True)
     if clusters.basis.shape[1]:
-        values -= (values @ clusters.basis) @ clusters.basis.T
+        shares = products(values, clusters.basis)
+        for share, column in zip(shares.T, clusters.basis.T, strict=True):
+            values -= share[:, None] * column
     values /= spread[:, None]
 
     def times(target: FloatArray) -> FloatArray:

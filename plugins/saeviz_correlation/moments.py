@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,9 @@ class Correlations:
     spread: FloatArray
     robust: Robust | None = field(default=None, kw_only=True)
     permuted_p: FloatArray | None = field(default=None, kw_only=True)
+
+    of_targets_only: ClassVar[tuple[str, ...]] = ()
+    """Arrays that do not have a row for each feature."""
 
     def spread_of_active(self, min_active: int) -> FloatArray:
         """`spread`, NaN also for a feature that fires on fewer than `min_active` images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from itertools import permutations as arrangements
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeviz_correlation.columns import products
 from saeviz_correlation.inference import p_values
 
 if TYPE_CHECKING:
@@ -161,6 +162,20 @@ class LargestCorrelations:
         self._largest = np.zeros((permutations.count, targets.values.shape[1]))
         self._reached: list[IntArray] = []
 
+    def anew(self) -> LargestCorrelations:
+        """The same permutations, of no block yet."""
+        return LargestCorrelations(self.targets, self._permutations)
+
+    @property
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """What was found of the blocks, for `add_state`."""
+        return {"largest": self._largest, "reached": self._counts}
+
+    def add_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Add what another has found of further features."""
+        np.maximum(self._largest, state["largest"], out=self._largest)
+        self._reached.append(state["reached"])
+
     @property
     def of_whole_groups(self) -> bool:
         """Whether whole groups exchange their ratings."""
@@ -191,7 +206,7 @@ class LargestCorrelations:
             draws = range(start, min(start + n_draws, self._permutations.count))
             permuted = self._permutations.permuted(self.targets, draws)
             for features, part in parts:
-                r = sum(of_images @ permuted[images] for images, of_images in part)
+                r = sum(_with_permuted(of_images, permuted[images]) for images, of_images in part)
                 if tested is not None:
                     r *= np.tile(tested[features], len(draws))
                 found = np.maximum(r.max(axis=0), -r.min(axis=0)).reshape(len(draws), -1)
@@ -209,13 +224,22 @@ class LargestCorrelations:
 
         NaN for features that were left out.
         """
-        reached = np.concatenate(self._reached or [np.zeros((0, self._largest.shape[1]), dtype=np.int64)])
+        reached = self._counts
         return np.where(reached < 0, np.nan, (1 + reached) / (1 + self._permutations.count))
+
+    @property
+    def _counts(self) -> IntArray:
+        return np.concatenate(self._reached or [np.zeros((0, self._largest.shape[1]), dtype=np.int64)])
 
     def smallest_p(self, p_of: Callable[[FloatArray, int], FloatArray] = p_values) -> FloatArray:
         """The p of the largest |r|, `[n_permutations, n_targets]`; comparable between ratings of different n."""
         reached = np.minimum(self._largest * (1 + ROUNDING), 1.0)
         return p_of(reached, self.targets.df)
+
+
+def _with_permuted(of_images: Any, permuted: Float32Array) -> Any:
+    """Of features, sparse or dense, with permuted ratings."""
+    return products(of_images, permuted) if isinstance(of_images, np.ndarray) else of_images @ permuted
 
 
 def _unit_rows(block: CSR, spread: FloatArray) -> list[tuple[NDArray[np.intp], list[tuple[slice, Any]]]]:

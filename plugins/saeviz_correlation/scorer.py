@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import Context, FeatureSpace, MergingScores, PairBlock, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import (
+    BlockScores,
+    Context,
+    FeatureSpace,
+    MergingScores,
+    PairBlock,
+    ScoreColumn,
+    ScoreFact,
+    ScoreInput,
+    merged_parts,
+)
 from saeviz_correlation.base import CorrelationScorer
 from saeviz_correlation.bootstrap import Bootstrap
 from saeviz_correlation.clusters import group_codes
@@ -96,9 +106,9 @@ class LinearScorer(CorrelationScorer):
             )
         yield from self._as_facts(facts)
 
-    def as_entered(self, block: CSR, _targets: Targets) -> CSR:
-        """Features of all images as they enter the correlation with these targets."""
-        return block
+    def in_blocks(self, data: ScoreInput) -> BlockScores | None:
+        """As of the base class; with many ratings, what is kept of a space is more than columns."""
+        return None if len(self._chosen(data)) > MANY else super().in_blocks(data)
 
     def robustly(self, data: ScoreInput, targets: Sequence[Targets]) -> Robustly | None:
         """How p and intervals are computed if images are not taken as independent."""
@@ -152,21 +162,28 @@ class ProductMoment(LinearScorer):
         """The columns of one space."""
         if self._n_samples:
             self._scored[data.space] = data.with_targets(self._chosen(data))
-        yield from super().score(data)
+        if (in_parts := self._in_parts(data)) is None:
+            yield from super().score(data)
+        else:
+            yield from in_parts.finish(merged_parts(in_parts, data))
 
     def in_parts(self, data: ScoreInput) -> MergingScores | None:
-        """The columns from parts of the images (`saeviz.MergingScorer`).
+        """The columns from parts of the images (`saeviz.MergingScorer`); None with samples, which need all of them."""
+        return None if self._n_samples else self._in_parts(data)
 
-        None if all images of a feature are needed: to permute ratings, for robust errors or samples, with many ratings.
-        """
-        if self.options.correction == "max-t" or self._n_samples or len(self._chosen(data)) > MANY:
+    def in_blocks(self, data: ScoreInput) -> BlockScores | None:
+        """As of the base class; None with samples, which are drawn of what was found."""
+        return None if self._n_samples else super().in_blocks(data)
+
+    def _in_parts(self, data: ScoreInput) -> CorrelationsInParts | None:
+        """None if all images of a feature are needed: to permute ratings, for robust errors, with many ratings."""
+        if self.options.correction == "max-t" or len(self._chosen(data)) > MANY:
+            return None
+        if self._grouping.resolve(data) != "independent":
             return None
         data, found_on, held_out = self._samples(data)
         targets = [one for one, _ in (*found_on, *held_out)]
-        if self.is_permuted or self.robustly(data, targets) is not None:
-            return None
-        columns = partial(self._columns, data.space, n_found_on=len(found_on))
-        return CorrelationsInParts(targets, self.prepare, columns)
+        return CorrelationsInParts(targets, self.prepare, partial(self._columns, data.space, n_found_on=len(found_on)))
 
     def after(self, verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:
         """Intervals and stability of what was found, space by space."""

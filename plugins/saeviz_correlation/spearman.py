@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from saeviz import ScoreInput
-from saeviz_correlation.columns import feature_blocks
 from saeviz_correlation.moments import Correlations, correlations_of, joined
-from saeviz_correlation.permutation import LargestCorrelations
 from saeviz_correlation.ranks import pieces, rank_features
-from saeviz_correlation.robust import Robustly
 from saeviz_correlation.scorer import LinearScorer
 from saeviz_correlation.targets import Targets, make_targets
 
@@ -36,23 +33,9 @@ class Spearman(LinearScorer):
         """The ranks of the ratings on these images."""
         return list(make_targets(data, ratings, images, by_rank=True, within=within))
 
-    def correlate(
-        self,
-        data: ScoreInput,
-        targets: Sequence[Targets],
-        largest: Sequence[LargestCorrelations],
-        robustly: Robustly | None,
-    ) -> list[Correlations]:
-        """A result for each of the targets, a block of features at a time."""
-        parts: list[list[Correlations]] = [[] for _ in targets]
-        for _, block in feature_blocks(data, self.prepare) if targets else ():
-            for place, one in enumerate(targets):
-                ranks = self.as_entered(block, one)
-                found = joined([correlations_of(one, ranks[features]) for features in pieces(ranks)])
-                parts[place].append(found if robustly is None else robustly.of(place, found, ranks))
-                if place < len(largest):
-                    self.add(largest[place], ranks, found)
-        return [joined(of_targets) for of_targets in parts]
+    def correlations(self, _data: ScoreInput, targets: Targets, entered: CSR) -> Correlations:
+        """Those of the ranks."""
+        return joined([correlations_of(targets, entered[features]) for features in pieces(entered)])
 
     def as_entered(self, block: CSR, targets: Targets) -> CSR:
         """Their ranks on the images of these targets."""

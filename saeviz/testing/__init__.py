@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from saeviz.testing.blocks import check_blocks
     from saeviz.testing.embedders import EmbeddingProviderContract
     from saeviz.testing.executors import ExecutorContract
     from saeviz.testing.extractors import FeatureExtractorContract
@@ -49,6 +50,7 @@ _HOMES = {
     "ReporterContract": "reporters",
     "ScorerContract": "scorers",
     "SelectorContract": "selectors",
+    "check_blocks": "blocks",
     "run_with": "running",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "ReporterContract",
     "ScorerContract",
     "SelectorContract",
+    "check_blocks",
     "run_with",
 ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,12 @@ import pytest
 import saeviz
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.run import Plan
-from saeviz.pipeline.stages import score_work
+from saeviz.pipeline.stages import block_work, score_work
 from saeviz.values import streams
 from tests.conftest import FAKES
 from tests.sharded import RUN, run
 from tests.small_parts import PLUGIN
+from tests.waiting import wait_until
 
 TABLES = ("scores.parquet", "correlations.parquet", "top_images.parquet", "images.parquet", "selected.csv")
 SELECTED = Plan(last="select")
@@ -27,6 +30,7 @@ SCORERS = (
     '{use="redundancy", min_active=2}',
     '{use="monosemanticity", draws=0}',
     '{use="spearman"}',
+    '{use="pearson-bh", name="permuted", correction="max-t", permutations=39}',
 )
 
 
@@ -35,6 +39,7 @@ def run_file(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(streams, "PART_SIZE", 8)
     monkeypatch.setattr(score_work, "PART_SIZE", 8)
     monkeypatch.setattr(score_work, "TOGETHER", 2)
+    monkeypatch.setattr(block_work, "VALUES", 300)
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace('use = ["module', f'use = ["{PLUGIN}", "module'))
     return path
@@ -96,6 +101,36 @@ def test_the_run_is_stopped_at_any_state_and_goes_on(run_file, monkeypatch, n):
     monkeypatch.setattr(StateFiles, "write", lambda files, key, nodes: made.append(key) or write(files, key, nodes))
     assert_same_scores(scored(run_file, "shared"), expected)
     assert len(made) == len(set(made)), "no state was made twice"
+
+
+@pytest.mark.slow
+def test_the_run_is_killed_while_it_works_by_feature(run_file):
+    by_feature = ('{use="spearman"}', SCORERS[-1])
+    expected = scored(run_file, "alone", "executor.use=local", scorers=by_feature)
+    score = run_file.parent / "shared/shards/score"
+    settings = (f"scorers=[{', '.join(by_feature)}]", "executor.use=local", "executor.workers=2")
+    command = [
+        sys.executable,
+        "-m",
+        "saeviz",
+        "run",
+        run_file.name,
+        "--until",
+        "select",
+        "--out",
+        str(score.parents[1]),
+    ]
+    command += [word for setting in settings for word in ("--set", setting)]
+    process = subprocess.Popen(command, cwd=run_file.parent, stderr=subprocess.DEVNULL)
+    copies = score / "by-feature"
+    wait_until(lambda: process.poll() is not None or len(list(copies.glob("*/about.json"))) == 2)
+    wait_until(lambda: process.poll() is not None or len(list(score.glob("*.npz"))) > 4)  # these are of the summary
+    process.kill()
+    process.communicate()
+    next(copies.glob("*/0.values")).write_bytes(b"damaged")
+    assert_same_scores(
+        scored(run_file, "shared", "executor.use=local", "executor.workers=2", scorers=by_feature), expected
+    )
 
 
 def interrupt_before_scores(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,13 @@ class PartScoring(SharedScoring):
 
     Scores need the statistics of all images first. No part waits for others: after its own share of these it makes
     what is missing of theirs. Whoever finds the states of all shards of a space there merges them, which gives the same
-    file whoever does it.
+    file whoever does it. Blocks of features are left to the run that gathers.
     """
 
     def __init__(self, session: Session, part: Part) -> None:
         super().__init__(session)
         self._part = part
+        self._in_blocks = False
 
     @property
     def folder(self) -> Path:

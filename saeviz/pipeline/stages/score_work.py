@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
 from saeviz.config.schema import ComponentConfig
-from saeviz.contract.merging import MergingScores
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.rundir import RunDir, digest_of
@@ -171,10 +170,13 @@ class ScoreWork:
     run_dir: Path
     given: SharedInput
     division: Division
-    _last: tuple[FeatureSpace, Mapping[str, Merges]] | None = None
+    _last: tuple[FeatureSpace, Mapping[str, Any]] | None = None
+
+    capability: ClassVar[str] = "in_parts"
+    """What a scorer is asked for its scores of a space."""
 
     @classmethod
-    def of(cls, session: Session, given: SharedInput, division: Division) -> ScoreWork:
+    def of(cls, session: Session, given: SharedInput, division: Division) -> Self:
         """The work of a run, without open files or secrets."""
         tables = {**tables_of(session), "scorers": [config.as_json() for config in session.config.scorers]}
         return cls(tables, session.manager.choice.words, session.rundir.path.absolute(), given, division)
@@ -236,7 +238,7 @@ class ScoreWork:
     def _data(self, space: FeatureSpace) -> ScoreInput:
         return self.given.of_space(space, self._session.components.store)
 
-    def _merging(self, space: FeatureSpace) -> Mapping[str, Merges]:
+    def _merging(self, space: FeatureSpace) -> Mapping[str, Any]:
         """How each is computed; shards of a space mostly follow one another, and only one space is kept."""
         if self._last is None or self._last[0] != space:
             is_first = {SUMMARY, N_ACTIVE}.issuperset(self.division.names[space])
@@ -246,16 +248,17 @@ class ScoreWork:
     def _summaries(self) -> Mapping[str, Merges]:
         return {SUMMARY: Summarizing(self._session.config.run.top_images), N_ACTIVE: NumberActive()}
 
-    def _scores(self, space: FeatureSpace) -> Mapping[str, Merges]:
+    def _scores(self, space: FeatureSpace) -> Mapping[str, Any]:
         data = self._data(space)
         summary = summary_of(self._files, self.division.key(space, SUMMARY), self._session.config.run.top_images)
         data = replace(data, features=data.features.knowing(summary))
         found = {}
         for name in self.division.names[space]:
             with self._blaming(name):
-                scores: MergingScores | None = self._scorers[name][1].in_parts(data)
+                scores = getattr(self._scorers[name][1], self.capability)(data)
             if scores is None:
-                raise PluginError(f"{self._who(name)}: in_parts gives None for {space} in a worker, not in the run")
+                who, gives = self._who(name), f"{self.capability} gives None for {space}"
+                raise PluginError(f"{who}: {gives} in a worker, not in the run")
             found[name] = scores
         return found
 

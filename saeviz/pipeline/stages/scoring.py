@@ -1,18 +1,21 @@
-"""How the scorers of a run are set to work: all by this process, or from states that workers make."""
+"""How the scorers of a run are set to work: all by this process, or from what workers make of images or features."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.merging import MergingScorer, MergingScores
 from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.part_records import read_parts
 from saeviz.pipeline.parts import SCORE, has_begun, refuse_missing
 from saeviz.pipeline.session import Session
+from saeviz.pipeline.stages.block_work import blocks_made, made_of_blocks
 from saeviz.pipeline.stages.score_work import (
     N_ACTIVE,
     SUMMARY,
@@ -77,25 +80,27 @@ def can_be_shared(session: Session, inputs: Sequence[ScoreInput]) -> bool:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A scorer, the spaces that it scores from parts, and the columns of images that it has seen."""
+    """A scorer, the columns of images that it has seen, and what gives its scores of spaces that are shared."""
 
     scorer: Any
-    of_space: Mapping[FeatureSpace, MergingScores]
     columns: tuple[str, ...]
+    finish: dict[FeatureSpace, Callable[[], Iterable[ScoreResult]]] = field(default_factory=dict)
 
 
 class SharedScoring(Scoring):
     """Workers make the states of all that merges, in one pass over the features of a space; this process the rest.
 
     States of a shard are files, and those of a space are merged in the order of the tree into one file as soon as all
-    are there. Both are found again by a run that goes on. A run that gathers, of which a part has begun to make states
-    of these scores, needs those of all parts; those of scorers after one that gives columns of images it makes itself.
+    are there. What is scored by blocks of features follows, from a copy in their order. A run that goes on finds all of
+    these files again. A run that gathers, of which a part has begun to make states of these scores, needs those of all
+    parts; those of scorers after one that gives columns of images it makes itself.
     """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._files = state_files(session.rundir)
         self._ready: dict[str, _Ready] = {}
+        self._in_blocks = not session.components.executor.in_process
         self._needs_parts = session.gathers and has_begun(session, SCORE, self._files.folder)
 
     def summarized(self, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[FeatureSpace, IntArray]]:
@@ -113,50 +118,73 @@ class SharedScoring(Scoring):
         return known, counts
 
     def ready(self, config: ComponentConfig, seen: Sequence[ScoreInput]) -> tuple[Any, Score]:
-        """A scorer, and what gives its scores of a space; with the first one that merges, the others are prepared."""
+        """A scorer, and what gives its scores of a space; with the first that is shared, others are prepared."""
         known = self._ready.get(config.place)
-        if known is None or (known.of_space and known.columns != tuple(seen[0].of_images)):
+        if known is None or (known.finish and known.columns != tuple(seen[0].of_images)):
             self._prepare(config, seen)
             known = self._ready[config.place]
         del self._ready[config.place]
-        division, scorer, of_space = self._division({}, seen), known.scorer, known.of_space
+        scorer, finish = known.scorer, known.finish
 
         def score(data: ScoreInput) -> Iterable[ScoreResult]:
-            if data.space not in of_space:
-                given: Iterable[ScoreResult] = scorer.score(data)
-                return given
-            return of_space[data.space].finish(merged_state(self._files, division.key(data.space, config.place)))
+            given: Iterable[ScoreResult] = finish[data.space]() if data.space in finish else scorer.score(data)
+            return given
 
         return scorer, score
 
     def _prepare(self, first: ComponentConfig, seen: Sequence[ScoreInput]) -> None:
-        """Have states made for a scorer and those after it, up to one that gives columns which the next may need."""
+        """Have workers work for a scorer and those after it, up to one that gives columns which the next may need."""
         session = self.session
-        wanted: dict[FeatureSpace, dict[str, Merges]] = {data.space: {} for data in seen}
+        merging: dict[FeatureSpace, dict[str, MergingScores]] = {data.space: {} for data in seen}
+        in_blocks: dict[FeatureSpace, dict[str, BlockScores]] = {data.space: {} for data in seen}
         scorers = session.config.scorers
         for config in scorers[scorers.index(first) :]:
             scorer = session.components.build(config)
-            of_space = self._in_parts(config, scorer, seen)
-            self._ready[config.place] = _Ready(scorer, of_space, tuple(seen[0].of_images))
-            for space, scores in of_space.items():
-                wanted[space][config.place] = scores
+            self._ready[config.place] = _Ready(scorer, tuple(seen[0].of_images))
+            for data in seen if self._is_shared(config) else ():
+                with session.components.blaming(config):
+                    merges = scorer.in_parts(data) if isinstance(scorer, MergingScorer) else None
+                    is_asked = merges is None and self._in_blocks and isinstance(scorer, BlockScorer)
+                    scores = scorer.in_blocks(data) if is_asked else None
+                if merges is not None:
+                    merging[data.space][config.place] = merges
+                if scores is not None:
+                    in_blocks[data.space][config.place] = scores
             if config.options.columns_of_images(session.dataset.ratings):
                 break
-        self._made(wanted, seen)
+        self._finish_merged(merging, seen)
         self._needs_parts = False
+        self._finish_blocks(in_blocks, seen)
 
-    def _in_parts(
-        self, config: ComponentConfig, scorer: Any, seen: Sequence[ScoreInput]
-    ) -> dict[FeatureSpace, MergingScores]:
-        """How a scorer scores from parts, for the spaces of which it does; workers have no embeddings."""
+    def _finish_merged(
+        self, merging: Mapping[FeatureSpace, Mapping[str, MergingScores]], seen: Sequence[ScoreInput]
+    ) -> None:
+        division = self._made(merging, seen)
+
+        def finish(scores: MergingScores, key: str) -> Iterable[ScoreResult]:
+            return scores.finish(merged_state(self._files, key))
+
+        for space, of_space in merging.items():
+            for place, scores in of_space.items():
+                self._ready[place].finish[space] = partial(finish, scores, division.key(space, place))
+
+    def _finish_blocks(
+        self, in_blocks: Mapping[FeatureSpace, Mapping[str, BlockScores]], seen: Sequence[ScoreInput]
+    ) -> None:
+        wanted = {space: list(of_space) for space, of_space in in_blocks.items() if of_space}
+        division = made_of_blocks(self.session, wanted, seen)
+
+        def finish(scores: BlockScores, space: FeatureSpace, place: str) -> Iterable[ScoreResult]:
+            return scores.finish(blocks_made(self._files, division, space, place))
+
+        for space, of_space in in_blocks.items():
+            for place, scores in of_space.items():
+                self._ready[place].finish[space] = partial(finish, scores, space, place)
+
+    def _is_shared(self, config: ComponentConfig) -> bool:
+        """Whether workers can be asked; they have no embeddings."""
         spec = self.session.manager.offer(config.role, config.use).spec
-        if not isinstance(scorer, MergingScorer) or not isinstance(spec, ScorerSpec):
-            return {}
-        if spec.needs_embeddings or spec.uses_embeddings:
-            return {}
-        with self.session.components.blaming(config):
-            given = ((data.space, scorer.in_parts(data)) for data in seen)
-            return {space: scores for space, scores in given if scores is not None}
+        return isinstance(spec, ScorerSpec) and not (spec.needs_embeddings or spec.uses_embeddings)
 
     def _made(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
         """Have workers make what is not there yet, so that there is a file for all images of a space."""

@@ -1,0 +1,67 @@
+"""The contract of scorers whose scores are computed from blocks of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from saeviz.contract.blocks import BlockScorer, BlockScores
+from saeviz.contract.roles import Scorer
+from saeviz.testing.merging import assert_same_results, with_family
+from saeviz.values.features import FeatureBatch
+from saeviz.values.score_input import ScoreInput
+from saeviz.values.streams import FeatureStream
+from saeviz.values.summary import FeatureSummary
+
+if TYPE_CHECKING:
+    from saeviz.typing import CSR
+
+TOP_IMAGES = 32
+
+
+def check_blocks(make: Callable[[], Any], data: ScoreInput) -> None:
+    """Assert that a `saeviz.BlockScorer` gives what its `score` gives, to the last bit, however features are divided.
+
+    `make` builds the scorer anew, as each process does. Features cannot be read from `data` before `finish`.
+    """
+    alone = make()
+    assert isinstance(alone, Scorer)
+    assert isinstance(alone, BlockScorer)
+    expected = with_family(alone, alone.score(data))
+    n = data.space.n_features
+    for cuts in ([1], [n // 3, n // 2], range(1, n)):
+        scorer, is_open = make(), False
+
+        def read() -> Iterator[FeatureBatch]:
+            assert is_open, "in_blocks reads the features; it may use their statistics and top images only"  # noqa: B023
+            return data.features.batches()
+
+        known = FeatureSummary(data.features.statistics, data.features.top_images(TOP_IMAGES))
+        closed = replace(data, features=FeatureStream(data.space, read, data.item_ids).knowing(known))
+        scores = make().in_blocks(closed)
+        blocks = [_numbers(scores, slice(*ends), _block(data, slice(*ends))) for ends in pairwise([0, *cuts, n])]
+        finishing = scorer.in_blocks(closed)
+        is_open = True
+        assert_same_results(with_family(scorer, finishing.finish(iter(blocks))), expected, 0.0)
+
+
+def _block(data: ScoreInput, features: slice) -> CSR:
+    """As a worker reads it: nothing can be written to it."""
+    values: CSR = data.features.matrix()[:, features].T.tocsr()
+    for array in (values.data, values.indices, values.indptr):
+        array.flags.writeable = False
+    return values
+
+
+def _numbers(scores: BlockScores | None, features: slice, values: CSR) -> dict[str, Any]:
+    import numpy as np
+
+    assert isinstance(scores, BlockScores), "the scores are not computed from blocks with these options"
+    found = dict(scores.block(features, values))
+    for name, array in found.items():
+        assert isinstance(name, str)
+        assert isinstance(array, np.ndarray)
+        assert array.dtype.kind in "biuf", f"{name} is not of numbers"
+    return found

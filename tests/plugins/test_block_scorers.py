@@ -1,0 +1,54 @@
+"""Bundled scorers whose scores are computed from blocks of features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import saeviz
+from saeviz.testing import check_blocks
+from saeviz.testing.data import Surroundings, score_input
+from saeviz_correlation.auc import AUC
+from saeviz_correlation.options import AreaOptions, LinearOptions, PartialOptions
+from saeviz_correlation.partial import Partial
+from saeviz_correlation.scorer import PearsonBH, PointBiserial
+from saeviz_correlation.spearman import Spearman
+
+MAX_T = {"correction": "max-t", "permutations": 39}
+
+
+def hard_input(**options) -> saeviz.ScoreInput:
+    """Feature 3 is far from zero, feature 4 has ties and negative values; `has` is binary."""
+    data = score_input(1100, rows_per_batch=700, **options)
+    dense = data.features.matrix().toarray()
+    dense[:, 3] += 1e4
+    dense[:, 4] = np.round(dense[:, 4]) - (dense[:, 5] > 2)
+    batch = saeviz.FeatureBatch(data.space, data.item_ids, dense)
+    ratings = {**data.ratings, "has": (data.ratings["liking"] > 1).astype(float)}
+    return replace(data, ratings=ratings, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
+
+
+@pytest.mark.parametrize(
+    ("scorer", "options", "groups"),
+    [
+        (Spearman, LinearOptions(split=0.6), 0),
+        (Spearman, LinearOptions(**MAX_T), 0),
+        (Spearman, LinearOptions(), 20),
+        (Spearman, LinearOptions(errors="permutation", permutations=39), 20),
+        (PearsonBH, LinearOptions(**MAX_T), 0),
+        (PointBiserial, LinearOptions(errors="hc2"), 0),
+        (Partial, PartialOptions(control=["calm"], **MAX_T), 0),
+        (AUC, AreaOptions(), 20),
+        (AUC, AreaOptions(**MAX_T), 0),
+    ],
+)
+def test_correlations(tmp_path, scorer, options, groups):
+    check_blocks(lambda: scorer(options, Surroundings(tmp_path).context), hard_input(groups=groups))
+
+
+def test_with_samples_and_with_many_ratings_there_are_no_blocks(tmp_path):
+    context = Surroundings(tmp_path).context
+    names = [f"rating {number}" for number in range(101)]
+    assert Spearman(LinearOptions(), context).in_blocks(score_input(ratings=names)) is None
