@@ -148,6 +148,11 @@ def records_of(lines: Iterable[str], delimiter: str, skip: int = 0) -> Iterator[
         try:
             row = next(rows, None)
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise ValueError(
+                    f"in the row that begins in line {line + 1}, a quotation mark is not closed, or a cell has more "
+                    f"than {csv.field_size_limit():,} characters"
+                ) from error
             raise ValueError(
                 f"in the row that begins in line {line + 1}, a quotation mark is not closed or text follows a "
                 f"closed one ({error}); write a quotation mark inside a cell twice"

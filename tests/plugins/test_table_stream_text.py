@@ -145,6 +145,7 @@ def test_what_is_no_file_or_no_text(folder, monkeypatch):
     (folder / "book.csv").write_bytes(b"PK\x03\x04")
     (folder / "zeros.csv").write_bytes(b"file,liking\n" + bytes(50))
     (folder / "empty.csv").write_bytes(b"")
+    (folder / "open.csv").write_bytes(b'file,liking\n"0.png,1\n' + b"1.png,1\n" * 20_000)
     (folder / "long.csv").write_bytes(b"file,liking\n" + b"x" * (2 << 20))
     for name, reason in {
         "pipe.csv": "it is a pipe, not a file",
@@ -152,6 +153,7 @@ def test_what_is_no_file_or_no_text(folder, monkeypatch):
         "zeros.csv": "it is not a text file",
         "empty.csv": "has no rows",
         "long.csv": "line 2 has more than 1 million characters",
+        "open.csv": "in the row that begins in line 2, a quotation mark is not closed, or a cell has more than 131,072",
         "missing.csv": "images.path: no file",
     }.items():
         whole = said(folder / name, stream=False)
