@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.formats.damage import UNREADABLE
-from saeviz.formats.files import write_atomic
+from saeviz.formats.files import explain_disk_errors, write_atomic
 from saeviz.values.regular import read_regular
 
 MOST_BYTES = 64 * 2**20
@@ -40,6 +40,13 @@ def write_part(folder: Path, record: PartRecord) -> None:
     """Write, or replace, the record of a part."""
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False)
     write_atomic(folder / f"part-{record.number}-of-{record.n_parts}.json", f"{text}\n")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the records of all parts, so that nothing is asked of them."""
+    for path in folder.glob("part-*.json"):
+        with explain_disk_errors(path, "removed"):
+            path.unlink(missing_ok=True)
 
 
 def read_parts(folder: Path) -> dict[int, PartRecord]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import saeviz
 from tests.conftest import FAKES
 from tests.sharded import RUN, alone, assert_same
+from tests.small_parts import PLUGIN
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,15 +78,44 @@ assert set(codes) <= {0, 4}, codes
 print(*until_it_ends("--gather"))
 """
 
+SCORES = """
+for arguments in (("--part", "1/1"), ("--gather",)):
+    assert os.waitstatus_to_exitcode(os.waitpid(started(0, *arguments), 0)[1]) == 4
+scores = ("--from", "score", "--until", "score")
+todo = [("--part", part, *scores) for part in ("1/3", "3/3", "2/3", "3/3")]
+for delay in (2, 12, 0):
+    running = [started(delay and delay + chance.randint(0, 6), *arguments) for arguments in todo]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in running]
+assert set(codes) == {0}, codes
+alone = started(0, "--out", "alone", "--set", "executor.use=local", "--until", "score")
+gathered = [os.waitpid(started(killed_at, "--gather", *scores), 0)[1] for killed_at in (5, 13, 17, 0)]
+os.waitpid(alone, 0)
+print(sum(map(os.WIFSIGNALED, gathered)), os.waitstatus_to_exitcode(gathered[-1]))
+"""
 
-@pytest.mark.parametrize(("code", "fewest"), [(ONE_BY_ONE, 2), (AT_ONCE, 2)], ids=["one by one", "at once"])
-def test_killed_again_and_again(tmp_path, code, fewest):
-    (tmp_path / "run.toml").write_text(RUN)
+
+def ended(folder: Path, code: str) -> list[int]:
+    """Run the code; returns the pairs of kills and exit codes that it prints."""
     command = [sys.executable, "-c", FORKED + code]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = list(map(int, done.stdout.split()))
     assert told[-1] == saeviz.ExitCode.PARTIAL, done.stderr
+    return told
+
+
+@pytest.mark.parametrize(("code", "fewest"), [(ONE_BY_ONE, 1), (AT_ONCE, 2)], ids=["one by one", "at once"])
+def test_killed_again_and_again(tmp_path, code, fewest):
+    (tmp_path / "run.toml").write_text(RUN)
+    told = ended(tmp_path, code)
     assert all(kills >= fewest for kills in told[::2]), told
     assert_same(saeviz.open_run(tmp_path / "shared", plugins=[FAKES]), alone(tmp_path / "run.toml"))
+
+
+def test_parts_that_make_scores_are_killed(tmp_path):
+    (tmp_path / "run.toml").write_text(RUN.replace('use = ["module', f'use = ["{PLUGIN}", "module'))
+    assert ended(tmp_path, SCORES)[0] == 3
+    for table in ("scores.parquet", "correlations.parquet", "top_images.parquet", "images.parquet"):
+        assert (tmp_path / "shared" / table).read_bytes() == (tmp_path / "alone" / table).read_bytes(), table
+    assert not (tmp_path / "shared" / "shards" / "score").exists()

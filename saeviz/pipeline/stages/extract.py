@@ -15,7 +15,7 @@ from saeviz.formats.tables import table_of_texts
 from saeviz.pipeline.images import Images
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.extraction import Extraction, in_all, lacking, together
-from saeviz.pipeline.stages.score_work import state_files
+from saeviz.pipeline.stages.score_work import clear_states
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
@@ -47,7 +47,7 @@ class Extract(SharedStage):
         if not session.redo and not _holds_features_of_this_run(session):
             _refuse_a_store_that_holds_something(session)
         reset_made(session, self)
-        state_files(session.rundir).clear()  # a killed run's, of the features that go
+        clear_states(session.rundir)  # a killed run's, of the features that go
         session.components.store.clear()
         session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)

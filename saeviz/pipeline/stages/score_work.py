@@ -15,6 +15,7 @@ from saeviz.config.resolve import resolve
 from saeviz.config.schema import ComponentConfig
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
+from saeviz.formats.part_records import remove_parts
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.inputs import stored_features
@@ -146,6 +147,13 @@ def is_worth_it(n_items: int) -> bool:
 def state_files(rundir: RunDir) -> StateFiles:
     """Where workers leave states."""
     return StateFiles(rundir.shards / "score")
+
+
+def clear_states(rundir: RunDir) -> None:
+    """Remove all states; first the records of parts, whose states a run that is killed here would ask for."""
+    files = state_files(rundir)
+    remove_parts(files.folder)
+    files.clear()
 
 
 def summary_of(files: StateFiles, key: str, n_top: int) -> FeatureSummary:

@@ -24,6 +24,7 @@ from saeviz.pipeline.stages.score_work import (
     NumberActive,
     ScoreWork,
     SharedInput,
+    clear_states,
     is_worth_it,
     merged_state,
     state_files,
@@ -61,15 +62,14 @@ class Scoring:
 
     def clear(self) -> None:
         """Remove what workers have left of a run that was interrupted."""
-        state_files(self.session.rundir).clear()
+        clear_states(self.session.rundir)
 
 
 def scoring_of(session: Session, inputs: Sequence[ScoreInput]) -> Scoring:
     """From states if parts have made some or the executor has workers, and they can be shared."""
-    files = state_files(session.rundir)
     if session.redo and not session.gathers:
-        files.clear()
-    wants_states = not session.components.executor.in_process or read_parts(files.folder)
+        clear_states(session.rundir)
+    wants_states = not session.components.executor.in_process or read_parts(state_files(session.rundir).folder)
     return SharedScoring(session) if wants_states and can_be_shared(session, inputs) else Scoring(session)
 
 
