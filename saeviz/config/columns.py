@@ -16,6 +16,7 @@ from saeviz.values.scores import ScoreColumn, ScoreResult
 if TYPE_CHECKING:
     from saeviz.config.schema import ComponentConfig
     from saeviz.discovery.manager import Manager
+    from saeviz.values.features import FeatureSpace
 
 OF_THE_CORE = (*KEYS, "n_active", "max", "mean")
 """Columns of `scores.parquet` that the core computes itself."""
@@ -86,21 +87,29 @@ class GivenColumns:
 
     def __init__(self) -> None:
         self._given: dict[tuple[str, str, str | None], ComponentConfig] = {}
+        self._is_text: dict[tuple[str, bool], tuple[bool, FeatureSpace]] = {}
 
-    def add(self, column: ScoreColumn, config: ComponentConfig) -> None:
-        """Record a column; raises `PluginError` if the run already has it."""
+    def add(self, column: ScoreColumn, config: ComponentConfig, who: str) -> None:
+        """Record a column of the scorer `who`; raises `PluginError` if the run already has it, or as another type."""
         key = column.name, str(column.space), column.target
         what = f"the column {quoted(column.name)} of {column.space}"
         if column.target is None and column.name in OF_THE_CORE:
-            raise PluginError(f"{config.place}: {config.use} gave {what}, which every run has; {_next_step(config)}")
+            raise PluginError(f"{who} gave {what}, which every run has; {_next_step(config)}")
         other = self._given.get(key)
         if other is config:
-            raise PluginError(f"{config.place}: {config.use} gave {what} more than once")
+            raise PluginError(f"{who} gave {what} more than once")
         if other is not None:
             raise PluginError(
                 f"{other.place} ({other.use}) and {config.place} ({config.use}) both gave {what}; {_next_step(config)}"
             )
         self._given[key] = config
+        is_text = column.values.dtype.kind == "U"
+        was_text, before = self._is_text.setdefault((column.name, column.target is None), (is_text, column.space))
+        if was_text != is_text:
+            raise PluginError(
+                f"{who} gave {what} with {'text' if is_text else 'numbers'}, and that of {before} with "
+                f"{'text' if was_text else 'numbers'}; a column has one or the other"
+            )
 
 
 def _next_step(config: ComponentConfig) -> str:

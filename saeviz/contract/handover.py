@@ -156,6 +156,12 @@ def result(who: str, found: ScoreResult, n_items: int) -> None:
 
     if not isinstance(found.name, str) or not found.name:
         raise PluginError(f"{who} gave a {type(found).__name__} with the name {quoted(found.name)}, which must be text")
+    if not _can_be_written([found.name]):
+        raise PluginError(
+            f"{who} gave a {type(found).__name__} whose name {quoted(found.name)} cannot be written as UTF-8"
+        )
+    if isinstance(found, ScoreColumn) and found.values.dtype.kind == "U" and not _can_be_written(found.values.tolist()):
+        raise PluginError(f"{who} gave {found.name!r} of {found.space} with text that cannot be written as UTF-8")
     if isinstance(found, ScoreColumn) and found.values.dtype.kind == "f" and np.isinf(found.values).any():
         raise PluginError(
             f"{who} gave {found.name!r} of {found.space} with infinite values; use NaN for a missing score"
@@ -167,6 +173,14 @@ def result(who: str, found: ScoreResult, n_items: int) -> None:
             raise PluginError(f"{who} gave {found.name!r} of {len(found.values)} images, but there are {n_items}")
         if np.isinf(found.values).any():
             raise PluginError(f"{who} gave {found.name!r} of images with infinite values; use NaN for a missing one")
+
+
+def _can_be_written(texts: Iterable[str]) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Selected]:
@@ -181,6 +195,12 @@ def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Sele
             isinstance(feature.index, Integral) and isinstance(choice.tier, Integral) and isinstance(choice.reason, str)
         ):
             raise PluginError(f"{who} chose {feature}, tier {quoted(choice.tier)}, with values of the wrong type")
+        if isinstance(choice.tier, bool) or choice.tier < 1:
+            raise PluginError(f"{who} chose {feature} with the tier {quoted(choice.tier)}; the best is 1")
+        if not (choice.rating is None or isinstance(choice.rating, str)):
+            raise PluginError(
+                f"{who} chose {feature} for the rating {quoted(choice.rating)}, which must be text or None"
+            )
         if not 0 <= feature.index < sizes.get(feature.space_name, 0):
             raise PluginError(f"{who} chose {feature}, which this run does not have")
     if len({choice.feature for choice in chosen}) < len(chosen):

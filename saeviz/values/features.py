@@ -180,6 +180,8 @@ def names_numbers_of_images(name: object) -> bool:
 
 def check_id(item_id: str) -> None:
     """Raise `DataError` for an invalid item id; valid is any non-empty text that can be encoded as UTF-8."""
+    if not isinstance(item_id, str):
+        raise MalformedError(f"the item id {item_id!r} is not text")
     if not item_id:
         raise DataError("an item id must not be empty")
     try:

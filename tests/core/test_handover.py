@@ -154,6 +154,36 @@ BROKEN = {
     "a tier that is text": (
         FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), "1", "x")]), "selector", "the wrong type",
     ),
+    "a tier of 0": (
+        FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), 0, "x")]), "selector", "the best is 1",
+    ),
+    "a tier that is a truth": (
+        FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), True, "x")]), "selector", "the tier True",
+    ),
+    "a rating that is a number": (
+        FakeSelector, "select", always([saeviz.Selected(SPACE.feature(1), 1, "x", rating=3)]), "selector", "rating 3",
+    ),
+    "ids that are numbers": (
+        FakeExtractor, "extract", each(lambda one: changed(one, item_ids=tuple(range(len(one))))),
+        "extractor", "the item id 0 is not text",
+    ),
+    "scores with a name that is no text": (
+        FakeScorer, "score", each(lambda one: changed(one, name="a\udc80")), r"scorers\.0", "be written as UTF-8",
+    ),
+    "scores with the name of a key": (
+        FakeScorer, "score", each(lambda one: changed(one, name="layer", target=None)), r"scorers\.0", "every run has",
+    ),
+    "scores of a rating that is a number": (
+        FakeScorer, "score", each(lambda one: changed(one, target=3)), r"scorers\.0", "for 3, which is not a rating",
+    ),
+    "scores that are broken text": (
+        FakeScorer, "score", each(lambda one: changed(one, values=["\udc80"] * 32)), r"scorers\.0", "written as UTF-8",
+    ),
+    "scores that are numbers in one space and text in another": (
+        FakeScorer, "score",
+        each(lambda one: changed(one, values=["x"] * 32) if getattr(one, "space", SPACE).layer == 2 else one),
+        r"scorers\.0", "'coverage' of layer2.cls with text, and that of layer1.cls with numbers",
+    ),
     "a label that is text": (FakeLabeler, "label", always("red"), "labeler", "gave str for layer1.cls/"),
     "a label of None": (FakeLabeler, "label", always(changed(LABEL, label=None)), "labeler", "label is NoneType, not"),
     "elements that are numbers": (

@@ -396,11 +396,11 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
 @pytest.mark.parametrize(
     ("space", "target", "message"),
     [
-        ("data.space", "'warmt'", "scorers.0: mine gave 'x' for 'warmt', which is not a rating of this run"),
+        ("data.space", "'warmt'", "gave 'x' for 'warmt', which is not a rating of this run"),
         (
             "saeviz.FeatureSpace(9, 'cls', 1)",
             None,
-            "scorers.0: mine gave 'x' of layer9.cls, which is not a space of this run",
+            "gave 'x' of layer9.cls, which is not a space of this run",
         ),
     ],
 )
@@ -419,7 +419,7 @@ def test_a_column_that_no_table_has_a_place_for_is_refused(fake_run, tmp_path, s
     words = ["module:saeviz.testing.fakes", str(tmp_path / "mine.py")]
     with pytest.raises(saeviz.PluginError) as caught:
         saeviz.run(fake_run, settings=['scorers=[{ use = "mine" }]'], plugins=words)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"scorers.0: mine of plugin mine (file {tmp_path / 'mine.py'}) {message}"
 
 
 def test_a_run_directory_of_other_images_is_refused(finished_run):

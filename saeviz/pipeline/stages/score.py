@@ -157,11 +157,11 @@ class Score(Stage):
                     targets.add(named.name)
                 else:
                     of = named.targets if isinstance(named, PairBlock) else (named.target,)
-                    _refuse_foreign(named, of, session.dataset.spaces, targets, f"{config.place}: {config.use}")
+                    _refuse_foreign(named, of, session.dataset.spaces, targets, who)
                     if isinstance(named, PairBlock):
-                        pairs.add(named, f"{config.place}: {config.use}")
+                        pairs.add(named, who)
                     else:
-                        given.add(named, config)
+                        given.add(named, config, who)
                         columns.append(named)
         return columns, facts
 
