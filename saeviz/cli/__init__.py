@@ -20,6 +20,7 @@ from saeviz.cli.demo import demo
 from saeviz.cli.groups import groups
 from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
+from saeviz.cli.new import new
 from saeviz.cli.notes import notes
 from saeviz.cli.paper import paper
 from saeviz.cli.plugins import plugins
@@ -48,6 +49,7 @@ for command in (
     check,
     plugins,
     init,
+    new,
     show,
     notes,
     compare,

@@ -32,7 +32,13 @@ NAMED = re.compile(
 )
 """A file or folder, named from the root, `saeviz/`, `plugins/`, `tests/core/` or the page's own folder."""
 PLACES = (ROOT, ROOT / "saeviz", ROOT / "plugins", ROOT / "tests" / "core")
-MADE_UP = {"plugins/saeviz_NAME", "my_scorers.py", "my_reports.py"}
+MADE_UP = {
+    "plugins/saeviz_NAME",
+    "my_scorers.py",
+    "my_reports.py",
+    "saeviz_peaks.py",
+    "saeviz_peaks/__init__.py",
+}
 PAGE_NAMED = re.compile(r"\bdocs/[\w-]+\.md\b")
 README_SCORER = next(
     text
