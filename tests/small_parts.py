@@ -65,6 +65,22 @@ class FiringInParts:
         yield saeviz.ScoreColumn("firing", self.data.space, state["n"].astype(float))
 
 
+class Likeness(Firing):
+    """How much images on which features fire have of the first number of embeddings and of a rating, from parts."""
+
+    def in_parts(self, data: saeviz.ScoreInput) -> Any:
+        return LikenessInParts(self.options, data)
+
+
+class LikenessInParts(FiringInParts):
+    def partial(self, part: saeviz.ScoreInput) -> dict[str, Any]:
+        numbers = part.embeddings[part.rows, 0] + part.ratings["warmth"][part.rows]
+        return {"n": part.matrix().T @ np.nan_to_num(numbers)}
+
+    def finish(self, state: dict[str, Any]) -> Iterator[saeviz.ScoreColumn]:
+        yield saeviz.ScoreColumn("likeness", self.data.space, state["n"])
+
+
 class Coverage:
     """A scorer that sees the stream of features, and gives numbers of images that it does not declare."""
 
@@ -86,4 +102,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     yield saeviz.ScorerSpec(
         name="firing", summary="how often", options=FiringOptions, factory=Firing, uses_embeddings=False
     )
+    yield saeviz.ScorerSpec(name="likeness", summary="how alike", options=FiringOptions, factory=Likeness)
     yield saeviz.ScorerSpec(name="coverage", summary="a share", options=saeviz.Options, factory=Coverage)

@@ -40,6 +40,12 @@ class MappedArrays:
         with explain_disk_errors(path, "read"):
             return np.asarray(np.memmap(path, kind, "r", shape=shape))
 
+    def get(self, name: str) -> Array | None:
+        """The same, None if there is no array of this name."""
+        if name not in self:
+            return None
+        return self[name]
+
     def add(self, name: str, array: Array) -> Array:
         """Write an array, unless there is one of this name, and give the one that is there."""
         if name not in self:

@@ -28,6 +28,7 @@ SCORERS = (
     '{use="point-biserial", split=0.5}',
     '{use="partial", controls=["l0.layer1.cls"]}',
     '{use="redundancy", min_active=2}',
+    '{use="likeness"}',
     '{use="monosemanticity", draws=0}',
     '{use="spearman"}',
     '{use="pearson-bh", name="permuted", correction="max-t", permutations=39}',

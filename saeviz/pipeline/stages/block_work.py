@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.formats.by_feature import ByFeature, write_by_feature
 from saeviz.formats.files import atomic_folder, remove_temporaries
+from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.rundir import digest_of
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.session import Session, logger
@@ -86,7 +87,7 @@ class BlockWork(ScoreWork):
 
 
 def made_of_blocks(
-    session: Session, names: Mapping[FeatureSpace, Sequence[str]], seen: Sequence[ScoreInput]
+    session: Session, names: Mapping[FeatureSpace, Sequence[str]], seen: Sequence[ScoreInput], arrays: MappedArrays
 ) -> BlockDivision:
     """Have workers make what is not there yet of these scorers, from copies by feature, which are made first."""
     files = state_files(session.rundir)
@@ -95,7 +96,7 @@ def made_of_blocks(
     copies = {data.space: _copied(session, data, plain.copy(data.space)) for data in seen if data.space in names}
     division = BlockDivision(*given, blocks={space: copy.blocks(str(space), VALUES) for space, copy in copies.items()})
     missing = [shard for space in names for shard in division.shards(space) if _lacking(files, division, shard)]
-    work = BlockWork.of(session, SharedInput.of(seen[0]), division)
+    work = BlockWork.of(session, SharedInput.of(seen[0], arrays), division)
     with closing(done_by_workers(session, work, missing, "score by feature")) as finished:
         for shard in finished:
             if _lacking(files, division, shard):

@@ -24,6 +24,7 @@ from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.score_parts import PartScoring
+from saeviz.pipeline.stages.score_work import state_files
 from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
@@ -88,7 +89,7 @@ class Score(Stage):
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score each space, then combine columns of all spaces."""
-        with temporary_folder(session.rundir.path) as folder:
+        with temporary_folder(session.rundir.path.absolute()) as folder:
             return self._scored(session, MappedArrays(folder))
 
     def _scored(self, session: Session, arrays: MappedArrays) -> Mapping[str, Any]:
@@ -96,7 +97,7 @@ class Score(Stage):
         inputs = list(score_inputs(session, session.dataset.extracted, arrays))
         first = inputs[0]
         logger.info("score: %d images in %s", first.n_items, ", ".join(map(str, session.dataset.spaces)))
-        scoring = scoring_of(session, inputs)
+        scoring = scoring_of(session, inputs, arrays)
         inputs, of_images = _summarized(scoring, inputs)
         ratings, rundir = session.dataset.ratings, session.rundir
         with atomic_folder(rundir.pairs) as folder:
@@ -128,9 +129,11 @@ class Score(Stage):
             n_items, store = inputs[0].n_items, session.config.store.use
             logger.info("score: left to --gather: %d images in the store %s", n_items, store)
             return
-        scoring = PartScoring(session, part)
-        write_part(scoring.folder, record_of_part(session, part))
-        scoring.make(_seeing(*_summarized(scoring, inputs)))
+        folder = state_files(session.rundir).folder
+        write_part(folder, record_of_part(session, part))
+        with temporary_folder(folder.absolute()) as temporary:
+            scoring = PartScoring(session, MappedArrays(temporary), part)
+            scoring.make(_seeing(*_summarized(scoring, inputs)))
 
     def _results(
         self, scoring: Scoring, inputs: list[ScoreInput], of_images: dict[str, Any], pairs: PairFiles

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 
+from saeviz.formats.mapped import MappedArrays
 from saeviz.pipeline.parts import Part
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.score_work import SUMMARY, Division, Merges, ScoreWork, SharedInput
@@ -24,15 +24,11 @@ class PartScoring(SharedScoring):
     file whoever does it. Blocks of features are left to the run that gathers.
     """
 
-    def __init__(self, session: Session, part: Part) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, arrays: MappedArrays, part: Part) -> None:
+        super().__init__(session, arrays)
         self._part = part
         self._in_blocks = False
-
-    @property
-    def folder(self) -> Path:
-        """The folder of states, where parts that have begun to make them have their records."""
-        return self._files.folder
+        self._has_embeddings = False
 
     def make(self, seen: Sequence[ScoreInput]) -> None:
         """Make the states of the first scorer and those after it, up to one that gives columns of images."""
@@ -45,7 +41,7 @@ class PartScoring(SharedScoring):
         if not any(SUMMARY in merging for merging in wanted.values()):
             missing = [shard for shard in missing if part.has(shard)]
         missing.sort(key=part.distance)
-        work = ScoreWork.of(self.session, SharedInput.of(seen[0]), division)
+        work = ScoreWork.of(self.session, SharedInput.of(seen[0], self._arrays), division)
         with closing(done_by_workers(self.session, work, missing, "score")) as finished:
             for _ in finished:
                 pass

@@ -15,6 +15,7 @@ from saeviz.config.resolve import resolve
 from saeviz.config.schema import ComponentConfig
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
+from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.part_records import remove_parts
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
@@ -25,9 +26,10 @@ from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.errors import PluginError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.merging import PART_SIZE, MergeTree
-from saeviz.values.score_input import ScoreInput
+from saeviz.values.score_input import IndividualRatings, ScoreInput
 from saeviz.values.shards import Shard
 from saeviz.values.summary import FeatureSummary, Summarizing
+from saeviz.values.texts import Groups, Texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +42,7 @@ TOGETHER = 8
 """Parts of a shard, a power of two, so that a shard but for the last is one node of the tree."""
 SUMMARY, N_ACTIVE = "summary", "n_active"
 """Names of what is computed first: `Summarizing`, and `NumberActive`."""
+_INDIVIDUAL = ("rows", "raters", "values")
 
 
 class Merges(Protocol):
@@ -72,33 +75,53 @@ class NumberActive:
 
 @dataclass(frozen=True)
 class SharedInput:
-    """The input of scorers without the features, and without embeddings, which no merging scorer needs."""
+    """The input of scorers without the features, in files that workers map: of all that has names, these are here.
 
-    item_ids: Sequence[str]
-    ratings: Mapping[str, Any]
-    individual: Mapping[str, Any]
-    metadata: Mapping[str, Sequence[str]]
-    groups: Sequence[str | None] | None
-    of_images: Mapping[str, Any]
+    `individual` has the names of the raters. Embeddings are there already, under the names of their tables.
+    """
+
+    arrays: MappedArrays
+    ratings: Sequence[str]
+    individual: Mapping[str, tuple[str, ...]]
+    metadata: Sequence[str]
+    has_groups: bool
+    of_images: Sequence[str]
 
     @classmethod
-    def of(cls, data: ScoreInput) -> SharedInput:
-        """The same for any space."""
-        ratings, individual, metadata = dict(data.ratings), dict(data.individual), dict(data.metadata)
-        return cls(data.item_ids, ratings, individual, metadata, data.groups, dict(data.of_images))
+    def of(cls, data: ScoreInput, arrays: MappedArrays) -> SharedInput:
+        """The same for any space; what is not in `arrays` yet is written."""
+        _put_texts(arrays, "item_ids", data.item_ids)
+        for name, values in data.ratings.items():
+            arrays.add(f"ratings {name}", values)
+        for name, given in data.individual.items():
+            for column in _INDIVIDUAL:
+                arrays.add(f"{column} {name}", getattr(given, column))
+        for name, texts in data.metadata.items():
+            _put_texts(arrays, f"metadata {name}", texts)
+        if data.groups is not None:
+            _put_texts(arrays, "groups", data.groups)
+        for name, values in data.of_images.items():
+            arrays.add(f"of_images {name}", values)
+        raters = {name: given.names for name, given in data.individual.items()}
+        return cls(arrays, list(data.ratings), raters, list(data.metadata), data.groups is not None, [*data.of_images])
 
     def of_space(self, space: FeatureSpace, store: CheckedStore) -> ScoreInput:
         """The input of a space, with the features that are in the store."""
+        arrays, ids = self.arrays, _texts(self.arrays, "item_ids")
         return ScoreInput(
             space,
-            self.item_ids,
-            stored_features(store, space, self.item_ids),
-            None,
-            self.ratings,
-            self.individual,
-            self.metadata,
-            groups=self.groups,
-            of_images=self.of_images,
+            ids,
+            stored_features(store, space, ids),
+            arrays.get("embeddings"),
+            {name: arrays[f"ratings {name}"] for name in self.ratings},
+            {
+                name: IndividualRatings(**{column: arrays[f"{column} {name}"] for column in _INDIVIDUAL}, names=raters)
+                for name, raters in self.individual.items()
+            },
+            {name: _texts(arrays, f"metadata {name}") for name in self.metadata},
+            arrays.get("second_embeddings"),
+            Groups(_texts(arrays, "groups")) if self.has_groups else None,
+            {name: arrays[f"of_images {name}"] for name in self.of_images},
         ).locked()
 
 
@@ -120,7 +143,7 @@ class Division:
         found = []
         for place in range(self._n_shards):
             key = digest_of([self.digest, str(space), place, *self.names[space]])
-            found.append(Shard(number + place, key, tuple(item_ids[_rows(place, self.n_items)]), ()))
+            found.append(Shard(number + place, key, item_ids[_rows(place, self.n_items)], ()))
         return found
 
     def place_of(self, shard: Shard) -> tuple[FeatureSpace, slice]:
@@ -237,7 +260,8 @@ class ScoreWork:
         return {config.place: (config, components.build(config, logger=quiet)) for config in found}
 
     def _parts(self, store: CheckedStore, space: FeatureSpace, rows: slice) -> Iterator[ScoreInput]:
-        data, ids = self._data(space), self.given.item_ids[rows]
+        data = self._data(space)
+        ids = data.item_ids[rows]
         stream = stored_features(store, space, ids).of(ids)
         for own, matrix in stream.parts():
             batch = FeatureBatch(space, tuple(ids[own]), matrix)
@@ -289,6 +313,17 @@ def checked_state(who: str, state: State) -> State:
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             raise PluginError(f"{who} gave a state whose {name!r} is not an array of numbers")
     return state
+
+
+def _put_texts(arrays: MappedArrays, name: str, texts: Sequence[str | None]) -> None:
+    if f"{name} data" not in arrays:
+        packed = Texts.of(text or "" for text in texts)
+        arrays.add(f"{name} data", packed.data)
+        arrays.add(f"{name} bounds", packed.bounds)
+
+
+def _texts(arrays: MappedArrays, name: str) -> Texts:
+    return Texts(arrays[f"{name} data"], arrays[f"{name} bounds"])
 
 
 def _rows(place: int, n_items: int) -> slice:

@@ -12,6 +12,7 @@ from saeviz.config.schema import ComponentConfig
 from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.merging import MergingScorer, MergingScores
 from saeviz.contract.specs import ScorerSpec
+from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.part_records import read_parts
 from saeviz.pipeline.parts import SCORE, has_begun, refuse_missing
 from saeviz.pipeline.session import Session
@@ -65,12 +66,16 @@ class Scoring:
         clear_states(self.session.rundir)
 
 
-def scoring_of(session: Session, inputs: Sequence[ScoreInput]) -> Scoring:
-    """From states if parts have made some or the executor has workers, and they can be shared."""
+def scoring_of(session: Session, inputs: Sequence[ScoreInput], arrays: MappedArrays) -> Scoring:
+    """From states if parts have made some or the executor has workers, and they can be shared.
+
+    What workers are given of images is written to `arrays`.
+    """
     if session.redo and not session.gathers:
         clear_states(session.rundir)
     wants_states = not session.components.executor.in_process or read_parts(state_files(session.rundir).folder)
-    return SharedScoring(session) if wants_states and can_be_shared(session, inputs) else Scoring(session)
+    can_share = wants_states and can_be_shared(session, inputs)
+    return SharedScoring(session, arrays) if can_share else Scoring(session)
 
 
 def can_be_shared(session: Session, inputs: Sequence[ScoreInput]) -> bool:
@@ -96,12 +101,14 @@ class SharedScoring(Scoring):
     parts; those of scorers after one that gives columns of images it makes itself.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, arrays: MappedArrays) -> None:
         super().__init__(session)
+        self._arrays = arrays
         self._files = state_files(session.rundir)
         self._ready: dict[str, _Ready] = {}
         self._in_blocks = not session.components.executor.in_process
         self._needs_parts = session.gathers and has_begun(session, SCORE, self._files.folder)
+        self._has_embeddings = not self._needs_parts  # which parts do not have
 
     def summarized(self, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[FeatureSpace, IntArray]]:
         """The inputs with their statistics and top images, and how many features are active on each image."""
@@ -172,7 +179,7 @@ class SharedScoring(Scoring):
         self, in_blocks: Mapping[FeatureSpace, Mapping[str, BlockScores]], seen: Sequence[ScoreInput]
     ) -> None:
         wanted = {space: list(of_space) for space, of_space in in_blocks.items() if of_space}
-        division = made_of_blocks(self.session, wanted, seen)
+        division = made_of_blocks(self.session, wanted, seen, self._arrays)
 
         def finish(scores: BlockScores, space: FeatureSpace, place: str) -> Iterable[ScoreResult]:
             return scores.finish(blocks_made(self._files, division, space, place))
@@ -182,9 +189,11 @@ class SharedScoring(Scoring):
                 self._ready[place].finish[space] = partial(finish, scores, space, place)
 
     def _is_shared(self, config: ComponentConfig) -> bool:
-        """Whether workers can be asked; they have no embeddings."""
+        """Whether workers can be asked; those of parts have no embeddings."""
         spec = self.session.manager.offer(config.role, config.use).spec
-        return isinstance(spec, ScorerSpec) and not (spec.needs_embeddings or spec.uses_embeddings)
+        if not isinstance(spec, ScorerSpec):
+            return False
+        return self._has_embeddings or not (spec.needs_embeddings or spec.uses_embeddings)
 
     def _made(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
         """Have workers make what is not there yet, so that there is a file for all images of a space."""
@@ -203,7 +212,7 @@ class SharedScoring(Scoring):
         missing = [shard for shard in shards if not merged.take(shard)]
         if self._needs_parts:
             refuse_missing(self.session, SCORE, shards, missing, self._files.folder)
-        work = ScoreWork.of(self.session, SharedInput.of(seen[0]), division)
+        work = ScoreWork.of(self.session, SharedInput.of(seen[0], self._arrays), division)
         with closing(done_by_workers(self.session, work, missing, "score")) as finished:
             for shard in finished:
                 if not merged.take(shard):
