@@ -196,6 +196,7 @@ BROKEN = {
         FakeLabeler, "label", always(changed(LABEL, details={"a": b"x"})), "labeler", "details that cannot be written",
     ),
     "a report that is not there": (FakeReporter, "write", always("nowhere.html"), r"reporters\.0", "is not there"),
+    "a report that is a folder": (FakeReporter, "write", always("."), r"reporters\.0", "returned the folder"),
     "no report but None": (FakeReporter, "write", always(None), r"reporters\.0", "returned None from write"),
 }  # fmt: skip
 

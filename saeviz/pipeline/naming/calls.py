@@ -98,8 +98,8 @@ def scores_of(
         scores = np.asarray(judge.judge(question.words, images), dtype=np.float64)
     if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
         raise PluginError(
-            f"{config.place}: {config.use} judged {len(images)} images of {question.feature} with an array of shape "
-            f"{scores.shape}; it must return a number from 0 to 1 for each"
+            f"{session.components.who(config)} judged {len(images)} images of {question.feature} with an array of "
+            f"shape {scores.shape}; it must return a number from 0 to 1 for each"
         )
     return scores
 

@@ -60,6 +60,8 @@ class Report(Stage):
             path = Path(written)
             if not path.exists():
                 raise PluginError(f"{session.components.who(config)} says that it wrote {path}, which is not there")
+            if path.is_dir():
+                raise PluginError(f"{session.components.who(config)} returned the folder {path}, not the file to open")
             if path.absolute() in [other.absolute() for other in files]:
                 raise PluginError(f"{session.components.who(config)} wrote over {path}, the report of another one")
             logger.info("report: %s", path)
