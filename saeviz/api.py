@@ -12,7 +12,7 @@ from typing import Any
 
 from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
 from saeviz.config.resolve import check_needs, resolve
-from saeviz.config.schema import TABLES, RunConfig
+from saeviz.config.schema import RunConfig
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
@@ -89,12 +89,12 @@ def open_run(
 
 
 def prepare(
-    layers: Sequence[Layer], plugins: Sequence[str] | None = None, secrets_of: Collection[str] = TABLES
+    layers: Sequence[Layer], plugins: Sequence[str] | None = None, secrets_of: Collection[str] | None = None
 ) -> Prepared:
     """Validate everything that can be checked without loading a model. Raises `ConfigError` with all mistakes.
 
-    Later `layers` override earlier ones; the environment comes directly after the first, the run file. Only the secrets
-    of the tables `secrets_of` are read.
+    Later `layers` override earlier ones; the environment comes directly after the first, the run file. With
+    `secrets_of`, only the secrets of these tables are read.
     """
     layers = [*layers[:1], environment_layer(os.environ, Path.cwd()), *layers[1:]]
     manager = Manager.discover(choose_plugins(plugins, layers))

@@ -11,7 +11,6 @@ import click
 from saeviz.api import Prepared, execute, execute_part, prepare
 from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
-from saeviz.config.schema import TABLES
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.parts import OF_PARTS, Part
 from saeviz.pipeline.run import Plan, foresee
@@ -78,8 +77,7 @@ def run(  # noqa: PLR0913, PLR0917 one per option
     if part is not None and (gather or dry_run):
         raise ConfigError(f"--part goes without {'--gather' if gather else '--dry-run'}")
     wanted = None if part is None else Part.parse(part)
-    secrets_of = OF_PARTS if wanted else TABLES
-    prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words), secrets_of)
+    prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words), OF_PARTS if wanted else None)
     tell_problems(prepared.manager)
     plan = Plan(first, last, redo)
     if wanted is not None:

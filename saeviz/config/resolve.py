@@ -37,11 +37,11 @@ def resolve(
     layers: Sequence[Layer],
     manager: Manager,
     environment: Mapping[str, str] = os.environ,
-    secrets_of: Collection[str] = TABLES,
+    secrets_of: Collection[str] | None = None,
 ) -> RunConfig:
     """The validated configuration; later layers override earlier ones. Raises one `ConfigError` with every mistake.
 
-    The secrets of tables that are not in `secrets_of` are not read, and their variables need not be set.
+    With `secrets_of`, the secrets of other tables are not read, and their variables need not be set.
     """
     return _Resolver(layers, manager, environment, secrets_of).resolve()
 
@@ -52,7 +52,7 @@ class _Resolver:
         layers: Sequence[Layer],
         manager: Manager,
         environment: Mapping[str, str],
-        secrets_of: Collection[str] = TABLES,
+        secrets_of: Collection[str] | None = None,
     ) -> None:
         self.layers = layers
         self.manager = manager
@@ -247,7 +247,7 @@ class _Resolver:
             given = values.pop(name)
             if not (isinstance(given, Mapping) and set(given) == {"env"} and isinstance(given["env"], str)):
                 self.mistakes.append(f'{place}.{name}: do not write a secret here; give {{ env = "VARIABLE" }}')
-            elif place.partition(".")[0] not in self.secrets_of:
+            elif self.secrets_of is not None and place.partition(".")[0] not in self.secrets_of:
                 values[name], names[name] = f"the value of {given['env']}", given["env"]
             elif not self.environment.get(given["env"]):
                 self.mistakes.append(f"{place}.{name}: the environment variable {given['env']} is not set")
