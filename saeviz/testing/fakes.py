@@ -29,7 +29,7 @@ from saeviz.contract.specs import (
     ScorerSpec,
     SelectorSpec,
 )
-from saeviz.formats.files import write_atomic
+from saeviz.formats.files import remove_temporaries, write_atomic
 from saeviz.results.run import Run
 from saeviz.testing.fake_extractor import (
     GREY,
@@ -250,6 +250,7 @@ class FakeReporter:
         labels = run.labels
         lines = [f"{one.feature}\t{labels[one.feature].label if one.feature in labels else ''}" for one in run.selected]
         self.context.workdir.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(self.context.workdir)  # of a run that was killed while it wrote
         report = self.context.workdir / "report.txt"
         write_atomic(report, "".join(f"{line}\n" for line in lines))
         return report

@@ -433,7 +433,7 @@ def test_a_run_directory_of_other_images_is_refused(finished_run):
 def test_a_store_that_this_run_did_not_write_is_not_emptied(fake_run, tmp_path, first):
     """Neither at its first run nor when `store.path` changes to it later; what is in it stays."""
     foreign = tmp_path / "foreign"
-    saeviz.run(fake_run, settings=[f"store.path={foreign}", "run.dir=runs/other"])
+    saeviz.run(fake_run, settings=[f"store.path={foreign}", f"run.dir={tmp_path / 'other'}"])
     kept = sorted(path.read_bytes() for path in foreign.rglob("*.npz"))
     if first == "of this run before":
         saeviz.run(fake_run)

@@ -82,7 +82,7 @@ def test_a_comparison_refuses_tables_without_the_weak_ones(run):
 
 def test_the_strongest_are_what_a_run_of_few_ratings_finds(run):
     names = run.ratings[:10]
-    settings = ["run.dir=runs/few", f"scorers.1.ratings={json.dumps(names)}"]
+    settings = [f"run.dir={run.dir.parent / 'few'}", f"scorers.1.ratings={json.dumps(names)}"]
     few = saeviz.run(run.dir.parent.parent / "fake.toml", settings=settings)
     both = run.correlations.merge(few.correlations, on=[*saeviz.KEYS, "rating"], suffixes=("", "_few"))
     assert set(both["rating"]) == set(names)
