@@ -98,6 +98,13 @@ class ComponentConfig:
         neutral = neutral_fields(type(self.options))
         return {name: value for name, value in self.as_json().items() if name not in neutral}
 
+    def is_recorded_as(self, identity: object) -> bool:
+        """Whether an identity that was written down is this one; it may lack options, now None, that came later."""
+        if not isinstance(identity, Mapping):
+            return False
+        own = self.identity().items()
+        return {name: value for name, value in own if value is not None or name in identity} == dict(identity)
+
     def as_json(self) -> dict[str, Any]:
         """The component as in a run file; a secret is given as the name of its environment variable."""
         options = self.options.model_dump(mode="json", exclude=set(secret_fields(type(self.options))))

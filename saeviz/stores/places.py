@@ -81,7 +81,7 @@ class Places:
             if directory is None or not (directory / "run.json").is_file():
                 raise ConfigError(f"the run file {text} was never run: there is nothing in {directory}")
             rundir = RunDir.open(real_path(directory))
-            if config.identity() == _stored(rundir) and place not in self.settings.tables:
+            if config.is_recorded_as(_stored(rundir)) and place not in self.settings.tables:
                 return Place(config, manager, rundir.features, rundir)
             return self._run(directory, place)
         return self._run(Path(text), place) if (Path(text) / "run.json").is_file() else self._named(text, place)
@@ -113,9 +113,9 @@ class Places:
         if not isinstance(configured, Mapping) or configured.get("use") != stored.get("use"):
             configured = stored
         config = self._component(manager, place, configured, environment)
-        if config.identity() != stored:
+        if not config.is_recorded_as(stored):
             config = self._component(manager, place, stored, environment)
-        return Place(config, manager, rundir.features, rundir if config.identity() == stored else None, grants)
+        return Place(config, manager, rundir.features, rundir if config.is_recorded_as(stored) else None, grants)
 
     def _named(self, text: str, place: str, workdir: Path | None = None) -> Place:
         name, _, rest = text.partition(":")

@@ -428,6 +428,15 @@ def test_a_run_directory_of_other_images_is_refused(finished_run):
         saeviz.run(finished_run, settings=["images.use=gallery", "images.count=3"])
 
 
+def test_a_run_from_before_an_option_of_its_store_existed_owns_its_features(finished_run):
+    run = saeviz.run(finished_run)
+    manifest = json.loads((run.dir / "run.json").read_text())
+    assert manifest["stages"]["extract"]["store"].pop("url") is None
+    manifest["stages"]["extract"]["digest"] = "of an earlier version"
+    (run.dir / "run.json").write_text(json.dumps(manifest))
+    assert len(saeviz.run(finished_run).items) == len(run.items)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["of another run", "of this run before"])
 def test_a_store_that_this_run_did_not_write_is_not_emptied(fake_run, tmp_path, first):

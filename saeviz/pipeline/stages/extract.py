@@ -252,7 +252,7 @@ def _remember_fingerprints(session: Session, still_to_do: Mask) -> None:
 def _holds_features_of_this_run(session: Session) -> bool:
     """Whether this run wrote to the configured store, or to one that was later copied to it."""
     record = session.rundir.read_manifest()["stages"].get("extract", {})
-    return session.config.store.identity() in [record.get("store"), *record.get("copies", [])]
+    return any(map(session.config.store.is_recorded_as, [record.get("store"), *record.get("copies", [])]))
 
 
 def _settle_in_store(session: Session) -> None:
