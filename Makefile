@@ -1,7 +1,7 @@
 # make demo    environment, install, the demo; says where its report is
 # make test    environment, install, lint, all tests
 # make lint    ruff, mypy, and whether every process collects the same tests
-# make docs    draws the picture of the floors in docs/architecture.md again
+# make docs    draws the picture of the floors in docs/explanation/architecture.md again
 # make versions    the fast tests of the core on Python 3.11, 3.12 and 3.13, as far as they are installed
 # make clean   removes the environment and what tools leave behind
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.core.test_floors import FLOORS, LEVELS, MODULES, imported, room_of
 
-PAGE = Path(__file__).with_name("architecture.md")
+PAGE = Path(__file__).parent / "explanation" / "architecture.md"
 BEGIN, END = "<!-- floors: made by `make docs` -->\n", "<!-- end of floors -->"
 
 

@@ -1,6 +1,6 @@
 """Draws the figures of a document from the runs: no photographs, because these may not be redistributed.
 
-python figures.py ../../docs/oasis
+python figures.py ../../docs/tutorial/oasis
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes the tables of a document from the runs: each stands below a line `<!-- NAME -->` and is replaced.
 
-python tables.py ../../docs/oasis.md
+python tables.py ../../docs/tutorial/oasis.md
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def null_skewness(powers: FloatArray, cosines: Cosines) -> FloatArray:
 
 
 def tail_probability(z: FloatArray, powers: FloatArray, cosines: Cosines) -> FloatArray:
-    """P(Z >= z) by the Pearson type III distribution of the null's skewness: an approximation, see docs/statistics.md.
+    """P(Z >= z) by the Pearson type III distribution of the null's skewness: an approximation.
+
+    See docs/explanation/monosemanticity.md.
 
     That is a gamma distribution. A negative skewness is replaced by zero, which makes p larger. No p is below one over
     the number of ways to draw the images that have weight.

@@ -3,7 +3,7 @@
 The places of the non-zeros are numbered down the columns, and the gaps between them kept: along one feature they are
 alike. The exponents of the values are kept apart from the mantissas, and the mantissas in the order of their exponents,
 because those of small values, which are differences of larger ones, end in zeros. Each of these lists of bytes is a
-zstd frame. `docs/storage.md` has the format in full, why it is so, and what it costs.
+zstd frame. `docs/explanation/storage.md` has the format in full, why it is so, and what it costs.
 """
 
 from __future__ import annotations

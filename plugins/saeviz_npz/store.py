@@ -26,8 +26,8 @@ class NpzStore(ShardStore):
     """Shards `layer_{L}/{tokens}/batch_{n}.npz`, float32 kept exactly; the line of `index.jsonl` with its number names
     the rows.
 
-    `docs/storage.md` has the format of a packed shard; one in the encoding `scipy` is read by `scipy.sparse.load_npz`.
-    Both may lie side by side.
+    `docs/explanation/storage.md` has the format of a packed shard; one in the encoding `scipy` is read by
+    `scipy.sparse.load_npz`. Both may lie side by side.
     """
 
     suffix = ".npz"

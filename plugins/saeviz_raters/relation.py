@@ -35,7 +35,7 @@ def relations(sums: FeatureSums, design: Design) -> Relations:
 
     b is the pooled slope within raters, sum_j Sxy_j / sum_j Sxx_j. Its variance has a part of images (their own effect
     and the noise) and a part of raters (the variance of b_j); each is estimated by moments from the sums, the second
-    at least 0. p is that of Behrens and Fisher. `docs/statistics.md` has the formulas.
+    at least 0. p is that of Behrens and Fisher. `docs/explanation/raters.md` has the formulas.
     """
     ratings = _variances(design)
     # Raters who saw a feature vary; with fewer than two nothing is known about their differences.

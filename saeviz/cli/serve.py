@@ -27,7 +27,7 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
 
 @click.command()
 @click.argument("sources", metavar="RUN_OR_STORE [RUN]", nargs=-1, required=True)
-@click.option("--api", is_flag=True, help="Serve features, images and embeddings as described in docs/http.md.")
+@click.option("--api", is_flag=True, help="Serve features, images and embeddings to programs (docs/reference/http.md).")
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -1,4 +1,4 @@
-"""The HTTP API; see `docs/http.md` for its description."""
+"""The HTTP API; see `docs/reference/http.md` for its description."""
 
 from __future__ import annotations
 

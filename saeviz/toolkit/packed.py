@@ -1,4 +1,4 @@
-"""Write arrays and heatmaps as JSON, as `docs/explorer.md` describes."""
+"""Write arrays and heatmaps as JSON, as `docs/reference/report-data.md` describes."""
 
 from __future__ import annotations
 

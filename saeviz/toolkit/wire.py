@@ -1,4 +1,4 @@
-"""Serialise features, pictures and embeddings for HTTP; see `docs/http.md` for the formats."""
+"""Serialise features, pictures and embeddings for HTTP; see `docs/reference/http.md` for the formats."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.service import TOKEN, Served
 from tests.waiting import PATIENCE
 
 SPACE = saeviz.FeatureSpace(11, "cls", 50)
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http.md"
 WRITE = "/v1/features/layer11.cls?n_features=50"
 CALM = {"trust_env": False, "timeout": PATIENCE}
 

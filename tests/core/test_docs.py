@@ -39,7 +39,7 @@ MADE_UP = {
     "saeviz_peaks.py",
     "saeviz_peaks/__init__.py",
 }
-PAGE_NAMED = re.compile(r"\bdocs/[\w-]+\.md\b")
+PAGE_NAMED = re.compile(r"\bdocs/(?:[\w-]+/)*[\w-]+\.md\b")
 README_SCORER = next(
     text
     for text in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -131,8 +131,8 @@ def test_commands_on_a_page_have_the_options_they_are_given(text):
         assert not unknown, line
 
 
-def test_the_reporter_of_the_page_on_plugins_writes_what_the_run_has_found(finished_run, monkeypatch):
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+def test_the_reporter_of_its_page_writes_what_the_run_has_found(finished_run, monkeypatch):
+    page = (ROOT / "docs" / "how-to" / "write-a-reporter.md").read_text(encoding="utf-8")
     [code] = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "saeviz_reporters()" in text]
     (finished_run.parent / "my_reports.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(finished_run.parent)

@@ -28,4 +28,4 @@ def test_a_hook_shows_how_it_is_used(name):
 
 @pytest.mark.parametrize("name", sorted(DECLARED))
 def test_a_hook_is_in_the_documentation(name):
-    assert f"`{name}`" in (ROOT / "docs" / "plugins.md").read_text()
+    assert f"`{name}`" in (ROOT / "docs" / "reference" / "hooks.md").read_text()

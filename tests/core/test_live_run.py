@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.waiting import PATIENCE
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "http.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http.md"
 ORIGIN = "only pages of this service may ask this"
 
 

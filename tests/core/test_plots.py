@@ -265,12 +265,12 @@ def test_words_from_outside_are_no_formulas_and_have_an_end(run):
 
 @pytest.mark.slow
 def test_what_the_page_shows_works(run, tmp_path, monkeypatch):
-    """The blocks and the calls in the table of docs/notebooks.md, on another run."""
+    """The blocks and the calls in the table of docs/how-to/notebooks.md, on another run."""
     with_significant(run)
     run.scores = run.scores.assign(map_x=0.5, map_y=0.5, monosemanticity_2=0.4)
     predicted = [{"method": "ridge", "source": "features", "space": "all", "r2": 0.4}]
     run.manifest["stages"]["score"]["facts"] |= {"prediction": {run.ratings[0]: predicted}}
-    text = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "notebooks.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     calls = re.findall(r"`(run\.[^`]*\))`", text)
     there = {

@@ -12,7 +12,8 @@ import saeviz
 from saeviz.testing import fakes, run_with
 from tests.conftest import ROOT
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8"), re.DOTALL)
+PAGE = ROOT / "docs" / "how-to" / "plugins.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_example_of_the_page_passes(tmp_path):

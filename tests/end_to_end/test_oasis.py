@@ -1,4 +1,4 @@
-"""The worked example of docs/oasis.md: real photographs and ratings, a real model, an SAE in the published format.
+"""The worked example of docs/tutorial/oasis.md: real photographs and ratings, a real model, a published SAE format.
 
 The run files of `examples/oasis` are run as the page says, and every number in its tables is compared. Other expected
 counts are those that were published with the SAE, from an independent computation.
@@ -42,7 +42,7 @@ PUBLISHED = {
 """Features tested, significant within pooling and rating, of these positive, largest |r|."""
 
 
-PAGE = ROOT / "docs" / "oasis.md"
+PAGE = ROOT / "docs" / "tutorial" / "oasis.md"
 EXAMPLE = ROOT / "examples" / "oasis"
 RATING_PREDICTED = "valence"
 """Predicting the others and from the raw model takes minutes; the page's numbers for those are not compared."""

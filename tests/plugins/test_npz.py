@@ -21,7 +21,7 @@ from saeviz_npz.packing import pack, unpack
 from saeviz_npz.store import NpzStore
 
 SPACE = saeviz.FeatureSpace(7, "cls", 50)
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "storage.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "storage.md"
 
 
 class TestContract(FeatureStoreContract):

@@ -91,7 +91,8 @@ class Judge(Stage):
 def _say(power: Power, verdicts: Mapping[str, int]) -> None:
     if power.reason:
         logger.warning(
-            "judge: no name is confirmed or fails: %s; judge by another one, see docs/labeling.md", power.reason
+            "judge: no name is confirmed or fails: %s; judge by another one, see docs/explanation/judging.md",
+            power.reason,
         )
     elif power.n:
         logger.info(

@@ -1,6 +1,6 @@
 """Fetch images from the web under limits: each URL once, private addresses only if allowed.
 
-See `docs/images.md` for the risks and how they are handled.
+See `docs/explanation/security.md` for the risks and how they are handled.
 """
 
 from __future__ import annotations

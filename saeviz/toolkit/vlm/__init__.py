@@ -1,7 +1,7 @@
 """Name features with a vision-language model behind a web service: everything except the service's protocol.
 
-A plugin implements `Service` and a subclass of `VLMOptions`; `VLMLabeler` does the rest. See `docs/labeling.md` for
-what is sent and how errors are handled.
+A plugin implements `Service` and a subclass of `VLMOptions`; `VLMLabeler` does the rest. See
+`docs/how-to/labeling.md` for what is sent and how errors are handled.
 """
 
 from __future__ import annotations
