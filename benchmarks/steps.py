@@ -28,11 +28,11 @@ from PIL import Image
 
 import saeviz
 from saeviz.toolkit.engine import Runner
+from saeviz.toolkit.sae import SAE, SAEConfig, SAEWeights
 from saeviz_vit.models.model import HookPoint
 from saeviz_vit.models.openclip import outputs_at
 from saeviz_vit.models.pixels import ByTable
 from saeviz_vit.pooling import CACHED_TOKENS, pool_patches, to_csr
-from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
 
 PATCHES, BLOCKS = 49, 12
 CPU = saeviz.Context(device="cpu")

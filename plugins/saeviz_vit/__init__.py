@@ -20,7 +20,7 @@ def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
         factory="saeviz_vit.clip:ClipExtractor",
         needs=("torch", "torchvision", "open_clip", "huggingface_hub"),
         install="saeviz[models]",
-        notes="saeviz_vit.saes.registry:clip_notes",
+        notes="saeviz_vit.notes:clip_notes",
     )
     yield saeviz.FeatureExtractorSpec(
         name="vit-sae",
@@ -29,5 +29,5 @@ def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
         factory="saeviz_vit.vit:VitExtractor",
         needs=("torch", "torchvision", "transformers", "huggingface_hub"),
         install="saeviz[models]",
-        notes="saeviz_vit.saes.registry:vit_notes",
+        notes="saeviz_vit.notes:vit_notes",
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from saeviz import Context, DataError
+from saeviz.toolkit.sae import SAEConfig
 from saeviz_vit.models.model import BaseModel, Hook, HookPoint
-from saeviz_vit.saes.sae import SAEConfig
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from saeviz import Context, DataError, FeatureBatch, FeatureSpace, Health, ImageItem
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
+from saeviz.toolkit.sae.health import Examination
 from saeviz_vit.models.model import Activations, VisionModel
 from saeviz_vit.options import IMAGE, SAEOptions
 from saeviz_vit.pooling import VECTORS, Pooler, to_csr
-from saeviz_vit.saes.health import Examination
 from saeviz_vit.single import SingleImages
 
 if TYPE_CHECKING:

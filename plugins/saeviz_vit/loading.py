@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz import ConfigError, Context, DataError, FeatureSpace, ImageItem, NoHeatmapError
-from saeviz.toolkit.torch import first_line, loading_errors, torch_device
+from saeviz.toolkit.sae import SAE, SAEConfig, SAESource
+from saeviz.toolkit.torch import first_line, loading_errors
 from saeviz_vit.binding import check_binding, kind_of, mismatches, untrained
 from saeviz_vit.models.model import Activations, HookPoint, VisionModel, placed
 from saeviz_vit.models.pixels import prepare
 from saeviz_vit.options import IMAGE, SAEOptions, SAETable
-from saeviz_vit.saes.sae import SAE, SAEConfig
-from saeviz_vit.saes.sources import SAESource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,12 +91,8 @@ class ModelWithSAEs:
 
     def _sae(self, site: Site) -> SAE:
         if site not in self._saes:
-            config, source = self._configs[site], self._sources[site]
-            weights, device = source.read_weights(), torch_device(self.context)
-            try:
-                self._saes[site] = SAE(config, weights, formula=self.options.formula, device=device)
-            except DataError as error:
-                raise DataError(f"{source.place} ({source.source}): {error}") from error
+            _ = self._configs  # checked against the model before its weights are read
+            self._saes[site] = self._sources[site].read(self.options.formula)
         return self._saes[site]
 
     def _sae_for(self, site: Site | None, tokens: str) -> tuple[SAETable, SAE]:

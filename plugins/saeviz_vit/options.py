@@ -22,8 +22,8 @@ from pydantic import (
 
 from saeviz import FeatureSpace, Tokens
 from saeviz.toolkit.engine import EngineOptions
+from saeviz.toolkit.sae import default_saes, find
 from saeviz_vit.models.model import Hook, HookPoint
-from saeviz_vit.saes.registry import default_saes, find
 
 logger = logging.getLogger("saeviz")
 Layer = Annotated[int, Field(ge=0, le=1000)]
@@ -220,7 +220,7 @@ class ClipOptions(SAEOptions):
 
     def default_saes(self) -> Mapping[int, str]:
         """The published SAEs of layers 0 to 11."""
-        return default_saes()
+        return {int(layer): hub_id for layer, hub_id in default_saes("clip-b32-prisma").items()}
 
 
 class VitOptions(SAEOptions):

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from saeviz.toolkit.engine import Runner
+    from saeviz.toolkit.sae import SAE
     from saeviz.typing import FloatArray
     from saeviz_vit.models.model import Activations, HookPoint
-    from saeviz_vit.saes.sae import SAE
 
     MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
 

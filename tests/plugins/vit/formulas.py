@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 import saeviz
-from saeviz_vit.saes.sae import SAE
-from saeviz_vit.saes.sources import SAESource
+from saeviz.toolkit.sae import SAE, SAESource
 
 D_IN, D_SAE, K = 64, 256, 9
 ARRAYS = ("W_enc", "b_enc", "W_dec", "b_dec")

@@ -12,8 +12,8 @@ import torch
 
 import saeviz
 from saeviz import DataError
+from saeviz.toolkit.sae import find
 from saeviz_vit import VitOptions
-from saeviz_vit.saes.registry import find
 from saeviz_vit.vit import VitExtractor
 
 N_TOKENS = 17

@@ -16,10 +16,9 @@ import pytest
 import torch
 
 import saeviz
+from saeviz.toolkit.sae import SAE, SAEConfig, SAESource, SAEWeights
 from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
-from saeviz_vit.saes.sources import SAESource
 from saeviz_vit.vit import VitExtractor
 
 DECIDED = 1e-4

@@ -12,10 +12,9 @@ import torch
 
 import saeviz
 from saeviz import DataError
+from saeviz.toolkit.sae import SAE, SAESource
+from saeviz.toolkit.sae.formats import sae_formats
 from saeviz_vit import VitOptions
-from saeviz_vit.saes.formats import FORMATS
-from saeviz_vit.saes.sae import SAE
-from saeviz_vit.saes.sources import SAESource
 from saeviz_vit.vit import VitExtractor
 from tests.plugins.vit.formulas import D_IN, D_SAE, K, check, config_of, decode, jump, load, pre, relu, top_k
 
@@ -362,7 +361,7 @@ def make_empty(folder):
     return folder / "empty"
 
 
-@pytest.mark.parametrize("module", FORMATS)
+@pytest.mark.parametrize("module", sae_formats().values())
 @pytest.mark.parametrize("content", [b"", b"\x00" * 9, b"{", b"PK\x03\x04", b"version https://git-lfs"])
 def test_no_format_stumbles_over_a_strange_file(tmp_path, module, content):
     for name in ("weights.pt", "sae.pt", "model.pth", "picture.jpg"):

@@ -12,11 +12,10 @@ import torch
 
 import saeviz
 from saeviz import DataError, ImageItem
+from saeviz.toolkit.sae import SAE, SAEConfig, SAEWeights, find
+from saeviz.toolkit.sae.health import Examination
 from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.saes.health import Examination
-from saeviz_vit.saes.registry import find
-from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
 from saeviz_vit.vit import VitExtractor
 
 CPU = torch.device("cpu")
@@ -200,7 +199,7 @@ def test_an_extractor_checks_every_layer_on_the_tokens_of_its_model(build, image
 
 def test_figures_do_not_depend_on_batches(build, images, monkeypatch):
     (whole,) = build(batch_size=32).health(images)
-    monkeypatch.setattr("saeviz_vit.saes.health.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("saeviz.toolkit.sae.health.VALUES_AT_ONCE", 1)
     (parts,) = build(batch_size=3).health(images)
     for name, figure in figures(whole).items():
         assert measured(parts, name) == pytest.approx(figure.measured, rel=1e-4)

@@ -383,7 +383,7 @@ def test_a_fine_map_of_a_real_model_finds_dots_better(shared):
 def test_chosen_features_of_a_jumprelu_sae_keep_their_own_thresholds():
     import torch
 
-    from saeviz_vit.saes.sae import SAE, SAEConfig, SAEWeights
+    from saeviz.toolkit.sae import SAE, SAEConfig, SAEWeights
 
     generator = torch.Generator().manual_seed(0)
     weights = SAEWeights(

@@ -11,7 +11,7 @@ import torch
 import saeviz
 from saeviz import DataError
 from saeviz.toolkit.hub import fetch
-from saeviz_vit.saes.sources import SAESource
+from saeviz.toolkit.sae import SAESource
 from tests.plugins.vit.formulas import D_IN, D_SAE, check, decode, load, pre, relu
 
 RUNS = {6: {"y7uk": 2.2, "lppv": 725.8}, 8: {"wgh9": 0.5, "q6pg": 12.2, "r3op": 63.1, "rc82": 690.9}}
@@ -40,7 +40,7 @@ def repository(tmp_path, make, monkeypatch):
             seed += 1
     (tmp_path / "copy" / "manifest.jsonl").write_text("\n".join(lines) + "\n\n")
     monkeypatch.setattr(
-        "saeviz_vit.saes.sources.fetch",
+        "saeviz.toolkit.sae.sources.fetch",
         lambda source, names, **rest: fetch(tmp_path / "copy" if source == "owner/saes" else source, names, **rest),
     )
     return tmp_path / "copy"

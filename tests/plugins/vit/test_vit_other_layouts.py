@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import saeviz
-from saeviz_vit.saes.sources import SAESource
+from saeviz.toolkit.sae import SAESource
 
 OFFLINE = saeviz.Context(device="cpu", offline=True)
 

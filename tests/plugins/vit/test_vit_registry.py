@@ -10,10 +10,10 @@ import pytest
 
 import saeviz
 from saeviz import DataError
+from saeviz.toolkit.sae import SAESource, default_saes, find, known_saes
 from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.saes.registry import clip_notes, default_saes, find, known_saes, vit_notes
-from saeviz_vit.saes.sources import SAESource
+from saeviz_vit.notes import clip_notes, vit_notes
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def asked(monkeypatch):
         calls.append((source, list(names), revision))
         raise DataError("not here")
 
-    monkeypatch.setattr("saeviz_vit.saes.sources.fetch", fetch)
+    monkeypatch.setattr("saeviz.toolkit.sae.sources.fetch", fetch)
     return calls
 
 
@@ -77,8 +77,8 @@ def test_published_figures(name, variance, l0, l0_cls):
 
 
 def test_there_is_a_default_for_every_layer_of_clip():
-    assert sorted(default_saes()) == list(range(12))
-    assert all(find(hub_id).tokens == "all" for hub_id in default_saes().values())
+    assert sorted(default_saes("clip-b32-prisma")) == list(range(12))
+    assert all(find(hub_id).tokens == "all" for hub_id in default_saes("clip-b32-prisma").values())
 
 
 @pytest.mark.parametrize(

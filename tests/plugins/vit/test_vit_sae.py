@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from saeviz import DataError
-from saeviz_vit.saes.formats import prisma
-from saeviz_vit.saes.sae import SAE
+from saeviz.toolkit.sae import SAE
+from saeviz.toolkit.sae.formats import prisma
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz import DataError
 from saeviz.toolkit.torch import first_line, loading_errors
+from saeviz.values.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from saeviz import Figure, Health
+from saeviz.values.outcomes import Figure, Health
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saeviz_vit.saes.registry import KnownSAE
-    from saeviz_vit.saes.sae import SAE
+    from saeviz.contract.saes import KnownSAE
+    from saeviz.toolkit.sae.forward import SAE
 
 VALUES_AT_ONCE = 2**24
 """Values held at once: 64 MiB."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
-from saeviz import DataError
-from saeviz_vit.saes.formats.containers import load_inert
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights
+from saeviz.contract.saes import SAEConfig, SAEWeights
+from saeviz.toolkit.sae.formats.containers import load_inert
+from saeviz.values.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor

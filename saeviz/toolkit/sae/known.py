@@ -1,45 +1,26 @@
-"""The published SAEs that are known by name, from `registry.toml`."""
+"""The published SAEs that are known by name, from `known.toml`."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from saeviz_vit.saes.sae import TrainedOn
+from saeviz.contract.saes import KnownSAE
+from saeviz.values.features import Layer
 
 TRAPS = ("clip-sae-vit-l-14", "longclip-sae-vit-l-14")
 """Repositories of zer0int called after the SAEs that guided the fine-tuning of these CLIPs."""
-REGISTRY = Path(__file__).with_name("registry.toml")
-
-
-@dataclass(frozen=True)
-class KnownSAE:
-    """An entry of the registry; unknown figures are None."""
-
-    name: str
-    id: str
-    extractor: str
-    layer: int
-    tokens: TrainedOn
-    architecture: str
-    explained_variance: float | None = None
-    l0: float | None = None
-    l0_cls: float | None = None
-    revision: str | None = None
-    default: bool = False
-    centre_crop: bool = False
-    hook: str = "resid_post"
+REGISTRY = Path(__file__).with_name("known.toml")
 
 
 @cache
 def known_saes() -> tuple[KnownSAE, ...]:
     """All entries, in the order of the file."""
     with REGISTRY.open("rb") as file:
-        return tuple(KnownSAE(**entry) for entry in tomllib.load(file)["sae"])
+        return tuple(KnownSAE(**entry, format="prisma") for entry in tomllib.load(file)["sae"])
 
 
 def find(source: str | Path) -> KnownSAE | None:
@@ -66,30 +47,20 @@ def suggestion(name: str) -> str:
     return "; `saeviz plugins extractor:clip-b32-prisma` lists them"
 
 
-def default_saes() -> dict[int, str]:
-    """The hub id that `clip-b32-prisma` uses by default for each layer."""
-    return {known.layer: known.id for known in known_saes() if known.default}
+def default_saes(extractor: str) -> dict[Layer, str]:
+    """The hub id that an extractor uses by default for each layer."""
+    return {known.layer: known.id for known in known_saes() if known.default and known.extractor == extractor}
 
 
-def clip_notes() -> Iterator[str]:
-    """The table of known SAEs of CLIP ViT-B/32, a line each."""
-    return _table("clip-b32-prisma")
-
-
-def vit_notes() -> Iterator[str]:
-    """The table of known SAEs of DINO ViT-B/16 (`model = "facebook/dino-vitb16"`), a line each."""
-    yield 'SAEs of DINO ViT-B/16, model = "facebook/dino-vitb16":'
-    yield from _table("vit-sae")
-
-
-def _table(extractor: str) -> Iterator[str]:
+def table_of(extractor: str) -> Iterator[str]:
+    """The known SAEs of an extractor with their figures, a line each, for `notes` of its spec."""
     mine = [known for known in known_saes() if known.extractor == extractor]
-    width = max(len(known.name) for known in mine)
+    width = max((len(known.name) for known in mine), default=0)
     yield f"{'known SAE':{width}}  layer  reads       tokens   kind     expl. var.    L0  L0 of cls  repository"
     for known in mine:
         variance = f"{known.explained_variance:.1%}" if known.explained_variance is not None else "-"
         yield (
-            f"{known.name:{width}}  {known.layer:5}  {known.hook:10}  {known.tokens:7}  {known.architecture:7}"
+            f"{known.name:{width}}  {known.layer:>5}  {known.hook:10}  {known.tokens:7}  {known.architecture:7}"
             f"  {variance:>10}  {_count(known.l0):>4}  {_count(known.l0_cls):>9}  {known.id}"
         )
 

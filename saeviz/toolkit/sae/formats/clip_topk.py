@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, PositiveInt, StrictBool, model_validator
 
-from saeviz_vit.saes.formats.containers import expect_arrays, read_safetensors
-from saeviz_vit.saes.formats.reading import checked, read_json
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights
+from saeviz.contract.saes import SAEConfig, SAEWeights
+from saeviz.toolkit.sae.formats.containers import expect_arrays, read_safetensors
+from saeviz.toolkit.sae.formats.reading import checked, read_json
 
 CONFIG_NAMES: tuple[str, ...] = ("config.json",)
 WEIGHTS_NAMES: tuple[str, ...] = ("model.safetensors",)

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, PositiveInt
 
-from saeviz import DataError
-from saeviz_vit.saes.formats.containers import expect_arrays, read_tensors
-from saeviz_vit.saes.formats.reading import checked, parse_json
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights
+from saeviz.contract.saes import SAEConfig, SAEWeights
+from saeviz.toolkit.sae.formats.containers import expect_arrays, read_tensors
+from saeviz.toolkit.sae.formats.reading import checked, parse_json
+from saeviz.values.errors import DataError
 
 CONFIG_NAMES: tuple[str, ...] = ("sae.pt",)
 WEIGHTS_NAMES: tuple[str, ...] = CONFIG_NAMES

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat, PositiveInt, model_validator
 
-from saeviz import DataError
-from saeviz_vit.saes.formats.containers import expect_arrays, read_tensors
-from saeviz_vit.saes.formats.reading import checked, read_json
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights
+from saeviz.contract.saes import SAEConfig, SAEWeights
+from saeviz.toolkit.sae.formats.containers import expect_arrays, read_tensors
+from saeviz.toolkit.sae.formats.reading import checked, read_json
+from saeviz.values.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor

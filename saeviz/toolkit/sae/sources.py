@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from saeviz import Context, DataError
+from saeviz.contract.context import Context
+from saeviz.contract.saes import KnownSAE, SAEConfig, SAEFormat, SAEWeights
 from saeviz.toolkit.hub import commit_of, fetch, files_of
-from saeviz.toolkit.torch import first_line
-from saeviz_vit.saes.formats import FORMATS, SAEFormat, prisma
-from saeviz_vit.saes.formats.reading import is_model
-from saeviz_vit.saes.manifest import BY_L0, NAME, choices, nearest, read_manifest
-from saeviz_vit.saes.registry import KnownSAE, find, is_trap, suggestion
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights
+from saeviz.toolkit.sae.formats import prisma, sae_formats
+from saeviz.toolkit.sae.formats.reading import is_model
+from saeviz.toolkit.sae.forward import SAE, Formula
+from saeviz.toolkit.sae.known import find, is_trap, suggestion
+from saeviz.toolkit.sae.manifest import BY_L0, NAME, choices, nearest, read_manifest
+from saeviz.toolkit.torch import first_line, torch_device
+from saeviz.values.errors import DataError
+from saeviz.values.features import Layer
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class SAESource:
     `layer` is the one that it is used for, None for the embedding; `option` is what names it in the run file.
     """
 
-    layer: int | None
+    layer: Layer | None
     source: str | Path
     revision: str | None
     context: Context
@@ -56,6 +59,14 @@ class SAESource:
             raise DataError(
                 f"{self.place}: the arrays of {weights} do not fit together ({first_line(error)}); get the file again"
             ) from error
+
+    def read(self, formula: Formula = "published") -> SAE:
+        """The SAE, on the device of the context. Raises `DataError` if weights and config do not fit."""
+        weights = self.read_weights()
+        try:
+            return SAE(self.config, weights, formula=formula, device=torch_device(self.context))
+        except DataError as error:
+            raise DataError(f"{self.place} ({self.source}): {error}") from error
 
     @property
     def weights(self) -> Path:
@@ -150,9 +161,10 @@ class SAESource:
                 yield self._fetch([name])
 
     @property
-    def _formats(self) -> tuple[SAEFormat, ...]:
-        """Formats that it may be in; all SAEs of the registry are Prisma's."""
-        return (prisma,) if self.known else FORMATS
+    def _formats(self) -> Sequence[SAEFormat]:
+        """Formats that it may be in."""
+        named = sae_formats().get(self.known.format) if self.known else None
+        return [named] if named else list(sae_formats().values())
 
     @property
     def _needed(self) -> str:
@@ -228,3 +240,13 @@ class SAESource:
     def place(self) -> str:
         """The option that names it, for messages."""
         return self.option or f"extractor.saes.{self.layer}"
+
+
+def read_sae(
+    source: str | Path, *, context: Context | None = None, revision: str | None = None, formula: Formula = "published"
+) -> SAE:
+    """The SAE of a source as run files name it: a short name, a hub id, a folder, or a weights file beside its config.
+
+    It is on the device of the context, by default the best there is. Raises `DataError` if it cannot be found or read.
+    """
+    return SAESource(None, source, revision, context or Context(), str(source)).read(formula)

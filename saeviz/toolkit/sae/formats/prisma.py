@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, StrictBool, StrictInt, model_validator
 
-from saeviz_vit.saes.formats.containers import expect_arrays, read_tensors
-from saeviz_vit.saes.formats.reading import checked, read_json
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights, TrainedOn
+from saeviz.contract.saes import SAEConfig, SAEWeights, TrainedOn
+from saeviz.toolkit.sae.formats.containers import expect_arrays, read_tensors
+from saeviz.toolkit.sae.formats.reading import checked, read_json
 
 CONFIG_NAMES: tuple[str, ...] = ("config.json",)
 WEIGHTS_NAMES: tuple[str, ...] = ("weights.pt", "n_images_2600058.pt")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from saeviz import DataError
+from saeviz.values.errors import DataError
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,13 +1,13 @@
-"""A sparse autoencoder: what it was trained on, its weights, and its forward pass."""
+"""The forward pass of a sparse autoencoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from saeviz import DataError
+from saeviz.contract.saes import SAEConfig, SAEWeights
+from saeviz.values.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -18,47 +18,6 @@ if TYPE_CHECKING:
 Formula = Literal["published", "document"]
 CHUNK_VALUES = 2**24
 """Values held at once: 64 MiB."""
-TrainedOn = Literal["all", "cls", "patches"]
-Normalization = Literal["layer_norm", "constant_norm_rescale", "unit_norm"]
-
-
-@dataclass(frozen=True)
-class SAEConfig:
-    """What an SAE was trained on and how it computes, whatever format it is stored in.
-
-    `hook` is the hook point in block `layer`; `trained_on` the kind of tokens it was trained on; `image_size` the edge
-    of its pictures in pixels, `n_tokens` the number of tokens per picture. All of these are None if the format does
-    not record them. `k` is the number of features per token, None for a ReLU or JumpReLU; `subtracts_b_dec` says
-    whether the decoder's bias is subtracted before the encoder.
-    """
-
-    d_in: int
-    d_sae: int
-    model_name: str | None = None
-    layer: int | None = None
-    hook: str | None = None
-    trained_on: TrainedOn | None = None
-    normalization: Normalization | None = None
-    k: int | None = None
-    subtracts_b_dec: bool = True
-    image_size: int | None = None
-    n_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class SAEWeights:
-    """`W_enc` `[d_in, d_sae]`, `b_enc` `[d_sae]`, `W_dec` `[d_sae, d_in]`, `b_dec` `[d_in]`, of any float type.
-
-    `threshold` `[d_sae]` makes a JumpReLU: only what is above it fires, unchanged. None is a ReLU. `centre` `[d_in]` is
-    subtracted from activations before the encoder, None where nothing is.
-    """
-
-    W_enc: Tensor
-    b_enc: Tensor
-    W_dec: Tensor
-    b_dec: Tensor
-    threshold: Tensor | None = None
-    centre: Tensor | None = None
 
 
 class SAE:

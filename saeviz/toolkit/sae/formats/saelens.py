@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, StrictBool, model_validator
 
-from saeviz import DataError
-from saeviz_vit.saes.formats.containers import expect_arrays, read_safetensors, times_norms
-from saeviz_vit.saes.formats.reading import checked, read_json
-from saeviz_vit.saes.sae import SAEConfig, SAEWeights, TrainedOn
+from saeviz.contract.saes import SAEConfig, SAEWeights, TrainedOn
+from saeviz.toolkit.sae.formats.containers import expect_arrays, read_safetensors, times_norms
+from saeviz.toolkit.sae.formats.reading import checked, read_json
+from saeviz.values.errors import DataError
 
 CONFIG_NAMES: tuple[str, ...] = ("cfg.json",)
 WEIGHTS_NAMES: tuple[str, ...] = ("sae_weights.safetensors",)

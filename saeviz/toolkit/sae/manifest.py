@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, Field, FiniteFloat, field_validator
 
-from saeviz import DataError
-from saeviz_vit.saes.formats.reading import checked
+from saeviz.toolkit.sae.formats.reading import checked
+from saeviz.values.errors import DataError
+from saeviz.values.features import Layer
 
 NAME = "manifest.jsonl"
 BY_L0 = "l0="
@@ -58,7 +59,7 @@ def _listed(line: str, number: int, path: Path) -> Listed:
     return checked(Listed, found, place)
 
 
-def nearest(listed: Sequence[Listed], layer: int | None, wanted: str, source: str) -> Listed:
+def nearest(listed: Sequence[Listed], layer: Layer | None, wanted: str, source: str) -> Listed:
     """The SAE of a layer whose L0 is nearest to the number `wanted`, as a ratio."""
     try:
         l0 = float(wanted)
@@ -72,7 +73,7 @@ def nearest(listed: Sequence[Listed], layer: int | None, wanted: str, source: st
     return min(mine, key=lambda one: (abs(log(max(one.l0, LEAST) / l0)), one.l0, one.path))
 
 
-def choices(listed: Iterable[Listed], layer: int | None) -> str:
+def choices(listed: Iterable[Listed], layer: Layer | None) -> str:
     """What there is: the SAEs of a layer with their L0, or the layers that have any."""
     mine = sorted((one.l0, one.folder) for one in listed if one.layer == layer)
     if mine:

@@ -1,1 +1,0 @@
-"""Sparse autoencoders: their forward pass, where they come from, their formats."""
