@@ -22,7 +22,7 @@ from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.parts import Part
 from saeviz.pipeline.reading import Grants, read_run
 from saeviz.pipeline.run import Plan, run_stages
-from saeviz.pipeline.run_part import run_part
+from saeviz.pipeline.run_part import check_stages, run_part
 from saeviz.pipeline.session import Session
 from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError
@@ -135,6 +135,7 @@ def execute_part(
 
     Other parts may be made at the same time, and the same one, too.
     """
+    check_stages(plan.names)
     rundir = RunDir.create(prepared.directory)
     rundir.refuse_oddities()
     session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)

@@ -13,11 +13,18 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import STAGES, Stage
 from saeviz.pipeline.stages.score import Score
 from saeviz.pipeline.stages.shards import SharedStage, made_files, shards_of, worked
-from saeviz.values.errors import DataError
+from saeviz.values.errors import ConfigError, DataError
 from saeviz.values.shards import Shard
 from saeviz.values.texts import Marks
 
 SCORES = next(stage for stage in STAGES if isinstance(stage, Score))
+
+
+def check_stages(stages: Collection[str]) -> None:
+    """Raise `ConfigError` unless a part has anything to do for these stages."""
+    made = [stage.name for stage in STAGES if isinstance(stage, SharedStage | Score)]
+    if not {*made} & {*stages}:
+        raise ConfigError(f"--part: a part makes its share of {', '.join(made)}, and none of them is to be run")
 
 
 def run_part(session: Session, part: Part, stages: Collection[str], redo: Collection[str]) -> int:

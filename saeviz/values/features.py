@@ -196,7 +196,7 @@ class FeatureBatch:
 
     `matrix` is a SciPy `csr_array`, float32 `[len(item_ids), space.n_features]`, with sorted indices and without stored
     zeros; row i belongs to `item_ids[i]`. Another dtype, unsorted indices or stored zeros are converted. Raises
-    `DataError` if the shape does not fit, ids are invalid or not unique, or a value is not finite.
+    `DataError` if the shape or an index does not fit, ids are invalid or not unique, or a value is not finite.
 
     An extractor may add numbers of each image in `of_images`, such as `reconstruction_error`: floats `[len(item_ids)]`
     by name, NaN where there is none. They become columns `NAME.SPACE` of `images.parquet`; stores do not keep them.
@@ -216,6 +216,10 @@ class FeatureBatch:
         expected = (len(self.item_ids), self.space.n_features)
         if matrix.shape != expected:
             raise MalformedError(f"{self.space}: a batch has the shape {matrix.shape}, not {expected}")
+        try:
+            matrix.check_format(full_check=True)  # SciPy computes with places outside the matrix as if they were inside
+        except ValueError as error:
+            raise MalformedError(f"{self.space}: a batch has a matrix that is not valid: {error}") from error
         if len(set(self.item_ids)) != len(self.item_ids):
             raise MalformedError(f"{self.space}: item ids of a batch must be unique")
         for item_id in self.item_ids:

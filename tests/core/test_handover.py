@@ -64,6 +64,10 @@ def set_property(value):
     return lambda _original: property(lambda _self: value)
 
 
+def beyond(matrix):
+    return csr_array((matrix.data, matrix.indices + 7, matrix.indptr), matrix.shape)
+
+
 SPACE = saeviz.FeatureSpace(1, "cls", 32)
 OTHER = saeviz.FeatureSpace(9, "cls", 32)
 LABEL = saeviz.FeatureLabel("red things")
@@ -98,6 +102,10 @@ BROKEN = {
     ),
     "features of another shape": (
         FakeExtractor, "extract", each(lambda one: changed(one, matrix=one.matrix[:, :7])), "extractor", "shape",
+    ),
+    "features beyond the last one": (
+        FakeExtractor, "extract", each(lambda one: changed(one, matrix=beyond(one.matrix))),
+        "extractor", "indices must be",
     ),
     "no features but None": (FakeExtractor, "extract", always(None), "extractor", "fails with TypeError"),
     "an extractor that raises": (FakeExtractor, "extract", lambda _: raising, "extractor", "fails with KeyError"),

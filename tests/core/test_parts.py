@@ -187,6 +187,13 @@ def test_a_part_neither_gathers_nor_is_a_dry_run(command):
     assert "--part goes without --dry-run" in command("--part", "1/2", "--dry-run").err
 
 
+def test_a_part_has_something_to_do(command, tmp_path):
+    said = command("--part", "1/2", "--from", "select", "--until", "report")
+    assert said.code == saeviz.ExitCode.USAGE
+    assert "--part: a part makes its share of extract, embed, embed-second, score, and none of them" in said.err
+    assert not (tmp_path / "shared").exists()
+
+
 def test_every_shard_is_in_one_part():
     shards = [saeviz.Shard(number, "", ("a",), ("",)) for number in range(20)]
     for n_parts in (1, 3, 20, 30):
