@@ -10,20 +10,22 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 Method = Literal["bh", "by", "bonferroni"]
-NAMES: dict[Method, str] = {"bh": "fdr_bh", "by": "fdr_by", "bonferroni": "bonferroni"}
-"""The methods' names in statsmodels."""
 
 
 def adjust(p: FloatArray, method: Method = "bh") -> FloatArray:
     """Adjusted p-values of one family `[n_tests]`; NaN stays NaN and is not counted as a test.
 
     `bh` is the procedure of Benjamini and Hochberg (1995), `by` that of Benjamini and Yekutieli (2001); both return the
-    adjusted p-values (q-values) of statsmodels' `multipletests`. Takes five times the memory of `p`.
+    adjusted p-values (q-values) of statsmodels' `multipletests`, to the last bit. Takes five times the memory of `p`.
     """
-    from statsmodels.stats.multitest import multipletests
-
     q = np.full(p.shape, np.nan)
-    is_member = np.isfinite(p)
-    if is_member.any():
-        q[is_member] = multipletests(p[is_member], method=NAMES[method])[1]
+    members = np.flatnonzero(np.isfinite(p))
+    n = len(members)
+    if method == "bonferroni":
+        q[members] = np.minimum(p[members] * n, 1)
+        return q
+    order = members[np.argsort(p[members])]
+    ranks = np.arange(1, n + 1)
+    shares = ranks / n / (1 if method == "bh" else np.sum(1 / ranks))
+    q[order] = np.minimum(np.minimum.accumulate((p[order] / shares)[::-1])[::-1], 1)
     return q

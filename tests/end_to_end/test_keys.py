@@ -7,7 +7,7 @@ import json
 import pytest
 
 import saeviz
-from tests.conftest import FAKE_RUN, run_process
+from tests.conftest import FAKE_RUN
 from tests.loopback import self_signed
 from tests.vlm_server import KEY, VLMServer, fails, refuses_key, says, sends
 
@@ -20,8 +20,9 @@ MODULES = {
 
 
 @pytest.fixture
-def start(tmp_path):
-    """How to run `fake.toml` with names from a server, in a process of its own."""
+def start(tmp_path, saeviz_command, monkeypatch):
+    """How to run `fake.toml` with names from a server."""
+    monkeypatch.setenv("MY_SECRET", KEY)
 
     def start(api, server):
         protocol = api.removesuffix("-legacy")
@@ -36,7 +37,7 @@ concurrency = 1
 """
         text = FAKE_RUN.replace('use = "fake-labeler"', labeler).replace('use = "fake-reporter"', 'use = "html"')
         (tmp_path / "fake.toml").write_text(text + "[selector]\nlimit = 12\n")
-        return run_process("run", "fake.toml", cwd=tmp_path, MY_SECRET=KEY)
+        return saeviz_command("run", "fake.toml")
 
     return start
 

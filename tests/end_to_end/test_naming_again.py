@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -20,23 +21,38 @@ pytest.importorskip("openai")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def server():
-    server = VLMServer()
-    yield server
-    server.close()
+@pytest.fixture(scope="module")
+def service():
+    service = VLMServer()
+    yield service
+    service.close()
 
 
-@pytest.fixture
-def run_file(tmp_path, server):
+@pytest.fixture(scope="module")
+def finished(service, tmp_path_factory):
+    """A folder with a run file and the run, which each test copies."""
     labeler = (
-        f'use = "openai"\napi_key = {{ env = "MY_SECRET" }}\nbase_url = "{server.url("openai")}"\nmax_retries = 0\n'
+        f'use = "openai"\napi_key = {{ env = "MY_SECRET" }}\nbase_url = "{service.url("openai")}"\nmax_retries = 0\n'
     )
-    path = tmp_path / "fake.toml"
-    path.write_text(FAKE_RUN.replace('use = "fake-labeler"', labeler) + "[selector]\nlimit = 4\n")
-    done = run_process("run", "fake.toml", cwd=tmp_path, MY_SECRET=KEY)
-    assert done.code == saeviz.ExitCode.DONE, done
-    return path
+    folder = tmp_path_factory.mktemp("finished")
+    text = FAKE_RUN.replace('use = "fake-labeler"', labeler) + "[selector]\nlimit = 4\n"
+    (folder / "fake.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MY_SECRET", KEY)
+        saeviz.run(folder / "fake.toml")
+    return folder
+
+
+@pytest.fixture
+def server(service):
+    service.otherwise = says()
+    return service
+
+
+@pytest.fixture
+def run_file(finished, server, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "fake.toml"
 
 
 @pytest.fixture
@@ -63,7 +79,7 @@ def again(client, feature):
     return client.post("/api/relabel", params={"feature": str(feature)})
 
 
-def test_the_new_label_is_kept_as_if_the_run_had_asked_for_it(client, server, run_file):
+def test_the_new_label_is_kept_as_if_the_run_had_asked_for_it(client, server, run_file, saeviz_command):
     run = opened(run_file)
     feature, n = run.selected[0].feature, len(server.asked)
     assert client.get("/api/run").json()["can_name_again"] is True
@@ -80,7 +96,7 @@ def test_the_new_label_is_kept_as_if_the_run_had_asked_for_it(client, server, ru
     server.otherwise = says(label="green lines")
     earlier = again(client, feature).json()["label"]["earlier"]
     assert [one["label"] for one in earlier] == ["red rectangles", "blue circles"]
-    done = run_process("run", "fake.toml", cwd=run_file.parent, MY_SECRET=KEY)
+    done = saeviz_command("run", run_file)
     assert done.code == saeviz.ExitCode.DONE, done
     assert len(server.asked) == n + 2, "the run asks about nothing again"
     lines = [json.loads(line) for line in (now.dir / "labels.jsonl").read_text().splitlines()]
@@ -103,7 +119,7 @@ def test_a_failure_is_a_sentence_and_changes_nothing(client, server, run_file):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_one_at_a_time_and_not_while_a_run_works(client, server, run_file):
+def test_one_at_a_time_and_not_while_a_run_works(client, server, run_file, saeviz_command):
     first, second = (chosen.feature for chosen in opened(run_file).selected[:2])
     n = len(server.asked)
     server.otherwise = lambda asked: replace(says(label="blue circles")(asked), seconds=2.0)
@@ -113,7 +129,7 @@ def test_one_at_a_time_and_not_while_a_run_works(client, server, run_file):
         refused = again(client, second)
         assert refused.status_code == 409
         assert f"is being asked about {first}" in refused.json()["error"]
-        assert "another run is working" in run_process("run", "fake.toml", cwd=run_file.parent, MY_SECRET=KEY).err
+        assert "another run is working" in saeviz_command("run", run_file).err
         assert waiting.result().status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""A whole run whose names come from a web service, in a process of its own, against a server on loopback."""
+"""A whole run whose names come from a web service, against a server on loopback, with the service's real library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def server():
 
 
 @pytest.fixture
-def folder(tmp_path, server):
+def folder(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", KEY)
     labeler = f"""
 use = "gemini"
 api_key = {{ env = "MY_SECRET" }}
@@ -42,17 +43,20 @@ max_retries = 1
     return tmp_path
 
 
-def run(folder, *arguments):
-    return run_process("run", "fake.toml", *arguments, cwd=folder, MY_SECRET=KEY)
+@pytest.fixture
+def run(folder, saeviz_command):
+    """`saeviz run fake.toml` in this process."""
+    return lambda *arguments: saeviz_command("run", "fake.toml", *arguments)
 
 
 def all_bytes(folder):
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_whole_run(folder, server):
+def test_a_whole_run_in_a_process_of_its_own(folder, server):
     server.otherwise = lambda asked: replace(says()(asked), seconds=0.1)
-    done = run(folder, "--set", "labeler.heatmaps=true", "--set", "labeler.contrast_images=2")
+    settings = ("--set", "labeler.heatmaps=true", "--set", "labeler.contrast_images=2")
+    done = run_process("run", "fake.toml", *settings, cwd=folder)
     assert done.code == saeviz.ExitCode.DONE, done
     finished = saeviz.open_run(folder / "runs" / "fake")
     assert {label.label for label in finished.labels.values()} == {"red rectangles"}
@@ -68,7 +72,7 @@ def test_a_whole_run(folder, server):
     assert any("red rectangles" in label for label in report_of(finished).column("label"))
 
 
-def test_the_key_is_nowhere_whatever_happens(folder, server):
+def test_the_key_is_nowhere_whatever_happens(folder, server, run, monkeypatch):
     leaks = [
         fails(500, f"internal error, request had key {KEY}"),
         fails(500, f"internal error, request had key {KEY}"),
@@ -82,14 +86,15 @@ def test_the_key_is_nowhere_whatever_happens(folder, server):
         fails(429, f"slow down, {KEY}", Retry_After="1"),
     ]
     server.script = leaks * 2
-    done = run(folder, "--set", "labeler.concurrency=1")
+    done = run("--set", "labeler.concurrency=1")
     assert done.code == saeviz.ExitCode.PARTIAL, done
     assert server.asked[0].key == KEY
     server.otherwise = fails(404, f"no model for {KEY}")
-    missing = run(folder, "--set", "labeler.model=gemini-0")
+    missing = run("--set", "labeler.model=gemini-0")
     assert missing.code == saeviz.ExitCode.USAGE, missing
     assert missing.err.count("labeler.model") == 1
-    wrong = run_process("run", "fake.toml", "--redo", "label", cwd=folder, MY_SECRET="sk-wrong-4711")
+    monkeypatch.setenv("MY_SECRET", "sk-wrong-4711")
+    wrong = run("--redo", "label")
     assert wrong.code == saeviz.ExitCode.USAGE, wrong
     assert "rejects the key" in wrong.err
     everything = all_bytes(folder) + "".join([*map(repr, (done, missing, wrong))]).encode()
@@ -98,12 +103,12 @@ def test_the_key_is_nowhere_whatever_happens(folder, server):
     assert b"Traceback" not in everything
 
 
-def test_hostile_answers_neither_run_in_the_report_nor_leave_the_directory(folder, server):
+def test_hostile_answers_neither_run_in_the_report_nor_leave_the_directory(folder, server, run):
     script = "</script><script>alert(1)</script>"
     server.otherwise = says(
         label="../../etc <img src=x>", description=script, why=script, visual_elements=[script, "../../x", "\x1b[31m"]
     )
-    assert run(folder).code == saeviz.ExitCode.DONE
+    assert run().code == saeviz.ExitCode.DONE
     report = folder / "runs" / "fake" / "report"
     files = [path.read_text() for path in report.rglob("*") if path.suffix in (".html", ".js")]
     assert any("etc" in file for file in files)
@@ -112,10 +117,9 @@ def test_hostile_answers_neither_run_in_the_report_nor_leave_the_directory(folde
     assert {path.name for path in folder.iterdir()} == {"fake.toml", "runs"}
 
 
-def test_a_budget_over_several_runs(folder, server, monkeypatch):
-    monkeypatch.setenv("MY_SECRET", KEY)
+def test_a_budget_over_several_runs(folder, server, run):
     saeviz.run(folder / "fake.toml", plan=Plan(last="select"))
-    estimate = run(folder, "--dry-run")
+    estimate = run("--dry-run")
     n = int(estimate.out.split("about ")[1].split(" calls")[0])
     assert server.asked == []
     assert f"about {n} calls" in estimate.out
@@ -129,13 +133,13 @@ def test_a_budget_over_several_runs(folder, server, monkeypatch):
 JUDGED = ["--set", "judge.use=labeler", "--set", "images.n=60", "--set", "run.top_images=5"]
 
 
-def test_names_are_judged_by_the_service_within_the_same_budget(folder, server):
-    paused = run(folder, *JUDGED, "--set", "labeler.max_calls=15")
+def test_names_are_judged_by_the_service_within_the_same_budget(folder, server, run):
+    paused = run(*JUDGED, "--set", "labeler.max_calls=15")
     assert paused.code == saeviz.ExitCode.PARTIAL, paused
     assert len(server.asked) == 15
-    estimate = run(folder, *JUDGED, "--dry-run")
+    estimate = run(*JUDGED, "--dry-run")
     n_left = int(estimate.out.split("to judge with gemini: about ")[1].split(" calls")[0])
-    done = run(folder, *JUDGED)
+    done = run(*JUDGED)
     assert done.code == saeviz.ExitCode.DONE, done
     finished = saeviz.open_run(folder / "runs" / "fake", plugins=["module:saeviz.testing.fakes"])
     questions = [asked for asked in server.asked if asked.is_for_judge()]
@@ -154,20 +158,20 @@ def test_names_are_judged_by_the_service_within_the_same_budget(folder, server):
     assert KEY.encode() not in all_bytes(folder)
 
 
-def test_names_are_scored_by_the_service_on_held_out_images(folder, server):
+def test_names_are_scored_by_the_service_on_held_out_images(folder, server, run):
     (folder / "fake.toml").write_text(
         (folder / "fake.toml").read_text().replace('use = "pearson-bh"', 'use = "pearson-bh"\nsplit = 0.5')
     )
     on = [*JUDGED, "--set", "run.rating_images=20"]
-    estimate = run(folder, *on, "--until", "judge")
+    estimate = run(*on, "--until", "judge")
     assert estimate.code == saeviz.ExitCode.DONE, estimate
     before = len(server.asked)
-    estimate = run(folder, *on, "--dry-run")
+    estimate = run(*on, "--dry-run")
     n_calls = int(estimate.out.split("to score on 20 held-out images with gemini: about ")[1].split(" calls")[0])
     assert len(server.asked) == before
-    paused = run(folder, *on, "--set", f"labeler.max_calls={before + 7}", "--set", "labeler.concurrency=1")
+    paused = run(*on, "--set", f"labeler.max_calls={before + 7}", "--set", "labeler.concurrency=1")
     assert paused.code == saeviz.ExitCode.PARTIAL, paused
-    done = run(folder, *on)
+    done = run(*on)
     assert done.code == saeviz.ExitCode.DONE, done
     questions = server.asked[before:]
     assert all(asked.is_for_judge() for asked in questions)
@@ -187,15 +191,17 @@ def test_names_are_scored_by_the_service_on_held_out_images(folder, server):
     assert "Does the name predict the rating?" in report_of(finished).reading
 
 
-def test_another_service_judges_with_a_key_of_its_own(folder, server):
+def test_another_service_judges_with_a_key_of_its_own(folder, server, run, monkeypatch):
     other = f"{{ use = 'gemini', api_key = {{ env = 'OTHER_SECRET' }}, base_url = '{server.url('gemini')}' }}"
     text = (folder / "fake.toml").read_text()
     (folder / "fake.toml").write_text(f"judge = {other}\n{text}")
-    done = run_process("run", "fake.toml", *JUDGED[2:], cwd=folder, MY_SECRET=KEY, OTHER_SECRET="sk-not-this-one")
+    monkeypatch.setenv("OTHER_SECRET", "sk-not-this-one")
+    done = run(*JUDGED[2:])
     assert done.code == saeviz.ExitCode.USAGE, done
     assert "judge.api_key: Gemini rejects the key" in done.err
     assert len(saeviz.open_run(folder / "runs" / "fake").labels) == 12, "the names are kept"
-    done = run_process("run", "fake.toml", *JUDGED[2:], cwd=folder, MY_SECRET=KEY, OTHER_SECRET=KEY)
+    monkeypatch.setenv("OTHER_SECRET", KEY)
+    done = run(*JUDGED[2:])
     assert done.code == saeviz.ExitCode.DONE, done
     finished = saeviz.open_run(folder / "runs" / "fake")
     usage = {name: finished.manifest["stages"][name].get("usage") for name in ("label", "judge")}
@@ -205,7 +211,7 @@ def test_another_service_judges_with_a_key_of_its_own(folder, server):
     assert b"sk-not-this-one" not in everything
 
 
-def test_killed_while_asking(folder, server):
+def test_killed_while_asking(folder, server, run):
     command = [sys.executable, "-m", "saeviz", "run", "fake.toml", "--set", "labeler.concurrency=2"]
     allowed = SimpleNamespace(n=4)
 
@@ -227,7 +233,7 @@ def test_killed_while_asking(folder, server):
         process.wait()
         allowed.n = len(server.asked) + 4
     allowed.n = 10**6
-    done = run(folder, "--set", "labeler.concurrency=2")
+    done = run("--set", "labeler.concurrency=2")
     assert done.code == saeviz.ExitCode.DONE, done
     finished = saeviz.open_run(folder / "runs" / "fake")
     n = len(finished.selected)
