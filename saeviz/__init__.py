@@ -121,6 +121,7 @@ from saeviz.values.statistics import FeatureStatistics
 from saeviz.values.streams import FeatureStream
 from saeviz.values.summary import FeatureSummary
 from saeviz.values.targets import TargetKind, target_kind
+from saeviz.values.texts import Texts
 from saeviz.values.topk import TopImages, stream_top_images
 
 __version__ = "0.1.0"
@@ -235,6 +236,7 @@ __all__ = [
     "Step",
     "TargetKind",
     "TextAligned",
+    "Texts",
     "TierCutoff",
     "Tokens",
     "TopImage",

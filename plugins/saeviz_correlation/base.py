@@ -13,9 +13,7 @@ import numpy as np
 from saeviz import (
     BlockScores,
     Context,
-    FeatureBatch,
     FeatureSpace,
-    FeatureStream,
     PairBlock,
     ScoreColumn,
     ScoreFact,
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 FEW_AT_SMALLEST = 10
 """So many tests with the smallest p that permutations give may be needed for a discovery, without a warning."""
-
-IMAGES_AT_ONCE = 8192
 
 NEED_INTERVALS = ("negligible", "r_corrected", "ci_low_corrected", "ci_high_corrected")
 """Columns that follow from intervals, which permuted ratings do not give."""
@@ -158,16 +154,8 @@ class CorrelationScorer:
 
     def correlations(self, data: ScoreInput, targets: Targets, entered: CSR) -> Correlations:
         """Those of the features that enter them, to the last bit as from parts of the images."""
-        space, by_image = replace(data.space, n_features=entered.shape[0]), entered.T.tocsr()
-
-        def batches() -> Iterator[FeatureBatch]:
-            for start in range(0, data.n_items, IMAGES_AT_ONCE):
-                images = slice(start, start + IMAGES_AT_ONCE)
-                yield FeatureBatch(space, tuple(data.item_ids[images]), by_image[images])
-
         in_parts = CorrelationsInParts([targets], lambda matrix: matrix, lambda _: ())
-        of_block = replace(data, space=space, features=FeatureStream(space, batches))
-        return in_parts.correlations(merged_parts(in_parts, of_block))[0]
+        return in_parts.correlations(merged_parts(in_parts, data.with_features(entered)))[0]
 
     def add(self, largest: LargestCorrelations, block: CSR, found: Correlations) -> None:
         """Permute what is correlated with the features of a block, for which this was found."""

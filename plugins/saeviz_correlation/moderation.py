@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeviz import Context, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import Context, FeatureSpace, ScoreColumn, ScoreFact, ScoreInput
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_correlation.clusters import group_codes
 from saeviz_correlation.columns import feature_blocks
@@ -46,6 +46,12 @@ class Moderation:
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
+        scores = self.in_blocks(data)
+        blocks = feature_blocks(data, lambda matrix: matrix) if scores.samples else ()
+        yield from scores.finish(scores.block(features, block) for features, block in blocks)
+
+    def in_blocks(self, data: ScoreInput) -> SlopesInBlocks:
+        """The columns from blocks of features (`saeviz.BlockScorer`)."""
         place = "scorers.moderation"
         self.options.check_columns(place, data.ratings, data.metadata, data.of_images)
         self.options.check_groups(place, data.groups is not None)
@@ -56,15 +62,7 @@ class Moderation:
         is_robust = self._errors != "independent"
         samples = [sample for one in contrasts for sample in make_samples(data, one, codes, is_robust)]
         self._tell(data, samples, {contrast.name: contrast.words for contrast in contrasts})
-        parts: list[list[dict[str, FloatArray]]] = [[] for _ in samples]
-        for _, block in feature_blocks(data, lambda matrix: matrix) if samples else ():
-            for place_of, sample in enumerate(samples):
-                parts[place_of].append(self._of_block(block, sample))
-        for sample, found in zip(samples, parts, strict=True):
-            for name in found[0]:
-                values = np.concatenate([part[name] for part in found])
-                for rating, column in zip(sample.targets, values.T, strict=True):
-                    yield ScoreColumn(f"{PREFIX}{name}.{sample.contrast.name}", data.space, column, target=rating)
+        return SlopesInBlocks(data.space, samples, self.options.min_active)
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`q` and `significant` over all contrasts, ratings and features of a family."""
@@ -127,30 +125,6 @@ class Moderation:
                 )
                 return
 
-    def _of_block(self, block: CSR, sample: Sample) -> dict[str, FloatArray]:
-        n, shape = sample.model.images.size, (block.shape[0], len(sample.targets))
-        step = max(1, AT_ONCE // n)
-        n_active = np.zeros(block.shape[0], dtype=np.int64)
-        for start in range(0, block.shape[0], step):
-            values = block[start : start + step].toarray()[:, sample.model.images]
-            n_active[start : start + step] = count_active(values > 0, sample.sides)
-        tested = np.flatnonzero(n_active >= self.options.min_active)
-        low, high, p, half, df = columns = [np.full(shape, np.nan) for _ in range(5)]
-        for column, found in zip(columns, slopes(block[tested], sample.model, sample.ratings), strict=True):
-            column[tested] = found
-        difference = high - low
-        return {
-            "n": np.full(shape, float(n)),
-            "n_active": np.broadcast_to(n_active[:, None].astype(float), shape),
-            "low": low,
-            "high": high,
-            "difference": difference,
-            "ci_low": difference - half,
-            "ci_high": difference + half,
-            "df": np.where(np.isfinite(p), df, np.nan),
-            "p": p,
-        }
-
     def _facts(self, sizes: dict[str, int], found: dict[str, int]) -> Iterator[ScoreFact]:
         options = self.options
         size = sizes.get("run", 0) if options.family == "run" else [f"{name}: {n}" for name, n in sizes.items()]
@@ -167,6 +141,56 @@ class Moderation:
         facts |= {f"significant_{name}": n for name, n in found.items()}
         for name, value in facts.items():
             yield ScoreFact(PREFIX + name, value)
+
+
+class SlopesInBlocks:
+    """Slopes of some features at a time in each of the samples (`saeviz.BlockScores`)."""
+
+    def __init__(self, space: FeatureSpace, samples: Sequence[Sample], min_active: int) -> None:
+        self.samples = samples
+        self._space = space
+        self._min_active = min_active
+
+    def block(self, _features: slice, values: CSR) -> Mapping[str, FloatArray]:
+        """The columns of a block, `[n_features, n_ratings]`, by the place of the sample and their name."""
+        return {
+            f"{place}.{name}": column
+            for place, sample in enumerate(self.samples)
+            for name, column in self._of_sample(values, sample).items()
+        }
+
+    def finish(self, blocks: Iterable[Mapping[str, FloatArray]]) -> Iterator[ScoreColumn]:
+        """The columns of all features."""
+        parts = list(blocks)
+        for key in parts[0] if parts else ():
+            place, name = key.split(".")
+            sample, values = self.samples[int(place)], np.concatenate([part[key] for part in parts])
+            for rating, column in zip(sample.targets, values.T, strict=True):
+                yield ScoreColumn(f"{PREFIX}{name}.{sample.contrast.name}", self._space, column, target=rating)
+
+    def _of_sample(self, block: CSR, sample: Sample) -> dict[str, FloatArray]:
+        n, shape = sample.model.images.size, (block.shape[0], len(sample.targets))
+        step = max(1, AT_ONCE // n)
+        n_active = np.zeros(block.shape[0], dtype=np.int64)
+        for start in range(0, block.shape[0], step):
+            values = block[start : start + step].toarray()[:, sample.model.images]
+            n_active[start : start + step] = count_active(values > 0, sample.sides)
+        tested = np.flatnonzero(n_active >= self._min_active)
+        low, high, p, half, df = columns = [np.full(shape, np.nan) for _ in range(5)]
+        for column, found in zip(columns, slopes(block[tested], sample.model, sample.ratings), strict=True):
+            column[tested] = found
+        difference = high - low
+        return {
+            "n": np.full(shape, float(n)),
+            "n_active": np.broadcast_to(n_active[:, None].astype(float), shape),
+            "low": low,
+            "high": high,
+            "difference": difference,
+            "ci_low": difference - half,
+            "ci_high": difference + half,
+            "df": np.where(np.isfinite(p), df, np.nan),
+            "p": p,
+        }
 
 
 def _dealt_out(values: FloatArray, columns: Sequence[ScoreColumn]) -> list[FloatArray]:

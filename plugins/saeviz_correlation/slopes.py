@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from saeviz_correlation.columns import products
 from saeviz_correlation.permutation import WORKERS
 
 if TYPE_CHECKING:
@@ -80,12 +81,12 @@ def slopes(block: CSR, model: Model, ratings: FloatArray) -> Slopes:
     n_clusters = 0 if model.starts is None or model.starts.size == n else model.starts.size
     step = max(1, AT_ONCE // max(1, n, n_clusters * model.size**2))
     parts = [slice(start, min(start + step, n_features)) for start in range(0, n_features, step)]
-    left = ratings - model.basis @ (model.basis.T @ ratings)
+    left = _without(np.ascontiguousarray(ratings.T), model.basis).T
     explained = np.linalg.norm(left, axis=0) <= NOTHING_LEFT * np.linalg.norm(ratings, axis=0)
     ratings = np.where(explained, np.nan, left)  # of one that main effects and controls explain entirely
 
     def of_part(features: slice) -> Slopes:
-        values = block[features].toarray()[:, model.images].astype(np.float64)
+        values = np.ascontiguousarray(block[features].toarray()[:, model.images], dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):  # where nothing varies
             return _of_features(values, model, ratings)
 
@@ -103,22 +104,24 @@ def _of_features(values: FloatArray, model: Model, ratings: FloatArray) -> Slope
     values /= spread
     feature, length, varies = _left(values, model.basis, [])
     if model.moderator is None:
-        of_each = feature @ ratings / length[:, None]
+        of_each = products(feature, ratings) / length[:, None]
         low, high, last = of_each[:, :1], of_each[:, 1:], length
         vectors, ratings = [feature], ratings[:, 1:] - ratings[:, :1]
     else:
         product, last, differs = _left(values * model.moderator, model.basis, [feature])
         varies &= differs
-        difference = product @ ratings / last[:, None]
+        difference = products(product, ratings) / last[:, None]
         overlap = np.einsum("fn,fn->f", feature, values * model.moderator)[:, None]
-        low = (feature @ ratings - difference * overlap) / length[:, None]
+        low = (products(feature, ratings) - difference * overlap) / length[:, None]
         high = low + difference
         vectors = [feature, product]
-    products = [vector @ ratings for vector in vectors]
-    variance, df = _errors(vectors, products, model, ratings)
-    p, half = _inference(products[-1], variance, df)
+    times_ratings = [products(vector, ratings) for vector in vectors]
+    variance, df = _errors(vectors, times_ratings, model, ratings)
+    p, half = _inference(times_ratings[-1], variance, df)
     if model.moderator is None and model.starts is not None:
-        p, half = map(np.maximum, (p, half), _inference(products[-1], *_usual_errors(products, model, ratings)))
+        p, half = map(
+            np.maximum, (p, half), _inference(times_ratings[-1], *_usual_errors(times_ratings, model, ratings))
+        )
     columns = low, high, p, half / last[:, None], np.broadcast_to(df, p.shape)
     return Slopes(*(np.where(varies[:, None], each, np.nan) for each in columns))
 
@@ -134,7 +137,7 @@ def _left(values: FloatArray, basis: FloatArray, others: Sequence[FloatArray]) -
     """Of each row what is left after the basis and its row of each of the others: of length 1, its length, if any."""
     before = np.linalg.norm(values, axis=1)
     for _ in range(2):  # once more removes the rounding of the first time
-        values = values - (values @ basis) @ basis.T
+        values = _without(values, basis)
         for other in others:
             values -= np.einsum("fn,fn->f", values, other)[:, None] * other
     length = np.linalg.norm(values, axis=1)
@@ -143,30 +146,40 @@ def _left(values: FloatArray, basis: FloatArray, others: Sequence[FloatArray]) -
     return np.where(varies[:, None], values / length[:, None], 0.0), length, varies
 
 
+def _without(values: FloatArray, basis: FloatArray) -> FloatArray:
+    """Of each row what is left after the basis, to the last bit the same whatever other rows there are."""
+    left = values.copy()
+    for vector, share in zip(basis.T, products(values, basis).T, strict=True):
+        left -= share[:, None] * vector
+    return left
+
+
 def _errors(
-    vectors: Sequence[FloatArray], products: Sequence[FloatArray], model: Model, ratings: FloatArray
+    vectors: Sequence[FloatArray], times_ratings: Sequence[FloatArray], model: Model, ratings: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """The variance of the last vector times each rating, and its degrees of freedom, `[n_features, 1 or n_ratings]`."""
     n = model.images.size
     if model.starts is None or n <= model.size:
-        return _usual_errors(products, model, ratings)
+        return _usual_errors(times_ratings, model, ratings)
     if model.starts.size == n:
-        return _of_images(vectors, products, model.basis, ratings)
-    return _of_clusters(vectors, products, model.basis, ratings, model.starts)
+        return _of_images(vectors, times_ratings, model.basis, ratings)
+    return _of_clusters(vectors, times_ratings, model.basis, ratings, model.starts)
 
 
-def _usual_errors(products: Sequence[FloatArray], model: Model, ratings: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _usual_errors(
+    times_ratings: Sequence[FloatArray], model: Model, ratings: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """As `_errors`, for independent images and the same spread everywhere."""
     left = model.images.size - model.size
     if left < 1:
-        nothing = np.full(products[0].shape, np.nan)
+        nothing = np.full(times_ratings[0].shape, np.nan)
         return nothing, nothing
-    residual = (ratings**2).sum(axis=0) - sum(product**2 for product in products)
+    residual = (ratings**2).sum(axis=0) - sum(product**2 for product in times_ratings)
     return np.maximum(residual, 0) / left, np.full((1, 1), float(left))
 
 
 def _of_images(
-    vectors: Sequence[FloatArray], products: Sequence[FloatArray], basis: FloatArray, ratings: FloatArray
+    vectors: Sequence[FloatArray], times_ratings: Sequence[FloatArray], basis: FloatArray, ratings: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     leverage = sum(vector**2 for vector in vectors) + (basis**2).sum(axis=1)
     outside = 1 - leverage
@@ -176,17 +189,18 @@ def _of_images(
     weight = np.where(alone, 0.0, last / np.sqrt(np.where(alone, 1.0, outside)))
     squares = weight**2
     squared = (squares**2 * (1 - 2 * leverage)).sum(axis=1)
-    k = basis.shape[1]
-    pairs = squares @ (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), k * k)
-    squared += (pairs**2).sum(axis=1)
+    for place, column in enumerate(basis.T):
+        squared += products(squares, (column**2)[:, None])[:, 0] ** 2
+        for other in basis.T[place + 1 :]:
+            squared += 2 * products(squares, (column * other)[:, None])[:, 0] ** 2
     for place, vector in enumerate(vectors):
-        squared += 2 * np.square((squares * vector) @ basis).sum(axis=1)
+        squared += 2 * np.square(products(squares * vector, basis)).sum(axis=1)
         for other in vectors[place:]:
             squared += (1 if other is vector else 2) * np.einsum("fn,fn,fn->f", squares, vector, other) ** 2
-    variance = np.empty(products[0].shape)
+    variance = np.empty(times_ratings[0].shape)
     for place, rating in enumerate(ratings.T):
         residual = rating - sum(
-            product[:, place, None] * vector for product, vector in zip(products, vectors, strict=True)
+            product[:, place, None] * vector for product, vector in zip(times_ratings, vectors, strict=True)
         )
         variance[:, place] = np.square(weight * residual).sum(axis=1)
     return variance, np.where(known, 1 / squared, np.nan)[:, None]
@@ -194,7 +208,7 @@ def _of_images(
 
 def _of_clusters(
     vectors: Sequence[FloatArray],
-    products: Sequence[FloatArray],
+    times_ratings: Sequence[FloatArray],
     basis: FloatArray,
     ratings: FloatArray,
     starts: IntArray,
@@ -219,9 +233,9 @@ def _of_clusters(
     length = np.einsum("fgi,fgi->fg", weight, inner_weight)
     squared = (length * (length - 2 * np.square(inner_weight).sum(axis=2))).sum(axis=1)
     squared += np.square(np.swapaxes(inner_weight, 1, 2) @ inner_weight).sum(axis=(1, 2))
-    variance = np.empty(products[0].shape)
+    variance = np.empty(times_ratings[0].shape)
     for place, rating in enumerate(ratings.T):
         of_rating = sum(weight[:, :, i] * sums(column * rating) for i, column in enumerate(columns))
-        fitted = sum(inner_weight[:, :, k + i] * product[:, place, None] for i, product in enumerate(products))
+        fitted = sum(inner_weight[:, :, k + i] * product[:, place, None] for i, product in enumerate(times_ratings))
         variance[:, place] = np.square(of_rating - fitted).sum(axis=1)
     return variance, np.where(known, 1 / squared, np.nan)[:, None]

@@ -7,7 +7,7 @@ group are drawn, two of another, and the rest each of its own. Features of the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
 
 
-def codes_of(groups: Sequence[str | None]) -> IntArray:
+def codes_of(groups: Iterable[str | None]) -> IntArray:
     """A number for each group `[n_images]`; an image without a group has one of its own."""
-    known = {name: code for code, name in enumerate(dict.fromkeys(name for name in groups if name is not None))}
-    singles = iter(range(len(known), len(known) + len(groups)))
-    return np.array([next(singles) if name is None else known[name] for name in groups], dtype=np.int64)
+    known: dict[str, int] = {}
+    codes = np.fromiter((-1 if name is None else known.setdefault(name, len(known)) for name in groups), np.int64)
+    alone = np.flatnonzero(codes < 0)
+    codes[alone] = len(known) + np.arange(alone.size)
+    return codes
 
 
 class Drawn(NamedTuple):
@@ -66,7 +68,7 @@ def draw_in_groups(
     weights: FloatArray,
     scores: FloatArray,
     unit: UnitVectors,
-    groups: Sequence[str | None],
+    groups: Iterable[str | None],
     draws: int,
     seed: int,
 ) -> Drawn:

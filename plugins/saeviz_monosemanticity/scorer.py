@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import compress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput
+from saeviz import ConfigError, Context, FeatureBatch, FeatureStream, ScoreColumn, ScoreFact, ScoreInput, Texts
 from saeviz.toolkit.multiple_testing import adjust
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.agreement import agreement
 from saeviz_monosemanticity.baseline import Baseline, cutoffs
+from saeviz_monosemanticity.blocks import FEWEST_IMAGES, OfFeatures, SumsInBlocks, TopImages, sums_over_all
 from saeviz_monosemanticity.draws import MOST_IMAGES, draw_p_values
+from saeviz_monosemanticity.embeddings import UnitVectors
 from saeviz_monosemanticity.facts import facts, facts_of_second
 from saeviz_monosemanticity.grouped import draw_in_groups
 from saeviz_monosemanticity.null import null_variance, tail_probability
-from saeviz_monosemanticity.similarity import StreamedSums, WeightedSums, sums_of_few
-from saeviz_monosemanticity.weights import weights_of_all, weights_of_top
+from saeviz_monosemanticity.similarity import sums_of_few
+from saeviz_monosemanticity.weights import weights_of_top
 from saeviz_monosemanticity.yardstick import Yardstick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray, IntArray, Mask
+    from saeviz.typing import FloatArray, Mask
 
 ALPHA = 0.05
 SMALLEST_SD = 1e-6
 """Below this, scores of draws differ by rounding: there is one way to draw as many images of a group."""
-FEWEST_IMAGES = 3
-"""Of two images the min-max scaling leaves one without weight."""
-
-
-class TopImages(NamedTuple):
-    """Of each feature row numbers and weights, `[n_features, k]`."""
-
-    rows: IntArray
-    weights: FloatArray
 
 
 class Monosemanticity:
@@ -64,6 +57,7 @@ class Monosemanticity:
         self.options = options
         self.context = context
         self._yardsticks: dict[str, Yardstick] = {}
+        self._told: dict[str, Yardstick] = {}
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn | ScoreFact]:
         """The columns of one space and, with the first, the run's baseline and the cut-offs in force."""
@@ -72,15 +66,29 @@ class Monosemanticity:
                 "scorers.monosemanticity: the run has no embeddings to compare images by; add an [embeddings] table "
                 'to the run file, for instance with use = "dinov2", or remove this scorer'
             )
-        if self._is_new("first", data, data.embeddings):
-            first = self._yardsticks["first"]
-            yield from facts(self.options, first, self._draws(len(first.unit)), grouped=self._in_groups(data, first))
-        for name, values in self._columns(data).items():
-            yield ScoreColumn(name, data.space, values)
-        if data.second_embeddings is not None:
-            if self._is_new("second", data, data.second_embeddings):
-                yield from facts_of_second(self._yardsticks["second"])
-            for name, values in self._second_columns(data).items():
+        yield from self._results(data, partial(self._of_all, data))
+
+    def in_blocks(self, data: ScoreInput) -> SumsInBlocks | None:
+        """The same from blocks of features, for `global`.
+
+        The other definitions need top images and embeddings only, which cost no more with more images.
+        """
+        if self.options.definition != "global" or data.embeddings is None:
+            return None
+        return SumsInBlocks(
+            {which: cache(partial(self._sample, which, data)) for which in _embeddings_of(data)},
+            lambda found: self._results(data, found),
+        )
+
+    def _results(self, data: ScoreInput, found: Callable[[str], OfFeatures]) -> Iterator[ScoreColumn | ScoreFact]:
+        """What follows from sums over the images by the `first` and the `second` embedding."""
+        for which in _embeddings_of(data):
+            yardstick = self._yardstick(which, data)
+            if self._told.get(which) is not yardstick:
+                self._told[which] = yardstick
+                yield from self._facts(which, data, yardstick)
+            columns = self._columns if which == "first" else self._second_columns
+            for name, values in columns(data, found(which), yardstick).items():
                 yield ScoreColumn(name, data.space, values)
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
@@ -96,21 +104,30 @@ class Monosemanticity:
         if any(column.name == "monosemanticity_2" for column in columns):
             yield from agreement(columns, cutoffs("calibrated", self._yardsticks["first"].baseline))
 
-    def _is_new(self, which: str, data: ScoreInput, embeddings: Any) -> bool:
-        """Measure an embedding, once for all spaces whose images share it."""
+    def _yardstick(self, which: str, data: ScoreInput) -> Yardstick:
+        """What is measured of an embedding once for all spaces whose images share it."""
+        embeddings: Any = _embeddings_of(data)[which]
         known = self._yardsticks.get(which)
         if known and known.embeddings.shape == embeddings.shape and np.may_share_memory(known.embeddings, embeddings):
-            return False
-        self._yardsticks[which] = measured = Yardstick(embeddings, data.item_ids, self.context.seed)
+            return known
+        self._yardsticks[which] = Yardstick(embeddings, data.item_ids, self.context.seed)
+        return self._yardsticks[which]
+
+    def _facts(self, which: str, data: ScoreInput, measured: Yardstick) -> Iterator[ScoreFact]:
+        """Of an embedding; warns of what is wrong with it."""
         if len(measured.unit) < FEWEST_IMAGES:
             self._warn_of_images(which, measured, "no feature can be scored; three images are needed")
-            return True
-        if len(measured.unit) < data.n_items:
-            left_out = "the others (embedding missing, not finite or zero) are left out"
-            self._warn_of_images(which, measured, left_out)
-        if which == "second" or self.options.thresholds == "calibrated":
-            self._warn_of_unreachable_class(which, measured.baseline)
-        return True
+        else:
+            if len(measured.unit) < data.n_items:
+                left_out = "the others (embedding missing, not finite or zero) are left out"
+                self._warn_of_images(which, measured, left_out)
+            if which == "second" or self.options.thresholds == "calibrated":
+                self._warn_of_unreachable_class(which, measured.baseline)
+        if which == "second":
+            yield from facts_of_second(measured)
+        else:
+            draws, grouped = self._draws(len(measured.unit)), self._in_groups(data, measured)
+            yield from facts(self.options, measured, draws, grouped=grouped)
 
     def _in_groups(self, data: ScoreInput, first: Yardstick) -> bool:
         """Whether the null allows for groups; warns if it cannot."""
@@ -146,31 +163,23 @@ class Monosemanticity:
                 highest,
             )
 
-    def _columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
-        yardstick = self._yardsticks["first"]
-        groups = None if data.groups is None else list(compress(data.groups, yardstick.unit.is_usable))
-        data = _with_embedding(data, yardstick)
-        sums, top = self._sums(data, yardstick)
-        scores = sums.scores()
-        shown = sums.scores_with_self_pairs() if self.options.include_self_pairs else scores
+    def _columns(self, data: ScoreInput, found: OfFeatures, yardstick: Yardstick) -> Mapping[str, NDArray[Any]]:
+        scores = found.sums.scores()
+        shown = found.sums.scores_with_self_pairs() if self.options.include_self_pairs else scores
         n_features = data.space.n_features
         return {
             "monosemanticity": shown,
             "ms_class": cutoffs(self.options.thresholds, yardstick.baseline).classes(shown),
-            "ms_note": _notes(data, shown, sums),
+            "ms_note": _notes(len(yardstick.unit), found, shown),
             "ms_baseline_mean": np.full(n_features, yardstick.baseline.mean),
             "ms_baseline_sd": np.full(n_features, yardstick.baseline.sd),
-            **self._null_columns(scores, sums, top, yardstick, groups),
+            **self._null_columns(scores, found, yardstick, data.groups),
         }
 
     def _null_columns(
-        self,
-        scores: FloatArray,
-        sums: WeightedSums,
-        top: TopImages | None,
-        yardstick: Yardstick,
-        groups: Sequence[str | None] | None,
+        self, scores: FloatArray, found: OfFeatures, yardstick: Yardstick, groups: Sequence[str | None] | None
     ) -> Mapping[str, FloatArray]:
+        sums, top = found.sums, found.top
         if len(yardstick.unit) < FEWEST_IMAGES:
             return dict.fromkeys(("ms_null_mean", "ms_null_sd", "ms_z", "ms_p"), np.full(scores.shape, np.nan))
         has_score = np.isfinite(scores)
@@ -185,7 +194,8 @@ class Monosemanticity:
             p = draw_p_values(top.weights, testable, unit, draws, seed)
         else:
             place = np.argsort(unit.order)  # of an image in the order of ids
-            in_order = [groups[image] for image in unit.order]
+            rows = np.flatnonzero(unit.is_usable)[unit.order]
+            in_order = (groups[row] for row in rows)
             mean, sd, p = draw_in_groups(place[top.rows], top.weights, testable, unit, in_order, draws, seed)
             can_vary = sd > SMALLEST_SD
             sd, p = np.where(can_vary, sd, np.nan), np.where(can_vary, p, np.nan)
@@ -196,48 +206,52 @@ class Monosemanticity:
             mean, sd = mean * share + (1 - share), sd * share
         return {"ms_null_mean": mean, "ms_null_sd": sd, "ms_z": z, "ms_p": p}
 
-    def _second_columns(self, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
-        yardstick = self._yardsticks["second"]
-        sums, _ = self._sums(_with_embedding(data, yardstick), yardstick)
-        scores = sums.scores_with_self_pairs() if self.options.include_self_pairs else sums.scores()
+    def _second_columns(self, _data: ScoreInput, found: OfFeatures, yardstick: Yardstick) -> Mapping[str, NDArray[Any]]:
+        scores = found.sums.scores_with_self_pairs() if self.options.include_self_pairs else found.sums.scores()
         classes = cutoffs("calibrated", yardstick.baseline).classes(scores)
         return {"monosemanticity_2": scores, "ms_class_2": classes}
 
-    def _sums(self, data: ScoreInput, yardstick: Yardstick) -> tuple[WeightedSums, TopImages | None]:
-        """Over the images that count, and for the top-k definitions each feature's images and their weights."""
-        if self.options.definition != "global" and data.n_items >= FEWEST_IMAGES:
-            globally_scaled = self.options.definition == "top-k-global-weights"
-            rows, top_weights = weights_of_top(data, self.options.top_k, globally_scaled=globally_scaled)
-            return sums_of_few(rows, top_weights, yardstick.unit), TopImages(rows, top_weights)
-        streamed = StreamedSums(data.space.n_features, yardstick.unit.dim)
-        for images, weights in weights_of_all(data) if data.n_items >= FEWEST_IMAGES else ():
-            streamed.add(weights, yardstick.unit[images])
-        return streamed.sums(), None
+    def _sample(self, which: str, data: ScoreInput) -> tuple[ScoreInput, UnitVectors]:
+        """The images that have an embedding."""
+        unit = self._yardstick(which, data).unit
+        return _only(data, unit.is_usable), unit
+
+    def _of_all(self, data: ScoreInput, which: str) -> OfFeatures:
+        data, unit = self._sample(which, data)
+        if self.options.definition == "global" or data.n_items < FEWEST_IMAGES:
+            return sums_over_all(data, unit)
+        globally_scaled = self.options.definition == "top-k-global-weights"
+        rows, weights = weights_of_top(data, self.options.top_k, globally_scaled=globally_scaled)
+        n_active = data.features.count_active()
+        return OfFeatures(sums_of_few(rows, weights, unit), n_active, TopImages(rows, weights))
 
     def _draws(self, n_images: int) -> int:
         is_few = self.options.definition != "global" and min(self.options.top_k, n_images) <= MOST_IMAGES
         return self.options.draws if is_few else 0
 
 
-def _with_embedding(data: ScoreInput, yardstick: Yardstick) -> ScoreInput:
-    """The images that have an embedding."""
-    is_usable = yardstick.unit.is_usable
-    if is_usable.all():
+def _embeddings_of(data: ScoreInput) -> dict[str, Any]:
+    given = {"first": data.embeddings, "second": data.second_embeddings}
+    return {which: embeddings for which, embeddings in given.items() if embeddings is not None}
+
+
+def _only(data: ScoreInput, wanted: Mask) -> ScoreInput:
+    if wanted.all():
         return data
-    features = FeatureStream(data.space, partial(_batches_of, data, is_usable))
-    return ScoreInput(data.space, tuple(compress(data.item_ids, is_usable)), features, None, {})
+    item_ids = Texts.of(data.item_ids).take(wanted)
+    return ScoreInput(data.space, item_ids, FeatureStream(data.space, partial(_batches_of, data, wanted)), None, {})
 
 
 def _batches_of(data: ScoreInput, wanted: Mask) -> Iterator[FeatureBatch]:
-    for rows, matrix in data.chunks():
+    for rows, matrix in data.features.parts():
         keep = wanted[rows]
         yield FeatureBatch(data.space, tuple(compress(data.item_ids[rows], keep)), matrix[keep])
 
 
-def _notes(data: ScoreInput, scores: FloatArray, sums: WeightedSums) -> NDArray[np.str_]:
+def _notes(n_images: int, found: OfFeatures, scores: FloatArray) -> NDArray[np.str_]:
     """Why a feature has no score, '' where it has one."""
-    if data.n_items < FEWEST_IMAGES:
+    if n_images < FEWEST_IMAGES:
         return np.full(scores.shape, "fewer than three images have an embedding")
-    conditions = [np.isfinite(scores), data.features.count_active() < 2, sums.powers[0] == 0]
+    conditions = [np.isfinite(scores), found.n_active < 2, found.sums.powers[0] == 0]
     reasons = ["", "fires on fewer than two images", "fires equally on all images that it is scaled over"]
     return np.select(conditions, reasons, default="one image has nearly all the weight")

@@ -11,24 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeviz import FeatureBatch, FeatureStream, ScoreInput
-from saeviz_monosemanticity.embeddings import IMAGES_AT_ONCE
+from saeviz import FeatureBatch, FeatureStream, ScoreInput, Texts
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray, IntArray
 
 
 def weights_of_all(data: ScoreInput) -> Iterator[tuple[slice, Any]]:
-    """All images, scaled over them all: pieces (rows, CSR float64 `[n, n_features]`)."""
+    """All images, scaled over them all: parts (rows, CSR float64 `[n, n_features]`), whatever the batches."""
     from scipy.sparse import csr_array
 
     low, high = _extremes(data.features)
-    for rows, matrix in data.chunks():
+    for rows, matrix in data.features.parts():
         values = _min_max(matrix.data, low[matrix.indices], high[matrix.indices])
-        weights = csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
-        for start in range(0, matrix.shape[0], IMAGES_AT_ONCE):
-            piece = weights[start : start + IMAGES_AT_ONCE]
-            yield slice(rows.start + start, rows.start + start + piece.shape[0]), piece
+        yield rows, csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def weights_of_top(data: ScoreInput, top_k: int, *, globally_scaled: bool) -> tuple[IntArray, FloatArray]:
@@ -56,9 +52,8 @@ def _top_images_by_id(data: ScoreInput, k: int) -> tuple[IntArray, Float32Array]
     is_tied = (last > 0) & (one_more.values[:, k] == last)
     if not is_tied.any():
         return top.rows, top.values
-    by_id = sorted(range(data.n_items), key=data.item_ids.__getitem__)
     precedence = np.empty(data.n_items, dtype=np.float32)
-    precedence[by_id] = np.arange(data.n_items, 0, -1)
+    precedence[Texts.of(data.item_ids).order()] = np.arange(data.n_items, 0, -1)
 
     def tied_images() -> Iterator[FeatureBatch]:
         for rows, matrix in data.chunks():

@@ -17,9 +17,18 @@ class Yardstick:
     def __init__(self, embeddings: Any, item_ids: Sequence[str], seed: int) -> None:
         self.embeddings = embeddings
         self.unit = UnitVectors(embeddings)
-        self.drawn_from = self.unit.sorted_by(item_ids)
-        self.baseline: Baseline = measure_baseline(self.drawn_from, seed)
+        self._item_ids = item_ids
         self._seed = seed
+
+    @cached_property
+    def drawn_from(self) -> UnitVectors:
+        """The same in an order that does not depend on that of the run."""
+        return self.unit.sorted_by(self._item_ids)
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """How alike two random images are."""
+        return measure_baseline(self.drawn_from, self._seed)
 
     @cached_property
     def cosines(self) -> Cosines:

@@ -25,15 +25,23 @@ class MappedArrays:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
+        self._mapped: dict[str, Array] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_mapped": {}}
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
     def __getitem__(self, name: str) -> Array:
-        """The array, read-only and mapped from its file."""
+        """The array, read-only and mapped from its file; the same one each time."""
+        if name not in self._mapped:
+            self._mapped[name] = self._map(*self._known[name])
+        return self._mapped[name]
+
+    def _map(self, number: int, kind: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         import numpy as np
 
-        number, kind, shape = self._known[name]
         if 0 in shape:
             return np.empty(shape, kind)
         path = self._path(number)

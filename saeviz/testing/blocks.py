@@ -22,16 +22,20 @@ TOP_IMAGES = 32
 
 
 def check_blocks(make: Callable[[], Any], data: ScoreInput) -> None:
-    """Assert that a `saeviz.BlockScorer` gives what its `score` gives, to the last bit, however features are divided.
+    """Assert that a `saeviz.BlockScorer` gives what its `score` gives, to the last bit.
 
-    `make` builds the scorer anew, as each process does. Features cannot be read from `data` before `finish`.
+    Features are divided at random, down to blocks of one, which are made in any order. `make` builds the scorer anew,
+    as each process does. Features cannot be read from `data` before `finish`.
     """
+    import numpy as np
+
     alone = make()
     assert isinstance(alone, Scorer)
     assert isinstance(alone, BlockScorer)
     expected = with_family(alone, alone.score(data))
     n = data.space.n_features
-    for cuts in ([1], [n // 3, n // 2], range(1, n)):
+    random = np.random.default_rng(0)
+    for cuts in (sorted(random.choice(n - 1, size, replace=False) + 1) for size in {1, n // 3, n - 1}):
         scorer, is_open = make(), False
 
         def read() -> Iterator[FeatureBatch]:
@@ -41,7 +45,12 @@ def check_blocks(make: Callable[[], Any], data: ScoreInput) -> None:
         known = FeatureSummary(data.features.statistics, data.features.top_images(TOP_IMAGES))
         closed = replace(data, features=FeatureStream(data.space, read, data.item_ids).knowing(known))
         scores = make().in_blocks(closed)
-        blocks = [_numbers(scores, slice(*ends), _block(data, slice(*ends))) for ends in pairwise([0, *cuts, n])]
+        places = [slice(*map(int, ends)) for ends in pairwise([0, *cuts, n])]
+        made = {
+            place: _numbers(scores, places[place], _block(data, places[place]))
+            for place in random.permutation(len(places))
+        }
+        blocks = [made[place] for place in range(len(places))]
         finishing = scorer.in_blocks(closed)
         is_open = True
         assert_same_results(with_family(scorer, finishing.finish(iter(blocks))), expected, 0.0)

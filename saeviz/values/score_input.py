@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from saeviz.values.features import FeatureBatch, FeatureSpace
-from saeviz.values.streams import FeatureStream, read_only
+from saeviz.values.streams import FeatureStream, HeldFeatures, read_only
 from saeviz.values.texts import fixed
 
 if TYPE_CHECKING:
@@ -100,28 +99,41 @@ class ScoreInput:
         before = self.rows.start if self.rows else 0
         for of_stream, matrix in self.features.parts():
             rows = slice(before + of_stream.start, before + of_stream.stop)
-            batch = FeatureBatch(self.space, tuple(self.item_ids[rows]), matrix)
-            yield self.part(rows, partial(iter, (batch,)))
+            yield replace(self, rows=rows, features=HeldFeatures(self.space, matrix, self.item_ids[rows]))
+
+    def with_features(self, values: CSR) -> ScoreInput:
+        """The same with these features instead, in memory: CSR `[n, n_items]`, as `BlockScores.block` gets them."""
+        import numpy as np
+        from scipy.sparse import csr_array
+
+        space, by_image = replace(self.space, n_features=values.shape[0]), csr_array(values.T, dtype=np.float32)
+        by_image.eliminate_zeros()
+        return replace(self, space=space, features=HeldFeatures(space, by_image, self.item_ids))
 
     def matrix(self) -> CSR:
         """The features as one CSR, for instance of a part; read-only, unlike the copy of `features.matrix()`."""
-        return self.space.stack(batch.matrix for batch in self.features.batches())
+        return self.space.stack(matrix for _, matrix in self.features.parts())
 
     def chunks(self, n_entries: int = 1 << 20) -> Iterator[tuple[slice, CSR]]:
-        """Stream the features as (rows, CSR of these rows), independent of the size of stored batches.
+        """Stream the features as (rows, CSR of these rows), which do not depend on the batches that are stored.
 
-        `rows` is a slice of `item_ids`, `embeddings` and `ratings`. A chunk ends with the batch that brings it to
-        `n_entries` stored values. Raises `DataError` if the stream does not contain exactly `item_ids`, in order.
+        `rows` is a slice of `item_ids`, `embeddings` and `ratings`. A chunk ends with the image that brings it to
+        `n_entries` values. Raises `DataError` if the stream does not contain exactly `item_ids`, in order.
         """
         waiting: list[CSR] = []
         start = stop = self.rows.start if self.rows else 0
         n_waiting = 0
         for batch in self.features.batches():
-            waiting.append(batch.matrix)
-            n_waiting, stop = n_waiting + batch.matrix.nnz, stop + len(batch)
-            if n_waiting >= n_entries:
-                yield slice(start, stop), self.space.stack(waiting)
-                waiting, n_waiting, start = [], 0, stop
+            ends, done = batch.matrix.indptr[1:], 0
+            while done < len(batch):
+                enough = int(batch.matrix.indptr[done]) + n_entries - n_waiting
+                last = min(int(ends.searchsorted(enough)) + 1, len(batch))
+                part = batch.matrix if last - done == len(batch) else batch.matrix[done:last]
+                waiting.append(part)
+                n_waiting, stop, done = n_waiting + part.nnz, stop + last - done, last
+                if n_waiting >= n_entries:
+                    yield slice(start, stop), self.space.stack(waiting)
+                    waiting, n_waiting, start = [], 0, stop
         if waiting:
             yield slice(start, stop), self.space.stack(waiting)
 

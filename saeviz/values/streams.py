@@ -52,13 +52,16 @@ class FeatureStream:
         Without images there is one part without rows. What is computed of each part and merged in a `MergeTree` does
         not depend on how features are stored.
         """
+        return self._cut(batch.matrix for batch in self.batches())
+
+    def _cut(self, matrices: Iterable[CSR]) -> Iterator[tuple[slice, CSR]]:
         waiting: list[CSR] = []
         start = stop = 0
-        for batch in self.batches():
-            done = 0
-            while done < len(batch):
-                n_more = min(len(batch) - done, start + PART_SIZE - stop)
-                waiting.append(batch.matrix if n_more == len(batch) else batch.matrix[done : done + n_more])
+        for matrix in matrices:
+            done, n = 0, matrix.shape[0]
+            while done < n:
+                n_more = min(n - done, start + PART_SIZE - stop)
+                waiting.append(matrix if n_more == n else matrix[done : done + n_more])
                 done, stop = done + n_more, stop + n_more
                 if stop == start + PART_SIZE:
                     yield slice(start, stop), self.space.stack(waiting)
@@ -102,6 +105,29 @@ class FeatureStream:
             top = stream_top_images(self.batches(), self.space.n_features, k)
             self._top = TopImages(*map(read_only, vars(top).values()))
         return self._top.first(k)
+
+
+class HeldFeatures(FeatureStream):
+    """Features in memory, CSR `[n_items, n_features]`: their parts are cut without a look at the ids of their images.
+
+    The arrays of the matrix become read-only.
+    """
+
+    def __init__(self, space: FeatureSpace, matrix: CSR, item_ids: Sequence[str]) -> None:
+        super().__init__(space, lambda: iter((FeatureBatch(space, tuple(item_ids), matrix),)), item_ids)
+        for array in (matrix.data, matrix.indices, matrix.indptr):
+            array.flags.writeable = False
+        self._matrix = matrix
+
+    def parts(self) -> Iterator[tuple[slice, CSR]]:
+        """As of any stream."""
+        return self._cut((self._matrix,))
+
+    def of(self, item_ids: Sequence[str]) -> HeldFeatures:
+        """The same features, as those of these images, of which there are as many."""
+        if len(item_ids) != self._matrix.shape[0]:
+            raise DataError(f"{self.space}: {self._matrix.shape[0]} rows of features are not of {len(item_ids)} images")
+        return self
 
 
 def expected(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
 
 _AT_A_TIME = 4096
+_BOUNDS_AT_A_TIME = 1 << 16
 
 T = TypeVar("T")
 
@@ -66,6 +67,24 @@ class Texts(Sequence[str]):
             shift = np.repeat(starts - own[:-1], np.diff(own))
             data[own[0] : own[-1]] = self.data[np.arange(own[0], own[-1]) + shift]
         return Texts(data, bounds)
+
+    def order(self) -> IntArray:
+        """The places of the texts in the order of the texts, int64; of equal ones the earlier place comes first.
+
+        Sorted by 8 bytes at a time, the last ones first: 24 bytes are held for each text.
+        """
+        import numpy as np
+
+        sizes = np.diff(self.bounds)
+        order = np.argsort(sizes, kind="stable")
+        for first in reversed(range(0, int(sizes.max(initial=0)), 8)):
+            keys = np.zeros(len(self), ">u8")
+            letters = keys.view(np.uint8).reshape(-1, 8)
+            for place in range(first, first + 8):
+                has_one = np.flatnonzero(sizes > place)
+                letters[has_one, place - first] = self.data[self.bounds[has_one] + place]
+            order = order[np.argsort(keys.astype(np.uint64)[order], kind="stable")]
+        return order
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -148,7 +167,25 @@ class Groups(Sequence[str | None]):
 
 def same_texts(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
     """Whether both have the same texts in the same order, whatever kind of sequence they are."""
-    return one is other or (len(one) == len(other) and all(map(eq, one, other)))
+    if one is other or len(one) != len(other):
+        return one is other
+    if isinstance(one, Texts) and isinstance(other, Texts):
+        return _same(one, other)
+    return all(map(eq, one, other))
+
+
+def _same(one: Texts, other: Texts) -> bool:
+    import numpy as np
+
+    starts = one.bounds[0], other.bounds[0]
+    for first in range(0, len(one) + 1, _BOUNDS_AT_A_TIME):
+        some = slice(first, first + _BOUNDS_AT_A_TIME + 1)
+        bounds, others = one.bounds[some], other.bounds[some]
+        if not np.array_equal(bounds - starts[0], others - starts[1]):
+            return False
+        if not np.array_equal(one.data[bounds[0] : bounds[-1]], other.data[others[0] : others[-1]]):
+            return False
+    return True
 
 
 def fixed(texts: Sequence[T]) -> Sequence[T]:

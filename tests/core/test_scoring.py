@@ -71,9 +71,10 @@ def test_top_images_are_the_same_whether_asked_for_at_once_or_after_more(dense):
 
 @pytest.mark.parametrize("size", [1, 4, 23])
 @pytest.mark.parametrize("n_entries", [1, 30, 10**6])
-def test_chunks_cover_all_rows_in_order_whatever_the_batch_size(dense, size, n_entries):
+def test_chunks_cover_all_rows_in_order_and_are_the_same_whatever_the_batches(dense, size, n_entries):
     chunks = list(make_input(dense, size).chunks(n_entries))
 
+    assert [rows for rows, _ in chunks] == [rows for rows, _ in make_input(dense, 7).chunks(n_entries)]
     assert [rows.start for rows, _ in chunks] == [0, *[rows.stop for rows, _ in chunks][:-1]]
     assert chunks[-1][0].stop == 23
     for rows, matrix in chunks:

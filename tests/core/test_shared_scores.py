@@ -30,6 +30,7 @@ SCORERS = (
     '{use="redundancy", min_active=2}',
     '{use="likeness"}',
     '{use="monosemanticity", draws=0}',
+    '{use="monosemanticity", name="everywhere", definition="global"}',
     '{use="spearman"}',
     '{use="pearson-bh", name="permuted", correction="max-t", permutations=39}',
 )

@@ -24,6 +24,17 @@ def test_texts_are_a_sequence_of_the_same_texts(texts: list[str]) -> None:
     assert len({packed, tuple(texts)}) == 1
 
 
+@given(TEXTS, TEXTS, st.integers(0, 6))
+def test_packed_texts_are_compared_by_what_they_say(texts: list[str], other: list[str], first: int) -> None:
+    for one in (texts, other):
+        assert (Texts.of(one)[first:] == Texts.of(texts[first:])) == (one[first:] == texts[first:])
+
+
+@given(st.lists(st.text(max_size=20) | st.text("ab\0", max_size=18)))
+def test_the_order_is_that_of_a_sorted_list(texts: list[str]) -> None:
+    assert Texts.of(texts).order().tolist() == sorted(range(len(texts)), key=texts.__getitem__)
+
+
 @given(TEXTS, st.slices(8))
 def test_slices_are_those_of_a_list(texts: list[str], part: slice) -> None:
     packed = Texts.of(texts)[part]

@@ -11,10 +11,13 @@ import saeviz
 from saeviz.testing import check_blocks
 from saeviz.testing.data import Surroundings, score_input
 from saeviz_correlation.auc import AUC
-from saeviz_correlation.options import AreaOptions, LinearOptions, PartialOptions
+from saeviz_correlation.moderation import Moderation
+from saeviz_correlation.options import AreaOptions, LinearOptions, ModerationOptions, PartialOptions
 from saeviz_correlation.partial import Partial
 from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
+from saeviz_monosemanticity import MonosemanticityOptions
+from saeviz_monosemanticity.scorer import Monosemanticity
 
 MAX_T = {"correction": "max-t", "permutations": 39}
 
@@ -42,10 +45,32 @@ def hard_input(**options) -> saeviz.ScoreInput:
         (Partial, PartialOptions(control=["calm"], **MAX_T), 0),
         (AUC, AreaOptions(), 20),
         (AUC, AreaOptions(**MAX_T), 0),
+        (Moderation, ModerationOptions(moderators=["has"], control=["calm"], ratings=["liking"], errors="hc2"), 0),
+        (Moderation, ModerationOptions(moderators=["calm"], rater_groups=[["liking", "has"]]), 20),
     ],
 )
 def test_correlations(tmp_path, scorer, options, groups):
     check_blocks(lambda: scorer(options, Surroundings(tmp_path).context), hard_input(groups=groups))
+
+
+@pytest.mark.parametrize("left_out", [0, 7])
+def test_monosemanticity(tmp_path, left_out):
+    """By two embeddings, which some images lack."""
+    data = hard_input(groups=20)
+    random = np.random.default_rng(0)
+    first, second = (random.normal(size=(data.n_items, dim)).astype(np.float32) for dim in (5, 3))
+    first[3 : 3 + left_out] = np.nan
+    second[:left_out] = 0
+    options = MonosemanticityOptions(definition="global", include_self_pairs=bool(left_out))
+    check_blocks(
+        lambda: Monosemanticity(options, Surroundings(tmp_path).context),
+        replace(data, embeddings=first, second_embeddings=second),
+    )
+
+
+def test_monosemanticity_of_top_images_takes_no_copy_of_the_features():
+    data = replace(score_input(), embeddings=np.ones((40, 2), np.float32))
+    assert Monosemanticity(MonosemanticityOptions(), saeviz.Context()).in_blocks(data) is None
 
 
 def test_with_samples_and_with_many_ratings_there_are_no_blocks(tmp_path):

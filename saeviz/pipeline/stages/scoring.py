@@ -148,9 +148,10 @@ class SharedScoring(Scoring):
         for config in scorers[scorers.index(first) :]:
             scorer = session.components.build(config)
             self._ready[config.place] = _Ready(scorer, tuple(seen[0].of_images))
-            for data in seen if self._is_shared(config) else ():
+            can_merge = isinstance(scorer, MergingScorer) and self._is_shared(config)
+            for data in seen:
                 with session.components.blaming(config):
-                    merges = scorer.in_parts(data) if isinstance(scorer, MergingScorer) else None
+                    merges = scorer.in_parts(data) if can_merge else None
                     is_asked = merges is None and self._in_blocks and isinstance(scorer, BlockScorer)
                     scores = scorer.in_blocks(data) if is_asked else None
                 if merges is not None:
@@ -189,7 +190,7 @@ class SharedScoring(Scoring):
                 self._ready[place].finish[space] = partial(finish, scores, space, place)
 
     def _is_shared(self, config: ComponentConfig) -> bool:
-        """Whether workers can be asked; those of parts have no embeddings."""
+        """Whether workers can be asked for states; those of parts have no embeddings."""
         spec = self.session.manager.offer(config.role, config.use).spec
         if not isinstance(spec, ScorerSpec):
             return False
