@@ -65,6 +65,7 @@ from saeviz.results.predicting import RatingModels
 from saeviz.results.reporter import HasViewer, Reporter
 from saeviz.results.run import Run
 from saeviz.results.views import FeatureTable, FeatureView, ImageView
+from saeviz.values.columns import Better, ColumnInfo
 from saeviz.values.errors import (
     ConfigError,
     DataError,
@@ -132,10 +133,12 @@ __all__ = [
     "NEUTRAL",
     "PATH",
     "TOKENS",
+    "Better",
     "BlockScorer",
     "BlockScores",
     "Box",
     "Checkable",
+    "ColumnInfo",
     "Comparison",
     "ComparisonReporter",
     "ComponentSpec",

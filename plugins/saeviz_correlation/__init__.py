@@ -8,14 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import saeviz
+from saeviz_correlation.described import MODERATION, of_areas, of_slopes
 from saeviz_correlation.options import AreaOptions, BootstrapOptions, LinearOptions, ModerationOptions, PartialOptions
-
-_COLUMNS = ("n", "n_active", "r", "p", "ci_low", "ci_high", "q", "significant", "negligible")
-_OF_AREAS = ("area", "average_precision", "n_positive", "df", "n_groups", "expected_groups")
-_ROBUST = (
-    *(*_COLUMNS, "df", "n_groups", "r_within", "heterogeneity_p"),
-    *("strongest", "strongest_r", "n_significant"),  # of many ratings
-)
 
 
 @saeviz.hookimpl
@@ -27,7 +21,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=BootstrapOptions,
         factory="saeviz_correlation.scorer:PearsonBH",
         uses_embeddings=False,
-        columns=_ROBUST,
+        columns=of_slopes("", "Pearson's r", samples=True),
     )
     yield saeviz.ScorerSpec(
         name="spearman",
@@ -35,7 +29,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=LinearOptions,
         factory="saeviz_correlation.spearman:Spearman",
         uses_embeddings=False,
-        columns=tuple(f"spearman_{column}" for column in _ROBUST),
+        columns=of_slopes("spearman_", "Spearman's rho"),
     )
     yield saeviz.ScorerSpec(
         name="point-biserial",
@@ -43,7 +37,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=BootstrapOptions,
         factory="saeviz_correlation.scorer:PointBiserial",
         uses_embeddings=False,
-        columns=tuple(f"point_biserial_{column}" for column in _ROBUST),
+        columns=of_slopes("point_biserial_", "point-biserial r", samples=True),
     )
     yield saeviz.ScorerSpec(
         name="auc",
@@ -51,7 +45,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=AreaOptions,
         factory="saeviz_correlation.auc:AUC",
         uses_embeddings=False,
-        columns=tuple(f"auc_{column}" for column in (*_OF_AREAS, *_COLUMNS)),
+        columns=of_areas("auc_", "rank-biserial r"),
     )
     yield saeviz.ScorerSpec(
         name="partial",
@@ -59,7 +53,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=PartialOptions,
         factory="saeviz_correlation.partial:Partial",
         uses_embeddings=False,
-        columns=tuple(f"partial_{column}" for column in _ROBUST),
+        columns=of_slopes("partial_", "partial r", samples=True),
     )
     yield saeviz.ScorerSpec(
         name="moderation",
@@ -67,4 +61,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=ModerationOptions,
         factory="saeviz_correlation.moderation:Moderation",
         uses_embeddings=False,
+        columns=MODERATION,
     )

@@ -56,5 +56,8 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=MapOptions,
         factory="saeviz_map.scorer:FeatureMap",
         uses_embeddings=False,
-        columns=("map_x", "map_y"),
+        columns=(
+            saeviz.ColumnInfo("map_x", "place on the map, from left to right; only distances have a meaning"),
+            saeviz.ColumnInfo("map_y", "place on the map, from bottom to top; only distances have a meaning"),
+        ),
     )

@@ -54,6 +54,26 @@ class MonosemanticityOptions(saeviz.Options):
     )
 
 
+_COLUMNS = (
+    saeviz.ColumnInfo(
+        "monosemanticity",
+        "mean cosine similarity of pairs of images that the feature fires on, weighted by activation, at most 1",
+        better="higher",
+    ),
+    saeviz.ColumnInfo("ms_class", "polysemantic, moderate or monosemantic, by the cut-offs of the run"),
+    saeviz.ColumnInfo("ms_note", "why the feature has no score"),
+    saeviz.ColumnInfo("ms_baseline_mean", "mean cosine similarity of random pairs of the run's images"),
+    saeviz.ColumnInfo("ms_baseline_sd", "standard deviation of the cosine similarity of random pairs"),
+    saeviz.ColumnInfo("ms_null_mean", "mean of the score if the same weights belonged to random images"),
+    saeviz.ColumnInfo("ms_null_sd", "standard deviation of the score if the same weights belonged to random images"),
+    saeviz.ColumnInfo("ms_z", "score minus the mean of the null", "SD of the null", "higher"),
+    saeviz.ColumnInfo("ms_p", "share of random images that are at least as alike", better="lower"),
+    saeviz.ColumnInfo("ms_q", "ms_p adjusted for all features of the run", better="lower"),
+    saeviz.ColumnInfo("monosemanticity_2", "the same score by the second embedding", better="higher"),
+    saeviz.ColumnInfo("ms_class_2", "class of the score by the second embedding"),
+)
+
+
 @saeviz.hookimpl
 def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     """Offer `monosemanticity`."""
@@ -62,6 +82,6 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="mean similarity of the images that a feature fires on, weighted by activation",
         options=MonosemanticityOptions,
         factory="saeviz_monosemanticity.scorer:Monosemanticity",
-        columns=("monosemanticity", "ms_class", "ms_p", "ms_q"),
+        columns=_COLUMNS,
         needs_embeddings=True,
     )

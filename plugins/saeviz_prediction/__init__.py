@@ -49,7 +49,20 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         summary="cross-validated ridge and lasso of each rating on all features, against the raw model",
         options=PredictionOptions,
         factory="saeviz_prediction.scorer:Prediction",
-        columns=("lasso_weight", "ridge_weight"),
+        columns=(
+            saeviz.ColumnInfo(
+                "lasso_weight",
+                "weight in the lasso of the rating on all features of the space, 0 if left out",
+                "SD of the rating (of a binary one, log odds) per SD of the feature",
+            ),
+            saeviz.ColumnInfo(
+                "ridge_weight", "weight in the ridge model of the rating on all features", "rating per activation"
+            ),
+            saeviz.ColumnInfo(
+                "predicted.*", "rating as a model that has not seen the image predicts it from all features"
+            ),
+            saeviz.ColumnInfo("residual.*", "rating minus what is predicted of it"),
+        ),
         needs=("sklearn",),
         install="saeviz[statistics]",
     )

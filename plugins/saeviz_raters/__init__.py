@@ -69,5 +69,15 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=RatersOptions,
         factory="saeviz_raters.scorer:Raters",
         uses_embeddings=False,
-        columns=("rater_n", "rater_r", "rater_p", "rater_q", "rater_significant"),
+        columns=(
+            saeviz.ColumnInfo("rater_n", "number of images rated by raters who gave two or more ratings", "images"),
+            saeviz.ColumnInfo("rater_n_raters", "number of raters among whose images the feature varies", "raters"),
+            saeviz.ColumnInfo("rater_r", "correlation of single ratings with the feature within raters, from -1 to 1"),
+            saeviz.ColumnInfo("rater_sd", "standard deviation of the slopes of single raters, on the scale of rater_r"),
+            saeviz.ColumnInfo("rater_p", "p-value of rater_r for new images and new raters", better="lower"),
+            saeviz.ColumnInfo("rater_q", "rater_p adjusted for all features, ratings and spaces", better="lower"),
+            saeviz.ColumnInfo("rater_significant", "1 if rater_q is at most alpha, else 0", better="higher"),
+            saeviz.ColumnInfo("sd.*", "standard deviation of the rating over raters"),
+            saeviz.ColumnInfo("raters.*", "number of raters of the rating", "raters"),
+        ),
     )

@@ -44,5 +44,8 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         options=RedundancyOptions,
         factory="saeviz_redundancy.scorer:Redundancy",
         uses_embeddings=False,
-        columns=("cluster", "cluster_size"),
+        columns=(
+            saeviz.ColumnInfo("cluster", "number of the cluster of features that fire together; empty for one alone"),
+            saeviz.ColumnInfo("cluster_size", "number of features in the cluster", "features"),
+        ),
     )

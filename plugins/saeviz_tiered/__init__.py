@@ -62,6 +62,10 @@ class TieredOptions(saeviz.Options):
         "whole groups, to see how often each feature is selected again; 0 for none, else at least 20, better 100",
     )
 
+    def needed_columns(self) -> tuple[str, ...]:
+        """What says which correlations meet the requirement."""
+        return () if self.require is None else (f"*{self.require}",)
+
     @model_validator(mode="after")
     def _halves_suffice(self) -> TieredOptions:
         if 0 < self.stability < FEWEST_HALVES:

@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, say_json, tell
 from saeviz.contract.options import table_of
-from saeviz.contract.specs import ROLES
+from saeviz.contract.specs import ROLES, ScorerSpec
 from saeviz.discovery.manager import Manager, Offer, foreign_code, missing_needs
 from saeviz.formats.plain import safe
 from saeviz.formats.toml import toml_value
@@ -133,7 +133,8 @@ def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
     say(f"{offer.spec.role}:{offer.spec.name}  {offer.spec.summary}")
     say(f"from {offer.source}")
     options = list(_option_lines(offer.spec.options)) or ["  it has no options"]
-    for line in (*options, *(("", *notes) if notes else ())):
+    columns = [f"  {one.name}: {one.words}" for one in offer.spec.infos] if isinstance(offer.spec, ScorerSpec) else []
+    for line in (*options, *(("columns", *columns) if columns else ()), *(("", *notes) if notes else ())):
         say(line)
 
 

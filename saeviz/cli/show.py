@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -70,6 +70,10 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
         "fires_together_with": [str(other) for other in run.companions(feature)],
         "scores": scores,
         "correlations": correlations,
+        "columns": {
+            "scores": _described(run, "scores", scores),
+            "correlations": _described(run, "correlations", next(iter(correlations), {})),
+        },
         "caveat": _caveat(run, scores.get("n_active")),
         "held_constant": {
             f"{prefix}r": held_constant(prefix, run.facts)
@@ -77,6 +81,16 @@ def _collect(run: Run, text: str) -> dict[str, Any]:
             if held_constant(prefix, run.facts)
         },
         "top_images": [{"item_id": item_id, "activation": activation} for item_id, activation in top],
+    }
+
+
+def _described(run: Run, table: str, names: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """What is known of these columns."""
+    known = run.columns[table]
+    infos = [known[name] for name in names if name in known and known[name].words]
+    return {
+        one.name: {"description": one.description, "unit": one.unit, "better": one.better, "words": one.words}
+        for one in infos
     }
 
 
@@ -110,7 +124,7 @@ def _print(found: dict[str, Any]) -> None:
                 say(line)
     if found["fires_together_with"]:
         say(f"  fires together with: {_first_few(found['fires_together_with'])}")
-    for line in chain(_stability(found), _scores(found["scores"])):
+    for line in chain(_stability(found), _scores(found["scores"], found["columns"]["scores"])):
         say(line)
     of_ratings = (*map(_relations, _strongest(found["correlations"])), *map(_label_rating, found["label_ratings"]))
     for line in chain.from_iterable(of_ratings):
@@ -132,10 +146,13 @@ def _stability(found: dict[str, Any]) -> Iterator[str]:
         yield f"  selected again by {again} of random halves of the images, into this tier by {in_tier}"
 
 
-def _scores(found: dict[str, Any]) -> Iterator[str]:
-    """A score per line, without the number of a cluster, which only other features give a meaning."""
+def _scores(found: dict[str, Any], columns: dict[str, dict[str, str | None]]) -> Iterator[str]:
+    """A score per line, and what it is, without the number of a cluster, which only other features give a meaning."""
     scores = {name: value for name, value in found.items() if name != "cluster" and value != ""}
-    yield from (f"  {name}: {_text(value)}" for name, value in scores.items() if value is not None)
+    for name, value in scores.items():
+        if value is not None:
+            words = (columns.get(name, {}).get("words") or "").split()
+            yield from _wrapped(f"  {name}: {_text(value)}{'  ' if words else ''}", words, " ")
     if missing := [name for name, value in scores.items() if value is None]:
         yield from _wrapped("  not scored: ", missing, ", ")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.plain import quoted
-from saeviz.values.errors import PluginError
+from saeviz.values.columns import OF_EVERY_RUN, ColumnInfo, info_of, is_there
+from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.keys import KEYS
 from saeviz.values.scores import ScoreColumn, ScoreResult
 
@@ -76,10 +77,53 @@ def double_columns(scorers: Sequence[ComponentConfig], manager: Manager) -> list
 
 
 def declared_columns(config: ComponentConfig, manager: Manager) -> frozenset[str]:
-    """The columns that a scorer says it gives, with its name in front."""
+    """The columns that a scorer says it gives with these options, with its name in front."""
+    return frozenset(info.name for info in declared_infos(config, manager) if _is_given(info, config))
+
+
+def declared_infos(config: ComponentConfig, manager: Manager) -> list[ColumnInfo]:
+    """What a scorer says of its columns, with its name in front, whatever its options are."""
     spec = manager.offer("scorer", config.use).spec
-    columns: Iterable[str] = spec.columns if isinstance(spec, ScorerSpec) else ()
-    return frozenset(prefixed(column, config.name) for column in columns)
+    infos = spec.infos if isinstance(spec, ScorerSpec) else ()
+    return [replace(info, name=prefixed(info.name, config.name)) for info in infos]
+
+
+def _is_given(info: ColumnInfo, config: ComponentConfig) -> bool:
+    return not info.option or bool(getattr(config.options, info.option, None))
+
+
+def refuse_missing(
+    config: ComponentConfig, scorers: Sequence[ComponentConfig], manager: Manager, known: Iterable[str] | None = None
+) -> None:
+    """Raise `ConfigError` if no scorer gives what a selector or a reporter needs.
+
+    `known` are the columns that there are; before the scorers have run these are what they declare, and nothing is
+    refused if one of them declares nothing.
+    """
+    declared = {scorer.place: declared_columns(scorer, manager) for scorer in scorers}
+    if known is None and not all(declared.values()):
+        return
+    names = [info.name for info in OF_EVERY_RUN]
+    names += list(known) if known is not None else [name for columns in declared.values() for name in columns]
+    for wanted in config.options.needed_columns():
+        if not is_there(wanted, names):
+            raise ConfigError(
+                f"{config.place}: {config.use} needs the column {wanted!r}, which no scorer of this run gives; "
+                f"{_how_to_get(wanted, scorers, manager)}"
+            )
+
+
+def _how_to_get(wanted: str, scorers: Sequence[ComponentConfig], manager: Manager) -> str:
+    """An option of a scorer of the run that gives the column, or else another scorer."""
+    for config in scorers:
+        for info in declared_infos(config, manager):
+            if info.option and is_there(wanted, [info.name]):
+                return f"set the option {info.option} of {config.place} ({config.use})"
+    for name in manager.names("scorer"):
+        spec = manager.offer("scorer", name).spec
+        if isinstance(spec, ScorerSpec) and is_there(wanted, [info.name for info in spec.infos]):
+            return f'add [[scorers]] use = "{name}"'
+    return "add a scorer that does"
 
 
 class GivenColumns:
@@ -88,6 +132,10 @@ class GivenColumns:
     def __init__(self) -> None:
         self._given: dict[tuple[str, str, str | None], ComponentConfig] = {}
         self._is_text: dict[tuple[str, bool], tuple[bool, FeatureSpace]] = {}
+
+    def of(self, config: ComponentConfig) -> list[str]:
+        """The names of a scorer's columns so far."""
+        return [name for (name, _, _), giver in self._given.items() if giver is config]
 
     def add(self, column: ScoreColumn, config: ComponentConfig, who: str) -> None:
         """Record a column of the scorer `who`; raises `PluginError` if the run already has it, or as another type."""
@@ -110,6 +158,12 @@ class GivenColumns:
                 f"{who} gave {what} with {'text' if is_text else 'numbers'}, and that of {before} with "
                 f"{'text' if was_text else 'numbers'}; a column has one or the other"
             )
+
+
+def undeclared(config: ComponentConfig, given: Iterable[str], manager: Manager) -> list[str]:
+    """The columns given by a scorer that declares others, but not these."""
+    infos = declared_infos(config, manager)
+    return [name for name in dict.fromkeys(given) if infos and info_of(name, infos) is None]
 
 
 def _next_step(config: ComponentConfig) -> str:

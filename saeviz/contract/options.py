@@ -106,6 +106,14 @@ class Options(BaseModel):
         """
         return ()
 
+    def needed_columns(self) -> Collection[str]:
+        """The columns of scorers that a selector or a reporter cannot do without.
+
+        A run whose scorers give none of that name is refused at the start. `*` stands for any text: `*replicated` is
+        that of any correlation.
+        """
+        return ()
+
     def check_groups(self, place: str, grouped: bool, /) -> None:
         """Raise `ConfigError` if the options do not work with images in groups, or need groups and there are none.
 

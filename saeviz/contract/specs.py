@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from saeviz.contract.options import Options
+from saeviz.values.columns import ColumnInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +78,21 @@ class ScorerSpec(ComponentSpec):
     Set `uses_embeddings` to False if `data.embeddings` is never read: if no scorer of a run uses embeddings, none are
     computed.
 
-    `columns` lists the names of the columns that it returns; a run in which two scorers return the same column is
-    rejected before anything is computed.
+    `columns` lists the columns that it returns, of features and of images: a `ColumnInfo` says what a column means, a
+    name alone only that it exists. The report, `saeviz show` and notebooks show that; a run in which two scorers return
+    the same column, or none returns one that the selector or a reporter needs, is rejected before anything is computed.
     """
 
     role = "scorer"
     hook = "saeviz_scorers"
     needs_embeddings: bool = False
     uses_embeddings: bool = True
-    columns: tuple[str, ...] = ()
+    columns: tuple[str | ColumnInfo, ...] = ()
+
+    @property
+    def infos(self) -> tuple[ColumnInfo, ...]:
+        """The columns, all as `ColumnInfo`."""
+        return tuple(ColumnInfo(one) if isinstance(one, str) else one for one in self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from saeviz.formats.damage import UNREADABLE
+from saeviz.values.columns import ColumnInfo, attrs_of, info_of, infos_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +37,26 @@ def read_whole(path: Path, most_columns: int = MOST_COLUMNS) -> pd.DataFrame:
         for name in file.schema_arrow.names:
             columns.append(file.read([name], use_threads=False).to_pandas(ignore_metadata=True))
             pa.default_memory_pool().release_unused()
-    return pd.concat(columns, axis=1)
+        found = pd.concat(columns, axis=1)
+        found.attrs |= attrs_of(found, infos_in(_attrs(file)))
+    return found
+
+
+def columns_in(path: Path) -> list[ColumnInfo]:
+    """The columns of a table, with what it says of them. Raises one of `UNREADABLE` for a damaged one."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        names, infos = file.schema_arrow.names, infos_in(_attrs(file))
+    return [replace(info_of(name, infos) or ColumnInfo(name), name=name) for name in names]
+
+
+def _attrs(file: pq.ParquetFile) -> Any:
+    """The `attrs` of a table as pandas writes them; a table of an earlier version has none."""
+    try:
+        return json.loads((file.schema_arrow.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+    except UNREADABLE:
+        return {}
 
 
 def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | None = None) -> pa.Table:

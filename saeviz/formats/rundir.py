@@ -14,14 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.damage import UNREADABLE, digest_of_tree
 from saeviz.formats.failures import FailuresFile
-from saeviz.formats.files import (
-    explain_disk_errors,
-    oddities_in,
-    remove_temporaries,
-    write_atomic,
-)
+from saeviz.formats.files import explain_disk_errors, oddities_in, remove_temporaries, write_atomic
 from saeviz.formats.parquet import read_whole, rows_where
 from saeviz.formats.tables import write_csv, write_parquet
+from saeviz.values.columns import ColumnInfo, attrs_of
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import KEYS, space_of
@@ -257,8 +253,9 @@ class RunDir:
             what = "was changed or damaged since it was written" if path.exists() else "is missing"
             raise RunDirError(f"{path} {what}: {_next_step(stage)}")
 
-    def write_table(self, path: Path, table: pd.DataFrame) -> None:
-        """Replace a Parquet table."""
+    def write_table(self, path: Path, table: pd.DataFrame, infos: Iterable[ColumnInfo] = ()) -> None:
+        """Replace a Parquet table; what is known of its columns is written with it."""
+        table.attrs = attrs_of(table, infos)
         write_parquet(path, table)
 
     def read_table(self, path: Path, stage: str) -> pd.DataFrame:

@@ -18,10 +18,11 @@ from saeviz.pictures.heatmap import draw_heatmap
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.given import score_input
 from saeviz.results.heatmaps import heatmaps_by
-from saeviz.results.lookup import Clusters, TopItems, rows_of
+from saeviz.results.lookup import Clusters, TopItems, columns_of, rows_of
 from saeviz.results.names import Names
 from saeviz.results.predicting import RatingModels
 from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
+from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
 from saeviz.values.images import Box, ImageItem
@@ -140,6 +141,14 @@ class Run(Names):
     def correlations(self) -> pd.DataFrame:
         """The correlations: a row per (sae, layer, tokens, feature, rating)."""
         return self._rundir.read_table(self._rundir.correlations, "score")
+
+    @cached_property
+    def columns(self) -> Mapping[str, Mapping[str, ColumnInfo]]:
+        """What each column of `scores`, `correlations` and `images_table` means: `columns["scores"]["max"].words`.
+
+        The same is in the `attrs` of the tables. In a run of an earlier version there are no descriptions.
+        """
+        return columns_of(self._rundir)
 
     def companions(self, feature: Feature | str) -> list[Feature]:
         """The other features of its cluster, that is, features that fire together with it, most active first.

@@ -41,6 +41,7 @@ from saeviz.testing.fake_extractor import (
     Slow,
 )
 from saeviz.testing.fake_images import COLOURS, FakeImages, FakeImagesOptions, draw_rectangle
+from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import DataError, ImageError, LabelError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
@@ -317,7 +318,15 @@ def saeviz_embedding_providers() -> Iterator[EmbeddingProviderSpec]:
 @hookimpl
 def saeviz_scorers() -> Iterator[ScorerSpec]:
     """`fake-scorer`."""
-    yield ScorerSpec(name="fake-scorer", summary="coverage and Pearson r, for tests", factory=FakeScorer)
+    yield ScorerSpec(
+        name="fake-scorer",
+        summary="coverage and Pearson r, for tests",
+        factory=FakeScorer,
+        columns=(
+            ColumnInfo("coverage", "share of images on which the feature fires"),
+            ColumnInfo("r", "Pearson's r between activation and rating, from -1 to 1"),
+        ),
+    )
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from saeviz.values.columns import ColumnInfo, info_of, infos_in
 from saeviz.values.errors import MalformedError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.keys import KEYS
@@ -145,6 +146,11 @@ class ScoreTable:
     correlations: pd.DataFrame
     spaces: tuple[FeatureSpace, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def info(self, column: str) -> ColumnInfo:
+        """What is known of a column: its description, its unit, and whether higher or lower is better."""
+        known = [*infos_in(self.scores.attrs), *infos_in(self.correlations.attrs)]
+        return info_of(column, known) or ColumnInfo(column)
 
 
 @dataclass(frozen=True)

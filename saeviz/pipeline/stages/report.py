@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saeviz.config.columns import refuse_missing
 from saeviz.formats.judgements import JUDGEMENTS
 from saeviz.formats.label_scores import LABEL_SCORES
 from saeviz.formats.labels import LABELS
@@ -20,6 +21,11 @@ class Report(Stage):
     """Runs the reporters."""
 
     name = "report"
+
+    def check(self, session: Session) -> None:
+        """Raise `ConfigError` if no scorer gives what a reporter needs."""
+        for config in session.config.reporters:
+            refuse_missing(config, session.config.scorers, session.manager)
 
     def identity(self, session: Session) -> Any:
         """The reporters and the results of all earlier stages."""
@@ -49,7 +55,9 @@ class Report(Stage):
     def run(self, session: Session) -> Mapping[str, Any]:
         """Write every report."""
         files: list[Path] = []
+        names = [name for table in Run(session.rundir, lambda: session).columns.values() for name in table]
         for config in session.config.reporters:
+            refuse_missing(config, session.config.scorers, session.manager, names)
             reporter = session.components.build(config)
             with session.components.blaming(config):  # each with tables of its own, which it may change
                 written = reporter.write(Run(session.rundir, lambda: session))

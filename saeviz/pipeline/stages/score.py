@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config.columns import GivenColumns, prefixed, renamed
+from saeviz.config.columns import GivenColumns, declared_infos, prefixed, renamed, undeclared
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.formats.files import atomic_folder, temporary_folder
@@ -27,6 +27,7 @@ from saeviz.pipeline.stages.score_parts import PartScoring
 from saeviz.pipeline.stages.score_work import state_files
 from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
+from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
@@ -104,12 +105,14 @@ class Score(Stage):
             pairs = PairFiles(folder, session.dataset.spaces)
             columns, facts = self._results(scoring, inputs, of_images, pairs)
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
+        declared = [info for config in session.config.scorers for info in declared_infos(config, session.manager)]
+        infos = [*OF_EVERY_RUN, *OF_EXTRACTORS, *declared]
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs))
-        rundir.write_table(rundir.scores, _scores_table(inputs, columns))
+        rundir.write_table(rundir.scores, _scores_table(inputs, columns), infos)
         rundir.write_table(
-            rundir.correlations, correlations_table(session.dataset.spaces, columns, [*ratings, *further])
+            rundir.correlations, correlations_table(session.dataset.spaces, columns, [*ratings, *further]), declared
         )
-        rundir.write_table(rundir.images, _images_table(first.item_ids, of_images))
+        rundir.write_table(rundir.images, _images_table(first.item_ids, of_images), infos)
         scoring.clear()
         counts = {
             "images": first.n_items,
@@ -166,6 +169,11 @@ class Score(Stage):
                     else:
                         given.add(named, config, who)
                         columns.append(named)
+            if unknown := undeclared(config, given.of(config), session.manager):
+                logger.warning(
+                    "%s gave the column %r%s and does not declare it: add it to ScorerSpec.columns, with what it means",
+                    who, unknown[0], f" and {len(unknown) - 1} more" if unknown[1:] else "",
+                )  # fmt: skip
         return columns, facts
 
 

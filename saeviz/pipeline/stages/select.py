@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from saeviz.config.columns import refuse_missing
 from saeviz.contract import handover
 from saeviz.contract.roles import HasTierCutoffs
 from saeviz.formats.labels import LABELS
@@ -22,7 +23,9 @@ class Select(Stage):
     name = "select"
 
     def check(self, session: Session) -> None:
-        """Raise `ConfigError` if the selection is to be repeated and no scorer gives correlations."""
+        """Raise `ConfigError` if no scorer gives what the selector needs, or correlations if it is to select again."""
+        config = session.config
+        refuse_missing(config.selector, config.scorers, session.manager)
         if n_halves_of(session):
             scorer_to_repeat(session)
 
@@ -43,6 +46,8 @@ class Select(Stage):
             tuple(session.dataset.spaces),
             rundir.read_manifest()["stages"].get("score", {}).get("facts", {}),
         )
+        config = session.config
+        refuse_missing(config.selector, config.scorers, session.manager, [*table.scores, *table.correlations])
         with session.components.blaming(session.config.selector):
             selector = session.components.component("selector")
             found = selector.select(table)
