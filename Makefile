@@ -1,7 +1,7 @@
 # make demo    environment, install, the demo; says where its report is
-# make test    environment, install, lint, all tests
+# make test    environment, install, lint, docs, all tests
 # make lint    ruff, mypy, and whether every process collects the same tests
-# make docs    draws the picture of the floors in docs/explanation/architecture.md again
+# make docs    draws the picture of the floors again, and builds the site, docs/_build/index.html; a warning is an error
 # make versions    the fast tests of the core on Python 3.11, 3.12 and 3.13, as far as they are installed
 # make clean   removes the environment and what tools leave behind
 
@@ -17,7 +17,7 @@ PYTEST_FLAGS ?= -n auto --dist loadfile
 demo: $(INSTALLED)
 	$(BIN)/saeviz demo
 
-test: lint
+test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(INSTALLED)
@@ -32,6 +32,7 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m docs.floors
+	$(BIN)/python -m sphinx -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
 
 versions:
 	tests/on_versions
@@ -45,4 +46,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-3.* .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf $(VENV) .venv-3.* .mypy_cache .ruff_cache .pytest_cache dist docs/_build docs/reference/generated

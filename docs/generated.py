@@ -1,0 +1,215 @@
+"""The pages of the reference that are made from the code when the site is built: what is in them cannot be outdated.
+
+They are written to `docs/reference/generated`, which is not kept.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+import saeviz
+import saeviz.testing
+import saeviz.toolkit
+from saeviz.config.schema import DEFAULT_USE, LISTS, OPTIONAL, SINGLE, RunSettings
+from saeviz.contract.options import NEUTRAL, table_of
+from saeviz.contract.specs import ROLES, ComponentSpec, ScorerSpec
+from saeviz.discovery.manager import Manager
+from saeviz.discovery.sources import PluginChoice
+from saeviz.formats.toml import toml_value
+
+FOLDER = Path(__file__).parent / "reference" / "generated"
+PARTS = {
+    "runs": "Runs and results",
+    "roles": "Roles and capabilities",
+    "specs": "Specs, options and context",
+    "values": "Values",
+    "errors": "Errors",
+}
+"""Pages of the Python interface, and what is on each."""
+KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
+
+
+def pages() -> dict[str, str]:
+    """All generated pages: their names and texts."""
+    manager = Manager.discover(PluginChoice.parse([""], Path()))
+    made = {"run-file": "\n".join(_run_file()), "hooks": "\n".join(_hooks())}
+    made |= {f"components-{role}": "\n".join(_components(manager, role)) for role in ROLES}
+    made |= {f"python-{part}": "\n".join(_python(part)) for part in PARTS}
+    made |= {name: "\n".join(_modules(name)) for name in ("testing", "toolkit")}
+    return {f"{name}.md": f"{text}\n" for name, text in made.items()}
+
+
+def write() -> None:
+    """Write the pages; one that is as it was keeps its time, so that Sphinx reads it no more."""
+    FOLDER.mkdir(exist_ok=True)
+    made = pages()
+    for path in FOLDER.iterdir():
+        if path.name not in made:
+            path.unlink()
+    for name, text in made.items():
+        path = FOLDER / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def _run_file() -> Iterator[str]:
+    yield "# The run file\n"
+    yield "A run file is TOML; paths in it are relative to it. `saeviz init` writes one with every option of the"
+    yield "default components, `saeviz check` checks one. A value is taken from the first of these that has it: flags"
+    yield "such as `--out`, `--set TABLE.OPTION=VALUE`, the environment (`SAEVIZ_TABLE__OPTION`), the run file, the"
+    yield "default.\n"
+    yield "## Tables\n"
+    yield "| table | component | default | without it |"
+    yield "|---|---|---|---|"
+    for table in SINGLE:
+        role = {"second_embeddings": "embeddings"}.get(table, table)
+        default = f"`{DEFAULT_USE[table]}`" if table in DEFAULT_USE else "none"
+        none = '`use = "none"`' if table in OPTIONAL and table in DEFAULT_USE else ""
+        yield f"| `[{table}]` | [{role}](components-{role}.md) | {default} | {none} |"
+    yield '| `[judge]` | [labeler](components-labeler.md); `"labeler"` is the run\'s own | none | |'
+    for table, (role, defaults) in LISTS.items():
+        yield f"| `[[{table}]]` | [{role}](components-{role}.md), any number | {_listed(defaults)} | |"
+    yield "| `[[extractors]]` | several [extractors](components-extractor.md) instead of `[extractor]` | | |"
+    yield "| `[plugins]` | `use`: plugins to use, as in `--plugins` | | |\n"
+    yield "`use` names the component, and the other keys are its options. In `[[scorers]]`, `name` is a prefix of the"
+    yield "columns; in `[[extractors]]`, a prefix of the spaces.\n"
+    yield "## [run]\n"
+    yield from _options(RunSettings)
+
+
+def _components(manager: Manager, role: str) -> Iterator[str]:
+    table = next((f"[[{name}]]" for name, (of, _) in LISTS.items() if of == role), f"[{role}]")
+    yield f"# Components: {role}\n"
+    yield f"In a run file `{table}`; a plugin offers one by the hook [`{ROLES[role].hook}`](hooks.md)."
+    for name in manager.names(role):
+        spec = manager.offer(role, name).spec
+        yield f"\n## {name}\n"
+        yield f"{_text(spec.summary)}.\n"
+        if spec.needs:
+            yield f"Needs {_listed(spec.needs)}: `pip install '{spec.install}'`.\n"
+        yield from _options(spec.options)
+        yield from _columns(spec)
+
+
+def _options(model: type[BaseModel]) -> Iterator[str]:
+    rows = list(_rows(model))
+    if not rows:
+        yield "It has no options."
+        return
+    yield "| option | | default |\n|---|---|---|"
+    yield from rows
+
+
+def _rows(model: type[BaseModel], before: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        what = _text(field.description or "")
+        changes = "; changes no result" if NEUTRAL.is_on(field) else ""
+        yield f"| `{before}{name}` | {what} ({_kind(field)}{changes}) | {_default(field)} |"
+        if (table := table_of(field)) is not None:
+            yield from _rows(table, f"{before}{name}.")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else f"`{toml_value(to_jsonable_python(value, fallback=str))}`"
+
+
+def _kind(field: FieldInfo) -> str:
+    """What an option takes, and between which limits."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [
+        f"{signs[name]} {getattr(mark, name)}" for mark in field.metadata for name in signs if hasattr(mark, name)
+    ]
+    return " ".join([_type(field.annotation), *([", ".join(limits)] if limits else [])])
+
+
+def _type(kind: Any) -> str:
+    origin, inside = get_origin(kind), [one for one in get_args(kind) if one not in (type(None), Ellipsis)]
+    if origin is Annotated:
+        return _type(inside[0])
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_type(one) for one in inside))
+    if origin is Literal:
+        return ", ".join(f"`{toml_value(one)}`" for one in inside)
+    if origin in (tuple, list, frozenset):
+        return f"list of: {_type(inside[0])}"
+    if kind is SecretStr:
+        return '`{ env = "VARIABLE" }`'
+    return KINDS.get(kind, "table")
+
+
+def _columns(spec: ComponentSpec) -> Iterator[str]:
+    if not isinstance(spec, ScorerSpec) or not spec.columns:
+        return
+    yield "\n| column | | unit | better |\n|---|---|---|---|"
+    for info in spec.infos if hasattr(spec, "infos") else ():
+        yield f"| `{info.name}` | {_text(info.description)} | {_text(info.unit)} | {info.better or ''} |"
+
+
+def _hooks() -> Iterator[str]:
+    yield "# The hooks\n"
+    yield "A hook is a function without arguments that yields specs. Each is shown with an example.\n"
+    yield "```{eval-rst}\n.. automodule:: saeviz.contract.hookspecs"
+    yield "   :members:\n   :member-order: bysource\n   :exclude-members: hookspec, hookimpl\n```"
+
+
+def part_of(name: str) -> str:
+    """The page of a public name."""
+    home = getattr(getattr(saeviz, name), "__module__", "")
+    if home == "saeviz.values.errors":
+        return "errors"
+    if home.startswith(("saeviz.api", "saeviz.results", "saeviz.comparison", "saeviz.pipeline")):
+        return "runs"
+    if home in {"saeviz.contract.specs", "saeviz.contract.options", "saeviz.contract.context"} or name.isupper():
+        return "specs"
+    return "roles" if home.startswith("saeviz.contract") else "values"
+
+
+def _python(part: str) -> Iterator[str]:
+    yield f"# {PARTS[part]}\n"
+    yield "```{eval-rst}"
+    for name in saeviz.__all__:
+        if part_of(name) == part:
+            thing = getattr(saeviz, name)
+            kind = "class" if isinstance(thing, type) else "function" if hasattr(thing, "__code__") else "data"
+            yield f".. auto{kind}:: saeviz.{name}"
+            if kind == "class":
+                yield "   :members:\n   :member-order: bysource"
+            if kind == "data":
+                yield "   :no-value:"
+            yield ""
+    yield "```"
+
+
+def _modules(name: str) -> Iterator[str]:
+    package = {"toolkit": saeviz.toolkit, "testing": saeviz.testing}[name]
+    yield f"# saeviz.{name}\n"
+    yield "```{eval-rst}"
+    for module in [package.__name__, *_below(package)]:
+        yield f".. automodule:: {module}\n   :members:\n   :member-order: bysource\n"
+    yield "```"
+
+
+def _below(package: Any) -> list[str]:
+    """The public modules of a package that can be imported without pytest and heavy packages."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    return [one.name for one in found if not any(part.startswith("_") for part in one.name.split("."))]
+
+
+def _text(text: str) -> str:
+    """A sentence as a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
