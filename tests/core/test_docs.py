@@ -23,6 +23,7 @@ PAGES = [
     *sorted(ROOT.glob("*.md")),
     *(path for top in ("docs", "examples", "benchmarks", "plugins") for path in sorted((ROOT / top).rglob("*.md"))),
 ]
+PAGES = [path for path in PAGES if not {"_build", "generated"} & set(path.parts)]  # what `make docs` has made
 SOURCES = [
     path for top in ("saeviz", "plugins", "benchmarks", "examples", "tests") for path in (ROOT / top).rglob("*.py")
 ]
