@@ -18,7 +18,7 @@ from saeviz.values.errors import ConfigError, ExitCode
 @click.option("--out", type=click.Path(path_type=Path), default=Path("assigned.csv"), help="The file (assigned.csv).")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def assign(directory: Path, out: Path, force: bool) -> int:
-    """Assign to each rating of RUN a feature of its own, so that the sum of their absolute r is as large as possible."""
+    """Assign to each rating of RUN a feature of its own, so that the sum of absolute r is as large as possible."""
     if out.exists() and not force:
         raise ConfigError(f"{out} already exists; choose another name with --out, or overwrite it with --force")
     log_to_stderr(quiet=True)
