@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import zlib
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_UNPACKED = 2**30
-"""Maximum size of all arrays read from a file; files that saeviz writes have a few MB."""
+"""Maximum size of all arrays that are read from a file, unless the file itself is as large."""
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
     rb"\s*\{\s*'descr':\s*'([<>|=][?a-zA-Z]\d{0,9})',\s*'fortran_order':\s*(False|True),\s*"
@@ -44,7 +44,7 @@ def read_npz(source: Path | bytes | bytearray, *names: str) -> dict[str, NDArray
             if lacking := [name for name in names if name not in found]:
                 raise ValueError(f"it has no array {lacking[0]!r}")
             unpacked = sum(archive.getinfo(f"{name}.npy").file_size for name in names or found)
-            if unpacked > MOST_UNPACKED:
+            if unpacked > max(MOST_UNPACKED, file.seek(0, SEEK_END)):
                 raise ValueError(f"it would unpack to more than {MOST_UNPACKED >> 30} GB")
             return {name: to_array(archive.read(f"{name}.npy")) for name in names or found}
     except (*_DAMAGE, lzma.LZMAError) as error:

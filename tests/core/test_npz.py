@@ -139,6 +139,17 @@ def test_nothing_that_is_read_has_python_parse_it(tmp_path, monkeypatch):
     assert unpack_features(sent, SPACE).item_ids == batch.item_ids
 
 
+def test_only_a_file_that_is_as_large_is_unpacked_to_more_than_a_gigabyte(tmp_path, monkeypatch):
+    """As a shard of very many images, or a state of very many features."""
+    monkeypatch.setattr("saeviz.formats.npz.MOST_UNPACKED", 4000)
+    np.savez(tmp_path / "large.npz", values=np.zeros(1000))
+    assert read_npz(tmp_path / "large.npz")["values"].size == 1000
+    np.savez_compressed(tmp_path / "small.npz", values=np.zeros(1000))
+    for source in (tmp_path / "small.npz", (tmp_path / "small.npz").read_bytes()):
+        with pytest.raises(ValueError, match="it would unpack to more than"):
+            read_npz(source)
+
+
 def test_embeddings_that_are_mapped_are_those_that_are_read(tmp_path):
     """In the order of the images, the last one of each, and NaN for images without one."""
     files, random = EmbeddingFiles(tmp_path / "embeddings"), np.random.default_rng(0)
