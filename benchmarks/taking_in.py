@@ -21,6 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import saeviz
+from saeviz.formats.folders import Folder
 from saeviz.formats.made import Made, MadeFiles
 
 N_ITEMS, N_ACTIVE, BATCH = 1024, 800, 32
@@ -42,9 +43,9 @@ def batches() -> Iterator[saeviz.FeatureBatch]:
 
 def take_in(files: MadeFiles, shard: saeviz.Shard, store: saeviz.FeatureStore) -> None:
     """As `saeviz run` does."""
-    path = files.find(shard)
-    assert path is not None
-    write(files.read(path).features, store)
+    name = files.find(shard)
+    assert name is not None
+    write(files.read(name).features, store)
 
 
 def write(batches: Iterable[saeviz.FeatureBatch], store: saeviz.FeatureStore) -> None:
@@ -72,10 +73,10 @@ def main() -> None:
     times: dict[str, list[float]] = {"write a shard": [], "take it in": [], "without a shard": []}
     for _ in range(given.rounds):
         with tempfile.TemporaryDirectory() as place:
-            files = MadeFiles(Path(place) / "shards", "0" * 16)
+            files = MadeFiles(Folder(Path(place) / "shards"), "0" * 16)
             taken, direct = (saeviz.component("store", "npz", path=Path(place) / name) for name in ("taken", "direct"))
             times["write a shard"].append(milliseconds(partial(files.write, shard, Made([whole]))))
-            size = files.path(shard).stat().st_size / N_ITEMS
+            size = Path(place, "shards", files.name(shard)).stat().st_size / N_ITEMS
             times["take it in"].append(milliseconds(partial(take_in, files, shard, taken)))
             times["without a shard"].append(milliseconds(partial(write, made, direct)))
     for what, found in times.items():

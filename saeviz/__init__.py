@@ -10,6 +10,7 @@ from saeviz.comparison.compare import compare
 from saeviz.comparison.result import Comparison, ComparisonReporter
 from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.context import Context, Precision
+from saeviz.contract.executors import Executor, WorksHere
 from saeviz.contract.hookspecs import API_VERSION, hookimpl
 from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
 from saeviz.contract.mixins import OneItemEmbeddings, OneItemStore
@@ -19,7 +20,6 @@ from saeviz.contract.roles import (
     ConcurrentLabeler,
     DividesIntoShards,
     EmbeddingProvider,
-    Executor,
     FamilyScorer,
     FeatureExtractor,
     HasActivations,
@@ -246,6 +246,7 @@ __all__ = [
     "TopImages",
     "Usage",
     "WorkerError",
+    "WorksHere",
     "assign",
     "by_group",
     "compare",

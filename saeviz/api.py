@@ -8,19 +8,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
 from saeviz.config.resolve import check_needs, resolve
-from saeviz.config.schema import RunConfig
+from saeviz.config.schema import Address, RunConfig
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.files import explain_disk_errors
+from saeviz.formats.mirror import MirroredRunDir, fetched, mirror_of
+from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.plain import OneLineFormatter
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.parts import Part
-from saeviz.pipeline.reading import Grants, read_run
+from saeviz.pipeline.reading import Grants, opened, read_run
 from saeviz.pipeline.run import Plan, run_stages
 from saeviz.pipeline.run_part import check_stages, run_part
 from saeviz.pipeline.session import Session
@@ -35,6 +38,26 @@ class Prepared:
     config: RunConfig
     manager: Manager
     directory: Path
+
+    @property
+    def address(self) -> Address | None:
+        """That of a run directory in an object store; `directory` is its mirror on this machine then."""
+        return self.config.run.dir if isinstance(self.config.run.dir, Address) else None
+
+    def rundir(self) -> RunDir:
+        """The run directory, to work in."""
+        if self.address is None:
+            return RunDir.create(self.directory)
+        return MirroredRunDir(self.directory, self.address, offline=self.config.run.offline)
+
+    def as_it_is(self) -> RunDir:
+        """The run directory as it is, which there need not be: to read, and for a part to put its shards into."""
+        if self.address is None:
+            RunDir.check(self.directory)
+            return RunDir(self.directory)
+        offline = self.config.run.offline
+        found = fetched(self.address, _cache_dir(self.config), offline=offline)
+        return MirroredRunDir(found or self.directory.with_name("none"), self.address, offline=offline)
 
 
 def component(
@@ -81,11 +104,13 @@ def open_run(
 ) -> Run:
     """Open a run directory for reading. Raises `ConfigError` if it is not a run directory.
 
+    Of a run directory in an object store (`s3://`, `gs://`), the last state is fetched to the cache of this machine.
+
     The directory may be untrusted: its files are treated as data. Components that it names are built only when needed,
     from installed plugins and `plugins`, as in `--plugins`. They can use the network only if `online` is set, and read
     only the environment variables in `secrets`.
     """
-    return read_run(RunDir.open(Path(directory)), Grants(plugins, online, secrets))
+    return read_run(opened(directory), Grants(plugins, online, secrets))
 
 
 def prepare(
@@ -101,9 +126,16 @@ def prepare(
     config = resolve(layers, manager, secrets_of=secrets_of)
     check_needs(config, manager)
     manager.load_all((one.role, one.use, one.place) for one in config.components())
-    if config.run.dir is None:
+    directory = config.run.dir
+    if directory is None:
         raise ConfigError("run.dir: set the run directory, in the run file or with --out")
-    return Prepared(config, manager, config.run.dir)
+    if isinstance(directory, Address):
+        directory = mirror_of(directory, _cache_dir(config))
+    return Prepared(config, manager, directory)
+
+
+def _cache_dir(config: RunConfig) -> Path:
+    return config.run.cache_dir or default_cache_dir()
 
 
 def execute(
@@ -113,7 +145,7 @@ def execute(
 
     Of a run that fails before its first stage, such as by a misspelt rating, no run directory is left.
     """
-    rundir = RunDir.create(prepared.directory)
+    rundir = prepared.rundir()
     session = Session(prepared.config, prepared.manager, rundir, limit, show_progress, gathers=gathers)
     with rundir.locked(), rundir.removed_if_unused(), _log_to(rundir.log):
         try:
@@ -136,16 +168,34 @@ def execute_part(
     Other parts may be made at the same time, and the same one, too.
     """
     check_stages(plan.names)
-    rundir = RunDir.create(prepared.directory)
+    rundir = prepared.rundir() if prepared.address is None else prepared.as_it_is()
     rundir.refuse_oddities()
     session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
-    with explain_disk_errors(rundir.shards):
-        rundir.shards.mkdir(exist_ok=True)
-    with _log_to(rundir.shards / f"part-{part.number}-of-{part.n_parts}.log"):
+    with _log_of_part(prepared, rundir, f"part-{part.number}-of-{part.n_parts}.log"):
         try:
             return run_part(session, part, plan.names, plan.redo)
         finally:
             session.close()
+
+
+@contextmanager
+def _log_of_part(prepared: Prepared, rundir: RunDir, name: str) -> Iterator[None]:
+    """Log to a file beside the shards; in an object store it is there when the part ends."""
+    if prepared.address is None:
+        folder = rundir.path / "shards"
+        with explain_disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+        with _log_to(folder / name):
+            yield
+        return
+    with TemporaryDirectory(prefix="saeviz-") as temporary:
+        log = Path(temporary) / name
+        try:
+            with _log_to(log):
+                yield
+        finally:
+            with rundir.shards.writing(name) as file:
+                file.write(log.read_bytes())
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pytest
 
 import saeviz
 import saeviz.cli
+from tests import object_store
 from tests.service import Served
 
 # The same examples every time, however busy the machine is.
@@ -85,6 +86,21 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder of real photographs and weights is not beside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a server of S3 on this machine."""
+    yield from object_store.running()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The address of a new bucket, with credentials in the environment."""
+    pytest.importorskip("s3fs", reason="needs pip install 'saeviz[cloud]'")
+    for name, value in object_store.environment(s3, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return object_store.new_bucket()
 
 
 class Outcome:

@@ -21,6 +21,8 @@ class LocalExecutor:
         self.options = options
         self.context = context
 
+    on_this_machine = True
+
     @property
     def in_process(self) -> bool:
         """Whether there is only this process."""

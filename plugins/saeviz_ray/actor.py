@@ -27,12 +27,12 @@ class ShardActor:
         logger.handlers, logger.propagate = [self._said], False
         logger.setLevel(logging.INFO)
 
-    def prepare(self, version: str, sign: Path, work: bytes) -> tuple[str, str]:
+    def prepare(self, version: str, sign: Path | None, work: bytes) -> tuple[str, str]:
         """Take the work; returns the name of this machine, and why it cannot be done here, if so."""
         host = platform.node() or "a machine without a name"
         if version != saeviz.__version__:
             return host, f"has saeviz {saeviz.__version__}, the run has {version}; install the same on every machine"
-        if not sign.exists():
+        if sign is not None and not sign.exists():
             return host, (
                 f"does not see the run directory, {sign.parent.parent}; it must be on storage that every machine of "
                 "the Ray cluster has mounted under this path"

@@ -7,7 +7,7 @@ import pickle
 import platform
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -43,7 +43,8 @@ class RayExecutor:
         pickled = pickle.dumps(work)  # here, because Ray would pickle classes of plugin files by value
         self._cluster = self._cluster or Cluster(self.options.address, self.context)
         n_workers, resources = self._cluster.share(self.options)
-        with _sign_in(self.context.workdir.absolute()) as sign:
+        is_seen = self.context.workdir_is_shared
+        with _sign_in(self.context.workdir.absolute()) if is_seen else nullcontext() as sign:
             start = partial(RayWorker, pickled, sign, resources)
             with closing(Pool([start] * min(n_workers, len(shards)), shards, self.options.tries)) as pool:
                 yield from pool.steps()

@@ -15,7 +15,7 @@ from saeviz_ray.cluster import Resources
 class RayWorker:
     """An actor to which pickled work is given. Ray places it where there is room, and ends it with this process."""
 
-    def __init__(self, work: bytes, sign: Path, resources: Resources) -> None:
+    def __init__(self, work: bytes, sign: Path | None, resources: Resources) -> None:
         import ray
 
         self._ray = ray

@@ -14,10 +14,10 @@ from saeviz.values.errors import ConfigError, ExitCode
 
 
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="RUN", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), default=Path("assigned.csv"), help="The file (assigned.csv).")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def assign(directory: Path, out: Path, force: bool) -> int:
+def assign(directory: str, out: Path, force: bool) -> int:
     """Assign to each rating of RUN a feature of its own, so that the sum of absolute r is as large as possible."""
     if out.exists() and not force:
         raise ConfigError(f"{out} already exists; choose another name with --out, or overwrite it with --force")

@@ -17,6 +17,7 @@ from saeviz.cache import pruning
 from saeviz.cache.copies import Copies
 from saeviz.cache.downloads import Downloads
 from saeviz.cache.entries import Kept, SharedCache
+from saeviz.cache.mirrors import Mirrors
 from saeviz.cli.common import F, say, say_json
 from saeviz.formats.files import explain_disk_errors
 from saeviz.formats.paths import absolute, default_cache_dir
@@ -100,7 +101,8 @@ def prune(
     if everything:
         _remove_if_damaged(cache_dir)
     with _opened(cache_dir) as shared:
-        parts: list[pruning.Part] = [Downloads(cache_dir), Copies(cache_dir), *([shared] if shared is not None else [])]
+        parts: list[pruning.Part] = [Downloads(cache_dir), Copies(cache_dir), Mirrors(cache_dir)]
+        parts += [shared] if shared is not None else []
         n, removed, left = pruning.prune(parts, cutoff, max_size)
     say(f"removed {n} {'entry' if n == 1 else 'entries'}, {_text(removed)}; {_text(left)} left in {cache_dir}")
 
@@ -112,7 +114,7 @@ def _usage(cache_dir: Path) -> list[Kept]:
     if pictures:
         size = sum(picture.size for picture in pictures)
         found.append(Kept("downloads", "pictures and tar files fetched by URL", len(pictures), size, pictures[-1].used))
-    return [*found, *Copies(cache_dir).usage()]
+    return [*found, *Copies(cache_dir).usage(), *Mirrors(cache_dir).usage()]
 
 
 @contextmanager

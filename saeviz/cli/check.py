@@ -28,7 +28,6 @@ from saeviz.cli.run import layers_of
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.roles import Checkable
 from saeviz.formats.plain import plain
-from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import STAGES
 from saeviz.values.errors import ConfigError, ExitCode
@@ -57,8 +56,7 @@ def check(
     log_to_stderr(quiet=False)
     prepared = prepare(layers_of(run_file, **settings), chosen(plugin_words))
     tell_problems(prepared.manager)
-    RunDir.check(prepared.directory)
-    session = Look(prepared.config, prepared.manager, RunDir(prepared.directory))
+    session = Look(prepared.config, prepared.manager, prepared.as_it_is())
     for stage in STAGES:
         if stage.applies(session):
             stage.check(session)

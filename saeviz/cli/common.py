@@ -14,8 +14,9 @@ import click
 
 from saeviz.discovery.manager import Manager
 from saeviz.formats.files import explain_disk_errors
+from saeviz.formats.objects import is_address
 from saeviz.formats.plain import json_text, one_line, shortened
-from saeviz.formats.rundir import is_run_directory
+from saeviz.formats.run_folders import is_run_directory
 from saeviz.pipeline.reading import Grants
 from saeviz.pipeline.session import Session, logger
 from saeviz.values.errors import ConfigError
@@ -98,7 +99,7 @@ class AboutARun(click.Command):
 
 def _is_run(word: str) -> bool:
     try:
-        return is_run_directory(Path(word))
+        return is_address(word) or is_run_directory(Path(word))
     except OSError:  # no file can have this name
         return False
 

@@ -33,8 +33,8 @@ SUMMARIES = ("ratings", "predictions", "spaces")
 
 
 @click.command()
-@click.argument("run_a", type=click.Path(path_type=Path))
-@click.argument("run_b", type=click.Path(path_type=Path))
+@click.argument("run_a", type=click.Path())
+@click.argument("run_b", type=click.Path())
 @click.option(
     "--by",
     "kind",
@@ -51,8 +51,8 @@ SUMMARIES = ("ratings", "predictions", "spaces")
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON.")
 @reading_options
 def compare(
-    run_a: Path,
-    run_b: Path,
+    run_a: str,
+    run_b: str,
     out: Path | None,
     force: bool,
     plugin_words: tuple[str, ...],

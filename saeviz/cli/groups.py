@@ -11,14 +11,22 @@ from pathlib import Path
 import click
 
 from saeviz.api import open_run
-from saeviz.cli.common import chosen, force_option, log_to_stderr, reading_options, refuse_existing, say, tell
+from saeviz.cli.common import (
+    chosen,
+    force_option,
+    log_to_stderr,
+    reading_options,
+    refuse_existing,
+    say,
+    tell,
+)
 from saeviz.formats.files import write_atomic
 from saeviz.values.errors import ExitCode
 from saeviz.values.near_duplicates import ALIKE, near_duplicates
 
 
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="RUN", type=click.Path())
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
@@ -30,7 +38,7 @@ from saeviz.values.near_duplicates import ALIKE, near_duplicates
 @force_option
 @reading_options
 def groups(
-    directory: Path,
+    directory: str,
     threshold: float,
     out: Path,
     force: bool,

@@ -34,9 +34,7 @@ DEFAULT = Path("heatmap.png")
 @click.command(cls=AboutARun)
 @click.argument("feature")
 @click.argument("item")
-@click.option(
-    "--run", "directory", type=click.Path(path_type=Path), help="Run directory (default: the most recent one here)."
-)
+@click.option("--run", "directory", type=click.Path(), help="Run directory (default: the most recent one here).")
 @click.option("--out", type=click.Path(path_type=Path), help=f"PNG file to write (default: {DEFAULT}).")
 @force_option
 @click.option(
@@ -48,7 +46,7 @@ DEFAULT = Path("heatmap.png")
 def heatmap(
     feature: str,
     item: str,
-    directory: Path | None,
+    directory: str | None,
     out: Path | None,
     plugin_words: tuple[str, ...],
     online: bool,

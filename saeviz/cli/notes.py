@@ -16,9 +16,9 @@ from saeviz.values.errors import ExitCode
 
 
 @click.command()
-@click.argument("directory", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@click.argument("directory", metavar="[RUN]", required=False, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def notes(directory: Path | None, as_json: bool) -> int:
+def notes(directory: str | None, as_json: bool) -> int:
     """List what people noted about features of RUN (default: the most recent one): labels by hand, marks and notes."""
     run = open_run(directory or latest_run(Path.cwd(), how="saeviz notes RUN"))
     found = _collect(run)

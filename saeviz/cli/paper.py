@@ -19,12 +19,17 @@ SUMS = "SHA256SUMS"
 
 
 @click.command()
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), default="paper", help="Folder to write to (default: paper).")
 @click.option("--force", is_flag=True, help="Write to a folder even if it holds other or changed files.")
 @reading_options
 def paper(
-    run: Path | None, out: Path, force: bool, plugin_words: tuple[str, ...], online: bool, secrets: tuple[str, ...]
+    run: str | None,
+    out: Path,
+    force: bool,
+    plugin_words: tuple[str, ...],
+    online: bool,
+    secrets: tuple[str, ...],
 ) -> int:
     """Write a methods paragraph, BibTeX, tables and hashes of all files used for RUN (default: the most recent one)."""
     if not force and (foreign := _foreign(out)):
@@ -33,8 +38,8 @@ def paper(
             "--force"
         )
     log_to_stderr(quiet=True)
-    run = run or latest_run(Path.cwd(), how="saeviz paper RUN")
-    found = open_run(run, plugins=chosen(plugin_words), online=online, secrets=secrets)
+    place = run or latest_run(Path.cwd(), how="saeviz paper RUN")
+    found = open_run(place, plugins=chosen(plugin_words), online=online, secrets=secrets)
     reporter = component("reporter", "paper", plugins=plugin_words, folder=out)
     with blaming("the reporter paper", None):  # what a stranger's run.json says may be anything
         folder = reporter.write(found).parent

@@ -11,7 +11,6 @@ import click
 from saeviz.api import Prepared, execute, execute_part, prepare
 from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
-from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.parts import OF_PARTS, Part
 from saeviz.pipeline.run import Plan, foresee
 from saeviz.pipeline.stages import STAGE_NAMES
@@ -87,8 +86,7 @@ def run(  # noqa: PLR0913, PLR0917 one per option
 
 def foretell(prepared: Prepared, plan: Plan, limit: int | None) -> int:
     """Print on stdout what a run would do, without writing files, running models or sending requests."""
-    RunDir.check(prepared.directory)
-    session = Look(prepared.config, prepared.manager, RunDir(prepared.directory), limit)
+    session = Look(prepared.config, prepared.manager, prepared.as_it_is(), limit)
     try:
         foreseen = foresee(session, plan)
         width = max(8, *(len(stage.name) for stage, _ in foreseen))

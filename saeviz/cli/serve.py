@@ -14,7 +14,7 @@ from saeviz.api import prepare
 from saeviz.cli.common import Look, granted, log_to_stderr, reading_options, say, tell, tell_problems
 from saeviz.config.layers import Layer, read_run_file
 from saeviz.formats.rundir import RunDir
-from saeviz.pipeline.reading import Grants
+from saeviz.pipeline.reading import Grants, opened
 from saeviz.pipeline.session import Session
 from saeviz.stores.places import Places
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
@@ -141,7 +141,7 @@ def _live(sources: Sequence[str], grants: Grants, labeler_file: Path | None) -> 
     from saeviz.serving.live.opened import Live
     from saeviz.serving.live.pair import make_pair_app
 
-    rundirs = [RunDir.open(Path(source)) for source in sources]
+    rundirs = [opened(source) for source in sources]
     labeler = _labeler(rundirs[0], grants.plugins, labeler_file) if labeler_file else None
     lives = [Live(rundir, grants, labeler) for rundir in rundirs]
     tell_problems(lives[0].session.manager)
@@ -150,6 +150,7 @@ def _live(sources: Sequence[str], grants: Grants, labeler_file: Path | None) -> 
 
 def _labeler(rundir: RunDir, plugins: Sequence[str] | None, run_file: Path) -> Callable[[], Session]:
     """Opens the run with the user's own run file: nothing in its `run.json` says where the key is sent."""
+    rundir.refuse_changes()
     place = Layer({"run": {"dir": str(rundir.path.absolute())}}, Path.cwd(), "the served run")
     prepared = prepare([read_run_file(run_file), place], plugins)
     if prepared.config.labeler is None:

@@ -34,11 +34,9 @@ VERDICTS = ("significant", "replicated", "negligible")
 
 @click.command(cls=AboutARun)
 @click.argument("feature")
-@click.option(
-    "--run", "directory", type=click.Path(path_type=Path), help="Run directory (default: the most recent one here)."
-)
+@click.option("--run", "directory", type=click.Path(), help="Run directory (default: the most recent one here).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(feature: str, directory: Path | None, as_json: bool) -> int:
+def show(feature: str, directory: str | None, as_json: bool) -> int:
     """Show one FEATURE, written like layer11.cls/4711: its label, scores, correlations and top images."""
     run = open_run(directory or latest_run(Path.cwd()))
     found = _collect(run, feature)

@@ -53,6 +53,8 @@ def copy(source: str, target: str, assignments: tuple[str, ...], as_json: bool, 
     copy_to = places.target(target, origin.rundir.features if origin.rundir else None)
     for place in (origin, copy_to):
         tell_problems(place.manager)
+    if origin.rundir:
+        origin.rundir.refuse_changes()
     if is_same_store(origin, copy_to):
         raise ConfigError(f"{origin} would be copied onto itself; give the copy another folder")
     with origin.rundir.locked() if origin.rundir else nullcontext():

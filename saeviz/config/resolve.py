@@ -28,6 +28,7 @@ from saeviz.contract.options import Options, path_fields, secret_fields, table_o
 from saeviz.contract.specs import LabelerSpec, ScorerSpec
 from saeviz.discovery.manager import Manager, foreign_code, missing_needs
 from saeviz.discovery.mistakes import explain, suggest
+from saeviz.formats.objects import is_address
 from saeviz.formats.paths import absolute, exists
 from saeviz.formats.plain import one_line, shortened
 from saeviz.values.errors import ConfigError
@@ -322,7 +323,7 @@ def _absolute(value: Any, base: Path, *, always: bool) -> Any:
         return {key: _absolute(entry, base, always=always) for key, entry in value.items()}
     if isinstance(value, list):
         return [_absolute(entry, base, always=always) for entry in value]
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or is_address(value):
         return value
     if always or value.startswith((".", "~")):
         return str(absolute(value, base))

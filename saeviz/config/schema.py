@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, GetCoreSchemaHandler, field_validator
+from pydantic_core.core_schema import CoreSchema, is_instance_schema, to_string_ser_schema
 
 from saeviz.contract.context import Precision
 from saeviz.contract.options import Options, neutral_fields, secret_fields
+from saeviz.formats.objects import check_url, is_address
 
 DEFAULT_USE = {
     "images": "folder",
@@ -38,10 +40,25 @@ FEWEST_RATED = 10
 TABLES = ("run", *SINGLE, EXTRACTORS, "judge", *LISTS, "plugins")
 
 
+class Address(str):
+    """The address of a folder in an object store."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Only what is one already: any other text is a path."""
+        return is_instance_schema(cls, serialization=to_string_ser_schema())
+
+
 class RunSettings(Options):
     """The table `[run]`."""
 
-    dir: Path | None = Field(None, description="run directory", json_schema_extra={"path": True})
+    dir: Path | Address | None = Field(
+        None,
+        description="run directory: a folder, or s3://BUCKET/FOLDER or gs://BUCKET/FOLDER for an object store",
+        json_schema_extra={"path": True},
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     precision: Precision = Field("float32", description="precision of the models: float32 or bfloat16")
     seed: int = Field(0, description="random seed", ge=0, le=4_294_967_295)
@@ -68,6 +85,11 @@ class RunSettings(Options):
         description="folder of the shared cache; default: ~/.cache/saeviz",
         json_schema_extra={"path": True},
     )
+
+    @field_validator("dir", mode="before")
+    @classmethod
+    def _is_address(cls, given: Any) -> Any:
+        return Address(check_url(given)) if is_address(given) else given
 
     @field_validator("rating_images")
     @classmethod

@@ -40,7 +40,8 @@ class Context:
     `failed(subject, error)` records an item or a feature that was left out. `progress(items, total, label)` yields the
     items and shows progress. `peer(role)` returns the run's component of another role, for example the extractor whose
     CLIP a labeler reuses; outside a run it raises `ConfigError`. `place` is the component's table in the run file, such
-    as `second_embeddings`; error messages should begin with it.
+    as `second_embeddings`; error messages should begin with it. `workdir_is_shared` is false in a run whose directory
+    is in an object store: workers on other machines do without `workdir`, which is of this machine alone.
     """
 
     device: str = "auto"
@@ -56,6 +57,7 @@ class Context:
     peer: Callable[[str], Any] = _no_peer
     place: str = ""
     why_offline: str = "run.offline is set"
+    workdir_is_shared: bool = True
 
     def option(self, name: str) -> str:
         """The full name of an option, for messages: `labeler.api_key`, `judge.api_key`."""

@@ -7,7 +7,7 @@ methods, so plugins written for an earlier version of saeviz keep working.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from saeviz.values.outcomes import Health
     from saeviz.values.score_input import ScoreInput
     from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreTable, Selected, TierCutoff
-    from saeviz.values.shards import Shard, Step
 
 
 @runtime_checkable
@@ -369,34 +368,6 @@ class MeteredJudge(Protocol):
 
     def estimate_judging(self, n_images: Sequence[int]) -> Usage:
         """Estimated cost of judging one label per entry on that number of images; nothing is sent."""
-        ...
-
-
-@runtime_checkable
-class Executor(Protocol):
-    """Has the work of a run done by workers: processes, or other machines."""
-
-    @property
-    def in_process(self) -> bool:
-        """Whether there is no worker but the run itself, which then needs no shards."""
-        ...
-
-    @property
-    def shard_items(self) -> int:
-        """The number of images in a shard."""
-        ...
-
-    def map(self, work: Callable[[Shard], Iterator[int]], shards: Sequence[Shard]) -> Generator[Step, None, None]:
-        """Have `work` done for each shard by some worker, and yield progress; shards may finish in any order.
-
-        `work(shard)` yields how many more images are done, and leaves its result in the run directory. `work` can be
-        pickled and is given to a worker once, because it loads models for its first shard; it holds no secrets but
-        takes them from the worker's environment. Doing a shard twice does no harm.
-
-        Raises the `SaevizError` that `work` raises. The shard of a worker that dies is given to another one, for a
-        number of times; then raises `WorkerError`, which names the shard with its first and last image. Workers have
-        ended when the iterator is closed, and end by themselves if this process dies.
-        """
         ...
 
 

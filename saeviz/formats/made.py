@@ -1,21 +1,21 @@
 """What a worker makes of a shard: one file, which the run takes in and removes.
 
-A file is written under another name and renamed, so it is whole or not there, and holds the same bytes however often it
-is written. Its arrays have checksums.
+A file is whole or not there (`formats/folders.py`), and holds the same bytes however often it is written. Its arrays
+have checksums.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.damage import UNREADABLE
-from saeviz.formats.files import atomic_path, explain_disk_errors
+from saeviz.formats.folders import Folder
 from saeviz.formats.npz import read_npz
 from saeviz.formats.plain import plain
 from saeviz.values.errors import DataError, RunDirError
@@ -53,25 +53,25 @@ class MadeFiles:
     `digest` is that of the stage: files with another one are of no use.
     """
 
-    def __init__(self, folder: Path, digest: str) -> None:
+    def __init__(self, folder: Folder, digest: str) -> None:
         self.folder = folder
         self.digest = digest
 
-    def path(self, shard: Shard) -> Path:
+    def name(self, shard: Shard) -> str:
         """The name of the file of a shard."""
-        return self.folder / f"{shard.number:07d}-{shard.key}.npz"
+        return f"{shard.number:07d}-{shard.key}.npz"
 
-    def find(self, shard: Shard) -> Path | None:
-        """A file with all images of a shard, None if there is none or it is damaged.
+    def find(self, shard: Shard) -> str | None:
+        """The name of a file with all images of a shard, None if there is none or it is damaged.
 
         It may be that of a larger shard, of which a run has taken in some images before it was killed.
         """
         wanted = {*zip(shard.item_ids, shard.fingerprints, strict=True)}
-        for path in (self.path(shard), *sorted(self.folder.glob(f"{shard.number:07d}-*.npz"))):
-            with suppress(RunDirError):
-                about = _about(path)
+        for name in sorted(self._names(f"{shard.number:07d}-"), key=lambda name: name != self.name(shard)):
+            with suppress(FileNotFoundError, _DamagedError):
+                about = self._about(name, self.folder.source(name))
                 if about["digest"] == self.digest and wanted <= {(item, mark) for item, mark in about["shard"]}:
-                    return path
+                    return name
         return None
 
     def write(self, shard: Shard, made: Made) -> None:
@@ -99,63 +99,80 @@ class MadeFiles:
             "provenance": made.provenance,
         }
         arrays["about"] = np.frombuffer(json.dumps(plain(about), sort_keys=True).encode(), np.uint8)
-        with atomic_path(self.path(shard)) as temporary, temporary.open("wb") as file:
+        with self.folder.writing(self.name(shard)) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # keywords are arrays
 
-    def read(self, path: Path) -> Made:
+    def read(self, name: str) -> Made:
         """What was made of a shard; features are read one space at a time. Raises `RunDirError` if it is damaged."""
-        about = _about(path)
-        with _explained(path):
+        with self._explained(name):
+            source = self.folder.source(name)
+        about = self._about(name, source)
+        with self._explained(name):
             return Made(
-                _features(path, about["spaces"]),
+                self._features(name, source, about["spaces"]),
                 about["item_ids"],
-                read_npz(path, "vectors")["vectors"] if about["item_ids"] else None,
+                read_npz(source, "vectors")["vectors"] if about["item_ids"] else None,
                 [(subject, error) for subject, error in about["failures"]],
                 about["provenance"],
             )
 
-    def remove(self, path: Path) -> None:
-        """Remove a file."""
-        with explain_disk_errors(path, "removed"):
-            path.unlink(missing_ok=True)
+    def taken_in(self, name: str) -> None:
+        """Remove a file whose content the run has."""
+        self.folder.discard([name])
+
+    def all_taken_in(self) -> None:
+        """Remove all files, which the run needs no longer."""
+        self.folder.discard_all()
+
+    def own_taken_in(self) -> None:
+        """Remove the files that have this digest, whose content the run has."""
+        self.folder.discard([name for name in self._names() if self._is_own(name)])
 
     def clear(self) -> None:
-        """Remove everything."""
-        rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # shards of other stages are there, or it is not there
-            self.folder.parent.rmdir()
+        """Remove everything, to have it made again."""
+        self.folder.clear()
 
     def __bool__(self) -> bool:
         """Whether there is the file of any shard."""
-        return next(self.folder.glob("[0-9]*.npz"), None) is not None
+        return bool(self._names())
+
+    def _names(self, prefix: str = "") -> list[str]:
+        return [name for name in self.folder.names(prefix) if re.match(r"[0-9].*\.npz", name)]
+
+    def _is_own(self, name: str) -> bool:
+        with suppress(FileNotFoundError, _DamagedError):
+            return bool(self._about(name, self.folder.source(name))["digest"] == self.digest)
+        return False
+
+    def _about(self, name: str, source: Path | bytes) -> dict[str, Any]:
+        with self._explained(name):
+            about: dict[str, Any] = json.loads(read_npz(source, "about")["about"].tobytes())
+            if about["format"] != FORMAT:
+                raise ValueError("it was written by another version of saeviz")
+            return about
+
+    def _features(self, name: str, source: Path | bytes, spaces: Sequence[Any]) -> Iterator[FeatureBatch]:
+        from scipy.sparse import csr_array
+
+        for number, (record, item_ids, names) in enumerate(spaces):
+            keys = [f"{part}{number}" for part in ("data", "indices", "indptr")]
+            columns = [f"numbers{number}.{place}" for place in range(len(names))]
+            with self._explained(name):
+                space = space_of(record)
+                arrays = read_npz(source, *keys, *columns)
+                matrix = csr_array(tuple(arrays[key] for key in keys), shape=(len(item_ids), space.n_features))
+                of_images = dict(zip(names, (arrays[column] for column in columns), strict=True))
+                batch = FeatureBatch(space, tuple(item_ids), matrix, of_images)
+            yield batch
+
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except _DAMAGED as error:
+            step = "remove it and have it made again"
+            raise _DamagedError(f"{self.folder}/{name} cannot be read ({error}); {step}") from error
 
 
-def _about(path: Path) -> dict[str, Any]:
-    with _explained(path):
-        about: dict[str, Any] = json.loads(read_npz(path, "about")["about"].tobytes())
-        if about["format"] != FORMAT:
-            raise ValueError("it was written by another version of saeviz")
-        return about
-
-
-def _features(path: Path, spaces: Sequence[Any]) -> Iterator[FeatureBatch]:
-    from scipy.sparse import csr_array
-
-    for number, (record, item_ids, names) in enumerate(spaces):
-        keys = [f"{part}{number}" for part in ("data", "indices", "indptr")]
-        columns = [f"numbers{number}.{place}" for place in range(len(names))]
-        with _explained(path):
-            space = space_of(record)
-            arrays = read_npz(path, *keys, *columns)
-            matrix = csr_array(tuple(arrays[key] for key in keys), shape=(len(item_ids), space.n_features))
-            of_images = dict(zip(names, (arrays[column] for column in columns), strict=True))
-            batch = FeatureBatch(space, tuple(item_ids), matrix, of_images)
-        yield batch
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _DAMAGED as error:
-        raise RunDirError(f"{path} cannot be read ({error}); remove it and have it made again") from error
+class _DamagedError(RunDirError):
+    """A file that cannot be read, though the disk or service can."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from saeviz.formats.files import explain_disk_errors
+from saeviz.formats.files import atomic_path, explain_disk_errors
+from saeviz.formats.folders import ObjectFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +22,13 @@ class MappedArrays:
     """Arrays by name, each a file of a folder that is written once. Pickled is where they are.
 
     They are of use for as long as the stage that wrote them runs: they are not safe from a crash of the machine.
+    `sent` is where they are put, too, for workers that do not see the folder; these fetch the arrays that they use.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sent: ObjectFolder | None = None) -> None:
         self._folder = folder
+        self._sent = sent
+        self._fetched: TemporaryDirectory[str] | None = None
         self._known: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
         self._mapped: dict[str, Array] = {}
 
@@ -44,7 +49,7 @@ class MappedArrays:
 
         if 0 in shape:
             return np.empty(shape, kind)
-        path = self._path(number)
+        path = self._at_hand(self._path(number))
         with explain_disk_errors(path, "read"):
             return np.asarray(np.memmap(path, kind, "r", shape=shape))
 
@@ -78,7 +83,23 @@ class MappedArrays:
                     file.write(np.ascontiguousarray(rows, kind).data)
 
                 yield put
+        if self._sent is not None:
+            self._sent.put(path)
         self._known[name] = number, kind, shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_fetched": None}
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.bin"
+
+    def _at_hand(self, path: Path) -> Path:
+        """The file, or, if this machine does not have it, one that is fetched."""
+        if self._sent is None or path.exists():
+            return path
+        self._fetched = self._fetched or TemporaryDirectory(prefix="saeviz-")
+        own = Path(self._fetched.name, path.name)
+        if not own.exists():
+            with atomic_path(own) as temporary:
+                self._sent.fetch(path.name, temporary)
+        return own

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.formats.damage import UNREADABLE
-from saeviz.formats.files import explain_disk_errors, write_atomic
+from saeviz.formats.folders import Folder
 from saeviz.values.regular import read_regular
 
 MOST_BYTES = 64 * 2**20
@@ -36,27 +36,27 @@ class PartRecord:
         return f"{self.number}/{self.n_parts}"
 
 
-def write_part(folder: Path, record: PartRecord) -> None:
+def write_part(folder: Folder, record: PartRecord) -> None:
     """Write, or replace, the record of a part."""
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False)
-    write_atomic(folder / f"part-{record.number}-of-{record.n_parts}.json", f"{text}\n")
+    with folder.writing(f"part-{record.number}-of-{record.n_parts}.json") as file:
+        file.write(f"{text}\n".encode())
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove the records of all parts, so that nothing is asked of them."""
-    for path in folder.glob("part-*.json"):
-        with explain_disk_errors(path, "removed"):
-            path.unlink(missing_ok=True)
+def part_names(folder: Folder) -> list[str]:
+    """The names of the records of all parts. They go before states do, so that nothing is asked of these parts."""
+    return [name for name in folder.names("part-") if _NAME.fullmatch(name)]
 
 
-def read_parts(folder: Path) -> dict[int, PartRecord]:
+def read_parts(folder: Folder) -> dict[int, PartRecord]:
     """The parts that have begun, by number; of several divisions those of the latest. Damaged ones are left out."""
-    named = {path: name for path in folder.glob("part-*.json") if (name := _NAME.fullmatch(path.name))}
-    latest = max(named, key=lambda path: path.stat().st_mtime_ns, default=None)
+    named = {name: parts for name in part_names(folder) if (parts := _NAME.fullmatch(name))}
+    latest = max(named, key=folder.written, default=None)
     found = {}
-    for path, name in named.items():
-        if latest is not None and name[2] == named[latest][2]:
+    for name, parts in named.items():
+        if latest is not None and parts[2] == named[latest][2]:
             with suppress(*UNREADABLE):
-                given = json.loads(read_regular(path, MOST_BYTES))
-                found[int(name[1])] = PartRecord(**given | {"number": int(name[1]), "n_parts": int(name[2])})
+                source = folder.source(name)
+                given = json.loads(read_regular(source, MOST_BYTES) if isinstance(source, Path) else source)
+                found[int(parts[1])] = PartRecord(**given | {"number": int(parts[1]), "n_parts": int(parts[2])})
     return found

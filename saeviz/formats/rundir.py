@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.damage import UNREADABLE, digest_of_tree
 from saeviz.formats.failures import FailuresFile
 from saeviz.formats.files import explain_disk_errors, oddities_in, remove_temporaries, write_atomic
+from saeviz.formats.folders import Folder
 from saeviz.formats.parquet import read_whole, rows_where
 from saeviz.formats.tables import write_csv, write_parquet
 from saeviz.values.columns import ColumnInfo, attrs_of
@@ -47,29 +47,6 @@ _COLUMNS = {
 }
 """Columns that readers rely on."""
 _WHOLE_NUMBERS = ("feature", "rank", "n_active")
-_OTHER_FILES = ("items.parquet", "log.txt", ".lock")
-
-
-def is_run_directory(path: Path) -> bool:
-    """Whether a folder is a run directory: by its `run.json`, or, where that is damaged, by what lies beside it."""
-    manifest = path / "run.json"
-    try:
-        if not manifest.is_file():
-            return False
-        content = json.loads(read_regular(manifest, MOST_BYTES))
-    except UNREADABLE:
-        return any((path / name).exists() for name in _OTHER_FILES)
-    return isinstance(content, dict) and {"format", "stages"} <= content.keys()
-
-
-def run_directories(folder: Path) -> list[Path]:
-    """The run directories in a folder, including itself; their contents are not searched."""
-    found = []
-    for place, folders, files in os.walk(folder):
-        if "run.json" in files and is_run_directory(Path(place)):
-            found.append(Path(place))
-            folders.clear()
-    return sorted(found)
 
 
 class RunDir:
@@ -95,10 +72,26 @@ class RunDir:
         self.failures = FailuresFile(path / "failures.jsonl")
         self.notes = path / "notes.jsonl"
         self.log = path / "log.txt"
-        self.shards = path / "shards"
+        self.shards = Folder(path / "shards")
         self._verified: set[Path] = set()
         self._is_mine = False
         self._manifest: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Its path, or its address in an object store."""
+        return str(self.path)
+
+    def at_hand(self, cache_dir: Path) -> RunDir:  # noqa: ARG002  only of an object store
+        """The directory with its files, for a worker: in an object store they may have to be fetched to its machine."""
+        return self
+
+    def refuse_changes(self) -> None:
+        """Raise `ConfigError` if nobody may add to it, such as notes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For workers: what was read is not passed on."""
+        return type(self), (self.path.absolute(),)
 
     @classmethod
     def create(cls, path: Path) -> RunDir:
@@ -226,6 +219,9 @@ class RunDir:
         write_atomic(self.manifest_file, text)
         if self._is_mine:
             self._manifest = text
+
+    def commit(self) -> None:
+        """Called after each stage: a folder has everything already, an object store has not."""
 
     def digests(self, paths: Collection[Path]) -> dict[str, str]:
         """The digests of these files and folders for the manifest, by their names in the run directory."""

@@ -12,9 +12,9 @@ from saeviz.cache.contents import Contents
 from saeviz.config.schema import EXTRACTORS, LISTS, SINGLE, ComponentConfig, RunConfig
 from saeviz.contract.combined import combined
 from saeviz.contract.context import Context
+from saeviz.contract.executors import Executor
 from saeviz.contract.roles import (
     EmbeddingProvider,
-    Executor,
     FeatureExtractor,
     HasProvenance,
     ImageProvider,
@@ -26,6 +26,7 @@ from saeviz.contract.roles import (
 from saeviz.contract.specs import ScorerSpec
 from saeviz.contract.stores import FeatureStore
 from saeviz.discovery.manager import Manager
+from saeviz.formats.objects import is_address
 from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
@@ -154,6 +155,7 @@ class Components:
             progress=self.progress,
             peer=self.component,
             place=config.place,
+            workdir_is_shared=not is_address(self.rundir.place),
         )
 
     def _folder(self, config: ComponentConfig) -> str:

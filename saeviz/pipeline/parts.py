@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from saeviz.formats.folders import Folder
 from saeviz.formats.part_records import PartRecord, read_parts
 from saeviz.formats.rundir import digest_of_all
 from saeviz.pipeline.session import Session
@@ -73,13 +73,13 @@ def record_of_part(session: Session, part: Part) -> PartRecord:
     )
 
 
-def has_begun(session: Session, stage: str, folder: Path) -> bool:
+def has_begun(session: Session, stage: str, folder: Folder) -> bool:
     """Whether any part has begun with a stage as this run needs it; its records are in the folder."""
     return any(record.digests.get(stage) == session.digests[stage] for record in read_parts(folder).values())
 
 
 def refuse_missing(
-    session: Session, stage: str, shards: Sequence[Shard], missing: Sequence[Shard], folder: Path | None = None
+    session: Session, stage: str, shards: Sequence[Shard], missing: Sequence[Shard], folder: Folder | None = None
 ) -> None:
     """Raise `DataError` if some of the shards are missing, naming the parts that should have made them.
 

@@ -20,6 +20,9 @@ from saeviz.config.schema import EXTRACTORS, LISTS, ComponentConfig, RunConfig, 
 from saeviz.contract.context import Context
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice, names_code
+from saeviz.formats.mirror import fetched_run
+from saeviz.formats.objects import is_address
+from saeviz.formats.paths import absolute, default_cache_dir
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.components import Components
@@ -215,6 +218,17 @@ class ReadConfig(RunConfig):
         found = self._resolved(name)
         object.__setattr__(self, name, found)
         return found
+
+
+def opened(place: str | Path) -> RunDir:
+    """The run directory at a path, or the last state of one at an address of an object store, which is fetched.
+
+    Raises `ConfigError` if there is none.
+    """
+    if not is_address(place):
+        return RunDir.open(Path(place))
+    own = environment_layer(os.environ, Path.cwd()).tables.get("run", {}).get("cache_dir")
+    return fetched_run(str(place), absolute(str(own), Path.cwd()) if own else default_cache_dir())
 
 
 def read_run(rundir: RunDir, grants: Grants) -> Run:

@@ -78,6 +78,7 @@ def run_stages(session: Session, plan: Plan) -> int:
         session.digests[stage.name] = record["digest"]
     for stage in todo:
         _run_stage(stage, session, redo=stage.name in plan.redo)
+        session.rundir.commit()
     return len(session.rundir.failures.read())
 
 
@@ -143,6 +144,7 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
         _set_aside_what_changed(session, stage.name, records)
     if not redo and _is_up_to_date(stage, session, record, digest):
         logger.info("%s: up to date", stage.name)
+        stage.tidy(session)
         return
     if redo or has_changed:
         logger.info(

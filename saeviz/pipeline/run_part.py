@@ -101,8 +101,8 @@ def _made(session: Session, stage: SharedStage, shards: Sequence[Shard], part: P
             pass
     left_out = set()
     for shard in shards:
-        path = files.find(shard)
-        for item_id, error in files.read(path).failures if path else ():
+        name = files.find(shard)
+        for item_id, error in files.read(name).failures if name else ():
             logger.warning("%s: %s: left out: %s", stage.name, one_line(item_id), one_line(error))
             left_out.add(item_id)
     return left_out

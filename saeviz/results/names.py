@@ -40,7 +40,7 @@ class Names(ABC):
     def notes(self) -> Notes:
         """What people noted about features: labels by hand, marks, text. `run.notes.write` notes something."""
         record = self._rundir.read_manifest()["stages"].get("extract", {})
-        return Notes(self._rundir.notes, self._feature, record.get("digest", ""))
+        return Notes(self._rundir.notes, self._feature, record.get("digest", ""), self._rundir.refuse_changes)
 
     def name(self, feature: Feature | str) -> str:
         """The label of a feature: that by hand if there is one, else the labeler's; '' if it has none."""

@@ -18,8 +18,14 @@ class Notes(Mapping[Feature, Note]):
     digest of what the run extracted its features with.
     """
 
-    def __init__(self, path: Path, feature: Callable[[Feature | str], Feature], extractor: str = "") -> None:
-        self._file, self._feature = NotesFile(path, extractor), feature
+    def __init__(
+        self,
+        path: Path,
+        feature: Callable[[Feature | str], Feature],
+        extractor: str = "",
+        refuse_changes: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._file, self._feature, self._refuse_changes = NotesFile(path, extractor), feature, refuse_changes
         self._stamp: tuple[int, int] | None = None
         self._known: tuple[dict[Feature, Note], dict[Feature, Note]] = ({}, {})
 
@@ -63,8 +69,10 @@ class Notes(Mapping[Feature, Note]):
 
         What is not given stays as it is. The note is on disk when this returns. With `was`, the `version` of the note
         that the writer has seen, `NoteChangedError` is raised if somebody else has changed it since. `ValueError` is
-        raised for a label that is not 1 to 5 words, an unknown mark and text that is too long.
+        raised for a label that is not 1 to 5 words, an unknown mark and text that is too long, `ConfigError` in a run
+        that was opened by its address in an object store.
         """
+        self._refuse_changes()
         given = {"label": label, "description": description, "mark": mark, "text": text}
         changes = {name: value for name, value in given.items() if value is not None}
         return self._file.write(self._feature(feature), changes, was)

@@ -11,15 +11,16 @@ from typing import Any
 
 from saeviz.config.layers import Layer, assignment_layer, environment_layer, plugin_words, read_run_file
 from saeviz.config.resolve import resolve, resolve_component
-from saeviz.config.schema import ComponentConfig
+from saeviz.config.schema import Address, ComponentConfig
 from saeviz.contract.context import Context
 from saeviz.contract.options import secret_fields
 from saeviz.contract.roles import missing_members
 from saeviz.contract.stores import FeatureStore
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
+from saeviz.formats.objects import is_address
 from saeviz.formats.rundir import RunDir
-from saeviz.pipeline.reading import Grants
+from saeviz.pipeline.reading import Grants, opened
 from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.regular import real_path
 
@@ -83,15 +84,17 @@ class Places:
             rundir = RunDir.open(real_path(directory))
             if config.is_recorded_as(_stored(rundir)) and place not in self.settings.tables:
                 return Place(config, manager, rundir.features, rundir)
-            return self._run(directory, place)
-        return self._run(Path(text), place) if (Path(text) / "run.json").is_file() else self._named(text, place)
+            return self._run(rundir, place)
+        if not is_address(text) and not (Path(text) / "run.json").is_file():
+            return self._named(text, place)
+        return self._run(opened(text if is_address(text) else real_path(Path(text))), place)
 
     def target(self, text: str, workdir: Path | None) -> Place:
         """The store to write to; for a run file, the one it configures.
 
         `workdir` is the folder of a store without a path.
         """
-        if (Path(text) / "run.json").is_file():
+        if is_address(text) or (Path(text) / "run.json").is_file():
             raise ConfigError(
                 f"{text} is a run, and only its own stages write to it; copy to a run file, or to NAME:PATH"
             )
@@ -102,11 +105,10 @@ class Places:
             raise ConfigError(f"run.dir: {text} does not say where the run goes")
         return Place(config, manager, RunDir(directory).features)
 
-    def _run(self, directory: Path, place: str) -> Place:
-        rundir = RunDir.open(real_path(directory))
+    def _run(self, rundir: RunDir, place: str) -> Place:
         stored = _stored(rundir)
         if stored is None:
-            raise ConfigError(f"{directory} has no features yet; `saeviz run` makes them")
+            raise ConfigError(f"{rundir.place} has no features yet; `saeviz run` makes them")
         grants = replace(self.grants, secrets=(*self.grants.secrets, *_named_secrets(self.settings.tables.get(place))))
         manager, environment = grants.manager(rundir), grants.stand_ins()
         configured = rundir.config().get("store")  # has what the identity leaves out, a token for instance
@@ -156,6 +158,8 @@ class Places:
         layers = [read_run_file(Path(text)), environment_layer(os.environ, Path.cwd())]
         manager = self._manager(*(plugin_words(layers) or ([], Path.cwd())))
         config = resolve(layers, manager)
+        if isinstance(config.run.dir, Address):
+            raise ConfigError(f"run.dir: the run of {text} is in an object store; name its store itself, as NAME:PATH")
         return config.run.dir, config.store, manager
 
     def _manager(self, words: Sequence[str], base: Path) -> Manager:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saeviz.contract.roles import Executor
+from saeviz.contract.executors import Executor
 from saeviz.testing.contract import Contract
 from saeviz.testing.fake_work import FakeWork, fake_shards
 from saeviz.values.errors import DataError, WorkerError

@@ -15,7 +15,7 @@ from saeviz.formats.files import (
     write_atomic,
 )
 from saeviz.formats.lines import checked_line, parse_line
-from saeviz.formats.rundir import is_run_directory, run_directories
+from saeviz.formats.run_folders import is_run_directory, run_directories
 from saeviz.formats.tables import write_csv
 from saeviz.values.regular import open_regular, read_regular, real_path, reason_of
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from itertools import count
 
 import pytest
 
@@ -24,39 +23,10 @@ IDS = [f"item {number:02}" for number in range(30)]
 NAMED = saeviz.FeatureSpace(SPACE.layer, SPACE.tokens, SPACE.n_features, "vit")
 
 
-@pytest.fixture(scope="session")
-def s3():
-    """Its address; it keeps objects in memory."""
-    server = pytest.importorskip("moto.server", reason="needs pip install 'moto[server]'")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
-NUMBERS = count()
-
-
 @pytest.fixture
-def url(s3, monkeypatch, tmp_path):
+def url(bucket):
     """A folder in a new bucket."""
-    import s3fs
-
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"bucket-{next(NUMBERS)}"
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
-    return f"s3://{bucket}/features"
+    return f"{bucket}/features"
 
 
 def opened(url, **options):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 from saeviz.formats.by_feature import ByFeature, write_by_feature
 from saeviz.formats.files import atomic_folder, remove_temporaries
 from saeviz.formats.mapped import MappedArrays
-from saeviz.formats.rundir import digest_of
+from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.score_work import Division, ScoreWork, SharedInput, checked_state, state_files
+from saeviz.pipeline.stages.score_work import Division, ScoreWork, SharedInput, checked_state, scratch_of, state_files
 from saeviz.pipeline.stages.shards import done_by_workers
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -74,7 +74,7 @@ class BlockWork(ScoreWork):
         assert isinstance(self.division, BlockDivision)  # noqa: S101 - `made_of_blocks` gave it
         space, features = self.division.place_of(shard)
         scores = self._merging(space)
-        values = ByFeature(copies_in(self._files) / self.division.copy(space)).block(str(space), features)
+        values = ByFeature(copies_in(self.rundir) / self.division.copy(space)).block(str(space), features)
         for array in (values.data, values.indices, values.indptr):
             array.flags.writeable = False
         for name, of_space in scores.items():
@@ -113,9 +113,9 @@ def blocks_made(files: StateFiles, division: BlockDivision, space: FeatureSpace,
         yield nodes[0, 0]
 
 
-def copies_in(files: StateFiles) -> Path:
+def copies_in(rundir: RunDir) -> Path:
     """Where the copies are: they go when the states do."""
-    return files.folder / "by-feature"
+    return scratch_of(rundir) / "by-feature"
 
 
 def _lacking(files: StateFiles, division: BlockDivision, shard: Shard) -> bool:
@@ -125,7 +125,7 @@ def _lacking(files: StateFiles, division: BlockDivision, shard: Shard) -> bool:
 
 def _copied(session: Session, data: ScoreInput, name: str) -> ByFeature:
     """The copy of the features of a space: one that is whole, left by a run that was killed, or a new one."""
-    folder = copies_in(state_files(session.rundir)) / name
+    folder = copies_in(session.rundir) / name
     with suppress(RunDirError, OSError, ValueError, LookupError, TypeError):
         found = ByFeature(folder)
         found.check()

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.columns import GivenColumns, declared_infos, prefixed, renamed, undeclared
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.formats.files import atomic_folder, temporary_folder
+from saeviz.formats.files import atomic_folder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.of_images import columns_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
-from saeviz.formats.part_records import write_part
+from saeviz.formats.part_records import read_parts, write_part
 from saeviz.formats.plain import plain
 from saeviz.formats.tables import table_of_texts
 from saeviz.pipeline.inputs import names_in, score_inputs
@@ -24,7 +24,7 @@ from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.score_parts import PartScoring
-from saeviz.pipeline.stages.score_work import state_files
+from saeviz.pipeline.stages.score_work import clear_states, given_arrays, scratch_of, state_files
 from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS
@@ -88,10 +88,16 @@ class Score(Stage):
         rundir = session.rundir
         return all(path.exists() for path in (rundir.scores, rundir.correlations, rundir.top_images))
 
+    def tidy(self, session: Session) -> None:
+        """Remove states of these scores, and not those of others that parts have begun with."""
+        begun = read_parts(state_files(session.rundir).folder).values()
+        if all(record.digests.get(self.name) == session.digests[self.name] for record in begun):
+            clear_states(session.rundir, taken_in=True)
+
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score each space, then combine columns of all spaces."""
-        with temporary_folder(session.rundir.path.absolute()) as folder:
-            return self._scored(session, MappedArrays(folder))
+        with given_arrays(session, session.rundir.path.absolute()) as arrays:
+            return self._scored(session, arrays)
 
     def _scored(self, session: Session, arrays: MappedArrays) -> Mapping[str, Any]:
         """The stage; `arrays` are there until it ends."""
@@ -132,10 +138,9 @@ class Score(Stage):
             n_items, store = inputs[0].n_items, session.config.store.use
             logger.info("score: left to --gather: %d images in the store %s", n_items, store)
             return
-        folder = state_files(session.rundir).folder
-        write_part(folder, record_of_part(session, part))
-        with temporary_folder(folder.absolute()) as temporary:
-            scoring = PartScoring(session, MappedArrays(temporary), part)
+        write_part(state_files(session.rundir).folder, record_of_part(session, part))
+        with given_arrays(session, scratch_of(session.rundir)) as arrays:
+            scoring = PartScoring(session, arrays, part)
             scoring.make(_seeing(*_summarized(scoring, inputs)))
 
     def _results(

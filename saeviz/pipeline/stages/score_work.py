@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract.executors import Executor, WorksHere
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
+from saeviz.formats.files import temporary_folder
+from saeviz.formats.folders import Folder, ObjectFolder
 from saeviz.formats.mapped import MappedArrays
-from saeviz.formats.part_records import remove_parts
+from saeviz.formats.part_records import part_names
+from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.inputs import stored_features
@@ -172,11 +176,44 @@ def state_files(rundir: RunDir) -> StateFiles:
     return StateFiles(rundir.shards / "score")
 
 
-def clear_states(rundir: RunDir) -> None:
-    """Remove all states; first the records of parts, whose states a run that is killed here would ask for."""
+def scratch_of(rundir: RunDir) -> Path:
+    """Where files of the stage are that are of this machine, or of a folder that all machines see."""
+    return rundir.path.absolute() / "shards" / "score"
+
+
+def clear_states(rundir: RunDir, *, taken_in: bool = False) -> None:
+    """Remove all states; first the records of parts, whose states a run that is killed here would ask for.
+
+    In an object store those that are `taken_in` are there until the run has committed what was made of them.
+    """
     files = state_files(rundir)
-    remove_parts(files.folder)
-    files.clear()
+    if taken_in:
+        files.folder.discard(part_names(files.folder))
+        files.taken_in()
+    else:
+        files.folder.remove(part_names(files.folder))
+        files.clear()
+    Folder(scratch_of(rundir)).clear()
+
+
+@contextmanager
+def given_arrays(session: Session, parent: Path) -> Iterator[MappedArrays]:
+    """A folder for what workers are given of images, removed when the block ends."""
+    with temporary_folder(parent) as folder:
+        shards, executor = session.rundir.shards, session.components.executor
+        if works_here(executor) or not isinstance(shards, ObjectFolder):
+            yield MappedArrays(folder)
+            return
+        sent = shards / "score" / folder.name
+        try:
+            yield MappedArrays(folder, sent)
+        finally:
+            sent.clear()
+
+
+def works_here(executor: Executor) -> bool:
+    """Whether all workers are known to be on this machine."""
+    return executor.in_process or (isinstance(executor, WorksHere) and executor.on_this_machine)
 
 
 def summary_of(files: StateFiles, key: str, n_top: int) -> FeatureSummary:
@@ -198,7 +235,7 @@ class ScoreWork:
 
     tables: Mapping[str, Any]
     plugins: Sequence[str]
-    run_dir: Path
+    rundir: RunDir
     given: SharedInput
     division: Division
     _last: tuple[FeatureSpace, Mapping[str, Any]] | None = None
@@ -210,7 +247,7 @@ class ScoreWork:
     def of(cls, session: Session, given: SharedInput, division: Division) -> Self:
         """The work of a run, without open files or secrets."""
         tables = {**tables_of(session), "scorers": [config.as_json() for config in session.config.scorers]}
-        return cls(tables, session.manager.choice.words, session.rundir.path.absolute(), given, division)
+        return cls(tables, session.manager.choice.words, session.rundir, given, division)
 
     def __call__(self, shard: Shard) -> Iterator[int]:
         """Make the states of a shard; yields how many more images are done."""
@@ -245,11 +282,12 @@ class ScoreWork:
     def _session(self) -> WorkerSession:
         manager = Manager.discover(PluginChoice.parse(self.plugins, Path()))
         config = resolve([Layer(self.tables, Path(), "the run")], manager)
-        return WorkerSession(config, manager, RunDir(self.run_dir), stage="score")
+        rundir = self.rundir.at_hand(config.run.cache_dir or default_cache_dir())
+        return WorkerSession(config, manager, rundir, stage="score")
 
     @cached_property
     def _files(self) -> StateFiles:
-        return state_files(RunDir(self.run_dir))
+        return state_files(self.rundir)
 
     @cached_property
     def _scorers(self) -> dict[str, tuple[ComponentConfig, Any]]:

@@ -12,6 +12,7 @@ from saeviz.config.schema import ComponentConfig
 from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.merging import MergingScorer, MergingScores
 from saeviz.contract.specs import ScorerSpec
+from saeviz.formats.folders import ObjectFolder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.part_records import read_parts
 from saeviz.pipeline.parts import SCORE, has_begun, refuse_missing
@@ -30,6 +31,7 @@ from saeviz.pipeline.stages.score_work import (
     merged_state,
     state_files,
     summary_of,
+    works_here,
 )
 from saeviz.pipeline.stages.shards import done_by_workers
 from saeviz.values.errors import RunDirError
@@ -62,8 +64,8 @@ class Scoring:
         return scorer, scorer.score
 
     def clear(self) -> None:
-        """Remove what workers have left of a run that was interrupted."""
-        clear_states(self.session.rundir)
+        """Remove what workers have left, also of a run that was interrupted."""
+        clear_states(self.session.rundir, taken_in=True)
 
 
 def scoring_of(session: Session, inputs: Sequence[ScoreInput], arrays: MappedArrays) -> Scoring:
@@ -106,7 +108,9 @@ class SharedScoring(Scoring):
         self._arrays = arrays
         self._files = state_files(session.rundir)
         self._ready: dict[str, _Ready] = {}
-        self._in_blocks = not session.components.executor.in_process
+        executor = session.components.executor
+        sees_copies = works_here(executor) or not isinstance(self._files.folder, ObjectFolder)
+        self._in_blocks = not executor.in_process and sees_copies
         self._needs_parts = session.gathers and has_begun(session, SCORE, self._files.folder)
         self._has_embeddings = not self._needs_parts  # which parts do not have
 

@@ -33,6 +33,10 @@ class SharedStage(Stage):
     def todo(self, session: Session, *, anew: bool) -> Images:
         """The images that are not done, or all of them if what was done before is of no use."""
 
+    def tidy(self, session: Session) -> None:
+        """Remove shards of the images as they are, and not those that parts have made with other settings."""
+        made_files(session, self).own_taken_in()
+
     @abstractmethod
     def make(self, session: WorkerSession, items: Images) -> Generator[int, None, Made]:
         """What the stage makes of the items; yields from time to time how many more are done."""
@@ -62,7 +66,7 @@ class ShardWork:
     stage: SharedStage
     tables: Mapping[str, Any]
     plugins: Sequence[str]
-    run_dir: Path
+    rundir: RunDir
     digest: str
     redo: bool
     _session: WorkerSession | None = None
@@ -70,8 +74,8 @@ class ShardWork:
     @classmethod
     def of(cls, session: Session, stage: SharedStage) -> ShardWork:
         """The work of a stage of a run, without open files, models or secrets."""
-        words, run_dir = session.manager.choice.words, session.rundir.path.absolute()
-        return cls(stage, tables_of(session), words, run_dir, session.digests[stage.name], session.redo)
+        words = session.manager.choice.words
+        return cls(stage, tables_of(session), words, session.rundir, session.digests[stage.name], session.redo)
 
     def __call__(self, shard: Shard) -> Iterator[int]:
         """Make the shard; yields how many more images are done."""
@@ -79,7 +83,7 @@ class ShardWork:
             self._session = self._opened()
         session = self._session
         made = yield from self.stage.make(session, session.take_up(shard))
-        MadeFiles(session.rundir.shards / self.stage.name, self.digest).write(shard, made)
+        MadeFiles(self.rundir.shards / self.stage.name, self.digest).write(shard, made)
 
     def close(self) -> None:
         """Close the components."""
@@ -89,7 +93,7 @@ class ShardWork:
     def _opened(self) -> WorkerSession:
         manager = Manager.discover(PluginChoice.parse(self.plugins, Path()))
         config = resolve([Layer(self.tables, Path(), "the run")], manager)
-        return WorkerSession(config, manager, RunDir(self.run_dir), stage=self.stage.name, redo=self.redo)
+        return WorkerSession(config, manager, self.rundir, stage=self.stage.name, redo=self.redo)
 
 
 def shards_of(session: Session, stage: Stage, items: Images) -> list[Shard]:
@@ -128,14 +132,16 @@ def made_by_workers(session: Session, stage: SharedStage, items: Images) -> Iter
         for shard in shards:
             while shard.number in waiting:
                 waiting.discard(next(finished).number)
-            path = files.find(shard)
-            if path is None:
-                raise RunDirError(f"{files.path(shard)} is missing or damaged; the same command makes it again")
+            name = files.find(shard)
+            if name is None:
+                raise RunDirError(
+                    f"{files.folder}/{files.name(shard)} is missing or damaged; the same command makes it again"
+                )
             if session.gathers and not known.isdisjoint(shard.item_ids):
                 session.rundir.failures.forget(stage.name, shard.item_ids)
-            yield files.read(path)
-            files.remove(path)
-    files.clear()
+            yield files.read(name)
+            files.taken_in(name)
+    files.all_taken_in()
 
 
 def worked(session: Session, stage: SharedStage, shards: Sequence[Shard]) -> Generator[Shard, None, None]:

@@ -42,6 +42,9 @@ class Stage(ABC):
     def is_complete(self, session: Session) -> bool:
         """Whether its output exists and is complete, given that the digest has not changed."""
 
+    def tidy(self, session: Session) -> None:  # noqa: B027  most leave nothing
+        """Remove what workers have left, of a stage that is up to date: a run was killed before it could."""
+
     def reset(self, session: Session) -> None:  # noqa: B027
         """Remove outdated output, because the digest changed or the user asked for it.
 

@@ -15,6 +15,7 @@ from saeviz.config.resolve import resolve_component
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.by_feature import ByFeature, write_by_feature
 from saeviz.formats.labels import LabelLine
+from saeviz.formats.objects import is_address
 from saeviz.formats.paths import default_cache_dir
 from saeviz.formats.plain import one_line
 from saeviz.formats.rundir import RunDir, digest_of
@@ -49,7 +50,7 @@ class Live:
 
     def __init__(self, rundir: RunDir, grants: Grants, labeler: Callable[[], Session] | None = None) -> None:
         self.rundir = rundir
-        self.name = rundir.path.resolve().name
+        self.name = rundir.place.rpartition("/")[2] if is_address(rundir.place) else rundir.path.resolve().name
         self.labeler = labeler
         self.other: Other | None = None
         self.named_again: dict[Feature, LabelLine] = {}
