@@ -33,7 +33,7 @@ class MappedArrays:
         self._mapped: dict[str, Array] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_mapped": {}}
+        return {**vars(self), "_mapped": {}, "_fetched": None}
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -86,9 +86,6 @@ class MappedArrays:
         if self._sent is not None:
             self._sent.put(path)
         self._known[name] = number, kind, shape
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_fetched": None}
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.bin"
