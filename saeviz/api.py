@@ -156,8 +156,8 @@ def execute(
 
 
 def choose_plugins(plugins: Sequence[str] | None, layers: Sequence[Layer]) -> PluginChoice:
-    """The choice of plugins from the command line, else the environment, else the run file."""
-    return PluginChoice.of_user(plugins) or PluginChoice.parse(*(plugin_words(layers) or ([], Path.cwd())))
+    """The plugins of the command line, or else of the environment, and those of the run file."""
+    return PluginChoice.of_all(plugins, plugin_words(layers))
 
 
 def execute_part(

@@ -26,6 +26,7 @@ from saeviz.cli.common import (
 )
 from saeviz.cli.run import layers_of
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract import handover
 from saeviz.contract.roles import Checkable
 from saeviz.formats.plain import plain
 from saeviz.pipeline.session import Session, logger
@@ -115,7 +116,8 @@ def _health_of(session: Session, config: ComponentConfig, items: Sequence[ImageI
         raise ConfigError(f"--deep: the extractor {config.use} does not support deep checks")
     logger.info("%s: checking on %d of %d images", config.place, len(items), len(session.dataset.items))
     with session.components.blaming(config):
-        found = list(extractor.health(items))
+        given = extractor.health(items)
+        found = list(handover.each(session.components.who(config), "health", given, Health))
     return [replace(one, subject=f"{config.name}: {one.subject}") for one in found] if config.name else found
 
 

@@ -1,66 +1,96 @@
 """Check the results of components before they are used, so that a plugin's mistake is reported with its name.
 
-`who` names the component, for example "extractor: mine of plugin mine (file mine.py)".
+`who` names the component, for example "extractor: mine of plugin mine (file mine.py)". What a value says of itself is
+checked where it is made, in `saeviz.values`; here it is what type comes back, and whether it belongs to the run.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
+from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
-from saeviz.contract.roles import HasNumbersOfImages
-from saeviz.formats.plain import quoted
-from saeviz.values.errors import PluginError
+from saeviz.contract.roles import HasNumbersOfImages, missing_members
+from saeviz.formats.plain import plain, quoted
+from saeviz.values.checks import kind_of, unwritable
+from saeviz.values.errors import LabelError, PluginError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, names_numbers_of_images
 from saeviz.values.images import ImageItem
-from saeviz.values.naming import FeatureLabel
-from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreResult, Selected
+from saeviz.values.label_words import checked
+from saeviz.values.naming import FeatureLabel, Usage
+from saeviz.values.scores import ImageColumn, ScoreResult, Selected, TierCutoff
 from saeviz.values.shards import Shard, Step
 from saeviz.values.texts import Marks, Places, Texts
 
 if TYPE_CHECKING:
-    from saeviz.typing import Float32Array
+    from saeviz.typing import Float32Array, FloatArray
 
 
-def images(who: str, items: Iterable[object]) -> Iterator[ImageItem]:
-    """The images of a provider, checked: `ImageItem`s with text as metadata and as group."""
-    for item in items:
-        if not isinstance(item, ImageItem):
-            raise PluginError(f"{who} gave {_kind(item)} instead of an ImageItem")
-        for name, value in item.metadata.items():
-            if not isinstance(name, str) or not isinstance(value, str):
-                raise PluginError(
-                    f"{who} gave the item {quoted(item.item_id)} the metadata {quoted(name)} = {quoted(value)}; "
-                    "both must be text"
-                )
-        if not all(isinstance(name, str) for name in (*item.ratings, *item.individual)):
-            raise PluginError(f"{who} gave the item {quoted(item.item_id)} a rating whose name is not text")
-        if item.group is not None and not (isinstance(item.group, str) and item.group):
-            raise PluginError(
-                f"{who} gave the item {quoted(item.item_id)} the group {quoted(item.group)}, which must be text, or "
-                "None where it has none"
-            )
-        yield item
+def each(who: str, method: str, found: object, kind: type | UnionType) -> Iterator[Any]:
+    """What a method yields, or a list that it returns: each checked to be of a kind."""
+    if not isinstance(found, Iterable) or isinstance(found, str | bytes | Mapping):
+        raise PluginError(f"{who} returned {kind_of(found)} from {method}, which must give {_words(kind)}")
+    for one in found:
+        if not isinstance(one, kind):
+            raise PluginError(f"{who} gave {kind_of(one)} from {method}, which must give {_words(kind)}")
+        yield one
 
 
-def spaces(who: str, found: Any) -> list[FeatureSpace]:
+def listed(who: str, method: str, found: object, kind: type) -> list[Any]:
+    """The list that a method returns, checked to be one, of a kind: a generator could be read only once."""
+    if not isinstance(found, Sequence) or isinstance(found, str | bytes):
+        raise PluginError(f"{who} returned {kind_of(found)} from {method}, not a list of {_words(kind)}")
+    return list(each(who, method, found, kind))
+
+
+def count(who: str, name: str, found: object, least: int = 1) -> int:
+    """A whole number that a component says of itself, checked."""
+    if not isinstance(found, Integral) or isinstance(found, bool) or found < least:
+        raise PluginError(f"{who} has {quoted(found)} as {name}, which must be a whole number, {least} or more")
+    return int(found)
+
+
+def truth(who: str, name: str, found: object) -> bool:
+    """Whether something is so that a component says of itself, checked."""
+    if not isinstance(found, bool):
+        raise PluginError(f"{who} has {quoted(found)} as {name}, which must be True or False")
+    return found
+
+
+def images(who: str, found: object, method: str = "iter_images") -> Iterator[ImageItem]:
+    """The images of a provider, checked."""
+    return each(who, method, found, ImageItem)
+
+
+def image(who: str, found: object, item_id: str) -> ImageItem | None:
+    """The image that a provider gives for an id, checked to be of this id; None if there is none."""
+    if found is None:
+        return None
+    if not isinstance(found, ImageItem):
+        raise PluginError(f"{who} returned {kind_of(found)} from get_image, not an ImageItem or None")
+    if found.item_id != item_id:
+        raise PluginError(f"{who} returned the image {quoted(found.item_id)} from get_image({quoted(item_id)})")
+    return found
+
+
+def spaces(who: str, found: object) -> list[FeatureSpace]:
     """The spaces of an extractor, sorted: at least one, and no name more than once."""
-    listed = list(found)
-    if wrong := [space for space in listed if not isinstance(space, FeatureSpace)]:
-        raise PluginError(f"{who} has {_kind(wrong[0])} among its spaces instead of a FeatureSpace")
-    if not listed:
+    known = listed(who, "spaces", found, FeatureSpace)
+    if not known:
         raise PluginError(f"{who} has no feature space")
-    names = [str(space) for space in listed]
+    names = [str(space) for space in known]
     if twice := [name for name in names if names.count(name) > 1]:
         raise PluginError(f"{who} has the space {twice[0]} more than once")
-    return sorted(listed)
+    return sorted(known)
 
 
 def numbers_of_images(who: str, extractor: object, space: FeatureSpace) -> list[str]:
     """The names of the numbers that an extractor gives of images with the features of a space, checked."""
-    found = list(extractor.numbers_of_images(space)) if isinstance(extractor, HasNumbersOfImages) else []
+    if not isinstance(extractor, HasNumbersOfImages):
+        return []
+    found = listed(who, "numbers_of_images", extractor.numbers_of_images(space), str)
     if wrong := [name for name in found if not names_numbers_of_images(name)]:
         raise PluginError(f"{who} declares numbers of images in {space} with the name {quoted(wrong[0])}")
     return found
@@ -68,19 +98,17 @@ def numbers_of_images(who: str, extractor: object, space: FeatureSpace) -> list[
 
 def extracted(
     who: str,
-    batches: Iterable[object],
+    found: object,
     spaces: Mapping[FeatureSpace, Collection[str]],
     asked: Iterable[str],
 ) -> Iterator[FeatureBatch]:
-    """The batches of an extractor, checked: only of its spaces, only requested items, each once.
+    """The batches of an extractor, checked: only of its spaces, only requested items, each once; none is negative.
 
     `spaces` has the numbers of images that it declares for each.
     """
     places = Places(Texts.of(asked))
     waiting = {space: Marks(places, places.texts) for space in spaces}
-    for batch in batches:
-        if not isinstance(batch, FeatureBatch):
-            raise PluginError(f"{who} gave {_kind(batch)} instead of a FeatureBatch")
+    for batch in each(who, "extract", found, FeatureBatch):
         if batch.space not in waiting:
             raise PluginError(
                 f"{who} gave {batch.space} with {batch.space.n_features} features, a space that it does not declare"
@@ -96,15 +124,20 @@ def extracted(
                     f"{who} gave features of item {quoted(item_id)} in {batch.space} "
                     "twice, or although it was not requested"
                 )
+        if batch.matrix.nnz and (lowest := float(batch.matrix.data.min())) < 0:
+            raise PluginError(
+                f"{who} gave the feature value {lowest:g} in {batch.space}; a feature that does not fire is 0, and "
+                "none is negative"
+            )
         waiting[batch.space].mask[places.of(batch.item_ids)] = False
         yield batch
 
 
-def steps(who: str, found: Iterable[object]) -> Iterator[Step]:
+def steps(who: str, found: object) -> Iterator[Step]:
     """The progress of an executor, checked."""
-    for step in found:
-        if not isinstance(step, Step) or not isinstance(step.shard, Shard) or not isinstance(step.n_items, int):
-            raise PluginError(f"{who} gave {_kind(step)} instead of a Step of a Shard with a number of images")
+    for step in each(who, "map", found, Step):
+        if not isinstance(step.shard, Shard) or not isinstance(step.n_items, int):
+            raise PluginError(f"{who} gave a Step without a Shard or without a number of images from map")
         yield step
 
 
@@ -118,107 +151,141 @@ def refuse_another_batch(who: str, kept: FeatureBatch, read: Sequence[FeatureBat
             raise PluginError(f"{who} returns other values of {kept.space} than were written")
 
 
-def item_ids(who: str, space: FeatureSpace, found: Any) -> Texts:
+def item_ids(who: str, space: FeatureSpace, found: object) -> Texts:
     """The item ids that a store lists for a space, checked: text, each once."""
-    if not isinstance(found, Texts):
-        found = list(found)
-        if wrong := [item_id for item_id in found if not isinstance(item_id, str)]:
-            raise PluginError(f"{who} lists {_kind(wrong[0])} among the items of {space} instead of an id")
-    listed = Texts.of(found)
-    if Places(listed).first_repeated() is not None:
+    known = found if isinstance(found, Texts) else Texts.of(listed(who, f"item_ids({space})", found, str))
+    if Places(known).first_repeated() is not None:
         raise PluginError(f"{who} lists an item of {space} more than once")
-    return listed
+    return known
 
 
-def dimension(who: str, found: Any) -> int:
-    """The length of one embedding, checked."""
-    if not isinstance(found, Integral) or found < 1:
-        raise PluginError(f"{who} declares embeddings of length {quoted(found)}, which must be a positive integer")
-    return int(found)
-
-
-def vectors(who: str, found: Any, n: int, dim: int) -> Float32Array:
+def vectors(who: str, found: object, n: int, dim: int) -> Float32Array:
     """Embeddings of `n` images as float32, checked; a row that is not finite means an image without an embedding."""
     import numpy as np
 
-    array = np.asarray(found)
-    if array.dtype.kind not in "fiu":
-        raise PluginError(f"{who} gave {_kind(found)} of {array.dtype} instead of embeddings")
-    if array.shape != (n, dim):
-        raise PluginError(f"{who} gave shape {array.shape} for {n} images of dimension {dim}")
+    array = _numbers(who, "embed", found, (n, dim))
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        rows: Float32Array = array.astype(np.float32, copy=False)
+    return rows
 
 
-def result(who: str, found: ScoreResult, n_items: int) -> None:
-    """Raise unless a scorer's result has a name and no infinite values; NaN means no score."""
+def judged(who: str, feature: Feature, found: object, n: int) -> FloatArray:
+    """The scores that a judge gives `n` images, checked: from 0 to 1, NaN for an image that it cannot judge."""
     import numpy as np
 
-    if not isinstance(found.name, str) or not found.name:
-        raise PluginError(f"{who} gave a {type(found).__name__} with the name {quoted(found.name)}, which must be text")
-    if not _can_be_written([found.name]):
+    scores: FloatArray = _numbers(who, f"judge for {feature}", found, (n,)).astype(np.float64)
+    if ((scores < 0) | (scores > 1)).any():
         raise PluginError(
-            f"{who} gave a {type(found).__name__} whose name {quoted(found.name)} cannot be written as UTF-8"
+            f"{who} judged {feature} with scores from {np.nanmin(scores):g} to {np.nanmax(scores):g}, which must be "
+            "from 0 to 1"
         )
-    if isinstance(found, ScoreColumn) and found.values.dtype.kind == "U" and not _can_be_written(found.values.tolist()):
-        raise PluginError(f"{who} gave {found.name!r} of {found.space} with text that cannot be written as UTF-8")
-    if isinstance(found, ScoreColumn) and found.values.dtype.kind == "f" and np.isinf(found.values).any():
+    return scores
+
+
+def _numbers(who: str, method: str, found: object, shape: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    if not isinstance(found, np.ndarray):
+        raise PluginError(f"{who} returned {kind_of(found)} from {method}, not an array of shape {shape}")
+    if found.dtype.kind not in "biuf":
+        raise PluginError(f"{who} returned an array of {found.dtype} from {method}, not of numbers")
+    if found.shape != shape:
+        raise PluginError(f"{who} returned an array of shape {found.shape} from {method}, not {shape}")
+    return found
+
+
+def results(who: str, method: str, found: object, n_items: int) -> Iterator[ScoreResult]:
+    """What a scorer gives, checked: a column of images has a number for each."""
+    for one in each(who, method, found, ScoreResult):
+        if isinstance(one, ImageColumn) and len(one.values) != n_items:
+            raise PluginError(f"{who} gave {one.name!r} of {len(one.values)} images, but there are {n_items}")
+        yield one
+
+
+def refuse_lacking(who: str, method: str, found: object, protocol: type) -> None:
+    """Raise unless a method returned None or what has all methods of a protocol."""
+    if found is not None and (lacking := missing_members(found, protocol)):
         raise PluginError(
-            f"{who} gave {found.name!r} of {found.space} with infinite values; use NaN for a missing score"
+            f"{who} returned {kind_of(found)} from {method}, which lacks {', '.join(lacking)} of a {protocol.__name__}"
         )
-    if isinstance(found, PairBlock) and any(np.isinf(values).any() for values in found.values.values()):
-        raise PluginError(f"{who} gave pairs of {found.space} with infinite values; use NaN for a missing one")
-    if isinstance(found, ImageColumn):
-        if len(found.values) != n_items:
-            raise PluginError(f"{who} gave {found.name!r} of {len(found.values)} images, but there are {n_items}")
-        if np.isinf(found.values).any():
-            raise PluginError(f"{who} gave {found.name!r} of images with infinite values; use NaN for a missing one")
 
 
-def _can_be_written(texts: Iterable[str]) -> bool:
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def selection(who: str, found: Any, spaces: Iterable[FeatureSpace]) -> list[Selected]:
-    """The features that a selector chose, checked: features of this run, each once."""
+def selection(who: str, found: object, spaces: Iterable[FeatureSpace], ratings: Collection[str]) -> list[Selected]:
+    """The features that a selector chose, checked: features and ratings of this run, each once, the best first."""
     sizes = {str(space): space.n_features for space in spaces}
-    chosen = list(found)
-    for choice in chosen:
-        if not isinstance(choice, Selected) or not isinstance(choice.feature, Feature):
-            raise PluginError(f"{who} gave {_kind(choice)} instead of a Selected with a Feature")
-        feature = choice.feature
-        if not (
-            isinstance(feature.index, Integral) and isinstance(choice.tier, Integral) and isinstance(choice.reason, str)
-        ):
-            raise PluginError(f"{who} chose {feature}, tier {quoted(choice.tier)}, with values of the wrong type")
-        if isinstance(choice.tier, bool) or choice.tier < 1:
-            raise PluginError(f"{who} chose {feature} with the tier {quoted(choice.tier)}; the best is 1")
-        if not (choice.rating is None or isinstance(choice.rating, str)):
-            raise PluginError(
-                f"{who} chose {feature} for the rating {quoted(choice.rating)}, which must be text or None"
-            )
-        if not 0 <= feature.index < sizes.get(feature.space_name, 0):
-            raise PluginError(f"{who} chose {feature}, which this run does not have")
+    chosen = listed(who, "select", found, Selected)
     if len({choice.feature for choice in chosen}) < len(chosen):
         raise PluginError(f"{who} chose a feature more than once")
+    for before, choice in zip([None, *chosen], chosen, strict=False):
+        feature = choice.feature
+        if not 0 <= feature.index < sizes.get(feature.space_name, 0):
+            raise PluginError(f"{who} chose {feature}, which this run does not have")
+        if choice.rating is not None and choice.rating not in ratings:
+            raise PluginError(f"{who} chose {feature} for the rating {quoted(choice.rating)}, which this run lacks")
+        if before is not None and choice.tier < before.tier:
+            raise PluginError(
+                f"{who} chose {feature} of tier {choice.tier} after {before.feature} of tier {before.tier}; the best "
+                "come first"
+            )
     return chosen
 
 
-def refuse_details(who: str, found: FeatureLabel, feature: Feature) -> None:
-    """Raise if the details of a label cannot be written as JSON."""
+def cutoffs(who: str, found: object) -> list[TierCutoff]:
+    """Where a selector's tiers begin, checked."""
+    known = listed(who, "tier_cutoffs", found, TierCutoff)
+    for one in known:
+        if not isinstance(one.tier, Integral) or not all(isinstance(value, Real) for value in one[1:3]):
+            raise PluginError(f"{who} returned {one} from tier_cutoffs, not a TierCutoff of numbers")
+    return known
+
+
+def label(who: str, found: object, feature: Feature) -> FeatureLabel:
+    """The label that a labeler gives a feature, checked and cleaned; raises `LabelError` if its words are no name."""
+    if not isinstance(found, FeatureLabel):
+        raise PluginError(f"{who} returned {kind_of(found)} from label for {feature}, not a FeatureLabel")
+    if not isinstance(found.details, Mapping):
+        raise PluginError(f"{who} named {feature} with {kind_of(found.details)} as details, not a mapping")
+    if wrong := unwritable(found.details):
+        raise PluginError(f"{who} named {feature} with details that cannot be written as JSON: {wrong}")
     try:
-        if isinstance(found.details, Mapping):
-            json.dumps(dict(found.details))
-            return
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(f"{who} named {feature} with details that cannot be written as JSON: {error}") from error
-    raise PluginError(f"{who} named {feature} with {_kind(found.details)} as details instead of a mapping")
+        return checked(found)
+    except TypeError as error:
+        raise PluginError(f"{who} gave a label of {feature} whose {error}") from None
+    except ValueError as error:
+        raise LabelError(f"{who} gave {feature} no usable name: {error}") from None
 
 
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+def usage(who: str, method: str, found: object) -> Usage:
+    """What a labeler says it costs, checked."""
+    if not isinstance(found, Usage) or not all(isinstance(number, Integral) and number >= 0 for number in found):
+        raise PluginError(f"{who} returned {quoted(found)} from {method}, not a Usage of whole numbers")
+    return found
+
+
+def provenance(who: str, found: object) -> dict[str, Any]:
+    """Where results come from, checked, as it is written to `run.json`."""
+    if not isinstance(found, Mapping):
+        raise PluginError(f"{who} has {kind_of(found)} as provenance, not a mapping")
+    if wrong := unwritable(found, may_be_nan=True):
+        raise PluginError(f"{who} has a provenance that cannot be written as JSON: {wrong}")
+    return dict(plain(found))
+
+
+def report(who: str, found: object) -> Path:
+    """The path of the report that a reporter says it wrote, checked to be a file."""
+    if not isinstance(found, str | Path):
+        raise PluginError(f"{who} returned {kind_of(found)} from write, not the path of its report")
+    path = Path(found)
+    if not path.exists():
+        raise PluginError(f"{who} says that it wrote {path}, which is not there")
+    if path.is_dir():
+        raise PluginError(f"{who} returned the folder {path} from write, not the file to open")
+    return path
+
+
+def _words(kind: type | UnionType) -> str:
+    """Objects of a kind, for a message."""
+    if kind is str:
+        return "text"
+    names = [one.__name__ for one in (kind.__args__ if isinstance(kind, UnionType) else (kind,))]
+    return f"{', '.join(names[:-1])} or {names[-1]} objects" if names[1:] else f"{names[0]} objects"

@@ -9,8 +9,8 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from types import FunctionType
 from typing import Any
@@ -24,7 +24,7 @@ from saeviz.contract.options import Options
 from saeviz.contract.specs import ROLES, SPEC_TYPES, ComponentSpec
 from saeviz.discovery.mistakes import explain, suggest
 from saeviz.discovery.sources import PluginChoice, Source, installed
-from saeviz.formats.plain import quoted
+from saeviz.formats.plain import one_line, quoted
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000
@@ -96,7 +96,7 @@ class Manager:
         manager = cls()
         manager.choice = choice
         found = sorted(installed(), key=lambda source: (not source.bundled, source.name))
-        _refuse_unknown_names(choice, [source.name for source in found])
+        _refuse_unknown_names(choice, [source.name for source in (*found, *choice.extra)])
         for source in found:
             unwanted = not source.bundled and choice.only is not None and source.name not in choice.only
             if unwanted or source.name in choice.without:
@@ -104,7 +104,10 @@ class Manager:
             else:
                 manager.add(source)
         for source in choice.extra:
-            manager.add(source)
+            if source.name in choice.without:
+                manager.left_out.append(source)
+            else:
+                manager.add(source)
         if strict and manager.problems:
             raise PluginError("\n".join(map(str, manager.problems)))
         return manager
@@ -178,9 +181,14 @@ class Manager:
         names = self.names(role)
         where = f"{place}: " if place else ""
         hint = suggest(name, names) or f"; there are: {', '.join(names) or 'none'}"
-        withdrawn = [problem.source.name for problem in self.problems]
-        excuse = f" (left out as broken: {', '.join(withdrawn)}; `saeviz plugins` says why)" if withdrawn else ""
-        raise ConfigError(f"{where}no plugin offers the {role} {quoted(name)}{hint}{excuse}")
+        raise ConfigError(f"{where}no plugin offers the {role} {quoted(name)}{hint}{self._left_out_in_words(name)}")
+
+    def _left_out_in_words(self, name: str) -> str:
+        """Which plugins could have offered a component and were left out, and why; of its own name, or else all."""
+        reasons = {problem.source.name: str(problem) for problem in self.problems}
+        reasons |= {source.name: f"{source} is left out by --plugins" for source in self.left_out}
+        words = [reasons[name]] if name in reasons else list(reasons.values())
+        return "".join(f"; {one_line(reason)}" for reason in words)
 
     def factory(self, offer: Offer) -> Callable[[Options, Context], Any]:
         """The callable that builds a component; its module is imported here.
@@ -289,8 +297,49 @@ def _check_hooks(plugin: object) -> None:
 def _checked(spec: object, expected: type[ComponentSpec], hook: str) -> ComponentSpec:
     if not isinstance(spec, expected):
         raise PluginError(f"{hook} yields {type(spec).__name__} instead of {expected.__name__}")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", spec.name):
+    if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", spec.name)):
         raise PluginError(f"{hook} yields the name {spec.name!r}; use small letters, digits, '-', '.' and '_'")
+    for field in fields(spec):
+        _check_field(spec, field.name, hook)
     if not (isinstance(spec.options, type) and issubclass(spec.options, Options)):
         raise PluginError(f"{hook}: the options of {spec.name!r} are not a subclass of saeviz.Options")
+    _check_defaults(spec, hook)
     return spec
+
+
+def _check_field(spec: ComponentSpec, name: str, hook: str) -> None:
+    """Raise `PluginError` for a field of another type than that of its default, or else text."""
+    value, default = getattr(spec, name), type(spec).__dataclass_fields__[name].default
+    where = f"{hook}: {name} of {spec.name!r}"
+    if name in ("factory", "notes"):
+        is_named = isinstance(value, str) and re.fullmatch(r"[\w.]+:\w+", value)
+        if not (is_named or callable(value) or (value is None and name == "notes")):
+            raise PluginError(f"{where} is {quoted(value)}, neither 'package.module:name' nor a function or class")
+    elif isinstance(default, tuple):
+        if not (isinstance(value, tuple | list) and all(isinstance(one, str) for one in value)):
+            raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as ('torch',)")
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise PluginError(f"{where} is {quoted(value)}, not True or False")
+    elif name != "options" and not isinstance(value, str):
+        raise PluginError(f"{where} is {quoted(value)}, not text")
+
+
+def _check_defaults(spec: ComponentSpec, hook: str) -> None:
+    """Raise `PluginError` for a default that its own option refuses: users would be told that they set it wrongly.
+
+    Mistakes of options that have no default, or of several together, are those of a run file that lacks something.
+    """
+    found = []
+    with suppress(ForeignError), foreign_code("the check of the defaults fails"):  # said when it is asked for
+        try:
+            spec.options.model_validate({})
+        except ValidationError as error:
+            found = error.errors()
+    for mistake in found:
+        name, message = (*mistake["loc"], None)[0], mistake["msg"]
+        if name in spec.options.model_fields and mistake["type"] not in ("missing", "value_error", "assertion_error"):
+            raise PluginError(
+                f"{hook}: the default of the option {name!r} of {spec.name!r} is {quoted(mistake['input'])}, which the "
+                f"option does not allow: {message[:1].lower()}{message[1:]}"
+            )

@@ -36,11 +36,11 @@ class Source:
 
 @dataclass(frozen=True)
 class PluginChoice:
-    """The choice made by `--plugins`.
+    """The choice made by `--plugins` and `[plugins] use`.
 
-    `only` restricts the third-party plugins to these names (None = all of them), `without` leaves names
-    out before they are imported, `extra` are files and modules to load besides. `words` is how it was
-    asked for, with absolute paths, so that a run can be opened again with the same plugins.
+    `only` restricts the third-party plugins to these names (None = all of them), `without` leaves names out before they
+    are imported, files and modules too, `extra` are files and modules to load besides. `words` is how it was asked for,
+    with absolute paths, so that a run can be opened again with the same plugins.
     """
 
     only: frozenset[str] | None = None
@@ -49,11 +49,25 @@ class PluginChoice:
     words: tuple[str, ...] = ()
 
     @classmethod
+    def of_all(cls, words: Sequence[str] | None, of_run_file: tuple[Sequence[str], Path] | None) -> PluginChoice:
+        """The choice of `--plugins`, or else of the environment, added to `[plugins] use` with its folder."""
+        of_file = cls.parse(*of_run_file) if of_run_file else cls()
+        return of_file + (cls.of_user(words) or cls())
+
+    @classmethod
     def of_user(cls, words: Sequence[str] | None) -> PluginChoice | None:
         """The choice from the words of `--plugins`, or else from the environment; None if neither is given."""
         if words is None and "SAEVIZ_PLUGINS" in os.environ:
             words = [os.environ["SAEVIZ_PLUGINS"]]
         return None if words is None else cls.parse(words, Path.cwd())
+
+    def __add__(self, other: PluginChoice) -> PluginChoice:
+        """Both together: what either names is loaded, what either excludes is not."""
+        names = [one.only for one in (self, other) if one.only is not None]
+        only = frozenset[str]().union(*names) if names else None
+        extra = {source.origin: source for source in (*self.extra, *other.extra)}
+        words = dict.fromkeys((*self.words, *other.words))
+        return PluginChoice(only, self.without | other.without, tuple(extra.values()), tuple(words))
 
     @classmethod
     def parse(cls, values: Sequence[str], base: Path) -> PluginChoice:

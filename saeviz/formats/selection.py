@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.rundir import RunDir
-from saeviz.values.errors import RunDirError
+from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import Feature
 from saeviz.values.keys import KEYS, by_feature, features_of, key_of, rows_about
 from saeviz.values.naming import FeatureLabel
@@ -78,7 +78,7 @@ def read_selected(rundir: RunDir) -> list[Selected]:
             )
             for feature, row in zip(features_of(table), table.itertuples(), strict=True)
         ]
-    except (LookupError, AttributeError, ValueError) as error:
+    except (LookupError, AttributeError, ValueError, DataError) as error:
         raise RunDirError(f"{rundir.selected} is damaged ({error}); recreate it with --redo select") from error
 
 

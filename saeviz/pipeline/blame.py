@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from saeviz.values.errors import MalformedError, PluginError, SaevizError
+from saeviz.values.errors import ImageError, MalformedError, PluginError, SaevizError
 
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")
@@ -32,12 +32,24 @@ def blaming(who: str, log: Path | None) -> Iterator[None]:
         raise PluginError(f"{who} fails with {type(error).__name__}: {error}{where}") from error
 
 
+@contextmanager
+def blaming_for_pictures(who: str, log: Path | None) -> Iterator[None]:
+    """As `blaming`, for code in which a single picture that cannot be read must not end the run."""
+    with blaming(who, log):
+        try:
+            yield
+        except ImageError as error:
+            raise PluginError(
+                f"{who} ends the run because of one picture, which should be reported with context.failed and left "
+                f"out: {error}"
+            ) from error
+
+
 def guarded(who: str, log: Path | None, results: Iterable[T]) -> Iterator[T]:
     """The results of a component's generator; its failures, not the consumer's, are handled as by `blaming`."""
-    with blaming(who, log):
-        iterator = iter(results)
+    iterator = iter(results)
     while True:
-        with blaming(who, log):
+        with blaming_for_pictures(who, log):
             try:
                 result = next(iterator)
             except StopIteration:

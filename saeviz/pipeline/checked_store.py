@@ -9,7 +9,7 @@ from typing import Any
 from saeviz.contract import handover
 from saeviz.contract.stores import FeatureStore, ManyWriters, SaysDurability
 from saeviz.pipeline.blame import blaming, guarded
-from saeviz.values.errors import ConfigError
+from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.streams import expected
 from saeviz.values.texts import Texts
@@ -27,7 +27,10 @@ class CheckedStore:
     @property
     def durable(self) -> bool:
         """Whether features outlive the process, so that others can read them."""
-        return not isinstance(self._store, SaysDurability) or self._store.durable
+        with blaming(self.who, self._log):
+            if not isinstance(self._store, SaysDurability):
+                return True
+            return handover.truth(self.who, "durable", self._store.durable)
 
     def writer(self, name: str) -> CheckedStore:
         """The same store for one of several writers, as `ManyWriters` has it.
@@ -47,8 +50,8 @@ class CheckedStore:
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
         """The batches of a space; with `item_ids` exactly these, in this order."""
-        batches = guarded(self.who, self._log, self._call("read", space, item_ids))
-        return expected(batches, space, item_ids, self.who)
+        given = handover.each(self.who, "read", self._call("read", space, item_ids), FeatureBatch)
+        return expected(guarded(self.who, self._log, given), space, item_ids, self.who, PluginError)
 
     def item_ids(self, space: FeatureSpace) -> Texts:
         """The items stored for a space."""
@@ -58,7 +61,7 @@ class CheckedStore:
     def spaces(self) -> list[FeatureSpace]:
         """The spaces with at least one item, sorted."""
         with blaming(self.who, self._log):
-            return sorted(self._store.spaces())
+            return sorted(handover.listed(self.who, "spaces", self._store.spaces(), FeatureSpace))
 
     def clear(self) -> None:
         """Remove everything."""
@@ -66,7 +69,7 @@ class CheckedStore:
 
     def close(self) -> None:
         """Release files and connections."""
-        self._store.close()
+        self._call("close")
 
     def _call(self, name: str, *arguments: Any) -> Any:
         with blaming(self.who, self._log):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from saeviz.cache.contents import Contents
 from saeviz.config.schema import EXTRACTORS, LISTS, SINGLE, ComponentConfig, RunConfig
+from saeviz.contract import handover
 from saeviz.contract.combined import combined
 from saeviz.contract.context import Context
 from saeviz.contract.executors import Executor
@@ -28,14 +31,15 @@ from saeviz.contract.stores import FeatureStore
 from saeviz.discovery.manager import Manager
 from saeviz.formats.objects import is_address
 from saeviz.formats.paths import default_cache_dir
-from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
-from saeviz.pipeline.blame import blaming, guarded
+from saeviz.pipeline.blame import blaming, blaming_for_pictures, guarded
+from saeviz.pipeline.checked_executor import CheckedExecutor
 from saeviz.pipeline.checked_store import CheckedStore
 from saeviz.results.reporter import Reporter
-from saeviz.values.errors import ConfigError, PluginError
+from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 T = TypeVar("T")
+logger = logging.getLogger("saeviz")
 
 PROTOCOLS: dict[str, type] = {
     "images": ImageProvider,
@@ -61,6 +65,7 @@ class Components:
     failed: Callable[[str, str], None]
     progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]]
     _built: dict[str, Any] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
     _store: CheckedStore | None = None
 
     @property
@@ -86,11 +91,10 @@ class Components:
             self._store = CheckedStore(self.component("store"), self.who(self.config.store), self.log)
         return self._store
 
-    @property
-    def executor(self) -> Executor:
-        """Who does the work of the run."""
-        executor: Executor = self.component("executor")
-        return executor
+    @cached_property
+    def executor(self) -> CheckedExecutor:
+        """Who does the work of the run; its results are checked."""
+        return CheckedExecutor(self.component("executor"), self.who(self.config.executor), self.log)
 
     def component(self, table: str) -> Any:
         """The run's component from a table of one component; raises `ConfigError` if there is none."""
@@ -102,15 +106,19 @@ class Components:
             config = self.config.component(table) if table in (*SINGLE, "judge") else None
             if config is None:
                 raise ConfigError(f"this run has no {table}")
-            self._built[table] = self.build(config)
+            self._build(table, config)
         return self._built[table]
 
     def part(self, config: ComponentConfig) -> FeatureExtractor:
         """One of the run's extractors, as its plugin made it."""
         if config.place not in self._built:
-            self._built[config.place] = self.build(config)
+            self._build(config.place, config)
         part: FeatureExtractor = self._built[config.place]
         return part
+
+    def _build(self, key: str, config: ComponentConfig) -> None:
+        self._names[key] = self.who(config)
+        self._built[key] = self.build(config)
 
     def build(self, config: ComponentConfig, **changes: Any) -> Any:
         """Build a component and check it against its role; `changes` replace fields of its context."""
@@ -133,7 +141,7 @@ class Components:
 
     def blaming(self, config: ComponentConfig) -> AbstractContextManager[None]:
         """A context manager for code of a component: unexpected exceptions name it."""
-        return blaming(self.who(config), self.log)
+        return blaming_for_pictures(self.who(config), self.log)
 
     def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
         """The results of a component's generator; its failures are handled as by `blaming`."""
@@ -188,7 +196,9 @@ class Components:
     def provenance(self, config: ComponentConfig, component: Any) -> dict[str, Any]:
         """The provenance of a component for the manifest, empty if it does not report any."""
         with self.blaming(config):
-            return {"provenance": plain(component.provenance)} if isinstance(component, HasProvenance) else {}
+            if not isinstance(component, HasProvenance):
+                return {}
+            return {"provenance": handover.provenance(self.who(config), component.provenance)}
 
     def check_ready(self, config: ComponentConfig) -> None:
         """Raise `ConfigError` if a component lacks something outside its options, such as an API key."""
@@ -203,10 +213,14 @@ class Components:
 
     def close(self) -> None:
         """Close all components."""
-        for component in self._built.values():
+        for key, component in self._built.items():
             close = getattr(component, "close", None)
             if callable(close):
-                with suppress(OSError):
-                    close()
+                try:
+                    with blaming(self._names.get(key, key), self.log), suppress(OSError):
+                        close()
+                except SaevizError as error:  # of what is over it costs nothing
+                    logger.warning("%s", error)
         self._built.clear()
         self._store = None
+        vars(self).pop("executor", None)

@@ -12,10 +12,11 @@ from typing import ClassVar
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.roles import DividesIntoShards, ReportsNotes
+from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import digest_of_all
 from saeviz.pipeline.components import Components
 from saeviz.pipeline.images import Images, Listing
-from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.errors import ConfigError, DataError, PluginError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import space_of
@@ -41,18 +42,20 @@ class Dataset:
 
     @cached_property
     def items(self) -> Images:
-        """All images of the run; raises `DataError` if there are none or an id occurs twice."""
+        """All images of the run; raises `DataError` if there are none, and `PluginError` if an id occurs twice."""
         components = self._components
         config, provider = components.config.images, components.images
-        listing = Listing.of(self._listed(), self.most_held, self._given, provider.get_image)
-        if isinstance(provider, ReportsNotes):
-            for note in provider.notes():
-                logger.warning("images: %s", note)
+        listing = Listing.of(self._listed(), self.most_held, self._given, self._found)
+        with components.blaming(config):
+            noted = provider.notes() if isinstance(provider, ReportsNotes) else ()
+            notes = handover.listed(components.who(config), "notes", noted, str)
+        for note in notes:
+            logger.warning("images: %s", note)
         if not listing.ids:
             raise DataError(f"images: {config.use} has no images; look at the table [images] of the run file")
         twice = listing.where.first_repeated()
         if twice is not None:
-            raise DataError(f"images: the item id {twice!r} occurs more than once; ids must be unique")
+            raise PluginError(f"{components.who(config)} gave the item id {quoted(twice)} more than once")
         return Images(listing)
 
     @cached_property
@@ -143,8 +146,15 @@ class Dataset:
         components = self._components
         config, provider = components.config.images, components.images
         with components.blaming(config):
-            given = provider.iter_images(limit=self._limit)
-        yield from islice(handover.images(components.who(config), components.guarded(config, given)), self._limit)
+            given = handover.images(components.who(config), provider.iter_images(limit=self._limit))
+        yield from islice(components.guarded(config, given), self._limit)
+
+    def _found(self, item_id: str) -> ImageItem | None:
+        """The image that the provider has of an id, checked."""
+        components = self._components
+        config = components.config.images
+        with components.blaming(config):
+            return handover.image(components.who(config), components.images.get_image(item_id), item_id)
 
     def _listed(self) -> Iterator[ImageItem]:
         """As `_given`, for the first time: with the parts in which they are, if the provider has parts."""
@@ -154,11 +164,11 @@ class Dataset:
             yield from self._given()
             return
         with components.blaming(config):
-            self._parts = list(provider.shards())
+            self._parts = handover.listed(components.who(config), "shards", provider.shards(), str)
         for code, name in enumerate(self._parts):
             with components.blaming(config):
-                given = provider.iter_shard(name)
-            for item in handover.images(components.who(config), components.guarded(config, given)):
+                given = handover.images(components.who(config), provider.iter_shard(name), "iter_shard")
+            for item in components.guarded(config, given):
                 if len(self._part_codes) == self._limit:
                     return
                 self._part_codes.append(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from saeviz.contract import handover
 from saeviz.contract.roles import FamilyScorer
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import KEYS, columns_of
@@ -18,17 +19,20 @@ if TYPE_CHECKING:
 
 
 def run_scorer(
-    scorer: Any, inputs: Sequence[ScoreInput], score: Callable[[ScoreInput], Iterable[ScoreResult]] | None = None
+    who: str,
+    scorer: Any,
+    inputs: Sequence[ScoreInput],
+    score: Callable[[ScoreInput], Iterable[ScoreResult]] | None = None,
 ) -> Iterator[ScoreResult]:
-    """Everything that a scorer gives: for each space, by `score` or else its own, then of all together."""
+    """Everything that a scorer gives, checked: for each space, by `score` or else its own, then of all together."""
     given: list[ScoreColumn] = []
     for data in inputs:
-        for result in (score or scorer.score)(data):
+        for result in handover.results(who, "score", (score or scorer.score)(data), data.n_items):
             if isinstance(result, ScoreColumn):
                 given.append(result)
             yield result
     if isinstance(scorer, FamilyScorer):
-        yield from scorer.combine(given)
+        yield from handover.results(who, "combine", scorer.combine(given), inputs[0].n_items)
 
 
 def correlations_table(

@@ -37,7 +37,14 @@ def n_halves_of(session: Session) -> int:
     """On how many halves of the images the selection is repeated; 0 for none."""
     with session.components.blaming(session.config.selector):
         selector = session.components.component("selector")
-        return selector.n_halves if isinstance(selector, StableSelector) else 0
+        if not isinstance(selector, StableSelector):
+            return 0
+        return handover.count(session.components.who(session.config.selector), "n_halves", selector.n_halves, least=0)
+
+
+def ratings_of(session: Session, table: ScoreTable) -> set[str]:
+    """The ratings that a selector may name: those of the images, and columns of images that features correlate with."""
+    return {*session.dataset.ratings, *map(str, table.correlations["rating"].unique())}
 
 
 def scorer_to_repeat(session: Session) -> ComponentConfig:
@@ -67,14 +74,14 @@ def with_stability(session: Session, table: ScoreTable, selected: Sequence[Selec
     tiers = {choice.feature: choice.tier for choice in selected}
     again: Counter[Feature] = Counter()
     in_tier: Counter[Feature] = Counter()
-    scorer = scorer_to_repeat(session)
+    scorer, ratings = scorer_to_repeat(session), ratings_of(session, table)
     images = session.rundir.read_table(session.rundir.images, "score").set_index("item_id")
     parts = islice(halves(session.dataset.extracted, session.config.run.seed), n)
     for items in session.progress(parts, n, "select by halves of the images"):
         correlations = _correlations(session, scorer, items, images)
         with session.components.blaming(config):
             given = selector.select(replace(table, correlations=correlations))
-            found = handover.selection(session.components.who(config), given, session.dataset.spaces)
+            found = handover.selection(session.components.who(config), given, session.dataset.spaces, ratings)
         again.update(choice.feature for choice in found)
         in_tier.update(choice.feature for choice in found if tiers.get(choice.feature) == choice.tier)
     return [
@@ -114,7 +121,7 @@ def _correlations(
         given = score_inputs(session, items, MappedArrays(folder))
         inputs = [replace(data, of_images=of_images).locked() for data in given]
         scorer = session.components.build(config, logger=QUIET)
-        results = session.components.guarded(config, run_scorer(scorer, inputs))
+        results = session.components.guarded(config, run_scorer(session.components.who(config), scorer, inputs))
         named = (renamed(one, config.name) for one in results)
         columns = [one for one in named if isinstance(one, ScoreColumn)]
     targets = dict.fromkeys(one.target for one in columns if one.target is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from saeviz.contract import handover
@@ -33,13 +34,15 @@ class ShardDataset(Dataset):
         config, provider = components.config.images, components.images
         with components.blaming(config):
             if self._shard.parts and isinstance(provider, DividesIntoShards):
-                given = (item for name in self._shard.parts for item in provider.iter_shard(name))
+                listed = (provider.iter_shard(name) for name in self._shard.parts)
+                given = chain.from_iterable(
+                    handover.images(components.who(config), one, "iter_shard") for one in listed
+                )
                 known = {item.item_id: item for item in given if item.item_id in wanted}
             else:
-                images = ((item_id, provider.get_image(item_id)) for item_id in self._shard.item_ids)
+                images = ((item_id, self._found(item_id)) for item_id in self._shard.item_ids)
                 known = {item_id: item for item_id, item in images if item is not None}
-        found = [known.get(item_id) or ImageItem(item_id, _gone) for item_id in self._shard.item_ids]
-        listing = Listing(list(handover.images(components.who(config), found)))
+        listing = Listing([known.get(item_id) or ImageItem(item_id, _gone) for item_id in self._shard.item_ids])
         listing.fingerprints = Texts.of(self._shard.fingerprints)  # that the pictures had at the start of the run
         return Images(listing)
 

@@ -121,7 +121,7 @@ class Places:
 
     def _named(self, text: str, place: str, workdir: Path | None = None) -> Place:
         name, _, rest = text.partition(":")
-        manager = self._manager([], Path())
+        manager = self._manager()
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or ("store", name) not in manager.offers:
             raise ConfigError(f"{name!r} is not a store; write {FORMS}; there are: {', '.join(manager.names('store'))}")
         table: dict[str, Any] = {"use": name}
@@ -156,14 +156,14 @@ class Places:
 
     def _resolved(self, text: str) -> tuple[Path | None, ComponentConfig, Manager]:
         layers = [read_run_file(Path(text)), environment_layer(os.environ, Path.cwd())]
-        manager = self._manager(*(plugin_words(layers) or ([], Path.cwd())))
+        manager = self._manager(plugin_words(layers))
         config = resolve(layers, manager)
         if isinstance(config.run.dir, Address):
             raise ConfigError(f"run.dir: the run of {text} is in an object store; name its store itself, as NAME:PATH")
         return config.run.dir, config.store, manager
 
-    def _manager(self, words: Sequence[str], base: Path) -> Manager:
-        return Manager.discover(PluginChoice.of_user(self.grants.plugins) or PluginChoice.parse(words, base))
+    def _manager(self, of_run_file: tuple[Sequence[str], Path] | None = None) -> Manager:
+        return Manager.discover(PluginChoice.of_all(self.grants.plugins, of_run_file))
 
 
 def _stored(rundir: RunDir) -> Mapping[str, Any] | None:

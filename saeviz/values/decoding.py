@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from saeviz.values.errors import ImageError, SaevizError
+from saeviz.values.checks import kind_of
+from saeviz.values.errors import ImageError, MalformedError, SaevizError
 from saeviz.values.regular import open_regular
 
 if TYPE_CHECKING:
@@ -86,16 +87,47 @@ def drawn(draw: Callable[[], Image]) -> Image:
     """
     from PIL import Image
 
-    try:
+    with _of_one_picture(draw):
         image = draw()
         if not isinstance(image, Image.Image):
-            raise ImageError(f"its function returned {type(image).__name__}, not a picture")
+            raise ImageError(f"its function {_name_of(draw)} returned {kind_of(image)}, not a picture")
+        if min(image.size) < 1:
+            raise ImageError(
+                f"its function {_name_of(draw)} returned a picture of {image.width} x {image.height} pixels"
+            )
         image.load()
         return upright(image)
+
+
+def bytes_of(read: Callable[[], bytes]) -> bytes:
+    """The bytes of a picture's file, by a method of its function. Raises as `drawn`, and `OSError`."""
+    with _of_one_picture(read):
+        data = read()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ImageError(f"its function {_name_of(read)} returned {kind_of(data)}, not bytes")
+        return data
+
+
+@contextmanager
+def _of_one_picture(function: Callable[[], object]) -> Iterator[None]:
+    """Failures of a picture's function cost that picture only."""
+    try:
+        yield
+    except MalformedError as error:
+        raise ImageError(f"its function {_name_of(function)} fails: {error}") from error
     except SaevizError:
         raise
     except (Exception, SystemExit) as error:  # foreign code may fail in any way
-        raise ImageError(_reason(error)) from error
+        is_known = isinstance(error, OSError | ValueError | SyntaxError)
+        by = "" if is_known else f"its function {_name_of(function)} raised "
+        raise ImageError(by + _reason(error)) from error
+
+
+def _name_of(function: Callable[[], object]) -> str:
+    """The name of a function, of the function in a `partial`, or of the class of an object that can be called."""
+    inner = getattr(function, "func", function)
+    named = inner if hasattr(inner, "__qualname__") else type(inner)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def upright(image: Image) -> Image:

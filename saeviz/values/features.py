@@ -9,6 +9,7 @@ from functools import total_ordering
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from saeviz.values.checks import kind_of
 from saeviz.values.errors import DataError, MalformedError
 
 if TYPE_CHECKING:
@@ -179,15 +180,15 @@ def names_numbers_of_images(name: object) -> bool:
 
 
 def check_id(item_id: str) -> None:
-    """Raise `DataError` for an invalid item id; valid is any non-empty text that can be encoded as UTF-8."""
+    """Raise `MalformedError` for an invalid item id; valid is any non-empty text that can be encoded as UTF-8."""
     if not isinstance(item_id, str):
         raise MalformedError(f"the item id {item_id!r} is not text")
     if not item_id:
-        raise DataError("an item id must not be empty")
+        raise MalformedError("an item id must not be empty")
     try:
         item_id.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"the item id {item_id!r} contains a lone surrogate, which is not valid text") from error
+        raise MalformedError(f"the item id {item_id!r} contains a lone surrogate, which is not valid text") from error
 
 
 @dataclass(frozen=True)
@@ -209,9 +210,18 @@ class FeatureBatch:
 
     def __post_init__(self) -> None:
         import numpy as np
-        from scipy.sparse import csr_array
+        from scipy.sparse import csr_array, issparse
 
+        if not isinstance(self.space, FeatureSpace):
+            raise MalformedError(f"the space of a batch is {kind_of(self.space)}, not a FeatureSpace")
+        if isinstance(self.item_ids, str) or not isinstance(self.item_ids, Iterable):
+            raise MalformedError(f"{self.space}: the item ids of a batch are {kind_of(self.item_ids)}, not a tuple")
         object.__setattr__(self, "item_ids", tuple(self.item_ids))  # a slice of `Texts`, for example
+        if not issparse(self.matrix):
+            raise MalformedError(
+                f"{self.space}: the matrix of a batch is {kind_of(self.matrix)}, not a sparse one; "
+                "scipy.sparse.csr_array(matrix) makes it one"
+            )
         matrix: CSR = csr_array(self.matrix, dtype=np.float32)
         expected = (len(self.item_ids), self.space.n_features)
         if matrix.shape != expected:
@@ -237,6 +247,8 @@ class FeatureBatch:
     def _check_numbers_of_images(self) -> None:
         import numpy as np
 
+        if not isinstance(self.of_images, Mapping):
+            raise MalformedError(f"{self.space}: numbers of images are {kind_of(self.of_images)}, not a mapping")
         for name, values in self.of_images.items():
             found = np.asarray(values)
             if not names_numbers_of_images(name):

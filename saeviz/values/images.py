@@ -9,7 +9,8 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from saeviz.values.decoding import drawn, open_picture
+from saeviz.values.checks import kind_of
+from saeviz.values.decoding import bytes_of, drawn, open_picture
 from saeviz.values.errors import ImageError, MalformedError
 from saeviz.values.features import check_id
 from saeviz.values.regular import open_regular
@@ -56,10 +57,22 @@ class ImageItem:
 
     def __post_init__(self) -> None:
         check_id(self.item_id)
+        where = f"item {self.item_id!r}"
+        if not (isinstance(self.source, Path | bytes) or callable(self.source)):
+            raise MalformedError(
+                f"{where}: its source is {kind_of(self.source)}, not a Path, the bytes of a file, or a function "
+                "that returns the picture"
+            )
+        for name, given in (("ratings", self.ratings), ("metadata", self.metadata), ("individual", self.individual)):
+            if not isinstance(given, Mapping):
+                raise MalformedError(f"{where}: its {name} are {kind_of(given)}, not a mapping")
         for ratings in (self.ratings, *self.individual.values()):
-            wrong = [name for name, value in ratings.items() if not math.isfinite(value)]
-            if wrong:
-                raise MalformedError(f"item {self.item_id!r}: rating {wrong[0]!r} is not a finite number; leave it out")
+            _check_ratings(ratings, where)
+        for name, value in self.metadata.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise MalformedError(f"{where}: the metadata {name!r} is {kind_of(value)}; name and value must be text")
+        if self.group is not None and not (isinstance(self.group, str) and self.group):
+            raise MalformedError(f"{where}: the group {self.group!r} must be text, or None where it has none")
 
     def open(self) -> Image:
         """The decoded picture, upright (EXIF orientation applied), in its own mode.
@@ -83,7 +96,7 @@ class ImageItem:
             return open_regular(self.source)
         if isinstance(self.source, bytes):
             return BytesIO(self.source)
-        return BytesIO(self.source.read_bytes()) if isinstance(self.source, HasBytes) else None
+        return BytesIO(bytes_of(self.source.read_bytes)) if isinstance(self.source, HasBytes) else None
 
     def read_bytes(self, most: int | None = None) -> bytes | None:
         """The whole file of the picture, None where a function draws it.
@@ -117,6 +130,20 @@ class ImageItem:
                 return "missing"
             return f"{stat.st_size}-{stat.st_mtime_ns}"
         return self.version
+
+
+def _check_ratings(ratings: Mapping[str, float], where: str) -> None:
+    if not isinstance(ratings, Mapping):
+        raise MalformedError(f"{where}: the individual ratings are {kind_of(ratings)}, not a mapping of raters")
+    for name, value in ratings.items():
+        if not (isinstance(name, str) and name):
+            raise MalformedError(f"{where}: a rating is called {name!r}, which must be text that is not empty")
+        try:
+            is_finite = math.isfinite(value)
+        except (TypeError, ValueError, OverflowError):
+            raise MalformedError(f"{where}: rating {name!r} is {kind_of(value)}, not a finite number") from None
+        if not is_finite:
+            raise MalformedError(f"{where}: rating {name!r} is not a finite number; leave it out")
 
 
 Box = tuple[float, float, float, float]

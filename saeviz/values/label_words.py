@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import replace
 from math import isnan
+from numbers import Real
 
 from saeviz.values.naming import FeatureLabel
 
@@ -78,10 +79,9 @@ def checked(label: FeatureLabel) -> FeatureLabel:
 def _share(value: float | None) -> float | None:
     if value is None:
         return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"confidence is {type(value).__name__}, not a number or None") from None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"confidence is {type(value).__name__}, not a number or None")
+    number = float(value)
     if isnan(number):
         return None
     if not 0 <= number <= 1:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from saeviz.values.checks import check_text, kind_of, unwritable
 from saeviz.values.columns import ColumnInfo, info_of, infos_in
 from saeviz.values.errors import MalformedError
 from saeviz.values.features import Feature, FeatureSpace
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 class ScoreColumn:
     """One score for every feature of a space, or, with a target, for some of them.
 
-    `values` is `[n_features]`: numbers (NaN = not scored) or text ('' = none); it is copied. With `target`, the name of
-    a rating, it becomes a column of `correlations.parquet`, otherwise of `scores.parquet`. `features` are the numbers,
-    increasing, of the features that `values` are of, for a table without rows for the others; None: all. Raises
-    `DataError` for another shape or type.
+    `values` is `[n_features]`: finite numbers (NaN = not scored) or text ('' = none); it is copied. With `target`, the
+    name of a rating, it becomes a column of `correlations.parquet`, otherwise of `scores.parquet`. `features` are the
+    numbers, increasing, of the features that `values` are of, for a table without rows for the others; None: all.
+    Raises `DataError` for another shape or type.
     """
 
     name: str
@@ -36,15 +38,21 @@ class ScoreColumn:
     features: IntArray | None = None
 
     def __post_init__(self) -> None:
-        import numpy as np
 
+        check_text(self.name, "the name of a ScoreColumn")
+        _check_space(self.space, f"score {self.name!r}")
         where = f"score {self.name!r} of {self.space}"
-        values = np.array(self.values)  # a copy: the next space may be computed in the same place
+        if self.target is not None:
+            check_text(self.target, f"{where}: the target")
+        values = _array(self.values, where)  # a copy: the next space may be computed in the same place
         shape = (self.space.n_features,) if self.features is None else self._shape_of_some(where)
         if values.shape != shape:
             raise MalformedError(f"{where}: shape {values.shape}, not {shape}")
         if values.dtype.kind not in "biufU":
             raise MalformedError(f"{where}: {values.dtype} is neither numbers nor text")
+        if values.dtype.kind == "U":
+            check_text("".join(values.tolist()), f"{where}: its text", may_be_empty=True)
+        _refuse_infinite(values, where)
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
 
@@ -69,22 +77,21 @@ class ScoreColumn:
 class ImageColumn:
     """A number for every image of a run: a column of `images.parquet`.
 
-    `values` are floats `[n_items]` in the order of `ScoreInput.item_ids`, NaN for an image without a value. They are
-    copied.
+    `values` are floats `[n_items]` in the order of `ScoreInput.item_ids`, NaN for an image without a value, and finite
+    otherwise. They are copied.
     """
 
     name: str
     values: NDArray[Any]
 
     def __post_init__(self) -> None:
-        import numpy as np
-
-        values = np.array(self.values)
+        check_text(self.name, "the name of an ImageColumn")
+        where = f"image column {self.name!r}"
+        values = _array(self.values, where)
         if values.ndim != 1 or values.dtype.kind not in "biuf":
-            raise MalformedError(
-                f"image column {self.name!r}: {values.dtype}{list(values.shape)} is not a number an image"
-            )
+            raise MalformedError(f"{where}: {values.dtype}{list(values.shape)} is not one number for each image")
         values = values.astype(float)
+        _refuse_infinite(values, where)
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
 
@@ -107,14 +114,21 @@ class PairBlock:
         where = f"pairs {self.name!r} of {self.space}"
         if not (isinstance(self.name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", self.name)):
             raise MalformedError(f"{where}: a name is a letter, then letters, digits, '_' and '-', as it is a folder's")
-        if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise MalformedError(f"{where}: targets must be ratings, each once")
+        _check_space(self.space, f"pairs {self.name!r}")
+        if isinstance(self.targets, str) or not self.targets or len(set(self.targets)) < len(self.targets):
+            raise MalformedError(f"{where}: targets must be a tuple of ratings, each once")
+        if not isinstance(self.values, Mapping):
+            raise MalformedError(f"{where}: its values are {kind_of(self.values)}, not a mapping of names to arrays")
         if not self.values or {*KEYS, *OF_PAIRS} & self.values.keys():
             raise MalformedError(f"{where}: there must be columns, other than {', '.join([*KEYS, *OF_PAIRS])}")
         shape = len(self.targets), self.space.n_features
         for name, values in self.values.items():
-            if values.shape != shape or values.dtype.kind != "f":
-                raise MalformedError(f"{where}: {name} is {values.dtype}{list(values.shape)}, not float{list(shape)}")
+            check_text(name, f"{where}: the name of a column")
+            found = getattr(values, "dtype", None)
+            if found is None or values.shape != shape or found.kind != "f":
+                what = kind_of(values) if found is None else f"{found}{list(values.shape)}"
+                raise MalformedError(f"{where}: {name} is {what}, not float{list(shape)}")
+            _refuse_infinite(values, f"{where}: {name}")
 
 
 OF_PAIRS = ("rating", "scorer", "space")
@@ -123,10 +137,20 @@ OF_PAIRS = ("rating", "scorer", "space")
 
 @dataclass(frozen=True)
 class ScoreFact:
-    """A figure about the whole run, for the manifest and the report: a number, text, or a list of these."""
+    """A figure about the whole run, for the manifest and the report: a number, text, or lists and mappings of these.
+
+    Numbers may be NaN, which is written as null, but not infinite.
+    """
 
     name: str
     value: Any
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "the name of a ScoreFact")
+        if wrong := unwritable(self.value, may_be_nan=True):
+            raise MalformedError(
+                f"fact {self.name!r}: {wrong}; a fact is a finite number, text, or lists and mappings of these"
+            )
 
 
 ScoreResult = ScoreColumn | ImageColumn | PairBlock | ScoreFact
@@ -169,6 +193,18 @@ class Selected:
     selection_stability: float | None = None
     tier_stability: float | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.feature, Feature) or not isinstance(self.feature.index, Integral):
+            raise MalformedError(f"a Selected of {kind_of(self.feature)}, not of a Feature with a whole number")
+        if not isinstance(self.tier, Integral) or isinstance(self.tier, bool) or self.tier < 1:
+            raise MalformedError(f"{self.feature}: the tier {self.tier!r}; tiers are whole numbers, and the best is 1")
+        check_text(self.reason, f"{self.feature}: the reason of its selection", may_be_empty=True)
+        if self.rating is not None:
+            check_text(self.rating, f"{self.feature}: the rating of its selection")
+        for share in (self.selection_stability, self.tier_stability):
+            if not (share is None or isinstance(share, Real)):
+                raise MalformedError(f"{self.feature}: {kind_of(share)} as a share of halves, not a number or None")
+
 
 class TierCutoff(NamedTuple):
     """Where a tier begins: at this monosemanticity and this absolute correlation, or at one of them if `either`."""
@@ -191,3 +227,25 @@ class Relation(NamedTuple):
     q: float
     n: int
     measure: str = "Pearson's r"
+
+
+def _check_space(space: object, where: str) -> None:
+    if not isinstance(space, FeatureSpace):
+        raise MalformedError(f"{where}: its space is {kind_of(space)}, not a FeatureSpace")
+
+
+def _array(values: Any, where: str) -> NDArray[Any]:
+    """A copy of the values as an array."""
+    import numpy as np
+
+    try:
+        return np.array(values)
+    except (ValueError, TypeError) as error:
+        raise MalformedError(f"{where}: its values are no array ({error})") from None
+
+
+def _refuse_infinite(values: NDArray[Any], where: str) -> None:
+    import numpy as np
+
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        raise MalformedError(f"{where} has infinite values; use NaN for a missing one")

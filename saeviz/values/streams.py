@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeviz.values.errors import DataError
+from saeviz.values.errors import DataError, SaevizError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.statistics import FeatureStatistics, counted, merged_counts, statistics_of
@@ -131,31 +131,36 @@ class HeldFeatures(FeatureStream):
 
 
 def expected(
-    batches: Iterable[FeatureBatch], space: FeatureSpace, item_ids: Sequence[str] | None, source: str = "the store"
+    batches: Iterable[FeatureBatch],
+    space: FeatureSpace,
+    item_ids: Sequence[str] | None,
+    source: str = "the store",
+    kind: type[SaevizError] = DataError,
 ) -> Iterator[FeatureBatch]:
     """Yield the batches, checking that they are of this space and, if ids are given, of exactly these items in order.
 
-    Raises `DataError` otherwise, naming the `source`.
+    Raises an error of this `kind` otherwise, naming the `source`.
     """
     start = 0
     for batch in batches:
         if not isinstance(batch, FeatureBatch) or batch.space != space:
             what = batch.space if isinstance(batch, FeatureBatch) else type(batch).__name__
-            raise DataError(f"{space}: {source} gave {what} instead of a batch of this space")
-        if item_ids is not None:
-            _refuse_other_items(batch, tuple(item_ids[start : start + len(batch)]), source)
+            raise kind(f"{source} gave {what} instead of a batch of {space}")
+        if item_ids is not None and (wrong := _other_item(batch, tuple(item_ids[start : start + len(batch)]))):
+            raise kind(f"{source} gave features of {wrong} in {space}")
         start += len(batch)
         yield batch
     if item_ids is not None and start != len(item_ids):
-        raise DataError(f"{space}: {source} gave features of {start} images instead of {len(item_ids)}")
+        raise kind(f"{source} gave features of {start} images instead of {len(item_ids)} in {space}")
 
 
-def _refuse_other_items(batch: FeatureBatch, belonging: tuple[str, ...], source: str) -> None:
-    if batch.item_ids != belonging:
-        pairs = zip(batch.item_ids, (*belonging, *[None] * len(batch)), strict=False)
-        got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
-        place = f"instead of {belongs!r}" if belongs is not None else "after the last image"
-        raise DataError(f"{batch.space}: {source} gave features of item {got!r} {place}")
+def _other_item(batch: FeatureBatch, belonging: tuple[str, ...]) -> str | None:
+    """The first item of a batch that is not where it belongs, in words."""
+    if batch.item_ids == belonging:
+        return None
+    pairs = zip(batch.item_ids, (*belonging, *[None] * len(batch)), strict=False)
+    got, belongs = next((got, belongs) for got, belongs in pairs if got != belongs)
+    return f"item {got!r} {f'instead of {belongs!r}' if belongs is not None else 'after the last image'}"
 
 
 def read_only(array: A) -> A:

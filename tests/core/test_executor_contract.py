@@ -127,7 +127,7 @@ def test_saying_twice_that_a_shard_is_done_does_no_harm(tmp_path):
         ("yield from super().map(work, shards[1:])", "has left 1 shards undone"),
         ("yield from (saeviz.Step(one, 'idle', 0, True) for one in shards)", "is missing or damaged"),
         ("raise KeyError('node 3')", "fails with KeyError: 'node 3'"),
-        ("yield from ('done' for _ in shards)", "gave a str instead of a Step"),
+        ("yield from ('done' for _ in shards)", "gave a str from map, which must give Step objects"),
     ],
     ids=["loses one", "makes nothing", "fails", "gives something else"],
 )

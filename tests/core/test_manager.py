@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import Field, model_validator
 
 import saeviz
 from saeviz.discovery.manager import Manager
@@ -46,7 +47,7 @@ def scorers(*specs):
 
 
 def scorer(name: str, **details) -> saeviz.ScorerSpec:
-    return saeviz.ScorerSpec(name=name, summary="a scorer", **{"factory": dict, **details})
+    return saeviz.ScorerSpec(name=name, **{"summary": "a scorer", "factory": dict, **details})
 
 
 def test_bundled_plugins_are_all_whole():
@@ -232,8 +233,72 @@ def test_unknown_missing_dependency_and_failing_module_are_three_messages(tmp_pa
         manager.build("scorer", "absent", {}, saeviz.Context())
 
 
-def test_an_unknown_component_mentions_plugins_that_were_left_out():
+def test_a_component_that_is_lacking_is_told_with_why_plugins_were_left_out():
     manager = Manager()
     add(manager, broken_import, name="lance")
-    with pytest.raises(saeviz.ConfigError, match="left out as broken: lance"):
-        manager.offer("store", "lance")
+    add(manager, plugin, name="duck")
+    reason = "plugin lance (a test) is left out: it fails with RuntimeError: no such planet"
+    for name, others in (("lance", False), ("other", True)):
+        with pytest.raises(saeviz.ConfigError) as error:
+            manager.offer("store", name)
+        assert reason in str(error.value)
+        assert ("plugin duck (a test) is left out: it implements no hook" in str(error.value)) == others
+
+
+def test_a_component_whose_plugin_the_user_left_out_is_told_so():
+    manager = Manager.discover(PluginChoice.parse(["no:npz"], Path()))
+    with pytest.raises(saeviz.ConfigError, match=r"plugin npz \(saeviz .*\) is left out by --plugins"):
+        manager.offer("store", "npz")
+
+
+def test_command_line_and_run_file_add_up_and_no_takes_away(tmp_path, monkeypatch):
+    for name in ("mine", "yours"):
+        (tmp_path / f"{name}.py").write_text(GOOD_FILE.replace('"ones"', f'"{name}"'))
+    run_file = (["./mine.py", "json"], tmp_path)
+    both = PluginChoice.of_all([str(tmp_path / "yours.py"), "clip2"], run_file)
+    assert [source.name for source in both.extra] == ["mine", "yours"]
+    assert both.only == {"json", "clip2"}
+    assert both.words == (str(tmp_path / "mine.py"), "json", str(tmp_path / "yours.py"), "clip2")
+    again = PluginChoice.parse(both.words, Path())
+    assert [source.origin for source in again.extra] == [source.origin for source in both.extra], "for workers"
+    twice = PluginChoice.of_all([str(tmp_path / "mine.py")], run_file)
+    assert [source.name for source in twice.extra] == ["mine"]
+    less = Manager.discover(PluginChoice.of_all(["no:mine"], (["./mine.py"], tmp_path)))
+    assert [source.name for source in less.left_out] == ["mine"]
+    monkeypatch.setenv("SAEVIZ_PLUGINS", "json")
+    assert PluginChoice.of_all(None, (["./mine.py"], tmp_path)).words == (str(tmp_path / "mine.py"), "json")
+    assert PluginChoice.of_all(None, None).only == {"json"}
+
+
+class BreaksItsBound(saeviz.Options):
+    alpha: float = Field(2.0, le=1)
+
+
+class NeedsAPath(saeviz.Options):
+    path: Path
+    alpha: float = Field(0.5, le=1)
+
+    @model_validator(mode="after")
+    def check(self):
+        raise ValueError("set more")
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        ({"options": BreaksItsBound}, "the default of the option 'alpha' of 'x' is 2.0, which the option does"),
+        ({"name": 7}, "saeviz_scorers yields the name 7"),
+        ({"summary": None}, "summary of 'x' is None, not text"),
+        ({"factory": None}, "factory of 'x' is None, neither 'package.module:name' nor a function or class"),
+        ({"factory": "mine.Scorer"}, "factory of 'x' is 'mine.Scorer', neither 'package.module:name'"),
+        ({"needs": "torch"}, "needs of 'x' is 'torch', not a tuple of text"),
+        ({"columns": "r"}, "columns of 'x' is 'r', not a tuple of text"),
+        ({"uses_embeddings": "no"}, "uses_embeddings of 'x' is 'no', not True or False"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_spec_is_the_authors_and_told_when_it_is_loaded(details, reason):
+    manager = Manager()
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer(**{"name": "x", **details}))))
+    assert reason in str(manager.problems[0])
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("y", options=NeedsAPath))), name="fine")
+    assert manager.names("scorer") == ["y"], "what a run file lacks is no mistake of the author"

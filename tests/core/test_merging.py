@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.testing import MergingScorerContract
@@ -111,7 +112,7 @@ def summarized(data, parts):
 def test_counts_extremes_and_top_images_are_equal_in_any_division_and_order(seed):
     data = score_input(700, 8, seed=seed)
     rounded = np.round(data.features.matrix().toarray() * 2) / 2 - 0.5  # many ties, values below zero
-    batch = saeviz.FeatureBatch(data.space, data.item_ids, rounded)
+    batch = saeviz.FeatureBatch(data.space, data.item_ids, csr_array(rounded))
     data = replace(data, features=saeviz.FeatureStream(data.space, partial(iter, (batch,))))
     expected, top = data.features.statistics, data.features.top_images(5)
 

@@ -111,7 +111,7 @@ def test_features_of_another_image_are_refused_and_named(dense):
     ids = tuple(f"image {i}" for i in range(23))
     swapped = (*ids[:6], ids[7], ids[6], *ids[8:])
 
-    with pytest.raises(DataError, match=r"layer7\.cls.*'image 7' instead of 'image 6'"):
+    with pytest.raises(DataError, match=r"'image 7' instead of 'image 6' in layer7\.cls"):
         list(make_input(dense, 4, ids, swapped).chunks())
 
 

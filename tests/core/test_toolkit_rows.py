@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import random_array
+from scipy.sparse import csr_array, random_array
 
 import saeviz
 from saeviz.testing.data import HOSTILE_IDS
@@ -27,7 +27,7 @@ def test_rows_come_back_to_the_last_bit(n_features):
 
 def test_a_value_takes_six_bytes_in_a_space_of_the_usual_size():
     space = saeviz.FeatureSpace(11, "cls", 49_152)
-    (row,) = encode_rows(saeviz.FeatureBatch(space, ("a",), np.eye(1, 49_152, 49_151)))
+    (row,) = encode_rows(saeviz.FeatureBatch(space, ("a",), csr_array(np.eye(1, 49_152, 49_151))))
     assert (len(row.features), len(row.activations)) == (2, 4)
 
 

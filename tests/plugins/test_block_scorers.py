@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.testing import check_blocks
@@ -28,7 +29,7 @@ def hard_input(**options) -> saeviz.ScoreInput:
     dense = data.features.matrix().toarray()
     dense[:, 3] += 1e4
     dense[:, 4] = np.round(dense[:, 4]) - (dense[:, 5] > 2)
-    batch = saeviz.FeatureBatch(data.space, data.item_ids, dense)
+    batch = saeviz.FeatureBatch(data.space, data.item_ids, csr_array(dense))
     ratings = {**data.ratings, "has": (data.ratings["liking"] > 1).astype(float)}
     return replace(data, ratings=ratings, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
 

@@ -7,6 +7,7 @@ from functools import partial, reduce
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.testing import MergingScorerContract
@@ -47,7 +48,7 @@ class TestPearsonOfWhatIsRatedInSomePartsOnly(MergingScorerContract):
         data.ratings["few"][[*range(1000), *range(1040, 2100)]] = np.nan
         dense = data.features.matrix().toarray()
         dense[:, 3] += 1e4
-        batch = saeviz.FeatureBatch(data.space, data.item_ids, dense)
+        batch = saeviz.FeatureBatch(data.space, data.item_ids, csr_array(dense))
         return replace(data, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
 
 
@@ -78,7 +79,7 @@ class TestRedundancy(MergingScorerContract):
         data = score_input(2100, rows_per_batch=700)
         dense = data.features.matrix().toarray()
         dense[:, 3] = 3 * dense[:, 2] + 0.3 * dense[:, 3]
-        batch = saeviz.FeatureBatch(data.space, data.item_ids, dense)
+        batch = saeviz.FeatureBatch(data.space, data.item_ids, csr_array(dense))
         return replace(data, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
 
     def test_the_pair_is_found(self, scorer, data):
@@ -182,7 +183,7 @@ def test_a_constant_feature_has_no_r_however_images_are_divided(constant):
     data = score_input(2500, 3, ratings=("liking",))
     matrix = np.full((2500, 3), constant)
     matrix[::3, 0] += constant * 1e-6
-    batch = saeviz.FeatureBatch(data.space, data.item_ids, matrix)
+    batch = saeviz.FeatureBatch(data.space, data.item_ids, csr_array(matrix))
     data = saeviz.ScoreInput(
         data.space, data.item_ids, saeviz.FeatureStream(data.space, lambda: iter([batch])), None, data.ratings
     )

@@ -355,9 +355,9 @@ def test_shards_are_cut_by_non_zeros_too(tmp_path, monkeypatch):
     dense = vstack([csr_array(np.ones((1, 50), np.float32))] * 130, format="csr")
     ids = tuple(f"item {number}" for number in range(130))
     store = open_npz(tmp_path)
-    store.write(saeviz.FeatureBatch(SPACE, ids[:100], dense[:100]))
+    store.write(saeviz.FeatureBatch(SPACE, ids[:100], csr_array(dense[:100])))
     for item_id in ids[100:]:
-        store.write(saeviz.FeatureBatch(SPACE, (item_id,), dense[:1]))
+        store.write(saeviz.FeatureBatch(SPACE, (item_id,), csr_array(dense[:1])))
     lines = [json.loads(line) for line in (tmp_path / "layer_7" / "cls" / "index.jsonl").read_text().splitlines()[1:]]
     kept = {int(name[6:12]) for name in shards(tmp_path)}
     sizes = [line["n_active"] for line in lines if line["batch"] in kept]

@@ -41,7 +41,7 @@ def name_again(session: Session, feature: Feature) -> LabelLine:
         before = LABELS.read(rundir.labels).get(feature)
         earlier = before.before(label) if before else ()
         line = LabelLine(feature, key_of_request(session, config, request), label, shown_by(request), earlier)
-        _record(session, line, usage_of(labeler))
+        _record(session, line, usage_of(labeler, session, config))
     return line
 
 

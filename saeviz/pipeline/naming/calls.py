@@ -11,10 +11,9 @@ from saeviz.contract import handover
 from saeviz.contract.roles import ConcurrentLabeler, Labeler, LabelJudge, MeteredLabeler
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.threads import outcomes
-from saeviz.values.errors import ConfigError, LabelError, PausedError, PluginError, SaevizError
+from saeviz.values.errors import ConfigError, LabelError, PausedError, SaevizError
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
-from saeviz.values.label_words import checked
 from saeviz.values.naming import FeatureLabel, LabelRequest
 
 if TYPE_CHECKING:
@@ -44,7 +43,12 @@ A = TypeVar("A")
 
 
 def answers(
-    ask: Callable[[Q], A], waiting: Mapping[str, Q], labeler: object, session: Session, done: str
+    ask: Callable[[Q], A],
+    waiting: Mapping[str, Q],
+    labeler: object,
+    session: Session,
+    config: ComponentConfig,
+    done: str,
 ) -> Generator[tuple[str, A]]:
     """Yields each answer as soon as it arrives, with the key of its question. A `LabelError` is recorded as a failure.
 
@@ -55,7 +59,7 @@ def answers(
     stop, settled = Event(), set[str]()
     paused: PausedError | None = None
     failed: SaevizError | None = None
-    n_threads = labeler.concurrency if isinstance(labeler, ConcurrentLabeler) else 1
+    n_threads = _n_threads(labeler, session, config)
     results = outcomes(lambda entry: ask(entry[1]), waiting.items(), n_threads, stop)
     try:
         for (key, question), future in session.progress(results, len(waiting), session.stage):
@@ -92,34 +96,28 @@ def scores_of(
     judge: LabelJudge, question: AboutLabel, images: Sequence[ImageItem], session: Session, config: ComponentConfig
 ) -> FloatArray:
     """The judge's score of a label for each image; raises `PluginError` if it gives anything but such scores."""
-    import numpy as np
-
     with session.components.blaming(config):
-        scores = np.asarray(judge.judge(question.words, images), dtype=np.float64)
-    if scores.shape != (len(images),) or ((scores < 0) | (scores > 1)).any():
-        raise PluginError(
-            f"{session.components.who(config)} judged {len(images)} images of {question.feature} with an array of "
-            f"shape {scores.shape}; it must return a number from 0 to 1 for each"
-        )
-    return scores
+        found = judge.judge(question.words, images)
+    return handover.judged(session.components.who(config), question.feature, found, len(images))
 
 
 def named(labeler: Labeler, request: LabelRequest, session: Session, config: ComponentConfig) -> FeatureLabel:
     """The labeler's label of a feature, cleaned; raises `LabelError` if it gives none that can be used."""
     with session.components.blaming(config):
         label = labeler.label(request)
-    who = session.components.who(config)
-    if not isinstance(label, FeatureLabel):
-        raise PluginError(f"{who} gave {type(label).__name__} for {request.feature}, not a FeatureLabel")
-    handover.refuse_details(who, label, request.feature)
-    try:
-        return checked(label)
-    except TypeError as error:
-        raise PluginError(f"{who} gave a label of {request.feature} whose {error}") from None
-    except ValueError as error:
-        raise LabelError(f"{who} gave {request.feature} no usable name: {error}") from None
+    return handover.label(session.components.who(config), label, request.feature)
 
 
-def usage_of(labeler: object) -> dict[str, Any]:
+def usage_of(labeler: object, session: Session, config: ComponentConfig) -> dict[str, Any]:
     """The usage of a metered labeler for the manifest, else empty."""
-    return {"usage": labeler.usage._asdict()} if isinstance(labeler, MeteredLabeler) else {}
+    with session.components.blaming(config):
+        if not isinstance(labeler, MeteredLabeler):
+            return {}
+        return {"usage": handover.usage(session.components.who(config), "usage", labeler.usage)._asdict()}
+
+
+def _n_threads(labeler: object, session: Session, config: ComponentConfig) -> int:
+    with session.components.blaming(config):
+        if not isinstance(labeler, ConcurrentLabeler):
+            return 1
+        return handover.count(session.components.who(config), "concurrency", labeler.concurrency)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract import handover
 from saeviz.contract.roles import MeteredJudge, MeteredLabeler
 from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.calls import judge_of
@@ -33,7 +34,9 @@ def naming_takes(session: Session, redo: Collection[str]) -> str:
     waiting = [*(wanted.requests if "label" in redo else wanted.waiting).values()]
     labeler = session.components.component("labeler")
     with session.components.blaming(config):
-        usage = labeler.estimate(waiting) if isinstance(labeler, MeteredLabeler) else None
+        usage = None
+        if isinstance(labeler, MeteredLabeler):
+            usage = handover.usage(session.components.who(config), "estimate", labeler.estimate(waiting))
     return _in_words(f"{len(waiting)} of {len(wanted.requests)} features to name with {config.use}", usage)
 
 
@@ -54,9 +57,7 @@ def judging_takes(session: Session, redo: Collection[str]) -> str:
         docket = Docket.over(session, config, [trial for trial in drawn if trial.line.label is not _LATER_NAMED])
         settled = {one.feature for one in docket.kept.values()}
     waiting = [len(trial.shown) for trial in drawn if trial.shown and trial.feature not in settled]
-    judge = judge_of(session, config)
-    with session.components.blaming(config):
-        usage = judge.estimate_judging(waiting) if isinstance(judge, MeteredJudge) else None
+    usage = _of_judging(session, config, judge_of(session, config), waiting)
     return _in_words(f"labels of {len(waiting)} of {len(lines)} features to judge with {config.use}", usage)
 
 
@@ -70,12 +71,19 @@ def rating_takes(session: Session, config: ComponentConfig, redo: Collection[str
         sheet = replace(sheet, kept={})
     judge = judge_of(session, config)
     waiting = sheet.waiting(judge).values()
-    with session.components.blaming(config):
-        n_images = [len(one.images) for one in waiting]
-        usage = judge.estimate_judging(n_images) if isinstance(judge, MeteredJudge) else None
+    usage = _of_judging(session, config, judge, [len(one.images) for one in waiting])
     n_labels = len({one.key for one in waiting})
     known = f"labels of {n_labels} of {len(lines)} features to score on {len(sheet.images)} held-out images with"
     return _in_words(f"{known} {config.use}", usage)
+
+
+def _of_judging(session: Session, config: ComponentConfig, judge: object, n_images: Sequence[int]) -> Usage | None:
+    """What it costs to judge a label on each of these numbers of images; None if the judge does not say."""
+    with session.components.blaming(config):
+        if not isinstance(judge, MeteredJudge):
+            return None
+        found = judge.estimate_judging(n_images)
+        return handover.usage(session.components.who(config), "estimate_judging", found)
 
 
 def _names(session: Session, redo: Collection[str]) -> list[LabelLine]:

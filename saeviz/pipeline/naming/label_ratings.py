@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.config.columns import declared_columns, renamed
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract import handover
 from saeviz.contract.options import Options
 from saeviz.contract.roles import HoldsOut
 from saeviz.formats.label_scores import OF_THE_FEATURE, OF_THE_LABEL, LabelScores, ratings_table
@@ -80,7 +81,9 @@ class _Correlate:
         session = self._session
         for config in session.config.scorers:
             if f"{self._prefix}r" in declared_columns(config, session.manager) and isinstance(config.options, HoldsOut):
-                return config, list(config.options.on_all_images(session.dataset.ratings))
+                with session.components.blaming(config):
+                    found = config.options.on_all_images(session.dataset.ratings)
+                    return config, list(handover.each(session.components.who(config), "on_all_images", found, Options))
         raise ConfigError(
             f"run.rating_images: no scorer of this run that can hold out images declares its column {self._prefix}r, "
             "so labels cannot be correlated with ratings in the same way; use pearson-bh, or remove the option"
@@ -90,8 +93,11 @@ class _Correlate:
         """Each rating with r, p and the interval of every column `[n_items, n_columns]`, and `n`."""
         data = _score_input(self._session, items, columns)
         found: dict[str, dict[str, FloatArray]] = {}
-        with self._session.components.blaming(self._config):
-            for column in chain.from_iterable(scorer.score(data) for scorer in self._scorers):
+        components = self._session.components
+        who = components.who(self._config)
+        with components.blaming(self._config):
+            given = (scorer.score(data) for scorer in self._scorers)
+            for column in chain.from_iterable(handover.results(who, "score", one, data.n_items) for one in given):
                 named = renamed(column, self._config.name)
                 if isinstance(named, ScoreColumn) and named.target is not None:
                     found.setdefault(named.target, {})[named.name.removeprefix(self._prefix)] = named.values

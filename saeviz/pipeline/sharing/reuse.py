@@ -100,7 +100,7 @@ class SharedEmbeddings(Shared):
         import numpy as np
 
         with self.session.components.blaming(self.config):
-            self._dim = handover.dimension(self.session.components.who(self.config), embedder.dim)
+            self._dim = handover.count(self.session.components.who(self.config), "dim", embedder.dim)
         found = {item_id: entry for part in self.find(items) for item_id, (entry,) in part.items()}
         missing = [item for item in items if item.item_id not in found]
         rows = np.empty((len(items), self._dim), np.float32)

@@ -71,11 +71,11 @@ class Judge(Stage):
             def ask(case: Trial) -> FloatArray:
                 return scores_of(judge, case, [one.item for one in case.shown], session, config)
 
-            with closing(answers(ask, docket.waiting, judge, session, "judged")) as judged:
+            with closing(answers(ask, docket.waiting, judge, session, config, "judged")) as judged:
                 for key, scores in judged:
                     kept[key] = judgement_of(docket.cases[key], key, scores)
                     JUDGEMENTS.append(rundir.judged, kept[key])
-            usage = usage_of(judge)
+            usage = usage_of(judge, session, config)
         judgements = [kept[key] for key in docket.cases if key in kept]
         JUDGEMENTS.write(rundir.judged, judgements)
         power = power_of(judgements)

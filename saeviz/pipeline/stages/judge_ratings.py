@@ -82,13 +82,13 @@ class JudgeRatings(Stage):
                 ids = (item.item_id for item in case.images)
                 return {name: None if isnan(score) else score for name, score in zip(ids, scores, strict=True)}
 
-            with closing(answers(ask, waiting, judge, session, "scored")) as scored:
+            with closing(answers(ask, waiting, judge, session, config, "scored")) as scored:
                 for call, scores in scored:
                     key, line = waiting[call].key, waiting[call].line
                     earlier = kept[key].scores if key in kept else {}
                     kept[key] = LabelScores(line.feature, line.label.label, key, {**earlier, **scores})
                     LABEL_SCORES.append(path, kept[key])
-            usage = usage_of(judge)
+            usage = usage_of(judge, session, config)
         given = [kept[key] for key in sheet.labels if key in kept]
         LABEL_SCORES.write(path, given)
         complete = [one for one in given if all(item.item_id in one.scores for item in sheet.images)]

@@ -76,14 +76,14 @@ class Label(Stage):
             def name(request: LabelRequest) -> FeatureLabel:
                 return named(labeler, request, session, config)
 
-            with closing(answers(name, wanted.waiting, labeler, session, "named")) as names:
+            with closing(answers(name, wanted.waiting, labeler, session, config, "named")) as names:
                 for key, label in names:
                     request = wanted.requests[key]
                     replaced = before.get(request.feature)
                     earlier = replaced.before(label) if replaced else ()
                     kept[key] = LabelLine(request.feature, key, label, shown_by(request), earlier)
                     LABELS.append(path, kept[key])
-            usage = usage_of(labeler)
+            usage = usage_of(labeler, session, config)
         LABELS.write(path, [kept[key] for key in wanted.requests if key in kept])
         write_names(session.rundir, {line.feature: line.label for line in kept.values()})
         n_labeled = sum(bool(line.label.label) for line in kept.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.config.columns import refuse_missing
+from saeviz.contract import handover
 from saeviz.formats.judgements import JUDGEMENTS
 from saeviz.formats.label_scores import LABEL_SCORES
 from saeviz.formats.labels import LABELS
@@ -61,15 +62,7 @@ class Report(Stage):
             reporter = session.components.build(config)
             with session.components.blaming(config):  # each with tables of its own, which it may change
                 written = reporter.write(Run(session.rundir, lambda: session))
-            if not isinstance(written, str | Path):
-                raise PluginError(
-                    f"{session.components.who(config)} returned {written!r} from write, not the path of its report"
-                )
-            path = Path(written)
-            if not path.exists():
-                raise PluginError(f"{session.components.who(config)} says that it wrote {path}, which is not there")
-            if path.is_dir():
-                raise PluginError(f"{session.components.who(config)} returned the folder {path}, not the file to open")
+            path = handover.report(session.components.who(config), written)
             if path.absolute() in [other.absolute() for other in files]:
                 raise PluginError(f"{session.components.who(config)} wrote over {path}, the report of another one")
             logger.info("report: %s", path)

@@ -17,7 +17,7 @@ from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.of_images import columns_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.part_records import read_parts, write_part
-from saeviz.formats.plain import plain
+from saeviz.formats.plain import plain, quoted
 from saeviz.formats.tables import table_of_texts
 from saeviz.pipeline.inputs import names_in, score_inputs
 from saeviz.pipeline.parts import Part, record_of_part
@@ -33,7 +33,7 @@ from saeviz.values.features import FeatureSpace
 from saeviz.values.images import ImageItem
 from saeviz.values.keys import columns_of
 from saeviz.values.score_input import ScoreInput
-from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
+from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact
 from saeviz.values.texts import Texts
 
 if TYPE_CHECKING:
@@ -155,13 +155,10 @@ class Score(Stage):
             who = session.components.who(config)
             seen = _seeing(inputs, of_images)
             scorer, score = scoring.ready(config, seen)
-            for result in session.components.guarded(config, run_scorer(scorer, seen, score)):
-                if not isinstance(result, ScoreResult):
-                    raise PluginError(f"{who} gave {type(result).__name__}, not a ScoreColumn")
-                handover.result(who, result, inputs[0].n_items)
+            for result in session.components.guarded(config, run_scorer(who, scorer, seen, score)):
                 named = renamed(result, config.name)
                 if isinstance(named, ScoreFact):
-                    facts[named.name] = plain(named.value)
+                    _add_fact(facts, named, who)
                 elif isinstance(named, ImageColumn):
                     _refuse_another_of_its_name(named, of_images, who)
                     of_images[named.name] = named.values
@@ -220,9 +217,7 @@ def _check_names(session: Session) -> None:
     ratings, scorers = session.dataset.ratings, session.config.scorers
     metadata = names_in(item.metadata for item in session.dataset.items)
     grouped = any(item.group is not None for item in session.dataset.items)
-    given = [
-        sorted(prefixed(name, config.name) for name in config.options.columns_of_images(ratings)) for config in scorers
-    ]
+    given = [_columns_of_images(session, config, ratings) for config in scorers]
     for place, config in enumerate(scorers):
         check = partial(config.options.check_columns, config.place, ratings, metadata)
         before = list(chain.from_iterable(given[:place]))
@@ -233,6 +228,14 @@ def _check_names(session: Session) -> None:
                     check, [*_known_of_extractors(session), *before], list(zip(scorers, given, strict=True))[place:]
                 )
             config.options.check_images(config.place, session.dataset.items)
+
+
+def _columns_of_images(session: Session, config: ComponentConfig, ratings: Sequence[str]) -> list[str]:
+    """The columns of images that a scorer declares, with its name in front."""
+    with session.components.blaming(config):
+        found = config.options.columns_of_images(ratings)
+        names = handover.each(session.components.who(config), "columns_of_images", found, str)
+        return sorted(prefixed(name, config.name) for name in names)
 
 
 def _refuse(
@@ -294,6 +297,16 @@ def _refuse_foreign(
     for target in of:
         if target not in targets:
             raise PluginError(f"{who} gave {given.name!r} for {target!r}, which is not a rating of this run")
+
+
+def _add_fact(facts: dict[str, Any], fact: ScoreFact, who: str) -> None:
+    """Facts of all spaces are alike; raises `PluginError` for one that would take the place of another."""
+    value = plain(fact.value)
+    if facts.setdefault(fact.name, value) != value:
+        raise PluginError(
+            f"{who} gave the fact {fact.name!r} as {quoted(value)}, and it is {quoted(facts[fact.name])} already; name "
+            "a fact about one space after it"
+        )
 
 
 def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who: str) -> None:

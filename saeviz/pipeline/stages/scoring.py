@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.contract import handover
 from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.merging import MergingScorer, MergingScores
 from saeviz.contract.specs import ScorerSpec
@@ -145,19 +146,21 @@ class SharedScoring(Scoring):
 
     def _prepare(self, first: ComponentConfig, seen: Sequence[ScoreInput]) -> None:
         """Have workers work for a scorer and those after it, up to one that gives columns which the next may need."""
-        session = self.session
+        session, components = self.session, self.session.components
         merging: dict[FeatureSpace, dict[str, MergingScores]] = {data.space: {} for data in seen}
         in_blocks: dict[FeatureSpace, dict[str, BlockScores]] = {data.space: {} for data in seen}
         scorers = session.config.scorers
         for config in scorers[scorers.index(first) :]:
-            scorer = session.components.build(config)
+            scorer = components.build(config)
             self._ready[config.place] = _Ready(scorer, tuple(seen[0].of_images))
             can_merge = isinstance(scorer, MergingScorer) and self._is_shared(config)
             for data in seen:
-                with session.components.blaming(config):
+                with components.blaming(config):
                     merges = scorer.in_parts(data) if can_merge else None
                     is_asked = merges is None and self._in_blocks and isinstance(scorer, BlockScorer)
                     scores = scorer.in_blocks(data) if is_asked else None
+                    handover.refuse_lacking(components.who(config), "in_parts", merges, MergingScores)
+                    handover.refuse_lacking(components.who(config), "in_blocks", scores, BlockScores)
                 if merges is not None:
                     merging[data.space][config.place] = merges
                 if scores is not None:

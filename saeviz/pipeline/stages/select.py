@@ -12,7 +12,7 @@ from saeviz.contract.roles import HasTierCutoffs
 from saeviz.formats.labels import LABELS
 from saeviz.formats.selection import TIER_CUTOFFS, write_selected
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stability import n_halves_of, scorer_to_repeat, with_stability
+from saeviz.pipeline.stability import n_halves_of, ratings_of, scorer_to_repeat, with_stability
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.scores import ScoreTable
 
@@ -50,11 +50,11 @@ class Select(Stage):
         refuse_missing(config.selector, config.scorers, session.manager, [*table.scores, *table.correlations])
         with session.components.blaming(session.config.selector):
             selector = session.components.component("selector")
+            who = session.components.who(session.config.selector)
             found = selector.select(table)
-            cutoffs = selector.tier_cutoffs(table.facts) if isinstance(selector, HasTierCutoffs) else []
-            selected = handover.selection(
-                session.components.who(session.config.selector), found, session.dataset.spaces
-            )
+            given = selector.tier_cutoffs(table.facts) if isinstance(selector, HasTierCutoffs) else []
+            cutoffs = handover.cutoffs(who, given)
+            selected = handover.selection(who, found, session.dataset.spaces, ratings_of(session, table))
         selected = with_stability(session, table, selected)
         labels = {feature: line.label for feature, line in LABELS.read(rundir.labels).items()}
         write_selected(rundir, selected, table, labels)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
-from saeviz.contract import handover
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.made import Made, MadeFiles
@@ -22,7 +21,7 @@ from saeviz.pipeline.parts import refuse_missing, tables_of
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.pipeline.worker import WorkerSession
-from saeviz.values.errors import PluginError, RunDirError
+from saeviz.values.errors import RunDirError
 from saeviz.values.shards import Shard
 
 
@@ -155,18 +154,12 @@ def done_by_workers(
     """Have the executor do some work, and show how far it is; yields the shards that are finished, in any order."""
     if not shards:
         return
-    config, left = session.config.executor, {shard.number for shard in shards}
-    with session.components.blaming(config):
-        given = session.components.executor.map(work, shards)
-    steps = session.components.guarded(config, given)
-    with closing(work), closing(given), closing(session.tally(sum(map(len, shards)), label)) as tally:
-        for step in handover.steps(session.components.who(config), steps):
+    steps = session.components.executor.map(work, shards)
+    with closing(work), closing(steps), closing(session.tally(sum(map(len, shards)), label)) as tally:
+        for step in steps:
             tally.add(step.worker, step.n_items)
             if step.finished:
-                left.discard(step.shard.number)
                 yield step.shard
-    if left:
-        raise PluginError(f"{session.components.who(config)} has left {len(left)} shards undone")
 
 
 def made_files(session: Session, stage: Stage) -> MadeFiles:

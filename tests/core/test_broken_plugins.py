@@ -1,0 +1,73 @@
+"""Whatever a plugin does wrong, the run ends with a sentence that names role, component and plugin, and exit code 3."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+import saeviz
+from saeviz.api import Prepared, execute, prepare
+from saeviz.config.layers import Layer
+from saeviz.pipeline.run import Plan
+from saeviz.values.errors import ExitCode
+from tests.broken_plugins import BROKEN, KINDS, Row
+
+PLUGIN = "of plugin saeviz.testing.fakes (module saeviz.testing.fakes)"
+TABLES = {
+    "run": {"cache": False, "top_images": 4, "judge_images": 10},
+    "plugins": {"use": ["module:saeviz.testing.fakes"]},
+    "images": {"use": "fake-images", "n": 50},
+    "extractor": {"use": "fake-extractor"},
+    "embeddings": {"use": "fake-embeddings"},
+    "scorers": [{"use": "fake-scorer"}, {"use": "monosemanticity", "draws": 0}],
+    "selector": {"use": "fake-selector"},
+    "labeler": {"use": "fake-labeler"},
+    "judge": {"use": "fake-labeler"},
+    "reporters": [{"use": "fake-reporter"}],
+}
+STAGES = {
+    **dict.fromkeys(("images", "executor", "extractor", "store"), "extract"),
+    "embeddings": "embed",
+    "scorer": "score",
+    "selector": "select",
+    "labeler": "label",
+    "judge": "judge",
+    "reporter": "report",
+}
+"""The stage in which a component of each role is used."""
+PLACES = {"scorer": "scorers.0", "reporter": "reporters.0"}
+CASES = [pytest.param(role, row, id=f"{role}: {row.what}") for role, found in BROKEN.items() for row in found]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> dict[str, Prepared]:
+    """A run that is finished, for stages to be done again, and smaller ones that begin."""
+    folder = tmp_path_factory.mktemp("runs")
+    found = {}
+    few = {"images": {"use": "fake-images", "n": 4}, "store": {"use": "fake-store"}}
+    for name, more in {
+        "finished": {"store": {"use": "npz"}},
+        "begun": few,
+        "executor": {**few, "executor": {"use": "fake-executor", "shard_items": 2}},
+    }.items():
+        tables = {**TABLES, **more, "run": {**TABLES["run"], "dir": str(folder / name)}}
+        found[name] = prepare([Layer(tables, folder, "the test")])
+    execute(found["finished"], Plan())
+    return found
+
+
+@pytest.mark.parametrize(("role", "row"), CASES)
+def test_a_mistake_of_a_plugin_is_told_with_its_name(prepared, tmp_path, monkeypatch, role: str, row: Row):
+    monkeypatch.setattr(KINDS[role], row.method, row.broken(role), raising=False)
+    stage, plan = STAGES[role], Plan(last=STAGES[role])
+    of = prepared.get(role, prepared["begun"])
+    if stage != "extract":
+        of, plan = prepared["finished"], Plan(first=stage, last=stage, redo=[stage])
+        shutil.copytree(of.directory, tmp_path / "run")
+    with pytest.raises(saeviz.SaevizError) as error:
+        execute(Prepared(of.config, of.manager, tmp_path / "run"), plan)
+    name = next(config.use for config in of.config.components() if config.place == PLACES.get(role, role))
+    assert str(error.value).startswith(f"{PLACES.get(role, role)}: {name} {PLUGIN} {row.said}")
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == ExitCode.PLUGIN
