@@ -169,7 +169,7 @@ EXTRACTOR = [
     ("negative", "extract", each(lambda one: changed(one, matrix=-one.matrix)), "gave the feature value -"),
     ("dense", "extract", each(lambda one: changed(one, matrix=one.matrix.toarray())), "fails: layer1.cls: the matrix"),
     ("a shape", "extract", each(lambda one: changed(one, matrix=one.matrix[:, :7])), "fails: layer1.cls: a batch has"),
-    ("features beyond the last", "extract", each(lambda one: changed(one, matrix=beyond(one.matrix))), "fails: layer1.cl"),
+    ("features beyond", "extract", each(lambda one: changed(one, matrix=beyond(one.matrix))), "fails: layer1.cl"),
     ("numbers of images", "extract", each(lambda one: changed(one, of_images={"x": [1.0] * len(one)})),
      "gave the numbe"),
     ("no numbers", "numbers_of_images", gives(lambda: None), "returned None from numbers_of_images, not a list of tex"),
