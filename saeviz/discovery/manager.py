@@ -25,6 +25,7 @@ from saeviz.contract.specs import ROLES, SPEC_TYPES, ComponentSpec
 from saeviz.discovery.mistakes import explain, suggest
 from saeviz.discovery.sources import PluginChoice, Source, installed
 from saeviz.formats.plain import one_line, quoted
+from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000
@@ -316,7 +317,7 @@ def _check_field(spec: ComponentSpec, name: str, hook: str) -> None:
         if not (is_named or callable(value) or (value is None and name == "notes")):
             raise PluginError(f"{where} is {quoted(value)}, neither 'package.module:name' nor a function or class")
     elif isinstance(default, tuple):
-        if not (isinstance(value, tuple | list) and all(isinstance(one, str) for one in value)):
+        if not (isinstance(value, tuple | list) and all(isinstance(one, str | ColumnInfo) for one in value)):
             raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as ('torch',)")
     elif isinstance(default, bool):
         if not isinstance(value, bool):
