@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from saeviz.contract import handover
-from saeviz.contract.roles import Executor
+from saeviz.contract.executors import Executor
 from saeviz.pipeline.blame import blaming, guarded
 from saeviz.values.checks import kind_of
 from saeviz.values.errors import PluginError
