@@ -172,8 +172,6 @@ def test_tables_are_read_whatever_is_written_where_descriptions_belong(fake_run,
 
 @pytest.mark.slow
 def test_every_bundled_scorer_declares_what_it_gives(fake_run, caplog):
-    pytest.importorskip("sklearn", reason="the scorer prediction needs it")
-    binary = "images.n=60"
     scorers = [
         '{use="pearson-bh", split=0.5, bootstrap=100, min_active=3}',
         '{use="spearman", min_active=3}',
@@ -181,12 +179,11 @@ def test_every_bundled_scorer_declares_what_it_gives(fake_run, caplog):
         '{use="partial", control=["noise"], min_active=3}',
         '{use="moderation", moderators=["noise"], min_active=3}',
         '{use="monosemanticity", draws=20}',
-        '{use="prediction", folds=3, raw_model=false}',
         '{use="raters"}',
         '{use="redundancy"}',
         '{use="map", method="pca"}',
     ]
-    done = saeviz.run(fake_run, settings=[binary, f"scorers=[{', '.join(scorers)}]"])
+    done = saeviz.run(fake_run, settings=[f"scorers=[{', '.join(scorers)}]"])
     assert not [record.message for record in caplog.records if "does not declare" in record.message]
     unknown = [name for table in done.columns.values() for name, info in table.items() if not info.description]
     assert unknown == []
