@@ -114,7 +114,11 @@ def test_tables_on_a_page_are_what_a_run_file_may_say(text, tmp_path, monkeypatc
     settings.setdefault("run", {}).setdefault("dir", "runs/page")
     (tmp_path / "my_scorers.py").write_text(README_SCORER, encoding="utf-8")
     layer = Layer(settings, tmp_path, "the page")
-    resolve([layer], Manager.discover(PluginChoice.parse([str(tmp_path / "my_scorers.py")], tmp_path)))
+    words = [str(tmp_path / "my_scorers.py")]
+    for path in ROOT.glob("examples/plugins/*/saeviz_*"):
+        monkeypatch.syspath_prepend(str(path.parent))
+        words.append(f"module:{path.name}")
+    resolve([layer], Manager.discover(PluginChoice.parse(words, tmp_path)))
 
 
 @pytest.mark.parametrize("text", blocks("sh"))
