@@ -12,14 +12,21 @@ from hashlib import sha256
 import pytest
 
 import saeviz
+from saeviz.cache.mirrors import Mirrors
+from saeviz.formats.mirror import mirror_of
 from saeviz.pipeline.run import Plan
+from saeviz.pipeline.stages import block_work, score_work
 from saeviz.toolkit.objects import Objects
+from saeviz.values import streams
 from tests.conftest import FAKES
+from tests.elsewhere import PLUGIN as ELSEWHERE
 from tests.sharded import RUN
+from tests.small_parts import PLUGIN as SMALL_PARTS
 
 PARTIAL, DONE, FAILED = saeviz.ExitCode.PARTIAL, saeviz.ExitCode.DONE, saeviz.ExitCode.FAILED
 TABLES = ("scores.parquet", "correlations.parquet", "top_images.parquet", "images.parquet", "selected.csv")
 SELECTED = Plan(last="select")
+SCORERS = 'scorers=[{use="firing"}, {use="likeness"}, {use="pearson-bh"}, {use="spearman"}]'
 SMALL = RUN.replace("n = 50\nbroken = 3", "n = 24\nbroken = 1")
 
 FORKED = """
@@ -216,3 +223,58 @@ def test_a_run_that_is_offline_does_not_ask_a_service_elsewhere(saeviz_command, 
 def test_nothing_was_committed_there(bucket):
     with pytest.raises(saeviz.ConfigError, match="art is not a run directory: nothing was committed there"):
         saeviz.open_run(f"{bucket}/art")
+
+
+@pytest.fixture
+def made_elsewhere(saeviz_command, bucket, tmp_path, monkeypatch):
+    """A run of 24 images whose workers do not see its mirror, with small parts, and the same in a folder."""
+    for module in (streams, score_work):
+        monkeypatch.setattr(module, "PART_SIZE", 8)
+    monkeypatch.setattr(score_work, "TOGETHER", 2)
+    monkeypatch.setattr(block_work, "VALUES", 300)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "run.toml").write_text(
+        SMALL.replace('use = ["module', f'use = ["{SMALL_PARTS}", "{ELSEWHERE}", "module')
+    )
+    settings = ("--until", "select", "--set", "extractor.layers=[2]", "--set", SCORERS)
+    assert saeviz_command("run", "run.toml", "--out", "alone", "--set", "executor.use=local", *settings).code == PARTIAL
+    apart = ("run", "run.toml", "--out", f"{bucket}/art", "--set", "executor.use=elsewhere", *settings)
+    assert saeviz_command(*apart, "--until", "embed").code == PARTIAL
+    assert saeviz_command(*apart, "--part", "1/2", "--from", "score").code == DONE
+    said = saeviz_command(*apart)
+    assert said.code == PARTIAL
+    return f"{bucket}/art"
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_see_the_mirror_and_commands_that_read(made_elsewhere, saeviz_command, bucket, tmp_path):
+    made = saeviz.open_run(made_elsewhere, plugins=[FAKES])
+    assert_same(made, saeviz.open_run("alone", plugins=[FAKES]))
+    assert [key for key in contents(bucket) if re.search("/shards/.*/", key)] == []
+    feature = str(made.selected[0].feature)
+    shown = saeviz_command("show", feature, "--run", made_elsewhere).out
+    assert shown == saeviz_command("show", feature, "--run", "alone").out
+    assert f"show FEATURE --run {made_elsewhere}" in saeviz_command("show", made_elsewhere).err
+    assert "ratings:" in saeviz_command("compare", made_elsewhere, "alone", "--plugins", FAKES).out
+    assert "items" in saeviz_command("store", "info", made_elsewhere, "--plugins", FAKES).out
+    only_read = f"{made_elsewhere} is only read: nothing but `saeviz run` changes a run in an object store"
+    assert only_read in saeviz_command("store", "copy", made_elsewhere, "npz:copy", "--plugins", FAKES).err
+    with pytest.raises(saeviz.ConfigError, match="is only read"):
+        made.notes.write(feature, text="a note")
+    cache = saeviz_command("cache").out
+    assert "1 run in object stores, as they are on this machine" in cache
+    runs = tmp_path / "home" / ".cache" / "saeviz" / "runs"
+    assert "removed" in saeviz_command("cache", "prune", "--all").out
+    assert list(runs.iterdir()) == []
+    saeviz.open_run(made_elsewhere, plugins=[FAKES])
+    assert len(list(runs.glob("*/*/run.json"))) == 1
+
+
+def test_a_mirror_that_has_more_than_the_object_store_is_not_pruned(tmp_path):
+    mirror = mirror_of("s3://bucket/art", tmp_path)
+    mirror.mkdir(parents=True)
+    (mirror / ".mirror.json").write_text(json.dumps({"name": "m", "commit": "c", "has_more": True, "stamps": {}}))
+    Mirrors(tmp_path).remove([mirror])
+    assert list(Mirrors(tmp_path).by_use()) == []
+    assert mirror.exists()
+    assert "1 run in object" in Mirrors(tmp_path).usage()[0].title
