@@ -6,7 +6,6 @@ have checksums.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.damage import UNREADABLE
 from saeviz.formats.folders import Folder
 from saeviz.formats.npz import read_npz
-from saeviz.formats.plain import plain
+from saeviz.formats.shard_facts import ShardFacts
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureBatch
-from saeviz.values.keys import record_of, space_of
 from saeviz.values.shards import Shard
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     from saeviz.typing import Float32Array
 
-FORMAT = 1
 _DAMAGED: tuple[type[Exception], ...] = (*UNREADABLE, DataError)
 
 
@@ -67,10 +64,10 @@ class MadeFiles:
         It may be that of a larger shard, of which a run has taken in some images before it was killed.
         """
         wanted = {*zip(shard.item_ids, shard.fingerprints, strict=True)}
-        for name in sorted(self._names(f"{shard.number:07d}-"), key=lambda name: name != self.name(shard)):
+        for name in self._candidates(shard):
             with suppress(FileNotFoundError, _DamagedError):
-                about = self._about(name, self.folder.source(name))
-                if about["digest"] == self.digest and wanted <= {(item, mark) for item, mark in about["shard"]}:
+                facts = self._facts(name, self.folder.source(name))
+                if facts.digest == self.digest and wanted.issubset(facts.shard):
                     return name
         return None
 
@@ -81,7 +78,7 @@ class MadeFiles:
         arrays: dict[str, NDArray[Any]] = {}
         spaces = []
         for number, batch in enumerate(made.features):
-            spaces.append([record_of(batch.space), batch.item_ids, list(batch.of_images)])
+            spaces.append((batch.space, batch.item_ids, list(batch.of_images)))
             arrays[f"indptr{number}"] = batch.matrix.indptr
             arrays[f"indices{number}"] = batch.matrix.indices
             arrays[f"data{number}"] = batch.matrix.data
@@ -89,32 +86,24 @@ class MadeFiles:
                 arrays[f"numbers{number}.{place}"] = np.asarray(values, np.float64)
         if made.vectors is not None:
             arrays["vectors"] = np.asarray(made.vectors, np.float32)
-        about = {
-            "format": FORMAT,
-            "digest": self.digest,
-            "shard": list(zip(shard.item_ids, shard.fingerprints, strict=True)),
-            "spaces": spaces,
-            "item_ids": made.item_ids,
-            "failures": made.failures,
-            "provenance": made.provenance,
-        }
-        arrays["about"] = np.frombuffer(json.dumps(plain(about), sort_keys=True).encode(), np.uint8)
+        images = list(zip(shard.item_ids, shard.fingerprints, strict=True))
+        facts = ShardFacts(self.digest, images, spaces, made.item_ids, made.failures, made.provenance)
+        arrays["about"] = np.frombuffer(facts.as_json(), np.uint8)
         with self.folder.writing(self.name(shard)) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # keywords are arrays
 
     def read(self, name: str) -> Made:
-        """What was made of a shard; features are read one space at a time. Raises `RunDirError` if it is damaged."""
-        with self._explained(name):
-            source = self.folder.source(name)
-        about = self._about(name, source)
-        with self._explained(name):
-            return Made(
-                self._features(name, source, about["spaces"]),
-                about["item_ids"],
-                read_npz(source, "vectors")["vectors"] if about["item_ids"] else None,
-                [(subject, error) for subject, error in about["failures"]],
-                about["provenance"],
-            )
+        """What was made of a shard; features are read one space at a time.
+
+        Raises `RunDirError` if the file is damaged, and removes it.
+        """
+        with self._removed_if_damaged(name):
+            with self._explained(name):
+                source = self.folder.source(name)
+            facts = self._facts(name, source)
+            vectors = self._vectors(name, source, len(facts.item_ids)) if facts.item_ids else None
+        features = self._features(name, source, facts)
+        return Made(features, facts.item_ids, vectors, facts.failures, facts.provenance)
 
     def taken_in(self, name: str) -> None:
         """Remove a file whose content the run has."""
@@ -141,24 +130,33 @@ class MadeFiles:
 
     def _is_own(self, name: str) -> bool:
         with suppress(FileNotFoundError, _DamagedError):
-            return bool(self._about(name, self.folder.source(name))["digest"] == self.digest)
+            return self._facts(name, self.folder.source(name)).digest == self.digest
         return False
 
-    def _about(self, name: str, source: Path | bytes) -> dict[str, Any]:
-        with self._explained(name):
-            about: dict[str, Any] = json.loads(read_npz(source, "about")["about"].tobytes())
-            if about["format"] != FORMAT:
-                raise ValueError("it was written by another version of saeviz")
-            return about
+    def _candidates(self, shard: Shard) -> Iterator[str]:
+        """Files that may be of a shard: only if that of its own name is not, the folder is listed."""
+        own = self.name(shard)
+        yield own
+        yield from (name for name in self._names(f"{shard.number:07d}-") if name != own)
 
-    def _features(self, name: str, source: Path | bytes, spaces: Sequence[Any]) -> Iterator[FeatureBatch]:
+    def _facts(self, name: str, source: Path | bytes) -> ShardFacts:
+        with self._explained(name):
+            return ShardFacts.parse(read_npz(source, "about")["about"].tobytes())
+
+    def _vectors(self, name: str, source: Path | bytes, n: int) -> Float32Array:
+        with self._explained(name):
+            vectors: Float32Array = read_npz(source, "vectors")["vectors"]
+            if vectors.ndim != 2 or len(vectors) != n or vectors.dtype.kind != "f":
+                raise ValueError(f"it has {vectors.dtype}{list(vectors.shape)} as the embeddings of {n} images")
+            return vectors
+
+    def _features(self, name: str, source: Path | bytes, facts: ShardFacts) -> Iterator[FeatureBatch]:
         from scipy.sparse import csr_array
 
-        for number, (record, item_ids, names) in enumerate(spaces):
+        for number, (space, item_ids, names) in enumerate(facts.spaces):
             keys = [f"{part}{number}" for part in ("data", "indices", "indptr")]
             columns = [f"numbers{number}.{place}" for place in range(len(names))]
-            with self._explained(name):
-                space = space_of(record)
+            with self._removed_if_damaged(name), self._explained(name):
                 arrays = read_npz(source, *keys, *columns)
                 matrix = csr_array(tuple(arrays[key] for key in keys), shape=(len(item_ids), space.n_features))
                 of_images = dict(zip(names, (arrays[column] for column in columns), strict=True))
@@ -170,8 +168,17 @@ class MadeFiles:
         try:
             yield
         except _DAMAGED as error:
-            step = "remove it and have it made again"
-            raise _DamagedError(f"{self.folder}/{name} cannot be read ({error}); {step}") from error
+            raise _DamagedError(f"{self.folder}/{name} cannot be read: {error}") from error
+
+    @contextmanager
+    def _removed_if_damaged(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except _DamagedError as error:
+            if isinstance(error.__cause__, OSError):  # of the disk, which may pass
+                raise RunDirError(f"{error}; run again, or remove it and have it made again") from error
+            self.folder.remove([name])
+            raise RunDirError(f"{error}; it is removed: run the same command again") from error
 
 
 class _DamagedError(RunDirError):

@@ -58,5 +58,7 @@ def read_parts(folder: Folder) -> dict[int, PartRecord]:
             with suppress(*UNREADABLE):
                 source = folder.source(name)
                 given = json.loads(read_regular(source, MOST_BYTES) if isinstance(source, Path) else source)
-                found[int(parts[1])] = PartRecord(**given | {"number": int(parts[1]), "n_parts": int(parts[2])})
+                record = PartRecord(**given | {"number": int(parts[1]), "n_parts": int(parts[2])})
+                if isinstance(record.digests, dict) and isinstance(record.config, dict):
+                    found[int(parts[1])] = record
     return found

@@ -48,7 +48,11 @@ class StateFiles:
         try:
             for place, array in read_npz(self.folder.source(_name(key))).items():
                 level, number, name = place.split(".", 2)
+                if array.dtype.kind not in "biuf":
+                    raise ValueError("it has something else than numbers")
                 nodes.setdefault((int(level), int(number)), {})[name] = array
+            if not nodes:
+                raise ValueError("it has nothing")
         except FileNotFoundError:
             return None
         except (OSError, ValueError):

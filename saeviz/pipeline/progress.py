@@ -50,6 +50,8 @@ class Tally:
 
     def add(self, worker: str, n_items: int) -> None:
         """A worker has done some more items."""
+        from tqdm import tqdm
+
         self._done[worker] += n_items
         if self._bar is not None:
             self._bar.set_postfix_str(self._rates(), refresh=False)
@@ -57,8 +59,9 @@ class Tally:
         elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
             n_done = self._done.total()
-            left = (self._total - n_done) * (self._said - self._began) / max(n_done, 1) / 60
-            logger.info("%s: %d of %d, %.0f minutes left (%s)", self._label, n_done, self._total, left, self._rates())
+            left = (self._total - n_done) * (self._said - self._began) / max(n_done, 1)
+            shown = self._label, n_done, self._total, tqdm.format_interval(left), self._rates()
+            logger.info("%s: %d of %d, %s left (%s)", *shown)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -65,7 +65,7 @@ class WorkerSession(Session):
 
     def failed(self, subject: str, error: str) -> None:
         """Keep the failure for the run, which will log it."""
-        self.failures.append((subject, error))
+        self.failures.append((str(subject), str(error)))
 
     def left_out(self) -> set[str]:
         """The images of the shard that were left out."""

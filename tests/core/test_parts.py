@@ -167,12 +167,21 @@ def test_an_ordinary_run_takes_in_the_parts_and_does_the_rest(command, tmp_path)
 
 
 def test_a_damaged_shard_is_made_again(command, tmp_path):
-    command("--part", "1/2")
+    command("--part", "1/1", "--limit", "20")
     path = next((tmp_path / "shared" / "shards" / "extract").glob("0000002-*.npz"))
     good = path.read_bytes()
     path.write_bytes(good[:-200])
-    command("--part", "1/2")
+    command("--part", "1/1", "--limit", "20")
     assert path.read_bytes() == good
+    place = good.index(b"data1.npy") + 150
+    path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+    assert "Bad CRC-32 for file 'data1.npy'; it is removed: run the same" in command("--gather", "--limit", "20").err
+    assert (
+        "extract: part 1/1 has not finished: 1 of its 1 shards are missing" in command("--gather", "--limit", "20").err
+    )
+    command("--part", "1/1", "--limit", "20")
+    assert command("--gather", "--limit", "20").code == DONE
+    assert_same(gathered(tmp_path), alone(tmp_path / "run.toml", limit=20))
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "-1/3", "1/3/5", "a/b", "", "1/9999999"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import saeviz
@@ -150,8 +151,10 @@ def test_a_damaged_state_is_made_again(run_file, monkeypatch):
     interrupt_before_scores(run_file, monkeypatch)
     paths = list((run_file.parent / "shared/shards/score").glob("*.npz"))
     assert len(paths) == 4
-    for path in paths:
+    for path in paths[:2]:
         path.write_bytes(path.read_bytes()[:-30])
+    np.savez(paths[2])
+    np.savez(paths[3], **{"0.0.n": np.array(["many"])})
     assert_same_scores(scored(run_file, "shared"), expected)
 
 

@@ -14,7 +14,15 @@ from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.score_work import Division, ScoreWork, SharedInput, checked_state, scratch_of, state_files
+from saeviz.pipeline.stages.score_work import (
+    Division,
+    ScoreWork,
+    SharedInput,
+    checked_state,
+    merged_state,
+    scratch_of,
+    state_files,
+)
 from saeviz.pipeline.stages.shards import done_by_workers
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -107,10 +115,7 @@ def made_of_blocks(
 def blocks_made(files: StateFiles, division: BlockDivision, space: FeatureSpace, name: str) -> Iterator[State]:
     """What workers have made of a space for a scorer, in the order of the features."""
     for features in division.blocks[space]:
-        nodes = files.read(division.key(space, name, features))
-        if nodes is None:
-            raise RunDirError(f"{files.folder}: a block is missing or damaged; the same command makes it again")
-        yield nodes[0, 0]
+        yield merged_state(files, division.key(space, name, features))
 
 
 def copies_in(rundir: RunDir) -> Path:

@@ -19,7 +19,7 @@ from saeviz.pipeline.stages.score_work import clear_states
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
-from saeviz.values.errors import ConfigError, DataError
+from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.keys import record_of
 from saeviz.values.texts import Marks, Places, Texts
@@ -156,6 +156,9 @@ def _take_from_workers(
     for made in made_by_workers(session, stage, pending):
         _tell_of_other_provenance(session, made.provenance)
         for batch in made.features:
+            if batch.space not in written:
+                folder = session.rundir.shards / stage.name
+                raise RunDirError(f"{folder}: there are features of {batch.space}, which this run lacks; remove them")
             _store(session, batch)
             written[batch.space].update(batch.item_ids)
         for item_id, error in made.failures:

@@ -222,9 +222,10 @@ def summary_of(files: StateFiles, key: str, n_top: int) -> FeatureSummary:
 
 
 def merged_state(files: StateFiles, key: str) -> State:
-    """The state of all images."""
+    """The state of all images, or what was made of a block: all that is in a file."""
     nodes = files.read(key)
-    if nodes is None:
+    if nodes is None or (0, 0) not in nodes:
+        files.remove([key])
         raise RunDirError(f"{files.folder}: a state is missing or damaged; the same command makes it again")
     return nodes[0, 0]
 
@@ -345,8 +346,8 @@ def checked_state(who: str, state: State) -> State:
     """The state that a scorer gave; raises `PluginError` unless it maps names to arrays of numbers."""
     import numpy as np
 
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise PluginError(f"{who} gave a state that is not a mapping of names to arrays")
+    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
+        raise PluginError(f"{who} gave a state that is not a mapping of names to arrays, one at least")
     for name, array in state.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             raise PluginError(f"{who} gave a state whose {name!r} is not an array of numbers")
