@@ -152,7 +152,7 @@ def _columns(spec: ComponentSpec) -> Iterator[str]:
     if not isinstance(spec, ScorerSpec) or not spec.columns:
         return
     yield "\n| column | | unit | better |\n|---|---|---|---|"
-    for info in spec.infos if hasattr(spec, "infos") else ():
+    for info in spec.infos:
         yield f"| `{info.name}` | {_text(info.description)} | {_text(info.unit)} | {info.better or ''} |"
 
 
