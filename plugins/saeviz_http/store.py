@@ -35,10 +35,10 @@ class HttpStore(saeviz.OneItemStore):
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
         """Stream the batches of a space; with `item_ids` exactly these, in this order."""
         self._client.needs("features")
-        wanted = self.item_ids(space) if item_ids is None else list(item_ids)
+        wanted = self.item_ids(space) if item_ids is None else item_ids
         start = 0
         while start < len(wanted):
-            asked = wanted[start : start + BATCH]
+            asked = list(wanted[start : start + BATCH])
             body = self._client.send("POST", f"{_path(space)}/read", {"item_ids": asked}, n_features=space.n_features)
             try:
                 batch = unpack_features(body, space)
@@ -49,7 +49,7 @@ class HttpStore(saeviz.OneItemStore):
             yield batch
             start += len(batch)
 
-    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
+    def item_ids(self, space: saeviz.FeatureSpace) -> Sequence[str]:
         """The items stored for a space, in the order of writing."""
         self._client.needs("features")
 
@@ -57,10 +57,13 @@ class HttpStore(saeviz.OneItemStore):
             found = self._client.get(f"{_path(space)}/items", n_features=space.n_features, start=start)
             return found or {}
 
-        found = list(pages(page, "item_ids", self._client))
-        if not all(isinstance(item_id, str) for item_id in found):
-            raise self._client.nonsense("an item id is not text")
-        return found
+        def checked() -> Iterator[str]:
+            for item_id in pages(page, "item_ids", self._client):
+                if not isinstance(item_id, str):
+                    raise self._client.nonsense("an item id is not text")
+                yield item_id
+
+        return saeviz.Texts.of(checked())
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
         """The spaces with at least one item, sorted."""

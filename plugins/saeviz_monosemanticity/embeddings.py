@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeviz import Texts
+from saeviz.toolkit.mapped import release
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray
@@ -30,6 +31,7 @@ class UnitVectors:
         for start in range(0, len(embeddings), IMAGES_AT_ONCE):
             length = _lengths(np.asarray(embeddings[start : start + IMAGES_AT_ONCE], dtype=np.float64))
             self.is_usable[start : start + IMAGES_AT_ONCE] = np.isfinite(length) & (length > 0)
+            release(embeddings)
         self._embeddings = embeddings
         self._rows = None if self.is_usable.all() else np.flatnonzero(self.is_usable)
         self._order: IntArray | None = None
@@ -46,6 +48,7 @@ class UnitVectors:
         if self._held is not None:
             return np.asarray(self._held[places])
         vectors = np.array(self._embeddings[places if self._rows is None else self._rows[places]], dtype=np.float64)
+        release(self._embeddings)
         vectors /= _lengths(vectors)[:, None]
         return vectors
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from saeviz_sql import SqlStoreOptions
 
+IDS_AT_ONCE = 4096
 ROWS_AT_ONCE = 256
 """Rows that one query gives; the largest possible, of 49,152 active features, make 75 MB."""
 ATTEMPTS = 5
@@ -105,17 +106,18 @@ class SqlStore(saeviz.OneItemStore):
         elif number is not None:
             yield from self._all(space, number)
 
-    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
-        """The items stored for a space, in the order of writing."""
+    def item_ids(self, space: saeviz.FeatureSpace) -> Sequence[str]:
+        """The items stored for a space, in the order of writing; no more than some thousands are held as objects."""
         from sqlalchemy import text
 
         if not self._has_tables:
-            return []
+            return saeviz.Texts.of(())
         with self._database.reading() as connection:
             number = self._space(connection, space)
             queries = [_IDS_IN_ORDER, _IDS_BY_ID] if self._has_writers else [_IDS_IN_ORDER]
-            found = (connection.execute(text(self._query(query)), {"space": number}).scalars() for query in queries)
-            return [item_id_of(key) for keys in found for key in keys]
+            few = connection.execution_options(yield_per=IDS_AT_ONCE)
+            found = (few.execute(text(self._query(query)), {"space": number}).scalars() for query in queries)
+            return saeviz.Texts.of(item_id_of(key) for keys in found for key in keys)
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
         """The spaces of this run, sorted."""

@@ -61,9 +61,9 @@ class SupabaseStore(saeviz.OneItemStore):
             wanted = [places[item_id] for item_id in item_ids[start : start + ROWS_AT_ONCE]]
             yield decode_rows(space, self._rows_at(space, wanted))
 
-    def item_ids(self, space: saeviz.FeatureSpace) -> list[str]:
+    def item_ids(self, space: saeviz.FeatureSpace) -> Sequence[str]:
         """The items stored for a space, in the order of writing."""
-        return [item_id for _, item_id in self._places(self._space(space))]
+        return saeviz.Texts.of(item_id for _, item_id in self._places(self._space(space)))
 
     def spaces(self) -> list[saeviz.FeatureSpace]:
         """The spaces of this run that hold at least one item, sorted."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from saeviz.formats.files import append_line, write_atomic
+from saeviz.formats.files import append_line, atomic_path
 from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
 from saeviz.values.outcomes import Failure
 
@@ -19,11 +19,14 @@ class FailuresFile:
 
     def read(self) -> list[Failure]:
         """All failures, in order."""
-        return list(rows_in(self.path, _failure, "remove it and run again"))
+        return list(self)
+
+    def __iter__(self) -> Iterator[Failure]:
+        return rows_in(self.path, _failure, "remove it and run again")
 
     def of(self, stage: str) -> set[str]:
         """The subjects that a stage left out: ids of items, or features."""
-        return {failure.subject for failure in self.read() if failure.stage == stage}
+        return {failure.subject for failure in self if failure.stage == stage}
 
     def add(self, failure: Failure) -> None:
         """Append a line. What fails is tried and listed again, so the line need not be durable."""
@@ -31,10 +34,13 @@ class FailuresFile:
 
     def forget(self, stage: str, subjects: Collection[str] | None = None) -> None:
         """Remove a stage's lines, or those about some subjects: they are tried again."""
-        failures = self.read()
-        kept = [one for one in failures if one.stage != stage or (subjects is not None and one.subject not in subjects)]
-        if len(kept) != len(failures):
-            write_atomic(self.path, "".join(f"{_line(failure)}\n" for failure in kept))
+
+        def goes(one: Failure) -> bool:
+            return one.stage == stage and (subjects is None or one.subject in subjects)
+
+        if any(map(goes, self)):
+            with atomic_path(self.path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                file.writelines(f"{_line(one)}\n" for one in self if not goes(one))
 
     def mend(self) -> bool:
         """Keep the lines that are whole, and tell whether there were others. What failed is tried again."""

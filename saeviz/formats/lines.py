@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from saeviz.formats.files import append_line, whole_lines, write_atomic
+from saeviz.formats.files import append_line, atomic_path, whole_lines, write_atomic
 from saeviz.values.errors import RunDirError, SaevizError
 from saeviz.values.features import Feature
 
@@ -65,15 +65,11 @@ def keep_whole_lines(path: Path, parse: Callable[[dict[str, Any]], object]) -> i
 
     A last line without a line end was cut off by a crash and is not counted.
     """
-    whole: list[bytes] = []
-    n_lines = 0
-    for line in whole_lines(path):
-        n_lines += 1
-        if _is_whole(line, parse):
-            whole.append(line)
-    if len(whole) < n_lines:
-        write_atomic(path, b"".join(line + b"\n" for line in whole))
-    return n_lines - len(whole)
+    n_damaged = sum(not _is_whole(line, parse) for line in whole_lines(path))
+    if n_damaged:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            file.writelines(line + b"\n" for line in whole_lines(path) if _is_whole(line, parse))
+    return n_damaged
 
 
 class OfFeature(Protocol):

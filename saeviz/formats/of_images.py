@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeviz.formats.files import append_line, write_atomic
+from saeviz.formats.files import append_line, atomic_path
 from saeviz.formats.lines import checked_line, keep_whole_lines, rows_in
 from saeviz.formats.plain import plain
 from saeviz.values.features import FeatureBatch
 from saeviz.values.texts import Places, Texts
 
 if TYPE_CHECKING:
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, IntArray, Mask
 
 TOGETHER = 128
 """Images in a line of a finished file."""
 NEXT_STEP = "the same `saeviz run` computes what is missing, or --redo extract"
-OfImages = dict[str, dict[str, float]]
-"""For each column, such as `reconstruction_error.layer11.cls`, a number per item id."""
 
 
 class _Line(NamedTuple):
@@ -34,28 +32,15 @@ def append_of_images(path: Path, batch: FeatureBatch) -> None:
     append_line(path, _text(_Line(batch.item_ids, columns)))
 
 
-def read_of_images(path: Path) -> OfImages:
-    """The numbers by column and item, NaN where an extractor has none; what an item's last line says counts.
-
-    Raises `RunDirError` for a damaged file.
-    """
-    found: OfImages = {}
-    for line in rows_in(path, _parsed, NEXT_STEP):
-        for name, values in line.values.items():
-            numbers = (nan if value is None else float(value) for value in values)
-            found.setdefault(name, {}).update(zip(line.items, numbers, strict=True))
-    return found
-
-
 def columns_of_images(path: Path, item_ids: Texts) -> dict[str, FloatArray]:
-    """The same numbers by column, float64 `[n_items]` of these images, NaN where there is none of one."""
+    """The numbers of these images by column, such as `reconstruction_error.layer11.cls`, float64 `[n_items]`.
+
+    NaN where there is none of an image; what an item's last line says counts. Raises `RunDirError` for a damaged file.
+    """
     import numpy as np
 
     found: dict[str, FloatArray] = {}
-    places: Places | None = None
-    for line in rows_in(path, _parsed, NEXT_STEP):
-        places = places or Places(item_ids)
-        rows = places.of(line.items)
+    for line, rows in _located(path, item_ids):
         for name, values in line.values.items():
             column = found.setdefault(name, np.full(len(item_ids), nan))
             column[rows[rows >= 0]] = np.array(values, dtype=np.float64)[rows >= 0]
@@ -67,17 +52,43 @@ def mend_of_images(path: Path) -> int:
     return keep_whole_lines(path, _parsed)
 
 
-def write_of_images(path: Path, known: OfImages, item_ids: Sequence[str]) -> None:
-    """Replace the file by one that has a number, or NaN, of each of these items in each column."""
-    lines = (
-        _Line(part, {name: [plain(values.get(item_id, nan)) for item_id in part] for name, values in known.items()})
-        for part in _parts(item_ids)
-    )
-    write_atomic(path, "".join(f"{_text(line)}\n" for line in lines))
+def which_have_numbers(path: Path, places: Places) -> dict[str, Mask]:
+    """Of each column, which images have an entry there, be it NaN."""
+    import numpy as np
+
+    found: dict[str, Mask] = {}
+    for line in rows_in(path, _parsed, NEXT_STEP):
+        rows = places.of(line.items)
+        for name in line.values:
+            found.setdefault(name, np.zeros(len(places), dtype=bool))[rows[rows >= 0]] = True
+    return found
 
 
-def _parts(item_ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (item_ids[start : start + TOGETHER] for start in range(0, len(item_ids), TOGETHER))
+def tidy_of_images(path: Path, item_ids: Texts) -> list[str]:
+    """Write each number once, of these images first and then of others that the file knows; gives the columns.
+
+    Where there is none of an image, it gets NaN.
+    """
+    others = dict[str, None]()
+    for line, rows in _located(path, item_ids):
+        others.update(dict.fromkeys(item_id for item_id, row in zip(line.items, rows, strict=True) if row < 0))
+    ids = Texts.joined([item_ids, Texts.of(others)])
+    columns = columns_of_images(path, ids)
+    if columns:
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for start in range(0, len(ids), TOGETHER):
+                some = slice(start, start + TOGETHER)
+                values = {name: plain(column[some]) for name, column in columns.items()}
+                file.write(f"{_text(_Line(ids[some], values))}\n")
+    return list(columns)
+
+
+def _located(path: Path, item_ids: Texts) -> Iterator[tuple[_Line, IntArray]]:
+    """The lines, each with the places of its items among these, -1 for others."""
+    places: Places | None = None
+    for line in rows_in(path, _parsed, NEXT_STEP):
+        places = places or Places(item_ids)
+        yield line, places.of(line.items)
 
 
 def _text(line: _Line) -> str:

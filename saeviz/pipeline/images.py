@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class Listing:
     """All images of a run, as they were listed at its start.
 
-    `held` are the images themselves, None if there are many: then `again` lists them again, and `find` gives one.
+    `held` are the images themselves, None if there are many: then `again` lists them again, and `find` gives one. Known
+    from the first time are how many have each rating (`rated`), its lowest and highest value (`ranges`), the names of
+    `metadata`, and up to two of the groups (`some_groups`).
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Listing:
         self.again = again
         self.find = find
         self.rated: Counter[str] = Counter()
+        self.ranges: dict[str, tuple[float, float]] = {}
         self.metadata: dict[str, None] = {}
         self.has_groups = False
+        self.some_groups: set[str | None] = set()
         for item in held or ():
             self._take_in(item)
 
@@ -105,8 +109,13 @@ class Listing:
 
     def _take_in(self, item: ImageItem) -> None:
         self.rated.update(item.ratings.keys())
+        for name, value in item.ratings.items():
+            lowest, highest = self.ranges.get(name, (value, value))
+            self.ranges[name] = min(value, lowest), max(value, highest)
         self.metadata.update(dict.fromkeys(item.metadata))
         self.has_groups |= item.group is not None
+        if len(self.some_groups) < 2:
+            self.some_groups.add(item.group)
 
 
 class Images(Sequence[ImageItem]):

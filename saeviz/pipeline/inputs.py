@@ -60,11 +60,6 @@ def stored_features(store: CheckedStore, space: FeatureSpace, ids: Sequence[str]
     return FeatureStream(space, partial(_read, store, space, ids))
 
 
-def names_in(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names in any of them, in the order in which they come."""
-    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
-
-
 def _read(store: CheckedStore, space: FeatureSpace, ids: Sequence[str]) -> Iterator[FeatureBatch]:
     for start in range(0, len(ids), ASKED_FOR):
         yield from store.read(space, tuple(ids[start : start + ASKED_FOR]))

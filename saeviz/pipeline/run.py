@@ -79,7 +79,7 @@ def run_stages(session: Session, plan: Plan) -> int:
     for stage in todo:
         _run_stage(stage, session, redo=stage.name in plan.redo)
         session.rundir.commit()
-    return len(session.rundir.failures.read())
+    return sum(1 for _ in session.rundir.failures)
 
 
 def _stages(session: Session, plan: Plan) -> Iterator[tuple[Stage, ...]]:
@@ -160,7 +160,7 @@ def _run_stage(stage: Stage, session: Session, *, redo: bool) -> None:
     started = time.monotonic()
     results = dict(stage.run(session))
     results["sha256"] = session.rundir.digests(results.pop("outputs", ()))
-    results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures.read())
+    results["failed"] = sum(failure.stage == stage.name for failure in session.rundir.failures)
     results["seconds"] = round(time.monotonic() - started, 2)
     _record(session, stage.name, {"digest": digest, "finished": _now(), **results})
 

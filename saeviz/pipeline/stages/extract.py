@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.made import Made
-from saeviz.formats.of_images import append_of_images, mend_of_images, read_of_images, write_of_images
+from saeviz.formats.of_images import append_of_images, mend_of_images, tidy_of_images, which_have_numbers
 from saeviz.formats.plain import one_line
 from saeviz.formats.tables import table_of_texts
 from saeviz.pipeline.images import Images
@@ -106,16 +106,12 @@ class Extract(SharedStage):
                 f"none of the {len(items)} images could be used; {session.rundir.failures.path} says why for each"
             )
         _remember_fingerprints(session, still_to_do=pending.mask & ~in_all(written))
-        of_images = read_of_images(session.rundir.of_images)
-        if of_images:
-            others = (item_id for values in of_images.values() for item_id in values)  # kept, as a store keeps them
-            ids = dict.fromkeys([*done.ids, *others])
-            write_of_images(session.rundir.of_images, of_images, list(ids))
+        of_images = tidy_of_images(session.rundir.of_images, done.ids)  # others are kept, as a store keeps them
         return {
             "store": session.config.store.identity(),
             "counts": {"images": len(items), "extracted": len(done)},
             "spaces": [record_of(space) for space in spaces],
-            "of_images": list(of_images),
+            "of_images": of_images,
             "outputs": [session.rundir.items, session.rundir.of_images],
             **_known_provenance(session),
         }
@@ -202,10 +198,10 @@ def _with_lost_numbers(session: Session) -> Mask:
 
     items = session.dataset.items
     columns = session.rundir.read_manifest()["stages"].get("extract", {}).get("of_images", [])
-    known = read_of_images(session.rundir.of_images) if columns else {}
+    known = which_have_numbers(session.rundir.of_images, items.where) if columns else {}
     there = np.ones(len(items), dtype=bool)
     for name in columns:
-        there &= Marks(items.where, known.get(str(name), ())).mask
+        there &= known.get(str(name), False)
     return ~there
 
 

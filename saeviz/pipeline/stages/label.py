@@ -29,7 +29,7 @@ class Label(Stage):
         if session.config.labeler:
             labeler = session.config.labeler
             session.components.check_ready(labeler)
-            metadata = list(dict.fromkeys(name for item in session.dataset.items for name in item.metadata))
+            metadata = list(session.dataset.items.listing.metadata)
             with session.components.blaming(labeler):
                 labeler.options.check_data(labeler.place, session.dataset.ratings, metadata)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.columns import GivenColumns, declared_infos, prefixed, renamed, undeclared
@@ -19,7 +18,8 @@ from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.part_records import read_parts, write_part
 from saeviz.formats.plain import plain, quoted
 from saeviz.formats.tables import table_of_texts
-from saeviz.pipeline.inputs import names_in, score_inputs
+from saeviz.pipeline.images import Listing
+from saeviz.pipeline.inputs import score_inputs
 from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
@@ -30,7 +30,6 @@ from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
-from saeviz.values.images import ImageItem
 from saeviz.values.keys import columns_of
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact
@@ -58,10 +57,10 @@ class Score(Stage):
         """
         dataset = session.dataset
         _check_names(session)
-        _warn_of_what_never_varies(dataset.items)
+        _warn_of_what_never_varies(dataset.items.listing)
         n = len(dataset.items)
         with_count: dict[int, list[str]] = {}
-        for name, count in Counter(name for item in dataset.items for name in item.ratings).items():
+        for name, count in dataset.items.listing.rated.items():
             with_count.setdefault(count, []).append(name)
         for count, names in with_count.items():
             if 2 * count > n:
@@ -192,19 +191,15 @@ def _seeing(inputs: Iterable[ScoreInput], of_images: Mapping[str, Any]) -> list[
     return [replace(data, of_images=so_far).locked() for data in inputs]
 
 
-def _warn_of_what_never_varies(items: Sequence[ImageItem]) -> None:
+def _warn_of_what_never_varies(listing: Listing) -> None:
     """Warns of ratings with one value, and of groups that are one."""
-    lowest: dict[str, float] = {}
-    highest: dict[str, float] = {}
-    for item in items:
-        for name, value in item.ratings.items():
-            lowest[name], highest[name] = min(value, lowest.get(name, value)), max(value, highest.get(name, value))
-    constant = [name for name, value in lowest.items() if value == highest[name]]
-    for name in constant[:NAMED]:
-        logger.warning("images: all have the same value of %r, %g, so nothing can be related to it", name, lowest[name])
-    if constant[NAMED:]:
-        logger.warning("images: %d more ratings have a single value", len(constant[NAMED:]))
-    if len(groups := {item.group for item in items}) == 1 and len(items) > 1 and (group := groups.pop()) is not None:
+    constant = {name: lowest for name, (lowest, highest) in listing.ranges.items() if lowest == highest}
+    for name, value in islice(constant.items(), NAMED):
+        logger.warning("images: all have the same value of %r, %g, so nothing can be related to it", name, value)
+    if len(constant) > NAMED:
+        logger.warning("images: %d more ratings have a single value", len(constant) - NAMED)
+    if listing.has_groups and len(listing.some_groups) == 1 and len(listing.ids) > 1:
+        (group,) = listing.some_groups
         logger.warning(
             "images: all belong to the group %r, so they count as a single observation and no relation has a p; "
             "name another column in images.group_column, or remove it if images are independent",
@@ -215,8 +210,8 @@ def _warn_of_what_never_varies(items: Sequence[ImageItem]) -> None:
 def _check_names(session: Session) -> None:
     """Raise `ConfigError` if a scorer names what no image has or only a later scorer gives, or needs groups."""
     ratings, scorers = session.dataset.ratings, session.config.scorers
-    metadata = names_in(item.metadata for item in session.dataset.items)
-    grouped = any(item.group is not None for item in session.dataset.items)
+    listing = session.dataset.items.listing
+    metadata, grouped = list(listing.metadata), listing.has_groups
     given = [_columns_of_images(session, config, ratings) for config in scorers]
     for place, config in enumerate(scorers):
         check = partial(config.options.check_columns, config.place, ratings, metadata)
