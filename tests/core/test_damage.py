@@ -36,7 +36,7 @@ FILES = {
 RUN = (
     FAKE_RUN.replace("n = 24", "n = 48").replace('use = "fake-extractor"', 'use = "fake-extractor"\nbatch_size = 16')
     + '[run]\ndir = "run"\njudge_images = 10\nrating_images = 10\n[judge]\nuse = "fake-labeler"\n'
-).replace('use = "pearson-bh"', 'use = "pearson-bh"\nsplit = 0.5')
+).replace('use = "pearson-bh"', 'use = "pearson-bh"\nsplit = 0.5') + "[selector]\nlimit = 6\n"
 
 
 def flip(data: bytes) -> bytes:

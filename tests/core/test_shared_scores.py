@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +39,37 @@ SCORERS = (
 )
 
 
-@pytest.fixture
-def run_file(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(streams, "PART_SIZE", 8)
-    monkeypatch.setattr(score_work, "PART_SIZE", 8)
-    monkeypatch.setattr(score_work, "TOGETHER", 2)
-    monkeypatch.setattr(block_work, "VALUES", 300)
-    path = tmp_path / "run.toml"
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Parts of few images and blocks of few values, so that there are many of both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "PART_SIZE", 8)
+        patch.setattr(score_work, "PART_SIZE", 8)
+        patch.setattr(score_work, "TOGETHER", 2)
+        patch.setattr(block_work, "VALUES", 300)
+        yield
+
+
+def written(folder: Path) -> Path:
+    path = folder / "run.toml"
     path.write_text(RUN.replace('use = ["module', f'use = ["{PLUGIN}", "module'))
     return path
+
+
+@pytest.fixture
+def run_file(tmp_path) -> Path:
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Callable[..., saeviz.Run]:
+    """What one process finds with some scorers."""
+
+    @cache
+    def alone(scorers: tuple[str, ...] = SCORERS) -> saeviz.Run:
+        return scored(written(tmp_path_factory.mktemp("alone")), "alone", "executor.use=local", scorers=scorers)
+
+    return alone
 
 
 def scored(run_file: Path, name: str, *settings: str, scorers: tuple[str, ...] = SCORERS) -> saeviz.Run:
@@ -61,34 +85,28 @@ def assert_same_scores(made: saeviz.Run, expected: saeviz.Run) -> None:
     assert not (made.dir / "shards" / "score").exists()
 
 
-def test_the_same_files(run_file):
-    expected, made = scored(run_file, "alone", "executor.use=local"), scored(run_file, "shared")
+def test_the_same_files(run_file, alone):
+    expected, made = alone(), scored(run_file, "shared")
     assert len(made.scores) == 64
     assert_same_scores(made, expected)
 
 
 @pytest.mark.slow
-def test_two_processes(run_file):
-    expected = scored(run_file, "alone", "executor.use=local")
-    assert_same_scores(scored(run_file, "shared", "executor.use=local", "executor.workers=2"), expected)
-
-
-@pytest.mark.slow
-def test_a_worker_dies(run_file, caplog):
+def test_two_processes_of_which_one_dies(run_file, alone, caplog):
     deaths = run_file.parent / "deaths"
-    scorers = (*SCORERS[:1], f'{{use="firing", deaths="{deaths}"}}', *SCORERS[2:4])
-    expected = scored(run_file, "alone", "executor.use=local", scorers=scorers)
     deaths.mkdir()
+    scorers = (*SCORERS[:1], f'{{use="firing", deaths="{deaths}"}}', *SCORERS[2:])
+    run(run_file, "shared", "executor.use=local", plan=Plan(last="embed"))
     made = scored(run_file, "shared", "executor.use=local", "executor.workers=2", scorers=scorers)
     assert not deaths.exists()
     assert "ended with exit code 7 while it worked on shard" in caplog.text
-    assert_same_scores(made, expected)
+    assert_same_scores(made, alone())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [1, 6, 15, 20, 45, 54])
-def test_the_run_is_stopped_at_any_state_and_goes_on(run_file, monkeypatch, n):
-    expected = scored(run_file, "alone", "executor.use=local")
+@pytest.mark.parametrize("n", [1, 15, 20, 45, 54])
+def test_the_run_is_stopped_at_any_state_and_goes_on(run_file, alone, monkeypatch, n):
+    expected = alone()
     made, write = [], StateFiles.write
 
     def stopped(files, key, nodes):
@@ -107,9 +125,10 @@ def test_the_run_is_stopped_at_any_state_and_goes_on(run_file, monkeypatch, n):
 
 
 @pytest.mark.slow
-def test_the_run_is_killed_while_it_works_by_feature(run_file):
+def test_the_run_is_killed_while_it_works_by_feature(run_file, alone):
     by_feature = ('{use="spearman"}', SCORERS[-1])
-    expected = scored(run_file, "alone", "executor.use=local", scorers=by_feature)
+    expected = alone(by_feature)
+    run(run_file, "shared", "executor.use=local", plan=Plan(last="embed"))
     score = run_file.parent / "shared/shards/score"
     settings = (f"scorers=[{', '.join(by_feature)}]", "executor.use=local", "executor.workers=2")
     command = [
@@ -146,8 +165,8 @@ def interrupt_before_scores(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
             scored(run_file, "shared")
 
 
-def test_a_damaged_state_is_made_again(run_file, monkeypatch):
-    expected = scored(run_file, "alone", "executor.use=local")
+def test_a_damaged_state_is_made_again(run_file, alone, monkeypatch):
+    expected = alone()
     interrupt_before_scores(run_file, monkeypatch)
     paths = list((run_file.parent / "shared/shards/score").glob("*.npz"))
     assert len(paths) == 4
@@ -158,22 +177,22 @@ def test_a_damaged_state_is_made_again(run_file, monkeypatch):
     assert_same_scores(scored(run_file, "shared"), expected)
 
 
-def test_columns_that_a_scorer_gives_are_seen_by_the_next(run_file):
+def test_columns_that_a_scorer_gives_are_seen_by_the_next(run_file, alone):
     scorers = ('{use="firing"}', '{use="coverage"}', '{use="pearson-bh", ratings=["warmth", "l0.layer1.cls"]}')
     strength = ('{use="partial", ratings=["warmth"], controls=["l0.layer2.cls"]}',)
-    expected = scored(run_file, "alone", "executor.use=local", scorers=scorers + strength)
+    expected = alone(scorers + strength)
     made = scored(run_file, "shared", scorers=scorers + strength)
     assert "strength" in made.images_table
     assert_same_scores(made, expected)
 
 
-def test_a_store_in_memory_is_read_by_the_run_alone(run_file):
-    expected = scored(run_file, "alone", "executor.use=local")
+def test_a_store_in_memory_is_read_by_the_run_alone(run_file, alone):
+    expected = alone()
     assert_same_scores(scored(run_file, "shared", "store.use=memory"), expected)
 
 
-def test_a_run_by_one_process_removes_what_workers_have_left(run_file, monkeypatch):
-    expected = scored(run_file, "alone", "executor.use=local")
+def test_a_run_by_one_process_removes_what_workers_have_left(run_file, alone, monkeypatch):
+    expected = alone()
     interrupt_before_scores(run_file, monkeypatch)
     assert_same_scores(scored(run_file, "shared", "executor.use=local"), expected)
 
@@ -219,9 +238,9 @@ class Parts:
         assert_same_scores(saeviz.open_run(self.dir, plugins=[FAKES, PLUGIN]), expected)
 
 
-def test_parts_make_states_and_no_more(run_file, saeviz_command, monkeypatch):
+def test_parts_make_states_and_no_more(run_file, alone, saeviz_command, monkeypatch):
     scorers = (SCORERS[1], SCORERS[4])
-    expected = scored(run_file, "alone", "executor.use=local", scorers=scorers)
+    expected = alone(scorers)
     parts = Parts(saeviz_command, run_file.parent, *scorers)
     before = parts.files()
     assert parts.part(2).code == saeviz.ExitCode.PARTIAL, "of the images that cannot be read"

@@ -177,10 +177,11 @@ def score_input(batch: saeviz.FeatureBatch, ratings: dict) -> saeviz.ScoreInput:
     return saeviz.ScoreInput(batch.space, batch.item_ids, stream, None, ratings)
 
 
-def test_with_shuffled_ratings_nothing_is_significant(folder, demo):
+def test_with_shuffled_ratings_nothing_is_significant(folder, demo, saeviz_command, monkeypatch):
     """The demo's own control. The features are the same and need not be extracted again."""
     tested = demo.correlations["q"].notna().sum()
-    ended = run_process("demo", "--set", "images.shuffle_ratings=true", "--set", "labeler.use=none", cwd=folder)
+    monkeypatch.chdir(folder)
+    ended = saeviz_command("demo", "--set", "images.shuffle_ratings=true", "--set", "labeler.use=none")
     assert ended.code == ExitCode.DONE, ended
     assert "extract: up to date" in ended.err
     shuffled = saeviz.open_run(folder / "runs" / "demo")
@@ -188,7 +189,8 @@ def test_with_shuffled_ratings_nothing_is_significant(folder, demo):
     assert shuffled.correlations["q"].notna().sum() == tested
 
 
-def test_another_seed_draws_other_pictures_and_extracts_them(folder, demo):
-    ended = run_process("demo", "--set", "images.seed=1", "--until", "extract", "--limit", "20", cwd=folder)
+def test_another_seed_draws_other_pictures_and_extracts_them(folder, demo, saeviz_command, monkeypatch):
+    monkeypatch.chdir(folder)
+    ended = saeviz_command("demo", "--set", "images.seed=1", "--until", "extract", "--limit", "20")
     assert ended.code == ExitCode.DONE, ended
     assert "extract: 20 of 20 images to do" in ended.err

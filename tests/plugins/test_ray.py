@@ -28,7 +28,13 @@ SECRET = "sk-a-key-of-a-service"
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory):
+def on_sigterm() -> object:
+    """What this process does before it has started a cluster."""
+    return signal.getsignal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def started(on_sigterm, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "executor"
     executor = RayExecutor(RayOptions(workers=2), saeviz.Context(device="cpu", workdir=folder))
     with pytest.MonkeyPatch.context() as patched:
@@ -44,7 +50,7 @@ class TestThisMachine(ExecutorContract):
     def executor(self, started) -> RayExecutor:
         return started
 
-    def test_two_actors_work_and_leave_nothing_in_the_run_directory(self, executor, tmp_path):
+    def test_two_actors_work_and_leave_nothing_in_the_run_directory(self, executor, on_sigterm, tmp_path):
         executor.context.workdir.mkdir(parents=True, exist_ok=True)
         with _sign_in(executor.context.workdir) as own:
             own.with_name(own.name.replace(f"-{os.getpid()}-", "-99999999-")).touch()  # of a run that was killed
@@ -52,6 +58,7 @@ class TestThisMachine(ExecutorContract):
         steps = list(executor.map(work, fake_shards(6)))
         assert len(work.workers() - {os.getpid()}) == 2
         assert {step.worker for step in steps} == {"worker 1", "worker 2"}
+        assert signal.getsignal(signal.SIGTERM) == on_sigterm
         assert not executor.context.workdir.exists()
 
     def test_another_part_that_ends_meanwhile_takes_nothing_away(self, executor, tmp_path):
@@ -153,7 +160,7 @@ DRIVER = """
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
 def test_the_cluster_ends_with_the_process_that_has_started_it(tmp_path, by):
     driver = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path], stderr=subprocess.DEVNULL, cwd=tmp_path

@@ -36,6 +36,13 @@ class Mine(FakeExtractor):
 def saeviz_feature_extractors():
     yield saeviz.FeatureExtractorSpec(name="mine", summary="of a file", options=FakeExtractorOptions, factory=Mine)
 """
+SOON_MISSED = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 2,
+}
+"""By these a node that is lost is noticed in a second or two instead of ten."""
 NODE = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
@@ -47,7 +54,8 @@ def cluster():
             patched.setenv(name, value)
         from ray.cluster_utils import Cluster
 
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+        head = {"num_cpus": 0, "_system_config": SOON_MISSED, **NODE}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
             cluster.add_node(num_cpus=1, **NODE)
         yield cluster
@@ -86,7 +94,7 @@ def test_nobody_listens_at_the_address(tmp_path):
 
 def test_a_node_joins_and_is_lost_in_the_middle(cluster, make_executor, tmp_path):
     """Nobody waits for a worker that has no place."""
-    n_shards, work = 40, FakeWork(tmp_path, seconds=1)
+    n_shards, work = 24, FakeWork(tmp_path, seconds=1)
     steps = make_executor(workers=3, cpus=1).map(work, fake_shards(n_shards))
     next(steps)
     finished: list[int] = []

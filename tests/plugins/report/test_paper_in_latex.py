@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = saeviz.run(
         {
             "images": {"use": "fake-images", "n": 60},
-            "extractor": {"use": "fake-extractor"},
+            "extractor": {"use": "fake-extractor", "layers": [1]},
             "embeddings": {"use": "fake-embeddings"},
             "scorers": [{"use": "monosemanticity", "draws": 0}, {"use": "pearson-bh"}],
             "labeler": {"use": "fake-labeler"},
@@ -89,7 +89,8 @@ def test_hostile_names_are_typeset_without_an_error(folder, tmp_path, encoding):
     paper = Path(shutil.copytree(folder, tmp_path / "paper"))
     (paper / "main.tex").write_text(DOCUMENT.replace("ENCODING", rf"\usepackage{encoding}"))
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "main"]
-    for command in (latex, ["bibtex", "main"], latex, latex):
+    draft = [*latex[:1], "-draftmode", *latex[1:]]
+    for command in (draft, ["bibtex", "main"], draft, latex):
         done = subprocess.run(command, cwd=paper, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout.decode(errors="replace")[-3000:]
     log = (paper / "main.log").read_text(errors="replace")
