@@ -29,10 +29,10 @@ from PIL import Image
 import saeviz
 from saeviz.toolkit.engine import Runner
 from saeviz.toolkit.sae import SAE, SAEConfig, SAEWeights
-from saeviz_vit.models.model import HookPoint
-from saeviz_vit.models.openclip import outputs_at
-from saeviz_vit.models.pixels import ByTable
-from saeviz_vit.pooling import CACHED_TOKENS, pool_patches, to_csr
+from saeviz.toolkit.tokens import HookPoint
+from saeviz.toolkit.tokens.pixels import ByTable
+from saeviz.toolkit.tokens.pooling import CACHED_TOKENS, pool_patches, to_csr
+from saeviz_vit.openclip import class_tokens_at
 
 PATCHES, BLOCKS = 49, 12
 CPU = saeviz.Context(device="cpu")
@@ -98,7 +98,7 @@ def steps(batch: int, folder: Path) -> dict[str, Step]:
     patches, sae = torch.randn(n, PATCHES, WIDTH), make_sae()
     dense = sae.encode(x)
     encode = 2 * WIDTH * N_FEATURES
-    tower = partial(outputs_at, points=[HookPoint(layer) for layer in LAYERS], cls_only=True)
+    tower = partial(class_tokens_at, points=[HookPoint(layer) for layer in LAYERS])
     found = {
         "decode JPEG 640 x 480": Step(lambda: [Image.open(io.BytesIO(item.source)).load() for item in encoded], batch),
         "open_clip's transform": Step(lambda: [transform(image) for image in images], batch),

@@ -61,6 +61,10 @@ class ModelFiles:
             raise DataError(f"{self.option}: {file} is a file; give a folder with {', '.join(self.names)}")
         return check_folder(file.parent, self.option)
 
+    def folder(self) -> Path:
+        """The local folder of all of its files. Raises `DataError` if one cannot be found."""
+        return [self.folder_with(name) for name in self.names][-1]
+
     def weights(self) -> list[Path]:
         """The file with the weights, without reading it; see `saeviz.HasModelFiles`."""
         return [self.folder_with(WEIGHTS) / WEIGHTS]

@@ -9,14 +9,18 @@ from __future__ import annotations
 from saeviz.contract.saes import KnownSAE, SAEConfig, SAEFormat, SAEWeights
 from saeviz.toolkit.sae.forward import SAE
 from saeviz.toolkit.sae.known import default_saes, find, known_saes, table_of
+from saeviz.toolkit.sae.options import HookPoint, SAEOptions, SAETable
 from saeviz.toolkit.sae.sources import SAESource, read_sae
 
 __all__ = [
     "SAE",
+    "HookPoint",
     "KnownSAE",
     "SAEConfig",
     "SAEFormat",
+    "SAEOptions",
     "SAESource",
+    "SAETable",
     "SAEWeights",
     "default_saes",
     "find",

@@ -12,7 +12,7 @@ from pathlib import Path
 from saeviz.contract.context import Context
 from saeviz.contract.saes import KnownSAE, SAEConfig, SAEFormat, SAEWeights
 from saeviz.toolkit.hub import commit_of, fetch, files_of
-from saeviz.toolkit.sae.formats import prisma, sae_formats
+from saeviz.toolkit.sae.formats import sae_formats
 from saeviz.toolkit.sae.formats.reading import is_model
 from saeviz.toolkit.sae.forward import SAE, Formula
 from saeviz.toolkit.sae.known import find, is_trap, suggestion
@@ -78,6 +78,8 @@ class SAESource:
 
     def _weights_of(self, known: SAEFormat, config: Path) -> Path:
         """The weights file beside a config, from the same commit; the last checkpoint if there are several."""
+        from saeviz.toolkit.sae.formats import prisma
+
         commit = commit_of(config)
         try:
             return self._fetch(known.WEIGHTS_NAMES, commit)
@@ -92,7 +94,9 @@ class SAESource:
 
     def _last_checkpoint(self, names: Sequence[str]) -> str | None:
         """The last checkpoint of ViT-Prisma's trainer: `n_images_N.pt` with the largest N."""
-        left = {int(match[1]): match[0] for match in map(prisma.CHECKPOINT.fullmatch, names) if match}
+        from saeviz.toolkit.sae.formats.prisma import CHECKPOINT
+
+        left = {int(match[1]): match[0] for match in map(CHECKPOINT.fullmatch, names) if match}
         if not left:
             return None
         last = left[max(left)]

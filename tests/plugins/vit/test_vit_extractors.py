@@ -164,14 +164,12 @@ def test_the_decoder_has_a_direction_for_every_feature(build, make):
 
 
 def test_a_model_without_class_token_is_noticed_by_every_engine(build, images, monkeypatch):
-    tap = type(build()._model).tap
+    tokens = type(build()).tokens
 
-    def patches_only(self, layers, *, cls_only=False):
-        module, forward = tap(self, layers)
-        return module, lambda module, pixels: [states[:, 1:] for states in forward(module, pixels)]
+    def patches_only(self, model, pixels, points):
+        return [grid.patches for grid in tokens(self, model, pixels, points)]
 
-    monkeypatch.setattr(type(build()._model), "tap", patches_only)
-    monkeypatch.setattr(type(build()._model), "_check", lambda *_: None, raising=False)
+    monkeypatch.setattr(type(build()), "tokens", patches_only)
     for engine in ("torch", "openvino"):
         with pytest.raises(DataError, match=r"extractor\.tokens: this vision model has no class token"):
             list(build(engine=engine).extract(images))
@@ -193,7 +191,7 @@ def test_patches_that_are_pooled_in_parts_give_the_same(build, images, make, tmp
     options = {"tokens": ["patch-max", "patch-mean"], "layers": [1], "saes": {1: sae}}
     whole = collect(build(**options).extract(images))
     for name, size in (("CACHED_TOKENS", 1), ("CACHED_FEATURES", 100), ("CHUNK_VALUES", 1)):
-        monkeypatch.setattr(f"saeviz_vit.pooling.{name}", size)
+        monkeypatch.setattr(f"saeviz.toolkit.tokens.pooling.{name}", size)
     for engine in ("torch", "openvino"):
         for space, (_, rows) in collect(build(**options, engine=engine).extract(images)).items():
             np.testing.assert_allclose(rows, whole[space][1], atol=2e-5)
@@ -263,7 +261,7 @@ def test_pixels_are_those_of_open_clips_own_transform_to_the_last_bit(clip_folde
     values = np.arange(56 * 56 * 3, dtype=np.uint32).reshape(56, 56, 3)
     every_value = Image.fromarray((values * 7 % 256).astype(np.uint8))
     for image in (every_value, *(item.open() for item in images)):
-        found, expected = extractor._model.transform(image), transform(image)
+        found, expected = extractor.transform(image), transform(image)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)
 
@@ -492,7 +490,7 @@ def test_images_and_texts_in_one_space(clip_folder, saes, images):
 
 
 def test_more_texts_than_one_batch(clip_folder, saes, monkeypatch):
-    monkeypatch.setattr("saeviz_vit.models.openclip.TEXTS_PER_BATCH", 2)
+    monkeypatch.setattr("saeviz_vit.clip.TEXTS_PER_BATCH", 2)
     extractor = ClipExtractor(ClipOptions(clip_checkpoint=clip_folder, saes=saes, layers=[0]), context())
     words = ["one", "two", "three", "four", "five"]
     together = extractor.embed_texts(words)

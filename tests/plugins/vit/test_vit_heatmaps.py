@@ -12,11 +12,8 @@ from PIL import Image
 
 import saeviz
 from saeviz import ConfigError, DataError, ImageError
+from saeviz.toolkit.tokens import TokenExtractor, TokenGrid
 from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.extractor import SAEExtractor
-from saeviz_vit.models.model import Activations
-from saeviz_vit.models.openclip import OpenClip
-from saeviz_vit.models.transformers_vit import TransformersVit
 from saeviz_vit.options import ClipOptions, VitOptions
 from saeviz_vit.vit import VitExtractor
 
@@ -32,19 +29,17 @@ def context() -> saeviz.Context:
 class Bright:
     """Instead of a transformer: every token says how bright its patch is, in its first number."""
 
-    def activations(self, pixels, layers):
-        rows, columns = self.patch
-        means = torch.nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), (rows, columns)).flatten(1)
-        states = torch.zeros(len(pixels), 1 + means.shape[1], self.base.width)
-        states[:, 1:, 0] = means
-        return Activations(dict.fromkeys(layers, states), (pixels.shape[2] // rows, pixels.shape[3] // columns))
+    def tokens(self, model, pixels, points):
+        means = torch.nn.functional.avg_pool2d(pixels.mean(1), self.patch(points[0]))
+        states = torch.nn.functional.pad(means[..., None], (0, self.info.width - 1))
+        return [TokenGrid(states, torch.zeros(len(pixels), self.info.width)) for _ in points]
 
 
-class BrightClip(Bright, OpenClip):
+class BrightClip(Bright, ClipExtractor):
     """With the transform of a real open_clip model."""
 
 
-class BrightVit(Bright, TransformersVit):
+class BrightVit(Bright, VitExtractor):
     """With the image processor of a real transformers model."""
 
 
@@ -61,7 +56,7 @@ def bright(clip_folder, vit_folder, bright_sae, tmp_path_factory):
     """Brightness extractors: `bright("clip")` crops 56 of the short edge, `bright("vit", **CROPPING)` 32 of 40, ..."""
     import shutil
 
-    def make_bright(kind: str, batch_size: int = 32, **preprocessing) -> SAEExtractor:
+    def make_bright(kind: str, batch_size: int = 32, **preprocessing) -> TokenExtractor:
         folder = tmp_path_factory.mktemp(kind) / "tiny"
         shutil.copytree(clip_folder if kind == "clip" else vit_folder, folder)
         file = folder / ("open_clip_config.json" if kind == "clip" else "preprocessor_config.json")
@@ -70,10 +65,8 @@ def bright(clip_folder, vit_folder, bright_sae, tmp_path_factory):
         file.write_text(json.dumps(config))
         common = {"saes": {1: bright_sae}, "layers": [1], "batch_size": batch_size}
         if kind == "clip":
-            options = ClipOptions(clip_checkpoint=folder, **common)
-            return SAEExtractor(options, context(), BrightClip(options, context()))
-        options = VitOptions(model=folder, **common)
-        return SAEExtractor(options, context(), BrightVit(options, context()))
+            return BrightClip(ClipOptions(clip_checkpoint=folder, **common), context())
+        return BrightVit(VitOptions(model=folder, **common), context())
 
     return make_bright
 
@@ -160,8 +153,8 @@ class TestGeometry:
     def test_a_transform_that_takes_another_part_is_refused(self, bright, monkeypatch):
         extractor = bright("clip")
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 200, 3), dtype=np.uint8))
-        original = OpenClip.transform
-        monkeypatch.setattr(OpenClip, "transform", lambda self, image: original(self, image).flip(-1))
+        original = ClipExtractor.transform
+        monkeypatch.setattr(ClipExtractor, "transform", lambda self, image: original(self, image).flip(-1))
         with pytest.raises(DataError, match="does not crop the middle of the picture, so it has no heatmaps"):
             extractor.field_of_view(noise)
 
@@ -338,13 +331,13 @@ class TestFine:
 
     def test_it_takes_25_windows_an_image(self, bright, monkeypatch):
         passes = []
-        run = Bright.activations
+        run = Bright.tokens
 
-        def counted(self, pixels, layers):
+        def counted(self, model, pixels, points):
             passes.append(len(pixels))
-            return run(self, pixels, layers)
+            return run(self, model, pixels, points)
 
-        monkeypatch.setattr(Bright, "activations", counted)
+        monkeypatch.setattr(Bright, "tokens", counted)
         bright("clip", batch_size=10).heatmaps([Image.new("RGB", (64, 64))] * 3, 1, [0], fine=True)
         assert passes == [1, *[10] * 7, 5], "one to try the model, then full batches across images"
 

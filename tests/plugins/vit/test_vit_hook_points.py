@@ -17,9 +17,9 @@ from saeviz.cache.contents import Contents
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
 from saeviz.discovery.manager import Manager
+from saeviz.toolkit.tokens import HookPoint
 from saeviz_vit import ClipOptions, VitOptions
 from saeviz_vit.clip import ClipExtractor
-from saeviz_vit.models.model import HookPoint
 from saeviz_vit.vit import VitExtractor
 from tests.plugins.vit.runs import collect, context
 
@@ -119,16 +119,17 @@ def test_every_space_equals_the_reference(build, images, make, tokens, engine):
 def test_what_is_added_makes_up_the_residual_stream(build, images):
     """Read alone and together, of a middle block and of the last, whole and for the class token only."""
     extractor = build()
-    pixels = torch.stack([extractor._pixels(item) for item in images[:2]])
+    _, model = extractor.loaded
+    pixels = torch.stack([extractor.transform(item.open().convert("RGB")) for item in images[:2]])
     points = [HookPoint(1), HookPoint(2, "attn_out"), HookPoint(2, "mlp_out"), HookPoint(2)]
-    for cls_only in (False, True):
-        extractor._model.load()
-        module, forward = extractor._model.tap(points, cls_only=cls_only)
+
+    def patches(model, pixels, points):
+        return [grid.patches for grid in extractor.tokens(model, pixels, points)]
+
+    for read in (patches, extractor.class_tokens):
         with torch.inference_mode():
-            _, forward = extractor._model.tap(points, cls_only=cls_only)
-            before, attention, mlp, after = forward(module, pixels)
-            _, alone = extractor._model.tap(points[2:3], cls_only=cls_only)
-            torch.testing.assert_close(alone(module, pixels)[0], mlp, atol=1e-5, rtol=1e-4)
+            before, attention, mlp, after = read(model, pixels, points)
+            torch.testing.assert_close(read(model, pixels, points[2:3])[0], mlp, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(before + attention + mlp, after, atol=1e-5, rtol=1e-4)
 
 
@@ -315,10 +316,10 @@ def test_layer_scale_belongs_to_what_is_added(kind, tmp_path, make, images):
     saes = [{"layer": 2, "hook": "mlp_out", "source": str(sae)}]
     extractor = VitExtractor(VitOptions(model=folder, saes=saes), context())
     points = [HookPoint(1), HookPoint(2, "attn_out"), HookPoint(2, "mlp_out"), HookPoint(2)]
-    pixels = torch.stack([extractor._pixels(item) for item in images[:2]])
+    _, model = extractor.loaded
+    pixels = torch.stack([extractor.transform(item.open().convert("RGB")) for item in images[:2]])
     with torch.inference_mode():
-        states = extractor._model.activations(pixels, points).states
-    before, attention, mlp, after = (states[point] for point in points)
+        before, attention, mlp, after = (grid.joined for grid in extractor.tokens(model, pixels, points))
     torch.testing.assert_close(before + attention + mlp, after, atol=1e-5, rtol=1e-4)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from saeviz import Context, DataError
-from saeviz.toolkit.sae import SAEConfig
-from saeviz_vit.models.model import BaseModel, Hook, HookPoint
+from saeviz.contract.context import Context
+from saeviz.contract.saes import SAEConfig
+from saeviz.toolkit.sae.options import Hook, HookPoint
+from saeviz.toolkit.tokens.model import ModelInfo
+from saeviz.values.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Mismatch:
 
 def check_binding(
     config: SAEConfig,
-    base: BaseModel,
+    info: ModelInfo,
     *,
     point: HookPoint,
     tokens: Sequence[str],
@@ -30,7 +32,7 @@ def check_binding(
     context: Context,
 ) -> None:
     """Raise `DataError` that gives both values of every mismatch; warn about those that are allowed."""
-    found = list(mismatches(config, base, point, tokens, context.place))
+    found = list(mismatches(config, info, point, tokens, context.place))
     refused = [mismatch for mismatch in found if not (mismatch.debatable and allow_mismatch)]
     if refused:
         allowing = f"; set {context.option('allow_mismatch')} = true to use it nevertheless"
@@ -38,35 +40,35 @@ def check_binding(
         raise DataError(f"{subject}: {'; '.join(m.text for m in refused)}{hint}")
     for mismatch in found:
         context.logger.warning("%s: %s", subject, mismatch.text)
-    for doubt in _doubts(config, base, point):
+    for doubt in _doubts(config, info, point):
         context.logger.warning("%s %s", subject, doubt)
 
 
-def _doubts(config: SAEConfig, base: BaseModel, point: HookPoint) -> Iterator[str]:
+def _doubts(config: SAEConfig, info: ModelInfo, point: HookPoint) -> Iterator[str]:
     """Warnings about what only the user can check."""
     said = {"model": config.model_name, "layer": config.layer, "hook point": config.hook, "tokens": config.trained_on}
     of_none = ("layer", "tokens") if point.layer is None else ()
     unsaid = [name for name, value in said.items() if value is None and name not in of_none]
     if unsaid:
-        yield f"does not say what it was trained on ({', '.join(unsaid)}); check that it belongs to {base.label}"
-    if config.model_name is not None and not base.published and not _same_model(config.model_name, base.names):
-        yield f"was trained on {config.model_name!r}; check that {base.label} is this model"
+        yield f"does not say what it was trained on ({', '.join(unsaid)}); check that it belongs to {info.label}"
+    if config.model_name is not None and not info.published and not _same_model(config.model_name, info.names):
+        yield f"was trained on {config.model_name!r}; check that {info.label} is this model"
     # SAEs of patches may count the class token or not.
-    fits = base.n_patches is None or config.n_tokens in (None, base.n_patches, base.n_patches + 1)
+    fits = info.n_patches is None or config.n_tokens in (None, info.n_patches, info.n_patches + 1)
     if not fits and config.trained_on != "cls":
-        yield f"was trained on {config.n_tokens} tokens of an image, but {base.label} has {base.n_patches} patches"
+        yield f"was trained on {config.n_tokens} tokens of an image, but {info.label} has {info.n_patches} patches"
 
 
 def mismatches(
-    config: SAEConfig, base: BaseModel, point: HookPoint, tokens: Sequence[str], place: str
+    config: SAEConfig, info: ModelInfo, point: HookPoint, tokens: Sequence[str], place: str
 ) -> Iterator[Mismatch]:
     """What an SAE was trained on and is not used for."""
-    layer, width = point.layer, base.embed_dim if point.layer is None else base.width
-    if layer is not None and layer >= base.n_blocks:
-        yield Mismatch(f"layer {layer} is requested, but {base.label} has blocks 0 to {base.n_blocks - 1}", False)
-    if config.d_in != width:
+    layer, width = point.layer, info.embed_dim if point.layer is None else info.width
+    if isinstance(layer, int) and info.n_blocks is not None and layer >= info.n_blocks:
+        yield Mismatch(f"layer {layer} is requested, but {info.label} has blocks 0 to {info.n_blocks - 1}", False)
+    if width is not None and config.d_in != width:
         what = "width" if layer is not None else "embeddings of length"
-        yield Mismatch(f"the SAE has d_in = {config.d_in}, but {base.label} has {what} {width}", False)
+        yield Mismatch(f"the SAE has d_in = {config.d_in}, but {info.label} has {what} {width}", False)
     if layer is not None and config.layer not in (layer, None):
         yield Mismatch(f"trained on layer {config.layer}, but used for layer {layer}", True)
     if config.hook not in (f"hook_{point.hook}", None):
@@ -75,11 +77,11 @@ def mismatches(
     wrong = untrained(config, tokens) if layer is not None else []
     if wrong:
         yield Mismatch(f"trained on {kind_of(config)}, but tokens requests {', '.join(wrong)}", True)
-    if config.model_name is not None and base.published and not _same_model(config.model_name, base.names):
-        yield Mismatch(f"trained on {config.model_name!r}, but the model is {base.label}", True)
-    if config.image_size and base.image_size and config.image_size != base.image_size:
+    if config.model_name is not None and info.published and not _same_model(config.model_name, info.names):
+        yield Mismatch(f"trained on {config.model_name!r}, but the model is {info.label}", True)
+    if config.image_size and info.image_size and config.image_size != info.image_size:
         yield Mismatch(
-            f"trained on images of {config.image_size} pixels, but {base.label} is given {base.image_size}", True
+            f"trained on images of {config.image_size} pixels, but {info.label} is given {info.image_size}", True
         )
 
 

@@ -8,11 +8,9 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from saeviz import DataError
-from saeviz_vit.models.model import Framing
+from saeviz.values.errors import DataError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
     from saeviz.typing import Float32Array
@@ -30,11 +28,6 @@ class Frame:
     pixels: Tensor
     whole: Tensor
     patch: tuple[int, int]
-
-    @classmethod
-    def of(cls, image: Image, model: Framing) -> Frame:
-        """The picture framed by the model's own transform."""
-        return cls(image.size, model.transform(image), model.whole(image), model.patch)
 
     @property
     def box(self) -> tuple[float, float, float, float]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from saeviz import Context, DataError, FeatureBatch, FeatureSpace, Health, ImageItem
+from saeviz.contract.context import Context
 from saeviz.toolkit.decode import decode_ahead
 from saeviz.toolkit.engine import EngineChoice, Runner
 from saeviz.toolkit.sae.health import Examination
-from saeviz_vit.models.model import Activations, VisionModel
-from saeviz_vit.options import IMAGE, SAEOptions
-from saeviz_vit.pooling import VECTORS, Pooler, to_csr
-from saeviz_vit.single import SingleImages
+from saeviz.toolkit.sae.options import IMAGE, SAEOptions
+from saeviz.toolkit.tokens.model import Activations
+from saeviz.toolkit.tokens.pooling import VECTORS, Pooler, to_csr
+from saeviz.toolkit.tokens.single import SingleImages
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.images import ImageItem
+from saeviz.values.outcomes import Health
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,19 +27,24 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from saeviz.toolkit.openvino import Forward
+    from saeviz.toolkit.tokens.loading import Site
     from saeviz.typing import Float32Array
-    from saeviz_vit.loading import Site
 
 
 RECONSTRUCTION_ERROR = "reconstruction_error"
 """The column of `images.parquet`, before the space."""
 
 
-class SAEExtractor(SingleImages):
-    """What `clip-b32-prisma` and `vit-sae` have in common. Models are loaded with the first image."""
+class TokenExtractor(SingleImages):
+    """An extractor of SAE features from the tokens of a vision model, which is loaded with the first image.
 
-    def __init__(self, options: SAEOptions, context: Context, model: VisionModel) -> None:
-        super().__init__(options, context, model)
+    A subclass defines `load` and `tokens`, see `TokenModel`. It gets `extract`, features and heatmaps of single images,
+    activations, decoder directions, the health check, provenance, and the choice of an engine; its options derive from
+    `SAEOptions`.
+    """
+
+    def __init__(self, options: SAEOptions, context: Context) -> None:
+        super().__init__(options, context)
         self._runner: Runner | None = None
         self._poolers: dict[Site, Pooler] = {}
 
@@ -48,8 +58,8 @@ class SAEExtractor(SingleImages):
         return {
             **({"doubts": doubts} if doubts else {}),
             "engine": self._runner and self._runner.engine,
-            "model": self._model.base.label,
-            "model_commit": self._model.commit,
+            "model": self.info.label,
+            "model_commit": self.commit,
             "saes": {
                 str(site): {"source": str(source.source), "commit": source.commit}
                 for site, source in self._sources.items()
@@ -58,7 +68,7 @@ class SAEExtractor(SingleImages):
 
     def model_files(self) -> list[Path]:
         """The weights of the model, then those of each SAE; see `saeviz.HasModelFiles`."""
-        return list(dict.fromkeys([*self._model.files, *(source.weights for source in self._sources.values())]))
+        return list(dict.fromkeys([*self.files, *(source.weights for source in self._sources.values())]))
 
     def numbers_of_images(self, space: FeatureSpace) -> list[str]:
         """The reconstruction error, of patches only on request; see `saeviz.HasNumbersOfImages`."""
@@ -136,11 +146,13 @@ class SAEExtractor(SingleImages):
 
         cls_only = all(VECTORS.issuperset(self._kinds(site)) for site in self._sources)
         if self._runner is None:
-            module, forward = self._model.tap(self._points, cls_only=cls_only)
-            self._runner = self._engine(module, forward, "the model", self.options.precision, self.options.engine)
+            forward = partial(self._states, points=self._points, cls_only=cls_only)
+            self._runner = self._engine(
+                self.loaded[1], forward, "the model", self.options.precision, self.options.engine
+            )
         batch = torch.stack(list(pixels))
         states = dict(zip(self._points, self._runner(batch), strict=True))
-        return Activations(states, (0, 0) if cls_only else self._model.grid(batch), self.context.option("tokens"))
+        return self._as_activations(batch, states, cls_only=cls_only)
 
     def _pooler(self, site: Site) -> Pooler:
         import torch

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from saeviz.toolkit.engine import Runner
     from saeviz.toolkit.sae import SAE
+    from saeviz.toolkit.sae.options import HookPoint
+    from saeviz.toolkit.tokens.model import Activations
     from saeviz.typing import FloatArray
-    from saeviz_vit.models.model import Activations, HookPoint
 
     MakeRunner = Callable[[Callable[[Tensor], Sequence[Tensor]]], Runner]
 

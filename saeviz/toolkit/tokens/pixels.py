@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeviz import ImageError, ImageItem
 from saeviz.toolkit.images import check_shape, is_deep, is_see_through, to_rgb
+from saeviz.values.errors import ImageError
+from saeviz.values.images import ImageItem
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +34,20 @@ def prepare(source: Image | ImageItem | Path | str, transform: Callable[[Image],
         return transform(to_rgb(image) if is_deep(image) or is_see_through(image) else image)
     except (OSError, ValueError, ImageError) as error:
         raise ImageError(f"image {item.item_id!r} cannot be prepared for the model: {error}") from error
+
+
+def without_crop(transform: Callable[[Image], Tensor]) -> Callable[[Image], Tensor]:
+    """A transform composed of steps without those that crop the centre; any other one as it is: it must not crop."""
+    steps = [step for step in getattr(transform, "transforms", ()) if "CenterCrop" not in type(step).__name__]
+
+    def whole(image: Image) -> Tensor:
+        result: Any = image
+        for step in steps:
+            result = step(result)
+        pixels: Tensor = result
+        return pixels
+
+    return whole if steps else transform
 
 
 class ByTable:

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeviz import Box, ConfigError, ImageItem, SAEFeatureResult, SpatialFeatures
-from saeviz_vit.loading import ModelWithSAEs, Site
-from saeviz_vit.models.pixels import prepare
-from saeviz_vit.models.spatial import FINER, Frame, run_windows
-from saeviz_vit.options import IMAGE
+from saeviz.toolkit.sae.options import IMAGE
+from saeviz.toolkit.tokens.loading import ModelWithSAEs, Site
+from saeviz.toolkit.tokens.pixels import prepare
+from saeviz.toolkit.tokens.spatial import FINER, Frame, run_windows
+from saeviz.values.errors import ConfigError
+from saeviz.values.features import SAEFeatureResult, SpatialFeatures
+from saeviz.values.images import Box, ImageItem
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from saeviz.toolkit.sae.options import HookPoint
     from saeviz.typing import Float32Array
 
 
@@ -58,7 +61,7 @@ class SingleImages(ModelWithSAEs):
         table, sae = self._sae_for(layer, "patch-max")
         activations = self._activations([self._pixels(image)], [table.point])
         features = sae.encode(activations.patches(table.point)[0])
-        return SpatialFeatures(table.site, features.cpu().numpy(), activations.grid)
+        return SpatialFeatures(table.site, features.cpu().numpy(), activations.grid(table.point))
 
     def heatmaps(
         self, images: Sequence[Image | ImageItem | Path | str], layer: Site, features: Sequence[int], fine: bool = False
@@ -80,19 +83,21 @@ class SingleImages(ModelWithSAEs):
         def features_of(pixels: Sequence[Tensor]) -> Tensor:
             activations = self._activations(pixels, [table.point])
             encoded = sae.encode_only(activations.patches(table.point).flatten(0, 1), features)
-            return encoded.view(len(pixels), *activations.grid, len(features))
+            return encoded.view(len(pixels), *activations.grid(table.point), len(features))
 
-        windows = (window for image in images for window in self._windows(image, fine))
+        windows = (window for image in images for window in self._windows(image, table.point, fine))
         per_side = FINER if fine else 1
         return run_windows(windows, features_of, batch_size=self.options.batch_size, per_side=per_side)
 
     def field_of_view(self, image: Image | ImageItem | Path | str) -> Box:
         """The part of an image that its patches cover: left, top, right, bottom in pixels."""
-        self._model.load()
-        return self._frame(image).box
+        _ = self.loaded
+        of_patches = [point for point in self._points if point.layer is not None]
+        return self._frame(image, (of_patches or self._points)[0]).box
 
-    def _windows(self, image: Image | ImageItem | Path | str, fine: bool) -> Iterable[Tensor]:
-        return self._frame(image).windows() if fine else [self._pixels(image)]
+    def _windows(self, image: Image | ImageItem | Path | str, point: HookPoint, fine: bool) -> Iterable[Tensor]:
+        return self._frame(image, point).windows() if fine else [self._pixels(image)]
 
-    def _frame(self, image: Image | ImageItem | Path | str) -> Frame:
-        return prepare(image, lambda picture: Frame.of(picture, self._model))
+    def _frame(self, image: Image | ImageItem | Path | str, point: HookPoint) -> Frame:
+        patch = self.patch(point)
+        return prepare(image, lambda picture: Frame(picture.size, self.transform(picture), self.whole(picture), patch))

@@ -1,1 +1,0 @@
-"""Vision models: what an extractor needs from one, and the supported ones."""
