@@ -29,8 +29,12 @@ class FailuresFile:
         return {failure.subject for failure in self if failure.stage == stage}
 
     def add(self, failure: Failure) -> None:
-        """Append a line. What fails is tried and listed again, so the line need not be durable."""
-        append_line(self.path, _line(failure), durable=False)
+        """Append a line. What fails is tried and listed again, so the line need not be durable.
+
+        Of the name of a file that is no text, bytes are written as escapes.
+        """
+        texts = (one.encode("utf-8", "backslashreplace").decode() for one in failure)
+        append_line(self.path, _line(Failure(*texts)), durable=False)
 
     def forget(self, stage: str, subjects: Collection[str] | None = None) -> None:
         """Remove a stage's lines, or those about some subjects: they are tried again."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -53,3 +56,19 @@ def test_items_are_in_the_order_of_the_images(after, tmp_path, fake_run):
     run = saeviz.run(fake_run, plan=Plan(last="extract"))
     assert run.failures == []
     assert run.features(run.spaces[0]).item_ids == tuple(f"{number}.png" for number in range(5))
+
+
+@pytest.mark.parametrize("executor", ["local", "fake-executor"])
+def test_a_picture_whose_name_is_no_text_is_left_out(fake_run, tmp_path, executor):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "red.png").write_bytes(draw_rectangle("red", np.random.default_rng(0)))
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/pictures/x\xfe.png")).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("the file system wants text")
+    text = fake_run.read_text().replace("n = 24\n", 'path = "pictures"\n')
+    fake_run.write_text(text.replace('use = "fake-images"', 'use = "folder"'))
+    run = saeviz.run(fake_run, plan=Plan(last="extract"), settings=[f"executor.use={executor}"])
+    (failure,) = run.failures
+    assert failure.subject == "x\\xfe.png"
+    assert "x\\udcfe.png" in failure.error
