@@ -18,6 +18,7 @@ from pydantic_core import to_jsonable_python
 import saeviz
 import saeviz.testing
 import saeviz.toolkit
+from saeviz.cli.explain import PAGES as ERRORS
 from saeviz.config.schema import DEFAULT_USE, LISTS, OPTIONAL, SINGLE, RunSettings
 from saeviz.contract.options import NEUTRAL, table_of
 from saeviz.contract.specs import ROLES, ComponentSpec, ScorerSpec
@@ -44,6 +45,7 @@ def pages() -> dict[str, str]:
     made |= {f"components-{role}": "\n".join(_components(manager, role)) for role in ROLES}
     made |= {f"python-{part}": "\n".join(_python(part)) for part in PARTS}
     made |= {name: "\n".join(_modules(name)) for name in ("testing", "toolkit")}
+    made |= {f"error-{name}": path.read_text(encoding="utf-8") for name, path in ERRORS.items()}
     return {f"{name}.md": f"{text}\n" for name, text in made.items()}
 
 

@@ -17,6 +17,7 @@ from saeviz.cli.check import check
 from saeviz.cli.common import tell
 from saeviz.cli.compare import compare
 from saeviz.cli.demo import demo
+from saeviz.cli.explain import explain, page_of
 from saeviz.cli.groups import groups
 from saeviz.cli.heatmap import heatmap
 from saeviz.cli.init import init
@@ -60,6 +61,7 @@ for command in (
     store,
     cache,
     serve,
+    explain,
 ):
     saeviz.add_command(command)
 
@@ -78,7 +80,9 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except SaevizError as error:
-        return _told(error, error.exit_code)
+        page = page_of(error)
+        more = f"\nmore about such errors: saeviz explain {page}" if page else ""
+        return _told(f"{error}{more}", error.exit_code)
     except click.ClickException as error:
         with suppress(OSError), StringIO() as shown:
             error.show(shown)

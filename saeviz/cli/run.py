@@ -18,6 +18,8 @@ from saeviz.results.run import Run
 from saeviz.values.errors import ConfigError, ExitCode
 from saeviz.values.regular import real_path
 
+STAGES_OF_NAMES = ("label", "judge", "judge-ratings")
+
 
 def stage_options(command: Any) -> Any:
     """Add the options that choose the stages and the number of images."""
@@ -113,7 +115,11 @@ def carry_out(prepared: Prepared, plan: Plan, limit: int | None, *, gathers: boo
         say(path)
     failures = finished.failures
     if failures:
-        tell(f"{len(failures)} left out; see {prepared.directory / 'failures.jsonl'}")
+        names = any(failure.stage in STAGES_OF_NAMES for failure in failures)
+        tell(
+            f"{len(failures)} left out; see {prepared.directory / 'failures.jsonl'}\n"
+            f"more about such errors: saeviz explain {'LabelError' if names else 'ImageError'}"
+        )
         return ExitCode.PARTIAL
     return ExitCode.DONE
 

@@ -125,7 +125,7 @@ def first_selected(run_file: Path) -> str:
 def test_a_run_directory_that_is_given_as_an_argument(saeviz_command, finished_run, words, right):
     ended = saeviz_command(*words)
     assert ended.code == ExitCode.USAGE
-    assert ended.err == f"saeviz: runs/fake is a run directory, which an option names: {right}\n"
+    assert ended.err.splitlines()[0] == f"saeviz: runs/fake is a run directory, which an option names: {right}"
 
 
 def test_an_argument_that_no_file_can_be_called_is_no_run_directory(saeviz_command, finished_run):
