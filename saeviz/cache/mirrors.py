@@ -10,6 +10,8 @@ from pathlib import Path
 from saeviz.cache.entries import Kept
 from saeviz.cache.pruning import Entry
 from saeviz.formats.mirror import holds_more
+from saeviz.formats.rundir import RunDir
+from saeviz.values.errors import SaevizError
 
 
 class Mirrors:
@@ -23,9 +25,10 @@ class Mirrors:
         known = [_entry(path) for path in self._paths()]
         if not known:
             return []
-        n_runs = len({entry.key.parent for entry in known})
+        runs = {entry.key.parent: entry.key for entry in sorted(known)}
+        n_runs, n_images = len(runs), sum(map(_n_images, runs.values()))
         title = f"{n_runs} {'run' if n_runs == 1 else 'runs'} in object stores, as they are on this machine"
-        return [Kept("runs", title, 0, sum(entry.size for entry in known), max(entry.used for entry in known))]
+        return [Kept("runs", title, n_images, sum(entry.size for entry in known), max(entry.used for entry in known))]
 
     def by_use(self) -> Iterator[Entry[Path]]:
         """Those of which the object store has everything, least recently used first."""
@@ -42,6 +45,13 @@ class Mirrors:
 
     def _paths(self) -> Iterator[Path]:
         return (path for path in self.folder.glob("*/[0-9a-z]*") if path.is_dir())
+
+
+def _n_images(path: Path) -> int:
+    """Those of a run in its latest state here, as its manifest counts them."""
+    with suppress(SaevizError, LookupError, TypeError, AttributeError):
+        return int(RunDir(path).read_manifest()["stages"]["score"]["counts"]["images"])
+    return 0
 
 
 def _entry(path: Path) -> Entry[Path]:

@@ -85,7 +85,7 @@ def _look(session: Session, prepared: Prepared) -> dict[str, Any]:
         "components": [{"place": component.place, "use": component.use} for component in prepared.config.components()],
         "images": len(session.dataset.items),
         "ratings": dict(rated),
-        "run_dir": str(prepared.directory),
+        "run_dir": prepared.address or str(prepared.directory),
     }
 
 

@@ -11,6 +11,7 @@ import click
 
 from saeviz.api import open_run
 from saeviz.cli.common import latest_run, say, say_json, tell
+from saeviz.formats.objects import is_address
 from saeviz.results.run import Run
 from saeviz.values.errors import ExitCode
 
@@ -20,7 +21,8 @@ from saeviz.values.errors import ExitCode
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def notes(directory: str | None, as_json: bool) -> int:
     """List what people noted about features of RUN (default: the most recent one): labels by hand, marks and notes."""
-    run = open_run(directory or latest_run(Path.cwd(), how="saeviz notes RUN"))
+    place = directory or latest_run(Path.cwd(), how="saeviz notes RUN")
+    run = open_run(place)
     found = _collect(run)
     if as_json:
         say_json(found)
@@ -28,10 +30,11 @@ def notes(directory: str | None, as_json: bool) -> int:
     for line in (line for note in found for line in _lines(note)):
         say(line)
     if not found:
-        tell(
-            f"nothing is noted about the features of {run.dir}; note something on a card of "
-            f"`saeviz serve {run.dir}`, or in Python with run.notes.write(feature, mark=..., label=..., text=...)"
+        how = (
+            f"; note something on a card of `saeviz serve {place}`, or in Python with "
+            "run.notes.write(feature, mark=..., label=..., text=...)"
         )
+        tell(f"nothing is noted about the features of {place}{'' if is_address(place) else how}")
     return ExitCode.DONE
 
 

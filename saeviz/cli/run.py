@@ -103,7 +103,8 @@ def carry_out_part(prepared: Prepared, part: Part, plan: Plan, limit: int | None
     """Make one part of a run, and return the exit code."""
     n_left_out = execute_part(prepared, part, plan, limit=limit, show_progress=sys.stderr.isatty())
     if n_left_out:
-        tell(f"{n_left_out} left out; --gather lists them in {prepared.directory / 'failures.jsonl'}")
+        where = f"failures.jsonl of {prepared.address}" if prepared.address else prepared.directory / "failures.jsonl"
+        tell(f"{n_left_out} left out; --gather lists them in {where}")
         return ExitCode.PARTIAL
     return ExitCode.DONE
 

@@ -85,6 +85,8 @@ class TestThisMachine(ExecutorContract):
         executor = RayExecutor(RayOptions(workers=1), saeviz.Context(device="cpu", workdir=here))
         with pytest.raises(saeviz.WorkerError, match=r"does not see the run directory, /proc/self/cwd; it must be on"):
             list(executor.map(FakeWork(tmp_path), fake_shards(1)))
+        executor.context = saeviz.Context(device="cpu", workdir=here, workdir_is_shared=False)
+        assert list(executor.map(FakeWork(tmp_path), fake_shards(1))), "the run directory is in an object store"
         executor.close()
         assert list(started.map(FakeWork(tmp_path), fake_shards(1))), "who had started the cluster has it still"
 
