@@ -132,7 +132,7 @@ class Plots:
             measure = self._relations(against).measure
             what = Against(f"absolute {measure} with {against}", abs(self._r_of(against)))
         else:
-            what = Against(against.replace("_", " "), self._numbers(against))
+            what = Against(self._axis(against), self._numbers(against))
         mean = self._run.facts.get("monosemanticity_baseline_mean")
         return monosemanticity(scores, what, random_pairs=mean if isinstance(mean, float) else None)
 
@@ -159,7 +159,7 @@ class Plots:
         elif colour in run.scores and run.scores[colour].dtype.kind not in "biuf":
             values, label = run.scores[colour].fillna("").astype(str).tolist(), colour
         else:
-            values, label = self._numbers(colour), colour.replace("_", " ")
+            values, label = self._numbers(colour), self._axis(colour)
         return feature_map(run.scores, values, label=label, signed=signed, named=names)
 
     def feature(self, feature: Feature | str, *, top: int = 8, ratings: Sequence[str] | None = None) -> Figure:
@@ -226,6 +226,11 @@ class Plots:
             raise ConfigError(f"this run has no rating or score {quoted(name)}; there are: {there_are}")
         values: FloatArray = scores[name].to_numpy(dtype=float)
         return values
+
+    def _axis(self, name: str) -> str:
+        """What an axis with a column of `scores` is called: its name and its unit."""
+        info = self._run.columns["scores"].get(name)
+        return name.replace("_", " ") + (f" [{info.unit}]" if info and info.unit else "")
 
     def _names(self, features: Sequence[Feature]) -> list[str]:
         """The label of each feature, or what it is called if it has none."""

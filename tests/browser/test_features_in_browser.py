@@ -14,6 +14,7 @@ from tests.conftest import FAKE_RUN
 SVG = "{http://www.w3.org/2000/svg}"
 SAVED = "saeviz.save = (name, kind, text) => (window.saved = [name, kind, text]), 1"
 FURTHER = 'use = "pearson-bh"\nalpha = 0.2\nsplit = 0.5\n[[scorers]]\nuse = "spearman"\n'
+FURTHER += '[[scorers]]\nuse = "fake-scorer"\nname = "mine"\n'
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,25 @@ def test_features_are_sorted_by_any_correlation_and_by_q(tab: Tab, run: saeviz.R
     assert tab.run("saeviz.state.get('sort')") == f"{'-' if descending else ''}{column}[{rating}]"
     expected = of(run, rating).dropna(subset=[column]).sort_values(column, ascending=not descending, kind="stable")
     assert tab.run(NAMES)[:5] == names_of(expected.head(5))
+
+
+def test_a_column_of_another_scorer_is_explained_sorted_filtered_and_drawn(tab: Tab, run: saeviz.Run) -> None:
+    words = "share of images on which the feature fires"
+    tab.go("view=features&plot=xy&x=mine_coverage&y=n_active&columns=mine_coverage")
+    tab.run(DRAWN)
+    assert tab.run("document.querySelector('[data-key=\"sort.mine_coverage\"]').title") == words
+    tab.click("mine coverage", "[role=columnheader] button")
+    best = run.scores.sort_values("mine_coverage", ascending=False, kind="stable")
+    assert tab.run(NAMES)[:5] == names_of(best.head(5))
+    assert "mine coverage" in tab.run("[...document.querySelectorAll('.filters legend')].map(one => one.textContent)")
+    tab.run(SAVED)
+    tab.click("SVG", ".saves button")
+    assert "mine coverage" in tab.run("window.saved[2]")
+    assert "Active images [images]" in tab.run("window.saved[2]")
+    tab.enter("q[warmth]", "[data-key=y]")
+    assert tab.run("saeviz.state.get('y')") == "q[warmth]"
+    tab.go("view=overview")
+    assert words in tab.run("document.querySelector('details.columns').textContent")
 
 
 def test_points_are_coloured_by_a_column_and_the_key_says_what_colours_mean(tab: Tab, run: saeviz.Run) -> None:

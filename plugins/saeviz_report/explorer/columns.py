@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _STABILITIES = ("selection_stability", "tier_stability")
+_OF_THE_SELECTION = (
+    saeviz.ColumnInfo("tier", "tier of the selection, 1 is best; 0 if not selected"),
+    saeviz.ColumnInfo("rank", "place in the selection, 1 is best", better="lower"),
+    saeviz.ColumnInfo("selection_stability", "share of random halves of the images that select it again", "", "higher"),
+    saeviz.ColumnInfo("tier_stability", "share of random halves of the images with the same tier", "", "higher"),
+    saeviz.ColumnInfo("label", "name of the feature"),
+    saeviz.ColumnInfo(
+        "confidence", "how sure the labeler is of the name, by its own measure from 0 to 1", "", "higher"
+    ),
+    saeviz.ColumnInfo("verdict", "whether a judge, given only the name, finds the feature's images by it"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,29 @@ def columns_of(run: saeviz.Run, method: Method, rows: Rows, ratings: Sequence[st
     correlations = method.correlations.drop(columns=list(saeviz.difference_columns(method.correlations)))
     for rating in ratings if "rating" in correlations else ():
         yield from _of_table(correlations[correlations["rating"] == rating].drop(columns="rating"), rows, rating)
+
+
+def infos_of(
+    run: saeviz.Run, method: Method, heads: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, dict[str, str | None]]]:
+    """What is known of columns with these heads, by name: of those about features, and of those with ratings."""
+    there = {(head["name"], head["rating"] is None) for head in heads}
+    known = run.columns["correlations"]
+    main = next(iter(saeviz.relation_prefixes(run.correlations)), "")
+    renamed = {name: known.get(f"{main}{name}") or known.get(name) for name in method.correlations}
+    of_features = {**run.columns["scores"], **{info.name: info for info in _OF_THE_SELECTION}}
+    return {
+        "features": _as_json({name: info for name, info in of_features.items() if (name, True) in there}),
+        "ratings": _as_json({name: info for name, info in renamed.items() if (name, False) in there}),
+    }
+
+
+def _as_json(infos: Mapping[str, saeviz.ColumnInfo | None]) -> dict[str, dict[str, str | None]]:
+    return {
+        name: {"description": info.description, "unit": info.unit, "better": info.better, "words": info.words}
+        for name, info in infos.items()
+        if info is not None and info.words
+    }
 
 
 def _of_table(table: pd.DataFrame, rows: Rows, rating: str | None) -> Iterator[Column]:

@@ -17,7 +17,7 @@ from saeviz_report.comparison import page_of
 from saeviz_report.comparison_page import STYLE, render_comparison, style_of_comparison
 from saeviz_report.explorer.activations import FEATURES_A_FILE, IMAGES_A_FILE, activations_of, by_feature, by_image
 from saeviz_report.explorer.cards import cards_of
-from saeviz_report.explorer.columns import Rows, columns_of
+from saeviz_report.explorer.columns import Rows, columns_of, infos_of
 from saeviz_report.explorer.files import ContentFolder, SinglePage
 from saeviz_report.explorer.heatmaps import heatmaps_of
 from saeviz_report.explorer.items import items_of
@@ -151,6 +151,7 @@ class HtmlReport:
             "title": options.title or run.dir.resolve().name,
             **overview_of(run, summary, method, failures),
             "columns": heads,
+            "infos": infos_of(run, method, heads),
             "top_images": options.top_images,
             "heatmaps": sorted(mapped),
             "has_neighbours": has_activations,

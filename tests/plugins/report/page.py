@@ -56,6 +56,10 @@ class FakeRun:
     tier_cutoffs: list[saeviz.TierCutoff] = field(default_factory=list)
 
     @property
+    def columns(self) -> dict[str, dict[str, saeviz.ColumnInfo]]:
+        return {"scores": {}, "correlations": {}, "images_table": {}}
+
+    @property
     def rating_models(self) -> RatingModels:
         return RatingModels(RunDir(self.dir), self.facts)
 

@@ -253,8 +253,11 @@
 
   function figures(features, columns, row) {
     const rows = [...features.heads.values()].filter((head) => head.rating === null && !["label", "tier"].includes(head.name));
-    const shown = rows.map((head) => [saeviz.title(head.name), columns.get(head.name).at(row)]).filter(([, value]) => value !== "" && !Number.isNaN(value));
-    return el("details", {}, el("summary", {}, "All figures"), el("dl", { class: "figures" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, said(name, 80)), el("dd", {}, typeof value === "number" ? number(value, 4) : said(value, 300))))));
+    const shown = rows.map((head) => [head.name, columns.get(head.name).at(row)]).filter(([, value]) => value !== "" && !Number.isNaN(value));
+    return el("details", {}, el("summary", {}, "All figures"), el("dl", { class: "figures" }, shown.map(([name, value]) => {
+      const info = features.infoOf(name);
+      return el("div", {}, el("dt", { title: info?.words }, said(saeviz.title(name), 80)), el("dd", {}, typeof value === "number" ? number(value, 4) : said(value, 300), typeof value === "number" && info?.unit ? ` ${saeviz.plainly(info.unit, 40)}` : ""));
+    })));
   }
 
   function together(features, columns, row) {

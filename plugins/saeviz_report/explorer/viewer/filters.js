@@ -6,9 +6,10 @@
   const MOST_IMAGES = 5; // whose features a search looks for: an id that is still being typed fits many
 
   const MOST_RATINGS = 6; // with filters of their own
+  const MOST_WORDS = 30; // of a column with a box for each
 
   /** The columns whose few different values are boxes to tick; those about a rating are further down, by rating. */
-  saeviz.facetKeys = (features) => ["tier", "ms_class", "verdict", "mark"].filter((key) => features.heads.has(key));
+  saeviz.facetKeys = (features) => [...new Set(["tier", "ms_class", "verdict", "mark", ...inUse(features)])].filter((key) => features.heads.has(key) && (key === "tier" || !features.isNumber(key)) && key !== "label");
   const ofRating = (features, { name }) => {
     const prefixes = Object.keys(features.run.measures);
     return [...prefixes.map((prefix) => `${prefix}significant[${name}]`), `sign[${name}]`, `replicated[${name}]`, `negligible[${name}]`].filter((key) => features.heads.has(key));
@@ -16,7 +17,14 @@
   /** The columns with a histogram to brush. */
   saeviz.rangeKeys = (features) => {
     const ratings = features.run.ratings.slice(0, 6).map((rating) => `r[${rating.name}]`);
-    return ["monosemanticity", ...ratings, "n_active", "max", "confidence", "selection_stability"].filter(features.isNumber);
+    const known = ["monosemanticity", ...ratings, "n_active", "max", "confidence", "selection_stability"];
+    return [...new Set([...known, ...inUse(features)])].filter((key) => features.isNumber(key) && key !== "tier");
+  };
+  /** The columns that are shown, sorted by, drawn or filtered already, whoever gives them. */
+  const inUse = (features) => {
+    const asked = [...state.read().keys()].filter((key) => /^[fr]\./.test(key)).map((key) => key.slice(2));
+    const drawn = ["tint", ...(state.get("plot") === "xy" ? ["x", "y"] : [])].map((key) => state.get(key));
+    return [...saeviz.featureColumns(features), state.get("sort").replace(/^-/, ""), ...drawn, ...asked].filter((key) => !/(significant|replicated|negligible)\[|^sign\[/.test(key));
   };
 
   const named = new Map(Object.entries({ tier: "Tier", ms_class: "Monosemanticity class", verdict: "Verdict on the name", mark: "Mark", note: "Note", labelers_label: "Label by the labeler", monosemanticity: "Monoseman\u00adticity", n_active: "Active images", max: "Largest activation", confidence: "Confidence of the name", label: "Name", rank: "Rank", selection_stability: "Stability of the selection", tier_stability: "Stability of the tier", cluster: "Cluster", cluster_size: "Cluster size", mean: "Mean activation", ms_q: "q of MS", ms_p: "p of MS", ms_z: "z of MS" }));
@@ -128,8 +136,9 @@
     const panel = [];
     if (features.spaces.length > 1) panel.push(boxes("space", "Space", features.spaces.map((space) => [space.name, space.n])));
     const facet = (key, title) => {
+      if (columns.get(key).words?.length > MOST_WORDS && !state.get(`f.${key}`)) return null;
       const counts = counted(`f.${key}`, countsOf);
-      return counts.length > 1 || state.get(`f.${key}`) ? boxes(`f.${key}`, title, counts) : null;
+      return counts.length > 1 || state.get(`f.${key}`) ? boxes(`f.${key}`, title, counts, features.infoOf(key)?.words) : null;
     };
     for (const key of facets) panel.push(facet(key, saeviz.title(key)));
     for (const [name, keys] of ratings) {
@@ -141,7 +150,7 @@
       const range = state.get(`r.${key}`).split("..").map(Number);
       const chosen = range.length === 2 && range.every(Number.isFinite) ? range : null;
       if (!binned && !chosen) continue;
-      panel.push(el("fieldset", {}, el("legend", {}, saeviz.named(key)),
+      panel.push(el("fieldset", {}, el("legend", { title: features.infoOf(key)?.words }, saeviz.named(key)),
         saeviz.histogram({ binned, label: saeviz.named(key), range: chosen, onrange: (ends) => state.set({ [`r.${key}`]: ends ? ends.map((end) => Number(end.toPrecision(6))).join("..") : "" }) }),
         ends(key, chosen)));
     }
@@ -184,10 +193,10 @@
       counts.set(code, (counts.get(code) ?? 0) + 1);
     }
     const named = [...counts].filter(([code]) => !Number.isNaN(code)).map(([code, n]) => [column.text ? column.words[code] : String(code), n]);
-    return named.sort((a, b) => a[0].localeCompare(b[0], "en", { numeric: true })).slice(0, 30);
+    return named.sort((a, b) => a[0].localeCompare(b[0], "en", { numeric: true })).slice(0, MOST_WORDS);
   }
 
-  function boxes(key, title, counts) {
+  function boxes(key, title, counts, words) {
     const chosen = new Set(saeviz.split(state.get(key)).filter((word) => word !== "" || state.read().has(key)));
     const shown = [...counts];
     for (const word of chosen) if (!shown.some(([one]) => one === word)) shown.push([word, 0]);
@@ -196,7 +205,7 @@
       else chosen.delete(word);
       state.set({ [key]: saeviz.join([...chosen]) });
     };
-    return el("fieldset", {}, el("legend", {}, title),
+    return el("fieldset", {}, el("legend", { title: words }, title),
       shown.map(([word, n]) => el("label", { class: "box" },
         el("input", { type: "checkbox", "data-key": `${key}=${word}`, checked: chosen.has(word), onchange: (event) => change(word, event.target.checked) }),
         el("span", {}, said(spoken(key, word), 60)), el("span", { class: "count" }, number(n)))));

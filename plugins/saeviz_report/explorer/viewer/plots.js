@@ -26,8 +26,17 @@
       has("monosemanticity") && has("ms_null_mean") ? ["null", "Monosemanticity against its null"] : null,
       ...ratings.filter((name) => has(`r_held_out[${name}]`)).slice(0, 12).map((name) => [`held:${name}`, `r found and held-out r: ${name}`]),
       has("map_x") && has("map_y") ? ["map", "Map of features"] : null,
+      ["xy", "Any two columns"],
       ["none", "No plot"],
     ].filter(Boolean);
+  }
+
+  /** The columns of numbers, and those that the axes of any two columns have. */
+  const numeric = (features) => [...features.heads.keys()].filter(features.isNumber);
+  function axesOf(features) {
+    const all = numeric(features);
+    const [x, y] = [state.get("x"), state.get("y")];
+    return [all.includes(x) ? x : "n_active", all.includes(y) ? y : (all.find((key) => key === "monosemanticity") ?? "max")];
   }
 
   /** What points can be coloured by: the kinds that are filters, and every column of numbers. */
@@ -86,6 +95,11 @@
     const { colour, key } = kind === "none" ? {} : await tinted(features, tint);
     const figure = kind === "none" ? null : await plotted(features, rows, kind, colour);
     if (!figure) return el("div", { class: "plot" }, tools);
+    if (kind === "xy") {
+      const [x, y] = axesOf(features);
+      const options = numeric(features).map((one) => [one, saeviz.named(one)]);
+      tools.append(el("label", {}, "across ", choose("Across", "x", options, x)), el("label", {}, "up ", choose("Up", "y", options, y)));
+    }
     tools.append(el("label", {}, "coloured by ", choose("Coloured by", "tint", tints(features).map((one) => [one, one === "space" ? "Space" : saeviz.named(one)]), tint)));
     const name = all.find(([one]) => one === kind)[1];
     return el("div", { class: "plot" }, tools, figure.asSvg ? saeviz.savable(figure, saeviz.plainly(name, 60), key, figure.asSvg) : figure,
@@ -97,10 +111,16 @@
   /** The border of a tier: above and to the right of a corner if it takes both, else all around it. */
   const border = ([tier, ms, r, either]) => ({ path: either ? [[ms, -Infinity], [ms, r], [-Infinity, r]] : [[ms, Infinity], [ms, r], [Infinity, r]], name: `tier ${tier}` });
 
+  /** What an axis is called: the column, and its unit. */
+  function axis(features, key) {
+    const unit = features.infoOf(key)?.unit;
+    return saeviz.plainly(`${saeviz.named(key)}${unit ? ` [${unit}]` : ""}`.replaceAll("\u00ad", ""), 80);
+  }
+
   async function plotted(features, rows, kind, colour) {
     const [name, rating] = kind.split(/:(.*)/s);
     const rated = features.run.ratings.map((one) => `r[${one.name}]`).filter(features.isNumber);
-    const keys = { ms: ["monosemanticity", ...rated], volcano: [`r[${rating}]`, `q[${rating}]`], null: ["ms_null_mean", "monosemanticity"], held: [`r[${rating}]`, `r_held_out[${rating}]`], map: ["map_x", "map_y"] }[name];
+    const keys = { ms: ["monosemanticity", ...rated], volcano: [`r[${rating}]`, `q[${rating}]`], null: ["ms_null_mean", "monosemanticity"], held: [`r[${rating}]`, `r_held_out[${rating}]`], map: ["map_x", "map_y"], xy: axesOf(features) }[name];
     const columns = await features.columns([...keys, "tier", "label"]);
     const [values, tier, label] = [keys.map((key) => columns.get(key).values), columns.get("tier")?.values, columns.get("label")];
     const largest = (row) => {
@@ -118,6 +138,7 @@
       null: { ...plain, xName: "monosemanticity of images drawn at random", yName: "monosemanticity" },
       held: { ...plain, xName: "r found", yName: "r on held-out images", guides: [{ x: 0 }, { y: 0 }] },
       map: { ...plain, xName: "", yName: "" },
+      xy: { ...plain, xName: axis(features, keys[0]), yName: axis(features, keys[1]) },
     }[name];
     return saeviz.scatter({
       rows, ...axes, label: kinds(features).find(([one]) => one === kind)[1],

@@ -50,6 +50,18 @@
       return new Map(known.map((key, place) => [key, found[place]]));
     }
 
+    /** What is known of a column: `{description, unit, better, words}`; nothing in a report of an earlier version. */
+    infoOf(key) {
+      const head = this.heads.get(key);
+      return head ? this.run.infos?.[head.rating === null ? "features" : "ratings"]?.[head.name] : undefined;
+    }
+
+    /** Whether small values come first where nobody says otherwise: those of a column of which lower is better, and p. */
+    risesFirst(key) {
+      const better = this.infoOf(key)?.better;
+      return better ? better === "lower" : /(^|_)[pq](_|\[|$)/.test(key) || key === "rank";
+    }
+
     /** Whether there is a column of numbers with this key. */
     isNumber = (key) => this.heads.get(key)?.text === false;
 

@@ -50,7 +50,7 @@
   function sorting(features) {
     const sort = state.get("sort", defaultSort(features));
     const key = sort.replace(/^-/, "");
-    const choose = el("select", { "aria-label": "Sorted by", "data-key": "sort", onchange: () => state.set({ sort: `${/(^|_)[pq](_|\[|$)/.test(choose.value) || choose.value === "rank" ? "" : "-"}${choose.value}` }) }, [...features.heads.keys()].map((one) => el("option", { value: one, selected: one === key }, saeviz.plainly(saeviz.named(one), 60))));
+    const choose = el("select", { "aria-label": "Sorted by", "data-key": "sort", title: features.infoOf(key)?.words, onchange: () => state.set({ sort: `${features.risesFirst(choose.value) ? "" : "-"}${choose.value}` }) }, [...features.heads.keys()].map((one) => el("option", { value: one, selected: one === key }, saeviz.plainly(saeviz.named(one), 60))));
     const turn = el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ sort: sort.startsWith("-") ? key : `-${key}` }) }, sort.startsWith("-") ? "highest first ↓" : "lowest first ↑");
     return el("span", { class: "sorting" }, el("label", {}, "Sorted by ", choose), " ", turn);
   }
@@ -58,7 +58,7 @@
   function columnChooser(features, keys) {
     const all = [...features.heads.keys()].filter((key) => key !== "label");
     const change = (key, on) => state.set({ columns: saeviz.join(on ? [...keys, key] : keys.filter((one) => one !== key)) });
-    return el("details", { class: "menu" }, el("summary", {}, "Columns"), el("div", { class: "choices" }, all.map((key) => el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": `column.${key}`, checked: keys.includes(key), onchange: (event) => change(key, event.target.checked) }), el("span", {}, said(saeviz.title(key), 60))))));
+    return el("details", { class: "menu" }, el("summary", {}, "Columns"), el("div", { class: "choices" }, all.map((key) => el("label", { class: "box" }, el("input", { type: "checkbox", "data-key": `column.${key}`, checked: keys.includes(key), onchange: (event) => change(key, event.target.checked) }), el("span", { title: features.infoOf(key)?.words }, said(saeviz.title(key), 60))))));
   }
 
   async function exportRows(features, rows, keys) {
@@ -73,8 +73,9 @@
     const sort = state.get("sort", defaultSort(features));
     const head = (key, word, number) => {
       const on = sort.replace(/^-/, "") === key;
-      const next = on && sort.startsWith("-") ? key : `-${key}`;
-      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", "data-key": `sort.${key}`, onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
+      const falls = on ? !sort.startsWith("-") : !features.risesFirst(key);
+      const next = falls ? `-${key}` : key;
+      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", "data-key": `sort.${key}`, title: features.infoOf(key)?.words, onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
     };
     const template = `minmax(19rem, 5fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
     const body = el("div", { class: "rows", role: "rowgroup" });
