@@ -39,9 +39,11 @@ class Clusters:
 
 def group_codes(groups: Sequence[str | None]) -> IntArray:
     """A number for each group `[n_items]`; an image without a group has one of its own."""
-    known = {name: code for code, name in enumerate(dict.fromkeys(name for name in groups if name is not None))}
-    singles = iter(range(len(known), len(known) + len(groups)))
-    return np.array([next(singles) if name is None else known[name] for name in groups], dtype=np.int64)
+    known: dict[str, int] = {}
+    codes = np.fromiter((-1 if name is None else known.setdefault(name, len(known)) for name in groups), np.int64)
+    alone = np.flatnonzero(codes < 0)
+    codes[alone] = len(known) + np.arange(alone.size)
+    return codes
 
 
 def share_between(values: FloatArray, codes: IntArray) -> float:

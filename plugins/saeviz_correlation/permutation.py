@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeviz import Texts
 from saeviz_correlation.columns import products
 from saeviz_correlation.inference import p_values
 
@@ -51,7 +52,7 @@ class Permutations:
         self.count = count
         self._seed = seed
         rank = np.empty(len(item_ids), dtype=np.intp)
-        rank[sorted(range(len(item_ids)), key=item_ids.__getitem__)] = np.arange(len(item_ids))
+        rank[Texts.of(item_ids).order()] = np.arange(len(item_ids))
         sets = exchange.sets if exchange is not None else None
         self._sets = None if sets is None else _by_first(sets, rank)
         self._order = np.argsort(rank) if self._sets is None else np.lexsort((rank, self._sets))

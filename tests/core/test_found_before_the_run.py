@@ -18,7 +18,7 @@ def items_with(**cells):
     """130 images with the metadata that functions of their number give."""
     rows = range(130)
     return [
-        ImageItem(str(n), "", ratings={"liking": float(n)}, metadata={name: str(of(n)) for name, of in cells.items()})
+        ImageItem(str(n), b"", ratings={"liking": float(n)}, metadata={name: str(of(n)) for name, of in cells.items()})
         for n in rows
     ]
 

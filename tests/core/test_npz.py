@@ -17,6 +17,7 @@ from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.npz import read_npz, to_array
 from saeviz.formats.wire import pack_features, unpack_features
 from saeviz.testing.stores import versioned
+from saeviz.toolkit.mapped import release
 from saeviz.values.texts import Texts
 
 SPACE = saeviz.FeatureSpace(7, "cls", 50)
@@ -160,7 +161,10 @@ def test_embeddings_that_are_mapped_are_those_that_are_read(tmp_path):
     assert files.gather(Texts.of(ids), arrays, "vectors")
     expected = files.read([saeviz.ImageItem(item_id, b"") for item_id in ids])
     assert expected is not None
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(arrays))["vectors"], expected)
+    sent = pickle.loads(pickle.dumps(arrays))["vectors"]
+    np.testing.assert_array_equal(sent, expected)
+    release(sent[3:])
+    np.testing.assert_array_equal(sent, expected)
     assert not EmbeddingFiles(tmp_path / "none").gather(Texts.of(ids), arrays, "none")
 
 

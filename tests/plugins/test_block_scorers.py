@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import saeviz
+from saeviz.discovery.manager import Manager
 from saeviz.testing import check_blocks
 from saeviz.testing.data import Surroundings, score_input
 from saeviz_correlation.auc import AUC
@@ -19,6 +20,8 @@ from saeviz_correlation.scorer import PearsonBH, PointBiserial
 from saeviz_correlation.spearman import Spearman
 from saeviz_monosemanticity import MonosemanticityOptions
 from saeviz_monosemanticity.scorer import Monosemanticity
+from saeviz_raters.scorer import Raters
+from saeviz_redundancy.scorer import Redundancy
 
 MAX_T = {"correction": "max-t", "permutations": 39}
 
@@ -34,22 +37,22 @@ def hard_input(**options) -> saeviz.ScoreInput:
     return replace(data, ratings=ratings, features=saeviz.FeatureStream(data.space, lambda: iter([batch])))
 
 
-@pytest.mark.parametrize(
-    ("scorer", "options", "groups"),
-    [
-        (Spearman, LinearOptions(split=0.6), 0),
-        (Spearman, LinearOptions(**MAX_T), 0),
-        (Spearman, LinearOptions(), 20),
-        (Spearman, LinearOptions(errors="permutation", permutations=39), 20),
-        (PearsonBH, LinearOptions(**MAX_T), 0),
-        (PointBiserial, LinearOptions(errors="hc2"), 0),
-        (Partial, PartialOptions(control=["calm"], **MAX_T), 0),
-        (AUC, AreaOptions(), 20),
-        (AUC, AreaOptions(**MAX_T), 0),
-        (Moderation, ModerationOptions(moderators=["has"], control=["calm"], ratings=["liking"], errors="hc2"), 0),
-        (Moderation, ModerationOptions(moderators=["calm"], rater_groups=[["liking", "has"]]), 20),
-    ],
-)
+CASES = [
+    (Spearman, LinearOptions(split=0.6), 0),
+    (Spearman, LinearOptions(**MAX_T), 0),
+    (Spearman, LinearOptions(), 20),
+    (Spearman, LinearOptions(errors="permutation", permutations=39), 20),
+    (PearsonBH, LinearOptions(**MAX_T), 0),
+    (PointBiserial, LinearOptions(errors="hc2"), 0),
+    (Partial, PartialOptions(control=["calm"], **MAX_T), 0),
+    (AUC, AreaOptions(), 20),
+    (AUC, AreaOptions(**MAX_T), 0),
+    (Moderation, ModerationOptions(moderators=["has"], control=["calm"], ratings=["liking"], errors="hc2"), 0),
+    (Moderation, ModerationOptions(moderators=["calm"], rater_groups=[["liking", "has"]]), 20),
+]
+
+
+@pytest.mark.parametrize(("scorer", "options", "groups"), CASES)
 def test_correlations(tmp_path, scorer, options, groups):
     check_blocks(lambda: scorer(options, Surroundings(tmp_path).context), hard_input(groups=groups))
 
@@ -78,3 +81,16 @@ def test_with_samples_and_with_many_ratings_there_are_no_blocks(tmp_path):
     context = Surroundings(tmp_path).context
     names = [f"rating {number}" for number in range(101)]
     assert Spearman(LinearOptions(), context).in_blocks(score_input(ratings=names)) is None
+
+
+@pytest.mark.parametrize(
+    ("capability", "tested"),
+    [
+        ("in_blocks", {Monosemanticity, *(case[0] for case in CASES)}),
+        ("in_parts", {PearsonBH, PointBiserial, Partial, Raters, Redundancy}),  # in test_merging_scorers.py
+    ],
+)
+def test_every_bundled_scorer_that_can_be_divided_is_divided_at_random_in_a_test(capability, tested):
+    manager = Manager.discover()
+    factories = {manager.factory(manager.offer("scorer", name)) for name in manager.names("scorer")}
+    assert {one for one in factories if hasattr(one, capability)} == tested

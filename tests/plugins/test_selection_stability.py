@@ -32,7 +32,7 @@ def ids_of(items):
 
 
 def test_halves_are_random_and_each_is_followed_by_the_other():
-    items = [ImageItem(f"image {n}", "") for n in range(11)]
+    items = [ImageItem(f"image {n}", b"") for n in range(11)]
     found = taken(items)
     assert [len(part) for part in found] == [5, 6] * 3
     for one, other in zip(found[::2], found[1::2], strict=True):
@@ -43,7 +43,7 @@ def test_halves_are_random_and_each_is_followed_by_the_other():
 
 
 def test_images_of_a_group_stay_together():
-    items = [ImageItem(f"image {n}", "", group=f"series {n // 4}" if n < 16 else None) for n in range(20)]
+    items = [ImageItem(f"image {n}", b"", group=f"series {n // 4}" if n < 16 else None) for n in range(20)]
     for part in taken(items):
         sizes = Counter(item.group for item in part if item.group)
         assert set(sizes.values()) <= {4}
