@@ -87,8 +87,9 @@ class CorrelationScorer:
         yield from scores.finish(scores.block(features, block) for features, block in blocks)
 
     def in_blocks(self, data: ScoreInput) -> BlockScores | None:
-        """The columns from blocks of features (`saeviz.BlockScorer`)."""
-        return self._in_blocks(data)
+        """The columns from blocks of features (`saeviz.BlockScorer`); None if there is nothing to correlate with."""
+        scores = self._in_blocks(data)
+        return scores if scores.targets else None
 
     def _in_blocks(self, data: ScoreInput) -> CorrelationsInBlocks:
         data, found_on, held_out = self._samples(data)

@@ -46,12 +46,12 @@ class Moderation:
 
     def score(self, data: ScoreInput) -> Iterator[ScoreColumn]:
         """The columns of one space."""
-        scores = self.in_blocks(data)
-        blocks = feature_blocks(data, lambda matrix: matrix) if scores.samples else ()
-        yield from scores.finish(scores.block(features, block) for features, block in blocks)
+        if scores := self.in_blocks(data):
+            blocks = feature_blocks(data, lambda matrix: matrix)
+            yield from scores.finish(scores.block(features, block) for features, block in blocks)
 
-    def in_blocks(self, data: ScoreInput) -> SlopesInBlocks:
-        """The columns from blocks of features (`saeviz.BlockScorer`)."""
+    def in_blocks(self, data: ScoreInput) -> SlopesInBlocks | None:
+        """The columns from blocks of features (`saeviz.BlockScorer`); None if there is nothing to compare."""
         place = "scorers.moderation"
         self.options.check_columns(place, data.ratings, data.metadata, data.of_images)
         self.options.check_groups(place, data.groups is not None)
@@ -62,7 +62,7 @@ class Moderation:
         is_robust = self._errors != "independent"
         samples = [sample for one in contrasts for sample in make_samples(data, one, codes, is_robust)]
         self._tell(data, samples, {contrast.name: contrast.words for contrast in contrasts})
-        return SlopesInBlocks(data.space, samples, self.options.min_active)
+        return SlopesInBlocks(data.space, samples, self.options.min_active) if samples else None
 
     def combine(self, columns: Sequence[ScoreColumn]) -> Iterator[ScoreColumn | ScoreFact]:
         """`q` and `significant` over all contrasts, ratings and features of a family."""
@@ -147,7 +147,7 @@ class SlopesInBlocks:
     """Slopes of some features at a time in each of the samples (`saeviz.BlockScores`)."""
 
     def __init__(self, space: FeatureSpace, samples: Sequence[Sample], min_active: int) -> None:
-        self.samples = samples
+        self._samples = samples
         self._space = space
         self._min_active = min_active
 
@@ -155,7 +155,7 @@ class SlopesInBlocks:
         """The columns of a block, `[n_features, n_ratings]`, by the place of the sample and their name."""
         return {
             f"{place}.{name}": column
-            for place, sample in enumerate(self.samples)
+            for place, sample in enumerate(self._samples)
             for name, column in self._of_sample(values, sample).items()
         }
 
@@ -164,7 +164,7 @@ class SlopesInBlocks:
         parts = list(blocks)
         for key in parts[0] if parts else ():
             place, name = key.split(".")
-            sample, values = self.samples[int(place)], np.concatenate([part[key] for part in parts])
+            sample, values = self._samples[int(place)], np.concatenate([part[key] for part in parts])
             for rating, column in zip(sample.targets, values.T, strict=True):
                 yield ScoreColumn(f"{PREFIX}{name}.{sample.contrast.name}", self._space, column, target=rating)
 

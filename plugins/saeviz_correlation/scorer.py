@@ -176,13 +176,18 @@ class ProductMoment(LinearScorer):
         return None if self._n_samples else super().in_blocks(data)
 
     def _in_parts(self, data: ScoreInput) -> CorrelationsInParts | None:
-        """None if all images of a feature are needed: to permute ratings, for robust errors, with many ratings."""
+        """None if all images of a feature are needed: to permute ratings, for robust errors, with many ratings.
+
+        None also if there is nothing to correlate with.
+        """
         if self.options.correction == "max-t" or len(self._chosen(data)) > MANY:
             return None
         if self._grouping.resolve(data) != "independent":
             return None
         data, found_on, held_out = self._samples(data)
         targets = [one for one, _ in (*found_on, *held_out)]
+        if not targets:
+            return None
         return CorrelationsInParts(targets, self.prepare, partial(self._columns, data.space, n_found_on=len(found_on)))
 
     def after(self, verdicts: Sequence[Verdict]) -> Iterator[ScoreColumn]:

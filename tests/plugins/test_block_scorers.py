@@ -77,6 +77,23 @@ def test_monosemanticity_of_top_images_takes_no_copy_of_the_features():
     assert Monosemanticity(MonosemanticityOptions(), saeviz.Context()).in_blocks(data) is None
 
 
+@pytest.mark.parametrize(
+    ("scorer", "options"),
+    [
+        (Spearman, LinearOptions()),
+        (PearsonBH, LinearOptions()),
+        (Moderation, ModerationOptions(moderators=["calm"])),
+    ],
+)
+def test_where_there_is_nothing_to_compare_with_nothing_is_divided(scorer, options):
+    data = score_input()
+    data = replace(data, ratings={name: np.full(data.n_items, np.nan) for name in data.ratings})
+    data = data if scorer is Moderation else replace(data, ratings={})
+    scorer = scorer(options, saeviz.Context())
+    assert not [name for name in ("in_parts", "in_blocks") if getattr(scorer, name, lambda _: None)(data)]
+    assert list(scorer.score(data)) == []
+
+
 def test_with_samples_and_with_many_ratings_there_are_no_blocks(tmp_path):
     context = Surroundings(tmp_path).context
     names = [f"rating {number}" for number in range(101)]
