@@ -161,8 +161,7 @@ def test_a_rating_of_whole_groups_does_not_hide_relations_within_groups_from_max
 
 def test_as_many_permutations_as_a_doubled_q_needs_are_asked_for_before_anything_is_computed():
     items = [
-        saeviz.ImageItem(f"image {n}", b"", {"mood": n, "fame": n // 3}, group=f"artist {n // 3}")
-        for n in range(12)
+        saeviz.ImageItem(f"image {n}", b"", {"mood": n, "fame": n // 3}, group=f"artist {n // 3}") for n in range(12)
     ]
     alone = [replace(item, group=None) for item in items]
     few = LinearOptions(correction="max-t", permutations=38)
