@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.metadata import distribution
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,9 +17,14 @@ from pydantic_core import to_jsonable_python
 
 from saeviz.api import choose_plugins
 from saeviz.cli.common import chosen, plugins_option, say, say_json, tell
+from saeviz.config.layers import environment_layer, read_run_file
+from saeviz.config.resolve import resolve
 from saeviz.contract.options import table_of
 from saeviz.contract.specs import ROLES, ScorerSpec
 from saeviz.discovery.manager import Manager, Offer, foreign_code, missing_needs
+from saeviz.discovery.metadata import unread_groups, where
+from saeviz.discovery.requirements import distribution_of, requirements_of
+from saeviz.discovery.sources import Source
 from saeviz.formats.plain import safe
 from saeviz.formats.toml import toml_value
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
@@ -26,13 +34,27 @@ AS_REQUESTED = "as requested"
 
 
 @click.command()
-@click.argument("component", required=False, metavar="[ROLE:NAME]")
+@click.argument("component", required=False, metavar="[ROLE:NAME | RUN_FILE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--verbose", "-v", is_flag=True, help="Print the tracebacks of broken plugins.")
+@click.option("--requirements", is_flag=True, help="Print requirements for pip: of a RUN_FILE, or of all that is here.")
 @click.option("--check", is_flag=True, help="Also import the module of every component.")
 @click.option("--sql", is_flag=True, help="Print only the SQL that creates the tables of a component.")
 @plugins_option
-def plugins(component: str | None, as_json: bool, check: bool, sql: bool, plugin_words: tuple[str, ...]) -> int:
-    """List all components, or the options of one."""
+def plugins(
+    component: str | None,
+    as_json: bool,
+    verbose: bool,
+    requirements: bool,
+    check: bool,
+    sql: bool,
+    plugin_words: tuple[str, ...],
+) -> int:
+    """List all components and the plugins that they come from, or the options of one component."""
+    if requirements:
+        for line in _requirements(component, chosen(plugin_words)):
+            say(line)
+        return ExitCode.DONE
     manager = Manager.discover(choose_plugins(chosen(plugin_words), []), strict=False)
     if sql:
         click.echo(safe(_sql_of(_find(manager, component or ""))), nl=False)
@@ -40,12 +62,25 @@ def plugins(component: str | None, as_json: bool, check: bool, sql: bool, plugin
     if component:
         _show_one(manager, component, as_json=as_json)
         return ExitCode.DONE
-    failing = _failing(manager) if check else {}
+    failing, unread = _failing(manager) if check else {}, list(unread_groups())
     if as_json:
-        say_json(_listing(manager, failing))
+        say_json({**_listing(manager, failing), "unread": unread})
     else:
-        _show_all(manager, failing)
-    return ExitCode.PLUGIN if manager.problems or failing else ExitCode.DONE
+        _show_all(manager, verbose=verbose)
+        for reason in (*failing.values(), *unread):
+            tell(reason)
+    return ExitCode.PLUGIN if manager.problems or failing or unread else ExitCode.DONE
+
+
+def _requirements(run_file: str | None, words: Sequence[str] | None) -> list[str]:
+    """Of the components of a run file; without one, of all third-party plugins and all components that could run."""
+    if run_file is None:
+        manager = Manager.discover(choose_plugins(words, []), strict=False)
+        return requirements_of(offer for offer in manager.offers.values() if not missing_needs(offer.spec))
+    layer = read_run_file(Path(run_file))
+    manager = Manager.discover(choose_plugins(words, [layer]), strict=False)
+    config = resolve([layer, environment_layer(os.environ, Path.cwd())], manager, secrets_of=())
+    return requirements_of(manager.offer(one.role, one.use) for one in config.components())
 
 
 def _failing(manager: Manager) -> dict[str, str]:
@@ -58,7 +93,7 @@ def _failing(manager: Manager) -> dict[str, str]:
     return found
 
 
-def _show_all(manager: Manager, failing: dict[str, str]) -> None:
+def _show_all(manager: Manager, *, verbose: bool) -> None:
     width = max((len(name) for _, name in manager.offers), default=0)
     for role in ROLES:
         say(role)
@@ -68,14 +103,27 @@ def _show_all(manager: Manager, failing: dict[str, str]) -> None:
             missing = missing_needs(offer.spec)
             lacks = f"  (lacks {', '.join(missing)}: pip install '{offer.spec.install}')" if missing else ""
             say(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
+    say("plugins")
+    for source in manager.sources:
+        if not source.bundled:
+            say(f"  {source.name}  {_origin(source)}: {', '.join(_offered(manager, source))}")
+    say(f"  {sum(source.bundled for source in manager.sources)} bundled with saeviz, {where(distribution('saeviz'))}")
     for source in manager.left_out:
         tell(f"{source} is left out, {AS_REQUESTED}")
     for problem in manager.problems:
-        tell(problem)
-        if problem.details:
+        hint = "; --verbose shows the traceback" if problem.details and not verbose else ""
+        tell(f"{problem}{hint}")
+        if problem.details and verbose:
             click.echo(textwrap.indent(safe(problem.details), "  "), err=True)
-    for reason in failing.values():
-        tell(reason)
+
+
+def _origin(source: Source) -> str:
+    dist = distribution_of(source)
+    return f"{source.origin}, {where(dist)}" if dist is not None else source.origin
+
+
+def _offered(manager: Manager, source: Source) -> list[str]:
+    return [f"{role}:{name}" for (role, name), offer in manager.offers.items() if offer.source is source]
 
 
 def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
@@ -92,6 +140,15 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
                 "problem": failing.get(f"{role}:{name}"),
             }
             for (role, name), offer in manager.offers.items()
+        ],
+        "plugins": [
+            {
+                "plugin": source.name,
+                "from": _origin(source),
+                "bundled": source.bundled,
+                "components": _offered(manager, source),
+            }
+            for source in manager.sources
         ],
         "left_out": [
             *({"plugin": source.name, "from": source.origin, "reason": AS_REQUESTED} for source in manager.left_out),

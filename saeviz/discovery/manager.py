@@ -24,6 +24,7 @@ from saeviz.contract.options import Options
 from saeviz.contract.specs import ROLES, SPEC_TYPES, ComponentSpec
 from saeviz.discovery.mistakes import explain, suggest
 from saeviz.discovery.sources import PluginChoice, Source, installed
+from saeviz.discovery.trace import asked, watched
 from saeviz.formats.plain import one_line, quoted
 from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
@@ -117,7 +118,9 @@ class Manager:
         """Load one plugin and register its components, or list it in `problems`."""
         try:
             with foreign_code("it fails"):
-                offers = self._offers_of(source.load(), source)
+                with asked(source, "import"):
+                    plugin = source.load()
+                offers = self._offers_of(plugin, source)
         except ForeignError as error:
             self.problems.append(Problem(source, str(error), error.details))
         except PluginError as error:
@@ -136,7 +139,8 @@ class Manager:
         except pluggy.PluginValidationError as error:
             raise PluginError(str(error).splitlines()[-1]) from error
         try:
-            offers = [Offer(spec, source) for spec in self._specs_of(plugin)]
+            with asked(source, "hooks"):
+                offers = [Offer(spec, source) for spec in self._specs_of(plugin)]
             self._refuse_taken_names(offers)
         except BaseException:
             self._pluggy.unregister(plugin)
@@ -221,7 +225,8 @@ class Manager:
             return reference
         spec = offer.spec
         module_name, _, attribute = reference.partition(":")
-        with foreign_code(f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: {reference} fails"):
+        failing = foreign_code(f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: {reference} fails")
+        with failing, asked(offer.source, f"import of {reference}"):
             found = getattr(importlib.import_module(module_name), attribute)
         if not callable(found):
             raise PluginError(f"the {spec.role} {spec.name!r} of {offer.source}: {reference} cannot be called")
@@ -244,7 +249,11 @@ class Manager:
         offer = self.offer(role, name)
         if not isinstance(options, Options):
             options = validate_options(offer.spec, options, place=f"{role} {name}")
-        return self.factory(offer)(options, context if context.place else replace(context, place=role))
+        factory, context = self.factory(offer), context if context.place else replace(context, place=role)
+        who = f"{context.place}: {name} of {offer.source}"
+        with asked(who, "build"):
+            component = factory(options, context)
+        return watched(component, who)
 
 
 def validate_options(spec: ComponentSpec, options: Mapping[str, Any], place: str) -> Options:

@@ -8,16 +8,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from saeviz.discovery.metadata import GROUP, missing_requirements, mistake_before_import
 from saeviz.formats.damage import digest_of_file
 from saeviz.formats.paths import absolute
 from saeviz.values.errors import ConfigError, PluginError
-
-GROUP = "saeviz"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,23 @@ def installed() -> Iterator[Source]:
 
 
 def _entry_point_source(entry_point: EntryPoint, origin: str, version: str) -> Source:
-    return Source(entry_point.name, f"{origin} {version}", version, bundled=origin == "saeviz", load=entry_point.load)
+    is_bundled = origin == "saeviz"
+    load = entry_point.load if is_bundled else partial(_load_installed, entry_point)
+    return Source(entry_point.name, f"{origin} {version}", version, bundled=is_bundled, load=load)
+
+
+def _load_installed(entry_point: EntryPoint) -> object:
+    """Import a plugin, unless its metadata say that it cannot work."""
+    if mistake := mistake_before_import(entry_point):
+        raise PluginError(mistake)
+    try:
+        return entry_point.load()
+    except ImportError as error:
+        missing = missing_requirements(entry_point.dist)
+        if not missing:
+            raise
+        needed = " ".join(f"'{one}'" for one in missing)
+        raise ImportError(f"{error}; it requires {', '.join(missing)}: pip install {needed}") from error
 
 
 def _module_source(name: str) -> Source:
