@@ -170,8 +170,10 @@ def execute_part(
     check_stages(plan.names)
     rundir = prepared.rundir() if prepared.address is None else prepared.as_it_is()
     rundir.refuse_oddities()
+    name = f"part-{part.number}-of-{part.n_parts}.log"
+    rundir.log = rundir.path / "shards" / name if prepared.address is None else Path(name)
     session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
-    with _log_of_part(prepared, rundir, f"part-{part.number}-of-{part.n_parts}.log"):
+    with _log_of_part(prepared, rundir, name):
         try:
             return run_part(session, part, plan.names, plan.redo)
         finally:
@@ -185,7 +187,7 @@ def _log_of_part(prepared: Prepared, rundir: RunDir, name: str) -> Iterator[None
         folder = rundir.path / "shards"
         with explain_disk_errors(folder):
             folder.mkdir(exist_ok=True)
-        with _log_to(folder / name):
+        with _log_to(rundir.log):
             yield
         return
     with TemporaryDirectory(prefix="saeviz-") as temporary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import sys
@@ -11,7 +10,7 @@ from threading import Lock, Thread
 from typing import IO, Any
 
 import saeviz
-from saeviz.toolkit.workers import answers_of
+from saeviz.toolkit.workers import answers_of, forward_log
 
 
 def main() -> None:
@@ -19,9 +18,7 @@ def main() -> None:
     given, answers = os.fdopen(os.dup(0), "rb"), _Answers(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # what libraries print is no answer
     sys.stdin.close()
-    logger = logging.getLogger("saeviz")
-    logger.handlers, logger.propagate = [_Forward(answers)], False
-    logger.setLevel(logging.INFO)
+    forward_log(lambda answer: answers.give(*answer))
     work = pickle.load(given)  # noqa: S301 from the process that has started this one
     shards: SimpleQueue[saeviz.Shard | None] = SimpleQueue()
     Thread(target=_receive, args=(given, shards), daemon=True).start()
@@ -55,14 +52,3 @@ class _Answers:
                 self._file.flush()
             except OSError:  # nobody listens any more
                 os._exit(1)
-
-
-class _Forward(logging.Handler):
-    """Gives what is logged to the process that writes the log of the run."""
-
-    def __init__(self, answers: _Answers) -> None:
-        super().__init__(logging.INFO)
-        self._answers = answers
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._answers.give("log", record.levelno, record.getMessage())

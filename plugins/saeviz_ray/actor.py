@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import pickle
 import platform
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import saeviz
-from saeviz.toolkit.workers import Answer, answers_of
+from saeviz.toolkit.workers import Answer, answers_of, forward_log
 
 SECONDS_BETWEEN_STEPS = 0.5
 
@@ -22,10 +21,8 @@ class ShardActor:
 
     def __init__(self) -> None:
         self._work: Callable[[saeviz.Shard], Iterator[int]] | None = None
-        self._said = _Said()
-        logger = logging.getLogger("saeviz")
-        logger.handlers, logger.propagate = [self._said], False
-        logger.setLevel(logging.INFO)
+        self._said = deque[Answer]()
+        forward_log(self._said.append)
 
     def prepare(self, version: str, sign: Path | None, work: bytes) -> tuple[str, str]:
         """Take the work; returns the name of this machine, and why it cannot be done here, if so."""
@@ -45,26 +42,11 @@ class ShardActor:
         assert self._work is not None  # noqa: S101
         n_items, said = 0, -math.inf
         for kind, *told in answers_of(self._work, shard):
-            yield from self._said.taken()
+            while self._said:
+                yield self._said.popleft()
             n_items += told[0] if kind == "step" else 0
             if n_items and (kind != "step" or time.monotonic() - said > SECONDS_BETWEEN_STEPS):
                 yield "step", n_items
                 n_items, said = 0, time.monotonic()
             if kind != "step":
                 yield kind, *told
-
-
-class _Said(logging.Handler):
-    """Keeps what is logged until the run takes it, which writes the log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self._records: deque[Answer] = deque()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._records.append(("log", record.levelno, record.getMessage()))
-
-    def taken(self) -> Iterator[Answer]:
-        """What was said since this was called last."""
-        while self._records:
-            yield self._records.popleft()

@@ -72,7 +72,7 @@ class MirroredRunDir(RunDir):
     def __reduce__(self) -> tuple[Any, ...]:
         """For workers, who may be on other machines."""
         path, url, offline = self._given
-        return _opened, (path, url, offline)
+        return _opened, (path, url, offline), {"log": self.log}
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -91,7 +91,7 @@ class RunDir:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For workers: what was read is not passed on."""
-        return type(self), (self.path.absolute(),)
+        return type(self), (self.path.absolute(),), {"log": self.log.absolute()}
 
     @classmethod
     def create(cls, path: Path) -> RunDir:

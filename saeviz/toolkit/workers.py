@@ -10,13 +10,14 @@ from threading import Lock, Thread
 from typing import Any, Protocol
 
 import saeviz
+from saeviz.formats.plain import OneLineFormatter
 
 logger = logging.getLogger("saeviz")
 PATIENCE = 20.0
 """Seconds to wait for a worker that should end."""
 Answer = tuple[Any, ...]
-"""What a worker sends: `("step", n_items)`, `("log", level, message)`, and last `("finished", 0)` or
-`("failed", name_of_the_error, message)`."""
+"""What a worker sends: `("step", n_items)`, `("log", level, message)`, perhaps with a traceback at the end, and last
+`("finished", 0)` or `("failed", name_of_the_error, message)`."""
 
 
 class WorkerDied(Exception):  # noqa: N818 not an error of the run, which goes on with another worker
@@ -49,6 +50,27 @@ def answers_of(work: Callable[[saeviz.Shard], Iterator[int]], shard: saeviz.Shar
         yield "failed", _public_name(error), str(error)
     else:
         yield "finished", 0
+
+
+def forward_log(give: Callable[[Answer], None]) -> None:
+    """In a worker: have answers made of what is logged, to be sent to the process that writes the log of the run."""
+    logger.handlers, logger.propagate = [_Forward(give)], False
+    logger.setLevel(logging.DEBUG)
+
+
+class _Forward(logging.Handler):
+    """Of what is logged for developers only the tracebacks of components are of use, which messages refer to."""
+
+    def __init__(self, give: Callable[[Answer], None]) -> None:
+        super().__init__(logging.DEBUG)
+        self._give = give
+
+    def emit(self, record: logging.LogRecord) -> None:
+        answer = ("log", record.levelno, record.getMessage())
+        if record.exc_info:
+            self._give((*answer, OneLineFormatter().formatException(record.exc_info)))
+        elif record.levelno >= logging.INFO:
+            self._give(answer)
 
 
 class Pool:
@@ -169,7 +191,7 @@ class Pool:
     def _have_done(self, worker: Worker, name: str, shard: saeviz.Shard) -> None:
         for kind, *told in worker.do(shard):
             if kind == "log":
-                logger.log(told[0], "%s", told[1])
+                _log(*told)
             elif kind == "failed":
                 self._told.put(getattr(saeviz, told[0])(told[1]))
             else:
@@ -191,6 +213,13 @@ class Pool:
                 "short, use fewer workers or a smaller batch_size; else look at these images"
             )
         )
+
+
+def _log(level: int, message: str, traceback: str = "") -> None:
+    record = logger.makeRecord(logger.name, level, "", 0, "%s", (message,), None)
+    record.exc_text = traceback or None
+    if logger.isEnabledFor(level):
+        logger.handle(record)
 
 
 def _public_name(error: saeviz.SaevizError) -> str:

@@ -196,6 +196,15 @@ def test_a_part_neither_gathers_nor_is_a_dry_run(command):
     assert "--part goes without --dry-run" in command("--part", "1/2", "--dry-run").err
 
 
+def test_the_log_of_a_part_has_the_traceback_of_a_component(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("saeviz.testing.fake_extractor._patches", lambda picture: {}["patches"])
+    said = command("--part", "1/2", "--limit", "8")
+    log = tmp_path / "shared" / "shards" / "part-1-of-2.log"
+    assert said.code == saeviz.ExitCode.PLUGIN
+    assert f"fails with KeyError: 'patches'; the traceback is in {log}" in said.err
+    assert "    KeyError: 'patches'" in log.read_text()
+
+
 def test_a_part_has_something_to_do(command, tmp_path):
     said = command("--part", "1/2", "--from", "select", "--until", "report")
     assert said.code == saeviz.ExitCode.USAGE

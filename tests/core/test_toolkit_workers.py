@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from threading import Event
 
 import pytest
 
 import saeviz
+from saeviz.formats.plain import OneLineFormatter
 from saeviz.testing.fake_work import fake_shards
 from saeviz.toolkit.workers import Pool, WorkerDied, answers_of
 
@@ -91,3 +93,19 @@ def test_a_worker_that_cannot_work_ends_the_run_with_its_reason():
 def test_the_end_is_not_held_up_by_workers_that_wait_for_a_machine():
     waiting = WaitingWorker()
     assert finished(ObedientWorker, lambda: waiting) == [0, 1, 2, 3]
+
+
+class TalkativeWorker(ObedientWorker):
+    """Has something to log that only a file is for."""
+
+    def do(self, shard):
+        yield "log", logging.DEBUG, "it fails", "    Traceback of\n    several lines"
+        yield "finished", 0
+
+
+def test_a_traceback_of_a_worker_is_logged_as_one_of_this_process(caplog):
+    with caplog.at_level(logging.DEBUG, "saeviz"):
+        assert finished(TalkativeWorker) == [0, 1, 2, 3]
+    assert [OneLineFormatter().format(record) for record in caplog.records] == [
+        "it fails\n    Traceback of\n    several lines"
+    ] * 4

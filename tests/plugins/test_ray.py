@@ -122,17 +122,23 @@ def actor(monkeypatch) -> ShardActor:
 
 def talkative_work(shard: saeviz.Shard) -> Iterator[int]:
     """Logs something."""
-    logging.getLogger("saeviz").warning("said of %s", shard.key)
+    logger = logging.getLogger("saeviz")
+    logger.warning("said of %s", shard.key)
+    logger.debug("for developers")
+    try:
+        raise KeyError("inside")
+    except KeyError:
+        logger.debug("it fails", exc_info=True)
     yield len(shard)
 
 
 def test_what_workers_log_is_given_to_the_run(actor, tmp_path):
     assert actor.prepare(saeviz.__version__, tmp_path, pickle.dumps(talkative_work))[1] == ""
-    assert list(actor.do(fake_shards(1)[0])) == [
-        ("log", logging.WARNING, "said of key0"),
-        ("step", 4),
-        ("finished", 0),
-    ]
+    warning, (*failure, traceback), *rest = actor.do(fake_shards(1)[0])
+    assert warning == ("log", logging.WARNING, "said of key0")
+    assert failure == ["log", logging.DEBUG, "it fails"]
+    assert traceback.splitlines()[-1] == "    KeyError: 'inside'"
+    assert rest == [("step", 4), ("finished", 0)]
 
 
 def test_a_worker_with_another_saeviz_says_so(actor, tmp_path):
