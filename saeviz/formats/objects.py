@@ -202,6 +202,10 @@ def _failures() -> tuple[type[Exception], ...]:
 
         found += [BotoCoreError, ClientError]
     with suppress(ImportError):
+        from gcsfs.retry import HttpError
+
+        found += [HttpError, ValueError]  # the latter for a request that the service does not understand
+    with suppress(ImportError):
         from google.auth.exceptions import GoogleAuthError
 
         found += [GoogleAuthError]
