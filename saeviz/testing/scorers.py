@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,6 +13,7 @@ from saeviz.contract.context import Context
 from saeviz.contract.roles import FamilyScorer, HoldsOut, Scorer
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, score_input
+from saeviz.values.columns import ColumnInfo, info_of
 from saeviz.values.errors import SaevizError
 from saeviz.values.score_input import ScoreInput, finding_images
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
@@ -22,7 +23,12 @@ CreateScorer = Callable[[Any, Context], Scorer]
 
 
 class ScorerContract(Contract):
-    """Subclass this and define the fixture `make`: a function that builds the scorer from a context."""
+    """Subclass this and define the fixture `make`: a function that builds the scorer from a context.
+
+    Set `declares` to the `columns` of its spec to check that it gives no others.
+    """
+
+    declares: ClassVar[Sequence[str | ColumnInfo]] = ()
 
     @pytest.fixture
     def make(self) -> MakeScorer:
@@ -58,6 +64,16 @@ class ScorerContract(Contract):
         targets = [(block.name, target) for block in pairs for target in block.targets]
         assert len(set(targets)) == len(targets), "two blocks have the same pairs"
         assert not any(np.isinf(values).any() for block in pairs for values in block.values.values())
+
+    def test_gives_no_column_that_it_does_not_declare(self, scorer: Scorer) -> None:
+        if not self.declares:
+            pytest.skip("the suite does not say which columns are declared (declares = ...)")
+        infos = [ColumnInfo(one) if isinstance(one, str) else one for one in self.declares]
+        results = list(scorer.score(score_input()))
+        if isinstance(scorer, FamilyScorer):
+            results += scorer.combine(columns_of(results))
+        names = [result.name for result in results if isinstance(result, ScoreColumn | ImageColumn)]
+        assert not [name for name in names if info_of(name, infos) is None], "these are not declared"
 
     def test_scores_are_numbers_nan_or_text(self, scorer: Scorer) -> None:
         import numpy as np

@@ -361,6 +361,17 @@ def test_a_faulty_scorer_is_found(tmp_path, scorer, test):
     assert test in failed_tests(ScorerContract, fixtures)
 
 
+@pytest.mark.parametrize(("declared", "failed"), [(("r",), True), (("r", saeviz.ColumnInfo("coverage")), False)])
+def test_a_column_that_is_not_declared_is_found(declared, failed):
+    class Suite(ScorerContract):
+        declares = declared
+
+    found = failed_tests(
+        Suite, lambda: {"scorer": fakes.FakeScorer(saeviz.Options(), saeviz.Context())}, "test_gives_no"
+    )
+    assert bool(found) == failed
+
+
 class IgnoresTheLimit(fakes.FakeSelector):
     def select(self, table, limit=None):
         return super().select(table)

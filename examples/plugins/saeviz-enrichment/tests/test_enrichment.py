@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import saeviz_enrichment
-from saeviz_enrichment import Enrichment, EnrichmentOptions
+from saeviz_enrichment import Enrichment, EnrichmentOptions, saeviz_scorers
 from scipy.stats import fisher_exact
 
 import saeviz
@@ -19,6 +19,8 @@ from saeviz.testing.data import score_input
 
 class TestEnrichment(ScorerContract):
     """All that saeviz expects of a scorer."""
+
+    declares = next(saeviz_scorers()).columns
 
     @pytest.fixture
     def make(self) -> Callable[[saeviz.Context], saeviz.Scorer]:
