@@ -164,7 +164,8 @@ def contents_or_sentence(directory: Path) -> dict[str, object] | str:
 
 
 def is_a_sentence(outcome) -> bool:
-    return outcome.code in (1, 2, 3) and outcome.err.strip().splitlines()[-1].startswith("saeviz: ")
+    message = [line for line in outcome.err.splitlines() if not line.startswith(" ")][-1]
+    return outcome.code in (1, 2, 3) and message.startswith("saeviz: ")
 
 
 def forget(directory: Path, *names: str, stages: tuple[str, ...] = ()) -> None:

@@ -55,6 +55,30 @@ def test_the_command_shows_it(run, saeviz_command):
     assert "violet things" in shown.out
 
 
+FIRST = ROOT / "tests" / "data" / "first_release"
+"""A run directory of the oldest commit that runs the whole pipeline, and its fakes as a plugin file of that time."""
+
+
+def test_a_run_of_the_first_release_is_opened():
+    run = saeviz.open_run(FIRST / "run", plugins=[FAKES])
+    assert [str(space) for space in run.spaces] == ["layer1.cls", "layer2.cls"]
+    assert (len(run.scores), len(run.correlations), len(run.items)) == (64, 128, 24)
+    assert run.name("layer2.cls/24") == "violet things"
+    top = run.top_images("layer2.cls/24")[0]
+    column = run.features("layer2.cls").matrix[:, [24]].toarray()
+    assert (top.item.item_id, top.activation) == ("picture/7", pytest.approx(column.max()))
+
+
+def test_a_plugin_of_the_first_release_runs(tmp_path):
+    roles = ("images", "extractor", "store", "embeddings", "selector", "labeler")
+    tables = [f'[{role}]\nuse = "fake-{role}"' for role in roles]
+    tables += [f'[[{role}s]]\nuse = "fake-{role}"' for role in ("scorer", "reporter")]
+    (tmp_path / "fake.toml").write_text("\n".join(tables))
+    run = saeviz.run(tmp_path / "fake.toml", plugins=[str(FIRST / "plugin.py")])
+    assert run.scores["coverage"].between(0, 1).all()
+    assert len(run.labels) == len(run.selected) > 0
+
+
 @pytest.mark.parametrize("values", [[], [1], [{"b": 1.5, "a": [None, "é"]}, "x", []]])
 def test_a_digest_of_values_one_by_one_is_that_of_their_list(values):
     assert digest_of_all(iter(values)) == digest_of(values)
