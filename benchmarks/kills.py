@@ -60,6 +60,9 @@ FLAGS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """The commands that a kind of run has at the same time; those of parts are followed by `--gather`."""
 
+WORKERS = ("saeviz_local.worker", "ray::ShardActor")
+"""What is in the command lines of workers. Other processes of Ray have their machine end with them."""
+
 
 class Killing:
     """Starts commands and kills them, as often as it is to."""
@@ -90,7 +93,7 @@ class Killing:
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill the run, or one of its workers if it is their turn and there are any."""
-        workers = [pid for pid, words in descendants(process.pid) if "saeviz_local.worker" in words or "ray::" in words]
+        workers = [pid for pid, words in descendants(process.pid) if any(one in words for one in WORKERS)]
         target = self.random.choice(workers) if workers and self.left % 2 else process.pid
         with suppress(ProcessLookupError):
             os.kill(target, signal.SIGKILL)

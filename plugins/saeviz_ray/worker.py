@@ -11,6 +11,9 @@ from saeviz.toolkit.workers import Answer, WorkerDied
 from saeviz_ray.actor import ShardActor
 from saeviz_ray.cluster import Resources
 
+SECONDS_BETWEEN_LOOKS = 5.0
+"""At the machines of the cluster, while a worker waits for a place on one."""
+
 
 class RayWorker:
     """An actor to which pickled work is given. Ray places it where there is room, and ends it with this process."""
@@ -30,6 +33,11 @@ class RayWorker:
     def wait_until_ready(self) -> None:
         """Return when it has found a place and sees the run directory."""
         try:
+            while not self._ray.wait([self._host_of], timeout=SECONDS_BETWEEN_LOOKS)[0]:
+                if not any(node["Alive"] for node in self._ray.nodes()):
+                    raise saeviz.WorkerError(
+                        "executor: no machine of the Ray cluster is left; the same command goes on where this run was"
+                    )
             self._host, problem = self._ray.get(self._host_of)
         except self._ray.exceptions.RayError as error:
             raise WorkerDied(self._how(error)) from error

@@ -38,7 +38,12 @@ class EmbeddingFiles:
                 yield _load(path)[0]
 
     def remove_damaged(self) -> list[Path]:
-        """Remove unreadable files and return their paths; their items no longer have embeddings."""
+        """Remove unreadable files and return their paths; their items no longer have embeddings.
+
+        What a killed run was writing is removed as well.
+        """
+        if self.folder.is_dir():
+            remove_temporaries(self.folder)
         damaged = []
         for path in self.files():
             try:

@@ -55,9 +55,10 @@ def started(killed_at, *arguments):
 
 
 def until_it_ends(*arguments):
+    # A part makes 15 of these moves, and one that goes on what is left and a line of its log: early enough for two.
     kills = 0
     while True:
-        status = os.waitpid(started(chance.randint(1, 12) + 2 * kills, *arguments), 0)[1]
+        status = os.waitpid(started(chance.randint(1, 5) + 3 * kills, *arguments), 0)[1]
         if not os.WIFSIGNALED(status):
             return kills, os.waitstatus_to_exitcode(status)
         kills += 1
@@ -105,11 +106,11 @@ def ended(folder: Path, code: str) -> list[int]:
     return told
 
 
-@pytest.mark.parametrize(("code", "fewest"), [(ONE_BY_ONE, 1), (AT_ONCE, 2)], ids=["one by one", "at once"])
-def test_killed_again_and_again(tmp_path, code, fewest):
+@pytest.mark.parametrize("code", [ONE_BY_ONE, AT_ONCE], ids=["one by one", "at once"])
+def test_killed_again_and_again(tmp_path, code):
     (tmp_path / "run.toml").write_text(RUN)
     told = ended(tmp_path, code)
-    assert all(kills >= fewest for kills in told[::2]), told
+    assert all(kills >= 2 for kills in told[::2]), told
     assert_same(saeviz.open_run(tmp_path / "shared", plugins=[FAKES]), alone(tmp_path / "run.toml"))
 
 

@@ -166,27 +166,46 @@ DRIVER = """
 """
 
 
+@pytest.fixture
+def driver(tmp_path):
+    """A process of a run whose two workers are at work."""
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    wait_until(
+        lambda: (tmp_path / "log").exists() and len(FakeWork(tmp_path).workers()) == 2, lambda: driver.poll() is None
+    )
+    yield driver
+    driver.kill()
+    driver.communicate(timeout=PATIENCE)
+
+
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
-def test_the_cluster_ends_with_the_process_that_has_started_it(tmp_path, by):
-    driver = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path], stderr=subprocess.DEVNULL, cwd=tmp_path
-    )
-    work = FakeWork(tmp_path)
-    wait_until(lambda: (tmp_path / "log").exists() and len(work.workers()) == 2, lambda: driver.poll() is None)
-    of_the_cluster = work.workers() | servers_of(driver.pid)
+def test_the_cluster_ends_with_the_process_that_has_started_it(driver, tmp_path, by):
+    of_the_cluster = FakeWork(tmp_path).workers() | set(servers_of(driver.pid).values())
     assert len(of_the_cluster) == 4
     driver.send_signal(by)
     driver.wait(PATIENCE)
     wait_until(lambda: not any(map(is_alive, of_the_cluster)))
 
 
-def servers_of(process: int) -> set[int]:
-    """Those that a cluster consists of. Ray's agents end by themselves, a minute later."""
+@needs_ray
+@pytest.mark.slow
+def test_a_run_whose_only_machine_is_lost_ends_with_a_sentence(driver):
+    os.kill(servers_of(driver.pid)["raylet"], signal.SIGKILL)
+    said = driver.communicate(timeout=PATIENCE)[1]
+    assert driver.returncode == 1
+    assert "no machine of the Ray cluster is left; the same command goes on where this run was" in said
+
+
+def servers_of(process: int) -> dict[str, int]:
+    """Those that a cluster consists of, by name. Ray's agents end by themselves, a minute later."""
     found = subprocess.run(["ps", "-eo", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
     lines = [line.split(maxsplit=2) for line in found.splitlines()]
-    return {int(child) for child, parent, name in lines if int(parent) == process and name in {"gcs_server", "raylet"}}
+    return {
+        name: int(child) for child, parent, name in lines if int(parent) == process and name in {"gcs_server", "raylet"}
+    }
 
 
 def is_alive(process: int) -> bool:
