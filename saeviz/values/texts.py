@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from saeviz.typing import IntArray, Mask
 
-    Bytes = NDArray[np.uint8]
 
 _AT_A_TIME = 4096
 _BOUNDS_AT_A_TIME = 1 << 16
@@ -30,7 +29,7 @@ class Texts(Sequence[str]):
     texts. Equal to any sequence of the same texts.
     """
 
-    def __init__(self, data: Bytes, bounds: IntArray) -> None:
+    def __init__(self, data: NDArray[np.uint8], bounds: IntArray) -> None:
         self.data = data
         self.bounds = bounds
 
@@ -128,7 +127,7 @@ class Texts(Sequence[str]):
         some = ", ".join(map(repr, islice(self, 3)))
         return f"Texts([{some}{', …' if len(self) > 3 else ''}], {len(self)} in all)"
 
-    def __reduce__(self) -> tuple[type[Texts], tuple[Bytes, IntArray]]:
+    def __reduce__(self) -> tuple[type[Texts], tuple[NDArray[np.uint8], IntArray]]:
         """Pickled are these texts alone, not those around a slice."""
         bounds = self.bounds
         return Texts, (self.data[bounds[0] : bounds[-1]], bounds - bounds[0])
