@@ -43,7 +43,9 @@ MADE_UP = {
 PAGE_NAMED = re.compile(r"\bdocs/(?:[\w-]+/)*[\w-]+\.md\b")
 README_SCORER = next(
     text
-    for text in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    for text in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "tutorial" / "first-plugin.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     if "@saeviz.hookimpl" in text
 )
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
