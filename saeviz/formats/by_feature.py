@@ -67,6 +67,10 @@ class ByFeature:
         if {path.name: _crc_of(path) for path in _files_in(self._folder)} != self._crc:
             raise RunDirError(f"{self._folder} was changed or damaged since it was written")
 
+    def shape_of(self, space: str) -> tuple[int, int]:
+        """How many features and images the copy of a space has. Raises `KeyError` if there is none of it."""
+        return self._n_features(space), self.n_images
+
     def images_of(self, space: str, index: int) -> tuple[npt.NDArray[Any], Float32Array]:
         """The places of the images on which a feature fires, strongest first, and how strongly."""
         return self._read(space, slice(index, index + 1), _BY_FEATURE)

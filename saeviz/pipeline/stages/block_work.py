@@ -134,7 +134,8 @@ def _copied(session: Session, data: ScoreInput, name: str) -> ByFeature:
     with suppress(RunDirError, OSError, ValueError, LookupError, TypeError):
         found = ByFeature(folder)
         found.check()
-        return found
+        if found.shape_of(str(data.space)) == (data.space.n_features, data.n_items):
+            return found
     logger.info("score: the features of %s are copied in the order of features", data.space)
     remove_temporaries(folder.parent)
     with atomic_folder(folder) as empty, closing(session.tally(data.n_items, "by feature")) as tally:
