@@ -21,7 +21,8 @@ from saeviz.config.layers import environment_layer, read_run_file
 from saeviz.config.resolve import resolve
 from saeviz.contract.options import table_of
 from saeviz.contract.specs import ROLES, ScorerSpec
-from saeviz.discovery.manager import Manager, Offer, foreign_code, missing_needs
+from saeviz.discovery.extensions import GROUPS, Extension, extensions
+from saeviz.discovery.manager import Manager, Offer, Problem, foreign_code, missing_needs
 from saeviz.discovery.metadata import unread_groups, where
 from saeviz.discovery.requirements import distribution_of, requirements_of
 from saeviz.discovery.sources import Source
@@ -69,7 +70,13 @@ def plugins(
         _show_all(manager, verbose=verbose)
         for reason in (*failing.values(), *unread):
             tell(reason)
-    return ExitCode.PLUGIN if manager.problems or failing or unread else ExitCode.DONE
+    broken = any(extension.reason for extension in _extensions())
+    return ExitCode.PLUGIN if manager.problems or failing or unread or broken else ExitCode.DONE
+
+
+def _extensions() -> list[Extension]:
+    """What packages add besides plugins."""
+    return [extension for group in GROUPS for extension in extensions(group)]
 
 
 def _requirements(run_file: str | None, words: Sequence[str] | None) -> list[str]:
@@ -108,9 +115,18 @@ def _show_all(manager: Manager, *, verbose: bool) -> None:
         if not source.bundled:
             say(f"  {source.name}  {_origin(source)}: {', '.join(_offered(manager, source))}")
     say(f"  {sum(source.bundled for source in manager.sources)} bundled with saeviz, {where(distribution('saeviz'))}")
+    for title in dict.fromkeys(extension.title for extension in _extensions() if not extension.reason):
+        say(f"{title}, by other packages")
+        for extension in _extensions():
+            if extension.title == title and not extension.reason:
+                say(f"  {extension.name:{width}}  {extension.summary}  [{extension.origin}]")
     for source in manager.left_out:
         tell(f"{source} is left out, {AS_REQUESTED}")
-    for problem in manager.problems:
+    problems: list[Problem | Extension] = [
+        *manager.problems,
+        *(extension for extension in _extensions() if extension.reason),
+    ]
+    for problem in problems:
         hint = "; --verbose shows the traceback" if problem.details and not verbose else ""
         tell(f"{problem}{hint}")
         if problem.details and verbose:
@@ -149,6 +165,10 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
                 "components": _offered(manager, source),
             }
             for source in manager.sources
+        ],
+        "extensions": [
+            {"group": one.group, "name": one.name, "from": one.origin, "problem": one.reason or None}
+            for one in _extensions()
         ],
         "left_out": [
             *({"plugin": source.name, "from": source.origin, "reason": AS_REQUESTED} for source in manager.left_out),

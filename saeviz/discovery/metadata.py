@@ -17,6 +17,15 @@ from saeviz.discovery.mistakes import suggest
 from saeviz.formats.plain import one_line, quoted
 
 GROUP = "saeviz"
+SAE_FORMATS = "saeviz.sae_formats"
+KNOWN_SAES = "saeviz.known_saes"
+GROUPS = (GROUP, SAE_FORMATS, KNOWN_SAES)
+OTHER_NAMES = {
+    GROUP: r"saeviz?[._-]?(plugins?|hooks?)",
+    SAE_FORMATS: r"saeviz?[._-]?sae[._-]?formats?",
+    KNOWN_SAES: r"saeviz?[._-]?known[._-]?saes?",
+}
+"""Names of groups that others may have taken for ours."""
 HOOKS = [spec_type.hook for spec_type in SPEC_TYPES]
 
 
@@ -47,14 +56,15 @@ def missing_requirements(dist: Distribution | None) -> list[str]:
 
 
 def unread_groups() -> Iterator[str]:
-    """In words, the plugins that nobody finds because their entry points are in a group of another name."""
+    """In words, what nobody finds because its entry points are in a group of another name."""
     for dist in distributions():
         groups = {entry_point.group for entry_point in dist.entry_points}
         for group in sorted(groups):
-            if group != GROUP and re.fullmatch(r"saeviz?[._-]?(plugins?|hooks?)", group):
+            meant = next((known for known, names in OTHER_NAMES.items() if re.fullmatch(names, group)), None)
+            if group not in GROUPS and meant is not None:
                 yield one_line(
                     f"{dist.name} {dist.version} declares entry points in the group {quoted(group)}, which saeviz does "
-                    f"not read; the group is called {GROUP!r}"
+                    f"not read; the group is called {meant!r}"
                 )
 
 

@@ -118,7 +118,7 @@ def test_examples_of_a_page_run(path, world, tmp_path, saeviz_command, monkeypat
     known: dict[str, object] = {"__name__": "page"}
     for language, text in examples(path):
         if language == "python":
-            exec(compile(text, path.name, "exec"), known)
+            exec(compile(text, path.name, "exec", dont_inherit=True), known)
             continue
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)

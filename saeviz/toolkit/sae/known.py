@@ -1,31 +1,34 @@
-"""The published SAEs that are known by name, from `known.toml`."""
+"""The published SAEs that are known by name: those of `known.toml`, then those that other packages list."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from saeviz.contract.saes import KnownSAE
+from saeviz.discovery.extensions import extensions, left_out
+from saeviz.discovery.metadata import KNOWN_SAES
 from saeviz.values.features import Layer
 
+logger = logging.getLogger("saeviz")
 TRAPS = ("clip-sae-vit-l-14", "longclip-sae-vit-l-14")
 """Repositories of zer0int called after the SAEs that guided the fine-tuning of these CLIPs."""
 REGISTRY = Path(__file__).with_name("known.toml")
 
 
-@cache
 def known_saes() -> tuple[KnownSAE, ...]:
-    """All entries, in the order of the file."""
-    with REGISTRY.open("rb") as file:
-        return tuple(KnownSAE(**entry, format="prisma") for entry in tomllib.load(file)["sae"])
+    """All of them, in the order of the lists."""
+    return (*_own(), *_others())
 
 
 def find(source: str | Path) -> KnownSAE | None:
     """The known SAE of this short name or hub id, or of the repository that this folder or file is a copy of."""
-    return _by_name().get(_last(source))
+    name = _last(source)
+    return _by_name(_own()).get(name) or _by_name(_others()).get(name)
 
 
 def is_trap(source: str | Path) -> bool:
@@ -44,12 +47,19 @@ def suggestion(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), [known.name for known in known_saes()], 3)
     if near:
         return f"; did you mean {', '.join(near)}?"
-    return "; `saeviz plugins extractor:clip-b32-prisma` lists them"
+    return f"; `saeviz plugins extractor:clip-b32-prisma` lists them{left_out(KNOWN_SAES)}"
 
 
 def default_saes(extractor: str) -> dict[Layer, str]:
-    """The hub id that an extractor uses by default for each layer."""
-    return {known.layer: known.id for known in known_saes() if known.default and known.extractor == extractor}
+    """The hub id that an extractor uses by default for each layer.
+
+    An extractor of saeviz's own has those of saeviz's own list.
+    """
+    return _defaults(_own(), extractor) or _defaults(_others(), extractor)
+
+
+def _defaults(known: tuple[KnownSAE, ...], extractor: str) -> dict[Layer, str]:
+    return {one.layer: one.id for one in known if one.default and one.extractor == extractor}
 
 
 def table_of(extractor: str) -> Iterator[str]:
@@ -70,6 +80,28 @@ def _count(value: float | None) -> str:
 
 
 @cache
-def _by_name() -> dict[str, KnownSAE]:
-    found = {known.id.partition("/")[2].lower(): known for known in known_saes()}
-    return {**found, **{known.name: known for known in known_saes()}}
+def _own() -> tuple[KnownSAE, ...]:
+    with REGISTRY.open("rb") as file:
+        return tuple(KnownSAE(**entry, format="prisma") for entry in tomllib.load(file)["sae"])
+
+
+@cache
+def _others() -> tuple[KnownSAE, ...]:
+    """Those of other packages, without those whose name or repository is known already."""
+    found: list[KnownSAE] = []
+    taken = set(_by_name(_own()))
+    for extension in extensions(KNOWN_SAES):
+        for known in extension.value or ():
+            names = set(_by_name((known,)))
+            if names & taken:
+                logger.warning("%s: its SAE %s is left out, as that name is already known", extension, known.name)
+            else:
+                taken |= names
+                found.append(known)
+    return tuple(found)
+
+
+@cache
+def _by_name(listed: tuple[KnownSAE, ...]) -> dict[str, KnownSAE]:
+    found = {known.id.partition("/")[2].lower(): known for known in listed}
+    return {**found, **{known.name.lower(): known for known in listed}}

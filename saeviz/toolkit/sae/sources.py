@@ -11,8 +11,10 @@ from pathlib import Path
 
 from saeviz.contract.context import Context
 from saeviz.contract.saes import KnownSAE, SAEConfig, SAEFormat, SAEWeights
+from saeviz.discovery.extensions import left_out
+from saeviz.discovery.metadata import SAE_FORMATS
 from saeviz.toolkit.hub import commit_of, fetch, files_of
-from saeviz.toolkit.sae.formats import sae_formats
+from saeviz.toolkit.sae.formats import other_formats, sae_formats
 from saeviz.toolkit.sae.formats.reading import is_model
 from saeviz.toolkit.sae.forward import SAE, Formula
 from saeviz.toolkit.sae.known import find, is_trap, suggestion
@@ -127,9 +129,20 @@ class SAESource:
     def _config_file(self) -> tuple[SAEFormat, Path]:
         """Its format, and the file with its config."""
         self._refuse(is_trap(self.source), "a fine-tuned CLIP")
+        try:
+            return self._claimed(self._formats)
+        except DataError as error:
+            others = [] if self.known and self.known.format else list(other_formats().values())
+            with suppress(DataError):
+                if others:
+                    return self._claimed(others)
+            raise DataError(f"{error}{left_out(SAE_FORMATS)}") from error
+
+    def _claimed(self, formats: Sequence[SAEFormat]) -> tuple[SAEFormat, Path]:
+        """The first of the formats that claims a file, and that file. Raises `DataError` if there is none."""
         seen = []
-        for path in self._candidates():
-            for known in self._formats:
+        for path in self._candidates(formats):
+            for known in formats:
                 if known.claims(path):
                     return known, path
             self._refuse(is_model(path), "a model")
@@ -146,10 +159,10 @@ class SAESource:
                 f"and a decoder for the activations of one layer: {self._needed}"
             )
 
-    def _candidates(self) -> Iterator[Path]:
+    def _candidates(self, formats: Sequence[SAEFormat]) -> Iterator[Path]:
         """Files that exist and may hold a config; at least one."""
         given = Path(self.source).expanduser()
-        names = list(dict.fromkeys(name for known in self._formats for name in known.CONFIG_NAMES))
+        names = list(dict.fromkeys(name for known in formats for name in known.CONFIG_NAMES))
         if given.is_file():
             yield given
             yield from (path for path in map(given.with_name, names) if path.is_file())
@@ -166,9 +179,16 @@ class SAESource:
 
     @property
     def _formats(self) -> Sequence[SAEFormat]:
-        """Formats that it may be in."""
-        named = sae_formats().get(self.known.format) if self.known else None
-        return [named] if named else list(sae_formats().values())
+        """Formats that it may be in: those that saeviz reads itself, or the one that a known SAE is in."""
+        if self.known is None or not self.known.format:
+            return list(sae_formats().values())
+        named = sae_formats().get(self.known.format) or other_formats().get(self.known.format)
+        if named is None:
+            raise DataError(
+                f"{self.place}: {self.known.name} is in the format {self.known.format!r}, which no package "
+                f"reads{left_out(SAE_FORMATS)}"
+            )
+        return [named]
 
     @property
     def _needed(self) -> str:
