@@ -19,9 +19,23 @@ _AT_A_TIME = 4096
 _BOUNDS_AT_A_TIME = 1 << 16
 
 T = TypeVar("T")
+Text_co = TypeVar("Text_co", bound=str | None, covariant=True)
 
 
-class Texts(Sequence[str]):
+class _Equal(Sequence[Text_co]):
+    """Equal to any sequence of the same texts."""
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str) or not isinstance(other, Sequence):
+            return NotImplemented
+        return same_texts(self, other)
+
+    def __hash__(self) -> int:
+        """That of a tuple of them, which is equal to it."""
+        return hash(tuple(self))
+
+
+class Texts(_Equal[str]):
     """An immutable sequence of texts that takes the bytes of the texts and 8 bytes more for each.
 
     `data` is uint8, the texts in UTF-8, one after the other; `bounds` is int64 `[n_texts + 1]`: text i is
@@ -114,15 +128,6 @@ class Texts(Sequence[str]):
             own = (bounds - bounds[0]).tolist()
             yield from (_text(piece[start:stop]) for start, stop in pairwise(own))
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, str) or not isinstance(other, Sequence):
-            return NotImplemented
-        return same_texts(self, other)
-
-    def __hash__(self) -> int:
-        """That of a tuple of them, which is equal to it."""
-        return hash(tuple(self))
-
     def __repr__(self) -> str:
         some = ", ".join(map(repr, islice(self, 3)))
         return f"Texts([{some}{', …' if len(self) > 3 else ''}], {len(self)} in all)"
@@ -133,7 +138,7 @@ class Texts(Sequence[str]):
         return Texts, (self.data[bounds[0] : bounds[-1]], bounds - bounds[0])
 
 
-class Groups(Sequence[str | None]):
+class Groups(_Equal[str | None]):
     """As `Texts`, with None for an image without a group: an empty text stands for it, which names no group."""
 
     def __init__(self, names: Texts) -> None:
@@ -153,15 +158,6 @@ class Groups(Sequence[str | None]):
 
     def __iter__(self) -> Iterator[str | None]:
         return (name or None for name in self.names)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, str) or not isinstance(other, Sequence):
-            return NotImplemented
-        return same_texts(self, other)
-
-    def __hash__(self) -> int:
-        """That of a tuple of them, which is equal to it."""
-        return hash(tuple(self))
 
 
 def same_texts(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
