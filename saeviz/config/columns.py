@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.plain import quoted
-from saeviz.values.columns import OF_EVERY_RUN, ColumnInfo, info_of, is_there
+from saeviz.values.columns import OF_EVERY_RUN, ColumnInfo, infos_of, is_there
 from saeviz.values.errors import ConfigError, PluginError
 from saeviz.values.keys import KEYS
 from saeviz.values.scores import ScoreColumn, ScoreResult
@@ -162,8 +162,9 @@ class GivenColumns:
 
 def undeclared(config: ComponentConfig, given: Iterable[str], manager: Manager) -> list[str]:
     """The columns given by a scorer that declares others, but not these."""
-    infos = declared_infos(config, manager)
-    return [name for name in dict.fromkeys(given) if infos and info_of(name, infos) is None]
+    infos, names = declared_infos(config, manager), list(dict.fromkeys(given))
+    known = infos_of(names, infos)
+    return [name for name in names if infos and name not in known]
 
 
 def _next_step(config: ComponentConfig) -> str:

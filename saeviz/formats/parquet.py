@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.damage import UNREADABLE
-from saeviz.values.columns import ColumnInfo, attrs_of, info_of, infos_in
+from saeviz.values.columns import ColumnInfo, attrs_of, infos_in, infos_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,9 @@ def columns_in(path: Path) -> list[ColumnInfo]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        names, infos = file.schema_arrow.names, infos_in(_attrs(file))
-    return [replace(info_of(name, infos) or ColumnInfo(name), name=name) for name in names]
+        names = file.schema_arrow.names
+        known = infos_of(names, infos_in(_attrs(file)))
+    return [replace(known[name], name=name) if name in known else ColumnInfo(name) for name in names]
 
 
 def _attrs(file: pq.ParquetFile) -> Any:

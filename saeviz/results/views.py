@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from saeviz.display.html import picture_url, render
+from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import DataError, SaevizError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.images import ImageItem
@@ -60,6 +61,7 @@ class FeatureView:
             held_out=any(one["r_held_out"] is not None for one in relations),
             more=max(len(relations) - ROWS, 0),
             note=without_pictures,
+            scores=_scores(run, scores),
             **{name: scores.get(name) for name in ("n_active", "monosemanticity", "ms_class")},
         )
 
@@ -204,6 +206,13 @@ def _relations(run: Run, feature: Feature) -> list[dict[str, Any]]:
     names = ("rating", "r", "ci_low", "ci_high", "q", "significant", "r_held_out")
     table = main_relation(pd.DataFrame(run.correlations_of(feature)))
     return [{name: row.get(name) for name in names} for row in table.to_dict("records")]
+
+
+def _scores(run: Run, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every score of a feature, with its unit and what it means."""
+    infos = run.columns["scores"]
+    known = [(infos.get(name) or ColumnInfo(name), value) for name, value in scores.items() if value not in (None, "")]
+    return [{"name": info.name, "value": value, "unit": info.unit, "words": info.words} for info, value in known]
 
 
 def _measure(run: Run) -> str:

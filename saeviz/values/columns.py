@@ -70,11 +70,23 @@ OF_EXTRACTORS = (
 """A number of images that reports know whichever extractor gives it."""
 
 
+def infos_of(names: Iterable[str], infos: Iterable[ColumnInfo]) -> dict[str, ColumnInfo]:
+    """What is known of the columns with these names; those of which nothing is known are left out."""
+    exact: dict[str, ColumnInfo] = {}
+    for info in infos:
+        exact.setdefault(info.name, info)
+    patterns = [(name[:-1], info) for name, info in exact.items() if name.endswith(".*")]
+    found = {}
+    for name in names:
+        known = exact.get(name) or next((one for start, one in patterns if name.startswith(start)), None)
+        if known is not None:
+            found[name] = known
+    return found
+
+
 def info_of(name: str, infos: Iterable[ColumnInfo]) -> ColumnInfo | None:
     """What is known of the column with this name."""
-    known = list(infos)
-    exact = next((info for info in known if info.name == name), None)
-    return exact or next((info for info in known if info.name.endswith(".*") and name.startswith(info.name[:-1])), None)
+    return infos_of([name], infos).get(name)
 
 
 def is_there(wanted: str, names: Iterable[str]) -> bool:
@@ -94,8 +106,7 @@ def attrs_of(names: Iterable[str], infos: Iterable[ColumnInfo]) -> dict[str, Any
 
     An entry such as `predicted.*` is that of many columns.
     """
-    known, columns = [info for info in infos if info.words], list(names)
-    used = dict.fromkeys(info for name in columns if (info := info_of(name, known)) is not None)
+    used = dict.fromkeys(infos_of(names, (info for info in infos if info.words)).values())
     listed = {info.name: {"description": info.description, "unit": info.unit, "better": info.better} for info in used}
     return {IN_ATTRS: _Attrs(listed)} if listed else {}
 

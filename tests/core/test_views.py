@@ -16,7 +16,7 @@ from tests.conftest import FAKES
 
 HOSTILE = "\"><img src=x onerror=alert(1)>'</table><script>alert(2)</script>{{ 7*7 }}\x1b[31m\u202e" + "x" * 10_000
 TAGS = {"bdi", "b", "code", "div", "figcaption", "figure", "h3", "img", "p", "small", "span"}
-TAGS |= {"style", "table", "tbody", "td", "th", "thead", "tr"}
+TAGS |= {"details", "style", "summary", "table", "tbody", "td", "th", "thead", "tr"}
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ def test_a_feature_shows_its_label_pictures_and_relations(run):
     for row in run.correlations_of(feature):
         assert row["rating"] in page.text
         assert f"{row['r']:+.2f}".replace("-", "\N{MINUS SIGN}") in page.text
+    assert "largest activation on an image" in page.text, "every score says what it means"
     assert "held out" not in page.text, "no images were held out, so no column says so"
     assert repr(run.feature(feature)) == f"FeatureView('{feature}')"
 
