@@ -13,11 +13,24 @@ from saeviz.display.figure import BLUE, GREY, INK, MANY, PALE, PALETTE, Drawing,
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
-    from saeviz.typing import FloatArray
+    from saeviz.typing import FloatArray, Mask
 
 
 BEHIND_TEXT = {"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0}
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What features are coloured by: a number or a kind for each.
+
+    `signed` numbers have one colour below zero and another above.
+    """
+
+    label: str
+    values: FloatArray | Sequence[str]
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,28 +92,37 @@ def monosemanticity(scores: pd.DataFrame, against: Against, *, random_pairs: flo
     return figure
 
 
-def feature_map(
-    table: pd.DataFrame, colour: FloatArray | Sequence[str], *, label: str, signed: bool, named: Mapping[int, str]
-) -> Drawing:
-    """Features by `map_x` and `map_y`, in the colour of a number or of a kind.
-
-    `signed` numbers have one colour below zero and another above. `named` are words by the place of the row.
-    """
-    points = table[["map_x", "map_y"]].to_numpy(dtype=float)
-    placed = np.isfinite(points[:, 0])
+def feature_map(points: FloatArray, colour: Colour, *, named: Mapping[int, str]) -> Drawing:
+    """Features at places of a map. `named` are words by the place of the row."""
     with paper(5, 4.2) as figure:
-        axes = figure.subplots()
-        if len(colour) and isinstance(colour[0], str):
-            _in_kinds(axes, points, placed, np.asarray(colour), label)
-        else:
-            _in_numbers(figure, axes, points, placed, np.asarray(colour, dtype=float), label=label, signed=signed)
+        axes = _placed(figure, points, colour)
         _name(axes, points, named)
         axes.set(aspect="equal", xticks=[], yticks=[])
         axes.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 
-def _in_kinds(axes: Axes, points: FloatArray, placed: FloatArray, kinds: FloatArray, label: str) -> None:
+def two_columns(points: FloatArray, colour: Colour, *, across: str, up: str) -> Drawing:
+    """Features by two numbers each."""
+    with paper(5, 4) as figure:
+        axes = _placed(figure, points, colour)
+        axes.set(xlabel=words(across, 60), ylabel=words(up, 60))
+    return figure
+
+
+def _placed(figure: Drawing, points: FloatArray, colour: Colour) -> Axes:
+    """The features that have a place, in the colour of a number or of a kind."""
+    placed = np.isfinite(points[:, 0]) & np.isfinite(points[:, 1])
+    axes = figure.subplots()
+    if len(colour.values) and isinstance(colour.values[0], str):
+        _in_kinds(axes, points, placed, np.asarray(colour.values), colour.label)
+    else:
+        numbers = np.asarray(colour.values, dtype=float)
+        _in_numbers(figure, axes, points, placed, numbers, label=colour.label, signed=colour.signed)
+    return axes
+
+
+def _in_kinds(axes: Axes, points: FloatArray, placed: Mask, kinds: NDArray[np.str_], label: str) -> None:
     names, counts = np.unique(kinds[placed], return_counts=True)
     ordered = sorted(names[np.argsort(-counts, kind="stable")].tolist(), key=lambda name: name == "")
     for place, name in enumerate(ordered):
@@ -125,7 +147,7 @@ def _in_numbers(
     figure: Drawing,
     axes: Axes,
     points: FloatArray,
-    placed: FloatArray,
+    placed: Mask,
     numbers: FloatArray,
     *,
     label: str,

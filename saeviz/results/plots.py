@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from saeviz.display.explained import Predictor
+    from saeviz.display.features import Colour
     from saeviz.results.run import Run
     from saeviz.typing import FloatArray
 
@@ -150,17 +151,21 @@ class Plots:
         rows = {feature: row for row, feature in enumerate(features_of(run.scores))} if named else {}
         chosen = [one.feature for one in run.selected[:named]] if named else []
         names = {rows[feature]: name for feature, name in zip(chosen, self._names(chosen), strict=True)}
-        signed = colour in run.ratings
-        values: FloatArray | Sequence[str]
-        if signed:
-            values, label = self._r_of(colour), f"{self._relations(colour).measure} with {colour}"
-        elif colour == "space":
-            values, label = [feature.space_name for feature in features_of(run.scores)], "space"
-        elif colour in run.scores and run.scores[colour].dtype.kind not in "biuf":
-            values, label = run.scores[colour].fillna("").astype(str).tolist(), colour
-        else:
-            values, label = self._numbers(colour), self._axis(colour)
-        return feature_map(run.scores, values, label=label, signed=signed, named=names)
+        points = run.scores[["map_x", "map_y"]].to_numpy(dtype=float)
+        return feature_map(points, self._colour(colour), named=names)
+
+    def scatter(self, x: str, y: str, colour: str = "space") -> Figure:
+        """All features by two columns of `scores`, whichever scorer gives them, coloured by their space.
+
+        Each may also be a rating, for r with it; `colour` also a column of text.
+        """
+        import numpy as np
+
+        from saeviz.display.features import two_columns
+
+        across, up = (self._numbers_or_r(name) for name in (x, y))
+        points = np.column_stack([across[1], up[1]])
+        return two_columns(points, self._colour(colour), across=across[0], up=up[0])
 
     def feature(self, feature: Feature | str, *, top: int = 8, ratings: Sequence[str] | None = None) -> Figure:
         """One feature: its `top` images, a histogram of its activations, and activation against ratings.
@@ -226,6 +231,24 @@ class Plots:
             raise ConfigError(f"this run has no rating or score {quoted(name)}; there are: {there_are}")
         values: FloatArray = scores[name].to_numpy(dtype=float)
         return values
+
+    def _colour(self, name: str) -> Colour:
+        """A colour for each row of `scores`: by the space, r with a rating, or any column."""
+        from saeviz.display.features import Colour
+
+        run = self._run
+        if name == "space":
+            return Colour("space", [feature.space_name for feature in features_of(run.scores)])
+        if name not in run.ratings and name in run.scores and run.scores[name].dtype.kind not in "biuf":
+            return Colour(name, run.scores[name].fillna("").astype(str).tolist())
+        label, values = self._numbers_or_r(name)
+        return Colour(label, values, signed=name in run.ratings)
+
+    def _numbers_or_r(self, name: str) -> tuple[str, FloatArray]:
+        """A number for each row of `scores`, and what it is: r with a rating, or a column."""
+        if name in self._run.ratings:
+            return f"{self._relations(name).measure} with {name}", self._r_of(name)
+        return self._axis(name), self._numbers(name)
 
     def _axis(self, name: str) -> str:
         """What an axis with a column of `scores` is called: its name and its unit."""

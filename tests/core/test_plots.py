@@ -176,6 +176,17 @@ def test_monosemanticity_against_images_a_rating_or_another_score(run):
     assert sorted(map(tuple, shown(run.plot.ms(rating)))) == sorted(map(tuple, with_r))
 
 
+def test_any_two_columns_are_drawn_against_each_other(run):
+    run.scores = run.scores.assign(mine=np.arange(len(run.scores)) ** 0.5)
+    figure = run.plot.scatter("mine", "n_active", run.ratings[0])
+    drawn = np.concatenate([points(one) for one in figure.axes[0].collections])
+    expected = zip(run.scores["mine"], run.scores["n_active"].astype(float), strict=True)
+    assert sorted(map(tuple, drawn)) == sorted(expected)
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("mine", "n active [images]")
+    with pytest.raises(saeviz.ConfigError, match="no rating or score 'beauty'"):
+        run.plot.scatter("beauty", "mine")
+
+
 def test_a_map_is_coloured_by_space_by_a_rating_or_by_a_score(run):
     generator = np.random.default_rng(0)
     n = len(run.scores)
