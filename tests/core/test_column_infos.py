@@ -153,12 +153,12 @@ def test_a_description_is_checked_where_it_is_made(given, said):
 
 
 def test_tables_are_read_whatever_is_written_where_descriptions_belong(fake_run, run):
-    done = run(until="score")
+    done = run(SILENT, until="score")
     table = pd.read_parquet(done.dir / "scores.parquet")
     wrong = {
         "max": 3,
         "mean": {"unit": "dB"},
-        "monosemanticity": {"description": "two\nlines", "unit": "", "better": None},
+        "silence": {"description": "two\nlines", "unit": "", "better": None},
     }
     for attrs in ({"columns": wrong}, {"columns": [1]}, {}):
         table.attrs = attrs
@@ -166,7 +166,7 @@ def test_tables_are_read_whatever_is_written_where_descriptions_belong(fake_run,
         table.to_parquet(done.dir / "scores.parquet")
         (done.dir / "run.json").write_text((done.dir / "run.json").read_text().replace('"scores.parquet"', '"no"'))
         again = saeviz.open_run(done.dir, plugins=[FAKES])
-        assert again.columns["scores"]["monosemanticity"] == saeviz.ColumnInfo("monosemanticity")
+        assert again.columns["scores"]["silence"] == saeviz.ColumnInfo("silence")
         assert list(again.scores) == list(table)
 
 
