@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeviz.typing import FloatArray
+    from saeviz.values.images import Box
 
     AnyArray = NDArray[Any]
 
@@ -158,6 +159,24 @@ class FeatureExtractorContract(Contract):
             assert max(left, 0) < min(right, width), "it sees no column of the picture"
             assert max(top, 0) < min(bottom, height), "it sees no row of the picture"
 
+    def test_heatmaps_depend_on_what_is_in_the_field_of_view_and_on_nothing_else(
+        self, extractor: FeatureExtractor
+    ) -> None:
+        import numpy as np
+
+        for heatmaps, site in self.mapped(extractor):
+            space = next(space for space in extractor.spaces if space.site == site)
+            features = range(min(space.n_features, 64))
+            for size in ((120, 80), (80, 120)):
+                picture = noise(size)
+                inside, outside = strips(heatmaps.field_of_view(picture), size)
+                changed = [noise(size, strip) for strip in (*inside, *outside)]
+                plain, *others = heatmaps.heatmaps([picture, *changed], site, features)
+                differences = [float(np.abs(maps - plain).max()) for maps in others]
+                assert min(differences[:4]) > 0, "a part of the field of view changes no heatmap"
+                largest = self.tolerance * float(np.abs(plain).max())
+                assert max(differences[4:], default=0) <= largest, "what is not in the field of view changes heatmaps"
+
     def test_activations_are_rows_of_the_images(self, extractor: FeatureExtractor) -> None:
         import numpy as np
 
@@ -197,6 +216,41 @@ class FeatureExtractorContract(Contract):
 
         assert np.shape(found) == np.shape(expected)
         assert np.abs(np.asarray(found) - expected).max() <= self.tolerance * np.abs(expected).max()
+
+
+def noise(size: tuple[int, int], changed: Sequence[int] = ()) -> ImageItem:
+    """A picture of noise, other noise in a box (left, top, right, bottom) of it."""
+    import numpy as np
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    plain, other = (generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8) for _ in range(2))
+    picture = Image.fromarray(plain)
+    if changed:
+        box = (changed[0], changed[1], changed[2], changed[3])
+        picture.paste(Image.fromarray(other).crop(box), box)
+    return ImageItem(f"noise {size} {changed}", lambda: picture)
+
+
+def strips(box: Box, size: tuple[int, int]) -> tuple[list[Sequence[int]], list[Sequence[int]]]:
+    """The quarter of a field of view at each of its edges; and beyond each edge what is far enough from it."""
+    width, height = size
+    left, top = max(0, round(box[0])), max(0, round(box[1]))
+    right, bottom = min(width, round(box[2])), min(height, round(box[3]))
+    across, down = max(1, (right - left) // 4), max(1, (bottom - top) // 4)
+    inside: list[Sequence[int]] = [
+        (left, top, left + across, bottom),
+        (right - across, top, right, bottom),
+        (left, top, right, top + down),
+        (left, bottom - down, right, bottom),
+    ]
+    outside: list[Sequence[int]] = [
+        (0, 0, left // 2, height),
+        (width - (width - right) // 2, 0, width, height),
+        (0, 0, width, top // 2),
+        (0, height - (height - bottom) // 2, width, height),
+    ]
+    return inside, [strip for strip in outside if min(strip[2] - strip[0], strip[3] - strip[1]) >= 4]
 
 
 def rows_of(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Rows:

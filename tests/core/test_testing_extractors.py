@@ -88,6 +88,24 @@ class TurnsTheBox(fakes.FakeExtractor):
         return right, bottom, left, top
 
 
+class SeesLessThanItSays(fakes.FakeExtractor):
+    """Its model crops the middle, and its box is of the whole picture."""
+
+    def heatmaps(self, images, layer, features, fine=False):
+        return super().heatmaps([middle(image) for image in images], layer, features, fine)
+
+
+class SeesMoreThanItSays(fakes.FakeExtractor):
+    def field_of_view(self, image):
+        _, _, right, bottom = super().field_of_view(image)
+        return right / 4, bottom / 4, 3 * right / 4, 3 * bottom / 4
+
+
+def middle(image):
+    width, height = image.open().size
+    return image.open().crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4))
+
+
 class ZeroForUnreadable(fakes.FakeExtractor):
     def activations(self, items, space):
         return np.nan_to_num(self.embed_images(items), nan=0.0)
@@ -115,6 +133,8 @@ class BytesAsProvenance(fakes.FakeExtractor):
         (SortsFeatures, "test_heatmaps_have_a_map_for_each_image_and_feature"),
         (DoublesCells, "test_fine_heatmaps_have_the_same_values_in_the_middle_of_patches"),
         (TurnsTheBox, "test_the_field_of_view_is_a_part_of_the_picture"),
+        (SeesLessThanItSays, "test_heatmaps_depend_on_what_is_in_the_field_of_view_and_on_nothing_else"),
+        (SeesMoreThanItSays, "test_heatmaps_depend_on_what_is_in_the_field_of_view_and_on_nothing_else"),
         (ZeroForUnreadable, "test_activations_are_rows_of_the_images"),
         (NarrowDecoder, "test_activations_are_rows_of_the_images"),
         (BytesAsProvenance, "test_provenance_can_be_written_as_json"),
