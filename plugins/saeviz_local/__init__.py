@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pydantic import Field
 
 import saeviz
+from saeviz.toolkit.workers import PoolOptions
 
 
-class LocalOptions(saeviz.Options):
+class LocalOptions(PoolOptions):
     """Options of the executor `local`."""
 
     workers: int = Field(
@@ -19,10 +20,6 @@ class LocalOptions(saeviz.Options):
         description="processes that extract, embed and score, each with a model of its own and, where there are GPUs, "
         "with one of them; 1 for the run's own process",
     )
-    shard_items: int = Field(
-        1024, ge=1, le=1_000_000, description="images that a worker handles together; best a multiple of batch_size"
-    )
-    tries: int = Field(3, ge=1, le=100, description="how often images are tried of which workers die")
 
 
 @saeviz.hookimpl

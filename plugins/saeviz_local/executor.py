@@ -20,6 +20,7 @@ class LocalExecutor:
     def __init__(self, options: LocalOptions, context: saeviz.Context) -> None:
         self.options = options
         self.context = context
+        self.shard_items = options.shard_items
 
     on_this_machine = True
 
@@ -27,11 +28,6 @@ class LocalExecutor:
     def in_process(self) -> bool:
         """Whether there is only this process."""
         return self.options.workers == 1
-
-    @property
-    def shard_items(self) -> int:
-        """The number of images in a shard."""
-        return self.options.shard_items
 
     def map(
         self, work: Callable[[saeviz.Shard], Iterator[int]], shards: Sequence[saeviz.Shard]

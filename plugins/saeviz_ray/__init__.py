@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 import saeviz
+from saeviz.toolkit.workers import PoolOptions
 
 
 def _is_no_client(address: str | None) -> str | None:
@@ -16,7 +17,7 @@ def _is_no_client(address: str | None) -> str | None:
     return address
 
 
-class RayOptions(saeviz.Options):
+class RayOptions(PoolOptions):
     """Options of the executor `ray`."""
 
     address: Annotated[str | None, AfterValidator(_is_no_client)] = Field(
@@ -37,10 +38,6 @@ class RayOptions(saeviz.Options):
     cpus: float | None = Field(
         None, gt=0, le=4096, description="processors of a worker; default: an equal share of its machine's"
     )
-    shard_items: int = Field(
-        1024, ge=1, le=1_000_000, description="images that a worker handles together; best a multiple of batch_size"
-    )
-    tries: int = Field(3, ge=1, le=100, description="how often images are tried of which workers die")
 
 
 @saeviz.hookimpl

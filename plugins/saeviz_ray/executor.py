@@ -27,12 +27,8 @@ class RayExecutor:
     def __init__(self, options: RayOptions, context: saeviz.Context) -> None:
         self.options = options
         self.context = context
+        self.shard_items = options.shard_items
         self._cluster: Cluster | None = None
-
-    @property
-    def shard_items(self) -> int:
-        """The number of images in a shard."""
-        return self.options.shard_items
 
     def map(
         self, work: Callable[[saeviz.Shard], Iterator[int]], shards: Sequence[saeviz.Shard]

@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Protocol
 
+from pydantic import Field
+
 import saeviz
 from saeviz.formats.plain import OneLineFormatter
 
@@ -18,6 +20,15 @@ PATIENCE = 20.0
 Answer = tuple[Any, ...]
 """What a worker sends: `("step", n_items)`, `("log", level, message)`, perhaps with a traceback at the end, and last
 `("finished", 0)` or `("failed", name_of_the_error, message)`."""
+
+
+class PoolOptions(saeviz.Options):
+    """Options of every executor that has a `Pool`."""
+
+    shard_items: int = Field(
+        1024, ge=1, le=1_000_000, description="images that a worker handles together; best a multiple of batch_size"
+    )
+    tries: int = Field(3, ge=1, le=100, description="how often images are tried of which workers die")
 
 
 class WorkerDied(Exception):  # noqa: N818 not an error of the run, which goes on with another worker
