@@ -22,7 +22,7 @@ from saeviz.config.resolve import resolve
 from saeviz.contract.options import table_of
 from saeviz.contract.specs import ROLES, ScorerSpec
 from saeviz.discovery.extensions import GROUPS, Extension, extensions
-from saeviz.discovery.manager import Manager, Offer, Problem, foreign_code, missing_needs
+from saeviz.discovery.manager import Manager, Offer, Problem, foreign_code, install_of, missing_needs
 from saeviz.discovery.metadata import unread_groups, where
 from saeviz.discovery.requirements import distribution_of, requirements_of
 from saeviz.discovery.sources import Source
@@ -108,7 +108,7 @@ def _show_all(manager: Manager, *, verbose: bool) -> None:
             offer = manager.offer(role, name)
             from_whom = "" if offer.source.bundled else f"  [{offer.source.name}: {offer.source.origin}]"
             missing = missing_needs(offer.spec)
-            lacks = f"  (lacks {', '.join(missing)}: pip install '{offer.spec.install}')" if missing else ""
+            lacks = f"  (lacks {', '.join(missing)}: pip install '{install_of(offer.spec)}')" if missing else ""
             say(f"  {name:{width}}  {offer.spec.summary}{from_whom}{lacks}")
     say("plugins")
     for source in manager.sources:
@@ -153,6 +153,7 @@ def _listing(manager: Manager, failing: dict[str, str]) -> dict[str, Any]:
                 "from": offer.source.origin,
                 "bundled": offer.source.bundled,
                 "missing": missing_needs(offer.spec),
+                "install": install_of(offer.spec) if missing_needs(offer.spec) else None,
                 "problem": failing.get(f"{role}:{name}"),
             }
             for (role, name), offer in manager.offers.items()

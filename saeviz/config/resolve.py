@@ -26,7 +26,7 @@ from saeviz.config.schema import (
 )
 from saeviz.contract.options import Options, path_fields, secret_fields, table_of
 from saeviz.contract.specs import LabelerSpec, ScorerSpec
-from saeviz.discovery.manager import Manager, foreign_code, missing_needs
+from saeviz.discovery.manager import Manager, foreign_code, install_of, missing_needs
 from saeviz.discovery.mistakes import explain, suggest
 from saeviz.formats.objects import is_address
 from saeviz.formats.paths import absolute, exists
@@ -286,7 +286,7 @@ def check_needs(config: RunConfig, manager: Manager) -> None:
         if missing:
             lacking.append(
                 f"{component.place}: {component.use} needs {', '.join(missing)}, which is not installed: "
-                f"pip install '{spec.install or ' '.join(missing)}'"
+                f"pip install '{install_of(spec)}'"
             )
     if lacking:
         raise ConfigError("\n".join(lacking))

@@ -203,10 +203,9 @@ class Manager:
         spec = offer.spec
         missing = missing_needs(spec)
         if missing:
-            install = spec.install or " ".join(missing)
             raise PluginError(
                 f"the {spec.role} {spec.name!r} needs {', '.join(missing)}, which is not installed: "
-                f"pip install '{install}'"
+                f"pip install '{install_of(spec)}'"
             )
         built: Callable[[Options, Context], Any] = self._load(offer, spec.factory)
         return built
@@ -268,6 +267,11 @@ def validate_options(spec: ComponentSpec, options: Mapping[str, Any], place: str
 def missing_needs(spec: ComponentSpec) -> list[str]:
     """The modules in `spec.needs` that are not installed; nothing is imported."""
     return [name for name in spec.needs if not _is_installed(name)]
+
+
+def install_of(spec: ComponentSpec) -> str:
+    """The argument of `pip install` that provides what a component lacks, as far as its spec says."""
+    return spec.install or " ".join(missing_needs(spec))
 
 
 def _is_installed(module: str) -> bool:

@@ -29,8 +29,11 @@ def install(tmp_path, monkeypatch):
     """Puts a distribution where Python finds it, as pip would, with its plugin."""
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
 
+    imported = []
+
     def install(name, *requires, entry="", group="saeviz", code=PLUGIN, url=None):
         module = f"saeviz_{name}"
+        imported.extend([module, f"imported_{name}"])
         info = tmp_path / "site" / f"{module}-1.5.dist-info"
         info.mkdir(parents=True)
         lines = [f"Name: saeviz-{name}", "Version: 1.5", *(f"Requires-Dist: {one}" for one in requires)]
@@ -43,8 +46,8 @@ def install(tmp_path, monkeypatch):
         return name
 
     yield install
-    for module in [one for one in sys.modules if one.startswith("imported_")]:
-        del sys.modules[module]
+    for name in imported:
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,14 @@ def test_plugins_are_listed_with_what_they_offer_and_where_they_are(install, sae
     found = saeviz_command("plugins", "--json").json()
     assert {"one", "two"} <= {one["plugin"] for one in found["plugins"]}
     assert len(found["unread"]) == 1
+
+
+def test_what_a_component_lacks_is_listed_with_how_to_get_it(install, saeviz_command):
+    install("one", code=PLUGIN.replace('needs=("json",), install="saeviz[map]"', 'needs=("no_such_thing",)'))
+    install("two", code=PLUGIN.replace('"json"', '"no_such_thing"'))
+    listed = saeviz_command("plugins", "--plugins", "one,two").out
+    assert "(lacks no_such_thing: pip install 'no_such_thing')" in listed
+    assert "(lacks no_such_thing: pip install 'saeviz[map]')" in listed
 
 
 def test_requirements_are_those_of_a_run_file_or_of_all_that_is_here(install, saeviz_command, fake_run):
