@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import pytest
 
+from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.mixins import OneItemEmbeddings
-from saeviz.contract.roles import EmbeddingProvider
+from saeviz.contract.roles import EmbeddingProvider, HasProvenance
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.values.images import ImageItem
@@ -42,14 +43,13 @@ class EmbeddingProviderContract(Contract):
 
     def test_is_an_embedding_provider(self, embedder: EmbeddingProvider) -> None:
         assert isinstance(embedder, EmbeddingProvider)
-        assert isinstance(embedder.dim, int)
-        assert embedder.dim >= 1
+        handover.count("the embedder", "dim", embedder.dim)
 
     def test_gives_a_finite_float32_row_per_item(self, embedder: EmbeddingProvider) -> None:
         import numpy as np
 
         rows = embedder.embed(pictures(5))
-        assert rows.shape == (5, embedder.dim)
+        handover.vectors("the embedder", rows, 5, embedder.dim)
         assert rows.dtype == np.float32
         assert np.isfinite(rows).all()
 
@@ -112,6 +112,12 @@ class EmbeddingProviderContract(Contract):
         assert self.is_close(get_embedding(items[3].item_id), row)
         assert get_embedding("absent") is None
         assert get_embedding("unreadable") is None
+
+    def test_provenance_can_be_written_as_json(self, embedder: EmbeddingProvider) -> None:
+        if not isinstance(embedder, HasProvenance):
+            pytest.skip("the embedder has no provenance (saeviz.HasProvenance)")
+        embedder.embed(pictures(1))
+        handover.provenance("the embedder", embedder.provenance)
 
     def is_close(self, found: object, expected: object) -> bool:
         """Whether rows are equal up to `tolerance`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from saeviz.contract import handover
 from saeviz.contract.executors import Executor
 from saeviz.testing.contract import Contract
 from saeviz.testing.fake_work import FakeWork, fake_shards
@@ -30,13 +31,13 @@ class ExecutorContract(Contract):
 
     def test_is_an_executor(self, executor: Executor) -> None:
         assert isinstance(executor, Executor)
-        assert isinstance(executor.in_process, bool)
-        assert executor.shard_items >= 1
+        handover.truth("the executor", "in_process", executor.in_process)
+        handover.count("the executor", "shard_items", executor.shard_items)
 
     def test_does_every_shard_and_says_how_far_it_is(self, executor: Executor, tmp_path: Path) -> None:
         work, shards = FakeWork(tmp_path), fake_shards(5)
         done, finished = Counter[int](), []
-        for step in executor.map(work, shards):
+        for step in handover.steps("the executor", executor.map(work, shards)):
             assert step.shard in shards
             assert step.shard.number not in finished, "a step after the last one"
             assert step.worker

@@ -21,7 +21,6 @@ from saeviz.contract.roles import (
     HeatmapExtractor,
     SingleImageExtractor,
 )
-from saeviz.formats.plain import plain
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.embedders import blank, unreadable
@@ -194,8 +193,8 @@ class FeatureExtractorContract(Contract):
         if not isinstance(extractor, HasProvenance):
             pytest.skip("the extractor has no provenance (saeviz.HasProvenance)")
         rows_of(extractor, pictures(1))
-        record = dict(extractor.provenance)
-        assert json.loads(json.dumps(record, allow_nan=False)) == plain(record)
+        record = handover.provenance("the extractor", extractor.provenance)
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
 
     def mapped(self, extractor: FeatureExtractor) -> list[tuple[HeatmapExtractor, Layer]]:
         """The extractor with each site of which it has heatmaps; skips the check if there is none."""

@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 
 import pytest
 
+from saeviz.contract import handover
 from saeviz.contract.roles import DividesIntoShards, ImageProvider, ReportsNotes
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import HOSTILE_IDS
@@ -31,7 +32,7 @@ class ImageProviderContract(Contract):
     @pytest.fixture
     def items(self, provider: ImageProvider) -> list[ImageItem]:
         """All images of the provider."""
-        return list(provider.iter_images())
+        return list(handover.images("the provider", provider.iter_images()))
 
     def test_is_an_image_provider(self, provider: ImageProvider) -> None:
         assert isinstance(provider, ImageProvider)
@@ -55,8 +56,8 @@ class ImageProviderContract(Contract):
 
     def test_every_image_is_found_by_its_id(self, provider: ImageProvider, items: list[ImageItem]) -> None:
         for item in items:
-            found = provider.get_image(item.item_id)
-            assert found is not None
+            found = handover.image("the provider", provider.get_image(item.item_id), item.item_id)
+            assert found is not None, f"get_image finds no {item.item_id!r}, which iter_images has"
             assert known_of(found) == known_of(item)
 
     def test_an_unknown_id_is_none(self, provider: ImageProvider, items: list[ImageItem]) -> None:
@@ -103,8 +104,8 @@ class ImageProviderContract(Contract):
     def test_notes_are_sentences(self, provider: ImageProvider, items: list[ImageItem]) -> None:
         if not isinstance(provider, ReportsNotes):
             pytest.skip("the provider has no notes (saeviz.ReportsNotes)")
-        notes = list(provider.notes())
-        assert all(isinstance(note, str) and note.strip() for note in notes)
+        notes = handover.listed("the provider", "notes", provider.notes(), str)
+        assert all(note.strip() for note in notes)
         list(provider.iter_images())
         assert list(provider.notes()) == notes
 

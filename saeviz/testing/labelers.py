@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isnan
@@ -11,20 +10,24 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from saeviz.contract import handover
 from saeviz.contract.context import Context
-from saeviz.contract.roles import Labeler, LabelJudge
+from saeviz.contract.roles import ConcurrentLabeler, Labeler, LabelJudge, MeteredJudge, MeteredLabeler
 from saeviz.formats.accuracy import area_under_curve
 from saeviz.formats.judgements import APPLIES
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS
 from saeviz.values.errors import ConfigError, LabelError
-from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage
+from saeviz.values.features import Feature
+from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
 
 MakeLabeler = Callable[[Context], Labeler]
+OF_A_JUDGE = Feature(2, "cls", 5)
+"""A feature to name in messages."""
 HOSTILE_WORDS = ("<script>", "{label}", "\x00\n", "\U0001f408 \u732b", "x" * 5000, "the of", "'\"")
 
 
@@ -133,6 +136,36 @@ class LabelerContract(Contract):
             pytest.skip("the labeler does not judge (saeviz.LabelJudge)")
         return labeler
 
+    def test_says_how_many_calls_may_be_made_at_once(self, labeler: Labeler) -> None:
+        if not isinstance(labeler, ConcurrentLabeler):
+            pytest.skip("the labeler is called one call at a time (saeviz.ConcurrentLabeler)")
+        handover.count("the labeler", "concurrency", labeler.concurrency)
+
+    def test_says_what_it_will_cost_and_what_it_has_cost(
+        self, labeler: Labeler, request_of_colours: LabelRequest
+    ) -> None:
+        if not isinstance(labeler, MeteredLabeler):
+            pytest.skip("the labeler costs nothing (saeviz.MeteredLabeler)")
+        estimates = [
+            handover.usage("the labeler", "estimate", labeler.estimate([request_of_colours] * n)) for n in (0, 1, 2)
+        ]
+        assert estimates[0] == Usage(), "it costs nothing to name nothing"
+        assert all(one <= two for one, two in zip(estimates[1], estimates[2], strict=True))
+        before = handover.usage("the labeler", "usage", labeler.usage)
+        labeler.label(request_of_colours)
+        after = handover.usage("the labeler", "usage", labeler.usage)
+        assert after.calls > before.calls
+        assert all(one >= other for one, other in zip(after, before, strict=True))
+
+    def test_says_what_judging_will_cost(self, labeler: Labeler) -> None:
+        if not isinstance(labeler, MeteredJudge):
+            pytest.skip("the labeler does not say what judging costs (saeviz.MeteredJudge)")
+        estimates = [
+            handover.usage("the labeler", "estimate_judging", labeler.estimate_judging(n)) for n in ([], [20], [20, 20])
+        ]
+        assert estimates[0] == Usage(), "it costs nothing to judge nothing"
+        assert all(one <= two for one, two in zip(estimates[1], estimates[2], strict=True))
+
     def test_judges_its_own_label(self, judge: LabelJudge, labeler: Labeler, request_of_colours: LabelRequest) -> None:
         label = labeler.label(request_of_colours)
         images = list(request_of_colours.dataset)
@@ -193,19 +226,17 @@ class LabelerContract(Contract):
 
 def assert_are_scores(scores: FloatArray, n: int, may_lack: Sequence[int] = ()) -> None:
     """Assert that there is a number from 0 to 1 for each of `n` images; NaN is allowed at positions in `may_lack`."""
-    assert len(scores) == n
-    for place, score in enumerate(scores):
-        assert 0 <= score <= 1 or (place in may_lack and isnan(score))
+    found = handover.judged("the labeler", OF_A_JUDGE, scores, n)
+    lacking = [place for place, score in enumerate(found.tolist()) if isnan(score) and place not in may_lack]
+    assert not lacking, f"the images at {lacking} have no score"
 
 
 def assert_is_label(label: FeatureLabel) -> None:
-    """Assert that every field is valid in the tables and the report."""
-    assert isinstance(label, FeatureLabel)
-    assert len(label.label.split()) <= 5
-    assert label.label == label.label.strip()
-    assert label.confidence is None or 0 <= label.confidence <= 1
-    assert all(isinstance(element, str) for element in label.elements)
-    assert json.loads(json.dumps(dict(label.details), allow_nan=False)) is not None
+    """Assert that a run keeps every field as it is: a name of a few words, without markup and line breaks."""
+    kept = handover.label("the labeler", label, OF_A_JUDGE)
+    assert (kept.label, kept.description, kept.why) == (label.label, label.description, label.why)
+    assert kept.elements == tuple(label.elements)
+    assert kept.confidence == label.confidence, "NaN is no confidence; use None"
 
 
 def assert_label_or_reason(labeler: Labeler, request: LabelRequest) -> None:

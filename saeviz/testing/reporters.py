@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from saeviz.api import open_run
+from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.results.reporter import HasViewer, Reporter
 from saeviz.results.run import Run
@@ -60,8 +61,7 @@ class ReporterContract(Contract):
     def test_the_file_that_it_returns_is_there(self, reporter: Reporter, run: Run) -> None:
         path = reporter.write(run)
         assert isinstance(path, Path)
-        assert path.is_file()
-        assert path.stat().st_size
+        assert handover.report("the reporter", path).stat().st_size
 
     def test_hostile_text_stays_text(self, reporter: Reporter, run: Run) -> None:
         path = reporter.write(run)

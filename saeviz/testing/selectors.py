@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from saeviz.contract import handover
 from saeviz.contract.context import Context
-from saeviz.contract.roles import Selector
+from saeviz.contract.roles import HasTierCutoffs, Selector, StableSelector
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, score_table
 from saeviz.values import keys
-from saeviz.values.errors import SaevizError
+from saeviz.values.errors import MalformedError, SaevizError
 from saeviz.values.features import Feature
-from saeviz.values.scores import ScoreTable, Selected
+from saeviz.values.scores import ScoreTable
 
 MakeSelector = Callable[[Context], Selector]
 
@@ -41,19 +42,26 @@ class SelectorContract(Contract):
 
     def test_selects_features_of_the_table_none_twice(self, selector: Selector) -> None:
         table = score_table()
-        selected = selector.select(table)
+        selected = handover.selection("the selector", selector.select(table), table.spaces, ratings_of(table))
         assert len(selected) >= 5
-        assert all(isinstance(one, Selected) for one in selected)
-        features = [one.feature for one in selected]
-        assert len(set(features)) == len(features)
-        assert set(features) <= features_of(table)
+        assert {one.feature for one in selected} <= features_of(table)
 
     def test_the_best_come_first_and_each_says_why(self, selector: Selector) -> None:
         selected = selector.select(score_table())
         tiers = [one.tier for one in selected]
         assert tiers == sorted(tiers)
-        assert tiers[0] >= 1
         assert all(one.reason.strip() for one in selected)
+
+    def test_says_where_its_tiers_begin(self, selector: Selector) -> None:
+        if not isinstance(selector, HasTierCutoffs):
+            pytest.skip("the selector does not say where its tiers begin (saeviz.HasTierCutoffs)")
+        tiers = [one.tier for one in handover.cutoffs("the selector", selector.tier_cutoffs({}))]
+        assert tiers == sorted(tiers), "the best tier comes first"
+
+    def test_says_by_how_many_halves_it_selects_again(self, selector: Selector) -> None:
+        if not isinstance(selector, StableSelector):
+            pytest.skip("the selector does not select again (saeviz.StableSelector)")
+        handover.count("the selector", "n_halves", selector.n_halves, least=0)
 
     @pytest.mark.parametrize("limit", [0, 1, 5])
     def test_keeps_to_the_limit(self, selector: Selector, limit: int) -> None:
@@ -83,9 +91,12 @@ class SelectorContract(Contract):
     def test_selects_from_what_there_is_or_says_what_is_missing(self, selector: Selector, lacking: str) -> None:
         table = table_without(lacking)
         try:
-            selected = selector.select(table, 5)
+            found = selector.select(table, 5)
+        except MalformedError:
+            raise
         except SaevizError:
             return
+        selected = handover.selection("the selector", found, table.spaces, ratings_of(table))
         assert len(selected) <= 5
         assert {one.feature for one in selected} <= features_of(table)
 
@@ -100,6 +111,11 @@ def table_without(lacking: str) -> ScoreTable:
     if lacking == "correlations":
         return replace(table, correlations=table.correlations[[*keys.KEYS, "rating"]])
     return table
+
+
+def ratings_of(table: ScoreTable) -> set[str]:
+    """The ratings that a selection from the table may name."""
+    return set(table.correlations["rating"])
 
 
 def features_of(table: ScoreTable) -> set[Feature]:

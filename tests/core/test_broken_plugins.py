@@ -18,7 +18,7 @@ TABLES = {
     "run": {"cache": False, "top_images": 4, "judge_images": 10},
     "plugins": {"use": ["module:saeviz.testing.fakes"]},
     "images": {"use": "fake-images", "n": 50},
-    "extractor": {"use": "fake-extractor"},
+    "extractor": {"use": "fake-extractor", "layers": [1, 7]},
     "embeddings": {"use": "fake-embeddings"},
     "scorers": [{"use": "fake-scorer"}, {"use": "monosemanticity", "draws": 0}],
     "selector": {"use": "fake-selector"},

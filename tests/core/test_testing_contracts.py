@@ -341,7 +341,7 @@ class CombinesIntoItself(fakes.FakeScorer):
     ("scorer", "test"),
     [
         (CountsItsBatches, "test_does_not_depend_on_how_the_features_are_batched"),
-        (DividesByZero, "test_scores_are_numbers_nan_or_text"),
+        (DividesByZero, "test_gives_columns_of_the_space_and_facts"),
         (NeedsRatings, "test_takes_what_there_is_or_says_what_is_missing"),
         (FillsInRatings, "test_does_not_change_what_it_was_given"),
         (Remembers, "test_says_the_same_twice"),
