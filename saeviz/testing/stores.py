@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import pytest
 
+from saeviz.contract import handover
 from saeviz.contract.mixins import OneItemStore
 from saeviz.contract.stores import FeatureStore
 from saeviz.testing.contract import Contract
@@ -46,6 +47,12 @@ class FeatureStoreContract(Contract):
     durable: ClassVar[bool] = True
     most_items_per_batch: ClassVar[int] = 1024
     """The largest batch that `read` may yield, to bound memory."""
+    many_writers: ClassVar[bool] = True
+    """Whether a store with `writer` (`saeviz.ManyWriters`) has several writers at once with these options."""
+    series: ClassVar[int] = 4
+    """Series of steps in which the store is compared with a dictionary; more find rarer faults."""
+    steps: ClassVar[int] = 10
+    """The most steps of a series."""
 
     @pytest.fixture
     def open_store(self) -> OpenStore:
@@ -229,23 +236,14 @@ class FeatureStoreContract(Contract):
         assert store.load_features("absent", layer=3, tokens="patch-max") is None
         assert store.load_features("a/b", layer=3) is None
 
-    @pytest.mark.parametrize("seed", range(2))
-    def test_is_like_a_dictionary(self, open_store: OpenStore, seed: int) -> None:
-        chance = random.Random(seed)
-        expected: dict[FeatureSpace, dict[str, int]] = {SPACE: {}, OTHERS[0]: {}}
-        store = open_store()
-        for version in range(40):
-            space = chance.choice(list(expected))
-            ids = chance.sample([f"item {number}" for number in range(30)], chance.choice([1, 1, 2, 7, 20]))
-            store.write(versioned(space, ids, version))
-            expected[space].update(dict.fromkeys(ids, version))
-            if self.durable and chance.random() < 0.2:
-                store.close()
-                store = open_store()
-            if chance.random() < 0.2:
-                assert_kept(store, expected)
-        assert_kept(store, expected)
-        store.close()
+    def test_is_like_a_dictionary(self, open_store: OpenStore) -> None:
+        """Whatever happens to it: writing, replacing, opening again, being killed and going on, two writers."""
+        pytest.importorskip("hypothesis", reason="finds series of steps by Hypothesis: pip install hypothesis")
+        from saeviz.testing.store_machine import check_like_a_dictionary
+
+        check_like_a_dictionary(
+            open_store, durable=self.durable, many_writers=self.many_writers, series=self.series, steps=self.steps
+        )
 
     def test_keeps_everything_when_opened_again(self, open_store: OpenStore) -> None:
         self._needs_durability()
@@ -314,7 +312,7 @@ def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features
 
 def read_all(store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> FeatureBatch:
     """Everything that `read` yields, as one batch."""
-    batches = list(store.read(space, item_ids))
+    batches = list(handover.each("the store", "read", store.read(space, item_ids), FeatureBatch))
     assert all(batch.space == space for batch in batches)
     ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
     return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))

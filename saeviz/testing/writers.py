@@ -93,6 +93,21 @@ class ManyWritersContract(Contract):
             store.clear()
             store.close()
 
+    def test_what_another_one_replaces_meanwhile_stays_replaced(self, open_store: OpenStore) -> None:
+        """Also where a writer puts together at its end what it has written before."""
+        first = writer(open_store, "two")
+        first.write(versioned(SPACE, IDS[:4]))
+        first.close()
+        one, two = writer(open_store, "one"), writer(open_store, "two")
+        one.write(versioned(SPACE, IDS[:1], 1))
+        two.write(versioned(SPACE, IDS[:1], 1))
+        one.write(versioned(SPACE, IDS[1:2], 1))
+        two.close()
+        one.close()
+        store = open_store()
+        assert_same(read_all(store, SPACE, IDS[:2]), versioned(SPACE, IDS[:2], 1))
+        assert_same(read_all(store, SPACE, IDS[2:4]), versioned(SPACE, IDS[2:4]))
+
     def test_a_writer_reads_what_others_wrote_before_it(self, open_store: OpenStore) -> None:
         one = writer(open_store, "one")
         one.write(versioned(SPACE, IDS[:3]))

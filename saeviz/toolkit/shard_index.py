@@ -6,7 +6,8 @@ describes the space; each further line lists the items of one shard and has a ch
 The files are read as one: all lines in the order of their generation, within a generation by the writer's name, and
 within a file as they stand. If an item is listed twice, the later line counts. The generation of what a writer writes
 is higher than that of everything it found of others when it began, so it replaces that; writers at work at the same
-time write the same, so it does not matter which of them counts. Lines without a generation are of the first, 0.
+time write the same, so it does not matter which of them counts. Lines without a generation are of the first, 0. What
+is merged keeps its generation: others may have replaced some of it meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +42,7 @@ class Shard:
 
     writer: str
     number: int
+    generation: int
     items: Texts
     n_active: int
     n_live: int
@@ -81,7 +84,8 @@ class ShardIndex:
     has_unsettled: bool = False
     last_number: int = 0
     """Of the shards of this writer."""
-    _generation: int = 0
+    generation: int = 0
+    """Of what this writer writes."""
     _last_key: int = 0
     _has_file: bool = False
     _size: int = 0
@@ -98,10 +102,11 @@ class ShardIndex:
         if not found:
             return None
         index = cls(folder, files, writer, _space_of_all(found), _has_file=writer in found, _size=size)
-        entries = [_entries(one, path, lines) for one, (path, lines) in found.items()]
+        # What was merged is behind what was written since, and of its own generation still.
+        entries = [sorted(_entries(one, *rest), key=attrgetter("generation")) for one, rest in found.items()]
         for entry in merge(*entries, key=lambda entry: (entry.generation, entry.writer)):
             index._add(entry)
-            index._generation = max(index._generation, entry.generation + (entry.writer != writer))
+            index.generation = max(index.generation, entry.generation + (entry.writer != writer))
         index._pop_emptied()
         return index
 
@@ -158,17 +163,17 @@ class ShardIndex:
         self.last_number += 1
         return self.last_number
 
-    def append(self, number: int, items: tuple[str, ...], n_active: int, stamp: Stamp) -> list[Shard]:
+    def append(self, number: int, generation: int, items: tuple[str, ...], n_active: int, stamp: Stamp) -> list[Shard]:
         """Add a shard that is already on disk; its items count once the line is written.
 
         Returns the shards of this writer that hold nothing any more.
         """
         line: dict[str, Any] = {"batch": number, "n_active": n_active, "file": stamp, "items": items}
-        if self._generation:
-            line["generation"] = self._generation
+        if generation:
+            line["generation"] = generation
         self.files.append(self.folder, self.writer, number, checked_line(line))
         self._size = self.files.size(self.folder, self.writer)
-        self._add(_Entry(self._generation, self.writer, number, Texts.of(items), n_active, stamp))
+        self._add(_Entry(generation, self.writer, number, Texts.of(items), n_active, stamp))
         return [shard for shard in self._pop_emptied() if shard.writer == self.writer]
 
     def path(self, shard: Shard) -> Path:
@@ -190,7 +195,9 @@ class ShardIndex:
     def _add(self, entry: _Entry) -> None:
         self._last_key = key = self._last_key + 1
         n_items = len(entry.items)
-        self.shards[key] = Shard(entry.writer, entry.number, entry.items, entry.n_active, n_items, entry.stamp)
+        self.shards[key] = Shard(
+            entry.writer, entry.number, entry.generation, entry.items, entry.n_active, n_items, entry.stamp
+        )
         before = self.places.put(entry.items, key, apart=has_name(entry.writer))
         for earlier, n_replaced in Counter(before[before >= 0].tolist()).items():
             self.shards[earlier].n_live -= n_replaced

@@ -109,7 +109,7 @@ class ShardStore(OneItemStore, ABC):
         self.claim()
         index = self._index_to_write(batch.space)
         for part in cut(batch, self.shard_rows, SHARD_VALUES):
-            self._commit(index, part, settled=self._is_full(len(part), part.matrix.nnz))
+            self._commit(index, part, index.generation, settled=self._is_full(len(part), part.matrix.nnz))
             self._merge_small(index)
 
     def read(self, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[FeatureBatch]:
@@ -258,11 +258,11 @@ class ShardStore(OneItemStore, ABC):
             remove(path for path in self._files.shards(index.folder, self._name) if path not in counted)
             index.is_clean = True
 
-    def _commit(self, index: ShardIndex, batch: FeatureBatch, *, settled: bool) -> None:
+    def _commit(self, index: ShardIndex, batch: FeatureBatch, generation: int, *, settled: bool) -> None:
         number = index.next_number()
         path = self._files.shard(index.folder, self._name, number)
         stamp = self._save(path, batch, self.save_settled if settled else self.save_shard)
-        emptied = index.append(number, batch.item_ids, int(batch.matrix.nnz), stamp)
+        emptied = index.append(number, generation, batch.item_ids, int(batch.matrix.nnz), stamp)
         index.has_unsettled |= not settled
         self._discard(index, emptied)
 
@@ -275,22 +275,22 @@ class ShardStore(OneItemStore, ABC):
         remove(index.path(shard) for shard in emptied)
 
     def _merge_small(self, index: ShardIndex, *, however_few: bool = False) -> None:
-        small = self._small(index, self._name)
-        n_items = sum(shard.n_live for shard in small.values())
-        n_values = sum(shard.n_values for shard in small.values())
-        if small and (however_few or self._is_full(n_items, n_values)):
-            ids = [item_id for key in small for item_id in index.live_items(key)]
-            merged = FeatureBatch(index.space, tuple(ids), index.space.stack(self._gather(index, ids)))
-            self._commit(index, merged, settled=True)
-            index.has_unsettled = False
+        for generation, small in self._small(index, self._name).items():
+            n_items, n_values = (sum(getattr(one, n) for one in small.values()) for n in ("n_live", "n_values"))
+            are_new = generation == index.generation or len(small) > 1
+            if self._is_full(n_items, n_values) or (however_few and are_new):
+                ids = [item_id for key in small for item_id in index.live_items(key)]
+                merged = FeatureBatch(index.space, tuple(ids), index.space.stack(self._gather(index, ids)))
+                self._commit(index, merged, generation, settled=True)
+                index.has_unsettled = False
 
-    def _small(self, index: ShardIndex, name: str) -> dict[int, Shard]:
-        """The shards of a writer that could be merged, by key."""
-        return {
-            key: shard
-            for key, shard in index.shards.items()
-            if shard.writer == name and not self._is_full(shard.n_live, shard.n_values)
-        }
+    def _small(self, index: ShardIndex, name: str) -> dict[int, dict[int, Shard]]:
+        """The shards of a writer that could be merged, by key; those of each generation by themselves."""
+        found: dict[int, dict[int, Shard]] = {}
+        for key, shard in index.shards.items():
+            if shard.writer == name and not self._is_full(shard.n_live, shard.n_values):
+                found.setdefault(shard.generation, {})[key] = shard
+        return found
 
     def _settle(self, indexes: Iterable[ShardIndex]) -> None:
         for index in indexes:
@@ -303,10 +303,10 @@ class ShardStore(OneItemStore, ABC):
     def _unsettled(self, index: ShardIndex) -> list[str]:
         """The other writers that have left small shards, or shards that hold nothing."""
         counted = {index.path(shard) for shard in index.shards.values()}
+        others = self._files.writers(index.folder) - {self._name}
+        left = {name for name in others if not counted.issuperset(self._files.shards(index.folder, name))}
         return [
-            name
-            for name in self._files.writers(index.folder) - {self._name}
-            if len(self._small(index, name)) > 1 or not counted.issuperset(self._files.shards(index.folder, name))
+            name for name in others if name in left or max(map(len, self._small(index, name).values()), default=0) > 1
         ]
 
     def _settle_for(self, name: str) -> None:

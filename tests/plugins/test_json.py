@@ -31,6 +31,7 @@ class TestContract(FeatureStoreContract):
 
 class TestContractWithAFilePerItem(FeatureStoreContract):
     most_items_per_batch = 128
+    many_writers = False
 
     @pytest.fixture
     def open_store(self, tmp_path):

@@ -42,6 +42,8 @@ def keys(url):
 
 @pytest.mark.slow
 class TestContract(FeatureStoreContract):
+    series, steps = 1, 6
+
     @pytest.fixture
     def open_store(self, url):
         return lambda: opened(url)

@@ -58,6 +58,7 @@ def open_store(project):
 
 class TestContract(FeatureStoreContract):
     most_items_per_batch = ROWS_AT_ONCE
+    series = 2
 
     @pytest.fixture
     def open_store(self, open_store):
@@ -66,6 +67,7 @@ class TestContract(FeatureStoreContract):
 
 class TestContractForAUserBehindRowLevelSecurity(FeatureStoreContract):
     most_items_per_batch = ROWS_AT_ONCE
+    series = 1
 
     @pytest.fixture
     def open_store(self, open_store, project):
