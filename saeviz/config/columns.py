@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.specs import ScorerSpec
+from saeviz.discovery.manager import foreign_code
 from saeviz.formats.plain import quoted
 from saeviz.values.columns import OF_EVERY_RUN, ColumnInfo, infos_of, is_there
 from saeviz.values.errors import ConfigError, PluginError
@@ -105,7 +106,13 @@ def refuse_missing(
         return
     names = [info.name for info in OF_EVERY_RUN]
     names += list(known) if known is not None else [name for columns in declared.values() for name in columns]
-    for wanted in config.options.needed_columns():
+    with foreign_code(f"{config.place}: needed_columns of {config.use} fails"):
+        needed = config.options.needed_columns()
+        if isinstance(needed, str) or not all(isinstance(wanted, str) for wanted in needed):
+            raise PluginError(
+                f"{config.place}: needed_columns of {config.use} gave {quoted(needed)} instead of a list of names"
+            )
+    for wanted in needed:
         if not is_there(wanted, names):
             raise ConfigError(
                 f"{config.place}: {config.use} needs the column {wanted!r}, which no scorer of this run gives; "

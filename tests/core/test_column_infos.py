@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pandas as pd
 import pytest
 
@@ -115,6 +117,22 @@ def test_what_is_needed_and_not_given_is_refused_before_anything_is_computed(run
         run(*settings)
     assert said in str(refused.value)
     assert not (fake_run.parent / "runs" / "fake" / "features").exists()
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("self.column", "selector: needed_columns of lowest gave 'silence' instead of a list of names"),
+        ("[1]", "selector: needed_columns of lowest gave [1] instead of a list of names"),
+        ("None", "selector: needed_columns of lowest fails with TypeError: "),
+        ("1 / 0", "selector: needed_columns of lowest fails with ZeroDivisionError: "),
+    ],
+)
+def test_what_is_no_list_of_columns_is_the_plugins_fault(run, monkeypatch, returned, said):
+    monkeypatch.setattr(sys.modules[__name__], "PLUGIN", PLUGIN.replace("return (self.column,)", f"return {returned}"))
+    with pytest.raises(saeviz.PluginError) as refused:
+        run(SILENT, *LOWEST)
+    assert said in str(refused.value)
 
 
 def test_columns_of_every_run_and_of_a_named_scorer_can_be_needed(run):
