@@ -35,6 +35,8 @@ PARTS = {
     "errors": "Errors",
 }
 """Pages of the Python interface, and what is on each."""
+FIRST = {"Plan", "Run", "component", "compare", "open_run", "run"}
+"""What most readers look for."""
 KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
 
 
@@ -180,7 +182,7 @@ def part_of(name: str) -> str:
 def _python(part: str) -> Iterator[str]:
     yield f"# {PARTS[part]}\n"
     yield "```{eval-rst}"
-    for name in saeviz.__all__:
+    for name in sorted(saeviz.__all__, key=lambda name: name not in FIRST):
         if part_of(name) == part:
             thing = getattr(saeviz, name)
             kind = "class" if isinstance(thing, type) else "function" if hasattr(thing, "__code__") else "data"
