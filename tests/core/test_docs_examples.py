@@ -122,6 +122,8 @@ def test_examples_of_a_page_run(path, world, tmp_path, saeviz_command, monkeypat
             continue
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                monkeypatch.setenv(*words.pop(0).split("=", 1))
             if words:
                 assert words[0] == "saeviz", f"{line}: say why it is not run"
                 assert words[1] != "serve", f"{line}: it would serve for ever"
