@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -21,19 +22,26 @@ from pydantic import (
     model_validator,
 )
 
+from saeviz.formats.plain import quoted
 from saeviz.toolkit.engine import EngineOptions
 from saeviz.values.features import FeatureSpace, Layer, Tokens, layer_of
 
 logger = logging.getLogger("saeviz")
 Block = Annotated[int, Field(ge=0, le=1000)]
-Stage = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,63}$")]
 
 
-def _numbered(layer: Any) -> Any:
-    return layer_of(layer) if isinstance(layer, str) else layer
+def _block_or_stage(given: int | str) -> int | str:
+    layer = layer_of(given)
+    fits = re.fullmatch("[a-z][a-z0-9-]{0,63}", layer) if isinstance(layer, str) else 0 <= layer <= 1000
+    if not fits:
+        raise ValueError(
+            f"{quoted(given)} is not a layer; give the number of a block, 0 to 1000, or the name of a stage, such as "
+            "'stage3' (lower-case letters, digits and hyphens)"
+        )
+    return layer
 
 
-SomeLayer = Annotated[Block | Stage, BeforeValidator(_numbered)]
+SomeLayer = Annotated[int | str, AfterValidator(_block_or_stage)]
 """A block, counted from 0, or the name of a stage where a model has no numbered blocks."""
 PATH: dict[str, JsonValue] = {"path": True}
 SOURCE = (

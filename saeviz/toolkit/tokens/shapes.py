@@ -17,6 +17,12 @@ def checked_grids(
     who: str, found: Sequence[Tensor | TokenGrid], points: Sequence[HookPoint], pixels: Tensor
 ) -> list[TokenGrid]:
     """One `TokenGrid` per hook point. Raises `PluginError` that says what belongs there instead."""
+    import torch
+
+    if not isinstance(found, list | tuple) or isinstance(found, TokenGrid):
+        raise PluginError(
+            f"{who}.tokens gives a {type(found).__name__} instead of a list with one entry per hook point"
+        )
     grids = [tokens if isinstance(tokens, TokenGrid) else TokenGrid(tokens) for tokens in found]
     if len(grids) != len(points):
         raise PluginError(f"{who}.tokens gives {len(grids)} arrays for {len(points)} hook points")
@@ -25,6 +31,8 @@ def checked_grids(
         if grid.patches is None and grid.cls is None:
             raise PluginError(f"{where} gives neither patches nor a class token")
         for name, tokens, shape in (("patches", grid.patches, "n, rows, cols, d"), ("cls", grid.cls, "n, d")):
+            if tokens is not None and not isinstance(tokens, torch.Tensor):
+                raise PluginError(f"{where} gives a {type(tokens).__name__} as {name}; a tensor belongs there")
             if tokens is not None and (tokens.ndim != shape.count(",") + 1 or len(tokens) != len(pixels)):
                 given = f"{name} of shape {tuple(tokens.shape)} for {len(pixels)} images"
                 raise PluginError(f"{where} gives {given}; [{shape}] belongs there")

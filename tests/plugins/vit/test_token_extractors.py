@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 import saeviz
+from saeviz import ConfigError, DataError, PluginError
 from saeviz.discovery.sources import PluginChoice
 from saeviz.testing import FeatureExtractorContract, run_with
+from saeviz.testing.data import pictures
+from saeviz.toolkit import TokenExtractor
+from saeviz.toolkit.sae import SAEOptions
+from saeviz.toolkit.tokens import TokenGrid
 from tests.plugins.vit.conftest import CLIP_CONFIG, PREPROCESSOR, sae_weights
 
 EXTRACTORS = Path(__file__).parents[2] / "third_party" / "extractors"
@@ -102,3 +108,93 @@ def test_a_run_has_heatmaps_and_the_rest(case, tmp_path):
     assert (record["model"], record["engine"][:5]) == (options["model"], "torch")
     assert list(record["saes"]) == list(map(str, options["saes"]))
     assert space.n_features == D_SAE
+
+
+# -- what an author does wrong -------------------------------------------------------------------------------------
+
+
+class Convolution(TokenExtractor):
+    """The least that an extractor needs."""
+
+    def load(self):
+        from torchvision.transforms.functional import pil_to_tensor, resize
+
+        return lambda image: pil_to_tensor(resize(image, [32, 32])) / 255, torch.nn.Conv2d(3, 16, 8, 8)
+
+    def tokens(self, model, pixels, points):
+        return [model(pixels).permute(0, 2, 3, 1) for _ in points]
+
+
+@pytest.fixture
+def convolution(tmp_path):
+    def make(tokens=None, width=16, kinds=("patch-max",), **options):
+        sae = write_sae(tmp_path / "sae", width)
+        extractor = type("Mine", (Convolution,), {"tokens": tokens} if tokens else {})
+        options = {"saes": {"stage1": sae}, "tokens": kinds, "engine": "torch", **options}
+        if isinstance(options["saes"], list):
+            options["saes"][0]["source"] = sae
+        return extractor(SAEOptions(**options), saeviz.Context(device="cpu"))
+
+    return make
+
+
+def flat(self, model, pixels, points):
+    return [tokens.flatten(1, 2) for tokens in Convolution.tokens(self, model, pixels, points)]
+
+
+def alone(self, model, pixels, points):
+    return Convolution.tokens(self, model, pixels, points)[0]
+
+
+def none(self, model, pixels, points):
+    return []
+
+
+def named(self, model, pixels, points):
+    return ["patches"]
+
+
+def rows_of_cls(self, model, pixels, points):
+    (patches,) = Convolution.tokens(self, model, pixels, points)
+    return [TokenGrid(patches, patches[:, 0])]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "says"),
+    [
+        (
+            flat,
+            r"Mine\.tokens at stage1 gives patches of shape \(1, 16, 16\) for 1 images; \[n, rows, cols, d\] belongs",
+        ),
+        (alone, r"Mine\.tokens gives a Tensor instead of a list"),
+        (none, r"Mine\.tokens gives 0 arrays for 1 hook points"),
+        (named, r"Mine\.tokens at stage1 gives a str as patches"),
+        (rows_of_cls, r"Mine\.tokens at stage1 gives cls of shape \(1, 4, 16\) for 1 images; \[n, d\] belongs there"),
+    ],
+)
+def test_tokens_of_another_shape_are_named(convolution, tokens, says):
+    with pytest.raises(PluginError, match=says):
+        list(convolution(tokens).extract(pictures(1)))
+
+
+def test_an_sae_of_another_width_is_named(convolution):
+    with pytest.raises(
+        DataError, match=r"extractor\.saes\.stage1: the SAE has d_in = 8, but Mine gives tokens of length 16"
+    ):
+        list(convolution(width=8).extract(pictures(1)))
+
+
+def test_a_class_token_that_the_model_lacks_is_named(convolution):
+    with pytest.raises(DataError, match=r"extractor\.tokens: this vision model has no class token"):
+        list(convolution(kinds=["cls"]).extract(pictures(1)))
+
+
+def test_a_hook_that_the_extractor_does_not_read_is_refused(convolution):
+    with pytest.raises(ConfigError, match=r"saes\.0: hook 'mlp_out' cannot be read in this model; there is resid_post"):
+        convolution(saes=[{"layer": "stage1", "hook": "mlp_out"}])
+
+
+@pytest.mark.parametrize("stage", ["Stage 1", "1st", "-3", "1001"])
+def test_what_is_no_layer_is_refused(stage):
+    with pytest.raises(ValidationError, match="is not a layer; give the number of a block, 0 to 1000, or the name"):
+        SAEOptions(saes={stage: "owner/sae"})
