@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
     TypeAdapter,
+    ValidationError,
     ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_serializer,
     model_validator,
@@ -30,18 +30,18 @@ logger = logging.getLogger("saeviz")
 Block = Annotated[int, Field(ge=0, le=1000)]
 
 
-def _block_or_stage(given: int | str) -> int | str:
-    layer = layer_of(given)
-    fits = re.fullmatch("[a-z][a-z0-9-]{0,63}", layer) if isinstance(layer, str) else 0 <= layer <= 1000
-    if not fits:
+def _block_or_stage(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(layer_of(given) if isinstance(given, str) else given)
+    except ValidationError as error:
         raise ValueError(
             f"{quoted(given)} is not a layer; give the number of a block, 0 to 1000, or the name of a stage, such as "
             "'stage3' (lower-case letters, digits and hyphens)"
-        )
-    return layer
+        ) from error
 
 
-SomeLayer = Annotated[int | str, AfterValidator(_block_or_stage)]
+Stage = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,63}$")]
+SomeLayer = Annotated[Block | Stage, WrapValidator(_block_or_stage)]
 """A block, counted from 0, or the name of a stage where a model has no numbered blocks."""
 PATH: dict[str, JsonValue] = {"path": True}
 SOURCE = (
