@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.loopback import Handler
+from saeviz.testing.loopback import Handler
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 

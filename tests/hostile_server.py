@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.loopback import Handler, Loopback
+from saeviz.testing.loopback import Handler, Loopback
 
 
 def picture(colour: str = "red", kind: str = "png") -> bytes:

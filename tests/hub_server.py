@@ -11,7 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from tests.loopback import Handler
+from saeviz.testing.loopback import Handler
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.loopback import Handler, Loopback
+from saeviz.testing.loopback import Handler, Loopback
 from tests.waiting import PATIENCE
 
 TOKEN = "correct-horse-battery-staple"

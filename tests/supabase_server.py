@@ -19,7 +19,7 @@ import jwt
 import psycopg
 from psycopg import sql
 
-from tests.loopback import Handler, Loopback
+from saeviz.testing.loopback import Handler, Loopback
 
 JWT_SECRET = "a secret of this project, at least thirty-two bytes"
 ROLES = """

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from saeviz import Context, DataError
+from saeviz.testing.loopback import Loopback
 from saeviz.toolkit.hub import commit_of, fetch
 from tests import hub_server
 from tests.hub_server import COMMIT
-from tests.loopback import Loopback
 
 pytest.importorskip("huggingface_hub")
 

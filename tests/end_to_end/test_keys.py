@@ -7,9 +7,9 @@ import json
 import pytest
 
 import saeviz
+from saeviz.testing.vlm_server import KEY, VLMServer, fails, refuses_key, says, sends
 from tests.conftest import FAKE_RUN
 from tests.loopback import self_signed
-from tests.vlm_server import KEY, VLMServer, fails, refuses_key, says, sends
 
 MODULES = {
     "gemini": ("google.genai", ""),
@@ -54,7 +54,7 @@ def check_it_is_nowhere(folder, done):
 
 @pytest.mark.parametrize("api", MODULES)
 def test_after_resets_and_a_key_that_is_refused(start, api, tmp_path):
-    server = VLMServer()
+    server = VLMServer(otherwise=says())
     breaks = [sends({}, resets=True)] * 2
     cut = sends({"error": KEY * 100}, status=200, is_cut=True)
     server.script = [*breaks, says(), cut, cut, says(), fails(500, KEY), fails(400, f"no {KEY}")]
@@ -72,7 +72,7 @@ def test_after_resets_and_a_key_that_is_refused(start, api, tmp_path):
 def test_after_a_certificate_of_nobody(start, api, tmp_path):
     tls = tmp_path / "tls"
     tls.mkdir()
-    server = VLMServer(self_signed(tls, "labels.example"))
+    server = VLMServer(self_signed(tls, "labels.example"), otherwise=says())
     done = start(api, server)
     server.close()
     assert done.code == saeviz.ExitCode.PARTIAL, done

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import saeviz
+from saeviz.testing.vlm_server import KEY, VLMServer, fails, says
 from tests.conftest import FAKE_RUN, FAKES, run_process
 from tests.service import Served
-from tests.vlm_server import KEY, VLMServer, fails, says
 from tests.waiting import wait_until
 
 pytest.importorskip("openai")
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def service():
-    service = VLMServer()
+    service = VLMServer(otherwise=says())
     yield service
     service.close()
 
@@ -135,7 +135,7 @@ def test_one_at_a_time_and_not_while_a_run_works(client, server, run_file, saevi
 
 def test_a_received_run_does_not_say_where_the_key_goes(run_file, server, monkeypatch):
     manifest = run_file.parent / "runs" / "fake" / "run.json"
-    stolen = VLMServer()
+    stolen = VLMServer(otherwise=says())
     try:
         manifest.write_text(manifest.read_text().replace(server.url("openai"), stolen.url("openai")))
         monkeypatch.setenv("MY_SECRET", KEY)

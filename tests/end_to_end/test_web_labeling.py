@@ -13,9 +13,9 @@ import pytest
 
 import saeviz
 from saeviz.pipeline.run import Plan
+from saeviz.testing.vlm_server import IN, KEY, VLMServer, fails, says, sends
 from tests.conftest import FAKE_RUN, run_process
 from tests.report_data import report_of
-from tests.vlm_server import IN, KEY, VLMServer, fails, says, sends
 from tests.waiting import wait_until
 
 pytest.importorskip("google.genai")
@@ -24,7 +24,7 @@ N_IMAGES = 24
 
 @pytest.fixture
 def server():
-    server = VLMServer()
+    server = VLMServer(otherwise=says())
     yield server
     server.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 import saeviz
 from saeviz.testing.data import Surroundings, label_request, pictures
-from tests.loopback import Handler, Loopback
+from saeviz.testing.loopback import Handler, Loopback
 from tests.plugins.test_real_servers import KEY, KINDS
 from tests.service import answering, send
 

@@ -11,11 +11,11 @@ import pytest
 
 import saeviz
 from saeviz.testing import ImageProviderContract
+from saeviz.testing.loopback import Loopback
 from saeviz_huggingface import HuggingFaceOptions
 from saeviz_huggingface.provider import HuggingFaceImages
 from tests.datasets_hub import Hub
 from tests.hostile_server import picture
-from tests.loopback import Loopback
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
 COLOURS = ["red", "green", "blue"]

@@ -11,6 +11,7 @@ import pytest
 
 import saeviz
 from saeviz.testing.data import Surroundings, label_request, pictures
+from saeviz.testing.loopback import Handler, Loopback
 from saeviz.toolkit.vlm import http_reason, text_of, tokens_of
 from saeviz_anthropic import AnthropicOptions
 from saeviz_anthropic.labeler import anthropic
@@ -18,7 +19,6 @@ from saeviz_gemini import GeminiOptions
 from saeviz_gemini.labeler import gemini
 from saeviz_openai import OpenAIOptions
 from saeviz_openai.labeler import openai
-from tests.loopback import Handler, Loopback
 from tests.waiting import PATIENCE
 
 KEY = "sk-very-secret-0123456789"

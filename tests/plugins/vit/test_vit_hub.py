@@ -10,8 +10,8 @@ import sys
 
 from torch import save
 
+from saeviz.testing.loopback import Loopback
 from tests.hub_server import COMMIT, Hub
-from tests.loopback import Loopback
 
 SCRIPT = """
 import json, sys

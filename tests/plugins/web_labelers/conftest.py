@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from saeviz.testing.data import Surroundings, label_request, pictures
+from saeviz.testing.vlm_server import KEY, VLMServer, says
 from saeviz.toolkit import retrying
 from saeviz_anthropic import AnthropicOptions
 from saeviz_anthropic.labeler import anthropic
@@ -16,7 +17,6 @@ from saeviz_gemini import GeminiOptions
 from saeviz_gemini.labeler import gemini
 from saeviz_openai import OpenAIOptions
 from saeviz_openai.labeler import openai
-from tests.vlm_server import KEY, VLMServer, says
 
 APIS = {
     "gemini": (GeminiOptions, gemini, {}, "google.genai"),
@@ -43,7 +43,7 @@ def api(request, monkeypatch):
 
 @pytest.fixture(scope="module")
 def one_server():
-    server = VLMServer()
+    server = VLMServer(otherwise=says())
     yield server
     server.close()
 

@@ -16,8 +16,8 @@ import saeviz
 from saeviz.testing import LabelerContract
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
+from saeviz.testing.vlm_server import GOOD, IN, KEY, OUT, fails, says, sees_colours
 from tests.plugins.web_labelers.conftest import APIS, VARIABLES
-from tests.vlm_server import GOOD, IN, KEY, OUT, fails, says
 
 
 class TestContract(LabelerContract):
@@ -40,6 +40,16 @@ def test_the_model_sees_the_images_and_knows_the_feature(make, server, request_o
     assert [picture.format for picture in asked.pictures()] == ["JPEG"] * 4
     for fact in ("#5", "layer 2", "0.60", "+0.40", '"liking"', "50 images", "higher"):
         assert fact in asked.text
+
+
+def test_a_server_that_sees_colours_names_and_judges_them(make, server, request_of_colours):
+    server.otherwise = sees_colours
+    images = [replace(item, metadata={}) for item in pictures(12) if item.metadata["colour"] == "red"]
+    request = replace(request_of_colours, top=[saeviz.TopImage(item, 1.0) for item in images])
+    assert make().label(request).label == "red things"
+    others = [item for item in pictures(12) if item.metadata["colour"] == "blue"]
+    scores = make().judge(saeviz.FeatureLabel("red things"), [*images, *others])
+    assert scores.tolist() == [1.0] * len(images) + [0.0] * len(others)
 
 
 def test_where_nothing_correlates_the_model_is_asked_to_explore(make, server, request_of_colours):

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 import saeviz
+from saeviz.testing.vlm_server import GOOD, KEY, fails, says, sends
 from saeviz_gemini import GeminiOptions
 from saeviz_gemini.labeler import gemini
-from tests.vlm_server import GOOD, KEY, fails, says, sends
 
 
 def test_a_busy_service_is_asked_again_when_it_says(make, server, waits, request_of_colours):

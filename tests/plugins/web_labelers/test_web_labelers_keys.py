@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 import saeviz
+from saeviz.testing.vlm_server import KEY, fails, says, sends
 from tests.plugins.web_labelers.conftest import VARIABLES
-from tests.vlm_server import KEY, fails, says, sends
 
 
 def test_a_refused_key_ends_the_run_and_is_not_quoted(make, server, request_of_colours, caplog):

@@ -1,7 +1,14 @@
-"""A stand-in for the web services that name features: speaks the protocols of Gemini, OpenAI and Anthropic.
+"""A stand-in for web services with vision-language models, for tests of labelers: it sees colours, and needs no model.
 
-It answers one question after the other from a script, and well once that is at its end. What it is asked it checks
-against the documented form, and keeps.
+It speaks the protocols of Gemini, OpenAI and Anthropic on loopback::
+
+    with VLMServer() as server:
+        labeler = MyLabeler(MyOptions(base_url=server.url("openai"), api_key=KEY), saeviz.Context())
+        assert labeler.label(label_request(pictures(24))).label == "red things"
+
+Asked for a name, it gives the colour that stands out in the most pictures; asked whether words apply, it looks for the
+colours among them. `script` lists other answers, which come first: errors, refusals, nonsense. `asked` has the
+questions, which are checked against the documented form of each service.
 """
 
 from __future__ import annotations
@@ -14,16 +21,18 @@ import struct
 import threading
 import time
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from saeviz.testing.fakes import COLOURS
-from tests.loopback import Handler, Loopback
+from saeviz.testing.loopback import Handler, Loopback
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 KEY = "sk-very-secret-0123456789"
 GOOD = {
@@ -60,7 +69,9 @@ class Asked:
         """The label that is to be judged."""
         return next(text.split('"')[1] for text in self.texts if text.startswith("The words: "))
 
-    def pictures(self) -> list[Image.Image]:
+    def pictures(self) -> list[Image]:
+        from PIL import Image
+
         return [Image.open(BytesIO(jpeg)) for jpeg in self.jpegs]
 
 
@@ -80,9 +91,11 @@ class Response:
 
 
 Act = Callable[[Asked], Response]
+NEAR = 90
+"""Up to which distance of its channels a pixel has a colour."""
 
 
-def judges(applies: Callable[[str, Image.Image], float]) -> Act:
+def judges(applies: Callable[[str, Image], float]) -> Act:
     """An answer to a question of a judge: `applies` of the words and each picture."""
 
     def act(asked: Asked) -> Response:
@@ -96,13 +109,24 @@ def judges(applies: Callable[[str, Image.Image], float]) -> Act:
     return act
 
 
-def has_colour(words: str, picture: Image.Image) -> float:
+def has_colour(words: str, picture: Image) -> float:
     """Whether one of the words is a colour that stands out in a picture of `FakeImages`."""
-    small = picture.convert("RGB").resize((8, 8))
-    pixels = [small.getpixel((x, y)) for x in range(8) for y in range(8)]
+    import numpy as np
+
+    pixels = np.asarray(picture.convert("RGB").resize((8, 8)), dtype=int).reshape(-1, 1, 3)
     wanted = [rgb for name, rgb in COLOURS.items() if name in words.lower().split()]
-    distances = [sum(abs(a - b) for a, b in zip(pixel, rgb, strict=True)) for pixel in pixels for rgb in wanted]
-    return float(min(distances, default=255) < 90)
+    return float((np.abs(pixels - np.array(wanted).reshape(1, -1, 3)).sum(axis=2) < NEAR).any())
+
+
+def sees_colours(asked: Asked) -> Response:
+    """The answer of a model that sees nothing but colours."""
+    if asked.is_for_judge():
+        return judges(has_colour)(asked)
+    seen = Counter(name for picture in asked.pictures() for name in COLOURS if has_colour(name, picture))
+    colour, n = max(sorted(seen.items()), key=lambda entry: entry[1], default=("grey", 0))
+    share = n / max(len(asked.jpegs), 1)
+    act = says(label=f"{colour} things", description=f"Pictures in which {colour} stands out.", confidence=share)
+    return act(asked)
 
 
 def says(text: str | None = None, *, finish: str = "done", **changes: Any) -> Act:
@@ -189,11 +213,14 @@ def refuses_key(asked: Asked) -> Response:
 
 
 class VLMServer:
-    """On loopback, in threads of its own. `script` is what it does next; `asked` is what it was asked."""
+    """On loopback, in threads of its own. `script` is what it does next; `asked` is what it was asked.
 
-    def __init__(self, certificate: Path | None = None) -> None:
+    At the end of the script it answers as `otherwise`. `most_at_once` is the largest number of calls at the same time.
+    """
+
+    def __init__(self, certificate: Path | None = None, otherwise: Act | None = None) -> None:
         self.script: list[Act] = []
-        self.otherwise: Act = says()
+        self.otherwise = otherwise or sees_colours
         self.asked: list[Asked] = []
         self.at_once = 0
         self.most_at_once = 0
@@ -206,6 +233,12 @@ class VLMServer:
 
     def close(self) -> None:
         self._server.close()
+
+    def __enter__(self) -> VLMServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def response_to(self, asked: Asked) -> Response:
         with self.lock:
