@@ -25,7 +25,7 @@ LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
-    "Plugins to use (repeatable, comma-separated): NAME = only this third-party plugin, no:NAME = all except this one, "
+    "Plugins to use, besides those of the run file (repeatable, comma-separated): NAME = only this third-party plugin, no:NAME = all except this one, "
     "./file.py or module:pkg.mod = also this one, '' = only the bundled ones."
 )
 
@@ -36,7 +36,7 @@ def plugins_option(command: F) -> F:
 
 
 def chosen(plugin_words: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The words of `--plugins`, or None if it was not given, so that the environment or the run file decides."""
+    """The words of `--plugins`, or None if it was not given, so that the environment decides."""
     return plugin_words or None
 
 

@@ -22,8 +22,8 @@ from saeviz.testing.stores import (
     rows_are_equal,
     versioned,
     versioned_row,
+    writer,
 )
-from saeviz.testing.writers import writer
 from saeviz.values.features import FeatureBatch, FeatureSpace
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 
 from saeviz.contract import handover
 from saeviz.contract.mixins import OneItemStore
-from saeviz.contract.stores import FeatureStore
+from saeviz.contract.stores import FeatureStore, ManyWriters
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import HOSTILE_IDS, random_batch
 from saeviz.values.errors import DataError
@@ -283,6 +283,15 @@ class FeatureStoreContract(Contract):
     def _needs_durability(self) -> None:
         if not self.durable:
             pytest.skip("the store says that it is not durable")
+
+
+def writer(open_store: OpenStore, name: str) -> FeatureStore:
+    """The store, newly opened, for the writer `name`; `""` is the one without."""
+    store = open_store()
+    if not name:
+        return store
+    assert isinstance(store, ManyWriters)
+    return store.writer(name)
 
 
 def dense_batch(space: FeatureSpace, item_ids: Sequence[str], rows: Sequence[Sequence[float]]) -> FeatureBatch:

@@ -14,9 +14,9 @@ from typing import NoReturn, TextIO
 
 import pytest
 
-from saeviz.contract.stores import FeatureStore, ManyWriters
+from saeviz.contract.stores import ManyWriters
 from saeviz.testing.contract import Contract
-from saeviz.testing.stores import OTHERS, SPACE, OpenStore, assert_same, read_all, versioned
+from saeviz.testing.stores import OTHERS, SPACE, OpenStore, assert_same, read_all, versioned, writer
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 
@@ -199,15 +199,6 @@ class ManyWritersContract(Contract):
         last.write(versioned(SPACE, IDS))
         last.close()
         assert_same(read_all(open_store(), SPACE, IDS), versioned(SPACE, IDS))
-
-
-def writer(open_store: OpenStore, name: str) -> FeatureStore:
-    """The store, newly opened, for the writer `name`; `""` is the one without."""
-    store = open_store()
-    if not name:
-        return store
-    assert isinstance(store, ManyWriters)
-    return store.writer(name)
 
 
 def _start(open_store: OpenStore, name: str, item_ids: Sequence[str]) -> tuple[int, TextIO]:
