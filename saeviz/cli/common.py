@@ -25,8 +25,8 @@ LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
-    "Plugins to use, besides those of the run file (repeatable, comma-separated): NAME = only this third-party plugin, no:NAME = all except this one, "
-    "./file.py or module:pkg.mod = also this one, '' = only the bundled ones."
+    "Plugins to use, besides those of the run file (repeatable, comma-separated): NAME = only this third-party plugin, "
+    "no:NAME = all except this one, ./file.py or module:pkg.mod = also this one, '' = only the bundled ones."
 )
 
 
