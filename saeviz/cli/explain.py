@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
 from importlib.resources import files
 
 import click
@@ -15,6 +17,8 @@ PAGES = {
     for path in sorted((files("saeviz.cli") / "templates" / "errors").iterdir(), key=lambda path: path.name)
 }
 """A page in Markdown for each class of error."""
+
+WIDTH = 100
 
 
 def page_of(error: SaevizError | type[SaevizError]) -> str:
@@ -35,6 +39,20 @@ def explain(error: str | None) -> int:
     if found is None:
         hint = suggest(error, PAGES) or f"; there are: {', '.join(PAGES)}"
         raise ConfigError(f"{error!r} is not a kind of error{hint}")
-    for line in PAGES[found].read_text(encoding="utf-8").splitlines():
+    for line in _plain(PAGES[found].read_text(encoding="utf-8")):
         say(line)
     return ExitCode.DONE
+
+
+def _plain(page: str) -> Iterator[str]:
+    """The lines of a page for a terminal; of a table the rows, each as a paragraph with a part for each column."""
+    for line in page.splitlines():
+        if line.startswith("|---"):
+            continue
+        if not line.startswith("|"):
+            yield from textwrap.wrap(line.removeprefix("# "), WIDTH) or [""]
+            continue
+        first, *others = (cell.strip() for cell in line.strip("|").split(" | "))
+        yield from textwrap.wrap(first, WIDTH, initial_indent="- ", subsequent_indent="  ")
+        for cell in others:
+            yield from textwrap.wrap(cell, WIDTH, initial_indent="    ", subsequent_indent="    ")

@@ -22,8 +22,9 @@ KINDS = [
 def test_every_error_has_a_page(saeviz_command, kind):
     name = page_of(kind)
     text = saeviz_command("explain", name.lower()).out
-    assert text.startswith(f"# {name}: ")
+    assert text.startswith(f"{name}: ")
     assert "remedy" in text or "Choose" in text or "decide" in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_every_page_is_about_an_error_and_listed(saeviz_command):
