@@ -6,12 +6,11 @@ import importlib.util
 import os
 import subprocess
 import sys
-from http.server import ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 import saeviz
+from saeviz.testing.loopback import Loopback
 from tests.conftest import FAKES, ROOT
 
 pytestmark = pytest.mark.slow
@@ -38,7 +37,7 @@ use = "fake-selector"
 [labeler]
 use = "ollama"
 model = "eyes"
-base_url = "http://127.0.0.1:PORT"
+base_url = "URL"
 [[reporters]]
 use = "fake-reporter"
 """
@@ -64,17 +63,14 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def ollama(site, monkeypatch):
-    """The stand-in of the package's own tests; gives its port."""
+    """The stand-in of the package's own tests; gives its address."""
     monkeypatch.syspath_prepend(str(site))
     [path] = [package / "tests" / "test_ollama.py" for package in PACKAGES if package.name == "saeviz-ollama"]
     spec = importlib.util.spec_from_file_location("tests_of_the_package", path)
     tests = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tests)
-    with ThreadingHTTPServer(("127.0.0.1", 0), tests.Handler) as server:
-        server.asked = []
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    with Loopback(tests.Server, asked=[]) as server:
+        yield server.url
 
 
 def test_each_passes_its_own_tests(site):
@@ -85,7 +81,7 @@ def test_each_passes_its_own_tests(site):
 
 
 def test_they_work_together_in_one_run(ollama, tmp_path):
-    (tmp_path / "all.toml").write_text(RUN.replace("PORT", str(ollama)))
+    (tmp_path / "all.toml").write_text(RUN.replace("URL", ollama))
     run = saeviz.run(tmp_path / "all.toml", plugins=["duckdb", "enrichment", "ollama", FAKES])
     assert [run.manifest["plugins"][place]["from"] for place in ("store", "scorers.0", "labeler")] == [
         "saeviz-duckdb 0.1.0",

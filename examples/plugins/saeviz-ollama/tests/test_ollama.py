@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from base64 import b64decode
-from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,63 +18,52 @@ import saeviz
 from saeviz.testing import LabelerContract, run_with
 from saeviz.testing.data import label_request, pictures
 from saeviz.testing.fakes import COLOURS
+from saeviz.testing.loopback import Handler, Loopback
+from saeviz.testing.vlm_server import has_colour
 
 
-def colour_of(picture: str) -> str:
-    """The named colour that is in a picture of `saeviz.testing`: a rectangle on grey."""
-    small = Image.open(BytesIO(b64decode(picture))).convert("RGB").resize((8, 8))
-    pixels = [small.getpixel((x, y)) for x in range(8) for y in range(8)]
-    return min(COLOURS, key=lambda name: min(math.dist(pixel, COLOURS[name]) for pixel in pixels))
+class Server(Handler):
+    """Answers as Ollama does; the label is the colour in most pictures, and a judge tells colours."""
 
+    asked: list[dict[str, Any]]
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers as Ollama does; the label is the most frequent colour, and a judge tells colours."""
-
-    def do_POST(self) -> None:
+    def answer(self) -> None:
         """`/api/chat`."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(body)
+        body = json.loads(self.body())
+        self.asked.append(body)
         if body["model"] != "eyes":
-            return self._send(404, {"error": f"model '{body['model']}' not found"})
-        colours = [colour_of(picture) for message in body["messages"] for picture in message.get("images", ())]
+            return self.say(404, {"error": f"model '{body['model']}' not found"})
+        encoded = [picture for message in body["messages"] for picture in message.get("images", ())]
+        pictures = [Image.open(BytesIO(b64decode(picture))) for picture in encoded]
         text = " ".join(message["content"] for message in body["messages"][1:])
         if "The words: " in text:
-            words = text.split('"')[1].split()
-            answer: Any = {"answers": [{"image": n, "applies": c in words} for n, c in enumerate(colours, start=1)]}
+            words = text.split('"')[1]
+            found = [{"image": n, "applies": has_colour(words, one)} for n, one in enumerate(pictures, start=1)]
+            answer: dict[str, Any] = {"answers": found}
         else:
-            best = Counter(colours).most_common(1)[0][0]
+            best = max(COLOURS, key=lambda name: sum(has_colour(name, picture) for picture in pictures))
             answer = {"label": f"{best} rectangles", "description": "One colour.", "visual_elements": [best]}
-            answer |= {"why": "", "confidence": colours.count(best) / len(colours)}
+            answer |= {"why": "", "confidence": 0.9}
         message = {"role": "assistant", "content": json.dumps(answer)}
         reply = {"model": "eyes", "message": message, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 5}
-        return self._send(200, reply)
+        return self.say(200, reply)
 
-    def _send(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ThreadingHTTPServer]:
-    """The stand-in, on a free port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
-        found.asked = []
-        Thread(target=found.serve_forever, daemon=True).start()
-        yield found
-        found.shutdown()
+    def say(self, status: int, body: dict[str, Any]) -> None:
+        """An answer as JSON."""
+        self.send(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
 
 @pytest.fixture
-def options(server: ThreadingHTTPServer) -> dict[str, Any]:
-    """Options for the stand-in."""
-    return {"base_url": f"http://127.0.0.1:{server.server_port}", "model": "eyes", "max_retries": 0}
+def asked() -> list[dict[str, Any]]:
+    """What the stand-in is asked."""
+    return []
+
+
+@pytest.fixture
+def options(asked: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Options for the stand-in, on a free port of this machine."""
+    with Loopback(Server, asked=asked) as server:
+        yield {"base_url": server.url, "model": "eyes", "max_retries": 0}
 
 
 class TestOllama(LabelerContract):
@@ -91,11 +76,11 @@ class TestOllama(LabelerContract):
 
 
 def test_each_picture_comes_with_its_caption_and_the_answer_with_a_schema(
-    server: ThreadingHTTPServer, options: dict[str, Any]
+    asked: list[dict[str, Any]], options: dict[str, Any]
 ) -> None:
     """Ollama has text and pictures apart, so each caption is a message of its own."""
     label = ollama(OllamaOptions(**options), saeviz.Context()).label(label_request(pictures(8)))
-    body = server.asked[-1]
+    body = asked[-1]
     assert [len(message.get("images", ())) for message in body["messages"]].count(1) == 4
     assert body["format"]["type"] == "object"
     assert body["options"] == {"temperature": 0, "seed": 0}
