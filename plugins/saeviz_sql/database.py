@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
 from hashlib import sha256
@@ -79,12 +79,16 @@ class Database:
     @contextmanager
     def reading(self, seconds: int | None = None) -> Iterator[Connection]:
         """A connection that sees one state of the database, as a context; a query takes `seconds` at most."""
-        with self._explained(), self._engine.connect() as connection:
-            if seconds is None:
-                yield connection
-            else:
-                with _ending(connection, seconds, is_postgres=self.is_postgres):
+        from sqlalchemy.exc import DBAPIError
+
+        with self._explained():
+            connection = self._engine.connect()
+            try:
+                with nullcontext() if seconds is None else _ending(connection, seconds, is_postgres=self.is_postgres):
                     yield connection
+            finally:
+                with suppress(DBAPIError):  # the server has ended it already; there is nothing to undo
+                    connection.close()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
+import sys
 import tracemalloc
 from io import BytesIO
 
@@ -271,6 +273,25 @@ def test_a_query_that_gives_no_rows_is_explained_and_does_nothing(tables, query)
     with pytest.raises(saeviz.SaevizError, match=r"nowhere|syntax error"):
         list(tables.images(query=query).iter_images())
     assert len(known(tables.images())) == 4
+
+
+def test_a_reader_that_stops_does_not_notice_that_the_server_has_ended_its_connection(
+    tmp_path, database_url, monkeypatch
+):
+    images = Tables(tmp_path, database_url).images().iter_images()
+    next(images)
+    import psycopg
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    del images
+    gc.collect()
+    assert ignored == []
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path):
