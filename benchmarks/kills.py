@@ -26,31 +26,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from fake_run import RUN_FILE
+
 import saeviz
 
-RUN_FILE = """
-[run]
-cache = false
-[plugins]
-use = ["module:saeviz.testing.fakes"]
+MORE = """
+draws = 0
+[[scorers]]
+use = "redundancy"
 [images]
 use = "fake-images"
 n = {images}
 broken = 3
-[extractor]
-use = "fake-extractor"
-[embeddings]
-use = "fake-embeddings"
-[[scorers]]
-use = "pearson-bh"
-[[scorers]]
-use = "partial"
-control = ["noise"]
-[[scorers]]
-use = "redundancy"
-[[scorers]]
-use = "monosemanticity"
-draws = 0
 """
 TABLES = ("scores.parquet", "correlations.parquet", "top_images.parquet", "images.parquet", "selected.csv")
 FLAGS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -149,7 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        (folder / "run.toml").write_text(RUN_FILE.format(images=given.images))
+        (folder / "run.toml").write_text(RUN_FILE + MORE.format(images=given.images))
         undisturbed = Killing(folder, 0, 0)
         undisturbed.until_finished([()], folder / "undisturbed")
         expected = contents(folder / "undisturbed")

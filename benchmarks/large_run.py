@@ -18,31 +18,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from fake_run import RUN_FILE
+
 STAGES = ("extract", "embed", "score", "select", "report")
-RUN_FILE = """
-[run]
-cache = false
-[plugins]
-use = ["module:saeviz.testing.fakes"]
-[images]
-use = "fake-images"
-[extractor]
-use = "fake-extractor"
-[embeddings]
-use = "fake-embeddings"
-[[scorers]]
-use = "pearson-bh"
-[[scorers]]
-use = "partial"
-control = ["noise"]
-[[scorers]]
-use = "monosemanticity"
-"""
 
 
 def measured(stage: str, folder: Path, n_images: int, workers: int) -> tuple[float, float]:
     """Seconds and MiB of a stage."""
-    settings = [f"images.n={n_images}", f"executor.workers={workers}"]
+    settings = ["images.use=fake-images", f"images.n={n_images}", f"executor.workers={workers}"]
     command = [sys.executable, "-m", "saeviz", "run", "run.toml", "--out", f"{n_images}-{workers}", "-q"]
     command += ["--from", stage, "--until", stage]
     command += [word for one in settings for word in ("--set", one)]
