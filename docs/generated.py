@@ -71,7 +71,7 @@ def _run_file() -> Iterator[str]:
     yield "such as `--out`, `--set TABLE.OPTION=VALUE`, the environment (`SAEVIZ_TABLE__OPTION`), the run file, the"
     yield "default.\n"
     yield "## Tables\n"
-    yield "| table | component | default | without it |"
+    yield "| table | component | default | off by |"
     yield "|---|---|---|---|"
     for table in SINGLE:
         role = {"second_embeddings": "embeddings"}.get(table, table)

@@ -1,4 +1,4 @@
-"""Take the pictures of the report that the README shows, from the demo's run or another one.
+"""Take the pictures of the report that the README and the docs show, from the demo's run or another one.
 
     python -m docs.screenshots [RUN]
 
