@@ -52,17 +52,17 @@ class ItemPlaces(Sequence[str]):
         numbers = self._numbers(items)
         if not len(self):
             return numbers, numbers
-        return np.where(numbers < 0, _GONE, self._keys[numbers]).astype(np.int64), self._rows[numbers].astype(np.int64)
+        return self._keys_of(numbers), self._rows[numbers].astype(np.int64)
 
-    def put(self, items: Sequence[str], key: int, *, apart: bool) -> IntArray:
-        """Items are in the rows of a shard from now on; returns where they were, -1 for a new one.
+    def put(self, items: Sequence[str], keys: IntArray, rows: IntArray, *, apart: bool) -> IntArray:
+        """Items, each once, are in these rows of shards from now on; returns the keys of where they were, -1 for none.
 
         Those that are put `apart` stay so until they are put there otherwise: they come then.
         """
         import numpy as np
 
         numbers = self._numbers(items)
-        before = self.find(items)[0]
+        before = self._keys_of(numbers)
         if not apart and len(self):
             moves = (numbers >= 0) & self._is_apart[numbers]
             self._keys[numbers[moves]] = _GONE
@@ -71,8 +71,9 @@ class ItemPlaces(Sequence[str]):
         numbers[new] = np.arange(self._n, self._n + len(new))
         self._grow(len(new))
         self._is_apart[numbers[new]] = apart
-        self._keys[numbers], self._rows[numbers] = key, np.arange(len(items))
-        self._recent.update((items[row], int(numbers[row])) for row in new.tolist())
+        self._keys[numbers], self._rows[numbers] = keys, rows
+        texts = list(items) if len(new) else []
+        self._recent.update((texts[row], int(numbers[row])) for row in new.tolist())
         if len(self._recent) > max(_RECENT, self._n // _SHARE):
             self._sorted.add(self[number] for number in range(self._n_sorted, self._n))
             self._n_sorted, self._recent = self._n, {}
@@ -88,12 +89,18 @@ class ItemPlaces(Sequence[str]):
         chosen = (self._keys[: self._n] != _GONE) & (self._is_apart[: self._n] == apart)
         return self._keys[: self._n][chosen], self._rows[: self._n][chosen]
 
+    def _keys_of(self, numbers: IntArray) -> IntArray:
+        import numpy as np
+
+        return np.where(numbers < 0, _GONE, self._keys[numbers] if len(self) else _GONE).astype(np.int64)
+
     def _numbers(self, items: Sequence[str]) -> IntArray:
         import numpy as np
 
-        numbers = self._sorted.of(items)
+        texts = list(items)
+        numbers = self._sorted.of(texts)
         for row in np.flatnonzero(numbers < 0).tolist() if self._recent else ():
-            number = self._recent.get(items[row], -1)
+            number = self._recent.get(texts[row], -1)
             numbers[row] = number if number >= 0 and self._keys[number] != _GONE else -1
         return numbers
 

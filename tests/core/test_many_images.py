@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import tracemalloc
 
+import numpy as np
 import pytest
 
 import saeviz
@@ -112,7 +113,8 @@ def test_no_object_is_held_of_each_image():
     places = ItemPlaces(lambda key, row: stored[key][row])
     for key, first in enumerate(range(0, n, at_a_time)):
         stored.append(images.ids[first : first + at_a_time])
-        places.put(stored[-1], key, apart=False)
+        rows = np.arange(at_a_time)
+        places.put(stored[-1], np.full(at_a_time, key), rows, apart=False)
         written.update(stored[-1])
     assert sum(item.ratings["a"] for item in images.only(written.mask)) == n
     held, peak = tracemalloc.get_traced_memory()
