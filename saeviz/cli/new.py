@@ -37,13 +37,20 @@ def new(role: str, name: str, as_file: bool, terms: str) -> int:
     if as_file:
         path = Path(f"{words['saeviz_my_name']}.py")
         _write({path: _rendered(f"roles/{role}.py.txt", words)}, path)
-        steps = [f"saeviz run RUN_FILE --plugins ./{path}"]
+        steps = [f"{_trial(role, name)} --plugins ./{path}"]
     else:
         root = Path(f"saeviz-{name}")
         _write({root / path: text for path, text in _package(role, terms, words)}, root)
-        steps = [f"cd {root}", "pip install -e '.[test]'", "pytest"]
+        steps = [f"cd {root}", "pip install -e '.[test]'", "pytest", _trial(role, name)]
     tell("\n".join(["next:", *steps, f"and in the run file: {words['THE_TABLE']} with use = {name!r}"]))
     return ExitCode.DONE
+
+
+def _trial(role: str, name: str) -> str:
+    """The command that tries a component on the first pictures of the demo."""
+    table = next((f"'{table}=[{{use=\"{name}\"}}]'" for table, (of, _) in LISTS.items() if of == role), "")
+    path = " --set images.path=FILE" if role == "images" else ""
+    return f"saeviz demo --out runs/{name} --limit 60 --set {table or f'{role}.use={name}'}{path}"
 
 
 def _check_name(role: str, name: str) -> None:
@@ -117,4 +124,5 @@ def _write(texts: dict[Path, str], root: Path) -> None:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text)
-            say(path)
+    for path in texts:
+        say(path)

@@ -72,7 +72,7 @@ class _Resolver:
         judge = self._judge(single["labeler"])
         extractors = self._extractors(single.pop("extractor"))
         several = {name: self._components(name, *LISTS[name]) for name in LISTS}
-        if single["embeddings"] is None:
+        if single["embeddings"] is None and not any(one.startswith("embeddings") for one in self.mistakes):
             if single["second_embeddings"]:
                 self.mistakes.append("second_embeddings: needs a first embedding; configure [embeddings]")
             several["scorers"] = self._without_embeddings(several["scorers"])

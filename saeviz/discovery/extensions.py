@@ -69,7 +69,7 @@ def _origin(point: EntryPoint) -> str:
 
 def _loaded(group: str, point: EntryPoint, origin: str) -> Extension:
     try:
-        with foreign_code("it fails"):
+        with foreign_code("it fails", imported=True):
             return Extension(group, point.name, origin, GROUPS[group][1](point.load()))
     except ForeignError as error:
         return Extension(group, point.name, origin, reason=str(error), details=error.details)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from itertools import islice
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -32,6 +33,8 @@ from saeviz.values.errors import ConfigError, PluginError, SaevizError
 MOST_NOTES = 1000
 """Maximum number of lines read, because a plugin's generator may be endless."""
 HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
+NOT_OF_PLUGINS = (Path(hookspecs.__file__).parent.parent, Path(importlib.__file__).parent)
+"""Folders of code that imports plugins."""
 
 
 class ForeignError(PluginError):
@@ -43,14 +46,28 @@ class ForeignError(PluginError):
 
 
 @contextmanager
-def foreign_code(what: str) -> Iterator[None]:
-    """Turn any exception of a plugin's code into a `PluginError`; `what` says what failed."""
+def foreign_code(what: str, *, imported: bool = False) -> Iterator[None]:
+    """Turn any exception of a plugin's code into a `PluginError`; `what` says what failed.
+
+    With `imported` it is the plugin's module that is run, and the message says in which line.
+    """
     try:
         yield
     except (SaevizError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        raise ForeignError(f"{what} with {type(error).__name__}: {error}", traceback.format_exc()) from error
+        said = f"{what} with {type(error).__name__}: {error}{_line_of(error) if imported else ''}"
+        raise ForeignError(said, traceback.format_exc()) from error
+
+
+def _line_of(error: BaseException) -> str:
+    """The last line in the plugin's own folder that led to an error, as Python writes it of a syntax error."""
+    if isinstance(error, SyntaxError):
+        return ""  # it is in the text
+    frames = [(Path(one.filename), one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+    foreign = [one for one in frames if one[0].is_absolute() and not any(map(one[0].is_relative_to, NOT_OF_PLUGINS))]
+    own = [(path, line) for path, line in foreign if path.parent == foreign[0][0].parent]
+    return f" ({own[-1][0].name}, line {own[-1][1]})" if own else ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,7 @@ class Manager:
     def add(self, source: Source) -> None:
         """Load one plugin and register its components, or list it in `problems`."""
         try:
-            with foreign_code("it fails"):
+            with foreign_code("it fails", imported=True):
                 with asked(source, "import"):
                     plugin = source.load()
                 offers = self._offers_of(plugin, source)
@@ -186,7 +203,7 @@ class Manager:
         names = self.names(role)
         where = f"{place}: " if place else ""
         hint = suggest(name, names) or f"; there are: {', '.join(names) or 'none'}"
-        raise ConfigError(f"{where}no plugin offers the {role} {quoted(name)}{hint}{self._left_out_in_words(name)}")
+        raise ConfigError(f"{where}no plugin offers the {role} {quoted(name)}{self._left_out_in_words(name)}{hint}")
 
     def _left_out_in_words(self, name: str) -> str:
         """Which plugins could have offered a component and were left out, and why; of its own name, or else all."""
@@ -224,7 +241,9 @@ class Manager:
             return reference
         spec = offer.spec
         module_name, _, attribute = reference.partition(":")
-        failing = foreign_code(f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: {reference} fails")
+        failing = foreign_code(
+            f"the {spec.role} {spec.name!r} of {offer.source} cannot be loaded: {reference} fails", imported=True
+        )
         with failing, asked(offer.source, f"import of {reference}"):
             found = getattr(importlib.import_module(module_name), attribute)
         if not callable(found):
@@ -303,14 +322,20 @@ def _check_hooks(plugin: object) -> None:
         if is_marked and name not in HOOKS:
             raise PluginError(f"it implements {name}, which is not a hook{suggest(name, HOOKS)}")
         if not is_marked and (name in HOOKS or (name.startswith("saeviz_") and suggest(name, HOOKS))):
-            raise PluginError(f"its function {name} lacks the marker @saeviz.hookimpl{suggest(name, HOOKS)}")
+            hint = "" if name in HOOKS else suggest(name, HOOKS)
+            raise PluginError(f"its function {name} lacks the marker @saeviz.hookimpl{hint}")
+        if is_marked and inspect.signature(member).parameters:
+            raise PluginError(f"its hook {name} takes arguments, but a hook is called without any; write {name}()")
     if not marked:
         raise PluginError("it implements no hook; mark a function such as saeviz_scorers with @saeviz.hookimpl")
 
 
 def _checked(spec: object, expected: type[ComponentSpec], hook: str) -> ComponentSpec:
+    if spec is None:
+        raise PluginError(f"{hook} gives None; write yield saeviz.{expected.__name__}(...)")
     if not isinstance(spec, expected):
-        raise PluginError(f"{hook} yields {type(spec).__name__} instead of {expected.__name__}")
+        given = f"the class {spec.__name__}" if isinstance(spec, type) else f"an object of type {type(spec).__name__}"
+        raise PluginError(f"{hook} yields {given}; it must yield saeviz.{expected.__name__}(...)")
     if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", spec.name)):
         raise PluginError(f"{hook} yields the name {spec.name!r}; use small letters, digits, '-', '.' and '_'")
     for field in fields(spec):

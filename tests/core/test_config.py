@@ -147,19 +147,21 @@ def test_every_mistake_is_listed_at_once_with_place_and_suggestion(manager):
                 "run": {"sed": 3},
                 "images": {"use": "fake-images", "n": "many"},
                 "extractor": {"use": "fake-extractr"},
-                "scorers": [{"use": "pearson-bh", "alpa": 0.05}],
+                "embeddings": {"use": "fake-embedings"},
+                "scorers": [{"use": "pearson-bh", "alpa": 0.05}, {"use": "monosemanticity"}],
                 "labeler": {"retries": 3},
             },
         )
     lines = str(error.value).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7, "that monosemanticity needs embeddings is no mistake of its own"
     assert "unknown table [selectr]; did you mean 'selector'?" in lines[0]
     assert "run.sed: unknown option; did you mean 'seed'?" in lines[1]
     assert "images.n: input should be a valid integer" in lines[2]
     assert "'many'" in lines[2]
     assert "extractor: no plugin offers the extractor 'fake-extractr'; did you mean 'fake-extractor'?" in lines[3]
-    assert "labeler: name a component, for example use" in lines[4]
-    assert "scorers.0.alpa: unknown option; did you mean 'alpha'?" in lines[5]
+    assert "embeddings: no plugin offers the embeddings 'fake-embedings'; did you mean 'fake-embeddings'?" in lines[4]
+    assert "labeler: name a component, for example use" in lines[5]
+    assert "scorers.0.alpa: unknown option; did you mean 'alpha'?" in lines[6]
 
 
 def test_tables_of_the_wrong_shape_are_refused(manager):

@@ -10,14 +10,13 @@ from pathlib import Path
 import click
 import pytest
 
-import saeviz
 from docs.floors import PAGE, page
 from saeviz.cli import saeviz as saeviz_command
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
-from tests.conftest import FAKES, ROOT
+from tests.conftest import ROOT
 
 PAGES = [
     *sorted(ROOT.glob("*.md")),
@@ -38,7 +37,6 @@ PLACES = (ROOT, ROOT / "saeviz", ROOT / "plugins", ROOT / "tests" / "core")
 MADE_UP = {
     "plugins/saeviz_NAME",
     "my_scorers.py",
-    "my_reports.py",
     "saeviz_peaks.py",
     "saeviz_peaks/__init__.py",
 }
@@ -138,19 +136,3 @@ def test_commands_on_a_page_have_the_options_they_are_given(text):
         unknown = {word.partition("=")[0] for word in rest if word.startswith("-")} - known - {"--help", "-h"}
         assert command is not saeviz_command, line
         assert not unknown, line
-
-
-def test_the_reporter_of_its_page_writes_what_the_run_has_found(finished_run, monkeypatch):
-    page = (ROOT / "docs" / "how-to" / "write-a-reporter.md").read_text(encoding="utf-8")
-    [code] = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "saeviz_reporters()" in text]
-    (finished_run.parent / "my_reports.py").write_text(code, encoding="utf-8")
-    monkeypatch.chdir(finished_run.parent)
-    plugins, settings = ["./my_reports.py", FAKES], ['reporters=[{use="lines"}]']
-    run = saeviz.run(finished_run, settings=settings, plugins=plugins)
-    lines = (run.dir / "features.tsv").read_text(encoding="utf-8").splitlines()
-    first, name, relations, images = lines[0].split("\t")
-    assert len(lines) == len(run.selected)
-    assert (first, name) == (str(run.selected[0].feature), run.labels[run.selected[0].feature].label)
-    r = {row["rating"]: row["r"] for row in run.correlations_of(first)}
-    assert relations == ", ".join(f"{rating} {value:+.2f}" for rating, value in r.items())
-    assert images == ", ".join(item_id for item_id, _ in run.top_item_ids(first, 3))

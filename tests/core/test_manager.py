@@ -100,6 +100,16 @@ def saeviz_scorers():
     return []
 
 
+@saeviz.hookimpl(specname="saeviz_scorers")
+def gives_nothing():
+    scorer("x")
+
+
+@saeviz.hookimpl(specname="saeviz_scorers")
+def takes_something(context):
+    yield scorer("x")
+
+
 class NotOptions:
     pass
 
@@ -116,7 +126,16 @@ class NotOptions:
         (lambda: plugin(saeviz_scorers=saeviz_scorers), "saeviz_scorers lacks the marker @saeviz.hookimpl"),
         (plugin, "implements no hook"),
         (lambda: plugin(SAEVIZ_API=2, saeviz_scorers=scorers()), "plugin API 2, but this saeviz has 1; upgrade saeviz"),
-        (lambda: plugin(saeviz_scorers=scorers("coverage")), "yields str instead of ScorerSpec"),
+        (
+            lambda: plugin(saeviz_scorers=scorers("coverage")),
+            "yields an object of type str; it must yield saeviz.ScorerSpec",
+        ),
+        (lambda: plugin(saeviz_scorers=scorers(dict)), "yields the class dict; it must yield saeviz.ScorerSpec(...)"),
+        (lambda: plugin(saeviz_scorers=gives_nothing), "saeviz_scorers gives None; write yield saeviz.ScorerSpec(...)"),
+        (
+            lambda: plugin(saeviz_scorers=takes_something),
+            "saeviz_scorers takes arguments, but a hook is called without",
+        ),
         (lambda: plugin(saeviz_scorers=scorers(scorer("../x"))), "yields the name '../x'"),
         (lambda: plugin(saeviz_scorers=scorers(scorer("x", options=NotOptions))), "not a subclass of saeviz.Options"),
         (lambda: plugin(saeviz_scorers=scorers(scorer("x"), scorer("x"))), "scorer 'x' is already offered by"),
@@ -130,6 +149,26 @@ def test_a_broken_plugin_is_left_out_whole_with_its_reason(load, reason):
     assert [problem.source.name for problem in manager.problems] == ["broken"]
     assert reason in str(manager.problems[0])
     assert manager.names("scorer") == ["before", "after"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import saeviz\n\nNAMES = sorted(none)", "NameError: name 'none' is not defined (mine.py, line 3)"),
+        ("import saeviz\n\nimport no_such_package", "No module named 'no_such_package' (mine.py, line 3)"),
+        ("import saeviz\n\n{}.copy().pop('x')", "KeyError: 'x' (mine.py, line 3)"),
+        ("import saeviz\n\ndef f()", "(mine.py, line 3)"),
+        ("import json, saeviz\n\njson.loads('{')", "(mine.py, line 3)"),
+        (
+            "import saeviz\n\nsaeviz.ScorerSpec(name='x')",
+            "keyword-only arguments: 'summary' and 'factory' (mine.py, line 3)",
+        ),
+    ],
+)
+def test_of_a_plugin_that_cannot_be_imported_the_line_is_told(tmp_path, text, said):
+    (tmp_path / "mine.py").write_text(text)
+    [problem] = Manager.discover(PluginChoice.parse(["mine.py"], tmp_path), strict=False).problems
+    assert problem.reason.endswith(said)
 
 
 def test_a_hook_that_raises_withdraws_everything_of_its_plugin():

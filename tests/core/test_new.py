@@ -13,7 +13,7 @@ import saeviz
 from saeviz.cli.new import LICENSES
 from saeviz.contract.specs import ROLES
 from saeviz.testing.data import pictures, score_input
-from tests.conftest import run_process
+from tests.conftest import FAKES, run_process
 
 STYLE = """
 line-length = 120
@@ -125,9 +125,23 @@ def test_all_nine_are_installed_pass_their_tests_and_make_a_run(written):
 def test_a_single_file_is_a_plugin_at_once(saeviz_command, tmp_path):
     made = saeviz_command("new", "scorer", "peak-share", "--file")
     assert made.out.split() == ["saeviz_peak_share.py"]
-    assert "--plugins ./saeviz_peak_share.py" in made.err
+    tried = """saeviz demo --out runs/peak-share --limit 60 --set 'scorers=[{use="peak-share"}]'"""
+    assert f"  {tried} --plugins ./saeviz_peak_share.py\n" in made.err
     [column] = saeviz.component("scorer", "peak-share", plugins=["./saeviz_peak_share.py"]).score(score_input())
     assert column.name == "peak_share"
+
+
+def test_the_reporter_writes_what_a_run_has_found(saeviz_command, finished_run, monkeypatch):
+    monkeypatch.chdir(finished_run.parent)
+    saeviz_command("new", "reporter", "lines", "--file")
+    run = saeviz.run(finished_run, settings=['reporters=[{use="lines"}]'], plugins=["./saeviz_lines.py", FAKES])
+    rows = (run.dir / "reporter" / "features.md").read_text(encoding="utf-8").splitlines()[4:]
+    assert len(rows) == len(run.selected)
+    _, first, name, relations, images, _ = (cell.strip() for cell in rows[0].split("|"))
+    assert (first, name) == (str(run.selected[0].feature), run.labels[run.selected[0].feature].label)
+    r = {row["rating"]: row["r"] for row in run.correlations_of(first)}
+    assert relations.replace("&#43;", "+") == ", ".join(f"{rating} {value:+.2f}" for rating, value in r.items())
+    assert images == ", ".join(item_id for item_id, _ in run.top_item_ids(first, 3))
 
 
 @pytest.mark.parametrize("terms", LICENSES)
