@@ -137,6 +137,7 @@ IMAGES = [
     ("a rater for all", "iter_images", item(individual={"a": 1}), "fails: item 'picture/0': the individual ratings ar"),
     ("a group number", "iter_images", item(group=3), "fails: item 'picture/0': the group 3 must be text"),
     ("a path as text", "iter_images", item(source="a.png"), "fails: item 'picture/0': its source is a str, not a Path"),
+    ("a version in numbers", "iter_images", item(version=3), "fails: item 'picture/0': its version is an int, not"),
     ("an empty id", "iter_images", item(item_id=""), "fails: an item id must not be empty"),
     ("an id twice", "iter_images", item(item_id="same"), "gave the item id 'same' more than once"),
     ("an id that is no text", "iter_images", item(item_id="\udc80"), "fails: the item id '\\udc80' contains a lone"),

@@ -143,6 +143,11 @@ class Components:
         """A context manager for code of a component: unexpected exceptions name it."""
         return blaming_for_pictures(self.who(config), self.log)
 
+    def blaming_extractor(self) -> AbstractContextManager[None]:
+        """As `blaming`, where the extractor is asked about one picture, which may be one that cannot be read."""
+        configs = self.config.extractors
+        return blaming(self.who(configs[0]) if len(configs) == 1 else self.config.extractors_in_words, self.log)
+
     def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
         """The results of a component's generator; its failures are handled as by `blaming`."""
         return guarded(self.who(config), self.log, results)

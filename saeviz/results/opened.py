@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Built(Protocol):
     @property
     def extractor(self) -> FeatureExtractor:
         """The feature extractor."""
+        ...
+
+    def blaming_extractor(self) -> AbstractContextManager[None]:
+        """A context manager for code of the extractor: unexpected exceptions name it."""
         ...
 
     def component(self, table: str) -> Any:

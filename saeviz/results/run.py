@@ -295,7 +295,9 @@ class Run(Names):
         """The heatmaps of several features on an image, as `heatmap`, looking at the image once for each site."""
         words, extractor = self._session.config.extractors_in_words, self._session.components.extractor
         own = [self._feature(one) for one in features]
-        return heatmaps_by(extractor, words, own, self._item(item_id), fine=fine)
+        item = self._item(item_id)
+        with self._session.components.blaming_extractor():
+            return heatmaps_by(extractor, words, own, item, fine=fine)
 
     def heatmap_image(self, feature: Feature | str, item_id: str, *, smooth: bool = True, fine: bool = False) -> Image:
         """The heatmap drawn over its picture, RGB with a legend; parts that the model did not see are dimmed.
@@ -318,8 +320,9 @@ class Run(Names):
         if not isinstance(extractor, HeatmapExtractor):
             words = self._session.config.extractors_in_words
             raise DataError(f"{words} cannot say which part of a picture heatmaps cover")
-        item = self._item(item_id)
-        return extractor.field_of_view(item) if feature is None else view_of(extractor, item, self._feature(feature))
+        item, own = self._item(item_id), None if feature is None else self._feature(feature)
+        with self._session.components.blaming_extractor():
+            return extractor.field_of_view(item) if own is None else view_of(extractor, item, own)
 
     def component(self, table: str) -> Any:
         """That of a table of the run file, such as `extractor`, if granted; raises `ConfigError` if there is none."""

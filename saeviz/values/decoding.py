@@ -189,4 +189,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     expected = isinstance(error, OSError | ValueError | SyntaxError)
-    return str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
+    name = type(error).__name__
+    return str(error) if expected and str(error) else f"{name}: {error}" if str(error) else name

@@ -66,6 +66,8 @@ class ImageItem:
         for name, given in (("ratings", self.ratings), ("metadata", self.metadata), ("individual", self.individual)):
             if not isinstance(given, Mapping):
                 raise MalformedError(f"{where}: its {name} are {kind_of(given)}, not a mapping")
+        if not isinstance(self.version, str):
+            raise MalformedError(f"{where}: its version is {kind_of(self.version)}, not text")
         for ratings in (self.ratings, *self.individual.values()):
             _check_ratings(ratings, where)
         for name, value in self.metadata.items():

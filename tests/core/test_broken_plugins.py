@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from PIL import Image
 
 import saeviz
 from saeviz.api import Prepared, execute, prepare
 from saeviz.config.layers import Layer
 from saeviz.pipeline.run import Plan
+from saeviz.testing.fakes import FakeImages
 from saeviz.values.errors import ExitCode
-from tests.broken_plugins import BROKEN, KINDS, Row
+from tests.broken_plugins import BROKEN, KINDS, Row, raising
 
 PLUGIN = "of plugin saeviz.testing.fakes (module saeviz.testing.fakes)"
 TABLES = {
@@ -71,3 +77,42 @@ def test_a_mistake_of_a_plugin_is_told_with_its_name(prepared, tmp_path, monkeyp
     assert str(error.value).startswith(f"{PLACES.get(role, role)}: {name} {PLUGIN} {row.said}")
     assert "\n" not in str(error.value)
     assert error.value.exit_code == ExitCode.PLUGIN
+
+
+class WithBytes:
+    """The source of an image that gives its file as well, or fails to."""
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self.read_bytes = read
+
+    def __call__(self) -> Image.Image:
+        return Image.new("RGB", (8, 8), "red")
+
+
+SOURCES: dict[str, tuple[Any, str]] = {
+    "fails": (raising, "its function tests.broken_plugins.raising raised KeyError: 'inside'"),
+    "leaves": (sys.exit, "its function sys.exit raised SystemExit"),
+    "malformed": (lambda: saeviz.ImageItem("", b""), "<lambda> fails: an item id must not be empty"),
+    "nothing": (lambda: None, "<lambda> returned None, not a picture"),
+    "a file": (lambda: b"GIF89a", "<lambda> returned a bytes, not a picture"),
+    "empty": (lambda: Image.new("RGB", (0, 5)), "<lambda> returned a picture of 0 x 5"),
+    "no file": (lambda: open("nowhere.png"), "cannot be read: No such file or directory"),  # noqa: PTH123, SIM115
+    "its bytes fail": (WithBytes(raising), ""),
+    "its bytes are text": (WithBytes(lambda: "text"), ""),
+}
+
+
+def test_a_function_of_a_picture_that_fails_costs_this_picture_only(prepared, tmp_path, monkeypatch):
+    def given(self: Any, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        fine = [self._item(number) for number in range(4)]
+        yield from (*fine, *(saeviz.ImageItem(name, source, version="1") for name, (source, _) in SOURCES.items()))
+
+    monkeypatch.setattr(FakeImages, "iter_images", given)
+    of = prepared["begun"]
+    settings = of.config.run.model_copy(update={"cache": True, "cache_dir": tmp_path / "cache"})
+    run = execute(Prepared(replace(of.config, run=settings), of.manager, tmp_path / "run"), Plan(last="extract"))
+    told = {failure.subject: failure.error for failure in run.failures}
+    assert set(told) == {name for name, (_, error) in SOURCES.items() if error}
+    for name, error in told.items():
+        assert error.startswith(f"image {name!r} cannot be read: ")
+        assert SOURCES[name][1] in error
