@@ -88,7 +88,7 @@ def columns_of(run: saeviz.Run, method: Method, rows: Rows, ratings: Sequence[st
 def infos_of(
     run: saeviz.Run, method: Method, heads: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, dict[str, str | None]]]:
-    """What is known of columns with these heads, by name: of those about features, and of those with ratings."""
+    """What is known of columns with these heads, by name: about features, with ratings, and those of images."""
     there = {(head["name"], head["rating"] is None) for head in heads}
     known = run.columns["correlations"]
     main = next(iter(saeviz.relation_prefixes(run.correlations)), "")
@@ -97,6 +97,7 @@ def infos_of(
     return {
         "features": _as_json({name: info for name, info in of_features.items() if (name, True) in there}),
         "ratings": _as_json({name: info for name, info in renamed.items() if (name, False) in there}),
+        "images": _as_json(run.columns["images_table"]),
     }
 
 

@@ -22,7 +22,7 @@
     const pointing = saeviz.pointing(items, item, large.querySelector(".frame"));
     return [el("div", { class: "bar" }, el("a", { href: saeviz.link({ view: "images", image: "" }) }, "← All images"), steps(items, item)),
       el("h2", {}, said(id, 300)),
-      el("div", { class: "two" }, el("div", {}, saeviz.enlargeable(items, el("div", { class: "large" }, large)), pointing), el("div", {}, ratings(items, item), told(items, item))),
+      el("div", { class: "two" }, el("div", {}, saeviz.enlargeable(items, el("div", { class: "large" }, large)), pointing), el("div", {}, ratings(items, item), told(items, item, features.run.infos?.images ?? {}))),
       found ? el("div", { class: "two" }, added(features, items, item, columns, found), await fired(features, items, item, columns, found)) : null,
       near.length ? el("section", {}, el("h3", {}, "Most similar images"), el("p", { class: "note" }, "By the embedding that monosemanticity is measured with."), el("div", { class: "strip" }, near.map((other) => saeviz.picture(items, other)))) : null];
   };
@@ -63,8 +63,8 @@
     return picture;
   }
 
-  function told(items, item) {
-    const line = (word, value) => el("div", {}, el("dt", {}, said(word, 80)), el("dd", {}, value));
+  function told(items, item, infos) {
+    const line = (word, value, info) => el("div", {}, el("dt", { title: info?.words }, said(word, 80)), el("dd", {}, value, info?.unit ? ` ${saeviz.plainly(info.unit, 40)}` : ""));
     const group = items.groups ? saeviz.column(items.groups).at(item) : "";
     const texts = items.metadata.map(([name, packed]) => [name, saeviz.column(packed).at(item)]).filter(([, text]) => text !== "");
     const shown = items.numbers.filter(([name]) => !/^(predicted|residual)\./.test(name)).map(([name, packed]) => [name, saeviz.column(packed).at(item)]);
@@ -73,7 +73,7 @@
     return [group ? el("p", {}, "Group: ", said(group, 100)) : null,
       texts.length ? el("dl", { class: "figures" }, texts.map(([name, text]) => line(name, said(text, 1000)))) : null,
       missed.length ? [el("h4", {}, "What the SAEs miss"), el("dl", { class: "figures" }, missed.map(([name, value]) => line(name.slice(21), number(value)))), el("p", { class: "note" }, "Reconstruction error, as a share of the variance of the activation.")] : null,
-      others.length ? el("details", {}, el("summary", {}, "Figures of this image"), el("dl", { class: "figures" }, others.map(([name, value]) => line(name, number(value))))) : null];
+      others.length ? el("details", {}, el("summary", {}, "Figures of this image"), el("dl", { class: "figures" }, others.map(([name, value]) => line(name, number(value), infos[name])))) : null];
   }
 
   const link = (features, columns, row) => el("a", { href: saeviz.link({ feature: features.name(row) }) }, columns.get("label")?.at(row) ? [el("strong", {}, said(columns.get("label").at(row), 60)), " "] : null, el("span", { class: "id" }, said(features.name(row))));

@@ -167,12 +167,12 @@
   function reading(run) {
     return el("section", { id: "reading" }, el("h2", {}, "How to read the numbers"),
       el("details", { class: "prose" }, el("summary", {}, "What each number means"), el("dl", {}, run.reading.map(([term, text]) => [el("dt", {}, said(term)), el("dd", {}, said(text, 5000))]))),
-      ["features", "ratings"].map((of) => described(of === "features" ? "What each column is" : "What each column about a rating is", run.infos?.[of])));
+      Object.entries({ features: "What each column is", ratings: "What each column about a rating is", images: "What each column of images is" }).map(([of, title]) => described(title, run.infos?.[of])));
   }
 
   /** Columns with what their scorers say of them. */
   function described(title, infos) {
-    const known = Object.entries(infos ?? {});
+    const known = Object.entries(infos ?? {}).slice(0, 300); // there may be some for each of very many ratings
     return known.length ? el("details", { class: "prose columns" }, el("summary", {}, title), el("dl", {}, known.map(([name, { words }]) => [el("dt", {}, said(saeviz.title(name), 80), saeviz.title(name) === name ? null : [" ", el("code", {}, said(name, 80))]), el("dd", {}, said(words, 1000))]))) : null;
   }
 

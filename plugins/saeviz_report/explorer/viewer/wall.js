@@ -60,7 +60,7 @@
     const whole = values?.every((value) => Number.isNaN(value) || Number.isInteger(value));
     const written = /^numbers:residual\./.test(order) ? signed : whole ? number : saeviz.fixed;
     const below = values ? (item) => written(values[item], 2) : null;
-    return [bar(items, orders, order, by, kinds, facet, values), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
+    return [bar(items, features.run.infos?.images ?? {}, orders, order, by, kinds, facet, values), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
       el("div", { class: "bar" }, el("output", { class: "note" }, saeviz.counted(rows.length, "image")), el("button", { type: "button", class: "quiet", onclick: () => saeviz.save("images.csv", "text/csv", csv(items, rows, order, values)) }, "CSV")),
       rows.length ? wall(items, facet ? together(items, rows, facet, kinds.get(facet), values, below) : [{ rows, below }]) : el("p", { class: "note" }, "No image matches.")];
   };
@@ -73,9 +73,10 @@
     return `${lines.map((line) => line.map(saeviz.field).join(",")).join("\r\n")}\r\n`;
   }
 
-  function bar(items, orders, order, by, kinds, facet, values) {
+  function bar(items, infos, orders, order, by, kinds, facet, values) {
+    const about = (key) => (key.startsWith("numbers:") ? infos[key.slice(8)] : undefined);
     const option = (chosen) => ([value, word]) => el("option", { value, selected: value === chosen }, saeviz.plainly(word, 80));
-    const choose = el("select", { "aria-label": "Order", onchange: () => state.set({ by: choose.value && `-${choose.value}` }) }, orders.map(option(order)));
+    const choose = el("select", { "aria-label": "Order", title: about(order)?.words, onchange: () => state.set({ by: choose.value && `${about(choose.value)?.better === "lower" ? "" : "-"}${choose.value}` }) }, orders.map(option(order)));
     const group = el("select", { "aria-label": "Grouped by", onchange: () => state.set({ facet: group.value }) }, [["", "nothing"], ...[...kinds.keys()].map((name) => [name, name])].map(option(facet)));
     const search = el("input", { type: "search", placeholder: "Search ids and texts", "aria-label": "Search ids and texts", value: state.get("iq"), onchange: () => state.set({ iq: search.value }) });
     return el("div", { class: "bar" }, search, el("label", {}, "Sorted by ", choose), values ? el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ by: by.startsWith("-") ? by.slice(1) : `-${by}` }) }, by.startsWith("-") ? "highest first ↓" : "lowest first ↑") : null, kinds.size ? el("label", {}, "Grouped by ", group) : null);
