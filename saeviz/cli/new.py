@@ -87,6 +87,7 @@ def _words(role: str, name: str, terms: str) -> dict[str, str]:
         "THE_ROLE": f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}",
         "THE_SUMMARY": summary,
         "THE_KEY": role,
+        "THE_TRIAL": _trial(role, name),
         "THE_TABLE": tables.get(role, f"[{role}]"),
         "THE_VERSION": ".".join(version("saeviz").split(".")[:2]),
         "THE_LICENSE": 'classifiers = ["Private :: Do Not Upload"]' if terms == "none" else license_lines,
