@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,9 +41,14 @@ CARRIERS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats of `READERS` that the installed Pillow can read, by Pillow's names."""
+    """The formats of `READERS` that the installed Pillow can read, by Pillow's names.
+
+    Pillow does not warn of large pictures from then on: one that has too many pixels is refused, and nobody who runs or
+    serves a run can do anything about the others. Filters that were set before, such as `-W error`, go before.
+    """
     from PIL import Image
 
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
     for module in READERS.values():
         with suppress(ImportError):
             import_module(f"PIL.{module}")

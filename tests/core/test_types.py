@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 import saeviz
 from saeviz import Feature, FeatureBatch, FeatureSpace, ImageItem, ScoreColumn
+from saeviz.values import decoding
 
 SPACE = FeatureSpace(11, "cls", 4)
 
@@ -172,6 +173,15 @@ def test_a_decompression_bomb_is_not_decoded(monkeypatch):
         saeviz.ImageError, match=r"more than 20 pixels, as a decompression bomb has, .* make it smaller"
     ):
         ImageItem("bomb", png(Image.new("L", (64, 64)))).open()
+
+
+def test_a_large_picture_that_is_read_is_not_warned_of(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.resetwarnings()
+        decoding.formats.cache_clear()  # as in a new process
+        assert ImageItem("large", png(Image.new("L", (64, 64)))).open().size == (64, 64)
+    assert warned == []
 
 
 def test_a_warning_that_is_an_error_concerns_the_picture(monkeypatch):
