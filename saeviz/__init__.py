@@ -65,6 +65,7 @@ from saeviz.results.predicting import RatingModels
 from saeviz.results.reporter import HasViewer, Reporter
 from saeviz.results.run import Run
 from saeviz.results.views import FeatureTable, FeatureView, ImageView
+from saeviz.values.citations import Citation
 from saeviz.values.columns import Better, ColumnInfo
 from saeviz.values.errors import (
     ConfigError,
@@ -138,6 +139,7 @@ __all__ = [
     "BlockScores",
     "Box",
     "Checkable",
+    "Citation",
     "ColumnInfo",
     "Comparison",
     "ComparisonReporter",

@@ -32,4 +32,12 @@ def saeviz_embedding_providers() -> Iterator[saeviz.EmbeddingProviderSpec]:
         factory="saeviz_dinov2.embeddings:Dinov2Embeddings",
         needs=("torch", "torchvision", "transformers", "safetensors", "huggingface_hub"),
         install="saeviz[models]",
+        cites=(
+            saeviz.Citation(
+                "Independent embedding",
+                "Oquab et al. (2024)",
+                "DINOv2: Learning Robust Visual Features without Supervision",
+                "Transactions on Machine Learning Research. arXiv:2304.07193",
+            ),
+        ),
     )

@@ -46,4 +46,13 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
         summary="names features with over-represented words of titles, tags or captions; no model, no network",
         options=MetadataTermsOptions,
         factory="saeviz_metadata_terms.labeler:MetadataTerms",
+        cites=(
+            saeviz.Citation(
+                "Over-represented words",
+                "Monroe, Colaresi & Quinn (2008)",
+                "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of Political "
+                "Conflict",
+                "Political Analysis, 16(4), 372\N{EN DASH}403",
+            ),
+        ),
     )

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import saeviz
+from saeviz import Citation
 from saeviz_report.summary import component_of, extractors_of
-
-
-class Citation(NamedTuple):
-    """What a work is cited for, who wrote it when, its title, and where it is found."""
-
-    what: str
-    authors: str
-    title: str
-    where: str
-
 
 _PRISMA = Citation(
     "Sparse autoencoders for CLIP",
@@ -31,13 +23,6 @@ _CLIP = Citation(
     "ICML 2021. arXiv:2103.00020",
 )
 _OPENCLIP = Citation("Implementation of CLIP", "Ilharco et al. (2021)", "OpenCLIP", "doi:10.5281/zenodo.5143773")
-_DINOV2 = Citation(
-    "Independent embedding",
-    "Oquab et al. (2024)",
-    "DINOv2: Learning Robust Visual Features without Supervision",
-    "Transactions on Machine Learning Research. arXiv:2304.07193",
-)
-_TIMM = Citation("Embedding models", "Wightman (2019)", "PyTorch Image Models", "doi:10.5281/zenodo.4414861")
 _MONOSEMANTICITY = Citation(
     "Monosemanticity score",
     "Pach, Karthik, Bouniot, Belongie & Akata (2025)",
@@ -118,12 +103,6 @@ _RATERS = Citation(
     "Treating stimuli as a random factor in social psychology",
     "Journal of Personality and Social Psychology, 103(1), 54\N{EN DASH}69",
 )
-_WORDS = Citation(
-    "Over-represented words",
-    "Monroe, Colaresi & Quinn (2008)",
-    "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of Political Conflict",
-    "Political Analysis, 16(4), 372\N{EN DASH}403",
-)
 _STABILITY = Citation(
     "Stability of the selection",
     "Meinshausen & B\N{LATIN SMALL LETTER U WITH DIAERESIS}hlmann (2010)",
@@ -153,7 +132,17 @@ def citations(run: saeviz.Run) -> list[Citation]:
     config = run.manifest.get("config") or {}
     unused = {table for table, stage in _EMBEDDED_BY.items() if _made_none(run, stage)}
     used = {table: settings for table, settings in config.items() if table not in unused}
-    return list(dict.fromkeys([*_of_models(used), *_of_scores(run), *_of_labels(used)]))
+    return list(dict.fromkeys([*_of_models(used), *of_components(run), *_of_scores(run)]))
+
+
+def of_components(run: saeviz.Run) -> Iterator[Citation]:
+    """What the components that the run used say is to be cited (`ComponentSpec.cites`)."""
+    for place, plugin in (run.manifest.get("plugins") or {}).items():
+        if place in _EMBEDDED_BY and _made_none(run, _EMBEDDED_BY[place]):
+            continue
+        for one in plugin.get("cites") or ():
+            with suppress(TypeError, saeviz.DataError):  # another version wrote something else
+                yield Citation(**one)
 
 
 def _made_none(run: saeviz.Run, stage: str) -> bool:
@@ -171,11 +160,6 @@ def _of_models(config: Mapping[str, Any]) -> Iterator[Citation]:
         yield _CLIP
     if uses & {"clip-b32-prisma", "clip-vocabulary"}:
         yield _OPENCLIP
-    embeddings = {component_of(config, role) for role in ("embeddings", "second_embeddings")}
-    if "dinov2" in embeddings:
-        yield _DINOV2
-    if "timm" in embeddings:
-        yield _TIMM
 
 
 def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
@@ -206,8 +190,3 @@ def _of_scores(run: saeviz.Run) -> Iterator[Citation]:
         yield _COMPONENTS
     if "pacmap" in str(run.facts.get("map_method")):
         yield _PACMAP
-
-
-def _of_labels(config: Mapping[str, Any]) -> Iterator[Citation]:
-    if "metadata-terms" in {component_of(config, role) for role in ("labeler", "judge")}:
-        yield _WORDS

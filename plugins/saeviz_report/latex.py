@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from saeviz_report.citations import Citation
+import saeviz
 from saeviz_report.text import visible
 
 _SPECIAL = {
@@ -59,9 +59,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str) -
     return "\n".join(lines) + "\n"
 
 
-def keys(citations: Sequence[Citation]) -> dict[Citation, str]:
+def keys(citations: Sequence[saeviz.Citation]) -> dict[saeviz.Citation, str]:
     """A key for each: surname and year, with a letter where two are alike."""
-    found: dict[Citation, str] = {}
+    found: dict[saeviz.Citation, str] = {}
     for citation in citations:
         authors, year = _authors_and_year(citation)
         name = unicodedata.normalize("NFKD", authors[0]).encode("ascii", "ignore").decode().lower()
@@ -70,12 +70,12 @@ def keys(citations: Sequence[Citation]) -> dict[Citation, str]:
     return found
 
 
-def bibtex(citations: Sequence[Citation]) -> str:
+def bibtex(citations: Sequence[saeviz.Citation]) -> str:
     """An entry for each; authors are surnames, as saeviz has no more of them."""
     return "\n".join(_entry(key, citation) for citation, key in keys(citations).items())
 
 
-def _entry(key: str, citation: Citation) -> str:
+def _entry(key: str, citation: saeviz.Citation) -> str:
     authors, year = _authors_and_year(citation)
     doi = re.search(r"doi:(\S+)", citation.where)
     arxiv = re.search(r"arXiv:(\S+)", citation.where)
@@ -94,7 +94,7 @@ def _entry(key: str, citation: Citation) -> str:
     return "\n".join([f"@misc{{{key},", *lines, "}", ""])
 
 
-def _authors_and_year(citation: Citation) -> tuple[list[str], str]:
+def _authors_and_year(citation: saeviz.Citation) -> tuple[list[str], str]:
     names, _, year = citation.authors.rpartition(" (")
     parts = re.split(r", | & ", names.replace(" et al.", ", others"))
     return [part.strip() for part in parts if part.strip()], year.rstrip(")")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz_report.citations import Citation, citations
+from saeviz_report.citations import citations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ class Method:
     n_groups: int | None
     errors: str | None
     margin: float | None
-    citations: Sequence[Citation]
+    citations: Sequence[saeviz.Citation]
 
     @property
     def is_permuted(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 import saeviz
-from saeviz_report.citations import Citation
+from saeviz_report.citations import of_components
 from saeviz_report.method import Method
 from saeviz_report.summary import component_of, extractors_of, sources_of
 from saeviz_report.text import plain
@@ -24,13 +24,14 @@ def sentences(run: saeviz.Run, method: Method) -> list[list[Part]]:
     """What was done, sentence by sentence; what a run did not do is not mentioned."""
     config = run.manifest.get("config") or {}
     parts = (_images(run), _features(run, config), _monosemanticity(run, config), _relations(run, method))
-    return [*(one for part in parts for one in part), *_selection(run, config), *_names(run, config), *_end(run)]
+    found = [*(one for part in parts for one in part), *_selection(run, config), *_names(run, config)]
+    return [*found, *_also(run, found), *_end(run)]
 
 
 def paragraph(run: saeviz.Run, method: Method) -> str:
     """The paragraph as plain text; works are cited by authors and year."""
 
-    def name(cited: Sequence[Citation]) -> str:
+    def name(cited: Sequence[saeviz.Citation]) -> str:
         return f"({'; '.join(citation.authors.replace(' (', ', ').rstrip(')') for citation in cited)})"
 
     return written(sentences(run, method), method.citations, name, str)
@@ -38,8 +39,8 @@ def paragraph(run: saeviz.Run, method: Method) -> str:
 
 def written(
     found: Sequence[Sequence[Part]],
-    citations: Sequence[Citation],
-    cite: Callable[[Sequence[Citation]], str],
+    citations: Sequence[saeviz.Citation],
+    cite: Callable[[Sequence[saeviz.Citation]], str],
     escape: Callable[[str], str],
 ) -> str:
     """The paragraph; `cite` writes citations, `escape` any other text."""
@@ -189,6 +190,15 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
             "p-values adjusted by the procedure of Benjamini and Hochberg over all names and ratings ",
             f"({int((table['q'] <= LEVEL).sum()):,} of {int(table['p'].notna().sum()):,} with q up to {LEVEL:g}).",
         ]
+
+
+def _also(run: saeviz.Run, found: Sequence[Sequence[Part]]) -> Iterator[list[Part]]:
+    """What components are to be cited for and no other sentence is about."""
+    said = {what for sentence in found for part in sentence if isinstance(part, tuple) for what in part}
+    more = [what for what in dict.fromkeys(one.what for one in of_components(run)) if what not in said]
+    if more:
+        listed = [part for what in more for part in ("; ", what, (what,))]
+        yield ["Other methods: ", *listed[1:], "."]
 
 
 def _end(run: saeviz.Run) -> Iterator[list[Part]]:

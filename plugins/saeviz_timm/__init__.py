@@ -33,4 +33,9 @@ def saeviz_embedding_providers() -> Iterator[saeviz.EmbeddingProviderSpec]:
         factory="saeviz_timm.embeddings:TimmEmbeddings",
         needs=("torch", "torchvision", "timm", "safetensors", "huggingface_hub"),
         install="saeviz[models]",
+        cites=(
+            saeviz.Citation(
+                "Embedding models", "Wightman (2019)", "PyTorch Image Models", "doi:10.5281/zenodo.4414861"
+            ),
+        ),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from saeviz.contract.options import Options
+from saeviz.values.citations import Citation
 from saeviz.values.columns import ColumnInfo
 
 
@@ -19,7 +20,8 @@ class ComponentSpec:
     default; `install` is the argument of `pip install` that provides them. `notes`, written like a factory, is a
     function without arguments that returns lines of further information, for example known weights; `saeviz plugins
     ROLE:NAME` prints them. `sql` is a file in the package, `"package:path/in/package.sql"`, that creates the
-    component's tables; `saeviz plugins ROLE:NAME --sql` prints it.
+    component's tables; `saeviz plugins ROLE:NAME --sql` prints it. `cites` are the works to cite for what the component
+    does: reports and `saeviz paper` list those of the components that a run used.
     """
 
     role: ClassVar[str]
@@ -33,6 +35,7 @@ class ComponentSpec:
     install: str = ""
     notes: str | Callable[[], Iterable[str]] | None = None
     sql: str = ""
+    cites: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

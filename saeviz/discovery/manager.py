@@ -27,6 +27,7 @@ from saeviz.discovery.mistakes import explain, suggest
 from saeviz.discovery.sources import PluginChoice, Source, installed
 from saeviz.discovery.trace import asked, watched
 from saeviz.formats.plain import one_line, quoted
+from saeviz.values.citations import Citation
 from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
@@ -354,6 +355,9 @@ def _check_field(spec: ComponentSpec, name: str, hook: str) -> None:
         is_named = isinstance(value, str) and re.fullmatch(r"[\w.]+:\w+", value)
         if not (is_named or callable(value) or (value is None and name == "notes")):
             raise PluginError(f"{where} is {quoted(value)}, neither 'package.module:name' nor a function or class")
+    elif name == "cites":
+        if not (isinstance(value, tuple | list) and all(isinstance(one, Citation) for one in value)):
+            raise PluginError(f"{where} is {quoted(value)}, not a tuple of saeviz.Citation")
     elif isinstance(default, tuple):
         if not (isinstance(value, tuple | list) and all(isinstance(one, str | ColumnInfo) for one in value)):
             raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as ('torch',)")

@@ -15,6 +15,7 @@ from saeviz.discovery.mistakes import suggest
 from saeviz.formats.files import explain_disk_errors
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages import STAGE_NAMES, STAGES, Stage
+from saeviz.values import citations
 from saeviz.values.errors import ConfigError, RunDirError
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "torch", "open_clip_torch", "transformers", "timm")
@@ -182,8 +183,8 @@ def _record(session: Session, name: str, record: dict[str, Any]) -> None:
 def _describe(session: Session) -> None:
     """Record configuration, plugins and versions in the manifest, without secrets."""
     manifest = session.rundir.read_manifest()
-    sources = {
-        component.place: session.manager.offer(component.role, component.use).source
+    offers = {
+        component.place: session.manager.offer(component.role, component.use)
         for component in session.config.components()
     }
     manifest = {
@@ -191,7 +192,11 @@ def _describe(session: Session) -> None:
         "config": session.config.as_json(),
         "limit": session.limit,
         "use_plugins": list(session.manager.choice.words),
-        "plugins": {place: {"plugin": source.name, "from": source.origin} for place, source in sources.items()},
+        "plugins": {
+            place: {"plugin": offer.source.name, "from": offer.source.origin}
+            | ({"cites": citations.written(offer.spec.cites)} if offer.spec.cites else {})
+            for place, offer in offers.items()
+        },
         "versions": {"python": platform.python_version(), **_versions()},
         "started": manifest.get("started", _now()),
         "stages": manifest["stages"],

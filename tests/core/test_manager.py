@@ -331,6 +331,7 @@ class NeedsAPath(saeviz.Options):
         ({"factory": None}, "factory of 'x' is None, neither 'package.module:name' nor a function or class"),
         ({"factory": "mine.Scorer"}, "factory of 'x' is 'mine.Scorer', neither 'package.module:name'"),
         ({"needs": "torch"}, "needs of 'x' is 'torch', not a tuple of text"),
+        ({"cites": ("Roe (2024)",)}, "cites of 'x' is ('Roe (2024)',), not a tuple of saeviz.Citation"),
         ({"columns": "r"}, "columns of 'x' is 'r', not a tuple of text"),
         ({"uses_embeddings": "no"}, "uses_embeddings of 'x' is 'no', not True or False"),
     ],

@@ -366,6 +366,12 @@ def test_a_run_that_does_not_score_does_not_ask_for_the_names_of_scorers(fake_ru
     assert list(run.manifest["stages"]) == ["extract"]
 
 
+def test_the_manifest_says_what_its_components_are_to_be_cited_for(fake_run):
+    run = saeviz.run(fake_run, settings=["labeler.use=metadata-terms", "images.n=4"], plan=Plan(last="extract"))
+    (work,) = run.manifest["plugins"]["labeler"]["cites"]
+    assert work["authors"] == "Monroe, Colaresi & Quinn (2008)"
+
+
 def test_no_images_at_all(fake_run):
     with pytest.raises(saeviz.DataError, match="fake-images has no images"):
         saeviz.run(fake_run, settings=["images.n=0"])

@@ -15,7 +15,6 @@ import pytest
 
 import saeviz
 from saeviz_report import latex
-from saeviz_report.citations import Citation
 from tests.conftest import FAKES, Outcome
 
 HOSTILE = "50% & $x_1$ \\input{/etc/passwd} #~^{} [6pt]\n\x1b[31m\u202e=1+1 -- ?`"
@@ -215,8 +214,8 @@ def test_numbers_are_written_short():
 
 def test_two_works_of_one_author_and_year_have_different_keys():
     works = [
-        Citation("a", "Müller & Ng (2020)", "One", "X"),
-        Citation("b", "Müller et al. (2020)", "Two", "doi:10.1/2"),
+        saeviz.Citation("a", "Müller & Ng (2020)", "One", "X"),
+        saeviz.Citation("b", "Müller et al. (2020)", "Two", "doi:10.1/2"),
     ]
     assert list(latex.keys(works).values()) == ["muller2020", "muller2020b"]
     found = latex.bibtex(works)

@@ -18,9 +18,6 @@ def cited(report):
     ("table", "facts", "found"),
     [
         ({"extractor": {"use": "clip-b32-prisma"}}, {}, ["Prisma", "Radford", "OpenCLIP"]),
-        ({"embeddings": {"use": "dinov2"}}, {}, ["DINOv2"]),
-        ({"second_embeddings": {"use": "timm"}}, {}, ["PyTorch Image Models"]),
-        ({"labeler": {"use": "metadata-terms"}}, {}, ["Monroe"]),
         ({"judge": {"use": "clip-vocabulary"}}, {}, ["Radford", "OpenCLIP"]),
         ({}, {"correlation_correction": "by"}, ["Yekutieli"]),
         ({}, {"correlation_correction": "bh"}, ["Hochberg"]),
@@ -32,7 +29,7 @@ def cited(report):
     ],
 )
 def test_what_the_run_used_is_cited_and_nothing_else(run: FakeRun, write: Write, table, facts, found) -> None:
-    names = ["Prisma", "Radford", "OpenCLIP", "DINOv2", "Monroe", "Yekutieli", "Hochberg", "Westfall", "McGraw", "timm"]
+    names = ["Prisma", "Radford", "OpenCLIP", "Yekutieli", "Hochberg", "Westfall", "McGraw"]
     names += ["Halko", "PaCMAP"]
     run.manifest = {**run.manifest, "config": {**ALWAYS["config"], **table}}
     run.facts = facts
@@ -43,11 +40,24 @@ def test_what_the_run_used_is_cited_and_nothing_else(run: FakeRun, write: Write,
     assert not any(name in text for name in set(names) - set(found))
 
 
+def test_what_components_are_to_be_cited_for_is_cited(run: FakeRun, write: Write) -> None:
+    """In a sentence of its own unless one is about it already; what no version of saeviz writes is passed over."""
+    model = {"what": "Independent embedding", "authors": "Roe (2024)", "title": "Seeing", "where": "arXiv:2401.1"}
+    words = {**model, "what": "Order of ranks", "authors": "Doe & Poe (2026)", "title": "Ranks"}
+    run.manifest["plugins"] = {"embeddings": {"cites": [model]}, "scorers.0": {"cites": [words, {"what": 1}]}}
+    report = write()
+    assert "Roe (2024) Seeing" in cited(report)
+    text = report.run["methods"]["text"]
+    assert text.count("(Roe, 2024)") == 1
+    assert "Other methods: Order of ranks (Doe & Poe, 2026)." in text
+
+
 def test_a_model_that_made_no_embedding_is_not_cited(run: FakeRun, write: Write) -> None:
     """It is part of the configuration by default, but no scorer of the run used it."""
     stages = {"embed": {"digest": "0", "counts": {"embedded": 0}}}
-    run.manifest = {**run.manifest, "config": {"embeddings": {"use": "dinov2"}}, "stages": stages}
-    assert "DINOv2" not in cited(write())
+    model = {"what": "Independent embedding", "authors": "Roe (2024)", "title": "Seeing", "where": "arXiv:2401.1"}
+    run.manifest = {**run.manifest, "plugins": {"embeddings": {"cites": [model]}}, "stages": stages}
+    assert "Seeing" not in cited(write())
 
 
 def test_the_model_of_embeddings_is_named_but_not_where_it_lies(run: FakeRun, write: Write) -> None:
@@ -55,7 +65,7 @@ def test_the_model_of_embeddings_is_named_but_not_where_it_lies(run: FakeRun, wr
     report = write().run
     models = {word: made_of for word, _, made_of in report["models"]}
     assert models["Independent embedding"] == "lite0"
-    assert "from embeddings by timm, model lite0 (" in report["methods"]["text"]
+    assert "from embeddings by timm, model lite0, leaving out" in report["methods"]["text"]
 
 
 def test_what_is_held_constant_stands_beside_every_partial_r(run: FakeRun, write: Write) -> None:
