@@ -41,7 +41,7 @@ MADE_UP = {
     "saeviz_peaks/__init__.py",
 }
 PAGE_NAMED = re.compile(r"\bdocs/(?:[\w-]+/)*[\w-]+\.md\b")
-README_SCORER = next(
+SCORER_OF_THE_TUTORIAL = next(
     text
     for text in re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "tutorial" / "first-plugin.md").read_text(encoding="utf-8"), re.DOTALL
@@ -114,7 +114,7 @@ def test_tables_on_a_page_are_what_a_run_file_may_say(text, tmp_path, monkeypatc
     if settings["images"].get("use", "folder") == "folder":
         settings["images"].setdefault("path", "photos")
     settings.setdefault("run", {}).setdefault("dir", "runs/page")
-    (tmp_path / "my_scorers.py").write_text(README_SCORER, encoding="utf-8")
+    (tmp_path / "my_scorers.py").write_text(SCORER_OF_THE_TUTORIAL, encoding="utf-8")
     layer = Layer(settings, tmp_path, "the page")
     words = [str(tmp_path / "my_scorers.py")]
     for path in ROOT.glob("examples/plugins/*/saeviz_*"):
