@@ -47,6 +47,7 @@ def check_like_a_dictionary(
         deadline=None,
         derandomize=True,
         database=None,
+        report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )

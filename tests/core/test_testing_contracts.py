@@ -52,7 +52,6 @@ def cases_of(test: Callable[..., None]) -> Iterator[dict[str, Any]]:
 
 class MemoryContract(FeatureStoreContract):
     durable = False
-    series = 8
     most_items_per_batch = 128
 
 
