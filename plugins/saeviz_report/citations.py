@@ -23,6 +23,22 @@ _CLIP = Citation(
     "ICML 2021. arXiv:2103.00020",
 )
 _OPENCLIP = Citation("Implementation of CLIP", "Ilharco et al. (2021)", "OpenCLIP", "doi:10.5281/zenodo.5143773")
+_BEFORE_CITES = {
+    "dinov2": Citation(
+        "Independent embedding",
+        "Oquab et al. (2024)",
+        "DINOv2: Learning Robust Visual Features without Supervision",
+        "Transactions on Machine Learning Research. arXiv:2304.07193",
+    ),
+    "timm": Citation("Embedding models", "Wightman (2019)", "PyTorch Image Models", "doi:10.5281/zenodo.4414861"),
+    "metadata_terms": Citation(
+        "Over-represented words",
+        "Monroe, Colaresi & Quinn (2008)",
+        "Fightin' Words: Lexical Feature Selection and Evaluation for Identifying the Content of Political Conflict",
+        "Political Analysis, 16(4), 372\N{EN DASH}403",
+    ),
+}
+"""By plugin, for runs made before components said what is to be cited for them."""
 _MONOSEMANTICITY = Citation(
     "Monosemanticity score",
     "Pach, Karthik, Bouniot, Belongie & Akata (2025)",
@@ -143,6 +159,8 @@ def of_components(run: saeviz.Run) -> Iterator[Citation]:
         for one in plugin.get("cites") or ():
             with suppress(TypeError, saeviz.DataError):  # another version wrote something else
                 yield Citation(**one)
+        if "cites" not in plugin and (known := _BEFORE_CITES.get(str(plugin.get("plugin")))):
+            yield known
 
 
 def _made_none(run: saeviz.Run, stage: str) -> bool:

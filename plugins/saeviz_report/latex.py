@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from typing import Any
 
 import saeviz
@@ -66,7 +67,8 @@ def keys(citations: Sequence[saeviz.Citation]) -> dict[saeviz.Citation, str]:
         authors, year = _authors_and_year(citation)
         name = unicodedata.normalize("NFKD", authors[0]).encode("ascii", "ignore").decode().lower()
         key = re.sub(r"[^a-z]", "", name) + year
-        found[citation] = next(one for letter in ("", *"bcdefgh") if (one := key + letter) not in found.values())
+        endings = chain(["", *"bcdefgh"], map("-{}".format, count(9)))
+        found[citation] = next(one for ending in endings if (one := key + ending) not in found.values())
     return found
 
 
@@ -81,12 +83,12 @@ def _entry(key: str, citation: saeviz.Citation) -> str:
     arxiv = re.search(r"arXiv:(\S+)", citation.where)
     where = re.sub(r"\.? *(doi|arXiv):\S+", "", citation.where).strip()
     fields = {
-        "author": " and ".join(authors),
+        "author": " and ".join(map(escaped, authors)),
         "title": f"{{{escaped(citation.title)}}}",
         "year": year,
         "howpublished": escaped(where),
-        "doi": doi[1] if doi else "",
-        "eprint": arxiv[1] if arxiv else "",
+        "doi": escaped(doi[1]) if doi else "",
+        "eprint": escaped(arxiv[1]) if arxiv else "",
         "archiveprefix": "arXiv" if arxiv else "",
         "note": escaped(citation.what),
     }

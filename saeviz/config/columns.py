@@ -107,7 +107,8 @@ def refuse_missing(
     names = [info.name for info in OF_EVERY_RUN]
     names += list(known) if known is not None else [name for columns in declared.values() for name in columns]
     with foreign_code(f"{config.place}: needed_columns of {config.use} fails"):
-        needed = config.options.needed_columns()
+        given = config.options.needed_columns()
+        needed = given if isinstance(given, str) else list(given)
         if isinstance(needed, str) or not all(isinstance(wanted, str) for wanted in needed):
             raise PluginError(
                 f"{config.place}: needed_columns of {config.use} gave {quoted(needed)} instead of a list of names"

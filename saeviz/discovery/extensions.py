@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,7 @@ from typing import Any
 from saeviz.contract.saes import KnownSAE
 from saeviz.discovery.manager import ForeignError, foreign_code
 from saeviz.discovery.metadata import KNOWN_SAES, SAE_FORMATS
-from saeviz.values.errors import PluginError
+from saeviz.values.errors import PluginError, SaevizError
 
 OF_A_FORMAT = ("CONFIG_NAMES", "WEIGHTS_NAMES", "claims", "read_config", "read_weights")
 
@@ -75,6 +76,8 @@ def _loaded(group: str, point: EntryPoint, origin: str) -> Extension:
         return Extension(group, point.name, origin, reason=str(error), details=error.details)
     except PluginError as error:
         return Extension(group, point.name, origin, reason=str(error))
+    except SaevizError as error:
+        return Extension(group, point.name, origin, reason=f"it fails: {error}", details=traceback.format_exc())
 
 
 def _format(value: Any) -> Any:
@@ -97,7 +100,15 @@ def _known(value: Any) -> tuple[KnownSAE, ...]:
         texts = (one.name, one.id, one.extractor, one.format)
         if not all(isinstance(text, str) for text in texts) or "/" in one.name or one.id.count("/") != 1:
             raise PluginError(f"its SAE {one.name!r} has the id {one.id!r}; owner/repository belongs there")
+        figures = (one.explained_variance, one.l0, one.l0_cls)
+        is_said = all(isinstance(text, str) for text in (one.tokens, one.architecture, one.hook))
+        if not (is_said and isinstance(one.layer, int | str | None) and all(map(_is_number_or_none, figures))):
+            raise PluginError(f"its SAE {one.name!r} has text where a number belongs, or something else for text")
     return known
+
+
+def _is_number_or_none(value: object) -> bool:
+    return isinstance(value, int | float | None)
 
 
 GROUPS: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -143,6 +143,8 @@ class Manager:
             self.problems.append(Problem(source, str(error), error.details))
         except PluginError as error:
             self.problems.append(Problem(source, str(error)))
+        except SaevizError as error:  # of a value that its code makes, such as a ColumnInfo
+            self.problems.append(Problem(source, f"it fails: {error}", traceback.format_exc()))
         else:
             self.sources.append(source)
             self.offers.update({(offer.spec.role, offer.spec.name): offer for offer in offers})
@@ -359,7 +361,7 @@ def _check_field(spec: ComponentSpec, name: str, hook: str) -> None:
         if not (isinstance(value, tuple | list) and all(isinstance(one, Citation) for one in value)):
             raise PluginError(f"{where} is {quoted(value)}, not a tuple of saeviz.Citation")
     elif isinstance(default, tuple):
-        if not (isinstance(value, tuple | list) and all(isinstance(one, str | ColumnInfo) for one in value)):
+        if not (isinstance(value, tuple | list) and all(one and isinstance(one, str | ColumnInfo) for one in value)):
             raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as ('torch',)")
     elif isinstance(default, bool):
         if not isinstance(value, bool):
@@ -374,7 +376,7 @@ def _check_defaults(spec: ComponentSpec, hook: str) -> None:
     Mistakes of options that have no default, or of several together, are those of a run file that lacks something.
     """
     found = []
-    with suppress(ForeignError), foreign_code("the check of the defaults fails"):  # said when it is asked for
+    with suppress(SaevizError), foreign_code("the check of the defaults fails"):  # said when it is asked for
         try:
             spec.options.model_validate({})
         except ValidationError as error:

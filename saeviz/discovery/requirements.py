@@ -22,9 +22,9 @@ def requirements_of(offers: Iterable[Offer]) -> list[str]:
             if requirement.name == "saeviz":
                 extras |= requirement.extras
             else:
-                packages[requirement.name] = requirement
+                packages.setdefault(requirement.name, requirement).extras |= requirement.extras
         if not offer.source.bundled and (dist := distribution_of(offer.source)) is not None:
-            packages[dist.name] = Requirement(dist.name)
+            packages.setdefault(dist.name, Requirement(dist.name))
         elif not offer.source.bundled:
             comments[f"# {offer.source.origin} is no package: it has to be there"] = None
     own = Requirement(f"saeviz[{','.join(sorted(extras))}]" if extras else "saeviz")

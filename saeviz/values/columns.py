@@ -42,7 +42,7 @@ class ColumnInfo:
                     f"column {self.name!r}: its {field} must be one line of text, at most {LONGEST} characters; it is "
                     f"{value!r}"
                 )
-        if self.better not in {None, "higher", "lower"}:
+        if self.better not in (None, "higher", "lower"):
             raise MalformedError(f"column {self.name!r}: better is {self.better!r}, not 'higher', 'lower' or None")
 
     @property

@@ -28,7 +28,7 @@ class Silence:
 class Options(saeviz.Options):
     column: str = "silence"
     def needed_columns(self):
-        return (self.column,)
+        yield self.column
 
 
 class Lowest:
@@ -105,6 +105,7 @@ def test_a_column_of_a_third_party_is_described_wherever_it_is_shown(run, saeviz
         ([*LOWEST], 'add [[scorers]] use = "silence"'),
         ([SILENT, *LOWEST, "selector.column=loud"], "set the option loud of scorers.1 (silence)"),
         ([SILENT, *LOWEST, "selector.column=none_such"], "add a scorer that does"),
+        ([*LOWEST, "selector.column=none_such"], "selector: lowest needs the column 'none_such'"),
         (['reporters=[{use="words"}]'], "reporters.0: words needs the column 'silence'"),
         (
             ["selector.use=tiered", "selector.require=replicated", 'scorers=[{use="spearman"}]'],
@@ -129,7 +130,7 @@ def test_what_is_needed_and_not_given_is_refused_before_anything_is_computed(run
     ],
 )
 def test_what_is_no_list_of_columns_is_the_plugins_fault(run, monkeypatch, returned, said):
-    monkeypatch.setattr(sys.modules[__name__], "PLUGIN", PLUGIN.replace("return (self.column,)", f"return {returned}"))
+    monkeypatch.setattr(sys.modules[__name__], "PLUGIN", PLUGIN.replace("yield self.column", f"return {returned}"))
     with pytest.raises(saeviz.PluginError) as refused:
         run(SILENT, *LOWEST)
     assert said in str(refused.value)
@@ -178,7 +179,8 @@ def test_tables_are_read_whatever_is_written_where_descriptions_belong(fake_run,
         "mean": {"unit": "dB"},
         "silence": {"description": "two\nlines", "unit": "", "better": None},
     }
-    for attrs in ({"columns": wrong}, {"columns": [1]}, {}):
+    unhashable = {"silence": {"description": "", "unit": "", "better": []}}
+    for attrs in ({"columns": wrong}, {"columns": unhashable}, {"columns": [1]}, {}):
         table.attrs = attrs
         assert score_table().info("max").words == ""
         table.to_parquet(done.dir / "scores.parquet")

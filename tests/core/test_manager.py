@@ -333,6 +333,7 @@ class NeedsAPath(saeviz.Options):
         ({"needs": "torch"}, "needs of 'x' is 'torch', not a tuple of text"),
         ({"cites": ("Roe (2024)",)}, "cites of 'x' is ('Roe (2024)',), not a tuple of saeviz.Citation"),
         ({"columns": "r"}, "columns of 'x' is 'r', not a tuple of text"),
+        ({"columns": ("",)}, "columns of 'x' is ('',), not a tuple of text"),
         ({"uses_embeddings": "no"}, "uses_embeddings of 'x' is 'no', not True or False"),
     ],
 )  # fmt: skip
@@ -342,3 +343,31 @@ def test_a_mistake_in_a_spec_is_the_authors_and_told_when_it_is_loaded(details, 
     assert reason in str(manager.problems[0])
     add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("y", options=NeedsAPath))), name="fine")
     assert manager.names("scorer") == ["y"], "what a run file lacks is no mistake of the author"
+
+
+class AsksForMore(saeviz.Options):
+    path: str = ""
+
+    @model_validator(mode="after")
+    def check(self):
+        raise saeviz.ConfigError("give a path")
+
+
+def test_what_a_plugin_makes_wrongly_while_it_is_loaded_is_its_own_mistake():
+    """An error of saeviz's own in its code is no other error of the command that happens to load it."""
+
+    @saeviz.hookimpl
+    def saeviz_scorers():
+        yield scorer("x", columns=(saeviz.ColumnInfo("x", better="up"),))
+
+    def damaged():
+        raise saeviz.DataError("weights are missing")
+
+    manager = Manager()
+    add(manager, lambda: plugin(saeviz_scorers=saeviz_scorers))
+    add(manager, damaged, name="other")
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("y", options=AsksForMore))), name="fine")
+    assert [problem.source.name for problem in manager.problems] == ["mine", "other"]
+    assert "it fails: column 'x': better is 'up', not 'higher'" in str(manager.problems[0])
+    assert "it fails: weights are missing" in str(manager.problems[1])
+    assert manager.names("scorer") == ["y"]

@@ -110,11 +110,11 @@ def test_requirements_are_those_of_a_run_file_or_of_all_that_is_here(install, sa
     git = {"url": "https://example.org/one", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}
     install("one", url=git)
     install("two", url={"url": "https://example.org/two.whl", "archive_info": {}})
-    install("three")
+    install("three", code=PLUGIN.replace("saeviz[map]", "saeviz-three[gpu]"))
     listed = saeviz_command("plugins", "--requirements", "--plugins", "one,two,three").out.splitlines()
     assert listed[1:] == [
         "saeviz-one @ git+https://example.org/one@abc123",
-        "saeviz-three==1.5",
+        "saeviz-three[gpu]==1.5",
         "saeviz-two @ https://example.org/two.whl",
     ]
     assert re.match(r"saeviz\[.*map.*\]==0\.1\.0", listed[0])

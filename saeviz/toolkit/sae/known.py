@@ -68,9 +68,10 @@ def table_of(extractor: str) -> Iterator[str]:
     width = max((len(known.name) for known in mine), default=0)
     yield f"{'known SAE':{width}}  layer  reads       tokens   kind     expl. var.    L0  L0 of cls  repository"
     for known in mine:
+        layer = "-" if known.layer is None else known.layer
         variance = f"{known.explained_variance:.1%}" if known.explained_variance is not None else "-"
         yield (
-            f"{known.name:{width}}  {known.layer:>5}  {known.hook:10}  {known.tokens:7}  {known.architecture:7}"
+            f"{known.name:{width}}  {layer:>5}  {known.hook:10}  {known.tokens:7}  {known.architecture:7}"
             f"  {variance:>10}  {_count(known.l0):>4}  {_count(known.l0_cls):>9}  {known.id}"
         )
 

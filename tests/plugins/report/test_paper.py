@@ -224,6 +224,17 @@ def test_two_works_of_one_author_and_year_have_different_keys():
     assert "doi = {10.1/2}" in found
 
 
+def test_a_work_that_a_stranger_names_is_text():
+    works = [
+        saeviz.Citation("a", "Roe} and note = {\\input{x}} % (2026)", "One", "doi:10.1/x}},\\write18{id}"),
+        *(saeviz.Citation("a", "Roe (2027)", str(n), "X") for n in range(12)),
+    ]
+    found = latex.bibtex(works)
+    assert r"author = {Roe\} and note = \{\textbackslash{}input\{x\}\} \%}" in found
+    assert r"doi = {10.1/x\}\},\textbackslash{}write18\{id\}}" in found
+    assert len(set(latex.keys(works).values())) == len(works)
+
+
 @pytest.mark.parametrize("folder", ["/home/ada/my models/", "C:\\Users\\ada\\models\\", "../models/", "~/models/"])
 def test_of_a_model_in_a_folder_only_its_name_is_in_the_text(run, folder):
     from saeviz_report.method import method_of

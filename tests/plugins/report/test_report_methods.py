@@ -52,6 +52,11 @@ def test_what_components_are_to_be_cited_for_is_cited(run: FakeRun, write: Write
     assert "Other methods: Order of ranks (Doe & Poe, 2026)." in text
 
 
+def test_runs_made_before_components_said_what_to_cite_cite_it_still(run: FakeRun, write: Write) -> None:
+    run.manifest["plugins"] = {"embeddings": {"plugin": "dinov2", "from": "saeviz 0.1.0"}, "labeler": {"plugin": "x"}}
+    assert "Oquab" in cited(write())
+
+
 def test_a_model_that_made_no_embedding_is_not_cited(run: FakeRun, write: Write) -> None:
     """It is part of the configuration by default, but no scorer of the run used it."""
     stages = {"embed": {"digest": "0", "counts": {"embedded": 0}}}

@@ -42,6 +42,7 @@ from saeviz.toolkit.sae import KnownSAE
 
 KNOWN = [
     KnownSAE("lab-3", "lab/sae-of-layer-3", "siglip", 3, "patches", "relu", default=True, format="lab"),
+    KnownSAE("lab-embedding", "lab/sae-of-embedding", "siglip", None, "all", "relu", hook="embedding", format="lab"),
     KnownSAE("prisma-x64-7", "lab/another", "clip-b32-prisma", 7, "all", "relu", default=True),
 ]
 """
@@ -107,7 +108,7 @@ def test_saes_of_another_package_are_known_by_name(install, tmp_path, monkeypatc
         _ = SAESource(3, "lab-3", None, saeviz.Context()).config
     assert asked[0] == ("lab/sae-of-layer-3", ["lab.json"])
     assert default_saes("siglip") == {3: "lab/sae-of-layer-3"}
-    assert [line.split()[0] for line in table_of("siglip")] == ["known", "lab-3"]
+    assert [line.split()[0] for line in table_of("siglip")] == ["known", "lab-3", "lab-embedding"]
 
 
 def test_what_is_known_already_stays_what_it_is(install, caplog):

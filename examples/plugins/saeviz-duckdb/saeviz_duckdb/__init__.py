@@ -39,15 +39,9 @@ class DuckDBStore(saeviz.OneItemStore):
     """A row for each image and space. A batch is one statement, so a crash loses all of it or nothing."""
 
     def __init__(self, options: DuckDBOptions, context: saeviz.Context) -> None:
-        import duckdb
-
-        path = options.path or context.workdir / "features.duckdb"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = duckdb.connect(path, config={"enable_external_access": "false"})
-            self._database.execute(TABLE)
-        except (OSError, duckdb.Error) as error:
-            raise saeviz.DataError(f"{context.option('path')}: {path} cannot be opened: {error}") from error
+        self._path = options.path or context.workdir / "features.duckdb"
+        self._option = context.option("path")
+        self._database: Any = None
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
         """Store a batch; an image that is stored already keeps its place."""
@@ -56,6 +50,7 @@ class DuckDBStore(saeviz.OneItemStore):
                 raise saeviz.DataError(f"{space}: the store has {space.n_features} features; use an empty one")
         columns = [list(column) for column in zip(*encode_rows(batch), strict=True)]
         if columns:
+            self._connect()
             self._rows(WRITE, str(batch.space), batch.space.n_features, *columns)
 
     def read(self, space: saeviz.FeatureSpace, item_ids: Sequence[str] | None = None) -> Iterator[saeviz.FeatureBatch]:
@@ -88,10 +83,26 @@ class DuckDBStore(saeviz.OneItemStore):
 
     def close(self) -> None:
         """Close the file; doing so twice does no harm."""
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
+
+    def _connect(self) -> None:
+        """Open the file; only what is written creates it, so a run of somebody else may name any path."""
+        import duckdb
+
+        if self._database is None:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._database = duckdb.connect(self._path, config={"enable_external_access": "false"})
+                self._database.execute(TABLE)
+            except (OSError, duckdb.Error) as error:
+                raise saeviz.DataError(f"{self._option}: {self._path} cannot be opened: {error}") from error
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Each with a cursor of its own, so that readers do not disturb each other."""
+        """Each with a cursor of its own, so that readers do not disturb each other; none before there is a file."""
+        if self._database is None and not self._path.exists():
+            return []
+        self._connect()
         with self._database.cursor() as cursor:
             return cursor.execute(query, values).fetchall()
 

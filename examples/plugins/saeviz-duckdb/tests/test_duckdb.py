@@ -28,7 +28,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     """Users see this message, so it names the option and the file."""
     (tmp_path / "notes.txt").write_text("these are not features, but many other words" * 99, encoding="utf-8")
     with pytest.raises(saeviz.DataError, match=r"store\.path: .*notes\.txt cannot be opened"):
-        DuckDBStore(DuckDBOptions(path=tmp_path / "notes.txt"), saeviz.Context(place="store"))
+        DuckDBStore(DuckDBOptions(path=tmp_path / "notes.txt"), saeviz.Context(place="store")).spaces()
 
 
 def test_a_run_keeps_its_features_in_the_file(tmp_path: Path) -> None:
