@@ -9,7 +9,7 @@ from pathlib import Path
 
 from saeviz.cache.entries import Kept
 from saeviz.cache.pruning import Entry
-from saeviz.formats.mirror import holds_more
+from saeviz.formats.mirror import FETCH_LOCK, holds_more
 from saeviz.formats.rundir import RunDir
 from saeviz.values.errors import SaevizError
 
@@ -39,7 +39,8 @@ class Mirrors:
         for path in paths:
             if not holds_more(path):
                 shutil.rmtree(path, ignore_errors=True)
-                path.with_suffix(".lock").unlink(missing_ok=True)
+                if not any(other.is_dir() for other in path.parent.iterdir()):
+                    (path.parent / FETCH_LOCK).unlink(missing_ok=True)
                 with suppress(OSError):  # other states are there
                     path.parent.rmdir()
 

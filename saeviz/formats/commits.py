@@ -30,6 +30,8 @@ FORMAT = 1
 MOST_BYTES = 256 * 2**20
 """Maximum size of a `commit.json`."""
 AT_ONCE = 8
+LONGEST_NAME, LONGEST_PATH = 255, 1024
+"""Bytes of the name of a file, and characters of its path in a run directory."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -139,7 +141,7 @@ def names_in(folder: Path) -> Iterator[str]:
         if parts[0] != "shards" and not any(part.startswith(".") for part in parts) and path.is_file():
             name = "/".join(parts)
             if not _is_name(name):
-                raise RunDirError(f"{path} cannot be kept in an object store: no other system takes such a name")
+                raise RunDirError(f"{str(path)!r} cannot be kept in an object store: no other system takes such a name")
             yield name
 
 
@@ -155,5 +157,11 @@ def _checked(entry: tuple[str, Any]) -> tuple[str, Content]:
 
 def _is_name(name: str) -> bool:
     parts = name.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        return False
+    if max(sizes) > LONGEST_NAME or len(name) > LONGEST_PATH:
+        return False
     is_plain = all(part and not part.startswith(".") for part in parts) and parts[0] != "shards"
     return is_plain and not PureWindowsPath(name).drive and not {"\\", "\0"} & set(name)

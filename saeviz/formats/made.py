@@ -7,7 +7,7 @@ have checksums.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,28 @@ class Made:
     vectors: Float32Array | None = None
     failures: Sequence[tuple[str, str]] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def only(self, item_ids: Collection[str]) -> Made:
+        """The same of these images: the file may be of a larger shard, with images that the run no longer has."""
+        wanted = frozenset(item_ids)
+        rows = [row for row, item_id in enumerate(self.item_ids) if item_id in wanted]
+        return Made(
+            (some for batch in self.features if len(some := _only(batch, wanted))),
+            [self.item_ids[row] for row in rows],
+            None if self.vectors is None else self.vectors[rows],
+            [failure for failure in self.failures if failure[0] in wanted],
+            self.provenance,
+        )
+
+
+def _only(batch: FeatureBatch, wanted: Collection[str]) -> FeatureBatch:
+    import numpy as np
+
+    rows = [row for row, item_id in enumerate(batch.item_ids) if item_id in wanted]
+    if len(rows) == len(batch):
+        return batch
+    numbers = {name: np.asarray(values)[rows] for name, values in batch.of_images.items()}
+    return FeatureBatch(batch.space, tuple(batch.item_ids[row] for row in rows), batch.matrix[rows], numbers)
 
 
 class MadeFiles:

@@ -21,7 +21,7 @@ from typing import Any
 
 from saeviz.formats.commits import Commit, Commits, Content, names_in
 from saeviz.formats.damage import UNREADABLE, digest_of_file
-from saeviz.formats.files import atomic_folder, explain_disk_errors, write_atomic
+from saeviz.formats.files import atomic_folder, explain_disk_errors, remove_temporaries, write_atomic
 from saeviz.formats.folders import ObjectFolder
 from saeviz.formats.objects import Objects, Own
 from saeviz.formats.plain import one_line
@@ -31,6 +31,8 @@ from saeviz.values.regular import read_regular
 
 MOST_BYTES = 256 * 2**20
 _MIRROR, _STATE = "mirror", ".mirror.json"
+FETCH_LOCK = "fetch.lock"
+"""Beside the folders of one run: held while a state is fetched."""
 logger = logging.getLogger("saeviz")
 
 
@@ -82,8 +84,8 @@ class MirroredRunDir(RunDir):
         with super().locked():
             self._state = _state_of(self.path) or _State()
             with self._locked_for_all():
+                self._write_state(has_more=True)  # before all else, so that nobody prunes it meanwhile
                 self._fetch()
-                self._write_state(has_more=True)
                 try:
                     yield
                 except BaseException:
@@ -127,7 +129,7 @@ class MirroredRunDir(RunDir):
         if self._state.commit == last.key:
             return
         self._state.commit = None  # until all is there
-        self._write_state()
+        self._write_state(has_more=True)
         for name in names_in(self.path):
             if name not in last.files:
                 with explain_disk_errors(self.path / name, "removed"):
@@ -138,7 +140,7 @@ class MirroredRunDir(RunDir):
             logger.warning("%s: %s is missing or damaged there, and is made again", self.place, one_line(name))
         self._commits.forget(lost.values())
         self._state.commit = last.key
-        self._write_state()
+        self._write_state(has_more=True)
 
     def _is_there(self, name: str, last: Commit) -> bool:
         return (self.path / name).is_file() and self._content_of(name) == last.files[name]
@@ -256,7 +258,8 @@ def fetched(url: str, cache_dir: Path, *, offline: bool = False) -> Path | None:
     folder = mirror_of(url, cache_dir).with_name(last.key[:16])
     with explain_disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with FileLock(folder.with_name(FETCH_LOCK)):
+            remove_temporaries(folder.parent)  # of a reader that was killed
             if not folder.exists():
                 with atomic_folder(folder) as temporary:
                     lost = commits.fetch(last, last.files, temporary)
@@ -266,9 +269,9 @@ def fetched(url: str, cache_dir: Path, *, offline: bool = False) -> Path | None:
     return folder
 
 
-def fetched_run(url: str, cache_dir: Path) -> RunDir:
+def fetched_run(url: str, cache_dir: Path, *, offline: bool = False) -> RunDir:
     """The last state of a run directory, to be read only. Raises `ConfigError` if none was committed."""
-    folder = fetched(url, cache_dir)
+    folder = fetched(url, cache_dir, offline=offline)
     if folder is None:
         raise ConfigError(f"{url} is not a run directory: nothing was committed there")
     return FetchedRunDir(folder, url)

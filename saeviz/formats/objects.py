@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from saeviz.values.errors import ConfigError, PluginError, RunDirError
 
 FORMS = "s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
-_URL = re.compile(r"(?P<scheme>s3|gs)://(?P<root>[^/\s?#]+(/[^\s?#]*)?)")
+_URL = re.compile(r"(?P<scheme>s3|gs)://(?P<root>[^/\s?#*\[\]]+(/[^\s?#*\[\]]*)?)")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 """What services say when an object is there already."""
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
@@ -202,9 +202,18 @@ def _failures() -> tuple[type[Exception], ...]:
 
         found += [BotoCoreError, ClientError]
     with suppress(ImportError):
+        from botocore.parsers import ResponseParserError
+
+        found += [ResponseParserError]
+    with suppress(ImportError):
+        from aiohttp import ClientError as BrokenLinkError
+
+        found += [BrokenLinkError]
+    with suppress(ImportError):
         from gcsfs.retry import HttpError
 
-        found += [HttpError, ValueError]  # the latter for a request that the service does not understand
+        # the others for a request that the service does not understand, and for an answer without a status
+        found += [HttpError, ValueError, RuntimeError]
     with suppress(ImportError):
         from google.auth.exceptions import GoogleAuthError
 

@@ -16,6 +16,8 @@ from saeviz.values.texts import Places, Texts
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray, IntArray, Mask
 
+AT_A_TIME = 65_536
+"""Images in a line that is appended: a longer one could not be read."""
 TOGETHER = 128
 """Images in a line of a finished file."""
 NEXT_STEP = "the same `saeviz run` computes what is missing, or --redo extract"
@@ -28,8 +30,10 @@ class _Line(NamedTuple):
 
 def append_of_images(path: Path, batch: FeatureBatch) -> None:
     """Append what a batch says of its images; durable when this returns."""
-    columns = {f"{name}.{batch.space}": plain(values) for name, values in batch.of_images.items()}
-    append_line(path, _text(_Line(batch.item_ids, columns)))
+    for start in range(0, len(batch), AT_A_TIME):
+        some = slice(start, start + AT_A_TIME)
+        columns = {f"{name}.{batch.space}": plain(values[some]) for name, values in batch.of_images.items()}
+        append_line(path, _text(_Line(batch.item_ids[some], columns)))
 
 
 def columns_of_images(path: Path, item_ids: Texts) -> dict[str, FloatArray]:

@@ -227,8 +227,10 @@ def opened(place: str | Path) -> RunDir:
     """
     if not is_address(place):
         return RunDir.open(Path(place))
-    own = environment_layer(os.environ, Path.cwd()).tables.get("run", {}).get("cache_dir")
-    return fetched_run(str(place), absolute(str(own), Path.cwd()) if own else default_cache_dir())
+    own = environment_layer(os.environ, Path.cwd()).tables.get("run", {})
+    kept = own.get("cache_dir")
+    cache_dir = absolute(str(kept), Path.cwd()) if kept else default_cache_dir()
+    return fetched_run(str(place), cache_dir, offline=own.get("offline") is True)
 
 
 def read_run(rundir: RunDir, grants: Grants) -> Run:

@@ -272,6 +272,8 @@ def _together(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
 def _texts_of(items: object) -> Texts:
     if not isinstance(items, list) or not all(isinstance(item_id, str) for item_id in items):
         raise ValueError("an item is no text")
+    if len(set(items)) < len(items):
+        raise ValueError("an item is listed twice")
     return Texts.of(items)
 
 

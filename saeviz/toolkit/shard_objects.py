@@ -26,12 +26,13 @@ from typing import Self
 
 from saeviz.formats.damage import Stamp
 from saeviz.formats.files import OneWriter, explain_disk_errors
-from saeviz.formats.lines import DAMAGED, parse_line
+from saeviz.formats.lines import DAMAGED, parse_line, reason_of
 from saeviz.toolkit.objects import Objects
 from saeviz.toolkit.shard_files import ShardFiles
 from saeviz.toolkit.shard_index import Shard, ShardIndex
 from saeviz.toolkit.shards import ShardStore
 from saeviz.toolkit.spaces import is_space_folder
+from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureBatch
 from saeviz.values.keys import space_of
 
@@ -53,7 +54,10 @@ class ShardObjects(ShardFiles):
         for key, content in self._commits(folder).items():
             match = _COMMIT.fullmatch(Path(key).name)
             if match is not None:
-                header, *lines = content.decode().split("\n")[:-1]
+                try:
+                    header, *lines = content.decode().split("\n")[:-1]
+                except ValueError as error:
+                    raise RunDirError(f"{key} is damaged ({reason_of(error)}); remove it and run again") from error
                 entries = found.setdefault(match["writer"], {-1: header})
                 number = int(match["number"])
                 entries.update((number if len(lines) == 1 else _number_of(line, number), line) for line in lines)
@@ -103,7 +107,8 @@ class ShardObjects(ShardFiles):
 
     def _commits(self, folder: Path) -> dict[str, bytes]:
         while True:
-            keys = list(self.objects.sizes((folder / "commits").as_posix()))
+            there = self.objects.sizes((folder / "commits").as_posix())
+            keys = [key for key in there if _COMMIT.fullmatch(Path(key).name)]  # others may never be found by their key
             found = self.objects.read(keys)
             if len(found) == len(keys):  # else one was taken over by another meanwhile
                 return found
@@ -217,5 +222,5 @@ def _number_of(line: str, otherwise: int) -> int:
     """The number of the shard that a line is about; a damaged one is told apart when it is read."""
     try:
         return int(json.loads(line)["batch"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return otherwise

@@ -166,6 +166,13 @@ def test_an_ordinary_run_takes_in_the_parts_and_does_the_rest(command, tmp_path)
     assert_same(gathered(tmp_path), alone(tmp_path / "run.toml"))
 
 
+@pytest.mark.parametrize("gather", [(), ("--gather",)])
+def test_of_a_shard_with_images_that_the_run_no_longer_has_only_the_others_are_taken(command, tmp_path, gather):
+    command("--part", "1/1", "--limit", "20")
+    assert command(*gather, "--limit", "17").code == DONE
+    assert_same(gathered(tmp_path), alone(tmp_path / "run.toml", limit=17))
+
+
 def test_a_damaged_shard_is_made_again(command, tmp_path):
     command("--part", "1/1", "--limit", "20")
     path = next((tmp_path / "shared" / "shards" / "extract").glob("0000002-*.npz"))

@@ -185,6 +185,8 @@ def test_a_second_driver_is_refused_and_one_that_was_killed_goes_on(command, buc
         (b'{"format": 1, "files": {"/x": ["%064d", 1]}}' % 0, "'/x' is not the name"),
         (b'{"format": 1, "files": {"x/.lock": ["%064d", 1]}}' % 0, "'x/.lock' is not the name"),
         (b'{"format": 1, "files": {"C:x": ["%064d", 1]}}' % 0, "'C:x' is not the name"),
+        (b'{"format": 1, "files": {"x\\ud800": ["%064d", 1]}}' % 0, "is not the name"),
+        (b'{"format": 1, "files": {"%s": ["%064d", 1]}}' % (b"x" * 300, 0), "is not the name"),
         (b'{"format": 1, "files": {"x": ["../../other", 1]}}', "'x' has no digest"),
         (b'{"format": 2}', "another version"),
         (b"[" * 9, "commit.json is damaged"),
@@ -203,6 +205,7 @@ def test_a_strangers_marker_is_data(bucket, tmp_path, monkeypatch, text, sentenc
     ("address", "sentence"),
     [
         ("s3://", "run.dir: it is not the address of an object store; write s3://BUCKET/FOLDER"),
+        ("s3://bucket/run[1]", "run.dir: it is not the address of an object store"),
         ("s3://nowhere/x", "s3://nowhere/x cannot be "),
     ],
 )
@@ -218,6 +221,10 @@ def test_a_run_that_is_offline_does_not_ask_a_service_elsewhere(saeviz_command, 
     (tmp_path / "run.toml").write_text(SMALL)
     ended = saeviz_command("run", "run.toml", "--out", "s3://bucket/x", "--set", "run.offline=true")
     assert "s3://bucket/x is on the network; run.offline is set" in ended.err
+    monkeypatch.setenv("SAEVIZ_RUN__OFFLINE", "true")
+    assert (
+        "is on the network; run.offline is set" in saeviz_command("show", "layer1.cls/1", "--run", "s3://bucket/x").err
+    )
 
 
 def test_nothing_was_committed_there(bucket):

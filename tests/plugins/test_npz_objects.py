@@ -109,7 +109,12 @@ def test_what_is_not_whole_does_not_count(url, lost, caplog):
 def test_other_objects_are_left_alone(url):
     objects = Objects(url, saeviz.Context())
     folder = f"{objects.root}/layer_{SPACE.layer}/{SPACE.tokens}"
-    foreign = [f"{objects.root}/mine.txt", f"{folder}/batch-x_1.npz", f"{folder}/commits/x.jsonl"]
+    foreign = [
+        f"{objects.root}/mine.txt",
+        f"{folder}/batch-x_1.npz",
+        f"{folder}/commits/x.jsonl",
+        f"{folder}/commits/[x].jsonl",
+    ]
     for key in foreign:
         objects.write(key, b"mine")
     store = opened(url)

@@ -138,7 +138,7 @@ def made_by_workers(session: Session, stage: SharedStage, items: Images) -> Iter
                 )
             if session.gathers and not known.isdisjoint(shard.item_ids):
                 session.rundir.failures.forget(stage.name, shard.item_ids)
-            yield files.read(name)
+            yield files.read(name).only(shard.item_ids)
             files.taken_in(name)
     files.all_taken_in()
 
