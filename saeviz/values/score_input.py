@@ -132,10 +132,16 @@ class ScoreInput:
                 waiting.append(part)
                 n_waiting, stop, done = n_waiting + part.nnz, stop + last - done, last
                 if n_waiting >= n_entries:
-                    yield slice(start, stop), self.space.stack(waiting)
+                    yield slice(start, stop), _read_only(self.space.stack(waiting))
                     waiting, n_waiting, start = [], 0, stop
         if waiting:
-            yield slice(start, stop), self.space.stack(waiting)
+            yield slice(start, stop), _read_only(self.space.stack(waiting))
+
+
+def _read_only(matrix: CSR) -> CSR:
+    for part in (matrix.data, matrix.indices, matrix.indptr):
+        part.setflags(write=False)
+    return matrix
 
 
 def finding_images(

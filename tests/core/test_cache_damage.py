@@ -229,7 +229,7 @@ def test_an_embedder_that_gives_another_shape_is_refused(run_file, tmp_path, mon
         "embed",
         lambda self, items: np.ones(eval(shape, {"n": len(items), "dim": self.dim}), np.float32),
     )
-    with pytest.raises(saeviz.PluginError, match=r"embeddings: fake-embeddings of plugin .* returned an array of shape"):
+    with pytest.raises(saeviz.PluginError, match=r"embeddings: fake-embeddings of .* returned an array of shape"):
         run(run_file, "two")
 
 

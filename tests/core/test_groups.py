@@ -82,9 +82,9 @@ def test_locked_input_keeps_its_groups():
 
 @pytest.mark.parametrize("group", [7, "", b"a", ("a", "b")])
 def test_a_group_that_is_no_text_is_blamed_on_the_provider(fake_run, monkeypatch, group):
-    items = [dataclasses.replace(item, group=group) for item in pictures(3)]
-    monkeypatch.setattr(FakeImages, "iter_images", lambda self, **_: iter(items))
-    with pytest.raises(saeviz.PluginError, match=r"images: fake-images .* gave the item 'picture/0' the group"):
+    given = (dataclasses.replace(item, group=group) for item in pictures(3))
+    monkeypatch.setattr(FakeImages, "iter_images", lambda self, **_: given)
+    with pytest.raises(saeviz.PluginError, match=r"images: fake-images .* item 'picture/0': the group"):
         run(fake_run, 0)
 
 

@@ -69,9 +69,9 @@ def test_a_scorer_gives_numbers_of_images_with_its_name_in_front(run_with):
     [
         ("np.zeros(3)", "brightness", r"brightness.*'brightness' of 3 images, but there are 24"),
         ("np.full(24, np.inf)", "brightness", "infinite values"),
-        ("np.zeros((24, 2))", "brightness", "not a number an image"),
-        ("np.array(['a'] * 24)", "brightness", "not a number an image"),
-        ("np.zeros(24)", "", "must be text"),
+        ("np.zeros((24, 2))", "brightness", "is not one number for each image"),
+        ("np.array(['a'] * 24)", "brightness", "is not one number for each image"),
+        ("np.zeros(24)", "", "the name of an ImageColumn is empty"),
         ("np.zeros(24)", "item_id", "one of this name already"),
         ("np.zeros(24)", "l0.layer1.cls", "one of this name already"),
     ],

@@ -142,7 +142,7 @@ def test_mistakes_name_the_table(fake_run, settings, message):
 
 def test_a_provider_of_the_wrong_shape_is_named(fake_run, monkeypatch):
     monkeypatch.setattr(FakeEmbeddings, "embed", lambda self, items: np.zeros((len(items), 3), np.float32))
-    with pytest.raises(saeviz.PluginError, match=r"embeddings: fake-embeddings of plugin .* gave shape"):
+    with pytest.raises(saeviz.PluginError, match=r"embeddings: fake-embeddings of .* returned an array of shape"):
         saeviz.run(fake_run, settings=[SECOND])
 
 

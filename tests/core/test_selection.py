@@ -143,7 +143,7 @@ def test_what_counts_can_be_required_in_the_run_file_and_by_its_old_name(fake_ru
     older = saeviz.run(fake_run, settings=["selector.require_significant=true"])
     assert 'require = "significant"' in caplog.text
     assert older.manifest["config"]["selector"]["require"] == "significant"
-    with pytest.raises(saeviz.ConfigError, match=r"selector\.require = .replicated.*split"):
+    with pytest.raises(saeviz.ConfigError, match=r"selector: tiered needs the column '\*replicated'.*split"):
         saeviz.run(fake_run, settings=['selector.require="replicated"'])
 
 

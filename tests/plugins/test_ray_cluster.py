@@ -121,18 +121,21 @@ def test_the_same_run_with_a_worker_and_a_node_lost(cluster, tmp_path, caplog):
     thread.start()
     shards = tmp_path / "shared" / "shards" / "extract"
     wait_until(lambda: shards.exists() and any(shards.iterdir()), thread.is_alive)
-    os.kill(one_actor(), signal.SIGKILL)
+    os.kill(one_actor(cluster.address), signal.SIGKILL)
     cluster.remove_node(lost, allow_graceful=False)
     thread.join()
     assert_same(made[0], expected)
     assert "ended unexpectedly while it worked on shard" in caplog.text
 
 
-def one_actor() -> int:
+def one_actor(address: str) -> int:
+    """An actor of the cluster at an address: other tests may have actors on this machine, too."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
-                return int(process.name)
+                raylet = Path("/proc") / (process / "stat").read_text().rpartition(")")[2].split()[1]
+                if address.encode() in (raylet / "cmdline").read_bytes():
+                    return int(process.name)
         except (FileNotFoundError, ProcessLookupError):
             pass
     raise AssertionError("no actor works")

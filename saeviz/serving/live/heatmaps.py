@@ -8,12 +8,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from saeviz.contract.combined import field_of_view
+from saeviz.contract.roles import HeatmapExtractor
 from saeviz.formats.packed import packed_map
 from saeviz.pipeline.blame import blaming
+from saeviz.results.heatmaps import heatmaps_by
 from saeviz.serving.limits import Recent
 from saeviz.serving.live.asked import FEATURE, ITEM, feature_of, item_of
 from saeviz.serving.live.endpoint import NUMBER, PACKED, TEXT, WHOLE, Endpoint, Whole, fields, listed
 from saeviz.serving.live.opened import Live
+from saeviz.values.errors import DataError
 from saeviz.values.features import Feature
 from saeviz.values.images import ImageItem
 
@@ -24,9 +28,12 @@ BYTES_OF_MAPS = 16 * 2**20
 def heatmap_of(live: Live, feature: Feature, item: ImageItem, *, fine: bool) -> dict[str, Any]:
     """The map of a feature on an image, as the data files of a report have it; the model is loaded when first used."""
     who, _ = live.extractor_of(live.spaces[feature.space_name])
+    extractor, words = live.session.components.extractor, live.session.config.extractors_in_words
     with blaming(who, log=None):
-        values = live.run.heatmap(feature, item.item_id, fine=fine)
-        box = live.run.field_of_view(item.item_id, feature)
+        values = heatmaps_by(extractor, words, [feature], item, fine=fine)[feature]
+        if not isinstance(extractor, HeatmapExtractor):
+            raise DataError(f"{words} cannot say which part of a picture heatmaps cover")
+        box = field_of_view(extractor, item, feature)
     return {"feature": str(feature), "item": item.item_id, **packed_map(values, box, item.open().size)}
 
 
