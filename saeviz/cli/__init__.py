@@ -14,7 +14,7 @@ import click
 from saeviz.cli.assign import assign
 from saeviz.cli.cache import cache
 from saeviz.cli.check import check
-from saeviz.cli.common import tell
+from saeviz.cli.common import more_about, tell
 from saeviz.cli.compare import compare
 from saeviz.cli.demo import demo
 from saeviz.cli.explain import explain, page_of
@@ -81,8 +81,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             sys.stdout.flush()
     except SaevizError as error:
         page = page_of(error)
-        more = f"\nmore about such errors: saeviz explain {page}" if page else ""
-        return _told(f"{error}{more}", error.exit_code)
+        return _told(f"{error}{more_about(page) if page else ''}", error.exit_code)
     except click.ClickException as error:
         with suppress(OSError), StringIO() as shown:
             error.show(shown)

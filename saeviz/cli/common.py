@@ -183,3 +183,9 @@ def log_to_stderr(*, quiet: bool) -> None:
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def more_about(page: str) -> str:
+    """A line that leads from a message to a page of `saeviz explain`; for people only: logs end with the message."""
+    is_for_people = sys.stderr is not None and sys.stderr.isatty()
+    return f"\nmore about such errors: saeviz explain {page}" if is_for_people else ""

@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from saeviz.api import Prepared, execute, execute_part, prepare
-from saeviz.cli.common import Look, chosen, log_to_stderr, plugins_option, say, settings_options, tell, tell_problems
+from saeviz.cli.common import (
+    Look,
+    chosen,
+    log_to_stderr,
+    more_about,
+    plugins_option,
+    say,
+    settings_options,
+    tell,
+    tell_problems,
+)
 from saeviz.config.layers import Layer, assignment_layer, read_run_file
 from saeviz.pipeline.parts import OF_PARTS, Part
 from saeviz.pipeline.run import Plan, foresee
@@ -117,10 +127,8 @@ def carry_out(prepared: Prepared, plan: Plan, limit: int | None, *, gathers: boo
     failures = finished.failures
     if failures:
         names = any(failure.stage in STAGES_OF_NAMES for failure in failures)
-        tell(
-            f"{len(failures)} left out; see {prepared.directory / 'failures.jsonl'}\n"
-            f"more about such errors: saeviz explain {'LabelError' if names else 'ImageError'}"
-        )
+        more = more_about("LabelError" if names else "ImageError")
+        tell(f"{len(failures)} left out; see {prepared.directory / 'failures.jsonl'}{more}")
         return ExitCode.PARTIAL
     return ExitCode.DONE
 
