@@ -185,7 +185,7 @@ class Objects:
         """What the service or its client says against it, as a `RunDirError`."""
         try:
             yield
-        except _failures() as error:
+        except _failures(self.scheme) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             step = ""
             if isinstance(error, PermissionError):
@@ -195,7 +195,7 @@ class Objects:
             raise RunDirError(f"{self.url} cannot be {doing}: {reason}{step}") from error
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def _failures(scheme: str) -> tuple[type[Exception], ...]:
     found: list[type[Exception]] = [OSError]
     with suppress(ImportError):
         from botocore.exceptions import BotoCoreError, ClientError
@@ -209,11 +209,12 @@ def _failures() -> tuple[type[Exception], ...]:
         from aiohttp import ClientError as BrokenLinkError
 
         found += [BrokenLinkError]
-    with suppress(ImportError):
-        from gcsfs.retry import HttpError
+    if scheme == "gs":
+        with suppress(ImportError):
+            from gcsfs.retry import HttpError
 
-        # the others for a request that the service does not understand, and for an answer without a status
-        found += [HttpError, ValueError, RuntimeError]
+            # the others for a request that the service does not understand, and for an answer without a status
+            found += [HttpError, ValueError, RuntimeError]
     with suppress(ImportError):
         from google.auth.exceptions import GoogleAuthError
 
