@@ -169,8 +169,11 @@ class Pool:
                 worker.wait_until_ready()
             except WorkerDied as how:
                 self._forget(worker)
+                reason = f"{name} {how} before it could begin to work"
                 if n_tries == self._tries:
-                    self._give_up(f"{name} {how} before it could begin to work")
+                    self._give_up(reason)
+                elif not self._closed:
+                    logger.warning("%s; another one is started", reason)
             except saeviz.SaevizError as error:
                 self._forget(worker)
                 self._told.put(error)

@@ -63,7 +63,7 @@ def finished(*start):
         return sorted(step.shard.number for step in pool.steps() if step.finished)
 
 
-def test_a_worker_that_cannot_start_is_done_without():
+def test_a_worker_that_cannot_start_is_done_without(caplog):
     tries, third_try = [], Event()
 
     class PatientWorker(ObedientWorker):
@@ -78,6 +78,7 @@ def test_a_worker_that_cannot_start_is_done_without():
 
     assert finished(PatientWorker, stillborn) == [0, 1, 2, 3]
     assert len(tries) == 3
+    assert caplog.text.count("before it could begin to work; another one is started") == 2
 
 
 def test_without_any_worker_the_run_ends():

@@ -6,8 +6,11 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +21,9 @@ from saeviz_ray.cluster import LOCAL
 from saeviz_ray.executor import RayExecutor
 from tests.sharded import RUN, alone, assert_same, run
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from ray._private.node import Node
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
 SLOWLY = RUN.replace('use = "fake-extractor"', 'use = "mine"\nseconds_per_item = 0.1').replace(
@@ -121,21 +127,23 @@ def test_the_same_run_with_a_worker_and_a_node_lost(cluster, tmp_path, caplog):
     thread.start()
     shards = tmp_path / "shared" / "shards" / "extract"
     wait_until(lambda: shards.exists() and any(shards.iterdir()), thread.is_alive)
-    os.kill(one_actor(cluster.address), signal.SIGKILL)
+    staying = [node for node in cluster.list_all_nodes() if node is not lost]
+    wait_until(lambda: actors_on(staying), thread.is_alive)
+    os.kill(actors_on(staying)[0], signal.SIGKILL)
+    wait_until(lambda: "ended unexpectedly" in caplog.text, thread.is_alive)
     cluster.remove_node(lost, allow_graceful=False)
     thread.join()
     assert_same(made[0], expected)
-    assert "ended unexpectedly while it worked on shard" in caplog.text
 
 
-def one_actor(address: str) -> int:
-    """An actor of the cluster at an address: other tests may have actors on this machine, too."""
+def actors_on(nodes: Iterable[Node]) -> list[int]:
+    """The actors on some nodes of the cluster: other nodes and other tests have actors on this machine, too."""
+    sockets = {f"--raylet_socket_name={node.raylet_socket_name}".encode() for node in nodes}
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(FileNotFoundError, ProcessLookupError):
             if (process / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
                 raylet = Path("/proc") / (process / "stat").read_text().rpartition(")")[2].split()[1]
-                if address.encode() in (raylet / "cmdline").read_bytes():
-                    return int(process.name)
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    raise AssertionError("no actor works")
+                if not sockets.isdisjoint((raylet / "cmdline").read_bytes().split(b"\0")):
+                    found.append(int(process.name))
+    return found
