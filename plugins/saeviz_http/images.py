@@ -61,6 +61,8 @@ class HttpImages:
             data = self._client.get_bytes("/v1/images/file", item_id=item_id)
         except Refused as error:
             raise saeviz.ImageError(f"image {item_id!r}: {error}") from error
+        except saeviz.DataError as error:
+            raise saeviz.SaevizError(str(error)) from error  # of the service, and with it of every picture
         if data is None:
             raise saeviz.ImageError(f"image {item_id!r} is no longer at {self._client.url}")
         return data

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from saeviz.values.checks import kind_of
-from saeviz.values.errors import ImageError, MalformedError, SaevizError
+from saeviz.values.errors import DataError, ImageError, LabelError, PluginError, SaevizError
 from saeviz.values.regular import open_regular
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def drawn(draw: Callable[[], Image]) -> Image:
 
     Raises `ImageError` if the function fails or returns something else.
 
-    Other errors of saeviz are passed on: a rejected key, for example, concerns more than one picture.
+    A `ConfigError` or plain `SaevizError` is passed on: a rejected key, for example, concerns more than one picture.
     """
     from PIL import Image
 
@@ -116,10 +116,12 @@ def bytes_of(read: Callable[[], bytes]) -> bytes:
 
 @contextmanager
 def _of_one_picture(function: Callable[[], object]) -> Iterator[None]:
-    """Failures of a picture's function cost that picture only."""
+    """Failures of a picture's function cost that picture only, unless they say that they concern more."""
     try:
         yield
-    except MalformedError as error:
+    except ImageError:
+        raise
+    except (DataError, LabelError, PluginError) as error:
         raise ImageError(f"its function {_name_of(function)} fails: {error}") from error
     except SaevizError:
         raise

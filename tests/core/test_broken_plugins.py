@@ -89,9 +89,14 @@ class WithBytes:
         return Image.new("RGB", (8, 8), "red")
 
 
+def raising_data_error() -> Any:
+    raise saeviz.DataError("row 3")
+
+
 SOURCES: dict[str, tuple[Any, str]] = {
     "fails": (raising, "its function tests.broken_plugins.raising raised KeyError: 'inside'"),
     "leaves": (sys.exit, "its function sys.exit raised SystemExit"),
+    "has no data": (raising_data_error, "its function tests.core.test_broken_plugins.raising_data_error fails: row 3"),
     "malformed": (lambda: saeviz.ImageItem("", b""), "<lambda> fails: an item id must not be empty"),
     "nothing": (lambda: None, "<lambda> returned None, not a picture"),
     "a file": (lambda: b"GIF89a", "<lambda> returned a bytes, not a picture"),
