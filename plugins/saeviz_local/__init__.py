@@ -13,12 +13,13 @@ from saeviz.toolkit.workers import PoolOptions
 class LocalOptions(PoolOptions):
     """Options of the executor `local`."""
 
-    workers: int = Field(
-        1,
+    workers: int | None = Field(
+        None,
         ge=1,
         le=1024,
         description="processes that extract, embed and score, each with a model of its own and, where there are GPUs, "
-        "with one of them; 1 for the run's own process",
+        "with one of them; 1 for the run's own process; default: one for each GPU if there are several and run.device "
+        "is auto or cuda, else 1",
     )
 
 

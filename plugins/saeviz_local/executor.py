@@ -5,12 +5,12 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 
 import saeviz
 from saeviz.toolkit.workers import Pool
 from saeviz_local import LocalOptions
-from saeviz_local.machine import environment_of
+from saeviz_local.machine import environment_of, gpus_for
 from saeviz_local.process import Process
 
 
@@ -24,10 +24,15 @@ class LocalExecutor:
 
     on_this_machine = True
 
+    @cached_property
+    def n_workers(self) -> int:
+        """How many processes work: as many as the options say, else one for each GPU."""
+        return self.options.workers or max(1, len(gpus_for(self.context.device)))
+
     @property
     def in_process(self) -> bool:
         """Whether there is only this process."""
-        return self.options.workers == 1
+        return self.n_workers == 1
 
     def map(
         self, work: Callable[[saeviz.Shard], Iterator[int]], shards: Sequence[saeviz.Shard]
@@ -39,8 +44,8 @@ class LocalExecutor:
                     yield saeviz.Step(shard, "this process", n_items)
                 yield saeviz.Step(shard, "this process", 0, finished=True)
             return
-        n, pickled = min(self.options.workers, len(shards)), pickle.dumps(work)
-        environments = [environment_of(number, self.options.workers, self.context.device) for number in range(n)]
+        n, pickled = min(self.n_workers, len(shards)), pickle.dumps(work)
+        environments = [environment_of(number, self.n_workers, self.context.device) for number in range(n)]
         start = [partial(Process, pickled, environment) for environment in environments]
         with closing(Pool(start, shards, self.options.tries)) as pool:
             yield from pool.steps()

@@ -15,7 +15,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def environment_of(number: int, n_workers: int, device: str) -> dict[str, str]:
     """The environment of a worker: this process's, with its share of the threads and a GPU if there are any."""
     threads = str(max(1, _cores() // n_workers))
-    gpus = _gpus() if device in {"auto", "cuda"} else []
+    gpus = gpus_for(device)
     own = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
     # The folders from which this process imports, for plugins that are not installed.
     path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
@@ -30,8 +30,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _gpus() -> list[str]:
-    """The GPUs that this process may use, without loading torch."""
+def gpus_for(device: str) -> list[str]:
+    """The GPUs among which `run.device` leaves the choice, found without loading torch."""
+    if device not in {"auto", "cuda"}:
+        return []
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in {"", "-1"}]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def local(**options: int) -> LocalExecutor:
 
 class TestThisProcess(ExecutorContract):
     @pytest.fixture
-    def executor(self) -> LocalExecutor:
+    def executor(self, monkeypatch) -> LocalExecutor:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # which the device `cpu` leaves alone
         return local()
 
     def test_works_here(self, executor, tmp_path):
@@ -103,3 +105,45 @@ def test_workers_share_cores_and_gpus(monkeypatch):
     assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4", "7", "4"]
     assert environment_of(1, 3, "cuda:1")["CUDA_VISIBLE_DEVICES"] == "4,7"
     assert environment_of(1, 99, "cpu")["OMP_NUM_THREADS"] == "1"
+
+
+class OwnGpu:
+    """Work that notes which GPUs its process sees, and whether it has loaded torch."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, shard):
+        seen = f"{os.environ['CUDA_VISIBLE_DEVICES']} {'torch' in sys.modules}"
+        (self.folder / str(shard.number)).write_text(seen)
+        while len(list(self.folder.iterdir())) < 2:  # so that both workers get one
+            time.sleep(0.01)
+        yield len(shard)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("listed_by", ["CUDA_VISIBLE_DEVICES", "nvidia-smi"])
+def test_of_several_gpus_each_gets_a_worker(tmp_path, monkeypatch, listed_by):
+    """There need not be any: what lists them is made up."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    if listed_by == "nvidia-smi":
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        command = tmp_path / "nvidia-smi"
+        command.write_text("#!/bin/sh\necho 'GPU 0: one'\necho 'GPU 1: another'\n")
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    executor = LocalExecutor(LocalOptions(), saeviz.Context())
+    assert not executor.in_process
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    steps = list(executor.map(OwnGpu(folder), fake_shards(2)))
+    assert {step.worker for step in steps} == {"worker 1", "worker 2"}
+    numbers = ("4", "7") if listed_by == "CUDA_VISIBLE_DEVICES" else ("0", "1")
+    assert sorted(path.read_text() for path in folder.iterdir()) == [f"{number} False" for number in numbers]
+
+
+@pytest.mark.parametrize(("device", "gpus", "workers"), [("cuda", "4", 1), ("cuda:1", "4,7", 1), ("cuda", "4,7", 2)])
+def test_one_worker_more_for_each_gpu_that_the_device_may_be(monkeypatch, device, gpus, workers):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    assert LocalExecutor(LocalOptions(), saeviz.Context(device=device)).n_workers == workers
+    assert LocalExecutor(LocalOptions(workers=1), saeviz.Context(device=device)).in_process
