@@ -25,6 +25,7 @@ from saeviz.contract.specs import ROLES, ComponentSpec, ScorerSpec
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.toml import toml_value
+from saeviz.values.columns import ColumnInfo
 
 FOLDER = Path(__file__).parent / "reference" / "generated"
 PARTS = {
@@ -153,10 +154,16 @@ def _type(kind: Any) -> str:
 
 
 def _columns(spec: ComponentSpec) -> Iterator[str]:
-    if not isinstance(spec, ScorerSpec) or not spec.columns:
-        return
-    yield "\n| column | | unit | better |\n|---|---|---|---|"
-    for info in spec.infos:
+    """Its columns, and those of all pairs if it gives any."""
+    pairs = spec.pair_infos if isinstance(spec, ScorerSpec) else ()
+    for head, infos in (("column", spec.infos), ("column of `pairs`", pairs)):
+        if infos:
+            yield f"\n| {head} | | unit | better |\n|---|---|---|---|"
+            yield from _described(infos)
+
+
+def _described(infos: Iterable[ColumnInfo]) -> Iterator[str]:
+    for info in infos:
         yield f"| `{info.name}` | {_text(info.description)} | {_text(info.unit)} | {info.better or ''} |"
 
 

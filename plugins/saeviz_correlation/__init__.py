@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import saeviz
-from saeviz_correlation.described import MODERATION, of_areas, of_slopes
+from saeviz_correlation.described import MODERATION, of_areas, of_pairs, of_slopes
 from saeviz_correlation.options import AreaOptions, BootstrapOptions, LinearOptions, ModerationOptions, PartialOptions
 
 
@@ -22,6 +22,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.scorer:PearsonBH",
         uses_embeddings=False,
         columns=of_slopes("", "Pearson's r", samples=True),
+        pair_columns=of_pairs("Pearson's r"),
     )
     yield saeviz.ScorerSpec(
         name="spearman",
@@ -30,6 +31,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.spearman:Spearman",
         uses_embeddings=False,
         columns=of_slopes("spearman_", "Spearman's rho"),
+        pair_columns=of_pairs("Spearman's rho"),
     )
     yield saeviz.ScorerSpec(
         name="point-biserial",
@@ -38,6 +40,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.scorer:PointBiserial",
         uses_embeddings=False,
         columns=of_slopes("point_biserial_", "point-biserial r", samples=True),
+        pair_columns=of_pairs("point-biserial r"),
     )
     yield saeviz.ScorerSpec(
         name="auc",
@@ -54,6 +57,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.partial:Partial",
         uses_embeddings=False,
         columns=of_slopes("partial_", "partial r", samples=True),
+        pair_columns=of_pairs("partial r"),
     )
     yield saeviz.ScorerSpec(
         name="moderation",

@@ -80,6 +80,15 @@ MODERATION = (
 """Each name goes on with the contrast, such as `category=face`."""
 
 
+def of_pairs(measure: str) -> tuple[ColumnInfo, ...]:
+    """The columns of all pairs of a feature and a rating."""
+    return (
+        ColumnInfo("r", f"{measure} between activation and rating, from -1 to 1"),
+        ColumnInfo("p", "two-sided p-value of r", better="lower"),
+        ColumnInfo("q", "p adjusted for all tests of the family", better="lower"),
+    )
+
+
 def _held_out(infos: Iterable[ColumnInfo]) -> list[ColumnInfo]:
     return [
         replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,7 @@ from saeviz.cli.common import chosen, plugins_option, say, say_json, tell
 from saeviz.config.layers import environment_layer, read_run_file
 from saeviz.config.resolve import resolve
 from saeviz.contract.options import table_of
-from saeviz.contract.specs import ROLES, ScorerSpec
+from saeviz.contract.specs import ROLES, ComponentSpec, ScorerSpec
 from saeviz.discovery.extensions import GROUPS, Extension, extensions
 from saeviz.discovery.manager import Manager, Offer, Problem, foreign_code, install_of, missing_needs
 from saeviz.discovery.metadata import unread_groups, where
@@ -28,6 +29,7 @@ from saeviz.discovery.requirements import distribution_of, requirements_of
 from saeviz.discovery.sources import Source
 from saeviz.formats.plain import safe
 from saeviz.formats.toml import toml_value
+from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, ExitCode, PluginError
 
 AS_REQUESTED = "as requested"
@@ -206,14 +208,21 @@ def _show_one(manager: Manager, component: str, *, as_json: bool) -> None:
         schema = offer.spec.options.model_json_schema()
     notes = manager.notes(offer)
     if as_json:
-        say_json({"role": offer.spec.role, "name": offer.spec.name, "options": schema, "notes": notes})
+        columns = {name: [asdict(one) for one in infos] for name, infos in _columns(offer.spec).items()}
+        say_json({"role": offer.spec.role, "name": offer.spec.name, "options": schema, "notes": notes, **columns})
         return
     say(f"{offer.spec.role}:{offer.spec.name}  {offer.spec.summary}")
     say(f"from {offer.source}")
     options = list(_option_lines(offer.spec.options)) or ["  it has no options"]
-    columns = [f"  {one.name}: {one.words}" for one in offer.spec.infos] if isinstance(offer.spec, ScorerSpec) else []
-    for line in (*options, *(("columns", *columns) if columns else ()), *(("", *notes) if notes else ())):
+    for name, infos in _columns(offer.spec).items():
+        options += [name.replace("_", " "), *(f"  {one.name}: {one.words}" for one in infos)] if infos else []
+    for line in (*options, *(("", *notes) if notes else ())):
         say(line)
+
+
+def _columns(spec: ComponentSpec) -> dict[str, tuple[ColumnInfo, ...]]:
+    """What it says of the columns that it gives."""
+    return {"columns": spec.infos, "pair_columns": spec.pair_infos if isinstance(spec, ScorerSpec) else ()}
 
 
 def _default(field: FieldInfo) -> str:

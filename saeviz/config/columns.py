@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +84,19 @@ def declared_columns(config: ComponentConfig, manager: Manager) -> frozenset[str
 
 def declared_infos(config: ComponentConfig, manager: Manager) -> list[ColumnInfo]:
     """What a scorer says of its columns, with its name in front, whatever its options are."""
-    spec = manager.offer("scorer", config.use).spec
-    infos = spec.infos if isinstance(spec, ScorerSpec) else ()
+    infos = manager.offer("scorer", config.use).spec.infos
     return [replace(info, name=prefixed(info.name, config.name)) for info in infos]
+
+
+def declared_pairs(config: ComponentConfig, manager: Manager) -> tuple[ColumnInfo, ...]:
+    """What a scorer says of its columns of pairs, in which its name is that of the folder."""
+    spec = manager.offer("scorer", config.use).spec
+    return spec.pair_infos if isinstance(spec, ScorerSpec) else ()
+
+
+def declared_numbers(config: ComponentConfig, manager: Manager) -> tuple[ColumnInfo, ...]:
+    """What an extractor says of the numbers of images that it gives."""
+    return manager.offer("extractor", config.use).spec.infos
 
 
 def _is_given(info: ColumnInfo, config: ComponentConfig) -> bool:
@@ -128,8 +138,7 @@ def _how_to_get(wanted: str, scorers: Sequence[ComponentConfig], manager: Manage
             if info.option and is_there(wanted, [info.name]):
                 return f"set the option {info.option} of {config.place} ({config.use})"
     for name in manager.names("scorer"):
-        spec = manager.offer("scorer", name).spec
-        if isinstance(spec, ScorerSpec) and is_there(wanted, [info.name for info in spec.infos]):
+        if is_there(wanted, [info.name for info in manager.offer("scorer", name).spec.infos]):
             return f'add [[scorers]] use = "{name}"'
     return "add a scorer that does"
 
@@ -168,9 +177,9 @@ class GivenColumns:
             )
 
 
-def undeclared(config: ComponentConfig, given: Iterable[str], manager: Manager) -> list[str]:
-    """The columns given by a scorer that declares others, but not these."""
-    infos, names = declared_infos(config, manager), list(dict.fromkeys(given))
+def undeclared(given: Iterable[str], infos: Collection[ColumnInfo]) -> list[str]:
+    """The columns that are given by a component that declares others, but not these."""
+    names = list(dict.fromkeys(given))
     known = infos_of(names, infos)
     return [name for name in names if infos and name not in known]
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from saeviz.contract.options import Options
 from saeviz.values.citations import Citation
-from saeviz.values.columns import ColumnInfo
+from saeviz.values.columns import ColumnInfo, described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,11 @@ class ComponentSpec:
     sql: str = ""
     cites: tuple[Citation, ...] = ()
 
+    @property
+    def infos(self) -> tuple[ColumnInfo, ...]:
+        """What it says of the columns that it gives."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageProviderSpec(ComponentSpec):
@@ -52,10 +57,20 @@ class ImageProviderSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtractorSpec(ComponentSpec):
-    """Offers a `FeatureExtractor`."""
+    """Offers a `FeatureExtractor`.
+
+    `columns` lists the numbers of images that it gives (`HasNumbersOfImages`), by the names that `numbers_of_images`
+    has. A `ColumnInfo` says what a number means; it is shown with each column `NAME.SPACE` of `images.parquet`.
+    """
 
     role = "extractor"
     hook = "saeviz_feature_extractors"
+    columns: tuple[str | ColumnInfo, ...] = ()
+
+    @property
+    def infos(self) -> tuple[ColumnInfo, ...]:
+        """The numbers of images, all as `ColumnInfo`."""
+        return described(self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +99,7 @@ class ScorerSpec(ComponentSpec):
     `columns` lists the columns that it returns, of features and of images: a `ColumnInfo` says what a column means, a
     name alone only that it exists. The report, `saeviz show` and notebooks show that; a run in which two scorers return
     the same column, or none returns one that the selector or a reporter needs, is rejected before anything is computed.
+    `pair_columns` lists those of its `PairBlock`s, in the table `pairs`, in the same way.
     """
 
     role = "scorer"
@@ -91,11 +107,17 @@ class ScorerSpec(ComponentSpec):
     needs_embeddings: bool = False
     uses_embeddings: bool = True
     columns: tuple[str | ColumnInfo, ...] = ()
+    pair_columns: tuple[str | ColumnInfo, ...] = ()
 
     @property
     def infos(self) -> tuple[ColumnInfo, ...]:
-        """The columns, all as `ColumnInfo`."""
-        return tuple(ColumnInfo(one) if isinstance(one, str) else one for one in self.columns)
+        """The columns of features and of images, all as `ColumnInfo`."""
+        return described(self.columns)
+
+    @property
+    def pair_infos(self) -> tuple[ColumnInfo, ...]:
+        """The columns of pairs, all as `ColumnInfo`."""
+        return described(self.pair_columns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,16 @@ group. So one rating is in one file, and one feature in one row group of each fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.files import explain_disk_errors
-from saeviz.formats.parquet import ROWS_TOGETHER
+from saeviz.formats.parquet import ATTRS, ROWS_TOGETHER
 from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
+from saeviz.values.columns import ColumnInfo, attrs_of
 from saeviz.values.errors import PluginError, RunDirError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.keys import KEYS, columns_of, key_of
@@ -41,14 +43,17 @@ class PairFiles:
         self._schemas: dict[str, pa.Schema] = {}
         self._there: dict[tuple[str, FeatureSpace], list[tuple[str, ...]]] = {}
 
-    def add(self, block: PairBlock, who: str) -> None:
-        """Write a file. Raises `PluginError` for a pair that is there already, and for columns unlike those before."""
+    def add(self, block: PairBlock, who: str, infos: Iterable[ColumnInfo] = ()) -> None:
+        """Write a file, with what is known of its columns.
+
+        Raises `PluginError` for a pair that is there already, and for columns unlike those before.
+        """
         before = self._there.setdefault((block.name, block.space), [])
         if twice := {name for targets in before for name in targets}.intersection(block.targets):
             raise PluginError(
                 f"{who} gave the pairs {block.name!r} of {block.space} with {quoted(min(twice))} more than once"
             )
-        schema = _schema(block, self._spaces)
+        schema = _schema(block, self._spaces, infos)
         if self._schemas.setdefault(block.name, schema) != schema:
             raise PluginError(f"{who} gave pairs {block.name!r} whose columns are not those of the pairs before")
         place = self._folder / f"scorer={block.name}" / f"space={block.space}"
@@ -66,7 +71,7 @@ def read_pairs(rundir: RunDir, rating: str | None, feature: Feature | None) -> p
     """
     import pandas as pd
 
-    paths = [path for path in rundir.recorded("score") if path.relative_to(rundir.path).match(_PLACE)]
+    paths = _recorded(rundir)
     if not paths:
         raise RunDirError(
             f"{rundir.pairs} does not exist: no scorer of this run has written all pairs. With few ratings "
@@ -75,8 +80,8 @@ def read_pairs(rundir: RunDir, rating: str | None, feature: Feature | None) -> p
     where = {} if feature is None else key_of(feature)
     where |= {} if rating is None else {"rating": rating}
     tables = []
-    for path in sorted(paths):
-        scorer, space = (part.partition("=")[2] for part in PurePath(path).parts[-3:-1])
+    for path in paths:
+        scorer, space = _scorer_and_space(path)
         if feature is None or space == feature.space_name:
             found = rundir.read_rows(path, "score", where)
             _refuse_text(path, found)
@@ -84,7 +89,28 @@ def read_pairs(rundir: RunDir, rating: str | None, feature: Feature | None) -> p
             table.insert(0, "scorer", scorer)
             tables.append(table)
     filled = [table for table in tables if len(table)]
-    return pd.concat(filled or tables[:1] or [pd.DataFrame(columns=["scorer", *KEYS_OF_PAIRS])], ignore_index=True)
+    found = pd.concat(filled or tables[:1] or [pd.DataFrame(columns=["scorer", *KEYS_OF_PAIRS])], ignore_index=True)
+    found.attrs = attrs_of(found, infos_of_pairs(rundir))
+    return found
+
+
+def infos_of_pairs(rundir: RunDir) -> list[ColumnInfo]:
+    """The columns of pairs, with what is known of them: nothing of one that means something else for each scorer."""
+    files = {_scorer_and_space(path)[0]: path for path in _recorded(rundir)}
+    found: dict[str, ColumnInfo] = {}
+    for path in files.values():
+        for info in rundir.read_infos(path, "score"):
+            found[info.name] = info if found.get(info.name, info) == info else ColumnInfo(info.name)
+    return list(found.values())
+
+
+def _recorded(rundir: RunDir) -> list[Path]:
+    return sorted(path for path in rundir.recorded("score") if path.relative_to(rundir.path).match(_PLACE))
+
+
+def _scorer_and_space(path: Path) -> tuple[str, str]:
+    scorer, space = (part.partition("=")[2] for part in PurePath(path).parts[-3:-1])
+    return scorer, space
 
 
 def _refuse_text(path: Path, found: pa.Table) -> None:
@@ -95,14 +121,15 @@ def _refuse_text(path: Path, found: pa.Table) -> None:
             raise RunDirError(f"{path}: the column {quoted(field.name)} has no numbers; recreate it with --redo score")
 
 
-def _schema(block: PairBlock, spaces: Sequence[FeatureSpace]) -> pa.Schema:
+def _schema(block: PairBlock, spaces: Sequence[FeatureSpace], infos: Iterable[ColumnInfo]) -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
     keys = {"sae": text, "layer": pa.int64(), "tokens": text, "feature": pa.int64(), "rating": text}
     if isinstance(columns_of(block.space, spaces)["layer"], str):
         keys["layer"] = text
-    return pa.schema({**keys, **{name: pa.from_numpy_dtype(values.dtype) for name, values in block.values.items()}})
+    numbers = {name: pa.from_numpy_dtype(values.dtype) for name, values in block.values.items()}
+    return pa.schema({**keys, **numbers}, {ATTRS: json.dumps(attrs_of(numbers, infos)).encode()})
 
 
 def _write(path: Path, block: PairBlock, schema: pa.Schema, keys: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+ATTRS = b"PANDAS_ATTRS"
+"""Where pandas has the `attrs` of a table in its file."""
 MOST_COLUMNS = 1000
 ALWAYS_READ, MOST_TIMES = 2**30, 50
 """Bytes in memory that any table may take, and beyond these the multiple of its file."""
@@ -55,7 +57,7 @@ def columns_in(path: Path) -> list[ColumnInfo]:
 def _attrs(file: pq.ParquetFile) -> Any:
     """The `attrs` of a table as pandas writes them; a table of an earlier version has none."""
     try:
-        return json.loads((file.schema_arrow.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+        return json.loads((file.schema_arrow.metadata or {}).get(ATTRS, b"{}"))
     except UNREADABLE:
         return {}
 

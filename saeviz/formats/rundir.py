@@ -15,7 +15,7 @@ from saeviz.formats.damage import UNREADABLE, digest_of_tree
 from saeviz.formats.failures import FailuresFile
 from saeviz.formats.files import explain_disk_errors, oddities_in, remove_temporaries, write_atomic
 from saeviz.formats.folders import Folder
-from saeviz.formats.parquet import read_whole, rows_where
+from saeviz.formats.parquet import columns_in, read_whole, rows_where
 from saeviz.formats.tables import write_csv, write_parquet
 from saeviz.values.columns import ColumnInfo, attrs_of
 from saeviz.values.errors import ConfigError, DataError, RunDirError
@@ -263,6 +263,12 @@ class RunDir:
         if missing:
             raise RunDirError(f"{path} has no column {missing[0]!r}: {_next_step(stage)}")
         return _with_names(table)
+
+    def read_infos(self, path: Path, stage: str) -> list[ColumnInfo]:
+        """The columns of a Parquet table, with what is known of them; raises as `read_table`."""
+        self.verify(path, stage)
+        found: list[ColumnInfo] = _read(path, stage, columns_in)
+        return found
 
     def extracted_ids(self) -> list[str]:
         """The ids of the run's readable images, in order; all have features once extraction is finished.

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeviz.formats.damage import UNREADABLE
-from saeviz.formats.parquet import columns_in
+from saeviz.formats.pairs import infos_of_pairs
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
 from saeviz.values.columns import ColumnInfo
-from saeviz.values.errors import RunDirError
 from saeviz.values.features import Feature, FeatureSpace
 from saeviz.values.keys import KEYS, feature_of, key_of, space_key
-from saeviz.values.regular import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,15 +32,10 @@ def rows_of(rundir: RunDir, path: Path, stage: str, feature: Feature) -> list[di
 def columns_of(rundir: RunDir) -> dict[str, dict[str, ColumnInfo]]:
     """The columns of the tables of scorers, by the table, with what is known of them; empty before there are any."""
     tables = {"scores": rundir.scores, "correlations": rundir.correlations, "images_table": rundir.images}
-    found: dict[str, dict[str, ColumnInfo]] = {}
-    for table, path in tables.items():
-        rundir.verify(path, "score")
-        try:
-            infos = columns_in(path) if path.exists() else []
-        except UNREADABLE as error:
-            raise RunDirError(f"{path} cannot be read ({reason_of(error)}); recreate it with --redo score") from error
-        found[table] = {info.name: info for info in infos if info.name not in (*KEYS, "item_id", "rating")}
-    return found
+    found = {table: rundir.read_infos(path, "score") if path.exists() else [] for table, path in tables.items()}
+    found["pairs"] = infos_of_pairs(rundir)
+    keys = (*KEYS, "item_id", "rating")
+    return {table: {info.name: info for info in infos if info.name not in keys} for table, infos in found.items()}
 
 
 def has_label_ratings(rundir: RunDir) -> bool:

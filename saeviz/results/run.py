@@ -144,9 +144,10 @@ class Run(Names):
 
     @cached_property
     def columns(self) -> Mapping[str, Mapping[str, ColumnInfo]]:
-        """What each column of `scores`, `correlations` and `images_table` means: `columns["scores"]["max"].words`.
+        """What each column of `scores`, `correlations`, `images_table` and `pairs` means, such as `max` of `scores`.
 
-        The same is in the `attrs` of the tables. In a run of an earlier version there are no descriptions.
+        `columns["scores"]["max"].words`, or `.description`, `.unit` and `.better`; the same is in the `attrs` of the
+        tables. In a run of an earlier version there are no descriptions.
         """
         return columns_of(self._rundir)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from saeviz.config.columns import undeclared
 from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import (
@@ -24,6 +25,7 @@ from saeviz.contract.roles import (
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.embedders import blank, unreadable
+from saeviz.values.columns import ColumnInfo, described
 from saeviz.values.errors import NoHeatmapError
 from saeviz.values.features import FeatureBatch, FeatureSpace, Layer
 from saeviz.values.images import ImageItem
@@ -42,7 +44,12 @@ Rows = dict[tuple[FeatureSpace, str], tuple["FloatArray", dict[str, float]]]
 
 
 class FeatureExtractorContract(Contract):
-    """Subclass this and define the fixture `make`: a function that builds the extractor from a context."""
+    """Subclass this and define the fixture `make`: a function that builds the extractor from a context.
+
+    Set `declares` to the `columns` of its spec to check that it gives no other numbers of images.
+    """
+
+    declares: ClassVar[Sequence[str | ColumnInfo]] = ()
 
     tolerance: ClassVar[float] = 1e-3
     """Largest allowed difference between features of the same image, relative to the largest of a space."""
@@ -75,6 +82,7 @@ class FeatureExtractorContract(Contract):
     def test_gives_the_numbers_of_images_that_it_declares(self, extractor: FeatureExtractor) -> None:
         for (space, item_id), (_, numbers) in rows_of(extractor, pictures(5)).items():
             assert set(numbers) == set(handover.numbers_of_images("the extractor", extractor, space)), item_id
+            assert not undeclared(numbers, described(self.declares)), "the columns of its spec lack these"
 
     def test_no_items_give_no_batches(self, extractor: FeatureExtractor) -> None:
         assert not [batch for batch in extractor.extract([]) if len(batch)]

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from saeviz.config.columns import OF_THE_CORE
+from saeviz.config.columns import OF_THE_CORE, undeclared
 from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import FamilyScorer, HoldsOut, Scorer
 from saeviz.formats.plain import plain
 from saeviz.testing.contract import Contract
 from saeviz.testing.data import Surroundings, score_input
-from saeviz.values.columns import ColumnInfo, info_of
+from saeviz.values.columns import ColumnInfo, described
 from saeviz.values.errors import MalformedError, PluginError, SaevizError
 from saeviz.values.score_input import ScoreInput, finding_images
 from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreResult
@@ -30,10 +30,12 @@ CreateScorer = Callable[[Any, Context], Scorer]
 class ScorerContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the scorer from a context.
 
-    Set `declares` to the `columns` of its spec to check that it gives no others.
+    Set `declares` to the `columns` of its spec, and `declares_pairs` to the `pair_columns`, to check that it gives no
+    others.
     """
 
     declares: ClassVar[Sequence[str | ColumnInfo]] = ()
+    declares_pairs: ClassVar[Sequence[str | ColumnInfo]] = ()
 
     @pytest.fixture
     def make(self) -> MakeScorer:
@@ -66,12 +68,13 @@ class ScorerContract(Contract):
         assert len(set(names)) == len(names), "two columns of images have the same name"
 
     def test_gives_no_column_that_it_does_not_declare(self, scorer: Scorer) -> None:
-        if not self.declares:
+        if not (self.declares or self.declares_pairs):
             pytest.skip("the suite does not say which columns are declared (declares = ...)")
-        infos = [ColumnInfo(one) if isinstance(one, str) else one for one in self.declares]
         results = all_results(scorer, [score_input()])
         names = [result.name for result in results if isinstance(result, ScoreColumn | ImageColumn)]
-        assert not [name for name in names if info_of(name, infos) is None], "these are not declared"
+        of_pairs = [name for result in results if isinstance(result, PairBlock) for name in result.values]
+        assert not undeclared(names, described(self.declares)), "these are not declared"
+        assert not undeclared(of_pairs, described(self.declares_pairs)), "these columns of pairs are not declared"
 
     def test_no_column_is_called_as_one_that_every_run_has(self, scorer: Scorer) -> None:
         results = all_results(scorer, [score_input()])

@@ -70,6 +70,11 @@ OF_EXTRACTORS = (
 """A number of images that reports know whichever extractor gives it."""
 
 
+def described(columns: Iterable[str | ColumnInfo]) -> tuple[ColumnInfo, ...]:
+    """All as `ColumnInfo`; of one that is a name, nothing is known."""
+    return tuple(ColumnInfo(one) if isinstance(one, str) else one for one in columns)
+
+
 def infos_of(names: Iterable[str], infos: Iterable[ColumnInfo]) -> dict[str, ColumnInfo]:
     """What is known of the columns with these names; those of which nothing is known are left out."""
     exact: dict[str, ColumnInfo] = {}

@@ -12,8 +12,10 @@ from saeviz.testing.data import score_table
 from tests.conftest import FAKES
 
 PLUGIN = """
+from dataclasses import replace
 import numpy as np
 import saeviz
+from saeviz.testing import fakes
 
 
 class Silence:
@@ -22,7 +24,17 @@ class Silence:
         yield saeviz.ScoreColumn("silence", data.space, np.arange(data.space.n_features) / 2)
         yield saeviz.ImageColumn("quiet.calm", np.zeros(data.n_items)) if data.space.layer == 1 else \\
             saeviz.ScoreFact("done", 1)
+        loudness = np.ones((len(data.ratings), data.space.n_features))
+        yield saeviz.PairBlock("silence", data.space, tuple(data.ratings), {"loudness": loudness})
         EXTRA
+
+
+class Noisy(fakes.FakeExtractor):
+    def numbers_of_images(self, space):
+        return ["noise"]
+    def extract(self, items):
+        for batch in super().extract(items):
+            yield replace(batch, of_images={"noise": np.ones(len(batch))})
 
 
 class Options(saeviz.Options):
@@ -46,7 +58,14 @@ class Lowest:
 
 @saeviz.hookimpl
 def saeviz_scorers():
-    yield saeviz.ScorerSpec(name="silence", summary="s", factory=Silence, columns=COLUMNS)
+    yield saeviz.ScorerSpec(name="silence", summary="s", factory=Silence, columns=COLUMNS,
+        pair_columns=(saeviz.ColumnInfo("loudness", "how loud it is said", "dB", "higher"),))
+
+
+@saeviz.hookimpl
+def saeviz_feature_extractors():
+    yield saeviz.FeatureExtractorSpec(name="noisy", summary="s", factory=Noisy, options=fakes.FakeExtractorOptions,
+        columns=(saeviz.ColumnInfo("noise", "how noisy it is", "dB", "lower"),))
 
 
 @saeviz.hookimpl
@@ -80,12 +99,16 @@ def run(fake_run):
 
 
 def test_a_column_of_a_third_party_is_described_wherever_it_is_shown(run, saeviz_command):
-    done = run(SILENT, *LOWEST, 'reporters=[{use="words"}]')
+    done = run(SILENT, *LOWEST, 'reporters=[{use="words"}]', "extractor.use=noisy")
     assert done.columns["scores"]["silence"] == saeviz.ColumnInfo("silence", "how little is said of it", "dB", "lower")
     assert done.columns["scores"]["n_active"].unit == "images"
     assert done.columns["correlations"]["r"].description.startswith("Pearson's r")
     assert done.columns["images_table"]["quiet.calm"].words == "how quiet the image is"
     assert (done.dir / "words.txt").read_text() == "how little is said of it [dB]; lower is better"
+    assert done.columns["pairs"]["loudness"] == saeviz.ColumnInfo("loudness", "how loud it is said", "dB", "higher")
+    assert done.pairs(done.ratings[0]).attrs["columns"]["loudness"]["unit"] == "dB"
+    assert pd.read_parquet(done.dir / "pairs").attrs["columns"]["loudness"]["better"] == "higher"
+    assert done.columns["images_table"]["noise.layer2.cls"].words == "how noisy it is [dB]; lower is better"
     assert done.scores.attrs["columns"]["silence"]["unit"] == "dB"
     assert pd.read_parquet(done.dir / "scores.parquet").attrs["columns"]["silence"]["better"] == "lower"
     assert [one.feature.index for one in done.selected] == [0, 0], "lowest first, because lower is better"

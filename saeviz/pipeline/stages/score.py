@@ -8,7 +8,15 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from saeviz.config.columns import GivenColumns, declared_infos, prefixed, renamed, undeclared
+from saeviz.config.columns import (
+    GivenColumns,
+    declared_infos,
+    declared_numbers,
+    declared_pairs,
+    prefixed,
+    renamed,
+    undeclared,
+)
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.formats.files import atomic_folder
@@ -27,7 +35,7 @@ from saeviz.pipeline.stages.score_parts import PartScoring
 from saeviz.pipeline.stages.score_work import clear_states, given_arrays, scratch_of, state_files
 from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS
+from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS, ColumnInfo, infos_of
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import columns_of
@@ -111,7 +119,7 @@ class Score(Stage):
             columns, facts = self._results(scoring, inputs, of_images, pairs)
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
         declared = [info for config in session.config.scorers for info in declared_infos(config, session.manager)]
-        infos = [*OF_EVERY_RUN, *OF_EXTRACTORS, *declared]
+        infos = [*OF_EVERY_RUN, *declared, *_infos_of_extractors(session), *OF_EXTRACTORS]
         rundir.write_table(rundir.top_images, _top_images_table(session, inputs))
         rundir.write_table(rundir.scores, _scores_table(inputs, columns), infos)
         rundir.write_table(
@@ -151,8 +159,8 @@ class Score(Stage):
         targets = {None, *session.dataset.ratings, *of_images}
         given = GivenColumns()
         for config in session.config.scorers:
-            who = session.components.who(config)
-            seen = _seeing(inputs, of_images)
+            who, infos = session.components.who(config), declared_pairs(config, session.manager)
+            seen, images, in_pairs = _seeing(inputs, of_images), list[str](), dict[str, None]()
             scorer, score = scoring.ready(config, seen)
             for result in session.components.guarded(config, run_scorer(who, scorer, seen, score)):
                 named = renamed(result, config.name)
@@ -161,20 +169,20 @@ class Score(Stage):
                 elif isinstance(named, ImageColumn):
                     _refuse_another_of_its_name(named, of_images, who)
                     of_images[named.name] = named.values
+                    images.append(named.name)
                     targets.add(named.name)
                 else:
                     of = named.targets if isinstance(named, PairBlock) else (named.target,)
                     _refuse_foreign(named, of, session.dataset.spaces, targets, who)
                     if isinstance(named, PairBlock):
-                        pairs.add(named, who)
+                        pairs.add(named, who, infos)
+                        in_pairs |= dict.fromkeys(named.values)
                     else:
                         given.add(named, config, who)
                         columns.append(named)
-            if unknown := undeclared(config, given.of(config), session.manager):
-                logger.warning(
-                    "%s gave the column %r%s and does not declare it: add it to ScorerSpec.columns, with what it means",
-                    who, unknown[0], f" and {len(unknown) - 1} more" if unknown[1:] else "",
-                )  # fmt: skip
+            declared = declared_infos(config, session.manager)
+            _warn_of_undeclared(who, undeclared([*given.of(config), *images], declared), "ScorerSpec.columns")
+            _warn_of_undeclared(who, undeclared(in_pairs, infos), "ScorerSpec.pair_columns")
         return columns, facts
 
 
@@ -313,6 +321,29 @@ def _given_by_extractors(session: Session, item_ids: Sequence[str]) -> dict[str,
     """What extractors handed over of the images with their features, NaN where there is nothing of one."""
     session.rundir.verify(session.rundir.of_images, "extract")
     return columns_of_images(session.rundir.of_images, Texts.of(item_ids))
+
+
+def _infos_of_extractors(session: Session) -> list[ColumnInfo]:
+    """What extractors say of their numbers of images, by the columns that these are."""
+    found = []
+    for config in session.config.extractors:
+        if infos := declared_numbers(config, session.manager):
+            given = session.dataset.numbers_of_images(config)
+            unknown = undeclared(chain.from_iterable(given.values()), infos)
+            _warn_of_undeclared(session.components.who(config), unknown, "FeatureExtractorSpec.columns")
+            for space, names in given.items():
+                known = infos_of(names, infos)
+                found += [replace(info, name=f"{name}.{space}") for name, info in known.items()]
+    return found
+
+
+def _warn_of_undeclared(who: str, names: Sequence[str], field: str) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        logger.warning(
+            "%s gave the column %r%s and does not declare it: add it to %s, with what it means",
+            who, names[0], more, field,
+        )  # fmt: skip
 
 
 def _images_table(item_ids: Sequence[str], columns: Mapping[str, Any]) -> pd.DataFrame:
