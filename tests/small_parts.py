@@ -26,7 +26,11 @@ def make_small() -> None:
 class FiringOptions(saeviz.Options):
     deaths: Path | None = None
     """A folder: the process that makes the third state first ends, if the folder is there, which it removes."""
-    unlike: bool = False
+
+
+def is_broken(method: str) -> bool:
+    """Whether a method is to give something wrong, in this process and in workers."""
+    return os.environ.get("SMALL_PARTS_BREAK") == method
 
 
 class Firing:
@@ -50,19 +54,23 @@ class FiringInParts:
         self.options, self.data = options, data
         self.maximum = data.features.statistics.maximum
 
-    def partial(self, part: saeviz.ScoreInput) -> dict[str, Any]:
+    def partial(self, part: saeviz.ScoreInput) -> Any:
         if self.options.deaths and part.rows.start == 16 and self.options.deaths.exists():
             self.options.deaths.rmdir()
             os._exit(7)
-        if self.options.unlike:
+        if is_broken("text"):
             return {"n": ["many"]}
+        if is_broken("partial"):
+            return None
         return {"n": (part.matrix().toarray() > self.maximum / 2).sum(axis=0)}
 
-    def merge(self, earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-        return {"n": earlier["n"] + later["n"]}
+    def merge(self, earlier: dict[str, Any], later: dict[str, Any]) -> Any:
+        return None if is_broken("merge") else {"n": earlier["n"] + later["n"]}
 
-    def finish(self, state: dict[str, Any]) -> Iterator[saeviz.ScoreColumn]:
-        yield saeviz.ScoreColumn("firing", self.data.space, state["n"].astype(float))
+    def finish(self, state: dict[str, Any]) -> Any:
+        return (
+            None if is_broken("finish") else [saeviz.ScoreColumn("firing", self.data.space, state["n"].astype(float))]
+        )
 
 
 class Likeness(Firing):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from saeviz.values.checks import kind_of
+from saeviz.values.errors import MalformedError
 from saeviz.values.merging import MergeTree
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
     from saeviz.values.score_input import ScoreInput
     from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact
+
+    State = Mapping[str, NDArray[Any]]
 
 
 @runtime_checkable
@@ -55,7 +59,25 @@ class MergingScorer(Protocol):
 
 def merged_parts(scores: MergingScores, data: ScoreInput) -> Mapping[str, NDArray[Any]]:
     """The state of all images, from one pass over the features, as several processes would merge it."""
-    tree = MergeTree(scores.merge)
+    tree = MergeTree(checked_merge(scores.merge))
     for number, part in enumerate(data.parts()):
-        tree.add(number, scores.partial(part))
+        tree.add(number, checked_state("partial", scores.partial(part)))
     return tree.result()
+
+
+def checked_merge(merge: Callable[[State, State], object]) -> Callable[[State, State], State]:
+    """The method `merge`, with its result checked."""
+    return lambda earlier, later: checked_state("merge", merge(earlier, later))
+
+
+def checked_state(method: str, state: object) -> State:
+    """The state that a method gave; raises `MalformedError` unless it maps names to arrays of numbers."""
+    import numpy as np
+
+    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
+        what = "an empty mapping" if isinstance(state, Mapping) and not state else kind_of(state)
+        raise MalformedError(f"it gave {what} from {method}, not a mapping of names to arrays, one at least")
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in "biuf":
+            raise MalformedError(f"it gave {kind_of(array)} as {name!r} from {method}, not an array of numbers")
+    return state

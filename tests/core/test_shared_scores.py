@@ -199,9 +199,20 @@ def test_a_run_by_one_process_removes_what_workers_have_left(run_file, alone, mo
     assert_same_scores(scored(run_file, "shared", "executor.use=local"), expected)
 
 
-def test_states_are_arrays_of_numbers(run_file):
-    with pytest.raises(saeviz.PluginError, match=r"firing of plugin .* gave a state whose 'n' is not an array"):
-        scored(run_file, "shared", scorers=('{use="firing", unlike=true}',))
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("partial", "fails: it gave None from partial, not a mapping of names to arrays, one at least"),
+        ("merge", "fails: it gave None from merge, not a mapping of names to arrays, one at least"),
+        ("finish", "returned None from finish, which must give ScoreColumn, ImageColumn, PairB"),
+        ("text", "fails: it gave a list as 'n' from partial, not an array of numbers"),
+    ],
+)
+def test_states_are_arrays_of_numbers_and_what_is_not_is_told_with_its_method(run_file, monkeypatch, method, said):
+    monkeypatch.setenv("SMALL_PARTS_BREAK", method)
+    run(run_file, "shared", "executor.use=local", plan=Plan(last="embed"))
+    with pytest.raises(saeviz.PluginError, match=rf"^scorers\.0: firing of plugin tests\.small_parts .*\) {said}"):
+        scored(run_file, "shared", scorers=('{use="firing"}',))
 
 
 def test_states_of_features_that_are_extracted_anew_are_removed(run_file):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from saeviz.contract.merging import checked_state
 from saeviz.formats.by_feature import ByFeature, write_by_feature
 from saeviz.formats.files import atomic_folder, remove_temporaries
 from saeviz.formats.mapped import MappedArrays
@@ -18,7 +19,6 @@ from saeviz.pipeline.stages.score_work import (
     Division,
     ScoreWork,
     SharedInput,
-    checked_state,
     merged_state,
     scratch_of,
     state_files,
@@ -89,7 +89,7 @@ class BlockWork(ScoreWork):
             key = self.division.key(space, name, features)
             if not self._files.has(key):
                 with self._blaming(name):
-                    made = checked_state(self._who(name), of_space.block(features, values))
+                    made = checked_state("block", of_space.block(features, values))
                 self._files.write(key, {(0, 0): made})
         yield len(shard)
 

@@ -14,6 +14,7 @@ from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.executors import Executor, WorksHere
+from saeviz.contract.merging import checked_merge, checked_state
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.files import temporary_folder
@@ -256,7 +257,8 @@ class ScoreWork:
         space, rows = self.division.place_of(shard)
         keys = {name: self.division.key(space, name, rows) for name in self.division.names[space]}
         merging = self._merging(space)
-        trees = {name: MergeTree(merging[name].merge) for name, key in keys.items() if not self._has(space, name, key)}
+        lacking = [name for name, key in keys.items() if not self._has(space, name, key)]
+        trees = {name: MergeTree(checked_merge(merging[name].merge)) for name in lacking}
         if not trees:  # another part of the run has made them in the meantime
             yield rows.stop - rows.start
             return
@@ -264,7 +266,7 @@ class ScoreWork:
             assert part.rows is not None  # noqa: S101 - it is a part
             for name, tree in trees.items():
                 with self._blaming(name):
-                    state = checked_state(self._who(name), merging[name].partial(part))
+                    state = checked_state("partial", merging[name].partial(part))
                     tree.add(part.rows.start // PART_SIZE, state)
             yield part.rows.stop - part.rows.start
         for name, tree in trees.items():
@@ -340,18 +342,6 @@ class ScoreWork:
         if name not in self._scorers:
             return nullcontext()
         return self._session.components.blaming(self._scorers[name][0])
-
-
-def checked_state(who: str, state: State) -> State:
-    """The state that a scorer gave; raises `PluginError` unless it maps names to arrays of numbers."""
-    import numpy as np
-
-    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
-        raise PluginError(f"{who} gave a state that is not a mapping of names to arrays, one at least")
-    for name, array in state.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            raise PluginError(f"{who} gave a state whose {name!r} is not an array of numbers")
-    return state
 
 
 def _put_texts(arrays: MappedArrays, name: str, texts: Sequence[str | None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.blocks import BlockScorer, BlockScores
-from saeviz.contract.merging import MergingScorer, MergingScores
+from saeviz.contract.merging import MergingScorer, MergingScores, checked_merge
 from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.folders import ObjectFolder
 from saeviz.formats.mapped import MappedArrays
@@ -176,12 +176,12 @@ class SharedScoring(Scoring):
     ) -> None:
         division = self._made(merging, seen)
 
-        def finish(scores: MergingScores, key: str) -> Iterable[ScoreResult]:
-            return scores.finish(merged_state(self._files, key))
+        def finish(scores: MergingScores, place: str, key: str) -> Iterable[ScoreResult]:
+            return self._finished(place, scores.finish(merged_state(self._files, key)), seen)
 
         for space, of_space in merging.items():
             for place, scores in of_space.items():
-                self._ready[place].finish[space] = partial(finish, scores, division.key(space, place))
+                self._ready[place].finish[space] = partial(finish, scores, place, division.key(space, place))
 
     def _finish_blocks(
         self, in_blocks: Mapping[FeatureSpace, Mapping[str, BlockScores]], seen: Sequence[ScoreInput]
@@ -190,11 +190,16 @@ class SharedScoring(Scoring):
         division = made_of_blocks(self.session, wanted, seen, self._arrays)
 
         def finish(scores: BlockScores, space: FeatureSpace, place: str) -> Iterable[ScoreResult]:
-            return scores.finish(blocks_made(self._files, division, space, place))
+            return self._finished(place, scores.finish(blocks_made(self._files, division, space, place)), seen)
 
         for space, of_space in in_blocks.items():
             for place, scores in of_space.items():
                 self._ready[place].finish[space] = partial(finish, scores, space, place)
+
+    def _finished(self, place: str, found: object, seen: Sequence[ScoreInput]) -> Iterable[ScoreResult]:
+        """What `finish` of a scorer gave, checked under its own name."""
+        config = next(config for config in self.session.config.scorers if config.place == place)
+        return handover.results(self.session.components.who(config), "finish", found, seen[0].n_items)
 
     def _is_shared(self, config: ComponentConfig) -> bool:
         """Whether workers can be asked for states; those of parts have no embeddings."""
@@ -242,7 +247,8 @@ class MergedStates:
         self._files = state_files(session.rundir)
         self._places = {config.place: config for config in session.config.scorers}
         self._trees: dict[FeatureSpace, dict[str, MergeTree[Any]]] = {
-            space: {name: MergeTree(one.merge) for name, one in merging.items()} for space, merging in wanted.items()
+            space: {name: MergeTree(checked_merge(one.merge)) for name, one in merging.items()}
+            for space, merging in wanted.items()
         }
         self._taken: dict[FeatureSpace, list[slice]] = {space: [] for space in wanted}
 
@@ -255,24 +261,24 @@ class MergedStates:
             return False
         for name, nodes in found.items():
             for (level, number), state in (nodes or {}).items():
-                self._merge(name, trees[name], number, state, level)
+                with self._blaming(name):
+                    trees[name].add(number, state, level)
         self._taken[space].append(rows)
         if sum(part.stop - part.start for part in self._taken[space]) == self._division.n_items:
             self._finish(space)
         return True
 
-    def _merge(self, name: str, tree: MergeTree[Any], *node: Any) -> None:
-        if name not in self._places:
-            tree.add(*node)
-            return
-        with self._session.components.blaming(self._places[name]):
-            tree.add(*node)
+    def _blaming(self, name: str) -> AbstractContextManager[None]:
+        known = self._places.get(name)
+        return self._session.components.blaming(known) if known else nullcontext()
 
     def _finish(self, space: FeatureSpace) -> None:
         """Write the states of all images, and remove those of shards."""
         trees = self._trees.pop(space)
         for name, tree in trees.items():
-            self._files.write(self._division.key(space, name), {(0, 0): tree.result()})
+            with self._blaming(name):
+                merged = tree.result()
+            self._files.write(self._division.key(space, name), {(0, 0): merged})
         for name in trees:
             self._files.remove(self._division.key(space, name, rows) for rows in self._taken[space])
 
