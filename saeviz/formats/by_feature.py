@@ -4,7 +4,7 @@ A store has batches of images, so that one feature would be read from all of it.
 space `K.starts` has for each feature where its images begin, and after the last where they end (int64); `K.items` has
 places among the images of the run (uint32), strongest first, `K.values` the activations (float32). By image the same
 are `K.image_starts`, `K.features` (uint32), `K.image_values`. All are little-endian. `about.json` is written last and
-has the CRC-32 of every file. A copy for scores is by feature only.
+has the CRC-32 of every file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +54,7 @@ class ByFeature:
         self._folder, self._crc = folder, dict(about["crc"])
         self._numbers = {name: number for number, name in enumerate(about["spaces"])}
         self._starts: dict[str, npt.NDArray[np.int64]] = {}
-        orders = (_BY_FEATURE, _BY_IMAGE) if about.get("by_image", True) else (_BY_FEATURE,)
-        for number, (starts_file, files) in product(self._numbers.values(), orders):
+        for number, (starts_file, files) in product(self._numbers.values(), (_BY_FEATURE, _BY_IMAGE)):
             starts = np.fromfile(folder / f"{number}.{starts_file}", "<i8")
             sizes = {(folder / f"{number}.{name}").stat().st_size for name in files}
             if not len(starts) or sizes != {4 * int(starts[-1])}:
@@ -67,30 +66,9 @@ class ByFeature:
         if {path.name: _crc_of(path) for path in _files_in(self._folder)} != self._crc:
             raise RunDirError(f"{self._folder} was changed or damaged since it was written")
 
-    def shape_of(self, space: str) -> tuple[int, int]:
-        """How many features and images the copy of a space has. Raises `KeyError` if there is none of it."""
-        return self._n_features(space), self.n_images
-
     def images_of(self, space: str, index: int) -> tuple[npt.NDArray[Any], Float32Array]:
         """The places of the images on which a feature fires, strongest first, and how strongly."""
         return self._read(space, slice(index, index + 1), _BY_FEATURE)
-
-    def block(self, space: str, features: slice) -> CSR:
-        """The activations of some features, `[n_features, n_images]` with the images in their order."""
-        import numpy as np
-        from scipy.sparse import csr_array
-
-        starts = self._starts[f"{self._numbers[space]}.{_BY_FEATURE[0]}"][features.start : features.stop + 1]
-        items, values = self._read(space, features, _BY_FEATURE)
-        shape = features.stop - features.start, self.n_images
-        found: CSR = csr_array((values, items.astype(np.int32), starts - starts[0]), shape=shape)
-        found.sort_indices()
-        return found
-
-    def blocks(self, space: str, n_values: int) -> list[slice]:
-        """All features of a space, in blocks that have so many activations together at most, or are of one feature."""
-        starts = self._starts[f"{self._numbers[space]}.{_BY_FEATURE[0]}"]
-        return [slice(*ends) for ends in _ranges(starts, n_values)]
 
     def features_of(self, space: str, place: int) -> tuple[npt.NDArray[Any], Float32Array]:
         """The features of a space that fire on the image at a place, as the store has them, and how strongly."""
@@ -103,7 +81,7 @@ class ByFeature:
         starts, features, values = self._mapped(space, _BY_IMAGE)
         found = np.zeros(self._n_features(space))
         lengths = starts[places + 1] - starts[places]
-        for first, last in _ranges(np.concatenate([[0], np.cumsum(lengths)])):
+        for first, last in ranges(np.concatenate([[0], np.cumsum(lengths)])):
             rows = [slice(*starts[place : place + 2]) for place in places[first:last]]
             if sum(row.stop - row.start for row in rows):
                 times = np.repeat(weights[first:last], lengths[first:last])
@@ -117,7 +95,7 @@ class ByFeature:
 
         starts, _, values = self._mapped(space, _BY_FEATURE)
         totals, squares = np.zeros(self._n_features(space)), np.zeros(self._n_features(space))
-        for first, last in _ranges(starts):
+        for first, last in ranges(starts):
             own = np.asarray(values[starts[first] : starts[last]], np.float64)
             rows = np.repeat(np.arange(last - first), np.diff(starts[first : last + 1]))
             totals[first:last] = np.bincount(rows, own, last - first)
@@ -158,18 +136,11 @@ class ByFeature:
         return found
 
 
-def write_by_feature(
-    folder: Path, spaces: Sequence[tuple[FeatureSpace, Iterable[FeatureBatch]]], *, by_image: bool = True
-) -> None:
+def write_by_feature(folder: Path, spaces: Sequence[tuple[FeatureSpace, Iterable[FeatureBatch]]]) -> None:
     """Fill an empty folder from the features of all images of a run, in their order, in bounded memory."""
     with explain_disk_errors(folder):
-        sizes = [_write_space(folder, number, *space, by_image=by_image) for number, space in enumerate(spaces)]
-        about = {
-            "format": FORMAT,
-            "spaces": [str(space) for space, _ in spaces],
-            "n_images": max(sizes, default=0),
-            "by_image": by_image,
-        }
+        sizes = [_write_space(folder, number, *space) for number, space in enumerate(spaces)]
+        about = {"format": FORMAT, "spaces": [str(space) for space, _ in spaces], "n_images": max(sizes, default=0)}
         crc = {path.name: _crc_of(path) for path in _files_in(folder)}
         (folder / _ABOUT).write_text(json.dumps({**about, "crc": crc}))
 
@@ -187,9 +158,7 @@ def _crc_of(path: Path) -> int:
     return found
 
 
-def _write_space(
-    folder: Path, number: int, space: FeatureSpace, batches: Iterable[FeatureBatch], *, by_image: bool
-) -> int:
+def _write_space(folder: Path, number: int, space: FeatureSpace, batches: Iterable[FeatureBatch]) -> int:
     """Write parts of the images by feature, one after the other; then read a range of features from all parts.
 
     Returns the number of images.
@@ -200,9 +169,7 @@ def _write_space(
     lengths = [np.zeros(0, np.int64)]
     parts: list[_Part] = []
     unmerged = folder / f"{number}.parts"
-    with ExitStack() as files:
-        file = files.enter_context(unmerged.open("wb"))
-        write = files.enter_context(_opened(folder, number, _BY_IMAGE)) if by_image else None
+    with unmerged.open("wb") as file, _opened(folder, number, _BY_IMAGE) as by_image:
         for first, matrix in _together(batches):
             part = _Part(matrix, first, file.tell())
             counts += np.diff(part.starts)
@@ -211,16 +178,14 @@ def _write_space(
             for array in part.arrays:
                 file.write(array)
             part.arrays = ()
-            if write is not None:
-                write(matrix.indices.astype("<u4").tobytes(), matrix.data.astype("<f4").tobytes())
+            by_image(matrix.indices.astype("<u4").tobytes(), matrix.data.astype("<f4").tobytes())
     starts = _write_starts(folder / f"{number}.{_BY_FEATURE[0]}", counts)
     with _opened(folder, number, _BY_FEATURE) as by_feature:
-        for start, stop in _ranges(starts):
+        for start, stop in ranges(starts):
             by_feature(*_merged(unmerged, parts, start, stop))
     unmerged.unlink()
     of_images = np.concatenate(lengths)
-    if by_image:
-        _write_starts(folder / f"{number}.{_BY_IMAGE[0]}", of_images)
+    _write_starts(folder / f"{number}.{_BY_IMAGE[0]}", of_images)
     return len(of_images)
 
 
@@ -285,7 +250,7 @@ def _together(batches: Iterable[FeatureBatch]) -> Iterator[tuple[int, CSR]]:
         yield first, joined()
 
 
-def _ranges(starts: npt.NDArray[Any], n_values: int = TOGETHER) -> Iterator[tuple[int, int]]:
+def ranges(starts: npt.NDArray[Any], n_values: int = TOGETHER) -> Iterator[tuple[int, int]]:
     """Ranges of features that together have at most so many activations, or of one that has more."""
     import numpy as np
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import saeviz
+from saeviz.formats.feature_parts import write_feature_part
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.run import Plan
 from saeviz.pipeline.stages import block_work, score_work
@@ -37,6 +38,8 @@ SCORERS = (
     '{use="spearman"}',
     '{use="pearson-bh", name="permuted", correction="max-t", permutations=39}',
 )
+
+BY_FEATURE = ('{use="spearman"}', SCORERS[-1])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,11 +129,10 @@ def test_the_run_is_stopped_at_any_state_and_goes_on(run_file, alone, monkeypatc
 
 @pytest.mark.slow
 def test_the_run_is_killed_while_it_works_by_feature(run_file, alone):
-    by_feature = ('{use="spearman"}', SCORERS[-1])
-    expected = alone(by_feature)
+    expected = alone(BY_FEATURE)
     run(run_file, "shared", "executor.use=local", plan=Plan(last="embed"))
     score = run_file.parent / "shared/shards/score"
-    settings = (f"scorers=[{', '.join(by_feature)}]", "executor.use=local", "executor.workers=2")
+    settings = (f"scorers=[{', '.join(BY_FEATURE)}]", "executor.use=local", "executor.workers=2")
     command = [
         sys.executable,
         "-m",
@@ -145,16 +147,35 @@ def test_the_run_is_killed_while_it_works_by_feature(run_file, alone):
     command += [word for setting in settings for word in ("--set", setting)]
     process = subprocess.Popen(command, cwd=run_file.parent, stderr=subprocess.DEVNULL)
     copies = score / "by-feature"
-    wait_until(lambda: process.poll() is not None or len(list(copies.glob("*/about.json"))) == 2)
-    wait_until(lambda: process.poll() is not None or len(list(score.glob("*.npz"))) > 4)  # these are of the summary
+    wait_until(lambda: process.poll() is not None or len(list(copies.glob("[!.]*"))) > 2)
     process.kill()
     process.communicate()
-    one, other = copies.glob("*/about.json")
-    one.with_name("0.values").write_bytes(b"damaged")
-    other.write_text(other.read_text().replace('"layer', '"layer7'))
+    one, other, *_ = copies.glob("[!.]*")
+    one.write_bytes(one.read_bytes()[:-5])
+    other.write_bytes(bytes(other.stat().st_size))
     assert_same_scores(
-        scored(run_file, "shared", "executor.use=local", "executor.workers=2", scorers=by_feature), expected
+        scored(run_file, "shared", "executor.use=local", "executor.workers=2", scorers=BY_FEATURE), expected
     )
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_the_run_is_stopped_while_it_copies_features(run_file, alone, monkeypatch, n):
+    made = []
+
+    def stopped(path, *more):
+        if len(made) == n:
+            raise KeyboardInterrupt
+        made.append(path)
+        write_feature_part(path, *more)
+
+    monkeypatch.setattr(block_work, "write_feature_part", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        scored(run_file, "shared", scorers=BY_FEATURE)
+    monkeypatch.setattr(
+        block_work, "write_feature_part", lambda *given: made.append(given[0]) or write_feature_part(*given)
+    )
+    assert_same_scores(scored(run_file, "shared", scorers=BY_FEATURE), alone(BY_FEATURE))
+    assert len(made) == len(set(made)) == 6, "nothing was copied twice"
 
 
 def interrupt_before_scores(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,22 @@
-"""Scores by blocks of features: a copy of the features in their order, and what workers make of its blocks."""
+"""Scores by blocks of features: workers first copy the features in their order, and then work on blocks of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.contract.merging import checked_state
-from saeviz.formats.by_feature import ByFeature, write_by_feature
-from saeviz.formats.files import atomic_folder, remove_temporaries
+from saeviz.formats.feature_parts import FeatureParts, is_whole, write_feature_part
+from saeviz.formats.files import remove_temporaries
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.score_work import (
+    COPY,
     Division,
     ScoreWork,
     SharedInput,
@@ -25,7 +26,7 @@ from saeviz.pipeline.stages.score_work import (
 )
 from saeviz.pipeline.stages.shards import done_by_workers
 from saeviz.values.errors import RunDirError
-from saeviz.values.features import FeatureBatch, FeatureSpace
+from saeviz.values.features import FeatureSpace
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.shards import Shard
 
@@ -38,8 +39,9 @@ VALUES = 1 << 23
 
 @dataclass(frozen=True)
 class BlockDivision(Division):
-    """How features are divided among shards: `blocks` are those of each space."""
+    """How features are divided among shards: `blocks` are those of each space, read from `copies`."""
 
+    copies: Division = field(kw_only=True)
     blocks: Mapping[FeatureSpace, Sequence[slice]] = field(kw_only=True)
 
     def shards(self, space: FeatureSpace, item_ids: Sequence[str] = ()) -> list[Shard]:  # noqa: ARG002 - of features
@@ -62,13 +64,24 @@ class BlockDivision(Division):
         key = super().key(space, name)
         return key if rows is None else digest_of([key, "features", rows.start, rows.stop])
 
-    def copy(self, space: FeatureSpace) -> str:
-        """The name of the copy of the features of a space."""
-        return digest_of([self.digest, self.n_items, str(space)])
-
     def _before(self, space: FeatureSpace) -> int:
         spaces = list(self.blocks)
         return sum(len(self.blocks[one]) for one in spaces[: spaces.index(space)])
+
+
+@dataclass
+class CopyWork(ScoreWork):
+    """As `ScoreWork`, of some images: copies their features in the order of features."""
+
+    def __call__(self, shard: Shard) -> Iterator[int]:
+        """Make a file of the copy; yields how many more images are done."""
+        space, rows = self.division.place_of(shard)
+        found = []
+        for _, matrix in self._stream(space, rows).parts():
+            found.append(matrix)
+            yield matrix.shape[0]
+        path = copies_in(self.rundir) / self.division.key(space, COPY, rows)
+        write_feature_part(path, space.stack(found), rows.start)
 
 
 @dataclass
@@ -82,7 +95,7 @@ class BlockWork(ScoreWork):
         assert isinstance(self.division, BlockDivision)  # noqa: S101 - `made_of_blocks` gave it
         space, features = self.division.place_of(shard)
         scores = self._merging(space)
-        values = ByFeature(copies_in(self.rundir) / self.division.copy(space)).block(str(space), features)
+        values = copy_of(self.rundir, self.division.copies, space).block(features)
         for array in (values.data, values.indices, values.indptr):
             array.flags.writeable = False
         for name, of_space in scores.items():
@@ -99,10 +112,11 @@ def made_of_blocks(
 ) -> BlockDivision:
     """Have workers make what is not there yet of these scorers, from copies by feature, which are made first."""
     files = state_files(session.rundir)
-    given = (session.digests["score"], seen[0].n_items, names, tuple(seen[0].of_images))
-    plain = BlockDivision(*given, blocks={})
-    copies = {data.space: _copied(session, data, plain.copy(data.space)) for data in seen if data.space in names}
-    division = BlockDivision(*given, blocks={space: copy.blocks(str(space), VALUES) for space, copy in copies.items()})
+    digest, n_items = session.digests["score"], seen[0].n_items
+    copies = Division(digest, n_items, dict.fromkeys(names, (COPY,)), ())
+    _copy(session, copies, seen, arrays)
+    blocks = {space: copy_of(session.rundir, copies, space).blocks(VALUES) for space in names}
+    division = BlockDivision(digest, n_items, names, tuple(seen[0].of_images), copies=copies, blocks=blocks)
     missing = [shard for space in names for shard in division.shards(space) if _lacking(files, division, shard)]
     work = BlockWork.of(session, SharedInput.of(seen[0], arrays), division)
     with closing(done_by_workers(session, work, missing, "score by feature")) as finished:
@@ -123,27 +137,32 @@ def copies_in(rundir: RunDir) -> Path:
     return scratch_of(rundir) / "by-feature"
 
 
+def copy_of(rundir: RunDir, copies: Division, space: FeatureSpace) -> FeatureParts:
+    """The copy of the features of a space, of which all files are there."""
+    paths = [copies_in(rundir) / copies.key(space, COPY, rows) for rows in copies.rows()]
+    return FeatureParts(paths, space.n_features, copies.n_items)
+
+
 def _lacking(files: StateFiles, division: BlockDivision, shard: Shard) -> bool:
     space, features = division.place_of(shard)
     return any(files.read(division.key(space, name, features)) is None for name in division.names[space])
 
 
-def _copied(session: Session, data: ScoreInput, name: str) -> ByFeature:
-    """The copy of the features of a space: one that is whole, left by a run that was killed, or a new one."""
-    folder = copies_in(session.rundir) / name
-    with suppress(RunDirError, OSError, ValueError, LookupError, TypeError):
-        found = ByFeature(folder)
-        found.check()
-        if found.shape_of(str(data.space)) == (data.space.n_features, data.n_items):
-            return found
-    logger.info("score: the features of %s are copied in the order of features", data.space)
-    remove_temporaries(folder.parent)
-    with atomic_folder(folder) as empty, closing(session.tally(data.n_items, "by feature")) as tally:
+def _copy(session: Session, copies: Division, seen: Sequence[ScoreInput], arrays: MappedArrays) -> None:
+    """Have workers copy the features of all images; what a run that was killed has left is used again."""
+    folder = copies_in(session.rundir)
+    remove_temporaries(folder)
 
-        def counted() -> Iterator[FeatureBatch]:
-            for batch in data.features.batches():
-                yield batch
-                tally.add(str(data.space), len(batch))
+    def path_of(shard: Shard) -> Path:
+        space, rows = copies.place_of(shard)
+        return folder / copies.key(space, COPY, rows)
 
-        write_by_feature(empty, [(data.space, counted())], by_image=False)
-    return ByFeature(folder)
+    shards = [shard for space in copies.names for shard in copies.shards(space, seen[0].item_ids)]
+    missing = [shard for shard in shards if not is_whole(path_of(shard))]
+    if missing:
+        logger.info("score: the features of %s are copied in the order of features", ", ".join(map(str, copies.names)))
+    work = CopyWork.of(session, SharedInput.of(seen[0], arrays), copies)
+    with closing(done_by_workers(session, work, missing, "by feature")) as finished:
+        for shard in finished:
+            if not path_of(shard).exists():
+                raise RunDirError(f"{folder}: {shard} is missing; the same command makes it again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -33,6 +33,7 @@ from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.score_input import IndividualRatings, ScoreInput
 from saeviz.values.shards import Shard
+from saeviz.values.streams import FeatureStream
 from saeviz.values.summary import FeatureSummary, Summarizing
 from saeviz.values.texts import Groups, Texts
 
@@ -47,6 +48,8 @@ TOGETHER = 8
 """Parts of a shard, a power of two, so that a shard but for the last is one node of the tree."""
 SUMMARY, N_ACTIVE = "summary", "n_active"
 """Names of what is computed first: `Summarizing`, and `NumberActive`."""
+COPY = "by feature"
+"""Name of the copy of the features in the order of features."""
 _INDIVIDUAL = ("rows", "raters", "values")
 
 
@@ -110,9 +113,14 @@ class SharedInput:
         raters = {name: given.names for name, given in data.individual.items()}
         return cls(arrays, list(data.ratings), raters, list(data.metadata), data.groups is not None, [*data.of_images])
 
+    @property
+    def item_ids(self) -> Texts:
+        """Of all images, in their order."""
+        return _texts(self.arrays, "item_ids")
+
     def of_space(self, space: FeatureSpace, store: CheckedStore) -> ScoreInput:
         """The input of a space, with the features that are in the store."""
-        arrays, ids = self.arrays, _texts(self.arrays, "item_ids")
+        arrays, ids = self.arrays, self.item_ids
         return ScoreInput(
             space,
             ids,
@@ -141,30 +149,38 @@ class Division:
     n_items: int
     names: Mapping[FeatureSpace, Sequence[str]]
     columns: Sequence[str]
+    shard_items: int = field(default_factory=lambda: TOGETHER * PART_SIZE)
 
     def shards(self, space: FeatureSpace, item_ids: Sequence[str]) -> list[Shard]:
         """The shards of a space; numbers go on from space to space."""
         number = list(self.names).index(space) * self._n_shards
         found = []
-        for place in range(self._n_shards):
+        for place, rows in enumerate(self.rows()):
             key = digest_of([self.digest, str(space), place, *self.names[space]])
-            found.append(Shard(number + place, key, item_ids[_rows(place, self.n_items)], ()))
+            found.append(Shard(number + place, key, item_ids[rows], ()))
         return found
+
+    def rows(self) -> list[slice]:
+        """The images of each shard of a space."""
+        return [self._rows(place) for place in range(self._n_shards)]
 
     def place_of(self, shard: Shard) -> tuple[FeatureSpace, slice]:
         """The space of a shard, and which of the images."""
         space, place = divmod(shard.number, self._n_shards)
-        return list(self.names)[space], _rows(place, self.n_items)
+        return list(self.names)[space], self._rows(place)
 
     def key(self, space: FeatureSpace, name: str, rows: slice | None = None) -> str:
         """The key of the states of these images; of all, merged, for None."""
-        columns = [] if name in {SUMMARY, N_ACTIVE} else sorted(self.columns)
+        columns = [] if name in {SUMMARY, N_ACTIVE, COPY} else sorted(self.columns)
         span = [rows.start, rows.stop] if rows else None
         return digest_of([self.digest, self.n_items, str(space), name, columns, span])
 
     @property
     def _n_shards(self) -> int:
-        return -(-self.n_items // (TOGETHER * PART_SIZE))
+        return -(-self.n_items // self.shard_items)
+
+    def _rows(self, place: int) -> slice:
+        return slice(place * self.shard_items, min((place + 1) * self.shard_items, self.n_items))
 
 
 def is_worth_it(n_items: int) -> bool:
@@ -253,7 +269,6 @@ class ScoreWork:
 
     def __call__(self, shard: Shard) -> Iterator[int]:
         """Make the states of a shard; yields how many more images are done."""
-        store = self._session.components.store
         space, rows = self.division.place_of(shard)
         keys = {name: self.division.key(space, name, rows) for name in self.division.names[space]}
         merging = self._merging(space)
@@ -262,7 +277,7 @@ class ScoreWork:
         if not trees:  # another part of the run has made them in the meantime
             yield rows.stop - rows.start
             return
-        for part in self._parts(store, space, rows):
+        for part in self._parts(space, rows):
             assert part.rows is not None  # noqa: S101 - it is a part
             for name, tree in trees.items():
                 with self._blaming(name):
@@ -300,13 +315,17 @@ class ScoreWork:
         found = [config for config in self._session.config.scorers if config.place in names]
         return {config.place: (config, components.build(config, logger=quiet)) for config in found}
 
-    def _parts(self, store: CheckedStore, space: FeatureSpace, rows: slice) -> Iterator[ScoreInput]:
+    def _parts(self, space: FeatureSpace, rows: slice) -> Iterator[ScoreInput]:
         data = self._data(space)
         ids = data.item_ids[rows]
-        stream = stored_features(store, space, ids).of(ids)
-        for own, matrix in stream.parts():
+        for own, matrix in self._stream(space, rows).parts():
             batch = FeatureBatch(space, tuple(ids[own]), matrix)
             yield data.part(slice(rows.start + own.start, rows.start + own.stop), partial(iter, (batch,)))
+
+    def _stream(self, space: FeatureSpace, rows: slice) -> FeatureStream:
+        """The features of some images, as the store has them."""
+        ids = self.given.item_ids[rows]
+        return stored_features(self._session.components.store, space, ids).of(ids)
 
     def _data(self, space: FeatureSpace) -> ScoreInput:
         return self.given.of_space(space, self._session.components.store)
@@ -353,8 +372,3 @@ def _put_texts(arrays: MappedArrays, name: str, texts: Sequence[str | None]) -> 
 
 def _texts(arrays: MappedArrays, name: str) -> Texts:
     return Texts(arrays[f"{name} data"], arrays[f"{name} bounds"])
-
-
-def _rows(place: int, n_items: int) -> slice:
-    size = TOGETHER * PART_SIZE
-    return slice(place * size, min((place + 1) * size, n_items))
