@@ -170,7 +170,7 @@ def execute_part(
     check_stages(plan.names)
     rundir = prepared.rundir() if prepared.address is None else prepared.as_it_is()
     rundir.refuse_oddities()
-    name = f"part-{part.number}-of-{part.n_parts}.log"
+    name = f"{part.name}.log"
     rundir.log = rundir.path / "shards" / name if prepared.address is None else Path(name)
     session = Session(prepared.config, prepared.manager, rundir, limit, show_progress)
     with _log_of_part(prepared, rundir, name):

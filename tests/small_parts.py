@@ -62,6 +62,8 @@ class FiringInParts:
             return {"n": ["many"]}
         if is_broken("partial"):
             return None
+        if is_broken("images"):
+            return {"n": part.matrix().sum(axis=1)}
         return {"n": (part.matrix().toarray() > self.maximum / 2).sum(axis=0)}
 
     def merge(self, earlier: dict[str, Any], later: dict[str, Any]) -> Any:

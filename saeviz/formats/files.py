@@ -104,9 +104,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_folder(parent: Path) -> Iterator[Path]:
+def temporary_folder(parent: Path, writer: str = "") -> Iterator[Path]:
     """An empty folder that is removed when the block ends; `remove_temporaries` removes one that a crash has left."""
-    path = parent / _temporary_name()
+    path = parent / _temporary_name(writer)
     with explain_disk_errors(path):
         _make_folder(path)
     try:

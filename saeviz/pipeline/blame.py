@@ -18,7 +18,8 @@ logger = logging.getLogger("saeviz")
 def blaming(who: str, log: Path | None) -> Iterator[None]:
     """Turn any exception of a component's code into a `PluginError` that names the component.
 
-    `log` is the file that gets the traceback, None for no file.
+    `SystemExit` is one of them: a run would end without a word. `log` is the file that gets the traceback, None for no
+    file.
     """
     try:
         yield
@@ -26,7 +27,7 @@ def blaming(who: str, log: Path | None) -> Iterator[None]:
         raise PluginError(f"{who} fails: {error}") from error
     except (SaevizError, MemoryError):
         raise
-    except Exception as error:  # foreign code may fail in any way
+    except (Exception, SystemExit) as error:  # foreign code may fail in any way
         logger.debug("%s fails", who, exc_info=True)
         where = f"; the traceback is in {log}" if log else ""
         raise PluginError(f"{who} fails with {type(error).__name__}: {error}{where}") from error

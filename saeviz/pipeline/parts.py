@@ -44,6 +44,11 @@ class Part:
     def __str__(self) -> str:
         return f"{self.number}/{self.n_parts}"
 
+    @property
+    def name(self) -> str:
+        """The name of its files, such as `part-3-of-64`."""
+        return f"part-{self.number}-of-{self.n_parts}"
+
     def has(self, shard: Shard) -> bool:
         """Whether this part makes the shard."""
         return self.distance(shard) == 0

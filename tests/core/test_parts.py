@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,12 +205,13 @@ def test_a_part_neither_gathers_nor_is_a_dry_run(command):
 
 
 def test_the_log_of_a_part_has_the_traceback_of_a_component(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("saeviz.testing.fake_extractor._patches", lambda picture: {}["patches"])
+    """Also of one that would end the process."""
+    monkeypatch.setattr("saeviz.testing.fake_extractor._patches", lambda picture: sys.exit(3))
     said = command("--part", "1/2", "--limit", "8")
     log = tmp_path / "shared" / "shards" / "part-1-of-2.log"
     assert said.code == saeviz.ExitCode.PLUGIN
-    assert f"fails with KeyError: 'patches'; the traceback is in {log}" in said.err
-    assert "    KeyError: 'patches'" in log.read_text()
+    assert f"fails with SystemExit: 3; the traceback is in {log}" in said.err
+    assert "    SystemExit: 3" in log.read_text()
 
 
 def test_a_part_has_something_to_do(command, tmp_path):

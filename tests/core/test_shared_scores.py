@@ -193,9 +193,10 @@ def test_a_damaged_state_is_made_again(run_file, alone, monkeypatch):
     interrupt_before_scores(run_file, monkeypatch)
     paths = list((run_file.parent / "shared/shards/score").glob("*.npz"))
     assert len(paths) == 4
-    for path in paths[:2]:
-        path.write_bytes(path.read_bytes()[:-30])
-    np.savez(paths[2])
+    paths[0].write_bytes(paths[0].read_bytes()[:-30])
+    of_other_names, of_other_shapes = ({**np.load(path)} for path in paths[1:3])
+    np.savez(paths[1], **{f"{name}s": array for name, array in of_other_names.items()})
+    np.savez(paths[2], **{name: array.ravel()[:1] for name, array in of_other_shapes.items()})
     np.savez(paths[3], **{"0.0.n": np.array(["many"])})
     assert_same_scores(scored(run_file, "shared"), expected)
 
@@ -227,6 +228,7 @@ def test_a_run_by_one_process_removes_what_workers_have_left(run_file, alone, mo
         ("merge", "fails: it gave None from merge, not a mapping of names to arrays, one at least"),
         ("finish", "returned None from finish, which must give ScoreColumn, ImageColumn, PairB"),
         ("text", "fails: it gave a list as 'n' from partial, not an array of numbers"),
+        ("images", "fails: it gave arrays of other names, types or shapes from partial for some images than for none"),
     ],
 )
 def test_states_are_arrays_of_numbers_and_what_is_not_is_told_with_its_method(run_file, monkeypatch, method, said):
@@ -282,7 +284,13 @@ def test_parts_make_states_and_no_more(run_file, alone, saeviz_command, monkeypa
     said = parts.gather()
     assert said.code == saeviz.ExitCode.FAILED
     assert "score: part 1/2 has not begun; run the same command with --part 1/2 instead of --gather" in said.err
+    own, of_another = (parts.dir / f"shards/score/.saeviz~part-{number}-of-2~0.tmp" for number in (1, 2))
+    for left in (own, of_another):
+        left.mkdir()
+        (left / "0.bin").touch()
     assert parts.part(1).code == saeviz.ExitCode.PARTIAL
+    assert not own.exists(), "which a part that was killed has left"
+    assert of_another.exists(), "which may be at work"
     with monkeypatch.context() as patch:
         patch.setattr(score_work.ScoreWork, "__call__", None)  # nothing is left to do for workers
         assert parts.gather().code == saeviz.ExitCode.PARTIAL

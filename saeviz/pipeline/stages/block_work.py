@@ -31,7 +31,7 @@ from saeviz.values.score_input import ScoreInput
 from saeviz.values.shards import Shard
 
 if TYPE_CHECKING:
-    from saeviz.pipeline.stages.score_work import State
+    from saeviz.pipeline.stages.partial_states import State
 
 VALUES = 1 << 23
 """Activations of a block, 64 MiB, unless a single feature has more."""

@@ -31,8 +31,8 @@ from saeviz.pipeline.inputs import score_inputs
 from saeviz.pipeline.parts import Part, record_of_part
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
-from saeviz.pipeline.stages.score_parts import PartScoring
-from saeviz.pipeline.stages.score_work import clear_states, given_arrays, scratch_of, state_files
+from saeviz.pipeline.stages.score_parts import PartScoring, given_arrays_of_part
+from saeviz.pipeline.stages.score_work import clear_states, given_arrays, state_files
 from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS, ColumnInfo, infos_of
@@ -146,7 +146,7 @@ class Score(Stage):
             logger.info("score: left to --gather: %d images in the store %s", n_items, store)
             return
         write_part(state_files(session.rundir).folder, record_of_part(session, part))
-        with given_arrays(session, scratch_of(session.rundir)) as arrays:
+        with given_arrays_of_part(session, part) as arrays:
             scoring = PartScoring(session, arrays, part)
             scoring.make(_seeing(*_summarized(scoring, inputs)))
 

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
+from saeviz.formats.files import OneWriter, remove_temporaries
 from saeviz.formats.mapped import MappedArrays
 from saeviz.pipeline.parts import Part
 from saeviz.pipeline.session import Session
-from saeviz.pipeline.stages.score_work import SUMMARY, Division, Merges, ScoreWork, SharedInput
-from saeviz.pipeline.stages.scoring import MergedStates, SharedScoring
+from saeviz.pipeline.stages.merged_states import MergedStates
+from saeviz.pipeline.stages.partial_states import SUMMARY, Merges
+from saeviz.pipeline.stages.score_work import Division, ScoreWork, SharedInput, given_arrays, scratch_of
+from saeviz.pipeline.stages.scoring import SharedScoring
 from saeviz.pipeline.stages.shards import done_by_workers
+from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.shards import Shard
+
+
+@contextmanager
+def given_arrays_of_part(session: Session, part: Part) -> Iterator[MappedArrays]:
+    """A folder for what workers of a part are given; one that it has left when it was killed is removed first."""
+    folder, name = scratch_of(session.rundir), part.name
+    only = OneWriter(folder, name)
+    try:
+        only.claim()
+        remove_temporaries(folder, name)
+    except RunDirError:  # the same part runs a second time, and the folder may be in use
+        name = ""
+    try:
+        with given_arrays(session, folder, name) as arrays:
+            yield arrays
+    finally:
+        only.release()
 
 
 class PartScoring(SharedScoring):
@@ -47,7 +68,7 @@ class PartScoring(SharedScoring):
                 pass
         for space, of_space in shards.items():
             if not any(self._is_missing(division, shard) for shard in of_space):
-                merged = MergedStates(self.session, division, {space: wanted[space]})
+                merged = MergedStates(self.session, division, {space: wanted[space]}, seen)
                 all(merged.take(shard) for shard in of_space)  # up to one that another part has merged before
 
     def _is_missing(self, division: Division, shard: Shard) -> bool:

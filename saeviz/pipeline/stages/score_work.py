@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from saeviz.config.layers import Layer
 from saeviz.config.resolve import resolve
@@ -27,6 +27,14 @@ from saeviz.formats.states import StateFiles
 from saeviz.pipeline.inputs import stored_features
 from saeviz.pipeline.parts import tables_of
 from saeviz.pipeline.session import Session
+from saeviz.pipeline.stages.partial_states import (
+    N_ACTIVE,
+    SUMMARY,
+    Merges,
+    NumberActive,
+    form_without_images,
+    refuse_another_form,
+)
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.errors import PluginError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
@@ -38,47 +46,14 @@ from saeviz.values.summary import FeatureSummary, Summarizing
 from saeviz.values.texts import Groups, Texts
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeviz.pipeline.checked_store import CheckedStore
-
-    State = Mapping[str, NDArray[Any]]
+    from saeviz.pipeline.stages.partial_states import Form, State
 
 TOGETHER = 8
 """Parts of a shard, a power of two, so that a shard but for the last is one node of the tree."""
-SUMMARY, N_ACTIVE = "summary", "n_active"
-"""Names of what is computed first: `Summarizing`, and `NumberActive`."""
 COPY = "by feature"
 """Name of the copy of the features in the order of features."""
 _INDIVIDUAL = ("rows", "raters", "values")
-
-
-class Merges(Protocol):
-    """What is computed from parts; see `saeviz.MergingScores`."""
-
-    def partial(self, part: ScoreInput) -> State:
-        """The state of a part."""
-        ...
-
-    def merge(self, earlier: State, later: State) -> State:
-        """The state of the images of both."""
-        ...
-
-
-class NumberActive:
-    """How many features are active on each image: L0. The state grows with the images, by one number each."""
-
-    def partial(self, part: ScoreInput) -> State:
-        """Of the images of a part, in order."""
-        import numpy as np
-
-        return {"n": np.asarray(part.matrix().sign().maximum(0).sum(axis=1)).ravel().astype(np.int64)}
-
-    def merge(self, earlier: State, later: State) -> State:
-        """Of the images of both, which are neighbours."""
-        import numpy as np
-
-        return {"n": np.concatenate([earlier["n"], later["n"]])}
 
 
 @dataclass(frozen=True)
@@ -175,6 +150,23 @@ class Division:
         span = [rows.start, rows.stop] if rows else None
         return digest_of([self.digest, self.n_items, str(space), name, columns, span])
 
+    def nodes(self, rows: slice | None = None) -> set[tuple[int, int]]:
+        """The nodes of the merge tree that the file of these images has; of all images, it has one."""
+        if rows is None:
+            return {(0, 0)}
+        tree = MergeTree[None](lambda _earlier, _later: None)
+        for number in range(rows.start // PART_SIZE, -(-rows.stop // PART_SIZE)):
+            tree.add(number, None)
+        return {*tree.nodes}
+
+    def n_images(self, node: tuple[int, int], rows: slice | None = None) -> int:
+        """How many of these images a node is of."""
+        if rows is None:
+            return self.n_items
+        level, number = node
+        first, stop = (PART_SIZE * 2**level * place for place in (number, number + 1))
+        return int(min(stop, rows.stop) - first)
+
     @property
     def _n_shards(self) -> int:
         return -(-self.n_items // self.shard_items)
@@ -214,9 +206,9 @@ def clear_states(rundir: RunDir, *, taken_in: bool = False) -> None:
 
 
 @contextmanager
-def given_arrays(session: Session, parent: Path) -> Iterator[MappedArrays]:
-    """A folder for what workers are given of images, removed when the block ends."""
-    with temporary_folder(parent) as folder:
+def given_arrays(session: Session, parent: Path, writer: str = "") -> Iterator[MappedArrays]:
+    """A folder for what workers are given of images, removed when the block ends; see `temporary_folder`."""
+    with temporary_folder(parent, writer) as folder:
         shards, executor = session.rundir.shards, session.components.executor
         if works_here(executor) or not isinstance(shards, ObjectFolder):
             yield MappedArrays(folder)
@@ -257,6 +249,7 @@ class ScoreWork:
     given: SharedInput
     division: Division
     _last: tuple[FeatureSpace, Mapping[str, Any]] | None = None
+    _forms: dict[tuple[FeatureSpace, str], Form] = field(default_factory=dict)
 
     capability: ClassVar[str] = "in_parts"
     """What a scorer is asked for its scores of a space."""
@@ -282,6 +275,7 @@ class ScoreWork:
             for name, tree in trees.items():
                 with self._blaming(name):
                     state = checked_state("partial", merging[name].partial(part))
+                    self._refuse_another_form(name, merging[name], part, state)
                     tree.add(part.rows.start // PART_SIZE, state)
             yield part.rows.stop - part.rows.start
         for name, tree in trees.items():
@@ -290,6 +284,13 @@ class ScoreWork:
     def _has(self, space: FeatureSpace, name: str, key: str) -> bool:
         """Whether states are there, or merged with those of all images."""
         return self._files.has(key) or self._files.has(self.division.key(space, name))
+
+    def _refuse_another_form(self, name: str, merges: Merges, part: ScoreInput, state: State) -> None:
+        if name == N_ACTIVE:
+            return
+        if (part.space, name) not in self._forms:
+            self._forms[part.space, name] = form_without_images(merges, part)
+        refuse_another_form(state, self._forms[part.space, name])
 
     def close(self) -> None:
         """Close the components."""

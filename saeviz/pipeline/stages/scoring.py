@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
 from saeviz.contract.blocks import BlockScorer, BlockScores
-from saeviz.contract.merging import MergingScorer, MergingScores, checked_merge
+from saeviz.contract.merging import MergingScorer, MergingScores
 from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.folders import ObjectFolder
 from saeviz.formats.mapped import MappedArrays
@@ -19,12 +19,10 @@ from saeviz.formats.part_records import read_parts
 from saeviz.pipeline.parts import SCORE, has_begun, refuse_missing
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.block_work import blocks_made, made_of_blocks
+from saeviz.pipeline.stages.merged_states import MergedStates
+from saeviz.pipeline.stages.partial_states import N_ACTIVE, SUMMARY, Merges, NumberActive
 from saeviz.pipeline.stages.score_work import (
-    N_ACTIVE,
-    SUMMARY,
     Division,
-    Merges,
-    NumberActive,
     ScoreWork,
     SharedInput,
     clear_states,
@@ -37,10 +35,8 @@ from saeviz.pipeline.stages.score_work import (
 from saeviz.pipeline.stages.shards import done_by_workers
 from saeviz.values.errors import RunDirError
 from saeviz.values.features import FeatureSpace
-from saeviz.values.merging import MergeTree
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.scores import ScoreResult
-from saeviz.values.shards import Shard
 from saeviz.values.summary import Summarizing
 
 if TYPE_CHECKING:
@@ -211,8 +207,9 @@ class SharedScoring(Scoring):
     def _made(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
         """Have workers make what is not there yet, so that there is a file for all images of a space."""
         division = self._division(wanted, seen)
+        states = MergedStates(self.session, division, wanted, seen)
         lacking = {
-            space: {name: one for name, one in merging.items() if self._files.read(division.key(space, name)) is None}
+            space: {name: one for name, one in merging.items() if not states.has_all(space, name)}
             for space, merging in wanted.items()
         }
         self._make({space: merging for space, merging in lacking.items() if merging}, seen)
@@ -220,7 +217,7 @@ class SharedScoring(Scoring):
 
     def _make(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> None:
         division = self._division(wanted, seen)
-        merged = MergedStates(self.session, division, wanted)
+        merged = MergedStates(self.session, division, wanted, seen)
         shards = [shard for space in wanted for shard in division.shards(space, seen[0].item_ids)]
         missing = [shard for shard in shards if not merged.take(shard)]
         if self._needs_parts:
@@ -234,53 +231,6 @@ class SharedScoring(Scoring):
     def _division(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
         names = {data.space: tuple(wanted.get(data.space, ())) for data in seen}  # so numbers of shards do not change
         return Division(self.session.digests["score"], seen[0].n_items, names, tuple(seen[0].of_images))
-
-
-class MergedStates:
-    """Merges the states of shards, space by space."""
-
-    def __init__(
-        self, session: Session, division: Division, wanted: Mapping[FeatureSpace, Mapping[str, Merges]]
-    ) -> None:
-        self._session = session
-        self._division = division
-        self._files = state_files(session.rundir)
-        self._places = {config.place: config for config in session.config.scorers}
-        self._trees: dict[FeatureSpace, dict[str, MergeTree[Any]]] = {
-            space: {name: MergeTree(checked_merge(one.merge)) for name, one in merging.items()}
-            for space, merging in wanted.items()
-        }
-        self._taken: dict[FeatureSpace, list[slice]] = {space: [] for space in wanted}
-
-    def take(self, shard: Shard) -> bool:
-        """Add the states of a shard, if all are there."""
-        space, rows = self._division.place_of(shard)
-        trees = self._trees[space]
-        found = {name: self._files.read(self._division.key(space, name, rows)) for name in trees}
-        if None in found.values():
-            return False
-        for name, nodes in found.items():
-            for (level, number), state in (nodes or {}).items():
-                with self._blaming(name):
-                    trees[name].add(number, state, level)
-        self._taken[space].append(rows)
-        if sum(part.stop - part.start for part in self._taken[space]) == self._division.n_items:
-            self._finish(space)
-        return True
-
-    def _blaming(self, name: str) -> AbstractContextManager[None]:
-        known = self._places.get(name)
-        return self._session.components.blaming(known) if known else nullcontext()
-
-    def _finish(self, space: FeatureSpace) -> None:
-        """Write the states of all images, and remove those of shards."""
-        trees = self._trees.pop(space)
-        for name, tree in trees.items():
-            with self._blaming(name):
-                merged = tree.result()
-            self._files.write(self._division.key(space, name), {(0, 0): merged})
-        for name in trees:
-            self._files.remove(self._division.key(space, name, rows) for rows in self._taken[space])
 
 
 def _n_active(data: ScoreInput) -> IntArray:
