@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 import saeviz
+from saeviz.toolkit.works import CLIP, OPEN_CLIP
 
 Template = Annotated[str, StringConstraints(pattern=r"\{\}")]
 
@@ -52,4 +53,5 @@ def saeviz_labelers() -> Iterator[saeviz.LabelerSpec]:
         options=ClipVocabularyOptions,
         factory="saeviz_clip_vocabulary.labeler:ClipVocabulary",
         judges_itself=True,
+        cites=(CLIP, OPEN_CLIP),
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import saeviz
 from saeviz_correlation.described import MODERATION, of_areas, of_pairs, of_slopes
 from saeviz_correlation.options import AreaOptions, BootstrapOptions, LinearOptions, ModerationOptions, PartialOptions
+from saeviz_correlation.works import AREA, SPEARMAN, of_relations, of_tests
 
 
 @saeviz.hookimpl
@@ -23,6 +24,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         uses_embeddings=False,
         columns=of_slopes("", "Pearson's r", samples=True),
         pair_columns=of_pairs("Pearson's r"),
+        cites=of_relations(""),
     )
     yield saeviz.ScorerSpec(
         name="spearman",
@@ -32,6 +34,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         uses_embeddings=False,
         columns=of_slopes("spearman_", "Spearman's rho"),
         pair_columns=of_pairs("Spearman's rho"),
+        cites=(*of_relations("spearman_"), SPEARMAN),
     )
     yield saeviz.ScorerSpec(
         name="point-biserial",
@@ -41,6 +44,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         uses_embeddings=False,
         columns=of_slopes("point_biserial_", "point-biserial r", samples=True),
         pair_columns=of_pairs("point-biserial r"),
+        cites=of_relations("point_biserial_"),
     )
     yield saeviz.ScorerSpec(
         name="auc",
@@ -49,6 +53,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.auc:AUC",
         uses_embeddings=False,
         columns=of_areas("auc_", "rank-biserial r"),
+        cites=(*of_relations("auc_"), *AREA),
     )
     yield saeviz.ScorerSpec(
         name="partial",
@@ -58,6 +63,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         uses_embeddings=False,
         columns=of_slopes("partial_", "partial r", samples=True),
         pair_columns=of_pairs("partial r"),
+        cites=of_relations("partial_"),
     )
     yield saeviz.ScorerSpec(
         name="moderation",
@@ -66,4 +72,5 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_correlation.moderation:Moderation",
         uses_embeddings=False,
         columns=MODERATION,
+        cites=of_tests("moderation_"),
     )

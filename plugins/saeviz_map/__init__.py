@@ -60,4 +60,22 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
             saeviz.ColumnInfo("map_x", "place on the map, from left to right; only distances have a meaning"),
             saeviz.ColumnInfo("map_y", "place on the map, from bottom to top; only distances have a meaning"),
         ),
+        cites=(
+            saeviz.Citation(
+                "Principal components of features, for the map",
+                "Halko, Martinsson & Tropp (2011)",
+                "Finding structure with randomness: probabilistic algorithms for constructing approximate matrix "
+                "decompositions",
+                "SIAM Review, 53(2), 217\N{EN DASH}288. doi:10.1137/090771806",
+                when="by=coactivation",
+            ),
+            saeviz.Citation(
+                "Map of features",
+                "Wang, Huang, Rudin & Shaposhnik (2021)",
+                "Understanding how dimension reduction tools work: an empirical approach to deciphering t-SNE, UMAP, "
+                "TriMap, and PaCMAP for data visualization",
+                "Journal of Machine Learning Research, 22(201), 1\N{EN DASH}73",
+                when="map_method=*pacmap*",
+            ),
+        ),
     )

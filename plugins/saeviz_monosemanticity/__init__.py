@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
 import saeviz
+from saeviz.toolkit.works import FALSE_DISCOVERY_RATE
 
 Definition = Literal["top-k", "global", "top-k-global-weights"]
 Thresholds = Literal["document", "calibrated"]
@@ -84,4 +86,13 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_monosemanticity.scorer:Monosemanticity",
         columns=_COLUMNS,
         needs_embeddings=True,
+        cites=(
+            saeviz.Citation(
+                "Monosemanticity score",
+                "Pach, Karthik, Bouniot, Belongie & Akata (2025)",
+                "Sparse Autoencoders Learn Monosemantic Features in Vision-Language Models",
+                "NeurIPS 2025. arXiv:2504.02821",
+            ),
+            replace(FALSE_DISCOVERY_RATE, when="ms_q"),
+        ),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from pydantic import Field, model_validator
 
 import saeviz
+from saeviz.toolkit.works import FALSE_DISCOVERY_RATE
 
 
 class RatersOptions(saeviz.Options):
@@ -79,5 +81,22 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
             saeviz.ColumnInfo("rater_significant", "1 if rater_q is at most alpha, else 0", better="higher"),
             saeviz.ColumnInfo("sd.*", "standard deviation of the rating over raters"),
             saeviz.ColumnInfo("raters.*", "number of raters of the rating", "raters"),
+        ),
+        cites=(
+            saeviz.Citation(
+                "Reliability of ratings",
+                "McGraw & Wong (1996)",
+                "Forming inferences about some intraclass correlation coefficients",
+                "Psychological Methods, 1(1), 30\N{EN DASH}46",
+                when="reliability",
+            ),
+            saeviz.Citation(
+                "Raters and images random",
+                "Judd, Westfall & Kenny (2012)",
+                "Treating stimuli as a random factor in social psychology",
+                "Journal of Personality and Social Psychology, 103(1), 54\N{EN DASH}69",
+                when="rater_r",
+            ),
+            replace(FALSE_DISCOVERY_RATE, when="rater_q"),
         ),
     )

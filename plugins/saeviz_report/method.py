@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import saeviz
-from saeviz_report.citations import citations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +33,6 @@ _FAMILY = {
     "space": "every tested feature of the same layer and tokens, with every rating",
     "rating": "every tested feature, in all layers and tokens, with the same rating",
 }
-
-
-"""What stands before the facts of a scorer whose columns have no prefix."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def method_of(run: saeviz.Run) -> Method:
         n_groups=main.get("groups") if main.get("errors") in ("clusters", "permutation") else None,
         errors=main.get("errors"),
         margin=main.get("margin"),
-        citations=citations(run),
+        citations=list(dict.fromkeys(chain.from_iterable(run.citations.values()))),
     )
 
 

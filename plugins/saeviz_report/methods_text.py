@@ -8,7 +8,6 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 import saeviz
-from saeviz_report.citations import of_components
 from saeviz_report.method import Method
 from saeviz_report.summary import component_of, extractors_of, sources_of
 from saeviz_report.text import plain
@@ -71,7 +70,7 @@ def _features(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]
     text = f"Features are those of sparse autoencoders, read by saeviz {saeviz.__version__} (extractor {uses}"
     yield [
         text + (f"; model{'s' * (len(models) > 1)}: {' and '.join(models)})" if models else ")"),
-        ("Sparse autoencoders for CLIP", "CLIP", "Implementation of CLIP"),
+        _works(run, "extractor", "extractors."),
         f", in {len(run.spaces)} space{'s' * (len(run.spaces) != 1)}{_named(list(map(str, run.spaces)))} of "
         f"{' or '.join(f'{size:,}' for size in sizes) or 'no'} features each.",
     ]
@@ -86,7 +85,7 @@ def _monosemanticity(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[lis
         f"For each feature we computed the monosemanticity score{by}",
         ("Monosemanticity score",),
         f" from embeddings by {_with_model(config, 'embeddings') or 'an independent model'}",
-        ("Independent embedding", "Embedding models"),
+        _works(run, "embeddings"),
         ", leaving out pairs of an image with itself.",
     ]
 
@@ -172,7 +171,7 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
     yield [
         f"{sum(1 for label in run.labels.values() if label.label):,} of them were named from their most activating "
         f"images (labeler {_with_model(config, 'labeler')})",
-        ("Over-represented words",),
+        _works(run, "labeler"),
         ".",
     ]
     if judge and len(run.judgements):
@@ -195,10 +194,16 @@ def _names(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part]]:
 def _also(run: saeviz.Run, found: Sequence[Sequence[Part]]) -> Iterator[list[Part]]:
     """What components are to be cited for and no other sentence is about."""
     said = {what for sentence in found for part in sentence if isinstance(part, tuple) for what in part}
-    more = [what for what in dict.fromkeys(one.what for one in of_components(run)) if what not in said]
+    more = [what for what in _works(run, "") if what not in said]
     if more:
         listed = [part for what in more for part in ("; ", what, (what,))]
         yield ["Other methods: ", *listed[1:], "."]
+
+
+def _works(run: saeviz.Run, *places: str) -> tuple[str, ...]:
+    """For what the components at these places are to be cited."""
+    found = (one.what for place, works in run.citations.items() if place.startswith(places) for one in works)
+    return tuple(dict.fromkeys(found))
 
 
 def _end(run: saeviz.Run) -> Iterator[list[Part]]:

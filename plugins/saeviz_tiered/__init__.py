@@ -90,5 +90,14 @@ def saeviz_selectors() -> Iterator[saeviz.SelectorSpec]:
         name="tiered",
         summary="selects by monosemanticity and correlation, with a diverse sample of the rest",
         options=TieredOptions,
+        cites=(
+            saeviz.Citation(
+                "Stability of the selection",
+                "Meinshausen & B\N{LATIN SMALL LETTER U WITH DIAERESIS}hlmann (2010)",
+                "Stability selection",
+                "Journal of the Royal Statistical Society B, 72(4), 417\N{EN DASH}473",
+                when="stability=[1-9]*",
+            ),
+        ),
         factory="saeviz_tiered.selector:TieredSelector",
     )

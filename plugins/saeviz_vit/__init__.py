@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import saeviz
+from saeviz.toolkit.works import CLIP, OPEN_CLIP, PRISMA
 from saeviz_vit.options import ClipOptions, VitOptions
 
 __all__ = ["ClipOptions", "VitOptions"]
@@ -21,6 +23,7 @@ def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
         needs=("torch", "torchvision", "open_clip", "huggingface_hub"),
         install="saeviz[models]",
         notes="saeviz_vit.notes:clip_notes",
+        cites=(PRISMA, CLIP, OPEN_CLIP),
     )
     yield saeviz.FeatureExtractorSpec(
         name="vit-sae",
@@ -30,4 +33,5 @@ def saeviz_feature_extractors() -> Iterable[saeviz.FeatureExtractorSpec]:
         needs=("torch", "torchvision", "transformers", "huggingface_hub"),
         install="saeviz[models]",
         notes="saeviz_vit.notes:vit_notes",
+        cites=(replace(PRISMA, when="saes=*prisma*"), replace(CLIP, when="model=*clip*")),
     )

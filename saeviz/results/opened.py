@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from saeviz.config.schema import RunConfig
     from saeviz.contract.roles import FeatureExtractor, ImageProvider
+    from saeviz.discovery.manager import Manager
     from saeviz.values.features import FeatureBatch, FeatureSpace
     from saeviz.values.images import ImageItem
 
@@ -17,6 +18,7 @@ class Opened(Protocol):
     """The parts of an open run that reading needs."""
 
     config: RunConfig
+    manager: Manager
 
     @property
     def components(self) -> Built:

@@ -15,6 +15,7 @@ from saeviz.formats.plain import quoted
 from saeviz.formats.rundir import RunDir
 from saeviz.formats.selection import read_selected, read_tier_cutoffs
 from saeviz.pictures.heatmap import draw_heatmap
+from saeviz.results.citing import works_of
 from saeviz.results.frames import halves, individual_frame, metadata_frame, ratings_frame
 from saeviz.results.given import score_input
 from saeviz.results.heatmaps import heatmaps_by
@@ -22,6 +23,7 @@ from saeviz.results.lookup import Clusters, TopItems, columns_of, rows_of
 from saeviz.results.names import Names
 from saeviz.results.predicting import RatingModels
 from saeviz.results.views import FeatureTable, FeatureView, ImageView, features_in, run_html
+from saeviz.values.citations import Citation
 from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace
@@ -144,18 +146,19 @@ class Run(Names):
 
     @cached_property
     def columns(self) -> Mapping[str, Mapping[str, ColumnInfo]]:
-        """What each column of `scores`, `correlations`, `images_table` and `pairs` means, such as `max` of `scores`.
+        """What each column of `scores`, `correlations`, `images_table` and `pairs` means.
 
-        `columns["scores"]["max"].words`, or `.description`, `.unit` and `.better`; the same is in the `attrs` of the
-        tables. In a run of an earlier version there are no descriptions.
+        `columns["scores"]["max"].words`; the `attrs` of the tables have it, too. Runs of earlier versions have nothing.
         """
         return columns_of(self._rundir)
 
-    def companions(self, feature: Feature | str) -> list[Feature]:
-        """The other features of its cluster, that is, features that fire together with it, most active first.
+    @cached_property
+    def citations(self) -> Mapping[str, Sequence[Citation]]:
+        """The works to cite for what the run used, by the component whose spec says so: `citations["embeddings"]`."""
+        return works_of(self.manifest, self.facts, self.columns, lambda: self._session.manager)
 
-        Empty if it has none, or if no scorer computed clusters, as `redundancy` does.
-        """
+    def companions(self, feature: Feature | str) -> list[Feature]:
+        """The other features of its cluster, which fire together with it, most active first; none without clusters."""
         return self._clusters.companions(self._feature(feature))
 
     @property
@@ -250,8 +253,7 @@ class Run(Names):
 
         self._rundir.verify(self._rundir.images, "score")
         if not self._rundir.images.exists():
-            ids = pd.Index(self._rundir.extracted_ids(), name="item_id", dtype="str")
-            return pd.DataFrame(index=ids)
+            return pd.DataFrame(index=pd.Index(self._rundir.extracted_ids(), name="item_id", dtype="str"))
         table = self._rundir.read_table(self._rundir.images, "score").set_index("item_id")
         if text := [name for name in table if table[name].dtype.kind not in "biuf"]:
             raise RunDirError(

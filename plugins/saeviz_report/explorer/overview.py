@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from itertools import count
 from typing import Any
 
@@ -144,5 +144,5 @@ def _methods(run: saeviz.Run, method: Method) -> dict[str, Any]:
     return {
         "text": paragraph(run, method),
         "bibtex": latex.bibtex(method.citations),
-        "citations": [astuple(citation) for citation in method.citations],
+        "citations": [[one.what, one.authors, one.title, one.where] for one in method.citations],
     }

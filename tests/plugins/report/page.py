@@ -15,9 +15,11 @@ from PIL import Image
 from scipy.sparse import csr_array
 
 import saeviz
+from saeviz.discovery.manager import Manager
 from saeviz.formats.judgements import JudgedImage, Judgement, table_of
 from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.rundir import RunDir
+from saeviz.results.citing import works_of
 from saeviz.results.predicting import RatingModels
 from tests.report_data import Report, unpack
 
@@ -58,6 +60,10 @@ class FakeRun:
     @property
     def columns(self) -> dict[str, dict[str, saeviz.ColumnInfo]]:
         return {"scores": {}, "correlations": {}, "images_table": {}}
+
+    @property
+    def citations(self) -> dict[str, list[saeviz.Citation]]:
+        return works_of(self.manifest, self.facts, {}, Manager)
 
     @property
     def rating_models(self) -> RatingModels:

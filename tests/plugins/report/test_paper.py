@@ -258,7 +258,7 @@ def test_of_a_model_in_a_folder_only_its_name_is_in_the_text(run, folder):
 
 def _shown(run):
     names = ("items", "ratings", "spaces", "scores", "facts", "correlations", "selected", "labels", "judgements")
-    return {name: getattr(run, name) for name in (*names, "label_ratings")}
+    return {name: getattr(run, name) for name in (*names, "label_ratings", "citations")}
 
 
 def test_a_selection_that_was_repeated_says_how_stable_it_is(run):

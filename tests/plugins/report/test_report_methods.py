@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 import saeviz
 from tests.plugins.report.page import FakeRun, Write
-
-ALWAYS = {"config": {"extractor": {"use": "vit-sae", "model": "facebook/dino"}, "embeddings": {"use": "http"}}}
 
 
 def cited(report):
     return "\n".join(" ".join(citation) for citation in report.run["methods"]["citations"])
-
-
-@pytest.mark.parametrize(
-    ("table", "facts", "found"),
-    [
-        ({"extractor": {"use": "clip-b32-prisma"}}, {}, ["Prisma", "Radford", "OpenCLIP"]),
-        ({"judge": {"use": "clip-vocabulary"}}, {}, ["Radford", "OpenCLIP"]),
-        ({}, {"correlation_correction": "by"}, ["Yekutieli"]),
-        ({}, {"correlation_correction": "bh"}, ["Hochberg"]),
-        ({}, {"correlation_correction": "max-t"}, ["Westfall"]),
-        ({}, {"reliability": {}}, ["McGraw"]),
-        ({}, {"map_by": "coactivation", "map_method": "pacmap"}, ["Halko", "PaCMAP"]),
-        ({}, {"map_by": "coactivation", "map_method": "pca"}, ["Halko"]),
-        ({}, {"map_by": "decoder", "map_method": "pca"}, []),
-    ],
-)
-def test_what_the_run_used_is_cited_and_nothing_else(run: FakeRun, write: Write, table, facts, found) -> None:
-    names = ["Prisma", "Radford", "OpenCLIP", "Yekutieli", "Hochberg", "Westfall", "McGraw"]
-    names += ["Halko", "PaCMAP"]
-    run.manifest = {**run.manifest, "config": {**ALWAYS["config"], **table}}
-    run.facts = facts
-    text = cited(write())
-
-    assert "Monosemantic Features" in text
-    assert all(name in text for name in found)
-    assert not any(name in text for name in set(names) - set(found))
 
 
 def test_what_components_are_to_be_cited_for_is_cited(run: FakeRun, write: Write) -> None:
@@ -50,11 +20,6 @@ def test_what_components_are_to_be_cited_for_is_cited(run: FakeRun, write: Write
     text = report.run["methods"]["text"]
     assert text.count("(Roe, 2024)") == 1
     assert "Other methods: Order of ranks (Doe & Poe, 2026)." in text
-
-
-def test_runs_made_before_components_said_what_to_cite_cite_it_still(run: FakeRun, write: Write) -> None:
-    run.manifest["plugins"] = {"embeddings": {"plugin": "dinov2", "from": "saeviz 0.1.0"}, "labeler": {"plugin": "x"}}
-    assert "Oquab" in cited(write())
 
 
 def test_a_model_that_made_no_embedding_is_not_cited(run: FakeRun, write: Write) -> None:
@@ -120,6 +85,8 @@ def test_intervals_that_allow_for_unequal_spread_are_too_narrow_for_rare_feature
 
 
 def test_the_paragraph_and_its_references_are_there_to_copy(run: FakeRun, write: Write) -> None:
+    model = {"what": "Independent embedding", "authors": "Roe (2024)", "title": "Seeing", "where": "arXiv:2401.1"}
+    run.manifest["plugins"] = {"embeddings": {"cites": [model]}}
     methods = write().run["methods"]
     assert methods["text"].startswith("We analysed 6 images with 2 ratings (beauty, calm).")
     assert "The random seed was 0" in methods["text"]

@@ -44,7 +44,6 @@ class TestSummary:
         assert beauty["unbiased"] == [-0.41234, -0.7, 0.05]
         assert (beauty["detectable"], beauty["negligible"], report.run["margin"]) == (0.8765, 0, 0.1)
         assert "Quote this r, unless images were held out" in report.reading
-        assert "Zhong & Prentice (2008)" in report.reading
 
     def test_an_r_that_nobody_tested_is_not_called_insignificant(self, run: FakeRun, write: Write) -> None:
         run.correlations = run.correlations[[*saeviz.KEYS, "rating", "r"]]
