@@ -274,8 +274,19 @@ class Parts:
         assert_same_scores(saeviz.open_run(self.dir, plugins=[FAKES, PLUGIN]), expected)
 
 
+@pytest.mark.slow
+def test_what_needs_embeddings_is_left_to_the_run_that_gathers(run_file, alone, saeviz_command):
+    parts = Parts(saeviz_command, run_file.parent, *SCORERS)
+    for number in (1, 2):
+        assert parts.part(number).code == saeviz.ExitCode.PARTIAL
+    one, *_ = (parts.dir / "shards" / "score" / "by-feature").iterdir()
+    one.write_bytes(b"damaged since")
+    assert parts.gather().code == saeviz.ExitCode.PARTIAL
+    parts.assert_same_scores(alone())
+
+
 def test_parts_make_states_and_no_more(run_file, alone, saeviz_command, monkeypatch):
-    scorers = (SCORERS[1], SCORERS[4])
+    scorers = (SCORERS[1], SCORERS[4], *BY_FEATURE)
     expected = alone(scorers)
     parts = Parts(saeviz_command, run_file.parent, *scorers)
     before = parts.files()
@@ -292,7 +303,8 @@ def test_parts_make_states_and_no_more(run_file, alone, saeviz_command, monkeypa
     assert not own.exists(), "which a part that was killed has left"
     assert of_another.exists(), "which may be at work"
     with monkeypatch.context() as patch:
-        patch.setattr(score_work.ScoreWork, "__call__", None)  # nothing is left to do for workers
+        for work in (score_work.ScoreWork, block_work.CopyWork, block_work.BlockWork):
+            patch.setattr(work, "__call__", None)  # nothing is left to do for workers
         assert parts.gather().code == saeviz.ExitCode.PARTIAL
     assert "score: up to date" in parts.part(1).err
     parts.assert_same_scores(expected)

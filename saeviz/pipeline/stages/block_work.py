@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.contract.merging import checked_state
 from saeviz.formats.feature_parts import FeatureParts, is_whole, write_feature_part
-from saeviz.formats.files import remove_temporaries
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
+from saeviz.pipeline.parts import Part
 from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.stages.score_work import (
     COPY,
@@ -76,11 +76,14 @@ class CopyWork(ScoreWork):
     def __call__(self, shard: Shard) -> Iterator[int]:
         """Make a file of the copy; yields how many more images are done."""
         space, rows = self.division.place_of(shard)
+        path = copies_in(self.rundir) / self.division.key(space, COPY, rows)
+        if is_whole(path):  # another part of the run has made it in the meantime
+            yield len(shard)
+            return
         found = []
         for _, matrix in self._stream(space, rows).parts():
             found.append(matrix)
             yield matrix.shape[0]
-        path = copies_in(self.rundir) / self.division.key(space, COPY, rows)
         write_feature_part(path, space.stack(found), rows.start)
 
 
@@ -108,16 +111,25 @@ class BlockWork(ScoreWork):
 
 
 def made_of_blocks(
-    session: Session, names: Mapping[FeatureSpace, Sequence[str]], seen: Sequence[ScoreInput], arrays: MappedArrays
+    session: Session,
+    names: Mapping[FeatureSpace, Sequence[str]],
+    seen: Sequence[ScoreInput],
+    arrays: MappedArrays,
+    part: Part | None = None,
 ) -> BlockDivision:
-    """Have workers make what is not there yet of these scorers, from copies by feature, which are made first."""
+    """Have workers make what is not there yet of these scorers, from copies by feature, which are made first.
+
+    A part makes its share of the blocks. It waits for no other part: after its own share of the copies it makes what is
+    missing of theirs.
+    """
     files = state_files(session.rundir)
     digest, n_items = session.digests["score"], seen[0].n_items
     copies = Division(digest, n_items, dict.fromkeys(names, (COPY,)), ())
-    _copy(session, copies, seen, arrays)
+    _copy(session, copies, seen, arrays, part)
     blocks = {space: copy_of(session.rundir, copies, space).blocks(VALUES) for space in names}
     division = BlockDivision(digest, n_items, names, tuple(seen[0].of_images), copies=copies, blocks=blocks)
-    missing = [shard for space in names for shard in division.shards(space) if _lacking(files, division, shard)]
+    shards = [shard for space in names for shard in division.shards(space) if part is None or part.has(shard)]
+    missing = [shard for shard in shards if _lacking(files, division, shard)]
     work = BlockWork.of(session, SharedInput.of(seen[0], arrays), division)
     with closing(done_by_workers(session, work, missing, "score by feature")) as finished:
         for shard in finished:
@@ -148,10 +160,11 @@ def _lacking(files: StateFiles, division: BlockDivision, shard: Shard) -> bool:
     return any(files.read(division.key(space, name, features)) is None for name in division.names[space])
 
 
-def _copy(session: Session, copies: Division, seen: Sequence[ScoreInput], arrays: MappedArrays) -> None:
+def _copy(
+    session: Session, copies: Division, seen: Sequence[ScoreInput], arrays: MappedArrays, part: Part | None
+) -> None:
     """Have workers copy the features of all images; what a run that was killed has left is used again."""
     folder = copies_in(session.rundir)
-    remove_temporaries(folder)
 
     def path_of(shard: Shard) -> Path:
         space, rows = copies.place_of(shard)
@@ -159,6 +172,8 @@ def _copy(session: Session, copies: Division, seen: Sequence[ScoreInput], arrays
 
     shards = [shard for space in copies.names for shard in copies.shards(space, seen[0].item_ids)]
     missing = [shard for shard in shards if not is_whole(path_of(shard))]
+    if part is not None:
+        missing.sort(key=part.distance)
     if missing:
         logger.info("score: the features of %s are copied in the order of features", ", ".join(map(str, copies.names)))
     work = CopyWork.of(session, SharedInput.of(seen[0], arrays), copies)

@@ -42,14 +42,13 @@ class PartScoring(SharedScoring):
 
     Scores need the statistics of all images first. No part waits for others: after its own share of these it makes
     what is missing of theirs. Whoever finds the states of all shards of a space there merges them, which gives the same
-    file whoever does it. Blocks of features are left to the run that gathers.
+    file whoever does it. Scorers that use embeddings are left to the run that gathers, and in an object store those by
+    blocks of features.
     """
 
     def __init__(self, session: Session, arrays: MappedArrays, part: Part) -> None:
-        super().__init__(session, arrays)
-        self._part = part
-        self._in_blocks = False
-        self._has_embeddings = False
+        super().__init__(session, arrays, part)
+        self._part: Part = part
 
     def make(self, seen: Sequence[ScoreInput]) -> None:
         """Make the states of the first scorer and those after it, up to one that gives columns of images."""

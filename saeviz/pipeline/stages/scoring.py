@@ -16,7 +16,7 @@ from saeviz.contract.specs import ScorerSpec
 from saeviz.formats.folders import ObjectFolder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.part_records import read_parts
-from saeviz.pipeline.parts import SCORE, has_begun, refuse_missing
+from saeviz.pipeline.parts import SCORE, Part, has_begun, refuse_missing
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.block_work import blocks_made, made_of_blocks
 from saeviz.pipeline.stages.merged_states import MergedStates
@@ -95,21 +95,26 @@ class SharedScoring(Scoring):
     """Workers make the states of all that merges, in one pass over the features of a space; this process the rest.
 
     States of a shard are files, and those of a space are merged in the order of the tree into one file as soon as all
-    are there. What is scored by blocks of features follows, from a copy in their order. A run that goes on finds all of
-    these files again. A run that gathers, of which a part has begun to make states of these scores, needs those of all
-    parts; those of scorers after one that gives columns of images it makes itself.
+    are there. What is scored by blocks of features follows, from a copy in their order; a part of a run makes its share
+    of them. A run that goes on finds all of these files again. A run that gathers, of which a part has begun to make
+    states of these scores, needs those of all parts; it makes itself what is missing of blocks, and those of scorers
+    after one that gives columns of images.
     """
 
-    def __init__(self, session: Session, arrays: MappedArrays) -> None:
+    def __init__(self, session: Session, arrays: MappedArrays, part: Part | None = None) -> None:
         super().__init__(session)
         self._arrays = arrays
+        self._part = part
         self._files = state_files(session.rundir)
         self._ready: dict[str, _Ready] = {}
-        executor = session.components.executor
-        sees_copies = works_here(executor) or not isinstance(self._files.folder, ObjectFolder)
-        self._in_blocks = not executor.in_process and sees_copies
         self._needs_parts = session.gathers and has_begun(session, SCORE, self._files.folder)
-        self._has_embeddings = not self._needs_parts  # which parts do not have
+        in_parts = part is not None or self._needs_parts
+        executor = session.components.executor
+        if isinstance(self._files.folder, ObjectFolder):  # copies are on the disk of this machine
+            self._in_blocks = part is None and not executor.in_process and works_here(executor)
+        else:
+            self._in_blocks = in_parts or not executor.in_process
+        self._has_embeddings = not in_parts  # which parts do not have
 
     def summarized(self, inputs: Sequence[ScoreInput]) -> tuple[list[ScoreInput], dict[FeatureSpace, IntArray]]:
         """The inputs with their statistics and top images, and how many features are active on each image."""
@@ -149,11 +154,12 @@ class SharedScoring(Scoring):
         for config in scorers[scorers.index(first) :]:
             scorer = components.build(config)
             self._ready[config.place] = _Ready(scorer, tuple(seen[0].of_images))
-            can_merge = isinstance(scorer, MergingScorer) and self._is_shared(config)
+            can_merge = isinstance(scorer, MergingScorer) and self._can_share(config, self._has_embeddings)
+            has_blocks = isinstance(scorer, BlockScorer) and self._can_share(config, self._part is None)
             for data in seen:
                 with components.blaming(config):
                     merges = scorer.in_parts(data) if can_merge else None
-                    is_asked = merges is None and self._in_blocks and isinstance(scorer, BlockScorer)
+                    is_asked = merges is None and self._in_blocks and has_blocks
                     scores = scorer.in_blocks(data) if is_asked else None
                     handover.refuse_lacking(components.who(config), "in_parts", merges, MergingScores)
                     handover.refuse_lacking(components.who(config), "in_blocks", scores, BlockScores)
@@ -183,7 +189,7 @@ class SharedScoring(Scoring):
         self, in_blocks: Mapping[FeatureSpace, Mapping[str, BlockScores]], seen: Sequence[ScoreInput]
     ) -> None:
         wanted = {space: list(of_space) for space, of_space in in_blocks.items() if of_space}
-        division = made_of_blocks(self.session, wanted, seen, self._arrays)
+        division = made_of_blocks(self.session, wanted, seen, self._arrays, self._part)
 
         def finish(scores: BlockScores, space: FeatureSpace, place: str) -> Iterable[ScoreResult]:
             return self._finished(place, scores.finish(blocks_made(self._files, division, space, place)), seen)
@@ -197,12 +203,12 @@ class SharedScoring(Scoring):
         config = next(config for config in self.session.config.scorers if config.place == place)
         return handover.results(self.session.components.who(config), "finish", found, seen[0].n_items)
 
-    def _is_shared(self, config: ComponentConfig) -> bool:
-        """Whether workers can be asked for states; those of parts have no embeddings."""
+    def _can_share(self, config: ComponentConfig, has_embeddings: bool) -> bool:
+        """Whether others can be asked for states, as far as embeddings go."""
         spec = self.session.manager.offer(config.role, config.use).spec
         if not isinstance(spec, ScorerSpec):
             return False
-        return self._has_embeddings or not (spec.needs_embeddings or spec.uses_embeddings)
+        return has_embeddings or not (spec.needs_embeddings or spec.uses_embeddings)
 
     def _made(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> Division:
         """Have workers make what is not there yet, so that there is a file for all images of a space."""
