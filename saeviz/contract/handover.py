@@ -7,6 +7,7 @@ checked where it is made, in `saeviz.values`; here it is what type comes back, a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from math import prod
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -16,8 +17,8 @@ from saeviz.contract.roles import HasNumbersOfImages, missing_members
 from saeviz.formats.plain import plain, quoted
 from saeviz.values.checks import kind_of, unwritable
 from saeviz.values.errors import LabelError, PluginError
-from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, names_numbers_of_images
-from saeviz.values.images import ImageItem
+from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, SpatialFeatures, names_numbers_of_images
+from saeviz.values.images import Box, ImageItem
 from saeviz.values.label_words import checked
 from saeviz.values.naming import FeatureLabel, Usage
 from saeviz.values.scores import ImageColumn, ScoreResult, Selected, TierCutoff
@@ -163,7 +164,7 @@ def vectors(who: str, found: object, n: int, dim: int) -> Float32Array:
     """Embeddings of `n` images as float32, checked; a row that is not finite means an image without an embedding."""
     import numpy as np
 
-    array = _numbers(who, "embed", found, (n, dim))
+    array = numbers(who, "embed", found, (n, dim))
     with np.errstate(over="ignore"):
         rows: Float32Array = array.astype(np.float32, copy=False)
     return rows
@@ -173,7 +174,7 @@ def judged(who: str, feature: Feature, found: object, n: int) -> FloatArray:
     """The scores that a judge gives `n` images, checked: from 0 to 1, NaN for an image that it cannot judge."""
     import numpy as np
 
-    scores: FloatArray = _numbers(who, f"judge for {feature}", found, (n,)).astype(np.float64)
+    scores: FloatArray = numbers(who, f"judge for {feature}", found, (n,)).astype(np.float64)
     if ((scores < 0) | (scores > 1)).any():
         raise PluginError(
             f"{who} judged {feature} with scores from {np.nanmin(scores):g} to {np.nanmax(scores):g}, which must be "
@@ -182,16 +183,43 @@ def judged(who: str, feature: Feature, found: object, n: int) -> FloatArray:
     return scores
 
 
-def _numbers(who: str, method: str, found: object, shape: tuple[int, ...]) -> Any:
+def numbers(who: str, method: str, found: object, shape: Sequence[int | str]) -> Any:
+    """An array of numbers that a method returned, checked to be of a shape, in which names are lengths of any size."""
     import numpy as np
 
+    words = str(tuple(shape)).replace("'", "")
     if not isinstance(found, np.ndarray):
-        raise PluginError(f"{who} returned {kind_of(found)} from {method}, not an array of shape {shape}")
+        raise PluginError(f"{who} returned {kind_of(found)} from {method}, not an array of shape {words}")
     if found.dtype.kind not in "biuf":
         raise PluginError(f"{who} returned an array of {found.dtype} from {method}, not of numbers")
-    if found.shape != shape:
-        raise PluginError(f"{who} returned an array of shape {found.shape} from {method}, not {shape}")
+    fits = (isinstance(wanted, str) or n == wanted for n, wanted in zip(found.shape, shape, strict=False))
+    if found.ndim != len(shape) or not all(fits):
+        raise PluginError(f"{who} returned an array of shape {found.shape} from {method}, not {words}")
     return found
+
+
+def one(who: str, method: str, found: object, kind: type) -> Any:
+    """The object that a method returned, checked to be of a kind."""
+    if not isinstance(found, kind):
+        raise PluginError(f"{who} returned {kind_of(found)} from {method}, not a {kind.__name__}")
+    return found
+
+
+def spatial(who: str, found: object) -> SpatialFeatures:
+    """The features of the patches of an image, checked to have a row for each."""
+    given: SpatialFeatures = one(who, "extract_spatial", found, SpatialFeatures)
+    numbers(who, "extract_spatial", given.features, (prod(given.grid), "n_features"))
+    return given
+
+
+def box(who: str, found: object) -> Box:
+    """The part of a picture that an extractor says that it sees, checked."""
+    if not isinstance(found, Sequence) or len(found) != 4 or not all(isinstance(edge, Real) for edge in found):
+        raise PluginError(
+            f"{who} returned {quoted(found)} from field_of_view, not four numbers: left, top, right, bottom"
+        )
+    left, top, right, bottom = found
+    return left, top, right, bottom
 
 
 def results(who: str, method: str, found: object, n_items: int) -> Iterator[ScoreResult]:

@@ -35,6 +35,7 @@ from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.blame import blaming, blaming_for_pictures, guarded
 from saeviz.pipeline.checked_executor import CheckedExecutor
 from saeviz.pipeline.checked_store import CheckedStore
+from saeviz.pipeline.peers import peer
 from saeviz.results.reporter import Reporter
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
@@ -66,23 +67,45 @@ class Components:
     progress: Callable[[Iterable[Any], int | None, str], Iterator[Any]]
     _built: dict[str, Any] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
+    _peers: dict[str, Any] = field(default_factory=dict)
     _store: CheckedStore | None = None
 
     @property
     def images(self) -> ImageProvider:
         """The image provider."""
-        provider: ImageProvider = self.component("images")
+        provider: ImageProvider = self.peer("images")
         return provider
 
     @property
     def extractor(self) -> FeatureExtractor:
         """The feature extractor, or several as one."""
-        extractor: FeatureExtractor = self.component("extractor")
+        extractor: FeatureExtractor = self.peer("extractor")
         return extractor
 
     def extractor_of(self, config: ComponentConfig) -> FeatureExtractor:
         """One of the run's extractors; with a name, its spaces have it in front."""
-        return combined({config.name: self.part(config)}) if config.name else self.extractor
+        return combined({config.name: self._peer_of(config)}) if config.name else self.extractor
+
+    def peer(self, table: str) -> Any:
+        """As `component`, for others to ask: what they get is checked, and whoever gives it is named in errors."""
+        if table == "store":
+            return self.store
+        if table == "extractor" and self.config.has_named_extractors:
+            if table not in self._peers:
+                self._peers[table] = combined({one.name: self._peer_of(one) for one in self.config.extractors})
+            return self._peers[table]
+        component = self.component(table)
+        if table not in self._peers:
+            self._peers[table] = peer(component, self._names[self._key(table)], self.log)
+        return self._peers[table]
+
+    def _peer_of(self, config: ComponentConfig) -> FeatureExtractor:
+        part: FeatureExtractor = peer(self.part(config), self.who(config), self.log)
+        return part
+
+    def _key(self, table: str) -> str:
+        """The table that a component is built from: a labeler may be the judge, too."""
+        return "labeler" if table == "judge" and self.config.judge is self.config.labeler else table
 
     @property
     def store(self) -> CheckedStore:
@@ -98,10 +121,9 @@ class Components:
 
     def component(self, table: str) -> Any:
         """The run's component from a table of one component; raises `ConfigError` if there is none."""
-        if table == "judge" and self.config.judge is self.config.labeler:
-            table = "labeler"
-        if table == "extractor" and self.config.has_named_extractors and table not in self._built:
-            self._built[table] = combined({one.name: self.part(one) for one in self.config.extractors})
+        table = self._key(table)
+        if table == "extractor" and self.config.has_named_extractors:
+            return self.peer(table)
         if table not in self._built:
             config = self.config.component(table) if table in (*SINGLE, "judge") else None
             if config is None:
@@ -143,11 +165,6 @@ class Components:
         """A context manager for code of a component: unexpected exceptions name it."""
         return blaming_for_pictures(self.who(config), self.log)
 
-    def blaming_extractor(self) -> AbstractContextManager[None]:
-        """As `blaming`, where the extractor is asked about one picture, which may be one that cannot be read."""
-        configs = self.config.extractors
-        return blaming(self.who(configs[0]) if len(configs) == 1 else self.config.extractors_in_words, self.log)
-
     def guarded(self, config: ComponentConfig, results: Iterable[T]) -> Iterator[T]:
         """The results of a component's generator; its failures are handled as by `blaming`."""
         return guarded(self.who(config), self.log, results)
@@ -166,7 +183,7 @@ class Components:
             offline=settings.offline,
             failed=self.failed,
             progress=self.progress,
-            peer=self.component,
+            peer=self.peer,
             place=config.place,
             workdir_is_shared=not is_address(self.rundir.place),
         )
@@ -227,5 +244,6 @@ class Components:
                 except SaevizError as error:  # of what is over it costs nothing
                     logger.warning("%s", error)
         self._built.clear()
+        self._peers.clear()
         self._store = None
         vars(self).pop("executor", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -44,12 +43,8 @@ class Built(Protocol):
         """The feature extractor."""
         ...
 
-    def blaming_extractor(self) -> AbstractContextManager[None]:
-        """A context manager for code of the extractor: unexpected exceptions name it."""
-        ...
-
-    def component(self, table: str) -> Any:
-        """That of a table of the run file; raises `ConfigError` if there is none."""
+    def peer(self, table: str) -> Any:
+        """That of a table of the run file, with checked results; raises `ConfigError` if there is none."""
         ...
 
     @property

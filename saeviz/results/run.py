@@ -298,9 +298,7 @@ class Run(Names):
         """The heatmaps of several features on an image, as `heatmap`, looking at the image once for each site."""
         words, extractor = self._session.config.extractors_in_words, self._session.components.extractor
         own = [self._feature(one) for one in features]
-        item = self._item(item_id)
-        with self._session.components.blaming_extractor():
-            return heatmaps_by(extractor, words, own, item, fine=fine)
+        return heatmaps_by(extractor, words, own, self._item(item_id), fine=fine)
 
     def heatmap_image(self, feature: Feature | str, item_id: str, *, smooth: bool = True, fine: bool = False) -> Image:
         """The heatmap drawn over its picture, RGB with a legend; parts that the model did not see are dimmed.
@@ -324,12 +322,11 @@ class Run(Names):
             words = self._session.config.extractors_in_words
             raise DataError(f"{words} cannot say which part of a picture heatmaps cover")
         item, own = self._item(item_id), None if feature is None else self._feature(feature)
-        with self._session.components.blaming_extractor():
-            return extractor.field_of_view(item) if own is None else view_of(extractor, item, own)
+        return extractor.field_of_view(item) if own is None else view_of(extractor, item, own)
 
     def component(self, table: str) -> Any:
         """That of a table of the run file, such as `extractor`, if granted; raises `ConfigError` if there is none."""
-        return self._session.components.component(table)
+        return self._session.components.peer(table)
 
     def model_files(self, table: str = "extractor") -> list[Path]:
         """The files with the weights of the extractor, or those of the table `embeddings` or `second_embeddings`.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,9 +16,9 @@ import saeviz
 from saeviz.api import Prepared, execute, prepare
 from saeviz.config.layers import Layer
 from saeviz.pipeline.run import Plan
-from saeviz.testing.fakes import FakeImages
+from saeviz.testing.fakes import FakeExtractor, FakeImages, FakeLabeler
 from saeviz.values.errors import ExitCode
-from tests.broken_plugins import BROKEN, KINDS, Row, raising
+from tests.broken_plugins import BROKEN, KINDS, SPACE, UNREADABLE, Row, raising
 
 PLUGIN = "of plugin saeviz.testing.fakes (module saeviz.testing.fakes)"
 TABLES = {
@@ -121,3 +122,105 @@ def test_a_function_of_a_picture_that_fails_costs_this_picture_only(prepared, tm
     for name, error in told.items():
         assert error.startswith(f"image {name!r} cannot be read: ")
         assert SOURCES[name][1] in error
+
+
+ITEM = saeviz.ImageItem("one", lambda: Image.new("RGB", (8, 8), "red"))
+ASKED: list[tuple[str, Callable[[Any], Any], Any, str]] = [
+    ("decoder", lambda one: one.decoder(SPACE), raising, "fails with KeyError: 'inside'"),
+    (
+        "decoder",
+        lambda one: one.decoder(SPACE),
+        lambda *_: None,
+        "returned None from decoder, not an array of shape (3",
+    ),
+    (
+        "decoder",
+        lambda one: one.decoder(space=SPACE),
+        lambda *_, **__: np.eye(7),
+        "returned an array of shape (7, 7) fro",
+    ),
+    (
+        "activations",
+        lambda one: one.activations([ITEM], SPACE),
+        lambda *_: [[1.0]],
+        "returned a list from activations, ",
+    ),
+    (
+        "activations",
+        lambda one: one.activations([ITEM], SPACE),
+        lambda *_: UNREADABLE.open(),
+        "ends the run because of o",
+    ),
+    (
+        "activations_of",
+        lambda one: one.activations_of([ITEM], [SPACE]),
+        lambda *_: (),
+        "returned a tuple from activation",
+    ),
+    (
+        "heatmaps",
+        lambda one: one.heatmaps([ITEM], 1, [3]),
+        lambda *_: np.ones((1, 4, 4)),
+        "returned an array of shape (1,",
+    ),
+    (
+        "field_of_view",
+        lambda one: one.field_of_view(ITEM),
+        lambda *_: (0, 8),
+        "returned (0, 8) from field_of_view, not fo",
+    ),
+    (
+        "extract_spatial",
+        lambda one: one.extract_spatial(ITEM),
+        lambda *_: np.ones(3),
+        "returned a ndarray from extract_sp",
+    ),
+    (
+        "embed_texts",
+        lambda one: one.embed_texts(["a"]),
+        lambda *_: np.array([["a"]]),
+        "returned an array of <U1 from embe",
+    ),
+    (
+        "extract",
+        lambda one: list(one.extract([ITEM])),
+        lambda *_: (raising() for _ in "a"),
+        "fails with KeyError: 'inside'",
+    ),
+    (
+        "spaces",
+        lambda one: one.spaces,
+        property(lambda _: None),
+        "returned None from spaces, not a list of FeatureSpace",
+    ),
+    (
+        "provenance",
+        lambda one: one.provenance,
+        property(lambda one: one.nothing),
+        "fails with AttributeError: 'FakeExtr",
+    ),
+]
+
+
+def test_who_is_asked_by_another_component_is_blamed_for_what_it_does_wrong(prepared, tmp_path, monkeypatch):
+    told = []
+
+    def ask(self: Any, request: saeviz.LabelRequest) -> saeviz.FeatureLabel:
+        if not told:
+            for method, question, broken, _ in ASKED:
+                with monkeypatch.context() as patch:
+                    patch.setattr(FakeExtractor, method, broken)
+                    with pytest.raises(saeviz.PluginError) as error:
+                        question(self.context.peer("extractor"))
+                told.append(str(error.value))
+        return saeviz.FeatureLabel("red things")
+
+    for method in ("decoder", "activations", "activations_of", "provenance"):
+        monkeypatch.setattr(FakeExtractor, method, raising, raising=False)
+    monkeypatch.setattr(FakeLabeler, "__init__", lambda self, _options, context: setattr(self, "context", context))
+    monkeypatch.setattr(FakeLabeler, "label", ask)
+    of = prepared["finished"]
+    shutil.copytree(of.directory, tmp_path / "run")
+    execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(first="label", last="label", redo=["label"]))
+    for said, (*_, expected) in zip(told, ASKED, strict=True):
+        assert said.startswith(f"extractor: fake-extractor {PLUGIN} {expected}")
