@@ -83,7 +83,7 @@ def _run_file() -> Iterator[str]:
     for table, (role, defaults) in LISTS.items():
         yield f"| `[[{table}]]` | [{role}](components-{role}.md), any number | {_listed(defaults)} | |"
     yield "| `[[extractors]]` | several [extractors](components-extractor.md) instead of `[extractor]` | | |"
-    yield "| `[plugins]` | `use`: plugins to use, as in `--plugins`, which adds to them | | |\n"
+    yield "| `[plugins]` | `use`: plugins to use, as in `--plugins` and `SAEVIZ_PLUGINS`, which add to them | | |\n"
     yield "`use` names the component, and the other keys are its options. In `[[scorers]]`, `name` is a prefix of the"
     yield "columns; in `[[extractors]]`, a prefix of the spaces.\n"
     yield "## [run]\n"

@@ -156,7 +156,7 @@ def execute(
 
 
 def choose_plugins(plugins: Sequence[str] | None, layers: Sequence[Layer]) -> PluginChoice:
-    """The plugins of the command line, or else of the environment, and those of the run file."""
+    """The plugins of the run file, of the environment and of the command line, which add up."""
     return PluginChoice.of_all(plugins, plugin_words(layers))
 
 

@@ -25,8 +25,9 @@ LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
-    "Plugins to use, besides those of the run file (repeatable, comma-separated): NAME = only this third-party plugin, "
-    "no:NAME = all except this one, ./file.py or module:pkg.mod = also this one, '' = only the bundled ones."
+    "Plugins to use, besides those of the run file and of SAEVIZ_PLUGINS (repeatable, comma-separated): NAME = "
+    "only this third-party plugin, no:NAME = all except this one, ./file.py or module:pkg.mod = also this one, '' = "
+    "only the bundled ones."
 )
 
 
@@ -36,7 +37,7 @@ def plugins_option(command: F) -> F:
 
 
 def chosen(plugin_words: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The words of `--plugins`, or None if it was not given, so that the environment decides."""
+    """The words of `--plugins`, or None if it was not given."""
     return plugin_words or None
 
 

@@ -211,7 +211,10 @@ class Manager:
     def _left_out_in_words(self, name: str) -> str:
         """Which plugins could have offered a component and were left out, and why; of its own name, or else all."""
         reasons = {problem.source.name: str(problem) for problem in self.problems}
-        reasons |= {source.name: f"{source} is left out by --plugins" for source in self.left_out}
+        reasons |= {
+            source.name: f"{source} is left out, as --plugins, SAEVIZ_PLUGINS or plugins.use asks"
+            for source in self.left_out
+        }
         words = [reasons[name]] if name in reasons else list(reasons.values())
         return "".join(f"; {one_line(reason)}" for reason in words)
 
@@ -307,7 +310,9 @@ def _refuse_unknown_names(choice: PluginChoice, known: list[str]) -> None:
     for name in sorted((choice.only or frozenset()) | choice.without):
         if name not in known:
             hint = suggest(name, known) or f"; there are: {', '.join(known)}"
-            raise ConfigError(f"--plugins: no installed plugin is called {quoted(name)}{hint}")
+            raise ConfigError(
+                f"--plugins, SAEVIZ_PLUGINS or plugins.use: no installed plugin is called {quoted(name)}{hint}"
+            )
 
 
 def _check_api(plugin: object) -> None:

@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class PluginChoice:
-    """The choice made by `--plugins` and `[plugins] use`.
+    """The choice made by `--plugins`, `SAEVIZ_PLUGINS` and `[plugins] use`, which add up.
 
     `only` restricts the third-party plugins to these names (None = all of them), `without` leaves names out before they
     are imported, files and modules too, `extra` are files and modules to load besides. `words` is how it was asked for,
@@ -50,16 +50,16 @@ class PluginChoice:
 
     @classmethod
     def of_all(cls, words: Sequence[str] | None, of_run_file: tuple[Sequence[str], Path] | None) -> PluginChoice:
-        """The choice of `--plugins`, or else of the environment, added to `[plugins] use` with its folder."""
-        of_file = cls.parse(*of_run_file) if of_run_file else cls()
-        return of_file + (cls.of_user(words) or cls())
+        """The choice of `[plugins] use` with its folder, of `SAEVIZ_PLUGINS` and of `--plugins` together."""
+        of_file = cls.parse(*of_run_file, "plugins.use") if of_run_file else cls()
+        return of_file + cls.of_user(words)
 
     @classmethod
-    def of_user(cls, words: Sequence[str] | None) -> PluginChoice | None:
-        """The choice from the words of `--plugins`, or else from the environment; None if neither is given."""
-        if words is None and "SAEVIZ_PLUGINS" in os.environ:
-            words = [os.environ["SAEVIZ_PLUGINS"]]
-        return None if words is None else cls.parse(words, Path.cwd())
+    def of_user(cls, words: Sequence[str] | None) -> PluginChoice:
+        """The choice of the environment and of the words of `--plugins` together."""
+        variable = os.environ.get("SAEVIZ_PLUGINS")
+        of_environment = cls() if variable is None else cls.parse([variable], Path.cwd(), "SAEVIZ_PLUGINS")
+        return of_environment + cls.parse(words or (), Path.cwd())
 
     def __add__(self, other: PluginChoice) -> PluginChoice:
         """Both together: what either names is loaded, what either excludes is not."""
@@ -70,8 +70,8 @@ class PluginChoice:
         return PluginChoice(only, self.without | other.without, tuple(extra.values()), tuple(words))
 
     @classmethod
-    def parse(cls, values: Sequence[str], base: Path) -> PluginChoice:
-        """From the words of `--plugins`, `SAEVIZ_PLUGINS` or `[plugins] use`; files are relative to `base`."""
+    def parse(cls, values: Sequence[str], base: Path, place: str = "--plugins") -> PluginChoice:
+        """From the words of a `place`, for messages; files are relative to `base`."""
         only: set[str] | None = None
         without: set[str] = set()
         extra: list[Source] = []
@@ -84,7 +84,7 @@ class PluginChoice:
                 extra.append(_module_source(word.removeprefix("module:")))
             elif names_code(word):
                 word = str(absolute(word, base))
-                extra.append(_file_source(Path(word)))
+                extra.append(_file_source(Path(word), place))
             else:
                 only = (only or set()) | ({word} if word else set())
             words.append(word)
@@ -136,9 +136,9 @@ def _module_source(name: str) -> Source:
     )
 
 
-def _file_source(path: Path) -> Source:
+def _file_source(path: Path, place: str) -> Source:
     if not path.is_file():
-        raise ConfigError(f"--plugins: no file {path}")
+        raise ConfigError(f"{place}: no file {path}")
     version = _version_of_file(path)
     return Source(path.stem, f"file {path}", version, bundled=False, load=lambda: _import_file(path))
 

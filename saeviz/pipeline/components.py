@@ -73,35 +73,31 @@ class Components:
     @property
     def images(self) -> ImageProvider:
         """The image provider."""
-        provider: ImageProvider = self.peer("images")
+        provider: ImageProvider = self.component("images")
         return provider
 
     @property
     def extractor(self) -> FeatureExtractor:
         """The feature extractor, or several as one."""
-        extractor: FeatureExtractor = self.peer("extractor")
+        extractor: FeatureExtractor = self.component("extractor")
         return extractor
 
     def extractor_of(self, config: ComponentConfig) -> FeatureExtractor:
         """One of the run's extractors; with a name, its spaces have it in front."""
-        return combined({config.name: self._peer_of(config)}) if config.name else self.extractor
+        return combined({config.name: self.part(config)}) if config.name else self.extractor
 
     def peer(self, table: str) -> Any:
         """As `component`, for others to ask: what they get is checked, and whoever gives it is named in errors."""
         if table == "store":
             return self.store
-        if table == "extractor" and self.config.has_named_extractors:
-            if table not in self._peers:
-                self._peers[table] = combined({one.name: self._peer_of(one) for one in self.config.extractors})
-            return self._peers[table]
-        component = self.component(table)
         if table not in self._peers:
-            self._peers[table] = peer(component, self._names[self._key(table)], self.log)
+            if table == "extractor" and self.config.has_named_extractors:
+                parts = {one.name: peer(self.part(one), self.who(one), self.log) for one in self.config.extractors}
+                self._peers[table] = combined(parts)
+            else:
+                component = self.component(table)
+                self._peers[table] = peer(component, self._names[self._key(table)], self.log)
         return self._peers[table]
-
-    def _peer_of(self, config: ComponentConfig) -> FeatureExtractor:
-        part: FeatureExtractor = peer(self.part(config), self.who(config), self.log)
-        return part
 
     def _key(self, table: str) -> str:
         """The table that a component is built from: a labeler may be the judge, too."""
@@ -122,8 +118,8 @@ class Components:
     def component(self, table: str) -> Any:
         """The run's component from a table of one component; raises `ConfigError` if there is none."""
         table = self._key(table)
-        if table == "extractor" and self.config.has_named_extractors:
-            return self.peer(table)
+        if table == "extractor" and self.config.has_named_extractors and table not in self._built:
+            self._built[table] = combined({one.name: self.part(one) for one in self.config.extractors})
         if table not in self._built:
             config = self.config.component(table) if table in (*SINGLE, "judge") else None
             if config is None:

@@ -58,7 +58,7 @@ class Grants:
 
     def manager(self, rundir: RunDir) -> Manager:
         """The reader's plugins. Code that only the manifest names is not loaded; a warning lists it."""
-        choice = PluginChoice.of_user(self.plugins) or PluginChoice()
+        choice = PluginChoice.of_user(self.plugins)
         left_out = [word for word in rundir.plugin_words() if names_code(word) and word not in choice.words]
         if left_out:
             words = one_line(",".join(left_out))

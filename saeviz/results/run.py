@@ -296,7 +296,7 @@ class Run(Names):
         self, features: Sequence[Feature | str], item_id: str, *, fine: bool = False
     ) -> dict[Feature, Float32Array]:
         """The heatmaps of several features on an image, as `heatmap`, looking at the image once for each site."""
-        words, extractor = self._session.config.extractors_in_words, self._session.components.extractor
+        words, extractor = self._session.config.extractors_in_words, self._session.components.peer("extractor")
         own = [self._feature(one) for one in features]
         return heatmaps_by(extractor, words, own, self._item(item_id), fine=fine)
 
@@ -317,7 +317,7 @@ class Run(Names):
 
         The model does not see anything outside. It extends beyond the picture if the model pads it.
         """
-        extractor = self._session.components.extractor
+        extractor = self._session.components.peer("extractor")
         if not isinstance(extractor, HeatmapExtractor):
             words = self._session.config.extractors_in_words
             raise DataError(f"{words} cannot say which part of a picture heatmaps cover")

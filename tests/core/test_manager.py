@@ -286,7 +286,7 @@ def test_a_component_that_is_lacking_is_told_with_why_plugins_were_left_out():
 
 def test_a_component_whose_plugin_the_user_left_out_is_told_so():
     manager = Manager.discover(PluginChoice.parse(["no:npz"], Path()))
-    with pytest.raises(saeviz.ConfigError, match=r"plugin npz \(saeviz .*\) is left out by --plugins"):
+    with pytest.raises(saeviz.ConfigError, match=r"plugin npz \(saeviz .*\) is left out, as --plugins, SAEV"):
         manager.offer("store", "npz")
 
 
@@ -306,6 +306,11 @@ def test_command_line_and_run_file_add_up_and_no_takes_away(tmp_path, monkeypatc
     assert [source.name for source in less.left_out] == ["mine"]
     monkeypatch.setenv("SAEVIZ_PLUGINS", "json")
     assert PluginChoice.of_all(None, (["./mine.py"], tmp_path)).words == (str(tmp_path / "mine.py"), "json")
+    assert PluginChoice.of_all(["clip2"], (["./mine.py"], tmp_path)).only == {"json", "clip2"}, "all three add up"
+    monkeypatch.setenv("SAEVIZ_PLUGINS", "./none.py")
+    with pytest.raises(saeviz.ConfigError, match=r"^SAEVIZ_PLUGINS: no file .*none\.py"):
+        PluginChoice.of_all(["json"], None)
+    monkeypatch.setenv("SAEVIZ_PLUGINS", "json")
     assert PluginChoice.of_all(None, None).only == {"json"}
 
 
