@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.contract.blocks import BlockScorer, BlockScores
 from saeviz.contract.roles import Scorer
 from saeviz.testing.merging import assert_same_results, with_family
+from saeviz.values.checks import kind_of
 from saeviz.values.features import FeatureBatch
 from saeviz.values.score_input import ScoreInput
 from saeviz.values.streams import FeatureStream
@@ -30,8 +31,8 @@ def check_blocks(make: Callable[[], Any], data: ScoreInput) -> None:
     import numpy as np
 
     alone = make()
-    assert isinstance(alone, Scorer)
-    assert isinstance(alone, BlockScorer)
+    assert isinstance(alone, Scorer), f"{kind_of(alone)} is no saeviz.Scorer: it lacks score"
+    assert isinstance(alone, BlockScorer), f"{kind_of(alone)} is no saeviz.BlockScorer: it lacks in_blocks"
     expected = with_family(alone, alone.score(data))
     n = data.space.n_features
     random = np.random.default_rng(0)
@@ -53,7 +54,8 @@ def check_blocks(make: Callable[[], Any], data: ScoreInput) -> None:
         blocks = [made[place] for place in range(len(places))]
         finishing = scorer.in_blocks(closed)
         is_open = True
-        assert_same_results(with_family(scorer, finishing.finish(iter(blocks))), expected, 0.0)
+        found = with_family(scorer, finishing.finish(iter(blocks)))
+        assert_same_results(found, expected, 0.0, f"{len(blocks)} blocks of features give")
 
 
 def _block(data: ScoreInput, features: slice) -> CSR:
@@ -67,10 +69,13 @@ def _block(data: ScoreInput, features: slice) -> CSR:
 def _numbers(scores: BlockScores | None, features: slice, values: CSR) -> dict[str, Any]:
     import numpy as np
 
-    assert isinstance(scores, BlockScores), "the scores are not computed from blocks with these options"
+    assert isinstance(scores, BlockScores), (
+        f"in_blocks gives {kind_of(scores)}, not a saeviz.BlockScores: the scores are not computed from blocks with "
+        "these options"
+    )
     found = dict(scores.block(features, values))
     for name, array in found.items():
-        assert isinstance(name, str)
-        assert isinstance(array, np.ndarray)
-        assert array.dtype.kind in "biuf", f"{name} is not of numbers"
+        assert isinstance(name, str), f"block gives {kind_of(name)} as the name of an array; text was expected"
+        assert isinstance(array, np.ndarray), f"block gives {kind_of(array)} as {name!r}; an array was expected"
+        assert array.dtype.kind in "biuf", f"block gives {name!r} of {array.dtype}; numbers were expected"
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.mixins import OneItemEmbeddings
 from saeviz.contract.roles import EmbeddingProvider, HasProvenance
-from saeviz.testing.contract import Contract
+from saeviz.testing.contract import Contract, assert_equal, needs
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.values.images import ImageItem
 
@@ -23,6 +23,7 @@ MakeEmbedder = Callable[[Context], EmbeddingProvider]
 class EmbeddingProviderContract(Contract):
     """Subclass this and define the fixture `make`: a function that builds the embedder from a context."""
 
+    subject = "embedder"
     tolerance: ClassVar[float] = 1e-4
     """Largest allowed difference between rows of the same image, relative to the largest value of a row."""
 
@@ -42,7 +43,7 @@ class EmbeddingProviderContract(Contract):
         return make(surroundings.context)
 
     def test_is_an_embedding_provider(self, embedder: EmbeddingProvider) -> None:
-        assert isinstance(embedder, EmbeddingProvider)
+        self.assert_is(embedder, EmbeddingProvider)
         handover.count("the embedder", "dim", embedder.dim)
 
     def test_gives_a_finite_float32_row_per_item(self, embedder: EmbeddingProvider) -> None:
@@ -50,25 +51,29 @@ class EmbeddingProviderContract(Contract):
 
         rows = embedder.embed(pictures(5))
         handover.vectors("the embedder", rows, 5, embedder.dim)
-        assert rows.dtype == np.float32
-        assert np.isfinite(rows).all()
+        assert rows.dtype == np.float32, f"embed gives {rows.dtype}; float32 was expected"
+        assert np.isfinite(rows).all(), "embed gives NaN or infinity for a picture that can be read"
 
     def test_no_items_give_no_rows(self, embedder: EmbeddingProvider) -> None:
-        assert embedder.embed([]).shape == (0, embedder.dim)
+        assert_equal(embedder.embed([]).shape, (0, embedder.dim), "the shape of what embed gives for no items")
 
     def test_different_pictures_differ_and_the_same_one_does_not(self, embedder: EmbeddingProvider) -> None:
         first, second = pictures(2)
         again = ImageItem("another id", first.source)
         rows = embedder.embed([first, second, again])
-        assert self.is_close(rows[0], rows[2])
-        assert not self.is_close(rows[0], rows[1])
+        assert self.is_close(rows[0], rows[2]), "the same picture under another id has another row"
+        assert not self.is_close(rows[0], rows[1]), "two different pictures have the same row"
 
     def test_a_row_depends_on_its_own_picture_only(self, embedder: EmbeddingProvider) -> None:
         items = pictures(5)
         together = embedder.embed(items)
         for row, item in enumerate(items):
-            assert self.is_close(embedder.embed([item])[0], together[row])
-        assert self.is_close(embedder.embed(items[::-1])[::-1], together)
+            assert self.is_close(embedder.embed([item])[0], together[row]), (
+                f"the row of {item.item_id!r} alone differs from its row among others, by more than tolerance"
+            )
+        assert self.is_close(embedder.embed(items[::-1])[::-1], together), (
+            "the rows of pictures in another order are not the same rows in that order"
+        )
 
     def test_an_unreadable_picture_is_reported_and_gives_nan(
         self, embedder: EmbeddingProvider, surroundings: Surroundings
@@ -77,45 +82,49 @@ class EmbeddingProviderContract(Contract):
 
         one, two = pictures(2)
         rows = embedder.embed([one, unreadable(), two])
-        assert np.isfinite(rows).all(axis=1).tolist() == [True, False, True]
-        assert np.isnan(rows[1]).all()
-        assert self.is_close(rows[[0, 2]], embedder.embed([one, two]))
-        assert [subject for subject, _ in surroundings.failures] == ["unreadable"]
+        assert_equal(rows.shape, (3, embedder.dim), "the shape of what embed gives for three items, one unreadable,")
+        assert np.isnan(rows[1]).all(), "the row of a picture that cannot be read has numbers; all NaN was expected"
+        assert np.isfinite(rows[[0, 2]]).all(), "a picture beside one that cannot be read has NaN or infinity"
+        assert self.is_close(rows[[0, 2]], embedder.embed([one, two])), "a picture that cannot be read changes others"
+        assert_reported(surroundings)
 
     def test_nothing_but_unreadable_pictures_is_all_nan(self, embedder: EmbeddingProvider) -> None:
         import numpy as np
 
         rows = embedder.embed([unreadable()])
-        assert rows.shape == (1, embedder.dim)
-        assert np.isnan(rows).all()
+        assert_equal(rows.shape, (1, embedder.dim), "the shape of what embed gives for one unreadable picture")
+        assert np.isnan(rows).all(), "the row of a picture that cannot be read has numbers; all NaN was expected"
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
     def test_takes_pictures_of_any_mode(self, embedder: EmbeddingProvider, mode: str) -> None:
         import numpy as np
 
-        assert np.isfinite(embedder.embed([blank(mode, (40, 30))])).all()
+        rows = embedder.embed([blank(mode, (40, 30))])
+        assert np.isfinite(rows).all(), f"a picture of mode {mode} has no row; convert pictures to RGB"
 
     @pytest.mark.parametrize("size", [(1, 1), (2, 200), (300, 3)])
     def test_takes_pictures_of_any_size(self, embedder: EmbeddingProvider, size: tuple[int, int]) -> None:
         import numpy as np
 
-        assert np.isfinite(embedder.embed([blank("RGB", size)])).all()
+        rows = embedder.embed([blank("RGB", size)])
+        assert np.isfinite(rows).all(), f"a picture of {size[0]} x {size[1]} pixels has no row"
 
+    @needs(OneItemEmbeddings)
     def test_embeds_one_item(self, embedder: EmbeddingProvider) -> None:
-        if not isinstance(embedder, OneItemEmbeddings):
-            pytest.skip("the embedder does not use saeviz.OneItemEmbeddings")
-        get_embedding: Callable[[ImageItem | str], object] = embedder.get_embedding  # type: ignore[misc]
+        get_embedding: Callable[[ImageItem | str], object] = cast("Any", embedder).get_embedding
         items = pictures(5)
         row = get_embedding(items[3])
-        assert row is not None
-        assert self.is_close(row, embedder.embed(items)[3])
-        assert self.is_close(get_embedding(items[3].item_id), row)
-        assert get_embedding("absent") is None
-        assert get_embedding("unreadable") is None
+        assert row is not None, "get_embedding gives None for a picture that can be read"
+        assert self.is_close(row, embedder.embed(items)[3]), "get_embedding gives another row than embed"
+        by_id = get_embedding(items[3].item_id)
+        assert by_id is not None, "get_embedding gives None for the id of an image of the run"
+        assert self.is_close(by_id, row), "get_embedding gives another row for an id than for its item"
+        for item_id in ("absent", "unreadable"):
+            assert get_embedding(item_id) is None, f"get_embedding gives a row for an image that is {item_id}"
 
+    @needs(HasProvenance)
     def test_provenance_can_be_written_as_json(self, embedder: EmbeddingProvider) -> None:
-        if not isinstance(embedder, HasProvenance):
-            pytest.skip("the embedder has no provenance (saeviz.HasProvenance)")
+        assert isinstance(embedder, HasProvenance), "the embedder has no provenance"
         embedder.embed(pictures(1))
         handover.provenance("the embedder", embedder.provenance)
 
@@ -124,7 +133,15 @@ class EmbeddingProviderContract(Contract):
         import numpy as np
 
         one, other = np.asarray(found), np.asarray(expected)
-        return bool(np.abs(one - other).max() <= self.tolerance * np.abs(other).max())
+        return bool(one.shape == other.shape and np.abs(one - other).max() <= self.tolerance * np.abs(other).max())
+
+
+def assert_reported(surroundings: Surroundings) -> None:
+    """Assert that the picture that cannot be read was reported by `context.failed`, once, and no other was."""
+    reported = [subject for subject, _ in surroundings.failures]
+    assert reported == ["unreadable"], (
+        f"context.failed was told of {reported}; ['unreadable'] was expected, the picture that cannot be read"
+    )
 
 
 def unreadable() -> ImageItem:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from saeviz.contract import handover
 from saeviz.contract.executors import Executor
-from saeviz.testing.contract import Contract
+from saeviz.testing.contract import Contract, assert_equal, needs, refused
 from saeviz.testing.fake_work import FakeWork, fake_shards
 from saeviz.values.errors import DataError, WorkerError
 
@@ -24,64 +25,91 @@ class ExecutorContract(Contract):
     It must try a shard of which a worker dies at least twice, and at most ten times.
     """
 
+    subject = "executor"
+    has_workers: ClassVar[bool] = True
+    """Whether it works in other processes than that of the run (`in_process` is false), which may die."""
+
     @pytest.fixture
     def executor(self) -> Executor:
         """The executor under test."""
         raise NotImplementedError("define the fixture executor")
 
     def test_is_an_executor(self, executor: Executor) -> None:
-        assert isinstance(executor, Executor)
+        self.assert_is(executor, Executor)
         handover.truth("the executor", "in_process", executor.in_process)
         handover.count("the executor", "shard_items", executor.shard_items)
+        assert self.has_workers or executor.in_process, (
+            "the executor has workers, of which the suite says has_workers = False: leave it out, and they are checked"
+        )
 
     def test_does_every_shard_and_says_how_far_it_is(self, executor: Executor, tmp_path: Path) -> None:
         work, shards = FakeWork(tmp_path), fake_shards(5)
         done, finished = Counter[int](), []
         for step in handover.steps("the executor", executor.map(work, shards)):
-            assert step.shard in shards
-            assert step.shard.number not in finished, "a step after the last one"
-            assert step.worker
+            number = step.shard.number
+            assert step.shard in shards, f"map gives a step of shard {number}, which it was not given"
+            assert number not in finished, f"map gives a step of shard {number} after the one that says finished"
+            assert step.worker, f"map gives a step of shard {number} whose worker is empty; a name was expected"
             done[step.shard.number] += step.n_items
             if step.finished:
-                assert (tmp_path / f"{step.shard.number}.txt").exists()
-                finished.append(step.shard.number)
-        assert sorted(finished) == [0, 1, 2, 3, 4]
-        assert done == {shard.number: len(shard) for shard in shards}
+                there = (tmp_path / f"{number}.txt").exists()
+                assert there, f"map says that shard {number} is finished before work has done it"
+                finished.append(number)
+        assert_equal(sorted(finished), [0, 1, 2, 3, 4], "the shards with a step that says finished")
+        counted = {number: count for number, count in done.items() if count != len(shards[number])}
+        assert not counted, f"the steps count {counted} images by shard; each shard has {len(shards[0])}"
         for shard in shards:
-            assert (tmp_path / f"{shard.number}.txt").read_text().splitlines() == list(shard.item_ids)
+            ids = (tmp_path / f"{shard.number}.txt").read_text().splitlines()
+            assert_equal(ids, list(shard.item_ids), f"the images that work did of shard {shard.number}")
 
     def test_has_nothing_to_do_without_shards(self, executor: Executor, tmp_path: Path) -> None:
-        assert list(executor.map(FakeWork(tmp_path), [])) == []
-        assert list(tmp_path.iterdir()) == []
+        assert_equal(list(executor.map(FakeWork(tmp_path), [])), [], "the steps of no shards")
+        made = [path.name for path in tmp_path.iterdir()]
+        assert not made, f"map of no shards made the files {made}"
 
     def test_what_work_raises_is_raised(self, executor: Executor, tmp_path: Path) -> None:
         work = FakeWork(tmp_path, fails_at=1)
-        with pytest.raises(DataError, match=r"shard 1 \('image 1 0' to 'image 1 3'\): fake work was told to fail here"):
+        named = "shard 1 ('image 1 0' to 'image 1 3'): fake work was told to fail here"
+        with refused(DataError, "a shard of which work raises saeviz.DataError", naming=named):
             list(executor.map(work, fake_shards(3)))
-        assert work.begun().count(1) == 1, "an error is not tried again"
-        assert not (tmp_path / "1.txt").exists()
+        tries = work.begun().count(1)
+        assert tries == 1, f"a shard of which work raises was begun {tries} times; an error is not tried again"
+        assert not (tmp_path / "1.txt").exists(), "the shard of which work raised is done after all"
 
+    @needs(declared="has_workers")
     def test_a_shard_of_which_a_worker_died_is_tried_again(self, executor: Executor, tmp_path: Path) -> None:
-        if executor.in_process:
-            pytest.skip("it has no workers")
+        _refuse_this_process(executor)
         work = FakeWork(tmp_path, dies_at=2, deaths=1)
         steps = list(executor.map(work, fake_shards(4)))
-        assert sorted(step.shard.number for step in steps if step.finished) == [0, 1, 2, 3]
-        assert Counter(work.begun()) == {0: 1, 1: 1, 2: 2, 3: 1}
-        assert (tmp_path / "2.txt").exists()
+        finished = sorted(step.shard.number for step in steps if step.finished)
+        assert_equal(finished, [0, 1, 2, 3], "the shards that are finished although a worker died")
+        begun = dict(sorted(Counter(work.begun()).items()))
+        assert_equal(begun, {0: 1, 1: 1, 2: 2, 3: 1}, "how often each shard was begun, when a worker of shard 2 died,")
+        assert (tmp_path / "2.txt").exists(), "the shard of which a worker died is said to be finished, and is not"
 
+    @needs(declared="has_workers")
     def test_a_shard_of_which_every_worker_dies_is_named(self, executor: Executor, tmp_path: Path) -> None:
-        if executor.in_process:
-            pytest.skip("it has no workers")
+        _refuse_this_process(executor)
         work = FakeWork(tmp_path, dies_at=1, deaths=1000)
-        with pytest.raises(WorkerError, match=r"shard 1 \('image 1 0' to 'image 1 3'\)"):
+        named = "shard 1 ('image 1 0' to 'image 1 3')"
+        with refused(WorkerError, "a shard of which every worker dies", naming=named):
             list(executor.map(work, fake_shards(2)))
-        assert 2 <= work.begun().count(1) <= 10
+        tries = work.begun().count(1)
+        assert 2 <= tries <= 10, f"a shard of which every worker dies was begun {tries} times; 2 to 10 are expected"
 
     def test_nobody_works_once_it_is_closed(self, executor: Executor, tmp_path: Path) -> None:
         work = FakeWork(tmp_path, seconds=0.05)
         with closing(executor.map(work, fake_shards(40))) as steps:
             next(steps)
         begun = work.begun()
-        assert len(begun) < 40
-        assert [one for one in fake_shards(40) if (tmp_path / f"{one.number}.txt").exists()] != fake_shards(40)
+        done = sum((tmp_path / f"{one.number}.txt").exists() for one in fake_shards(40))
+        assert len(begun) < 40, (
+            "closing the generator after its first step does not keep it from beginning all 40 shards"
+        )
+        assert done < 40, "closing the generator after its first step does not keep it from doing all 40 shards"
+
+
+def _refuse_this_process(executor: Executor) -> None:
+    """Work that dies must not end the process of the tests."""
+    if executor.in_process:
+        pytest.skip("the executor has no workers that could die; say has_workers = False, and this check is not made")

@@ -22,9 +22,10 @@ from saeviz.contract.roles import (
     HeatmapExtractor,
     SingleImageExtractor,
 )
-from saeviz.testing.contract import Contract
+from saeviz.formats.plain import quoted
+from saeviz.testing.contract import Contract, assert_equal, needs
 from saeviz.testing.data import Surroundings, pictures
-from saeviz.testing.embedders import blank, unreadable
+from saeviz.testing.embedders import assert_reported, blank, unreadable
 from saeviz.values.columns import ColumnInfo, described
 from saeviz.values.errors import NoHeatmapError
 from saeviz.values.features import FeatureBatch, FeatureSpace, Layer
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     AnyArray = NDArray[Any]
 
 MakeExtractor = Callable[[Context], FeatureExtractor]
+TINY = 1e-30
+"""So that nothing is divided by zero."""
 Rows = dict[tuple[FeatureSpace, str], tuple["FloatArray", dict[str, float]]]
 """Of each space and image the features, and the numbers of the image."""
 
@@ -51,6 +54,9 @@ class FeatureExtractorContract(Contract):
 
     declares: ClassVar[Sequence[str | ColumnInfo]] = ()
 
+    subject = "extractor"
+    has_heatmaps: ClassVar[bool] = True
+    """Whether a `saeviz.HeatmapExtractor` has heatmaps with these options, of one layer at least."""
     tolerance: ClassVar[float] = 1e-3
     """Largest allowed difference between features of the same image, relative to the largest of a space."""
 
@@ -70,22 +76,28 @@ class FeatureExtractorContract(Contract):
         return make(surroundings.context)
 
     def test_is_a_feature_extractor(self, extractor: FeatureExtractor) -> None:
-        assert isinstance(extractor, FeatureExtractor)
-        assert handover.spaces("the extractor", extractor.spaces)
-        assert list(extractor.spaces) == list(extractor.spaces)
+        self.assert_is(extractor, FeatureExtractor)
+        handover.spaces("the extractor", extractor.spaces)
+        first = [str(space) for space in extractor.spaces]
+        assert_equal([str(space) for space in extractor.spaces], first, "the spaces when asked again")
 
     def test_gives_every_image_in_every_space_once(self, extractor: FeatureExtractor) -> None:
         items = pictures(5)
         found = rows_of(extractor, items)
-        assert set(found) == {(space, item.item_id) for space in extractor.spaces for item in items}
+        expected = [(str(space), item.item_id) for space in extractor.spaces for item in items]
+        given = sorted((str(space), item_id) for space, item_id in found)
+        assert_equal(given, sorted(expected), "the images that extract gives, with their spaces,")
 
     def test_gives_the_numbers_of_images_that_it_declares(self, extractor: FeatureExtractor) -> None:
         for (space, item_id), (_, numbers) in rows_of(extractor, pictures(5)).items():
-            assert set(numbers) == set(handover.numbers_of_images("the extractor", extractor, space)), item_id
-            assert not undeclared(numbers, described(self.declares)), "the columns of its spec lack these"
+            declared = sorted(handover.numbers_of_images("the extractor", extractor, space))
+            assert_equal(sorted(numbers), declared, f"the numbers of image {item_id!r} in {space}")
+            unknown = undeclared(numbers, described(self.declares))
+            assert not unknown, f"the extractor gave the numbers {quoted(unknown)}, which the columns of its spec lack"
 
     def test_no_items_give_no_batches(self, extractor: FeatureExtractor) -> None:
-        assert not [batch for batch in extractor.extract([]) if len(batch)]
+        given = [item_id for batch in extractor.extract([]) for item_id in batch.item_ids]
+        assert not given, f"extract of no items gives features of {quoted(given)}"
 
     def test_an_image_does_not_depend_on_the_others(self, extractor: FeatureExtractor) -> None:
         import numpy as np
@@ -97,75 +109,100 @@ class FeatureExtractorContract(Contract):
             space: max(row.max() for (of, _), (row, _) in together.items() if of == space) for space, _ in together
         }
         for key, (row, numbers) in together.items():
-            assert np.abs(alone[key][0] - row).max() <= self.tolerance * largest[key[0]], key
+            (space, item_id), (row_alone, numbers_alone) = key, alone[key]
+            apart = np.abs(row_alone - row).max() / max(largest[space], TINY)
+            assert apart <= self.tolerance, (
+                f"the features of {item_id!r} in {space} alone and among others differ by {apart:.2g} of the largest, "
+                f"more than tolerance = {self.tolerance}"
+            )
             for name, value in numbers.items():
-                assert np.isclose(alone[key][1][name], value, rtol=self.tolerance, atol=1e-6, equal_nan=True), name
+                other = numbers_alone[name]
+                assert np.isclose(other, value, rtol=self.tolerance, atol=1e-6, equal_nan=True), (
+                    f"{name} of {item_id!r} in {space} is {other:g} alone and {value:g} among others"
+                )
 
     def test_an_unreadable_picture_is_reported_and_left_out(
         self, extractor: FeatureExtractor, surroundings: Surroundings
     ) -> None:
         one, two = pictures(2)
         found = rows_of(extractor, [one, unreadable(), two])
-        assert {item_id for _, item_id in found} == {one.item_id, two.item_id}
-        assert [subject for subject, _ in surroundings.failures] == ["unreadable"]
+        given = sorted({item_id for _, item_id in found})
+        assert_equal(
+            given, sorted([one.item_id, two.item_id]), "the images that extract gives beside an unreadable one"
+        )
+        assert_reported(surroundings)
 
     def test_the_order_of_images_does_not_matter(self, extractor: FeatureExtractor) -> None:
         items = pictures(5)
         forwards, backwards = rows_of(extractor, items), rows_of(extractor, items[::-1])
-        for key, (row, _) in forwards.items():
-            self.assert_close(backwards[key][0], row)
+        for (space, item_id), (row, _) in forwards.items():
+            what = f"the features of {item_id!r} in {space} with the images in the opposite order"
+            self.assert_close(backwards[space, item_id][0], row, what)
 
     def test_features_belong_to_the_picture_and_not_to_its_id(self, extractor: FeatureExtractor) -> None:
         first, second = pictures(2)
         found = rows_of(extractor, [first, second, replace(first, item_id="another id")])
         for space in extractor.spaces:
-            self.assert_close(found[space, "another id"][0], found[space, first.item_id][0])
-        assert any(
-            (found[space, first.item_id][0] != found[space, second.item_id][0]).any() for space in extractor.spaces
-        )
+            what = f"the features in {space} of the same picture under another id"
+            self.assert_close(found[space, "another id"][0], found[space, first.item_id][0], what)
+        pairs = [(found[space, first.item_id][0], found[space, second.item_id][0]) for space in extractor.spaces]
+        assert any((one != two).any() for one, two in pairs), "two different pictures have the same features"
 
+    @needs(SingleImageExtractor)
     def test_a_single_image_has_the_features_that_it_has_among_others(self, extractor: FeatureExtractor) -> None:
-        if not isinstance(extractor, SingleImageExtractor):
-            pytest.skip("the extractor has no single images (saeviz.SingleImageExtractor)")
+        assert isinstance(extractor, SingleImageExtractor), "the extractor has no extract_from_image"
         items = pictures(3)
         together = rows_of(extractor, items)
         for space in [space for space in extractor.spaces if space.tokens == "cls"]:
             found = extractor.extract_from_image(items[1], space.site)
-            assert found.features.shape == (space.n_features,)
-            self.assert_close(found.features, together[space, items[1].item_id][0])
-            assert found.num_active == (found.features > 0).sum()
-            assert found.features[found.top_indices].tolist() == found.top_values.tolist()
-            assert sorted(found.top_values, reverse=True) == list(found.top_values)
+            what = f"extract_from_image of {space}"
+            assert_equal(found.features.shape, (space.n_features,), f"{what}: the shape of features")
+            self.assert_close(found.features, together[space, items[1].item_id][0], f"{what}: the features")
+            assert_equal(found.num_active, int((found.features > 0).sum()), f"{what}: num_active")
+            top = found.top_values.tolist()
+            assert_equal(found.features[found.top_indices].tolist(), top, f"{what}: the features at top_indices")
+            assert_equal(top, sorted(top, reverse=True), f"{what}: the top_values, the largest first,")
 
+    @needs(HeatmapExtractor, declared="has_heatmaps")
     def test_heatmaps_have_a_map_for_each_image_and_feature(self, extractor: FeatureExtractor) -> None:
         import numpy as np
 
         for heatmaps, site in self.mapped(extractor):
             maps = heatmaps.heatmaps(pictures(2), site, [3, 0, 2])
-            assert maps.shape[:2] == (2, 3)
-            assert maps.ndim == 4
-            assert min(maps.shape) >= 1
-            assert np.isfinite(maps).all()
-            self.assert_close(heatmaps.heatmaps(pictures(2)[1:], site, [2]), maps[1:, 2:])
+            shape = maps.shape
+            assert len(shape) == 4 and shape[:2] == (2, 3) and min(shape) >= 1, (  # noqa: PT018 - one sentence
+                f"heatmaps of two images and three features in {site} have shape {shape}; not (2, 3, rows, columns)"
+            )
+            assert np.isfinite(maps).all(), f"a heatmap in {site} has NaN or infinity"
+            one = heatmaps.heatmaps(pictures(2)[1:], site, [2])
+            self.assert_close(
+                one, maps[1:, 2:], f"the heatmap in {site} of one image and feature that is asked for alone"
+            )
 
+    @needs(HeatmapExtractor, declared="has_heatmaps")
     def test_fine_heatmaps_have_the_same_values_in_the_middle_of_patches(self, extractor: FeatureExtractor) -> None:
         for heatmaps, site in self.mapped(extractor):
             maps = heatmaps.heatmaps(pictures(1), site, [0, 1])
             fine = heatmaps.heatmaps(pictures(1), site, [0, 1], fine=True)
             rows, columns = fine.shape[2] // maps.shape[2], fine.shape[3] // maps.shape[3]
-            assert fine.shape[2:] == (rows * maps.shape[2], columns * maps.shape[3])
-            assert (rows % 2, columns % 2) == (1, 1), "cells of a patch have no middle"
-            self.assert_close(fine[:, :, rows // 2 :: rows, columns // 2 :: columns], maps)
+            assert_equal(fine.shape[2:], (rows * maps.shape[2], columns * maps.shape[3]), "the shape of fine heatmaps")
+            assert (rows % 2, columns % 2) == (1, 1), (
+                f"a patch has {rows} x {columns} cells in fine heatmaps, and so no cell in the middle: both must be odd"
+            )
+            middle = fine[:, :, rows // 2 :: rows, columns // 2 :: columns]
+            self.assert_close(middle, maps, f"fine heatmaps in {site} in the middle of patches")
 
+    @needs(HeatmapExtractor)
     def test_the_field_of_view_is_a_part_of_the_picture(self, extractor: FeatureExtractor) -> None:
-        if not isinstance(extractor, HeatmapExtractor):
-            pytest.skip("the extractor has no heatmaps (saeviz.HeatmapExtractor)")
+        assert isinstance(extractor, HeatmapExtractor), "the extractor has no heatmaps or no field_of_view"
         for item in (*pictures(1), blank("RGB", (60, 20)), blank("RGB", (20, 60))):
             left, top, right, bottom = extractor.field_of_view(item)
             width, height = item.open().size
-            assert max(left, 0) < min(right, width), "it sees no column of the picture"
-            assert max(top, 0) < min(bottom, height), "it sees no row of the picture"
+            box = f"the field of view {(left, top, right, bottom)} of a picture of {width} x {height} pixels"
+            assert max(left, 0) < min(right, width), f"{box} has no column of the picture"
+            assert max(top, 0) < min(bottom, height), f"{box} has no row of the picture"
 
+    @needs(HeatmapExtractor, declared="has_heatmaps")
     def test_heatmaps_depend_on_what_is_in_the_field_of_view_and_on_nothing_else(
         self, extractor: FeatureExtractor
     ) -> None:
@@ -180,49 +217,62 @@ class FeatureExtractorContract(Contract):
                 changed = [noise(size, strip) for strip in (*inside, *outside)]
                 plain, *others = heatmaps.heatmaps([picture, *changed], site, features)
                 differences = [float(np.abs(maps - plain).max()) for maps in others]
-                assert min(differences[:4]) > 0, "a part of the field of view changes no heatmap"
+                assert min(differences[:4]) > 0, (
+                    f"an edge of the field of view of a picture of {size} changes no heatmap"
+                )
                 largest = self.tolerance * float(np.abs(plain).max())
-                assert max(differences[4:], default=0) <= largest, "what is not in the field of view changes heatmaps"
+                assert max(differences[4:], default=0) <= largest, (
+                    f"what is not in the field of view of a picture of {size} pixels changes heatmaps"
+                )
 
+    @needs(HasActivations)
     def test_activations_are_rows_of_the_images(self, extractor: FeatureExtractor) -> None:
         import numpy as np
 
-        if not isinstance(extractor, HasActivations):
-            pytest.skip("the extractor has no activations (saeviz.HasActivations)")
+        assert isinstance(extractor, HasActivations), "the extractor has no activations"
         one, two = pictures(2)
         for space in extractor.spaces:
             rows = extractor.activations([one, unreadable(), two], space)
-            assert np.isfinite(rows).all(axis=1).tolist() == [True, False, True]
-            self.assert_close(extractor.activations([two], space)[0], rows[2])
+            found = np.isfinite(rows).all(axis=1).tolist()
+            assert found == [True, False, True], (
+                f"of three images, the second of which cannot be read, the activations in {space} are finite: {found}; "
+                "[True, False, True] was expected, and NaN for the second"
+            )
+            alone = extractor.activations([two], space)[0]
+            self.assert_close(alone, rows[2], f"the activations in {space} of an image that is asked for alone")
             if isinstance(extractor, HasDecoder):
-                assert extractor.decoder(space).shape == (space.n_features, rows.shape[1])
+                shape = (space.n_features, rows.shape[1])
+                assert_equal(extractor.decoder(space).shape, shape, f"the shape of the decoder of {space}")
 
+    @needs(HasProvenance)
     def test_provenance_can_be_written_as_json(self, extractor: FeatureExtractor) -> None:
-        if not isinstance(extractor, HasProvenance):
-            pytest.skip("the extractor has no provenance (saeviz.HasProvenance)")
+        assert isinstance(extractor, HasProvenance), "the extractor has no provenance"
         rows_of(extractor, pictures(1))
         record = handover.provenance("the extractor", extractor.provenance)
-        assert json.loads(json.dumps(record, allow_nan=False)) == record
+        assert_equal(json.loads(json.dumps(record, allow_nan=False)), record, "the provenance read back from JSON")
 
     def mapped(self, extractor: FeatureExtractor) -> list[tuple[HeatmapExtractor, Layer]]:
-        """The extractor with each site of which it has heatmaps; skips the check if there is none."""
-        if not isinstance(extractor, HeatmapExtractor):
-            pytest.skip("the extractor has no heatmaps (saeviz.HeatmapExtractor)")
+        """The extractor with each site of which it has heatmaps."""
+        assert isinstance(extractor, HeatmapExtractor), "the extractor has no heatmaps or no field_of_view"
         found: list[tuple[HeatmapExtractor, Layer]] = []
         for site in dict.fromkeys(space.site for space in extractor.spaces):
             with suppress(NoHeatmapError):
                 extractor.heatmaps(pictures(1), site, [0])
                 found.append((extractor, site))
         if not found:
-            pytest.skip("no layer of the extractor has heatmaps")
+            pytest.skip("no layer of the extractor has heatmaps; say has_heatmaps = False, and this check is not made")
         return found
 
-    def assert_close(self, found: AnyArray, expected: AnyArray) -> None:
+    def assert_close(self, found: AnyArray, expected: AnyArray, what: str = "the features") -> None:
         """Assert that features are equal up to `tolerance` of the largest."""
         import numpy as np
 
-        assert np.shape(found) == np.shape(expected)
-        assert np.abs(np.asarray(found) - expected).max() <= self.tolerance * np.abs(expected).max()
+        assert_equal(np.shape(found), np.shape(expected), f"the shape of {what}")
+        apart = np.abs(np.asarray(found) - expected).max()
+        assert apart <= self.tolerance * np.abs(expected).max(), (
+            f"{what}: a difference of {apart / max(np.abs(expected).max(), TINY):.2g} of the largest; "
+            f"tolerance = {self.tolerance} is allowed"
+        )
 
 
 def noise(size: tuple[int, int], changed: Sequence[int] = ()) -> ImageItem:

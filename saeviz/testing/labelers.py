@@ -15,7 +15,8 @@ from saeviz.contract.context import Context
 from saeviz.contract.roles import ConcurrentLabeler, Labeler, LabelJudge, MeteredJudge, MeteredLabeler
 from saeviz.formats.accuracy import area_under_curve
 from saeviz.formats.judgements import APPLIES
-from saeviz.testing.contract import Contract
+from saeviz.formats.plain import quoted
+from saeviz.testing.contract import Contract, assert_equal, assert_names, needs
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS
 from saeviz.values.errors import ConfigError, LabelError
@@ -39,6 +40,7 @@ class LabelerContract(Contract):
     vary.
     """
 
+    subject = "labeler"
     deterministic: ClassVar[bool] = True
 
     @pytest.fixture
@@ -65,32 +67,32 @@ class LabelerContract(Contract):
         return make(surroundings.context)
 
     def test_is_a_labeler(self, labeler: Labeler) -> None:
-        assert isinstance(labeler, Labeler)
+        self.assert_is(labeler, Labeler)
 
     def test_gives_a_label_that_fits_the_tables(self, labeler: Labeler, request_of_colours: LabelRequest) -> None:
         label = labeler.label(request_of_colours)
         assert label.label, "no name for a feature that fires on one colour"
         assert_is_label(label)
 
+    @needs(declared="deterministic")
     def test_says_the_same_twice(
         self, make: MakeLabeler, labeler: Labeler, surroundings: Surroundings, request_of_colours: LabelRequest
     ) -> None:
-        if not self.deterministic:
-            pytest.skip("the labeler says that it is not deterministic")
         first = labeler.label(request_of_colours)
-        assert labeler.label(request_of_colours) == first
-        assert make(surroundings.context).label(request_of_colours) == first
+        assert_equal(labeler.label(request_of_colours), first, "the label of the same request from the same labeler")
+        another = make(surroundings.context)
+        assert_equal(another.label(request_of_colours), first, "the label of the same request from another labeler")
 
+    @needs(declared="deterministic")
     def test_an_earlier_request_does_not_matter(
         self, make: MakeLabeler, labeler: Labeler, surroundings: Surroundings, request_of_colours: LabelRequest
     ) -> None:
-        if not self.deterministic:
-            pytest.skip("the labeler says that it is not deterministic")
         others = list(request_of_colours.dataset)[::-1]
         make(surroundings.context).label(request_of_colours)
         other = replace(request_of_colours, top=[TopImage(item, 1.0) for item in others[:4]], contrast=others[4:8])
         labeler.label(other)
-        assert labeler.label(request_of_colours) == make(surroundings.context).label(request_of_colours)
+        expected = make(surroundings.context).label(request_of_colours)
+        assert_equal(labeler.label(request_of_colours), expected, "the label of a request after another one")
 
     def test_takes_what_there_is_or_says_why_not(self, labeler: Labeler, request_of_colours: LabelRequest) -> None:
         bare = [replace(item, metadata={}) for item in request_of_colours.dataset]
@@ -131,47 +133,50 @@ class LabelerContract(Contract):
 
     @pytest.fixture
     def judge(self, labeler: Labeler) -> LabelJudge:
-        """The labeler as a judge; skips the test if it is not one."""
-        if not isinstance(labeler, LabelJudge):
-            pytest.skip("the labeler does not judge (saeviz.LabelJudge)")
+        """The labeler as a judge."""
+        assert isinstance(labeler, LabelJudge), "the labeler has no judge"
         return labeler
 
+    @needs(ConcurrentLabeler)
     def test_says_how_many_calls_may_be_made_at_once(self, labeler: Labeler) -> None:
-        if not isinstance(labeler, ConcurrentLabeler):
-            pytest.skip("the labeler is called one call at a time (saeviz.ConcurrentLabeler)")
+        assert isinstance(labeler, ConcurrentLabeler), "the labeler has no concurrency"
         handover.count("the labeler", "concurrency", labeler.concurrency)
 
+    @needs(MeteredLabeler)
     def test_says_what_it_will_cost_and_what_it_has_cost(
         self, labeler: Labeler, request_of_colours: LabelRequest
     ) -> None:
-        if not isinstance(labeler, MeteredLabeler):
-            pytest.skip("the labeler costs nothing (saeviz.MeteredLabeler)")
+        assert isinstance(labeler, MeteredLabeler), "the labeler has no estimate or no usage"
         estimates = [
             handover.usage("the labeler", "estimate", labeler.estimate([request_of_colours] * n)) for n in (0, 1, 2)
         ]
-        assert estimates[0] == Usage(), "it costs nothing to name nothing"
-        assert all(one <= two for one, two in zip(estimates[1], estimates[2], strict=True))
+        assert_estimates(estimates, "estimate", "name")
         before = handover.usage("the labeler", "usage", labeler.usage)
         labeler.label(request_of_colours)
         after = handover.usage("the labeler", "usage", labeler.usage)
-        assert after.calls > before.calls
-        assert all(one >= other for one, other in zip(after, before, strict=True))
+        assert after.calls > before.calls, (
+            f"usage.calls was {before.calls} before a label and is {after.calls} after it"
+        )
+        assert all(one >= other for one, other in zip(after, before, strict=True)), (
+            f"usage was {before} before a label and is {after} after it; no number may become smaller"
+        )
 
+    @needs(MeteredJudge)
     def test_says_what_judging_will_cost(self, labeler: Labeler) -> None:
-        if not isinstance(labeler, MeteredJudge):
-            pytest.skip("the labeler does not say what judging costs (saeviz.MeteredJudge)")
+        assert isinstance(labeler, MeteredJudge), "the labeler has no estimate_judging"
         estimates = [
             handover.usage("the labeler", "estimate_judging", labeler.estimate_judging(n)) for n in ([], [20], [20, 20])
         ]
-        assert estimates[0] == Usage(), "it costs nothing to judge nothing"
-        assert all(one <= two for one, two in zip(estimates[1], estimates[2], strict=True))
+        assert_estimates(estimates, "estimate_judging", "judge")
 
+    @needs(LabelJudge)
     def test_judges_its_own_label(self, judge: LabelJudge, labeler: Labeler, request_of_colours: LabelRequest) -> None:
         label = labeler.label(request_of_colours)
         images = list(request_of_colours.dataset)
         assert_are_scores(judge.judge(FeatureLabel(label.label, label.description), images), len(images))
         assert_are_scores(judge.judge(label, []), 0)
 
+    @needs(LabelJudge)
     @pytest.mark.parametrize("colour", COLOURS)
     def test_tells_where_words_apply(self, judge: LabelJudge, request_of_colours: LabelRequest, colour: str) -> None:
         images = list(request_of_colours.dataset)
@@ -179,16 +184,22 @@ class LabelerContract(Contract):
         scores = judge.judge(FeatureLabel(colour), images)
         right = [float(score) for score, there in zip(scores, is_there, strict=True) if there]
         wrong = [float(score) for score, there in zip(scores, is_there, strict=True) if not there]
-        assert area_under_curve(right, wrong) > 0.9
-        assert sum(score >= APPLIES for score in right) > len(right) / 2
-        assert sum(score < APPLIES for score in wrong) > len(wrong) / 2
+        area = area_under_curve(right, wrong)
+        assert area > 0.9, (
+            f"judge ranks {colour} pictures with an area under the curve of {area:.2f}; above 0.9 is expected"
+        )
+        for scores_of, kind, applies in ((right, colour, True), (wrong, f"not {colour}", False)):
+            rightly = sum((score >= APPLIES) == applies for score in scores_of)
+            assert rightly > len(scores_of) / 2, (
+                f"judge says rightly of {rightly} of {len(scores_of)} pictures that are {kind} whether {colour!r} "
+                f"applies, a score of {APPLIES} or more; more than half are expected"
+            )
 
+    @needs(LabelJudge, declared="deterministic")
     def test_judges_by_words_and_pictures_only(
         self, make: MakeLabeler, judge: LabelJudge, surroundings: Surroundings, request_of_colours: LabelRequest
     ) -> None:
         """Not by the order of the images, their ratings, or earlier questions."""
-        if not self.deterministic:
-            pytest.skip("the labeler says that it is not deterministic")
         import numpy as np
 
         images = list(request_of_colours.dataset)
@@ -196,13 +207,16 @@ class LabelerContract(Contract):
         judge.judge(FeatureLabel("blue"), images[:5])
         unrated = [replace(item, ratings={}) for item in images]
         another = make(surroundings.context)
-        assert isinstance(another, LabelJudge)
-        for again in (
-            judge.judge(FeatureLabel("red"), unrated[::-1]),
-            another.judge(FeatureLabel("red"), images[::-1]),
+        assert isinstance(another, LabelJudge), "the labeler has no judge when it is built again"
+        for again, what in (
+            (judge.judge(FeatureLabel("red"), unrated[::-1]), "in another order and without their ratings"),
+            (another.judge(FeatureLabel("red"), images[::-1]), "in another order, by another judge,"),
         ):
-            np.testing.assert_allclose(again, scores[::-1], atol=1e-6)
+            assert np.allclose(again, scores[::-1], atol=1e-6, rtol=1e-7, equal_nan=True), (
+                f"the same images {what} have other scores, by up to {np.nanmax(np.abs(again - scores[::-1])):.2g}"
+            )
 
+    @needs(LabelJudge)
     def test_an_unreadable_picture_leaves_the_others_judged(
         self, judge: LabelJudge, request_of_colours: LabelRequest
     ) -> None:
@@ -211,6 +225,7 @@ class LabelerContract(Contract):
         scores = judge.judge(FeatureLabel("red"), [*images[:3], broken, *images[4:]])
         assert_are_scores(scores, len(images), may_lack=[3])
 
+    @needs(LabelJudge)
     @pytest.mark.parametrize("text", HOSTILE_WORDS)
     def test_judges_hostile_words_or_says_why_not(
         self, judge: LabelJudge, request_of_colours: LabelRequest, text: str
@@ -219,9 +234,18 @@ class LabelerContract(Contract):
         try:
             scores = judge.judge(FeatureLabel(text, text), images)
         except LabelError as error:
-            assert str(error)  # noqa: PT017
+            assert_names(error, "")
         else:
             assert_are_scores(scores, len(images))
+
+
+def assert_estimates(estimates: Sequence[Usage], method: str, verb: str) -> None:
+    """Assert that estimates for nothing, one and two are zero, and no less for more."""
+    none, one, two = estimates
+    assert none == Usage(), f"{method} says that it costs {none} to {verb} nothing; {Usage()} is expected"
+    assert all(few <= more for few, more in zip(one, two, strict=True)), (
+        f"{method} says {one} for one and {two} for two; no number may be smaller for more"
+    )
 
 
 def assert_are_scores(scores: FloatArray, n: int, may_lack: Sequence[int] = ()) -> None:
@@ -234,9 +258,12 @@ def assert_are_scores(scores: FloatArray, n: int, may_lack: Sequence[int] = ()) 
 def assert_is_label(label: FeatureLabel) -> None:
     """Assert that a run keeps every field as it is: a name of a few words, without markup and line breaks."""
     kept = handover.label("the labeler", label, OF_A_JUDGE)
-    assert (kept.label, kept.description, kept.why) == (label.label, label.description, label.why)
-    assert kept.elements == tuple(label.elements)
-    assert kept.confidence == label.confidence, "NaN is no confidence; use None"
+    for name in ("label", "description", "why", "elements", "confidence"):
+        given, stays = getattr(label, name), getattr(kept, name)
+        assert (tuple(given) if name == "elements" else given) == stays, (
+            f"the label's {name} is {quoted(given)}, of which a run keeps {quoted(stays)}: a name has a few words, "
+            "text no markup and no line break, and a confidence is from 0 to 1, or None"
+        )
 
 
 def assert_label_or_reason(labeler: Labeler, request: LabelRequest) -> None:
@@ -247,8 +274,8 @@ def assert_label_or_reason(labeler: Labeler, request: LabelRequest) -> None:
     try:
         label = labeler.label(request)
     except LabelError as error:
-        assert str(request.feature) in str(error)  # noqa: PT017
+        assert_names(error, str(request.feature))
     except ConfigError as error:
-        assert str(error)  # noqa: PT017
+        assert_names(error, "")
     else:
         assert_is_label(label)

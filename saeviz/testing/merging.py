@@ -14,9 +14,11 @@ import pytest
 from saeviz.contract.merging import MergingScorer, MergingScores, merged_parts
 from saeviz.contract.roles import FamilyScorer, Scorer
 from saeviz.formats.npz import read_npz
-from saeviz.testing.contract import Contract
+from saeviz.formats.plain import quoted
+from saeviz.testing.contract import Contract, assert_equal
 from saeviz.testing.data import Surroundings, score_input
 from saeviz.testing.scorers import MakeScorer, columns_of
+from saeviz.values.checks import kind_of
 from saeviz.values.features import FeatureBatch
 from saeviz.values.merging import PART_SIZE, MergeTree
 from saeviz.values.score_input import ScoreInput
@@ -49,7 +51,7 @@ class MergingScorerContract(Contract):
     def scorer(self, make: MakeScorer, tmp_path: Path) -> MergingScorer:
         """The scorer under test."""
         scorer = make(Surroundings(tmp_path).context)
-        assert isinstance(scorer, MergingScorer)
+        assert isinstance(scorer, MergingScorer), f"{kind_of(scorer)} is no saeviz.MergingScorer: it lacks in_parts"
         return scorer
 
     @pytest.fixture
@@ -69,14 +71,15 @@ class MergingScorerContract(Contract):
             while len(states) > 1:
                 one, other = (states.pop(random.integers(len(states))) for _ in range(2))
                 states.append(division.scores.merge(one, other))
-            assert_same_results(division.results(states[0]), expected, self.tolerance)
+            found = division.results(states[0])
+            assert_same_results(found, expected, self.tolerance, "parts of any size in any order give")
 
     def test_parts_of_fixed_size_give_the_same_scores_to_the_last_bit(
         self, scorer: MergingScorer, data: ScoreInput, tmp_path: Path
     ) -> None:
         import numpy as np
 
-        assert isinstance(scorer, Scorer)
+        assert isinstance(scorer, Scorer), f"{kind_of(scorer)} is no saeviz.Scorer: it lacks score"
         expected = with_family(scorer, scorer.score(data))
         assert any(isinstance(result, ScoreColumn) for result in expected), "the scorer gave no column"
         for seed in range(2):
@@ -87,7 +90,7 @@ class MergingScorerContract(Contract):
             for place in random.permutation(len(parts)):
                 number, part = parts[place]
                 tree.add(number, saved_and_read(division.scores.partial(part), tmp_path / "state.npz"))
-            assert_same_results(division.results(tree.result()), expected, 0.0)
+            assert_same_results(division.results(tree.result()), expected, 0.0, "parts of fixed size give")
 
     def test_states_are_numbers_whose_size_is_known_beforehand(self, scorer: MergingScorer, data: ScoreInput) -> None:
         scores = Division(scorer, data).scores
@@ -95,9 +98,14 @@ class MergingScorerContract(Contract):
             scores.partial(part_of(data, slice(start, stop))) for start, stop in ((0, 3), (3, 900), (900, 900))
         )
         sizes = sizes_of(few)
-        assert all(dtype.kind in "biuf" for _, dtype in sizes.values())
-        assert sizes_of(none) == sizes_of(many) == sizes
-        assert sizes_of(scores.merge(few, many)) == sizes
+        wrong = {name: str(dtype) for name, (_, dtype) in sizes.items() if dtype.kind not in "biuf"}
+        assert not wrong, f"partial gives {wrong}; a state has arrays of numbers only"
+        for state, what in ((none, "no images"), (many, "897 images"), (scores.merge(few, many), "a merged state")):
+            found = sizes_of(state)
+            assert found == sizes, (
+                f"the shapes and types of the state of {what} are {quoted(found)}, of three images {quoted(sizes)}; "
+                "the same were expected"
+            )
 
     def test_images_without_any_change_nothing(self, scorer: MergingScorer, data: ScoreInput) -> None:
         division = Division(scorer, data)
@@ -106,7 +114,8 @@ class MergingScorerContract(Contract):
         )
         expected = division.results(everything)
         for order in ((none, everything), (everything, none)):
-            assert_same_results(division.results(division.scores.merge(*order)), expected, 0.0)
+            found = division.results(division.scores.merge(*order))
+            assert_same_results(found, expected, 0.0, "merging with the state of no images gives")
 
 
 class Division:
@@ -121,8 +130,8 @@ class Division:
         known = FeatureSummary(data.features.statistics, data.features.top_images(TOP_IMAGES))
         closed = FeatureStream(data.space, self._read, data.item_ids).knowing(known)
         scores = scorer.in_parts(replace(data, features=closed))
-        assert scores is not None, "the scores do not merge with these options"
-        assert isinstance(scores, MergingScores)
+        assert scores is not None, "in_parts gives None: the scores do not merge with these options"
+        assert isinstance(scores, MergingScores), f"in_parts gives {kind_of(scores)}, which is no saeviz.MergingScores"
         self.scores = scores
 
     def _read(self) -> Iterator[FeatureBatch]:
@@ -182,17 +191,26 @@ def sizes_of(state: State) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return {name: (array.shape, array.dtype) for name, array in state.items()}
 
 
-def assert_same_results(found: Sequence[ScoreResult], expected: Sequence[ScoreResult], tolerance: float) -> None:
+def assert_same_results(
+    found: Sequence[ScoreResult], expected: Sequence[ScoreResult], tolerance: float, what: str = "the scorer gives"
+) -> None:
     """Assert that both are the same results: whole numbers and text equal, others up to the tolerance."""
     import numpy as np
 
-    assert [_key(one) for one in found] == [_key(one) for one in expected]
+    assert_equal([_key(one) for one in found], [_key(one) for one in expected], f"{what} results: they")
     for one, other in zip(found, expected, strict=True):
         for value, wanted in zip(_values_in(one), _values_in(other), strict=True):
-            if np.asarray(wanted).dtype.kind == "f" and tolerance:
-                np.testing.assert_allclose(value, wanted, rtol=tolerance, atol=tolerance, err_msg=other.name)
-            else:
-                np.testing.assert_equal(value, wanted, err_msg=other.name)
+            near = np.asarray(wanted).dtype.kind == "f" and tolerance
+            try:
+                if near:
+                    np.testing.assert_allclose(value, wanted, rtol=tolerance, atol=tolerance)
+                else:
+                    np.testing.assert_equal(value, wanted)
+            except AssertionError:
+                raise AssertionError(
+                    f"{what} for {other.name!r} {quoted(value)}, and score gives {quoted(wanted)}; "
+                    f"{f'a difference of {tolerance:g}' if near else 'no difference'} is allowed"
+                ) from None
 
 
 def _key(result: ScoreResult) -> tuple[Any, ...]:

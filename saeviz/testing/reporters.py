@@ -22,10 +22,11 @@ from saeviz.contract.context import Context
 from saeviz.results.reporter import HasViewer, Reporter
 from saeviz.results.run import Run
 from saeviz.testing import fakes
-from saeviz.testing.contract import Contract
+from saeviz.testing.contract import Contract, needs
 from saeviz.testing.data import Surroundings
 from saeviz.testing.fake_images import HOSTILE_IDS
 from saeviz.testing.running import FAKES_ONLY, run_with
+from saeviz.values.checks import kind_of
 from saeviz.values.errors import SaevizError
 
 MakeReporter = Callable[[Context], Reporter]
@@ -38,6 +39,7 @@ class ReporterContract(Contract):
     `deterministic = False` for a report that has, for instance, the time at which it was made.
     """
 
+    subject = "reporter"
     deterministic: ClassVar[bool] = True
 
     @pytest.fixture
@@ -56,24 +58,28 @@ class ReporterContract(Contract):
         return make(Surroundings(tmp_path).context)
 
     def test_is_a_reporter(self, reporter: Reporter) -> None:
-        assert isinstance(reporter, Reporter)
+        self.assert_is(reporter, Reporter)
 
     def test_the_file_that_it_returns_is_there(self, reporter: Reporter, run: Run) -> None:
         path = reporter.write(run)
-        assert isinstance(path, Path)
-        assert handover.report("the reporter", path).stat().st_size
+        report = handover.report("the reporter", path)
+        assert isinstance(path, Path), f"write returned {kind_of(path)}; a Path was expected"
+        assert report.stat().st_size, f"write returned {path}, which is empty"
 
     def test_hostile_text_stays_text(self, reporter: Reporter, run: Run) -> None:
         path = reporter.write(run)
         assert_holds_text(path)
 
+    @needs(declared="deterministic")
     def test_says_the_same_twice(self, make: MakeReporter, reporter: Reporter, run: Run, tmp_path: Path) -> None:
-        if not self.deterministic:
-            pytest.skip("the reporter says that it is not deterministic")
         path = reporter.write(run)
         first = path.read_bytes()
-        assert make(Surroundings(tmp_path).context).write(opened(run.dir)) == path
-        assert path.read_bytes() == first
+        again = make(Surroundings(tmp_path).context).write(opened(run.dir))
+        assert again == path, f"a second report of the same run is in {again}; {path} was expected, where the first is"
+        assert path.read_bytes() == first, (
+            f"a second report of the same run has other bytes, from {differ(first, path.read_bytes())}; if that "
+            "is meant, as for a report with the time on it, say deterministic = False"
+        )
 
     def test_a_report_takes_the_place_of_the_former_one_at_once(self, reporter: Reporter, run: Run) -> None:
         path = reporter.write(run)
@@ -83,7 +89,7 @@ class ReporterContract(Contract):
         reporter.write(opened(run.dir))
         now = path.stat()
         in_place = now.st_ino == former.st_ino and now.st_mtime_ns != former.st_mtime_ns
-        assert not in_place, f"{path} is written in place; use saeviz.toolkit.files.write_atomic"
+        assert not in_place, f"write changes {path} in place; use saeviz.toolkit.files.write_atomic"
 
     def test_one_that_is_interrupted_leaves_the_former_report(self, reporter: Reporter, run: Run) -> None:
         path = reporter.write(run)
@@ -94,14 +100,17 @@ class ReporterContract(Contract):
             with suppress(KeyboardInterrupt):
                 reporter.write(_Interrupted.of(opened(run.dir), after))
                 continue
-            assert path.exists(), f"{path} is gone"
-            assert path.read_bytes() == before, f"{path} has changed, and is not finished"
+            assert path.exists(), f"a report that is interrupted leaves no {path}; the former one was expected"
+            assert path.read_bytes() == before, (
+                f"a report that is interrupted leaves {path} changed and not finished; the former one was expected"
+            )
 
     def test_the_run_is_as_it_was(self, reporter: Reporter, run: Run) -> None:
         before = contents(run.dir)
         reporter.write(run)
         after = contents(run.dir)
-        assert {name for name in before if before[name] != after.get(name)} == set(), "files of the run have changed"
+        changed = sorted(name for name in before if before[name] != after.get(name))
+        assert not changed, f"write changes files of the run: {', '.join(changed)}"
 
     def test_takes_what_there_is_or_says_what_is_missing(self, reporter: Reporter, tmp_path: Path) -> None:
         settings = ["images.n=2", "images.unrated=2", "embeddings.use=none", "labeler.use=none"]
@@ -110,16 +119,18 @@ class ReporterContract(Contract):
             path = reporter.write(bare)
         except SaevizError:
             return
-        assert path.is_file()
+        assert path.is_file(), f"of a run with two images and no ratings, write returned {path}, which is not a file"
 
+    @needs(HasViewer)
     def test_its_viewer_lies_in_the_folder_that_it_is_given(self, reporter: Reporter, run: Run, tmp_path: Path) -> None:
-        if not isinstance(reporter, HasViewer):
-            pytest.skip("the reporter has no viewer (saeviz.HasViewer)")
+        assert isinstance(reporter, HasViewer), "the reporter has no write_viewer"
         folder = tmp_path / "viewer"
         folder.mkdir()
         page = reporter.write_viewer(run, folder)
-        assert page.is_file()
-        assert page.resolve().is_relative_to(folder.resolve())
+        assert page.is_file(), f"write_viewer returned {page}, which is not a file"
+        assert page.resolve().is_relative_to(folder.resolve()), (
+            f"write_viewer wrote {page}, not in {folder} as it is asked"
+        )
         assert_holds_text(page)
 
 
@@ -187,8 +198,18 @@ def assert_holds_text(path: Path) -> None:
     if ending in (".html", ".htm", ".xhtml", ".md"):
         page = _Elements()
         page.feed(path.read_text(encoding="utf-8"))
-        assert "hostile-markup" not in page.names, "text of the run became markup"
+        assert "hostile-markup" not in page.names, f"text of the run became markup in {path.name}; escape it"
     elif ending == ".json":
-        json.loads(path.read_bytes())
+        try:
+            json.loads(path.read_bytes())
+        except ValueError as error:
+            raise AssertionError(f"{path.name} is not JSON: {error}") from None
     elif ending in (".svg", ".xml"):
-        assert "hostile-markup" not in {element.tag for element in ElementTree.parse(path).iter()}  # noqa: S314
+        tags = {element.tag for element in ElementTree.parse(path).iter()}  # noqa: S314
+        assert "hostile-markup" not in tags, f"text of the run became markup in {path.name}; escape it"
+
+
+def differ(one: bytes, other: bytes) -> str:
+    """The place from which two files differ, with what stands there."""
+    place = next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    return f"byte {place:,}: {one[place : place + 20]!r}, then {other[place : place + 20]!r}"

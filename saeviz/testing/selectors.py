@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import pytest
 from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.roles import HasTierCutoffs, Selector, StableSelector
-from saeviz.testing.contract import Contract
+from saeviz.formats.plain import quoted
+from saeviz.testing.contract import Contract, assert_equal, needs
 from saeviz.testing.data import Surroundings, score_table
 from saeviz.values import keys
 from saeviz.values.errors import MalformedError, SaevizError
 from saeviz.values.features import Feature
-from saeviz.values.scores import ScoreTable
+from saeviz.values.scores import ScoreTable, Selected
 
 MakeSelector = Callable[[Context], Selector]
 
@@ -26,6 +27,8 @@ class SelectorContract(Contract):
 
     The selector must choose at least five features of `saeviz.testing.data.score_table`.
     """
+
+    subject = "selector"
 
     @pytest.fixture
     def make(self) -> MakeSelector:
@@ -38,54 +41,61 @@ class SelectorContract(Contract):
         return make(Surroundings(tmp_path).context)
 
     def test_is_a_selector(self, selector: Selector) -> None:
-        assert isinstance(selector, Selector)
+        self.assert_is(selector, Selector)
 
     def test_selects_features_of_the_table_none_twice(self, selector: Selector) -> None:
         table = score_table()
         selected = handover.selection("the selector", selector.select(table), table.spaces, ratings_of(table))
-        assert len(selected) >= 5
-        assert {one.feature for one in selected} <= features_of(table)
+        assert len(selected) >= 5, (
+            f"the selector chose {len(selected)} features of the table; the suite needs 5 or more"
+        )
+        assert_of_table(selected, table)
 
     def test_the_best_come_first_and_each_says_why(self, selector: Selector) -> None:
         selected = selector.select(score_table())
         tiers = [one.tier for one in selected]
-        assert tiers == sorted(tiers)
-        assert all(one.reason.strip() for one in selected)
+        assert tiers == sorted(tiers), f"the tiers are {quoted(tiers)}; the best, 1, was expected first"
+        silent = [str(one.feature) for one in selected if not one.reason.strip()]
+        assert not silent, f"the selector does not say why it chose {quoted(silent)}: the reason is empty"
 
+    @needs(HasTierCutoffs)
     def test_says_where_its_tiers_begin(self, selector: Selector) -> None:
-        if not isinstance(selector, HasTierCutoffs):
-            pytest.skip("the selector does not say where its tiers begin (saeviz.HasTierCutoffs)")
+        assert isinstance(selector, HasTierCutoffs), "the selector has no tier_cutoffs"
         tiers = [one.tier for one in handover.cutoffs("the selector", selector.tier_cutoffs({}))]
-        assert tiers == sorted(tiers), "the best tier comes first"
+        assert tiers == sorted(tiers), f"the tiers of tier_cutoffs are {tiers}; the best, 1, was expected first"
 
+    @needs(StableSelector)
     def test_says_by_how_many_halves_it_selects_again(self, selector: Selector) -> None:
-        if not isinstance(selector, StableSelector):
-            pytest.skip("the selector does not select again (saeviz.StableSelector)")
+        assert isinstance(selector, StableSelector), "the selector has no n_halves"
         handover.count("the selector", "n_halves", selector.n_halves, least=0)
 
     @pytest.mark.parametrize("limit", [0, 1, 5])
     def test_keeps_to_the_limit(self, selector: Selector, limit: int) -> None:
-        assert len(selector.select(score_table(), limit)) == limit
+        found = len(selector.select(score_table(), limit))
+        assert found == limit, f"select gives {found} features; {limit} were expected, the limit"
 
     def test_a_limit_above_all_features_is_no_error(self, selector: Selector) -> None:
         table = score_table()
-        assert {one.feature for one in selector.select(table, 10_000)} <= features_of(table)
+        assert_of_table(selector.select(table, 10_000), table)
 
     def test_says_the_same_twice(self, make: MakeSelector, selector: Selector, tmp_path: Path) -> None:
         first = selector.select(score_table(), 8)
-        assert selector.select(score_table(), 8) == first
-        assert make(Surroundings(tmp_path).context).select(score_table(), 8) == first
+        assert_equal(selector.select(score_table(), 8), first, "the choices of the same selector for the same table")
+        another = make(Surroundings(tmp_path).context)
+        assert_equal(another.select(score_table(), 8), first, "the choices of another selector for the same table")
 
     def test_does_not_change_the_table(self, selector: Selector) -> None:
         table, same = score_table(), score_table()
         selector.select(table)
-        assert table.scores.equals(same.scores)
-        assert table.correlations.equals(same.correlations)
+        for name in ("scores", "correlations"):
+            kept = getattr(table, name).equals(getattr(same, name))
+            assert kept, f"select changes table.{name}; work on a copy"
 
     def test_more_columns_do_not_matter(self, selector: Selector) -> None:
         table = score_table()
         wider = replace(table, scores=table.scores.assign(colour="red", shade=1.0))
-        assert selector.select(wider) == selector.select(table)
+        expected = selector.select(table)
+        assert_equal(selector.select(wider), expected, "the choices from a table with two columns more")
 
     @pytest.mark.parametrize("lacking", ["ratings", "scores", "features", "monosemanticity", "correlations"])
     def test_selects_from_what_there_is_or_says_what_is_missing(self, selector: Selector, lacking: str) -> None:
@@ -97,8 +107,14 @@ class SelectorContract(Contract):
         except SaevizError:
             return
         selected = handover.selection("the selector", found, table.spaces, ratings_of(table))
-        assert len(selected) <= 5
-        assert {one.feature for one in selected} <= features_of(table)
+        assert len(selected) <= 5, f"select gives {len(selected)} features; at most 5 were expected, the limit"
+        assert_of_table(selected, table)
+
+
+def assert_of_table(selected: Iterable[Selected], table: ScoreTable) -> None:
+    """Assert that each chosen feature has a row in the table."""
+    invented = [str(feature) for feature in {one.feature for one in selected} - features_of(table)]
+    assert not invented, f"the selector chose {quoted(sorted(invented))}, which the table does not have"
 
 
 def table_without(lacking: str) -> ScoreTable:

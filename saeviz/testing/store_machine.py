@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, NoReturn
 
 from saeviz.contract.stores import ManyWriters
-from saeviz.testing.stores import (
+from saeviz.testing.stored import (
     OTHERS,
     SPACE,
     OpenStore,

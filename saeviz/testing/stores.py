@@ -8,33 +8,50 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from collections.abc import Iterator
+from typing import Any, ClassVar, NoReturn, cast
 
 import pytest
 
-from saeviz.contract import handover
 from saeviz.contract.mixins import OneItemStore
-from saeviz.contract.stores import FeatureStore, ManyWriters
-from saeviz.testing.contract import Contract
+from saeviz.contract.stores import FeatureStore
+from saeviz.formats.plain import quoted
+from saeviz.testing.contract import Contract, assert_equal, needs, refused
 from saeviz.testing.data import HOSTILE_IDS, random_batch
-from saeviz.values.errors import DataError
-from saeviz.values.features import FeatureBatch, FeatureSpace
-
-if TYPE_CHECKING:
-    from saeviz.typing import Float32Array
-
-OpenStore = Callable[[], FeatureStore]
-SPACE = FeatureSpace(11, "cls", 50)
-OTHERS = (
-    FeatureSpace(2, "cls", 8),
-    FeatureSpace(11, "patch-max", 50),
-    FeatureSpace(11, "patch-mean", 50),
-    FeatureSpace(11, "cls", 50, "mlp"),
-    FeatureSpace(11, "spatial", 50),
-    FeatureSpace("stage3", "frame-max", 50),
+from saeviz.testing.stored import (
+    OTHERS,
+    SPACE,
+    OpenStore,
+    assert_empty,
+    assert_items,
+    assert_kept,
+    assert_same,
+    assert_spaces,
+    dense_batch,
+    read_all,
+    rows_are_equal,
+    versioned,
+    versioned_row,
+    writer,
 )
-"""Spaces that are not `SPACE`, some by a name, a stage, or another kind of tokens alone."""
+from saeviz.values.errors import DataError
+from saeviz.values.features import FeatureSpace
+
+__all__ = [
+    "OTHERS",
+    "SPACE",
+    "FeatureStoreContract",
+    "OpenStore",
+    "assert_kept",
+    "assert_same",
+    "dense_batch",
+    "read_all",
+    "rows_are_equal",
+    "versioned",
+    "versioned_row",
+    "write_until_killed",
+    "writer",
+]
 
 
 class FeatureStoreContract(Contract):
@@ -44,6 +61,7 @@ class FeatureStoreContract(Contract):
     store whose features do not outlive the process.
     """
 
+    subject = "store"
     durable: ClassVar[bool] = True
     most_items_per_batch: ClassVar[int] = 1024
     """The largest batch that `read` may yield, to bound memory."""
@@ -67,19 +85,16 @@ class FeatureStoreContract(Contract):
         store.close()
 
     def test_is_a_feature_store(self, store: FeatureStore) -> None:
-        assert isinstance(store, FeatureStore)
+        self.assert_is(store, FeatureStore)
 
     def test_is_empty_at_first(self, store: FeatureStore) -> None:
-        assert store.spaces() == []
-        assert store.item_ids(SPACE) == []
-        assert list(store.read(SPACE)) == []
-        assert list(store.read(SPACE, [])) == []
+        assert_empty(store, "at first")
 
     def test_gives_back_exactly_what_it_was_given(self, store: FeatureStore) -> None:
         batch = random_batch(SPACE, [f"item {number}" for number in range(20)])
         store.write(batch)
         assert_same(read_all(store, SPACE), batch)
-        assert store.spaces() == [SPACE]
+        assert_spaces(store, [SPACE])
 
     def test_keeps_every_bit_of_a_float32(self, store: FeatureStore) -> None:
         import numpy as np
@@ -93,29 +108,27 @@ class FeatureStoreContract(Contract):
     def test_keeps_an_item_without_any_feature(self, store: FeatureStore) -> None:
         batch = dense_batch(SPACE, ["silent", "loud", "silent too"], [[0.0] * 50, [1.0] * 50, [0.0] * 50])
         store.write(batch)
-        assert store.item_ids(SPACE) == ["silent", "loud", "silent too"]
+        assert_items(store, SPACE, ["silent", "loud", "silent too"])
         assert_same(read_all(store, SPACE), batch)
 
     def test_a_batch_without_items_leaves_no_trace(self, store: FeatureStore) -> None:
         store.write(random_batch(SPACE, []))
-        assert store.spaces() == []
-        assert list(store.read(SPACE)) == []
+        assert_empty(store, "after a batch without items")
 
     def test_does_not_touch_the_batch_it_was_given_nor_share_it(self, store: FeatureStore) -> None:
         batch, same = random_batch(SPACE, ["a", "b"]), random_batch(SPACE, ["a", "b"])
         store.write(batch)
-        assert_same(batch, same)
+        assert_same(batch, same, "the batch that was given to write")
         batch.matrix.data[:] = 99
         given = read_all(store, SPACE)
-        assert_same(given, same)
+        assert_same(given, same, "what read gives after the batch that was written has changed")
         given.matrix.data[:] = 98
-        assert_same(read_all(store, SPACE), same)
+        assert_same(read_all(store, SPACE), same, "what read gives after the batch that was read has changed")
 
     def test_items_are_in_the_order_they_came_in(self, store: FeatureStore) -> None:
         for ids in (["z", "b"], ["m"], ["a", "y"]):
             store.write(random_batch(SPACE, ids))
-        assert store.item_ids(SPACE) == ["z", "b", "m", "a", "y"]
-        assert read_all(store, SPACE).item_ids == ("z", "b", "m", "a", "y")
+        assert_items(store, SPACE, ["z", "b", "m", "a", "y"])
 
     def test_reads_the_items_asked_for_in_the_order_asked_for(self, store: FeatureStore) -> None:
         ids = [f"item {number}" for number in range(60)]
@@ -127,11 +140,11 @@ class FeatureStoreContract(Contract):
 
     @pytest.mark.parametrize("wanted", [["absent"], ["there", "absent"]])
     def test_an_absent_item_is_named(self, store: FeatureStore, wanted: list[str]) -> None:
-        with pytest.raises(DataError, match=wanted[0]):
+        with refused(DataError, f"read of {wanted} from an empty store", naming=wanted[0]):
             list(store.read(SPACE, wanted))
         store.write(random_batch(SPACE, ["there"]))
         store.write(random_batch(OTHERS[1], ["absent"]))
-        with pytest.raises(DataError, match="absent"):
+        with refused(DataError, f"read of {wanted}, of which 'absent' is in another space only,", naming="absent"):
             list(store.read(SPACE, wanted))
 
     def test_an_item_written_again_is_replaced(self, store: FeatureStore) -> None:
@@ -139,12 +152,16 @@ class FeatureStoreContract(Contract):
         store.write(versioned(SPACE, ids))
         again = [*ids[3:6], "new"]
         store.write(versioned(SPACE, again, version=1))
-        assert sorted(store.item_ids(SPACE)) == sorted([*ids, "new"])
-        everything = read_all(store, SPACE)
-        assert sorted(everything.item_ids) == sorted([*ids, "new"])
+        assert_equal(sorted(store.item_ids(SPACE)), sorted([*ids, "new"]), "the items after some were written again")
         assert_same(read_all(store, SPACE, again), versioned(SPACE, again, version=1))
         untouched = ids[:3] + ids[6:]
         assert_same(read_all(store, SPACE, untouched), versioned(SPACE, untouched))
+
+    def test_an_item_written_again_keeps_its_place(self, store: FeatureStore) -> None:
+        ids = [f"item {number}" for number in range(10)]
+        store.write(versioned(SPACE, ids))
+        store.write(versioned(SPACE, ["new", *ids[6:3:-1]], version=1))
+        assert_items(store, SPACE, [*ids, "new"])
 
     def test_a_replacement_may_be_silent(self, store: FeatureStore) -> None:
         store.write(versioned(SPACE, ["a", "b"]))
@@ -157,7 +174,7 @@ class FeatureStoreContract(Contract):
         for item_id in HOSTILE_IDS[12:]:
             store.write(versioned(SPACE, [item_id]))
         for opened in (store, open_store()) if self.durable else (store,):
-            assert opened.item_ids(SPACE) == list(HOSTILE_IDS)
+            assert_equal(opened.item_ids(SPACE), list(HOSTILE_IDS), "the item ids of any text")
             assert_same(read_all(opened, SPACE, HOSTILE_IDS[::-1]), versioned(SPACE, HOSTILE_IDS[::-1]))
 
     def test_a_lone_surrogate_is_refused_or_kept_but_breaks_nothing(self, store: FeatureStore) -> None:
@@ -171,18 +188,20 @@ class FeatureStoreContract(Contract):
     def test_spaces_do_not_mix(self, store: FeatureStore) -> None:
         for order, space in enumerate((SPACE, *OTHERS)):
             store.write(versioned(space, ["same", f"only {order}"], version=order))
-        assert store.spaces() == sorted((SPACE, *OTHERS))
+        assert_spaces(store, [SPACE, *OTHERS])
         for order, space in enumerate((SPACE, *OTHERS)):
-            assert store.item_ids(space) == ["same", f"only {order}"]
+            assert_items(store, space, ["same", f"only {order}"])
             assert_same(read_all(store, space), versioned(space, ["same", f"only {order}"], version=order))
 
     def test_refuses_another_number_of_features_for_the_same_layer_and_tokens(self, store: FeatureStore) -> None:
         store.write(versioned(SPACE, ["a"]))
         wider = FeatureSpace(SPACE.layer, SPACE.tokens, SPACE.n_features + 1)
-        assert store.item_ids(wider) == []
-        with pytest.raises(DataError):
+        assert_equal(store.item_ids(wider), [], f"the items of {wider} with {wider.n_features} features")
+        with refused(
+            DataError, f"a batch of {wider} with {wider.n_features} features after one with {SPACE.n_features}"
+        ):
             store.write(versioned(wider, ["a"]))
-        assert store.spaces() == [SPACE]
+        assert_spaces(store, [SPACE])
         assert_same(read_all(store, SPACE), versioned(SPACE, ["a"]))
 
     def test_streams(self, store: FeatureStore) -> None:
@@ -191,8 +210,10 @@ class FeatureStoreContract(Contract):
             store.write(random_batch(OTHERS[0], ids[start : start + self.most_items_per_batch]))
         for wanted in (None, ids[::-1]):
             lengths = [len(batch) for batch in store.read(OTHERS[0], wanted)]
-            assert sum(lengths) == len(ids)
-            assert max(lengths) <= self.most_items_per_batch
+            assert_equal(sum(lengths), len(ids), "the number of items that read")
+            assert max(lengths) <= self.most_items_per_batch, (
+                f"read yields a batch of {max(lengths)} items; at most {self.most_items_per_batch} at once are allowed"
+            )
 
     def test_two_readers_do_not_disturb_each_other(self, store: FeatureStore) -> None:
         ids = [f"item {number}" for number in range(40)]
@@ -201,24 +222,24 @@ class FeatureStoreContract(Contract):
         first, second = [next(one)], [next(two)]
         second.extend(two)
         first.extend(one)
-        assert [item_id for batch in first for item_id in batch.item_ids] == ids
-        assert [item_id for batch in second for item_id in batch.item_ids] == ids[::-1]
+        for found, expected in ((first, ids), (second, ids[::-1])):
+            ids_read = [item_id for batch in found for item_id in batch.item_ids]
+            assert_equal(ids_read, expected, "the items of one reader while another one reads")
 
     def test_clear_forgets_everything(self, store: FeatureStore, open_store: OpenStore) -> None:
         for space in (SPACE, *OTHERS):
             store.write(versioned(space, ["a", "b"]))
         store.clear()
         for opened in (store, open_store()):
-            assert opened.spaces() == []
-            assert opened.item_ids(SPACE) == []
+            assert_empty(opened, "after clear")
         wider = FeatureSpace(SPACE.layer, SPACE.tokens, SPACE.n_features + 1)
         store.write(versioned(wider, ["b"]))
-        assert store.spaces() == [wider]
+        assert_spaces(store, [wider])
         assert_same(read_all(store, wider), versioned(wider, ["b"]))
 
     def test_clearing_an_empty_store_does_nothing(self, store: FeatureStore) -> None:
         store.clear()
-        assert store.spaces() == []
+        assert_empty(store, "after clear")
 
     def test_may_be_closed_twice(self, open_store: OpenStore) -> None:
         store = open_store()
@@ -226,15 +247,16 @@ class FeatureStoreContract(Contract):
         store.close()
         store.close()
 
+    @needs(OneItemStore)
     def test_dense_features_of_one_item(self, store: FeatureStore) -> None:
-        if not isinstance(store, OneItemStore):
-            pytest.skip("the store does not use saeviz.OneItemStore")
-        store.save_features("a/b", [0.0, 0.5, 0.0, 2.0], layer=3, tokens="patch-max")
-        loaded = store.load_features("a/b", layer=3, tokens="patch-max")
-        assert loaded is not None
-        assert loaded.tolist() == [0.0, 0.5, 0.0, 2.0]
-        assert store.load_features("absent", layer=3, tokens="patch-max") is None
-        assert store.load_features("a/b", layer=3) is None
+        one_item = cast("Any", store)
+        one_item.save_features("a/b", [0.0, 0.5, 0.0, 2.0], layer=3, tokens="patch-max")
+        loaded = one_item.load_features("a/b", layer=3, tokens="patch-max")
+        assert loaded is not None, "load_features gives None for an item that was saved"
+        assert_equal(loaded.tolist(), [0.0, 0.5, 0.0, 2.0], "the features that were saved")
+        for item_id, tokens in (("absent", "patch-max"), ("a/b", "cls")):
+            found = one_item.load_features(item_id, layer=3, tokens=tokens)
+            assert found is None, f"load_features gives features of {item_id!r} in layer3.{tokens}, where it is not"
 
     def test_is_like_a_dictionary(self, open_store: OpenStore) -> None:
         """Whatever happens to it: writing, replacing, opening again, being killed and going on, two writers."""
@@ -245,112 +267,41 @@ class FeatureStoreContract(Contract):
             open_store, durable=self.durable, many_writers=self.many_writers, series=self.series, steps=self.steps
         )
 
+    @needs(declared="durable")
     def test_keeps_everything_when_opened_again(self, open_store: OpenStore) -> None:
-        self._needs_durability()
         store = open_store()
         for start in range(0, 30, 3):
             store.write(versioned(SPACE, [f"item {number}" for number in range(start, start + 3)]))
         without_closing = open_store()
         ids = [f"item {number}" for number in range(30)]
-        assert without_closing.spaces() == [SPACE]
-        assert without_closing.item_ids(SPACE) == ids
+        assert_spaces(without_closing, [SPACE])
+        assert_items(without_closing, SPACE, ids)
         assert_same(read_all(without_closing, SPACE), versioned(SPACE, ids))
         store.close()
         without_closing.close()
 
+    @needs(declared="durable")
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
     @pytest.mark.parametrize("per_batch", [1, 8])
     def test_loses_and_doubles_nothing_when_killed(self, open_store: OpenStore, per_batch: int) -> None:
-        self._needs_durability()
         chance = random.Random(per_batch)
         acknowledged: dict[str, int] = {}
         for version in range(5):
             acknowledged.update(write_until_killed(open_store, version, per_batch, chance))
             store = open_store()
             kept = store.item_ids(SPACE)
-            assert len(set(kept)) == len(kept)
-            assert set(acknowledged) <= set(kept)
+            assert_equal(kept, list(dict.fromkeys(kept)), "the items after a kill")
+            lost = sorted(set(acknowledged).difference(kept))
+            assert not lost, f"a kill loses {quoted(lost)}, which write had returned from"
             for batch in store.read(SPACE):
                 for row, item_id in enumerate(batch.item_ids):
                     found = {
                         old for old in range(version + 1) if rows_are_equal(batch, row, versioned_row(item_id, old))
                     }
-                    assert found, f"{item_id!r} is incomplete"
-                    assert min(found) >= acknowledged.get(item_id, 0), f"{item_id!r} fell back to an older version"
+                    assert found, f"after a kill {item_id!r} has features that were never written"
+                    assert min(found) >= acknowledged.get(item_id, 0), f"a kill takes {item_id!r} back to what it was"
             store.close()
-        assert acknowledged
-
-    def _needs_durability(self) -> None:
-        if not self.durable:
-            pytest.skip("the store says that it is not durable")
-
-
-def writer(open_store: OpenStore, name: str) -> FeatureStore:
-    """The store, newly opened, for the writer `name`; `""` is the one without."""
-    store = open_store()
-    if not name:
-        return store
-    assert isinstance(store, ManyWriters)
-    return store.writer(name)
-
-
-def dense_batch(space: FeatureSpace, item_ids: Sequence[str], rows: Sequence[Sequence[float]]) -> FeatureBatch:
-    """A batch of these rows."""
-    from scipy.sparse import csr_array
-
-    return FeatureBatch(space, tuple(item_ids), csr_array(rows))
-
-
-def versioned(space: FeatureSpace, item_ids: Sequence[str], version: int = 0) -> FeatureBatch:
-    """A batch whose rows are determined by the item ids and the version."""
-    import numpy as np
-    from scipy.sparse import csr_array
-
-    rows = [versioned_row(item_id, version, space.n_features) for item_id in item_ids]
-    return FeatureBatch(space, tuple(item_ids), csr_array(np.array(rows).reshape(-1, space.n_features)))
-
-
-def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features) -> Float32Array:
-    """The dense row of one item in `versioned`."""
-    import numpy as np
-
-    generator = np.random.default_rng([version, *item_id.encode("utf-8", "surrogatepass")])
-    row: Float32Array = (generator.random(n_features) * (generator.random(n_features) < 0.3)).astype(np.float32)
-    return row
-
-
-def read_all(store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> FeatureBatch:
-    """Everything that `read` yields, as one batch."""
-    batches = list(handover.each("the store", "read", store.read(space, item_ids), FeatureBatch))
-    assert all(batch.space == space for batch in batches)
-    ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
-    return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
-
-
-def assert_same(found: FeatureBatch, expected: FeatureBatch) -> None:
-    """Assert that batches are equal to the last bit."""
-    assert found.space == expected.space
-    assert found.item_ids == expected.item_ids
-    assert found.matrix.dtype == expected.matrix.dtype
-    assert found.matrix.indptr.tolist() == expected.matrix.indptr.tolist()
-    assert found.matrix.indices.tolist() == expected.matrix.indices.tolist()
-    assert found.matrix.data.tobytes() == expected.matrix.data.tobytes()
-
-
-def assert_kept(store: FeatureStore, expected: dict[FeatureSpace, dict[str, int]]) -> None:
-    """Assert that the store has every item in its expected version and nothing else."""
-    assert store.spaces() == sorted(space for space, versions in expected.items() if versions)
-    for space, versions in expected.items():
-        everything = read_all(store, space)
-        assert sorted(everything.item_ids) == sorted(versions)
-        assert store.item_ids(space) == list(everything.item_ids)
-        for row, item_id in enumerate(everything.item_ids):
-            assert rows_are_equal(everything, row, versioned_row(item_id, versions[item_id], space.n_features))
-
-
-def rows_are_equal(batch: FeatureBatch, row: int, expected: Float32Array) -> bool:
-    """Whether a row of a batch equals this dense row to the last bit."""
-    return bool(batch.matrix[[row]].toarray()[0].tobytes() == expected.tobytes())
+        assert acknowledged, "the store stored nothing before it was killed"
 
 
 def write_until_killed(open_store: OpenStore, version: int, per_batch: int, chance: random.Random) -> dict[str, int]:

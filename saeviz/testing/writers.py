@@ -15,8 +15,20 @@ from typing import NoReturn, TextIO
 import pytest
 
 from saeviz.contract.stores import ManyWriters
-from saeviz.testing.contract import Contract
-from saeviz.testing.stores import OTHERS, SPACE, OpenStore, assert_same, read_all, versioned, writer
+from saeviz.formats.plain import quoted
+from saeviz.testing.contract import Contract, assert_equal, refused
+from saeviz.testing.stored import (
+    OTHERS,
+    SPACE,
+    OpenStore,
+    assert_empty,
+    assert_items,
+    assert_same,
+    assert_spaces,
+    read_all,
+    versioned,
+    writer,
+)
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureSpace
 
@@ -26,13 +38,15 @@ IDS = tuple(f"item {number:02}" for number in range(40))
 class ManyWritersContract(Contract):
     """Subclass this and define the fixture `open_store`, as for `FeatureStoreContract`."""
 
+    subject = "store"
+
     @pytest.fixture
     def open_store(self) -> OpenStore:
         """Opens the store under test."""
         raise NotImplementedError("define the fixture open_store")
 
     def test_has_writers(self, open_store: OpenStore) -> None:
-        assert isinstance(open_store(), ManyWriters)
+        self.assert_is(open_store(), ManyWriters)
 
     def test_two_write_at_the_same_time(self, open_store: OpenStore) -> None:
         one, two = writer(open_store, "one"), writer(open_store, "two")
@@ -44,8 +58,8 @@ class ManyWritersContract(Contract):
         one.close()
         two.close()
         store = open_store()
-        assert store.spaces() == [SPACE]
-        assert store.item_ids(SPACE) == list(IDS)
+        assert_spaces(store, [SPACE])
+        assert_items(store, SPACE, IDS)
         assert_same(read_all(store, SPACE, IDS[::-1]), versioned(SPACE, IDS[::-1]))
         store.close()
         before_closing.close()
@@ -70,7 +84,7 @@ class ManyWritersContract(Contract):
             assert_same(read_all(store, SPACE, ids), versioned(SPACE, ids, version))
             store.close()
         store = open_store()
-        assert sorted(store.item_ids(SPACE)) == list(IDS[:8])
+        assert_equal(sorted(store.item_ids(SPACE)), list(IDS[:8]), "the items of all writers")
         for version, ids in enumerate([IDS[:1], IDS[1:2], IDS[2:3], IDS[3:8]]):
             assert_same(read_all(store, SPACE, ids), versioned(SPACE, ids, version))
 
@@ -88,7 +102,7 @@ class ManyWritersContract(Contract):
                 store.close()
             store = open_store()
             expected = ["zebra", "ant", "bee", *IDS[:16]]
-            assert store.item_ids(SPACE) == expected
+            assert_items(store, SPACE, expected)
             assert_same(read_all(store, SPACE), versioned(SPACE, expected))
             store.clear()
             store.close()
@@ -113,7 +127,7 @@ class ManyWritersContract(Contract):
         one.write(versioned(SPACE, IDS[:3]))
         two = writer(open_store, "two")
         two.write(versioned(SPACE, IDS[3:5]))
-        assert two.item_ids(SPACE) == list(IDS[:5])
+        assert_items(two, SPACE, IDS[:5])
         assert_same(read_all(two, SPACE), versioned(SPACE, IDS[:5]))
         one.close()
         two.close()
@@ -136,11 +150,11 @@ class ManyWritersContract(Contract):
         one, two = writer(open_store, "one"), writer(open_store, "two")
         two.write(versioned(OTHERS[0], IDS[:1]))
         one.write(versioned(SPACE, IDS[:1]))
-        with pytest.raises(DataError):
+        with refused(DataError, "a batch of another number of features than another writer has written"):
             two.write(versioned(FeatureSpace(SPACE.layer, SPACE.tokens, SPACE.n_features + 1), IDS[1:2]))
         one.close()
         two.close()
-        assert open_store().spaces() == sorted([SPACE, OTHERS[0]])
+        assert_spaces(open_store(), [SPACE, OTHERS[0]])
 
     def test_clear_forgets_what_all_have_written(self, open_store: OpenStore) -> None:
         for name in ("one", "two", ""):
@@ -150,8 +164,7 @@ class ManyWritersContract(Contract):
             store.close()
         store.clear()
         for opened in (store, open_store(), writer(open_store, "one")):
-            assert opened.spaces() == []
-            assert opened.item_ids(SPACE) == []
+            assert_empty(opened, "after clear by one of the writers")
         one = writer(open_store, "one")
         one.write(versioned(SPACE, ["later"]))
         one.close()
@@ -190,11 +203,12 @@ class ManyWritersContract(Contract):
                 acknowledged.update(line.rstrip("\n") for line in done if line.endswith("\n"))
             store = open_store()
             kept = store.item_ids(SPACE)
-            assert kept == sorted(set(kept))
-            assert acknowledged <= set(kept)
+            assert_equal(kept, sorted(set(kept)), "the items after writers were killed")
+            lost = sorted(acknowledged.difference(kept))
+            assert not lost, f"writers that were killed lose {quoted(lost)}, which write had returned from"
             assert_same(read_all(store, SPACE), versioned(SPACE, kept))
             store.close()
-        assert acknowledged
+        assert acknowledged, "the writers stored nothing before they were killed"
         last = open_store()
         last.write(versioned(SPACE, IDS))
         last.close()

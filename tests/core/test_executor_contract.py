@@ -19,6 +19,9 @@ class Here(fakes.FakeExecutor):
 
 
 class TestAGoodOne(ExecutorContract):
+    component = Here
+    has_workers = False
+
     @pytest.fixture
     def executor(self):
         return Here()

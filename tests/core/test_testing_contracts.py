@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,26 +23,41 @@ from saeviz.testing import (
     SelectorContract,
     fakes,
 )
+from saeviz.testing.contract import NotMade, checks_of
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.embedders import unreadable
 
 
 def failed_tests(suite: type, fixtures: Callable[[], dict[str, Any]], only: str = "test_") -> set[str]:
-    """The tests of a contract whose names begin with `only` and that do not pass, each run with new fixtures."""
-    failed = set()
-    for name, test in inspect.getmembers(suite, inspect.isfunction):
-        if not name.startswith(only):
-            continue
-        for case in cases_of(test):
-            available = {**fixtures(), **case}
-            wanted = {argument: available[argument] for argument in list(inspect.signature(test).parameters)[1:]}
-            try:
-                test(suite(), **wanted)
-            except pytest.skip.Exception:
-                continue
-            except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever it is, the test did not pass
-                failed.add(name)
-    return failed
+    """The checks of a suite whose names begin with `only` and that fail in a sentence, each run with new fixtures."""
+    return {name for name, _ in failing(suite, fixtures, only)}
+
+
+def failing(suite: type, fixtures: Callable[[], dict[str, Any]], only: str = "test_") -> Iterator[tuple[str, str]]:
+    """The checks that fail, in their order, and what they say; those of capabilities that are not there are not run."""
+    made = suite if suite.component else type("Made", (suite,), {"component": type_of_subject(suite, fixtures())})
+    for test, check in checks_of(made).items():
+        if test.startswith(only) and not isinstance(getattr(made, test), NotMade):
+            for case in cases_of(check):
+                try:
+                    available = {**fixtures(), **case}
+                    check(made(), **{name: available[name] for name in list(inspect.signature(check).parameters)[1:]})
+                except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - whatever it is, it did not pass
+                    yield test, sentence(error)
+
+
+def type_of_subject(suite: type, fixtures: dict[str, Any]) -> type | None:
+    """The class of the component among the fixtures."""
+    return type(fixtures[suite.subject]) if suite.subject in fixtures else None
+
+
+def sentence(error: BaseException) -> str:
+    """What a check says; of what the plugin itself raises, the error."""
+    said = str(error).split("\nassert ")[0]
+    if isinstance(error, AssertionError):
+        assert re.match(r"[a-z'(].{15,}", said, re.DOTALL), f"not a sentence: {error!r}"
+        assert not re.match(r"assert |False|True|\[", said), f"not a sentence: {error!r}"
+    return said if isinstance(error, AssertionError | saeviz.SaevizError) else repr(error)
 
 
 def cases_of(test: Callable[..., None]) -> Iterator[dict[str, Any]]:

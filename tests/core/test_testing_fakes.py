@@ -23,6 +23,7 @@ from saeviz.testing.data import Surroundings, pictures
 
 
 class TestFakeImages(ImageProviderContract):
+    component = fakes.FakeImages
     n_images = 9
 
     @pytest.fixture
@@ -31,6 +32,7 @@ class TestFakeImages(ImageProviderContract):
 
 
 class TestMemoryStore(FeatureStoreContract):
+    component = fakes.MemoryStore
     durable = False
 
     @pytest.fixture
@@ -39,12 +41,16 @@ class TestMemoryStore(FeatureStoreContract):
 
 
 class TestFakeEmbeddings(EmbeddingProviderContract):
+    component = fakes.FakeEmbeddings
+
     @pytest.fixture
     def make(self):
         return lambda context: fakes.FakeEmbeddings(fakes.Slow(), context)
 
 
 class TestFakeExtractor(FeatureExtractorContract):
+    component = fakes.FakeExtractor
+
     @pytest.fixture(params=[False, True])
     def make(self, request):
         options = fakes.FakeExtractorOptions(reconstruction_error=request.param, batch_size=2)
@@ -52,18 +58,24 @@ class TestFakeExtractor(FeatureExtractorContract):
 
 
 class TestFakeScorer(ScorerContract):
+    component = fakes.FakeScorer
+
     @pytest.fixture
     def make(self):
         return lambda context: fakes.FakeScorer(saeviz.Options(), context)
 
 
 class TestFakeSelector(SelectorContract):
+    component = fakes.FakeSelector
+
     @pytest.fixture
     def make(self):
         return lambda context: fakes.FakeSelector(saeviz.Options(), context)
 
 
 class TestFakeLabeler(LabelerContract):
+    component = fakes.FakeLabeler
+
     @pytest.fixture
     def make(self):
         return lambda context: fakes.FakeLabeler(fakes.FakeLabelerOptions(), context)

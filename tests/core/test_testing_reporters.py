@@ -17,6 +17,8 @@ from tests.core.test_testing_contracts import failed_tests
 
 
 class TestFakeReporter(ReporterContract):
+    component = fakes.FakeReporter
+
     @pytest.fixture
     def make(self):
         return lambda context: fakes.FakeReporter(saeviz.Options(), context)
@@ -41,6 +43,8 @@ class Page(fakes.FakeReporter):
 
 
 class TestPage(ReporterContract):
+    component = Page
+
     @pytest.fixture
     def make(self):
         return lambda context: Page(saeviz.Options(), context)
