@@ -18,6 +18,7 @@ from pydantic_core import to_jsonable_python
 import saeviz
 import saeviz.testing
 import saeviz.toolkit
+from docs.contents import cell, described
 from saeviz.cli.explain import PAGES as ERRORS
 from saeviz.config.schema import DEFAULT_USE, LISTS, OPTIONAL, SINGLE, RunSettings
 from saeviz.contract.options import NEUTRAL, table_of
@@ -25,7 +26,6 @@ from saeviz.contract.specs import ROLES, ComponentSpec, ScorerSpec
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.toml import toml_value
-from saeviz.values.columns import ColumnInfo
 
 FOLDER = Path(__file__).parent / "reference" / "generated"
 PARTS = {
@@ -97,7 +97,7 @@ def _components(manager: Manager, role: str) -> Iterator[str]:
     for name in manager.names(role):
         spec = manager.offer(role, name).spec
         yield f"\n## {name}\n"
-        yield f"{_text(spec.summary)}.\n"
+        yield f"{cell(spec.summary)}.\n"
         if spec.needs:
             yield f"Needs {_listed(spec.needs)}: `pip install '{spec.install}'`.\n"
         yield from _options(spec.options)
@@ -115,7 +115,7 @@ def _options(model: type[BaseModel]) -> Iterator[str]:
 
 def _rows(model: type[BaseModel], before: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        what = _text(field.description or "")
+        what = cell(field.description or "")
         changes = "; changes no result" if NEUTRAL.is_on(field) else ""
         yield f"| `{before}{name}` | {what} ({_kind(field)}{changes}) | {_default(field)} |"
         if (table := table_of(field)) is not None:
@@ -158,13 +158,8 @@ def _columns(spec: ComponentSpec) -> Iterator[str]:
     pairs = spec.pair_infos if isinstance(spec, ScorerSpec) else ()
     for head, infos in (("column", spec.infos), ("column of `pairs`", pairs)):
         if infos:
-            yield f"\n| {head} | | unit | better |\n|---|---|---|---|"
-            yield from _described(infos)
-
-
-def _described(infos: Iterable[ColumnInfo]) -> Iterator[str]:
-    for info in infos:
-        yield f"| `{info.name}` | {_text(info.description)} | {_text(info.unit)} | {info.better or ''} |"
+            yield ""
+            yield from described(head, infos)
 
 
 def _hooks() -> Iterator[str]:
@@ -215,11 +210,6 @@ def _below(package: Any) -> list[str]:
     """The public modules of a package that can be imported without pytest and heavy packages."""
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     return [one.name for one in found if not any(part.startswith("_") for part in one.name.split("."))]
-
-
-def _text(text: str) -> str:
-    """A sentence as a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 import saeviz
-from docs import generated
+from docs import contents, generated
 from saeviz.cli import saeviz as saeviz_command
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
-from saeviz.formats import judgements, label_scores
+from saeviz.formats import judgements, label_scores, selection
+from saeviz.formats.contents import FILES, TABLES
 from saeviz.formats.rundir import RunDir
 from saeviz.values.columns import info_of
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
-TABLES = (REFERENCE / "tables.md").read_text(encoding="utf-8")
-FORMATS = (REFERENCE / "formats.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +53,32 @@ def test_every_page_is_in_a_table_of_contents(pages):
     assert "generated/error-*" in text
 
 
+def test_columns_and_files_on_the_pages_are_those_of_the_code():
+    for path, text in contents.pages().items():
+        assert path.read_text(encoding="utf-8") == text, "make docs writes it again"
+
+
 def test_every_column_of_a_run_is_described(finished_copy, specs):
-    infos = [info for spec in specs for info in getattr(spec, "infos", ())]
-    tables = [finished_copy.scores, finished_copy.correlations, finished_copy.images_table.reset_index()]
-    found = {name for table in tables for name in table.columns} | {*judgements.COLUMNS, *label_scores.COLUMNS}
-    unknown = {
-        name for name in found if f"`{name}`" not in TABLES and info_of(name, infos) is None and name[:3] != "l0."
-    }
-    assert not unknown
+    of_components = [info for spec in specs for info in spec.infos]
+    for table in TABLES:
+        path = finished_copy.dir / table.file
+        if path.exists():
+            names = list(pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path))
+            known = [*table.columns, *(of_components if table.more else ())]
+            assert [name for name in names if info_of(name, known) is None] == [], table.file
+    tables = {table.file: [info.name for info in table.columns] for table in TABLES}
+    assert tables["judgements.parquet"] == list(judgements.COLUMNS)
+    assert tables["label_ratings.parquet"] == list(label_scores.COLUMNS)
+    assert set(tables["selected.csv"]) >= {*selection.FIGURES, *selection.STABILITIES}
+    assert all(info.description for table in TABLES for info in table.columns)
 
 
 def test_every_file_of_a_run_is_described(finished_copy, tmp_path):
+    described = {file.name.partition("/")[0] for file in FILES}
     files = {path.name for path in finished_copy.dir.iterdir() if path.name != "reporter"}
-    files |= {value.name for value in vars(RunDir(tmp_path)).values() if hasattr(value, "name")}
-    assert not {name for name in files - {tmp_path.name} if f"`{name}" not in FORMATS}
+    assert files - described == set(), "what is left are working folders of components"
+    rundir = {value.name for value in vars(RunDir(tmp_path)).values() if hasattr(value, "name")} - {tmp_path.name}
+    assert rundir - described == set()
 
 
 def test_every_command_has_a_summary():

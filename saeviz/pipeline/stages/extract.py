@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.formats.contents import OF_ITEMS
 from saeviz.formats.made import Made
 from saeviz.formats.of_images import append_of_images, mend_of_images, tidy_of_images, which_have_numbers
 from saeviz.formats.plain import one_line
@@ -245,7 +246,8 @@ def _remember_fingerprints(session: Session, still_to_do: Mask) -> None:
     if stays.any():
         marks = enumerate(items.fingerprints)
         now = Texts.of(before.fingerprints[before.rows[row]] if stays[row] else mark for row, mark in marks)
-    session.rundir.write_table(session.rundir.items, table_of_texts({"item_id": items.ids, "fingerprint": now}))
+    table = table_of_texts({"item_id": items.ids, "fingerprint": now})
+    session.rundir.write_table(session.rundir.items, table, OF_ITEMS)
 
 
 def _holds_features_of_this_run(session: Session) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.contents import OF_JUDGEMENTS
 from saeviz.formats.judgements import JUDGEMENTS, table_of
 from saeviz.formats.labels import LABELS
 from saeviz.formats.rundir import digest_of
@@ -56,7 +57,7 @@ class Judge(Stage):
         rundir, config = session.rundir, session.config.judge
         if config is None:
             rundir.judged.unlink(missing_ok=True)
-            rundir.write_table(rundir.judgements, table_of([]))
+            rundir.write_table(rundir.judgements, table_of([]), OF_JUDGEMENTS)
             return {"counts": {"judged": 0}, "outputs": [rundir.judgements]}
         if n_damaged := JUDGEMENTS.mend(rundir.judged):
             logger.warning("judge: %d lines of %s are damaged; their labels are judged again", n_damaged, rundir.judged)
@@ -80,7 +81,7 @@ class Judge(Stage):
         JUDGEMENTS.write(rundir.judged, judgements)
         power = power_of(judgements)
         table = table_of(judgements, power.reason)
-        rundir.write_table(rundir.judgements, table)
+        rundir.write_table(rundir.judgements, table, OF_JUDGEMENTS)
         verdicts = Counter(table["verdict"])
         _say(power, verdicts)
         counts = {"judged": len(judgements), "new": len(docket.waiting), **dict(sorted(verdicts.items()))}

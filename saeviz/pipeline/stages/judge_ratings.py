@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from saeviz.config.schema import ComponentConfig
+from saeviz.formats.contents import OF_LABEL_RATINGS
 from saeviz.formats.label_scores import LABEL_SCORES, LabelScores
 from saeviz.formats.labels import LABELS
 from saeviz.formats.rundir import digest_of
@@ -93,7 +94,7 @@ class JudgeRatings(Stage):
         LABEL_SCORES.write(path, given)
         complete = [one for one in given if all(item.item_id in one.scores for item in sheet.images)]
         table = label_ratings(session, complete, sheet.images)
-        rundir.write_table(rundir.label_ratings, table)
+        rundir.write_table(rundir.label_ratings, table, OF_LABEL_RATINGS)
         found = int((table["q"] <= ALPHA).sum())
         tested = int(table["q"].notna().sum())
         logger.info("judge-ratings: %d of %d pairs of label and rating correlate (q up to 0.05)", found, tested)

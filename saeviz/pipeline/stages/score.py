@@ -19,6 +19,7 @@ from saeviz.config.columns import (
 )
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
+from saeviz.formats.contents import OF_IMAGES, OF_PAIRS, OF_SCORES, OF_TOP_IMAGES
 from saeviz.formats.files import atomic_folder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.of_images import columns_of_images
@@ -35,7 +36,7 @@ from saeviz.pipeline.stages.score_parts import PartScoring, given_arrays_of_part
 from saeviz.pipeline.stages.score_work import clear_states, given_arrays, state_files
 from saeviz.pipeline.stages.scoring import Scoring, can_be_shared, scoring_of
 from saeviz.pipeline.stages.stage import Stage
-from saeviz.values.columns import OF_EVERY_RUN, OF_EXTRACTORS, ColumnInfo, infos_of
+from saeviz.values.columns import ColumnInfo, infos_of
 from saeviz.values.errors import ConfigError, DataError, PluginError, SaevizError
 from saeviz.values.features import FeatureSpace
 from saeviz.values.keys import columns_of
@@ -119,13 +120,17 @@ class Score(Stage):
             columns, facts = self._results(scoring, inputs, of_images, pairs)
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
         declared = [info for config in session.config.scorers for info in declared_infos(config, session.manager)]
-        infos = [*OF_EVERY_RUN, *declared, *_infos_of_extractors(session), *OF_EXTRACTORS]
-        rundir.write_table(rundir.top_images, _top_images_table(session, inputs))
-        rundir.write_table(rundir.scores, _scores_table(inputs, columns), infos)
+        of_extractors = _infos_of_extractors(session)
+        rundir.write_table(rundir.top_images, _top_images_table(session, inputs), OF_TOP_IMAGES)
+        rundir.write_table(rundir.scores, _scores_table(inputs, columns), [*OF_SCORES, *declared])
         rundir.write_table(
-            rundir.correlations, correlations_table(session.dataset.spaces, columns, [*ratings, *further]), declared
+            rundir.correlations,
+            correlations_table(session.dataset.spaces, columns, [*ratings, *further]),
+            [*OF_PAIRS, *declared],
         )
-        rundir.write_table(rundir.images, _images_table(first.item_ids, of_images), infos)
+        rundir.write_table(
+            rundir.images, _images_table(first.item_ids, of_images), [*declared, *of_extractors, *OF_IMAGES]
+        )
         scoring.clear()
         counts = {
             "images": first.n_items,
