@@ -16,6 +16,8 @@ from saeviz_gallery.panel import PANEL
 from tests.conftest import run_process
 from tests.report_data import report_of
 
+pytestmark = pytest.mark.slow
+
 PLANTED = [(rating, concept, points) for rating, effects in PANEL.items() for concept, points in effects.items()]
 """Every concept that the panel likes (points > 0) or dislikes, by rating."""
 

@@ -11,6 +11,8 @@ from saeviz.testing.vlm_server import KEY, VLMServer, fails, refuses_key, says, 
 from tests.conftest import FAKE_RUN
 from tests.loopback import self_signed
 
+pytestmark = pytest.mark.slow
+
 MODULES = {
     "gemini": ("google.genai", ""),
     "gemini-legacy": ("google.generativeai", 'sdk = "google-generativeai"'),

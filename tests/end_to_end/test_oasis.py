@@ -27,9 +27,12 @@ from saeviz.pipeline.run import Plan
 from tests.conftest import ROOT, SHARED
 from tests.report_data import report_of
 
-pytestmark = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="the folder of real photographs and weights is not beside the repository"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not SHARED.is_dir(), reason="the folder of real photographs and weights is not beside the repository"
+    ),
+]
 
 PUBLISHED = {
     ("cls", "valence"): (105, 35, 16, 0.244),

@@ -18,6 +18,8 @@ from tests.conftest import FAKE_RUN, run_process
 from tests.report_data import report_of
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("google.genai")
 N_IMAGES = 24
 
