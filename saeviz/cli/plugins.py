@@ -23,7 +23,8 @@ from saeviz.config.resolve import resolve
 from saeviz.contract.options import table_of
 from saeviz.contract.specs import ROLES, ComponentSpec, ScorerSpec
 from saeviz.discovery.extensions import GROUPS, Extension, extensions
-from saeviz.discovery.manager import Manager, Offer, Problem, foreign_code, install_of, missing_needs
+from saeviz.discovery.foreign import foreign_code
+from saeviz.discovery.manager import Manager, Offer, Problem, install_of, missing_needs
 from saeviz.discovery.metadata import unread_groups, where
 from saeviz.discovery.requirements import distribution_of, requirements_of
 from saeviz.discovery.sources import Source

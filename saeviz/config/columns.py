@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.specs import ScorerSpec
-from saeviz.discovery.manager import foreign_code
+from saeviz.discovery.foreign import foreign_code
 from saeviz.formats.plain import quoted
 from saeviz.values.columns import OF_EVERY_RUN, ColumnInfo, infos_of, is_there
 from saeviz.values.errors import ConfigError, PluginError

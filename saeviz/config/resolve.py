@@ -26,7 +26,8 @@ from saeviz.config.schema import (
 )
 from saeviz.contract.options import Options, path_fields, secret_fields, table_of
 from saeviz.contract.specs import LabelerSpec, ScorerSpec
-from saeviz.discovery.manager import Manager, foreign_code, install_of, missing_needs
+from saeviz.discovery.foreign import foreign_code
+from saeviz.discovery.manager import Manager, install_of, missing_needs
 from saeviz.discovery.mistakes import explain, suggest
 from saeviz.formats.objects import is_address
 from saeviz.formats.paths import absolute, exists

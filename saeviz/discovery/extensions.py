@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from saeviz.contract.saes import KnownSAE
-from saeviz.discovery.manager import ForeignError, foreign_code
+from saeviz.discovery.foreign import ForeignError, foreign_code
 from saeviz.discovery.metadata import KNOWN_SAES, SAE_FORMATS
 from saeviz.values.errors import PluginError, SaevizError
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import os
-import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import pluggy
@@ -22,53 +17,17 @@ from pydantic import ValidationError
 from saeviz.contract import hookspecs
 from saeviz.contract.context import Context
 from saeviz.contract.options import Options
-from saeviz.contract.specs import ROLES, SPEC_TYPES, ComponentSpec
+from saeviz.contract.specs import ROLES, ComponentSpec
+from saeviz.discovery.checks import HOOKS, check_api, check_hooks, checked_spec, mistake_of_factory
+from saeviz.discovery.foreign import ForeignError, foreign_code
 from saeviz.discovery.mistakes import explain, suggest
 from saeviz.discovery.sources import PluginChoice, Source, installed
 from saeviz.discovery.trace import asked, watched
 from saeviz.formats.plain import one_line, quoted
-from saeviz.values.citations import Citation
-from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
 MOST_NOTES = 1000
 """Maximum number of lines read, because a plugin's generator may be endless."""
-HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
-NOT_OF_PLUGINS = (Path(hookspecs.__file__).parent.parent, Path(importlib.__file__).parent)
-"""Folders of code that imports plugins."""
-
-
-class ForeignError(PluginError):
-    """A plugin's own code failed; `details` is the traceback."""
-
-    def __init__(self, message: str, details: str) -> None:
-        super().__init__(message)
-        self.details = details
-
-
-@contextmanager
-def foreign_code(what: str, *, imported: bool = False) -> Iterator[None]:
-    """Turn any exception of a plugin's code into a `PluginError`; `what` says what failed.
-
-    With `imported` it is the plugin's module that is run, and the message says in which line.
-    """
-    try:
-        yield
-    except (SaevizError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        said = f"{what} with {type(error).__name__}: {error}{_line_of(error) if imported else ''}"
-        raise ForeignError(said, traceback.format_exc()) from error
-
-
-def _line_of(error: BaseException) -> str:
-    """The last line in the plugin's own folder that led to an error, as Python writes it of a syntax error."""
-    if isinstance(error, SyntaxError):
-        return ""  # it is in the text
-    frames = [(Path(one.filename), one.lineno) for one in traceback.extract_tb(error.__traceback__)]
-    foreign = [one for one in frames if one[0].is_absolute() and not any(map(one[0].is_relative_to, NOT_OF_PLUGINS))]
-    own = [(path, line) for path, line in foreign if path.parent == foreign[0][0].parent]
-    return f" ({own[-1][0].name}, line {own[-1][1]})" if own else ""
 
 
 @dataclass(frozen=True)
@@ -150,8 +109,8 @@ class Manager:
             self.offers.update({(offer.spec.role, offer.spec.name): offer for offer in offers})
 
     def _offers_of(self, plugin: object, source: Source) -> list[Offer]:
-        _check_api(plugin)
-        _check_hooks(plugin)
+        check_api(plugin)
+        check_hooks(plugin)
         try:
             self._pluggy.register(plugin, name=source.name)
         except ValueError as error:
@@ -175,7 +134,7 @@ class Manager:
                 if implementation.plugin is plugin:
                     specs = implementation.function()
                     for spec in specs if isinstance(specs, Iterable) else [specs]:
-                        yield _checked(spec, expected, caller.name)
+                        yield checked_spec(spec, expected, caller.name)
 
     def _refuse_taken_names(self, offers: list[Offer]) -> None:
         seen: set[tuple[str, str]] = set()
@@ -231,6 +190,8 @@ class Manager:
                 f"pip install '{install_of(spec)}'"
             )
         built: Callable[[Options, Context], Any] = self._load(offer, spec.factory)
+        if mistake := mistake_of_factory(built):
+            raise PluginError(f"the {spec.role} {spec.name!r} of {offer.source}: {mistake}")
         return built
 
     def notes(self, offer: Offer) -> list[str]:
@@ -312,84 +273,4 @@ def _refuse_unknown_names(choice: PluginChoice, known: list[str]) -> None:
             hint = suggest(name, known) or f"; there are: {', '.join(known)}"
             raise ConfigError(
                 f"--plugins, SAEVIZ_PLUGINS or plugins.use: no installed plugin is called {quoted(name)}{hint}"
-            )
-
-
-def _check_api(plugin: object) -> None:
-    api = getattr(plugin, "SAEVIZ_API", hookspecs.API_VERSION)
-    if not isinstance(api, int) or api > hookspecs.API_VERSION:
-        raise PluginError(f"made for plugin API {api}, but this saeviz has {hookspecs.API_VERSION}; upgrade saeviz")
-
-
-def _check_hooks(plugin: object) -> None:
-    """Raise `PluginError` for a misspelt hook or a missing marker, which would otherwise be ignored silently."""
-    marked = False
-    for name, member in inspect.getmembers(plugin, lambda value: isinstance(value, FunctionType)):
-        is_marked = hasattr(member, f"{hookspecs.PROJECT}_impl")
-        marked = marked or is_marked
-        if is_marked and name not in HOOKS:
-            raise PluginError(f"it implements {name}, which is not a hook{suggest(name, HOOKS)}")
-        if not is_marked and (name in HOOKS or (name.startswith("saeviz_") and suggest(name, HOOKS))):
-            hint = "" if name in HOOKS else suggest(name, HOOKS)
-            raise PluginError(f"its function {name} lacks the marker @saeviz.hookimpl{hint}")
-        if is_marked and inspect.signature(member).parameters:
-            raise PluginError(f"its hook {name} takes arguments, but a hook is called without any; write {name}()")
-    if not marked:
-        raise PluginError("it implements no hook; mark a function such as saeviz_scorers with @saeviz.hookimpl")
-
-
-def _checked(spec: object, expected: type[ComponentSpec], hook: str) -> ComponentSpec:
-    if spec is None:
-        raise PluginError(f"{hook} gives None; write yield saeviz.{expected.__name__}(...)")
-    if not isinstance(spec, expected):
-        given = f"the class {spec.__name__}" if isinstance(spec, type) else f"an object of type {type(spec).__name__}"
-        raise PluginError(f"{hook} yields {given}; it must yield saeviz.{expected.__name__}(...)")
-    if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", spec.name)):
-        raise PluginError(f"{hook} yields the name {spec.name!r}; use small letters, digits, '-', '.' and '_'")
-    for field in fields(spec):
-        _check_field(spec, field.name, hook)
-    if not (isinstance(spec.options, type) and issubclass(spec.options, Options)):
-        raise PluginError(f"{hook}: the options of {spec.name!r} are not a subclass of saeviz.Options")
-    _check_defaults(spec, hook)
-    return spec
-
-
-def _check_field(spec: ComponentSpec, name: str, hook: str) -> None:
-    """Raise `PluginError` for a field of another type than that of its default, or else text."""
-    value, default = getattr(spec, name), type(spec).__dataclass_fields__[name].default
-    where = f"{hook}: {name} of {spec.name!r}"
-    if name in ("factory", "notes"):
-        is_named = isinstance(value, str) and re.fullmatch(r"[\w.]+:\w+", value)
-        if not (is_named or callable(value) or (value is None and name == "notes")):
-            raise PluginError(f"{where} is {quoted(value)}, neither 'package.module:name' nor a function or class")
-    elif name == "cites":
-        if not (isinstance(value, tuple | list) and all(isinstance(one, Citation) for one in value)):
-            raise PluginError(f"{where} is {quoted(value)}, not a tuple of saeviz.Citation")
-    elif isinstance(default, tuple):
-        if not (isinstance(value, tuple | list) and all(one and isinstance(one, str | ColumnInfo) for one in value)):
-            raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as ('torch',)")
-    elif isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise PluginError(f"{where} is {quoted(value)}, not True or False")
-    elif name != "options" and not isinstance(value, str):
-        raise PluginError(f"{where} is {quoted(value)}, not text")
-
-
-def _check_defaults(spec: ComponentSpec, hook: str) -> None:
-    """Raise `PluginError` for a default that its own option refuses: users would be told that they set it wrongly.
-
-    Mistakes of options that have no default, or of several together, are those of a run file that lacks something.
-    """
-    found = []
-    with suppress(SaevizError), foreign_code("the check of the defaults fails"):  # said when it is asked for
-        try:
-            spec.options.model_validate({})
-        except ValidationError as error:
-            found = error.errors()
-    for mistake in found:
-        name, message = (*mistake["loc"], None)[0], mistake["msg"]
-        if name in spec.options.model_fields and mistake["type"] not in ("missing", "value_error", "assertion_error"):
-            raise PluginError(
-                f"{hook}: the default of the option {name!r} of {spec.name!r} is {quoted(mistake['input'])}, which the "
-                f"option does not allow: {message[:1].lower()}{message[1:]}"
             )

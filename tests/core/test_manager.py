@@ -327,9 +327,18 @@ class NeedsAPath(saeviz.Options):
         raise ValueError("set more")
 
 
+class NoInit:
+    def score(self, data): ...
+
+
+def of_one(options): ...
+
+
 @pytest.mark.parametrize(
     ("details", "reason"),
     [
+        ({"factory": NoInit}, "factory of 'x': a factory is called with (options, context), and NoInit takes ();"),
+        ({"factory": of_one}, "factory of 'x': a factory is called with (options, context), and of_one takes (op"),
         ({"options": BreaksItsBound}, "the default of the option 'alpha' of 'x' is 2.0, which the option does"),
         ({"name": 7}, "saeviz_scorers yields the name 7"),
         ({"summary": None}, "summary of 'x' is None, not text"),
@@ -348,6 +357,18 @@ def test_a_mistake_in_a_spec_is_the_authors_and_told_when_it_is_loaded(details, 
     assert reason in str(manager.problems[0])
     add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("y", options=NeedsAPath))), name="fine")
     assert manager.names("scorer") == ["y"], "what a run file lacks is no mistake of the author"
+
+
+def test_a_factory_that_is_named_is_looked_at_when_it_is_imported_before_any_stage():
+    manager = Manager()
+    lazy = [scorer("x", factory=f"{__name__}:NoInit"), scorer("y", factory="collections:OrderedDict")]
+    add(manager, lambda: plugin(saeviz_scorers=scorers(*lazy)))
+    with pytest.raises(saeviz.PluginError) as error:
+        manager.load_all([("scorer", "x", "scorers.0"), ("scorer", "y", "scorers.1")])
+    said = (
+        "a factory is called with (options, context), and NoInit takes (); give it def __init__(self, options, context)"
+    )
+    assert str(error.value) == f"scorers.0: the scorer 'x' of plugin mine (a test): {said}"
 
 
 class AsksForMore(saeviz.Options):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from saeviz.contract.saes import SAEConfig, SAEFormat, SAEWeights
 from saeviz.discovery.extensions import Extension, extensions
-from saeviz.discovery.manager import foreign_code
+from saeviz.discovery.foreign import foreign_code
 from saeviz.discovery.metadata import SAE_FORMATS
 from saeviz.values.errors import PluginError
 
