@@ -241,6 +241,8 @@ class OfHalves:
 
 
 class TestContract(OfHalves, ScorerContract):
+    component = AUC
+
     @pytest.fixture
     def make(self):
         return lambda context: AUC(AreaOptions(correction="max-t", permutations=20, split=0.5), context)

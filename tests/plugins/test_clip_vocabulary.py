@@ -28,6 +28,8 @@ def colour_words(tmp_path):
 
 
 class TestContract(LabelerContract):
+    component = ClipVocabulary
+
     @pytest.fixture
     def make(self, colour_words):
         return lambda context: ClipVocabulary(ClipVocabularyOptions(vocabulary=colour_words), context)

@@ -230,6 +230,8 @@ def test_impossible_options_are_refused(wrong):
 
 
 class TestContract(ScorerContract):
+    component = PearsonBH
+
     @pytest.fixture
     def make(self):
         return lambda context: PearsonBH(LinearOptions(), context)

@@ -351,30 +351,40 @@ def test_the_names_of_all_scorers_are_different_columns():
 
 
 class TestContractOfSpearman(ScorerContract):
+    component = Spearman
+
     @pytest.fixture
     def make(self):
         return lambda context: Spearman(LinearOptions(), context)
 
 
 class TestContractOfPointBiserial(ScorerContract):
+    component = PointBiserial
+
     @pytest.fixture
     def make(self):
         return lambda context: PointBiserial(LinearOptions(split=0.6), context)
 
 
 class TestContractOfPartial(ScorerContract):
+    component = Partial
+
     @pytest.fixture
     def make(self):
         return lambda context: Partial(PartialOptions(control=["liking"], correction="by", family="rating"), context)
 
 
 class TestContractOfMaxT(ScorerContract):
+    component = PearsonBH
+
     @pytest.fixture
     def make(self):
         return lambda context: PearsonBH(LinearOptions(correction="max-t", permutations=20), context)
 
 
 class TestContractOfSpearmanMaxT(ScorerContract):
+    component = Spearman
+
     @pytest.fixture
     def make(self):
         options = LinearOptions(correction="max-t", permutations=20, family="space", split=0.5)

@@ -182,6 +182,7 @@ def test_shuffled_ratings_carry_nothing():
 
 
 class TestGalleryKeepsToItsRole(ImageProviderContract):
+    component = Gallery
     n_images = 6
 
     @pytest.fixture

@@ -54,6 +54,7 @@ def of_a_run(tmp_path_factory):
 
 
 class TestStore(FeatureStoreContract):
+    component = HttpStore
     most_items_per_batch = 256
 
     @pytest.fixture
@@ -63,6 +64,7 @@ class TestStore(FeatureStoreContract):
 
 
 class TestImages(ImageProviderContract):
+    component = HttpImages
     n_images = 24
 
     @pytest.fixture
@@ -71,6 +73,8 @@ class TestImages(ImageProviderContract):
 
 
 class TestEmbeddings(EmbeddingProviderContract):
+    component = HttpEmbeddings
+
     @pytest.fixture
     def make(self, of_a_run):
         return lambda context: HttpEmbeddings(options(of_a_run.url), context)

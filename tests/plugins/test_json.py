@@ -24,12 +24,15 @@ LAYOUTS = pytest.mark.parametrize("layout", ["batch", "item"])
 
 
 class TestContract(FeatureStoreContract):
+    component = JsonStore
+
     @pytest.fixture
     def open_store(self, tmp_path):
         return lambda: JsonStore(JsonOptions(path=tmp_path), saeviz.Context())
 
 
 class TestContractWithAFilePerItem(FeatureStoreContract):
+    component = JsonStore
     most_items_per_batch = 128
     many_writers = False
 

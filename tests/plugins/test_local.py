@@ -26,6 +26,9 @@ def local(**options: int) -> LocalExecutor:
 
 
 class TestThisProcess(ExecutorContract):
+    component = LocalExecutor
+    has_workers = False
+
     @pytest.fixture
     def executor(self, monkeypatch) -> LocalExecutor:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # which the device `cpu` leaves alone

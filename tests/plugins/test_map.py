@@ -256,6 +256,8 @@ def test_impossible_options_are_refused(wrong):
 
 
 class TestContract(ScorerContract):
+    component = FeatureMap
+
     @pytest.fixture
     def make(self):
         return lambda context: FeatureMap(MapOptions(method="pca"), context)

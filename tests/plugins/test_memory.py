@@ -19,6 +19,7 @@ IN_MEMORY = ("store.use=memory",)
 
 
 class TestContract(FeatureStoreContract):
+    component = MemoryStore
     durable = False
 
     @pytest.fixture

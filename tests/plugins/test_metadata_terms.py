@@ -18,6 +18,8 @@ THINGS = ["lake", "dog", "cake", "storm", "tower", "grass", "fence", "horse", "g
 
 
 class TestContract(LabelerContract):
+    component = MetadataTerms
+
     @pytest.fixture
     def make(self):
         # With 4 top images among 24, the usual strong prior would outweigh the data.

@@ -294,6 +294,8 @@ def test_a_difference_in_words():
 
 
 class TestContractOfModeration(ScorerContract):
+    component = Moderation
+
     @pytest.fixture
     def make(self):
         return lambda context: Moderation(ModerationOptions(moderators=["liking"], min_active=3), context)

@@ -307,6 +307,8 @@ def test_impossible_options_are_refused(wrong):
 
 
 class TestContract(ScorerContract):
+    component = Monosemanticity
+
     @pytest.fixture(params=DEFINITIONS)
     def make(self, request):
         return lambda context: Monosemanticity(MonosemanticityOptions(definition=request.param, top_k=5), context)

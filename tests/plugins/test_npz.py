@@ -25,12 +25,15 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "storage.m
 
 
 class TestContract(FeatureStoreContract):
+    component = NpzStore
+
     @pytest.fixture
     def open_store(self, tmp_path):
         return lambda: NpzStore(NpzOptions(path=tmp_path), saeviz.Context())
 
 
 class TestContractWithManyShards(FeatureStoreContract):
+    component = NpzStore
     most_items_per_batch = 64
 
     @pytest.fixture
@@ -39,6 +42,8 @@ class TestContractWithManyShards(FeatureStoreContract):
 
 
 class TestContractScipy(FeatureStoreContract):
+    component = NpzStore
+
     @pytest.fixture
     def open_store(self, tmp_path):
         return lambda: NpzStore(NpzOptions(path=tmp_path, encoding="scipy"), saeviz.Context())

@@ -55,6 +55,8 @@ def predict(*inputs, context=None, **options):
 
 
 class TestContract(ScorerContract):
+    component = Prediction
+
     @pytest.fixture
     def make(self):
         return lambda context: Prediction(PredictionOptions(min_active=3), context)

@@ -104,6 +104,8 @@ def related(features, given):
 
 
 class TestContract(ScorerContract):
+    component = Raters
+
     @pytest.fixture
     def make(self):
         """The contract's data have no single ratings: three raters give each, a little around it."""

@@ -308,6 +308,8 @@ def test_impossible_options_are_refused(wrong):
 
 
 class TestContract(ScorerContract):
+    component = Redundancy
+
     @pytest.fixture
     def make(self):
         return lambda context: Redundancy(RedundancyOptions(), context)

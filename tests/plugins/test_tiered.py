@@ -329,6 +329,8 @@ def test_impossible_options_are_refused(wrong):
 
 
 class TestContract(SelectorContract):
+    component = TieredSelector
+
     @pytest.fixture
     def make(self):
         return lambda context: TieredSelector(TieredOptions(), context)

@@ -17,10 +17,13 @@ from saeviz.testing import LabelerContract
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import FakeExtractor, FakeExtractorOptions
 from saeviz.testing.vlm_server import GOOD, IN, KEY, OUT, fails, says, sees_colours
+from saeviz.toolkit.vlm import VLMLabeler
 from tests.plugins.web_labelers.conftest import APIS, VARIABLES
 
 
 class TestContract(LabelerContract):
+    component = VLMLabeler
+
     @pytest.fixture
     def make(self, make):
         return make

@@ -18,6 +18,8 @@ from saeviz_duckdb import DuckDBOptions, DuckDBStore  # noqa: E402
 class TestDuckDBStore(FeatureStoreContract):
     """All that saeviz expects of a store; it kills writers as well, to see what is left."""
 
+    component = DuckDBStore
+
     @pytest.fixture
     def open_store(self, tmp_path: Path) -> Callable[[], saeviz.FeatureStore]:
         """How the suite opens the same store, several times."""

@@ -20,6 +20,7 @@ from saeviz.testing.data import score_input
 class TestEnrichment(ScorerContract):
     """All that saeviz expects of a scorer."""
 
+    component = Enrichment
     declares = next(saeviz_scorers()).columns
 
     @pytest.fixture

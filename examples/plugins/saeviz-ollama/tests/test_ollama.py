@@ -20,6 +20,7 @@ from saeviz.testing.data import label_request, pictures
 from saeviz.testing.fakes import COLOURS
 from saeviz.testing.loopback import Handler, Loopback
 from saeviz.testing.vlm_server import has_colour
+from saeviz.toolkit.vlm import VLMLabeler
 
 
 class Server(Handler):
@@ -68,6 +69,8 @@ def options(asked: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 class TestOllama(LabelerContract):
     """All that saeviz expects of a labeler."""
+
+    component = VLMLabeler
 
     @pytest.fixture
     def make(self, options: dict[str, Any]) -> Callable[[saeviz.Context], saeviz.Labeler]:
