@@ -19,7 +19,7 @@ _TESTED = (
 )
 """Of the images for finding, and again of those held out."""
 _OF_SLOPES = (
-    ColumnInfo("r_within", "r after the means of the groups of images are taken out"),
+    ColumnInfo("r_within", "r after subtracting the means of the groups of images"),
     ColumnInfo("heterogeneity_p", "p-value of the test that r differs between groups of images (Cochran's Q)"),
 )
 _OF_AREAS = (

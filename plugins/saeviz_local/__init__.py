@@ -17,9 +17,9 @@ class LocalOptions(PoolOptions):
         None,
         ge=1,
         le=1024,
-        description="processes that extract, embed and score, each with a model of its own and, where there are GPUs, "
-        "with one of them; 1 for the run's own process; default: one for each GPU if there are several and run.device "
-        "is auto or cuda, else 1",
+        description="number of processes that extract, embed and score, each with its own copy of the model and, if "
+        "there are GPUs, one of them; 1 for the run's own process; default: one for each GPU if there are several and "
+        "run.device is auto or cuda, else 1",
     )
 
 

@@ -61,7 +61,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
             saeviz.ColumnInfo(
                 "predicted.*", "rating as a model that has not seen the image predicts it from all features"
             ),
-            saeviz.ColumnInfo("residual.*", "rating minus what is predicted of it"),
+            saeviz.ColumnInfo("residual.*", "rating minus its prediction"),
         ),
         needs=("sklearn",),
         install="saeviz[statistics]",

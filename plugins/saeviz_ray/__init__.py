@@ -22,21 +22,21 @@ class RayOptions(PoolOptions):
 
     address: Annotated[str | None, AfterValidator(_is_no_client)] = Field(
         None,
-        description="a cluster of which this machine is a part: `auto` for the one that runs here, or `HOST:PORT`; "
-        "default: one of this machine alone, started and ended by the run",
+        description="cluster that this machine belongs to: `auto` for the one that runs here, or `HOST:PORT`; "
+        "default: a cluster of only this machine, started and ended by the run",
     )
     workers: int | None = Field(
         None,
         ge=1,
         le=10_000,
-        description="workers, each with a model of its own; default: as many as the GPUs allow, one per machine "
-        "without GPUs",
+        description="number of workers, each with its own copy of the model; default: as many as the GPUs allow, or "
+        "one per machine without GPUs",
     )
     gpus: float | None = Field(
-        None, ge=0, le=64, description="GPUs of a worker, such as 0.5; default: 1 where the cluster has any"
+        None, ge=0, le=64, description="GPUs for each worker, such as 0.5; default: 1 if the cluster has any"
     )
     cpus: float | None = Field(
-        None, gt=0, le=4096, description="processors of a worker; default: an equal share of its machine's"
+        None, gt=0, le=4096, description="processors for each worker; default: an equal share of its machine's"
     )
 
 

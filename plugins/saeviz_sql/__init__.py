@@ -45,7 +45,7 @@ class SqlImagesOptions(FetchOptions, ColumnOptions):
     query: str = Field(
         min_length=1, description="a SELECT that gives a row per image, for instance `select * from paintings`"
     )
-    id_column: str = Field("id", description="column with the item id; its values differ")
+    id_column: str = Field("id", description="column with the item id; its values must be unique")
     path_column: str | None = Field(None, description="column with the path of the image file; one of the three")
     url_column: str | None = Field(
         None, description="column with the URL of the image, which is fetched under limits and cached; one of the three"

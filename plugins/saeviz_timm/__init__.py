@@ -17,7 +17,7 @@ class TimmOptions(EngineOptions):
         "vit_small_patch16_224.dino",
         min_length=1,
         description="name of a timm model, a hub id owner/repository, or a folder with config.json and "
-        "model.safetensors; the default was trained on images alone, without labels or texts",
+        "model.safetensors; the default was trained on images only, without labels or texts",
         **saeviz.PATH,
     )
     revision: str | None = Field(None, description="commit, branch or tag of the hub repository; default: its main")

@@ -87,7 +87,7 @@ class VitOptions(BlockOptions):
     centre_crop: bool | None = Field(
         None,
         description="resize the picture by its short edge and crop the centre, instead of what the model's image "
-        "processor does to make it square; default: true for known SAEs that were trained so",
+        "processor does to make it square; default: true for known SAEs that were trained in this way",
     )
     layers: tuple[Block, ...] = Field(
         (), description="blocks whose output is read, counted from 0; default: those that saes names"

@@ -25,7 +25,7 @@ LONGEST_LINE = 1500
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGINS_HELP = (
-    "Plugins to use, besides those of the run file and of SAEVIZ_PLUGINS (repeatable, comma-separated): NAME = "
+    "Plugins to use, in addition to those of the run file and of SAEVIZ_PLUGINS (repeatable, comma-separated): NAME = "
     "only this third-party plugin, no:NAME = all except this one, ./file.py or module:pkg.mod = also this one, '' = "
     "only the bundled ones."
 )

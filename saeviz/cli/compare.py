@@ -46,7 +46,7 @@ SUMMARIES = ("ratings", "predictions", "spaces")
 @click.option(
     "--format", "ending", type=click.Choice(["csv", "parquet"]), default="csv", help="Format of the tables in --out."
 )
-@click.option("--html", is_flag=True, help="Write a page about both runs to --out, too: index.html.")
+@click.option("--html", is_flag=True, help="Also write a page about both runs to --out: index.html.")
 @force_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON.")
 @reading_options

@@ -32,7 +32,7 @@ from saeviz.values.near_duplicates import ALIKE, near_duplicates
     type=click.FloatRange(0, 1, min_open=True),
     default=ALIKE,
     show_default=True,
-    help="Least cosine between the embeddings of two images of one group, the mean of all images removed.",
+    help="Smallest cosine between the embeddings of two near-duplicates, after subtracting the mean of all images.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("groups.csv"), help="The file (groups.csv).")
 @force_option

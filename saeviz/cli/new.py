@@ -31,7 +31,7 @@ TEMPLATES = files("saeviz.cli") / "templates" / "new"
 @click.option("--file", "as_file", is_flag=True, help="Write a single file for --plugins instead of a package.")
 @click.option("--license", "terms", type=click.Choice(LICENSES), default="MIT", help="License (default: MIT).")
 def new(role: str, name: str, as_file: bool, terms: str) -> int:
-    """Write a new plugin: a small component of ROLE that works, to be changed into your own."""
+    """Write a new plugin: a small, working component of ROLE that you change into your own."""
     _check_name(role, name)
     words = _words(role, name, terms)
     if as_file:

@@ -20,7 +20,7 @@ from saeviz.values.errors import ExitCode
 @click.argument("directory", metavar="[RUN]", required=False, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def notes(directory: str | None, as_json: bool) -> int:
-    """List what people noted about features of RUN (default: the most recent one): labels by hand, marks and notes."""
+    """List the notes about features of RUN (default: the most recent one): labels by hand, marks and text."""
     place = directory or latest_run(Path.cwd(), how="saeviz notes RUN")
     run = open_run(place)
     found = _collect(run)

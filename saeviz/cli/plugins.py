@@ -41,7 +41,9 @@ AS_REQUESTED = "as requested"
 @click.argument("component", required=False, metavar="[ROLE:NAME | RUN_FILE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--verbose", "-v", is_flag=True, help="Print the tracebacks of broken plugins.")
-@click.option("--requirements", is_flag=True, help="Print requirements for pip: of a RUN_FILE, or of all that is here.")
+@click.option(
+    "--requirements", is_flag=True, help="Print requirements for pip: those of RUN_FILE, or of all installed plugins."
+)
 @click.option("--check", is_flag=True, help="Also import the module of every component.")
 @click.option("--sql", is_flag=True, help="Print only the SQL that creates the tables of a component.")
 @plugins_option

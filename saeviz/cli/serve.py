@@ -60,7 +60,7 @@ TOKEN = "SAEVIZ_TOKEN"  # noqa: S105 - the name of a variable
     "labeler_file",
     metavar="RUN_FILE",
     type=click.Path(path_type=Path),
-    help="Run file whose labeler may name features again when asked to, with its key and its costs.",
+    help="Run file whose labeler can name features again on request, with its key and at its cost.",
 )
 @reading_options
 def serve(

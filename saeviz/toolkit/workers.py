@@ -28,7 +28,7 @@ class PoolOptions(saeviz.Options):
     shard_items: int = Field(
         1024, ge=1, le=1_000_000, description="images that a worker handles together; best a multiple of batch_size"
     )
-    tries: int = Field(3, ge=1, le=100, description="how often images are tried of which workers die")
+    tries: int = Field(3, ge=1, le=100, description="how often to try images on which workers die")
 
 
 class WorkerDied(Exception):  # noqa: N818 not an error of the run, which goes on with another worker

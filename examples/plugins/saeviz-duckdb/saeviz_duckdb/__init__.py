@@ -1,4 +1,4 @@
-"""The feature store `duckdb` for saeviz: features in one DuckDB file, to be queried with SQL."""
+"""The feature store `duckdb` for saeviz: features in one DuckDB file that you can query with SQL."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DuckDBStore(saeviz.OneItemStore):
         self._database: Any = None
 
     def write(self, batch: saeviz.FeatureBatch) -> None:
-        """Store a batch; an image that is stored already keeps its place."""
+        """Store a batch; an image that is already stored keeps its place."""
         for space in self.spaces():
             if str(space) == str(batch.space) and space != batch.space:
                 raise saeviz.DataError(f"{space}: the store has {space.n_features} features; use an empty one")
@@ -87,7 +87,7 @@ class DuckDBStore(saeviz.OneItemStore):
             self._database.close()
 
     def _connect(self) -> None:
-        """Open the file; only what is written creates it, so a run of somebody else may name any path."""
+        """Open the file; only writing creates it, so a run by somebody else may name any path."""
         import duckdb
 
         if self._database is None:
@@ -112,7 +112,7 @@ def saeviz_feature_stores() -> Iterator[saeviz.FeatureStoreSpec]:
     """Tell saeviz what this plugin offers; nothing is opened here."""
     yield saeviz.FeatureStoreSpec(
         name="duckdb",
-        summary="features in one DuckDB file, to be queried with SQL",
+        summary="features in one DuckDB file that you can query with SQL",
         options=DuckDBOptions,
         factory=DuckDBStore,
         needs=("duckdb",),

@@ -66,7 +66,7 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
     """Tell saeviz what this plugin offers; nothing is computed here."""
     yield saeviz.ScorerSpec(
         name="enrichment",
-        summary="whether the images on which a feature fires most are rated high more often than chance",
+        summary="whether the images on which a feature fires most are rated high more often than by chance",
         options=EnrichmentOptions,
         factory=Enrichment,
         uses_embeddings=False,

@@ -50,7 +50,7 @@ def ollama(options: OllamaOptions, context: saeviz.Context) -> VLMLabeler:
 
 
 class Ollama:
-    """Asks `/api/chat`, whose answers keep to a schema."""
+    """Asks `/api/chat`, whose answers follow a schema."""
 
     name = "Ollama"
     extras = (Extra.SCHEMA,)
