@@ -28,7 +28,7 @@ from saeviz.pipeline.run import Plan, run_stages
 from saeviz.pipeline.run_part import check_stages, run_part
 from saeviz.pipeline.session import Session
 from saeviz.results.run import Run
-from saeviz.values.errors import ConfigError
+from saeviz.values.errors import ConfigError, SaevizError
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,9 @@ def _log_to(path: Path) -> Iterator[None]:
     logger.addHandler(handler)
     try:
         yield
+    except (SaevizError, KeyboardInterrupt) as error:  # who calls tells it to the user
+        handler.handle(logger.makeRecord("", logging.ERROR, "", 0, str(error) or "interrupted", (), None))
+        raise
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

@@ -37,12 +37,12 @@ def new(role: str, name: str, as_file: bool, terms: str) -> int:
     if as_file:
         path = Path(f"{words['saeviz_my_name']}.py")
         _write({path: _rendered(f"roles/{role}.py.txt", words)}, path)
-        steps = [f"{_trial(role, name)} --plugins ./{path}"]
+        steps, use = [f"{_trial(role, name)} --plugins ./{path}"], f"[plugins] with use = ['./{path}'], and "
     else:
         root = Path(f"saeviz-{name}")
         _write({root / path: text for path, text in _package(role, terms, words)}, root)
-        steps = [f"cd {root}", "pip install -e '.[test]'", "pytest", _trial(role, name)]
-    tell("\n".join(["next:", *steps, f"and in the run file: {words['THE_TABLE']} with use = {name!r}"]))
+        steps, use = [f"cd {root}", "pip install -e '.[test]'", "pytest", _trial(role, name)], ""
+    tell("\n".join(["next:", *steps, f"and in the run file: {use}{words['THE_TABLE']} with use = {name!r}"]))
     return ExitCode.DONE
 
 
@@ -58,9 +58,14 @@ def _check_name(role: str, name: str) -> None:
     if re.search(r"[/\\]|\.py$", name):
         raise ConfigError(f"{name!r} is a path; give a name, such as 'my-{role}', after changing to the folder")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        near = (
+            re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower())
+            .lstrip("-0123456789")
+            .rstrip("-")
+        )
         raise ConfigError(
             f"{name!r} is not a name for a plugin; use lower-case letters, digits and single hyphens, "
-            f"beginning with a letter, such as 'my-{role}'"
+            f"beginning with a letter, such as '{near or f'my-{role}'}'"
         )
     if f"{name}-".startswith("saeviz-"):
         raise ConfigError(f"{name!r}: leave out 'saeviz'; the package is called saeviz-NAME anyway")

@@ -124,6 +124,7 @@ class PairBlock:
         shape = len(self.targets), self.space.n_features
         for name, values in self.values.items():
             check_text(name, f"{where}: the name of a column")
+            _refuse_masked(values, f"{where}: {name}")
             found = getattr(values, "dtype", None)
             if found is None or values.shape != shape or found.kind != "f":
                 what = kind_of(values) if found is None else f"{found}{list(values.shape)}"
@@ -238,10 +239,19 @@ def _array(values: Any, where: str) -> NDArray[Any]:
     """A copy of the values as an array."""
     import numpy as np
 
+    _refuse_masked(values, where)
     try:
         return np.array(values)
     except (ValueError, TypeError) as error:
         raise MalformedError(f"{where}: its values are no array ({error})") from None
+
+
+def _refuse_masked(values: object, where: str) -> None:
+    """What is behind a mask would come back as a number."""
+    import numpy as np
+
+    if isinstance(values, np.ma.MaskedArray):
+        raise MalformedError(f"{where}: its values are a masked array; write NaN where one is missing: .filled(np.nan)")
 
 
 def _refuse_infinite(values: NDArray[Any], where: str) -> None:

@@ -72,6 +72,8 @@ def test_a_scorer_gives_numbers_of_images_with_its_name_in_front(run_with):
         ("np.zeros((24, 2))", "brightness", "is not one number for each image"),
         ("np.array(['a'] * 24)", "brightness", "is not one number for each image"),
         ("np.zeros(24)", "", "the name of an ImageColumn is empty"),
+        ("np.ma.masked_all(24)", "brightness", "a masked array; write NaN"),
+        ("np.zeros(24)); yield saeviz.ImageColumn('brightness', np.ones(24)", "brightness", "called for each space"),
         ("np.zeros(24)", "item_id", "one of this name already"),
         ("np.zeros(24)", "l0.layer1.cls", "one of this name already"),
     ],

@@ -127,6 +127,7 @@ def test_a_single_file_is_a_plugin_at_once(saeviz_command, tmp_path):
     assert made.out.split() == ["saeviz_peak_share.py"]
     tried = """saeviz demo --out runs/peak-share --limit 60 --set 'scorers=[{use="peak-share"}]'"""
     assert f"  {tried} --plugins ./saeviz_peak_share.py\n" in made.err
+    assert "[plugins] with use = ['./saeviz_peak_share.py'], and [[scorers]] with use = 'peak-share'" in made.err
     [column] = saeviz.component("scorer", "peak-share", plugins=["./saeviz_peak_share.py"]).score(score_input())
     assert column.name == "peak_share"
 
@@ -157,7 +158,11 @@ def test_the_license_is_a_choice(saeviz_command, tmp_path, terms):
     [
         ("../mine", "is a path; give a name"),
         ("mine.py", "is a path; give a name"),
-        ("My_Store", "use lower-case letters, digits and single hyphens"),
+        (
+            "PeakShare_2",
+            "use lower-case letters, digits and single hyphens, beginning with a letter, such as 'peak-share",
+        ),
+        ("42", "beginning with a letter, such as 'my-store'"),
         ("saeviz-mine", "leave out 'saeviz'"),
         ("class", "is a keyword of Python; choose another name, such as 'class-store'"),
         ("npz", "is taken by the store of plugin npz"),

@@ -396,7 +396,9 @@ def test_a_component_that_raises_is_named_and_its_traceback_logged(fake_run, tmp
     words = ["module:saeviz.testing.fakes", str(tmp_path / "mine.py")]
     with pytest.raises(saeviz.PluginError, match=r"scorers\.0: bad of plugin mine .* ZeroDivisionError"):
         saeviz.run(fake_run, settings=['scorers=[{ use = "bad" }]'], plugins=words)
-    assert "yield 1 / 0" in (tmp_path / "runs" / "fake" / "log.txt").read_text()
+    log = (tmp_path / "runs" / "fake" / "log.txt").read_text()
+    assert "yield 1 / 0" in log
+    assert "ERROR scorers.0: bad of plugin mine" in log.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,9 @@ class Judge(Stage):
         rundir.write_table(rundir.judgements, table, OF_JUDGEMENTS)
         verdicts = Counter(table["verdict"])
         _say(power, verdicts)
+        if without := [one for one in judgements if one.reason]:
+            one = without[0]
+            logger.info("judge: %d names cannot be judged, such as %s: %s", len(without), one.feature, one.reason)
         counts = {"judged": len(judgements), "new": len(docket.waiting), **dict(sorted(verdicts.items()))}
         outputs = [rundir.judged, rundir.judgements]
         return {"counts": counts, "facts": power.as_facts(), "outputs": outputs, **usage}

@@ -172,7 +172,7 @@ class Score(Stage):
                 if isinstance(named, ScoreFact):
                     _add_fact(facts, named, who)
                 elif isinstance(named, ImageColumn):
-                    _refuse_another_of_its_name(named, of_images, who)
+                    _refuse_another_of_its_name(named, of_images, images, who)
                     of_images[named.name] = named.values
                     images.append(named.name)
                     targets.add(named.name)
@@ -317,7 +317,12 @@ def _add_fact(facts: dict[str, Any], fact: ScoreFact, who: str) -> None:
         )
 
 
-def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], who: str) -> None:
+def _refuse_another_of_its_name(column: ImageColumn, known: Collection[str], own: Collection[str], who: str) -> None:
+    if column.name in own:
+        raise PluginError(
+            f"{who} gave the column {column.name!r} of images more than once; score is called for each space: write "
+            "the space into the name, or give the column in combine"
+        )
     if column.name == "item_id" or column.name in known:
         raise PluginError(f"{who} gave the column {column.name!r} of images, but there is one of this name already")
 
