@@ -85,14 +85,18 @@ def _extensions() -> list[Extension]:
 
 
 def _requirements(run_file: str | None, words: Sequence[str] | None) -> list[str]:
-    """Of the components of a run file; without one, of all third-party plugins and all components that could run."""
+    """Of the components of a run file; without one, of all third-party plugins and all components that could run.
+
+    Packages that add formats of SAEs or known SAEs are there in both cases.
+    """
     if run_file is None:
         manager = Manager.discover(choose_plugins(words, []), strict=False)
-        return requirements_of(offer for offer in manager.offers.values() if not missing_needs(offer.spec))
+        able = (offer for offer in manager.offers.values() if not missing_needs(offer.spec))
+        return requirements_of(able, _extensions())
     layer = read_run_file(Path(run_file))
     manager = Manager.discover(choose_plugins(words, [layer]), strict=False)
     config = resolve([layer, environment_layer(os.environ, Path.cwd())], manager, secrets_of=())
-    return requirements_of(manager.offer(one.role, one.use) for one in config.components())
+    return requirements_of((manager.offer(one.role, one.use) for one in config.components()), _extensions())
 
 
 def _failing(manager: Manager) -> dict[str, str]:

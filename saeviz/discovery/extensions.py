@@ -14,6 +14,7 @@ from saeviz.discovery.foreign import ForeignError, foreign_code
 from saeviz.discovery.metadata import KNOWN_SAES, SAE_FORMATS
 from saeviz.values.errors import PluginError, SaevizError
 
+UNKNOWN = "unknown distribution"
 OF_A_FORMAT = ("CONFIG_NAMES", "WEIGHTS_NAMES", "claims", "read_config", "read_weights")
 
 
@@ -30,6 +31,11 @@ class Extension:
     value: Any = None
     reason: str = ""
     details: str = ""
+
+    @property
+    def package(self) -> str | None:
+        """The name of the package that it is from; None if that is not known."""
+        return None if self.origin == UNKNOWN else self.origin.rpartition(" ")[0]
 
     @property
     def title(self) -> str:
@@ -65,7 +71,7 @@ def left_out(group: str) -> str:
 
 
 def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown distribution"
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else UNKNOWN
 
 
 def _loaded(group: str, point: EntryPoint, origin: str) -> Extension:

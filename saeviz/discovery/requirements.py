@@ -7,13 +7,17 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from saeviz.discovery.extensions import Extension
 from saeviz.discovery.manager import Offer
 from saeviz.discovery.metadata import GROUP, direct_url
 from saeviz.discovery.sources import Source
 
 
-def requirements_of(offers: Iterable[Offer]) -> list[str]:
-    """A line for each package, as it is installed here; what no index has is a comment, or has its address."""
+def requirements_of(offers: Iterable[Offer], extensions: Iterable[Extension] = ()) -> list[str]:
+    """A line for each package, as it is installed here; what no index has is a comment, or has its address.
+
+    Those of all `extensions` that work are among them: only the files of an SAE say which format it needs.
+    """
     extras: set[str] = set()
     packages: dict[str, Requirement] = {}
     comments: dict[str, None] = {}
@@ -27,6 +31,9 @@ def requirements_of(offers: Iterable[Offer]) -> list[str]:
             packages.setdefault(dist.name, Requirement(dist.name))
         elif not offer.source.bundled:
             comments[f"# {offer.source.origin} is no package: it has to be there"] = None
+    for extension in extensions:
+        if extension.package is not None and not extension.reason:
+            packages.setdefault(extension.package, Requirement(extension.package))
     own = Requirement(f"saeviz[{','.join(sorted(extras))}]" if extras else "saeviz")
     return [*comments, _pinned(own), *(_pinned(packages[name]) for name in sorted(packages))]
 

@@ -91,6 +91,13 @@ def test_a_format_of_another_package_is_read(install, lab_sae, saeviz_command):
     assert "[lab-saes 1.2]" in shown.out
 
 
+@pytest.mark.parametrize("run_file", [False, True])
+def test_packages_that_only_add_saes_are_required(install, saeviz_command, fake_run, run_file):
+    install({"lab_known": KNOWN}, known_saes={"lab": "lab_known:KNOWN"})
+    listed = saeviz_command("plugins", "--requirements", *([fake_run] if run_file else []))
+    assert "lab-saes==1.2" in listed.out.splitlines()
+
+
 def test_saes_of_another_package_are_known_by_name(install, tmp_path, monkeypatch, caplog):
     install(
         {"lab_format": FORMAT, "lab_known": KNOWN},
