@@ -34,16 +34,20 @@ STATISTICS = 6
 class Slow(Options):
     """Options of a fake that can be slowed down."""
 
-    seconds_per_item: float = Field(0.0, ge=0, description="seconds to wait for each item, to allow interrupting")
+    seconds_per_item: float = Field(
+        default=0.0, ge=0, description="seconds to wait for each item, to allow interrupting"
+    )
 
 
 class FakeExtractorOptions(Slow):
     """Options of `fake-extractor`."""
 
-    layers: tuple[int, ...] = Field((1, 2), min_length=1, description="layers; each has its own features")
-    tokens: tuple[Tokens, ...] = Field(("cls",), min_length=1, description="tokens at which the features are read")
-    n_features: int = Field(32, ge=STATISTICS, description="number of features per space")
-    batch_size: int = Field(4, ge=1, description="images per batch")
+    layers: tuple[int, ...] = Field(default=(1, 2), min_length=1, description="layers; each has its own features")
+    tokens: tuple[Tokens, ...] = Field(
+        default=("cls",), min_length=1, description="tokens at which the features are read"
+    )
+    n_features: int = Field(default=32, ge=STATISTICS, description="number of features per space")
+    batch_size: int = Field(default=4, ge=1, description="images per batch")
     reconstruction_error: bool = Field(default=False, description="whether to hand over a number of every image")
 
 

@@ -67,11 +67,11 @@ HOSTILE_TEXT = "</script></style></textarea>--><hostile-markup onclick='x'> \"{0
 class FakeImagesOptions(Options):
     """Options of `fake-images`."""
 
-    n: int = Field(12, ge=0, description="number of pictures")
-    broken: int = Field(0, ge=0, description="number of unreadable pictures, at the end")
-    unrated: int = Field(0, ge=0, description="number of pictures without ratings, at the beginning")
-    groups: int = Field(0, ge=0, description="of how many groups, in turns; 0: none of them has a group")
-    seed: int = Field(0, description="random seed of the pictures")
+    n: int = Field(default=12, ge=0, description="number of pictures")
+    broken: int = Field(default=0, ge=0, description="number of unreadable pictures, at the end")
+    unrated: int = Field(default=0, ge=0, description="number of pictures without ratings, at the beginning")
+    groups: int = Field(default=0, ge=0, description="of how many groups, in turns; 0: none of them has a group")
+    seed: int = Field(default=0, description="random seed of the pictures")
     hostile: bool = Field(default=False, description="whether ids, titles and names of ratings are hostile text")
 
 

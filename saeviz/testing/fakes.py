@@ -205,7 +205,7 @@ class FakeSelector:
 class FakeLabelerOptions(Slow):
     """Options of `fake-labeler`."""
 
-    fail_every: int = Field(0, ge=0, description="fail for every n-th feature index; 0 = never fail")
+    fail_every: int = Field(default=0, ge=0, description="fail for every n-th feature index; 0 = never fail")
 
 
 class FakeLabeler:
@@ -260,7 +260,7 @@ class FakeReporter:
 class FakeExecutorOptions(Options):
     """Options of `fake-executor`."""
 
-    shard_items: int = Field(8, ge=1, description="images per shard")
+    shard_items: int = Field(default=8, ge=1, description="images per shard")
 
 
 class FakeExecutor:

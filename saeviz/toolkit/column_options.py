@@ -13,32 +13,32 @@ class ColumnOptions(saeviz.Options):
     """Options of every image provider that reads a table; the provider's own derive from it."""
 
     rating_columns: tuple[str, ...] | None = Field(
-        None,
+        default=None,
         description="columns that are ratings; default: every column of numbers, except ids, row numbers, times "
         "and statistics of another column, such as x_sd, x_n and x_median",
     )
     group_column: str | None = Field(
-        None,
+        default=None,
         description="column that groups related images, such as the artist, the series or the film; images of one "
         "group are not independent of one another",
     )
     categories: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="columns of categories; each level becomes a target, such as emotion=joy, that is 1 for the images "
         "that have it and 0 for the others",
     )
     multi_labels: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="columns with several labels in a cell, separated by `;` or as a list; each label becomes a "
         "target, like a level in categories",
     )
     ordinals: dict[str, tuple[str, ...]] = Field(
-        {},
+        default={},
         description='columns with ordered levels, the lowest first: { mood = ["low", "mid", "high"] } reads them as 0, '
         "1, 2",
     )
     min_images: int = Field(
-        10,
+        default=10,
         ge=1,
         le=1_000_000,
         description="a level or label is a target only if this many images have it and this many do not",
@@ -66,7 +66,7 @@ class RaterOptions(ColumnOptions):
     """Options of an image provider whose table may have a row for each image and rater."""
 
     rater_column: str | None = Field(
-        None,
+        default=None,
         description="column with the rater, in a table that has a row for each image and rater; the rating of an image "
         "is then the mean over its raters",
     )

@@ -46,8 +46,8 @@ ENGINE_HELP = (
 class EngineOptions(Options):
     """Options of whatever computes with a vision model; the plugin's own derive from it."""
 
-    batch_size: int = Field(32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
-    engine: EngineChoice = Field("auto", description=ENGINE_HELP)
+    batch_size: int = Field(default=32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
+    engine: EngineChoice = Field(default="auto", description=ENGINE_HELP)
 
 
 class Runner:

@@ -26,9 +26,12 @@ class PoolOptions(saeviz.Options):
     """Options of every executor that has a `Pool`."""
 
     shard_items: int = Field(
-        1024, ge=1, le=1_000_000, description="images that a worker handles together; best a multiple of batch_size"
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="images that a worker handles together; best a multiple of batch_size",
     )
-    tries: int = Field(3, ge=1, le=100, description="how often to try images on which workers die")
+    tries: int = Field(default=3, ge=1, le=100, description="how often to try images on which workers die")
 
 
 class WorkerDied(Exception):  # noqa: N818 not an error of the run, which goes on with another worker

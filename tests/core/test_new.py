@@ -23,6 +23,19 @@ src = ["saeviz-*"]
 select = ["E", "F", "W", "I", "UP", "B", "BLE", "C4", "D", "N", "PIE", "PT", "PTH", "RET", "RUF", "SIM", "TC", "ARG"]
 ignore = ["D107", "D203", "D213", "D401", "N803", "TC001", "TC002", "TC003", "RUF012"]
 """
+TYPES = """
+[mypy]
+strict = true
+follow_imports = skip
+ignore_missing_imports = true
+disallow_untyped_decorators = false
+[mypy-saeviz.*,pydantic.*,pydantic_core.*,annotated_types.*,numpy.*]
+follow_imports = silent
+[mypy-matplotlib.*]
+follow_imports = skip
+follow_imports_for_stubs = true
+"""
+"""Other packages are not followed: that takes a minute, and tells no more of what is written."""
 RUN = """
 [run]
 dir = "run"
@@ -92,7 +105,15 @@ def test_each_package_has_these_files_in_good_style(written):
 
 
 @pytest.mark.slow
-def test_all_nine_are_installed_pass_their_tests_and_make_a_run(written):
+def test_all_nine_are_strictly_typed_for_mypy_without_its_plugin_for_pydantic(written):
+    (written / "mypy.ini").write_text(TYPES)
+    code = [path.relative_to(written).as_posix() for path in written.glob("saeviz-*/*/*.py")]
+    assert len(code) == 2 * len(ROLES)
+    checked(sys.executable, "-m", "mypy", "--cache-dir", os.devnull, *code, cwd=written)
+
+
+@pytest.mark.slow
+def test_all_nine_are_installed_are_installed_pass_their_tests_and_make_a_run(written):
     packages = [f"./saeviz-try-{role}" for role in ROLES]
     pip = [
         "pip",

@@ -14,12 +14,16 @@ class FetchOptions(Options):
     """Options for fetching images by URL; a component's options class may derive from it."""
 
     allow_private: bool = Field(
-        False, description="also fetch from private, loopback and link-local addresses, such as 192.168.0.7", **NEUTRAL
+        default=False,
+        description="also fetch from private, loopback and link-local addresses, such as 192.168.0.7",
+        **NEUTRAL,
     )
-    max_megabytes: float = Field(50, gt=0, le=10_000, description="largest image to fetch, in MB", **NEUTRAL)
-    max_redirects: int = Field(5, ge=0, le=100, description="maximum number of redirects for one image", **NEUTRAL)
+    max_megabytes: float = Field(default=50, gt=0, le=10_000, description="largest image to fetch, in MB", **NEUTRAL)
+    max_redirects: int = Field(
+        default=5, ge=0, le=100, description="maximum number of redirects for one image", **NEUTRAL
+    )
     timeout: float = Field(
-        60,
+        default=60,
         gt=0,
         le=86_400,
         description="seconds that one attempt to fetch an image may take, including redirects",

@@ -77,18 +77,20 @@ class SAETable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     source: str | Path = Field(json_schema_extra=PATH, description=SOURCE)
-    layer: SomeLayer | None = Field(None, description="block, counted from 0; none for the embedding")
+    layer: SomeLayer | None = Field(default=None, description="block, counted from 0; none for the embedding")
     hook: Hook = Field(
-        "resid_post",
+        default="resid_post",
         description="resid_post (what the block gives), mlp_out or attn_out (what its MLP or its attention adds), or "
         "embedding (the image embedding of CLIP)",
     )
     name: str = Field(
-        "",
+        default="",
         pattern="^([a-z][a-z0-9-]{0,63})?$",
         description="in front of its spaces, mlp.layer7.cls; needed by all but one of the SAEs of a layer",
     )
-    tokens: tuple[Tokens, ...] = Field((), description="as tokens of the extractor, for this SAE; default: those")
+    tokens: tuple[Tokens, ...] = Field(
+        default=(), description="as tokens of the extractor, for this SAE; default: those"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> SAETable:
@@ -134,31 +136,33 @@ class SAEOptions(EngineOptions):
 
     saes: ByLayer | Tables = Field(min_length=1, json_schema_extra=PATH, description=SAES)
     tokens: tuple[Tokens, ...] = Field(
-        ("cls",),
+        default=("cls",),
         min_length=1,
         description="features of an image to store: cls (class token), patch-max or patch-mean "
         "(each feature pooled over the patches, after the SAE)",
     )
     precision: Literal["float32", "bfloat16"] | None = Field(
-        None, description="precision of the vision model; default: that of the run. The SAEs always compute in float32"
+        default=None,
+        description="precision of the vision model; default: that of the run. The SAEs always compute in float32",
     )
     revision: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="hub revision of the SAEs; default: the pinned one of a known SAE, else main. A commit hash "
         "pins them (the manifest records the one used)",
     )
     formula: Literal["published", "document"] = Field(
-        "published",
+        default="published",
         description="published: act((x - b_dec) @ W_enc + b_enc), as the SAEs were trained; "
         "document: without the subtraction of b_dec",
     )
     allow_mismatch: bool = Field(
-        False, description="accept SAEs trained on another model, layer, hook point, image size or kind of token"
+        default=False,
+        description="accept SAEs trained on another model, layer, hook point, image size or kind of token",
     )
 
     patch_errors: bool = Field(
-        False,
+        default=False,
         description="also measure how much of the patches of each image the SAE misses, for spaces that pool patches; "
         "decoding them takes about as long as encoding them",
     )

@@ -27,39 +27,39 @@ class VLMOptions(Options):
     """Environment variables to look for the key in if `api_key` is not given; the first one that is set counts."""
 
     model: str = Field(min_length=1, description="name of the model")
-    api_key: SecretStr | None = Field(None, description="API key, given as { env = 'VARIABLE' }", **NEUTRAL)
+    api_key: SecretStr | None = Field(default=None, description="API key, given as { env = 'VARIABLE' }", **NEUTRAL)
     base_url: str | None = Field(
-        None,
+        default=None,
         description="address of another server with the same protocol; it is not sent a key from the environment, "
         "only one named by api_key",
     )
-    top_images: int = Field(9, ge=1, le=50, description="number of most activating images to send")
-    contrast_images: int = Field(0, ge=0, le=9, description="number of images without the feature to send")
-    heatmaps: bool = Field(False, description="also send each top image with its heatmap")
-    image_size: int = Field(512, ge=64, le=2048, description="longer side of the images sent, in pixels")
+    top_images: int = Field(default=9, ge=1, le=50, description="number of most activating images to send")
+    contrast_images: int = Field(default=0, ge=0, le=9, description="number of images without the feature to send")
+    heatmaps: bool = Field(default=False, description="also send each top image with its heatmap")
+    image_size: int = Field(default=512, ge=64, le=2048, description="longer side of the images sent, in pixels")
     max_output_tokens: int | None = Field(
-        None,
+        default=None,
         ge=64,
         le=1_000_000,
         description="maximum tokens of one answer, including the model's reasoning; default: the model's own limit",
     )
-    concurrency: int = Field(4, ge=1, le=64, description="maximum number of concurrent requests", **NEUTRAL)
+    concurrency: int = Field(default=4, ge=1, le=64, description="maximum number of concurrent requests", **NEUTRAL)
     requests_per_minute: float | None = Field(
-        None, gt=0, le=100_000, description="maximum number of requests per minute", **NEUTRAL
+        default=None, gt=0, le=100_000, description="maximum number of requests per minute", **NEUTRAL
     )
-    timeout: float = Field(90.0, gt=0, le=86_400, description="seconds to wait for one response", **NEUTRAL)
+    timeout: float = Field(default=90.0, gt=0, le=86_400, description="seconds to wait for one response", **NEUTRAL)
     max_retries: int = Field(
-        5, ge=0, le=100, description="how often to retry when the service is busy or fails", **NEUTRAL
+        default=5, ge=0, le=100, description="how often to retry when the service is busy or fails", **NEUTRAL
     )
     max_calls: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1_000_000_000,
         description="budget: total number of paid requests in this run directory",
         **NEUTRAL,
     )
     max_tokens: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1_000_000_000_000,
         description="budget: total number of tokens sent and received in this run directory",

@@ -13,7 +13,7 @@ from saeviz.toolkit.sae import SAEOptions
 
 
 class ConvNetOptions(SAEOptions):
-    model: str = Field("timm/convnext_tiny.fb_in22k", description="hub id or folder", **saeviz.PATH)
+    model: str = Field(default="timm/convnext_tiny.fb_in22k", description="hub id or folder", **saeviz.PATH)
     tokens: tuple[saeviz.Tokens, ...] = ("patch-max",)
 
 

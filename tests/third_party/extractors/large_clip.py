@@ -14,7 +14,7 @@ from saeviz.toolkit.tokens import TokenGrid
 
 
 class LargeClipOptions(SAEOptions):
-    model: str = Field("laion/CLIP-ViT-L-14-laion2B-s32B-b82K", description="hub id or folder", **saeviz.PATH)
+    model: str = Field(default="laion/CLIP-ViT-L-14-laion2B-s32B-b82K", description="hub id or folder", **saeviz.PATH)
 
 
 class LargeClip(TokenExtractor):

@@ -15,7 +15,7 @@ from saeviz.toolkit.tokens import recorded
 
 
 class SiglipOptions(SAEOptions):
-    model: str = Field("google/siglip-base-patch16-224", description="hub id or folder", **saeviz.PATH)
+    model: str = Field(default="google/siglip-base-patch16-224", description="hub id or folder", **saeviz.PATH)
     tokens: tuple[saeviz.Tokens, ...] = ("patch-max",)
 
 

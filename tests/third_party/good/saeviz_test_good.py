@@ -8,7 +8,7 @@ import saeviz
 class CoverageOptions(saeviz.Options):
     """Options of `coverage`."""
 
-    factor: float = Field(1.0, description="multiply the share by this")
+    factor: float = Field(default=1.0, description="multiply the share by this")
 
 
 class Coverage:

@@ -32,7 +32,9 @@ ON CONFLICT DO UPDATE SET
 class DuckDBOptions(saeviz.Options):
     """Options of `duckdb`, as they are written in a run file."""
 
-    path: Annotated[Path | None, saeviz.PATH] = Field(None, description="DuckDB file; by default in the run directory")
+    path: Annotated[Path | None, saeviz.PATH] = Field(
+        default=None, description="DuckDB file; by default in the run directory"
+    )
 
 
 class DuckDBStore(saeviz.OneItemStore):

@@ -12,8 +12,10 @@ import saeviz
 class EnrichmentOptions(saeviz.Options):
     """Options of `enrichment`, as they are written in a run file."""
 
-    top_images: int = Field(20, ge=2, description="number of most activating images to look at")
-    share: float = Field(0.1, gt=0, lt=1, description="share of the images with the highest rating that count as high")
+    top_images: int = Field(default=20, ge=2, description="number of most activating images to look at")
+    share: float = Field(
+        default=0.1, gt=0, lt=1, description="share of the images with the highest rating that count as high"
+    )
 
 
 class Enrichment:

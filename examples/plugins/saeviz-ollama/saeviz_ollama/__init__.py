@@ -33,11 +33,17 @@ if TYPE_CHECKING:
 class OllamaOptions(VLMOptions):
     """Options of `ollama`, as they are written in a run file."""
 
-    model: str = Field("qwen3-vl", min_length=1, description="name of a model that sees images, as in `ollama pull`")
-    base_url: str | None = Field("http://localhost:11434", description="address of Ollama")
-    concurrency: int = Field(1, ge=1, le=64, description="maximum number of concurrent requests", **saeviz.NEUTRAL)
-    timeout: float = Field(600.0, gt=0, description="seconds to wait for one response", **saeviz.NEUTRAL)
-    keep_alive: str = Field("30m", description="how long the model stays loaded after an answer", **saeviz.NEUTRAL)
+    model: str = Field(
+        default="qwen3-vl", min_length=1, description="name of a model that sees images, as in `ollama pull`"
+    )
+    base_url: str | None = Field(default="http://localhost:11434", description="address of Ollama")
+    concurrency: int = Field(
+        default=1, ge=1, le=64, description="maximum number of concurrent requests", **saeviz.NEUTRAL
+    )
+    timeout: float = Field(default=600.0, gt=0, description="seconds to wait for one response", **saeviz.NEUTRAL)
+    keep_alive: str = Field(
+        default="30m", description="how long the model stays loaded after an answer", **saeviz.NEUTRAL
+    )
 
     def package(self) -> tuple[str, str]:
         """The client library and what brings it."""
