@@ -67,12 +67,12 @@ def write() -> None:
 
 def _run_file() -> Iterator[str]:
     yield "# The run file\n"
-    yield "A run file is TOML; paths in it are relative to it. `saeviz init` writes one with every option of the"
-    yield "default components, `saeviz check` checks one. A value is taken from the first of these that has it: flags"
+    yield "A run file is TOML; paths in it are relative to the file. `saeviz init` writes one with every option of the"
+    yield "default components, and `saeviz check` checks one. A value comes from the first of these that sets it: flags"
     yield "such as `--out`, `--set TABLE.OPTION=VALUE`, the environment (`SAEVIZ_TABLE__OPTION`), the run file, the"
     yield "default.\n"
     yield "## Tables\n"
-    yield "| table | component | default | off by |"
+    yield "| table | component | default | switched off with |"
     yield "|---|---|---|---|"
     for table in SINGLE:
         role = {"second_embeddings": "embeddings"}.get(table, table)
@@ -93,7 +93,8 @@ def _run_file() -> Iterator[str]:
 def _components(manager: Manager, role: str) -> Iterator[str]:
     table = next((f"[[{name}]]" for name, (of, _) in LISTS.items() if of == role), f"[{role}]")
     yield f"# Components: {role}\n"
-    yield f"In a run file `{table}`; a plugin offers one by the hook [`{ROLES[role].hook}`](hooks.md)."
+    hook = ROLES[role].hook
+    yield f"A run file chooses one with `{table}`, and a plugin offers one with the hook [`{hook}`](hooks.md)."
     for name in manager.names(role):
         spec = manager.offer(role, name).spec
         yield f"\n## {name}\n"
@@ -116,7 +117,7 @@ def _options(model: type[BaseModel]) -> Iterator[str]:
 def _rows(model: type[BaseModel], before: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         what = cell(field.description or "")
-        changes = "; changes no result" if NEUTRAL.is_on(field) else ""
+        changes = "; does not affect results" if NEUTRAL.is_on(field) else ""
         yield f"| `{before}{name}` | {what} ({_kind(field)}{changes}) | {_default(field)} |"
         if (table := table_of(field)) is not None:
             yield from _rows(table, f"{before}{name}.")

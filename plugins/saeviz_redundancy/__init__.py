@@ -45,7 +45,11 @@ def saeviz_scorers() -> Iterator[saeviz.ScorerSpec]:
         factory="saeviz_redundancy.scorer:Redundancy",
         uses_embeddings=False,
         columns=(
-            saeviz.ColumnInfo("cluster", "number of the cluster of features that fire together; empty for one alone"),
+            saeviz.ColumnInfo(
+                "cluster",
+                "row, from 0, of the leader of the features that fire together, the same for all of them; empty if the "
+                "feature was not compared",
+            ),
             saeviz.ColumnInfo("cluster_size", "number of features in the cluster", "features"),
         ),
     )
