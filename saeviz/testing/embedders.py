@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
 
@@ -13,9 +13,12 @@ from saeviz.contract import handover
 from saeviz.contract.context import Context
 from saeviz.contract.mixins import OneItemEmbeddings
 from saeviz.contract.roles import EmbeddingProvider, HasProvenance
-from saeviz.testing.contract import Contract, assert_equal, needs
+from saeviz.testing.contract import Contract, needs
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.values.images import ImageItem
+
+if TYPE_CHECKING:
+    from saeviz.typing import Float32Array
 
 MakeEmbedder = Callable[[Context], EmbeddingProvider]
 
@@ -49,29 +52,28 @@ class EmbeddingProviderContract(Contract):
     def test_gives_a_finite_float32_row_per_item(self, embedder: EmbeddingProvider) -> None:
         import numpy as np
 
-        rows = embedder.embed(pictures(5))
-        handover.vectors("the embedder", rows, 5, embedder.dim)
+        rows = rows_of(embedder, pictures(5))
         assert rows.dtype == np.float32, f"embed gives {rows.dtype}; float32 was expected"
         assert np.isfinite(rows).all(), "embed gives NaN or infinity for a picture that can be read"
 
     def test_no_items_give_no_rows(self, embedder: EmbeddingProvider) -> None:
-        assert_equal(embedder.embed([]).shape, (0, embedder.dim), "the shape of what embed gives for no items")
+        rows_of(embedder, [])
 
     def test_different_pictures_differ_and_the_same_one_does_not(self, embedder: EmbeddingProvider) -> None:
         first, second = pictures(2)
         again = ImageItem("another id", first.source)
-        rows = embedder.embed([first, second, again])
+        rows = rows_of(embedder, [first, second, again])
         assert self.is_close(rows[0], rows[2]), "the same picture under another id has another row"
         assert not self.is_close(rows[0], rows[1]), "two different pictures have the same row"
 
     def test_a_row_depends_on_its_own_picture_only(self, embedder: EmbeddingProvider) -> None:
         items = pictures(5)
-        together = embedder.embed(items)
+        together = rows_of(embedder, items)
         for row, item in enumerate(items):
-            assert self.is_close(embedder.embed([item])[0], together[row]), (
+            assert self.is_close(rows_of(embedder, [item])[0], together[row]), (
                 f"the row of {item.item_id!r} alone differs from its row among others, by more than tolerance"
             )
-        assert self.is_close(embedder.embed(items[::-1])[::-1], together), (
+        assert self.is_close(rows_of(embedder, items[::-1])[::-1], together), (
             "the rows of pictures in another order are not the same rows in that order"
         )
 
@@ -81,32 +83,32 @@ class EmbeddingProviderContract(Contract):
         import numpy as np
 
         one, two = pictures(2)
-        rows = embedder.embed([one, unreadable(), two])
-        assert_equal(rows.shape, (3, embedder.dim), "the shape of what embed gives for three items, one unreadable,")
+        rows = rows_of(embedder, [one, unreadable(), two])
         assert np.isnan(rows[1]).all(), "the row of a picture that cannot be read has numbers; all NaN was expected"
         assert np.isfinite(rows[[0, 2]]).all(), "a picture beside one that cannot be read has NaN or infinity"
-        assert self.is_close(rows[[0, 2]], embedder.embed([one, two])), "a picture that cannot be read changes others"
+        assert self.is_close(rows[[0, 2]], rows_of(embedder, [one, two])), (
+            "a picture that cannot be read changes others"
+        )
         assert_reported(surroundings)
 
     def test_nothing_but_unreadable_pictures_is_all_nan(self, embedder: EmbeddingProvider) -> None:
         import numpy as np
 
-        rows = embedder.embed([unreadable()])
-        assert_equal(rows.shape, (1, embedder.dim), "the shape of what embed gives for one unreadable picture")
+        rows = rows_of(embedder, [unreadable()])
         assert np.isnan(rows).all(), "the row of a picture that cannot be read has numbers; all NaN was expected"
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
     def test_takes_pictures_of_any_mode(self, embedder: EmbeddingProvider, mode: str) -> None:
         import numpy as np
 
-        rows = embedder.embed([blank(mode, (40, 30))])
+        rows = rows_of(embedder, [blank(mode, (40, 30))])
         assert np.isfinite(rows).all(), f"a picture of mode {mode} has no row; convert pictures to RGB"
 
     @pytest.mark.parametrize("size", [(1, 1), (2, 200), (300, 3)])
     def test_takes_pictures_of_any_size(self, embedder: EmbeddingProvider, size: tuple[int, int]) -> None:
         import numpy as np
 
-        rows = embedder.embed([blank("RGB", size)])
+        rows = rows_of(embedder, [blank("RGB", size)])
         assert np.isfinite(rows).all(), f"a picture of {size[0]} x {size[1]} pixels has no row"
 
     @needs(OneItemEmbeddings)
@@ -115,7 +117,7 @@ class EmbeddingProviderContract(Contract):
         items = pictures(5)
         row = get_embedding(items[3])
         assert row is not None, "get_embedding gives None for a picture that can be read"
-        assert self.is_close(row, embedder.embed(items)[3]), "get_embedding gives another row than embed"
+        assert self.is_close(row, rows_of(embedder, items)[3]), "get_embedding gives another row than embed"
         by_id = get_embedding(items[3].item_id)
         assert by_id is not None, "get_embedding gives None for the id of an image of the run"
         assert self.is_close(by_id, row), "get_embedding gives another row for an id than for its item"
@@ -125,7 +127,7 @@ class EmbeddingProviderContract(Contract):
     @needs(HasProvenance)
     def test_provenance_can_be_written_as_json(self, embedder: EmbeddingProvider) -> None:
         assert isinstance(embedder, HasProvenance), "the embedder has no provenance"
-        embedder.embed(pictures(1))
+        rows_of(embedder, pictures(1))
         handover.provenance("the embedder", embedder.provenance)
 
     def is_close(self, found: object, expected: object) -> bool:
@@ -134,6 +136,13 @@ class EmbeddingProviderContract(Contract):
 
         one, other = np.asarray(found), np.asarray(expected)
         return bool(one.shape == other.shape and np.abs(one - other).max() <= self.tolerance * np.abs(other).max())
+
+
+def rows_of(embedder: EmbeddingProvider, items: Sequence[ImageItem]) -> Float32Array:
+    """What the embedder gives of these items, checked as in a run to be an array of numbers of the right shape."""
+    rows = embedder.embed(items)
+    handover.vectors("the embedder", rows, len(items), handover.count("the embedder", "dim", embedder.dim))
+    return rows
 
 
 def assert_reported(surroundings: Surroundings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,9 @@ from saeviz.contract import handover
 from saeviz.contract.executors import Executor
 from saeviz.testing.contract import Contract, assert_equal, needs, refused
 from saeviz.testing.fake_work import FakeWork, fake_shards
+from saeviz.values.checks import kind_of
 from saeviz.values.errors import DataError, WorkerError
+from saeviz.values.shards import Shard, Step
 
 MakeExecutor = Callable[[], Executor]
 
@@ -45,7 +47,7 @@ class ExecutorContract(Contract):
     def test_does_every_shard_and_says_how_far_it_is(self, executor: Executor, tmp_path: Path) -> None:
         work, shards = FakeWork(tmp_path), fake_shards(5)
         done, finished = Counter[int](), []
-        for step in handover.steps("the executor", executor.map(work, shards)):
+        for step in steps_of(executor, work, shards):
             number = step.shard.number
             assert step.shard in shards, f"map gives a step of shard {number}, which it was not given"
             assert number not in finished, f"map gives a step of shard {number} after the one that says finished"
@@ -63,7 +65,7 @@ class ExecutorContract(Contract):
             assert_equal(ids, list(shard.item_ids), f"the images that work did of shard {shard.number}")
 
     def test_has_nothing_to_do_without_shards(self, executor: Executor, tmp_path: Path) -> None:
-        assert_equal(list(executor.map(FakeWork(tmp_path), [])), [], "the steps of no shards")
+        assert_equal(list(steps_of(executor, FakeWork(tmp_path), [])), [], "the steps of no shards")
         made = [path.name for path in tmp_path.iterdir()]
         assert not made, f"map of no shards made the files {made}"
 
@@ -71,7 +73,7 @@ class ExecutorContract(Contract):
         work = FakeWork(tmp_path, fails_at=1)
         named = "shard 1 ('image 1 0' to 'image 1 3'): fake work was told to fail here"
         with refused(DataError, "a shard of which work raises saeviz.DataError", naming=named):
-            list(executor.map(work, fake_shards(3)))
+            list(steps_of(executor, work, fake_shards(3)))
         tries = work.begun().count(1)
         assert tries == 1, f"a shard of which work raises was begun {tries} times; an error is not tried again"
         assert not (tmp_path / "1.txt").exists(), "the shard of which work raised is done after all"
@@ -80,7 +82,7 @@ class ExecutorContract(Contract):
     def test_a_shard_of_which_a_worker_died_is_tried_again(self, executor: Executor, tmp_path: Path) -> None:
         _refuse_this_process(executor)
         work = FakeWork(tmp_path, dies_at=2, deaths=1)
-        steps = list(executor.map(work, fake_shards(4)))
+        steps = list(steps_of(executor, work, fake_shards(4)))
         finished = sorted(step.shard.number for step in steps if step.finished)
         assert_equal(finished, [0, 1, 2, 3], "the shards that are finished although a worker died")
         begun = dict(sorted(Counter(work.begun()).items()))
@@ -93,20 +95,28 @@ class ExecutorContract(Contract):
         work = FakeWork(tmp_path, dies_at=1, deaths=1000)
         named = "shard 1 ('image 1 0' to 'image 1 3')"
         with refused(WorkerError, "a shard of which every worker dies", naming=named):
-            list(executor.map(work, fake_shards(2)))
+            list(steps_of(executor, work, fake_shards(2)))
         tries = work.begun().count(1)
         assert 2 <= tries <= 10, f"a shard of which every worker dies was begun {tries} times; 2 to 10 are expected"
 
     def test_nobody_works_once_it_is_closed(self, executor: Executor, tmp_path: Path) -> None:
         work = FakeWork(tmp_path, seconds=0.05)
-        with closing(executor.map(work, fake_shards(40))) as steps:
-            next(steps)
+        with closing(steps_of(executor, work, fake_shards(40))) as steps:
+            next(steps, None)
         begun = work.begun()
         done = sum((tmp_path / f"{one.number}.txt").exists() for one in fake_shards(40))
         assert len(begun) < 40, (
             "closing the generator after its first step does not keep it from beginning all 40 shards"
         )
         assert done < 40, "closing the generator after its first step does not keep it from doing all 40 shards"
+
+
+def steps_of(executor: Executor, work: FakeWork, shards: Sequence[Shard]) -> Generator[Step]:
+    """What `map` gives, checked as in a run: a generator of steps, which can be closed."""
+    given = executor.map(work, shards)
+    assert hasattr(given, "close"), f"map returned {kind_of(given)}; a generator of saeviz.Step objects was expected"
+    with closing(given):
+        yield from handover.steps("the executor", given)
 
 
 def _refuse_this_process(executor: Executor) -> None:

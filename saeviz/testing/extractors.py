@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -77,14 +77,13 @@ class FeatureExtractorContract(Contract):
 
     def test_is_a_feature_extractor(self, extractor: FeatureExtractor) -> None:
         self.assert_is(extractor, FeatureExtractor)
-        handover.spaces("the extractor", extractor.spaces)
-        first = [str(space) for space in extractor.spaces]
-        assert_equal([str(space) for space in extractor.spaces], first, "the spaces when asked again")
+        first = [str(space) for space in spaces_of(extractor)]
+        assert_equal([str(space) for space in spaces_of(extractor)], first, "the spaces when asked again")
 
     def test_gives_every_image_in_every_space_once(self, extractor: FeatureExtractor) -> None:
         items = pictures(5)
         found = rows_of(extractor, items)
-        expected = [(str(space), item.item_id) for space in extractor.spaces for item in items]
+        expected = [(str(space), item.item_id) for space in spaces_of(extractor) for item in items]
         given = sorted((str(space), item_id) for space, item_id in found)
         assert_equal(given, sorted(expected), "the images that extract gives, with their spaces,")
 
@@ -96,7 +95,7 @@ class FeatureExtractorContract(Contract):
             assert not unknown, f"the extractor gave the numbers {quoted(unknown)}, which the columns of its spec lack"
 
     def test_no_items_give_no_batches(self, extractor: FeatureExtractor) -> None:
-        given = [item_id for batch in extractor.extract([]) for item_id in batch.item_ids]
+        given = [item_id for batch in batches_of(extractor, []) for item_id in batch.item_ids]
         assert not given, f"extract of no items gives features of {quoted(given)}"
 
     def test_an_image_does_not_depend_on_the_others(self, extractor: FeatureExtractor) -> None:
@@ -142,10 +141,10 @@ class FeatureExtractorContract(Contract):
     def test_features_belong_to_the_picture_and_not_to_its_id(self, extractor: FeatureExtractor) -> None:
         first, second = pictures(2)
         found = rows_of(extractor, [first, second, replace(first, item_id="another id")])
-        for space in extractor.spaces:
+        for space in spaces_of(extractor):
             what = f"the features in {space} of the same picture under another id"
             self.assert_close(found[space, "another id"][0], found[space, first.item_id][0], what)
-        pairs = [(found[space, first.item_id][0], found[space, second.item_id][0]) for space in extractor.spaces]
+        pairs = [(found[space, first.item_id][0], found[space, second.item_id][0]) for space in spaces_of(extractor)]
         assert any((one != two).any() for one, two in pairs), "two different pictures have the same features"
 
     @needs(SingleImageExtractor)
@@ -153,7 +152,7 @@ class FeatureExtractorContract(Contract):
         assert isinstance(extractor, SingleImageExtractor), "the extractor has no extract_from_image"
         items = pictures(3)
         together = rows_of(extractor, items)
-        for space in [space for space in extractor.spaces if space.tokens == "cls"]:
+        for space in [space for space in spaces_of(extractor) if space.tokens == "cls"]:
             found = extractor.extract_from_image(items[1], space.site)
             what = f"extract_from_image of {space}"
             assert_equal(found.features.shape, (space.n_features,), f"{what}: the shape of features")
@@ -169,10 +168,8 @@ class FeatureExtractorContract(Contract):
 
         for heatmaps, site in self.mapped(extractor):
             maps = heatmaps.heatmaps(pictures(2), site, [3, 0, 2])
-            shape = maps.shape
-            assert len(shape) == 4 and shape[:2] == (2, 3) and min(shape) >= 1, (  # noqa: PT018 - one sentence
-                f"heatmaps of two images and three features in {site} have shape {shape}; not (2, 3, rows, columns)"
-            )
+            handover.numbers("the extractor", "heatmaps", maps, (2, 3, "rows", "columns"))
+            assert maps.size, f"heatmaps of two images and three features in {site} have shape {maps.shape}: no cell"
             assert np.isfinite(maps).all(), f"a heatmap in {site} has NaN or infinity"
             one = heatmaps.heatmaps(pictures(2)[1:], site, [2])
             self.assert_close(
@@ -209,7 +206,7 @@ class FeatureExtractorContract(Contract):
         import numpy as np
 
         for heatmaps, site in self.mapped(extractor):
-            space = next(space for space in extractor.spaces if space.site == site)
+            space = next(space for space in spaces_of(extractor) if space.site == site)
             features = range(min(space.n_features, 64))
             for size in ((120, 80), (80, 120)):
                 picture = noise(size)
@@ -231,8 +228,9 @@ class FeatureExtractorContract(Contract):
 
         assert isinstance(extractor, HasActivations), "the extractor has no activations"
         one, two = pictures(2)
-        for space in extractor.spaces:
+        for space in spaces_of(extractor):
             rows = extractor.activations([one, unreadable(), two], space)
+            handover.numbers("the extractor", "activations", rows, (3, "width"))
             found = np.isfinite(rows).all(axis=1).tolist()
             assert found == [True, False, True], (
                 f"of three images, the second of which cannot be read, the activations in {space} are finite: {found}; "
@@ -255,7 +253,7 @@ class FeatureExtractorContract(Contract):
         """The extractor with each site of which it has heatmaps."""
         assert isinstance(extractor, HeatmapExtractor), "the extractor has no heatmaps or no field_of_view"
         found: list[tuple[HeatmapExtractor, Layer]] = []
-        for site in dict.fromkeys(space.site for space in extractor.spaces):
+        for site in dict.fromkeys(space.site for space in spaces_of(extractor)):
             with suppress(NoHeatmapError):
                 extractor.heatmaps(pictures(1), site, [0])
                 found.append((extractor, site))
@@ -273,6 +271,11 @@ class FeatureExtractorContract(Contract):
             f"{what}: a difference of {apart / max(np.abs(expected).max(), TINY):.2g} of the largest; "
             f"tolerance = {self.tolerance} is allowed"
         )
+
+
+def spaces_of(extractor: FeatureExtractor) -> list[FeatureSpace]:
+    """The spaces of the extractor, checked as in a run."""
+    return handover.spaces("the extractor", extractor.spaces)
 
 
 def noise(size: tuple[int, int], changed: Sequence[int] = ()) -> ImageItem:
@@ -312,12 +315,17 @@ def strips(box: Box, size: tuple[int, int]) -> tuple[list[Sequence[int]], list[S
 
 def rows_of(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Rows:
     """What the extractor gives of these images, checked as in a run."""
-    declared = {space: handover.numbers_of_images("the extractor", extractor, space) for space in extractor.spaces}
+    declared = {space: handover.numbers_of_images("the extractor", extractor, space) for space in spaces_of(extractor)}
     ids = [item.item_id for item in items]
     found: Rows = {}
-    for batch in handover.extracted("the extractor", extractor.extract(iter(items)), declared, ids):
+    for batch in handover.extracted("the extractor", batches_of(extractor, items), declared, ids):
         found.update(_rows(batch))
     return found
+
+
+def batches_of(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Iterator[FeatureBatch]:
+    """What `extract` gives, checked as in a run to be batches."""
+    return handover.each("the extractor", "extract", extractor.extract(iter(items)), FeatureBatch)
 
 
 def _rows(batch: FeatureBatch) -> Rows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import zip_longest
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -35,7 +36,7 @@ class ImageProviderContract(Contract):
     @pytest.fixture
     def items(self, provider: ImageProvider) -> list[ImageItem]:
         """All images of the provider."""
-        return list(handover.images("the provider", provider.iter_images()))
+        return list(images_of(provider))
 
     def test_is_an_image_provider(self, provider: ImageProvider) -> None:
         self.assert_is(provider, ImageProvider)
@@ -51,11 +52,11 @@ class ImageProviderContract(Contract):
         assert_equal(ids, list(dict.fromkeys(ids)), "the item ids of iter_images")
 
     def test_the_order_is_stable(self, provider: ImageProvider, items: list[ImageItem]) -> None:
-        again = [known_of(item) for item in provider.iter_images()]
+        again = [known_of(item) for item in images_of(provider)]
         assert_equal(again, [known_of(item) for item in items], "the images of a second iteration")
 
     def test_two_iterations_do_not_disturb_each_other(self, provider: ImageProvider, items: list[ImageItem]) -> None:
-        one, two = provider.iter_images(), provider.iter_images()
+        one, two = images_of(provider), images_of(provider)
         pairs = [[item and item.item_id for item in pair] for pair in zip_longest(one, two)]
         expected = [[item.item_id, item.item_id] for item in items]
         assert_equal(pairs, expected, "the ids of two iterations at the same time")
@@ -70,20 +71,20 @@ class ImageProviderContract(Contract):
         known = {item.item_id for item in items}
         near = {f"{item_id}x" for item_id in known} | {item_id.upper() for item_id in known}
         for item_id in {"", *HOSTILE_IDS, *near} - known:
-            found = provider.get_image(item_id)
+            found = handover.image("the provider", provider.get_image(item_id), item_id)
             assert found is None, f"get_image({item_id!r}) gives an image, and iter_images has none of this id"
 
     def test_limit_cuts_the_end_off(self, provider: ImageProvider, items: list[ImageItem]) -> None:
         ids = [item.item_id for item in items]
         for limit in (0, 1, len(ids) - 1, len(ids), len(ids) + 1):
-            found = [item.item_id for item in provider.iter_images(limit=limit)]
+            found = [item.item_id for item in images_of(provider, limit=limit)]
             assert_equal(found, ids[:limit], f"the images of iter_images(limit={limit})")
 
     def test_filter_labeled_keeps_those_with_a_rating(self, provider: ImageProvider, items: list[ImageItem]) -> None:
         rated = [item.item_id for item in items if item.ratings]
-        found = [item.item_id for item in provider.iter_images(filter_labeled=True)]
+        found = [item.item_id for item in images_of(provider, filter_labeled=True)]
         assert_equal(found, rated, "the images of iter_images(filter_labeled=True)")
-        first = [item.item_id for item in provider.iter_images(filter_labeled=True, limit=1)]
+        first = [item.item_id for item in images_of(provider, filter_labeled=True, limit=1)]
         assert_equal(first, rated[:1], "the images of iter_images(filter_labeled=True, limit=1)")
 
     def test_ratings_are_finite_numbers_and_metadata_is_text(self, items: list[ImageItem]) -> None:
@@ -118,8 +119,13 @@ class ImageProviderContract(Contract):
         assert isinstance(provider, ReportsNotes), "the provider has no notes"
         notes = handover.listed("the provider", "notes", provider.notes(), str)
         assert all(note.strip() for note in notes), f"notes gives an empty note: {quoted(notes)}"
-        list(provider.iter_images())
+        list(images_of(provider))
         assert_equal(list(provider.notes()), notes, "the notes after images were read again")
+
+
+def images_of(provider: ImageProvider, **options: Any) -> Iterator[ImageItem]:
+    """What `iter_images` gives, checked as in a run."""
+    return handover.images("the provider", provider.iter_images(**options))
 
 
 class DividesIntoShardsContract(ImageProviderContract):
@@ -148,7 +154,7 @@ class DividesIntoShardsContract(ImageProviderContract):
     ) -> None:
         backwards = [(name, [known_of(item) for item in divided.iter_shard(name)]) for name in divided.shards()[::-1]]
         again = [known for _, shard in backwards[::-1] for known in shard]
-        expected = [known_of(item) for item in provider.iter_images()]
+        expected = [known_of(item) for item in images_of(provider)]
         assert_equal(again, expected, "the images of shards that are read from the last to the first")
 
     def test_two_shards_are_read_at_the_same_time(self, divided: DividesIntoShards) -> None:

@@ -19,8 +19,10 @@ from saeviz.formats.plain import quoted
 from saeviz.testing.contract import Contract, assert_equal, assert_names, needs
 from saeviz.testing.data import Surroundings, label_request, pictures
 from saeviz.testing.fakes import COLOURS
+from saeviz.values.checks import kind_of
 from saeviz.values.errors import ConfigError, LabelError
 from saeviz.values.features import Feature
+from saeviz.values.images import ImageItem
 from saeviz.values.naming import FeatureLabel, LabelRequest, TopImage, Usage
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class LabelerContract(Contract):
         self.assert_is(labeler, Labeler)
 
     def test_gives_a_label_that_fits_the_tables(self, labeler: Labeler, request_of_colours: LabelRequest) -> None:
-        label = labeler.label(request_of_colours)
+        label = named(labeler, request_of_colours)
         assert label.label, "no name for a feature that fires on one colour"
         assert_is_label(label)
 
@@ -78,21 +80,21 @@ class LabelerContract(Contract):
     def test_says_the_same_twice(
         self, make: MakeLabeler, labeler: Labeler, surroundings: Surroundings, request_of_colours: LabelRequest
     ) -> None:
-        first = labeler.label(request_of_colours)
-        assert_equal(labeler.label(request_of_colours), first, "the label of the same request from the same labeler")
+        first = named(labeler, request_of_colours)
+        assert_equal(named(labeler, request_of_colours), first, "the label of the same request from the same labeler")
         another = make(surroundings.context)
-        assert_equal(another.label(request_of_colours), first, "the label of the same request from another labeler")
+        assert_equal(named(another, request_of_colours), first, "the label of the same request from another labeler")
 
     @needs(declared="deterministic")
     def test_an_earlier_request_does_not_matter(
         self, make: MakeLabeler, labeler: Labeler, surroundings: Surroundings, request_of_colours: LabelRequest
     ) -> None:
         others = list(request_of_colours.dataset)[::-1]
-        make(surroundings.context).label(request_of_colours)
+        named(make(surroundings.context), request_of_colours)
         other = replace(request_of_colours, top=[TopImage(item, 1.0) for item in others[:4]], contrast=others[4:8])
-        labeler.label(other)
-        expected = make(surroundings.context).label(request_of_colours)
-        assert_equal(labeler.label(request_of_colours), expected, "the label of a request after another one")
+        named(labeler, other)
+        expected = named(make(surroundings.context), request_of_colours)
+        assert_equal(named(labeler, request_of_colours), expected, "the label of a request after another one")
 
     def test_takes_what_there_is_or_says_why_not(self, labeler: Labeler, request_of_colours: LabelRequest) -> None:
         bare = [replace(item, metadata={}) for item in request_of_colours.dataset]
@@ -152,7 +154,7 @@ class LabelerContract(Contract):
         ]
         assert_estimates(estimates, "estimate", "name")
         before = handover.usage("the labeler", "usage", labeler.usage)
-        labeler.label(request_of_colours)
+        named(labeler, request_of_colours)
         after = handover.usage("the labeler", "usage", labeler.usage)
         assert after.calls > before.calls, (
             f"usage.calls was {before.calls} before a label and is {after.calls} after it"
@@ -171,27 +173,27 @@ class LabelerContract(Contract):
 
     @needs(LabelJudge)
     def test_judges_its_own_label(self, judge: LabelJudge, labeler: Labeler, request_of_colours: LabelRequest) -> None:
-        label = labeler.label(request_of_colours)
+        label = named(labeler, request_of_colours)
         images = list(request_of_colours.dataset)
-        assert_are_scores(judge.judge(FeatureLabel(label.label, label.description), images), len(images))
-        assert_are_scores(judge.judge(label, []), 0)
+        assert_are_scores(scores_of(judge, FeatureLabel(label.label, label.description), images), len(images))
+        assert_are_scores(scores_of(judge, label, []), 0)
 
     @needs(LabelJudge)
     @pytest.mark.parametrize("colour", COLOURS)
     def test_tells_where_words_apply(self, judge: LabelJudge, request_of_colours: LabelRequest, colour: str) -> None:
         images = list(request_of_colours.dataset)
         is_there = [item.metadata["colour"] == colour for item in images]
-        scores = judge.judge(FeatureLabel(colour), images)
+        scores = scores_of(judge, FeatureLabel(colour), images)
         right = [float(score) for score, there in zip(scores, is_there, strict=True) if there]
         wrong = [float(score) for score, there in zip(scores, is_there, strict=True) if not there]
         area = area_under_curve(right, wrong)
         assert area > 0.9, (
             f"judge ranks {colour} pictures with an area under the curve of {area:.2f}; above 0.9 is expected"
         )
-        for scores_of, kind, applies in ((right, colour, True), (wrong, f"not {colour}", False)):
-            rightly = sum((score >= APPLIES) == applies for score in scores_of)
-            assert rightly > len(scores_of) / 2, (
-                f"judge says rightly of {rightly} of {len(scores_of)} pictures that are {kind} whether {colour!r} "
+        for of_kind, kind, applies in ((right, colour, True), (wrong, f"not {colour}", False)):
+            rightly = sum((score >= APPLIES) == applies for score in of_kind)
+            assert rightly > len(of_kind) / 2, (
+                f"judge says rightly of {rightly} of {len(of_kind)} pictures that are {kind} whether {colour!r} "
                 f"applies, a score of {APPLIES} or more; more than half are expected"
             )
 
@@ -203,14 +205,14 @@ class LabelerContract(Contract):
         import numpy as np
 
         images = list(request_of_colours.dataset)
-        scores = judge.judge(FeatureLabel("red"), images)
-        judge.judge(FeatureLabel("blue"), images[:5])
+        scores = scores_of(judge, FeatureLabel("red"), images)
+        scores_of(judge, FeatureLabel("blue"), images[:5])
         unrated = [replace(item, ratings={}) for item in images]
         another = make(surroundings.context)
         assert isinstance(another, LabelJudge), "the labeler has no judge when it is built again"
         for again, what in (
-            (judge.judge(FeatureLabel("red"), unrated[::-1]), "in another order and without their ratings"),
-            (another.judge(FeatureLabel("red"), images[::-1]), "in another order, by another judge,"),
+            (scores_of(judge, FeatureLabel("red"), unrated[::-1]), "in another order and without their ratings"),
+            (scores_of(another, FeatureLabel("red"), images[::-1]), "in another order, by another judge,"),
         ):
             assert np.allclose(again, scores[::-1], atol=1e-6, rtol=1e-7, equal_nan=True), (
                 f"the same images {what} have other scores, by up to {np.nanmax(np.abs(again - scores[::-1])):.2g}"
@@ -222,7 +224,7 @@ class LabelerContract(Contract):
     ) -> None:
         images = list(request_of_colours.dataset)
         broken = replace(images[3], item_id="broken", source=b"not a picture")
-        scores = judge.judge(FeatureLabel("red"), [*images[:3], broken, *images[4:]])
+        scores = scores_of(judge, FeatureLabel("red"), [*images[:3], broken, *images[4:]])
         assert_are_scores(scores, len(images), may_lack=[3])
 
     @needs(LabelJudge)
@@ -232,11 +234,23 @@ class LabelerContract(Contract):
     ) -> None:
         images = list(request_of_colours.dataset)
         try:
-            scores = judge.judge(FeatureLabel(text, text), images)
+            scores = scores_of(judge, FeatureLabel(text, text), images)
         except LabelError as error:
             assert_names(error, "")
         else:
             assert_are_scores(scores, len(images))
+
+
+def named(labeler: Labeler, request: LabelRequest) -> FeatureLabel:
+    """What the labeler names the feature of a request."""
+    label = labeler.label(request)
+    assert isinstance(label, FeatureLabel), f"label returned {kind_of(label)}; a saeviz.FeatureLabel was expected"
+    return label
+
+
+def scores_of(judge: LabelJudge, label: FeatureLabel, images: Sequence[ImageItem]) -> FloatArray:
+    """The scores that the judge gives, checked as in a run: one of each image, from 0 to 1 or NaN."""
+    return handover.judged("the labeler", OF_A_JUDGE, judge.judge(label, images), len(images))
 
 
 def assert_estimates(estimates: Sequence[Usage], method: str, verb: str) -> None:
@@ -272,7 +286,7 @@ def assert_label_or_reason(labeler: Labeler, request: LabelRequest) -> None:
     A `ConfigError`, which ends the run, will do as well: no image may have what the labeler reads.
     """
     try:
-        label = labeler.label(request)
+        label = named(labeler, request)
     except LabelError as error:
         assert_names(error, str(request.feature))
     except ConfigError as error:

@@ -27,7 +27,7 @@ from saeviz.testing.data import Surroundings
 from saeviz.testing.fake_images import HOSTILE_IDS
 from saeviz.testing.running import FAKES_ONLY, run_with
 from saeviz.values.checks import kind_of
-from saeviz.values.errors import SaevizError
+from saeviz.values.errors import PluginError, SaevizError
 
 MakeReporter = Callable[[Context], Reporter]
 
@@ -67,14 +67,14 @@ class ReporterContract(Contract):
         assert report.stat().st_size, f"write returned {path}, which is empty"
 
     def test_hostile_text_stays_text(self, reporter: Reporter, run: Run) -> None:
-        path = reporter.write(run)
+        path = written(reporter, run)
         assert_holds_text(path)
 
     @needs(declared="deterministic")
     def test_says_the_same_twice(self, make: MakeReporter, reporter: Reporter, run: Run, tmp_path: Path) -> None:
-        path = reporter.write(run)
+        path = written(reporter, run)
         first = path.read_bytes()
-        again = make(Surroundings(tmp_path).context).write(opened(run.dir))
+        again = written(make(Surroundings(tmp_path).context), opened(run.dir))
         assert again == path, f"a second report of the same run is in {again}; {path} was expected, where the first is"
         assert path.read_bytes() == first, (
             f"a second report of the same run has other bytes, from {differ(first, path.read_bytes())}; if that "
@@ -82,23 +82,23 @@ class ReporterContract(Contract):
         )
 
     def test_a_report_takes_the_place_of_the_former_one_at_once(self, reporter: Reporter, run: Run) -> None:
-        path = reporter.write(run)
+        path = written(reporter, run)
         # Older than any clock tells, so that what is written again is seen to be.
         os.utime(path, (1, 1))
         former = path.stat()
-        reporter.write(opened(run.dir))
+        written(reporter, opened(run.dir))
         now = path.stat()
         in_place = now.st_ino == former.st_ino and now.st_mtime_ns != former.st_mtime_ns
         assert not in_place, f"write changes {path} in place; use saeviz.toolkit.files.write_atomic"
 
     def test_one_that_is_interrupted_leaves_the_former_report(self, reporter: Reporter, run: Run) -> None:
-        path = reporter.write(run)
+        path = written(reporter, run)
         watched = _Interrupted.of(opened(run.dir))
-        reporter.write(watched)
+        written(reporter, watched)
         for after in sorted({watched.n_looks // 2, watched.n_looks - 1}):
             before = path.read_bytes()
             with suppress(KeyboardInterrupt):
-                reporter.write(_Interrupted.of(opened(run.dir), after))
+                written(reporter, _Interrupted.of(opened(run.dir), after))
                 continue
             assert path.exists(), f"a report that is interrupted leaves no {path}; the former one was expected"
             assert path.read_bytes() == before, (
@@ -107,7 +107,7 @@ class ReporterContract(Contract):
 
     def test_the_run_is_as_it_was(self, reporter: Reporter, run: Run) -> None:
         before = contents(run.dir)
-        reporter.write(run)
+        written(reporter, run)
         after = contents(run.dir)
         changed = sorted(name for name in before if before[name] != after.get(name))
         assert not changed, f"write changes files of the run: {', '.join(changed)}"
@@ -116,7 +116,9 @@ class ReporterContract(Contract):
         settings = ["images.n=2", "images.unrated=2", "embeddings.use=none", "labeler.use=none"]
         bare = run_with(fakes, tmp_path / "bare", use="fake-images", settings=settings)
         try:
-            path = reporter.write(bare)
+            path = written(reporter, bare)
+        except PluginError:
+            raise
         except SaevizError:
             return
         assert path.is_file(), f"of a run with two images and no ratings, write returned {path}, which is not a file"
@@ -190,6 +192,11 @@ def contents(directory: Path) -> dict[str, str]:
         for path in directory.rglob("*")
         if path.is_file()
     }
+
+
+def written(reporter: Reporter, run: Run) -> Path:
+    """The report that the reporter writes, checked as in a run to be a file."""
+    return handover.report("the reporter", reporter.write(run))
 
 
 def assert_holds_text(path: Path) -> None:

@@ -172,22 +172,22 @@ class ScorerContract(Contract):
 
     def test_several_spaces_stay_apart(self, scorer: Scorer) -> None:
         one, two = score_input(), score_input(n_features=9, seed=1)
-        alone = columns_of(scorer.score(two))
-        columns_of(scorer.score(one))
-        assert_same_scores(columns_of(scorer.score(two)), alone, "the scores of a space after another one")
+        alone = scored(scorer, two)
+        scored(scorer, one)
+        assert_same_scores(scored(scorer, two), alone, "the scores of a space after another one")
 
     @needs(FamilyScorer)
     def test_further_columns_of_the_family(self, scorer: Scorer) -> None:
         assert isinstance(scorer, FamilyScorer), "the scorer has no combine"
         inputs = two_spaces()
-        columns = [column for data in inputs for column in columns_of(scorer.score(data))]
-        further = columns_of(scorer.combine(columns))
+        columns = [column for data in inputs for column in scored(scorer, data)]
+        further = combined(scorer, columns)
         unknown = {str(column.space) for column in further} - {str(data.space) for data in inputs}
         assert not unknown, f"combine gives columns of {quoted(sorted(unknown))}, and is given none of these"
         keys = [(column.name, column.target, str(column.space)) for column in [*columns, *further]]
         assert_once(keys, "the columns of score and combine with their targets and spaces")
-        assert_same_scores(columns_of(scorer.combine(columns)), further, "the columns of combine when asked again")
-        list(scorer.combine([]))
+        assert_same_scores(combined(scorer, columns), further, "the columns of combine when asked again")
+        combined(scorer, [])
 
 
 class HoldsOutContract(Contract):
@@ -275,6 +275,16 @@ def all_results(scorer: Scorer, inputs: Sequence[ScoreInput]) -> list[ScoreResul
         further = scorer.combine(columns_of(results))
         results += handover.results("the scorer", "combine", further, inputs[0].n_items)
     return results
+
+
+def scored(scorer: Scorer, data: ScoreInput) -> list[ScoreColumn]:
+    """The columns of one space, checked as in a run."""
+    return columns_of(handover.results("the scorer", "score", scorer.score(data), data.n_items))
+
+
+def combined(scorer: FamilyScorer, columns: Sequence[ScoreColumn]) -> list[ScoreColumn]:
+    """The columns that are made of those of all spaces, checked as in a run."""
+    return columns_of(handover.each("the scorer", "combine", scorer.combine(columns), ScoreResult))
 
 
 def two_spaces() -> list[ScoreInput]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from saeviz.contract import handover
@@ -62,13 +62,30 @@ def versioned_row(item_id: str, version: int, n_features: int = SPACE.n_features
     return row
 
 
+def batches_of(
+    store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] | None = None
+) -> Iterator[FeatureBatch]:
+    """What `read` yields, checked as in a run to be batches."""
+    return handover.each("the store", "read", store.read(space, item_ids), FeatureBatch)
+
+
 def read_all(store: FeatureStore, space: FeatureSpace, item_ids: Sequence[str] | None = None) -> FeatureBatch:
     """Everything that `read` yields, as one batch."""
-    batches = list(handover.each("the store", "read", store.read(space, item_ids), FeatureBatch))
+    batches = list(batches_of(store, space, item_ids))
     for batch in batches:
         assert batch.space == space, f"read of {space} yields a batch of {batch.space}"
     ids = tuple(item_id for batch in batches for item_id in batch.item_ids)
     return FeatureBatch(space, ids, space.stack(batch.matrix for batch in batches))
+
+
+def ids_of(store: FeatureStore, space: FeatureSpace) -> list[str]:
+    """What `item_ids` gives, checked as in a run to be texts."""
+    return list(handover.item_ids("the store", space, store.item_ids(space)))
+
+
+def spaces_of(store: FeatureStore) -> list[FeatureSpace]:
+    """What `spaces` gives, checked as in a run to be a list of spaces."""
+    return handover.listed("the store", "spaces", store.spaces(), FeatureSpace)
 
 
 def assert_same(found: FeatureBatch, expected: FeatureBatch, what: str = "what read gives") -> None:
@@ -99,7 +116,7 @@ def _some(places: list[int]) -> str:
 def assert_items(store: FeatureStore, space: FeatureSpace, expected: Sequence[str]) -> None:
     """Assert that the store has these items of a space in this order, as `item_ids` says and as `read` gives them."""
     __tracebackhide__ = True
-    assert_equal(list(store.item_ids(space)), list(expected), f"the items that item_ids({space}) gives")
+    assert_equal(ids_of(store, space), list(expected), f"the items that item_ids({space}) gives")
     assert_equal(list(read_all(store, space).item_ids), list(expected), f"the items that read({space}) gives")
 
 
@@ -107,7 +124,7 @@ def assert_spaces(store: FeatureStore, expected: Sequence[FeatureSpace]) -> None
     """Assert that `spaces` gives these, sorted: those that have items, and no others."""
     __tracebackhide__ = True
     found, wanted = (
-        [(str(space), space.n_features) for space in spaces] for spaces in (store.spaces(), sorted(expected))
+        [(str(space), space.n_features) for space in spaces] for spaces in (spaces_of(store), sorted(expected))
     )
     assert_equal(found, wanted, "the spaces that spaces() gives, sorted and only those with items,")
 
@@ -115,11 +132,11 @@ def assert_spaces(store: FeatureStore, expected: Sequence[FeatureSpace]) -> None
 def assert_empty(store: FeatureStore, when: str) -> None:
     """Assert that the store has nothing."""
     __tracebackhide__ = True
-    assert_equal([str(space) for space in store.spaces()], [], f"the spaces {when}")
-    assert_equal(list(store.item_ids(SPACE)), [], f"the items {when}")
+    assert_equal([str(space) for space in spaces_of(store)], [], f"the spaces {when}")
+    assert_equal(ids_of(store, SPACE), [], f"the items {when}")
     nothing: list[str] = []
     for item_ids in (None, nothing):
-        found = [len(batch) for batch in store.read(SPACE, item_ids)]
+        found = [len(batch) for batch in batches_of(store, SPACE, item_ids)]
         assert not found, f"{when} read({SPACE}, {item_ids}) yields batches of {found} items; it must yield none"
 
 
@@ -130,7 +147,7 @@ def assert_kept(store: FeatureStore, expected: dict[FeatureSpace, dict[str, int]
     for space, versions in expected.items():
         everything = read_all(store, space)
         assert_equal(sorted(everything.item_ids), sorted(versions), f"the items that read({space}) gives")
-        assert_equal(list(store.item_ids(space)), list(everything.item_ids), f"the items that item_ids({space}) gives")
+        assert_equal(ids_of(store, space), list(everything.item_ids), f"the items that item_ids({space}) gives")
         for row, item_id in enumerate(everything.item_ids):
             assert rows_are_equal(everything, row, versioned_row(item_id, versions[item_id], space.n_features)), (
                 f"{item_id!r} in {space} does not have the features that were written last"

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, ClassVar, NoReturn, cast
 
 import pytest
@@ -27,7 +28,9 @@ from saeviz.testing.stored import (
     assert_kept,
     assert_same,
     assert_spaces,
+    batches_of,
     dense_batch,
+    ids_of,
     read_all,
     rows_are_equal,
     versioned,
@@ -141,18 +144,18 @@ class FeatureStoreContract(Contract):
     @pytest.mark.parametrize("wanted", [["absent"], ["there", "absent"]])
     def test_an_absent_item_is_named(self, store: FeatureStore, wanted: list[str]) -> None:
         with refused(DataError, f"read of {wanted} from an empty store", naming=wanted[0]):
-            list(store.read(SPACE, wanted))
+            list(batches_of(store, SPACE, wanted))
         store.write(random_batch(SPACE, ["there"]))
         store.write(random_batch(OTHERS[1], ["absent"]))
         with refused(DataError, f"read of {wanted}, of which 'absent' is in another space only,", naming="absent"):
-            list(store.read(SPACE, wanted))
+            list(batches_of(store, SPACE, wanted))
 
     def test_an_item_written_again_is_replaced(self, store: FeatureStore) -> None:
         ids = [f"item {number}" for number in range(10)]
         store.write(versioned(SPACE, ids))
         again = [*ids[3:6], "new"]
         store.write(versioned(SPACE, again, version=1))
-        assert_equal(sorted(store.item_ids(SPACE)), sorted([*ids, "new"]), "the items after some were written again")
+        assert_equal(sorted(ids_of(store, SPACE)), sorted([*ids, "new"]), "the items after some were written again")
         assert_same(read_all(store, SPACE, again), versioned(SPACE, again, version=1))
         untouched = ids[:3] + ids[6:]
         assert_same(read_all(store, SPACE, untouched), versioned(SPACE, untouched))
@@ -174,7 +177,7 @@ class FeatureStoreContract(Contract):
         for item_id in HOSTILE_IDS[12:]:
             store.write(versioned(SPACE, [item_id]))
         for opened in (store, open_store()) if self.durable else (store,):
-            assert_equal(opened.item_ids(SPACE), list(HOSTILE_IDS), "the item ids of any text")
+            assert_equal(ids_of(opened, SPACE), list(HOSTILE_IDS), "the item ids of any text")
             assert_same(read_all(opened, SPACE, HOSTILE_IDS[::-1]), versioned(SPACE, HOSTILE_IDS[::-1]))
 
     def test_a_lone_surrogate_is_refused_or_kept_but_breaks_nothing(self, store: FeatureStore) -> None:
@@ -196,7 +199,7 @@ class FeatureStoreContract(Contract):
     def test_refuses_another_number_of_features_for_the_same_layer_and_tokens(self, store: FeatureStore) -> None:
         store.write(versioned(SPACE, ["a"]))
         wider = FeatureSpace(SPACE.layer, SPACE.tokens, SPACE.n_features + 1)
-        assert_equal(store.item_ids(wider), [], f"the items of {wider} with {wider.n_features} features")
+        assert_equal(ids_of(store, wider), [], f"the items of {wider} with {wider.n_features} features")
         with refused(
             DataError, f"a batch of {wider} with {wider.n_features} features after one with {SPACE.n_features}"
         ):
@@ -209,7 +212,7 @@ class FeatureStoreContract(Contract):
         for start in range(0, len(ids), self.most_items_per_batch):
             store.write(random_batch(OTHERS[0], ids[start : start + self.most_items_per_batch]))
         for wanted in (None, ids[::-1]):
-            lengths = [len(batch) for batch in store.read(OTHERS[0], wanted)]
+            lengths = [len(batch) for batch in batches_of(store, OTHERS[0], wanted)]
             assert_equal(sum(lengths), len(ids), "the number of items that read")
             assert max(lengths) <= self.most_items_per_batch, (
                 f"read yields a batch of {max(lengths)} items; at most {self.most_items_per_batch} at once are allowed"
@@ -218,8 +221,8 @@ class FeatureStoreContract(Contract):
     def test_two_readers_do_not_disturb_each_other(self, store: FeatureStore) -> None:
         ids = [f"item {number}" for number in range(40)]
         store.write(versioned(SPACE, ids))
-        one, two = store.read(SPACE), store.read(SPACE, ids[::-1])
-        first, second = [next(one)], [next(two)]
+        one, two = batches_of(store, SPACE), batches_of(store, SPACE, ids[::-1])
+        first, second = list(islice(one, 1)), list(islice(two, 1))
         second.extend(two)
         first.extend(one)
         for found, expected in ((first, ids), (second, ids[::-1])):
@@ -289,11 +292,11 @@ class FeatureStoreContract(Contract):
         for version in range(5):
             acknowledged.update(write_until_killed(open_store, version, per_batch, chance))
             store = open_store()
-            kept = store.item_ids(SPACE)
+            kept = ids_of(store, SPACE)
             assert_equal(kept, list(dict.fromkeys(kept)), "the items after a kill")
             lost = sorted(set(acknowledged).difference(kept))
             assert not lost, f"a kill loses {quoted(lost)}, which write had returned from"
-            for batch in store.read(SPACE):
+            for batch in batches_of(store, SPACE):
                 for row, item_id in enumerate(batch.item_ids):
                     found = {
                         old for old in range(version + 1) if rows_are_equal(batch, row, versioned_row(item_id, old))

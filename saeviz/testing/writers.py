@@ -25,6 +25,7 @@ from saeviz.testing.stored import (
     assert_items,
     assert_same,
     assert_spaces,
+    ids_of,
     read_all,
     versioned,
     writer,
@@ -84,7 +85,7 @@ class ManyWritersContract(Contract):
             assert_same(read_all(store, SPACE, ids), versioned(SPACE, ids, version))
             store.close()
         store = open_store()
-        assert_equal(sorted(store.item_ids(SPACE)), list(IDS[:8]), "the items of all writers")
+        assert_equal(sorted(ids_of(store, SPACE)), list(IDS[:8]), "the items of all writers")
         for version, ids in enumerate([IDS[:1], IDS[1:2], IDS[2:3], IDS[3:8]]):
             assert_same(read_all(store, SPACE, ids), versioned(SPACE, ids, version))
 
@@ -202,7 +203,7 @@ class ManyWritersContract(Contract):
                 assert os.WIFSIGNALED(status) or status == 0, f"the writing process failed by itself: {done}"
                 acknowledged.update(line.rstrip("\n") for line in done if line.endswith("\n"))
             store = open_store()
-            kept = store.item_ids(SPACE)
+            kept = ids_of(store, SPACE)
             assert_equal(kept, sorted(set(kept)), "the items after writers were killed")
             lost = sorted(acknowledged.difference(kept))
             assert not lost, f"writers that were killed lose {quoted(lost)}, which write had returned from"

@@ -1,21 +1,18 @@
-"""The contract of extractors is demanding: each fault is found by the check about it; and checks that are to fail."""
+"""The contract of extractors is demanding: each fault is found by the check about it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from saeviz.testing import FeatureExtractorContract, SelectorContract, fakes
+from saeviz.testing import FeatureExtractorContract, fakes
 from saeviz.testing.data import Surroundings, pictures
 from saeviz.testing.embedders import unreadable
 from tests.core.test_testing_contracts import failed_tests
-
-pytest_plugins = "pytester"
 
 
 class HidesNumbers(fakes.FakeExtractor):
@@ -151,30 +148,3 @@ def test_a_faulty_extractor_is_found(tmp_path, extractor, test):
         return {"surroundings": surroundings, "extractor": extractor(options, surroundings.context)}
 
     assert failed_tests(FeatureExtractorContract, fixtures, only=test) == {test}
-
-
-class KnownToFail(FeatureExtractorContract):
-    """A suite whose component is known not to pass two checks; it passes one of them after all."""
-
-    expected_failures: ClassVar = {
-        "test_gives_every_image_in_every_space_once": "the model reads an even number of images only",
-        "test_is_a_feature_extractor": "an old entry",
-    }
-
-    @pytest.fixture
-    def make(self):
-        return lambda context: SkipsTheLast(fakes.FakeExtractorOptions(), context)
-
-
-def test_expected_failures_are_told_with_their_reason_and_must_fail(pytester):
-    pytester.makepyfile("from tests.core.test_testing_extractors import KnownToFail as TestKnown")
-    result = pytester.runpytest_inprocess("-rx", "-p", "no:cacheprovider", "-k", "once or is_a_feature")
-    result.assert_outcomes(xfailed=1, failed=1)
-    result.stdout.fnmatch_lines(["*once - the model reads an even number of images only*"])
-    assert "[XPASS(strict)] an old entry" in result.stdout.str()
-
-
-@pytest.mark.parametrize("expected", [{"test_misspelt": "why"}, {"test_is_a_selector": " "}, {"selector": "why"}])
-def test_an_expected_failure_is_of_a_check_and_says_why(expected):
-    with pytest.raises(TypeError, match="expected_failures"):
-        type("Suite", (SelectorContract,), {"expected_failures": expected})
