@@ -43,7 +43,7 @@ class Method:
     main one, `held_constant` likewise what partial ones hold constant. `share_found_on` is the share of images that
     found relations where others were held out, `n_groups` the number of groups of images that p and intervals allow
     for, None if they take images as independent; `errors` how they do; `margin` is the r below which one is negligible;
-    `citations` are the methods that the run used.
+    `citations` are the methods that the run used, `infos` what is known of the columns of `correlations`.
     """
 
     correlations: pd.DataFrame
@@ -57,6 +57,7 @@ class Method:
     errors: str | None
     margin: float | None
     citations: Sequence[saeviz.Citation]
+    infos: Mapping[str, saeviz.ColumnInfo]
 
     @property
     def is_permuted(self) -> bool:
@@ -101,9 +102,12 @@ def method_of(run: saeviz.Run) -> Method:
         is_twin = prefix and list(kinds.values()).count(kind) > 1
         name = f"{kind} ({prefix.removesuffix('_')})" if is_twin else kind
         measures[shown[prefix]] = f"{name} ({held[prefix]} held constant)" if held[prefix] else name
+    correlations, known = saeviz.main_relation(run.correlations), run.columns["correlations"]
+    infos = {name: known.get(f"{prefixes[0] if prefixes else ''}{name}") or known.get(name) for name in correlations}
     unknown = "The correlation of the feature's activation with the rating"
     return Method(
-        correlations=saeviz.main_relation(run.correlations),
+        correlations=correlations,
+        infos={name: info for name, info in infos.items() if info is not None},
         measures=measures,
         held_constant={shown[prefix]: controls for prefix, controls in held.items() if controls},
         meaning=_MEANING.get(next(iter(kinds.values()), ""), unknown),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.contents import OF_JUDGEMENTS, OF_LABEL_RATINGS, OF_SELECTED
 from saeviz.formats.pairs import infos_of_pairs
 from saeviz.formats.plain import plain
 from saeviz.formats.rundir import RunDir
@@ -30,12 +31,18 @@ def rows_of(rundir: RunDir, path: Path, stage: str, feature: Feature) -> list[di
 
 
 def columns_of(rundir: RunDir) -> dict[str, dict[str, ColumnInfo]]:
-    """The columns of the tables of scorers, by the table, with what is known of them; empty before there are any."""
+    """The columns of the tables of a run, by the table, with what is known of them.
+
+    Those of scorers are empty before there are any.
+    """
     tables = {"scores": rundir.scores, "correlations": rundir.correlations, "images_table": rundir.images}
+    found: dict[str, list[ColumnInfo]]
     found = {table: rundir.read_infos(path, "score") if path.exists() else [] for table, path in tables.items()}
     found["pairs"] = infos_of_pairs(rundir)
     keys = (*KEYS, "item_id", "rating")
-    return {table: {info.name: info for info in infos if info.name not in keys} for table, infos in found.items()}
+    given = {table: [info for info in infos if info.name not in keys] for table, infos in found.items()}
+    same = {"selected": OF_SELECTED, "judgements": OF_JUDGEMENTS, "label_ratings": OF_LABEL_RATINGS}
+    return {table: {info.name: info for info in infos} for table, infos in {**given, **same}.items()}
 
 
 def has_label_ratings(rundir: RunDir) -> bool:

@@ -146,9 +146,9 @@ class Run(Names):
 
     @cached_property
     def columns(self) -> Mapping[str, Mapping[str, ColumnInfo]]:
-        """What each column of `scores`, `correlations`, `images_table` and `pairs` means.
+        """What each column means, by the table: `columns["scores"]["max"].words`.
 
-        `columns["scores"]["max"].words`; the `attrs` of the tables have it, too. Runs of earlier versions have nothing.
+        The `attrs` of the tables have it, too. Runs of earlier versions have nothing of what scorers gave.
         """
         return columns_of(self._rundir)
 

@@ -30,6 +30,7 @@ ASKED = {
     "/api/notes": {},
     "/api/partner": {"feature": "layer1.cls/0"},
     "/api/relabel": {"feature": "layer1.cls/0"},
+    "/api/columns": {},
     "/api/openapi.json": {},
 }
 """What is asked of every endpoint, one by one."""

@@ -53,6 +53,12 @@ def test_what_is_served(client, run):
     assert about["ratings"] == run.ratings
     assert [space["name"] for space in about["spaces"]] == [str(space) for space in run.spaces]
     assert about["missing"] == {}
+    columns = client.get("/api/columns").json()
+    assert {table: set(known) for table, known in columns.items()} == {
+        name: set(one) for name, one in run.columns.items()
+    }
+    assert columns["scores"]["n_active"]["unit"] == "images"
+    assert columns["selected"]["tier"]["better"] == "lower"
 
 
 def test_every_feature_has_its_images_most_active_first(client, run):

@@ -90,22 +90,19 @@ def infos_of(
 ) -> dict[str, dict[str, dict[str, str | None]]]:
     """What is known of columns with these heads, by name: about features, with ratings, and those of images."""
     there = {(head["name"], head["rating"] is None) for head in heads}
-    known = run.columns["correlations"]
-    main = next(iter(saeviz.relation_prefixes(run.correlations)), "")
-    renamed = {name: known.get(f"{main}{name}") or known.get(name) for name in method.correlations}
     of_features = {**run.columns["scores"], **{info.name: info for info in _OF_THE_SELECTION}}
     return {
         "features": _as_json({name: info for name, info in of_features.items() if (name, True) in there}),
-        "ratings": _as_json({name: info for name, info in renamed.items() if (name, False) in there}),
+        "ratings": _as_json({name: info for name, info in method.infos.items() if (name, False) in there}),
         "images": _as_json(run.columns["images_table"]),
     }
 
 
-def _as_json(infos: Mapping[str, saeviz.ColumnInfo | None]) -> dict[str, dict[str, str | None]]:
+def _as_json(infos: Mapping[str, saeviz.ColumnInfo]) -> dict[str, dict[str, str | None]]:
     return {
         name: {"description": info.description, "unit": info.unit, "better": info.better, "words": info.words}
         for name, info in infos.items()
-        if info is not None and info.words
+        if info.words
     }
 
 

@@ -10,9 +10,11 @@ from starlette.responses import Response
 from saeviz.contract.roles import TextAligned
 from saeviz.formats.plain import one_line
 from saeviz.serving.live.answers import Json
-from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, fields, listed, maybe
+from saeviz.serving.live.endpoint import TEXT, WHOLE, Endpoint, Schema, fields, listed, maybe
 from saeviz.serving.live.opened import Live
 from saeviz.values.errors import SaevizError
+
+DIRECTION: Schema = {"type": "string", "enum": ["higher", "lower"]}
 
 
 def about(live: Live) -> dict[str, Any]:
@@ -62,10 +64,37 @@ ABOUT = fields(
 )
 
 
+def columns(live: Live) -> dict[str, dict[str, dict[str, Any]]]:
+    """What is known of the columns of the run's tables."""
+    return {
+        table: {
+            name: {"description": info.description, "unit": info.unit, "better": info.better}
+            for name, info in infos.items()
+        }
+        for table, infos in live.run.columns.items()
+    }
+
+
+_COLUMN = fields(
+    "What a column is; '' or null where its scorer does not say.", description=TEXT, unit=TEXT, better=maybe(DIRECTION)
+)
+COLUMNS: Schema = {
+    "type": "object",
+    "description": "By the table, such as scores or correlations, the columns by their names.",
+    "additionalProperties": {"type": "object", "additionalProperties": _COLUMN},
+}
+
+
 def routes(live: Live) -> list[Endpoint]:
-    """`/api/run`."""
+    """`/api/run` and `/api/columns`."""
 
     async def run(_: Request) -> Response:
         return Json(await live.with_store(about, live))
 
-    return [Endpoint("/api/run", run, "What is served.", answer=ABOUT)]
+    async def described(_: Request) -> Response:
+        return Json(await live.with_store(columns, live))
+
+    return [
+        Endpoint("/api/run", run, "What is served.", answer=ABOUT),
+        Endpoint("/api/columns", described, "What the columns of its tables mean.", answer=COLUMNS),
+    ]

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 
 import saeviz
 from saeviz.discovery.manager import Manager
+from saeviz.formats.contents import OF_JUDGEMENTS, OF_LABEL_RATINGS, OF_SELECTED
 from saeviz.formats.judgements import JudgedImage, Judgement, table_of
 from saeviz.formats.label_scores import ratings_table
 from saeviz.formats.rundir import RunDir
@@ -59,7 +60,10 @@ class FakeRun:
 
     @property
     def columns(self) -> dict[str, dict[str, saeviz.ColumnInfo]]:
-        return {"scores": {}, "correlations": {}, "images_table": {}}
+        same = (OF_SELECTED, OF_JUDGEMENTS, OF_LABEL_RATINGS)
+        known = [{info.name: info for info in infos} for infos in same]
+        core = dict(zip(("selected", "judgements", "label_ratings"), known, strict=True))
+        return {"scores": {}, "correlations": {}, "images_table": {}, **core}
 
     @property
     def citations(self) -> dict[str, list[saeviz.Citation]]:

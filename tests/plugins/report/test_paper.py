@@ -78,6 +78,16 @@ def test_tables_have_the_figures_of_the_run(run):
     assert read(run, "relations.tex").count("\nlayer") == n_significant > 5
 
 
+def test_columns_of_the_tables_say_what_they_are(run):
+    told = pd.read_csv(run.dir / "paper" / "columns.csv", keep_default_na=False).set_index(["file", "column"])
+    for name in ("features.csv", "relations.csv"):
+        assert list(told.loc[name].index) == list(pd.read_csv(run.dir / "paper" / name))
+    assert set(told.loc["features.csv"].index) >= set(run.scores) - set(saeviz.KEYS)
+    assert told.loc["features.csv", "ms_z"].tolist() == ["score minus the mean of the null", "SD of the null", "higher"]
+    assert (told["description"] != "").all()
+    assert "q: p adjusted for all tests of the family; lower is better" in read(run, "relations.tex")
+
+
 def test_every_image_has_its_hash(run):
     table = pd.read_csv(run.dir / "paper" / "files.csv", keep_default_na=False)
     images = table[table["kind"] == "image"].set_index("name")
@@ -136,7 +146,7 @@ def test_the_command_writes_beside_where_it_is_called(run, saeviz_command):
     names = {path.name for path in Path("paper").iterdir()}
     assert names == {
         "methods.tex", "methods.txt", "references.bib", "features.csv", "features.tex", "relations.csv",
-        "relations.tex", "files.csv", "SHA256SUMS",
+        "relations.tex", "columns.csv", "files.csv", "SHA256SUMS",
     }  # fmt: skip
     assert Path("paper/methods.tex").read_text() == read(run, "methods.tex")
 

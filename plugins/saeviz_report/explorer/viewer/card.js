@@ -5,6 +5,7 @@
   const { el, said, number, state, need } = saeviz;
   const BANDS = 5;
   const BROAD = 0.5; // of look-alikes for which the name is denied: with fewer, it is broader than its feature
+  const MOST_RATINGS = 12; // with a column in the table of all figures
   const SILENT = 6; // images without it that are shown
 
   /** The images of a feature, most active first: `{items, values}`; null where the report stores no activations. */
@@ -254,10 +255,27 @@
   function figures(features, columns, row) {
     const rows = [...features.heads.values()].filter((head) => head.rating === null && !["label", "tier"].includes(head.name));
     const shown = rows.map((head) => [head.name, columns.get(head.name).at(row)]).filter(([, value]) => value !== "" && !Number.isNaN(value));
-    return el("details", {}, el("summary", {}, "All figures"), el("dl", { class: "figures" }, shown.map(([name, value]) => {
+    return el("details", {}, el("summary", {}, "All figures"), el("dl", { class: "figures told" }, shown.map(([name, value]) => {
       const info = features.infoOf(name);
-      return el("div", {}, el("dt", { title: info?.words }, said(saeviz.title(name), 80)), el("dd", {}, typeof value === "number" ? number(value, 4) : said(value, 300), typeof value === "number" && info?.unit ? ` ${saeviz.plainly(info.unit, 40)}` : ""));
-    })));
+      return el("div", {}, el("dt", {}, said(saeviz.title(name), 80)), el("dd", {}, figure(value, info)), info?.words ? el("dd", { class: "note" }, said(info.words, 500)) : null);
+    })), withRatings(features, columns, row));
+  }
+
+  const figure = (value, info) => [typeof value === "number" ? number(value, 4) : said(value, 300), typeof value === "number" && info?.unit ? ` ${saeviz.plainly(info.unit, 40)}` : ""];
+
+  /** Every column about ratings, those of other people's scorers too: a line each, with what it is. */
+  function withRatings(features, columns, row) {
+    const ratings = features.run.ratings.slice(0, MOST_RATINGS).map(({ name }) => name);
+    const of = (name, rating) => columns.get(`${name}[${rating}]`)?.at(row);
+    const there = (value) => value !== undefined && value !== "" && !Number.isNaN(value);
+    const names = [...new Set([...features.heads.values()].filter((head) => head.rating !== null && head.name !== "sign").map((head) => head.name))].filter((name) => ratings.some((rating) => there(of(name, rating))));
+    if (!names.length) return null;
+    const line = (name) => {
+      const info = features.infoOf([...features.heads.keys()].find((key) => key.startsWith(`${name}[`)));
+      return el("tr", {}, el("th", { scope: "row" }, said(name.replaceAll("_", " "), 80), info?.words ? el("span", { class: "note" }, said(info.words, 500)) : null), ratings.map((rating) => el("td", { class: "number" }, there(of(name, rating)) ? figure(of(name, rating)) : "–")));
+    };
+    return [saeviz.wide("All figures with ratings", el("table", { class: "plain told" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "With ratings"), ratings.map((rating) => el("th", { scope: "col", class: "number" }, said(rating, 40))))), el("tbody", {}, names.map(line)))),
+      features.run.ratings.length > ratings.length ? el("p", { class: "note" }, `With the first ${ratings.length} of ${number(features.run.ratings.length)} ratings.`) : null];
   }
 
   function together(features, columns, row) {

@@ -35,11 +35,17 @@
     if (!rating) return saeviz.plainly(key.replaceAll("_", " "), 80);
     const of = saeviz.plainly(rating[2], 40);
     if (rating[1] === "r") return of;
-    return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${saeviz.plainly(rating[1].replaceAll("_", " "), 80)} ${of}`;
+    return ["significant", "replicated", "sign"].includes(rating[1]) ? `${of}: ${rating[1]}` : `${saeviz.plainly(rating[1].replaceAll("_", " "), 80)} with ${of}`;
   };
 
   /** The same where no heading says that the number is r. */
   saeviz.named = (key) => (key.startsWith("r[") ? `r with ${saeviz.title(key)}` : saeviz.title(key));
+
+  /** In words what columns are, `[what it is called, what is known of it]`; null if nothing is known of any. */
+  saeviz.meaning = (columns) => {
+    const known = columns.filter(([, info], place) => info?.words && columns.findIndex(([, other]) => other === info) === place);
+    return known.length ? el("p", { class: "note meaning" }, known.map(([title, { words }]) => el("span", {}, el("strong", {}, said(title, 80)), `: ${saeviz.plainly(words, 500)}. `))) : null;
+  };
 
   const isFilter = (key) => /^[fr]\.|^q$|^space$/.test(key);
 

@@ -75,9 +75,10 @@
     const at = (share) => known[Math.round(share * (known.length - 1))];
     let [low, high] = [at(0.01), at(0.99)];
     if (is_relation) [low, high] = [-Math.max(Math.abs(low), Math.abs(high)), Math.max(Math.abs(low), Math.abs(high))];
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const of = (value) => {
       const share = Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
-      if (!is_relation) return saeviz.viridis(share);
+      if (!is_relation) return saeviz.viridis(dark ? 0.2 + 0.8 * share : share); // the darkest would be lost
       return share < 0.5 ? mixed(MIDDLE, MINUS, 1 - 2 * share) : mixed(MIDDLE, PLUS, 2 * share - 1);
     };
     const steps = [...Array(STEPS).keys()].map((step) => low + ((high - low) * step) / (STEPS - 1));
@@ -104,6 +105,7 @@
     const name = all.find(([one]) => one === kind)[1];
     return el("div", { class: "plot" }, tools, figure.asSvg ? saeviz.savable(figure, saeviz.plainly(name, 60), key, figure.asSvg) : figure,
       el("p", { class: "note keys" }, key.map(([word, shade]) => el("span", { class: "key" }, saeviz.swatch(shade), said(word, 40)))),
+      kind === "xy" || !["tier", "space"].includes(tint) ? saeviz.meaning([...(kind === "xy" ? axesOf(features) : []), tint].map((one) => [saeviz.named(one), features.infoOf(one)])) : null,
       saeviz.folded("How to use the plot", false, el("p", { class: "note" }, "Click a point to open the feature, draw a line around points to make a list, zoom with the wheel, double-click to reset. By keyboard: arrows go from point to point, Enter opens, + and − zoom.",
         kind === "ms" && features.run.tier_cutoffs?.length ? " Dashed: where the tiers begin; a feature on too few images, or like another, is not selected." : "")));
   };

@@ -24,6 +24,7 @@
     }
     return features.rows;
   };
+  const sortKey = (features) => state.get("sort", defaultSort(features)).replace(/^-/, "");
   const defaultSort = (features) => (features.run.columns.some((head) => head.name === "rank") ? "rank" : "-n_active");
 
   saeviz.featureColumns = (features) => {
@@ -43,13 +44,12 @@
     const tools = el("div", { class: "bar tools" }, sorting(features), columnChooser(features, keys), el("button", { type: "button", onclick: () => exportRows(features, rows, keys) }, "CSV"), saeviz.listButton(rows, features));
     return [el("div", { class: "browse" }, filters, el("div", { class: "found" },
       el("div", { class: "bar" }, search, el("output", { id: "count" }, `${number(rows.length)} of ${number(features.n)} features`)),
-      saeviz.wordsPanel(features, items), plot, tools, grid(features, rows, keys, columns)))];
+      saeviz.wordsPanel(features, items), plot, tools, saeviz.meaning([[saeviz.named(sortKey(features)), features.infoOf(sortKey(features))]]), grid(features, rows, keys, columns)))];
   };
 
   /** The order by any column, shown or not. */
   function sorting(features) {
-    const sort = state.get("sort", defaultSort(features));
-    const key = sort.replace(/^-/, "");
+    const [sort, key] = [state.get("sort", defaultSort(features)), sortKey(features)];
     const choose = el("select", { "aria-label": "Sorted by", "data-key": "sort", title: features.infoOf(key)?.words, onchange: () => state.set({ sort: `${features.risesFirst(choose.value) ? "" : "-"}${choose.value}` }) }, [...features.heads.keys()].map((one) => el("option", { value: one, selected: one === key }, saeviz.plainly(saeviz.named(one), 60))));
     const turn = el("button", { type: "button", "data-key": "direction", onclick: () => state.set({ sort: sort.startsWith("-") ? key : `-${key}` }) }, sort.startsWith("-") ? "highest first ↓" : "lowest first ↑");
     return el("span", { class: "sorting" }, el("label", {}, "Sorted by ", choose), " ", turn);
@@ -72,12 +72,13 @@
   function grid(features, rows, keys, columns) {
     const sort = state.get("sort", defaultSort(features));
     const head = (key, word, number) => {
-      const on = sort.replace(/^-/, "") === key;
+      const on = sortKey(features) === key;
+      const unit = features.infoOf(key)?.unit;
       const falls = on ? !sort.startsWith("-") : !features.risesFirst(key);
       const next = falls ? `-${key}` : key;
-      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", "data-key": `sort.${key}`, title: features.infoOf(key)?.words, onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
+      return el("div", { role: "columnheader", class: number ? "number" : "", "aria-sort": on ? (sort.startsWith("-") ? "descending" : "ascending") : "none" }, el("button", { type: "button", "data-key": `sort.${key}`, title: features.infoOf(key)?.words, onclick: () => state.set({ sort: next }) }, word, on ? (sort.startsWith("-") ? " ↓" : " ↑") : "", unit && !word.toLowerCase().includes(unit) ? el("span", { class: "unit" }, ` [${saeviz.plainly(unit, 30)}]`) : null));
     };
-    const template = `minmax(19rem, 5fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
+    const template = `minmax(var(--first), 5fr) ${keys.map(() => "minmax(6rem, 1fr)").join(" ")}`;
     const body = el("div", { class: "rows", role: "rowgroup" });
     const tall = el("div", { class: "tall" }, body);
     const box = el("div", { class: "grid", role: "table", tabindex: 0, "aria-label": "Features", "aria-rowcount": rows.length + 1 },
@@ -86,7 +87,7 @@
     const height = Math.min(whole, TALLEST);
     tall.style.height = `${height}px`;
     box.style.setProperty("--columns", template);
-    box.style.setProperty("--least", `${20 + 6.8 * keys.length}rem`);
+    box.style.setProperty("--least", `calc(var(--first) + ${1 + 6.8 * keys.length}rem)`);
     const lines = new Map(); // place -> its row; those that stay in sight stay the same elements, which may have the focus
     const show = () => {
       const reach = box.scrollHeight - box.clientHeight;

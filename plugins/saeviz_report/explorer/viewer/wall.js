@@ -60,7 +60,8 @@
     const whole = values?.every((value) => Number.isNaN(value) || Number.isInteger(value));
     const written = /^numbers:residual\./.test(order) ? signed : whole ? number : saeviz.fixed;
     const below = values ? (item) => written(values[item], 2) : null;
-    return [bar(items, features.run.infos?.images ?? {}, orders, order, by, kinds, facet, values), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
+    const infos = features.run.infos?.images ?? {};
+    return [bar(items, infos, orders, order, by, kinds, facet, values), saeviz.meaning([[orders.find(([one]) => one === order)?.[1] ?? "", infos[order.replace(/^numbers:/, "")]]]), kind === undefined ? null : el("p", { class: "bar" }, said(`${column}: ${kind || "none"}`, 100), el("a", { href: saeviz.link({ in: "" }) }, "all images")),
       el("div", { class: "bar" }, el("output", { class: "note" }, saeviz.counted(rows.length, "image")), el("button", { type: "button", class: "quiet", onclick: () => saeviz.save("images.csv", "text/csv", csv(items, rows, order, values)) }, "CSV")),
       rows.length ? wall(items, facet ? together(items, rows, facet, kinds.get(facet), values, below) : [{ rows, below }]) : el("p", { class: "note" }, "No image matches.")];
   };
