@@ -64,7 +64,7 @@ def test_a_column_of_another_scorer_is_explained_sorted_filtered_and_drawn(tab: 
     tab.run(DRAWN)
     assert tab.run("document.querySelector('[data-key=\"sort.mine_coverage\"]').title") == words
     tab.click("mine coverage", "[role=columnheader] button")
-    assert f"mine coverage: {words}." in tab.text(".tools + .meaning")
+    assert f"mine coverage: {words}." in tab.run("document.querySelector('.tools + .meaning').textContent")
     best = run.scores.sort_values("mine_coverage", ascending=False, kind="stable")
     assert tab.run(NAMES)[:5] == names_of(best.head(5))
     assert "mine coverage" in tab.run("[...document.querySelectorAll('.filters legend')].map(one => one.textContent)")
