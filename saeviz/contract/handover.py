@@ -23,7 +23,7 @@ from saeviz.values.label_words import checked
 from saeviz.values.naming import FeatureLabel, Usage
 from saeviz.values.scores import ImageColumn, ScoreResult, Selected, TierCutoff
 from saeviz.values.shards import Shard, Step
-from saeviz.values.texts import Marks, Places, Texts
+from saeviz.values.texts import Marks, Texts, are_all_different
 
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
@@ -101,14 +101,13 @@ def extracted(
     who: str,
     found: object,
     spaces: Mapping[FeatureSpace, Collection[str]],
-    asked: Iterable[str],
+    asked: Marks,
 ) -> Iterator[FeatureBatch]:
     """The batches of an extractor, checked: only of its spaces, only requested items, each once; none is negative.
 
     `spaces` has the numbers of images that it declares for each.
     """
-    places = Places(Texts.of(asked))
-    waiting = {space: Marks(places, places.texts) for space in spaces}
+    waiting = {space: asked.copy() for space in spaces}
     for batch in each(who, "extract", found, FeatureBatch):
         if batch.space not in waiting:
             raise PluginError(
@@ -130,7 +129,7 @@ def extracted(
                 f"{who} gave the feature value {lowest:g} in {batch.space}; a feature that does not fire is 0, and "
                 "none is negative"
             )
-        waiting[batch.space].mask[places.of(batch.item_ids)] = False
+        waiting[batch.space].mask[asked.places.of(batch.item_ids)] = False
         yield batch
 
 
@@ -155,7 +154,7 @@ def refuse_another_batch(who: str, kept: FeatureBatch, read: Sequence[FeatureBat
 def item_ids(who: str, space: FeatureSpace, found: object) -> Texts:
     """The item ids that a store lists for a space, checked: text, each once."""
     known = found if isinstance(found, Texts) else Texts.of(listed(who, f"item_ids({space})", found, str))
-    if Places(known).first_repeated() is not None:
+    if not are_all_different(known):
         raise PluginError(f"{who} lists an item of {space} more than once")
     return known
 

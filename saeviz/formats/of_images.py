@@ -73,6 +73,8 @@ def tidy_of_images(path: Path, item_ids: Texts) -> list[str]:
 
     Where there is none of an image, it gets NaN.
     """
+    if not path.exists():
+        return []
     others = dict[str, None]()
     for line, rows in _located(path, item_ids):
         others.update(dict.fromkeys(item_id for item_id, row in zip(line.items, rows, strict=True) if row < 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ MOST_COLUMNS = 1000
 ALWAYS_READ, MOST_TIMES = 2**30, 50
 """Bytes in memory that any table may take, and beyond these the multiple of its file."""
 _BYTES_PER_VALUE = 8
+_AT_A_TIME = 4096
 ROWS_TOGETHER = 1 << 16
 """Rows per group of a table that is written; reading the rows of one feature skips the groups without it."""
 
@@ -29,7 +30,6 @@ ROWS_TOGETHER = 1 << 16
 def read_whole(path: Path, most_columns: int = MOST_COLUMNS) -> pd.DataFrame:
     """Read a table, one column at a time, which halves the peak memory."""
     import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = []
@@ -38,10 +38,29 @@ def read_whole(path: Path, most_columns: int = MOST_COLUMNS) -> pd.DataFrame:
         check_size(file, path)
         for name in file.schema_arrow.names:
             columns.append(file.read([name], use_threads=False).to_pandas(ignore_metadata=True))
-            pa.default_memory_pool().release_unused()
+            release_memory()
         found = pd.concat(columns, axis=1)
         found.attrs |= attrs_of(found, infos_in(_attrs(file)))
     return found
+
+
+def batches_of(path: Path, columns: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """These columns, some thousand rows at a time. Raises one of `UNREADABLE` for a damaged table."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        _check_columns(file, MOST_COLUMNS)
+        check_size(file, path)
+        if missing := [name for name in columns if name not in file.schema_arrow.names]:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        yield from file.iter_batches(_AT_A_TIME, columns=list(columns), use_threads=False)
+
+
+def release_memory() -> None:
+    """Give back the memory of tables that are gone, which pyarrow would keep."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def columns_in(path: Path) -> list[ColumnInfo]:
@@ -85,7 +104,7 @@ def rows_where(path: Path, where: Mapping[str, Any], columns: Collection[str] | 
             else ()
         )
         found = [_those(batch, where).select(kept) for batch in batches]
-    pa.default_memory_pool().release_unused()
+    release_memory()
     return pa.Table.from_batches(found, pa.schema([schema.field(name) for name in kept]))
 
 

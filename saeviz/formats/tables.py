@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeviz.formats.files import atomic_path, write_atomic
-from saeviz.formats.parquet import ROWS_TOGETHER
+from saeviz.formats.parquet import ROWS_TOGETHER, release_memory
 from saeviz.formats.plain import csv_cell
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Replace a Parquet table."""
     with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False, write_page_checksum=True, row_group_size=ROWS_TOGETHER)
+    release_memory()
 
 
 def table_of_texts(columns: Mapping[str, Texts]) -> pd.DataFrame:

@@ -135,6 +135,13 @@ class Images(Sequence[ImageItem]):
         """Where the images are among all of the run, by their ids."""
         return self.listing.where
 
+    @property
+    def marks(self) -> Marks:
+        """Which of all images of the run they are."""
+        marks = Marks(self.where)
+        marks.mask |= self.mask
+        return marks
+
     @cached_property
     def ids(self) -> Texts:
         """Their ids."""

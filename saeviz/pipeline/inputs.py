@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from math import nan
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.formats.embeddings import EmbeddingFiles
 from saeviz.formats.mapped import MappedArrays
 from saeviz.pipeline.checked_store import CheckedStore
+from saeviz.pipeline.images import Images
 from saeviz.pipeline.session import Session
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.images import ImageItem
@@ -26,7 +27,7 @@ ASKED_FOR = 1 << 16
 """Images that a store is asked for at a time; it may hold a list of their ids."""
 
 
-def score_inputs(session: Session, items: Iterable[ImageItem], arrays: MappedArrays | None) -> Iterator[ScoreInput]:
+def score_inputs(session: Session, items: Images, arrays: MappedArrays | None) -> Iterator[ScoreInput]:
     """Each space of the run with these images; columns of images come from the scorers.
 
     Embeddings are put into `arrays` and mapped from there; without, there are none.
@@ -34,7 +35,7 @@ def score_inputs(session: Session, items: Iterable[ImageItem], arrays: MappedArr
     given = _Given(session.dataset.ratings)
     for item in items:
         given.add(item)
-    ids, metadata = given.ids.packed(given.n), {name: texts.packed(given.n) for name, texts in given.metadata.items()}
+    ids, metadata = items.ids, {name: texts.packed(given.n) for name, texts in given.metadata.items()}
     groups = Groups(given.groups.packed(given.n)) if given.is_grouped else None
     embeddings, second_embeddings = (
         _embeddings(session, ids, table, arrays) for table in ("embeddings", "second_embeddings")
@@ -77,7 +78,6 @@ class _Given:
 
     def __init__(self, ratings: Sequence[str]) -> None:
         self.n = 0
-        self.ids = _Column()
         self.ratings = {name: array("d") for name in ratings}
         self.individual: dict[str, _Individual] = {}
         self.metadata: dict[str, _Column] = {}
@@ -85,7 +85,6 @@ class _Given:
         self.is_grouped = False
 
     def add(self, item: ImageItem) -> None:
-        self.ids.put(self.n, item.item_id)
         for name, values in self.ratings.items():
             values.append(item.ratings.get(name, nan))
         for name, given in item.individual.items():

@@ -15,6 +15,7 @@ from saeviz.contract import handover
 from saeviz.contract.roles import StableSelector
 from saeviz.formats.files import temporary_folder
 from saeviz.formats.mapped import MappedArrays
+from saeviz.pipeline.images import Images, Listing
 from saeviz.pipeline.inputs import score_inputs
 from saeviz.pipeline.relations import correlations_table, run_scorer
 from saeviz.pipeline.session import Session, logger
@@ -118,7 +119,7 @@ def _correlations(
     rows = images.loc[[item.item_id for item in items]]
     of_images = {str(name): values.to_numpy(float) for name, values in rows.items()}
     with temporary_folder(session.rundir.path) as folder:
-        given = score_inputs(session, items, MappedArrays(folder))
+        given = score_inputs(session, Images(Listing(items)), MappedArrays(folder))
         inputs = [replace(data, of_images=of_images).locked() for data in given]
         scorer = session.components.build(config, logger=QUIET)
         results = session.components.guarded(config, run_scorer(session.components.who(config), scorer, inputs))

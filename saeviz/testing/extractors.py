@@ -30,6 +30,7 @@ from saeviz.values.columns import ColumnInfo, described
 from saeviz.values.errors import NoHeatmapError
 from saeviz.values.features import FeatureBatch, FeatureSpace, Layer
 from saeviz.values.images import ImageItem
+from saeviz.values.texts import Marks, Places, Texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -316,9 +317,9 @@ def strips(box: Box, size: tuple[int, int]) -> tuple[list[Sequence[int]], list[S
 def rows_of(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Rows:
     """What the extractor gives of these images, checked as in a run."""
     declared = {space: handover.numbers_of_images("the extractor", extractor, space) for space in spaces_of(extractor)}
-    ids = [item.item_id for item in items]
-    found: Rows = {}
-    for batch in handover.extracted("the extractor", batches_of(extractor, items), declared, ids):
+    ids = Texts.of(item.item_id for item in items)
+    asked, found = Marks(Places(ids), ids), Rows()
+    for batch in handover.extracted("the extractor", batches_of(extractor, items), declared, asked):
         found.update(_rows(batch))
     return found
 

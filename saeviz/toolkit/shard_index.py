@@ -26,6 +26,7 @@ from saeviz.toolkit.shard_files import ShardFiles, has_name
 from saeviz.toolkit.shard_places import ItemPlaces
 from saeviz.values.errors import DataError, RunDirError
 from saeviz.values.features import FeatureSpace
+from saeviz.values.held_once import texts_held_once
 from saeviz.values.keys import record_of, space_of
 from saeviz.values.regular import read_regular
 from saeviz.values.texts import Texts
@@ -105,6 +106,7 @@ class ShardIndex:
         index = cls(folder, files, writer, _space_of_all(found), _has_file=writer in found, _size=size)
         # What was merged is behind what was written since, and of its own generation still.
         entries = [sorted(_entries(one, *rest), key=attrgetter("generation")) for one, rest in found.items()]
+        found.clear()
         for some in _together(merge(*entries, key=lambda entry: (entry.generation, entry.writer))):
             index._add(some)
             last = max(entry.generation + (entry.writer != writer) for entry in some)
@@ -175,7 +177,7 @@ class ShardIndex:
             line["generation"] = generation
         self.files.append(self.folder, self.writer, number, checked_line(line))
         self._size = self.files.size(self.folder, self.writer)
-        self._add([_Entry(generation, self.writer, number, Texts.of(items), n_active, stamp)])
+        self._add([_Entry(generation, self.writer, number, texts_held_once(Texts.of(items)), n_active, stamp)])
         return [shard for shard in self._pop_emptied() if shard.writer == self.writer]
 
     def path(self, shard: Shard) -> Path:
@@ -274,7 +276,7 @@ def _texts_of(items: object) -> Texts:
         raise ValueError("an item is no text")
     if len(set(items)) < len(items):
         raise ValueError("an item is listed twice")
-    return Texts.of(items)
+    return texts_held_once(Texts.of(items))
 
 
 def _damaged(path: Path, error: Exception) -> RunDirError:

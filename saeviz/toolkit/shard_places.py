@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from saeviz.values.texts import Places
@@ -10,7 +11,7 @@ from saeviz.values.texts import Places
 if TYPE_CHECKING:
     from saeviz.typing import IntArray, Mask
 
-_RECENT, _SHARE = 4096, 16
+_RECENT, _SHARE = 4096, 64
 """As many of the last items as this, or this part of all, are in a dictionary until they are sorted in."""
 _GONE = -1
 
@@ -67,13 +68,13 @@ class ItemPlaces(Sequence[str]):
             moves = (numbers >= 0) & self._is_apart[numbers]
             self._keys[numbers[moves]] = _GONE
             numbers[moves] = -1
-        new = np.flatnonzero(numbers < 0)
-        numbers[new] = np.arange(self._n, self._n + len(new))
-        self._grow(len(new))
-        self._is_apart[numbers[new]] = apart
+        is_new = numbers < 0
+        n_new = int(is_new.sum())
+        numbers[is_new] = np.arange(self._n, self._n + n_new)
+        self._grow(n_new)
+        self._is_apart[numbers[is_new]] = apart
         self._keys[numbers], self._rows[numbers] = keys, rows
-        texts = list(items) if len(new) else []
-        self._recent.update((texts[row], int(numbers[row])) for row in new.tolist())
+        self._recent.update(zip(compress(items, is_new), numbers[is_new].tolist(), strict=True))
         if len(self._recent) > max(_RECENT, self._n // _SHARE):
             self._sorted.add(self[number] for number in range(self._n_sorted, self._n))
             self._n_sorted, self._recent = self._n, {}
@@ -97,11 +98,12 @@ class ItemPlaces(Sequence[str]):
     def _numbers(self, items: Sequence[str]) -> IntArray:
         import numpy as np
 
-        texts = list(items)
-        numbers = self._sorted.of(texts)
-        for row in np.flatnonzero(numbers < 0).tolist() if self._recent else ():
-            number = self._recent.get(texts[row], -1)
-            numbers[row] = number if number >= 0 and self._keys[number] != _GONE else -1
+        numbers = self._sorted.of(items)
+        if self._recent:
+            rows = np.flatnonzero(numbers < 0)
+            for row, text in zip(rows.tolist(), compress(items, numbers < 0), strict=True):
+                number = self._recent.get(text, -1)
+                numbers[row] = number if number >= 0 and self._keys[number] != _GONE else -1
         return numbers
 
     def _grow(self, n: int) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BEGINNING = 1 << 16
 _NAMED = 3
+_AT_A_TIME = 1 << 16
 
 
 def warning_about(items: Sequence[ImageItem]) -> str | None:
@@ -59,8 +60,11 @@ def _same_pictures(items: Sequence[ImageItem]) -> tuple[list[list[int]], int]:
 def _repeated(keys: IntArray) -> Mask:
     import numpy as np
 
-    _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    mask: Mask = (counts[group] > 1) & (keys != 0)
+    ordered = np.sort(keys)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    mask, twice = np.zeros(len(keys), bool), twice[twice != 0]
+    for start in range(0, len(keys) if len(twice) else 0, _AT_A_TIME):
+        mask[start : start + _AT_A_TIME] = np.isin(keys[start : start + _AT_A_TIME], twice)
     return mask
 
 

@@ -8,6 +8,8 @@ from itertools import islice, pairwise
 from operator import eq
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from saeviz.values.held_once import array_held_once
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -183,6 +185,15 @@ def _same(one: Texts, other: Texts) -> bool:
     return True
 
 
+def are_all_different(texts: Sequence[str]) -> bool:
+    """Whether none of the texts is there twice. 8 bytes a text are held meanwhile."""
+    import numpy as np
+
+    hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
+    hashes.sort()
+    return bool((hashes[1:] != hashes[:-1]).all()) or Places(texts).first_repeated() is None
+
+
 def fixed(texts: Sequence[T]) -> Sequence[T]:
     """The same texts, in a sequence that nobody can change."""
     return texts if isinstance(texts, Texts | Groups | tuple) else tuple(texts)
@@ -207,24 +218,30 @@ class GrowingTexts:
 
 
 class Places:
-    """Where texts are. 12 bytes a text are held beside the texts."""
+    """Where texts are. 12 bytes a text are held beside the texts, once for equal ones."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         import numpy as np
 
         self.texts = texts
         # Good for this process only: texts hash differently in each.
-        self._hashes, self._order = np.empty(0, np.int64), np.empty(0, np.uint32)
+        self._hashes: IntArray = np.empty(0, np.int64)
+        self._order: NDArray[np.uint32] = np.empty(0, np.uint32)
         self.add(texts)
 
     def add(self, further: Iterable[str]) -> None:
         """Take in texts that have come to the end of `texts` since."""
         import numpy as np
 
-        hashes = np.concatenate([self._hashes, np.fromiter(map(hash, further), np.int64)])
-        places = np.concatenate([self._order, np.arange(len(self._order), len(hashes), dtype=np.uint32)])
+        hashes, n_before = np.fromiter(map(hash, further), np.int64), len(self._order)
         order = np.argsort(hashes, kind="stable")
-        self._hashes, self._order = hashes[order], places[order]
+        hashes, places = hashes[order], (order + n_before).astype(np.uint32)
+        if n_before:
+            where = np.searchsorted(self._hashes, hashes, "right")
+            hashes, places = np.insert(self._hashes, where, hashes), np.insert(self._order, where, places)
+        if len(hashes) >= _AT_A_TIME:
+            hashes, places = array_held_once(hashes), array_held_once(places)
+        self._hashes, self._order = hashes, places
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and self.find(text) is not None
@@ -241,10 +258,13 @@ class Places:
         """The first place of each text, int64 `[n_texts]`; -1 for one that is not there."""
         import numpy as np
 
-        waiting, found = iter(texts), [np.empty(0, np.int64)]
+        return np.concatenate([np.empty(0, np.int64), *self.some_of(texts)])
+
+    def some_of(self, texts: Iterable[str]) -> Iterator[IntArray]:
+        """What `of` gives, some thousand at a time."""
+        waiting = iter(texts)
         while some := list(islice(waiting, _AT_A_TIME)):
-            found.append(self._of(some))
-        return np.concatenate(found)
+            yield self._of(some)
 
     def _of(self, wanted: list[str]) -> IntArray:
         import numpy as np
@@ -285,10 +305,16 @@ class Marks:
         self.mask: Mask = np.zeros(len(places), dtype=bool)
         self.update(texts)
 
+    def copy(self) -> Marks:
+        """A set of the same texts."""
+        other = Marks(self.places)
+        other.mask |= self.mask
+        return other
+
     def update(self, texts: Iterable[str]) -> None:
         """Add those of the texts that are in `places`."""
-        where = self.places.of(texts)
-        self.mask[where[where >= 0]] = True
+        for where in self.places.some_of(texts):
+            self.mask[where[where >= 0]] = True
 
     def __contains__(self, text: object) -> bool:
         place = self.places.find(text) if isinstance(text, str) else None

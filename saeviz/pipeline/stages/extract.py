@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.formats.contents import OF_ITEMS
+from saeviz.formats.items import read_items
 from saeviz.formats.made import Made
 from saeviz.formats.of_images import append_of_images, mend_of_images, tidy_of_images, which_have_numbers
 from saeviz.formats.plain import one_line
@@ -23,10 +25,13 @@ from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.keys import record_of
-from saeviz.values.texts import Marks, Places, Texts
+from saeviz.values.texts import GrowingTexts, Marks, Texts
 
 if TYPE_CHECKING:
-    from saeviz.typing import IntArray, Mask
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saeviz.typing import Mask
 
 
 class Extract(SharedStage):
@@ -188,9 +193,7 @@ def _pending(session: Session) -> Images:
     items, done = session.dataset.items, session.dataset.extracted.mask
     if done.any() and not session.rundir.items.exists():
         return items  # it is unknown which pictures the features belong to
-    before = _Recorded.of(session)
-    has_changed = (before.rows >= 0) & ~before.same
-    return items.only(~done | has_changed | _with_lost_numbers(session))
+    return items.only(~done | (_Recorded.of(session).rows >= 0) | _with_lost_numbers(session))
 
 
 def _with_lost_numbers(session: Session) -> Mask:
@@ -210,28 +213,34 @@ def _with_lost_numbers(session: Session) -> Mask:
 class _Recorded:
     """The fingerprints of the pictures that features belong to, which the run has written down.
 
-    `rows` are those of the images in `fingerprints`, -1 for one that has none; `same` has those whose pictures have the
-    same fingerprint now.
+    `same` has the images whose pictures have the same fingerprint now; of one with another, `rows` has the place of its
+    recorded fingerprint in `others`, and -1 of the rest.
     """
 
-    fingerprints: Texts
-    rows: IntArray
     same: Mask
+    rows: NDArray[np.int32]
+    others: Texts
 
     @classmethod
     def of(cls, session: Session) -> _Recorded:
         import numpy as np
 
         items, path = session.dataset.items, session.rundir.items
-        ids, fingerprints = Texts.of(()), Texts.of(())
+        same, rows, others = np.zeros(len(items), bool), np.full(len(items), -1, np.int32), GrowingTexts()
+        n_others = 0
         if path.exists():
-            table = session.rundir.read_table(path, "extract")
-            ids, fingerprints = Texts.of(table["item_id"]), Texts.of(table["fingerprint"])
-        rows = Places(ids).of(items.ids)
-        same, known = np.zeros(len(items), dtype=bool), rows >= 0
-        before, now = fingerprints.take(rows[known]), items.fingerprints.take(known)
-        same[known] = np.fromiter((one == other for one, other in zip(before, now, strict=True)), bool, len(now))
-        return cls(fingerprints, rows, same)
+            session.rundir.verify(path, "extract")
+        for ids, marks in read_items(path) if path.exists() else ():
+            places = items.where.of(ids)
+            now = items.fingerprints.take(places[places >= 0])
+            for place, mark, mark_now in zip(places[places >= 0], compress(marks, places >= 0), now, strict=True):
+                if mark == mark_now:
+                    same[place] = True
+                elif not same[place]:
+                    rows[place] = n_others
+                    others.append(mark)
+                    n_others += 1
+        return cls(same, rows, others.texts())
 
 
 def _remember_fingerprints(session: Session, still_to_do: Mask) -> None:
@@ -241,11 +250,11 @@ def _remember_fingerprints(session: Session, still_to_do: Mask) -> None:
     new ones after a crash or if the picture cannot be read.
     """
     items, before = session.dataset.items, _Recorded.of(session)
-    stays = still_to_do & (before.rows >= 0) & ~before.same
+    stays = still_to_do & (before.rows >= 0)
     now = items.fingerprints
     if stays.any():
         marks = enumerate(items.fingerprints)
-        now = Texts.of(before.fingerprints[before.rows[row]] if stays[row] else mark for row, mark in marks)
+        now = Texts.of(before.others[before.rows[row]] if stays[row] else mark for row, mark in marks)
     table = table_of_texts({"item_id": items.ids, "fingerprint": now})
     session.rundir.write_table(session.rundir.items, table, OF_ITEMS)
 

@@ -66,7 +66,7 @@ class Extraction:
             extractor = components.extractor_of(self.config)
             given = extractor.extract(shared.awaiting(session.progress(rest, len(rest), "extract")))
         declared = session.dataset.numbers_of_images(self.config)
-        batches = handover.extracted(components.who(self.config), given, declared, rest.ids)
+        batches = handover.extracted(components.who(self.config), given, declared, rest.marks)
         for number, batch in enumerate(components.guarded(self.config, batches)):
             if number == 0:
                 shared.provenance = components.provenance(self.config, extractor)
