@@ -268,7 +268,9 @@ class _Handler(Handler):
         try:
             asked = self._understand(json.loads(raw))
         except (KeyError, ValueError, TypeError, AssertionError) as error:
-            return Response({"error": {"code": 400, "message": f"undocumented request: {error!r}"}}, 400)
+            return Response(
+                {"error": {"code": 400, "message": f"undocumented request: {type(error).__name__}: {error}"}}, 400
+            )
         return self.server_state.response_to(asked)
 
     def _understand(self, body: dict[str, Any]) -> Asked:
@@ -279,43 +281,50 @@ class _Handler(Handler):
             return self._understand_gemini(found[1], key, body)
         if path == "/v1/chat/completions":
             return self._understand_openai(key, body)
-        assert path == "/v1/messages", path
-        assert re.fullmatch(r"20\d\d-\d\d-\d\d", self.headers["anthropic-version"])
+        assert path == "/v1/messages", f"the path {path} is of none of the three services"
+        version = self.headers["anthropic-version"]
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", version), f"anthropic-version is {version!r}, not a date"
         return self._understand_anthropic(key, body)
 
     def _understand_gemini(self, model: str, key: str, body: dict[str, Any]) -> Asked:
         (content,) = body["contents"]
-        assert content["role"] == "user"
+        assert content["role"] == "user", f"the role is {content['role']!r}, not 'user'"
         parts = content["parts"]
         data = [part["inlineData"] for part in parts if "inlineData" in part]
         # JSON of protocol buffers may write names in either style and base64 in either alphabet
-        assert all(one.get("mimeType", one.get("mime_type")) == "image/jpeg" for one in data)
+        kinds = {one.get("mimeType", one.get("mime_type")) for one in data}
+        assert kinds <= {"image/jpeg"}, f"pictures are {kinds}, not image/jpeg"
         jpegs = [b64decode(one["data"].replace("-", "+").replace("_", "/"), validate=True) for one in data]
         config = body["generationConfig"]
-        assert config["responseMimeType"] == "application/json"
-        assert config.get("responseJsonSchema") or config["responseSchema"]
+        kind = config["responseMimeType"]
+        assert kind == "application/json", f"responseMimeType is {kind!r}, not 'application/json'"
+        assert config.get("responseJsonSchema") or config["responseSchema"], "the schema of the answer is empty"
         texts = [part["text"] for part in [*body["systemInstruction"]["parts"], *parts] if "text" in part]
         return Asked("gemini", model, key, texts, jpegs, body, time.monotonic())
 
     def _understand_openai(self, key: str, body: dict[str, Any]) -> Asked:
         system, user = body["messages"]
-        assert (system["role"], user["role"]) == ("system", "user")
+        roles = system["role"], user["role"]
+        assert roles == ("system", "user"), f"the roles of messages are {roles}, not ('system', 'user')"
         urls = [part["image_url"]["url"] for part in user["content"] if part["type"] == "image_url"]
         texts = [system["content"], *(part["text"] for part in user["content"] if part["type"] == "text")]
         jpegs = [b64decode(url.removeprefix("data:image/jpeg;base64,"), validate=True) for url in urls]
         if "response_format" in body:
             schema = body["response_format"]["json_schema"]["schema"]
-            assert schema["additionalProperties"] is False
-            assert set(schema["required"]) == set(schema["properties"])
+            assert schema["additionalProperties"] is False, "additionalProperties of the schema is not false"
+            optional = set(schema["properties"]) ^ set(schema["required"])
+            assert not optional, f"the schema must require its properties, all of them: {optional}"
         return Asked("openai", body["model"], key, texts, jpegs, body, time.monotonic())
 
     def _understand_anthropic(self, key: str, body: dict[str, Any]) -> Asked:
         (user,) = body["messages"]
-        assert user["role"] == "user"
-        assert body["max_tokens"] > 0
-        assert body["output_config"]["format"]["type"] == "json_schema"
+        assert user["role"] == "user", f"the role is {user['role']!r}, not 'user'"
+        assert body["max_tokens"] > 0, f"max_tokens is {body['max_tokens']}, not above 0"
+        kind = body["output_config"]["format"]["type"]
+        assert kind == "json_schema", f"the format of the answer is {kind!r}, not 'json_schema'"
         sources = [part["source"] for part in user["content"] if part["type"] == "image"]
-        assert all((one["type"], one["media_type"]) == ("base64", "image/jpeg") for one in sources)
+        kinds = {(one["type"], one["media_type"]) for one in sources}
+        assert kinds <= {("base64", "image/jpeg")}, f"pictures are {kinds}, not image/jpeg in base64"
         texts = [body["system"], *(part["text"] for part in user["content"] if part["type"] == "text")]
         jpegs = [b64decode(one["data"], validate=True) for one in sources]
         return Asked("anthropic", body["model"], key, texts, jpegs, body, time.monotonic())
