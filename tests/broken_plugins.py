@@ -256,7 +256,7 @@ SELECTOR = [
     ("a generator", "select", wrap(lambda found: (one for one in found)), "returned a generator from select, not a li"),
     ("text", "select", gives(lambda: ["layer1.cls/1"]), "gave a str from select, which must give Selected objects"),
     ("features", "select", gives(lambda: [FEATURE]), "gave a Feature from select, which must give Selected objects"),
-    ("a feature twice", "select", wrap(lambda found: found * 2), "chose a feature more than once"),
+    ("a feature twice", "select", wrap(lambda found: found * 2), "chose layer1.cls/0 2 times; a feature is"),
     ("another feature", "select", gives(lambda: [saeviz.Selected(OTHER.feature(1), 1, "x")]),
      "chose layer9.cls/1, which t"),
     ("a feature as text", "select", gives(lambda: [saeviz.Selected("layer1.cls/1", 1, "x")]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.contract.specs import ScorerSpec
 from saeviz.discovery.foreign import foreign_code
+from saeviz.discovery.mistakes import suggest
 from saeviz.formats.plain import quoted
 from saeviz.values.columns import OF_EVERY_RUN, ColumnInfo, infos_of, is_there
 from saeviz.values.errors import ConfigError, PluginError
@@ -127,12 +128,12 @@ def refuse_missing(
         if not is_there(wanted, names):
             raise ConfigError(
                 f"{config.place}: {config.use} needs the column {wanted!r}, which no scorer of this run gives; "
-                f"{_how_to_get(wanted, scorers, manager)}"
+                f"{_how_to_get(wanted, scorers, manager) or f'add a scorer that does{suggest(wanted, names)}'}"
             )
 
 
 def _how_to_get(wanted: str, scorers: Sequence[ComponentConfig], manager: Manager) -> str:
-    """An option of a scorer of the run that gives the column, or else another scorer."""
+    """An option of a scorer of the run that gives the column, or else another scorer; empty if there is none."""
     for config in scorers:
         for info in declared_infos(config, manager):
             if info.option and is_there(wanted, [info.name]):
@@ -140,7 +141,7 @@ def _how_to_get(wanted: str, scorers: Sequence[ComponentConfig], manager: Manage
     for name in manager.names("scorer"):
         if is_there(wanted, [info.name for info in manager.offer("scorer", name).spec.infos]):
             return f'add [[scorers]] use = "{name}"'
-    return "add a scorer that does"
+    return ""
 
 
 class GivenColumns:

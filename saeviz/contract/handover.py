@@ -6,6 +6,7 @@ checked where it is made, in `saeviz.values`; here it is what type comes back, a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from numbers import Integral, Real
@@ -241,8 +242,9 @@ def selection(who: str, found: object, spaces: Iterable[FeatureSpace], ratings: 
     """The features that a selector chose, checked: features and ratings of this run, each once, the best first."""
     sizes = {str(space): space.n_features for space in spaces}
     chosen = listed(who, "select", found, Selected)
-    if len({choice.feature for choice in chosen}) < len(chosen):
-        raise PluginError(f"{who} chose a feature more than once")
+    feature, times = Counter(choice.feature for choice in chosen).most_common(1)[0] if chosen else (None, 1)
+    if times > 1:
+        raise PluginError(f"{who} chose {feature} {times} times; a feature is selected once")
     for before, choice in zip([None, *chosen], chosen, strict=False):
         feature = choice.feature
         if not 0 <= feature.index < sizes.get(feature.space_name, 0):

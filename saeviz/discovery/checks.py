@@ -81,7 +81,8 @@ def _check_field(spec: ComponentSpec, name: str, hook: str) -> None:
             raise PluginError(f"{where} is {quoted(value)}, not a tuple of saeviz.Citation")
     elif isinstance(default, tuple):
         if not (isinstance(value, tuple | list) and all(one and isinstance(one, str | ColumnInfo) for one in value)):
-            raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as ('torch',)")
+            such = "('torch',)" if name == "needs" else "('column',), or of saeviz.ColumnInfo"
+            raise PluginError(f"{where} is {quoted(value)}, not a tuple of text such as {such}")
     elif isinstance(default, bool):
         if not isinstance(value, bool):
             raise PluginError(f"{where} is {quoted(value)}, not True or False")

@@ -44,9 +44,19 @@ def mistake_before_import(entry_point: EntryPoint) -> str | None:
     top = entry_point.module.partition(".")[0]
     spec = _spec_of(top)
     if spec is None:
-        again = f"pip install --force-reinstall '{dist.name}'" if dist is not None else "install it again"
-        return f"its module {quoted(top)} is not there; {again}"
+        return f"its module {quoted(top)} is not there{_instead(dist)}"
     return _misspelt_hook(Path(spec.origin)) if entry_point.module == top and spec.origin else None
+
+
+def _instead(dist: Distribution | None) -> str:
+    """What to do about a module that is not there: its author may have misspelt it, or the files are gone."""
+    if dist is None:
+        return "; install it again"
+    files = [file for file in dist.files or () if file.suffix == ".py"]
+    if modules := sorted({file.parts[0].removesuffix(".py") for file in files if Path(file.locate()).exists()}):
+        has = ", ".join(map(quoted, modules))
+        return f"; it has {has}: correct the entry point in pyproject.toml, and install it again"
+    return f"; pip install --force-reinstall '{dist.name}'"
 
 
 def missing_requirements(dist: Distribution | None) -> list[str]:

@@ -127,7 +127,7 @@ def test_a_column_of_a_third_party_is_described_wherever_it_is_shown(run, saeviz
         ),
         ([*LOWEST], 'add [[scorers]] use = "silence"'),
         ([SILENT, *LOWEST, "selector.column=loud"], "set the option loud of scorers.1 (silence)"),
-        ([SILENT, *LOWEST, "selector.column=none_such"], "add a scorer that does"),
+        ([SILENT, *LOWEST, "selector.column=Silence"], "add a scorer that does; did you mean 'silence'?"),
         ([*LOWEST, "selector.column=none_such"], "selector: lowest needs the column 'none_such'"),
         (['reporters=[{use="words"}]'], "reporters.0: words needs the column 'silence'"),
         (

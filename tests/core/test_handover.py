@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,6 +197,14 @@ def test_a_reporter_that_writes_over_anothers_report_is_named(fake_run, monkeypa
     monkeypatch.setattr(FakeReporter, "write", always(tmp_path / "one.html")(None))
     with pytest.raises(saeviz.PluginError, match=r"reporters\.1: fake-reporter of plugin .* wrote over .*one\.html"):
         run(fake_run, 'reporters=[{use="fake-reporter"}, {use="fake-reporter"}]')
+
+
+def test_a_report_in_the_current_folder_is_found_again(fake_run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("one.html").touch()
+    monkeypatch.setattr(FakeReporter, "write", always(Path("one.html"))(None))
+    found = run(fake_run, 'reporters=[{use="fake-reporter"}]')
+    assert found.manifest["stages"]["report"]["files"] == [str(tmp_path / "one.html")]
 
 
 def test_a_reporter_that_returns_no_path_is_told_what_to_return(fake_run, monkeypatch):

@@ -39,6 +39,7 @@ def install(tmp_path, monkeypatch):
         lines = [f"Name: saeviz-{name}", "Version: 1.5", *(f"Requires-Dist: {one}" for one in requires)]
         (info / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
         (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {entry or module}\n")
+        (info / "RECORD").write_text(f"{module}.py,,\n{info.name}/METADATA,,\n")
         if url:
             (info / "direct_url.json").write_text(json.dumps(url))
         if code:
@@ -59,6 +60,11 @@ def install(tmp_path, monkeypatch):
             "made for saeviz~=9.0, but this is saeviz 0.1.0; pip install --upgrade 'saeviz-one'",
         ),
         ([], {"code": ""}, "its module 'saeviz_one' is not there; pip install --force-reinstall 'saeviz-one'"),
+        (
+            [],
+            {"entry": "saeviz_onne"},
+            "its module 'saeviz_onne' is not there; it has 'saeviz_one': correct the entry point in pyproject.toml",
+        ),
         ([], {"entry": "saeviz_one:"}, "its entry point 'saeviz_one:' is not a module; write one = 'package'"),
         (
             [],

@@ -68,7 +68,7 @@ class Report(Stage):
             logger.info("report: %s", path)
             files.append(path)
         root = session.rundir.path
-        names = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in files]
+        names = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path.absolute()) for path in files]
         # What a page shows lies beside it.
         outputs = {path if path.parent == root else path.parent for path in files}
         return {"files": names, "outputs": sorted(outputs)}
