@@ -23,6 +23,16 @@ from saeviz.values.errors import ConfigError, ExitCode
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
 TEMPLATES = files("saeviz.cli") / "templates" / "new"
 """What is written. `my-name`, `my_name`, `My` before a capital letter and `THE_...` are replaced."""
+MAKES = {
+    "images": """echo '{"file": "a.jpg", "ratings": {"calm": 5.5}}' > images.jsonl  # a line for each of your images""",
+    "extractor": """python -c "from saeviz.testing import random_sae; random_sae('sae.pt', width=16)\"""",
+}
+"""The command that makes what a role's template reads."""
+READS = {
+    "images": " --set images.path=images.jsonl",
+    "extractor": " --set extractor.saes.0=sae.pt --set labeler.use=metadata-terms",
+}
+"""The options that say so, and choose what else a trial needs: the demo's own labeler asks CLIP."""
 
 
 @click.command()
@@ -37,20 +47,20 @@ def new(role: str, name: str, as_file: bool, terms: str) -> int:
     if as_file:
         path = Path(f"{words['saeviz_my_name']}.py")
         _write({path: _rendered(f"roles/{role}.py.txt", words)}, path)
-        steps, use = [f"{_trial(role, name)} --plugins ./{path}"], f"[plugins] with use = ['./{path}'], and "
+        steps, use = [*_trial(role, name, f" --plugins ./{path}")], f"[plugins] with use = ['./{path}'], and "
     else:
         root = Path(f"saeviz-{name}")
         _write({root / path: text for path, text in _package(role, terms, words)}, root)
-        steps, use = [f"cd {root}", "pip install -e '.[test]'", "pytest", _trial(role, name)], ""
+        steps, use = [f"cd {root}", "pip install -e '.[test]'", "pytest", *_trial(role, name)], ""
     tell("\n".join(["next:", *steps, f"and in the run file: {use}{words['THE_TABLE']} with use = {name!r}"]))
     return ExitCode.DONE
 
 
-def _trial(role: str, name: str) -> str:
-    """The command that tries a component on the first pictures of the demo."""
+def _trial(role: str, name: str, plugins: str = "") -> list[str]:
+    """The commands that try a component in a small run, by default on the first pictures of the demo."""
     table = next((f"'{table}=[{{use=\"{name}\"}}]'" for table, (of, _) in LISTS.items() if of == role), "")
-    path = " --set images.path=FILE" if role == "images" else ""
-    return f"saeviz demo --out runs/{name} --limit 60 --set {table or f'{role}.use={name}'}{path}"
+    use = f"--set {table or f'{role}.use={name}'}{READS.get(role, '')}"
+    return [*filter(None, [MAKES.get(role)]), f"saeviz demo --out runs/{name} --limit 60 {use}{plugins}"]
 
 
 def _check_name(role: str, name: str) -> None:
@@ -92,8 +102,9 @@ def _words(role: str, name: str, terms: str) -> dict[str, str]:
         "THE_ROLE": f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}",
         "THE_SUMMARY": summary,
         "THE_KEY": role,
-        "THE_TRIAL": _trial(role, name),
+        "THE_TRIAL": "\n".join(_trial(role, name)),
         "THE_TABLE": tables.get(role, f"[{role}]"),
+        "THE_EXTRA": "[models]" if role == "extractor" else "",
         "THE_VERSION": ".".join(version("saeviz").split(".")[:2]),
         "THE_LICENSE": 'classifiers = ["Private :: Do Not Upload"]' if terms == "none" else license_lines,
     }

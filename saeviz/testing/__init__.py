@@ -11,8 +11,8 @@ To test a component, subclass its role's contract and define one fixture::
 
 A check that the component is known not to pass goes into `expected_failures` of the subclass, with the reason.
 
-`run_with` makes a whole tiny run around one component. The suites need pytest; `run_with`, `saeviz.testing.fakes` and
-`saeviz.testing.data` do not.
+`run_with` makes a whole tiny run around one component, `random_sae` an SAE to try an extractor with. The suites need
+pytest; these, `saeviz.testing.fakes` and `saeviz.testing.data` do not.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from saeviz.testing.merging import MergingScorerContract
     from saeviz.testing.reporters import ReporterContract
     from saeviz.testing.running import run_with
+    from saeviz.testing.saes import random_sae
     from saeviz.testing.scorers import HoldsOutContract, ScorerContract
     from saeviz.testing.selectors import SelectorContract
     from saeviz.testing.stores import FeatureStoreContract
@@ -51,6 +52,7 @@ _HOMES = {
     "ScorerContract": "scorers",
     "SelectorContract": "selectors",
     "check_blocks": "blocks",
+    "random_sae": "saes",
     "run_with": "running",
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "ScorerContract",
     "SelectorContract",
     "check_blocks",
+    "random_sae",
     "run_with",
 ]
 

@@ -46,7 +46,7 @@ ENGINE_HELP = (
 class EngineOptions(Options):
     """Options of whatever computes with a vision model; the plugin's own derive from it."""
 
-    batch_size: int = Field(default=32, ge=1, le=65_536, description="images per forward pass", **NEUTRAL)
+    batch_size: Annotated[int, NEUTRAL] = Field(default=32, ge=1, le=65_536, description="images per forward pass")
     engine: EngineChoice = Field(default="auto", description=ENGINE_HELP)
 
 

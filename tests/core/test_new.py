@@ -12,6 +12,7 @@ import pytest
 import saeviz
 from saeviz.cli.new import LICENSES
 from saeviz.contract.specs import ROLES
+from saeviz.testing import random_sae
 from saeviz.testing.data import pictures, score_input
 from tests.conftest import FAKES, run_process
 
@@ -44,6 +45,7 @@ use = "try-images"
 path = "images.jsonl"
 [extractor]
 use = "try-extractor"
+saes.0 = "sae.pt"
 [store]
 use = "try-store"
 [embeddings]
@@ -136,6 +138,7 @@ def test_all_nine_are_installed_are_installed_pass_their_tests_and_make_a_run(wr
         item.open().save(written / f"{number}.png")
         lines.append(json.dumps({"file": f"{number}.png", "ratings": dict(item.ratings)}))
     (written / "images.jsonl").write_text("\n".join(lines))
+    random_sae(written / "sae.pt", width=16)
     (written / "all.toml").write_text(RUN)
     ended = run_process("run", "all.toml", cwd=written, **site)
     assert ended.code == saeviz.ExitCode.DONE, ended

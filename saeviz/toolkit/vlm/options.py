@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -27,7 +27,9 @@ class VLMOptions(Options):
     """Environment variables to look for the key in if `api_key` is not given; the first one that is set counts."""
 
     model: str = Field(min_length=1, description="name of the model")
-    api_key: SecretStr | None = Field(default=None, description="API key, given as { env = 'VARIABLE' }", **NEUTRAL)
+    api_key: Annotated[SecretStr | None, NEUTRAL] = Field(
+        default=None, description="API key, given as { env = 'VARIABLE' }"
+    )
     base_url: str | None = Field(
         default=None,
         description="address of another server with the same protocol; it is not sent a key from the environment, "
@@ -43,27 +45,29 @@ class VLMOptions(Options):
         le=1_000_000,
         description="maximum tokens of one answer, including the model's reasoning; default: the model's own limit",
     )
-    concurrency: int = Field(default=4, ge=1, le=64, description="maximum number of concurrent requests", **NEUTRAL)
-    requests_per_minute: float | None = Field(
-        default=None, gt=0, le=100_000, description="maximum number of requests per minute", **NEUTRAL
+    concurrency: Annotated[int, NEUTRAL] = Field(
+        default=4, ge=1, le=64, description="maximum number of concurrent requests"
     )
-    timeout: float = Field(default=90.0, gt=0, le=86_400, description="seconds to wait for one response", **NEUTRAL)
-    max_retries: int = Field(
-        default=5, ge=0, le=100, description="how often to retry when the service is busy or fails", **NEUTRAL
+    requests_per_minute: Annotated[float | None, NEUTRAL] = Field(
+        default=None, gt=0, le=100_000, description="maximum number of requests per minute"
     )
-    max_calls: int | None = Field(
+    timeout: Annotated[float, NEUTRAL] = Field(
+        default=90.0, gt=0, le=86_400, description="seconds to wait for one response"
+    )
+    max_retries: Annotated[int, NEUTRAL] = Field(
+        default=5, ge=0, le=100, description="how often to retry when the service is busy or fails"
+    )
+    max_calls: Annotated[int | None, NEUTRAL] = Field(
         default=None,
         ge=0,
         le=1_000_000_000,
         description="budget: total number of paid requests in this run directory",
-        **NEUTRAL,
     )
-    max_tokens: int | None = Field(
+    max_tokens: Annotated[int | None, NEUTRAL] = Field(
         default=None,
         ge=0,
         le=1_000_000_000_000,
         description="budget: total number of tokens sent and received in this run directory",
-        **NEUTRAL,
     )
 
     @field_validator("base_url")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Annotated
 
 from pydantic import Field
 
@@ -13,7 +14,7 @@ from saeviz.toolkit.sae import SAEOptions
 
 
 class ConvNetOptions(SAEOptions):
-    model: str = Field(default="timm/convnext_tiny.fb_in22k", description="hub id or folder", **saeviz.PATH)
+    model: Annotated[str, saeviz.PATH] = Field(default="timm/convnext_tiny.fb_in22k", description="hub id or folder")
     tokens: tuple[saeviz.Tokens, ...] = ("patch-max",)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Annotated
 
 from pydantic import Field
 
@@ -14,7 +15,9 @@ from saeviz.toolkit.tokens import TokenGrid
 
 
 class LargeClipOptions(SAEOptions):
-    model: str = Field(default="laion/CLIP-ViT-L-14-laion2B-s32B-b82K", description="hub id or folder", **saeviz.PATH)
+    model: Annotated[str, saeviz.PATH] = Field(
+        default="laion/CLIP-ViT-L-14-laion2B-s32B-b82K", description="hub id or folder"
+    )
 
 
 class LargeClip(TokenExtractor):

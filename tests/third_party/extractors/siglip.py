@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Annotated
 
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from saeviz.toolkit.tokens import recorded
 
 
 class SiglipOptions(SAEOptions):
-    model: str = Field(default="google/siglip-base-patch16-224", description="hub id or folder", **saeviz.PATH)
+    model: Annotated[str, saeviz.PATH] = Field(default="google/siglip-base-patch16-224", description="hub id or folder")
     tokens: tuple[saeviz.Tokens, ...] = ("patch-max",)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -37,12 +37,14 @@ class OllamaOptions(VLMOptions):
         default="qwen3-vl", min_length=1, description="name of a model that sees images, as in `ollama pull`"
     )
     base_url: str | None = Field(default="http://localhost:11434", description="address of Ollama")
-    concurrency: int = Field(
-        default=1, ge=1, le=64, description="maximum number of concurrent requests", **saeviz.NEUTRAL
+    concurrency: Annotated[int, saeviz.NEUTRAL] = Field(
+        default=1, ge=1, le=64, description="maximum number of concurrent requests"
     )
-    timeout: float = Field(default=600.0, gt=0, description="seconds to wait for one response", **saeviz.NEUTRAL)
-    keep_alive: str = Field(
-        default="30m", description="how long the model stays loaded after an answer", **saeviz.NEUTRAL
+    timeout: Annotated[float, saeviz.NEUTRAL] = Field(
+        default=600.0, gt=0, description="seconds to wait for one response"
+    )
+    keep_alive: Annotated[str, saeviz.NEUTRAL] = Field(
+        default="30m", description="how long the model stays loaded after an answer"
     )
 
     def package(self) -> tuple[str, str]:
